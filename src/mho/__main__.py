@@ -1,0 +1,8 @@
+"""``python -m mho``: the same as the command ``mho``."""
+
+import sys
+
+from mho.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

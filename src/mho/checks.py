@@ -1,0 +1,100 @@
+"""Clear refusals: every check names the parameter, the value found and what is allowed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def number(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+) -> None:
+    """Refuse what is not a finite number inside the stated bounds.
+
+    Args:
+        name: the parameter, as the user wrote it.
+        value: what was given.
+        above: exclusive lower bound.
+        least: inclusive lower bound.
+        below: exclusive upper bound.
+        most: inclusive upper bound.
+
+    Raises:
+        TypeError: if ``value`` is not a real number.
+        ValueError: if it is not finite or out of bounds.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})")
+    bounds = []
+    if above is not None:
+        bounds.append((value > above, f"> {above:g}"))
+    if least is not None:
+        bounds.append((value >= least, f">= {least:g}"))
+    if below is not None:
+        bounds.append((value < below, f"< {below:g}"))
+    if most is not None:
+        bounds.append((value <= most, f"<= {most:g}"))
+    if not math.isfinite(value) or not all(ok for ok, _ in bounds):
+        allowed = " and ".join(text for _, text in bounds) or "finite"
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+
+
+def integer(name: str, value: Any, *, least: int = 1, most: int | None = None) -> None:
+    """Refuse what is not an integer in ``[least, most]`` (TypeError, ValueError)."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an integer, got {value!r} ({type(value).__name__})")
+    number(name, value, least=least, most=most)
+
+
+def probability(name: str, value: Any) -> None:
+    """Refuse what is not a number in ``[0, 1]``."""
+    number(name, value, least=0.0, most=1.0)
+
+
+def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:
+    """Refuse a value that is not among the allowed ones (ValueError)."""
+    if value not in allowed:
+        choices = ", ".join(repr(choice) for choice in allowed)
+        raise ValueError(f"{name} must be one of {choices}; got {value!r}")
+
+
+def instance(name: str, value: Any, types: type | tuple[type, ...]) -> None:
+    """Refuse a value of another type (TypeError)."""
+    if not isinstance(value, types):
+        wanted = types if isinstance(types, tuple) else (types,)
+        names = " or ".join(kind.__name__ for kind in wanted)
+        raise TypeError(f"{name} must be {names}, got {value!r} ({type(value).__name__})")
+
+
+def shape(name: str, tensor: Any, expected: tuple[int, ...]) -> None:
+    """Refuse a tensor of another shape (TypeError for non-tensors, ValueError for shapes)."""
+    instance(name, tensor, Tensor)
+    if tuple(tensor.shape) != tuple(expected):
+        raise ValueError(f"{name} must have shape {list(expected)}, got {list(tensor.shape)}")
+
+
+def columns(name: str, tensor: Any, width: int) -> None:
+    """Refuse a tensor whose last dimension is not ``width`` (TypeError, ValueError)."""
+    instance(name, tensor, Tensor)
+    if tensor.dim() == 0 or tensor.shape[-1] != width:
+        raise ValueError(f"{name} must have shape [..., {width}], got {list(tensor.shape)}")
+
+
+def finite(name: str, tensor: Tensor) -> None:
+    """Refuse NaN and infinite entries, saying how many there are (ValueError)."""
+    if tensor.numel() and not bool(torch.isfinite(tensor.detach().sum())):
+        bad = int((~torch.isfinite(tensor.detach())).sum())
+        if bad:
+            raise ValueError(
+                f"{name} must be finite, but {bad} of {tensor.numel()} entries are NaN or infinite"
+            )

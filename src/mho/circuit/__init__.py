@@ -1,0 +1,38 @@
+"""Circuit: what wires make of an array, solved exactly."""
+
+from mho.circuit.gated import solve_gated
+from mho.circuit.linearised import Difference, linearisation_error, linearised
+from mho.circuit.lowrank import Expansion, expand
+from mho.circuit.netlist import netlist
+from mho.circuit.newton import NotConvergedError
+from mho.circuit.nonlinear import NonlinearSolution, solve_nonlinear
+from mho.circuit.passive import Bias, Disturb, SneakRead, bias, disturb, sneak_read, solve_bias
+from mho.circuit.selector import InSeries, Selector
+from mho.circuit.solver import Solution, effective_conductance, solve
+from mho.circuit.wires import Wires
+
+__all__ = [
+    "Bias",
+    "Difference",
+    "Disturb",
+    "Expansion",
+    "InSeries",
+    "NonlinearSolution",
+    "NotConvergedError",
+    "Selector",
+    "SneakRead",
+    "Solution",
+    "Wires",
+    "bias",
+    "disturb",
+    "effective_conductance",
+    "expand",
+    "linearisation_error",
+    "linearised",
+    "netlist",
+    "sneak_read",
+    "solve",
+    "solve_bias",
+    "solve_gated",
+    "solve_nonlinear",
+]

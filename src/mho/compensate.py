@@ -1,0 +1,82 @@
+"""Drift compensation: a reference read of the chip says by how much its outputs have shrunk.
+
+Conductances drift together far more than apart, so one factor per crossbar (Joshi 2020,
+doi 10.1038/s41467-020-16108-9), or one per column, undoes most of it, in the digital output.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mho import checks, life, random, readout
+from mho.crossbar import Crossbar
+
+MODES = ("global", "column")
+
+
+@torch.no_grad()
+def compensate(model: nn.Module, mode: str = "global") -> dict[str, Tensor]:
+    """Correct the outputs of all crossbars for the drift since they were programmed, in place.
+
+    Every cell is read once, with the hardware's read noise where there is any. What the columns
+    add up to, ``Σ_rows |weight|``, is compared with the reference read; the output correction
+    (`Crossbar.gain`) is multiplied by ``reference / now``,
+
+        global   Σ_cols reference / Σ_cols now    one factor a crossbar
+        column   reference_j / now_j              one factor a column
+
+    and this read is the next reference. So a second call corrects only for what has come since;
+    the product of all factors since programming is what one call at the end would have found.
+    A column that conducts nothing keeps its correction. Programming anew ends the compensation.
+
+    Args:
+        model: a converted model, or a `Crossbar`.
+        mode: ``"global"`` or ``"column"``.
+
+    Returns:
+        The factors of this call by name of the crossbar, ``[groups · cols]`` each.
+
+    Raises:
+        TypeError: if ``model`` is not a module.
+        ValueError: if it has no crossbars, one has never been programmed (nothing is then
+            changed), or the mode is not one of the two.
+    """
+    checks.instance("model", model, nn.Module)
+    checks.one_of("mode", mode, MODES)
+    found = {name: m for name, m in model.named_modules() if isinstance(m, Crossbar)}
+    if not found:
+        raise ValueError("the model has no crossbars; mho.convert makes them")
+    for name, crossbar in found.items():
+        if bool(crossbar.reference.isnan().any()):
+            raise ValueError(
+                f"crossbar {name or 'given'!r} has never been programmed: there is no reference "
+                "to compare with; call mho.program(model) first"
+            )
+    return {name: _correct(crossbar, mode) for name, crossbar in found.items()}
+
+
+def _correct(crossbar: Crossbar, mode: str) -> Tensor:
+    reference, now = crossbar.reference, _reference_read(crossbar)
+    if mode == "global":
+        before, after = reference.sum(), now.sum()
+    else:
+        before, after = reference, now
+    known = (before > 0) & (after > 0)
+    factor = torch.where(known, before / torch.where(known, after, 1.0), 1.0)
+    factor = factor.expand_as(crossbar.gain).clone()
+    crossbar.gain = crossbar.gain * factor
+    crossbar.reference = now
+    crossbar.refresh()
+    return factor
+
+
+def _reference_read(crossbar: Crossbar) -> Tensor:
+    """Read every cell once and return ``Σ_rows |weight|`` per column ``[groups · cols]``."""
+    cells = (crossbar.hardware, crossbar.born, crossbar.context)
+    g = readout.seen(crossbar.G, *cells)
+    variance = life.white("read_std", g, *cells)
+    if isinstance(variance, Tensor) or variance > 0.0:
+        deviation = torch.as_tensor(variance, dtype=g.dtype, device=g.device).sqrt()
+        g = g + deviation * random.normal_like(g, crossbar.rng)
+    return crossbar.column_sums(crossbar.hardware.encoding.decode(g, crossbar.scale))

@@ -1,0 +1,245 @@
+"""A torch model in, the same model on crossbars out; and the life of all its crossbars at once."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import nn
+
+from mho import checks, random
+from mho.hardware import Hardware
+from mho.life import ProgramReport
+from mho.nn.base import AnalogLayer, refuse_other_checkpoint
+from mho.nn.registry import crossbar_layer, self_contained
+from mho.summary import crossbar_name, left_digital
+
+Selector = type | str | Callable[[str, nn.Module], bool]
+
+
+def convert(
+    model: nn.Module,
+    hardware: Hardware,
+    *,
+    seed: int = 0,
+    only: Selector | Sequence[Selector] | None = None,
+    skip: Selector | Sequence[Selector] | None = None,
+    overrides: Mapping[str, Hardware | None] | None = None,
+) -> nn.Module:
+    """Return a new model whose layers compute on crossbars, already programmed.
+
+    The given model is not changed. Everything that is not converted is copied; modules used in
+    several places, and tied parameters, stay so. A selector is a module class, a name pattern
+    (``"encoder.*"``) or a predicate ``(name, module) -> bool``.
+
+    Args:
+        model: any module tree.
+        hardware: what the crossbars are made of.
+        seed: every layer gets one derived from it and the layer's name.
+        only: convert only what one of these selects.
+        skip: leave digital what one of these selects.
+        overrides: hardware by name pattern, the first match counts; None leaves digital.
+
+    Returns:
+        The new model, in the mode (train or eval) of the given one. What has weights and stays
+        digital is named in a warning, and by `mho.summary`.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if nothing can be converted, a pattern matches nothing, or a layer's weights
+            cannot be stored.
+    """
+    checks.instance("model", model, nn.Module)
+    checks.instance("hardware", hardware, Hardware)
+    checks.integer("seed", seed, least=0)
+    overrides = dict(overrides or {})
+    chosen = _choose(model, hardware, _selectors(only), _selectors(skip), overrides)
+    if not chosen:
+        raise ValueError("the model has no layer to convert to crossbars")
+    # A deep copy whose memo already knows the crossbar layers puts them in every place where the
+    # torch layers stood: attributes, lists, shared uses.
+    memo: dict[int, Any] = {}
+    lost_hooks = []
+    for name, (module, kind) in chosen.items():
+        layer_type = crossbar_layer(module)
+        layer = layer_type.from_digital(module, kind, seed=random.derive(seed, name), memo=memo)
+        memo[id(module)] = layer
+        if module._forward_hooks or module._forward_pre_hooks:
+            lost_hooks.append(name)
+    analog: nn.Module = copy.deepcopy(model, memo)
+    for module in analog.modules():
+        self_contained(module)
+    analog.register_load_state_dict_pre_hook(refuse_other_checkpoint)
+    _warn(analog, lost_hooks)
+    return analog
+
+
+def _choose(
+    model: nn.Module,
+    hardware: Hardware,
+    only: Sequence[Selector] | None,
+    skip: Sequence[Selector] | None,
+    overrides: Mapping[str, Hardware | None],
+) -> dict[str, tuple[nn.Module, Hardware]]:
+    chosen = {}
+    candidates = list(_candidates(model))
+    patterns = [s for s in (*(only or ()), *(skip or ()), *overrides) if isinstance(s, str)]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name, _ in candidates):
+            names = ", ".join(repr(name) for name, _ in candidates)
+            raise ValueError(
+                f"{pattern!r} matches no layer that can be converted; there are {names}"
+            )
+    for name, module in candidates:
+        if only is not None and not any(_selects(s, name, module) for s in only):
+            continue
+        if skip is not None and any(_selects(s, name, module) for s in skip):
+            continue
+        kind: Hardware | None = hardware
+        for pattern, other in overrides.items():
+            if fnmatchcase(name, pattern):
+                kind = other
+                break
+        if kind is not None:
+            checks.instance(f"hardware of {name!r}", kind, Hardware)
+            chosen[name] = (module, kind)
+    return chosen
+
+
+def _candidates(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Walk the tree, not into modules that use their children's weights by themselves."""
+    seen: set[int] = set()
+
+    def walk(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+        if id(module) in seen:
+            return
+        seen.add(id(module))
+        if crossbar_layer(module) is not None:
+            yield name, module
+        elif not isinstance(module, (AnalogLayer, nn.MultiheadAttention)):
+            for child_name, child in module.named_children():
+                yield from walk(child, f"{name}.{child_name}" if name else child_name)
+
+    yield from walk(module, name)
+
+
+def _selectors(given: Selector | Sequence[Selector] | None) -> Sequence[Selector] | None:
+    if given is None:
+        return None
+    return tuple(given) if isinstance(given, (list, tuple, set)) else (given,)  # type: ignore[return-value]
+
+
+def _selects(selector: Selector, name: str, module: nn.Module) -> bool:
+    if isinstance(selector, type):
+        return isinstance(module, selector)
+    if isinstance(selector, str):
+        return fnmatchcase(name, selector)
+    if callable(selector):
+        return bool(selector(name, module))
+    raise TypeError(f"a selector must be a class, a name pattern or a predicate, got {selector!r}")
+
+
+def _warn(analog: nn.Module, lost_hooks: list[str]) -> None:
+    remaining = left_digital(analog)
+    if remaining:
+        names = "; ".join(f"{item.name} ({item.kind}): {item.reason}" for item in remaining)
+        warnings.warn(f"left digital: {names}", stacklevel=3)
+    if lost_hooks:
+        warnings.warn(f"forward hooks were not carried over: {', '.join(lost_hooks)}", stacklevel=3)
+
+
+def layers(model: nn.Module) -> dict[str, AnalogLayer]:
+    """Return a model's crossbar layers by name, each once.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    checks.instance("model", model, nn.Module)
+    found = {n: m for n, m in model.named_modules() if isinstance(m, AnalogLayer)}
+    if not found:
+        raise ValueError("the model has no crossbar layers; mho.convert makes them")
+    return found
+
+
+def program(model: nn.Module) -> dict[str, ProgramReport]:
+    """Write all digital weights to the chip, for example after training.
+
+    Args:
+        model: a converted model.
+
+    Returns:
+        A report for every crossbar, by the name that `mho.summary` shows: the layer's, and of
+        layers with several crossbars also the crossbar's.
+
+    Raises:
+        ValueError: if the model has no crossbars or a weight is not finite; nothing is then
+            written.
+    """
+    found = layers(model)
+    for name, layer in found.items():
+        for matrix in layer.matrices().values():
+            checks.finite(f"weight of {name or 'the model'}", matrix)
+    return {
+        crossbar_name(name, part, layer): report
+        for name, layer in found.items()
+        for part, report in layer.program().items()
+    }
+
+
+def age(model: nn.Module, seconds: float) -> None:
+    """Let time pass for all crossbars.
+
+    Args:
+        model: a converted model.
+        seconds: how long (s), >= 0.
+
+    Raises:
+        ValueError: if the model has no crossbars or the time is negative.
+    """
+    checks.number("seconds", seconds, least=0.0)
+    for layer in layers(model).values():
+        for crossbar in layer.crossbars.values():
+            crossbar.age(seconds)
+
+
+def fabricate(model: nn.Module, seed: int) -> dict[str, ProgramReport]:
+    """Put the model on another chip of the same kind: new cells, programmed with its weights.
+
+    Args:
+        model: a converted model.
+        seed: of the new chip.
+
+    Returns:
+        As `program`.
+
+    Raises:
+        ValueError: if the model has no crossbars.
+    """
+    checks.integer("seed", seed, least=0)
+    for name, layer in layers(model).items():
+        for part, crossbar in layer.crossbars.items():
+            crossbar.reset_parameters(random.derive(seed, name, part))
+    return program(model)
+
+
+def collapse(model: nn.Module) -> nn.Module:
+    """Return a plain torch model with the weights as now stored, for speed or export.
+
+    Converters and read noise are gone; programming errors, defects, drift and the calibrated
+    output correction remain.
+
+    Args:
+        model: a converted model; it is not changed.
+
+    Raises:
+        ValueError: if the model has no crossbars.
+    """
+    memo: dict[int, Any] = {}
+    for layer in layers(model).values():
+        memo[id(layer)] = layer.to_digital()
+    plain: nn.Module = copy.deepcopy(model, memo)
+    plain._load_state_dict_pre_hooks.clear()
+    return plain

@@ -1,0 +1,263 @@
+"""Crossbar: the heart. One logical matrix on a grid of tiles, from fabrication to reading.
+
+    weight ──encode──▶ target ──fabricate, program──▶ G ──age──▶ G ──read──▶ outputs
+
+``G [slices, rows, cols]`` (S) is what the cells hold. Two ways lead from it to outputs, and
+`Crossbar.collapsed` says which is taken: *collapsed*, one product with the cached effective
+weight, where nothing between cells and outputs depends on the input; or *tiled* (`mho.read`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mho import checks, life, random, read, readout
+from mho.hardware import Hardware
+from mho.life import Born
+from mho.matrix import StoredMatrix
+from mho.periphery.quantize import magnitude
+from mho.readout import Readout
+from mho.transpose import Transposed, read_transposed
+from mho.wiring import TileWires
+
+
+class Crossbar(StoredMatrix):
+    """A matrix stored in memory cells: ``y = x @ crossbar``, for inputs ``x [..., rows]``.
+
+    A new crossbar is fabricated but not programmed: its healthy cells rest at ``g_min``.
+
+    Args:
+        rows: inputs of the matrix, >= 1.
+        cols: outputs of the matrix, >= 1.
+        hardware: what it is made of.
+        seed: of everything random in its life (fabrication, programming, reading).
+        groups: how many equal matrices lie side by side, each on tiles of its own; inputs are
+            then ``[..., groups · rows]``, outputs ``[..., groups · cols]`` and weights
+            ``[groups · rows, cols]``.
+        dtype: of the conductances; torch's default if not given.
+        device: where they live.
+
+    Attributes:
+        G: conductances ``[slices, groups · rows, physical cols]`` (S).
+        scale: ``[]`` or ``[cols]`` (1/S): ``weight = scale · Σ_s c[s] · G[s]``.
+        stuck: boolean mask of broken cells, shaped like ``G``; None if no cell can break.
+        rng: stream of randomness; see `mho.random`.
+        input_range: input magnitude that becomes the largest voltage; NaN until calibrated.
+        adc_range: full scale (A) per converter ``[converters]``; NaN until calibrated.
+        gain: output correction per column ``[groups · cols]``, 1 until calibrated.
+        offset: output correction per column, 0 until calibrated.
+        reference: ``Σ_rows |weight|`` per column ``[groups · cols]`` when programmed, calibrated
+            or last compensated: what drift is measured against; NaN until programmed.
+        seconds: time since programming (s).
+
+    Raises:
+        TypeError, ValueError: if a size, the seed or the hardware is refused.
+    """
+
+    input_range: Tensor
+    adc_range: Tensor
+
+    def __init__(
+        self,
+        rows: int,
+        cols: int,
+        hardware: Hardware,
+        *,
+        seed: int = 0,
+        groups: int = 1,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__(rows, cols, hardware, seed=seed, groups=groups, dtype=dtype, device=device)
+        # Calibration sets this: reads are then tiled and unfolded, so that they can be watched.
+        self.observed = False
+        self._stored: Readout | None = None
+        self._wires = TileWires(hardware.array, groups)
+        converters = hardware.encoding.converters
+        self.register_buffer("input_range", self.G.new_full((), torch.nan))
+        self.register_buffer("adc_range", self.G.new_full((converters,), torch.nan))
+        self.reset_parameters()
+
+    @property
+    def effective_weight(self) -> Tensor:
+        """`weight` as the wires let it act."""
+        return self.hardware.encoding.decode(self._wires.stored(self.G), self.scale)
+
+    # ── read ─────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether a read is one product with the effective weight, or goes tile by tile."""
+        return self._collapses and not self.observed
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Read what the chip holds.
+
+        Args:
+            x: ``[..., groups · rows]``.
+
+        Returns:
+            ``[..., groups · cols]``.
+
+        Raises:
+            TypeError, ValueError: if ``x`` is of another kind or shape.
+        """
+        return self.correct(self.read(x, self.stored))
+
+    def __rmatmul__(self, x: Tensor) -> Tensor:
+        return self(x)
+
+    @property
+    def T(self) -> Transposed:  # noqa: N802 (as in torch.Tensor.T)
+        """The same cells read the other way: ``x @ crossbar.T``, for ``x [..., cols]``."""
+        if self.groups != 1:
+            raise ValueError(f"only a crossbar of one group has .T, this has {self.groups}")
+        return Transposed(self.cols, self._read_transposed)
+
+    def _read_transposed(self, x: Tensor) -> Tensor:
+        g = readout.seen(self.G, self.hardware, self.born, self.context)
+        variance = readout.white_noise("read_std", g, self.hardware, self.born, self.context)
+        g = self._wires.stored(g)
+        return read_transposed(x, g, self.scale, variance, self.hardware, self.rng)
+
+    def read_through(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Read as a chip newly made for ``weight`` would: differentiable in both arguments.
+
+        Fabrication and programming are drawn afresh; what is stored is not touched.
+
+        Args:
+            x: ``[..., groups · rows]``.
+            weight: ``[groups · rows, cols]``.
+
+        Returns:
+            ``[..., groups · cols]``.
+        """
+        return self.read(x, self.through(weight))
+
+    @property
+    def stored(self) -> Readout:
+        """What a read of the stored conductances sees."""
+        if self._stored is not None:
+            return self._stored
+        found = readout.fold(self._readout(self.G, self.scale, self.born))
+        if not self._fresh_each_read:
+            self._stored = found
+        return found
+
+    def through(self, weight: Tensor) -> Readout:
+        """What a read of a chip newly made for ``weight [groups · rows, cols]`` sees."""
+        if self._lumped is None:
+            target, scale = self._encode(weight)
+            born = life.fabricate(self.hardware, self._new_context)
+            g = life.write(target, self.hardware, born, self._new_context)
+            return self._readout(g, scale, born, training=True)
+        # Nothing happens to single cells that their sum does not tell: no cell need be drawn.
+        matrix, scale = self.hardware.encoding.ideal(weight, *self.hardware.device.window)
+        if self._lumped.write is not None:
+            noise = random.normal_like(matrix, self.rng)
+            matrix = noise.mul_(self._lumped.write.sqrt()).add_(matrix)
+        return self._electrical(matrix, scale, self._lumped.read)
+
+    def drive(self, x: Tensor) -> Tensor:
+        """Return inputs as the drivers deliver them (quantised), in the inputs' own units."""
+        drive = self.hardware.drive
+        if drive.ideal:
+            return x
+        limit = self._input_limit(x)
+        return drive.to_levels(x, limit) * (limit * drive.step_per_range)
+
+    def correct(self, y: Tensor) -> Tensor:
+        """Apply the calibrated output correction to ``y [..., groups · cols]``."""
+        return torch.addcmul(self.offset, y, self.gain) if self.corrected else y
+
+    def _input_limit(self, x: Tensor) -> Tensor | float:
+        chosen = self.hardware.drive.range
+        if not isinstance(chosen, str):
+            return chosen
+        return self.input_range if self._input_known else magnitude(x)
+
+    def read(self, x: Tensor, seen: Readout) -> Tensor:
+        """Read ``x`` on what `stored` or `through` gave, as often as wanted; uncorrected."""
+        checks.columns("input", x, self.groups * self.rows)
+        if self.collapsed:
+            driven = self.drive(x)
+            if self.groups == 1:
+                return driven @ seen.matrix[0]
+            y = torch.bmm(self._by_group(driven), seen.matrix)
+        else:
+            y = read.product(
+                self._by_group(x),
+                seen,
+                self.hardware,
+                limit=self._input_limit(x),
+                full_scale=self._full_scale,
+                rng=self.rng,
+            )
+        return y.transpose(0, 1).reshape(*x.shape[:-1], self.groups * self.cols)
+
+    def _by_group(self, x: Tensor) -> Tensor:
+        return x.reshape(-1, self.groups, self.rows).transpose(0, 1)
+
+    def observe(self, x: Tensor) -> list[Tensor]:
+        """Return the currents (A) that the converters see for ``x``, while ``observed`` is set."""
+        x = self._by_group(x)
+        limit = self._input_limit(x)
+        return read.currents(x, self.stored, self.hardware, limit=limit, rng=self.rng)
+
+    # ── what reads need, kept ready ──────────────────────────────────────────────────────────
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Recompute what reads keep ready. Needed only after changing a buffer by hand."""
+        hardware = self.hardware
+        self._collapses = readout.collapses(hardware)
+        fixed = hardware.drive.range != "per_call"
+        self._input_known = fixed and not bool(self.input_range.isnan())
+        calibrated = None if bool(self.adc_range.isnan().any()) else self.adc_range
+        limit = readout.full_scale(hardware, calibrated, min(self.rows, hardware.array.rows))
+        self._full_scale = (
+            None
+            if limit is None
+            else torch.as_tensor(limit, dtype=self.adc_range.dtype, device=self.adc_range.device)
+        )
+        self.corrected = bool((self.gain != 1).any() | (self.offset != 0).any())
+        self._fresh_each_read = any(b.acts_on("read") for b in hardware.behaviours)
+        self._lumped = readout.lumped(self.G, hardware, self.born, self._new_context)
+        self._stored = None
+        # Wires are dear to solve: not before the cells hold something, and once for each thing.
+        if self._wires.knows(self.G) and not self._fresh_each_read:
+            self._stored = self.stored
+
+    def _readout(self, g: Tensor, scale: Tensor, born: Born, *, training: bool = False) -> Readout:
+        context = self._new_context if training else self.context
+        g = readout.seen(g, self.hardware, born, context)
+        variance = readout.white_noise("read_std", g, self.hardware, born, context)
+        g = self._wires.fresh(g) if training else self._wires.stored(g)
+        return self._electrical(self.hardware.encoding.converted(g), scale, variance)
+
+    def _electrical(self, matrix: Tensor, scale: Tensor, variance: Tensor | None) -> Readout:
+        if self.collapsed:
+            return readout.effective(matrix, scale, self.hardware, self.groups)
+        folded = None if self.observed else self._full_scale
+        return readout.electrical(matrix, scale, variance, folded, self.hardware, self.groups)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Crossbar:
+        kind = fn(self.scale).dtype
+        if torch.finfo(kind).bits < 32:
+            raise TypeError(
+                f"a crossbar's conductances need float32 or float64, got {kind}: microsiemens are "
+                "lost in half precision; use torch.autocast around the model instead"
+            )
+        super()._apply(fn, recurse)
+        self.refresh()
+        return self
+
+    def extra_repr(self) -> str:
+        """One line: the matrix, its cells and how it is read."""
+        slices, rows, cols = self.G.shape
+        groups = f"{self.groups} × " if self.groups > 1 else ""
+        path = "collapsed" if self.collapsed else "tiled"
+        return f"{groups}{self.rows} → {self.cols}, {slices} × {rows} × {cols} cells, {path} read"

@@ -1,0 +1,90 @@
+"""Devices: what one memory cell does.
+
+Voltage-driven models (`VTEAM`, …) follow a waveform; pulse-count models (`ExponentialDevice`, …)
+answer pulses; statistical models (`PCM`, …) know their errors, drift and noise. All fit a
+crossbar. `presets` has named, cited ones; `fit` makes one from measured data.
+"""
+
+from mho.devices import fit, presets, waveforms
+from mho.devices.base import Cells, Device
+from mho.devices.data_driven import DataDriven2018, DataDriven2021
+from mho.devices.exponential import ExponentialDevice
+from mho.devices.fefet import MultiDomainFeFET
+from mho.devices.linear import LinearDevice
+from mho.devices.linear_ion_drift import LinearIonDrift
+from mho.devices.mtj import MTJ
+from mho.devices.pcm import PCM, PCMHermes
+from mho.devices.pickett import Pickett
+from mho.devices.pulsed import PulsedCells, PulsedDevice
+from mho.devices.reram import ReRAMCMO, ReRAMWan
+from mho.devices.spread import Spread
+from mho.devices.stanford_pku import StanfordPKU
+from mho.devices.statistical import GenericStatistical
+from mho.devices.steps import (
+    ConstantStep,
+    ExpStep,
+    LinearStep,
+    PiecewiseStep,
+    PowStep,
+    SoftBoundsDevice,
+    StepDevice,
+)
+from mho.devices.switching import SwitchingCells, SwitchingDevice
+from mho.devices.tabular import JumpTable, TabularCells, TabularDevice
+from mho.devices.team import TEAM
+from mho.devices.vteam import VTEAM
+from mho.devices.windows import (
+    Biolek,
+    Joglekar,
+    Kvatinsky,
+    Prodromakis,
+    Rectangular,
+    Window,
+)
+from mho.devices.yakopcic import Yakopcic
+
+__all__ = [
+    "MTJ",
+    "PCM",
+    "TEAM",
+    "VTEAM",
+    "Biolek",
+    "Cells",
+    "ConstantStep",
+    "DataDriven2018",
+    "DataDriven2021",
+    "Device",
+    "ExpStep",
+    "ExponentialDevice",
+    "GenericStatistical",
+    "Joglekar",
+    "JumpTable",
+    "Kvatinsky",
+    "LinearDevice",
+    "LinearIonDrift",
+    "LinearStep",
+    "MultiDomainFeFET",
+    "PCMHermes",
+    "Pickett",
+    "PiecewiseStep",
+    "PowStep",
+    "Prodromakis",
+    "PulsedCells",
+    "PulsedDevice",
+    "ReRAMCMO",
+    "ReRAMWan",
+    "Rectangular",
+    "SoftBoundsDevice",
+    "Spread",
+    "StanfordPKU",
+    "StepDevice",
+    "SwitchingCells",
+    "SwitchingDevice",
+    "TabularCells",
+    "TabularDevice",
+    "Window",
+    "Yakopcic",
+    "fit",
+    "presets",
+    "waveforms",
+]

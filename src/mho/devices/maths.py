@@ -1,0 +1,86 @@
+"""Elementary functions on a number or a tensor, so that a model's equations are written once.
+
+A population is moved by tensor operations; one single cell is far faster with Python's floats
+(an operation costs 30 ns rather than 2 µs). The same equations serve both through these names.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+# exp(700) is still a float64; beyond it Python raises where torch gives inf.
+_LARGEST = 700.0
+
+
+def exp(value: Any) -> Any:
+    """Return ``e**value``."""
+    if type(value) is float:
+        return math.exp(value if value < _LARGEST else _LARGEST)
+    return torch.exp(value)
+
+
+def log(value: Any) -> Any:
+    """Return the natural logarithm."""
+    return math.log(value) if type(value) is float else torch.log(value)
+
+
+def log1p(value: Any) -> Any:
+    """Return ``ln(1 + value)``, exact for small values."""
+    return math.log1p(value) if type(value) is float else torch.log1p(value)
+
+
+def expm1(value: Any) -> Any:
+    """Return ``e**value - 1``, exact for small values."""
+    if type(value) is float:
+        return math.expm1(value if value < _LARGEST else _LARGEST)
+    return torch.expm1(value)
+
+
+def sinh(value: Any) -> Any:
+    """Return the hyperbolic sine."""
+    if type(value) is float:
+        return math.sinh(clip(value, -_LARGEST, _LARGEST))
+    return torch.sinh(value)
+
+
+def sqrt(value: Any) -> Any:
+    """Return the square root."""
+    return math.sqrt(value) if type(value) is float else torch.sqrt(value)
+
+
+def clip(value: Any, low: float, high: float) -> Any:
+    """Return the value put inside ``[low, high]``."""
+    if type(value) is float:
+        return low if value < low else high if value > high else value
+    return torch.clamp(value, low, high)
+
+
+def unit(value: Any) -> Any:
+    """Return the value put inside ``[0, 1]``: where every state lives."""
+    if type(value) is float:
+        return 0.0 if value < 0.0 else 1.0 if value > 1.0 else value
+    return torch.clamp(value, 0.0, 1.0)
+
+
+def positive(value: Any) -> Any:
+    """Return the value where it is positive, else 0."""
+    if type(value) is float:
+        return value if value > 0.0 else 0.0
+    return torch.clamp(value, min=0.0)
+
+
+def sign(value: Any) -> Any:
+    """Return -1, 0 or 1."""
+    if type(value) is float:
+        return float((value > 0.0) - (value < 0.0))
+    return torch.sign(value)
+
+
+def where(condition: Any, yes: Any, no: Any) -> Any:
+    """Return ``yes`` where the condition holds, else ``no`` (not both plain numbers)."""
+    if type(condition) is bool:
+        return yes if condition else no
+    return torch.where(condition, yes, no)

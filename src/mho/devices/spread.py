@@ -1,0 +1,199 @@
+"""Spread: a device parameter that every cell draws for itself when it is fabricated (d2d)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributions as td
+
+from mho import checks
+from mho.spec import Spec
+
+_MAX_REDRAWS = 1000
+_LEAST_SHARE = 1e-15
+
+
+@dataclass(frozen=True)
+class Spread(Spec):
+    """A parameter drawn per cell from a distribution, inside optional bounds.
+
+    ``Spread(Normal(1e-6, 1e-7), low=0)`` takes any ``torch.distributions`` object with scalar
+    parameters; what is kept are its name and its numbers. Draws outside the bounds are drawn
+    again (truncation), not clamped, so no spike of cells gathers at a bound.
+
+    Spreads of one device that name the same ``shared`` cause vary together, cell by cell: two of
+    them with correlations a and b are joined by a Gaussian copula of correlation
+    ``sign(a b) √|a b|``, which is the correlation itself where both state the same one::
+
+        VTEAM(r_on=Spread(Normal(50.0, 5.0), shared="film", correlation=0.8),
+              r_off=Spread(LogNormal(6.9, 0.1), shared="film", correlation=0.8))
+
+    Each keeps its own distribution. Where it is normal and unbounded the correlation is that of
+    the values too; else it is that of the normal scores behind them.
+
+    Attributes:
+        distribution: a ``torch.distributions`` object, or the name of its class.
+        parameters: the distribution's parameters as ``((name, value), …)``; taken from the
+            object when one is given.
+        low: smallest value allowed.
+        high: largest value allowed.
+        shared: name of what makes this parameter vary with others of the same device.
+        correlation: with the others of that name, in [-1, 1]; needs a distribution whose quantile
+            function (``icdf``) torch knows.
+    """
+
+    distribution: Any
+    parameters: tuple[tuple[str, float], ...] = ()
+    low: float | None = None
+    high: float | None = None
+    shared: str | None = None
+    correlation: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.distribution, td.Distribution):
+            given = self.distribution
+            names = given.arg_constraints or {}
+            values = tuple((name, _scalar(name, getattr(given, name))) for name in names)
+            # Distributions with two parametrisations (probs/logits) list both: one is enough.
+            if {"probs", "logits"} <= {name for name, _ in values}:
+                values = tuple(pair for pair in values if pair[0] != "logits")
+            object.__setattr__(self, "distribution", type(given).__name__)
+            object.__setattr__(self, "parameters", values)
+        checks.instance("distribution", self.distribution, str)
+        if not hasattr(td, self.distribution):
+            raise ValueError(
+                f"distribution must name a torch distribution, got {self.distribution!r}"
+            )
+        object.__setattr__(
+            self, "parameters", tuple((str(n), float(v)) for n, v in self.parameters)
+        )
+        for name, bound in (("low", self.low), ("high", self.high)):
+            if bound is not None:
+                checks.number(name, bound)
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError(f"low must be < high, got low={self.low!r}, high={self.high!r}")
+        self.build(validate_args=True)  # whatever torch's default is by now
+        self._check_shared()
+
+    def _check_shared(self) -> None:
+        checks.number("correlation", self.correlation, least=-1.0, most=1.0)
+        if self.shared is None:
+            if self.correlation:
+                raise ValueError(
+                    f"correlation must be 0 without a shared cause, got {self.correlation!r}; "
+                    "name the cause by shared='…'"
+                )
+            return
+        checks.instance("shared", self.shared, str)
+        distribution, half = self.build(), torch.tensor(0.5, dtype=torch.float64)
+        try:
+            distribution.cdf(distribution.icdf(half))
+        except NotImplementedError:
+            raise ValueError(
+                f"shared={self.shared!r} needs a distribution with cdf and icdf (as Normal, "
+                f"LogNormal, Uniform, Laplace or Weibull), got {self.distribution!r}"
+            ) from None
+
+    @property
+    def loading(self) -> float:
+        """How much of the normal score behind a value is the shared cause's, in [-1, 1]."""
+        return math.copysign(math.sqrt(abs(self.correlation)), self.correlation)
+
+    def quantile(self, score: Tensor) -> Tensor:
+        """Return the values of standard-normal scores, inside the bounds (float64).
+
+        Args:
+            score: any shape.
+
+        Raises:
+            ValueError: if the bounds leave (almost) nothing of the distribution.
+        """
+        distribution = self.build(validate_args=False)  # a bound may lie outside the support
+        edges = [0.0, 1.0]
+        for k, bound in enumerate((self.low, self.high)):
+            if bound is not None:
+                share = float(distribution.cdf(torch.tensor(bound, dtype=torch.float64)))
+                edges[k] = edges[k] if math.isnan(share) else share
+        if not edges[1] - edges[0] > 1.0 / _MAX_REDRAWS:
+            raise ValueError(f"no draw of {self} falls inside [{self.low}, {self.high}]")
+        share = edges[0] + (edges[1] - edges[0]) * torch.special.ndtr(score.double())
+        # Neither end is ever drawn: the quantile there may be infinite.
+        return distribution.icdf(share.clamp(_LEAST_SHARE, 1.0 - _LEAST_SHARE))
+
+    def build(self, *, validate_args: bool | None = None) -> td.Distribution:
+        """Return the torch distribution (float64, so that small parameters keep their digits).
+
+        Args:
+            validate_args: whether it checks its arguments; torch's default if not given.
+        """
+        kind = getattr(td, self.distribution)
+        values = {n: torch.tensor(v, dtype=torch.float64) for n, v in self.parameters}
+        return kind(**values, validate_args=validate_args)
+
+    @property
+    def nominal(self) -> float:
+        """The value that stands for all cells: the distribution's mean, put inside the bounds."""
+        mean = float(self.build().mean)
+        if not math.isfinite(mean):
+            mean = float(self.build().icdf(torch.tensor(0.5, dtype=torch.float64)))
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        return min(max(mean, low), high)
+
+    def sample(
+        self,
+        shape: tuple[int, ...],
+        generator: torch.Generator,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        """Draw one value per cell.
+
+        Args:
+            shape: of the population.
+            generator: source of randomness (``torch.distributions`` knows only the global one,
+                which is seeded from here and given back as it was).
+            dtype: of the result.
+            device: of the result.
+
+        Raises:
+            ValueError: if the bounds leave (almost) nothing of the distribution.
+        """
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self._truncated(shape).to(dtype=dtype, device=device)
+
+    def _truncated(self, shape: tuple[int, ...]) -> Tensor:
+        distribution = self.build()
+        value = distribution.sample(torch.Size(shape))
+        for _ in range(_MAX_REDRAWS):
+            outside = torch.zeros_like(value, dtype=torch.bool)
+            if self.low is not None:
+                outside |= value < self.low
+            if self.high is not None:
+                outside |= value > self.high
+            missing = int(outside.sum())
+            if not missing:
+                return value
+            value[outside] = distribution.sample(torch.Size((missing,)))
+        raise ValueError(f"no draw of {self} falls inside [{self.low}, {self.high}]")
+
+
+def nominal(value: float | Spread) -> float:
+    """Return the number that stands for a parameter: itself, or a spread's nominal value."""
+    return value.nominal if isinstance(value, Spread) else float(value)
+
+
+def _scalar(name: str, value: Any) -> float:
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise ValueError(f"{name} of a Spread's distribution must be one number, got {value!r}")
+    number = float(value)
+    single = isinstance(value, Tensor) and value.dtype == torch.float32
+    # torch stores 1e-6 as a float32; keep the seven digits that were meant, not its noise.
+    return float(f"{number:.7g}") if single else number

@@ -1,0 +1,400 @@
+"""Devices known by their statistics: programming error, drift and read noise, as measured.
+
+Papers that characterise millions of cells give moments: how far a cell ends from its target, how
+fast cells of a conductance drift, how noisy a read is. A device says them in its stage methods;
+each cell draws one standard-normal *score* when it is fabricated, its rank among the cells of its
+conductance. The moments are those of the conductance that was programmed, which is recovered from
+what a cell holds now (`solve`), for its path is known: so aging needs no memory, and composes.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mho import checks, random
+from mho.behaviour import Context
+from mho.devices.base import Cells, Device
+from mho.devices.pulsed import check_window
+from mho.devices.spread import Spread
+
+MICRO = 1e-6
+TINY = 1e-13  # S; a deviation of exactly zero has no gradient
+_TOLERANCE = 1e-10
+_MAX_STEPS = 100
+_TEN_YEARS = 3.156e8  # s
+_SCORES = 4.0
+
+
+class StatisticalDevice(Device):
+    """Base of all statistical devices. Subclasses are frozen dataclasses with these fields.
+
+    A subclass says `write_std`, `read_std` and `age` (or, of power-law drift, `DriftingDevice`).
+
+    Attributes:
+        g_min: lowest programmable conductance (S); a number or a `Spread`.
+        g_max: highest programmable conductance (S); a number or a `Spread`.
+        write_scale: factor on the programming error; 0 programs exactly.
+        drift_scale: factor on drift or relaxation; 0 keeps conductances for ever.
+        read_scale: factor on read noise; 0 reads exactly.
+    """
+
+    write_scale: float
+    drift_scale: float
+    read_scale: float
+
+    def __post_init__(self) -> None:
+        check_window(self.g_min, self.g_max)
+        for name in ("write_scale", "drift_scale", "read_scale"):
+            checks.number(name, getattr(self, name), least=0.0)
+
+    @property
+    def cells_type(self) -> type[Cells]:
+        """The class of this device's populations."""
+        return StatisticalCells
+
+    @property
+    def scored(self) -> bool:
+        """Whether cells of one conductance age differently."""
+        return self.acts_on("age")
+
+    def acts_on(self, stage: str) -> bool:
+        """Whether something happens at a stage; what is scaled to 0 costs nothing."""
+        name = {"write_std": "write_scale", "age": "drift_scale", "read_std": "read_scale"}.get(
+            stage
+        )
+        return (name is None or getattr(self, name) != 0.0) and super().acts_on(stage)
+
+    def fabricate_state(self, context: Context) -> dict[str, Tensor]:
+        """Draw what is spread, and every cell's score."""
+        state = super().fabricate_state(context)
+        if self.scored:
+            state["score"] = context.normal()
+        return state
+
+
+class DriftingDevice(StatisticalDevice):
+    """Base of devices with power-law drift, ``G(t) = G_prog (t / t0)^(-ν)`` for t > t0.
+
+    ``ν = mean(G_prog) + sd(G_prog) · score`` of each cell; a subclass says both in
+    `drift_moments`.
+    Times count from programming; until t0, when the programmed value was read, nothing drifts.
+    """
+
+    @property
+    def t0(self) -> float:
+        """Time after programming at which the programmed value was read (s)."""
+        raise NotImplementedError(f"{type(self).__name__} must define t0")
+
+    def drift_moments(self, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of ν of cells programmed to ``g`` (S)."""
+        raise NotImplementedError(f"{type(self).__name__} must define drift_moments(g)")
+
+    def exponents(self, g: Tensor, context: Context, seconds: float) -> Tensor:
+        """Return every cell's drift exponent.
+
+        Args:
+            g: conductances now (S).
+            context: gives the scores.
+            seconds: what now is (s after programming).
+
+        Returns:
+            The exponents, in float64 and constant to gradients.
+        """
+        now = g.detach().double()
+        score = context.state["score"].double() if self.scored else torch.zeros_like(now)
+        elapsed = self._log_time(seconds)
+
+        def exponent(nu: Tensor, now: Tensor, score: Tensor) -> Tensor:
+            mean, sd = self.drift_moments(now * (nu * elapsed).exp())
+            return self.drift_scale * (mean + sd * score)
+
+        if elapsed == 0.0:
+            return exponent(torch.zeros_like(now), now, score)
+        mean, sd = _moments_range(self)
+        slow, fast = (self.drift_scale * score * deviation for deviation in sd)
+        low = self.drift_scale * mean[0] + torch.minimum(slow, fast)
+        high = self.drift_scale * mean[1] + torch.maximum(slow, fast)
+        return solve(exponent, low, high, now, score)
+
+    def programmed(self, g: Tensor, context: Context, seconds: float) -> Tensor:
+        """Return the conductances (S) that were programmed, of cells that hold ``g`` (S) now."""
+        elapsed = self._log_time(seconds)
+        if elapsed == 0.0 or not self.acts_on("age"):
+            return g
+        return g * (self.exponents(g, context, seconds) * elapsed).exp().to(g.dtype)
+
+    def age(self, g: Tensor, context: Context, start: float, stop: float) -> Tensor:
+        """Drift from ``start`` to ``stop`` seconds after programming."""
+        elapsed = self._log_time(stop) - self._log_time(start)
+        if elapsed == 0.0:
+            return g
+        return g * (self.exponents(g, context, start) * -elapsed).exp().to(g.dtype)
+
+    def _log_time(self, seconds: float) -> float:
+        return math.log(max(seconds, self.t0) / self.t0)
+
+
+@functools.lru_cache(maxsize=256)
+def _moments_range(device: DriftingDevice) -> tuple[tuple[float, float], tuple[float, float]]:
+    # Least and largest mean and deviation of ν, with a margin for what lies between the points.
+    points = torch.cat([torch.zeros(1), torch.logspace(-9, 0, 999), torch.linspace(0, 1, 1001)])
+    mean, sd = device.drift_moments(points.double() * device.window[1])
+    ranges = [(float(m.min()) - 1e-3, float(m.max()) + 1e-3) for m in (mean, sd)]
+    return ranges[0], ranges[1]
+
+
+def solve(function: Callable[..., Tensor], low: Tensor, high: Tensor, *cells: Tensor) -> Tensor:
+    """Return ``x = function(x, *cells)`` in ``[low, high]``, cell by cell (Illinois' method).
+
+    Args:
+        function: of x and per-cell tensors, cell by cell, with ``x - function(x, …)`` rising in x.
+        low: where ``x <= function(x, …)``.
+        high: where ``x >= function(x, …)``.
+        cells: what else the function is given, shaped as ``low`` and ``high``.
+    """
+    shape = low.shape
+    a, b, *rest = (t.flatten() for t in (low, high, *cells))
+    f_a, f_b = a - function(a, *rest), b - function(b, *rest)
+    solution, index = a.clone(), torch.arange(len(a), device=a.device)
+    last = f_a >= 0
+    for _ in range(_MAX_STEPS):
+        width = f_b - f_a
+        x = b - f_b * (b - a) / torch.where(width > 0, width, 1.0)
+        f = x - function(x, *rest)
+        solution[index] = x
+        unsolved = f.abs() > _TOLERANCE
+        if not bool(unsolved.any()):
+            break
+        below = f < 0
+        # An end that stays put twice running loses half its weight, lest it stays for ever.
+        less = torch.where(below == last, 0.5, 1.0)
+        a, b = torch.where(below, x, a), torch.where(below, b, x)
+        f_a, f_b = torch.where(below, f, f_a * less), torch.where(below, f_b * less, f)
+        state = (a, b, f_a, f_b, index, below, *rest)
+        a, b, f_a, f_b, index, last, *rest = (t[unsolved] for t in state)
+    return solution.view(shape)
+
+
+def polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
+    """Return ``Σ_k coefficients[k] · x^k``."""
+    total = torch.full_like(x, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        total = total * x + coefficient
+    return total
+
+
+def log_noise(seconds: float, t_read: float) -> float:
+    """Return ``√ln((t + t_read) / (2 t_read))``, 1/f noise up to t (s); 0 where it is negative."""
+    return math.sqrt(max(math.log((seconds + t_read) / (2.0 * t_read)), 0.0))
+
+
+class StatisticalCells(Cells):
+    """A population of statistical cells: program, age, read.
+
+    Attributes:
+        g: conductances now (S), of ``shape``.
+        seconds: time since programming (s).
+    """
+
+    spec: StatisticalDevice
+
+    def __init__(
+        self,
+        spec: Device,
+        shape: tuple[int, ...],
+        *,
+        seed: int = 0,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.seconds = 0.0
+        super().__init__(spec, shape, seed=seed, dtype=dtype, device=device)
+
+    def write(self, g: Tensor) -> None:
+        """Set the cells directly and exactly, as `Cells.write`; the clock starts again."""
+        super().write(g)
+        self.seconds = 0.0
+
+    @torch.no_grad()
+    def program(self, g: Tensor) -> None:
+        """Program the cells, with the device's programming error; the clock starts again.
+
+        Args:
+            g: targets (S), of (or broadcast to) ``shape``; the nearest each cell can hold.
+
+        Raises:
+            ValueError: if some are not finite or the shape does not fit.
+        """
+        self.write(g)
+        if self.spec.acts_on("write_std"):
+            deviation = self.spec.write_std(self.g, self.now())
+            self.g = torch.relu(self.g + deviation * self._normal())
+
+    @torch.no_grad()
+    def age(self, seconds: float) -> None:
+        """Let time pass.
+
+        Args:
+            seconds: how long (s), >= 0; adds to the time since programming.
+
+        Raises:
+            TypeError, ValueError: if it is not a non-negative number.
+        """
+        checks.number("seconds", seconds, least=0.0)
+        start, self.seconds = self.seconds, self.seconds + float(seconds)
+        if self.spec.acts_on("age"):
+            self.g = self.spec.age(self.g, self.now(), start, self.seconds)
+
+    @torch.no_grad()
+    def read(self) -> Tensor:
+        """Return conductances (S) as one read of every cell shows them, with read noise."""
+        if not self.spec.acts_on("read_std"):
+            return self.g.clone()
+        return self.g + self.spec.read_std(self.g, self.now()) * self._normal()
+
+    def get_extra_state(self) -> dict[str, float]:
+        """What a checkpoint holds beside tensors."""
+        return {"seconds": self.seconds}
+
+    def set_extra_state(self, state: dict[str, float]) -> None:
+        """Take back the time since programming."""
+        self.seconds = float(state["seconds"])
+
+    def now(self) -> Context:
+        """What the device is told about the cells."""
+        state = self.parameters_drawn()
+        return Context(self.g, *self.spec.window, self.rng, state=state, seconds=self.seconds)
+
+    def _normal(self) -> Tensor:
+        return random.normal(self.g, random.take(self.rng, self.g.device))
+
+
+@dataclass(frozen=True)
+class GenericStatistical(DriftingDevice):
+    """A device of one's own statistics, each a polynomial in ``x = g / g_max``.
+
+        programming   G_prog = max(g + σ_prog(x) · N(0, 1), 0)
+        drift         G(t) = G_prog (t / t0)^(-ν),  ν = nu(x_prog) + nu_std(x_prog) · score,  t > t0
+        read          G_read = G + σ_read(x) · q(t) · N(0, 1)
+                      q = √ln((t + t_read) / (2 t_read)), or 1 without a t_read
+
+    A polynomial is given by its coefficients, lowest order first; one number is a constant. All
+    are held at their value at ``x = 1`` above. t counts from programming.
+
+    Attributes:
+        g_min: lowest programmable conductance (S), >= 0; default 0; a number or a `Spread`.
+        g_max: highest programmable conductance (S), > g_min; default 25e-6; a number or a `Spread`.
+        write_sigma: σ_prog (S), >= 0 in the window; default 0.
+        nu: mean drift exponent (1); default 0.
+        nu_std: its standard deviation from cell to cell (1), >= 0 in the window; default 0.
+        t0: when the programmed value was read (s), > 0; default 1.
+        read_sigma: σ_read (S), of the conductance at the time of the read; >= 0; default 0.
+        t_read: duration of a read (s), > 0, of noise that grows with time as 1/f noise does; None
+            (the default) is white noise.
+        write_scale: factor on the programming error, >= 0; default 1.
+        drift_scale: factor on the drift exponents, >= 0; default 1.
+        read_scale: factor on read noise, >= 0; default 1.
+
+    Raises:
+        TypeError, ValueError: if a parameter is refused; also where ν grows so steeply with the
+            conductance that higher cells (of scores up to 4) fall below lower ones in ten years:
+            what was programmed could then no longer be told.
+
+    Source: the forms are those of V. Joshi et al., "Accurate deep neural network inference using
+    computational phase-change memory", Nat. Commun. 2020, doi 10.1038/s41467-020-16108-9.
+    """
+
+    g_min: float | Spread = 0.0
+    g_max: float | Spread = 25e-6
+    write_sigma: float | tuple[float, ...] = 0.0
+    nu: float | tuple[float, ...] = 0.0
+    nu_std: float | tuple[float, ...] = 0.0
+    t0: float = 1.0
+    read_sigma: float | tuple[float, ...] = 0.0
+    t_read: float | None = None
+    write_scale: float = 1.0
+    drift_scale: float = 1.0
+    read_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("write_sigma", "nu", "nu_std", "read_sigma"):
+            object.__setattr__(self, name, _coefficients(name, getattr(self, name)))
+        checks.number("t0", self.t0, above=0.0)
+        if self.t_read is not None:
+            checks.number("t_read", self.t_read, above=0.0)
+        x = torch.linspace(0.0, 1.0, 1001, dtype=torch.float64)
+        for name in ("write_sigma", "nu_std", "read_sigma"):
+            least, at = polynomial(x, self._given(name)).min(0)
+            if least < 0:
+                raise ValueError(
+                    f"{name} must be >= 0 in the window, got {float(least):.3g} at "
+                    f"{float(x[at]):.3g} g_max"
+                )
+        self._check_order(x)
+
+    def _check_order(self, x: Tensor) -> None:
+        # d ln G(t) / d ln G_prog = 1 - ln(t/t0) · dν / d ln G_prog must stay positive.
+        slopes = [
+            polynomial(x, [k * c for k, c in enumerate(self._given(name))])
+            for name in ("nu", "nu_std")
+        ]
+        steepest = self.drift_scale * float((slopes[0] + _SCORES * slopes[1].abs()).max())
+        allowed = 1.0 / max(math.log(_TEN_YEARS / self.t0), 1.0)
+        if steepest >= allowed:
+            raise ValueError(
+                "nu and nu_std must not grow so steeply with the conductance that higher cells "
+                f"drift below lower ones in ten years: dν / d ln g must be < {allowed:.3g}, "
+                f"got {steepest:.3g}"
+            )
+
+    @property
+    def scored(self) -> bool:
+        """Whether cells of one conductance drift differently."""
+        return any(self._given("nu_std")) and self.drift_scale != 0.0
+
+    def acts_on(self, stage: str) -> bool:
+        """Whether something happens at a stage; what is 0 costs nothing."""
+        names = {
+            "write_std": ("write_sigma",),
+            "age": ("nu", "nu_std"),
+            "read_std": ("read_sigma",),
+        }
+        given = [any(self._given(name)) for name in names.get(stage, ())]
+        return (any(given) or stage not in names) and super().acts_on(stage)
+
+    def write_std(self, g: Tensor, context: Context) -> Tensor | float:
+        """Programming error (S)."""
+        return self.write_scale * self._of(g, "write_sigma").clamp(min=TINY)
+
+    def drift_moments(self, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of ν."""
+        return self._of(g, "nu"), self._of(g, "nu_std")
+
+    def read_std(self, g: Tensor, context: Context) -> Tensor | float:
+        """Read noise (S)."""
+        grown = 1.0 if self.t_read is None else log_noise(context.seconds, self.t_read)
+        return self.read_scale * grown * self._of(g, "read_sigma").clamp(min=TINY)
+
+    def _of(self, g: Tensor, name: str) -> Tensor:
+        return polynomial((g / self.window[1]).clamp(0.0, 1.0), self._given(name))
+
+    def _given(self, name: str) -> tuple[float, ...]:
+        given: tuple[float, ...] = getattr(self, name)
+        return given
+
+
+def _coefficients(name: str, value: Any) -> tuple[float, ...]:
+    items = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if not items:
+        raise ValueError(f"{name} must have at least one coefficient, got {value!r}")
+    for item in items:
+        checks.number(name, item)
+    return tuple(float(item) for item in items)

@@ -1,0 +1,104 @@
+"""Effects of fabrication: cells born broken."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mho import checks
+from mho.behaviour import Context
+from mho.devices.spread import Spread
+from mho.effects.base import FabricationEffect
+
+
+@dataclass(frozen=True)
+class StuckAt(FabricationEffect):
+    """Cells that no programming moves and no time changes.
+
+    A cell is stuck low (HRS), stuck high (LRS) or was never formed (and conducts like HRS or
+    less), each with its own probability, independently of all others.
+
+    Attributes:
+        low: probability of a cell stuck at ``g_low``.
+        high: probability of a cell stuck at ``g_high``.
+        unformed: probability of a cell that never formed.
+        g_low: conductance of stuck-low cells (S); a number, a `Spread`, or None for the device's
+            ``g_min``. May lie outside the programmable window.
+        g_high: the same for stuck-high cells; None is ``g_max``.
+        g_unformed: the same for unformed cells; None is ``g_min``.
+
+    Raises:
+        ValueError: if a probability is outside [0, 1] or they add up to more than 1.
+    """
+
+    low: float = 0.0
+    high: float = 0.0
+    unformed: float = 0.0
+    g_low: float | Spread | None = None
+    g_high: float | Spread | None = None
+    g_unformed: float | Spread | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high", "unformed"):
+            checks.probability(f"StuckAt {name}", getattr(self, name))
+        total = self.low + self.high + self.unformed
+        if total > 1.0 + 1e-12:
+            raise ValueError(f"low + high + unformed must be <= 1, got {total!r}")
+        for name in ("g_low", "g_high", "g_unformed"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Spread):
+                checks.number(f"StuckAt {name}", value, least=0.0)
+
+    def stuck(self, context: Context) -> tuple[Tensor, Tensor] | None:
+        """Draw which cells are broken and what they read."""
+        total = self.low + self.high + self.unformed
+        if total == 0.0:
+            return None
+        g = torch.zeros(context.shape, dtype=context.dtype, device=context.device)
+        mask = torch.zeros(context.shape, dtype=torch.bool, device=context.device)
+        broken = _bernoulli(g.numel(), total, context.generator)
+        fate = context.uniform((len(broken),)) * total
+        value = torch.where(
+            fate < self.low,
+            self._value(self.g_low, context.g_min, fate, context),
+            torch.where(
+                fate < self.low + self.high,
+                self._value(self.g_high, context.g_max, fate, context),
+                self._value(self.g_unformed, context.g_min, fate, context),
+            ),
+        )
+        mask.view(-1)[broken] = True
+        g.view(-1)[broken] = value
+        return mask, g
+
+    @staticmethod
+    def _value(
+        value: float | Spread | None, default: float, like: Tensor, context: Context
+    ) -> Tensor:
+        if isinstance(value, Spread):
+            return value.sample(
+                tuple(like.shape), context.generator, dtype=like.dtype, device=like.device
+            )
+        return like.new_full((), default if value is None else value)
+
+
+def _bernoulli(count: int, probability: float, generator: torch.Generator) -> Tensor:
+    """Return the indices that come true in ``count`` independent trials.
+
+    The gaps between them are geometric, so that only the rare broken cells cost a draw.
+    """
+    expected = count * probability
+    draws = int(expected + 6 * math.sqrt(expected) + 16)
+    found = torch.empty(0, dtype=torch.int64, device=generator.device)
+    last = -1
+    while last < count:
+        uniform = torch.rand(
+            draws, generator=generator, dtype=torch.float64, device=generator.device
+        )
+        gaps = 1 + (torch.log1p(-uniform) / math.log1p(-min(probability, 1 - 1e-16))).long()
+        found = torch.cat((found, last + gaps.cumsum(0)))
+        last = int(found[-1])
+    return found[found < count]

@@ -1,0 +1,9 @@
+"""Encodings: weights to conductances and back."""
+
+from mho.encoding.base import Encoding, Scaling
+from mho.encoding.bit_sliced import BitSliced
+from mho.encoding.differential import Differential
+from mho.encoding.single_column import SingleColumn
+from mho.encoding.ternary import Ternary
+
+__all__ = ["BitSliced", "Differential", "Encoding", "Scaling", "SingleColumn", "Ternary"]

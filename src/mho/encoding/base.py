@@ -1,0 +1,209 @@
+"""Encoding: weights to conductances and back.
+
+With ideal periphery every encoding is one equation,
+
+    weight = scale · Σ_s c[s] · G[s]
+
+with ``G [slices, rows, cols]`` in siemens and the *combination* ``c``. The combination has two
+parts, because hardware has two places to add: ``analog [converters, slices]`` is what flows
+together before an ADC, ``digital [converters]`` what is added after it; ``c = digital @ analog``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mho import checks
+from mho.spec import Spec
+
+
+@dataclass(frozen=True)
+class Scaling(Spec):
+    """Which weight becomes the largest conductance difference.
+
+    Attributes:
+        percentile: of ``|weight|``, in (0, 100]; 100 is the maximum. Larger weights are clipped.
+        per_column: one scale per output column instead of one per layer.
+    """
+
+    percentile: float = 100.0
+    per_column: bool = False
+
+    def __post_init__(self) -> None:
+        checks.number("percentile", self.percentile, above=0.0, most=100.0)
+        checks.instance("per_column", self.per_column, bool)
+
+    def limit(self, weight: Tensor) -> Tensor:
+        """Return the weight magnitude that fills the range: ``[]`` or ``[cols]``, all > 0."""
+        magnitude = weight.detach().abs()
+        limit = self._rank(magnitude)
+        # Weights that are (nearly) all zero need no range; any positive one serves them.
+        return torch.where(limit > 0, limit, self._fallback(magnitude, limit))
+
+    def _rank(self, magnitude: Tensor) -> Tensor:
+        if self.percentile == 100.0:
+            return magnitude.amax(0) if self.per_column else magnitude.amax()
+        # kthvalue, not quantile: it has no limit of size.
+        if not self.per_column:
+            magnitude = magnitude.flatten()
+        count = magnitude.shape[0]
+        rank = min(max(round(self.percentile / 100.0 * count), 1), count)
+        return magnitude.kthvalue(rank, dim=0).values
+
+    def _fallback(self, magnitude: Tensor, limit: Tensor) -> Tensor:
+        if self.percentile == 100.0:
+            return torch.ones_like(limit)
+        largest = self.replace(percentile=100.0).limit(magnitude)
+        return largest
+
+
+@dataclass(frozen=True)
+class Encoding(Spec):
+    """Base of all encodings: how one weight is spread over cells.
+
+    A subclass gives ``analog``, ``digital`` and `encode`; everything else follows.
+
+    Attributes:
+        scaling: which weight fills the conductance range.
+    """
+
+    scaling: Scaling = Scaling()
+
+    def __post_init__(self) -> None:
+        checks.instance("scaling", self.scaling, Scaling)
+
+    def fit(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weights clipped to the range, and its limit ``[]`` or ``[cols]``."""
+        limit = self.scaling.limit(weight)
+        if self.scaling.percentile == 100.0:  # nothing to clip
+            return weight, limit
+        return weight.clamp(-limit, limit), limit
+
+    @property
+    def analog(self) -> tuple[tuple[float, ...], ...]:
+        """What flows together before each converter: ``[converters][slices]``."""
+        raise NotImplementedError
+
+    @property
+    def digital(self) -> tuple[float, ...]:
+        """Weights of the converters' results in the digital sum: ``[converters]``."""
+        return (1.0,) * self.converters
+
+    @property
+    def slices(self) -> int:
+        """How many cells (or physical columns) one weight takes."""
+        return len(self.analog[0])
+
+    @property
+    def converters(self) -> int:
+        """How many conversions one output takes."""
+        return len(self.analog)
+
+    @property
+    def combination(self) -> tuple[float, ...]:
+        """The combination ``c [slices]``: ``weight = scale · Σ_s c[s] · G[s]``."""
+        return tuple(
+            sum(d * row[s] for d, row in zip(self.digital, self.analog, strict=True))
+            for s in range(self.slices)
+        )
+
+    def physical_cols(self, cols: int) -> int:
+        """Columns of the array that ``cols`` outputs take in each slice."""
+        return cols
+
+    def encode(self, weight: Tensor, g_min: float, g_max: float) -> tuple[Tensor, Tensor]:
+        """Return target conductances and the scale.
+
+        Args:
+            weight: ``[rows, cols]``, finite.
+            g_min: lowest conductance used (S).
+            g_max: highest conductance used (S).
+
+        Returns:
+            ``G [slices, rows, physical_cols]`` (S), differentiable in ``weight`` (straight
+            through where it is rounded), and ``scale`` (1/S), ``[]`` or ``[cols]``.
+        """
+        raise NotImplementedError
+
+    def ideal(self, weight: Tensor, g_min: float, g_max: float) -> tuple[Tensor, Tensor]:
+        """Return `converted` of `encode`, and the scale; a subclass may know a shorter way."""
+        g, scale = self.encode(weight, g_min, g_max)
+        return self.converted(g), scale
+
+    def converted(self, g: Tensor) -> Tensor:
+        """Return what each converter sees, side by side: ``[rows, converters · physical_cols]``.
+
+        Args:
+            g: ``[slices, rows, physical_cols]`` (S).
+        """
+        analog = self.analog
+        if len(analog) == 1 and analog[0] == (1.0, -1.0):  # the common case, in one pass
+            positive, negative = g.unbind(0)
+            return positive - negative
+        matrix = torch.tensor(analog, dtype=g.dtype, device=g.device)
+        return torch.einsum("ks,src->rkc", matrix, g).reshape(g.shape[1], -1)
+
+    def converted_variance(self, variance: Tensor) -> Tensor:
+        """As `converted`, for the variances of independent cells: coefficients are squared."""
+        matrix = torch.tensor(self.analog, dtype=variance.dtype, device=variance.device)
+        return torch.einsum("ks,src->rkc", matrix.square(), variance).reshape(variance.shape[1], -1)
+
+    def assemble(self, result: Tensor) -> Tensor:
+        """Add the converters' results digitally.
+
+        Args:
+            result: ``[…, converters · physical_cols]``.
+
+        Returns:
+            ``[…, cols]``.
+        """
+        digital = self.digital
+        if digital == (1.0,):
+            return result
+        weights = torch.tensor(digital, dtype=result.dtype, device=result.device)
+        return torch.einsum("...kc,k->...c", result.unflatten(-1, (len(digital), -1)), weights)
+
+    def drive_columns(self, x: Tensor) -> Tensor:
+        """Spread inputs of a transposed read over the physical columns: the adjoint of `assemble`.
+
+        Args:
+            x: ``[…, cols]``.
+
+        Returns:
+            ``[…, physical_cols]``.
+        """
+        return x
+
+    def decode(self, g: Tensor, scale: Tensor) -> Tensor:
+        """Return the weights ``[rows, cols]`` that conductances stand for."""
+        return self.assemble(self.converted(g)) * scale
+
+    def full_scale(self, g_min: float, g_max: float) -> float:
+        """Largest magnitude of conductance (S) that one cell position adds before a converter."""
+
+        def worst(row: tuple[float, ...]) -> float:
+            high = sum(a * (g_max if a > 0 else g_min) for a in row)
+            low = sum(a * (g_min if a > 0 else g_max) for a in row)
+            return max(abs(high), abs(low))
+
+        return max(worst(row) for row in self.analog)
+
+    def straight_through(self, g: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+        """Give rounded conductances the gradient of an exact encoding.
+
+        The gradient of each slice is its share of ``c``, so that the decoded weight has
+        derivative 1 with respect to the weight asked for.
+
+        Args:
+            g: ``[slices, rows, cols]`` (S), no gradient.
+            weight: ``[rows, cols]``, already clipped to the range.
+            scale: as returned by `encode`.
+        """
+        if not weight.requires_grad:
+            return g
+        c = torch.tensor(self.combination, dtype=g.dtype, device=g.device)
+        share = (c / c.square().sum()).view(-1, 1, 1)
+        return g + share * ((weight - weight.detach()) / scale)

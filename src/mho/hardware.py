@@ -1,0 +1,160 @@
+"""Hardware: what a chip is made of. The one object a user configures."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mho import checks
+from mho.behaviour import Behaviour
+from mho.circuit import Wires
+from mho.devices.base import Device
+from mho.devices.linear import LinearDevice
+from mho.effects.base import Effect
+from mho.encoding.base import Encoding
+from mho.encoding.differential import Differential
+from mho.periphery.adc import ADC
+from mho.periphery.dac import DAC
+from mho.spec import Spec
+
+BIASES = ("digital", "array")
+
+
+@dataclass(frozen=True)
+class Array(Spec):
+    """The physical array of one tile. Matrices larger than it take several tiles.
+
+    Attributes:
+        rows: word lines (inputs) of a tile, >= 1.
+        cols: bit lines (outputs) of a tile, >= 1.
+        wires: resistances of its lines; ideal by default. They are solved exactly, once per
+            change of the cells.
+        interleaved: whether the slices of an output (a differential pair) are neighbouring
+            columns on the same word lines, instead of lying in arrays of their own.
+        solve_every: in training, wires are solved anew (with their exact gradient) in every so
+            many reads, >= 1; in between each cell keeps its last attenuation.
+    """
+
+    rows: int = 128
+    cols: int = 128
+    wires: Wires = field(default_factory=Wires)
+    interleaved: bool = False
+    solve_every: int = 1
+
+    def __post_init__(self) -> None:
+        checks.integer("Array rows", self.rows)
+        checks.integer("Array cols", self.cols)
+        checks.instance("Array wires", self.wires, Wires)
+        checks.instance("Array interleaved", self.interleaved, bool)
+        checks.integer("Array solve_every", self.solve_every)
+        if self.wires.gated:
+            raise ValueError(
+                "Array wires must not be gated: a gated array's currents are no fixed matrix "
+                "times its inputs; see mho.circuit.solve_gated"
+            )
+
+
+@dataclass(frozen=True)
+class Hardware(Spec):
+    """What a crossbar is made of, from the cell to the converters.
+
+    Attributes:
+        device: what one cell does.
+        encoding: how weights become conductances.
+        array: size of a tile.
+        dac: word-line drivers; None is an ideal one.
+        adc: bit-line converters; None reads currents exactly.
+        effects: non-idealities, applied in this order within each stage.
+        bias: where a layer's bias is added: ``"digital"`` (after the array) or ``"array"`` (an
+            extra word line driven by a constant input of 1).
+
+    Raises:
+        TypeError: if a part is not of its kind.
+    """
+
+    device: Device = field(default_factory=LinearDevice)
+    encoding: Encoding = field(default_factory=Differential)
+    array: Array = field(default_factory=Array)
+    dac: DAC | None = None
+    adc: ADC | None = None
+    effects: tuple[Effect, ...] = ()
+    bias: str = "digital"
+
+    def __post_init__(self) -> None:
+        checks.instance("device", self.device, Device)
+        checks.instance("encoding", self.encoding, Encoding)
+        checks.instance("array", self.array, Array)
+        if self.dac is not None:
+            checks.instance("dac", self.dac, DAC)
+        if self.adc is not None:
+            checks.instance("adc", self.adc, ADC)
+        checks.instance("effects", self.effects, (tuple, list))
+        object.__setattr__(self, "effects", tuple(self.effects))
+        for effect in self.effects:
+            checks.instance("every effect", effect, Effect)
+        checks.one_of("bias", self.bias, BIASES)
+        limit = self.drive.range
+        if self.bias == "array" and not isinstance(limit, str) and limit < 1:
+            raise ValueError(
+                f"bias on the array is driven by a constant input of 1, beyond DAC range {limit!r}"
+            )
+        if self.array.interleaved and self.encoding.slices > self.array.cols:
+            raise ValueError(
+                f"interleaved needs Array cols >= the encoding's {self.encoding.slices} slices, "
+                f"got {self.array.cols}"
+            )
+
+    @property
+    def drive(self) -> DAC:
+        """The drivers, ideal where none are given."""
+        return self.dac or DAC()
+
+    @property
+    def behaviours(self) -> tuple[Behaviour, ...]:
+        """All that acts on the cells: the device itself, then the effects."""
+        return (self.device, *self.effects)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 reads ``1e-6`` as text; people (and YAML 1.2) mean a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def load_hardware(path: str | Path) -> Hardware:
+    """Read hardware from a YAML file, as `save_hardware` writes it.
+
+    Args:
+        path: of the file. ``type`` may be left out at the top.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is not YAML, a key is unknown or a value is refused.
+        TypeError: if a part is of another kind than its place asks for.
+    """
+    try:
+        data: Any = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    return Hardware.from_dict(data)
+
+
+def save_hardware(hardware: Hardware, path: str | Path) -> None:
+    """Write hardware to a YAML file that `load_hardware` reads back, equal.
+
+    Args:
+        hardware: what to write.
+        path: where to; an existing file is replaced.
+    """
+    checks.instance("hardware", hardware, Hardware)
+    text = yaml.safe_dump(hardware.to_dict(), sort_keys=False, allow_unicode=True)
+    Path(path).write_text(text, encoding="utf-8")

@@ -1,0 +1,206 @@
+"""Convolutions on crossbars: every kernel is a column, every patch of the input drives the rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mho import checks
+from mho.hardware import Hardware
+from mho.nn.base import AnalogLayer
+
+Size = int | tuple[int, ...]
+
+
+class _Conv(AnalogLayer):
+    """Base of `Conv1d`, `Conv2d` and `Conv3d`.
+
+    Takes the arguments of the torch layer, and ``hardware`` and ``seed``. A layer of several
+    groups has one matrix per group, each on tiles of its own.
+
+    Attributes:
+        weight: digital kernels ``[out_channels, in_channels / groups, *kernel_size]``.
+        bias: digital bias ``[out_channels]`` or None.
+        crossbar: the cells, ``in_channels / groups · Π kernel_size`` rows per group.
+    """
+
+    kind: ClassVar[type[nn.Conv1d | nn.Conv2d | nn.Conv3d]]
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size | str = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        *,
+        hardware: Hardware,
+        seed: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        kind: Any = self.kind
+        options = (stride, padding, dilation, groups, bias, padding_mode, device, dtype)
+        self._build(kind(in_channels, out_channels, kernel_size, *options), hardware, seed)
+
+    def takes(self, name: str) -> bool:
+        """Take the weight and the bias, not what a parametrisation keeps them in."""
+        return name in ("weight", "bias")
+
+    def _adopt(self, digital: nn.Module) -> None:
+        checks.instance("layer", digital, self.kind)
+        conv: Any = digital
+        self.in_channels, self.out_channels = conv.in_channels, conv.out_channels
+        self.kernel_size, self.stride = conv.kernel_size, conv.stride
+        self.padding, self.dilation = conv.padding, conv.dilation
+        self.groups, self.padding_mode = conv.groups, conv.padding_mode
+        if "weight" not in self._parameters:  # a parametrised weight: its value now
+            self.weight = nn.Parameter(conv.weight.detach().clone())
+        if "bias" not in self._parameters:
+            self.register_parameter("bias", None)
+
+    def _groups(self, name: str) -> int:
+        return self.groups
+
+    @property
+    def _bias_on_array(self) -> bool:
+        return self.bias is not None and self.hardware.bias == "array"
+
+    def matrices(self) -> dict[str, Tensor]:
+        """One column per kernel; groups below one another, each with its bias row if it has one."""
+        matrix = self.weight.flatten(1).unflatten(0, (self.groups, -1)).transpose(1, 2)
+        if self.bias is not None and self._bias_on_array:
+            matrix = torch.cat((matrix, self.bias.view(self.groups, 1, -1)), dim=1)
+        return {"crossbar": matrix.flatten(0, 1)}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[batch, in_channels, *size]`` (batch optional) to ``[batch, out_channels, …]``."""
+        dims = len(self.kernel_size)
+        checks.instance("input", x, Tensor)
+        if x.dim() not in (dims + 1, dims + 2) or x.shape[-dims - 1] != self.in_channels:
+            sizes = ", ".join(["size"] * dims)
+            raise ValueError(
+                f"input must have shape [batch, {self.in_channels}, {sizes}], got {list(x.shape)}"
+            )
+        if x.dim() == dims + 1:
+            return self.forward(x.unsqueeze(0)).squeeze(0)
+        crossbar = self.crossbars["crossbar"]
+        if crossbar.collapsed and not self._bias_on_array:
+            y = self._native(x)
+        else:
+            y = self.read("crossbar", self._patches(self._padded(x))).movedim(-1, 1)
+        if self.bias is None or self._bias_on_array:
+            return y
+        return y + self.bias.view(-1, *[1] * dims)
+
+    def _native(self, x: Tensor) -> Tensor:
+        """One matrix says it all: torch's own convolution, with the effective weights."""
+        padding: Any = self.padding
+        if self.padding_mode != "zeros":
+            x, padding = self._padded(x), 0
+        crossbar = self.crossbars["crossbar"]
+        if self.training:
+            kernel = crossbar.through(self.matrices()["crossbar"]).matrix
+        else:
+            self.warn_if_stale()
+            kernel = crossbar.stored.matrix * crossbar.gain.unflatten(0, (self.groups, 1, -1))
+        kernel = kernel.transpose(1, 2).reshape_as(self.weight)
+        conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel_size) - 1]
+        offset = None if self.training else crossbar.offset
+        driven = crossbar.drive(x)
+        return conv(driven, kernel, offset, self.stride, padding, self.dilation, self.groups)
+
+    def _padded(self, x: Tensor) -> Tensor:
+        sides: list[int] = []
+        for d in reversed(range(len(self.kernel_size))):  # F.pad starts with the last dimension
+            if self.padding == "same":
+                total = self.dilation[d] * (self.kernel_size[d] - 1)
+                sides += [total // 2, total - total // 2]
+            else:
+                sides += [0, 0] if self.padding == "valid" else [self.padding[d]] * 2
+        if not any(sides):
+            return x
+        return F.pad(x, sides, "constant" if self.padding_mode == "zeros" else self.padding_mode)
+
+    def _patches(self, x: Tensor) -> Tensor:
+        """Unfold padded ``x [batch, channels, *size]`` to ``[batch, *out, groups · rows]``."""
+        dims = len(self.kernel_size)
+        spans = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+        if any(size < span for size, span in zip(x.shape[2:], spans, strict=True)):
+            found = list(x.shape[2:])
+            raise ValueError(f"the kernel spans {spans}, larger than the padded input {found}")
+        for d, span in enumerate(spans):
+            x = x.unfold(2 + d, span, self.stride[d])[..., :: self.dilation[d]]
+        x = x.movedim(1, 1 + dims)  # [batch, *out, channels, *kernel]
+        rows = x.reshape(*x.shape[: 1 + dims], self.groups, self._rows_per_group)
+        if self._bias_on_array:
+            rows = torch.cat((rows, torch.ones_like(rows[..., :1])), dim=-1)
+        return rows.flatten(-2)
+
+    @property
+    def _rows_per_group(self) -> int:
+        return self.in_channels // self.groups * math.prod(self.kernel_size)
+
+    def to_digital(self) -> nn.Module:
+        """Return the torch layer with the weights as now stored (output correction included)."""
+        crossbar = self.crossbars["crossbar"]
+        matrix = crossbar.weight.unflatten(0, (self.groups, -1)).detach()
+        matrix = matrix * crossbar.gain.view(self.groups, 1, -1)
+        bias = crossbar.offset.detach().clone()
+        if self._bias_on_array:
+            bias += matrix[:, -1].flatten()
+            matrix = matrix[:, :-1]
+        elif self.bias is not None:
+            bias += self.bias.detach()
+        needed = self.bias is not None or bool(bias.any())
+        kind: Any = self.kind
+        options = (self.stride, self.padding, self.dilation, self.groups, needed, self.padding_mode)
+        layer: nn.Module = kind(
+            self.in_channels, self.out_channels, self.kernel_size, *options, device="meta"
+        )
+        kernel = matrix.transpose(1, 2).reshape_as(self.weight)
+        layer.weight = nn.Parameter(kernel.contiguous())
+        if needed:
+            layer.bias = nn.Parameter(bias)
+        return layer.train(self.training)
+
+    def extra_repr(self) -> str:
+        """As the torch layer prints its channels, kernel and stride."""
+        parts: Sequence[str] = (
+            f"{self.in_channels}, {self.out_channels}",
+            f"kernel_size={tuple(self.kernel_size)}",
+            f"stride={tuple(self.stride)}",
+            f"padding={self.padding}",
+            f"groups={self.groups}",
+        )
+        return ", ".join(parts)
+
+
+class Conv1d(_Conv):
+    """A `torch.nn.Conv1d` whose kernels are on a crossbar."""
+
+    kind = nn.Conv1d
+
+
+class Conv2d(_Conv):
+    """A `torch.nn.Conv2d` whose kernels are on a crossbar."""
+
+    kind = nn.Conv2d
+
+
+class Conv3d(_Conv):
+    """A `torch.nn.Conv3d` whose kernels are on a crossbar."""
+
+    kind = nn.Conv3d

@@ -1,0 +1,46 @@
+"""Which crossbar layer stands for which torch layer. A new layer adds one line here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from mho.nn.base import AnalogLayer
+from mho.nn.cells import GRUCell, LSTMCell, RNNCell
+from mho.nn.conv import Conv1d, Conv2d, Conv3d
+from mho.nn.linear import Linear
+from mho.nn.recurrent import GRU, LSTM, RNN
+
+LAYERS: dict[type[nn.Module], type[AnalogLayer]] = {
+    nn.Linear: Linear,
+    nn.Conv1d: Conv1d,
+    nn.Conv2d: Conv2d,
+    nn.Conv3d: Conv3d,
+    nn.RNN: RNN,
+    nn.LSTM: LSTM,
+    nn.GRU: GRU,
+    nn.RNNCell: RNNCell,
+    nn.LSTMCell: LSTMCell,
+    nn.GRUCell: GRUCell,
+}
+
+
+def crossbar_layer(module: nn.Module) -> Any:
+    """Return the crossbar layer's class for a torch layer (or a subclass of one), or None.
+
+    A subclass that computes something else than its base (its own ``forward``) has none: turning
+    it into its base would silently change the model.
+    """
+    for base, layer in LAYERS.items():
+        if isinstance(module, base):
+            return layer if type(module).forward is base.forward else None
+    return None
+
+
+def self_contained(module: nn.Module) -> None:
+    """Keep torch's fused inference kernels from reading digital weights past the crossbars."""
+    if isinstance(module, nn.TransformerEncoderLayer):
+        module.activation_relu_or_gelu = 0
+    elif isinstance(module, nn.TransformerEncoder):
+        module.use_nested_tensor = False  # only the fused kernels understand nested tensors

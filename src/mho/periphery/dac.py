@@ -1,0 +1,125 @@
+"""DAC: digital inputs to word-line voltages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mho import checks
+from mho.periphery import quantize
+from mho.spec import Spec
+
+MODES = ("amplitude", "bit_serial")
+CODES = ("sign_magnitude", "twos_complement")
+RANGES = ("calibrated", "per_call")
+
+
+@dataclass(frozen=True)
+class DAC(Spec):
+    """Word-line drivers. An input ``x`` in ``±range`` becomes a voltage in ``±v_max``.
+
+    *Amplitude* drivers put ``x`` on the line at once, with ``2^bits`` levels. *Bit-serial*
+    drivers need only on and off: they send one bit after the other, each at full ``v_max``, and
+    the partial results are added with their powers of two.
+
+    Attributes:
+        bits: resolution, >= 1; None is an ideal driver.
+        v_max: voltage of a full-scale input (V), > 0.
+        mode: ``"amplitude"`` or ``"bit_serial"``.
+        range: the input magnitude that becomes ``v_max``: a number; ``"calibrated"`` (from
+            `mho.calibrate`; until then as per call); or ``"per_call"`` (each call's largest).
+        signed: False uses all levels for non-negative inputs, and negative ones become 0.
+        percentile: of ``|x|`` that calibration takes as the range, in (0, 100].
+        code: bit-serial signs: ``"sign_magnitude"`` or ``"twos_complement"``.
+        converts_once: bit-serial: the partial currents are weighted and summed before one
+            conversion, instead of one conversion per bit.
+
+    Raises:
+        ValueError: if a value is outside its range.
+    """
+
+    bits: int | None = None
+    v_max: float = 0.2
+    mode: str = "amplitude"
+    range: str | float = "calibrated"
+    signed: bool = True
+    percentile: float = 100.0
+    code: str = "sign_magnitude"
+    converts_once: bool = False
+
+    def __post_init__(self) -> None:
+        if self.bits is not None:
+            checks.integer("DAC bits", self.bits, most=24)
+        checks.number("DAC v_max", self.v_max, above=0.0)
+        checks.one_of("DAC mode", self.mode, MODES)
+        checks.one_of("DAC code", self.code, CODES)
+        checks.number("DAC percentile", self.percentile, above=0.0, most=100.0)
+        if isinstance(self.range, str):
+            checks.one_of("DAC range", self.range, RANGES)
+        else:
+            checks.number("DAC range", self.range, above=0.0)
+        if self.mode == "bit_serial" and self.bits is None:
+            raise ValueError("DAC bits must be given for mode='bit_serial', got None")
+        if self.code == "twos_complement" and self.signed and self.bits == 1:
+            raise ValueError("DAC bits must be >= 2 for signed two's complement, got 1")
+
+    @property
+    def ideal(self) -> bool:
+        """Whether inputs pass unchanged."""
+        return self.bits is None
+
+    @property
+    def step_per_range(self) -> float:
+        """Size of one input level, as a fraction of the range (1 for an ideal driver)."""
+        if self.bits is None:
+            return 1.0
+        return 1.0 / quantize.levels(self.bits, signed=self.signed)[1]
+
+    @property
+    def v_step(self) -> float:
+        """Voltage (V) of one level on the line: ``v_max`` itself for one-bit pulses."""
+        return self.v_max if self.mode == "bit_serial" else self.v_max * self.step_per_range
+
+    def to_levels(self, x: Tensor, limit: Tensor | float) -> Tensor:
+        """Return inputs in units of one level (integers, or ``x / limit`` for an ideal driver).
+
+        Args:
+            x: inputs, any shape.
+            limit: the input magnitude that becomes ``v_max``.
+        """
+        if self.bits is None:
+            return x / limit
+        low, high = quantize.levels(self.bits, signed=self.signed)
+        if self.bits == 1 and self.signed:
+            return quantize.sign_ste(x / limit, 1.0)
+        return quantize.to_grid(x * (high / limit), low, high, fresh=True)
+
+    def planes(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Split integer levels into one-bit planes, sent one after the other.
+
+        Args:
+            level: integer levels ``[...]``.
+
+        Returns:
+            Planes ``[bits, ...]`` of values in {-1, 0, 1} (sign–magnitude) or {0, 1} (two's
+            complement), and their weights ``[bits]``; ``Σ weight · plane = level``. Gradients
+            are shared out so that they sum to those of ``level`` itself.
+        """
+        if self.bits is None:
+            raise ValueError("an ideal driver has no bit planes")
+        twos = self.signed and self.code == "twos_complement"
+        count = self.bits if twos or not self.signed else max(self.bits - 1, 1)
+        power = torch.arange(count, device=level.device)
+        weight = torch.exp2(power.to(level.dtype))
+        whole = level.detach().to(torch.int64)
+        power = power.view(-1, *[1] * level.dim())
+        if twos:
+            weight[-1] = -weight[-1]
+            plane = ((whole >> power) & 1).to(level.dtype)
+        else:
+            plane = ((whole.abs() >> power) & 1).to(level.dtype) * whole.sign().to(level.dtype)
+        share = weight / weight.square().sum()
+        carry = (level - level.detach()) * share.view(-1, *[1] * level.dim())
+        return plane + carry, weight

@@ -1,0 +1,174 @@
+"""Rounding and number grids, with straight-through gradients.
+
+Every quantiser here has the same gradient rule: rounding passes the gradient as it is
+(straight-through), clipping keeps its own (no gradient outside the range).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mho import checks
+
+ROUNDINGS = ("nearest", "stochastic")
+
+
+class _ToGrid(torch.autograd.Function):
+    """round, then clip to ``[low, high]``; the gradient passes where nothing was clipped."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, low: float, high: float) -> Tensor:
+        return x.round().clamp_(low, high)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, ctx.low, ctx.high = inputs
+        ctx.save_for_backward(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (x,) = ctx.saved_tensors
+        # Half a step beyond the last level still rounds to it: nothing is lost there.
+        inside = torch.ops.aten.hardtanh_backward(grads[0], x, ctx.low - 0.5, ctx.high + 0.5)
+        return inside, None, None
+
+
+def to_grid(x: Tensor, low: float, high: float, *, fresh: bool = False) -> Tensor:
+    """Round to integers (half to even) and clip to ``[low, high]``.
+
+    Args:
+        x: in units of one step, any shape.
+        low: lowest integer level.
+        high: highest integer level.
+        fresh: the caller owns ``x`` and allows it to be overwritten where no gradient is needed.
+
+    Returns:
+        Integer-valued floats; gradient straight through, zero where clipped.
+    """
+    if torch.is_grad_enabled() and x.requires_grad:
+        grid: Tensor = _ToGrid.apply(x, low, high)
+        return grid
+    return (x.round_() if fresh else x.round()).clamp_(low, high)
+
+
+def levels(bits: int, *, signed: bool = True) -> tuple[int, int]:
+    """Return the lowest and highest integer level of a uniform converter.
+
+    Signed converters are symmetric, ``±(2^(bits-1) - 1)``, so that zero is a level; one bit is
+    the sign alone. Unsigned ones span ``0 … 2^bits - 1``.
+    """
+    if not signed:
+        return 0, 2**bits - 1
+    top = max(2 ** (bits - 1) - 1, 1)
+    return -top, top
+
+
+def uniform(
+    x: Tensor,
+    bits: int,
+    limit: Tensor | float,
+    *,
+    signed: bool = True,
+    rounding: str = "nearest",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Quantise to the uniform grid of ``bits`` bits over ``[-limit, limit]`` (or ``[0, limit]``).
+
+    Args:
+        x: any shape.
+        bits: >= 1; one signed bit is ``sign(x) · limit``.
+        limit: largest magnitude represented; broadcast to ``x``.
+        signed: whether negative values exist.
+        rounding: ``"nearest"`` (half to even) or ``"stochastic"`` (unbiased).
+        generator: for stochastic rounding.
+
+    Returns:
+        Tensor of ``x``'s shape; straight-through gradient, zero where clipped.
+
+    Raises:
+        ValueError: if ``bits`` < 1 or the rounding is unknown.
+    """
+    checks.integer("bits", bits)
+    checks.one_of("rounding", rounding, ROUNDINGS)
+    if bits == 1 and signed:
+        return sign_ste(x, limit)
+    low, high = levels(bits, signed=signed)
+    step = limit / high
+    scaled = x / step
+    if rounding == "stochastic":
+        # floor(x + u) = round(x + u - 1/2): the expectation of the level is x itself.
+        dither = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+        scaled = scaled + (dither - 0.5)
+    return to_grid(scaled, low, high, fresh=True) * step
+
+
+def sign_ste(x: Tensor, limit: Tensor | float) -> Tensor:
+    """One signed bit: ``sign(x) · limit`` with sign(0) = +1; gradient as ``clip(x, ±limit)``."""
+    limit = torch.as_tensor(limit, dtype=x.dtype, device=x.device)
+    clipped = x.clamp(-limit, limit)
+    hard = torch.where(x < 0, -1.0, 1.0).to(x.dtype) * limit
+    return straight_through(hard, clipped)
+
+
+def power_of_two_step(limit: Tensor, bits: int) -> Tensor:
+    """Step ``2^sf``, ``sf = 1 - bits + ceil(log2(limit))``, of the *linear* fixed-point grid."""
+    exponent = torch.ceil(torch.log2(limit.clamp_min(torch.finfo(limit.dtype).tiny)))
+    return torch.exp2(1 - bits + exponent)
+
+
+def companded_tanh(x: Tensor, bits: int, limit: Tensor | float) -> Tensor:
+    """Quantise uniformly in ``tanh(x / limit)``: finer near zero than near the ends."""
+    edge = math.tanh(1.0)
+    inner = torch.tanh((x / limit).clamp(-1.0, 1.0))
+    level = uniform(inner, bits, edge)
+    return torch.atanh(level.clamp(-edge, edge)) * limit
+
+
+def companded_log(x: Tensor, bits: int, smallest: Tensor, largest: Tensor) -> Tensor:
+    """Quantise the magnitude on a logarithmic grid from ``smallest`` to ``largest``, keep the sign.
+
+    One bit is the sign; the others number the magnitudes and zero, ``2^bits - 1`` values in all.
+    What lies below the smallest level by more than half a (logarithmic) step becomes zero. The
+    gradient is straight through.
+    """
+    if bits == 1:
+        return sign_ste(x, largest)
+    top = 2 ** (bits - 1) - 2
+    largest = largest.clamp_min(torch.finfo(x.dtype).tiny)
+    smallest = torch.minimum(smallest, largest)
+    step = torch.log(largest / smallest).clamp_min(torch.finfo(x.dtype).eps) / max(top, 1)
+    # Counted from the top, so that two bits (one magnitude) stand at full scale.
+    index = torch.round(torch.log(x.detach().abs() / largest) / step) + top
+    magnitude = largest * torch.exp((index.clamp(0, top) - top) * step)
+    hard = torch.where(index < 0, torch.zeros_like(magnitude), magnitude) * x.detach().sign()
+    return straight_through(hard, x.clamp(-largest, largest))
+
+
+def min_max(x: Tensor, bits: int, low: Tensor, high: Tensor) -> Tensor:
+    """Quantise to ``2^bits`` levels from ``low`` to ``high``, both included."""
+    step = (high - low).clamp_min(torch.finfo(x.dtype).tiny) / (2**bits - 1)
+    return to_grid((x - low) / step, 0, 2**bits - 1, fresh=True) * step + low
+
+
+def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
+    """Give ``hard`` the gradient of ``soft``, to the bit (what is added is zero)."""
+    return hard + (soft - soft.detach()) if soft.requires_grad else hard
+
+
+def magnitude(x: Tensor) -> Tensor:
+    """Return the largest magnitude as a scalar tensor, 1 where there is nothing to measure."""
+    if not x.numel():
+        return torch.ones((), dtype=x.dtype, device=x.device)
+    largest = peak(x)
+    return torch.where(largest > 0, largest, torch.ones_like(largest))
+
+
+def peak(x: Tensor) -> Tensor:
+    """Return the largest magnitude of a tensor that is not empty, as a scalar tensor."""
+    return x.detach().abs().amax()

@@ -1,0 +1,77 @@
+"""Pictures of accuracy against whatever harms it, over many chips.
+
+Every function draws into the Axes given (a new figure's if none) and returns them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mho.plot.style import BLUE, axes, numbers
+from mho.summary import duration
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def accuracy_against(
+    values: Sequence[float],
+    accuracies: Tensor,
+    ax: Axes | None = None,
+    *,
+    label: str | None = None,
+    colour: str = BLUE,
+    line: str = "-",
+    marker: str = "o",
+    baseline: float | None = None,
+) -> Axes:
+    """Draw accuracy against the size of an effect: mean over chips, and a band around it.
+
+    The band is one standard deviation of the chips to each side. Call it once per model to
+    compare several in the same Axes; name the x axis with ``ax.set_xlabel``.
+
+    Args:
+        values: of the effect.
+        accuracies: ``[chips, values]``, in [0, 1].
+        ax: where to draw.
+        label: for the legend.
+        colour: of the line and its band.
+        line: matplotlib's line style; markers on other than solid lines are hollow.
+        marker: matplotlib's marker.
+        baseline: accuracy of the digital model, drawn as a dotted line.
+
+    Raises:
+        ValueError: if there is not one column of accuracies per value.
+    """
+    accuracies = torch.as_tensor(accuracies, dtype=torch.float64)
+    if accuracies.dim() != 2 or accuracies.shape[1] != len(values):
+        raise ValueError(
+            f"accuracies must have shape [chips, {len(values)}], got {list(accuracies.shape)}"
+        )
+    ax = axes(ax)
+    mean = 100 * numbers(accuracies.mean(0))
+    spread = 100 * numbers(accuracies.std(0, unbiased=len(accuracies) > 1))
+    if baseline is not None:
+        ax.axhline(100 * baseline, color=colour, linestyle=":", linewidth=1.2)
+    ax.fill_between(values, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0)
+    filling = colour if line == "-" else "white"
+    ax.plot(values, mean, color=colour, ls=line, marker=marker, mfc=filling, label=label)
+    ax.set(ylabel="accuracy (%)", ylim=(0, 102))
+    return ax
+
+
+def time_axis(ax: Axes, seconds: Sequence[float]) -> Axes:
+    """Make the x axis logarithmic in time, with ticks at these times in natural units.
+
+    Args:
+        ax: whose axis.
+        seconds: where the ticks are (s), > 0.
+    """
+    ax.set_xscale("log")
+    ax.set_xticks(list(seconds), [duration(s) for s in seconds])
+    ax.minorticks_off()
+    return ax

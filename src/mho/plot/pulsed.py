@@ -1,0 +1,302 @@
+"""Pictures of pulse-count devices: pulse responses, jumps, jump tables and fits.
+
+Every function draws into the Axes given (a new figure's if none) and returns them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mho.devices.fit import ExponentialFit, IVFit, JumpTableFit, RetentionFit
+from mho.devices.pulsed import PulsedDevice
+from mho.devices.tabular import JumpTable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SET, _RESET, _FIT = "tab:red", "tab:blue", "black"
+_BINS = 80
+_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
+
+
+def pulse_response(response: Any, *, ax: Axes | None = None) -> Axes:
+    """Draw conductance against pulse number, set and then reset, of many cycles and cells.
+
+    Every curve is drawn faintly, their median boldly, over the band of the central 90 %.
+
+    Args:
+        response: conductances (S), ``[2, …, pulses + 1]`` (or a pair) as `PulsedCells.respond`
+            returns them.
+        ax: where to draw.
+    """
+    ax = _axes(ax)
+    halves = [np.asarray(half, np.float64) for half in response]
+    halves = [half.reshape(-1, half.shape[-1]) for half in halves]
+    unit, prefix = _unit(*halves)
+    start = 0
+    for half, colour, name in zip(halves, (_SET, _RESET), ("set", "reset"), strict=True):
+        x = start + np.arange(half.shape[1])
+        faint = half[np.linspace(0, len(half) - 1, min(len(half), 100)).astype(int)]
+        ax.plot(x, faint.T / unit, color=colour, alpha=0.15, linewidth=0.6)
+        low, middle, high = np.quantile(half, [0.05, 0.5, 0.95], axis=0) / unit
+        ax.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+        ax.plot(x, middle, color=colour, linewidth=1.8, label=f"{name} ({len(half)} curves)")
+        start += half.shape[1] - 1
+    ax.set(xlabel="pulse number", ylabel=f"conductance ({prefix}S)")
+    ax.legend(frameon=False)
+    return ax
+
+
+def delta_g(
+    device: PulsedDevice,
+    *,
+    cells: int = 400,
+    points: int = 40,
+    seed: int = 0,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the jump ΔG of one pulse against the conductance it starts from, with its spread.
+
+    A population is fabricated and pulsed at every conductance; drawn are the mean and the band of
+    one standard deviation over cells and cycles (the device's bounds included).
+
+    Args:
+        device: the device.
+        cells: population size.
+        points: conductances over the window.
+        seed: of the population.
+        ax: where to draw.
+    """
+    ax = _axes(ax)
+    low, high = device.window
+    grid = torch.linspace(low, high, points, dtype=torch.float64)
+    population = device.fabricate((points, cells), seed=seed, dtype=torch.float64)
+    means, deviations = [], []
+    for sign in (1, -1):
+        population.write(grid[:, None])
+        before = population.conductance().clone()
+        population.pulse(sign)  # type: ignore[operator]
+        jump = population.conductance() - before
+        means.append(jump.mean(dim=1).numpy())
+        deviations.append(jump.std(dim=1).numpy())
+    unit, prefix = _unit(*(np.abs(m) + d for m, d in zip(means, deviations, strict=True)))
+    g_unit, g_prefix = _unit(grid.numpy())
+    for mean, deviation, colour, name in zip(
+        means, deviations, (_SET, _RESET), ("set", "reset"), strict=True
+    ):
+        x = grid.numpy() / g_unit
+        band = ((mean - deviation) / unit, (mean + deviation) / unit)
+        ax.fill_between(x, *band, color=colour, alpha=0.2, linewidth=0)
+        ax.plot(x, mean / unit, color=colour, label=f"{name}: mean ± σ")
+    ax.axhline(0.0, color="0.6", linewidth=0.8)
+    ax.set(xlabel=f"conductance ({g_prefix}S)", ylabel=f"ΔG of one pulse ({prefix}S)")
+    ax.legend(frameon=False)
+    return ax
+
+
+def jump_table(
+    table: JumpTable,
+    *,
+    at: tuple[float, ...] | None = None,
+    axes: tuple[Axes, Axes] | None = None,
+) -> tuple[Axes, Axes]:
+    """Draw a jump table: density as a heat map, and beside it the CDF at some conductances.
+
+    Over the heat map run the median and the band of the central 90 %.
+
+    Args:
+        table: the table.
+        at: conductances (S) whose CDFs are drawn (of the nearest rows); five over the table's
+            range if not given.
+        axes: where to draw heat map and CDFs, sharing their vertical axis; a new figure's if not
+            given.
+    """
+    ax, side = _jump_axes() if axes is None else axes
+    g, dg, cdf = np.array(table.g), np.array(table.dg), np.array(table.cdf)
+    g_unit, g_prefix = _unit(g)
+    quantiles = table.quantiles([0.001, 0.05, 0.5, 0.95, 0.999])
+    unit, prefix = _unit(quantiles)
+    # Counted in even bins, for a table's columns may be uneven.
+    bins = np.linspace(quantiles[:, 0].min(), quantiles[:, 4].max(), _BINS + 1)
+    mass = np.array([np.interp(bins, dg, row, left=0.0, right=1.0) for row in cdf])
+    # Each row scaled to its own peak: narrow rows would outshine all others.
+    density = np.diff(mass, axis=1)
+    density /= density.max(axis=1, keepdims=True)
+    even = (_edges(g) / g_unit, bins / unit)
+    image = ax.pcolormesh(*even, density.T, cmap="magma_r", rasterized=True)
+    ax.plot(g / g_unit, quantiles[:, 2] / unit, color="tab:cyan", linewidth=1.5, label="median")
+    ax.plot(g / g_unit, quantiles[:, 1] / unit, ":", color="tab:cyan", label="central 90 %")
+    ax.plot(g / g_unit, quantiles[:, 3] / unit, ":", color="tab:cyan")
+    ax.set_ylim(quantiles[:, 0].min() / unit, quantiles[:, 4].max() / unit)
+    ax.set(xlabel=f"conductance ({g_prefix}S)", ylabel=f"ΔG of one pulse ({prefix}S)")
+    bar = ax.figure.colorbar(image, ax=ax, location="top", pad=0.02, aspect=40)
+    bar.set_label("density / row's peak", fontsize="small")
+    ax.legend(frameon=False, loc="lower left", fontsize="small")
+    probability = np.linspace(0.001, 0.999, 400)
+    rows = table.quantiles(probability)
+    chosen = tuple(np.linspace(g[0], g[-1], 5)) if at is None else at
+    for k, where in enumerate(chosen):
+        row = int(np.abs(g - where).argmin())
+        colour = (0.9 * k / max(len(chosen) - 1, 1), 0.25, 0.55)
+        label = f"{g[row] / g_unit:.3g} {g_prefix}S"
+        side.plot(probability, rows[row] / unit, color=colour, label=label)
+    side.set(xlabel="CDF")
+    side.legend(frameon=False, fontsize="small")
+    return ax, side
+
+
+def fit_report(
+    fit: JumpTableFit | ExponentialFit | IVFit | RetentionFit,
+    *,
+    data: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    axes: tuple[Axes, Axes] | None = None,
+) -> tuple[Axes, Axes]:
+    """Draw a fit's data with what was fitted (and its σ band), and the residuals below.
+
+    Args:
+        fit: the result of one of `mho.devices.fit`.
+        data: of fits that do not keep them: voltages (V) and currents (A) of an `IVFit`, times (s)
+            and conductances (S) of a `RetentionFit`.
+        axes: where to draw data and residuals; a new figure's if not given.
+
+    Raises:
+        ValueError: if a fit that does not keep its data comes without them.
+    """
+    top, bottom = _two_axes() if axes is None else axes
+    if isinstance(fit, JumpTableFit):
+        _report_jumps(fit, top, bottom)
+    elif isinstance(fit, ExponentialFit):
+        _report_response(fit, top, bottom)
+    elif data is None:
+        raise ValueError(f"fit_report of a {type(fit).__name__} needs its data")
+    elif isinstance(fit, IVFit):
+        _report_iv(fit, data, top, bottom)
+    else:
+        _report_retention(fit, data, top, bottom)
+    calibration = None if isinstance(fit, RetentionFit) else fit.calibration
+    if calibration is not None:
+        pairs = zip(calibration.levels, calibration.coverage, strict=True)
+        text = ", ".join(f"{level:.0%}: {inside:.1%}" for level, inside in pairs)
+        top.set_title(
+            f"held-out data inside their intervals ({calibration.count}) – {text}",
+            fontsize="small",
+        )
+    return top, bottom
+
+
+def _report_jumps(fit: JumpTableFit, top: Axes, bottom: Axes) -> None:
+    g_unit, g_prefix = _unit(fit.g)
+    unit, prefix = _unit(fit.dg)
+    x = np.array(fit.table.g) / g_unit
+    top.plot(fit.g / g_unit, fit.dg / unit, ".", color="0.6", markersize=2, zorder=0)
+    for width, alpha in ((1, 0.35), (2, 0.2)):
+        band = ((fit.mean - width * fit.sigma) / unit, (fit.mean + width * fit.sigma) / unit)
+        top.fill_between(x, *band, color=_SET, alpha=alpha, linewidth=0, label=f"±{width}σ")
+    top.plot(x, fit.mean / unit, color=_FIT, label="mean")
+    top.set(ylabel=f"ΔG ({prefix}S)")
+    top.legend(frameon=False, ncols=3)
+    bottom.plot(fit.g / g_unit, fit.residuals, ".", color="0.4", markersize=2)
+    bottom.set(xlabel=f"conductance ({g_prefix}S)", ylabel="residual (σ)")
+    _zero(bottom)
+
+
+def _report_response(fit: ExponentialFit, top: Axes, bottom: Axes) -> None:
+    pulse_response(fit.response, ax=top)
+    unit, prefix = _unit(*fit.response)
+    start = 0
+    for curve, residual, colour in zip(fit.curves, fit.residuals, (_SET, _RESET), strict=True):
+        x = start + np.arange(len(curve))
+        label = "fit" if start == 0 else None
+        top.plot(x, curve / unit, "--", color=_FIT, label=label)
+        bottom.plot(x, residual / unit, color=colour)
+        start += len(curve) - 1
+    top.set(xlabel="")
+    top.legend(frameon=False)
+    bottom.set(xlabel="pulse number", ylabel=f"mean − fit ({prefix}S)")
+    _zero(bottom)
+
+
+def _report_iv(
+    fit: IVFit, data: tuple[npt.ArrayLike, npt.ArrayLike], top: Axes, bottom: Axes
+) -> None:
+    v, i = (np.asarray(values, np.float64).ravel() for values in data)
+    unit, prefix = _unit(i)
+    grid = np.linspace(v.min(), v.max(), 200)
+    sigma = fit.residuals.std()
+    fitted = fit.current(grid)
+    top.plot(v, i / unit, ".", color="0.5", markersize=4, label="measured")
+    band = ((fitted - sigma) / unit, (fitted + sigma) / unit)
+    top.fill_between(grid, *band, color=_SET, alpha=0.3, linewidth=0, label="±σ")
+    top.plot(grid, fitted / unit, color=_FIT, label=f"{fit.law} ({fit.relative_error:.1%} rms)")
+    top.set(ylabel=f"current ({prefix}A)")
+    top.legend(frameon=False)
+    bottom.plot(v, fit.residuals / unit, ".", color="0.4", markersize=4)
+    bottom.set(xlabel="voltage (V)", ylabel=f"residual ({prefix}A)")
+    _zero(bottom)
+
+
+def _report_retention(
+    fit: RetentionFit, data: tuple[npt.ArrayLike, npt.ArrayLike], top: Axes, bottom: Axes
+) -> None:
+    t, g = (np.asarray(values, np.float64).ravel() for values in data)
+    unit, prefix = _unit(g)
+    fitted = fit.g0 * (t / fit.t0) ** -fit.nu / unit
+    top.plot(t, g / unit, ".", color="0.5", markersize=4, label="measured")
+    band = (fitted * (1 - fit.noise), fitted * (1 + fit.noise))
+    top.fill_between(t, *band, color=_SET, alpha=0.3, linewidth=0, label="±σ")
+    top.plot(t, fitted, color=_FIT, label=f"ν = {fit.nu:.2g} ± {fit.nu_error:.1g}")
+    top.set(ylabel=f"conductance ({prefix}S)", xscale="log")
+    top.legend(frameon=False)
+    bottom.plot(t, 100 * fit.residuals, ".", color="0.4", markersize=4)
+    bottom.set(xlabel="time (s)", ylabel="residual (%)", xscale="log")
+    _zero(bottom)
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    return _pyplot().subplots(layout="constrained")[1]
+
+
+def _two_axes() -> tuple[Axes, Axes]:
+    settings = {"sharex": True, "height_ratios": (3, 1), "layout": "constrained"}
+    top, bottom = _pyplot().subplots(2, 1, **settings)[1]
+    return top, bottom
+
+
+def _jump_axes() -> tuple[Axes, Axes]:
+    settings = {"sharey": True, "width_ratios": (5, 2), "layout": "constrained"}
+    left, right = _pyplot().subplots(1, 2, figsize=(8, 4.8), **settings)[1]
+    return left, right
+
+
+def _pyplot() -> Any:
+    try:
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise ImportError("pictures need matplotlib: pip install 'mho[viz]'") from error
+    return pyplot
+
+
+def _zero(ax: Axes) -> None:
+    ax.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
+
+
+def _edges(centres: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    # Cell borders half-way between the rows, so that uneven axes are drawn where they are.
+    inner = (centres[1:] + centres[:-1]) / 2
+    first, last = (centres[0], centres[-1]) if len(centres) > 1 else (0.0, 2 * centres[0])
+    return np.concatenate([[first], inner, [last]])
+
+
+def _unit(*values: npt.NDArray[np.float64]) -> tuple[float, str]:
+    # The SI prefix that makes the largest value one to three digits long.
+    largest = max(float(np.abs(value).max()) for value in values)
+    for factor, prefix in _PREFIXES:
+        if largest >= factor:
+            return factor, prefix
+    return _PREFIXES[-1]

@@ -1,0 +1,179 @@
+"""Reading an array: inputs meet conductances, tile by tile, and currents are converted.
+
+    inputs ──DAC──▶ levels ──▶ [ tile ] ──▶ currents (+ noise) ──ADC──▶ digital sum over tiles
+
+Pure functions of tensors. No function loops over tiles, slices, samples or cells: whole tiles are
+one batched product, a last, shorter tile is another, and bit-serial inputs are a larger batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mho import random
+from mho.hardware import Hardware
+from mho.readout import Readout, per_line
+
+
+def product(
+    x: Tensor,
+    readout: Readout,
+    hardware: Hardware,
+    *,
+    limit: Tensor | float,
+    full_scale: Tensor | None,
+    rng: Tensor,
+) -> Tensor:
+    """Read an array tile by tile.
+
+    Args:
+        x: inputs ``[groups, batch, rows]``.
+        readout: the array.
+        hardware: what it is made of.
+        limit: input magnitude that becomes the largest voltage.
+        full_scale: of the ADC (A) per converter ``[converters]``; None takes this call's largest.
+        rng: stream for read noise.
+
+    Returns:
+        ``[groups, batch, cols]``.
+    """
+    drive = hardware.drive
+    level, weight = _levels(x, limit, hardware)
+    parts = partial_currents(level, readout, hardware, rng)
+    if weight is None:
+        total = convert(parts, readout, hardware, full_scale)
+    elif drive.converts_once:
+        # In units of the full input the joint current stays within one line's full scale.
+        unit = drive.step_per_range
+        total = convert(_joint(parts, weight * unit), readout, hardware, full_scale) / unit
+    else:
+        total = _joint([convert(parts, readout, hardware, full_scale)], weight)[0]
+    return hardware.encoding.assemble(total) * (readout.scale * (limit * drive.step_per_range))
+
+
+def currents(
+    x: Tensor, readout: Readout, hardware: Hardware, *, limit: Tensor | float, rng: Tensor
+) -> list[Tensor]:
+    """Return the currents (A) that converters see.
+
+    Arguments are those of `product`, the result is that of `partial_currents`.
+    """
+    level, weight = _levels(x, limit, hardware)
+    parts = partial_currents(level, readout, hardware, rng)
+    if weight is None or not hardware.drive.converts_once:
+        return parts
+    return _joint(parts, weight * hardware.drive.step_per_range)
+
+
+def _levels(x: Tensor, limit: Tensor | float, hardware: Hardware) -> tuple[Tensor, Tensor | None]:
+    """Drive the lines: levels, and the weights of bit planes that are sent one after the other.
+
+    Bit planes become one larger batch, ``[groups, planes · batch, rows]``.
+    """
+    drive, device = hardware.drive, hardware.device
+    level = drive.to_levels(x, limit)
+    weight = None
+    if drive.mode == "bit_serial":
+        planes, weight = drive.planes(level)
+        level = planes.transpose(0, 1).flatten(1, 2)
+    if not device.ohmic:
+        level = device.transfer(level * drive.v_step) / drive.v_step
+    return level, weight
+
+
+def _joint(parts: list[Tensor], weight: Tensor) -> list[Tensor]:
+    """Add bit planes by weight: ``[..., planes · batch, lines]`` to ``[..., batch, lines]``."""
+    weight = weight.view(-1, 1, 1)
+    return [(part.unflatten(-2, (len(weight), -1)) * weight).sum(-3) for part in parts]
+
+
+def partial_currents(
+    level: Tensor,
+    readout: Readout,
+    hardware: Hardware,
+    rng: Tensor,
+    *,
+    tile_rows: int | None = None,
+) -> list[Tensor]:
+    """Return every tile's bit-line currents, read noise included.
+
+    Args:
+        level: inputs ``[groups, batch, rows]`` in DAC steps.
+        readout: the array.
+        hardware: what it is made of.
+        rng: stream for read noise.
+        tile_rows: inputs of one tile; by default the array's rows.
+
+    Returns:
+        One tensor ``[groups, tiles, batch, lines]`` for all whole tiles, and one with
+        ``tiles = 1`` for the last, shorter one; either may be missing.
+    """
+    if hardware.adc is None:  # no converter can tell one tile's current from another's
+        tile_rows = level.shape[-1]
+    tile_rows = tile_rows or hardware.array.rows
+    if not (isinstance(readout.unit, float) and readout.unit == 1.0):
+        level = level * readout.unit
+    rows = level.shape[-1]
+    last = rows % tile_rows
+    sizes = [size for size in (rows - last, last) if size]
+    noise = readout.noise
+    shared = noise is None or noise.dim() == 1
+    noises = [noise] * len(sizes) if shared else noise.split(sizes, dim=1)  # type: ignore[union-attr]
+    pieces = zip(level.split(sizes, dim=2), readout.matrix.split(sizes, dim=1), noises, strict=True)
+    return [_tiles(*piece, tile_rows, rng) for piece in pieces]
+
+
+def _tiles(
+    level: Tensor, matrix: Tensor, noise: Tensor | None, tile_rows: int, rng: Tensor
+) -> Tensor:
+    """Read equal tiles as one batched product: ``[groups, tiles, batch, lines]``."""
+    groups, _, rows = level.shape
+    height = min(tile_rows, rows)
+
+    def stacked(m: Tensor) -> Tensor:  # [groups, rows, lines] → [groups · tiles, height, lines]
+        return m.reshape(-1, height, m.shape[-1])
+
+    inputs = level.unflatten(2, (-1, height)).transpose(1, 2).flatten(0, 1)
+    current = torch.bmm(inputs, stacked(matrix))
+    if noise is not None:
+        # Independent cells: variances add with the squared inputs. Where all cells of a line are
+        # alike that is one sum over the inputs, not a product. For gradients noise is constant.
+        power = inputs.detach().square()
+        if noise.dim() == 1:
+            deviation = (power.sum(-1, keepdim=True) * noise).sqrt()
+        else:
+            deviation = torch.bmm(power, stacked(noise)).clamp_(min=0.0).sqrt_()
+        current = torch.addcmul(current, deviation, random.normal_like(current, rng))
+    return current.unflatten(0, (groups, -1))
+
+
+def convert(
+    parts: list[Tensor], readout: Readout, hardware: Hardware, limit: Tensor | None
+) -> Tensor:
+    """Convert every tile's currents and add the tiles digitally.
+
+    Args:
+        parts: as `partial_currents` returns them; overwritten where no gradient is needed.
+        readout: the array.
+        hardware: what it is made of.
+        limit: full scale (A) per converter ``[converters]``; None takes this call's largest.
+
+    Returns:
+        ``[groups, batch, lines]`` in amperes.
+    """
+    adc = hardware.adc
+    if adc is None:
+        return _sum_tiles(parts)
+    if readout.step is not None:
+        return _sum_tiles([adc.to_levels(part) for part in parts]) * readout.step
+    if limit is None:
+        limit = adc.measure(parts)
+    else:
+        limit = per_line(limit, readout.matrix.shape[-1] // limit.numel())
+    return _sum_tiles([adc.convert(part, limit) for part in parts])
+
+
+def _sum_tiles(parts: list[Tensor]) -> Tensor:
+    sums = [part.sum(1) if part.shape[1] > 1 else part.squeeze(1) for part in parts]
+    return sums[0] if len(sums) == 1 else sums[0] + sums[1]

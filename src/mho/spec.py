@@ -1,0 +1,105 @@
+"""Specs: frozen dataclasses of plain numbers that describe hardware, and nothing else.
+
+A spec validates itself on construction, compares, prints, hashes and round-trips through a
+dict of plain values (so through YAML and JSON). It holds no tensors and no randomness.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+S = TypeVar("S", bound="Spec")
+
+
+class Spec:
+    """Base of every spec. Subclasses are ``@dataclass(frozen=True)``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return this spec as plain values; ``from_dict`` takes them back.
+
+        Returns:
+            ``{"type": class name, field: value, …}``; nested specs are dicts, tuples are lists.
+        """
+        values = {
+            field.name: _plain(getattr(self, field.name))
+            for field in dataclasses.fields(self)  # type: ignore[arg-type]
+            if field.init
+        }
+        return {"type": type(self).__name__, **values}
+
+    @classmethod
+    def from_dict(cls: type[S], data: Mapping[str, Any]) -> S:
+        """Build a spec from the plain values that ``to_dict`` gives.
+
+        Args:
+            data: field values; ``type`` names the class and may be left out where ``cls`` is it.
+
+        Raises:
+            TypeError: if ``data`` is not a mapping, or describes another kind of spec.
+            ValueError: if a key or the type is unknown, or a value is refused by the spec.
+        """
+        if not isinstance(data, Mapping):
+            raise TypeError(f"{cls.__name__} must be given as a mapping, got {data!r}")
+        kind = _find(data["type"]) if "type" in data else cls
+        if not issubclass(kind, cls):
+            raise TypeError(f"expected a {cls.__name__}, got a {kind.__name__}")
+        known = [field.name for field in dataclasses.fields(kind) if field.init]  # type: ignore[arg-type]
+        unknown = sorted(set(data) - set(known) - {"type"})
+        if unknown:
+            raise ValueError(
+                f"{kind.__name__} has no parameter {', '.join(map(repr, unknown))}; "
+                f"it takes {', '.join(known) or 'none'}"
+            )
+        return kind(**{key: _revive(value) for key, value in data.items() if key != "type"})
+
+    def replace(self: S, **changes: Any) -> S:
+        """Return a copy with some fields changed (validated anew)."""
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Spec):
+        return value.to_dict()
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _revive(value: Any) -> Any:
+    if isinstance(value, Mapping) and "type" in value:
+        return Spec.from_dict(value)
+    if isinstance(value, list):
+        return tuple(_revive(item) for item in value)
+    return value
+
+
+def _subclasses(kind: type) -> Iterator[type]:
+    children: list[type] = kind.__subclasses__()
+    for child in children:
+        yield child
+        yield from _subclasses(child)
+
+
+def _find(name: str) -> type:
+    # Python's own table of subclasses is the registry: a user's spec is known once imported.
+    # Of several classes of one name (a re-run notebook cell) the newest counts.
+    found = [kind for kind in _subclasses(Spec) if kind.__name__ == name]
+    if not found:
+        raise ValueError(f"unknown type {name!r}: import the module that defines it first")
+    return found[-1]
+
+
+def first_difference(expected: Any, found: Any, path: str = "") -> str | None:
+    """Say where two plain values first differ (``"adc.bits: expected 6, found 8"``), or None."""
+    if isinstance(expected, Mapping) and isinstance(found, Mapping):
+        for key in {**expected, **found}:
+            inner = f"{path}.{key}" if path else str(key)
+            difference = first_difference(expected.get(key), found.get(key), inner)
+            if difference:
+                return difference
+        return None
+    return None if expected == found else f"{path}: expected {expected!r}, found {found!r}"

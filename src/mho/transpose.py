@@ -1,0 +1,85 @@
+"""Reading a crossbar the other way: voltages on the bit lines, currents from the word lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mho import checks, read
+from mho.hardware import Hardware
+from mho.periphery.quantize import magnitude
+from mho.readout import Readout
+
+
+def read_transposed(
+    x: Tensor,
+    g: Tensor,
+    scale: Tensor,
+    variance: Tensor | None,
+    hardware: Hardware,
+    rng: Tensor,
+) -> Tensor:
+    """Read ``x @ weight.T`` from the same cells.
+
+    Inputs drive the bit lines by amplitude (the two lines of a differential pair with opposite
+    signs, an offset column with minus the sum), every tile's word lines are converted, tiles are
+    added digitally. Converter ranges follow each call: calibration is for the forward direction.
+
+    Args:
+        x: ``[batch, cols]``.
+        g: conductances ``[slices, rows, physical cols]`` (S), as a read sees them.
+        scale: ``[]`` or ``[cols]`` (1/S).
+        variance: of white read noise, as `read.white_noise` returns it.
+        hardware: what the array is made of.
+        rng: stream for read noise.
+
+    Returns:
+        ``[batch, rows]``.
+    """
+    device, drive, encoding = hardware.device, hardware.drive, hardware.encoding
+    x = x * scale
+    limit = magnitude(x)
+    level = encoding.drive_columns(drive.to_levels(x, limit)).unsqueeze(0)
+    v_step = drive.v_max * drive.step_per_range
+    if not device.ohmic:
+        level = device.transfer(level * v_step) / v_step
+    rows, lines = g.shape[1], g.shape[2]
+
+    def turned(
+        matrix: Tensor,
+    ) -> Tensor:  # [rows, converters · lines] → [1, lines, converters · rows]
+        split = matrix.expand(rows, encoding.converters * lines).unflatten(1, (-1, lines))
+        return split.permute(2, 1, 0).flatten(1).unsqueeze(0)
+
+    noise = None
+    if variance is not None:
+        noise = turned(variance) * v_step**2
+    readout = Readout(turned(encoding.converted(g)) * v_step, noise, None, scale)
+    parts = read.partial_currents(level, readout, hardware, rng, tile_rows=hardware.array.cols)
+    total = read.convert(parts, readout, hardware, None)[0]
+    digital = torch.tensor(encoding.digital, dtype=total.dtype, device=total.device)
+    y = torch.einsum("bkr,k->br", total.unflatten(-1, (encoding.converters, -1)), digital)
+    return y * (limit * drive.step_per_range / v_step)
+
+
+class Transposed:
+    """The transposed view of a crossbar: ``y = x @ crossbar.T`` reads the same cells.
+
+    With wires, too, this is exact: a network of resistors passes currents alike both ways.
+
+    Args:
+        cols: inputs of this direction.
+        read: maps ``[batch, cols]`` to ``[batch, rows]``.
+    """
+
+    def __init__(self, cols: int, read: Callable[[Tensor], Tensor]) -> None:
+        self.cols = cols
+        self._read = read
+
+    def __rmatmul__(self, x: Tensor) -> Tensor:
+        """Read ``x [..., cols]`` to ``[..., rows]``."""
+        checks.columns("input", x, self.cols)
+        y = self._read(x.reshape(-1, self.cols))
+        return y.reshape(*x.shape[:-1], y.shape[-1])

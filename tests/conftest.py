@@ -1,0 +1,21 @@
+"""What all tests share."""
+
+import sys
+from pathlib import Path
+
+import hypothesis
+import pytest
+import torch
+
+# References lie beside the tests; importlib mode puts nothing on the path by itself.
+sys.path.insert(0, str(Path(__file__).parent))
+
+hypothesis.settings.register_profile(
+    "mho", deadline=None, derandomize=True, max_examples=40, database=None
+)
+hypothesis.settings.load_profile("mho")
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
