@@ -153,7 +153,7 @@ def memory() -> None:
             held += sum(
                 t.untyped_storage().nbytes() for t in {t.data_ptr(): t for t in tensors}.values()
             )
-    report("memory beyond the model", bytes_per_weight=round(held / weights, 2))
+    report("memory beyond the model", bytes_per_weight=round(held / weights, 1))
 
 
 def large() -> None:

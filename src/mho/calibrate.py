@@ -20,6 +20,7 @@ from mho import checks
 from mho.convert import layers
 from mho.crossbar import Crossbar
 
+_NOTHING = 1e-5
 _MAX_SAMPLES = 2**20  # of all batches, for a percentile
 
 
@@ -130,7 +131,12 @@ def _watch(
 
     def hook(crossbar: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         assert isinstance(crossbar, Crossbar)
-        see(crossbar, args[0].reshape(-1, args[0].shape[-1]), output)
+        bias = args[1] if len(args) > 1 else None
+        see(
+            crossbar,
+            args[0].reshape(-1, args[0].shape[-1]),
+            output if bias is None else output - bias,
+        )
 
     handles = [crossbar.register_forward_hook(hook) for crossbar in crossbars]
     try:
@@ -220,6 +226,12 @@ class _Fit:
         # A column that hardly moves (all stuck, or no input) tells nothing about its gain.
         tells = (variance > 1e-12 * (yy / count)) & (covariance > 0)
         gain = torch.where(tells, covariance / variance.clamp(min=1e-300), 1.0)
+        offset = mean_t - gain * mean_y
+        # What only rounding would ask for is no correction; reads are then cheaper.
+        size = (yy / count).sqrt().amax()
+        exact = ((gain - 1).abs() < _NOTHING).all() and (offset.abs() < _NOTHING * size).all()
+        if bool(exact):
+            gain, offset = torch.ones_like(gain), torch.zeros_like(offset)
         self.crossbar.gain = gain.to(self.crossbar.gain)
         self.crossbar.reference = self.crossbar.column_sums(self.crossbar.weight)
-        self.crossbar.offset = (mean_t - gain * mean_y).to(self.crossbar.offset)
+        self.crossbar.offset = offset.to(self.crossbar.offset)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mho import checks, life, random, read, readout
@@ -19,6 +20,7 @@ from mho.hardware import Hardware
 from mho.life import Born
 from mho.matrix import StoredMatrix
 from mho.periphery.quantize import magnitude
+from mho.read import Multiply
 from mho.readout import Readout
 from mho.transpose import Transposed, read_transposed
 from mho.wiring import TileWires
@@ -93,11 +95,12 @@ class Crossbar(StoredMatrix):
         """Whether a read is one product with the effective weight, or goes tile by tile."""
         return self._collapses and not self.observed
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Read what the chip holds.
 
         Args:
             x: ``[..., groups · rows]``.
+            bias: added digitally to the corrected outputs, ``[groups · cols]``.
 
         Returns:
             ``[..., groups · cols]``.
@@ -105,7 +108,10 @@ class Crossbar(StoredMatrix):
         Raises:
             TypeError, ValueError: if ``x`` is of another kind or shape.
         """
-        return self.correct(self.read(x, self.stored))
+        if not self.corrected:
+            return self.read(x, self.stored, bias)
+        offset = self.offset if bias is None else self.offset + bias
+        return torch.addcmul(offset, self.read(x, self.stored), self.gain)
 
     def __rmatmul__(self, x: Tensor) -> Tensor:
         return self(x)
@@ -123,7 +129,7 @@ class Crossbar(StoredMatrix):
         g = self._wires.stored(g)
         return read_transposed(x, g, self.scale, variance, self.hardware, self.rng)
 
-    def read_through(self, x: Tensor, weight: Tensor) -> Tensor:
+    def read_through(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Read as a chip newly made for ``weight`` would: differentiable in both arguments.
 
         Fabrication and programming are drawn afresh; what is stored is not touched.
@@ -131,11 +137,12 @@ class Crossbar(StoredMatrix):
         Args:
             x: ``[..., groups · rows]``.
             weight: ``[groups · rows, cols]``.
+            bias: added digitally, ``[groups · cols]``.
 
         Returns:
             ``[..., groups · cols]``.
         """
-        return self.read(x, self.through(weight))
+        return self.read(x, self.through(weight), bias)
 
     @property
     def stored(self) -> Readout:
@@ -155,11 +162,13 @@ class Crossbar(StoredMatrix):
             g = life.write(target, self.hardware, born, self._new_context)
             return self._readout(g, scale, born, training=True)
         # Nothing happens to single cells that their sum does not tell: no cell need be drawn.
-        matrix, scale = self.hardware.encoding.ideal(weight, *self.hardware.device.window)
+        window = self.hardware.device.window
+        matrix, scale, siemens = self.hardware.encoding.ideal(weight, *window)
         if self._lumped.write is not None:
-            noise = random.normal_like(matrix, self.rng)
-            matrix = noise.mul_(self._lumped.write.sqrt()).add_(matrix)
-        return self._electrical(matrix, scale, self._lumped.read)
+            deviation = self._lumped.write.sqrt()
+            deviation = deviation if siemens is None else deviation / siemens
+            matrix = random.normal_like(matrix, self.rng).mul_(deviation).add_(matrix)
+        return self._electrical(matrix, scale, self._lumped.read, siemens)
 
     def drive(self, x: Tensor) -> Tensor:
         """Return inputs as the drivers deliver them (quantised), in the inputs' own units."""
@@ -179,24 +188,30 @@ class Crossbar(StoredMatrix):
             return chosen
         return self.input_range if self._input_known else magnitude(x)
 
-    def read(self, x: Tensor, seen: Readout) -> Tensor:
+    def read(self, x: Tensor, seen: Readout, bias: Tensor | None = None) -> Tensor:
         """Read ``x`` on what `stored` or `through` gave, as often as wanted; uncorrected."""
         checks.columns("input", x, self.groups * self.rows)
         if self.collapsed:
             driven = self.drive(x)
             if self.groups == 1:
-                return driven @ seen.matrix[0]
+                return F.linear(driven, seen.matrix[0].T, bias)
             y = torch.bmm(self._by_group(driven), seen.matrix)
         else:
-            y = read.product(
-                self._by_group(x),
-                seen,
-                self.hardware,
-                limit=self._input_limit(x),
-                full_scale=self._full_scale,
-                rng=self.rng,
-            )
-        return y.transpose(0, 1).reshape(*x.shape[:-1], self.groups * self.cols)
+            y = self.product(self._by_group(x), seen)
+        y = y.transpose(0, 1).reshape(*x.shape[:-1], self.groups * self.cols)
+        return y if bias is None else y + bias
+
+    def product(self, x: Tensor, seen: Readout, multiply: Multiply | None = None) -> Tensor:
+        """Read tile by tile, uncorrected; see `mho.read.product`."""
+        return read.product(
+            x,
+            seen,
+            self.hardware,
+            limit=self._input_limit(x),
+            full_scale=self._full_scale,
+            rng=self.rng,
+            multiply=multiply,
+        )
 
     def _by_group(self, x: Tensor) -> Tensor:
         return x.reshape(-1, self.groups, self.rows).transpose(0, 1)
@@ -238,11 +253,18 @@ class Crossbar(StoredMatrix):
         g = self._wires.fresh(g) if training else self._wires.stored(g)
         return self._electrical(self.hardware.encoding.converted(g), scale, variance)
 
-    def _electrical(self, matrix: Tensor, scale: Tensor, variance: Tensor | None) -> Readout:
+    def _electrical(
+        self,
+        matrix: Tensor,
+        scale: Tensor,
+        variance: Tensor | None,
+        siemens: Tensor | None = None,
+    ) -> Readout:
+        hardware, groups = self.hardware, self.groups
         if self.collapsed:
-            return readout.effective(matrix, scale, self.hardware, self.groups)
+            return readout.effective(matrix, scale, hardware, groups, siemens)
         folded = None if self.observed else self._full_scale
-        return readout.electrical(matrix, scale, variance, folded, self.hardware, self.groups)
+        return readout.electrical(matrix, scale, variance, folded, hardware, groups, siemens)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Crossbar:
         kind = fn(self.scale).dtype

@@ -22,6 +22,7 @@ from mho.periphery.dac import DAC
 from mho.spec import Spec
 
 BIASES = ("digital", "array")
+_IDEAL_DRIVE = DAC()
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Hardware(Spec):
     @property
     def drive(self) -> DAC:
         """The drivers, ideal where none are given."""
-        return self.dac or DAC()
+        return self.dac or _IDEAL_DRIVE
 
     @property
     def behaviours(self) -> tuple[Behaviour, ...]:

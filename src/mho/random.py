@@ -7,9 +7,12 @@ in its ``state_dict``: it is saved, copied, moved between devices and resumed li
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
+import numpy as np
 import torch
+from scipy import special
 from torch import Tensor
 
 from mho import checks
@@ -67,10 +70,40 @@ def normal(like: Tensor, source: torch.Generator) -> Tensor:
     return drawn
 
 
+_SLICES = 2**16
+
+
+@functools.cache
+def _slice_means() -> Tensor:
+    """Means of the normal distribution over 65 536 equally likely slices, scaled to variance 1."""
+    edges = special.ndtri(np.arange(_SLICES + 1) / _SLICES)
+    density = np.exp(-0.5 * edges**2) / np.sqrt(2 * np.pi)
+    means = (density[:-1] - density[1:]) * _SLICES
+    return torch.from_numpy(means / means.std()).to(torch.float32)
+
+
+def quick_normal(like: Tensor, source: torch.Generator) -> Tensor:
+    """As `normal`, at half the cost where it counts: float32 on a CPU, for noise in bulk.
+
+    Sixteen random bits choose one of 65 536 equally likely values. The distribution function is
+    within 2^-17 of the normal's, mean and variance are exact, and nothing lies beyond 4.4 σ.
+    """
+    count = like.numel()
+    if like.dtype != torch.float32 or like.device.type != "cpu" or count < _SLICES:
+        return normal(like, source)
+    bits = torch.empty((count + 3) // 4, dtype=torch.int64).random_(
+        -(2**63), None, generator=source
+    )
+    index = bits.view(torch.int16)[:count].to(torch.int32).bitwise_and_(_SLICES - 1)
+    drawn = torch.empty_like(like)
+    torch.index_select(_slice_means(), 0, index, out=drawn.as_strided((count,), (1,)))
+    return drawn
+
+
 @torch.library.custom_op("mho::normal", mutates_args=("rng",))
 def _normal(like: Tensor, rng: Tensor) -> Tensor:
     # One opaque operator, so that a compiled graph draws the same numbers as eager code.
-    return normal(like, take(rng, like.device))
+    return quick_normal(like, take(rng, like.device))
 
 
 @_normal.register_fake
@@ -79,9 +112,9 @@ def _(like: Tensor, rng: Tensor) -> Tensor:
 
 
 def normal_like(like: Tensor, rng: Tensor) -> Tensor:
-    """As `normal`, from the next generator of a stream; works under ``torch.compile``."""
+    """As `quick_normal`, from the next generator of a stream; works under ``torch.compile``."""
     like = like.detach()
     if torch.compiler.is_compiling():
         drawn: Tensor = _normal(like, rng)
         return drawn
-    return normal(like, take(rng, like.device))
+    return quick_normal(like, take(rng, like.device))

@@ -8,12 +8,18 @@ one batched product, a last, shorter tile is another, and bit-serial inputs are 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import torch
 from torch import Tensor
 
 from mho import random
 from mho.hardware import Hardware
 from mho.readout import Readout, per_line
+
+Multiply: TypeAlias = Callable[[Tensor, Readout, Hardware, Tensor], list[Tensor]]
+"""From levels, readout, hardware and a stream for noise to all tiles' currents."""
 
 
 def product(
@@ -24,31 +30,34 @@ def product(
     limit: Tensor | float,
     full_scale: Tensor | None,
     rng: Tensor,
+    multiply: Multiply | None = None,
 ) -> Tensor:
     """Read an array tile by tile.
 
     Args:
-        x: inputs ``[groups, batch, rows]``.
+        x: inputs ``[groups, batch, rows]``, or whatever ``multiply`` takes.
         readout: the array.
         hardware: what it is made of.
         limit: input magnitude that becomes the largest voltage.
         full_scale: of the ADC (A) per converter ``[converters]``; None takes this call's largest.
         rng: stream for read noise.
+        multiply: from levels to all tiles' currents ``[groups, tiles, batch, …, lines]``;
+            `partial_currents` if not given.
 
     Returns:
-        ``[groups, batch, cols]``.
+        ``[groups, batch, …, cols]``.
     """
     drive = hardware.drive
     level, weight = _levels(x, limit, hardware)
-    parts = partial_currents(level, readout, hardware, rng)
+    parts = (multiply or partial_currents)(level, readout, hardware, rng)
     if weight is None:
         total = convert(parts, readout, hardware, full_scale)
     elif drive.converts_once:
         # In units of the full input the joint current stays within one line's full scale.
         unit = drive.step_per_range
-        total = convert(_joint(parts, weight * unit), readout, hardware, full_scale) / unit
+        total = convert(_joint(parts, weight * unit, 2), readout, hardware, full_scale) / unit
     else:
-        total = _joint([convert(parts, readout, hardware, full_scale)], weight)[0]
+        total = _joint([convert(parts, readout, hardware, full_scale)], weight, 1)[0]
     return hardware.encoding.assemble(total) * (readout.scale * (limit * drive.step_per_range))
 
 
@@ -63,7 +72,7 @@ def currents(
     parts = partial_currents(level, readout, hardware, rng)
     if weight is None or not hardware.drive.converts_once:
         return parts
-    return _joint(parts, weight * hardware.drive.step_per_range)
+    return _joint(parts, weight * hardware.drive.step_per_range, 2)
 
 
 def _levels(x: Tensor, limit: Tensor | float, hardware: Hardware) -> tuple[Tensor, Tensor | None]:
@@ -82,10 +91,13 @@ def _levels(x: Tensor, limit: Tensor | float, hardware: Hardware) -> tuple[Tenso
     return level, weight
 
 
-def _joint(parts: list[Tensor], weight: Tensor) -> list[Tensor]:
-    """Add bit planes by weight: ``[..., planes · batch, lines]`` to ``[..., batch, lines]``."""
-    weight = weight.view(-1, 1, 1)
-    return [(part.unflatten(-2, (len(weight), -1)) * weight).sum(-3) for part in parts]
+def _joint(parts: list[Tensor], weight: Tensor, dim: int) -> list[Tensor]:
+    """Add bit planes by weight, where ``dim`` is ``planes · batch``."""
+    joined = []
+    for part in parts:
+        split = part.unflatten(dim, (len(weight), -1))
+        joined.append((split * weight.view(-1, *[1] * (split.dim() - dim - 1))).sum(dim))
+    return joined
 
 
 def partial_currents(
@@ -112,8 +124,7 @@ def partial_currents(
     if hardware.adc is None:  # no converter can tell one tile's current from another's
         tile_rows = level.shape[-1]
     tile_rows = tile_rows or hardware.array.rows
-    if not (isinstance(readout.unit, float) and readout.unit == 1.0):
-        level = level * readout.unit
+    level = in_units(level, readout)
     rows = level.shape[-1]
     last = rows % tile_rows
     sizes = [size for size in (rows - last, last) if size]
@@ -122,6 +133,12 @@ def partial_currents(
     noises = [noise] * len(sizes) if shared else noise.split(sizes, dim=1)  # type: ignore[union-attr]
     pieces = zip(level.split(sizes, dim=2), readout.matrix.split(sizes, dim=1), noises, strict=True)
     return [_tiles(*piece, tile_rows, rng) for piece in pieces]
+
+
+def in_units(level: Tensor, readout: Readout) -> Tensor:
+    """Return levels as the readout's matrix expects them."""
+    folded = isinstance(readout.unit, float) and readout.unit == 1.0
+    return level if folded else level * readout.unit
 
 
 def _tiles(
@@ -144,7 +161,7 @@ def _tiles(
             deviation = (power.sum(-1, keepdim=True) * noise).sqrt()
         else:
             deviation = torch.bmm(power, stacked(noise)).clamp_(min=0.0).sqrt_()
-        current = torch.addcmul(current, deviation, random.normal_like(current, rng))
+        current = current.addcmul_(deviation, random.normal_like(current, rng))
     return current.unflatten(0, (groups, -1))
 
 

@@ -66,7 +66,9 @@ def full_scale(hardware: Hardware, calibrated: Tensor | None, rows: int) -> floa
     return hardware.encoding.full_scale(*hardware.device.window) * f_max * rows
 
 
-def effective(matrix: Tensor, scale: Tensor, hardware: Hardware, groups: int) -> Readout:
+def effective(
+    matrix: Tensor, scale: Tensor, hardware: Hardware, groups: int, siemens: Tensor | None = None
+) -> Readout:
     """Return the readout of a collapsed array: its weights.
 
     Args:
@@ -74,8 +76,11 @@ def effective(matrix: Tensor, scale: Tensor, hardware: Hardware, groups: int) ->
         scale: ``[]`` or ``[cols]`` (1/S).
         hardware: what the array is made of.
         groups: how many matrices lie side by side.
+        siemens: unit of ``matrix``, the inverse of ``scale``; None is 1 S.
     """
-    weight = hardware.encoding.assemble(matrix) * scale
+    weight = hardware.encoding.assemble(matrix)
+    if siemens is None:
+        weight = weight * scale
     return Readout(weight.unflatten(0, (groups, -1)), None, None, scale)
 
 
@@ -86,6 +91,7 @@ def electrical(
     limit: Tensor | None,
     hardware: Hardware,
     groups: int,
+    siemens: Tensor | None = None,
 ) -> Readout:
     """Return the readout of an array whose currents are converted, or noisy, or nonlinear.
 
@@ -96,6 +102,7 @@ def electrical(
         limit: full scale (A) per converter, if the ADC's step is to be divided out.
         hardware: what the array is made of.
         groups: how many matrices lie side by side.
+        siemens: unit of ``matrix``, the inverse of ``scale``; None is 1 S.
     """
     adc, v_step = hardware.adc, hardware.drive.v_step
     matrix = matrix.unflatten(0, (groups, -1))
@@ -103,12 +110,15 @@ def electrical(
         variance = variance.unflatten(0, (groups, -1))
     step = None
     unit: float | Tensor = v_step
+    if siemens is not None:
+        unit = unit * siemens
+        variance = None if variance is None else variance / siemens**2
     if adc is not None and adc.on_grid and limit is not None:
         step = per_line(adc.step(limit), matrix.shape[-1] // limit.numel())
-        unit = v_step / step
+        unit = unit / step
     readout = Readout(matrix, variance, step, scale / v_step, unit)
-    # Lines of different steps cannot share one unit of the inputs.
-    return readout if step is None or step.numel() == 1 else fold(readout)
+    # Lines of different units cannot share one unit of the inputs.
+    return fold(readout) if isinstance(unit, Tensor) and unit.numel() > 1 else readout
 
 
 def fold(readout: Readout) -> Readout:

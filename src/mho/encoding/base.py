@@ -38,26 +38,27 @@ class Scaling(Spec):
 
     def limit(self, weight: Tensor) -> Tensor:
         """Return the weight magnitude that fills the range: ``[]`` or ``[cols]``, all > 0."""
-        magnitude = weight.detach().abs()
-        limit = self._rank(magnitude)
-        # Weights that are (nearly) all zero need no range; any positive one serves them.
-        return torch.where(limit > 0, limit, self._fallback(magnitude, limit))
+        weight = weight.detach()
+        limit = self._largest(weight)
+        if self.percentile < 100.0:
+            rank = self._rank(weight.abs())
+            limit = torch.where(rank > 0, rank, limit)
+        # Weights that are all zero need no range; any positive one serves them.
+        return torch.where(limit > 0, limit, torch.ones_like(limit))
+
+    def _largest(self, weight: Tensor) -> Tensor:
+        # Two reductions are cheaper than writing down every magnitude.
+        if self.per_column:
+            return torch.maximum(weight.amax(0), -weight.amin(0))
+        return torch.maximum(weight.amax(), -weight.amin())
 
     def _rank(self, magnitude: Tensor) -> Tensor:
-        if self.percentile == 100.0:
-            return magnitude.amax(0) if self.per_column else magnitude.amax()
         # kthvalue, not quantile: it has no limit of size.
         if not self.per_column:
             magnitude = magnitude.flatten()
         count = magnitude.shape[0]
         rank = min(max(round(self.percentile / 100.0 * count), 1), count)
         return magnitude.kthvalue(rank, dim=0).values
-
-    def _fallback(self, magnitude: Tensor, limit: Tensor) -> Tensor:
-        if self.percentile == 100.0:
-            return torch.ones_like(limit)
-        largest = self.replace(percentile=100.0).limit(magnitude)
-        return largest
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,18 @@ class Encoding(Spec):
         """
         raise NotImplementedError
 
-    def ideal(self, weight: Tensor, g_min: float, g_max: float) -> tuple[Tensor, Tensor]:
-        """Return `converted` of `encode`, and the scale; a subclass may know a shorter way."""
+    def ideal(
+        self, weight: Tensor, g_min: float, g_max: float
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return what converters see of perfect cells, without going through the cells.
+
+        Returns:
+            ``matrix [rows, lines]``, the scale, and ``siemens``, ``[]`` or ``[cols]``: converters
+            see ``matrix · siemens``, and ``siemens = 1 / scale``; or None where ``matrix`` is in
+            siemens already.
+        """
         g, scale = self.encode(weight, g_min, g_max)
-        return self.converted(g), scale
+        return self.converted(g), scale, None
 
     def converted(self, g: Tensor) -> Tensor:
         """Return what each converter sees, side by side: ``[rows, converters · physical_cols]``.

@@ -47,13 +47,15 @@ class Differential(Encoding):
         signed = clipped / scale
         return pair(signed, g_min), scale
 
-    def ideal(self, weight: Tensor, g_min: float, g_max: float) -> tuple[Tensor, Tensor]:
+    def ideal(
+        self, weight: Tensor, g_min: float, g_max: float
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """See `Encoding.ideal`: a pair's difference is the weight itself."""
         if self.subtract == "digital" or type(self).encode is not Differential.encode:
             return super().ideal(weight, g_min, g_max)
         clipped, limit = self.fit(weight)
         scale = limit / (g_max - g_min)
-        return clipped * scale.reciprocal(), scale
+        return clipped, scale, scale.reciprocal()
 
 
 class _Pair(torch.autograd.Function):

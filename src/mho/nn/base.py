@@ -133,13 +133,13 @@ class AnalogLayer(nn.Module):
         self._warned = False
         return reports
 
-    def read(self, name: str, x: Tensor) -> Tensor:
-        """Read one crossbar: through the weights in training, else what is stored."""
+    def read(self, name: str, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Read one crossbar (through the weights in training, else what is stored), add a bias."""
         crossbar: Crossbar = getattr(self, name)
         if self.training:
-            return crossbar.read_through(x, self.matrices()[name])
+            return crossbar.read_through(x, self.matrices()[name], bias)
         self.warn_if_stale()
-        return crossbar(x)
+        return crossbar(x, bias)
 
     def warn_if_stale(self) -> None:
         """Say once that the weights have moved since they were programmed."""

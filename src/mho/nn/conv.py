@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -13,6 +12,8 @@ from torch import Tensor, nn
 from mho import checks
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer
+from mho.nn.convolve import Geometry, currents
+from mho.readout import Readout
 
 Size = int | tuple[int, ...]
 
@@ -97,29 +98,53 @@ class _Conv(AnalogLayer):
         if x.dim() == dims + 1:
             return self.forward(x.unsqueeze(0)).squeeze(0)
         crossbar = self.crossbars["crossbar"]
-        if crossbar.collapsed and not self._bias_on_array:
-            y = self._native(x)
-        else:
-            y = self.read("crossbar", self._patches(self._padded(x))).movedim(-1, 1)
-        if self.bias is None or self._bias_on_array:
-            return y
-        return y + self.bias.view(-1, *[1] * dims)
+        if crossbar.observed or self._bias_on_array:
+            rows = self._rows(self._padded(x))
+            bias = None if self._bias_on_array else self.bias
+            return self.read("crossbar", rows, bias).movedim(-1, 1)
+        return self._native(x) if crossbar.collapsed else self._tiled(self._padded(x))
+
+    def _seen(self) -> tuple[Readout, Tensor | None, Tensor | None]:
+        """What this read sees, and the gain and offset per channel that follow it."""
+        crossbar = self.crossbars["crossbar"]
+        if self.training:
+            return crossbar.through(self.matrices()["crossbar"]), None, self.bias
+        self.warn_if_stale()
+        if not crossbar.corrected:
+            return crossbar.stored, None, self.bias
+        offset = crossbar.offset if self.bias is None else crossbar.offset + self.bias
+        return crossbar.stored, crossbar.gain, offset
+
+    def _tiled(self, x: Tensor) -> Tensor:
+        """Convolve tile by tile: inputs are converted once, before they are unfolded."""
+        seen, gain, offset = self._seen()
+        geometry = self._geometry
+
+        def multiply(
+            level: Tensor, readout: Readout, hardware: Hardware, rng: Tensor
+        ) -> list[Tensor]:
+            return currents(level, readout, hardware, rng, geometry)
+
+        y = self.crossbars["crossbar"].product(x.unsqueeze(0), seen, multiply)
+        y = y.permute(1, 0, 3, 2).flatten(1, 2)  # [batch, out_channels, patches]
+        if gain is not None:
+            y = y * gain.unsqueeze(-1)
+        if offset is not None:
+            y = y + offset.unsqueeze(-1)
+        return y.unflatten(2, geometry.out(tuple(x.shape[2:])))
 
     def _native(self, x: Tensor) -> Tensor:
         """One matrix says it all: torch's own convolution, with the effective weights."""
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             x, padding = self._padded(x), 0
-        crossbar = self.crossbars["crossbar"]
-        if self.training:
-            kernel = crossbar.through(self.matrices()["crossbar"]).matrix
-        else:
-            self.warn_if_stale()
-            kernel = crossbar.stored.matrix * crossbar.gain.unflatten(0, (self.groups, 1, -1))
+        seen, gain, offset = self._seen()
+        kernel = seen.matrix
+        if gain is not None:
+            kernel = kernel * gain.unflatten(0, (self.groups, 1, -1))
         kernel = kernel.transpose(1, 2).reshape_as(self.weight)
         conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel_size) - 1]
-        offset = None if self.training else crossbar.offset
-        driven = crossbar.drive(x)
+        driven = self.crossbars["crossbar"].drive(x)
         return conv(driven, kernel, offset, self.stride, padding, self.dilation, self.groups)
 
     def _padded(self, x: Tensor) -> Tensor:
@@ -134,29 +159,21 @@ class _Conv(AnalogLayer):
             return x
         return F.pad(x, sides, "constant" if self.padding_mode == "zeros" else self.padding_mode)
 
-    def _patches(self, x: Tensor) -> Tensor:
+    @property
+    def _geometry(self) -> Geometry:
+        return Geometry(self.kernel_size, self.stride, self.dilation, self.groups)
+
+    def _rows(self, x: Tensor) -> Tensor:
         """Unfold padded ``x [batch, channels, *size]`` to ``[batch, *out, groups · rows]``."""
-        dims = len(self.kernel_size)
-        spans = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-        if any(size < span for size, span in zip(x.shape[2:], spans, strict=True)):
-            found = list(x.shape[2:])
-            raise ValueError(f"the kernel spans {spans}, larger than the padded input {found}")
-        for d, span in enumerate(spans):
-            x = x.unfold(2 + d, span, self.stride[d])[..., :: self.dilation[d]]
-        x = x.movedim(1, 1 + dims)  # [batch, *out, channels, *kernel]
-        rows = x.reshape(*x.shape[: 1 + dims], self.groups, self._rows_per_group)
+        rows = self._geometry.patches(x)
         if self._bias_on_array:
             rows = torch.cat((rows, torch.ones_like(rows[..., :1])), dim=-1)
         return rows.flatten(-2)
 
-    @property
-    def _rows_per_group(self) -> int:
-        return self.in_channels // self.groups * math.prod(self.kernel_size)
-
     def to_digital(self) -> nn.Module:
         """Return the torch layer with the weights as now stored (output correction included)."""
         crossbar = self.crossbars["crossbar"]
-        matrix = crossbar.weight.unflatten(0, (self.groups, -1)).detach()
+        matrix = crossbar.effective_weight.unflatten(0, (self.groups, -1)).detach()
         matrix = matrix * crossbar.gain.view(self.groups, 1, -1)
         bias = crossbar.offset.detach().clone()
         if self._bias_on_array:

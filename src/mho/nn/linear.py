@@ -75,13 +75,12 @@ class Linear(AnalogLayer):
         checks.columns("input", x, self.in_features)
         if self._bias_on_array:
             return self.read("crossbar", torch.cat((x, torch.ones_like(x[..., :1])), dim=-1))
-        y = self.read("crossbar", x)
-        return y if self.bias is None else y + self.bias
+        return self.read("crossbar", x, self.bias)
 
     def to_digital(self) -> nn.Linear:
         """Return a `torch.nn.Linear` with the weights as now stored, output correction included."""
         crossbar = self.crossbars["crossbar"]
-        matrix = (crossbar.weight * crossbar.gain).detach()
+        matrix = (crossbar.effective_weight * crossbar.gain).detach()
         bias = crossbar.offset.detach().clone()
         if self._bias_on_array:
             bias += matrix[-1]

@@ -269,7 +269,7 @@ class Recurrent(AnalogLayer):
                     f"{lost:.3g}, are left out",
                     stacklevel=2,
                 )
-        stored = {name: crossbar.weight.detach() for name, crossbar in crossbars.items()}
+        stored = {name: crossbar.effective_weight.detach() for name, crossbar in crossbars.items()}
         found = self._as_torch(stored, corrected=any(c.corrected for c in crossbars.values()))
         some = next(iter(stored.values()))
         # Biases that only a correction would need, and it does not, are left out.

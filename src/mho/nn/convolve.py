@@ -1,0 +1,110 @@
+"""Convolution on tiles: the currents of every tile for every patch of an image."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mho import random, read
+from mho.hardware import Hardware
+from mho.readout import Readout
+
+_MOST_TILES = 4
+"""Tiles up to which each is convolved on its own: more arithmetic, but no unfolded copy."""
+
+
+class Geometry(NamedTuple):
+    """How a kernel moves over a (padded) image of any number of dimensions."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    def spans(self) -> list[int]:
+        """Pixels that the kernel spans in each dimension."""
+        return [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True)]
+
+    def out(self, size: tuple[int, ...]) -> list[int]:
+        """Size of the output for a padded image ``size``.
+
+        Raises:
+            ValueError: if the kernel does not fit.
+        """
+        spans = self.spans()
+        if any(s < span for s, span in zip(size, spans, strict=True)):
+            raise ValueError(f"the kernel spans {spans}, larger than the padded input {list(size)}")
+        moves = zip(size, spans, self.stride, strict=True)
+        return [(s - span) // step + 1 for s, span, step in moves]
+
+    def patches(self, image: Tensor) -> Tensor:
+        """Unfold ``[batch, channels, *size]`` to ``[batch, *out, groups, rows]``."""
+        self.out(tuple(image.shape[2:]))
+        for d, span in enumerate(self.spans()):
+            image = image.unfold(2 + d, span, self.stride[d])[..., :: self.dilation[d]]
+        image = image.movedim(1, 1 + len(self.kernel))  # [batch, *out, channels, *kernel]
+        batch_and_out = image.shape[: 1 + len(self.kernel)]
+        rows = image.shape[1 + len(self.kernel)] // self.groups * math.prod(self.kernel)
+        return image.reshape(*batch_and_out, self.groups, rows)
+
+    def convolve(self, image: Tensor, kernels: Tensor) -> Tensor:
+        """Convolve ``[batch, channels, *size]`` with ``[outputs, channels / groups, *kernel]``."""
+        conv: Any = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel) - 1]
+        result: Tensor = conv(image, kernels, None, self.stride, 0, self.dilation, self.groups)
+        return result
+
+
+def currents(
+    level: Tensor, readout: Readout, hardware: Hardware, rng: Tensor, geometry: Geometry
+) -> list[Tensor]:
+    """Return every tile's bit-line currents for every patch, read noise included.
+
+    Args:
+        level: padded images ``[1, batch, channels, *size]`` in DAC steps.
+        readout: the array, ``groups`` matrices of ``channels / groups · Π kernel`` rows.
+        hardware: what it is made of.
+        rng: stream for read noise.
+        geometry: of the convolution.
+
+    Returns:
+        ``[groups, tiles, batch, patches, lines]``: one tensor, or one of all whole tiles and one
+        of the last, shorter ones.
+    """
+    image = level[0]
+    rows = readout.matrix.shape[1]
+    height = rows if hardware.adc is None else min(rows, hardware.array.rows)
+    if math.ceil(rows / height) > _MOST_TILES:
+        patches = geometry.patches(image).flatten(1, -3)  # [batch, patches, groups, rows]
+        flat = patches.movedim(2, 0).flatten(1, 2)
+        parts = read.partial_currents(flat, readout, hardware, rng)
+        return [part.unflatten(2, patches.shape[:2]) for part in parts]
+    image = read.in_units(image, readout)
+    current = _by_tile(image, readout.matrix, height, geometry)
+    if readout.noise is not None:
+        power = image.detach().square()
+        if readout.noise.dim() == 1:  # all cells of a line are alike: one sum for all lines
+            ones = torch.ones_like(readout.matrix[..., :1])
+            deviation = (_by_tile(power, ones, height, geometry) * readout.noise).sqrt()
+        else:
+            deviation = _by_tile(power, readout.noise, height, geometry).clamp(min=0.0).sqrt_()
+        current = current.addcmul_(deviation, random.normal_like(current, rng))
+    return [current]
+
+
+def _by_tile(image: Tensor, matrix: Tensor, height: int, geometry: Geometry) -> Tensor:
+    """Convolve with every tile's rows alone: ``[groups, tiles, batch, patches, lines]``."""
+    groups, rows, lines = matrix.shape
+    tiles = math.ceil(rows / height)
+    stacked = matrix.unsqueeze(1)
+    if tiles > 1:
+        tile_of_row = torch.arange(rows, device=matrix.device) // height
+        mask = tile_of_row == torch.arange(tiles, device=matrix.device).unsqueeze(1)
+        stacked = stacked * mask.unsqueeze(-1).to(matrix.dtype)
+    channels = rows // math.prod(geometry.kernel)
+    kernels = stacked.transpose(2, 3).reshape(-1, channels, *geometry.kernel)
+    found = geometry.convolve(image, kernels).flatten(2)
+    return found.unflatten(1, (groups, tiles, lines)).permute(1, 2, 0, 4, 3)

@@ -1,0 +1,280 @@
+"""Write–verify: pulses and reads until every cell holds its target or is given up."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from mho import checks, random
+from mho.devices.base import Cells
+from mho.devices.pulsed import PulsedCells
+from mho.devices.switching import SwitchingCells
+from mho.programming import access
+from mho.programming.controller import Controller, Orders
+from mho.programming.report import (
+    MISREAD,
+    OUT_OF_PULSES,
+    OUT_OF_WINDOW,
+    REACHED,
+    STUCK,
+    ProgrammingError,
+    WriteReport,
+)
+from mho.programming.scheme import WriteVerify
+from mho.programming.writers import CountWriter, VoltageWriter
+
+# Reads are compared with tolerances at the precision conductances are stored with.
+_SLACK = 1e-6
+
+
+@torch.no_grad()
+def write_verify(
+    cells: Cells,
+    target: Tensor | float,
+    scheme: WriteVerify | None = None,
+    *,
+    select: Tensor | None = None,
+    broken: tuple[Tensor, Tensor] | None = None,
+    seed: int = 0,
+) -> WriteReport:
+    """Program cells by write–verify, all of a population at once.
+
+    Of a population ``[…, rows, cols]`` the last two dimensions are an array, all others count
+    arrays with drivers of their own that are programmed side by side; a vector is one row. In
+    each round all cells are verified, then pulsed group after group (`WriteVerify.order`). Cells
+    within tolerance are not touched again, but by the half-select voltages of a passive array:
+    there they are verified, and if need be programmed, anew. (Where a passive array is pulsed
+    cell by cell, the pulses of one amplitude in a round are taken together, each cell's own
+    before those that half-select it; lines are ideal, without resistance.)
+
+    The time is that of the longest array: per round and group one read, and one pulse (the
+    longest train) with its pause for each polarity that occurs.
+
+    Args:
+        cells: voltage-driven or pulse-count cells, as they are now; they are changed.
+        target: conductances (S), of (or broadcast to) the population's shape.
+        scheme: what to do; `WriteVerify.for_device` if not given.
+        select: mask of the cells to program; all if not given. The others see half-selection.
+        broken: mask of cells that answer to nothing, and what they conduct (S), both of the
+            population's shape. The controller does not know of them.
+        seed: of read noise. (What is random in the cells comes from their own seed.)
+
+    Returns:
+        What was done and which cells failed.
+
+    Raises:
+        TypeError, ValueError: if an argument is refused; the cells are then unchanged.
+        ProgrammingError: if cells failed and the scheme says to raise.
+
+    Warns:
+        RuntimeWarning: if cells did not converge and the scheme says to warn.
+    """
+    if not isinstance(cells, (SwitchingCells, PulsedCells)):
+        found = type(getattr(cells, "spec", cells)).__name__
+        raise TypeError(f"cells must be voltage-driven or pulse-count cells, got those of {found}")
+    if scheme is None:
+        scheme = WriteVerify.for_device(cells.spec)
+    checks.instance("scheme", scheme, WriteVerify)
+    if scheme.access == "1R" and isinstance(cells, PulsedCells):
+        raise ValueError(
+            f'access must be "1T1R" for {type(cells.spec).__name__}: pulse-count devices do not '
+            "say what a part of a pulse does to a half-selected cell"
+        )
+    run = _Run(cells, _targets(target, cells), scheme, select, broken, seed)
+    return run.go()
+
+
+def _targets(target: Tensor | float, cells: Cells) -> Tensor:
+    like = cells.conductance()
+    target = torch.as_tensor(target, dtype=like.dtype, device=like.device)
+    checks.finite("target", target)
+    try:
+        target = target.expand(cells.shape)
+    except RuntimeError:
+        raise ValueError(
+            f"target must have (or broadcast to) shape {list(cells.shape)}, "
+            f"got {list(target.shape)}"
+        ) from None
+    if target.numel() and float(target.min()) < 0.0:
+        raise ValueError(f"target must be >= 0 S, got {float(target.min())!r}")
+    return target.detach().clone()
+
+
+class _Run:
+    """One write–verify."""
+
+    def __init__(
+        self,
+        cells: SwitchingCells | PulsedCells,
+        target: Tensor,
+        scheme: WriteVerify,
+        select: Tensor | None,
+        broken: tuple[Tensor, Tensor] | None,
+        seed: int,
+    ) -> None:
+        self.cells, self.target, self.scheme = cells, target, scheme
+        every = torch.ones_like(target, dtype=torch.bool)
+        self.selected = every if select is None else _mask("select", select, target)
+        self.broken = None if broken is None else _broken(broken, target)
+        self.tolerance = self._tolerance()
+        g_min, g_max = cells.spec.window
+        self.noise = scheme.read_noise * (g_max - g_min)
+        self.generator = random.generator(seed, target.device)
+        self.writer: VoltageWriter | CountWriter = (
+            VoltageWriter(cells, self.broken)
+            if isinstance(cells, SwitchingCells)
+            else CountWriter(cells, self.broken)
+        )
+        self.time = self.energy = self.half_selected = self.read_energy = 0.0
+
+    def _tolerance(self) -> Tensor:
+        scheme, (g_min, g_max) = self.scheme, self.cells.spec.window
+        if scheme.relative_to == "window":
+            return torch.full_like(self.target, scheme.tolerance * (g_max - g_min) * (1 + _SLACK))
+        if bool((self.selected & (self.target == 0.0)).any()):
+            raise ValueError(
+                'target must be > 0 S where the tolerance is relative to it: no cell is "within '
+                f'{scheme.tolerance:g}" of nothing'
+            )
+        return self.target * scheme.tolerance * (1 + _SLACK)
+
+    def go(self) -> WriteReport:
+        """Work round after round; see `write_verify`."""
+        control = Controller(self.scheme, self.target, self.tolerance, self.selected, self.noise)
+        history = [self._reached()]
+        for _ in range(self.scheme.max_pulses):
+            orders = control.next(self._read(control))
+            if not bool(orders.active.any()):
+                break
+            self._pulse(orders)
+            history.append(self._reached())
+        else:
+            control.next(self._read(control))  # the last pulses are verified too
+        report = self._report(control, history)
+        self._complain(report)
+        return report
+
+    def _read(self, control: Controller) -> Tensor:
+        """Verify: read all cells that may still need pulses (S)."""
+        g = self.writer.conductance()
+        scheme, looked_at = self.scheme, self.selected & ~control.stuck
+        if scheme.access == "1T1R":
+            looked_at = looked_at & ~control.accepted
+        self.time += access.serial(looked_at, scheme.order) * scheme.read_time
+        if scheme.read_voltage and scheme.read_time:
+            power = scheme.read_voltage * self.writer.current(scheme.read_voltage)
+            self.read_energy += _sum(power * scheme.read_time, looked_at)
+        if self.noise:
+            g = g + self.noise * torch.empty_like(g).normal_(generator=self.generator)
+        return g
+
+    def _pulse(self, orders: Orders) -> None:
+        for way, schedule in ((orders.up, self.scheme.set), (~orders.up, self.scheme.reset)):
+            chosen = orders.active & way
+            pause = schedule.width + self.scheme.refractory
+            if isinstance(self.writer, CountWriter):
+                self.energy += _sum(self.writer.train(orders, chosen, self.scheme))
+                self.time += pause * _longest(orders.count, chosen, self.scheme.order)
+                continue
+            self.time += pause * access.serial(chosen, self.scheme.order)
+            volts = self.writer.voltages(orders, chosen)
+            if self.scheme.access == "1T1R":  # no group disturbs another: all in one
+                if bool(chosen.any()):
+                    self.energy += _sum(self.writer.pulse(volts, schedule.width))
+                continue
+            if self.scheme.order == "row":
+                self._row_by_row(self.writer, chosen, volts, schedule.width)
+            else:
+                self._cell_by_cell(self.writer, chosen, volts, schedule.width)
+
+    def _row_by_row(
+        self, writer: VoltageWriter, chosen: Tensor, volts: Tensor, width: float
+    ) -> None:
+        for row in access.rows(chosen):
+            wanted = torch.where(row, volts, 0.0)
+            joules = writer.pulse(access.seen(wanted, self.scheme.bias), width)
+            self.energy += _sum(joules)
+            self.half_selected += _sum(joules, ~row)
+
+    def _cell_by_cell(
+        self, writer: VoltageWriter, chosen: Tensor, volts: Tensor, width: float
+    ) -> None:
+        # Pulses of one voltage add up to one long pulse, whoever was selected in each: so there
+        # are as many steps as amplitudes, and only the order of pulses within a round is lost.
+        for level in volts[chosen].unique().tolist():
+            equal = chosen & (volts == level)
+            for part, count in access.tallies(equal, self.scheme.bias):
+                seconds = width * count.to(volts.dtype)
+                joules = writer.pulse(part * level * (seconds > 0.0).to(volts.dtype), seconds)
+                self.energy += _sum(joules)
+                self.half_selected += _sum(joules) if part != 1.0 else 0.0
+
+    def _reached(self) -> float:
+        good = (self.writer.conductance() - self.target).abs() <= self.tolerance
+        return float((good & self.selected).sum()) / max(int(self.selected.sum()), 1)
+
+    def _report(self, control: Controller, history: list[float]) -> WriteReport:
+        g = self.writer.conductance()
+        failed = self.selected & ((g - self.target).abs() > self.tolerance)
+        near = self.cells.spec.reach(self.target, self.cells.parameters_drawn())
+        beyond = (near - self.target).abs() > self.tolerance
+        if self.broken is not None:
+            beyond = beyond & ~self.broken[0]
+        reason = torch.full_like(self.target, OUT_OF_PULSES, dtype=torch.int8)
+        reason[control.accepted] = MISREAD
+        reason[control.stuck] = STUCK
+        reason[beyond] = OUT_OF_WINDOW
+        reason[~failed] = REACHED
+        return WriteReport(
+            scheme=self.scheme,
+            selected=self.selected,
+            target=self.target,
+            achieved=g.clone(),
+            tolerance=self.tolerance,
+            pulses=control.pulses,
+            reason=reason,
+            history=tuple(history),
+            time=self.time,
+            energy=self.energy,
+            half_selected_energy=self.half_selected,
+            read_energy=self.read_energy,
+        )
+
+    def _complain(self, report: WriteReport) -> None:
+        if self.scheme.on_failure == "raise" and report.reasons:
+            raise ProgrammingError(report)
+        if self.scheme.on_failure == "warn" and "out of pulses" in report.reasons:
+            warnings.warn(f"write–verify did not converge:\n{report}", RuntimeWarning, stacklevel=5)
+
+
+def _sum(values: Tensor, mask: Tensor | None = None) -> float:
+    if mask is not None:
+        values = torch.where(mask, values, 0.0)
+    return float(values.sum(dtype=torch.float64))
+
+
+def _longest(count: Tensor, chosen: Tensor, order: str) -> int:
+    """Return how many pulses come one after the other: the longest train of each group."""
+    given = access.as_arrays(torch.where(chosen, count, 0))
+    if order == "all":
+        return int(given.max()) if given.numel() else 0
+    return int((given.amax(2) if order == "row" else given).amax(0).sum())
+
+
+def _mask(name: str, mask: Tensor, like: Tensor) -> Tensor:
+    checks.shape(name, mask, tuple(like.shape))
+    if mask.dtype != torch.bool:
+        raise TypeError(f"{name} must be a mask (torch.bool), got {mask.dtype}")
+    return mask.to(like.device)
+
+
+def _broken(broken: tuple[Tensor, Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
+    checks.instance("broken", broken, tuple)
+    mask, g = broken
+    mask = _mask("broken mask", mask, like)
+    checks.shape("broken conductances", g, tuple(like.shape))
+    g = torch.where(mask, g.to(like), 0.0)
+    checks.finite("broken conductances", g)
+    return mask, g

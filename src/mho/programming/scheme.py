@@ -1,0 +1,161 @@
+"""Schemes of write–verify: which pulses are given, what counts as reached, when to give up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mho import checks
+from mho.devices.base import Device
+from mho.programming.derive import pulses_for
+from mho.programming.pulses import Pulses
+from mho.spec import Spec
+
+RELATIVE_TO = ("window", "target")
+ACCESS = ("1T1R", "1R")
+BIAS = ("V/2", "V/3")
+ORDERS = ("all", "row", "cell")
+ON_STUCK = ("skip", "keep")
+ON_FAILURE = ("report", "warn", "raise")
+
+
+@dataclass(frozen=True)
+class WriteVerify(Spec):
+    """Closed-loop programming by incremental step pulses (ISPP).
+
+    A round verifies every cell and gives each one outside the tolerance a pulse: a set pulse
+    where its conductance is too low, a reset pulse where it is too high. A cell's first pulse of
+    a polarity has the amplitude ``start``, every further one is ``step`` higher, up to ``stop``.
+    When a cell overshoots, the polarity it leaves falls back to the part ``restart`` of the
+    height above ``start`` it had reached, and the cell's steps shrink by ``refine`` (they double
+    again, up to ``step``, with every 8 pulses in one direction): the search narrows like a
+    bisection. ``restart=0, refine=1`` is plain ISPP.
+
+    Pulse-count cells know no amplitude: they take trains. A train is as long as the cell's last
+    mean step of that polarity promises to need, at most twice the last one and at most ``train``.
+
+    Source of the scheme: K.-D. Suh et al., IEEE JSSC 30, 1149 (1995), doi 10.1109/4.475701
+    (ISPP); F. Alibart, L. Gao, B. D. Hoskins, D. B. Strukov, Nanotechnology 23, 075201 (2012),
+    doi 10.1088/0957-4484/23/7/075201 (both polarities, rising amplitudes, to 1 % on memristors).
+
+    Attributes:
+        set: pulses that raise the conductance; their sign is the device's (``set_polarity``).
+        reset: pulses that lower it.
+        tolerance: largest error that counts as reached, > 0, as a part of ``relative_to``.
+        relative_to: ``"window"`` (the device's nominal ``g_max - g_min``) or ``"target"``.
+        max_pulses: most pulses for one cell, and most rounds, >= 1.
+        refractory: pause after each pulse (s), >= 0.
+        restart: 0…1, see above.
+        refine: above 0…1, see above.
+        train: most pulses between two verify reads of a pulse-count cell, >= 1.
+        read_time: duration of one verify read (s), >= 0.
+        read_voltage: of a verify read (V); 0 leaves the energy of reading out.
+        read_noise: standard deviation of a verify read, as a part of the window, >= 0.
+        access: ``"1T1R"`` (a transistor at each cell: no neighbour is disturbed) or ``"1R"``
+            (a passive array: half-selected neighbours see parts of every pulse).
+        bias: of a passive array's lines, ``"V/2"`` or ``"V/3"``.
+        order: which cells are pulsed at once: ``"all"`` of an array (1T1R only), those of one
+            ``"row"``, or one ``"cell"``. Set and reset pulses always take turns.
+        stuck_after: a cell is taken for stuck after so many pulses in a row at the largest
+            amplitude that do not change it, >= 1.
+        stuck_change: what counts as a change, as a part of the tolerance, >= 0 (with read noise,
+            at least 4 standard deviations of it).
+        on_stuck: ``"skip"``: no more pulses for it; ``"keep"``: on to ``max_pulses``.
+        on_failure: what happens when cells have not converged: ``"report"`` them only, ``"warn"``
+            too, or ``"raise"`` (`ProgrammingError`) where any cell failed for whatever reason.
+
+    Raises:
+        TypeError, ValueError: if a parameter is refused.
+    """
+
+    set: Pulses
+    reset: Pulses
+    tolerance: float = 0.01
+    relative_to: str = "window"
+    max_pulses: int = 500
+    refractory: float = 0.0
+    restart: float = 0.5
+    refine: float = 0.5
+    train: int = 1
+    read_time: float = 100e-9
+    read_voltage: float = 0.1
+    read_noise: float = 0.0
+    access: str = "1T1R"
+    bias: str = "V/2"
+    order: str = "all"
+    stuck_after: int = 8
+    stuck_change: float = 0.01
+    on_stuck: str = "skip"
+    on_failure: str = "warn"
+
+    def __post_init__(self) -> None:
+        checks.instance("set", self.set, Pulses)
+        checks.instance("reset", self.reset, Pulses)
+        checks.number("tolerance", self.tolerance, above=0.0)
+        checks.integer("max_pulses", self.max_pulses)
+        checks.number("refractory", self.refractory, least=0.0)
+        checks.number("restart", self.restart, least=0.0, most=1.0)
+        checks.number("refine", self.refine, above=0.0, most=1.0)
+        checks.integer("train", self.train)
+        checks.integer("stuck_after", self.stuck_after)
+        for name in ("read_time", "read_noise", "stuck_change"):
+            checks.number(name, getattr(self, name), least=0.0)
+        checks.number("read_voltage", self.read_voltage)
+        allowed = {
+            "relative_to": RELATIVE_TO,
+            "access": ACCESS,
+            "bias": BIAS,
+            "order": ORDERS,
+            "on_stuck": ON_STUCK,
+            "on_failure": ON_FAILURE,
+        }
+        for name, values in allowed.items():
+            checks.one_of(name, getattr(self, name), values)
+        if self.access == "1R" and self.order == "all":
+            raise ValueError(
+                'order must be "row" or "cell" for access "1R": a passive array cannot select '
+                "cells of several rows at once"
+            )
+
+    @classmethod
+    def for_device(
+        cls,
+        device: Device,
+        *,
+        amplitude: float | tuple[float, float] = 1.0,
+        steps: int = 32,
+        **fields: Any,
+    ) -> WriteVerify:
+        """Return a scheme whose pulses fit a device (and the spread of its cells).
+
+        The pulses are found by pulsing a small population of the device itself. Of each polarity,
+
+        * the *width* is the shortest decade from 1 ns to 1 s at which ``stuck_after`` pulses of
+          ``amplitude`` take 99 % of the cells through their window (if none does, twice the
+          amplitude is tried, and so on to 16 times);
+        * ``stop`` is the smallest amplitude that does, at that width: a cell that does not move
+          under as many is stuck indeed;
+        * ``start`` is the largest amplitude of which one pulse moves no cell by more than half
+          the tolerance.
+
+        Models without a closed form take seconds to search (`Pickett`: minutes), once a process.
+
+        Pulse-count devices have no voltages: 1 V and 100 ns stand in for time and energy, and
+        ``train`` and ``max_pulses`` follow from how many pulses the window takes.
+
+        Args:
+            device: voltage-driven or pulse-count.
+            amplitude: sought amplitude (V), > 0, of both polarities or of (set, reset). For a
+                passive array take less than two (``V/2``) or three (``V/3``) thresholds.
+            steps: amplitudes between ``start`` and ``stop``, >= 2.
+            **fields: of the scheme; these count before what would be found.
+
+        Raises:
+            TypeError: if the device takes no pulses.
+            ValueError: if no pulse takes the cells through their window.
+        """
+        tolerance = fields.get("tolerance", cls.tolerance)
+        checks.number("tolerance", tolerance, above=0.0)
+        enough = fields.get("stuck_after", cls.stuck_after)
+        checks.integer("stuck_after", enough)
+        return cls(**{**pulses_for(device, tolerance, amplitude, steps, enough), **fields})

@@ -1,0 +1,155 @@
+"""Write–verify in passive arrays: half-select voltages, and what they do to neighbours."""
+
+import pytest
+import torch
+
+from mho.circuit.passive import bias
+from mho.devices.data_driven import DataDriven2021
+from mho.devices.exponential import ExponentialDevice
+from mho.devices.vteam import VTEAM
+from mho.programming import Pulses, WriteVerify, access, write_verify
+
+# Thresholds of 1 V: pulses below 2 V leave half-selected cells alone.
+DEVICE = VTEAM(r_on=1e4, r_off=1e5, v_on=-1.0, v_off=1.0, k_on=-1e-2, k_off=1e-2, alpha_on=1.0)
+
+
+def targets(shape, seed=3):
+    low, high = DEVICE.window
+    return low + (high - low) * torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("scheme", ["V/2", "V/3"])
+@pytest.mark.parametrize("voltage", [1.7, -1.7])
+def test_voltages_are_those_of_the_circuit(scheme, voltage):
+    # One cell, and a whole row of columns with one amplitude.
+    for cols in (
+        torch.tensor([False, False, True, False]),
+        torch.tensor([True, False, True, True]),
+    ):
+        wanted = torch.zeros(3, 4)
+        wanted[1, cols] = voltage
+        rows = torch.tensor([False, True, False])
+        expected = bias(scheme, (3, 4), rows, cols, voltage).ideal_voltages
+        torch.testing.assert_close(access.seen(wanted, scheme), expected.float())
+
+
+@pytest.mark.parametrize("scheme", ["V/2", "V/3"])
+def test_voltages_of_a_row_are_differences_of_line_voltages(scheme):
+    wanted = torch.zeros(2, 3, 4)
+    wanted[0, 1] = torch.tensor([1.0, 0.0, 1.8, 1.4])
+    wanted[1, 2] = torch.tensor([-1.0, -0.5, 0.0, 0.0])
+    seen = access.seen(wanted, scheme)
+    assert torch.equal(seen[wanted != 0], wanted[wanted != 0])
+    # Kirchhoff: any rectangle's voltages cancel.
+    cross = seen[:, :1, :1] - seen[:, :, :1] - seen[:, :1] + seen
+    assert float(cross.abs().max()) < 1e-6
+    part = 1.8 / float(scheme[-1])
+    assert float(torch.where(wanted[0] == 0, seen[0], 0.0).abs().max()) <= part * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("order", ["row", "cell"])
+@pytest.mark.parametrize("scheme", ["V/2", "V/3"])
+def test_below_the_thresholds_nothing_is_disturbed(order, scheme):
+    goal = targets((8, 8))
+    way = WriteVerify.for_device(
+        DEVICE, access="1R", order=order, bias=scheme, amplitude=1.9, on_failure="raise"
+    )
+    assert max(way.set.stop, way.reset.stop) < 2.0
+    passive = write_verify(DEVICE.fabricate((8, 8)), goal, way)
+    gated = write_verify(DEVICE.fabricate((8, 8)), goal, way.replace(access="1T1R"))
+    torch.testing.assert_close(passive.achieved, gated.achieved)
+    assert torch.equal(passive.pulses, gated.pulses)
+    assert passive.half_selected_energy > 0.0
+    assert passive.energy > gated.energy
+
+
+def one_round(scheme, cells, volts, width):
+    """All cells of one polarity one after the other: the naive loop."""
+    rows, cols = cells.shape
+    for i in range(rows):
+        for j in range(cols):
+            lines = bias(scheme, (rows, cols), i, j, float(volts[i, j]))
+            cells.apply_pulse(lines.ideal_voltages, width)
+
+
+@pytest.mark.parametrize("scheme", ["V/2", "V/3"])
+def test_cell_by_cell_is_the_naive_loop(scheme):
+    # Amplitudes whose halves (thirds) lie beyond the threshold: everybody moves.
+    amplitude = 1.1 * float(scheme[-1])
+    pulses = Pulses(amplitude, 0.0, amplitude, 1e-9)
+    way = WriteVerify(
+        set=pulses,
+        reset=pulses,
+        max_pulses=1,
+        access="1R",
+        order="cell",
+        bias=scheme,
+        on_failure="report",
+    )
+    fast, slow = (DEVICE.fabricate((5, 4), dtype=torch.float64) for _ in range(2))
+    for cells in (fast, slow):
+        cells.write(torch.tensor(2e-5))
+    before = slow.x.clone()
+    report = write_verify(fast, DEVICE.window[1], way)
+    one_round(scheme, slow, torch.full((5, 4), -amplitude, dtype=torch.float64), 1e-9)
+    assert float((slow.x - before).abs().min()) > 1e-3
+    torch.testing.assert_close(fast.x, slow.x, rtol=1e-9, atol=1e-12)
+    assert (report.pulses == 1).all()
+
+
+def test_cell_by_cell_is_nearly_the_naive_loop_where_the_order_of_pulses_counts():
+    device = DataDriven2021()  # a pulse moves a cell the less the nearer it is to a bound
+    pulses = Pulses(1.2, 0.0, 1.2, 1e-8)
+    way = WriteVerify(
+        set=pulses, reset=pulses, max_pulses=1, access="1R", order="cell", on_failure="report"
+    )
+    fast, slow = (device.fabricate((5, 4), dtype=torch.float64) for _ in range(2))
+    before = slow.x.clone()
+    write_verify(fast, device.window[1], way)
+    one_round("V/2", slow, torch.full((5, 4), 1.2), 1e-8)
+    moved = slow.x - before
+    assert float(moved.min()) > 5e-3
+    assert float(((fast.x - slow.x) / moved).abs().max()) < 0.01
+
+
+def test_disturbed_cells_are_programmed_anew():
+    # Half of the larger amplitudes is beyond the threshold, if not by much.
+    goal = targets((8, 8))
+    pulses = Pulses(1.05, 0.05, 2.2, 2e-9)
+    way = WriteVerify(set=pulses, reset=pulses, access="1R", order="row", on_failure="report")
+    report = write_verify(DEVICE.fabricate((8, 8)), goal, way)
+    assert not report.failed.any()
+    gated = write_verify(DEVICE.fabricate((8, 8)), goal, way.replace(access="1T1R"))
+    assert not torch.equal(report.achieved, gated.achieved)
+    assert min(report.history) < report.history[-1] == 1.0
+
+
+def test_disturb_beyond_repair_is_reported():
+    pulses = Pulses(3.0, 0.1, 4.0, 1e-8)
+    way = WriteVerify(set=pulses, reset=pulses, access="1R", order="row", max_pulses=20)
+    with pytest.warns(RuntimeWarning, match="did not converge"):
+        report = write_verify(DEVICE.fabricate((6, 6)), targets((6, 6)), way)
+    assert report.failed.any()
+    assert "out of pulses" in report.reasons
+
+
+def test_cells_not_selected_are_disturbed_but_not_programmed():
+    select = torch.zeros(4, 4, dtype=torch.bool)
+    select[1, 2] = True
+    pulses = Pulses(2.4, 0.0, 2.4, 1e-9)
+    way = WriteVerify(set=pulses, reset=pulses, access="1R", order="cell", on_failure="report")
+    cells = DEVICE.fabricate((4, 4))
+    before = cells.conductance().clone()
+    report = write_verify(cells, 5e-5, way, select=select)
+    moved = cells.conductance() != before
+    expected = torch.zeros(4, 4, dtype=torch.bool)
+    expected[1, :] = expected[:, 2] = True
+    assert torch.equal(moved, expected)
+    assert torch.equal(report.pulses > 0, select)
+
+
+def test_pulse_count_devices_have_no_half_pulses():
+    device = ExponentialDevice()
+    way = WriteVerify.for_device(device, access="1R", order="row")
+    with pytest.raises(ValueError, match='access must be "1T1R" for ExponentialDevice'):
+        write_verify(device.fabricate((3, 3)), 1e-8, way)

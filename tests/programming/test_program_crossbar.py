@@ -1,0 +1,140 @@
+"""Write–verify of whole crossbars, and its pictures."""
+
+import matplotlib as mpl
+import pytest
+import torch
+
+import mho
+from mho.devices.exponential import ExponentialDevice
+from mho.devices.linear import LinearDevice
+from mho.devices.spread import Spread
+from mho.devices.vteam import VTEAM
+from mho.effects import StuckAt
+from mho.encoding import BitSliced
+from mho.programming import ProgrammingError, WriteVerify, program_crossbar, write_verify
+
+mpl.use("Agg")
+from mho.plot.programming import convergence, pulses_map
+
+DEVICE = VTEAM(r_on=1e4, r_off=1e5, v_on=-1.0, v_off=1.0, k_on=-1e-2, k_off=1e-2, alpha_on=1.0)
+SPREAD = DEVICE.replace(k_on=Spread("Normal", (("loc", -1e-2), ("scale", 2e-3))))
+
+
+def crossbar(device=DEVICE, rows=10, cols=7, **parts):
+    hardware = mho.Hardware(device=device, array=mho.Array(4, 4), **parts)
+    return mho.Crossbar(rows, cols, hardware, seed=2)
+
+
+def weight(rows=10, cols=7):
+    return torch.randn(rows, cols, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.mark.parametrize("device", [DEVICE, SPREAD, ExponentialDevice()])
+def test_a_crossbar_holds_what_was_asked_within_tolerance(device):
+    bar = crossbar(device)
+    bar.age(10.0)
+    programmed, report = program_crossbar(bar, weight())
+    size = 0.01 * (device.window[1] - device.window[0])
+    assert float((bar.G - programmed.target).abs().max()) <= size * (1 + 1e-4)
+    assert torch.equal(report.achieved, bar.G)
+    assert report.pulses.shape == bar.G.shape
+    assert not report.failed.any()
+    # A differential pair's error: two cells of at most 1 % of the window.
+    limit = 2 * 0.01 * float(weight().abs().max()) * 1.01
+    assert float((bar.weight - weight()).abs().max()) <= limit
+    assert 0.0 < programmed.relative_error < 0.02
+    # All else that programming does.
+    assert bar.seconds == 0.0
+    torch.testing.assert_close(bar.reference, bar.weight.abs().sum(0))
+    x = torch.randn(3, 10)
+    torch.testing.assert_close(bar(x), x @ bar.weight, rtol=1e-4, atol=1e-5)
+
+
+def test_the_crossbars_own_cells_are_programmed():
+    bar = crossbar(SPREAD)
+    scheme = WriteVerify.for_device(SPREAD)
+    _, report = program_crossbar(bar, weight(), scheme)
+    cells = SPREAD.fabricate(tuple(bar.G.shape), seed=9)
+    strangers = write_verify(cells, report.target, scheme)
+    assert not torch.equal(strangers.pulses, report.pulses)
+    cells.p_k_on.copy_(bar.born.states[0]["k_on"])
+    cells.reset()
+    same = write_verify(cells, report.target, scheme)
+    assert torch.equal(same.pulses, report.pulses)
+    assert torch.equal(same.achieved, bar.G)
+
+
+def test_broken_cells_stay_and_are_found():
+    bar = crossbar(effects=(StuckAt(low=0.05, high=0.05, g_high=3e-4),))
+    held = bar.G[bar.stuck].clone()
+    programmed, report = program_crossbar(bar, weight())
+    assert torch.equal(bar.G[bar.stuck], held)
+    assert (report.failed <= bar.stuck).all()
+    assert report.reasons["stuck"] == int(report.failed.sum()) > 0
+    assert programmed.stuck == float(bar.stuck.float().mean())
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_passive_crossbars_disturb_within_a_tile_only(interleaved):
+    hardware = mho.Hardware(device=DEVICE, array=mho.Array(4, 4, interleaved=interleaved))
+    bar = mho.Crossbar(6, 5, hardware, seed=2, groups=2)
+    w = weight(12, 5)
+    scheme = WriteVerify.for_device(DEVICE, access="1R", order="cell", amplitude=1.9)
+    _, report = program_crossbar(bar, w, scheme)
+    assert not report.failed.any()
+    assert report.half_selected_energy > 0.0
+    other = mho.Crossbar(6, 5, hardware, seed=2, groups=2)
+    program_crossbar(other, w, scheme.replace(access="1T1R"))
+    torch.testing.assert_close(other.G, bar.G)
+
+
+def test_bit_slices_and_reprogramming():
+    bar = crossbar(encoding=BitSliced(bits=4, bits_per_cell=2))
+    _, first = program_crossbar(bar, weight())
+    _, again = program_crossbar(bar, weight())
+    assert not first.failed.any()
+    assert int(again.pulses.sum()) == 0  # it is there already
+    _, other = program_crossbar(bar, -weight())
+    assert int(other.pulses.sum()) > 0
+    assert not other.failed.any()
+
+
+def test_seeds():
+    device = ExponentialDevice(c2c=0.005)
+    a, b, c = (crossbar(device) for _ in range(3))
+    for bar, seed in ((a, 0), (b, 0), (c, 1)):
+        program_crossbar(bar, weight(), seed=seed)
+    assert torch.equal(a.G, b.G)
+    assert not torch.equal(a.G, c.G)
+
+
+def test_refusals_leave_the_crossbar_as_it_was():
+    bar = crossbar()
+    before, scale = bar.G.clone(), bar.scale.clone()
+    strict = WriteVerify.for_device(DEVICE, max_pulses=2, on_failure="raise")
+    with pytest.raises(ProgrammingError):
+        program_crossbar(bar, weight(), strict)
+    with pytest.raises(ValueError, match="weight must be finite"):
+        program_crossbar(bar, weight() * torch.nan)
+    with pytest.raises(ValueError, match="weight must have shape"):
+        program_crossbar(bar, weight().T)
+    assert torch.equal(bar.G, before)
+    assert torch.equal(bar.scale, scale)
+    with pytest.raises(TypeError, match="LinearDevice takes no pulses"):
+        program_crossbar(crossbar(LinearDevice()), weight())
+    with pytest.raises(TypeError, match="crossbar must be Crossbar"):
+        program_crossbar(weight(), weight())
+
+
+def test_pictures():
+    bar = crossbar(rows=4, cols=4, effects=(StuckAt(low=0.2),))
+    _, report = program_crossbar(bar, weight(4, 4))
+    ax = convergence(report, label="VTEAM")
+    assert ax.lines[0].get_ydata()[-1] == pytest.approx(100 * report.history[-1])
+    convergence(report, ax)
+    ax = pulses_map(report, index=1)
+    shown = torch.as_tensor(ax.images[0].get_array().data)
+    assert torch.equal(shown, report.pulses[1].double())
+    with pytest.raises(ValueError, match="index"):
+        pulses_map(report, index=2)
+    mpl.pyplot.close("all")
