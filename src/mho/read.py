@@ -8,7 +8,7 @@ one batched product, a last, shorter tile is another, and bit-serial inputs are 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import torch
@@ -131,8 +131,17 @@ def partial_currents(
     noise = readout.noise
     shared = noise is None or noise.dim() == 1
     noises = [noise] * len(sizes) if shared else noise.split(sizes, dim=1)  # type: ignore[union-attr]
-    pieces = zip(level.split(sizes, dim=2), readout.matrix.split(sizes, dim=1), noises, strict=True)
+    matrices = _split_rows(readout.matrix, sizes)
+    pieces = zip(level.split(sizes, dim=2), matrices, noises, strict=True)
     return [_tiles(*piece, tile_rows, rng) for piece in pieces]
+
+
+def _split_rows(matrix: Tensor, sizes: list[int]) -> Sequence[Tensor]:
+    """Split ``[groups, rows, lines]`` by rows, so that gradients come back laid out as it is."""
+    if matrix.stride(-1) == 1:
+        return matrix.split(sizes, dim=1)
+    # A torch weight, [outputs, inputs], turned: its gradient is then written once, not twice.
+    return [piece.mT for piece in matrix.mT.split(sizes, dim=2)]
 
 
 def in_units(level: Tensor, readout: Readout) -> Tensor:

@@ -20,16 +20,13 @@ ROUNDINGS = ("nearest", "stochastic")
 class _ToGrid(torch.autograd.Function):
     """round, then clip to ``[low, high]``; the gradient passes where nothing was clipped."""
 
-    generate_vmap_rule = True
-
+    # In the older form, with ctx: torch binds the arguments of the newer one by introspection,
+    # which costs more than the rounding.
     @staticmethod
-    def forward(x: Tensor, low: float, high: float) -> Tensor:
-        return x.round().clamp_(low, high)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, ctx.low, ctx.high = inputs
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
         ctx.save_for_backward(x)
+        ctx.low, ctx.high = low, high
+        return x.round().clamp_(low, high)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
@@ -37,6 +34,10 @@ class _ToGrid(torch.autograd.Function):
         # Half a step beyond the last level still rounds to it: nothing is lost there.
         inside = torch.ops.aten.hardtanh_backward(grads[0], x, ctx.low - 0.5, ctx.high + 0.5)
         return inside, None, None
+
+
+# torch.func's transforms want the newer form; without a way to ask, take the way that always works.
+_transforming = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
 
 
 def to_grid(x: Tensor, low: float, high: float, *, fresh: bool = False) -> Tensor:
@@ -52,6 +53,9 @@ def to_grid(x: Tensor, low: float, high: float, *, fresh: bool = False) -> Tenso
         Integer-valued floats; gradient straight through, zero where clipped.
     """
     if torch.is_grad_enabled() and x.requires_grad:
+        if _transforming():
+            hard = x.detach().round().clamp(low, high)
+            return straight_through(hard, x.clamp(low - 0.5, high + 0.5))
         grid: Tensor = _ToGrid.apply(x, low, high)
         return grid
     return (x.round_() if fresh else x.round()).clamp_(low, high)
