@@ -1,6 +1,6 @@
 """mho: neural networks on memristive crossbars, from one cell's physics to a network's accuracy."""
 
-from mho import circuit, devices, effects, encoding, nn
+from mho import circuit, devices, effects, encoding, nn, programming
 from mho.calibrate import calibrate
 from mho.compensate import compensate
 from mho.convert import age, collapse, convert, fabricate, layers, program
@@ -34,6 +34,7 @@ __all__ = [
     "load_hardware",
     "nn",
     "program",
+    "programming",
     "save_hardware",
     "summary",
 ]

@@ -31,6 +31,15 @@ class Spec:
         }
         return {"type": type(self).__name__, **values}
 
+    def __str__(self) -> str:
+        """Say in short what this is: the parameters that are not at their defaults."""
+        values = [
+            f"{field.name}={_brief(value)}"
+            for field in dataclasses.fields(self)  # type: ignore[arg-type]
+            if (value := getattr(self, field.name)) != _default(field)
+        ]
+        return f"{type(self).__name__}({', '.join(values)})"
+
     @classmethod
     def from_dict(cls: type[S], data: Mapping[str, Any]) -> S:
         """Build a spec from the plain values that ``to_dict`` gives.
@@ -59,6 +68,18 @@ class Spec:
     def replace(self: S, **changes: Any) -> S:
         """Return a copy with some fields changed (validated anew)."""
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, tuple) and any(isinstance(item, Spec) for item in value):
+        return f"({', '.join(map(str, value))})"
+    return str(value) if isinstance(value, Spec) else repr(value)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
 
 
 def _plain(value: Any) -> Any:

@@ -160,9 +160,9 @@ def _describe(layer: AnalogLayer) -> str:
     array = hardware.array
     lines = [
         f"tiles of {array.rows} × {array.cols}, {hardware.device}",
-        f"  encoding  {hardware.encoding}",
-        f"  dac       {hardware.dac or 'ideal'}",
-        f"  adc       {hardware.adc or 'none (exact currents)'}",
+        f"  {'encoding':<12}{hardware.encoding}",
+        f"  {'dac':<12}{hardware.dac or 'ideal'}",
+        f"  {'adc':<12}{hardware.adc or 'none (exact currents)'}",
     ]
     lines += [f"  {effect.stage:<12}{effect}" for effect in hardware.effects]
     return "\n".join(lines)

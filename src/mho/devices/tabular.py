@@ -98,6 +98,8 @@ class JumpTable(Spec):
             f"{len(self.dg)} dg in {self.dg[0]:g} … {self.dg[-1]:g} S)"
         )
 
+    __str__ = __repr__
+
     @classmethod
     def load(
         cls, stem: str | Path, *, unit: float = 1.0, dg_file: str | Path | None = None
