@@ -64,24 +64,20 @@ def test_factors_of_several_calls_multiply(mode):
     assert torch.allclose(compensate(once, mode)[""], torch.ones(48))
 
 
-def test_noise_of_the_reference_reads_does_not_pile_up():
-    # The total telescopes: only the last read's noise is in it.
+def test_many_small_compensations_are_one_large_one():
     hardware = Hardware(effects=(PowerLawDrift(nu=0.06), ReadNoise(0.02)))
     crossbar = programmed(hardware)
     for _ in range(100):
         crossbar.age(100.0)
         compensate(crossbar, "column")
-    error = crossbar.gain / 1e4**0.06 - 1
-    assert 1e-4 < error.std() < 0.02
+    assert torch.allclose(crossbar.gain, torch.full((48,), 1e4**0.06), rtol=1e-4)
 
 
-def test_reads_of_the_reference_are_noisy_where_reads_are():
-    quiet, noisy = programmed(Hardware()), programmed(Hardware(effects=(ReadNoise(0.05),)))
-    assert torch.allclose(compensate(quiet, "column")[""], torch.ones(48))
-    factors = compensate(noisy, "column")[""]
-    # Σ|w + e| over 64 rows, e of both cells: a deviation of √2·0.05/√64 of the largest weight.
-    spread = 2**0.5 * 0.05 * 8 / 32
-    assert 0.5 * spread < factors.std() < 2 * spread
+def test_read_noise_is_not_taken_for_drift():
+    # The magnitude of a noisy weight is too large on average; a chip just programmed needs no gain.
+    for sigma in (0.0, 0.05, 0.2):
+        crossbar = programmed(Hardware(effects=(ReadNoise(sigma),)))
+        assert torch.allclose(compensate(crossbar, "column")[""], torch.ones(48))
 
 
 def test_calibrated_gain_is_kept_and_programming_ends_it():

@@ -24,6 +24,7 @@ _NOTHING = 1e-5
 _MAX_SAMPLES = 2**20  # of all batches, for a percentile
 
 
+@torch.inference_mode(False)
 @torch.no_grad()
 def calibrate(model: nn.Module, inputs: Tensor | Iterable[Any], *, correct: bool = True) -> None:
     """Set converter ranges and output correction of a converted model, in place.
@@ -63,6 +64,8 @@ def _set_ranges(model: nn.Module, crossbars: list[Crossbar], batches: list[Any])
         crossbar.adc_range = torch.full_like(crossbar.adc_range, torch.nan)
         crossbar.refresh()
     for crossbar, value in _extents(model, crossbars, batches, _inputs).items():
+        if crossbar.hardware.bias == "array":  # its constant input of 1 must not be clipped
+            value = value.clamp(min=1.0)
         crossbar.input_range = value.reshape(()).to(crossbar.input_range)
         crossbar.refresh()
     for crossbar, value in _extents(model, crossbars, batches, _currents).items():

@@ -9,17 +9,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mho import checks, life, random, readout
+from mho import checks, readout
 from mho.crossbar import Crossbar
 
 MODES = ("global", "column")
 
 
+@torch.inference_mode(False)
 @torch.no_grad()
 def compensate(model: nn.Module, mode: str = "global") -> dict[str, Tensor]:
     """Correct the outputs of all crossbars for the drift since they were programmed, in place.
 
-    Every cell is read once, with the hardware's read noise where there is any. What the columns
+    Every cell is read until read noise has averaged out. What the columns
     add up to, ``Σ_rows |weight|``, is compared with the reference read; the output correction
     (`Crossbar.gain`) is multiplied by ``reference / now``,
 
@@ -72,11 +73,10 @@ def _correct(crossbar: Crossbar, mode: str) -> Tensor:
 
 
 def _reference_read(crossbar: Crossbar) -> Tensor:
-    """Read every cell once and return ``Σ_rows |weight|`` per column ``[groups · cols]``."""
+    """Read all cells, averaged until only their state is left: ``Σ_rows |weight|`` per column.
+
+    One noisy read would not do: the magnitude of a noisy weight is too large on average.
+    """
     cells = (crossbar.hardware, crossbar.born, crossbar.context)
     g = readout.seen(crossbar.G, *cells)
-    variance = life.white("read_std", g, *cells)
-    if isinstance(variance, Tensor) or variance > 0.0:
-        deviation = torch.as_tensor(variance, dtype=g.dtype, device=g.device).sqrt()
-        g = g + deviation * random.normal_like(g, crossbar.rng)
     return crossbar.column_sums(crossbar.hardware.encoding.decode(g, crossbar.scale))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from torch import nn
 
 from mho import checks, random
@@ -20,6 +21,7 @@ from mho.summary import crossbar_name, left_digital
 Selector = type | str | Callable[[str, nn.Module], bool]
 
 
+@torch.inference_mode(False)
 def convert(
     model: nn.Module,
     hardware: Hardware,
@@ -146,9 +148,11 @@ def _warn(analog: nn.Module, lost_hooks: list[str]) -> None:
     remaining = left_digital(analog)
     if remaining:
         names = "; ".join(f"{item.name} ({item.kind}): {item.reason}" for item in remaining)
-        warnings.warn(f"left digital: {names}", stacklevel=3)
+        warnings.warn(f"left digital: {names}", stacklevel=4)  # past the decorator
     if lost_hooks:
-        warnings.warn(f"forward hooks were not carried over: {', '.join(lost_hooks)}", stacklevel=3)
+        warnings.warn(
+            f"forward hooks were not carried over: {', '.join(lost_hooks)}", stacklevel=4
+        )  # past the decorator
 
 
 def layers(model: nn.Module) -> dict[str, AnalogLayer]:

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mho import checks, life, random, read, readout
+from mho import checks, life, nonlinear, random, read, readout
 from mho.hardware import Hardware
 from mho.life import Born
-from mho.matrix import StoredMatrix
+from mho.matrix import StoredMatrix, refuse_half
 from mho.periphery.quantize import magnitude
 from mho.read import Multiply
 from mho.readout import Readout
@@ -88,6 +88,14 @@ class Crossbar(StoredMatrix):
         """`weight` as the wires let it act."""
         return self.hardware.encoding.decode(self._wires.stored(self.G), self.scale)
 
+    @property
+    def expansion_error(self) -> float:
+        """Largest error of a nominal cell's read current, relative to ``g v_max``.
+
+        0 where reads are exact: where the device's current is ``g · f(v)``; see `mho.nonlinear`.
+        """
+        return nonlinear.error(self.hardware)
+
     # ── read ─────────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -126,7 +134,7 @@ class Crossbar(StoredMatrix):
     def _read_transposed(self, x: Tensor) -> Tensor:
         g = readout.seen(self.G, self.hardware, self.born, self.context)
         variance = readout.white_noise("read_std", g, self.hardware, self.born, self.context)
-        g = self._wires.stored(g)
+        g = nonlinear.stacked(self._wires.stored(g), g, self.hardware)
         return read_transposed(x, g, self.scale, variance, self.hardware, self.rng)
 
     def read_through(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -149,10 +157,12 @@ class Crossbar(StoredMatrix):
         """What a read of the stored conductances sees."""
         if self._stored is not None:
             return self._stored
-        found = readout.fold(self._readout(self.G, self.scale, self.born))
-        if not self._fresh_each_read:
-            self._stored = found
-        return found
+        if self._fresh_each_read:
+            return readout.fold(self._readout(self.G, self.scale, self.born))
+        # What is kept must also serve reads that need gradients.
+        with torch.inference_mode(False):
+            self._stored = readout.fold(self._readout(self.G, self.scale, self.born))
+        return self._stored
 
     def through(self, weight: Tensor) -> Readout:
         """What a read of a chip newly made for ``weight [groups · rows, cols]`` sees."""
@@ -250,7 +260,8 @@ class Crossbar(StoredMatrix):
         context = self._new_context if training else self.context
         g = readout.seen(g, self.hardware, born, context)
         variance = readout.white_noise("read_std", g, self.hardware, born, context)
-        g = self._wires.fresh(g) if training else self._wires.stored(g)
+        T = self._wires.fresh(g) if training else self._wires.stored(g)
+        g = nonlinear.stacked(T, g, self.hardware)
         return self._electrical(self.hardware.encoding.converted(g), scale, variance)
 
     def _electrical(
@@ -267,12 +278,7 @@ class Crossbar(StoredMatrix):
         return readout.electrical(matrix, scale, variance, folded, hardware, groups, siemens)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Crossbar:
-        kind = fn(self.scale).dtype
-        if torch.finfo(kind).bits < 32:
-            raise TypeError(
-                f"a crossbar's conductances need float32 or float64, got {kind}: microsiemens are "
-                "lost in half precision; use torch.autocast around the model instead"
-            )
+        refuse_half(fn(self.scale).dtype)
         super()._apply(fn, recurse)
         self.refresh()
         return self
@@ -281,5 +287,9 @@ class Crossbar(StoredMatrix):
         """One line: the matrix, its cells and how it is read."""
         slices, rows, cols = self.G.shape
         groups = f"{self.groups} × " if self.groups > 1 else ""
-        path = "collapsed" if self.collapsed else "tiled"
-        return f"{groups}{self.rows} → {self.cols}, {slices} × {rows} × {cols} cells, {path} read"
+        path, error = "collapsed" if self.collapsed else "tiled", ""
+        if not self.hardware.device.separable:
+            terms = nonlinear.terms(self.hardware)
+            error = f", {terms} terms a row, current error {self.expansion_error:.0e}"
+        cells = f"{slices} × {rows} × {cols} cells"
+        return f"{groups}{self.rows} → {self.cols}, {cells}, {path} read{error}"

@@ -33,7 +33,10 @@ class Array(Spec):
         rows: word lines (inputs) of a tile, >= 1.
         cols: bit lines (outputs) of a tile, >= 1.
         wires: resistances of its lines; ideal by default. They are solved exactly, once per
-            change of the cells.
+            change of the cells, for the cells' low-voltage conductances. Where these are not
+            ohmic that is a linearised read: each attenuated conductance meets the ``f(v)`` (or
+            the bend, see `mho.nonlinear`) of the voltage driven, not of that at the cell; for
+            the exact answer see `mho.circuit.solve_nonlinear`.
         interleaved: whether the slices of an output (a differential pair) are neighbouring
             columns on the same word lines, instead of lying in arrays of their own.
         solve_every: in training, wires are solved anew (with their exact gradient) in every so
@@ -113,6 +116,12 @@ class Hardware(Spec):
     def drive(self) -> DAC:
         """The drivers, ideal where none are given."""
         return self.dac or _IDEAL_DRIVE
+
+    @property
+    def tile_outputs(self) -> int:
+        """Outputs of one tile, for one slice each: fewer where slices share its word lines."""
+        shared = self.encoding.slices if self.array.interleaved else 1
+        return self.array.cols // shared
 
     @property
     def behaviours(self) -> tuple[Behaviour, ...]:

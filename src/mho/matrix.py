@@ -56,6 +56,7 @@ class StoredMatrix(nn.Module):
         self.seconds = 0.0
         encoding = hardware.encoding
         kind: Any = {"dtype": dtype or torch.get_default_dtype(), "device": device}
+        refuse_half(kind["dtype"])
         shape = (encoding.slices, groups * rows, encoding.physical_cols(cols))
         scales = (cols,) if encoding.scaling.per_column else ()
         self.register_buffer("G", torch.empty(shape, **kind))
@@ -71,6 +72,8 @@ class StoredMatrix(nn.Module):
 
     # ── fabricate, program, age ──────────────────────────────────────────────────────────────
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def reset_parameters(self, seed: int | None = None) -> None:
         """Fabricate all cells anew: another chip of the same kind, not yet programmed.
 
@@ -92,6 +95,8 @@ class StoredMatrix(nn.Module):
         self.seconds = 0.0
         self.refresh()
 
+    # Not as inference tensors: what is written must serve reads that need gradients.
+    @torch.inference_mode(False)
     def program(
         self, weight: Tensor, writer: Callable[[Tensor], Tensor] | None = None
     ) -> ProgramReport:
@@ -133,6 +138,7 @@ class StoredMatrix(nn.Module):
         # A copy: later changes of the cells must not rewrite the report, nor the report the cells.
         return ProgramReport(target, self.G.clone(), error / size if size else error, broken)
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def age(self, seconds: float) -> None:
         """Let time pass.
@@ -148,6 +154,7 @@ class StoredMatrix(nn.Module):
         self.G = life.age(self.G, self.hardware, self.born, self.context, start, self.seconds)
         self.refresh()
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def store(self, g: Tensor) -> None:
         """Set the conductances of all healthy cells directly, past every effect.
@@ -237,3 +244,12 @@ class StoredMatrix(nn.Module):
             return
         super()._load_from_state_dict(state_dict, prefix, *args)
         self.refresh()
+
+
+def refuse_half(kind: torch.dtype) -> None:
+    """Refuse a precision in which microsiemens are lost (TypeError)."""
+    if torch.finfo(kind).bits < 32:
+        raise TypeError(
+            f"a crossbar's conductances need float32 or float64, got {kind}: microsiemens are "
+            "lost in half precision; use model.float(), and torch.autocast around it for speed"
+        )

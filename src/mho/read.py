@@ -14,7 +14,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from mho import random
+from mho import nonlinear, random
 from mho.hardware import Hardware
 from mho.readout import Readout, per_line
 
@@ -80,15 +80,13 @@ def _levels(x: Tensor, limit: Tensor | float, hardware: Hardware) -> tuple[Tenso
 
     Bit planes become one larger batch, ``[groups, planes · batch, rows]``.
     """
-    drive, device = hardware.drive, hardware.device
+    drive = hardware.drive
     level = drive.to_levels(x, limit)
     weight = None
     if drive.mode == "bit_serial":
         planes, weight = drive.planes(level)
         level = planes.transpose(0, 1).flatten(1, 2)
-    if not device.ohmic:
-        level = device.transfer(level * drive.v_step) / drive.v_step
-    return level, weight
+    return nonlinear.driven(level, hardware), weight
 
 
 def _joint(parts: list[Tensor], weight: Tensor, dim: int) -> list[Tensor]:
@@ -111,7 +109,7 @@ def partial_currents(
     """Return every tile's bit-line currents, read noise included.
 
     Args:
-        level: inputs ``[groups, batch, rows]`` in DAC steps.
+        level: inputs ``[groups, batch, rows · terms]`` in DAC steps.
         readout: the array.
         hardware: what it is made of.
         rng: stream for read noise.
@@ -122,18 +120,20 @@ def partial_currents(
         ``tiles = 1`` for the last, shorter one; either may be missing.
     """
     if hardware.adc is None:  # no converter can tell one tile's current from another's
-        tile_rows = level.shape[-1]
-    tile_rows = tile_rows or hardware.array.rows
+        height = level.shape[-1]
+    else:
+        height = (tile_rows or hardware.array.rows) * readout.terms
     level = in_units(level, readout)
     rows = level.shape[-1]
-    last = rows % tile_rows
+    last = rows % height
     sizes = [size for size in (rows - last, last) if size]
     noise = readout.noise
     shared = noise is None or noise.dim() == 1
-    noises = [noise] * len(sizes) if shared else noise.split(sizes, dim=1)  # type: ignore[union-attr]
+    cells = [size // readout.terms for size in sizes]
+    noises = [noise] * len(sizes) if shared else noise.split(cells, dim=1)  # type: ignore[union-attr]
     matrices = _split_rows(readout.matrix, sizes)
     pieces = zip(level.split(sizes, dim=2), matrices, noises, strict=True)
-    return [_tiles(*piece, tile_rows, rng) for piece in pieces]
+    return [_tiles(*piece, height, readout.terms, rng) for piece in pieces]
 
 
 def _split_rows(matrix: Tensor, sizes: list[int]) -> Sequence[Tensor]:
@@ -151,25 +151,26 @@ def in_units(level: Tensor, readout: Readout) -> Tensor:
 
 
 def _tiles(
-    level: Tensor, matrix: Tensor, noise: Tensor | None, tile_rows: int, rng: Tensor
+    level: Tensor, matrix: Tensor, noise: Tensor | None, height: int, terms: int, rng: Tensor
 ) -> Tensor:
     """Read equal tiles as one batched product: ``[groups, tiles, batch, lines]``."""
     groups, _, rows = level.shape
-    height = min(tile_rows, rows)
+    height = min(height, rows)
 
-    def stacked(m: Tensor) -> Tensor:  # [groups, rows, lines] → [groups · tiles, height, lines]
-        return m.reshape(-1, height, m.shape[-1])
+    def stacked(m: Tensor, high: int) -> Tensor:  # [groups, rows, …] → [groups · tiles, high, …]
+        return m.reshape(-1, high, m.shape[-1])
 
     inputs = level.unflatten(2, (-1, height)).transpose(1, 2).flatten(0, 1)
-    current = torch.bmm(inputs, stacked(matrix))
+    current = torch.bmm(inputs, stacked(matrix, height))
     if noise is not None:
         # Independent cells: variances add with the squared inputs. Where all cells of a line are
         # alike that is one sum over the inputs, not a product. For gradients noise is constant.
-        power = inputs.detach().square()
+        # The first of several terms is the voltage itself.
+        power = inputs.detach()[..., ::terms].square()
         if noise.dim() == 1:
             deviation = (power.sum(-1, keepdim=True) * noise).sqrt()
         else:
-            deviation = torch.bmm(power, stacked(noise)).clamp_(min=0.0).sqrt_()
+            deviation = torch.bmm(power, stacked(noise, height // terms)).clamp_(min=0.0).sqrt_()
         current = current.addcmul_(deviation, random.normal_like(current, rng))
     return current.unflatten(0, (groups, -1))
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from mho import life
+from mho import life, nonlinear
 from mho.hardware import Hardware
 from mho.life import Born, ContextOf
 
@@ -27,6 +26,8 @@ class Readout(NamedTuple):
         step: the ADC's step (A), ``[lines]`` or ``[1]``, divided out of ``matrix``; or None.
         scale: ``[]`` or ``[cols]``, from currents (A) to outputs for inputs of one unit a level.
         unit: what a level is multiplied by before ``matrix``.
+        terms: neighbouring rows of ``matrix`` that stand for one row of cells, 1 unless currents
+            do not separate (`mho.nonlinear`); ``noise`` has one row for each row of cells.
     """
 
     matrix: Tensor
@@ -34,6 +35,7 @@ class Readout(NamedTuple):
     step: Tensor | None
     scale: Tensor
     unit: Tensor | float = 1.0
+    terms: int = 1
 
 
 def collapses(hardware: Hardware) -> bool:
@@ -61,8 +63,7 @@ def full_scale(hardware: Hardware, calibrated: Tensor | None, rows: int) -> floa
         return adc.range
     if adc.range == "calibrated":
         return calibrated
-    v_max = torch.tensor(hardware.drive.v_max, dtype=torch.float64)
-    f_max = float(hardware.device.transfer(v_max).abs())
+    f_max = nonlinear.largest_transfer(hardware)
     return hardware.encoding.full_scale(*hardware.device.window) * f_max * rows
 
 
@@ -96,7 +97,7 @@ def electrical(
     """Return the readout of an array whose currents are converted, or noisy, or nonlinear.
 
     Args:
-        matrix: conductances as converters see them, ``[groups · rows, lines]`` (S).
+        matrix: conductances as converters see them, ``[groups · rows · terms, lines]`` (S).
         scale: ``[]`` or ``[cols]`` (1/S).
         variance: of white read noise, as `white_noise` returns it.
         limit: full scale (A) per converter, if the ADC's step is to be divided out.
@@ -116,7 +117,7 @@ def electrical(
     if adc is not None and adc.on_grid and limit is not None:
         step = per_line(adc.step(limit), matrix.shape[-1] // limit.numel())
         unit = unit / step
-    readout = Readout(matrix, variance, step, scale / v_step, unit)
+    readout = Readout(matrix, variance, step, scale / v_step, unit, nonlinear.terms(hardware))
     # Lines of different units cannot share one unit of the inputs.
     return fold(readout) if isinstance(unit, Tensor) and unit.numel() > 1 else readout
 
@@ -176,7 +177,10 @@ def lumped(g: Tensor, hardware: Hardware, born: Born, context: ContextOf) -> Lum
     unless cells differ, break, round, or are changed at every read.
     """
     per_cell = any(b.acts_on(s) for b in hardware.behaviours for s in ("stuck", "program", "read"))
-    if per_cell or hardware.device.spreads() or born.states[0] or not hardware.array.wires.ideal:
+    device = hardware.device
+    if per_cell or device.spreads() or born.states[0] or not hardware.array.wires.ideal:
+        return None
+    if not device.separable:
         return None
     stages = ("write_std", "read_std")
     found = Lumped(*(white_noise(stage, g, hardware, born, context) for stage in stages))

@@ -137,8 +137,10 @@ def crossbar_name(layer_name: str, part: str, layer: AnalogLayer) -> str:
 def _layer(name: str, kind: str, crossbar: Crossbar) -> LayerSummary:
     array = crossbar.hardware.array
     slices, _, physical = crossbar.G.shape
-    per_slice = math.ceil(crossbar.rows / array.rows) * math.ceil(physical / array.cols)
-    tiles = slices * crossbar.groups * per_slice
+    arrays = 1 if array.interleaved else slices
+    across = math.ceil(physical / crossbar.hardware.tile_outputs)
+    per_array = math.ceil(crossbar.rows / array.rows) * across
+    tiles = arrays * crossbar.groups * per_array
     stuck = 0.0 if crossbar.stuck is None else float(crossbar.stuck.float().mean())
     return LayerSummary(
         name,

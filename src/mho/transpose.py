@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mho import checks, read
+from mho import checks, nonlinear, read
 from mho.hardware import Hardware
 from mho.periphery.quantize import magnitude
 from mho.readout import Readout
@@ -29,7 +29,7 @@ def read_transposed(
 
     Args:
         x: ``[batch, cols]``.
-        g: conductances ``[slices, rows, physical cols]`` (S), as a read sees them.
+        g: conductances ``[slices, rows · terms, physical cols]`` (S), as a read sees them.
         scale: ``[]`` or ``[cols]`` (1/S).
         variance: of white read noise, as `read.white_noise` returns it.
         hardware: what the array is made of.
@@ -38,26 +38,27 @@ def read_transposed(
     Returns:
         ``[batch, rows]``.
     """
-    device, drive, encoding = hardware.device, hardware.drive, hardware.encoding
+    drive, encoding = hardware.drive, hardware.encoding
+    terms = nonlinear.terms(hardware)
     x = x * scale
     limit = magnitude(x)
     level = encoding.drive_columns(drive.to_levels(x, limit)).unsqueeze(0)
     v_step = drive.v_max * drive.step_per_range
-    if not device.ohmic:
-        level = device.transfer(level * v_step) / v_step
-    rows, lines = g.shape[1], g.shape[2]
+    level = nonlinear.driven(level, hardware, v_step)
+    rows, lines = g.shape[1] // terms, g.shape[2]
 
-    def turned(
-        matrix: Tensor,
-    ) -> Tensor:  # [rows, converters · lines] → [1, lines, converters · rows]
-        split = matrix.expand(rows, encoding.converters * lines).unflatten(1, (-1, lines))
-        return split.permute(2, 1, 0).flatten(1).unsqueeze(0)
+    # [rows · terms, converters · lines] → [1, lines · terms, converters · rows]
+    def turned(matrix: Tensor, terms: int = 1) -> Tensor:
+        matrix = matrix.expand(rows * terms, encoding.converters * lines)
+        split = matrix.unflatten(1, (-1, lines)).unflatten(0, (rows, terms))
+        return split.permute(3, 1, 2, 0).flatten(2).flatten(0, 1).unsqueeze(0)
 
     noise = None
     if variance is not None:
         noise = turned(variance) * v_step**2
-    readout = Readout(turned(encoding.converted(g)) * v_step, noise, None, scale)
-    parts = read.partial_currents(level, readout, hardware, rng, tile_rows=hardware.array.cols)
+    matrix = turned(encoding.converted(g), terms) * v_step
+    readout = Readout(matrix, noise, None, scale, terms=terms)
+    parts = read.partial_currents(level, readout, hardware, rng, tile_rows=hardware.tile_outputs)
     total = read.convert(parts, readout, hardware, None)[0]
     digital = torch.tensor(encoding.digital, dtype=total.dtype, device=total.device)
     y = torch.einsum("bkr,k->br", total.unflatten(-1, (encoding.converters, -1)), digital)

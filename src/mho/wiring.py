@@ -66,34 +66,46 @@ class TileWires:
     def __init__(self, array: Array, groups: int) -> None:
         self.array, self.groups = array, groups
         self._cells: Tensor | None = None
+        self._version: int | None = None
         self._solved: Tensor | None = None
         self._attenuation: Tensor | None = None
         self._age = 0
 
     def knows(self, g: Tensor) -> bool:
         """Whether `stored` would answer at once."""
-        return self.array.wires.ideal or self._cells is g
+        # Loading a checkpoint, or a user's hand, changes the cells in the very same tensor.
+        version = _version(g)
+        same = self._cells is g and self._version == version and version is not None
+        return self.array.wires.ideal or same
 
     def stored(self, g: Tensor) -> Tensor:
         """Return ``T`` for stored conductances: solved once for each tensor."""
         if self.array.wires.ideal:
             return g
-        if self._solved is None or self._cells is not g:
-            self._cells, self._solved = g, wired(g, self.array, self.groups)
+        if self._solved is None or not self.knows(g):
+            self._cells, self._version = g, _version(g)
+            self._solved = wired(g, self.array, self.groups)
         return self._solved
 
     def fresh(self, g: Tensor) -> Tensor:
         """Return ``T`` for conductances drawn in training, differentiable in them.
 
         Solved exactly in every ``array.solve_every``-th call; in between each cell keeps the
-        attenuation of the last solution, as a constant.
+        attenuation of the last solution, at most 1, as a constant.
         """
         if self.array.wires.ideal:
             return g
         self._age += 1
         if self._attenuation is not None and self._age < self.array.solve_every:
-            return g * self._attenuation
+            return g * self._attenuation.to(g)
         T = wired(g, self.array, self.groups)
-        self._attenuation = (T / g.clamp(min=torch.finfo(g.dtype).tiny)).detach()
+        # Sneak currents pass by cells that (hardly) conduct: no attenuation is to be had of them.
+        ratio = T.detach() / g.detach()
+        self._attenuation = torch.where(g.detach() > 0, ratio, 1.0).clamp(max=1.0)
         self._age = 0
         return T
+
+
+def _version(g: Tensor) -> int | None:
+    """How often a tensor was changed in place; None where torch does not count."""
+    return None if g.is_inference() else g._version

@@ -225,7 +225,7 @@ def _errors(
 
 
 def _interpolate(name: str, at: Tensor, span: Range, table: Tensor) -> Tensor:
-    """Return piecewise cubic (four-point Lagrange) values ``[..., K]`` of ``[K, points]``."""
+    """Refuse places outside of the span, then `interpolate`."""
     instance(name, at, Tensor)
     low, high = span
     slack = 1e-6 * (high - low)
@@ -236,6 +236,18 @@ def _interpolate(name: str, at: Tensor, span: Range, table: Tensor) -> Tensor:
                 f"{name} must be in [{low:g}, {high:g}], the range expanded over; "
                 f"got values from {least:g} to {most:g}"
             )
+    return interpolate(at, span, table)
+
+
+def interpolate(at: Tensor, span: Range, table: Tensor) -> Tensor:
+    """Return piecewise cubic (four-point Lagrange) values ``[..., K]``, differentiable in ``at``.
+
+    Args:
+        at: places, all of them inside of the span.
+        span: what the table covers, evenly.
+        table: ``[K, points]``.
+    """
+    low, high = span
     points = table.shape[-1]
     place = (at.to(table) - low) * ((points - 1) / (high - low))
     first = place.detach().floor().clamp(1, points - 3).long() - 1

@@ -26,14 +26,17 @@ class Device(Behaviour):
 
     A device must say its programmable window (``g_min`` and ``g_max``, as fields or properties).
     Reads are ``I = g · f(v)`` with ``f = transfer``; a model whose current does not separate so
-    overrides `Cells.current` too.
+    has ``separable = False`` and overrides `current_of` and `Cells.current`.
 
     Class attributes:
+        separable: whether ``I = g · f(v)``; reads of an array are then one product, else one
+            over a few terms per row (`mho.nonlinear`), for nominal parameters.
         ordered: pairs of parameters ``(low, high)`` that must not cross in any cell; where two
             spreads cross, both are drawn again.
     """
 
     ordered: ClassVar[tuple[tuple[str, str], ...]] = (("g_min", "g_max"),)
+    separable: ClassVar[bool] = True
 
     g_min: float | Spread
     g_max: float | Spread
@@ -118,10 +121,19 @@ class Device(Behaviour):
         """Return ``f(v)`` (V) of the read ``I = g · f(v)``; ohmic cells: ``v`` itself."""
         return v
 
+    def current_of(self, v: Tensor, g: Tensor) -> Tensor:
+        """Return the current (A) of nominal cells, of tensors that broadcast.
+
+        Args:
+            v: voltages (V).
+            g: low-voltage conductances inside of the window (S).
+        """
+        return g * self.transfer(v)
+
     @property
     def ohmic(self) -> bool:
-        """Whether ``transfer`` is the identity."""
-        return type(self).transfer is Device.transfer
+        """Whether the current is proportional to the voltage."""
+        return self.separable and type(self).transfer is Device.transfer
 
     def fabricate(
         self,

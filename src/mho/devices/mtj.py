@@ -35,8 +35,8 @@ class MTJ(Device):
     ``τ = α γ B_k t/(1 + α²)``: thermally activated over the barrier ``delta (1 - i)²`` below the
     critical voltage, precessional above it. The same law holds at rest, where it is retention.
 
-    Because TMR depends on voltage, the current is not ``g · f(v)`` and the device is read cell by
-    cell; with ``v_half=None`` it is ohmic, and serves in crossbars. Left out: the voltage's own
+    Because TMR depends on voltage, the current is not ``g · f(v)``: a crossbar reads it by a few
+    terms per row (`mho.nonlinear`); with ``v_half=None`` it is ohmic. Left out: the voltage's own
     effect on the anisotropy, heating, and reversal that is not coherent.
 
     Source of the switching law: W. H. Butler et al., IEEE Trans. Magn. 2012,
@@ -130,10 +130,24 @@ class MTJ(Device):
         """
         if self.v_half is not None:
             raise NotImplementedError(
-                "the current of an MTJ with v_half is not g · f(v): read its cells, or give "
-                "v_half=None for a crossbar (at read voltages far below v_half they agree)"
+                "the current of an MTJ with v_half is not g · f(v): see current_of, or give "
+                "v_half=None (at read voltages far below v_half they agree)"
             )
         return v
+
+    def current_of(self, v: Tensor, g: Tensor) -> Tensor:
+        """Return the current (A) of nominal cells; see `Device.current_of`.
+
+        Between the two states, where only noise puts a cell, it is linear in ``g``.
+        """
+        low, high = self.levels()
+        parallel = (g - low) / (high - low)
+        return v * torch.lerp(high / (1.0 + self.tmr_at(v)) + 0.0 * g, high + 0.0 * g, parallel)
+
+    @property
+    def separable(self) -> bool:  # type: ignore[override]
+        """Whether TMR does not depend on the voltage."""
+        return self.v_half is None
 
     @property
     def ohmic(self) -> bool:
@@ -236,8 +250,9 @@ class MTJCells(Cells):
         self.x = torch.where(draw < chance, 1.0 - self.x, self.x)
 
     def _between(self, low: Any, high: Any) -> Tensor:
-        g = torch.where(self.x > 0.5, high, low)
-        return torch.as_tensor(g, dtype=self.x.dtype, device=self.x.device)
+        # As tensors: of two numbers torch.where makes float32.
+        ends = [torch.as_tensor(e, dtype=self.x.dtype, device=self.x.device) for e in (low, high)]
+        return torch.where(self.x > 0.5, ends[1], ends[0])
 
     def _per_cell(self, name: str, value: Tensor | float) -> Tensor:
         # In float64: a float32 holds no ten years and nanosecond at once.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,13 +16,34 @@ from mho.devices import integrate
 from mho.devices.integrate import Integrator
 from mho.devices.maths import unit
 
-if TYPE_CHECKING:
-    from mho.devices.switching import SwitchingDevice
-
 # Fixed steps that move a cell by more of its range than this are refused as too coarse.
 _MOST = 0.05
 # A proposed step keeps this much below the limit, and kicks of so many σ within it.
 _MARGIN, _SIGMAS = 0.8, 6.0
+
+
+class Model(Protocol):
+    """What a simulation asks of a voltage-driven device; `SwitchingDevice` explains each."""
+
+    @property
+    def state_free(self) -> bool:
+        """Whether the rate depends on the drive alone."""
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether the state moves at random, too."""
+
+    def drive(self, v: Any, p: Any) -> Any:
+        """What a voltage (V) means for the state."""
+
+    def rate(self, x: Any, drive: Any, p: Any) -> Any:
+        """Return dx/dt (1/s)."""
+
+    def diffusion(self, x: Any, drive: Any, p: Any) -> Any:
+        """Return the noise intensity (1/√s)."""
+
+    def current_at(self, x: Any, v: Any, p: Any) -> Any:
+        """Return the current (A)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +58,7 @@ class Run:
         every: which currents are kept; None: none.
     """
 
-    spec: SwitchingDevice
+    spec: Model
     p: Any
     voltage: Tensor
     dt: float

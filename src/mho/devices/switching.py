@@ -49,12 +49,10 @@ class SwitchingDevice(Device):
     number or one value per cell. States and voltages are floats or tensors.
 
     Class attributes:
-        separable: whether ``I = g · f(v)``, so that reads of an array are matrix products.
         signed: parameters whose spread may cross zero; all others keep their sign in every cell.
     """
 
     ordered: ClassVar[tuple[tuple[str, str], ...]] = (("r_on", "r_off"),)
-    separable: ClassVar[bool] = True
     signed: ClassVar[tuple[str, ...]] = ()
 
     # ---- the model's equations ---------------------------------------------------------------
@@ -171,6 +169,12 @@ class SwitchingDevice(Device):
             raise NotImplementedError(f"the current of {type(self).__name__} is not g · f(v)")
         value: Tensor = self.transfer_at(v, self.parameters())
         return value
+
+    def current_of(self, v: Tensor, g: Tensor) -> Tensor:
+        """Return the current (A) of nominal cells; see `Device.current_of`."""
+        p = self.parameters()
+        current: Tensor = self.current_at(self.state_at(g, p), v, p)
+        return current
 
     @property
     def ohmic(self) -> bool:

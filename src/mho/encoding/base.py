@@ -153,12 +153,13 @@ class Encoding(Spec):
             positive, negative = g.unbind(0)
             return positive - negative
         matrix = torch.tensor(analog, dtype=g.dtype, device=g.device)
-        return torch.einsum("ks,src->rkc", matrix, g).reshape(g.shape[1], -1)
+        return exact_einsum("ks,src->rkc", matrix, g).reshape(g.shape[1], -1)
 
     def converted_variance(self, variance: Tensor) -> Tensor:
         """As `converted`, for the variances of independent cells: coefficients are squared."""
         matrix = torch.tensor(self.analog, dtype=variance.dtype, device=variance.device)
-        return torch.einsum("ks,src->rkc", matrix.square(), variance).reshape(variance.shape[1], -1)
+        found = exact_einsum("ks,src->rkc", matrix.square(), variance)
+        return found.reshape(variance.shape[1], -1)
 
     def assemble(self, result: Tensor) -> Tensor:
         """Add the converters' results digitally.
@@ -173,7 +174,7 @@ class Encoding(Spec):
         if digital == (1.0,):
             return result
         weights = torch.tensor(digital, dtype=result.dtype, device=result.device)
-        return torch.einsum("...kc,k->...c", result.unflatten(-1, (len(digital), -1)), weights)
+        return exact_einsum("...kc,k->...c", result.unflatten(-1, (len(digital), -1)), weights)
 
     def drive_columns(self, x: Tensor) -> Tensor:
         """Spread inputs of a transposed read over the physical columns: the adjoint of `assemble`.
@@ -216,3 +217,15 @@ class Encoding(Spec):
         c = torch.tensor(self.combination, dtype=g.dtype, device=g.device)
         share = (c / c.square().sum()).view(-1, 1, 1)
         return g + share * ((weight - weight.detach()) / scale)
+
+
+def exact_einsum(equation: str, *operands: Tensor) -> Tensor:
+    """``torch.einsum`` in the operands' own precision, whatever ``torch.autocast`` says.
+
+    What the cells stand for, and sums of converted levels, must not be rounded to eight bits.
+    """
+    kind = operands[0].device.type
+    if not torch.is_autocast_enabled(kind):
+        return torch.einsum(equation, *operands)
+    with torch.autocast(kind, enabled=False):
+        return torch.einsum(equation, *operands)

@@ -147,10 +147,9 @@ class AnalogLayer(nn.Module):
             return
         for name, (identity, version) in self._versions().items():
             known = self._synced.get(name)
-            if known is None or known[0] != identity:
-                # A copy, or a loaded layer: its crossbars came with it.
+            if known is None:
                 self._synced[name] = (identity, version)
-            elif known[1] != version:
+            elif known != (identity, version):
                 warnings.warn(
                     f"{type(self).__name__}: {name} has changed since it was programmed, and "
                     "eval() reads what the chip holds; call mho.program(model) to write it",
@@ -162,7 +161,7 @@ class AnalogLayer(nn.Module):
     def _versions(self) -> dict[str, tuple[int, int]]:
         on_array = self.hardware.bias == "array"
         return {
-            name: (id(value), value._version)
+            name: (id(value), 0 if value.is_inference() else value._version)
             for name, value in self._parameters.items()
             if value is not None and (on_array or "bias" not in name)
         }
@@ -170,7 +169,18 @@ class AnalogLayer(nn.Module):
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
         if all(f"{prefix}{name}.G" in state_dict for name in self.crossbars):
-            self._synced = {}  # weights and conductances come from one checkpoint
+            # Weights and conductances come from one checkpoint. Which versions that made is looked
+            # up later: a tied parameter is loaded once for every layer that has it.
+            self._synced = {}
+
+    def train(self: L, mode: bool = True) -> L:
+        """As `torch.nn.Module.train`; notes what the weights were before they are trained."""
+        self._synced = self._synced or self._versions()
+        return super().train(mode)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._synced = self._versions()  # a copy has parameters of its own
 
 
 def refuse_other_checkpoint(

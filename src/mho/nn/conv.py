@@ -136,7 +136,8 @@ class _Conv(AnalogLayer):
     def _native(self, x: Tensor) -> Tensor:
         """One matrix says it all: torch's own convolution, with the effective weights."""
         padding: Any = self.padding
-        if self.padding_mode != "zeros":
+        # Quantised drivers convert the padding, too (a single bit has no zero).
+        if self.padding_mode != "zeros" or not self.hardware.drive.ideal:
             x, padding = self._padded(x), 0
         seen, gain, offset = self._seen()
         kernel = seen.matrix

@@ -64,7 +64,7 @@ def currents(
     """Return every tile's bit-line currents for every patch, read noise included.
 
     Args:
-        level: padded images ``[1, batch, channels, *size]`` in DAC steps.
+        level: padded images ``[1, batch, channels · terms, *size]`` in DAC steps.
         readout: the array, ``groups`` matrices of ``channels / groups · Π kernel`` rows.
         hardware: what it is made of.
         rng: stream for read noise.
@@ -75,19 +75,23 @@ def currents(
         of the last, shorter ones.
     """
     image = level[0]
-    rows = readout.matrix.shape[1]
+    terms = readout.terms
+    rows = readout.matrix.shape[1] // terms
     height = rows if hardware.adc is None else min(rows, hardware.array.rows)
     if math.ceil(rows / height) > _MOST_TILES:
         patches = geometry.patches(image).flatten(1, -3)  # [batch, patches, groups, rows]
         flat = patches.movedim(2, 0).flatten(1, 2)
+        if terms > 1:  # from channels · terms · kernel to channels · kernel · terms
+            kernel = math.prod(geometry.kernel)
+            flat = flat.unflatten(-1, (-1, terms, kernel)).transpose(-1, -2).flatten(-3)
         parts = read.partial_currents(flat, readout, hardware, rng)
         return [part.unflatten(2, patches.shape[:2]) for part in parts]
     image = read.in_units(image, readout)
-    current = _by_tile(image, readout.matrix, height, geometry)
+    current = _by_tile(image, readout.matrix, height, geometry, terms)
     if readout.noise is not None:
-        power = image.detach().square()
+        power = image.detach()[:, ::terms].square()  # the first term is the voltage itself
         if readout.noise.dim() == 1:  # all cells of a line are alike: one sum for all lines
-            ones = torch.ones_like(readout.matrix[..., :1])
+            ones = torch.ones_like(readout.matrix[:, ::terms, :1])
             deviation = (_by_tile(power, ones, height, geometry) * readout.noise).sqrt()
         else:
             deviation = _by_tile(power, readout.noise, height, geometry).clamp(min=0.0).sqrt_()
@@ -95,9 +99,12 @@ def currents(
     return [current]
 
 
-def _by_tile(image: Tensor, matrix: Tensor, height: int, geometry: Geometry) -> Tensor:
+def _by_tile(
+    image: Tensor, matrix: Tensor, height: int, geometry: Geometry, terms: int = 1
+) -> Tensor:
     """Convolve with every tile's rows alone: ``[groups, tiles, batch, patches, lines]``."""
     groups, rows, lines = matrix.shape
+    height = height * terms
     tiles = math.ceil(rows / height)
     stacked = matrix.unsqueeze(1)
     if tiles > 1:
@@ -105,6 +112,9 @@ def _by_tile(image: Tensor, matrix: Tensor, height: int, geometry: Geometry) -> 
         mask = tile_of_row == torch.arange(tiles, device=matrix.device).unsqueeze(1)
         stacked = stacked * mask.unsqueeze(-1).to(matrix.dtype)
     channels = rows // math.prod(geometry.kernel)
+    if terms > 1:  # from channels · kernel · terms to channels · terms · kernel
+        split = stacked.unflatten(2, (channels // terms, -1, terms))
+        stacked = split.transpose(3, 4).flatten(2, 4)
     kernels = stacked.transpose(2, 3).reshape(-1, channels, *geometry.kernel)
     found = geometry.convolve(image, kernels).flatten(2)
     return found.unflatten(1, (groups, tiles, lines)).permute(1, 2, 0, 4, 3)

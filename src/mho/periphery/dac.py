@@ -20,7 +20,8 @@ RANGES = ("calibrated", "per_call")
 class DAC(Spec):
     """Word-line drivers. An input ``x`` in ``±range`` becomes a voltage in ``±v_max``.
 
-    *Amplitude* drivers put ``x`` on the line at once, with ``2^bits`` levels. *Bit-serial*
+    *Amplitude* drivers put ``x`` on the line at once, with ``2^bits - 1`` symmetric
+    levels (``2^bits`` where unsigned). *Bit-serial*
     drivers need only on and off: they send one bit after the other, each at full ``v_max``, and
     the partial results are added with their powers of two.
 

@@ -170,7 +170,7 @@ def magnitude(x: Tensor) -> Tensor:
     if not x.numel():
         return torch.ones((), dtype=x.dtype, device=x.device)
     largest = peak(x)
-    return torch.where(largest > 0, largest, torch.ones_like(largest))
+    return torch.where(largest == 0, torch.ones_like(largest), largest)
 
 
 def peak(x: Tensor) -> Tensor:

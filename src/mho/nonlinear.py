@@ -1,0 +1,138 @@
+"""Reads of cells whose current does not separate, as one product over a few terms per row.
+
+    I(v, g) ≈ g [v + Σ_k ψ_k(v) χ_k(g)]        Σ_k ψ_k χ_k ≈ I(v, g)/g - v
+
+What bends away from Ohm's law is expanded (`mho.circuit.expand`) for nominal parameters, once per
+device and read voltage. Each row of the array becomes ``terms`` neighbouring rows: inputs
+``v, ψ_1(v), …`` meet matrices ``g, g χ_1(g), …``; currents of one tile still add up before its
+converter. By construction a cell without conductance passes no current.
+
+Outside of what is expanded the law goes on along its chord: a cell below or above the window
+(stuck, drifted, noisy) bends as one at that end of the window, scaled to its own conductance, and
+a voltage beyond the driver's ``v_max`` sees the conductance that ``v_max`` sees.
+
+What is left out: cells differ by their conductances, but all bend as nominal ones do, whatever
+their spread parameters; read noise is that of conductances at low voltages, ``v² σ²(g)``; a
+transposed read takes the law for odd. Wires attenuate conductances as at low voltages, and the
+bend is that of the voltage driven (`mho.circuit.solve_nonlinear` is exact).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from mho.circuit.lowrank import POINTS, Expansion, expand, interpolate
+from mho.devices.base import Device
+from mho.hardware import Hardware
+
+TOLERANCE = 1e-4
+"""Largest error of the bend that is allowed, relative to the largest bend."""
+
+_DECADES = 4
+
+
+def terms(hardware: Hardware) -> int:
+    """Return how many rows of a product stand for one row of cells."""
+    if hardware.device.separable:
+        return 1
+    return 1 + _expansion(hardware.device, hardware.drive.v_max).rank
+
+
+def error(hardware: Hardware) -> float:
+    """Return the largest error of a nominal cell's current relative to ``g v_max``; 0 if exact.
+
+    It is measured inside of the window and of the driver's voltages.
+    """
+    if hardware.device.separable:
+        return 0.0
+    found = _expansion(hardware.device, hardware.drive.v_max)
+    return found.max_error * found.largest / hardware.drive.v_max
+
+
+def largest_transfer(hardware: Hardware) -> float:
+    """Return the largest current per conductance (V) at the driver's full voltage."""
+    device, v_max = hardware.device, hardware.drive.v_max
+    v = torch.tensor(v_max, dtype=torch.float64)
+    if device.separable:
+        return float(device.transfer(v).abs())
+    low, high = _span(device)
+    g = low * (high / low) ** torch.linspace(0.0, 1.0, POINTS, dtype=torch.float64)
+    return float((device.current_of(v, g) / g).abs().max())
+
+
+def driven(level: Tensor, hardware: Hardware, v_step: float | None = None) -> Tensor:
+    """Return what levels become at the cells, in the same unit.
+
+    Args:
+        level: in DAC steps; rows are dimension 2, ``[groups, batch, rows, …]``.
+        hardware: what the array is made of.
+        v_step: voltage of one step (V), if not the driver's.
+
+    Returns:
+        ``f(v)`` of cells that separate, of the same shape; else the terms of each row as
+        neighbours in dimension 2, ``rows · terms`` long.
+    """
+    device, step = hardware.device, v_step or hardware.drive.v_step
+    if device.ohmic:
+        return level
+    if device.separable:
+        return device.transfer(level * step) / step
+    found = _moved(device, hardware.drive.v_max, level.dtype, level.device)
+    within = (level * step).clamp(*found.v_range)
+    bend = interpolate(within, found.v_range, found.psi) / step
+    beyond = (level.abs() * (step / found.v_range[1])).clamp(min=1.0)
+    both = torch.cat((level.unsqueeze(-1), bend * beyond.unsqueeze(-1)), dim=-1)
+    return both.movedim(-1, 3).flatten(2, 3)
+
+
+def stacked(T: Tensor, g: Tensor, hardware: Hardware) -> Tensor:
+    """Return what the terms of inputs are multiplied by, differentiable.
+
+    Args:
+        T: conductances as the wires let them act, ``[slices, rows, cols]`` (S); ``g`` itself
+            where these are ideal.
+        g: low-voltage conductances of the cells, of the same shape (S).
+        hardware: what the array is made of.
+
+    Returns:
+        ``[slices, rows · terms, cols]`` (S), the terms of one row being neighbours.
+    """
+    device = hardware.device
+    if device.separable:
+        return T
+    found = _moved(device, hardware.drive.v_max, g.dtype, g.device)
+    low, high = _span(device)
+    place = (g.clamp(low, high) / low).log() / math.log(high / low)
+    bend = interpolate(place.clamp(0.0, 1.0), found.x_range, found.phi)
+    both = torch.cat((T.unsqueeze(-1), T.unsqueeze(-1) * bend), dim=-1)
+    return both.movedim(-1, 2).flatten(1, 2)
+
+
+def _span(device: Device) -> tuple[float, float]:
+    """Conductances (S) expanded over: the window, but no more than a few decades of it."""
+    low, high = device.window
+    return max(low, high * 10.0**-_DECADES), high
+
+
+@cache
+def _expansion(device: Device, v_max: float) -> Expansion:
+    """Expand ``I/g - v`` (V) over ±v_max and the logarithm of the conductance, from 0 to 1."""
+    low, high = _span(device)
+
+    def bend(v: Tensor, x: Tensor) -> Tensor:
+        g = low * (high / low) ** x
+        return device.current_of(v, g) / g - v
+
+    # Not an inference tensor: it is kept for reads that need gradients.
+    with torch.inference_mode(False), torch.no_grad():
+        return expand(bend, (-v_max, v_max), tolerance=TOLERANCE, points=POINTS)
+
+
+@cache
+def _moved(device: Device, v_max: float, dtype: torch.dtype, where: torch.device) -> Expansion:
+    with torch.inference_mode(False):
+        return _expansion(device, v_max).to(dtype).to(where)
