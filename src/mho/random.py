@@ -51,7 +51,7 @@ def take(rng: Tensor, device: torch.device | str) -> torch.Generator:
     """Take the next generator from a stream (and move the stream on, in place)."""
     seed, draws = rng.tolist()
     rng[1] += 1
-    return generator(_mix(seed, draws), device)
+    return torch.Generator(device).manual_seed(_mix(seed, draws))
 
 
 def _mix(seed: int, draws: int) -> int:
@@ -71,6 +71,7 @@ def normal(like: Tensor, source: torch.Generator) -> Tensor:
 
 
 _SLICES = 2**16
+_PIECE = 2**17
 
 
 @functools.cache
@@ -91,12 +92,14 @@ def quick_normal(like: Tensor, source: torch.Generator) -> Tensor:
     count = like.numel()
     if like.dtype != torch.float32 or like.device.type != "cpu" or count < _SLICES:
         return normal(like, source)
-    bits = torch.empty((count + 3) // 4, dtype=torch.int64).random_(
-        -(2**63), None, generator=source
-    )
-    index = bits.view(torch.int16)[:count].to(torch.int32).bitwise_and_(_SLICES - 1)
     drawn = torch.empty_like(like)
-    torch.index_select(_slice_means(), 0, index, out=drawn.as_strided((count,), (1,)))
+    # Piece by piece in the same small buffers: fresh memory costs more than the drawing.
+    bits = torch.empty(_PIECE // 4, dtype=torch.int64)
+    index = torch.empty(_PIECE, dtype=torch.int32)
+    for piece in drawn.as_strided((count,), (1,)).split(_PIECE):
+        bits.random_(-(2**63), None, generator=source)
+        index.copy_(bits.view(torch.int16)).bitwise_and_(_SLICES - 1)
+        torch.index_select(_slice_means(), 0, index[: len(piece)], out=piece)
     return drawn
 
 
