@@ -11,17 +11,8 @@ from torch import Tensor
 
 from mho import checks
 from mho.behaviour import Context
-from mho.devices.pulsed import (
-    TINY,
-    Cell,
-    PulsedDevice,
-    check,
-    check_window,
-    pick,
-    relax,
-    spread_about,
-)
-from mho.devices.spread import Spread
+from mho.devices.pulsed import TINY, Cell, PulsedDevice, pick, relax
+from mho.devices.spread import Spread, check, check_window, spread_about
 
 LARGEST_NONLINEARITY = 9.0
 _LABEL_UNIT = 0.07 * math.sqrt(2.0)  # a label of 1 is this much greatest deviation from the line

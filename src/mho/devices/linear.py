@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mho import checks
 from mho.devices.base import Device
-from mho.devices.spread import Spread, nominal
+from mho.devices.spread import Spread, check_window
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,4 @@ class LinearDevice(Device):
             value = getattr(self, name)
             if isinstance(value, Spread) and value.low is None:
                 object.__setattr__(self, name, value.replace(low=0.0))
-        low, high = self.g_min, self.g_max
-        checks.number("g_min", nominal(low) if isinstance(low, Spread) else low, least=0.0)
-        checks.number("g_max", nominal(high) if isinstance(high, Spread) else high, above=0.0)
-        if nominal(low) >= nominal(high):
-            raise ValueError(f"g_min must be < g_max, got g_min={low!r}, g_max={high!r}")
+        check_window(self.g_min, self.g_max)

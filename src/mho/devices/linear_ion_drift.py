@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mho import checks
 from mho.devices import maths
-from mho.devices.spread import Spread
-from mho.devices.switching import SwitchingDevice, check, check_order
+from mho.devices.spread import Spread, check, check_order
+from mho.devices.switching import SwitchingDevice
 from mho.devices.windows import Rectangular, Window
 
 

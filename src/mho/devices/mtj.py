@@ -13,8 +13,7 @@ from torch import Tensor
 from mho import checks, random
 from mho.devices.base import Cells, Device
 from mho.devices.macrospin import switching_probability
-from mho.devices.pulsed import check
-from mho.devices.spread import Spread, nominal
+from mho.devices.spread import Spread, check, nominal
 
 GYROMAGNETIC = 1.76085963e11  # rad/(s T), of the electron
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from mho import checks
 from mho.devices import maths
-from mho.devices.spread import Spread
-from mho.devices.switching import SwitchingDevice, check, check_order
+from mho.devices.spread import Spread, check, check_order
+from mho.devices.switching import SwitchingDevice
 
 _E, _H, _M = 1.602176634e-19, 6.62607015e-34, 9.1093837e-31
 _EPS0 = 8.8541878128e-12

@@ -229,28 +229,3 @@ def relax(x: Tensor, rate: float | Tensor, drive: float | Tensor, n: Tensor) -> 
     rate = torch.where(rate.abs() < TINY, torch.full_like(rate, TINY), rate)
     exponent = (-rate * n).clamp(max=_LARGEST_EXPONENT)
     return x * exponent.exp() - drive * exponent.expm1() / rate
-
-
-def check(name: str, value: float | Spread, **bounds: float) -> None:
-    """Refuse a parameter, or the nominal value of a spread one, out of bounds.
-
-    Raises:
-        TypeError: if it is neither a number nor a `Spread`.
-        ValueError: if it is out of the bounds of `mho.checks.number`.
-    """
-    checks.number(name, value.nominal if isinstance(value, Spread) else value, **bounds)
-
-
-def check_window(low: float | Spread, high: float | Spread) -> None:
-    """Refuse a programmable window that is negative, empty or turned round."""
-    check("g_min", low, least=0.0)
-    check("g_max", high, above=0.0)
-    if nominal(low) >= nominal(high):
-        raise ValueError(f"g_min must be < g_max, got g_min={low!r}, g_max={high!r}")
-
-
-def spread_about(
-    mean: float, sigma: float, *, low: float | None = None, high: float | None = None
-) -> Spread:
-    """Return the normal d2d spread of a parameter, inside optional bounds."""
-    return Spread("Normal", (("loc", mean), ("scale", sigma)), low=low, high=high)

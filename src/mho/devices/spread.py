@@ -197,3 +197,33 @@ def _scalar(name: str, value: Any) -> float:
     single = isinstance(value, Tensor) and value.dtype == torch.float32
     # torch stores 1e-6 as a float32; keep the seven digits that were meant, not its noise.
     return float(f"{number:.7g}") if single else number
+
+
+def check(name: str, value: float | Spread, **bounds: float) -> None:
+    """Refuse a parameter, or the nominal value of a spread one, out of bounds.
+
+    Raises:
+        TypeError: if it is neither a number nor a `Spread`.
+        ValueError: if it is out of the bounds of `mho.checks.number`.
+    """
+    checks.number(name, value.nominal if isinstance(value, Spread) else value, **bounds)
+
+
+def check_order(low: str, low_value: float | Spread, high: str, high_value: float | Spread) -> None:
+    """Refuse two parameters whose nominal values are not in order (ValueError)."""
+    if nominal(low_value) >= nominal(high_value):
+        raise ValueError(f"{low} must be < {high}, got {low}={low_value!r}, {high}={high_value!r}")
+
+
+def check_window(low: float | Spread, high: float | Spread) -> None:
+    """Refuse a programmable window that is negative, empty or turned round."""
+    check("g_min", low, least=0.0)
+    check("g_max", high, above=0.0)
+    check_order("g_min", low, "g_max", high)
+
+
+def spread_about(
+    mean: float, sigma: float, *, low: float | None = None, high: float | None = None
+) -> Spread:
+    """Return the normal d2d spread of a parameter, inside optional bounds."""
+    return Spread("Normal", (("loc", mean), ("scale", sigma)), low=low, high=high)

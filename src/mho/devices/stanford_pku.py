@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from mho import checks
 from mho.devices import maths
-from mho.devices.spread import Spread
-from mho.devices.switching import SwitchingDevice, check, check_order
+from mho.devices.spread import Spread, check, check_order
+from mho.devices.switching import SwitchingDevice
 
 _Q_OVER_K = 1.602176634e-19 / 1.380649e-23  # K per volt
 

@@ -21,8 +21,7 @@ from torch import Tensor
 from mho import checks, random
 from mho.behaviour import Context
 from mho.devices.base import Cells, Device
-from mho.devices.pulsed import check_window
-from mho.devices.spread import Spread
+from mho.devices.spread import Spread, check_window
 
 MICRO = 1e-6
 TINY = 1e-13  # S; a deviation of exactly zero has no gradient

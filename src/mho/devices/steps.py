@@ -19,17 +19,8 @@ import torch
 from torch import Tensor
 
 from mho import checks
-from mho.devices.pulsed import (
-    TINY,
-    Cell,
-    PulsedDevice,
-    check,
-    check_window,
-    pick,
-    relax,
-    spread_about,
-)
-from mho.devices.spread import Spread
+from mho.devices.pulsed import TINY, Cell, PulsedDevice, pick, relax
+from mho.devices.spread import Spread, check, check_window, spread_about
 
 
 @dataclass(frozen=True)

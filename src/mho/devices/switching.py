@@ -31,17 +31,6 @@ _FEW = 16
 _NOISY_PARTS = 64
 
 
-def check(name: str, value: Any, **bounds: float) -> None:
-    """Refuse a parameter (a spread: its nominal value) out of bounds; see `checks.number`."""
-    checks.number(name, nominal(value) if isinstance(value, Spread) else value, **bounds)
-
-
-def check_order(low: str, low_value: Any, high: str, high_value: Any) -> None:
-    """Refuse two parameters whose nominal values are not in order (ValueError)."""
-    if nominal(low_value) >= nominal(high_value):
-        raise ValueError(f"{low} must be < {high}, got {low}={low_value!r}, {high}={high_value!r}")
-
-
 class SwitchingDevice(Device):
     """Base of voltage-driven models. Subclasses are frozen dataclasses.
 

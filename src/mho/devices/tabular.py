@@ -14,15 +14,8 @@ from torch import Tensor
 
 from mho import checks
 from mho.devices.base import Cells, Device
-from mho.devices.pulsed import (
-    Cell,
-    PulsedCells,
-    PulsedDevice,
-    check,
-    check_window,
-    spread_about,
-)
-from mho.devices.spread import Spread
+from mho.devices.pulsed import Cell, PulsedCells, PulsedDevice
+from mho.devices.spread import Spread, check, check_window, spread_about
 from mho.spec import Spec
 
 Array = npt.NDArray[np.float64]

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from mho import checks
 from mho.devices import maths
-from mho.devices.spread import Spread
-from mho.devices.switching import SwitchingDevice, check
+from mho.devices.spread import Spread, check
+from mho.devices.switching import SwitchingDevice
 
 
 @dataclass(frozen=True)
