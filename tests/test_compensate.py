@@ -114,8 +114,7 @@ def test_a_whole_model_with_convolutions_and_groups():
     mho.age(analog, 1e5)
     assert not torch.allclose(analog(x), model(x), rtol=0.1)
     factors = compensate(analog, "column")
-    assert len(factors) == 2
-    assert all(name.startswith(("0.", "3.")) for name in factors)
+    assert set(factors) == {"0", "3"}
     assert torch.allclose(analog(x), model(x), rtol=1e-3, atol=1e-4)
     assert torch.allclose(mho.collapse(analog)(x), model(x), rtol=1e-3, atol=1e-4)
 
@@ -148,7 +147,7 @@ def test_columns_that_conduct_nothing_keep_their_correction():
 def test_clear_refusals():
     with pytest.raises(ValueError, match="mode must be one of 'global', 'column'; got 'row'"):
         compensate(programmed(DRIFT), "row")
-    with pytest.raises(ValueError, match=r"no crossbars; mho\.convert makes them"):
+    with pytest.raises(ValueError, match=r"no crossbar layers; mho\.convert makes them"):
         compensate(nn.Linear(3, 2))
     with pytest.raises(TypeError, match="model must be Module, got 3"):
         compensate(3)

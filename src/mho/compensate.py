@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from mho import checks, readout
+from mho.convert import layers
 from mho.crossbar import Crossbar
+from mho.summary import crossbar_name
 
 MODES = ("global", "column")
 
@@ -36,7 +38,7 @@ def compensate(model: nn.Module, mode: str = "global") -> dict[str, Tensor]:
         mode: ``"global"`` or ``"column"``.
 
     Returns:
-        The factors of this call by name of the crossbar, ``[groups · cols]`` each.
+        The factors of this call, ``[groups · cols]`` each, by the name that `mho.summary` shows.
 
     Raises:
         TypeError: if ``model`` is not a module.
@@ -45,9 +47,7 @@ def compensate(model: nn.Module, mode: str = "global") -> dict[str, Tensor]:
     """
     checks.instance("model", model, nn.Module)
     checks.one_of("mode", mode, MODES)
-    found = {name: m for name, m in model.named_modules() if isinstance(m, Crossbar)}
-    if not found:
-        raise ValueError("the model has no crossbars; mho.convert makes them")
+    found = _crossbars(model)
     for name, crossbar in found.items():
         if bool(crossbar.reference.isnan().any()):
             raise ValueError(
@@ -55,6 +55,16 @@ def compensate(model: nn.Module, mode: str = "global") -> dict[str, Tensor]:
                 "to compare with; call mho.program(model) first"
             )
     return {name: _correct(crossbar, mode) for name, crossbar in found.items()}
+
+
+def _crossbars(model: nn.Module) -> dict[str, Crossbar]:
+    if isinstance(model, Crossbar):
+        return {"": model}
+    return {
+        crossbar_name(name, part, layer): crossbar
+        for name, layer in layers(model).items()
+        for part, crossbar in layer.crossbars.items()
+    }
 
 
 def _correct(crossbar: Crossbar, mode: str) -> Tensor:
