@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mho import checks, readout
-from mho.convert import layers
 from mho.crossbar import Crossbar
+from mho.nn.base import AnalogLayer
 from mho.summary import crossbar_name
 
 MODES = ("global", "column")
@@ -58,13 +58,18 @@ def compensate(model: nn.Module, mode: str = "global") -> dict[str, Tensor]:
 
 
 def _crossbars(model: nn.Module) -> dict[str, Crossbar]:
-    if isinstance(model, Crossbar):
-        return {"": model}
-    return {
-        crossbar_name(name, part, layer): crossbar
-        for name, layer in layers(model).items()
+    """All crossbars, by the name the summary shows; one outside of a layer by its own."""
+    named = {
+        crossbar: crossbar_name(name, part, layer)
+        for name, layer in model.named_modules()
+        if isinstance(layer, AnalogLayer)
         for part, crossbar in layer.crossbars.items()
     }
+    modules = model.named_modules()
+    found = {named.get(m, name): m for name, m in modules if isinstance(m, Crossbar)}
+    if not found:
+        raise ValueError("the model has no crossbar layers; mho.convert makes them")
+    return found
 
 
 def _correct(crossbar: Crossbar, mode: str) -> Tensor:
