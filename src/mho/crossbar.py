@@ -188,10 +188,6 @@ class Crossbar(StoredMatrix):
         limit = self._input_limit(x)
         return drive.to_levels(x, limit) * (limit * drive.step_per_range)
 
-    def correct(self, y: Tensor) -> Tensor:
-        """Apply the calibrated output correction to ``y [..., groups · cols]``."""
-        return torch.addcmul(self.offset, y, self.gain) if self.corrected else y
-
     def _input_limit(self, x: Tensor) -> Tensor | float:
         chosen = self.hardware.drive.range
         if not isinstance(chosen, str):
