@@ -57,6 +57,40 @@ class TestDriftOfEveryCell(_Effect):
     under_test = effects.PowerLawDrift(0.06, nu_spread=0.02, t0=20.0)
 
 
+class TestCycleVariability(_Effect):
+    under_test = effects.CycleVariability(
+        r_on=Spread(LogNormal(9.2, 0.1)), r_off=Spread(LogNormal(13.8, 0.2))
+    )
+
+
+class TestSuddenRetention(_Effect):
+    under_test = effects.Retention(
+        lrs=effects.FailureLaw(p0=Spread(LogNormal(10.0, 1.0)), stable=2e6)
+    )
+
+
+class TestGradualRetention(_Effect):
+    under_test = effects.Retention(
+        hrs=effects.FailureLaw(p0=1e3, p1=1e7, p2=0.5, p3=-0.02), temperature=350.0
+    )
+
+
+class TestEndurance(_Effect):
+    under_test = effects.Endurance(lrs=effects.FailureLaw(p0=1e4, p2=1.0, p3=0.1), cycles=1e6)
+
+
+class TestTelegraphNoise(_Effect):
+    under_test = effects.TelegraphNoise(0.2, fraction=0.3)
+
+
+class TestTelegraphNoiseSpread(_Effect):
+    under_test = effects.TelegraphNoise(Spread(LogNormal(-2.0, 0.5)), occupancy=0.1)
+
+
+class TestTemperature(_Effect):
+    under_test = effects.Temperature(350.0, coefficient=1e-3, activation_energy=0.05)
+
+
 class TestReadNoise(_Effect):
     under_test = effects.ReadNoise(0.05)
 

@@ -2,7 +2,7 @@
 
 from mho import circuit, devices, effects, encoding, nn, programming
 from mho.calibrate import calibrate
-from mho.compensate import compensate
+from mho.compensate import compensate, maintain
 from mho.convert import age, collapse, convert, fabricate, layers, program
 from mho.crossbar import Crossbar
 from mho.hardware import Array, Hardware, load_hardware, save_hardware
@@ -32,6 +32,7 @@ __all__ = [
     "fabricate",
     "layers",
     "load_hardware",
+    "maintain",
     "nn",
     "program",
     "programming",

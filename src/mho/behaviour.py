@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -84,7 +85,13 @@ class Behaviour(Spec):
 
     All conductances ``g`` are tensors of ``context.shape`` in siemens; the methods return new
     tensors and never change ``g`` in place, so training can differentiate through them.
+
+    Class attributes:
+        redrawn: whether `read` draws anew at every read; else it is worked out once for what the
+            cells hold.
     """
+
+    redrawn: ClassVar[bool] = True
 
     def fabricate_state(self, context: Context) -> dict[str, Tensor]:
         """Fabrication: draw this behaviour's per-cell tensors (each of ``context.shape``)."""

@@ -48,13 +48,52 @@ def compensate(model: nn.Module, mode: str = "global") -> dict[str, Tensor]:
     checks.instance("model", model, nn.Module)
     checks.one_of("mode", mode, MODES)
     found = _crossbars(model)
+    _refuse_unprogrammed(found)
+    return {name: _correct(crossbar, mode) for name, crossbar in found.items()}
+
+
+def maintain(
+    model: nn.Module, seconds: float, *, every: float, mode: str = "global"
+) -> dict[str, Tensor]:
+    """Let time pass as in a chip in service: drift is compensated again and again.
+
+    Args:
+        model: a converted model; changed in place.
+        seconds: how long (s), >= 0.
+        every: time between two compensations (s), > 0; the last one is at the end.
+        mode: as in `compensate`.
+
+    Returns:
+        All factors, ``[compensations, groups · cols]``, by the name that `mho.summary` shows.
+
+    Raises:
+        TypeError, ValueError: as `compensate`, or if a time is refused; nothing is then changed.
+    """
+    checks.instance("model", model, nn.Module)
+    checks.number("seconds", seconds, least=0.0)
+    checks.number("every", every, above=0.0)
+    checks.one_of("mode", mode, MODES)
+    _refuse_unprogrammed(_crossbars(model))
+    factors: dict[str, list[Tensor]] = {}
+    past = 0.0
+    while not factors or past < seconds:
+        step = min(every, seconds - past)
+        for crossbar in _crossbars(model).values():
+            crossbar.age(step)
+        # The last step may be all rounding: time must not stand still.
+        past = seconds if past + step >= seconds else past + step
+        for name, factor in compensate(model, mode).items():
+            factors.setdefault(name, []).append(factor)
+    return {name: torch.stack(found) for name, found in factors.items()}
+
+
+def _refuse_unprogrammed(found: dict[str, Crossbar]) -> None:
     for name, crossbar in found.items():
         if bool(crossbar.reference.isnan().any()):
             raise ValueError(
                 f"crossbar {name or 'given'!r} has never been programmed: there is no reference "
                 "to compare with; call mho.program(model) first"
             )
-    return {name: _correct(crossbar, mode) for name, crossbar in found.items()}
 
 
 def _crossbars(model: nn.Module) -> dict[str, Crossbar]:

@@ -245,7 +245,7 @@ class Crossbar(StoredMatrix):
             else torch.as_tensor(limit, dtype=self.adc_range.dtype, device=self.adc_range.device)
         )
         self.corrected = bool((self.gain != 1).any() | (self.offset != 0).any())
-        self._fresh_each_read = any(b.acts_on("read") for b in hardware.behaviours)
+        self._fresh_each_read = any(b.acts_on("read") and b.redrawn for b in hardware.behaviours)
         self._lumped = readout.lumped(self.G, hardware, self.born, self._new_context)
         self._stored = None
         # Wires are dear to solve: not before the cells hold something, and once for each thing.

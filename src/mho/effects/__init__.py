@@ -9,18 +9,25 @@ from mho.effects.base import (
     ReadingEffect,
 )
 from mho.effects.fabrication import StuckAt
-from mho.effects.programming import FiniteStates, WriteNoise
-from mho.effects.reading import ReadNoise
+from mho.effects.metal_oxide import Endurance, FailureLaw, Retention
+from mho.effects.programming import CycleVariability, FiniteStates, WriteNoise
+from mho.effects.reading import ReadNoise, TelegraphNoise, Temperature
 
 __all__ = [
     "AgingEffect",
+    "CycleVariability",
     "Effect",
+    "Endurance",
     "FabricationEffect",
+    "FailureLaw",
     "FiniteStates",
     "PowerLawDrift",
     "ProgrammingEffect",
     "ReadNoise",
     "ReadingEffect",
+    "Retention",
     "StuckAt",
+    "TelegraphNoise",
+    "Temperature",
     "WriteNoise",
 ]

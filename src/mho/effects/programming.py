@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mho import checks
 from mho.behaviour import Context
+from mho.devices.spread import Spread, check, check_order
 from mho.effects.base import ProgrammingEffect
 from mho.periphery.quantize import straight_through
 
 REFERENCES = ("range", "value")
+_MAX_REDRAWS = 100
 
 
 @dataclass(frozen=True)
@@ -61,3 +64,53 @@ class FiniteStates(ProgrammingEffect):
         inside = g.clamp(context.g_min, context.g_max)
         level = torch.round((inside.detach() - context.g_min) / step)
         return straight_through(level * step + context.g_min, inside)
+
+
+@dataclass(frozen=True)
+class CycleVariability(ProgrammingEffect):
+    """Cells whose window is another after every write: new R_on and R_off each time.
+
+    A target stands where it stood in the nominal window, in the window just drawn:
+    ``g = 1/R_off' + (target − g_min)/(g_max − g_min) · (1/R_on' − 1/R_off')``. Where the two
+    draws of a cell cross, both are drawn again.
+
+    Attributes:
+        r_on: resistance of the low-resistance state (Ω), > 0; a number or a `Spread`.
+        r_off: resistance of the high-resistance state (Ω), > r_on; a number or a `Spread`.
+
+    Raises:
+        TypeError, ValueError: if a resistance is refused.
+    """
+
+    r_on: float | Spread
+    r_off: float | Spread
+
+    def __post_init__(self) -> None:
+        check("CycleVariability r_on", self.r_on, above=0.0)
+        check("CycleVariability r_off", self.r_off, above=0.0)
+        check_order("r_on", self.r_on, "r_off", self.r_off)
+
+    def program(self, g: Tensor, context: Context) -> Tensor:
+        """Store every target in its cell's window of this cycle.
+
+        Raises:
+            ValueError: if the two resistances keep crossing.
+        """
+        on = _sample(self.r_on, context.shape, context)
+        off = _sample(self.r_off, context.shape, context)
+        for _ in range(_MAX_REDRAWS):
+            crossed = on >= off
+            count = int(crossed.sum())
+            if not count:
+                share = (g - context.g_min) / context.g_range
+                return torch.lerp(off.reciprocal(), on.reciprocal(), share)
+            on[crossed] = _sample(self.r_on, (count,), context)
+            off[crossed] = _sample(self.r_off, (count,), context)
+        raise ValueError("CycleVariability: r_on and r_off keep crossing; narrow their spreads")
+
+
+def _sample(value: float | Spread, shape: tuple[int, ...], context: Context) -> Tensor:
+    kind: Any = {"dtype": context.dtype, "device": context.device}
+    if isinstance(value, Spread):
+        return value.sample(shape, context.generator, **kind)
+    return torch.full(shape, value, **kind)

@@ -1,13 +1,16 @@
-"""Effects of reading: noise that is new at every read."""
+"""Effects of reading: noise that is new at every read, and the temperature of the read."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from mho import checks
 from mho.behaviour import Context
+from mho.devices.spread import Spread, check, nominal
 from mho.effects.base import ReadingEffect
 from mho.effects.programming import REFERENCES
 
@@ -35,3 +38,103 @@ class ReadNoise(ReadingEffect):
         if self.relative_to == "value":
             return g * self.sigma
         return self.sigma * context.g_range
+
+
+@dataclass(frozen=True)
+class TelegraphNoise(ReadingEffect):
+    """Random telegraph noise: a trap in the cell, filled or empty, switches its conductance.
+
+    A cell with a filled trap conducts ``g · (1 − amplitude)``, else ``g``. Each read of the array
+    (one call, a whole batch) finds every trap filled with the probability ``occupancy``,
+    independently: reads further apart than the trap's capture and emission times. The mean
+    conductance of a cell with a trap is ``g · (1 − amplitude · occupancy)``.
+
+    Source: S. Ambrogio, S. Balatti, V. McCaffrey, D. C. Wang, D. Ielmini, "Noise-induced
+    resistance broadening in resistive switching memory—Part I: intrinsic cell behavior", IEEE
+    TED 2015, doi 10.1109/TED.2015.2475598.
+
+    Attributes:
+        amplitude: relative step of the conductance, 0…1; a number or a `Spread` over the cells.
+        fraction: of the cells that have a trap, 0…1.
+        occupancy: share of time that a trap is filled, 0…1:
+            ``τ_emission / (τ_capture + τ_emission)``.
+    """
+
+    amplitude: float | Spread
+    fraction: float = 1.0
+    occupancy: float = 0.5
+
+    def __post_init__(self) -> None:
+        check("TelegraphNoise amplitude", self.amplitude, least=0.0, most=1.0)
+        checks.probability("TelegraphNoise fraction", self.fraction)
+        checks.probability("TelegraphNoise occupancy", self.occupancy)
+
+    def fabricate_state(self, context: Context) -> dict[str, Tensor]:
+        """Draw the step of every cell, 0 where there is no trap (nothing where all are alike)."""
+        if not isinstance(self.amplitude, Spread):
+            if self.fraction == 1.0:
+                return {}
+            step: Tensor | float = self.amplitude
+        else:
+            kind: Any = {"dtype": context.dtype, "device": context.device}
+            step = self.amplitude.sample(context.shape, context.generator, **kind).clamp_(0.0, 1.0)
+        trapped = context.uniform() < self.fraction
+        return {"step": trapped * step}
+
+    def read(self, g: Tensor, context: Context) -> Tensor:
+        """Conductances with the traps as this read finds them."""
+        filled = context.uniform() < self.occupancy
+        step = context.state["step"] if "step" in context.state else nominal(self.amplitude)
+        return g - g * filled * step
+
+
+BOLTZMANN = 8.617333262e-5  # eV/K
+
+
+@dataclass(frozen=True)
+class Temperature(ReadingEffect):
+    """Cells read at another temperature than they were programmed at.
+
+    The low-resistance state conducts like a metal, the high-resistance state is activated:
+
+        LRS   g(T) = g / (1 + α (T − T0))
+        HRS   g(T) = g · exp(−E_a/k · (1/T − 1/T0))
+
+    and a state between them by the geometric mean of both factors, weighted by where it stands
+    in the window.
+
+    Attributes:
+        kelvin: temperature of the read (K), > 0.
+        reference: temperature T0 at which conductances are what was programmed (K), > 0.
+        coefficient: α, of the resistance of the low-resistance state (1/K), >= 0.
+        activation_energy: E_a of the high-resistance state (eV), >= 0.
+
+    Raises:
+        ValueError: if a value is refused, or α (T − T0) <= −1.
+    """
+
+    redrawn: ClassVar[bool] = False
+
+    kelvin: float
+    reference: float = 300.0
+    coefficient: float = 0.0
+    activation_energy: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.number("Temperature kelvin", self.kelvin, above=0.0)
+        checks.number("Temperature reference", self.reference, above=0.0)
+        checks.number("Temperature coefficient", self.coefficient, least=0.0)
+        checks.number("Temperature activation_energy", self.activation_energy, least=0.0)
+        checks.number("coefficient · (kelvin − reference)", self._resistance - 1.0, above=-1.0)
+
+    @property
+    def _resistance(self) -> float:
+        return 1.0 + self.coefficient * (self.kelvin - self.reference)
+
+    def read(self, g: Tensor, context: Context) -> Tensor:
+        """Conductances at this temperature."""
+        metallic = -math.log(self._resistance)
+        step = 1.0 / self.reference - 1.0 / self.kelvin
+        activated = self.activation_energy / BOLTZMANN * step
+        share = ((g - context.g_min) / context.g_range).clamp(0.0, 1.0)
+        return g * (activated + (metallic - activated) * share).exp()
