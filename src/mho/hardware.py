@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from mho import checks
+from mho import checks, files
 from mho.behaviour import Behaviour
 from mho.circuit import Wires
 from mho.devices.base import Device
@@ -129,17 +125,6 @@ class Hardware(Spec):
         return (self.device, *self.effects)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads ``1e-6`` as text; people (and YAML 1.2) mean a number."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
-
-
 def load_hardware(path: str | Path) -> Hardware:
     """Read hardware from a YAML file, as `save_hardware` writes it.
 
@@ -151,11 +136,7 @@ def load_hardware(path: str | Path) -> Hardware:
         ValueError: if the file is not YAML, a key is unknown or a value is refused.
         TypeError: if a part is of another kind than its place asks for.
     """
-    try:
-        data: Any = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
-    return Hardware.from_dict(data)
+    return files.load(path, Hardware)
 
 
 def save_hardware(hardware: Hardware, path: str | Path) -> None:
@@ -166,5 +147,4 @@ def save_hardware(hardware: Hardware, path: str | Path) -> None:
         path: where to; an existing file is replaced.
     """
     checks.instance("hardware", hardware, Hardware)
-    text = yaml.safe_dump(hardware.to_dict(), sort_keys=False, allow_unicode=True)
-    Path(path).write_text(text, encoding="utf-8")
+    files.save(hardware, path)
