@@ -1,4 +1,4 @@
-"""Training and testing: a plain PyTorch loop that knows nothing of crossbars.
+"""Training and testing: a loop that knows nothing of crossbars.
 
 The same loop trains a converted model for its hardware: in ``train()`` mode its layers read
 through the weights, with all effects drawn afresh at every step.
@@ -9,10 +9,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
-from mho import random
 from mho.demo.data import Digits
+from mho.train.fit import fit
 
 _BATCH = 64
 
@@ -30,18 +29,19 @@ def train(
         rate: largest learning rate (one cycle, AdamW).
         label: of the progress bar.
     """
-    shuffle = random.generator(seed)
-    batches = -(-len(data.train_x) // _BATCH)
+    steps = epochs * -(-len(data.train_x) // _BATCH)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=epochs * batches)
-    model.train()
-    for _ in tqdm(range(epochs), label, disable=None, unit="epoch", leave=False):
-        for batch in torch.randperm(len(data.train_x), generator=shuffle).split(_BATCH):
-            optimizer.zero_grad()
-            F.cross_entropy(model(data.train_x[batch]), data.train_y[batch]).backward()
-            optimizer.step()
-            schedule.step()
-    model.eval()
+    fit(
+        model,
+        optimizer,
+        (data.train_x, data.train_y),
+        F.cross_entropy,
+        epochs=epochs,
+        batch=_BATCH,
+        seed=seed,
+        schedule=torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps),
+        label=label or None,
+    )
 
 
 @torch.no_grad()
