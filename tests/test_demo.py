@@ -2,6 +2,7 @@ import json
 import re
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
 
+from mho.demo.data import mnist1d
 from mho.demo.models import MODELS, build
 from mho.demo.results import Curve, Results, tolerance_rows
 from mho.demo.run import run
@@ -115,3 +117,15 @@ def test_tolerance_goes_to_the_first_value_that_costs_too_much(sweep, mean, said
     base = {"net": torch.tensor([0.96, 0.96])}
     results = Results(0, 2, {"net": 1}, {"net": 0.97}, base, (curve,))
     assert [row.cells for row in tolerance_rows(results)] == [(said,)]
+
+
+def test_generated_signals_are_the_same_again_and_disturb_no_generator():
+    pytest.importorskip("mnist1d")
+    np.random.seed(3)  # noqa: NPY002 (whose state must stay)
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    first, second = mnist1d(seed=1, count=100), mnist1d(seed=1, count=100)
+    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+    assert first.train_x.shape == (80, 40)
+    assert first.test_x.shape == (20, 40)
+    assert torch.equal(first.train_x, second.train_x)
+    assert not torch.equal(first.train_x, mnist1d(seed=2, count=100).train_x)

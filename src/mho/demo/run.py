@@ -13,7 +13,7 @@ from tqdm import tqdm
 import mho
 from mho import random
 from mho.demo import figures, report
-from mho.demo.data import Digits, digits
+from mho.demo.data import Samples, digits
 from mho.demo.models import MODELS, build, size
 from mho.demo.results import LOSS, Curve, Results, accuracy_rows, tolerance_rows
 from mho.demo.sweeps import CORES, SWEEPS, chip, measure, on_chips, shorter
@@ -60,7 +60,7 @@ def _run(out: Path, seed: int, quick: bool) -> Results:
     return results
 
 
-def _train(data: Digits, seed: int, epochs: int) -> nn.ModuleDict:
+def _train(data: Samples, seed: int, epochs: int) -> nn.ModuleDict:
     print(f"Training on {len(data.train_x)} digits, testing on {len(data.test_x)}")
     models = nn.ModuleDict()
     for name in MODELS:
@@ -75,7 +75,7 @@ def _train(data: Digits, seed: int, epochs: int) -> nn.ModuleDict:
     return models.eval()
 
 
-def _measure(models: nn.ModuleDict, data: Digits, seed: int, chips: int, quick: bool) -> Results:
+def _measure(models: nn.ModuleDict, data: Samples, seed: int, chips: int, quick: bool) -> Results:
     seeds = [random.derive(seed, "chip", i) for i in range(chips)]
     curves = [Curve(shorter(sweep, 3) if quick else sweep, {}) for sweep in SWEEPS]
     base = {}

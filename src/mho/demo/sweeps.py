@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import mho
-from mho.demo.data import Digits
+from mho.demo.data import Samples
 from mho.demo.train import accuracy
 from mho.study import over_chips
 from mho.summary import duration
@@ -122,7 +122,7 @@ def shorter(sweep: Sweep, count: int) -> Sweep:
 
 
 def measure(
-    model: nn.Module, sweep: Sweep, data: Digits, seeds: Sequence[int], bar: tqdm[NoReturn]
+    model: nn.Module, sweep: Sweep, data: Samples, seeds: Sequence[int], bar: tqdm[NoReturn]
 ) -> Tensor:
     """Return accuracies ``[chips, values]`` of a digital model put on crossbars.
 
@@ -149,7 +149,7 @@ def measure(
 
 
 def on_chips(
-    model: nn.Module, hardware: mho.Hardware, data: Digits, seeds: Sequence[int]
+    model: nn.Module, hardware: mho.Hardware, data: Samples, seeds: Sequence[int]
 ) -> Tensor:
     """Return accuracies ``[chips]`` of a digital model on calibrated chips of some hardware."""
 
@@ -160,7 +160,7 @@ def on_chips(
     return over_chips(mho.convert(model, hardware), evaluate, seeds, workers=CORES)
 
 
-def _as_time_passes(sweep: Sweep, data: Digits) -> Callable[[nn.Module], list[float]]:
+def _as_time_passes(sweep: Sweep, data: Samples) -> Callable[[nn.Module], list[float]]:
     def evaluate(chip: nn.Module) -> list[float]:
         _calibrate(chip, data)
         found, now = [], 0.0
@@ -175,5 +175,5 @@ def _as_time_passes(sweep: Sweep, data: Digits) -> Callable[[nn.Module], list[fl
     return evaluate
 
 
-def _calibrate(chip: nn.Module, data: Digits) -> None:
+def _calibrate(chip: nn.Module, data: Samples) -> None:
     mho.calibrate(chip, data.train_x[:_SAMPLES])

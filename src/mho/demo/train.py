@@ -10,14 +10,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mho.demo.data import Digits
+from mho.demo.data import Samples
 from mho.train.fit import fit
 
 _BATCH = 64
 
 
 def train(
-    model: nn.Module, data: Digits, *, epochs: int, seed: int, rate: float = 1e-2, label: str = ""
+    model: nn.Module, data: Samples, *, epochs: int, seed: int, rate: float = 1e-2, label: str = ""
 ) -> None:
     """Train in place and leave the model in ``eval()`` mode.
 
@@ -45,6 +45,6 @@ def train(
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, data: Digits) -> float:
+def accuracy(model: nn.Module, data: Samples) -> float:
     """Return the fraction of test digits the model reads rightly."""
     return float((model(data.test_x).argmax(1) == data.test_y).float().mean())
