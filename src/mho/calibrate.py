@@ -8,17 +8,15 @@ once more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
-from mho import checks
 from mho.convert import layers
 from mho.crossbar import Crossbar
+from mho.watch import batches_of, observed, watch
 
 _NOTHING = 1e-5
 _MAX_SAMPLES = 2**20  # of all batches, for a percentile
@@ -39,20 +37,20 @@ def calibrate(model: nn.Module, inputs: Tensor | Iterable[Any], *, correct: bool
         ValueError: if the model has no crossbars, there are no inputs or they are not finite; the
             model is then unchanged.
     """
-    batches = _batches(inputs)
+    batches = batches_of(inputs)
     owners = {
         crossbar: (layer, part)
         for layer in layers(model).values()
         for part, crossbar in layer.crossbars.items()
     }
     crossbars = list(owners)
-    with _observed(model, crossbars):
+    with observed(model, crossbars):
         _set_ranges(model, crossbars, batches)
         if not correct:
             return
         targets = {c: layer.matrices()[part] for c, (layer, part) in owners.items()}
         fits = {crossbar: _Fit(crossbar, targets[crossbar]) for crossbar in crossbars}
-        _watch(model, crossbars, batches, lambda c, x, y: fits[c].add(x, y))
+        watch(model, crossbars, batches, lambda c, x, y: fits[c].add(x, y))
         for fit in fits.values():
             fit.apply()
         _set_ranges(model, crossbars, batches)
@@ -62,6 +60,8 @@ def _set_ranges(model: nn.Module, crossbars: list[Crossbar], batches: list[Any])
     for crossbar in crossbars:
         crossbar.input_range = torch.full_like(crossbar.input_range, torch.nan)
         crossbar.adc_range = torch.full_like(crossbar.adc_range, torch.nan)
+        if crossbar.range_shift is not None:  # what was learned was a change of other ranges
+            crossbar.range_shift.detach().zero_()
         crossbar.refresh()
     for crossbar, value in _extents(model, crossbars, batches, _inputs).items():
         if crossbar.hardware.bias == "array":  # its constant input of 1 must not be clipped
@@ -71,86 +71,6 @@ def _set_ranges(model: nn.Module, crossbars: list[Crossbar], batches: list[Any])
     for crossbar, value in _extents(model, crossbars, batches, _currents).items():
         crossbar.adc_range = value.to(crossbar.adc_range)
         crossbar.refresh()
-
-
-def _batches(inputs: Tensor | Iterable[Any]) -> list[Any]:
-    if isinstance(inputs, Tensor):
-        batches: list[Any] = [inputs]
-    else:
-        batches = [_first(b) for b in ([inputs] if isinstance(inputs, PackedSequence) else inputs)]
-    tensors = [t for b in batches for t in _tensors(b)]
-    if not any(isinstance(t, Tensor) and t.numel() for t in tensors):
-        raise ValueError("inputs must hold at least one sample to calibrate with, got none")
-    for tensor in tensors:
-        if isinstance(tensor, Tensor) and tensor.is_floating_point():
-            checks.finite("inputs", tensor)
-    return batches
-
-
-def _first(batch: Any) -> Any:
-    many = isinstance(batch, (tuple, list)) and not isinstance(batch, PackedSequence)
-    return batch[0] if many else batch
-
-
-def _tensors(batch: Any) -> list[Any]:
-    if isinstance(batch, PackedSequence):
-        return [batch.data]
-    return list(batch.values()) if isinstance(batch, Mapping) else [batch]
-
-
-@contextmanager
-def _observed(model: nn.Module, crossbars: list[Crossbar]) -> Iterator[None]:
-    """Make every read a tiled read of the stored cells, uncorrected; restore if anything fails."""
-    training = {module: module.training for module in model.modules()}
-    names = ("input_range", "adc_range", "gain", "offset", "rng")
-    before = {c: {name: getattr(c, name).clone() for name in names} for c in crossbars}
-    model.eval()
-    try:
-        for crossbar in crossbars:
-            crossbar.observed = True
-            crossbar.gain = torch.ones_like(crossbar.gain)
-            crossbar.offset = torch.zeros_like(crossbar.offset)
-        yield
-    except BaseException:
-        for crossbar, values in before.items():
-            for name, value in values.items():
-                setattr(crossbar, name, value)
-        raise
-    finally:
-        for crossbar in crossbars:
-            crossbar.observed = False
-            crossbar.refresh()
-        for module, mode in training.items():
-            module.training = mode
-
-
-def _watch(
-    model: nn.Module,
-    crossbars: list[Crossbar],
-    batches: list[Any],
-    see: Callable[[Crossbar, Tensor, Tensor], None],
-) -> None:
-    """Run the model, showing every crossbar's inputs and outputs."""
-
-    def hook(crossbar: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        assert isinstance(crossbar, Crossbar)
-        bias = args[1] if len(args) > 1 else None
-        see(
-            crossbar,
-            args[0].reshape(-1, args[0].shape[-1]),
-            output if bias is None else output - bias,
-        )
-
-    handles = [crossbar.register_forward_hook(hook) for crossbar in crossbars]
-    try:
-        for batch in batches:
-            if isinstance(batch, Mapping):
-                model(**batch)
-            else:
-                model(batch)
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _extents(
@@ -177,7 +97,7 @@ def _extents(
             sample = magnitudes[:, :: max(1, magnitudes.shape[1] // most)]
         seen.setdefault(crossbar, []).append(sample)
 
-    _watch(model, crossbars, batches, see)
+    watch(model, crossbars, batches, see)
     found = {}
     for crossbar, samples in seen.items():
         sample = torch.cat(samples, dim=1)

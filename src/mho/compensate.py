@@ -133,4 +133,4 @@ def _reference_read(crossbar: Crossbar) -> Tensor:
     """
     cells = (crossbar.hardware, crossbar.born, crossbar.context)
     g = readout.seen(crossbar.G, *cells)
-    return crossbar.column_sums(crossbar.hardware.encoding.decode(g, crossbar.scale))
+    return crossbar.column_sums(crossbar.decode(g))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,9 +16,16 @@ from mho.hardware import Hardware
 from mho.life import ProgramReport
 from mho.nn.base import AnalogLayer, refuse_other_checkpoint
 from mho.nn.registry import crossbar_layer, self_contained
+from mho.selection import (
+    Selector,
+    Selectors,
+    first_match,
+    refuse_strangers,
+    selected,
+    selectors,
+    walk,
+)
 from mho.summary import crossbar_name, left_digital
-
-Selector = type | str | Callable[[str, nn.Module], bool]
 
 
 @torch.inference_mode(False)
@@ -27,8 +34,8 @@ def convert(
     hardware: Hardware,
     *,
     seed: int = 0,
-    only: Selector | Sequence[Selector] | None = None,
-    skip: Selector | Sequence[Selector] | None = None,
+    only: Selectors | None = None,
+    skip: Selectors | None = None,
     overrides: Mapping[str, Hardware | None] | None = None,
 ) -> nn.Module:
     """Return a new model whose layers compute on crossbars, already programmed.
@@ -58,7 +65,7 @@ def convert(
     checks.instance("hardware", hardware, Hardware)
     checks.integer("seed", seed, least=0)
     overrides = dict(overrides or {})
-    chosen = _choose(model, hardware, _selectors(only), _selectors(skip), overrides)
+    chosen = _choose(model, hardware, selectors(only), selectors(skip), overrides)
     if not chosen:
         raise ValueError("the model has no layer to convert to crossbars")
     # A deep copy whose memo already knows the crossbar layers puts them in every place where the
@@ -66,9 +73,10 @@ def convert(
     memo: dict[int, Any] = {}
     lost_hooks = []
     for name, (module, kind) in chosen.items():
-        layer_type = crossbar_layer(module)
-        layer = layer_type.from_digital(module, kind, seed=random.derive(seed, name), memo=memo)
-        memo[id(module)] = layer
+        layer_type, seeded = crossbar_layer(module), random.derive(seed, name)
+        build = partial(layer_type.from_digital, hardware=kind, seed=seeded, memo=memo)
+        takes_over: Any = getattr(module, "on_crossbars", None)
+        memo[id(module)] = takes_over(build) if takes_over else build(module)
         if module._forward_hooks or module._forward_pre_hooks:
             lost_hooks.append(name)
     analog: nn.Module = copy.deepcopy(model, memo)
@@ -86,62 +94,18 @@ def _choose(
     skip: Sequence[Selector] | None,
     overrides: Mapping[str, Hardware | None],
 ) -> dict[str, tuple[nn.Module, Hardware]]:
+    closed = (AnalogLayer, nn.MultiheadAttention)
+    candidates = dict(walk(model, lambda m: crossbar_layer(m) is not None, closed))
+    refuse_strangers("overrides", list(overrides), candidates)
+    kept = set(candidates) if only is None else selected("only", only, candidates)
+    kept -= selected("skip", skip or (), candidates)
     chosen = {}
-    candidates = list(_candidates(model))
-    patterns = [s for s in (*(only or ()), *(skip or ()), *overrides) if isinstance(s, str)]
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name, _ in candidates):
-            names = ", ".join(repr(name) for name, _ in candidates)
-            raise ValueError(
-                f"{pattern!r} matches no layer that can be converted; there are {names}"
-            )
-    for name, module in candidates:
-        if only is not None and not any(_selects(s, name, module) for s in only):
-            continue
-        if skip is not None and any(_selects(s, name, module) for s in skip):
-            continue
-        kind: Hardware | None = hardware
-        for pattern, other in overrides.items():
-            if fnmatchcase(name, pattern):
-                kind = other
-                break
+    for name in (name for name in candidates if name in kept):
+        kind = first_match(name, overrides, hardware)
         if kind is not None:
             checks.instance(f"hardware of {name!r}", kind, Hardware)
-            chosen[name] = (module, kind)
+            chosen[name] = (candidates[name], kind)
     return chosen
-
-
-def _candidates(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Walk the tree, not into modules that use their children's weights by themselves."""
-    seen: set[int] = set()
-
-    def walk(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
-        if id(module) in seen:
-            return
-        seen.add(id(module))
-        if crossbar_layer(module) is not None:
-            yield name, module
-        elif not isinstance(module, (AnalogLayer, nn.MultiheadAttention)):
-            for child_name, child in module.named_children():
-                yield from walk(child, f"{name}.{child_name}" if name else child_name)
-
-    yield from walk(module, name)
-
-
-def _selectors(given: Selector | Sequence[Selector] | None) -> Sequence[Selector] | None:
-    if given is None:
-        return None
-    return tuple(given) if isinstance(given, (list, tuple, set)) else (given,)  # type: ignore[return-value]
-
-
-def _selects(selector: Selector, name: str, module: nn.Module) -> bool:
-    if isinstance(selector, type):
-        return isinstance(module, selector)
-    if isinstance(selector, str):
-        return fnmatchcase(name, selector)
-    if callable(selector):
-        return bool(selector(name, module))
-    raise TypeError(f"a selector must be a class, a name pattern or a predicate, got {selector!r}")
 
 
 def _warn(analog: nn.Module, lost_hooks: list[str]) -> None:

@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mho import checks, life, nonlinear, random, read, readout
 from mho.hardware import Hardware
-from mho.life import Born
+from mho.life import Born, ContextOf
 from mho.matrix import StoredMatrix, refuse_half
 from mho.periphery.quantize import magnitude
+from mho.practice import Practice
 from mho.read import Multiply
 from mho.readout import Readout
 from mho.transpose import Transposed, read_transposed
@@ -46,6 +47,8 @@ class Crossbar(StoredMatrix):
         G: conductances ``[slices, groups · rows, physical cols]`` (S).
         scale: ``[]`` or ``[cols]`` (1/S): ``weight = scale · Σ_s c[s] · G[s]``.
         stuck: boolean mask of broken cells, shaped like ``G``; None if no cell can break.
+        digital: weights of the converters' results per column ``[groups, converters, cols]``,
+            chosen for the broken cells; None where the encoding does not look at these.
         rng: stream of randomness; see `mho.random`.
         input_range: input magnitude that becomes the largest voltage; NaN until calibrated.
         adc_range: full scale (A) per converter ``[converters]``; NaN until calibrated.
@@ -54,6 +57,11 @@ class Crossbar(StoredMatrix):
         reference: ``Σ_rows |weight|`` per column ``[groups · cols]`` when programmed, calibrated
             or last compensated: what drift is measured against; NaN until programmed.
         seconds: time since programming (s).
+        writes: how often the whole array has been written.
+        on_chip: whether its cells are those of a `mho.chip.Chip`.
+        practice: what training reads see beyond the hardware; see `practise`.
+        range_shift: ``[1 + converters]``, logarithm of the factor by which training has moved the
+            calibrated input range and converter ranges; None unless they are learned.
 
     Raises:
         TypeError, ValueError: if a size, the seed or the hardware is refused.
@@ -61,6 +69,7 @@ class Crossbar(StoredMatrix):
 
     input_range: Tensor
     adc_range: Tensor
+    range_shift: nn.Parameter | None
 
     def __init__(
         self,
@@ -74,6 +83,7 @@ class Crossbar(StoredMatrix):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__(rows, cols, hardware, seed=seed, groups=groups, dtype=dtype, device=device)
+        self.practice = Practice()
         # Calibration sets this: reads are then tiled and unfolded, so that they can be watched.
         self.observed = False
         self._stored: Readout | None = None
@@ -81,12 +91,13 @@ class Crossbar(StoredMatrix):
         converters = hardware.encoding.converters
         self.register_buffer("input_range", self.G.new_full((), torch.nan))
         self.register_buffer("adc_range", self.G.new_full((converters,), torch.nan))
+        self.register_parameter("range_shift", None)
         self.reset_parameters()
 
     @property
     def effective_weight(self) -> Tensor:
         """`weight` as the wires let it act."""
-        return self.hardware.encoding.decode(self._wires.stored(self.G), self.scale)
+        return self.decode(self._wires.stored(self.G))
 
     @property
     def expansion_error(self) -> float:
@@ -135,7 +146,7 @@ class Crossbar(StoredMatrix):
         g = readout.seen(self.G, self.hardware, self.born, self.context)
         variance = readout.white_noise("read_std", g, self.hardware, self.born, self.context)
         g = nonlinear.stacked(self._wires.stored(g), g, self.hardware)
-        return read_transposed(x, g, self.scale, variance, self.hardware, self.rng)
+        return read_transposed(x, g, self.scale, variance, self.hardware, self.rng, self.digital)
 
     def read_through(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Read as a chip newly made for ``weight`` would: differentiable in both arguments.
@@ -155,30 +166,45 @@ class Crossbar(StoredMatrix):
     @property
     def stored(self) -> Readout:
         """What a read of the stored conductances sees."""
-        if self._stored is not None:
+        learned = self.range_shift is not None
+        if self._stored is not None and not learned:
             return self._stored
-        if self._fresh_each_read:
-            return readout.fold(self._readout(self.G, self.scale, self.born))
+        if self._fresh_each_read or learned:
+            return readout.fold(self._own_readout())
         # What is kept must also serve reads that need gradients.
         with torch.inference_mode(False):
-            self._stored = readout.fold(self._readout(self.G, self.scale, self.born))
+            self._stored = readout.fold(self._own_readout())
         return self._stored
+
+    def _own_readout(self) -> Readout:
+        return self._readout(self.G, self.scale, self.born, self.context, self.digital)
 
     def through(self, weight: Tensor) -> Readout:
         """What a read of a chip newly made for ``weight [groups · rows, cols]`` sees."""
         if self._lumped is None:
-            target, scale = self._encode(weight)
-            born = life.fabricate(self.hardware, self._new_context)
-            g = life.write(target, self.hardware, born, self._new_context)
-            return self._readout(g, scale, born, training=True)
+            return self._practised(weight)
         # Nothing happens to single cells that their sum does not tell: no cell need be drawn.
         window = self.hardware.device.window
         matrix, scale, siemens = self.hardware.encoding.ideal(weight, *window)
         if self._lumped.write is not None:
-            deviation = self._lumped.write.sqrt()
+            deviation = self._lumped.write.sqrt() * self.practice.noise
             deviation = deviation if siemens is None else deviation / siemens
             matrix = random.normal_like(matrix, self.rng).mul_(deviation).add_(matrix)
         return self._electrical(matrix, scale, self._lumped.read, siemens)
+
+    def _practised(self, weight: Tensor) -> Readout:
+        practice, hardware = self.practice, self._training
+        context: ContextOf = self._new_context
+        target, scale = self._encode(weight)
+        born = practice.fabricate(self.born, hardware, context)
+        target, digital = self._suited(target, born)
+        g = life.write(target, hardware, born, context, noise=practice.noise)
+        if practice.ages_cells:
+            seconds = practice.draw_age(context({}))
+            context = self._context_at(seconds)
+            g, factor = practice.aged(g, hardware, born, context, seconds)
+            scale = scale * factor
+        return self._readout(g, scale, born, context, digital, training=True)
 
     def drive(self, x: Tensor) -> Tensor:
         """Return inputs as the drivers deliver them (quantised), in the inputs' own units."""
@@ -188,11 +214,31 @@ class Crossbar(StoredMatrix):
         limit = self._input_limit(x)
         return drive.to_levels(x, limit) * (limit * drive.step_per_range)
 
+    def voltages(self, x: Tensor) -> Tensor:
+        """Return what ``x [vectors, groups · rows]`` puts on the word lines (V).
+
+        Returns:
+            ``[vectors, groups · rows]``; of bit-serial drivers ``[planes · vectors, …]``.
+        """
+        drive = self.hardware.drive
+        level = drive.to_levels(x, self._input_limit(x))
+        if drive.mode == "bit_serial":
+            level = drive.planes(level)[0].flatten(0, 1)
+        return level * drive.v_step
+
     def _input_limit(self, x: Tensor) -> Tensor | float:
         chosen = self.hardware.drive.range
         if not isinstance(chosen, str):
             return chosen
-        return self.input_range if self._input_known else magnitude(x)
+        if not self._input_known:
+            return magnitude(x)
+        shift = self.range_shift
+        return self.input_range if shift is None else self.input_range * shift[0].exp()
+
+    def _adc_limit(self) -> Tensor | None:
+        limit, shift = self._full_scale, self.range_shift
+        learned = shift is not None and limit is self.adc_range
+        return limit * shift[1:].exp() if learned else limit  # type: ignore[index, operator]
 
     def read(self, x: Tensor, seen: Readout, bias: Tensor | None = None) -> Tensor:
         """Read ``x`` on what `stored` or `through` gave, as often as wanted; uncorrected."""
@@ -214,7 +260,7 @@ class Crossbar(StoredMatrix):
             seen,
             self.hardware,
             limit=self._input_limit(x),
-            full_scale=self._full_scale,
+            full_scale=self._adc_limit(),
             rng=self.rng,
             multiply=multiply,
         )
@@ -227,6 +273,49 @@ class Crossbar(StoredMatrix):
         x = self._by_group(x)
         limit = self._input_limit(x)
         return read.currents(x, self.stored, self.hardware, limit=limit, rng=self.rng)
+
+    @torch.no_grad()
+    def practise(self, practice: Practice) -> None:
+        """Set what training reads see beyond the hardware.
+
+        Args:
+            practice: see `mho.train.Practice`.
+
+        Raises:
+            TypeError: if it is of another kind.
+        """
+        checks.instance("practice", practice, Practice)
+        self.practice = practice
+        self.refresh()
+
+    @torch.no_grad()
+    def learn_ranges(self, learned: bool = True) -> None:
+        """Make the calibrated converter ranges a parameter, or keep them as learned.
+
+        Training moves ``range_shift``, the logarithm of a factor on each range, so that any
+        learning rate that suits the weights suits it.
+
+        Args:
+            learned: False folds what was learned into the ranges and ends it.
+
+        Raises:
+            ValueError: if there is nothing to learn: no range is calibrated.
+        """
+        if not learned:
+            if self.range_shift is not None:
+                factor = self.range_shift.exp()
+                self.input_range = self.input_range * factor[0]
+                self.adc_range = self.adc_range * factor[1:]
+            self.range_shift = None
+        elif self.range_shift is None:
+            known = self._input_known and self.hardware.drive.range == "calibrated"
+            if not known and self._full_scale is not self.adc_range:
+                raise ValueError(
+                    "no converter range is calibrated: call mho.calibrate first (and leave range "
+                    "at 'calibrated')"
+                )
+            self.range_shift = nn.Parameter(self.G.new_zeros(1 + len(self.adc_range)))
+        self.refresh()
 
     # ── what reads need, kept ready ──────────────────────────────────────────────────────────
 
@@ -246,19 +335,33 @@ class Crossbar(StoredMatrix):
         )
         self.corrected = bool((self.gain != 1).any() | (self.offset != 0).any())
         self._fresh_each_read = any(b.acts_on("read") and b.redrawn for b in hardware.behaviours)
-        self._lumped = readout.lumped(self.G, hardware, self.born, self._new_context)
+        self._training = self.practice.hardware(hardware)
+        self._lumped = None
+        broken = self.practice.own_cells and self.stuck is not None
+        if not broken and not self.practice.effects and not self.practice.ages_cells:
+            self._lumped = readout.lumped(self.G, hardware, self.born, self._new_context)
         self._stored = None
         # Wires are dear to solve: not before the cells hold something, and once for each thing.
         if self._wires.knows(self.G) and not self._fresh_each_read:
             self._stored = self.stored
 
-    def _readout(self, g: Tensor, scale: Tensor, born: Born, *, training: bool = False) -> Readout:
-        context = self._new_context if training else self.context
-        g = readout.seen(g, self.hardware, born, context)
-        variance = readout.white_noise("read_std", g, self.hardware, born, context)
+    def _readout(
+        self,
+        g: Tensor,
+        scale: Tensor,
+        born: Born,
+        context: ContextOf,
+        digital: Tensor | None,
+        *,
+        training: bool = False,
+    ) -> Readout:
+        hardware = self._training if training else self.hardware
+        g = readout.seen(g, hardware, born, context)
+        variance = readout.white_noise("read_std", g, hardware, born, context)
         T = self._wires.fresh(g) if training else self._wires.stored(g)
         g = nonlinear.stacked(T, g, self.hardware)
-        return self._electrical(self.hardware.encoding.converted(g), scale, variance)
+        matrix = self.hardware.encoding.converted(g)
+        return self._electrical(matrix, scale, variance, digital=digital)
 
     def _electrical(
         self,
@@ -266,12 +369,14 @@ class Crossbar(StoredMatrix):
         scale: Tensor,
         variance: Tensor | None,
         siemens: Tensor | None = None,
+        digital: Tensor | None = None,
     ) -> Readout:
         hardware, groups = self.hardware, self.groups
         if self.collapsed:
-            return readout.effective(matrix, scale, hardware, groups, siemens)
-        folded = None if self.observed else self._full_scale
-        return readout.electrical(matrix, scale, variance, folded, hardware, groups, siemens)
+            return readout.effective(matrix, scale, hardware, groups, siemens, digital)
+        folded = None if self.observed else self._adc_limit()
+        found = readout.electrical(matrix, scale, variance, folded, hardware, groups, siemens)
+        return found if digital is None else found._replace(digital=digital)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Crossbar:
         refuse_half(fn(self.scale).dtype)

@@ -80,21 +80,40 @@ def fabricate(hardware: Hardware, context: ContextOf) -> Born:
         broken = behaviour.stuck(context(state))
         if broken is None:
             continue
-        if stuck is None or stuck_g is None:
-            stuck, stuck_g = broken
-        else:  # a cell broken twice keeps its first fault
-            stuck, stuck_g = stuck | broken[0], torch.where(stuck, stuck_g, broken[1])
+        stuck, stuck_g = broken_too(stuck, stuck_g, *broken)
     return Born(tuple(states), stuck, stuck_g)
 
 
-def write(target: Tensor, hardware: Hardware, born: Born, context: ContextOf) -> Tensor:
-    """Program: from target conductances to stored ones (S), differentiable in the target."""
+def broken_too(
+    stuck: Tensor | None, stuck_g: Tensor | None, also: Tensor, also_g: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Join two sorts of broken cells, each a mask and conductances (S).
+
+    A cell broken twice keeps its first fault.
+    """
+    if stuck is None or stuck_g is None:
+        return also, also_g
+    return stuck | also, torch.where(stuck, stuck_g, also_g)
+
+
+def write(
+    target: Tensor, hardware: Hardware, born: Born, context: ContextOf, *, noise: float = 1.0
+) -> Tensor:
+    """Program: from target conductances to stored ones (S), differentiable in the target.
+
+    Args:
+        target: conductances asked for (S).
+        hardware: what the cells are and what happens to them.
+        born: what fabrication drew.
+        context: makes a behaviour's context.
+        noise: factor on the standard deviation of the white error.
+    """
     # Encodings stay inside the nominal window: only cells with windows of their own fall short.
     g = hardware.device.reach(target, born.states[0]) if hardware.device.spreads() else target
     for behaviour, state in zip(hardware.behaviours, born.states, strict=True):
         if behaviour.acts_on("program"):
             g = behaviour.program(g, context(state))
-    variance = white("write_std", g, hardware, born, context)
+    variance = white("write_std", g, hardware, born, context) * noise**2
     if isinstance(variance, Tensor):
         # The root's gradient is infinite at zero: an error-free cell must not poison the others.
         deviation = variance.clamp(min=torch.finfo(g.dtype).tiny).sqrt()

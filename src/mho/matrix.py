@@ -30,6 +30,7 @@ class StoredMatrix(nn.Module):
     G: Tensor
     scale: Tensor
     stuck: Tensor | None
+    digital: Tensor | None
     rng: Tensor
     gain: Tensor
     offset: Tensor
@@ -54,6 +55,7 @@ class StoredMatrix(nn.Module):
         self.rows, self.cols, self.groups = rows, cols, groups
         self.hardware = hardware
         self.seconds = 0.0
+        self.writes, self.on_chip = 0, False
         encoding = hardware.encoding
         kind: Any = {"dtype": dtype or torch.get_default_dtype(), "device": device}
         refuse_half(kind["dtype"])
@@ -62,6 +64,7 @@ class StoredMatrix(nn.Module):
         self.register_buffer("G", torch.empty(shape, **kind))
         self.register_buffer("scale", torch.ones(scales, **kind))
         self.register_buffer("stuck", None)
+        self.register_buffer("digital", self._even_shares() if encoding.defect_aware else None)
         self.register_buffer("rng", random.stream(seed).to(device))
         self.register_buffer("gain", torch.ones(groups * cols, **kind))
         self.register_buffer("offset", torch.zeros(groups * cols, **kind))
@@ -86,14 +89,44 @@ class StoredMatrix(nn.Module):
         if seed is not None:
             self.rng = random.stream(seed).to(self.rng.device)
         born = life.fabricate(self.hardware, self.context)
+        rest = torch.full_like(self.G, self.hardware.device.window[0])
+        self._take(born, born.keep_stuck(rest))
+        self.writes, self.on_chip = 0, False
+        self.refresh()
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def inhabit(self, born: Born, g: Tensor) -> None:
+        """Move to given cells (of a chip), not yet programmed.
+
+        Args:
+            born: what the fabrication of these cells drew, shaped as ``G``.
+            g: what they hold (S), shaped as ``G``; broken cells what they always read.
+
+        Raises:
+            TypeError, ValueError: if a shape is another.
+        """
+        tensors = [g, *(value for state in born.states for value in state.values())]
+        for tensor in tensors if born.stuck is None else [born.stuck, *tensors]:
+            checks.shape("every tensor of the cells", tensor, tuple(self.G.shape))
+        self._take(born, g)
+        self.writes, self.on_chip = 0, True
+        self.refresh()
+
+    def _take(self, born: Born, g: Tensor) -> None:
         for index, state in enumerate(born.states):
             for name, value in state.items():
                 self.register_buffer(f"state_{index}_{name}", value)
-        self.stuck = born.stuck
-        self.G = born.keep_stuck(torch.full_like(self.G, self.hardware.device.window[0]))
+        self.stuck, self.G = born.stuck, g
+        if self.digital is not None:
+            self.digital = self._even_shares()
         self.reference = torch.full_like(self.reference, torch.nan)
         self.seconds = 0.0
-        self.refresh()
+
+    def _even_shares(self) -> Tensor:
+        """The encoding's own weights of converters, the same in every column."""
+        digital = torch.tensor(self.hardware.encoding.digital).to(self.G)
+        return digital.view(1, -1, 1).repeat(self.groups, 1, self.cols)
 
     # Not as inference tensors: what is written must serve reads that need gradients.
     @torch.inference_mode(False)
@@ -121,12 +154,14 @@ class StoredMatrix(nn.Module):
         with torch.no_grad():
             weight = weight.detach().to(self.G)
             target, scale = self._encode(weight)
+            target, self.digital = self._suited(target, self.born)
             if writer is None:
                 g = life.write(target, self.hardware, self.born, self.context)
             else:
                 g = self.born.keep_stuck(writer(target).to(self.G))
             self.G, self.scale = g.clone() if g is target else g, scale
             self.seconds = 0.0
+            self.writes += 1
             self.gain = torch.ones_like(self.gain)
             self.offset = torch.zeros_like(self.offset)
             self.refresh()
@@ -170,6 +205,7 @@ class StoredMatrix(nn.Module):
         if float(g.min()) < 0:
             raise ValueError(f"g must be >= 0 S, got {float(g.min())!r}")
         self.G = self.born.keep_stuck(g.detach().to(self.G, copy=True))
+        self.writes += 1
         self.refresh()
 
     @property
@@ -180,7 +216,11 @@ class StoredMatrix(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The weights ``[groups · rows, cols]`` that the stored conductances stand for."""
-        return self.hardware.encoding.decode(self.G, self.scale)
+        return self.decode(self.G)
+
+    def decode(self, g: Tensor) -> Tensor:
+        """Return the weights ``[groups · rows, cols]`` that conductances ``g`` would stand for."""
+        return self.hardware.encoding.decode(g, self.scale, self.digital)
 
     def column_sums(self, weight: Tensor) -> Tensor:
         """Return ``Σ_rows |weight|`` per column ``[groups · cols]``, for weights as stored here."""
@@ -205,18 +245,32 @@ class StoredMatrix(nn.Module):
         """As `context`, of a chip that was programmed just now."""
         return replace(self.context(state), seconds=0.0)
 
+    def _context_at(self, seconds: float) -> Callable[[dict[str, Tensor]], Context]:
+        """As `context`, of a chip that was programmed so many seconds ago."""
+        return lambda state: replace(self.context(state), seconds=seconds)
+
     def _encode(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         return self.hardware.encoding.encode(weight, *self.hardware.device.window)
+
+    def _suited(self, target: Tensor, born: Born) -> tuple[Tensor, Tensor | None]:
+        """Let an encoding that knows broken cells make the best of them; see `Encoding.suit`."""
+        encoding = self.hardware.encoding
+        if not encoding.defect_aware:
+            return target, None
+        window = self.hardware.device.window
+        suited, digital = encoding.suit(target, born.stuck, born.stuck_g, self.groups, *window)
+        return suited, self._even_shares() if digital is None else digital.to(target)
 
     # ── save and load ────────────────────────────────────────────────────────────────────────
 
     def get_extra_state(self) -> dict[str, Any]:
         """What a checkpoint holds beside tensors: plain values only."""
-        return {**self._identity(), "seconds": self.seconds}
+        return {**self._identity(), "seconds": self.seconds, "writes": self.writes}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take back the time since programming."""
+        """Take back the time since programming and the number of writes."""
         self.seconds = float(state["seconds"])
+        self.writes = int(state.get("writes", 0))
 
     def _identity(self) -> dict[str, Any]:
         shape = [self.groups, self.rows, self.cols]
@@ -242,6 +296,9 @@ class StoredMatrix(nn.Module):
             error_messages: list[str] = args[-1]
             error_messages.append(trouble)
             return
+        saved = state_dict.get(f"{prefix}stuck")
+        if self.stuck is None and saved is not None:  # cells that once lay on a chip
+            self.stuck = torch.zeros_like(saved, device=self.G.device)
         super()._load_from_state_dict(state_dict, prefix, *args)
         self.refresh()
 

@@ -58,7 +58,8 @@ def product(
         total = convert(_joint(parts, weight * unit, 2), readout, hardware, full_scale) / unit
     else:
         total = _joint([convert(parts, readout, hardware, full_scale)], weight, 1)[0]
-    return hardware.encoding.assemble(total) * (readout.scale * (limit * drive.step_per_range))
+    outputs = hardware.encoding.assemble(total, readout.digital)
+    return outputs * (readout.scale * (limit * drive.step_per_range))
 
 
 def currents(

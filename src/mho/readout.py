@@ -28,6 +28,8 @@ class Readout(NamedTuple):
         unit: what a level is multiplied by before ``matrix``.
         terms: neighbouring rows of ``matrix`` that stand for one row of cells, 1 unless currents
             do not separate (`mho.nonlinear`); ``noise`` has one row for each row of cells.
+        digital: weights of the converters' results per column ``[groups, converters, cols]``, in
+            place of the encoding's own; None keeps those.
     """
 
     matrix: Tensor
@@ -36,6 +38,7 @@ class Readout(NamedTuple):
     scale: Tensor
     unit: Tensor | float = 1.0
     terms: int = 1
+    digital: Tensor | None = None
 
 
 def collapses(hardware: Hardware) -> bool:
@@ -68,7 +71,12 @@ def full_scale(hardware: Hardware, calibrated: Tensor | None, rows: int) -> floa
 
 
 def effective(
-    matrix: Tensor, scale: Tensor, hardware: Hardware, groups: int, siemens: Tensor | None = None
+    matrix: Tensor,
+    scale: Tensor,
+    hardware: Hardware,
+    groups: int,
+    siemens: Tensor | None = None,
+    digital: Tensor | None = None,
 ) -> Readout:
     """Return the readout of a collapsed array: its weights.
 
@@ -78,11 +86,12 @@ def effective(
         hardware: what the array is made of.
         groups: how many matrices lie side by side.
         siemens: unit of ``matrix``, the inverse of ``scale``; None is 1 S.
+        digital: see `Readout`.
     """
-    weight = hardware.encoding.assemble(matrix)
+    weight = hardware.encoding.assemble(matrix.unflatten(0, (groups, -1)), digital)
     if siemens is None:
         weight = weight * scale
-    return Readout(weight.unflatten(0, (groups, -1)), None, None, scale)
+    return Readout(weight, None, None, scale)
 
 
 def electrical(

@@ -53,7 +53,7 @@ class Spec:
         """
         if not isinstance(data, Mapping):
             raise TypeError(f"{cls.__name__} must be given as a mapping, got {data!r}")
-        kind = _find(data["type"]) if "type" in data else cls
+        kind = _find(data["type"], cls) if "type" in data else cls
         if not issubclass(kind, cls):
             raise TypeError(f"expected a {cls.__name__}, got a {kind.__name__}")
         known = [field.name for field in dataclasses.fields(kind) if field.init]  # type: ignore[arg-type]
@@ -105,13 +105,16 @@ def _subclasses(kind: type) -> Iterator[type]:
         yield from _subclasses(child)
 
 
-def _find(name: str) -> type:
+def _find(name: str, wanted: type = Spec) -> type:
     # Python's own table of subclasses is the registry: a user's spec is known once imported.
-    # Of several classes of one name (a re-run notebook cell) the newest counts.
+    # Of several classes of one name (a re-run notebook cell) the one asked for, or of its kind,
+    # comes first, else the last one found.
+    if wanted.__name__ == name:
+        return wanted
     found = [kind for kind in _subclasses(Spec) if kind.__name__ == name]
     if not found:
         raise ValueError(f"unknown type {name!r}: import the module that defines it first")
-    return found[-1]
+    return next((kind for kind in reversed(found) if issubclass(kind, wanted)), found[-1])
 
 
 def first_difference(expected: Any, found: Any, path: str = "") -> str | None:

@@ -20,6 +20,7 @@ def read_transposed(
     variance: Tensor | None,
     hardware: Hardware,
     rng: Tensor,
+    digital: Tensor | None = None,
 ) -> Tensor:
     """Read ``x @ weight.T`` from the same cells.
 
@@ -34,15 +35,19 @@ def read_transposed(
         variance: of white read noise, as `read.white_noise` returns it.
         hardware: what the array is made of.
         rng: stream for read noise.
+        digital: weights of the converters' results per column ``[1, converters, cols]``; the
+            arrays of different converters are then driven each by inputs of its own.
 
     Returns:
         ``[batch, rows]``.
     """
     drive, encoding = hardware.drive, hardware.encoding
     terms = nonlinear.terms(hardware)
-    x = x * scale
+    x = (x * scale).unsqueeze(0)
+    if digital is not None:
+        x = x * digital.transpose(0, 1)
     limit = magnitude(x)
-    level = encoding.drive_columns(drive.to_levels(x, limit)).unsqueeze(0)
+    level = encoding.drive_columns(drive.to_levels(x, limit))
     v_step = drive.v_max * drive.step_per_range
     level = nonlinear.driven(level, hardware, v_step)
     rows, lines = g.shape[1] // terms, g.shape[2]
@@ -51,6 +56,8 @@ def read_transposed(
     def turned(matrix: Tensor, terms: int = 1) -> Tensor:
         matrix = matrix.expand(rows * terms, encoding.converters * lines)
         split = matrix.unflatten(1, (-1, lines)).unflatten(0, (rows, terms))
+        if digital is not None:  # one group a converter: [converters, lines · terms, rows]
+            return split.permute(2, 3, 1, 0).flatten(1, 2)
         return split.permute(3, 1, 2, 0).flatten(2).flatten(0, 1).unsqueeze(0)
 
     noise = None
@@ -59,9 +66,12 @@ def read_transposed(
     matrix = turned(encoding.converted(g), terms) * v_step
     readout = Readout(matrix, noise, None, scale, terms=terms)
     parts = read.partial_currents(level, readout, hardware, rng, tile_rows=hardware.tile_outputs)
-    total = read.convert(parts, readout, hardware, None)[0]
-    digital = torch.tensor(encoding.digital, dtype=total.dtype, device=total.device)
-    y = torch.einsum("bkr,k->br", total.unflatten(-1, (encoding.converters, -1)), digital)
+    total = read.convert(parts, readout, hardware, None)
+    if digital is not None:
+        y = total.sum(0)
+    else:
+        shares = torch.tensor(encoding.digital, dtype=total.dtype, device=total.device)
+        y = torch.einsum("bkr,k->br", total[0].unflatten(-1, (encoding.converters, -1)), shares)
     return y * (limit * drive.step_per_range / v_step)
 
 

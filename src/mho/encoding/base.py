@@ -7,11 +7,13 @@ With ideal periphery every encoding is one equation,
 with ``G [slices, rows, cols]`` in siemens and the *combination* ``c``. The combination has two
 parts, because hardware has two places to add: ``analog [converters, slices]`` is what flows
 together before an ADC, ``digital [converters]`` what is added after it; ``c = digital @ analog``.
+Encodings that know broken cells (`mho.encoding.redundant`) may weigh converters per column.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -69,7 +71,14 @@ class Encoding(Spec):
 
     Attributes:
         scaling: which weight fills the conductance range.
+
+    Class attributes:
+        defect_aware: whether `suit` does something: whether broken cells, once known, change
+            what is written to the others or how results are added.
+        states: how many evenly spaced conductances a cell is asked to hold; None for any.
     """
+
+    defect_aware: ClassVar[bool] = False
 
     scaling: Scaling = Scaling()
 
@@ -92,6 +101,11 @@ class Encoding(Spec):
     def digital(self) -> tuple[float, ...]:
         """Weights of the converters' results in the digital sum: ``[converters]``."""
         return (1.0,) * self.converters
+
+    @property
+    def states(self) -> int | None:
+        """How many evenly spaced conductances a cell is asked to hold; None for any."""
+        return None
 
     @property
     def slices(self) -> int:
@@ -129,6 +143,31 @@ class Encoding(Spec):
         """
         raise NotImplementedError
 
+    def suit(
+        self,
+        target: Tensor,
+        stuck: Tensor | None,
+        stuck_g: Tensor | None,
+        groups: int,
+        g_min: float,
+        g_max: float,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Make the best of broken cells that are known; called only if ``defect_aware``.
+
+        Args:
+            target: conductances `encode` asks for, ``[slices, groups · rows, physical cols]`` (S).
+            stuck: mask of the broken cells, shaped like ``target``; None for none.
+            stuck_g: what they read (S), where the mask is true.
+            groups: how many matrices lie side by side in the rows.
+            g_min: lowest conductance used (S).
+            g_max: highest conductance used (S).
+
+        Returns:
+            The conductances to write instead (S), and the weights of the converters' results per
+            column, ``[groups, converters, cols]``, in place of ``digital``; None keeps those.
+        """
+        return target, None
+
     def ideal(
         self, weight: Tensor, g_min: float, g_max: float
     ) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -161,20 +200,28 @@ class Encoding(Spec):
         found = exact_einsum("ks,src->rkc", matrix.square(), variance)
         return found.reshape(variance.shape[1], -1)
 
-    def assemble(self, result: Tensor) -> Tensor:
+    def outputs(self, result: Tensor) -> Tensor:
+        """Return the outputs ``[…, cols]`` in one converter's results ``[…, physical_cols]``."""
+        return result
+
+    def assemble(self, result: Tensor, digital: Tensor | None = None) -> Tensor:
         """Add the converters' results digitally.
 
         Args:
             result: ``[…, converters · physical_cols]``.
+            digital: weights per column, ``[groups, converters, cols]``, in place of the
+                encoding's own; the first dimension of ``result`` is then ``groups``.
 
         Returns:
             ``[…, cols]``.
         """
-        digital = self.digital
-        if digital == (1.0,):
-            return result
-        weights = torch.tensor(digital, dtype=result.dtype, device=result.device)
-        return exact_einsum("...kc,k->...c", result.unflatten(-1, (len(digital), -1)), weights)
+        if digital is None and self.digital == (1.0,):
+            return self.outputs(result)
+        parts = self.outputs(result.unflatten(-1, (self.converters, -1)))
+        if digital is not None:
+            return exact_einsum("g...kc,gkc->g...c", parts, digital)
+        weights = torch.tensor(self.digital, dtype=result.dtype, device=result.device)
+        return exact_einsum("...kc,k->...c", parts, weights)
 
     def drive_columns(self, x: Tensor) -> Tensor:
         """Spread inputs of a transposed read over the physical columns: the adjoint of `assemble`.
@@ -187,9 +234,18 @@ class Encoding(Spec):
         """
         return x
 
-    def decode(self, g: Tensor, scale: Tensor) -> Tensor:
-        """Return the weights ``[rows, cols]`` that conductances stand for."""
-        return self.assemble(self.converted(g)) * scale
+    def decode(self, g: Tensor, scale: Tensor, digital: Tensor | None = None) -> Tensor:
+        """Return the weights ``[rows, cols]`` that conductances stand for.
+
+        Args:
+            g: ``[slices, rows, physical_cols]`` (S).
+            scale: ``[]`` or ``[cols]`` (1/S).
+            digital: see `assemble`; rows are then ``groups · rows``.
+        """
+        if digital is None:
+            return self.assemble(self.converted(g)) * scale
+        matrix = self.converted(g).unflatten(0, (len(digital), -1))
+        return self.assemble(matrix, digital).flatten(0, 1) * scale
 
     def full_scale(self, g_min: float, g_max: float) -> float:
         """Largest magnitude of conductance (S) that one cell position adds before a converter."""

@@ -51,6 +51,11 @@ class BitSliced(Encoding):
         """Powers of two of the digits."""
         return tuple(2.0 ** (k * self.bits_per_cell) for k in range(self.digits))
 
+    @property
+    def states(self) -> int:
+        """As many as a digit has values."""
+        return int(2**self.bits_per_cell)
+
     def encode(self, weight: Tensor, g_min: float, g_max: float) -> tuple[Tensor, Tensor]:
         """See `Encoding.encode`."""
         top = 2 ** (self.bits - 1) - 1

@@ -37,7 +37,7 @@ class SingleColumn(Encoding):
         reference = torch.full_like(data[:, :1], half + g_min)
         return torch.cat((data, reference), dim=1).unsqueeze(0), scale
 
-    def assemble(self, result: Tensor) -> Tensor:
+    def outputs(self, result: Tensor) -> Tensor:
         """Subtract the offset column from all others."""
         return result[..., :-1] - result[..., -1:]
 

@@ -35,6 +35,11 @@ class Ternary(Differential):
         if self.scaling.percentile != 100.0:
             raise ValueError("Ternary finds its own scale: scaling.percentile must be 100")
 
+    @property
+    def states(self) -> int:
+        """Two: a cell is at one end of the window or at the other."""
+        return 2
+
     def encode(self, weight: Tensor, g_min: float, g_max: float) -> tuple[Tensor, Tensor]:
         """See `Encoding.encode`."""
         magnitude = weight.detach().abs()

@@ -129,9 +129,13 @@ class AnalogLayer(nn.Module):
         for name, matrix in matrices.items():
             checks.finite(f"weight of {name}", matrix)
         reports = {name: self.crossbars[name].program(m) for name, m in matrices.items()}
+        self.mark_programmed()
+        return reports
+
+    def mark_programmed(self) -> None:
+        """Note that the chip now holds the weights as they are; `warn_if_stale` goes by it."""
         self._synced = self._versions()
         self._warned = False
-        return reports
 
     def read(self, name: str, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Read one crossbar (through the weights in training, else what is stored), add a bias."""

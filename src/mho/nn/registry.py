@@ -30,11 +30,13 @@ def crossbar_layer(module: nn.Module) -> Any:
     """Return the crossbar layer's class for a torch layer (or a subclass of one), or None.
 
     A subclass that computes something else than its base (its own ``forward``) has none: turning
-    it into its base would silently change the model.
+    it into its base would silently change the model; unless it says itself, with a method
+    ``on_crossbars(build)``, what takes its place (`mho.convert` calls it).
     """
     for base, layer in LAYERS.items():
         if isinstance(module, base):
-            return layer if type(module).forward is base.forward else None
+            known = type(module).forward is base.forward or hasattr(module, "on_crossbars")
+            return layer if known else None
     return None
 
 

@@ -83,6 +83,15 @@ class DAC(Spec):
         """Voltage (V) of one level on the line: ``v_max`` itself for one-bit pulses."""
         return self.v_max if self.mode == "bit_serial" else self.v_max * self.step_per_range
 
+    @property
+    def planes_sent(self) -> int:
+        """How often the lines are driven for one input: once, or once a bit plane."""
+        return 1 if self.mode == "amplitude" else self._planes(self.bits or 1)
+
+    def _planes(self, bits: int) -> int:
+        twos = self.signed and self.code == "twos_complement"
+        return bits if twos or not self.signed else max(bits - 1, 1)
+
     def to_levels(self, x: Tensor, limit: Tensor | float) -> Tensor:
         """Return inputs in units of one level (integers, or ``x / limit`` for an ideal driver).
 
@@ -104,15 +113,14 @@ class DAC(Spec):
             level: integer levels ``[...]``.
 
         Returns:
-            Planes ``[bits, ...]`` of values in {-1, 0, 1} (sign–magnitude) or {0, 1} (two's
+            Planes ``[planes, ...]`` of values in {-1, 0, 1} (sign–magnitude) or {0, 1} (two's
             complement), and their weights ``[bits]``; ``Σ weight · plane = level``. Gradients
             are shared out so that they sum to those of ``level`` itself.
         """
         if self.bits is None:
             raise ValueError("an ideal driver has no bit planes")
         twos = self.signed and self.code == "twos_complement"
-        count = self.bits if twos or not self.signed else max(self.bits - 1, 1)
-        power = torch.arange(count, device=level.device)
+        power = torch.arange(self._planes(self.bits), device=level.device)
         weight = torch.exp2(power.to(level.dtype))
         whole = level.detach().to(torch.int64)
         power = power.view(-1, *[1] * level.dim())
