@@ -1,7 +1,7 @@
 """Periphery: converters between the digital world and the array."""
 
-from mho.periphery import quantize
+from mho.periphery import formats, quantize
 from mho.periphery.adc import ADC
 from mho.periphery.dac import DAC
 
-__all__ = ["ADC", "DAC", "quantize"]
+__all__ = ["ADC", "DAC", "formats", "quantize"]

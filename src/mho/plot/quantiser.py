@@ -1,0 +1,74 @@
+"""Pictures of quantisers: what comes out over what goes in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from mho import checks, random
+from mho.periphery import formats
+from mho.periphery.formats import Quantiser
+from mho.plot.style import BLUE, GREY, axes, numbers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_DRAWS = 200
+
+
+def transfer_curve(
+    quantiser: Quantiser,
+    low: float = -1.25,
+    high: float = 1.25,
+    ax: Axes | None = None,
+    *,
+    label: str | None = None,
+    colour: str = BLUE,
+    points: int = 4001,
+    gradient: bool = False,
+    seed: int = 0,
+) -> Axes:
+    """Draw a quantiser's output against its input.
+
+    Of stochastic rounding the mean of many draws is drawn, and a band over all values that occur.
+    A quantiser that looks at the largest of all its inputs sees the whole range drawn.
+
+    Args:
+        quantiser: a format, or any function from tensor to tensor.
+        low: smallest input.
+        high: largest input, above ``low``.
+        ax: where to draw.
+        label: for the legend.
+        colour: of the line and its band.
+        points: inputs, evenly spaced.
+        gradient: draw the derivative that training sees, too, as a dotted line.
+        seed: of stochastic rounding.
+
+    Raises:
+        ValueError: if the range is empty.
+    """
+    formats.check("quantiser", quantiser)
+    checks.number("low", low)
+    checks.number("high", high, above=low)
+    checks.integer("points", points, least=2)
+    x = torch.linspace(low, high, points, dtype=torch.float64).requires_grad_()
+    stream = random.stream(seed)
+    stochastic = formats.is_stochastic(quantiser)
+    draws = torch.stack(
+        [formats.apply(quantiser, x, stream) for _ in range(_DRAWS if stochastic else 1)]
+    )
+    ax = axes(ax)
+    ax.axline((0.0, 0.0), slope=1.0, color=GREY, linewidth=0.8, linestyle="--")
+    at = numbers(x)
+    if stochastic:
+        bottom, top = numbers(draws.amin(0)), numbers(draws.amax(0))
+        ax.fill_between(at, bottom, top, color=colour, alpha=0.18, linewidth=0)
+    ax.plot(at, numbers(draws.mean(0)), color=colour, label=label)
+    if gradient:
+        slope = torch.zeros_like(x)
+        if draws.requires_grad:
+            (slope,) = torch.autograd.grad(draws[0].sum(), x)
+        ax.plot(at, numbers(slope), color=colour, linestyle=":", linewidth=1.2)
+    ax.set(xlabel="input", ylabel="output", xlim=(low, high))
+    return ax
