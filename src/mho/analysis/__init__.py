@@ -1,0 +1,25 @@
+"""Looking at a model from outside: what it costs, how its loss lies."""
+
+from mho.analysis.cost import Cost, LayerCost, cost
+from mho.analysis.directions import (
+    hessian_directions,
+    random_direction,
+    snapshot,
+    trajectory_directions,
+)
+from mho.analysis.landscape import Landscape, landscape
+from mho.analysis.technology import Technology, adc_energy
+
+__all__ = [
+    "Cost",
+    "Landscape",
+    "LayerCost",
+    "Technology",
+    "adc_energy",
+    "cost",
+    "hessian_directions",
+    "landscape",
+    "random_direction",
+    "snapshot",
+    "trajectory_directions",
+]

@@ -1,0 +1,202 @@
+"""Energy, latency and area against examples worked by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import mho
+from mho import ADC, DAC, Array, Hardware, circuit
+from mho.analysis import Technology, adc_energy, cost
+from mho.circuit import Wires
+from mho.devices import VTEAM, LinearDevice
+from mho.encoding import BitSliced, SingleColumn
+
+DEVICE = LinearDevice(1e-6, 1e-4)
+TECHNOLOGY = Technology(
+    read_time=20e-9,
+    conversion_rate=1e8,
+    columns_per_adc=4,
+    adc_energy=(1e-12, 3e-12),
+    dac_energy=2e-13,
+    line_capacitance=1e-16,
+    feature_size=50e-9,
+    cell_factor=12.0,
+    adc_area=1e-9,
+    dac_area=1e-11,
+)
+
+
+def linear(hardware, rows=6, cols=5, bias=True):
+    torch.manual_seed(0)
+    model = nn.Linear(rows, cols, bias=bias).double()
+    return mho.convert(model, hardware).eval()
+
+
+def test_one_layer_worked_by_hand():
+    hardware = Hardware(device=DEVICE, array=Array(4, 3), dac=DAC(v_max=0.2, range=2.0), adc=ADC(8))
+    analog = linear(hardware)
+    x = torch.tensor([[2.0, -1.0, 0.5, 0.0, 1.0, -2.0], [1.0] * 6], dtype=torch.float64)
+    found = cost(analog, x, TECHNOLOGY).layers[0]
+    volts = x / 2.0 * 0.2
+    rows = analog.crossbar.G.sum((0, 2))
+    assert found.reads == 1
+    assert found.array == pytest.approx(float((volts**2 @ rows).mean()) * 20e-9)
+    # 6 × 5 in tiles of 4 × 3: 2 down, 2 across, twice for the two cells of a weight
+    assert found.conversions == 2 * 5
+    assert found.drives == 6 * 2 * 2
+    assert found.lines == pytest.approx(float((volts**2).sum(1).mean()) * 2 * 5 * 1e-16)
+    assert found.adc == (pytest.approx(10e-12), pytest.approx(30e-12))
+    assert found.dac == (pytest.approx(24 * 2e-13),) * 2
+    # three bit lines of a tile share one ADC of 10 ns
+    assert found.latency == pytest.approx(20e-9 + 3 * 10e-9)
+    cells = 8 * 4 * 3 * 12 * 50e-9**2
+    assert found.area == pytest.approx(cells + 8 * 4 * 1e-11 + 4 * 1e-9)
+    total = found.array + found.lines
+    assert found.energy == (
+        pytest.approx(total + 10e-12 + 4.8e-12),
+        pytest.approx(total + 30e-12 + 4.8e-12),
+    )
+
+
+def test_bit_serial_inputs_drive_and_convert_every_plane():
+    def found(**more):
+        dac = DAC(bits=4, mode="bit_serial", v_max=0.1, range=7.0, **more)
+        hardware = Hardware(device=DEVICE, array=Array(4, 3), dac=dac, adc=ADC(8))
+        analog = linear(hardware, bias=False)
+        return cost(analog, x, TECHNOLOGY).layers[0], analog.crossbar.G.sum((0, 2))
+
+    x = torch.tensor([[5.0, -3.0, 0.0, 7.0, 1.0, 0.0]], dtype=torch.float64)
+    ones = torch.tensor([2.0, 2.0, 0.0, 3.0, 1.0, 0.0], dtype=torch.float64)  # bits set
+    each, rows = found()
+    assert each.array == pytest.approx(float(ones @ rows) * 0.1**2 * 20e-9)
+    assert each.conversions == 3 * 10
+    assert each.drives == 3 * 24
+    assert each.latency == pytest.approx(3 * (20e-9 + 30e-9))
+    once, _ = found(converts_once=True)
+    assert once.conversions == 10
+    assert once.drives == each.drives
+    assert once.latency == pytest.approx(3 * 20e-9 + 30e-9)
+
+
+def test_encodings_pay_for_their_slices():
+    def found(encoding):
+        return cost(linear(Hardware(device=DEVICE, encoding=encoding, adc=ADC(6))), x).layers[0]
+
+    x = torch.ones(3, 6, dtype=torch.float64)
+    sliced = found(BitSliced(bits=5, bits_per_cell=1))
+    assert sliced.conversions == 5 * sliced.reads * len(BitSliced(bits=5, bits_per_cell=1).digital)
+    single = found(SingleColumn())
+    assert single.conversions == 6  # the offset column is converted too
+
+
+def test_power_with_wires_is_that_of_the_solved_circuit():
+    wires = Wires(source=5.0, word=2.0, bit=2.0, sense=5.0)
+    for interleaved in (False, True):
+        array = Array(4, 4, wires=wires, interleaved=interleaved)
+        analog = linear(Hardware(device=DEVICE, array=array, dac=DAC(v_max=0.2, range=1.0)))
+        x = torch.rand(3, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        found = cost(analog, x, TECHNOLOGY).layers[0].array
+        G = analog.crossbar.G
+        arrays = list(G) if not interleaved else [G.permute(1, 2, 0).flatten(1)]
+        power = 0.0
+        for g in arrays:
+            for top in (slice(0, 4), slice(4, 6)):
+                for left in range(0, g.shape[1], 4):
+                    tile = g[top, left : left + 4]
+                    solution = circuit.solve(tile, wires, x[:, top] * 0.2)
+                    power += float(solution.dissipated_power.sum())
+        assert found == pytest.approx(power / 3 * 20e-9, rel=1e-9)
+
+
+def test_nonlinear_cells_draw_their_own_current():
+    device = mho.devices.DataDriven2021()
+    hardware = Hardware(device=device, dac=DAC(v_max=0.4, range=1.0))
+    analog = linear(hardware, bias=False)
+    x = torch.rand(10, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = cost(analog, x, TECHNOLOGY).layers[0].array
+    volts = 0.4 * x
+    current = analog.crossbar.G.sum((0, 2)) * device.transfer(volts)
+    assert found == pytest.approx(float((volts * current).sum(1).mean()) * 20e-9)
+    ohmic = float((volts.square() @ analog.crossbar.G.sum((0, 2))).mean()) * 20e-9
+    assert not math.isclose(found, ohmic, rel_tol=0.01)
+
+
+def test_a_convolution_reads_once_a_position():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
+    analog = mho.convert(model, Hardware(device=DEVICE, adc=ADC(8)))
+    found = cost(analog, torch.rand(5, 2, 8, 8), TECHNOLOGY)
+    assert [layer.reads for layer in found.layers] == [36, 1]
+    assert found.layers[0].conversions == 36 * 4
+    assert found.latency == pytest.approx(sum(layer.latency for layer in found.layers))
+    assert found.energy[1] == pytest.approx(sum(layer.energy[1] for layer in found.layers))
+
+
+def test_cost_scales_with_what_there_is():
+    x = torch.rand(4, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    one, two = (
+        cost(linear(Hardware(device=DEVICE, adc=ADC(8)), cols=c), x, TECHNOLOGY).layers[0]
+        for c in (5, 10)
+    )
+    assert two.conversions == 2 * one.conversions
+    assert two.adc[0] == pytest.approx(2 * one.adc[0])
+    dearer = TECHNOLOGY.replace(adc_energy=(2e-12, 6e-12), read_time=40e-9)
+    again = cost(linear(Hardware(device=DEVICE, adc=ADC(8))), x, dearer).layers[0]
+    assert again.adc == (pytest.approx(2 * one.adc[0]), pytest.approx(2 * one.adc[1]))
+    assert again.array == pytest.approx(2 * one.array)
+
+
+def test_the_survey_and_beyond():
+    assert adc_energy(8) == (5.1e-12, 12e-12)
+    assert adc_energy(6) == (1.6e-12, 6.0e-12)
+    assert adc_energy(4) == (0.4e-12, 1.5e-12)
+    assert adc_energy(10) == (20e-12, 102e-12)
+    text = str(cost(linear(Hardware(adc=ADC(4))), torch.ones(1, 6, dtype=torch.float64)))
+    assert "Murmann" in text
+    assert "4 bits: the survey's nearest figure" in text
+    assert "not counted:" in text
+    assert "area of the ADCs" in text
+
+
+def test_the_model_is_left_alone():
+    analog = linear(Hardware(device=DEVICE, adc=ADC(8), effects=(mho.effects.ReadNoise(0.1),)))
+    before = {k: v.clone() for k, v in analog.state_dict().items() if torch.is_tensor(v)}
+    analog.train()
+    cost(analog, torch.ones(2, 6, dtype=torch.float64))
+    assert analog.training
+    for key, value in before.items():
+        assert torch.equal(analog.state_dict()[key], value) or value.isnan().all()
+
+
+def test_no_converter_is_said_not_to_be_counted():
+    found = cost(linear(Hardware(device=DEVICE)), torch.ones(1, 6, dtype=torch.float64))
+    assert found.layers[0].conversions == 0
+    assert any("no ADC" in text for text in found.excluded)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "text"),
+    [
+        (lambda: Technology(read_time=0.0), ValueError, "read_time"),
+        (lambda: Technology(adc_energy=(2.0, 1.0)), ValueError, "high of adc_energy"),
+        (lambda: Technology(adc_energy=(1.0,)), ValueError, "adc_energy"),
+        (lambda: Technology(columns_per_adc=0), ValueError, "columns_per_adc"),
+        (lambda: adc_energy(0), ValueError, "bits"),
+        (lambda: cost(nn.Linear(2, 2), torch.ones(1, 2)), ValueError, "no crossbar"),
+        (lambda: cost(linear(Hardware()), torch.ones(0, 6)), ValueError, "at least one sample"),
+        (lambda: cost(linear(Hardware()), torch.ones(1, 6), 3), TypeError, "technology"),
+    ],
+)
+def test_bad_input_is_refused(make, kind, text):
+    with pytest.raises(kind, match=text):
+        make()
+
+
+def test_switching_devices_have_a_cost_too():
+    analog = linear(Hardware(device=VTEAM()), bias=False)
+    x = torch.ones(2, 6, dtype=torch.float64)
+    found = cost(analog, x, TECHNOLOGY).layers[0]
+    expected = float(analog.crossbar.G.sum()) * 0.2**2 * 20e-9
+    assert found.array == pytest.approx(expected)
