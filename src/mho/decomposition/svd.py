@@ -1,0 +1,147 @@
+"""Singular value decompositions of a gradient: whole, and the largest few values."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Hashable
+
+import torch
+from torch import Tensor
+
+from mho import checks, random
+from mho.decomposition.base import Decomposition, Factors, check_rank, working
+
+Triplets = tuple[Tensor, Tensor, Tensor]
+"""``U [out, k]``, ``σ [k]`` falling, ``V [in, k]``."""
+
+_DIRECT = 48  # up to this smaller side, LAPACK is as fast as anything
+_OVERSAMPLE = 8  # vectors beyond the rank in a Krylov block
+_FIRST_LOOK = 4  # blocks before it is worth looking at what was found
+
+
+class FullSVD(Decomposition):
+    """The whole singular value decomposition ``U diag(σ) Vᵀ`` (`torch.linalg.svd`).
+
+    The factors are ``U √σ`` and ``V √σ``, in falling order of σ: the gradient is given back whole,
+    and its terms may be written one by one, the largest first.
+    """
+
+    def factors(
+        self, input: Tensor | None, delta: Tensor | None, gradient: Tensor, key: Hashable
+    ) -> Factors:
+        """See `Decomposition.factors`; samples are not read."""
+        return _balanced(_svd(working(gradient)))
+
+
+class TruncatedSVD(Decomposition):
+    """The ``rank`` largest singular values and their vectors: the best approximation of its rank.
+
+    Small matrices are given to LAPACK. Large ones are met by their products with a few vectors
+    only (`top_triplets`), to the accuracy LAPACK has itself or nearly so; where that is too slow in
+    coming, LAPACK does it. The result is a function of the gradient alone, nothing is remembered.
+
+    Args:
+        rank: number of singular values kept.
+    """
+
+    rank: int
+
+    def __init__(self, rank: int) -> None:
+        checks.integer("TruncatedSVD rank", rank)
+        self.rank = rank
+
+    def factors(
+        self, input: Tensor | None, delta: Tensor | None, gradient: Tensor, key: Hashable
+    ) -> Factors:
+        """See `Decomposition.factors`; samples are not read."""
+        check_rank(self.rank, gradient.shape)
+        return _balanced(top_triplets(working(gradient), self.rank))
+
+
+def _balanced(triplets: Triplets) -> Factors:
+    u, s, v = triplets
+    root = s.sqrt()
+    return Factors(u * root, v * root)
+
+
+def _svd(matrix: Tensor) -> Triplets:
+    u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+    return u, s, vh.mT
+
+
+def top_triplets(matrix: Tensor, rank: int) -> Triplets:
+    """Return the largest singular values of a matrix and their vectors.
+
+    Block Krylov iteration (Golub & Kahan's bidiagonalisation by blocks; Musco & Musco 2015,
+    arXiv:1504.05477): with ``Q`` an orthonormal basis of ``G Ω, (G Gᵀ) G Ω, …`` the triplets of
+    ``Qᵀ G`` approach those of ``G``, the faster the more they stand out. It stops when every
+    triplet satisfies ``|G v − σ u| <= eps^¾ · σ_max`` (``Gᵀ u = σ v`` holds by construction). A
+    space grown beyond half the matrix costs more than the whole decomposition, which is then done.
+
+    Args:
+        matrix: ``[out, in]``.
+        rank: number of triplets, at most the smaller side.
+
+    Returns:
+        ``U [out, rank]``, ``σ [rank]`` falling, ``V [in, rank]``.
+    """
+    if matrix.shape[0] > matrix.shape[1]:
+        v, s, u = top_triplets(matrix.mT, rank)
+        return u, s, v
+    small = matrix.shape[0]
+    block = rank + _OVERSAMPLE
+    if small <= max(_DIRECT, 4 * block):
+        u, s, v = _svd(matrix)
+        return u[:, :rank], s[:rank], v[:, :rank]
+    # Products of products must not leave the range of the dtype.
+    scale = matrix.abs().max()
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    found = _krylov(matrix / scale, rank, block)
+    u, s, v = _svd(matrix / scale) if found is None else found
+    return u[:, :rank], s[:rank] * scale, v[:, :rank]
+
+
+def _krylov(matrix: Tensor, rank: int, block: int) -> Triplets | None:
+    """Iterate until ``rank`` triplets are found; None if the space grows too large before."""
+    # The space's vectors are rows: products of few rows with a matrix are several times as fast
+    # as those of a matrix with few columns.
+    out, wide = matrix.shape
+    start = _start(block, wide).to(matrix)
+    basis = _orthonormal(start @ matrix.mT)
+    images = basis @ matrix
+    tolerance = torch.finfo(matrix.dtype).eps ** 0.75
+    steps = 1
+    while len(basis) + block <= out // 2:
+        new = _orthonormal(images[-block:] @ matrix.mT, basis)
+        basis = torch.cat((basis, new))
+        images = torch.cat((images, new @ matrix))
+        steps += 1
+        if steps < _FIRST_LOOK or steps % 2:
+            continue
+        u, s, v = _ritz(basis, images, rank)
+        residual = torch.linalg.vector_norm(v @ matrix.mT - s.unsqueeze(1) * u, dim=1)
+        if bool((residual <= tolerance * s[0]).all()):
+            return u.mT, s, v.mT
+    return None
+
+
+@functools.lru_cache(maxsize=32)
+def _start(rows: int, columns: int) -> Tensor:
+    """A fixed Gaussian block: what the result depends on is the matrix alone."""
+    return torch.randn(rows, columns, generator=random.generator(0), dtype=torch.float64)
+
+
+def _orthonormal(new: Tensor, basis: Tensor | None = None) -> Tensor:
+    """Make rows orthonormal, and orthogonal to a basis (two passes do, were they only noise)."""
+    if basis is None:
+        return torch.linalg.qr(new.mT)[0].mT
+    for _ in range(2):
+        new = torch.linalg.qr((new - (new @ basis.mT) @ basis).mT)[0].mT
+    return new
+
+
+def _ritz(basis: Tensor, images: Tensor, rank: int) -> Triplets:
+    """Best triplets of the space, vectors as rows: those of ``Q G``, with ``images = Q G``."""
+    q, r = torch.linalg.qr(images.mT)
+    u, s, vh = torch.linalg.svd(r.mT)  # Q G = rᵀ qᵀ
+    return u.mT[:rank] @ basis, s[:rank], vh[:rank] @ q.mT
