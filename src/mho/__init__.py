@@ -1,6 +1,16 @@
 """mho: neural networks on memristive crossbars, from one cell's physics to a network's accuracy."""
 
-from mho import circuit, devices, effects, encoding, nn, programming
+from mho import (
+    analysis,
+    circuit,
+    decomposition,
+    devices,
+    effects,
+    encoding,
+    nn,
+    programming,
+    train,
+)
 from mho.calibrate import calibrate
 from mho.compensate import compensate, maintain
 from mho.convert import age, collapse, convert, fabricate, layers, program
@@ -21,11 +31,13 @@ __all__ = [
     "ProgramReport",
     "Summary",
     "age",
+    "analysis",
     "calibrate",
     "circuit",
     "collapse",
     "compensate",
     "convert",
+    "decomposition",
     "devices",
     "effects",
     "encoding",
@@ -38,4 +50,5 @@ __all__ = [
     "programming",
     "save_hardware",
     "summary",
+    "train",
 ]

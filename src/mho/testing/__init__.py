@@ -1,4 +1,4 @@
-"""Conformance kits: what any device, effect, encoding or layer must obey, as ready-made tests.
+"""Conformance kits: what devices, effects, encodings, layers and decompositions must obey, as tests.
 
 Subclass a contract in a test file, say what is under test, and pytest does the rest::
 
@@ -11,9 +11,16 @@ Subclass a contract in a test file, say what is under test, and pytest does the 
 The kits need torch only; they run under pytest or any runner that calls ``test_…`` methods.
 """
 
+from mho.testing.decomposition import DecompositionContract
 from mho.testing.device import DeviceContract
 from mho.testing.effect import EffectContract
 from mho.testing.encoding import EncodingContract
 from mho.testing.layer import LayerContract
 
-__all__ = ["DeviceContract", "EffectContract", "EncodingContract", "LayerContract"]
+__all__ = [
+    "DecompositionContract",
+    "DeviceContract",
+    "EffectContract",
+    "EncodingContract",
+    "LayerContract",
+]
