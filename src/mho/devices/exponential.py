@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mho import checks
 from mho.behaviour import Context
-from mho.devices.pulsed import TINY, Cell, PulsedDevice, pick, relax
+from mho.devices.pulsed import TINY, Cell, PulsedDevice
 from mho.devices.spread import Spread, check, check_window, spread_about
 
 LARGEST_NONLINEARITY = 9.0
@@ -108,7 +109,11 @@ class ExponentialDevice(PulsedDevice):
 
     def change(self, g: Tensor, up: Tensor, cell: Cell) -> Tensor:
         """Return the mean signed change (S) of one pulse; see `PulsedDevice.change`."""
-        return self.burst(g, torch.where(up, 1.0, -1.0).to(g.dtype), cell) - g
+        # One pulse is an affine map: where parameters are plain numbers its factors are too.
+        way_up = _curve(cell, cell["curvature_set"], 1.0 / cell["levels"])
+        way_down = _curve(cell, cell["curvature_reset"], -1.0 / cell["levels_reset"])
+        gone, end, rest = (_either(up, *both, g) for both in zip(way_up, way_down, strict=True))
+        return (end - g).add_(rest).mul_(gone)
 
     def noise(self, g: Tensor, change: Tensor, cell: Cell) -> Tensor | float:
         """Return the standard deviation (S) of one pulse."""
@@ -116,14 +121,43 @@ class ExponentialDevice(PulsedDevice):
 
     def burst(self, g: Tensor, counts: Tensor, cell: Cell) -> Tensor:
         """Return the conductances (S) after noise-free trains; see `PulsedDevice.burst`."""
-        low, width = cell["g_min"], cell["g_max"] - cell["g_min"]
         up = counts > 0
-        bend = pick(up, cell["curvature_set"], cell["curvature_reset"])
+        bend = _either(up, cell["curvature_set"], cell["curvature_reset"], g)
         # As many pulses as there are levels reach the bound from anywhere: more do no more.
-        travel = (counts / pick(up, cell["levels"], cell["levels_reset"])).clamp(-1.0, 1.0)
-        bend = torch.as_tensor(bend, dtype=g.dtype, device=g.device)
-        bend = torch.where(bend.abs() < TINY, torch.full_like(bend, TINY), bend)
-        return low + width * relax((g - low) / width, bend, bend / -(-bend).expm1(), travel)
+        part = _either(up, 1.0 / cell["levels"], 1.0 / cell["levels_reset"], g)
+        gone, end, rest = _curve(cell, bend, (counts * part).clamp_(-1.0, 1.0))
+        return (end - g).add_(rest).mul_(gone).add_(g)
+
+
+def _curve(cell: Cell, bend: float | Tensor, travel: float | Tensor) -> tuple[Any, Any, Any]:
+    """Return q, end and rest of ``ΔG = q·((end − G) + rest)``, of curvatures k and travels t.
+
+    ``q = 1 − e^(−k·t)``, and ``end + rest`` is where the curve would settle: ``end`` is the bound
+    where it is flat, ``rest = ±(g_max − g_min)/(e^|k| − 1)``. Added one by one they keep all
+    digits of the small step next to that bound, and of the straight line at k near 0.
+    """
+    low, width = cell["g_min"], cell["g_max"] - cell["g_min"]
+    if isinstance(bend, Tensor):
+        bend = torch.where(bend.abs() < TINY, TINY, bend)
+        settled = (bend > 0).to(bend.dtype)
+        away = bend.sign() / bend.abs().expm1_()
+        return (bend * travel).neg_().expm1_().neg_(), low + width * settled, width * away
+    bend = bend if abs(bend) >= TINY else TINY
+    rest = math.copysign(1.0, bend) / math.expm1(abs(bend))
+    whole = low + width * (bend > 0), width * rest
+    if isinstance(travel, Tensor):
+        return (travel * -bend).expm1_().neg_(), *whole
+    return -math.expm1(-bend * travel), *whole
+
+
+def _either(up: Tensor, when_set: Any, when_reset: Any, like: Tensor) -> Any:
+    """As `pick`, in the precision of ``like``."""
+    if not isinstance(when_set, Tensor) and when_set == when_reset:
+        return when_set
+    pair = (
+        torch.as_tensor(x, dtype=like.dtype, device=like.device) for x in (when_set, when_reset)
+    )
+    return torch.where(up, *pair)
 
 
 def nonlinearity(bend: Tensor) -> Tensor:

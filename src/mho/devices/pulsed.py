@@ -103,7 +103,7 @@ class PulsedCells(Cells):
         Noise-free devices with a closed form take it; all others take their pulses one by one,
         each with its own draw and each stopped at the cell's bounds, so noise accumulates exactly
         as it would. That loop runs over the pulse number only: its k-th pass moves all cells that
-        have more than k pulses to receive.
+        have more than k pulses to receive. Cells without a pulse keep their very bits.
 
         Args:
             counts: pulses per cell, > 0 set, < 0 reset, 0 none: an integer tensor of (or broadcast
@@ -113,16 +113,33 @@ class PulsedCells(Cells):
             TypeError: if ``counts`` are not integers.
             ValueError: if the shape does not fit.
         """
-        number = self._counts(counts)
-        new = None
-        if not self.spec.noisy:
-            cell = self._cell()
-            new = self.spec.burst(self.g, number.to(self.g.dtype), cell)
-            if new is not None:
-                # A cell without a pulse keeps its very bits.
-                new = torch.where(number == 0, self.g, bounded(new, cell))
-        self.g = self._one_by_one(number) if new is None else new
-        self.writes = self.writes + number.abs()
+        number = self._counts(counts).flatten()
+        index = number.nonzero().squeeze(1)
+        # New tensors, so that what a caller holds of the past stays what it was.
+        self.g, self.writes = self.g.clone(), self.writes.clone()
+        if len(index) < len(number):
+            self.pulse_at(index, number[index])
+        elif len(number):
+            self.g = self._after(self.g.flatten(), number, self._cell_at(None)).view(self.shape)
+            self.writes += number.abs().view(self.shape)
+
+    @torch.no_grad()
+    def pulse_at(self, index: Tensor, counts: Tensor) -> None:
+        """Apply trains to some cells only, in place; the cost is theirs alone.
+
+        Nothing is checked: this is the inner loop of training.
+
+        Args:
+            index: which cells, each once, as positions in the flattened population (int64),
+                ``[chosen]``.
+            counts: their pulses, none of them 0 (int64), ``[chosen]``.
+        """
+        if not len(index):
+            return
+        self.g, self.writes = self.g.contiguous(), self.writes.contiguous()
+        g = self.g.view(-1)
+        g.index_copy_(0, index, self._after(g[index], counts, self._cell_at(index)))
+        self.writes.view(-1).index_add_(0, index, counts.abs())
 
     def respond(self, pulses: int, *, cycles: int = 1) -> Tensor:
         """Cycle every cell through set and reset trains and record each conductance.
@@ -155,29 +172,29 @@ class PulsedCells(Cells):
         mean = self.spec.change(g, up, cell)
         if not self.spec.noisy:
             return mean
-        draw = torch.empty_like(mean).normal_(generator=generator)
-        return mean + draw * self.spec.noise(g, mean, cell)
+        draw = random.quick_normal(g, generator)
+        return mean + draw.mul_(self.spec.noise(g, mean, cell))
 
-    def _one_by_one(self, counts: Tensor) -> Tensor:
-        generator = random.take(self.rng, self.g.device)
-        g = self.g.flatten().clone()
-        total, up = counts.flatten().abs(), counts.flatten() > 0
-        cell = {
-            name: value.flatten() if isinstance(value, Tensor) else value
-            for name, value in self._cell().items()
-        }
-        for k in range(int(total.max()) if total.numel() else 0):
-            index = (total > k).nonzero().squeeze(1)
-            if len(index) == len(g):
-                g = bounded(g + self._jump(g, up, cell, generator), cell)
-                continue
-            part = {
-                name: value[index] if isinstance(value, Tensor) else value
-                for name, value in cell.items()
-            }
-            now = g[index]
-            g[index] = bounded(now + self._jump(now, up[index], part, generator), part)
-        return g.reshape(self.shape)
+    def _after(self, g: Tensor, counts: Tensor, cell: Cell) -> Tensor:
+        # The conductances [n] that trains (none of no pulse) make of others.
+        if not self.spec.noisy:
+            closed = self.spec.burst(g, counts.to(g.dtype), cell)
+            if closed is not None:
+                return bounded(closed, cell)
+        generator = random.take(self.rng, g.device)
+        total, up = counts.abs(), counts > 0
+        g = bounded(g + self._jump(g, up, cell, generator), cell)
+        due = torch.arange(len(g), device=g.device)
+        for k in range(1, int(total.max())):
+            due = due[total[due] > k]
+            part, now = _some(cell, due), g[due]
+            g[due] = bounded(now + self._jump(now, up[due], part, generator), part)
+        return g
+
+    def _cell_at(self, index: Tensor | None) -> dict[str, float | Tensor]:
+        # The parameters of all cells, or some, as vectors where they are spread.
+        flat = {k: v.flatten() if isinstance(v, Tensor) else v for k, v in self._cell().items()}
+        return flat if index is None else _some(flat, index)
 
     def _cell(self) -> dict[str, float | Tensor]:
         return {**self.spec.constants(), **self.parameters_drawn()}
@@ -193,6 +210,10 @@ class PulsedCells(Cells):
                 f"counts must have (or broadcast to) shape {list(self.shape)}, "
                 f"got {list(given.shape)}"
             ) from None
+
+
+def _some(cell: Cell, index: Tensor) -> dict[str, float | Tensor]:
+    return {k: v[index] if isinstance(v, Tensor) else v for k, v in cell.items()}
 
 
 def bounded(g: Tensor, cell: Cell) -> Tensor:

@@ -1,4 +1,4 @@
-"""Conformance kits: what devices, effects, encodings, layers and decompositions must obey, as tests.
+"""Conformance kits: what devices, effects, encodings, layers and decompositions must obey.
 
 Subclass a contract in a test file, say what is under test, and pytest does the rest::
 

@@ -1,0 +1,82 @@
+"""Which parameters live on cells, what they are called, and what each one is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import Tensor, nn
+
+Predicate = Callable[[str, Tensor], bool]
+Groups = Iterable[Mapping[str, Any]]
+
+
+def parameters_of(groups: Groups) -> list[Tensor]:
+    """Return an optimizer's parameters in the order in which its ``state_dict`` counts them."""
+    return [parameter for group in groups for parameter in group["params"]]
+
+
+def names_of(groups: Groups, model: nn.Module | None) -> dict[Tensor, str]:
+    """Return what parameters are called: in the model, in the optimizer, or by their number."""
+    known = {} if model is None else {p: name for name, p in model.named_parameters()}
+    names: dict[Tensor, str] = {}
+    for group in groups:
+        # torch >= 2.6 keeps the names of optimizers made of ``model.named_parameters()``.
+        own = group.get("param_names") or [None] * len(group["params"])
+        for parameter, name in zip(group["params"], own, strict=True):
+            names[parameter] = known.get(parameter) or name or f"parameter {len(names)}"
+    return names
+
+
+def is_matrix(name: str, parameter: Tensor) -> bool:
+    """Whether a parameter is a weight matrix or kernel: those live on cells unless told else."""
+    return parameter.dim() >= 2
+
+
+def matrix_shape(parameter: Tensor) -> tuple[int, int]:
+    """Return the shape ``(out, in)`` that a parameter has as a matrix; a vector is one column."""
+    out = parameter.shape[0] if parameter.dim() else 1
+    return out, parameter.numel() // max(out, 1)
+
+
+def per_parameter(what: str, given: Any, names: Mapping[Tensor, str]) -> dict[Tensor, Any]:
+    """Return what each parameter is given.
+
+    Args:
+        what: the argument's name, for messages.
+        given: one thing for all, or a mapping from parameters or name patterns to things; the
+            first pattern that matches counts.
+        names: the parameters, and what they are called.
+
+    Raises:
+        TypeError: if a key is neither a parameter nor a pattern.
+        ValueError: if a key fits no parameter, or a parameter is given nothing.
+    """
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(names, given)
+    for key in given:
+        _check_key(what, key, names)
+    found = {}
+    for parameter, name in names.items():
+        keys = [key for key in given if _fits(key, parameter, name)]
+        if not keys:
+            raise ValueError(
+                f"{what} says nothing of {name!r}: add a key for it, or '*' for all others"
+            )
+        found[parameter] = given[keys[0]]
+    return found
+
+
+def _check_key(what: str, key: Any, names: Mapping[Tensor, str]) -> None:
+    if not isinstance(key, (str, Tensor)):
+        raise TypeError(f"keys of {what} must be parameters or name patterns, got {key!r}")
+    if any(_fits(key, parameter, name) for parameter, name in names.items()):
+        return
+    shown = repr(key) if isinstance(key, str) else f"a parameter of shape {list(key.shape)}"
+    known = ", ".join(repr(name) for name in names.values())
+    raise ValueError(f"{what}: {shown} fits no parameter that can live on cells; there are {known}")
+
+
+def _fits(key: Any, parameter: Tensor, name: str) -> bool:
+    return key is parameter if isinstance(key, Tensor) else fnmatchcase(name, key)
