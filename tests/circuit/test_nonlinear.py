@@ -357,3 +357,57 @@ def test_linearised():
         linearised(law, (12, 10), wires, 0.0)
     with pytest.raises(ValueError, match="no current"):
         linearisation_error(law, (12, 10), wires, torch.zeros(12, dtype=F64), 0.7)
+
+
+@pytest.mark.parametrize("lead", [(7,), (2, 7)])
+@pytest.mark.parametrize("batch", [False, True])
+def test_many_vectors_are_solved_in_groups(monkeypatch, lead, batch):
+    """Group by group is all at once: values, gradients, floating lines and refusals."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, 4, 5) if batch else (4, 5)
+    G = 1e-3 * torch.rand(shape, generator=generator, dtype=torch.float64).requires_grad_()
+    lead = (2, 7) if batch else lead
+    v = torch.rand(*lead, 4, generator=generator, dtype=torch.float64)
+    asked = []
+
+    def law(u):
+        asked.append(u.shape[-3])
+        return (G[..., None, :, :] if batch else G) * torch.sinh(3 * u) / 3
+
+    def solve(**more):
+        found = solve_nonlinear(law, shape, Wires(5, 5, 5, 5), v, **more)
+        return found, torch.autograd.grad(found.currents.square().sum(), G)[0]
+
+    whole, gradient = solve()
+    assert set(asked) == {7}
+    monkeypatch.setattr(
+        "mho.circuit.nonlinear.CELLS_AT_ONCE", 3 * 20 * (len(v) if v.ndim > 2 else 1)
+    )
+    asked.clear()
+    found, grouped = solve()
+    assert set(asked) == {3, 1}
+    for name, value in vars(whole).items():
+        if name not in ("steps", "residual"):
+            torch.testing.assert_close(getattr(found, name), value, rtol=1e-8, atol=1e-14)
+    torch.testing.assert_close(grouped, gradient, rtol=1e-8, atol=0)
+    mask = torch.zeros(*lead, 5, dtype=torch.bool)
+    mask[..., 2, 3] = True
+    with torch.no_grad():
+        floating = solve_nonlinear(law, shape, Wires(5, 5, 5, 5), v, floating_bits=mask)
+        assert float(floating.currents[..., 2, 3].abs().max()) < 1e-12
+        torch.testing.assert_close(floating.currents[..., 0, :], whole.currents[..., 0, :])
+        with pytest.raises(NotConvergedError) as caught:
+            solve_nonlinear(law, shape, Wires(500, 500, 500, 500), v, limit=1)
+    assert caught.value.where.shape == (v.shape[:-1].numel(), len(lead))
+
+
+def test_laws_that_tell_vectors_apart_are_asked_about_all(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    G = 1e-3 * torch.rand(6, 4, 5, generator=generator, dtype=torch.float64)
+    v = torch.rand(6, 4, generator=generator, dtype=torch.float64)
+    monkeypatch.setattr("mho.circuit.nonlinear.CELLS_AT_ONCE", 20)
+    wires = Wires(5, 5, 5, 5)
+    found = solve_nonlinear(lambda u: G * torch.sinh(u), (4, 5), wires, v)
+    for k in range(6):
+        alone = solve_nonlinear(lambda u, k=k: G[k] * torch.sinh(u), (4, 5), wires, v[k])
+        torch.testing.assert_close(found.currents[k], alone.currents, rtol=1e-9, atol=0)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mho.circuit import Selector, Wires, disturb
 from mho.circuit.passive import bias
 from mho.devices.data_driven import DataDriven2021
 from mho.devices.exponential import ExponentialDevice
@@ -153,3 +154,140 @@ def test_pulse_count_devices_have_no_half_pulses():
     way = WriteVerify.for_device(device, access="1R", order="row")
     with pytest.raises(ValueError, match='access must be "1T1R" for ExponentialDevice'):
         write_verify(device.fabricate((3, 3)), 1e-8, way)
+
+
+WIRES = Wires(source=20, word=10, bit=10, sense=20)
+
+
+@pytest.mark.parametrize("order", ["row", "cell"])
+@pytest.mark.parametrize("scheme", ["V/2", "V/3"])
+def test_ideal_wires_change_nothing(order, scheme):
+    pulses = Pulses(1.05, 0.05, 2.2, 2e-9)
+    way = WriteVerify(
+        set=pulses, reset=pulses, access="1R", order=order, bias=scheme, on_failure="report"
+    )
+    goal = targets((6, 5))
+    plain = write_verify(DEVICE.fabricate((6, 5)), goal, way)
+    ideal = write_verify(DEVICE.fabricate((6, 5)), goal, way.replace(wires=Wires()))
+    assert torch.equal(ideal.achieved, plain.achieved)
+    assert torch.equal(ideal.pulses, plain.pulses)
+    assert ideal.energy == plain.energy
+    # Wires that hardly resist go through the circuit, and tell the same.
+    tiny = Wires(1e-9, 1e-9, 1e-9, 1e-9)
+    short = way.replace(max_pulses=3)
+    near, exact = (
+        write_verify(DEVICE.fabricate((6, 5), dtype=torch.float64), goal, short.replace(wires=w))
+        for w in (tiny, None)
+    )
+    torch.testing.assert_close(near.achieved, exact.achieved, rtol=1e-6, atol=0)
+    assert near.half_selected_energy == pytest.approx(exact.half_selected_energy, rel=1e-6)
+
+
+@pytest.mark.parametrize("order", ["row", "cell"])
+@pytest.mark.parametrize("selector", [None, Selector(v_on=0.3, i_on=1e-3)])
+def test_a_pulse_is_what_the_circuit_says(order, selector):
+    """One cell's pulse, on wires, with a selector: as ``mho.circuit.disturb`` has it."""
+    pulses = Pulses(2.4, 0.0, 2.4, 1e-9)
+    way = WriteVerify(
+        set=pulses,
+        reset=pulses,
+        max_pulses=1,
+        access="1R",
+        order=order,
+        wires=WIRES,
+        selector=selector,
+        on_failure="report",
+    )
+    select = torch.zeros(5, 4, dtype=torch.bool)
+    select[3, 1] = True
+    written, disturbed = (DEVICE.fabricate((5, 4), dtype=torch.float64) for _ in range(2))
+    for cells in (written, disturbed):
+        cells.write(targets((5, 4)).double())
+    before = written.x.clone()
+    write_verify(written, DEVICE.window[1], way, select=select)
+    lines = bias("V/2", (5, 4), 3, 1, -2.4)
+    law = None if selector is None else selector.current
+    disturb(disturbed, lines, 1e-9, wires=WIRES, selector=law)
+    assert float((written.x - before).abs()[3, 1]) > 1e-3
+    torch.testing.assert_close(written.x, disturbed.x, rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("order", ["row", "cell"])
+def test_far_cells_need_more_pulses(order):
+    # Half of them is below the threshold, and none is so large that a cell overshoots.
+    pulses = Pulses(1.05, 0.02, 1.95, 1e-8)
+    way = WriteVerify(
+        set=pulses,
+        reset=pulses,
+        tolerance=0.2,
+        access="1R",
+        order=order,
+        wires=Wires(source=400, word=200, bit=200, sense=400),
+        on_failure="raise",
+    )
+    goal = torch.full((6, 6), 6e-5)
+    on_wires = write_verify(DEVICE.fabricate((6, 6)), goal, way).pulses.double()
+    ideal = write_verify(DEVICE.fabricate((6, 6)), goal, way.replace(wires=None)).pulses
+    assert (ideal == ideal[0, 0]).all()
+    # Drivers are left and sinks at the bottom: the upper right corner is the farthest.
+    assert int(on_wires[0, -1]) > int(on_wires[-1, 0]) >= int(ideal[0, 0])
+    assert float(on_wires[:3, 3:].mean()) > float(on_wires[3:, :3].mean())
+
+
+def test_arrays_on_wires_have_drivers_of_their_own():
+    pulses = Pulses(1.5, 0.1, 2.2, 2e-9)
+    for order in ("row", "cell"):
+        way = WriteVerify(
+            set=pulses,
+            reset=pulses,
+            access="1R",
+            order=order,
+            wires=WIRES,
+            max_pulses=4,
+            on_failure="report",
+        )
+        goal = targets((2, 4, 3))
+        both = write_verify(DEVICE.fabricate((2, 4, 3), dtype=torch.float64), goal, way)
+        for k in range(2):
+            alone = write_verify(DEVICE.fabricate((4, 3), dtype=torch.float64), goal[k], way)
+            torch.testing.assert_close(both.achieved[k], alone.achieved, rtol=1e-9, atol=0)
+
+
+def test_a_selector_shields_half_selected_cells():
+    pulses = Pulses(2.2, 0.0, 2.2, 2e-8)
+    moved = []
+    for selector in (None, Selector(v_on=0.3, i_on=1e-5, decade=0.04)):
+        way = WriteVerify(
+            set=pulses,
+            reset=pulses,
+            max_pulses=1,
+            access="1R",
+            order="row",
+            selector=selector,
+            on_failure="report",
+        )
+        select = torch.zeros(4, 4, dtype=torch.bool)
+        select[1, 2] = True
+        cells = DEVICE.fabricate((4, 4))
+        before = cells.conductance().clone()
+        write_verify(cells, DEVICE.window[1], way, select=select)
+        change = (cells.conductance() - before).abs()
+        moved.append((float(change[1, 2]), float(change[~select].max())))
+    assert moved[1][0] > 0.0
+    assert moved[0][1] > 0.0
+    assert moved[1][1] == 0.0  # the selector takes what was beyond the threshold
+    assert moved[1][0] < moved[0][0]
+
+
+def test_wires_and_selectors_are_for_passive_arrays():
+    pulses = Pulses(1.0, 0.1, 2.0, 1e-9)
+    with pytest.raises(ValueError, match='wires are for access "1R"'):
+        WriteVerify(set=pulses, reset=pulses, wires=WIRES)
+    with pytest.raises(ValueError, match="gated"):
+        WriteVerify(set=pulses, reset=pulses, access="1R", order="row", wires=Wires(gated=True))
+    with pytest.raises(TypeError, match="selector must be Selector"):
+        WriteVerify(set=pulses, reset=pulses, access="1R", order="row", selector=0.5)
+    way = WriteVerify(
+        set=pulses, reset=pulses, access="1R", order="row", wires=WIRES, selector=Selector()
+    )
+    assert WriteVerify.from_dict(way.to_dict()) == way

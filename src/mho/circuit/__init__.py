@@ -8,7 +8,8 @@ from mho.circuit.newton import NotConvergedError
 from mho.circuit.nonlinear import NonlinearSolution, solve_nonlinear
 from mho.circuit.passive import Bias, Disturb, SneakRead, bias, disturb, sneak_read, solve_bias
 from mho.circuit.selector import InSeries, Selector
-from mho.circuit.solver import Solution, effective_conductance, solve
+from mho.circuit.solution import Solution
+from mho.circuit.solver import effective_conductance, solve
 from mho.circuit.wires import Wires
 
 __all__ = [

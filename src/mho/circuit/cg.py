@@ -12,6 +12,7 @@ eigenvalue is below 1, the residual bounds the error.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -56,7 +57,7 @@ def cell_currents(grid: Grid, drivers: Tensor, sinks: Tensor, limit: int = LIMIT
     across = drivers[..., :, None] - sinks[..., None, :]
     cells = grid.cells[:, None]
     with torch.no_grad():
-        currents = _iterate(grid, across, limit)
+        currents = _solved(grid, across, limit)
     if not (torch.is_grad_enabled() and _needs_grad(grid, across)):
         return currents
     # The residual is zero, but not its gradient: one implicit correction carries that through.
@@ -86,33 +87,61 @@ def _drop(grid: Grid, currents: Tensor) -> Tensor:
     return grid.word_drop(currents) + grid.bit_rise(currents)
 
 
-def _iterate(grid: Grid, across: Tensor, limit: int) -> Tensor:
+def _solved(grid: Grid, across: Tensor, limit: int) -> Tensor:
     root = grid.cells.sqrt()[:, None]
     right = root * across
+    goal = TOLERANCE**2 * square(right)
+    z, residual = conjugate_gradients(
+        lambda d: d + root * _drop(grid, root * d), right, lambda _, r: square(r) > goal, limit
+    )
+    missing = square(residual)
+    if bool((missing > goal).any()):
+        worst = float((missing / goal.clamp_min(1e-300)).max().sqrt()) * TOLERANCE
+        raise RuntimeError(
+            f"conjugate gradients stopped after {limit} iterations at a residual of {worst:.1e}, "
+            f"wanted {TOLERANCE:.0e}: the lines' resistance is too far above the cells'; "
+            f"use method='merge'"
+        )
+    return root * z
+
+
+def conjugate_gradients(
+    image: Callable[[Tensor], Tensor],
+    right: Tensor,
+    going: Callable[[Tensor, Tensor], Tensor],
+    limit: int,
+) -> tuple[Tensor, Tensor]:
+    """Solve ``image(z) = right`` by conjugate gradients, every right-hand side on its own.
+
+    Args:
+        image: a symmetric positive linear map of ``[N, V, m, n]``.
+        right: right-hand sides ``[N, V, m, n]``.
+        going: of ``z`` and its residual, says which of them to go on with ``[N, V, 1, 1]``.
+        limit: most iterations.
+
+    Returns:
+        ``z`` and its residual ``right - image(z)``.
+    """
     z = torch.zeros_like(right)
     residual, direction = right.clone(), right.clone()
-    square = _square(residual)
-    goal = TOLERANCE**2 * square
+    size = square(residual)
     for _ in range(limit):
-        if bool((square <= goal).all()):
-            return root * z
-        image = direction + root * _drop(grid, root * direction)
-        # Right-hand sides that are done stay where they are: 0 / 0 is no step.
-        step = _ratio(square, (direction * image).sum((-2, -1), keepdim=True))
+        active = going(z, residual)
+        if not bool(active.any()):
+            break
+        moved = image(direction)
+        # Right-hand sides that are done stay where they are.
+        step = torch.where(active, _ratio(size, (direction * moved).sum((-2, -1), True)), 0.0)
         z += step * direction
-        residual -= step * image
-        newer = _square(residual)
-        direction = residual + _ratio(newer, square) * direction
-        square = newer
-    worst = float((square / goal.clamp_min(1e-300)).max().sqrt()) * TOLERANCE
-    raise RuntimeError(
-        f"conjugate gradients stopped after {limit} iterations at a residual of {worst:.1e}, "
-        f"wanted {TOLERANCE:.0e}: the lines' resistance is too far above the cells'; "
-        f"use method='merge'"
-    )
+        residual -= step * moved
+        newer = square(residual)
+        direction = residual + _ratio(newer, size) * direction
+        size = newer
+    return z, residual
 
 
-def _square(values: Tensor) -> Tensor:
+def square(values: Tensor) -> Tensor:
+    """Return the sum of squares of each ``[m, n]``, ``[..., 1, 1]``."""
     return values.square().sum((-2, -1), keepdim=True)
 
 
@@ -138,4 +167,4 @@ class _Correction(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         # (I + R g)^-1 v = v - R (I + g R)^-1 g v, and the second factor is the forward problem.
-        return grad - _drop(ctx.grid, _iterate(ctx.grid, grad, ctx.limit)), None, None
+        return grad - _drop(ctx.grid, _solved(ctx.grid, grad, ctx.limit)), None, None

@@ -17,12 +17,12 @@ as 50 to 200 sweeps for every vector and step, which buys a Newton solution by i
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from mho.circuit.cg import conjugate_gradients, square
 from mho.circuit.grid import Grid
 
 SWEEPS = 3000
@@ -87,18 +87,24 @@ def respond(
         drop = network.drop(rho + q)
         return -drop if emf is None else emf - drop
 
-    def enough(z: Tensor) -> Tensor:
+    def going(z: Tensor, residual: Tensor) -> Tensor:
+        # sqrt(g) times the residual is the current by which the cells still miss.
         against = rho if emf is None else rho + root * z
-        return tolerance**2 * _square(against)
+        return square(root * residual) > tolerance**2 * square(against)
+
+    def image(z: Tensor) -> Tensor:
+        return z + root * network.drop(root * z)
 
     if network.floating is None:
-        q = root * _iterate(network, root, root * fall(torch.zeros_like(rho)), enough, None)
+        right = root * fall(torch.zeros_like(rho))
+        q = root * conjugate_gradients(image, right, going, SWEEPS)[0]
         return rho + q, fall(q), None
     plane = _Plane(network, slope)
     # A first answer that leaks what it must; the rest then leaks nothing.
     first = slope * network.lift(plane.solve(-network.leak(rho)))
     right = plane.into(root, root * fall(first))
-    q = first + root * _iterate(network, root, right, enough, plane)
+    z, _ = conjugate_gradients(lambda z: plane.into(root, image(z)), right, going, SWEEPS)
+    q = first + root * z
     fallen = fall(q)
     shifts = plane.solve(network.leak(q - slope * fallen))
     return rho + q, fallen + network.lift(shifts), shifts
@@ -137,39 +143,3 @@ class _Plane:
         for _ in range(2):
             z = z - root * self.network.lift(self.solve(self.network.leak(root * z)))
         return z
-
-
-def _iterate(
-    network: Network,
-    root: Tensor,
-    right: Tensor,
-    enough: Callable[[Tensor], Tensor],
-    plane: _Plane | None,
-) -> Tensor:
-    z = torch.zeros_like(right)
-    residual, direction = right.clone(), right.clone()
-    square = _square(residual)
-    for _ in range(SWEEPS):
-        # sqrt(g) times the residual is the current by which the cells still miss.
-        going = _square(root * residual) > enough(z)
-        if not bool(going.any()):
-            break
-        image = direction + root * network.drop(root * direction)
-        if plane is not None:
-            image = plane.into(root, image)
-        # Right-hand sides that are done stay where they are.
-        step = torch.where(going, _ratio(square, (direction * image).sum((-2, -1), True)), 0.0)
-        z += step * direction
-        residual -= step * image
-        newer = _square(residual)
-        direction = residual + _ratio(newer, square) * direction
-        square = newer
-    return z
-
-
-def _square(values: Tensor) -> Tensor:
-    return values.square().sum((-2, -1), keepdim=True)
-
-
-def _ratio(top: Tensor, bottom: Tensor) -> Tensor:
-    return torch.where(bottom > 0, top / torch.where(bottom > 0, bottom, 1.0), 0.0)

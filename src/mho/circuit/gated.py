@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mho.checks import instance, number
 from mho.circuit.lines import Ohms, as_lines, conductances, solving_device
-from mho.circuit.solver import Solution
+from mho.circuit.solution import Solution
 from mho.circuit.wires import Wires
 
 

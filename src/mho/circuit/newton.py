@@ -118,14 +118,37 @@ class CellLaw:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """How well Newton's method did.
+
+    Args:
+        residual: largest mismatch, relative to the largest current ``[N, V]``.
+        done: which solutions are within the tolerance ``[N, V]``.
+        tolerance: that one.
+        steps: how many were taken.
+    """
+
+    residual: Tensor
+    done: Tensor
+    tolerance: float
+    steps: int
+
+
+@dataclass(frozen=True)
 class Found:
-    """What Newton's method found, all ``[N, V, …]``: currents, slopes, shifts of floating lines."""
+    """What Newton's method found.
+
+    Args:
+        J: cell currents ``[N, V, m, n]`` [A].
+        slope: of the cells' laws there ``[N, V, m, n]`` [S].
+        shifts: of floating lines ``[N, V, m + n]`` [V], or None.
+        verdict: how well that solves the circuit.
+    """
 
     J: Tensor
     slope: Tensor
     shifts: Tensor | None
-    residual: Tensor
-    steps: int
+    verdict: Verdict
 
 
 def newton(
@@ -134,7 +157,6 @@ def newton(
     across: Tensor,
     tolerance: float | None,
     limit: int,
-    outer: tuple[int, ...],
 ) -> Found:
     """Solve ``J = f(E - R J)`` for all arrays and vectors together.
 
@@ -144,13 +166,11 @@ def newton(
         across: driver minus sink of every cell ``[N, V, m, n]`` [V].
         tolerance: as for ``solve_nonlinear``.
         limit: most steps.
-        outer: shape in which solutions are named in errors.
 
     Returns:
-        The solution.
+        What was reached, for every solution.
 
     Raises:
-        NotConvergedError: naming the solutions that did not reach the tolerance.
         ValueError: if currents at ``across`` are not finite.
     """
     precision = law.precision(across)
@@ -164,9 +184,7 @@ def newton(
         miss, most = _largest(J - value), _largest(J)
         done = miss <= tolerance * most + rounding * _largest(slope)
         residual = torch.where(most > 0, miss / torch.where(most > 0, most, 1.0), miss.sign())
-        if bool(done.all()):
-            return Found(J, slope, shifts, residual.flatten(), steps)
-        if steps == limit:
+        if steps == limit or bool(done.all()):
             break
         # As exact as Newton can use in this step, and no better than is wanted in the end.
         forcing = (0.1 * residual).clamp_max(1e-2).maximum(0.3 * tolerance / residual)
@@ -176,7 +194,8 @@ def newton(
         shifts = shifts if shifts is None or s is None else shifts + t[..., 0] * s
         d = cell_voltages(network, across, J, shifts)
         value, slope = law.with_slope(d)
-    raise _refusal(~done.flatten(), residual.flatten(), outer, limit, tolerance)
+    verdict = Verdict(residual[..., 0, 0], done[..., 0, 0], tolerance, steps)
+    return Found(J, slope, shifts, verdict)
 
 
 def cell_voltages(network: Network, across: Tensor, J: Tensor, shifts: Tensor | None) -> Tensor:
@@ -243,20 +262,19 @@ def _length(law: CellLaw, J: Tensor, d: Tensor, value: Tensor, dJ: Tensor, dd: T
     return t
 
 
-def _refusal(
-    failed: Tensor, residual: Tensor, outer: tuple[int, ...], limit: int, tolerance: float
-) -> NotConvergedError:
-    where = failed.reshape(outer).nonzero()
-    values = residual[failed]
+def refusal(failed: Tensor, residual: Tensor, steps: int, tolerance: float) -> NotConvergedError:
+    """Return the error that names the solutions that failed, by both tensors' indices."""
+    where, values = failed.nonzero(), residual[failed]
     named = [
         f"{tuple(index)} (residual {value:.1e})"
         for index, value in zip(where[:_NAMED].tolist(), values[:_NAMED].tolist(), strict=True)
     ]
     more = f" and {len(values) - _NAMED} more" if len(values) > _NAMED else ""
     return NotConvergedError(
-        f"Newton's method did not converge in {limit} steps for {len(values)} of {failed.numel()} "
-        f"solutions [array …, vector]: {', '.join(named)}{more}; wanted {tolerance:.0e} of the "
-        f"largest current. Does the law fall with the voltage anywhere, or jump?",
+        f"Newton's method did not converge in {steps} steps for {len(values)} of "
+        f"{failed.numel()} solutions [array …, vector]: {', '.join(named)}{more}; wanted "
+        f"{tolerance:.0e} of the largest current. Does the law fall with the voltage anywhere, or "
+        f"jump?",
         where,
         values,
     )

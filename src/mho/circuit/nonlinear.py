@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -10,11 +12,15 @@ from torch import Tensor
 
 from mho.checks import instance, integer, number
 from mho.circuit.companion import Network, respond
-from mho.circuit.grid import turn_cols, turn_rows
+from mho.circuit.grid import Grid, turn_cols, turn_rows
 from mho.circuit.lines import Ohms
-from mho.circuit.newton import CellLaw, Found, Law, cell_voltages, newton
-from mho.circuit.solver import Solution, _as_given, _excitation, _finish, _match, _prepare
+from mho.circuit.newton import CellLaw, Found, Law, Verdict, cell_voltages, newton, refusal
+from mho.circuit.problem import Terminals, arrays, terminals
+from mho.circuit.solution import Solution, as_given, complete
 from mho.circuit.wires import Wires
+
+CELLS_AT_ONCE = 1 << 17
+"""Cells times vectors solved together where a law lets us: more leaves the cache (measured)."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class NonlinearSolution(Solution):
     Args:
         residual: largest violation of Kirchhoff's current law at a node, relative to the largest
             cell current ``[...]``.
-        steps: Newton steps taken for the whole batch.
+        steps: Newton steps taken, by the slowest.
     """
 
     residual: Tensor
@@ -56,7 +62,8 @@ def solve_nonlinear(
     Args:
         current: the law of all cells: from cell voltages [V], shaped as the solution's
             ``cell_voltages`` and float64, to their currents [A] of the same shape. Each cell's
-            current depends on its own voltage alone, and does not fall with it.
+            current depends on its own voltage alone, and does not fall with it. Where there are
+            many vectors, and the law answers for fewer of them too, it is asked group by group.
         shape: of the arrays ``(..., m, n)``.
         wires: line resistances and which ends are used; not gated.
         voltages: drivers, ``[m]`` or ``[..., vectors, m]`` [V]; on floating lines, where the
@@ -88,36 +95,116 @@ def solve_nonlinear(
         number("tolerance", tolerance, above=0.0, below=1.0)
     instance("voltages", voltages, Tensor)
     like = _arrays(shape, voltages)
-    m, n = like.shape[-2:]
     given = {"source": source, "word": word, "bit": bit, "sense": sense}
-    grid = _prepare(like, wires, given)
-    drivers = _excitation("voltages", voltages, m, like)
-    sinks = _excitation(
-        "sink", torch.as_tensor(sink, dtype=like.dtype, device=like.device), n, like
+    grid = arrays(like, wires, given)
+    ends = terminals(like, wires, voltages, sink)
+    floating = _floating(floating_words, floating_bits, ends.lead, like, wires)
+    single = ends.single and _flat(floating_words) and _flat(floating_bits)
+    outer = ends.lead[:-1] if single else ends.lead
+    solve = _Solve(current, slope, wires, grid, tolerance, limit)
+    if single or not solve.splits(ends.lead):
+        parts = [solve.part(ends, floating, outer)]
+    else:
+        parts = [solve.part(*group) for group in solve.groups(ends, floating)]
+    # [N, V] of every group, to the shape of the answer.
+    residual, done = (
+        _joined([getattr(found, name) for found, _ in parts], ends.lead).reshape(outer)
+        for name in ("residual", "done")
     )
-    lead, drivers, sinks = _match(like, drivers, sinks)
-    drivers, sinks = turn_rows(drivers, wires), turn_cols(sinks, wires)
-    single = voltages.ndim == 1 and (not isinstance(sink, Tensor) or sink.ndim < 2)
-    floating = _floating(floating_words, floating_bits, lead, like, wires)
-    outer = lead[:-1] if single and _flat(floating_words) and _flat(floating_bits) else lead
-    law = CellLaw(current, slope, wires, (*outer, m, n), (grid.cells.shape[0], -1, m, n))
-    across = drivers[..., :, None] - sinks[..., None, :]
-    network = Network(grid, floating)
-    with torch.no_grad():
-        found = newton(network, law, across, tolerance, limit, outer)
-    J = found.J
-    if torch.is_grad_enabled():
-        J = _with_gradient(network, law, across, found)
-    if found.shifts is not None:
-        drivers = drivers + found.shifts[..., :m]
-        sinks = sinks - found.shifts[..., m:]
-    solution = _as_given(_finish(grid, drivers, sinks, J), wires, outer, like.to(voltages))
-    residual = found.residual.reshape(outer).to(voltages)
-    return NonlinearSolution(**vars(solution), residual=residual, steps=found.steps)
+    steps = max(found.steps for found, _ in parts)
+    if not bool(done.all()):
+        raise refusal(~done, residual, steps, parts[0][0].tolerance)
+    joined = {
+        field.name: _joined([getattr(solution, field.name) for _, solution in parts], ends.lead)
+        for field in fields(Solution)
+    }
+    solution = as_given(Solution(**joined), wires, outer, like.to(voltages))
+    return NonlinearSolution(**vars(solution), residual=residual.to(voltages), steps=steps)
 
 
 def _flat(mask: Tensor | None) -> bool:
     return mask is None or mask.ndim < 2
+
+
+@dataclass(frozen=True)
+class _Solve:
+    """Newton's method, on a group of vectors after the other where there are many."""
+
+    current: Law
+    slope: Law | None
+    wires: Wires
+    grid: Grid
+    tolerance: float | None
+    limit: int
+
+    def splits(self, lead: tuple[int, ...]) -> bool:
+        """Whether there are several groups, and the laws answer for one of them alone."""
+        size = self._size(lead)
+        if size >= lead[-1]:
+            return False
+        shape = (*lead[:-1], size, *self.grid.cells.shape[1:])
+        probe = torch.zeros(shape, dtype=torch.float64, device=self.grid.cells.device)
+        return all(_takes(law, probe) for law in (self.current, self.slope) if law is not None)
+
+    def _size(self, lead: tuple[int, ...]) -> int:
+        cells = self.grid.cells[0].numel() * math.prod(lead[:-1])
+        return max(1, CELLS_AT_ONCE // cells)
+
+    def groups(
+        self, ends: Terminals, floating: Tensor | None
+    ) -> Iterator[tuple[Terminals, Tensor | None, tuple[int, ...]]]:
+        """Yield terminals, floating lines and leading dimensions of each group."""
+        lead, size = ends.lead, self._size(ends.lead)
+        for start in range(0, lead[-1], size):
+            part = slice(start, min(start + size, lead[-1]))
+            shape = (*lead[:-1], part.stop - start)
+            drivers, sinks = (_picked(v, lead, part) for v in (ends.drivers, ends.sinks))
+            masks = None if floating is None else _picked(floating, lead, part)
+            yield Terminals(drivers, sinks, shape, False), masks, shape
+
+    def part(
+        self, ends: Terminals, floating: Tensor | None, outer: tuple[int, ...]
+    ) -> tuple[Verdict, Solution]:
+        """Return how well Newton's method did, and what it found, for one group."""
+        grid, across = self.grid, ends.across
+        count, m, n = grid.cells.shape
+        law = CellLaw(self.current, self.slope, self.wires, (*outer, m, n), (count, -1, m, n))
+        network = Network(grid, floating)
+        with torch.no_grad():
+            found = newton(network, law, across, self.tolerance, self.limit)
+        J = found.J
+        if torch.is_grad_enabled() and bool(found.verdict.done.all()):
+            J = _with_gradient(network, law, across, found)
+        drivers, sinks = ends.drivers, ends.sinks
+        if found.shifts is not None:
+            drivers = drivers + found.shifts[..., :m]
+            sinks = sinks - found.shifts[..., m:]
+        return found.verdict, complete(grid, drivers, sinks, J)
+
+
+def _takes(law: Law, probe: Tensor) -> bool:
+    # A law that tells vectors apart cannot be asked about some of them.
+    with torch.no_grad():
+        try:
+            value = law(probe)
+        except RuntimeError:
+            return False
+    return isinstance(value, Tensor) and value.shape == probe.shape
+
+
+def _picked(values: Tensor, lead: tuple[int, ...], part: slice) -> Tensor:
+    """Return some vectors of ``[N, V, …]``, whose first two dimensions are ``lead`` together."""
+    whole = values.reshape(*lead, *values.shape[2:]).movedim(len(lead) - 1, 0)
+    return whole[part].movedim(0, len(lead) - 1).reshape(len(values), -1, *values.shape[2:])
+
+
+def _joined(parts: list[Tensor], lead: tuple[int, ...]) -> Tensor:
+    """Join groups ``[N, V', …]`` of vectors: the inverse of `_picked`."""
+    if len(parts) == 1:
+        return parts[0]
+    count, rest = len(parts[0]), parts[0].shape[2:]
+    groups = [part.reshape(*lead[:-1], -1, *rest) for part in parts]
+    return torch.cat(groups, len(lead) - 1).reshape(count, -1, *rest)
 
 
 def _arrays(shape: tuple[int, ...], voltages: Tensor) -> Tensor:

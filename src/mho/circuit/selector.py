@@ -75,7 +75,10 @@ class InSeries:
         u = u - torch.where(total > 0, miss / torch.where(total > 0, total, 1.0), 0.0)
         # Of the two, the less steep law turns an error of u into the smaller error of the current.
         flat = cell_slope <= selector_slope
-        return torch.where(flat, self.cell(u), self.selector(v - u))
+        cell, selector = self.cell(u), self.selector(v - u)
+        # No more precise than the less precise of the two.
+        kind = max(cell.dtype, selector.dtype, key=lambda dtype: torch.finfo(dtype).eps)
+        return torch.where(flat, cell, selector).to(kind)
 
     def cell_share(self, v: Tensor) -> Tensor:
         """Return the part of ``v`` that is over the cells [V] (without gradient)."""

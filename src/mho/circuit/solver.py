@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from mho.checks import instance, one_of
-from mho.circuit import cg, merge
-from mho.circuit.grid import Grid, canonical, turn_cells, turn_cols, turn_rows
-from mho.circuit.lines import Ohms, as_lines, conductances, solving_device
+from mho.checks import one_of
+from mho.circuit import cg, merge, series
+from mho.circuit.grid import Grid, turn_cells
+from mho.circuit.lines import Ohms
+from mho.circuit.problem import arrays, terminals
+from mho.circuit.solution import Solution, as_given, complete
 from mho.circuit.wires import Wires
 
 METHODS = ("auto", "merge", "cg")
@@ -43,7 +43,9 @@ def effective_conductance(
     """Return the effective conductance matrix: a linear array's currents are ``V @ T``.
 
     ``T`` depends on the cells and wires alone, holds for sinks at 0 V, tends to ``G`` as the
-    resistances do to 0, and is exact (about 1e-13 of its largest entry; solved in float64).
+    resistances do to 0, and is exact: about 1e-13 of its largest entry, solved in float64. On good
+    wires, where the first terms of a series do, the error is at most 1e-10 of the largest entry by
+    a bound that is evaluated (mostly it is 1e-12), or the array is merged after all.
     Differentiable in ``G`` and in the resistances.
 
     Args:
@@ -53,8 +55,10 @@ def effective_conductance(
         word: instead of ``wires.word``, likewise ``[..., m]``.
         bit: instead of ``wires.bit``: one number, or one per bit line ``[..., n]`` [ohm].
         sense: instead of ``wires.sense``, likewise ``[..., n]``.
-        method: ``"merge"`` (direct), ``"cg"`` (iterative, for comparison), or ``"auto"``: merging,
-            which is faster at every size and severity because ``T`` is min(m, n) solutions.
+        method: ``"merge"`` (direct: ``mho.circuit.merge``), ``"series"`` (for good wires, and
+            without gradient in their resistances: ``mho.circuit.series``), ``"cg"`` (iterative, for
+            comparison: slower always, because ``T`` is min(m, n) solutions), or ``"auto"``: the
+            series where it pays, else merging.
 
     Returns:
         ``T`` ``[..., m, n]`` [S], in the dtype and on the device of ``G``.
@@ -63,14 +67,42 @@ def effective_conductance(
         ValueError: for negative or NaN conductances or resistances, arrays that do not conduct at
             all, shapes that do not match, or gated arrays (where no fixed ``T`` exists).
         TypeError: for what is not a floating-point tensor.
+        RuntimeError: if ``"series"`` or ``"cg"``, asked for by name, is not accurate enough.
     """
-    one_of("method", method, METHODS)
+    one_of("method", method, tuple(_SOLVERS))
     given = {"source": source, "word": word, "bit": bit, "sense": sense}
-    grid = _prepare(G, wires, given)
+    grid = arrays(G, wires, given)
     if wires.ideal and not any(value is not None for value in given.values()):
         return G.clone()
-    T = _in_chunks(cg.effective if method == "cg" else merge.effective, grid)
+    T = _in_chunks(_SOLVERS[method], grid)
     return turn_cells(T, wires).reshape(G.shape).to(G)
+
+
+def _effective(grid: Grid) -> Tensor:
+    lost = series.loss(grid)
+    if series.pays(grid, lost):
+        T = series.effective(grid, lost)
+        if T is not None:
+            return T
+    return merge.effective(grid)
+
+
+def _series(grid: Grid) -> Tensor:
+    T = series.effective(grid, series.loss(grid))
+    if T is None:
+        raise RuntimeError(
+            f"the series does not get as near as {series.ACCURACY:.0e}: the lines' resistance is "
+            f"too large beside the cells'; use method='merge'"
+        )
+    return T
+
+
+_SOLVERS: dict[str, Callable[[Grid], Tensor]] = {
+    "auto": _effective,
+    "merge": merge.effective,
+    "cg": cg.effective,
+    "series": _series,
+}
 
 
 def _in_chunks(solver: Callable[..., Tensor], grid: Grid, *given: Tensor) -> Tensor:
@@ -85,32 +117,6 @@ def _in_chunks(solver: Callable[..., Tensor], grid: Grid, *given: Tensor) -> Ten
         # Many tiles in training: keep one chunk's blocks in memory at a time, compute them twice.
         return torch.cat([checkpoint(solver, *chunk, use_reentrant=False) for chunk in chunks])
     return torch.cat([solver(*chunk) for chunk in chunks])
-
-
-@dataclass(frozen=True)
-class Solution:
-    """Everything about an array under given voltages. Positive currents flow word to bit line.
-
-    Args:
-        word_voltages: node voltages on the word lines ``[..., m, n]`` [V].
-        bit_voltages: node voltages on the bit lines ``[..., m, n]`` [V].
-        cell_currents: ``[..., m, n]`` [A].
-        currents: into the sinks ``[..., n]`` [A].
-        source_power: delivered by drivers and sinks ``[...]`` [W].
-        dissipated_power: turned into heat in cells and wires ``[...]`` [W].
-    """
-
-    word_voltages: Tensor
-    bit_voltages: Tensor
-    cell_currents: Tensor
-    currents: Tensor
-    source_power: Tensor
-    dissipated_power: Tensor
-
-    @property
-    def cell_voltages(self) -> Tensor:
-        """Voltage across every cell, word line to bit line ``[..., m, n]`` [V]."""
-        return self.word_voltages - self.bit_voltages
 
 
 def solve(
@@ -151,17 +157,13 @@ def solve(
     """
     one_of("method", method, METHODS)
     given = {"source": source, "word": word, "bit": bit, "sense": sense}
-    grid = _prepare(G, wires, given)
-    _, m, n = grid.cells.shape
-    drivers = _excitation("voltages", voltages, m, G)
-    sinks = _excitation("sink", torch.as_tensor(sink, dtype=G.dtype, device=G.device), n, G)
-    lead, drivers, sinks = _match(G, drivers, sinks)
-    drivers, sinks = turn_rows(drivers, wires), turn_cols(sinks, wires)
-    iterate = method == "cg" or (method == "auto" and _iterating_pays(grid, drivers.shape[1]))
+    grid = arrays(G, wires, given)
+    ends = terminals(G, wires, voltages, sink)
+    iterate = method == "cg" or (method == "auto" and _iterating_pays(grid, ends.drivers.shape[1]))
     solver = cg.cell_currents if iterate else merge.cell_currents
-    found = _finish(grid, drivers, sinks, _in_chunks(solver, grid, drivers, sinks))
-    single = voltages.ndim == 1 and (not isinstance(sink, Tensor) or sink.ndim < 2)
-    return _as_given(found, wires, lead[:-1] if single else lead, G)
+    currents = _in_chunks(solver, grid, ends.drivers, ends.sinks)
+    found = complete(grid, ends.drivers, ends.sinks, currents)
+    return as_given(found, wires, ends.lead[:-1] if ends.single else ends.lead, G)
 
 
 def _iterating_pays(grid: Grid, vectors: int) -> bool:
@@ -169,96 +171,3 @@ def _iterating_pays(grid: Grid, vectors: int) -> bool:
     if grid.cells[0].numel() > LARGE:
         return sweeps < cg.LIMIT
     return vectors * sweeps < MERGE_SWEEPS
-
-
-def _finish(grid: Grid, drivers: Tensor, sinks: Tensor, cell_currents: Tensor) -> Solution:
-    # Node voltages follow from the cells' currents by running sums, exactly as the lines add up.
-    drop, rise = grid.word_drop(cell_currents), grid.bit_rise(cell_currents)
-    currents = cell_currents.sum(-2)
-    on_word = cell_currents.flip(-1).cumsum(-1).flip(-1)
-    on_bit = cell_currents.flip(-2).cumsum(-2).flip(-2)
-    fed = drivers * on_word[..., 0]
-    lost = drop.new_zeros(())
-    if grid.end is not None:
-        far = grid.far_current((grid.word[:, None] * on_word).cumsum(-1))
-        on_word = on_word - far[..., None]
-        lost = (grid.end[:, None] * far.square()).sum(-1)
-    word_voltages = drivers[..., None] - drop
-    bit_voltages = sinks[..., None, :] + rise
-    heat = (
-        cell_currents * (word_voltages - bit_voltages)
-        + grid.word[:, None] * on_word.square()
-        + grid.bit[:, None] * on_bit.square()
-    ).sum((-2, -1)) + lost
-    power = fed.sum(-1) - (sinks * currents).sum(-1)
-    return Solution(word_voltages, bit_voltages, cell_currents, currents, power, heat)
-
-
-def _as_given(found: Solution, wires: Wires, lead: tuple[int, ...], G: Tensor) -> Solution:
-    m, n = G.shape[-2:]
-
-    def cells(values: Tensor) -> Tensor:
-        return turn_cells(values, wires).reshape(*lead, m, n).to(G)
-
-    return Solution(
-        word_voltages=cells(found.word_voltages),
-        bit_voltages=cells(found.bit_voltages),
-        cell_currents=cells(found.cell_currents),
-        currents=turn_cols(found.currents, wires).reshape(*lead, n).to(G),
-        source_power=found.source_power.reshape(lead).to(G),
-        dissipated_power=found.dissipated_power.reshape(lead).to(G),
-    )
-
-
-def _prepare(G: Tensor, wires: Wires, given: dict[str, Ohms | None]) -> Grid:
-    instance("wires", wires, Wires)
-    if wires.gated:
-        raise ValueError(
-            "wires must not be gated here: in a gated array the inputs switch the cells, so "
-            "currents are no fixed T times the inputs; use mho.circuit.solve_gated"
-        )
-    cells = conductances(G)
-    _, m, n = cells.shape
-    lead = G.shape[:-2]
-    sizes = {"source": m, "word": m, "bit": n, "sense": n}
-    lines = {
-        name: as_lines(
-            name, getattr(wires, name) if given[name] is None else given[name], lead, size, cells
-        )
-        for name, size in sizes.items()
-    }
-    return canonical(cells, wires, **lines)
-
-
-def _match(G: Tensor, drivers: Tensor, sinks: Tensor) -> tuple[tuple[int, ...], Tensor, Tensor]:
-    # Voltages as [N, V, m] and [N, V, n] with the arrays' N, and the shape [..., V] of the answer.
-    m, n = G.shape[-2:]
-    try:
-        pair = torch.broadcast_shapes(drivers.shape[:-1], sinks.shape[:-1])
-        lead = (*torch.broadcast_shapes(G.shape[:-2], pair[:-1]), pair[-1])
-    except RuntimeError:
-        lead = ()
-    # One array under batches of voltages: the batches are just more vectors.
-    if not lead or (G.ndim > 2 and lead[:-1] != G.shape[:-2]):
-        raise ValueError(
-            f"voltages [..., vectors, m] and sink [..., vectors, n] must fit G of shape "
-            f"{list(G.shape)}, got {list(drivers.shape)} and {list(sinks.shape)}"
-        )
-    arrays = math.prod(G.shape[:-2])
-    drivers = drivers.expand(*lead, m).reshape(arrays, -1, m)
-    return lead, drivers, sinks.expand(*lead, n).reshape(arrays, -1, n)
-
-
-def _excitation(name: str, values: Tensor, size: int, G: Tensor) -> Tensor:
-    instance(name, values, Tensor)
-    if values.ndim == 0 and name == "sink":
-        values = values.expand(size)
-    if values.ndim == 0 or values.shape[-1] != size:
-        raise ValueError(
-            f"{name} must have shape [..., {size}] to fit G of shape {list(G.shape)}, "
-            f"got {list(values.shape)}"
-        )
-    if not bool(torch.isfinite(values).all()):
-        raise ValueError(f"{name} must be finite, got NaN or infinite entries")
-    values = values.to(device=solving_device(G), dtype=torch.float64)
-    return values[None] if values.ndim == 1 else values

@@ -9,15 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from mho.checks import one_of
 from mho.circuit import Solution, Wires, effective_conductance
+from mho.plot.style import BLUE, GREY, axes, numbers, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_FULL_SCALE = 10.0  # a prefix is used once the values reach a tenth of the larger one's unit
 
 
 def ir_drop(solution: Solution, *, ax: Axes | None = None) -> Axes:
@@ -40,7 +42,7 @@ def node_voltages(solution: Solution, lines: str = "word", *, ax: Axes | None = 
     """
     one_of("lines", lines, ("word", "bit"))
     values = solution.word_voltages if lines == "word" else solution.bit_voltages
-    return _map(values, f"{lines}-line voltage", "magma", ax)
+    return _map(values, f"{lines}-line voltage", "cividis", ax)
 
 
 def current_error(G: Tensor, wires: Wires, voltages: Tensor, *, ax: Axes | None = None) -> Axes:
@@ -57,24 +59,26 @@ def current_error(G: Tensor, wires: Wires, voltages: Tensor, *, ax: Axes | None 
     Raises:
         ValueError: if all voltages are zero, as nothing flows; and as ``effective_conductance``.
     """
-    voltages = voltages.detach().to(torch.float64).reshape(-1, G.shape[0])
     G = G.detach().to(torch.float64)
-    ideal = voltages @ G.to(voltages)
-    error = (voltages @ effective_conductance(G, wires).to(voltages) - ideal).cpu().numpy()
-    scale = np.abs(ideal.cpu().numpy()).max(-1, keepdims=True)
-    if not (scale > 0).all():
+    voltages = voltages.detach().to(G).reshape(-1, G.shape[0])
+    ideal = voltages @ G
+    error = voltages @ effective_conductance(G, wires) - ideal
+    scale = ideal.abs().amax(-1, keepdim=True)
+    if not bool((scale > 0).all()):
         raise ValueError("voltages must not be all zero: there is no current to compare")
-    percent = 100 * error / scale
-    ax = _axes(ax)
+    percent = numbers(100 * error / scale)
+    ax = axes(ax)
     columns = np.arange(percent.shape[1])
     low, middle, high = np.quantile(percent, [0.05, 0.5, 0.95], axis=0)
-    if len(percent) > 1:
-        ax.fill_between(columns, low, high, alpha=0.25, linewidth=0, label="90 % of vectors")
-    ax.plot(columns, middle, marker=".", label="median" if len(percent) > 1 else None)
-    ax.axhline(0, color="grey", linewidth=0.8)
+    many = len(percent) > 1
+    if many:
+        label = "90 % of vectors"
+        ax.fill_between(columns, low, high, color=BLUE, alpha=0.25, linewidth=0, label=label)
+    ax.plot(columns, middle, marker=".", color=BLUE, label="median" if many else None)
+    ax.axhline(0, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
     ax.set(xlabel="bit line", ylabel="current error (% of largest ideal current)")
-    if len(percent) > 1:
-        ax.legend(frameon=False, loc="lower left")
+    if many:
+        ax.legend(loc="best")
     return ax
 
 
@@ -84,19 +88,11 @@ def _map(values: Tensor, label: str, colours: str, ax: Axes | None) -> Axes:
             f"solution must be of one array under one vector, cells [m, n]; "
             f"got cells {list(values.shape)}"
         )
-    volts: npt.NDArray[np.float64] = values.detach().cpu().double().numpy()
-    ax = _axes(ax)
-    peak = float(np.abs(volts).max())
-    unit, name = (1e-3, "mV") if 0 < peak < 0.1 else (1.0, "V")
-    image = ax.imshow(volts / unit, cmap=colours, aspect="auto", interpolation="nearest")
-    ax.figure.colorbar(image, ax=ax, label=f"{label} ({name})")
+    volts = numbers(values)
+    ax = axes(ax)
+    size, prefix = unit(_FULL_SCALE * float(np.abs(volts).max()))
+    image = ax.imshow(volts / size, cmap=colours, aspect="auto", interpolation="nearest")
+    ax.figure.colorbar(image, ax=ax, label=f"{label} ({prefix}V)", pad=0.02)
     ax.set(xlabel="bit line", ylabel="word line")
+    ax.grid(False)
     return ax
-
-
-def _axes(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt  # only drawing needs it, and it is optional
-
-    return plt.subplots(layout="constrained")[1]

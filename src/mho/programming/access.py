@@ -24,6 +24,16 @@ def rows(chosen: Tensor) -> Iterator[Tensor]:
         yield mask.reshape(chosen.shape)
 
 
+def cells(row: Tensor) -> Tensor:
+    """Return masks ``[count, …]`` of chosen cells of one row, column by column.
+
+    Arrays (leading dimensions) have drivers of their own: in each column, the cells of all.
+    """
+    columns = as_arrays(row).any(1).any(0).nonzero()
+    alone = torch.arange(row.shape[-1], device=row.device) == columns
+    return row & alone.reshape(len(columns), *[1] * (row.dim() - 1), -1)
+
+
 def serial(chosen: Tensor, order: str) -> int:
     """Return how many groups of the chosen cells come one after the other.
 

@@ -13,6 +13,7 @@ from mho.devices.pulsed import PulsedCells
 from mho.devices.switching import SwitchingCells
 from mho.programming import access
 from mho.programming.controller import Controller, Orders
+from mho.programming.passive import PassiveWriter
 from mho.programming.report import (
     MISREAD,
     OUT_OF_PULSES,
@@ -46,8 +47,10 @@ def write_verify(
     each round all cells are verified, then pulsed group after group (`WriteVerify.order`). Cells
     within tolerance are not touched again, but by the half-select voltages of a passive array:
     there they are verified, and if need be programmed, anew. (Where a passive array is pulsed
-    cell by cell, the pulses of one amplitude in a round are taken together, each cell's own
-    before those that half-select it; lines are ideal, without resistance.)
+    cell by cell, on ideal wires, the pulses of one amplitude in a round are taken together, each
+    cell's own before those that half-select it. On wires with resistance the circuit is solved
+    with the cells as they are before a round's pulses of one polarity: before those of one row,
+    where cells are pulsed one by one.)
 
     The time is that of the longest array: per round and group one read, and one pulse (the
     longest train) with its pause for each polarity that occurs.
@@ -184,32 +187,11 @@ class _Run:
                 if bool(chosen.any()):
                     self.energy += _sum(self.writer.pulse(volts, schedule.width))
                 continue
-            if self.scheme.order == "row":
-                self._row_by_row(self.writer, chosen, volts, schedule.width)
-            else:
-                self._cell_by_cell(self.writer, chosen, volts, schedule.width)
-
-    def _row_by_row(
-        self, writer: VoltageWriter, chosen: Tensor, volts: Tensor, width: float
-    ) -> None:
-        for row in access.rows(chosen):
-            wanted = torch.where(row, volts, 0.0)
-            joules = writer.pulse(access.seen(wanted, self.scheme.bias), width)
-            self.energy += _sum(joules)
-            self.half_selected += _sum(joules, ~row)
-
-    def _cell_by_cell(
-        self, writer: VoltageWriter, chosen: Tensor, volts: Tensor, width: float
-    ) -> None:
-        # Pulses of one voltage add up to one long pulse, whoever was selected in each: so there
-        # are as many steps as amplitudes, and only the order of pulses within a round is lost.
-        for level in volts[chosen].unique().tolist():
-            equal = chosen & (volts == level)
-            for part, count in access.tallies(equal, self.scheme.bias):
-                seconds = width * count.to(volts.dtype)
-                joules = writer.pulse(part * level * (seconds > 0.0).to(volts.dtype), seconds)
-                self.energy += _sum(joules)
-                self.half_selected += _sum(joules) if part != 1.0 else 0.0
+            joules, half_selected = PassiveWriter(self.writer, self.scheme).pulse(
+                chosen, volts, schedule.width
+            )
+            self.energy += joules
+            self.half_selected += half_selected
 
     def _reached(self) -> float:
         good = (self.writer.conductance() - self.target).abs() <= self.tolerance

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mho import checks
+from mho.circuit import Selector, Wires
 from mho.devices.base import Device
 from mho.programming.derive import pulses_for
 from mho.programming.pulses import Pulses
@@ -54,6 +55,11 @@ class WriteVerify(Spec):
         access: ``"1T1R"`` (a transistor at each cell: no neighbour is disturbed) or ``"1R"``
             (a passive array: half-selected neighbours see parts of every pulse).
         bias: of a passive array's lines, ``"V/2"`` or ``"V/3"``.
+        wires: of a passive array: pulses are put on the ends of its lines, and cells see what
+            arrives (`mho.circuit.solve_nonlinear`). Ideal if None. Verify reads are of the cells
+            themselves.
+        selector: in series with each cell of a passive array; amplitudes are then over both, and
+            only the cells' part of them is counted as energy. No selector if None.
         order: which cells are pulsed at once: ``"all"`` of an array (1T1R only), those of one
             ``"row"``, or one ``"cell"``. Set and reset pulses always take turns.
         stuck_after: a cell is taken for stuck after so many pulses in a row at the largest
@@ -82,6 +88,8 @@ class WriteVerify(Spec):
     read_noise: float = 0.0
     access: str = "1T1R"
     bias: str = "V/2"
+    wires: Wires | None = None
+    selector: Selector | None = None
     order: str = "all"
     stuck_after: int = 8
     stuck_change: float = 0.01
@@ -111,6 +119,18 @@ class WriteVerify(Spec):
         }
         for name, values in allowed.items():
             checks.one_of(name, getattr(self, name), values)
+        for name, kind in (("wires", Wires), ("selector", Selector)):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            checks.instance(name, value, kind)
+            if self.access != "1R":
+                raise ValueError(
+                    f'{name} are for access "1R" (a passive array): in a {self.access} '
+                    "array a cell is taken to see its pulses in full"
+                )
+        if self.wires is not None and self.wires.gated:
+            raise ValueError("wires must not be gated in a passive array")
         if self.access == "1R" and self.order == "all":
             raise ValueError(
                 'order must be "row" or "cell" for access "1R": a passive array cannot select '
