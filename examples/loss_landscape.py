@@ -20,8 +20,7 @@ import mho
 from mho.analysis import landscape, random_direction, snapshot, trajectory_directions
 from mho.demo.data import digits
 from mho.demo.models import cnn
-from mho.plot import style
-from mho.plot.landscape import landscape_contour, landscape_line
+from mho.plot import landscape_contour, landscape_line, style
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "landscape")
 folder.mkdir(exist_ok=True)

@@ -4,14 +4,27 @@ Needs matplotlib: ``pip install 'mho[viz]'``.
 """
 
 from mho.plot.accuracy import accuracy_against, time_axis
+from mho.plot.cost import cost_breakdown
 from mho.plot.crossbar import conductance_map, target_histogram, weight_error
+from mho.plot.landscape import landscape_contour, landscape_line, landscape_surface
+from mho.plot.quantiser import transfer_curve
 from mho.plot.style import style
+from mho.plot.training import accuracy_curve, rank_accuracy, weight_histogram, writes_map
 
 __all__ = [
     "accuracy_against",
+    "accuracy_curve",
     "conductance_map",
+    "cost_breakdown",
+    "landscape_contour",
+    "landscape_line",
+    "landscape_surface",
+    "rank_accuracy",
     "style",
     "target_histogram",
     "time_axis",
+    "transfer_curve",
     "weight_error",
+    "weight_histogram",
+    "writes_map",
 ]
