@@ -1,0 +1,140 @@
+"""Old programs on mho: what the compatibility layers cost. Prints JSON lines.
+
+    python benchmarks/compat.py [--rounds 15] [--threads 1]
+
+MemTorch: patching, tuning and reading 784-512-10 (VTEAM, tiles of 128 × 128, 8-bit converters), a
+passive `Linear(128, 64)` behind 5 Ω wires, and a simulated nonlinear read of `Linear(256, 128)`.
+Beside each stand the digital layers, and where there is one the loop over cells that the old
+system ran (on a size it can bear). Processor time, medians of interleaved rounds; memory is what
+patching keeps and, at its peak, takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from mho.compat import memtorch
+from mho.compat.memtorch.bh.nonideality.NonIdeality import NonIdeality, apply_nonidealities
+from mho.compat.memtorch.mn.Module import patch_model
+from timing import report
+
+ADC = {"ADC_resolution": 8, "ADC_overflow_rate": 0.0, "quant_method": "linear"}
+TILED = {"tile_shape": (128, 128), "max_input_voltage": 0.3, **ADC}
+LOOP_ROWS, LOOP_COLUMNS = 16, 8  # cells of the loop
+
+
+def medians(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    seen: dict[str, list[float]] = {name: [] for name in work}
+    for turn in range(rounds + 2):  # the first two are not counted
+        for name, function in work.items():
+            start = time.process_time()
+            function()
+            if turn > 1:
+                seen[name].append(time.process_time() - start)
+    return {name: statistics.median(times) for name, times in seen.items()}
+
+
+def patch(model: nn.Module, **options: Any) -> Any:
+    return patch_model(
+        model,
+        memristor_model=memtorch.bh.memristor.VTEAM,
+        memristor_model_params={},
+        module_parameters_to_patch=[nn.Linear],
+        verbose=False,
+        **options,
+    )
+
+
+def mlp() -> nn.Module:
+    return nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 10)).eval()
+
+
+def kept(model: nn.Module) -> float:
+    """Megabytes of a patched model's crossbars."""
+    tensors = [
+        tensor
+        for layer in model.modules()
+        for crossbar in getattr(layer, "crossbars", ())
+        for tensor in (crossbar.conductance_matrix, *crossbar.parameters.values())
+        if isinstance(tensor, torch.Tensor)
+    ]
+    return sum(t.numel() * t.element_size() for t in tensors) / 1e6
+
+
+def memtorch_mlp(rounds: int) -> None:
+    digital, x = mlp(), torch.rand(256, 784)
+    model = patch(copy.deepcopy(digital), **TILED)
+    model.tune_()
+    seconds = medians(
+        {
+            "patch": lambda: patch(copy.deepcopy(digital), **TILED),
+            "tune": model.tune_,
+            "read 256": lambda: model(x),
+            "digital read 256": lambda: digital(x),
+        },
+        rounds,
+    )
+    tracemalloc.start()
+    patch(copy.deepcopy(digital), **TILED)
+    python_peak = tracemalloc.get_traced_memory()[1] / 1e6
+    tracemalloc.stop()
+    for name, value in seconds.items():
+        report(f"memtorch 784-512-10: {name}", ms=1e3 * value)
+    report("memtorch 784-512-10: memory", kept_mb=kept(model), python_peak_mb=python_peak)
+
+
+def memtorch_passive(rounds: int) -> None:
+    x = torch.rand(32, 128)
+    options = {"transistor": False, "source_resistance": 5.0, "line_resistance": 5.0}
+    model = patch(nn.Sequential(nn.Linear(128, 64)), **options)
+
+    def first() -> None:
+        model[0].crossbars[0].conductance_matrix.mul_(1.0)  # as changed: all is solved anew
+        model(x)
+
+    seconds = medians({"first read": first, "next read": lambda: model(x)}, rounds)
+    for name, value in seconds.items():
+        report(f"memtorch passive 128 x 64: {name}", ms=1e3 * value)
+
+
+def memtorch_nonlinear(rounds: int) -> None:
+    model = patch(nn.Sequential(nn.Linear(256, 128)))
+    apply_nonidealities(model, non_idealities=[NonIdeality.NonLinear], simulate=True)
+    x = torch.rand(1, 256)
+    corner = model[0].crossbars[0].devices
+
+    def loop() -> None:
+        for row in range(LOOP_ROWS):
+            for column in range(LOOP_COLUMNS):
+                corner[row][column].current(float(x[0, row]))
+
+    seconds = medians({"one sample": lambda: model(x), "loop": loop}, rounds)
+    whole = 256 * 128 * 2 / (LOOP_ROWS * LOOP_COLUMNS)
+    report("memtorch nonlinear 256 x 128: one sample", ms=1e3 * seconds["one sample"])
+    report("memtorch nonlinear 256 x 128: loop over views", ms=1e3 * whole * seconds["loop"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        memtorch_mlp(arguments.rounds)
+        memtorch_passive(arguments.rounds)
+        memtorch_nonlinear(arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()

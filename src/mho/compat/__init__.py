@@ -1,0 +1,17 @@
+"""The older systems' APIs on mho: `mho.compat.memtorch` and `mho.compat.xbtorch`.
+
+``install("memtorch")`` makes ``import memtorch``, and every submodule path of it, resolve to
+`mho.compat.memtorch`; so programs run unmodified::
+
+    import mho.compat
+
+    mho.compat.install("memtorch")
+    import memtorch  # mho.compat.memtorch
+
+``python -m mho.compat script.py`` does so for a script or a notebook, ``pytest -p
+mho.compat.plugin`` for a test suite. Nothing else of mho needs or imports this package.
+"""
+
+from mho.compat.installation import NAMES, NotShadowedError, install, installed, uninstall
+
+__all__ = ["NAMES", "NotShadowedError", "install", "installed", "uninstall"]

@@ -1,0 +1,198 @@
+# ruff: noqa: N802, N999
+"""Stochastic parameters: what every cell draws for itself.
+
+Draws come from torch's global generator, which programs of the old API seed with
+``torch.manual_seed``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Normal
+
+from mho.compat.memtorch._require import require
+
+__all__ = ["Dict2Obj", "StochasticParameter", "unpack_parameters"]
+
+
+class Generator:
+    """A parameter that is drawn: what `StochasticParameter` returns.
+
+    Calling it draws one value; ``sample(shape)`` draws many at once.
+
+    Args:
+        distribution: of the values, with scalar parameters.
+        low: draws below count as this.
+        high: draws above count as this.
+    """
+
+    def __init__(self, distribution: Distribution, low: float, high: float) -> None:
+        self.distribution = distribution
+        self.min = low
+        self.max = high
+
+    @property
+    def mean(self) -> Tensor:
+        """The distribution's mean."""
+        return self.distribution.mean
+
+    def __call__(self, return_mean: bool = False) -> Any:
+        """Return one value (a float), or the distribution's mean (a tensor)."""
+        return self.mean if return_mean else self.sample().item()
+
+    def sample(self, shape: tuple[int, ...] = ()) -> Tensor:
+        """Draw values of the given shape in one go, clamped to ``[min, max]``."""
+        return self.distribution.sample(torch.Size(shape)).clamp(self.min, self.max)
+
+    def __repr__(self) -> str:
+        return f"StochasticParameter({self.distribution}, min={self.min:g}, max={self.max:g})"
+
+
+def StochasticParameter(
+    distribution: type[Distribution] = torch.distributions.normal.Normal,
+    min: float = 0,
+    max: float = float("inf"),
+    function: bool = True,
+    **kwargs: Any,
+) -> Any:
+    """Model a stochastic parameter.
+
+    Bounds given in the wrong order are put in order, with a warning. A normal distribution
+    without parameters, but with two finite bounds, is centred between them, with the bounds at
+    three standard deviations.
+
+    Args:
+        distribution: a class of ``torch.distributions``.
+        min: smallest value; what is drawn below counts as this.
+        max: largest value; likewise.
+        function: return a generator (True) or one drawn value (False).
+        **kwargs: the distribution's parameters.
+
+    Returns:
+        A `Generator`, or a float.
+
+    Raises:
+        ValueError: if the distribution is none, or a parameter of it is missing or unknown.
+    """
+    require(
+        isinstance(distribution, type) and issubclass(distribution, Distribution),
+        f"distribution must be a class of torch.distributions, got {distribution!r}",
+    )
+    require(not math.isnan(min) and not math.isnan(max), f"bounds must be numbers: {min}, {max}")
+    if min > max:
+        warnings.warn(f"min={min:g} exceeds max={max:g}: taken the other way round", stacklevel=2)
+        min, max = max, min
+    if not kwargs and distribution is Normal and math.isfinite(min) and math.isfinite(max):
+        kwargs = {"loc": (min + max) / 2, "scale": (max - min) / 6}
+    names = [name for name in inspect.signature(distribution).parameters if name != "validate_args"]
+    unknown = sorted(set(kwargs) - {*names, "validate_args"})
+    require(not unknown, f"{distribution.__name__} has no parameter {', '.join(unknown)}")
+    missing = [name for name in _required(distribution) if name not in kwargs]
+    require(not missing, f"{distribution.__name__} needs {', '.join(missing)}")
+    if "scale" in kwargs and isinstance(kwargs["scale"], (int, float)) and kwargs["scale"] == 0:
+        # No spread at all: torch refuses it, grids of simulations begin with it.
+        kwargs = {**kwargs, "validate_args": False}
+    drawn = Generator(distribution(**kwargs), min, max)
+    return drawn if function else drawn()
+
+
+def _required(distribution: type[Distribution]) -> list[str]:
+    parameters = inspect.signature(distribution).parameters.values()
+    return [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+
+
+class Dict2Obj:
+    """An object whose attributes are a dictionary's entries.
+
+    Args:
+        dictionary: names and values.
+    """
+
+    def __init__(self, dictionary: Mapping[str, Any]) -> None:
+        # Set one by one, as an attribute ``__class__`` would change the object's type.
+        for name, value in dictionary.items():
+            if name != "__class__":
+                setattr(self, name, value)
+
+    def __repr__(self) -> str:
+        return f"Dict2Obj({vars(self)!r})"
+
+
+def unpack_parameters(
+    local_args: Mapping[str, Any],
+    r_rel_tol: float | None = None,
+    r_abs_tol: float | None = None,
+    resample_threshold: int = 5,
+) -> Any:
+    """Draw every stochastic parameter among the local arguments of a constructor.
+
+    With a true ``reference`` among them (or among their ``kwargs``) means take the place of draws.
+    Resistances ``r_on`` and ``r_off`` that come too close are drawn again.
+
+    Args:
+        local_args: ``locals()`` of the constructor.
+        r_rel_tol: relative distance at which r_on and r_off are too close; None: 1e-9.
+        r_abs_tol: absolute distance (Ω), instead.
+        resample_threshold: how many times they are drawn again, >= 0.
+
+    Returns:
+        A `Dict2Obj` of all local arguments.
+
+    Raises:
+        ValueError: if an argument is refused, or r_on and r_off stay too close.
+    """
+    require(r_rel_tol is None or r_abs_tol is None, "give r_rel_tol or r_abs_tol, not both")
+    require(
+        isinstance(resample_threshold, int) and resample_threshold >= 0,
+        f"resample_threshold must be an integer >= 0, got {resample_threshold!r}",
+    )
+    inner = local_args.get("kwargs")
+    reference = bool(local_args.get("reference")) or (
+        isinstance(inner, Mapping) and bool(inner.get("reference"))
+    )
+    generators = {name: value for name, value in local_args.items() if _drawable(name, value)}
+    args = Dict2Obj(local_args)
+    for name, generator in generators.items():
+        setattr(args, name, _draw(generator, reference))
+    if hasattr(args, "r_on") and hasattr(args, "r_off"):
+        close = {"rel_tol": 1e-9 if r_rel_tol is None else r_rel_tol, "abs_tol": r_abs_tol or 0.0}
+        again = {name: generators[name] for name in ("r_off", "r_on") if name in generators}
+        tries = resample_threshold if again and not reference else 0
+        while math.isclose(args.r_on, args.r_off, **close):
+            require(
+                tries > 0,
+                f"r_on and r_off are too close: {args.r_on:g} and {args.r_off:g} ohm"
+                + (f", after {resample_threshold} new draws" if again else ""),
+            )
+            tries -= 1
+            for name, generator in again.items():
+                setattr(args, name, _draw(generator, reference))
+    return args
+
+
+def _drawable(name: str, value: Any) -> bool:
+    if isinstance(value, Generator):
+        return True
+    if "__" in name or name == "self" or not callable(value) or isinstance(value, type):
+        return False
+    try:  # a user's own generator: a function that can say its mean
+        return "return_mean" in inspect.signature(value).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def _draw(generator: Callable[..., Any], reference: bool) -> float:
+    return float(generator(return_mean=reference))
+
+
+# ``memtorch.bh.StochasticParameter`` is the function and the module: its names hang on both.
+for _name in (Dict2Obj, StochasticParameter, unpack_parameters):
+    setattr(StochasticParameter, _name.__name__, _name)
+del _name

@@ -1,0 +1,293 @@
+"""Crossbars: cells as tensors, and views of them that look like single devices.
+
+What one may build on
+---------------------
+A layer of ``memtorch.mn`` has ``crossbars``, a list of `Crossbar`. With ``DoubleColumn`` they come
+in pairs (positive, negative), with ``SingleColumn`` one by one; ``Conv3d`` has a pair (or one) for
+each input channel. A crossbar is its tensors, and nothing else holds state:
+
+* ``crossbar.conductance_matrix``: conductances (S), ``[rows, columns]``, or
+  ``[tiles, tile_rows, tile_columns]`` when it has a ``tile_shape``. Assigning a new tensor and
+  changing it in place are both seen by the next read (caches compare the tensor's version).
+  Padding cells of tiles hold 0 S.
+* ``crossbar.parameters``: device parameters by the names of the model's constructor. Each is a
+  number where all cells are alike, or a tensor shaped like ``conductance_matrix``. ``r_on``,
+  ``r_off`` and ``time_series_resolution`` are always there. Assigning is allowed:
+  ``crossbar.parameters["r_on"] = tensor``.
+* ``crossbar.parameter(name)``: the same, always as a tensor shaped like ``conductance_matrix``.
+* ``crossbar.used``: bool, shaped like ``conductance_matrix``: False in the padding of tiles.
+* ``crossbar.stuck``: None, or a bool mask of cells that keep their conductance whatever is written
+  to them or applied to them (assigning ``conductance_matrix`` itself moves them all the same).
+* ``crossbar.devices``: views, ``devices[i][j]`` or ``devices[tile][i][j]``. ``.g`` and the
+  parameters read and write the tensors above at once; nothing needs ``update``.
+* ``crossbar.clamp(g)``: ``g`` within every cell's ``[1/r_off, 1/r_on]``.
+* ``crossbar.transfer(v)``: ``f(v)`` of the static current ``I = g · f(v)`` with the model's nominal
+  parameters (``f(v) = v`` for LinearIonDrift and VTEAM); ``crossbar.ohmic`` says if it is ``v``.
+* ``crossbar.cells()``: an `mho.devices.SwitchingCells` population in the cells' present states
+  (float64), to be simulated or programmed; ``crossbar.take(cells)`` stores its conductances.
+* ``crossbar.r_on_mean``, ``crossbar.r_off_mean``, ``crossbar.rows``, ``crossbar.columns``,
+  ``crossbar.tile_shape``, ``crossbar.tiles_map``, ``crossbar.max_abs_conductance``.
+* ``crossbar.per_device``: True in the fallback for a user's own ``Memristor`` subclass. Then
+  ``devices`` is a numpy object array of real objects, ``parameters`` are read from them, and
+  ``crossbar.update(from_devices=False)`` carries the tensor to the objects.
+
+What a non-ideality wants to change about *reading* it says by ``layer.non_linear``: None (reads are
+``I = g · v``), or a picklable callable ``(crossbar, v) -> f(v)`` (elementwise on a tensor of
+voltages), and reads are ``I = g · f(v)`` with no source and line resistances.
+
+A stochastic parameter is a callable ``p`` with ``p()`` (one draw), ``p(return_mean=True)`` (the
+nominal value) and ``p.sample(shape)`` (a float tensor of independent draws); a crossbar draws all
+of its cells by one ``sample``.
+
+What is refused raises `mho.compat.memtorch._errors.Refused`, at once a ValueError and an
+AssertionError (MemTorch's own refusals are assertions).
+"""
+# ruff: noqa: N999
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mho.compat.memtorch._require import require
+from mho.compat.memtorch.bh.crossbar import _views
+from mho.compat.memtorch.bh.crossbar._cells import CellTensors, is_tensor_model, stored_dtype
+from mho.compat.memtorch.bh.crossbar._operation import Operation, Scheme
+from mho.compat.memtorch.bh.crossbar.Program import naive_program, program_all
+
+__all__ = ["Crossbar", "Operation", "Scheme", "init_crossbar", "simulate_matmul"]
+
+
+class Crossbar(CellTensors):
+    """One array of cells, or the tiles it is cut into. The module's docstring says what is where.
+
+    Args:
+        memristor_model: class of the cells.
+        memristor_model_params: keyword arguments of the class; stochastic ones are drawn per cell.
+        shape: of the layer's weight: ``(columns, …)``; all but the first count as rows.
+        tile_shape: rows and columns of a tile; None: the array is not cut.
+        use_bindings: has no effect; kept as ``self.use_bindings``.
+        cuda_malloc_heap_size: has no effect.
+        random_crossbar_init: begin at conductances uniform within each cell's window, rather than
+            at its lowest.
+
+    Raises:
+        Refused: if the shape, the tile shape or the cells' parameters are refused.
+    """
+
+    def __init__(
+        self,
+        memristor_model: Any,
+        memristor_model_params: Mapping[str, Any],
+        shape: tuple[int, ...],
+        tile_shape: tuple[int, int] | None = None,
+        use_bindings: bool = True,
+        cuda_malloc_heap_size: int = 50,
+        random_crossbar_init: bool = False,
+    ) -> None:
+        require(2 <= len(shape) <= 5, f"shape must have 2 to 5 dimensions, got {tuple(shape)}")
+        self.memristor_model = memristor_model
+        self.memristor_model_params = dict(memristor_model_params)
+        self.tile_shape = tile_shape
+        self.use_bindings = use_bindings
+        self.cuda_malloc_heap_size = cuda_malloc_heap_size
+        self.columns, self.rows = int(shape[0]), math.prod(int(size) for size in shape[1:])
+        self.per_device = not is_tensor_model(memristor_model)
+        self.stuck: Tensor | None = None
+        self.tiles_map: Tensor | None = None
+        blank = self._cut(torch.zeros(self.rows, self.columns))
+        self._g = blank
+        self._objects: Any = None
+        self._parameters: dict[str, Any] = {}
+        self._fabricate(tuple(blank.shape))
+        low, high = self._window()
+        start = (
+            low + torch.rand(blank.shape).to(low) * (high - low) if random_crossbar_init else low
+        )
+        self.conductance_matrix = torch.where(self.used, start, 0.0)
+        if self.per_device:
+            self.update(from_devices=False)
+
+    def update(self, from_devices: bool = True, parallelize: bool = False) -> None:
+        """Carry conductances between the devices and ``conductance_matrix``.
+
+        Views need no carrying: for the models of this package nothing happens. In the fallback
+        for a user's own devices it does.
+
+        Args:
+            from_devices: from the devices to the matrix (True), or from it to the devices (False).
+            parallelize: has no effect.
+        """
+        if not self.per_device:
+            return
+        if from_devices:
+            values = [float(device.g) for device in self._objects.flat]
+            g = torch.tensor(values, dtype=self._g.dtype).reshape(self._g.shape)
+            self.conductance_matrix = torch.where(self.used, g, 0.0)
+            return
+        for device, g in zip(self._objects.flat, self._g.flatten().tolist(), strict=True):
+            device.set_conductance(g)
+
+    def write_conductance_matrix(
+        self,
+        conductance_matrix: Tensor,
+        transistor: bool = True,
+        programming_routine: Callable[..., Any] | None = None,
+        programming_routine_params: Mapping[str, Any] = {},
+    ) -> None:
+        """Write conductances, each cell to the nearest within its window.
+
+        Args:
+            conductance_matrix: of the layer's weight's shape, ``[columns, …]`` (S).
+            transistor: 1T1R cells (True) are written exactly; passive ones (False) by the
+                routine, if there is one.
+            programming_routine: ``routine(crossbar, point, conductance, **params)``, called cell
+                by cell; `naive_program` programs all cells at once where no neighbour is disturbed.
+            programming_routine_params: its keyword arguments.
+
+        Raises:
+            Refused: if the matrix does not fit or is not finite.
+        """
+        given = conductance_matrix.detach()
+        require(
+            given.dim() >= 2 and given.shape[0] == self.columns and given[0].numel() == self.rows,
+            f"conductance_matrix must have shape [{self.columns}, …] with {self.rows} values a "
+            f"column, got {list(given.shape)}",
+        )
+        require(bool(torch.isfinite(given).all()), "conductance_matrix must be finite")
+        wanted = given.reshape(self.columns, self.rows).T.to(
+            self._g.device, stored_dtype(given.dtype)
+        )
+        target = self.clamp(self._cut(wanted.contiguous()))
+        if transistor or programming_routine is None:
+            self.store(target)
+        elif programming_routine is naive_program and not self.per_device:
+            program_all(self, target, **programming_routine_params)
+        else:
+            for point in map(tuple, self.used.nonzero().tolist()):
+                self.devices = programming_routine(
+                    self, point, float(target[point]), **programming_routine_params
+                )
+            self.update(from_devices=True)
+
+
+def init_crossbar(
+    weights: Tensor,
+    memristor_model: Any,
+    memristor_model_params: Mapping[str, Any],
+    transistor: bool,
+    mapping_routine: Callable[..., Any],
+    programming_routine: Callable[..., Any] | None,
+    programming_routine_params: Mapping[str, Any] = {},
+    p_l: float | None = None,
+    scheme: Scheme = Scheme.DoubleColumn,
+    tile_shape: tuple[int, int] | None = (128, 128),
+    use_bindings: bool = True,
+    cuda_malloc_heap_size: int = 50,
+    random_crossbar_init: bool = False,
+) -> tuple[list[Crossbar], Operation]:
+    """Map weights to conductances and write them to new crossbars.
+
+    Args:
+        weights: ``[outputs, …]``; five dimensions (``Conv3d``) make crossbars for each channel.
+        memristor_model: class of the cells.
+        memristor_model_params: its keyword arguments.
+        transistor: 1T1R cells (True) or passive ones (False).
+        mapping_routine: ``routine(weights, r_on, r_off, scheme=…, p_l=…)``, such as `naive_map`.
+        programming_routine: see `Crossbar.write_conductance_matrix`.
+        programming_routine_params: its keyword arguments.
+        p_l: if not None, the proportion of weights to retain.
+        scheme: how weights are held.
+        tile_shape: rows and columns of a tile; None: arrays are not cut.
+        use_bindings: has no effect.
+        cuda_malloc_heap_size: has no effect.
+        random_crossbar_init: begin at random conductances.
+
+    Returns:
+        The crossbars, and the `Operation` that joins what they give.
+
+    Raises:
+        Refused: if an argument is refused.
+    """
+    require(isinstance(scheme, Scheme), f"scheme must be a Scheme, got {scheme!r}")
+    values = weights.detach()
+    # Channels with arrays of their own share one scale: their currents are added.
+    channels = values.unbind(1) if values.dim() == 5 else (values,)
+    columns = 2 if scheme is Scheme.DoubleColumn else 1
+    crossbars = [
+        Crossbar(
+            memristor_model,
+            memristor_model_params,
+            tuple(channel.shape),
+            tile_shape,
+            use_bindings,
+            cuda_malloc_heap_size,
+            random_crossbar_init,
+        ).to(values.device)
+        for channel in channels
+        for _ in range(columns)
+    ]
+    r_on, r_off = crossbars[0].r_on_mean, crossbars[0].r_off_mean
+    mapped = mapping_routine(values.clone(), r_on, r_off, scheme=scheme, p_l=p_l)
+    targets = tuple(mapped) if columns == 2 else (mapped,)
+    for k, crossbar in enumerate(crossbars):
+        target = targets[k % columns]
+        crossbar.write_conductance_matrix(
+            target[:, k // columns] if values.dim() == 5 else target,
+            transistor=transistor,
+            programming_routine=programming_routine,
+            programming_routine_params=programming_routine_params,
+        )
+    return crossbars, Operation(scheme, (1 / r_on + 1 / r_off) / 2)
+
+
+def simulate_matmul(
+    input: Tensor,
+    crossbar: Any,
+    nl: bool = True,
+    tiles_map: Tensor | None = None,
+    crossbar_shape: tuple[int, int] | None = None,
+    max_input_voltage: float | None = None,
+    ADC_resolution: int | None = None,
+    ADC_overflow_rate: float = 0.0,
+    quant_method: str | None = None,
+    use_bindings: bool = True,
+) -> Tensor:
+    """Read a crossbar.
+
+    Args:
+        input: voltages ``[vectors, rows]`` (V).
+        crossbar: the crossbar (or its ``devices``).
+        nl: by conductances, ``I = g · v`` (True), or by each device's static current (False).
+            Reads move no state.
+        tiles_map: has no effect: a crossbar knows its own.
+        crossbar_shape: has no effect: likewise.
+        max_input_voltage: largest voltage of the drivers (V): larger inputs drive that much.
+        ADC_resolution: bits, with a ``quant_method``.
+        ADC_overflow_rate: fraction of currents that full scale may leave out.
+        quant_method: one of ``quant_methods``; None: no conversion.
+        use_bindings: has no effect.
+
+    Returns:
+        Currents ``[vectors, columns]`` (A).
+
+    Raises:
+        Refused: if an argument is refused.
+    """
+    from_views = getattr(crossbar, "crossbar", crossbar)
+    return _views.matmul(
+        input, from_views, nl, max_input_voltage, ADC_resolution, ADC_overflow_rate, quant_method
+    )
+
+
+# ``memtorch.bh.crossbar.Crossbar`` is the class and the module: its names hang on both.
+for _name in (Scheme, Operation):
+    setattr(Crossbar, _name.__name__, _name)
+for _function in (init_crossbar, simulate_matmul):
+    setattr(Crossbar, _function.__name__, staticmethod(_function))
+Crossbar.Crossbar = Crossbar  # type: ignore[attr-defined]
+del _name, _function

@@ -1,0 +1,109 @@
+# ruff: noqa: N999
+"""Passive (1R) crossbars with line resistances, on `mho.circuit`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mho.circuit import Wires, effective_conductance, solve
+from mho.compat.memtorch._require import require
+
+__all__ = ["solve_passive"]
+
+
+def wires(R_source: float, R_line: float) -> Wires:
+    """Return the lines of a passive crossbar.
+
+    Sources drive the word lines' left ends and hold the bit lines' bottom ends, each through
+    ``R_source``; ``R_line`` is between neighbouring cells. Both may be zero, exactly.
+
+    Raises:
+        ValueError: if a resistance is missing, negative or not finite.
+    """
+    for name, value in (("R_source", R_source), ("R_line", R_line)):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        require(number and 0 <= value < float("inf"), f"{name} must be >= 0 ohm, got {value!r}")
+    return Wires(
+        source=float(R_source), word=float(R_line), bit=float(R_line), sense=float(R_source)
+    )
+
+
+def effective(conductances: Tensor, R_source: float, R_line: float) -> Tensor:
+    """Return ``T`` (S) with which currents are ``V @ T``: the lines solved once, exactly.
+
+    Args:
+        conductances: ``[..., rows, columns]`` (S).
+        R_source: between sources and lines (Ω).
+        R_line: between neighbouring cells (Ω).
+
+    Returns:
+        Tensor of the same shape.
+    """
+    _positive(conductances)
+    return effective_conductance(conductances, wires(R_source, R_line))
+
+
+def solve_passive(
+    conductance_matrix: Tensor,
+    V_WL: Tensor,
+    V_BL: Tensor,
+    R_source: float,
+    R_line: float,
+    n_input_batches: int | None = None,
+    det_readout_currents: bool = True,
+    use_bindings: bool = True,
+    cuda_malloc_heap_size: int | None = None,
+) -> Tensor:
+    """Solve a passive crossbar under given line voltages.
+
+    Args:
+        conductance_matrix: of one physical array, ``[rows, columns]`` (S), >= 0. A difference of
+            two arrays is no array: solve both and subtract.
+        V_WL: word-line voltages, ``[rows]``, or ``[batches, rows]`` with batches (V).
+        V_BL: bit-line voltages, ``[columns]``, or ``[batches, columns]`` (V).
+        R_source: between sources and lines (Ω), >= 0.
+        R_line: between neighbouring cells (Ω), >= 0.
+        n_input_batches: number of voltage vectors; None: one vector without a batch dimension.
+        det_readout_currents: return currents (True) or the voltages across the cells (False).
+        use_bindings: has no effect.
+        cuda_malloc_heap_size: has no effect.
+
+    Returns:
+        Currents out of the bit lines, ``[columns]`` or ``[batches, columns]`` (A); or cell
+        voltages, ``[rows, columns]`` or ``[batches, rows, columns]`` (V).
+
+    Raises:
+        ValueError: if an argument is refused.
+    """
+    require(
+        isinstance(conductance_matrix, Tensor) and conductance_matrix.ndim == 2,
+        "conductance_matrix must be a tensor [rows, columns]",
+    )
+    lines = wires(R_source, R_line)
+    _positive(conductance_matrix)
+    rows, columns = conductance_matrix.shape
+    lead = () if n_input_batches is None else (n_input_batches,)
+    word = _voltages("V_WL", V_WL, (*lead, rows), conductance_matrix)
+    bit = _voltages("V_BL", V_BL, (*lead, columns), conductance_matrix)
+    if det_readout_currents and not bool(bit.any()):
+        return word @ effective_conductance(conductance_matrix, lines)
+    found = solve(conductance_matrix, lines, word, sink=bit)
+    return found.currents if det_readout_currents else found.cell_voltages
+
+
+def _positive(conductances: Tensor) -> None:
+    require(
+        not bool((conductances.detach() < 0).any()),
+        "conductances must be >= 0: the difference of a positive and a negative crossbar is not "
+        "an array; solve the two and subtract their currents",
+    )
+
+
+def _voltages(name: str, values: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    values = torch.as_tensor(values).to(like)
+    require(
+        tuple(values.shape) == shape,
+        f"{name} must have shape {list(shape)}, got {list(values.shape)}",
+    )
+    return values

@@ -1,0 +1,400 @@
+"""Programming with pulses of fixed voltages, device by device or all at once."""
+# ruff: noqa: N999
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mho.compat.memtorch._require import require
+from mho.devices import SwitchingCells
+
+if TYPE_CHECKING:
+    from mho.compat.memtorch.bh.crossbar.Crossbar import Crossbar
+
+__all__ = ["gen_programming_signal", "naive_program"]
+
+_WHOLE = 1e-9  # how far a number of samples may be from a whole one
+_LONGEST = 2.0**40  # pulses in one burst
+_ENOUGH, _STILL = 2.0**16, 1e-3  # pulses that move a cell by less of its tolerance: it is given up
+_CHECK_TIME = 32  # rounds between looks at the clock
+
+
+def naive_program(
+    crossbar: Crossbar,
+    point: tuple[int, ...],
+    conductance: float,
+    rel_tol: float = 0.01,
+    pulse_duration: float = 1e-3,
+    refactory_period: float = 0,
+    pos_voltage_level: float = 1.0,
+    neg_voltage_level: float = -1.0,
+    timeout: float = 5,
+    force_adjustment: float = 1e-3,
+    force_adjustment_rel_tol: float = 1e-1,
+    force_adjustment_pos_voltage_threshold: float = 0,
+    force_adjustment_neg_voltage_threshold: float = 0,
+    failure_iteration_threshold: int = 1000,
+    simulate_neighbours: bool = True,
+) -> Any:
+    """Program one device with pulses of fixed voltages until it holds a conductance.
+
+    The pulse that moves the device towards the conductance is given: positive or negative, as
+    the model says. A device that was carried past it is turned back with pulses half as long, and
+    so on, so that devices that switch within a pulse are programmed too. (In a passive array half
+    of every pulse's voltage is on the neighbours in the same row and in the same column.)
+
+    Args:
+        crossbar: the crossbar.
+        point: of the device: row and column, or tile, row and column.
+        conductance: to program (S).
+        rel_tol: error allowed, as a part of the conductance.
+        pulse_duration: of a pulse (s); a multiple of the device's time resolution.
+        refactory_period: pause after a pulse (s); nothing happens in it.
+        pos_voltage_level: of positive pulses (V).
+        neg_voltage_level: of negative pulses (V).
+        timeout: seconds of computing after which the device is given up.
+        force_adjustment: what a device stuck near a bound is moved by (S), though never more than
+            half way to the conductance.
+        force_adjustment_rel_tol: how near the bound's conductance it must be, relatively.
+        force_adjustment_pos_voltage_threshold: positive pulses of at least this voltage (V) free.
+        force_adjustment_neg_voltage_threshold: negative pulses of at most this voltage (V) free.
+        failure_iteration_threshold: rounds after which the device is given up, and pulses in
+            which a device must arrive at its present pace not to count as stuck.
+        simulate_neighbours: whether neighbours feel half of each pulse.
+
+    Returns:
+        The programmed device.
+
+    Raises:
+        Refused: if the conductance is outside the device's window, or the durations do not fit.
+
+    Warns:
+        RuntimeWarning: if the device was given up.
+    """
+    point = tuple(int(i) for i in point)
+    device = crossbar.devices[point]
+    low, high = 1.0 / device.r_off, 1.0 / device.r_on
+    target = float(conductance)
+    require(
+        low * (1 - 1e-6) <= target <= high * (1 + 1e-6),
+        f"conductance must be in [{low:g}, {high:g}] S, got {target:g}",
+    )
+    _samples(pulse_duration, refactory_period, float(device.time_series_resolution))
+    pulses = _Pulses(
+        rel_tol,
+        pulse_duration,
+        (pos_voltage_level, neg_voltage_level),
+        timeout,
+        force_adjustment,
+        force_adjustment_rel_tol,
+        (force_adjustment_pos_voltage_threshold, force_adjustment_neg_voltage_threshold),
+        failure_iteration_threshold,
+    )
+    if crossbar.per_device:
+        _program_object(crossbar, point, target, pulses, simulate_neighbours)
+        return crossbar.devices[point]
+    shape = tuple(crossbar.conductance_matrix.shape)
+    goal = torch.full(shape, target, dtype=torch.float64)
+    chosen = torch.zeros(shape, dtype=torch.bool)
+    chosen[point] = True
+    cells = crossbar.cells()
+    start = cells.x.clone()
+    _program(crossbar, cells, goal, chosen, pulses, simulate_neighbours)
+    _report(cells, goal, chosen, rel_tol)
+    crossbar.take(cells, cells.x != start)
+    return device
+
+
+def program_all(crossbar: Crossbar, target: Tensor, **params: Any) -> None:
+    """Program all cells of a crossbar, as `naive_program` would one after the other.
+
+    All are pulsed at once, unless half of a pulse moves some neighbour: then it is one after the
+    other.
+
+    Args:
+        crossbar: the crossbar.
+        target: conductances (S), of its tensors' shape.
+        **params: of `naive_program`.
+    """
+    known = {"simulate_neighbours": True, **params}
+    disturbing = bool(known.pop("simulate_neighbours"))
+    defaults = naive_program.__defaults__ or ()
+    names = naive_program.__code__.co_varnames[3 : 3 + len(defaults)]
+    values = {**dict(zip(names, defaults, strict=True)), **known}
+    unknown = sorted(set(values) - set(names))
+    require(not unknown, f"naive_program takes no {', '.join(unknown)}")
+    resolution = float(crossbar.time_series_resolution)
+    _samples(values["pulse_duration"], values["refactory_period"], resolution)
+    used = crossbar.used
+    levels = (values["pos_voltage_level"], values["neg_voltage_level"])
+    pulses = _Pulses(
+        values["rel_tol"],
+        values["pulse_duration"],
+        levels,
+        values["timeout"],
+        values["force_adjustment"],
+        values["force_adjustment_rel_tol"],
+        (
+            values["force_adjustment_pos_voltage_threshold"],
+            values["force_adjustment_neg_voltage_threshold"],
+        ),
+        values["failure_iteration_threshold"],
+    )
+    cells = crossbar.cells()
+    start = cells.x.clone()
+    goal = target.double()
+    if not disturbing or not _disturbs(cells, levels):
+        pulses.timeout *= int(used.sum())
+        _program(crossbar, cells, goal, used, pulses, False)
+    else:
+        for index in used.nonzero():
+            one = torch.zeros_like(used)
+            one[tuple(index)] = True
+            _program(crossbar, cells, goal, one, pulses, True)
+    _report(cells, goal, used, pulses.rel_tol)
+    crossbar.take(cells, cells.x != start)
+
+
+class _Pulses:
+    """How `naive_program` pulses; see there."""
+
+    def __init__(
+        self,
+        rel_tol: float,
+        width: float,
+        levels: tuple[float, float],
+        timeout: float,
+        nudge: float,
+        nudge_near: float,
+        nudge_levels: tuple[float, float],
+        rounds: int,
+    ) -> None:
+        require(rel_tol > 0, f"rel_tol must be > 0, got {rel_tol!r}")
+        require(
+            levels[0] > 0 > levels[1],
+            f"pos_voltage_level must be > 0 and neg_voltage_level < 0, got {levels}",
+        )
+        self.rel_tol, self.width, self.levels, self.timeout = rel_tol, width, levels, timeout
+        self.nudge, self.nudge_near, self.rounds = nudge, nudge_near, int(rounds)
+        self.frees = levels[0] >= nudge_levels[0] or levels[1] <= nudge_levels[1]
+
+
+def _disturbs(cells: SwitchingCells, levels: tuple[float, float]) -> bool:
+    """Whether half of a pulse moves some cell in some state."""
+    p = cells._values()
+    for level in levels:
+        half = torch.full_like(cells.x, 0.5 * level)
+        for part in (0.1, 0.5, 0.9):
+            x = torch.full_like(cells.x, part)
+            if bool((cells.spec.rate(x, cells.spec.drive(half, p), p) != 0.0).any()):
+                return True
+    return False
+
+
+@torch.no_grad()
+def _program(
+    crossbar: Crossbar,
+    cells: SwitchingCells,
+    goal: Tensor,
+    chosen: Tensor,
+    pulses: _Pulses,
+    disturb: bool,
+) -> None:
+    """Pulse the chosen cells until each is at its goal or given up.
+
+    Pulses come in bursts: a burst that stays on its side of the goal is followed by one twice as
+    long, one that does not is undone and halved, down to a single pulse, which stands. So every
+    cell has had the very pulses that verifying after each one would have given.
+    """
+    if crossbar.stuck is not None:
+        chosen = chosen & ~crossbar.stuck
+    up_level = pulses.levels[0] if cells.spec.set_polarity > 0 else pulses.levels[1]
+    down_level = pulses.levels[1] if cells.spec.set_polarity > 0 else pulses.levels[0]
+    low, high = crossbar._window()
+    tolerance = pulses.rel_tol * goal
+    burst, part = torch.ones_like(goal), torch.ones_like(goal)
+    upward: Tensor | None = None
+    stop = time.monotonic() + pulses.timeout
+    hopeless = torch.zeros_like(chosen)
+    for turn in range(pulses.rounds):
+        g = cells.conductance()
+        open_ = chosen & ~hopeless & ((g - goal).abs() > tolerance)
+        if not bool(open_.any()):
+            break
+        if turn % _CHECK_TIME == _CHECK_TIME - 1 and time.monotonic() > stop:
+            break
+        up = g < goal
+        if upward is not None:  # a single pulse has carried these past their goals
+            turned = open_ & (up != upward)
+            part = torch.where(turned, 0.5 * part, part)
+            burst = torch.where(turned, 1.0, burst)
+        upward = up
+        before = cells.x.clone()
+        seconds = torch.where(open_, pulses.width * part * burst, 0.0)
+        volts = torch.where(up, up_level, down_level).to(seconds)
+        cells.apply_pulse(volts, seconds)
+        after = cells.conductance()
+        passed = torch.where(up, after > goal + tolerance, after < goal - tolerance) & open_
+        undone = passed & (burst > 1.0)
+        cells.x = torch.where(undone, before, cells.x)
+        pace = (after - g).abs() / burst
+        slow = open_ & ~passed & (pace * pulses.rounds < (goal - g).abs())
+        _free(cells, slow, goal, (low, high), pulses)
+        if disturb:
+            _half_select(cells, open_ & ~undone, volts, seconds)
+        still = (cells.conductance() - g).abs() < _STILL * tolerance
+        hopeless |= open_ & ~passed & still & (burst >= _ENOUGH)
+        burst = torch.where(undone, 0.5 * burst, torch.where(passed, 1.0, 2.0 * burst))
+        burst = burst.clamp(1.0, _LONGEST)
+
+
+def _report(cells: SwitchingCells, goal: Tensor, chosen: Tensor, rel_tol: float) -> None:
+    """Warn of chosen cells that do not hold their goals."""
+    left = int((chosen & ((cells.conductance() - goal).abs() > rel_tol * goal)).sum())
+    if left:
+        _warn(left, rel_tol)
+
+
+def _warn(count: int, rel_tol: float) -> None:
+    warnings.warn(
+        f"{count} device(s) not programmed to rel_tol={rel_tol:g}: given up, or disturbed",
+        RuntimeWarning,
+        stacklevel=5,
+    )
+
+
+def _free(
+    cells: SwitchingCells,
+    slow: Tensor,
+    goal: Tensor,
+    window: tuple[Tensor, Tensor],
+    pulses: _Pulses,
+) -> None:
+    """Move cells that are stuck near a bound of their window away from it."""
+    if not pulses.frees or not bool(slow.any()):
+        return
+    g = cells.conductance()
+    near = torch.zeros_like(slow)
+    for bound in window:
+        near |= (g - bound).abs() <= pulses.nudge_near * torch.maximum(g, bound.to(g))
+    step = (0.5 * (goal - g)).clamp(-pulses.nudge, pulses.nudge)
+    moved = cells.spec.state_at(g + step, cells._values())
+    cells.x = torch.where(slow & near, moved.clamp(0.0, 1.0), cells.x)
+
+
+def _half_select(cells: SwitchingCells, pulsed: Tensor, volts: Tensor, seconds: Tensor) -> None:
+    """Put half of a pulse on the cells in the row and in the column of the one that had it."""
+    index = pulsed.nonzero()
+    if not len(index):
+        return
+    (point,) = index.tolist()
+    neighbours = torch.zeros_like(pulsed)
+    *tile, row, column = point
+    neighbours[(*tile, row, slice(None))] = True
+    neighbours[(*tile, slice(None), column)] = True
+    neighbours[tuple(point)] = False
+    at = tuple(point)
+    cells.apply_pulse(0.5 * volts[at], torch.where(neighbours, seconds[at], 0.0))
+
+
+def _program_object(
+    crossbar: Crossbar, point: tuple[int, ...], target: float, pulses: _Pulses, disturb: bool
+) -> None:
+    """Program a user's own device by its ``simulate``, trying which polarity raises it."""
+    device = crossbar.devices[point]
+    step = float(device.time_series_resolution)
+    samples, sign = max(round(pulses.width / step), 1), 1
+    stop, tried = time.monotonic() + pulses.timeout, False
+    for _ in range(pulses.rounds):
+        before = float(device.g)
+        if abs(before - target) <= pulses.rel_tol * target:
+            return
+        up = before < target
+        level = pulses.levels[0 if up == (sign > 0) else 1]
+        signal = np.full(samples, level)
+        device.simulate(signal)
+        if disturb:
+            _half_select_objects(crossbar, point, signal)
+        after = float(device.g)
+        if (after - before) * (1 if up else -1) < 0 and not tried:
+            sign, tried = -sign, True
+        elif (after < target) != up:
+            samples, tried = max(samples // 2, 1), True
+        elif after == before and pulses.frees:
+            near = min(abs(before * r - 1) for r in (float(device.r_on), float(device.r_off)))
+            if near <= pulses.nudge_near:
+                nudge = min(pulses.nudge, 0.5 * abs(target - before))
+                device.set_conductance(before + (nudge if up else -nudge))
+            if not tried:
+                sign = -sign
+        if time.monotonic() > stop:
+            break
+    if abs(float(device.g) - target) > pulses.rel_tol * target:
+        _warn(1, pulses.rel_tol)
+
+
+def _half_select_objects(
+    crossbar: Crossbar, point: tuple[int, ...], signal: npt.NDArray[np.float64]
+) -> None:
+    *tile, row, column = point
+    for other in range(crossbar.devices.shape[-2]):
+        if other != row:
+            crossbar.devices[(*tile, other, column)].simulate(signal / 2)
+    for other in range(crossbar.devices.shape[-1]):
+        if other != column:
+            crossbar.devices[(*tile, row, other)].simulate(signal / 2)
+
+
+def gen_programming_signal(
+    number_of_pulses: int,
+    pulse_duration: float,
+    refactory_period: float,
+    voltage_level: float,
+    time_series_resolution: float,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Make a signal of equal pulses, each followed by a pause.
+
+    Args:
+        number_of_pulses: how many.
+        pulse_duration: of a pulse (s), a multiple of the resolution.
+        refactory_period: pause after each pulse (s), likewise.
+        voltage_level: of the pulses (V).
+        time_series_resolution: time between two samples (s).
+
+    Returns:
+        Times (s) and voltages (V), of one length.
+
+    Raises:
+        Refused: if the durations are no multiples of the resolution.
+    """
+    on, off = _samples(pulse_duration, refactory_period, time_series_resolution)
+    require(
+        int(number_of_pulses) == number_of_pulses and number_of_pulses >= 1,
+        f"number_of_pulses must be an integer >= 1, got {number_of_pulses!r}",
+    )
+    pulse = np.concatenate((np.full(on, float(voltage_level)), np.zeros(off)))
+    voltage = np.tile(pulse, int(number_of_pulses))
+    return float(time_series_resolution) * np.arange(len(voltage), dtype=np.float64), voltage
+
+
+def _samples(duration: float, pause: float, resolution: float) -> tuple[int, int]:
+    require(resolution > 0, f"time_series_resolution must be > 0, got {resolution!r}")
+    counts = []
+    for name, seconds in (("pulse_duration", duration), ("refactory_period", pause)):
+        count = seconds / resolution
+        require(
+            math.isfinite(count)
+            and count >= 0
+            and abs(count - round(count)) <= _WHOLE * max(1.0, count),
+            f"{name} must be a multiple of time_series_resolution={resolution:g}, got {seconds:g}",
+        )
+        counts.append(round(count))
+    return counts[0], counts[1]

@@ -1,0 +1,260 @@
+"""The cells of a crossbar as tensors: what they are made of, what they hold, how they conduct."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mho import checks
+from mho.compat.memtorch._require import require
+from mho.compat.memtorch.bh.crossbar import _views
+from mho.compat.memtorch.bh.crossbar.Tile import gen_tiles
+from mho.compat.memtorch.bh.memristor._model import Modelled, nominal, one, transfer_spec
+from mho.compat.memtorch.bh.memristor.Memristor import Memristor
+from mho.devices import SwitchingCells
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_REDRAWS = 100
+
+
+class CellTensors:
+    """Base of `Crossbar`: everything about the cells but how they are written."""
+
+    memristor_model: Any
+    memristor_model_params: dict[str, Any]
+    tile_shape: tuple[int, int] | None
+    rows: int
+    columns: int
+    per_device: bool
+    stuck: Tensor | None
+    tiles_map: Tensor | None
+    r_on_mean: float
+    r_off_mean: float
+    time_series_resolution: Any
+    _g: Tensor
+    _objects: Any
+    _parameters: dict[str, Any]
+    _nominal: dict[str, Any]
+
+    def update(self, from_devices: bool = True, parallelize: bool = False) -> None:
+        """Carry conductances between the devices and the tensors."""
+        raise NotImplementedError
+
+    def _cut(self, matrix: Tensor) -> Tensor:
+        if self.tile_shape is None:
+            return matrix
+        tiles, self.tiles_map = gen_tiles(matrix, self.tile_shape)
+        return tiles
+
+    def _fabricate(self, shape: tuple[int, ...]) -> None:
+        model, given = self.memristor_model, self.memristor_model_params
+        if self.per_device:
+            self._objects = np.empty(shape, dtype=object)
+            self._objects.flat = [model(**given) for _ in range(self._objects.size)]
+            reference = (
+                model(**{**given, "reference": True}) if _takes_any(model) else model(**given)
+            )
+            self.r_on_mean, self.r_off_mean = float(reference.r_on), float(reference.r_off)
+            self.time_series_resolution = reference.time_series_resolution
+            return
+        values = {**model.defaults, **_known(model, given)}
+        means = {name: one(value, mean=True) for name, value in values.items()}
+        model.refuse(SimpleNamespace(**means))
+        self._parameters = {name: _drawn(value, shape) for name, value in values.items()}
+        self._uncross(values, shape)
+        self._nominal = means
+        self.r_on_mean, self.r_off_mean = float(means["r_on"]), float(means["r_off"])
+        self.time_series_resolution = means["time_series_resolution"]
+
+    def _uncross(self, values: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+        # Cells whose drawn r_on exceeds their r_off draw both again.
+        drawn = [name for name in ("r_on", "r_off") if isinstance(self._parameters[name], Tensor)]
+        if not drawn:
+            return
+        for _ in range(_REDRAWS):
+            crossed = self.parameter("r_on") >= self.parameter("r_off")
+            if not bool(crossed.any()):
+                return
+            for name in drawn:
+                fresh = _drawn(values[name], shape)
+                self._parameters[name] = torch.where(crossed, fresh, self._parameters[name])
+        require(False, "r_on and r_off keep crossing: narrow their distributions")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Device parameters by name: numbers, or one value per cell."""
+        if not self.per_device:
+            return self._parameters
+        names = ("r_on", "r_off", "time_series_resolution")
+        return {name: self.parameter(name) for name in names}
+
+    def parameter(self, name: str) -> Tensor:
+        """Return a device parameter, one value per cell."""
+        if self.per_device:
+            values = [float(getattr(device, name)) for device in self._objects.flat]
+            return torch.tensor(values, dtype=self._g.dtype).reshape(self._g.shape)
+        value = self._parameters[name]
+        if isinstance(value, Tensor):
+            return value
+        return torch.full(self._g.shape, float(value), dtype=self._g.dtype, device=self._g.device)
+
+    def _window(self) -> tuple[Tensor, Tensor]:
+        return 1.0 / self.parameter("r_off"), 1.0 / self.parameter("r_on")
+
+    def clamp(self, g: Tensor) -> Tensor:
+        """Return conductances (S) within every cell's ``[1/r_off, 1/r_on]``."""
+        low, high = self._window()
+        return torch.minimum(torch.maximum(g, low), high)
+
+    @property
+    def used(self) -> Tensor:
+        """Which cells are not the padding of tiles."""
+        mask = torch.ones(self.rows, self.columns, device=self._g.device)
+        return (mask if self.tile_shape is None else gen_tiles(mask, self.tile_shape)[0]) > 0.0
+
+    @property
+    def devices(self) -> Any:
+        """The cells, one by one: views of the tensors (objects in the fallback)."""
+        return self._objects if self.per_device else _views.Devices(self)
+
+    @devices.setter
+    def devices(self, given: Any) -> None:
+        # Programming routines return what they programmed, and programs assign it here.
+        if isinstance(given, (_views.Devices, Memristor)) or given is self._objects:
+            return
+        require(
+            np.shape(given) == tuple(self._g.shape),
+            f"devices must have shape {list(self._g.shape)}, got {list(np.shape(given))}",
+        )
+        self.devices[...] = given
+
+    @property
+    def conductance_matrix(self) -> Tensor:
+        """Conductances (S), ``[rows, columns]`` or ``[tiles, tile_rows, tile_columns]``."""
+        return self._g
+
+    @conductance_matrix.setter
+    def conductance_matrix(self, g: Any) -> None:
+        g = torch.as_tensor(g, device=self._g.device).detach()
+        g = g if g.is_floating_point() else g.to(self._g)
+        checks.shape("conductance_matrix", g, tuple(self._g.shape))
+        self._g = g
+
+    @property
+    def max_abs_conductance(self) -> Tensor:
+        """The largest conductance now (S)."""
+        return self._g.abs().amax()
+
+    def cells(self) -> SwitchingCells:
+        """Return the cells as a population of mho, in their present states (float64).
+
+        Raises:
+            Refused: in the fallback for a user's own devices.
+        """
+        require(not self.per_device, f"{self.memristor_model} is held object by object")
+        g: Tensor = torch.where(self.used, self._g, 1.0 / self.r_off_mean)
+        parameters = dict(self._parameters)
+        on, off = parameters["r_on"], parameters["r_off"]
+        if isinstance(on, Tensor) or isinstance(off, Tensor):  # worn-out cells may have no window
+            off = self.parameter("r_off").double()
+            parameters["r_on"] = torch.minimum(self.parameter("r_on").double(), off * (1 - 1e-9))
+            parameters["r_off"] = off
+        population: SwitchingCells = self.memristor_model.population(parameters, g, tuple(g.shape))
+        return population
+
+    def take(self, cells: SwitchingCells, moved: Tensor | None = None) -> None:
+        """Store the conductances of a population that `cells` returned.
+
+        Args:
+            cells: the population.
+            moved: which cells; the others keep theirs to the bit. None: all.
+        """
+        g = cells.conductance().to(self._g.dtype)
+        self.store(g if moved is None else torch.where(moved, g, self._g))
+
+    def store(self, g: Tensor) -> None:
+        """Put all cells to conductances (S) but stuck ones and padding, and tell the devices."""
+        g = torch.where(self.used, g.to(self._g.device), 0.0).to(g.dtype)
+        if self.stuck is not None:
+            g = torch.where(self.stuck, self._g.to(g.dtype), g)
+        self.conductance_matrix = g.to(stored_dtype(g.dtype))
+        if self.per_device:
+            self.update(from_devices=False)
+
+    def to(self, *where: Any) -> Self:
+        """Move the tensors to a device; see `torch.Tensor.to`."""
+        return self.apply(lambda tensor: tensor.to(*where))
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """Replace every tensor by a function of it."""
+        self._g = function(self._g)
+        self.tiles_map = None if self.tiles_map is None else function(self.tiles_map)
+        self.stuck = None if self.stuck is None else function(self.stuck)
+        for name, value in self._parameters.items():
+            if isinstance(value, Tensor):
+                self._parameters[name] = function(value)
+        return self
+
+    @property
+    def ohmic(self) -> bool:
+        """Whether the cells' current is proportional to the voltage."""
+        return not self.per_device and self._device().ohmic
+
+    def transfer(self, v: Tensor) -> Tensor:
+        """Return ``f(v)`` (V) of the static current ``I = g · f(v)``, for nominal parameters.
+
+        Raises:
+            Refused: in the fallback for a user's own devices.
+        """
+        require(not self.per_device, f"{self.memristor_model} is held object by object")
+        return self._device().transfer(v)
+
+    def _device(self) -> Any:
+        values = {
+            name: nominal(value) if isinstance(value, Tensor) else value
+            for name, value in self._nominal.items()
+        }
+        frozen = tuple((n, tuple(v) if isinstance(v, list) else v) for n, v in values.items())
+        return transfer_spec(self.memristor_model, frozen)
+
+
+def is_tensor_model(model: Any) -> bool:
+    """Whether a device class is one of the models held as tensors."""
+    return isinstance(model, type) and issubclass(model, Modelled) and "defaults" in vars(model)
+
+
+def stored_dtype(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _takes_any(model: Any) -> bool:
+    code = getattr(getattr(model, "__init__", None), "__code__", None)
+    return bool(code is not None and code.co_flags & 0x08)  # it has **kwargs
+
+
+def _known(model: type[Modelled], given: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = sorted(set(given) - set(model.defaults) - {"reference"})
+    if unknown:
+        warnings.warn(
+            f"{model.__name__} has no parameter {', '.join(unknown)}: not used", stacklevel=4
+        )
+    return {name: value for name, value in given.items() if name in model.defaults}
+
+
+def _drawn(value: Any, shape: tuple[int, ...]) -> Any:
+    if not callable(value):
+        return value
+    if hasattr(value, "sample"):
+        drawn: Tensor = value.sample(shape)
+        return drawn.to(torch.get_default_dtype())
+    values = [float(value()) for _ in range(math.prod(shape))]
+    return torch.tensor(values).reshape(shape)

@@ -1,0 +1,55 @@
+"""How crossbars hold signed weights, and what joins them again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from torch import Tensor
+
+from mho.compat.memtorch._require import require
+
+
+class Scheme(Enum):
+    """How a signed weight is held: by one column and a reference, or by a pair of columns."""
+
+    SingleColumn = 1
+    DoubleColumn = 2
+
+
+class Operation:
+    """What `init_crossbar` returns beside the crossbars: an operation on all that hold a weight.
+
+    For a pair it is the difference of the operation's results; for a single column the result
+    less the reference ``g_m``, the middle of the window.
+
+    Args:
+        scheme: how weights are held.
+        g_m: conductance that stands for a weight of 0 in a single column (S).
+    """
+
+    def __init__(self, scheme: Scheme, g_m: float) -> None:
+        self.scheme, self.g_m = scheme, g_m
+
+    def __call__(
+        self, crossbars: Any, operation: Callable[..., Any], idx: Any = None, **kwargs: Any
+    ) -> Any:
+        """Apply ``operation(crossbar, **kwargs)``.
+
+        Args:
+            crossbars: those of a layer.
+            operation: applied to each.
+            idx: which: two numbers of a pair, or one; the first if not given.
+            **kwargs: of the operation.
+        """
+        if self.scheme is Scheme.DoubleColumn:
+            pair = (0, 1) if idx is None else tuple(idx)
+            require(len(pair) == 2, f"idx must be two numbers, got {idx!r}")
+            positive, negative = (operation(crossbars[i], **kwargs) for i in pair)
+            return positive - negative
+        crossbar = crossbars[0 if idx is None else int(idx)]
+        result = operation(crossbar, **kwargs)
+        if isinstance(result, Tensor) and result.shape == crossbar.conductance_matrix.shape:
+            return result - self.g_m * crossbar.used
+        return result - self.g_m

@@ -1,0 +1,135 @@
+"""Data-driven, 2018."""
+# ruff: noqa: N801, N999
+# mypy: disable-error-code="override"
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mho.compat.memtorch._errors import Refused
+from mho.compat.memtorch.bh.memristor._model import Modelled
+from mho.compat.memtorch.bh.memristor._specs import TwoBranch2018
+from mho.compat.memtorch.bh.memristor.Memristor import Memristor, Signal
+from mho.devices import SwitchingDevice
+
+
+class Data_Driven(Modelled, Memristor, tensor=True):
+    """The data-driven model of 2018: `mho.devices.DataDriven2018`. The conductance is ``1/R``.
+
+    Args:
+        time_series_resolution: time between two samples of a signal (s).
+        r_off: largest resistance (Ω).
+        r_on: least resistance (Ω).
+        A_p: speed under positive voltages (Ω/s).
+        A_n: speed under negative voltages (Ω/s).
+        t_p: its exponent, positive voltages (1/V).
+        t_n: its exponent, negative voltages (1/V).
+        k_p: steepness of the approach, positive voltages (1/Ω).
+        k_n: steepness of the approach, negative voltages (1/Ω).
+        r_p: bound of positive voltages, coefficients of 1 and v (Ω, Ω/V).
+        r_n: bound of negative voltages, likewise.
+        eta: 1 if positive voltages raise the resistance, -1 if they lower it.
+        a_p: amplitude of the current, positive voltages (V).
+        a_n: amplitude of the current, negative voltages (V).
+        b_p: steepness of the current, positive voltages (1/V).
+        b_n: steepness of the current, negative voltages (1/V).
+        **kwargs: ``reference=True`` takes the means of stochastic parameters.
+    """
+
+    def __init__(
+        self,
+        time_series_resolution: Any = 1e-8,
+        r_off: Any = 17e3,
+        r_on: Any = 1280,
+        A_p: Any = 743.47,
+        A_n: Any = -68012.28374,
+        t_p: Any = 6.51,
+        t_n: Any = 0.31645,
+        k_p: Any = 5.11e-4,
+        k_n: Any = 1.17e-3,
+        r_p: Any = [16719, 0],  # noqa: B006 - never changed
+        r_n: Any = [29304.82557, 23692.77225],  # noqa: B006
+        eta: Any = 1,
+        a_p: Any = 0.24,
+        a_n: Any = 0.24,
+        b_p: Any = 3,
+        b_n: Any = 3,
+        **kwargs: Any,
+    ) -> None:
+        self._adopt(locals())
+
+    @staticmethod
+    def fields(p: Any) -> dict[str, Any]:
+        """Return mho's parameters."""
+        return {"k_p": p.k_p, "k_n": p.k_n, **shared_fields(p)}
+
+    @staticmethod
+    def spec(values: Mapping[str, float], p: Any) -> SwitchingDevice:
+        """Return mho's device."""
+        return TwoBranch2018(**values, eta=float(p.eta))
+
+    @classmethod
+    def refuse(cls, p: Any) -> None:
+        """Refuse parameters that make no device."""
+        super().refuse(p)
+        if p.eta not in (1, -1):
+            raise Refused(f"eta must be 1 or -1, got {p.eta!r}")
+        for name in ("r_p", "r_n"):
+            coefficients(name, getattr(p, name))
+
+    def plot_hysteresis_loop(
+        self,
+        duration: float = 1e-3,
+        voltage_signal_amplitude: float = 1.5,
+        voltage_signal_frequency: float = 10e3,
+        return_result: bool = False,
+        log_scale: bool = False,
+    ) -> tuple[Signal, Signal] | None:
+        """Plot the current under a sine; see `Memristor.plot_hysteresis_loop`."""
+        return super().plot_hysteresis_loop(
+            self,
+            duration,
+            voltage_signal_amplitude,
+            voltage_signal_frequency,
+            log_scale,
+            return_result,
+        )
+
+    def plot_bipolar_switching_behaviour(
+        self,
+        voltage_signal_amplitude: float = 1.5,
+        voltage_signal_frequency: float = 10e3,
+        log_scale: bool = True,
+        return_result: bool = False,
+    ) -> tuple[Signal, Signal] | None:
+        """Plot the current under a triangle; see `Memristor.plot_bipolar_switching_behaviour`."""
+        return super().plot_bipolar_switching_behaviour(
+            self,
+            voltage_signal_amplitude,
+            voltage_signal_frequency,
+            log_scale,
+            return_result,
+        )
+
+
+def shared_fields(p: Any) -> dict[str, Any]:
+    """Return the parameters that both data-driven models of mho have."""
+    r_p, r_n = coefficients("r_p", p.r_p), coefficients("r_n", p.r_n)
+    return {
+        **{"r_on": p.r_on, "r_off": p.r_off},
+        **{"a_p": p.A_p, "a_n": p.A_n, "t_p": p.t_p, "t_n": p.t_n},
+        **{"r_p0": r_p[0], "r_p1": r_p[1], "r_n0": r_n[0], "r_n1": r_n[1]},
+        **{"a": p.a_p, "b": p.b_p, "a_neg": p.a_n, "b_neg": p.b_n},
+    }
+
+
+def coefficients(name: str, given: Any) -> tuple[float, float]:
+    """Return the two coefficients of a bound that is linear in the voltage.
+
+    Raises:
+        Refused: if there are more than two, or none.
+    """
+    if not isinstance(given, Sequence) or not 1 <= len(given) <= 2:
+        raise Refused(f"{name} must be one or two coefficients, of 1 and v; got {given!r}")
+    return (float(given[0]), float(given[1]) if len(given) == 2 else 0.0)

@@ -1,0 +1,209 @@
+"""The abstract device: what MemTorch's users subclass, and plots of one device."""
+# ruff: noqa: N999
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Signal = npt.NDArray[np.float64]
+
+# A plot needs no more points than these; finer waveforms would only take time.
+_PER_CYCLE, _AT_LEAST = 160, 500
+
+
+class Memristor(ABC):
+    """Base of all devices.
+
+    A subclass says how a voltage signal moves it (`simulate`) and how it is put to a conductance
+    (`set_conductance`), and keeps ``self.g`` (S) up to date. A crossbar of such a class holds one
+    object per cell: it works, slowly. The models that come with this package are held as tensors.
+
+    Args:
+        r_off: off (largest) resistance (Ω).
+        r_on: on (least) resistance (Ω).
+        time_series_resolution: time between two samples of a signal (s).
+        pos_write_threshold: least positive voltage that writes (V).
+        neg_write_threshold: largest negative voltage that writes (V).
+    """
+
+    g: Any = None
+    finite_states: Any = None
+    r_on: Any
+    r_off: Any
+    time_series_resolution: Any
+
+    def __init__(
+        self,
+        r_off: Any,
+        r_on: Any,
+        time_series_resolution: Any,
+        pos_write_threshold: Any = 0,
+        neg_write_threshold: Any = 0,
+    ) -> None:
+        self.r_off = r_off
+        self.r_on = r_on
+        self.time_series_resolution = time_series_resolution
+        self.pos_write_threshold = pos_write_threshold
+        self.neg_write_threshold = neg_write_threshold
+        self.g = None
+        self.finite_states = None
+
+    @abstractmethod
+    def simulate(self, voltage_signal: Any, return_current: bool = False) -> Any:
+        """Apply a voltage signal.
+
+        Args:
+            voltage_signal: voltages (V), ``time_series_resolution`` apart.
+            return_current: whether to return the current (A) at every sample.
+        """
+
+    @abstractmethod
+    def set_conductance(self, conductance: float) -> None:
+        """Put the device to a conductance (S)."""
+
+    def get_resistance(self) -> float:
+        """Return the resistance (Ω) now."""
+        return 1 / self.g
+
+    def plot_hysteresis_loop(
+        self,
+        memristor: Any,
+        duration: float,
+        voltage_signal_amplitude: float,
+        voltage_signal_frequency: float,
+        log_scale: bool = False,
+        return_result: bool = False,
+    ) -> tuple[Signal, Signal] | None:
+        """Plot a device's current under a sine; see the function of this name.
+
+        Args:
+            memristor: the device (subclasses pass ``self``).
+            duration: of the signal (s).
+            voltage_signal_amplitude: its amplitude (V).
+            voltage_signal_frequency: its frequency (Hz).
+            log_scale: whether the axis of the current is symmetric-logarithmic.
+            return_result: return voltages and currents, and plot nothing.
+        """
+        return plot_hysteresis_loop(
+            memristor,
+            duration,
+            voltage_signal_amplitude,
+            voltage_signal_frequency,
+            log_scale,
+            return_result,
+        )
+
+    def plot_bipolar_switching_behaviour(
+        self,
+        memristor: Any,
+        voltage_signal_amplitude: float,
+        voltage_signal_frequency: float,
+        log_scale: bool = True,
+        return_result: bool = False,
+    ) -> tuple[Signal, Signal] | None:
+        """Plot a device's current under one triangle; see the function of this name.
+
+        Args:
+            memristor: the device (subclasses pass ``self``).
+            voltage_signal_amplitude: amplitude of the triangle (V).
+            voltage_signal_frequency: its frequency (Hz).
+            log_scale: whether the axis of the current is logarithmic.
+            return_result: return voltages and currents, and plot nothing.
+        """
+        return plot_bipolar_switching_behaviour(
+            memristor,
+            voltage_signal_amplitude,
+            voltage_signal_frequency,
+            log_scale,
+            return_result,
+        )
+
+
+def plot_hysteresis_loop(
+    memristor_model: Any,
+    duration: float,
+    voltage_signal_amplitude: float,
+    voltage_signal_frequency: float,
+    log_scale: bool = False,
+    return_result: bool = False,
+) -> tuple[Signal, Signal] | None:
+    """Plot a device's current over a sine voltage.
+
+    Args:
+        memristor_model: the device; it is moved by the signal.
+        duration: of the signal (s).
+        voltage_signal_amplitude: its amplitude (V).
+        voltage_signal_frequency: its frequency (Hz).
+        log_scale: whether the axis of the current is symmetric-logarithmic.
+        return_result: return voltages and currents, and plot nothing.
+
+    Returns:
+        Voltages (V) and currents (A), or None.
+    """
+    time = _times(memristor_model, duration, duration * voltage_signal_frequency)
+    voltage = voltage_signal_amplitude * np.sin(2 * math.pi * voltage_signal_frequency * time)
+    current = _currents(memristor_model, voltage, time)
+    if return_result:
+        return voltage, current
+    scale = "symlog" if log_scale else "linear"
+    _draw(voltage, current, "Hysteresis loop", "Current (A)", scale)
+    return None
+
+
+def plot_bipolar_switching_behaviour(
+    memristor_model: Any,
+    voltage_signal_amplitude: float,
+    voltage_signal_frequency: float,
+    log_scale: bool = True,
+    return_result: bool = False,
+) -> tuple[Signal, Signal] | None:
+    """Plot the magnitude of a device's current over one triangle of voltage (a slow DC sweep).
+
+    Args:
+        memristor_model: the device; it is moved by the signal.
+        voltage_signal_amplitude: amplitude of the triangle (V): 0 → + → − → 0.
+        voltage_signal_frequency: its frequency (Hz).
+        log_scale: whether the axis of the current is logarithmic.
+        return_result: return voltages and currents, and plot nothing.
+
+    Returns:
+        Voltages (V) and currents (A), or None.
+    """
+    time = _times(memristor_model, 1 / voltage_signal_frequency, 1.0)
+    phase = np.mod(voltage_signal_frequency * time + 0.25, 1.0)
+    voltage = voltage_signal_amplitude * (1.0 - 4.0 * np.abs(phase - 0.5))
+    current = _currents(memristor_model, voltage, time)
+    if return_result:
+        return voltage, current
+    scale = "log" if log_scale else "linear"
+    _draw(voltage, np.abs(current), "Bipolar switching behaviour (DC)", "|Current| (A)", scale)
+    return None
+
+
+def _times(device: Any, duration: float, cycles: float) -> Signal:
+    step = float(device.time_series_resolution)
+    if hasattr(device, "follow"):  # a model that takes any step
+        step = max(step, duration / max(_PER_CYCLE * cycles, _AT_LEAST))
+    return step * np.arange(round(duration / step) + 1, dtype=np.float64)
+
+
+def _currents(device: Any, voltage: Signal, time: Signal) -> Signal:
+    if hasattr(device, "follow"):
+        current: Signal = device.follow(voltage, float(time[1] - time[0]))
+        return current
+    return np.asarray(device.simulate(voltage, return_current=True), np.float64)
+
+
+def _draw(voltage: Signal, current: Signal, title: str, label: str, scale: str) -> None:
+    from matplotlib import pyplot as plt  # optional, as everywhere in mho
+
+    figure, axes = plt.subplots()
+    axes.plot(voltage, current)
+    axes.set(title=title, xlabel="Voltage (V)", ylabel=label, yscale=scale)
+    figure.tight_layout()
+    plt.show()

@@ -1,0 +1,191 @@
+"""Stanford–PKU."""
+# ruff: noqa: N801, N999
+# mypy: disable-error-code="override"
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from mho.compat.memtorch._errors import Refused
+from mho.compat.memtorch.bh.memristor._model import Modelled
+from mho.compat.memtorch.bh.memristor._specs import ReadAtVoltage
+from mho.compat.memtorch.bh.memristor.Memristor import Memristor, Signal
+from mho.devices import SwitchingDevice
+
+
+class Stanford_PKU(Modelled, Memristor, tensor=True):
+    """The Stanford–PKU model of RRAM: `mho.devices.StanfordPKU`.
+
+    The conductance is that of a read at ``read_voltage``; ``r_on`` and ``r_off`` there say how far
+    the gap can move.
+
+    Args:
+        time_series_resolution: time between two samples of a signal (s).
+        r_off: largest resistance (Ω).
+        r_on: least resistance (Ω).
+        gap_init: gap of a new device (m).
+        g_0: length scale of the current (m).
+        V_0: voltage scale of the current (V).
+        I_0: scale of the current (A).
+        read_voltage: voltage of the read that defines the conductance (V).
+        T_init: ambient temperature (K).
+        R_th: thermal resistance (K/W).
+        gamma_init: field enhancement without a gap.
+        beta: loss of enhancement with the gap.
+        t_ox: oxide thickness (m).
+        F_min: least enhanced field that moves the gap (V/m).
+        vel_0: attempt velocity (m/s).
+        E_a: activation energy (eV).
+        a_0: hopping distance (m).
+        delta_g_init: velocity noise of the gap (m/s).
+        model_switch: 0, the standard model, or 1, the dynamic model with noise.
+        T_crit: temperature of the noise's onset (K).
+        T_smth: width of the onset (K).
+        **kwargs: ``reference=True`` takes the means of stochastic parameters.
+    """
+
+    def __init__(
+        self,
+        time_series_resolution: Any = 1e-4,
+        r_off: Any = 218586,
+        r_on: Any = 542,
+        gap_init: Any = 2e-10,
+        g_0: Any = 0.25e-9,
+        V_0: Any = 0.25,
+        I_0: Any = 1000e-6,
+        read_voltage: Any = 0.1,
+        T_init: Any = 298,
+        R_th: Any = 2.1e3,
+        gamma_init: Any = 16,
+        beta: Any = 0.8,
+        t_ox: Any = 12e-9,
+        F_min: Any = 1.4e9,
+        vel_0: Any = 10,
+        E_a: Any = 0.6,
+        a_0: Any = 0.25e-9,
+        delta_g_init: Any = 0.02,
+        model_switch: Any = 0,
+        T_crit: Any = 450,
+        T_smth: Any = 500,
+        **kwargs: Any,
+    ) -> None:
+        self._adopt(locals())
+
+    @staticmethod
+    def fields(p: Any) -> dict[str, Any]:
+        """Return mho's parameters."""
+        return {
+            "i0": p.I_0,
+            "g0": p.g_0,
+            "v0": p.V_0,
+            "velocity": p.vel_0,
+            "gamma0": p.gamma_init,
+            "beta": p.beta,
+            "e_a": p.E_a,
+            "a0": p.a_0,
+            "t_ox": p.t_ox,
+            "f_min": p.F_min,
+            "gap_min": _gap(p, p.r_on),
+            "gap_max": _gap(p, p.r_off),
+            "t_ambient": p.T_init,
+            "r_th": p.R_th,
+            "t_crit": p.T_crit,
+            "t_smooth": p.T_smth,
+            "read_voltage": p.read_voltage,
+            "delta_gap": p.delta_g_init * p.model_switch,
+        }
+
+    @staticmethod
+    def spec(values: Mapping[str, float], p: Any) -> SwitchingDevice:
+        """Return mho's device."""
+        return ReadAtVoltage(**values, noise_time=float(p.time_series_resolution))
+
+    @staticmethod
+    def initial(p: Any) -> Any:
+        """Return the conductance (S) of a new device: at ``gap_init``, within the window."""
+        gap = min(max(p.gap_init, _gap(p, p.r_on)), _gap(p, p.r_off))
+        return _read(p, gap)
+
+    @classmethod
+    def refuse(cls, p: Any) -> None:
+        """Refuse parameters that make no device."""
+        super().refuse(p)
+        if not 0.0 < _gap(p, p.r_on) < _gap(p, p.r_off):
+            raise Refused(
+                "r_on and r_off must belong to gaps 0 < gap_min < gap_max, got "
+                f"{_gap(p, p.r_on):g} m and {_gap(p, p.r_off):g} m"
+            )
+
+    @property
+    def gap_min(self) -> float:
+        """Gap at ``r_on`` (m)."""
+        return float(_gap(self, self.r_on))
+
+    @property
+    def gap_max(self) -> float:
+        """Gap at ``r_off`` (m)."""
+        return float(_gap(self, self.r_off))
+
+    @property
+    def gap(self) -> float:
+        """Gap now (m)."""
+        return float(_gap(self, 1.0 / self.g))
+
+    @gap.setter
+    def gap(self, value: float) -> None:
+        self.g = _read(SimpleNamespace(**self._parameters()), value)
+
+    def plot_hysteresis_loop(
+        self,
+        duration: float = 0.5,
+        voltage_signal_amplitude: float = 1.5,
+        voltage_signal_frequency: float = 10,
+        log_scale: bool = False,
+        return_result: bool = False,
+    ) -> tuple[Signal, Signal] | None:
+        """Plot the current under a sine; see `Memristor.plot_hysteresis_loop`."""
+        return super().plot_hysteresis_loop(
+            self,
+            duration,
+            voltage_signal_amplitude,
+            voltage_signal_frequency,
+            log_scale,
+            return_result,
+        )
+
+    def plot_bipolar_switching_behaviour(
+        self,
+        voltage_signal_amplitude: float = 1.5,
+        voltage_signal_frequency: float = 0.05,
+        log_scale: bool = True,
+        return_result: bool = False,
+    ) -> tuple[Signal, Signal] | None:
+        """Plot the current under a triangle; see `Memristor.plot_bipolar_switching_behaviour`."""
+        return super().plot_bipolar_switching_behaviour(
+            self,
+            voltage_signal_amplitude,
+            voltage_signal_frequency,
+            log_scale,
+            return_result,
+        )
+
+
+def _read(p: Any, gap: float) -> float:
+    """Return the conductance (S) that a gap (m) reads as."""
+    current = p.I_0 * math.exp(-gap / p.g_0) * math.sinh(p.read_voltage / p.V_0)
+    return float(current / p.read_voltage)
+
+
+def _gap(p: Any, resistance: Any) -> Any:
+    """Return the gap (m) that reads as a resistance (Ω); numbers or tensors."""
+    parts = (p.I_0, p.read_voltage, p.V_0, p.g_0, resistance)
+    if not any(isinstance(part, torch.Tensor) for part in parts):
+        current = p.I_0 * math.sinh(p.read_voltage / p.V_0)
+        return p.g_0 * math.log(current * resistance / p.read_voltage)
+    i0, v, v0, g0, r = (torch.as_tensor(part, dtype=torch.float64) for part in parts)
+    return g0 * torch.log(i0 * torch.sinh(v / v0) * r / v)

@@ -1,0 +1,139 @@
+"""VTEAM."""
+# ruff: noqa: N999
+# mypy: disable-error-code="override"
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from mho import devices
+from mho.compat.memtorch.bh.memristor._model import Modelled
+from mho.compat.memtorch.bh.memristor.Memristor import Memristor, Signal
+from mho.devices import SwitchingDevice
+
+
+class VTEAM(Modelled, Memristor, tensor=True):
+    """The VTEAM model with a resistance linear in its state: `mho.devices.VTEAM`.
+
+    A voltage above ``v_off`` raises the resistance, one below ``v_on`` lowers it.
+
+    Args:
+        time_series_resolution: time between two samples of a signal (s).
+        r_off: largest resistance (Ω), at the state ``d``.
+        r_on: least resistance (Ω), at the state 0.
+        d: length of the device (m): the state's range is 0…d.
+        k_on: speed towards low resistance (m/s), < 0.
+        k_off: speed towards high resistance (m/s), > 0.
+        alpha_on: exponent of the speed towards low resistance.
+        alpha_off: exponent of the speed towards high resistance.
+        v_on: threshold of the motion towards low resistance (V), < 0.
+        v_off: threshold of the motion towards high resistance (V), > 0.
+        x_on: state of a new device (m).
+        x_off: kept, and not used: the range's end is ``d``.
+        **kwargs: ``reference=True`` takes the means of stochastic parameters.
+    """
+
+    d: Any
+    v_on: Any
+    v_off: Any
+
+    def __init__(
+        self,
+        time_series_resolution: Any = 1e-10,
+        r_off: Any = 1000,
+        r_on: Any = 50,
+        d: Any = 3e-9,
+        k_on: Any = -10,
+        k_off: Any = 5e-4,
+        alpha_on: Any = 3,
+        alpha_off: Any = 1,
+        v_on: Any = -0.2,
+        v_off: Any = 0.02,
+        x_on: Any = 0,
+        x_off: Any = 3e-9,
+        **kwargs: Any,
+    ) -> None:
+        self._adopt(locals())
+
+    @staticmethod
+    def fields(p: Any) -> dict[str, Any]:
+        """Return mho's parameters."""
+        names = ("r_on", "r_off", "v_on", "v_off", "k_on", "k_off", "alpha_on", "alpha_off")
+        return {**{name: getattr(p, name) for name in names}, "w_on": 0.0, "w_off": p.d}
+
+    @staticmethod
+    def spec(values: Mapping[str, float], p: Any) -> SwitchingDevice:
+        """Return mho's device."""
+        numbers: Any = values
+        return devices.VTEAM(**numbers)
+
+    @staticmethod
+    def initial(p: Any) -> Any:
+        """Return the conductance (S) of a new device: at the state ``x_on``."""
+        return 1.0 / (p.r_on + (p.r_off - p.r_on) * p.x_on / p.d)
+
+    @property
+    def pos_write_threshold(self) -> float:
+        """Least positive voltage that writes (V)."""
+        return float(self.v_off)
+
+    @property
+    def neg_write_threshold(self) -> float:
+        """Largest negative voltage that writes (V)."""
+        return float(self.v_on)
+
+    @property
+    def lamda(self) -> float:
+        """``ln(r_off/r_on)``."""
+        return math.log(self.r_off / self.r_on)
+
+    @property
+    def x(self) -> float:
+        """State (m), 0…d; 0 is low resistance."""
+        return self.d * (1.0 / self.g - self.r_on) / (self.r_off - self.r_on)
+
+    @x.setter
+    def x(self, value: float) -> None:
+        self.g = 1.0 / (self.r_on + (self.r_off - self.r_on) * value / self.d)
+
+    def dxdt(self, voltage: float) -> float:
+        """Return the state's speed (m/s) under a voltage (V)."""
+        cells = self._population()
+        p = cells.spec.parameters()
+        return float(-self.d * cells.spec.rate(0.5, cells.spec.drive(float(voltage), p), p))
+
+    def plot_hysteresis_loop(
+        self,
+        duration: float = 200e-9,
+        voltage_signal_amplitude: float = 1,
+        voltage_signal_frequency: float = 50e6,
+        return_result: bool = False,
+        log_scale: bool = False,
+    ) -> tuple[Signal, Signal] | None:
+        """Plot the current under a sine; see `Memristor.plot_hysteresis_loop`."""
+        return super().plot_hysteresis_loop(
+            self,
+            duration,
+            voltage_signal_amplitude,
+            voltage_signal_frequency,
+            log_scale,
+            return_result,
+        )
+
+    def plot_bipolar_switching_behaviour(
+        self,
+        voltage_signal_amplitude: float = 1.5,
+        voltage_signal_frequency: float = 50e6,
+        log_scale: bool = True,
+        return_result: bool = False,
+    ) -> tuple[Signal, Signal] | None:
+        """Plot the current under a triangle; see `Memristor.plot_bipolar_switching_behaviour`."""
+        return super().plot_bipolar_switching_behaviour(
+            self,
+            voltage_signal_amplitude,
+            voltage_signal_frequency,
+            log_scale,
+            return_result,
+        )

@@ -1,0 +1,44 @@
+# ruff: noqa: N999
+"""Devices that hold only some conductances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from mho.compat.memtorch._require import require
+from mho.compat.memtorch.bh.nonideality._layers import change, resistance
+from mho.compat.memtorch.bh.Quantize import quantize
+
+__all__ = ["apply_finite_conductance_states"]
+
+
+def apply_finite_conductance_states(layer: Any, n_conductance_states: int) -> Any:
+    """Round every device's conductance to the nearest of its states.
+
+    The states of a device are evenly spaced from ``1/r_off`` to ``1/r_on`` of its own.
+
+    Args:
+        layer: a memristive layer.
+        n_conductance_states: how many states, >= 1; a single one is the crossbar's mean.
+
+    Returns:
+        The layer, changed in place.
+
+    Raises:
+        ValueError: if the number is not whole or below 1.
+    """
+    require(
+        not isinstance(n_conductance_states, bool)
+        and int(n_conductance_states) == n_conductance_states
+        and n_conductance_states >= 1,
+        f"n_conductance_states must be a whole number >= 1, got {n_conductance_states!r}",
+    )
+    count = int(n_conductance_states)
+
+    def round_to_states(crossbar: Any, g: Tensor) -> Tensor:
+        r_on, r_off = resistance(crossbar, "r_on").to(g), resistance(crossbar, "r_off").to(g)
+        return quantize(g, count, min=1 / r_off, max=1 / r_on)
+
+    return change(layer, round_to_states)

@@ -1,0 +1,202 @@
+# ruff: noqa: N999
+"""Metal-oxide devices that fail with use or time, on `mho.effects.metal_oxide`.
+
+Source: C. Lammie, M. Rahimi Azghadi, D. Ielmini, "Empirical metal-oxide RRAM device endurance and
+retention model for deep learning simulations", Semicond. Sci. Technol. 2021,
+doi 10.1088/1361-6641/abf29d.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mho.behaviour import Context
+from mho.compat.memtorch._require import require
+from mho.compat.memtorch.bh.nonideality._layers import change
+from mho.effects.metal_oxide import FailureLaw, Retention
+
+__all__ = [
+    "OperationMode",
+    "model_endurance_retention",
+    "model_endurance_retention_gradual",
+    "scale_p_0",
+]
+
+_NANOMETRE = 1e-9
+_CELL_SIZE = 10.0
+
+
+class OperationMode(Enum):
+    """How devices fail."""
+
+    sudden = 1
+    gradual = 2
+
+
+def scale_p_0(
+    p_0: float,
+    p_1: float,
+    v_stop: float,
+    v_stop_min: float,
+    v_stop_max: float,
+    v_stop_optimal: float,
+    cell_size: float | None = 10,
+) -> float:
+    """Scale p_0 with the stop voltage of RESET.
+
+    With ``u`` the stop voltage from 0 at ``v_stop_min`` to 1 at ``v_stop_max`` and
+    ``h(u) = 1 - (2u - 1)²``, the threshold ``p_0 exp(p_1 cell_size)`` is the one at
+    ``v_stop_optimal``, and its logarithm goes with ``h(u) / h(u_optimal)``.
+
+    Args:
+        p_0: at the optimal stop voltage, > 0.
+        p_1: exponent per cell size (1/nm).
+        v_stop: stop voltage (V), from ``v_stop_min`` to ``v_stop_max``.
+        v_stop_min: smallest (V).
+        v_stop_max: largest (V).
+        v_stop_optimal: best for endurance (V), between the two.
+        cell_size: (nm); None: 10.
+
+    Returns:
+        The scaled p_0.
+
+    Raises:
+        ValueError: if an argument is refused.
+    """
+    require(v_stop_max > v_stop_min, f"v_stop_max must be > {v_stop_min}, got {v_stop_max}")
+    require(
+        v_stop_min < v_stop_optimal < v_stop_max,
+        f"v_stop_optimal must be between {v_stop_min} and {v_stop_max}, got {v_stop_optimal}",
+    )
+    require(
+        v_stop_min <= v_stop <= v_stop_max,
+        f"v_stop must be from {v_stop_min} to {v_stop_max}, got {v_stop}",
+    )
+    require(p_0 > 0, f"p_0 must be > 0, got {p_0}")
+
+    def height(voltage: float) -> float:
+        u = (voltage - v_stop_min) / (v_stop_max - v_stop_min)
+        return 1 - (2 * u - 1) ** 2
+
+    growth = p_1 * (_CELL_SIZE if cell_size is None else cell_size)
+    threshold = math.log(p_0) + growth
+    return math.exp(threshold * height(v_stop) / height(v_stop_optimal) - growth)
+
+
+def model_endurance_retention_gradual(
+    initial_resistance: Tensor,
+    x: float,
+    p_0: float,
+    p_1: float,
+    p_2: float,
+    p_3: float,
+    threshold: float,
+    temperature_constant: float,
+    cell_size: float | None = None,
+) -> Tensor:
+    """Return resistances after a gradual failure.
+
+    ``log10 R = p_3 (p_1 · cell_size + p_2 · T_c) (log10 x - log10 threshold) + log10 R_0``
+
+    Args:
+        initial_resistance: any shape (Ω).
+        x: cycles, energy (J) or time (s), > 0.
+        p_0: has no effect beyond the threshold.
+        p_1: exponent per cell size (1/nm).
+        p_2: exponent per reduced temperature.
+        p_3: slope.
+        threshold: of ``x``, > 0.
+        temperature_constant: ``T_c``.
+        cell_size: (nm); None: 10.
+
+    Returns:
+        Tensor of the same shape (Ω).
+
+    Raises:
+        ValueError: if ``x`` or ``threshold`` is not positive.
+    """
+    require(x > 0 and threshold > 0, f"x and threshold must be > 0, got {x} and {threshold}")
+    size = _CELL_SIZE if cell_size is None else cell_size
+    exponent = p_3 * (p_1 * size + p_2 * temperature_constant)
+    return initial_resistance * (x / threshold) ** exponent
+
+
+def model_endurance_retention(
+    layer: Any,
+    operation_mode: OperationMode,
+    x: float,
+    p_lrs: Sequence[float] | None,
+    stable_resistance_lrs: float,
+    p_hrs: Sequence[float] | None,
+    stable_resistance_hrs: float,
+    cell_size: float | None,
+    temperature: float | None,
+    temperature_threshold: float | None = 298,
+) -> Any:
+    """Let devices fail that are past their threshold ``p_0 exp(p_1 cell_size + p_2 T_c)``.
+
+    ``T_c = min(temperature_threshold / temperature, 1)``. Devices count as in the low-resistance
+    state below ``(r_on + r_off) / 2``, as in the high-resistance state above.
+
+    Args:
+        layer: a memristive layer.
+        operation_mode: sudden failure (to a stable resistance) or gradual.
+        x: SET–RESET cycles, energy (J), or retention time (s), > 0.
+        p_lrs: p_0, p_1 (1/nm), p_2 and p_3 of the low-resistance state; None: it does not fail.
+        stable_resistance_lrs: after a sudden failure (Ω).
+        p_hrs: the same for the high-resistance state.
+        stable_resistance_hrs: after a sudden failure (Ω).
+        cell_size: (nm); None: 10.
+        temperature: of operation (K); None: T_c = 0.
+        temperature_threshold: above which temperature counts (K); None: T_c = 0.
+
+    Returns:
+        The layer, changed in place.
+
+    Raises:
+        ValueError: if an argument is refused.
+    """
+    require(
+        isinstance(operation_mode, OperationMode),
+        f"operation_mode must be an OperationMode, got {operation_mode!r}",
+    )
+    require(0 < x < float("inf"), f"x must be > 0, got {x!r}")
+    cold = temperature is None or temperature_threshold is None
+    sudden = operation_mode is OperationMode.sudden
+    failing = Retention(
+        lrs=_law("p_lrs", p_lrs, stable_resistance_lrs if sudden else None, cold),
+        hrs=_law("p_hrs", p_hrs, stable_resistance_hrs if sudden else None, cold),
+        cell_size=_NANOMETRE * (_CELL_SIZE if cell_size is None else float(cell_size)),
+        temperature=1.0 if temperature is None else float(temperature),
+        critical_temperature=1.0 if temperature_threshold is None else float(temperature_threshold),
+    )
+
+    def fail(crossbar: Any, g: Tensor) -> Tensor:
+        window = {"g_min": 1 / crossbar.r_off_mean, "g_max": 1 / crossbar.r_on_mean}
+        context = Context(like=g, rng=torch.zeros(2, dtype=torch.int64), **window)
+        return failing.fail(g, context, 0.0, float(x))
+
+    return change(layer, fail)
+
+
+def _law(
+    name: str, p: Sequence[float] | None, stable: float | None, cold: bool
+) -> FailureLaw | None:
+    """A law in metres and siemens; without a temperature, that term is 0."""
+    if p is None:
+        return None
+    require(len(p) == 4, f"{name} must be p_0, p_1, p_2 and p_3, got {list(p)}")
+    p_0, p_1, p_2, p_3 = (float(value) for value in p)
+    return FailureLaw(
+        p0=p_0,
+        p1=p_1 / _NANOMETRE,
+        p2=0.0 if cold else p_2,
+        p3=p_3 if stable is None else 0.0,
+        stable=None if stable is None else float(stable),
+    )

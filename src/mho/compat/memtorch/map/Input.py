@@ -1,0 +1,56 @@
+"""Inputs to voltages."""
+# ruff: noqa: N999
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mho.compat.memtorch._require import require
+
+__all__ = ["naive_scale", "scale"]
+
+
+def naive_scale(module: Any, input: Tensor, force_scale: bool = False) -> Tensor:
+    """Encode inputs as voltages: the largest magnitude becomes ``max_input_voltage``.
+
+    A layer that encodes its inputs so multiplies its currents by the inverse of the scale again.
+
+    Args:
+        module: a layer, with ``max_input_voltage``: None, or a voltage (V), > 0.
+        input: any shape.
+        force_scale: scale also inputs that do not exceed ``max_input_voltage``.
+
+    Returns:
+        Voltages of the same shape (V).
+
+    Raises:
+        Refused: if ``max_input_voltage`` is not a number > 0.
+    """
+    factor = scale(module, input, force_scale)
+    return input if factor is None else input * factor
+
+
+def scale(module: Any, input: Tensor, force_scale: bool = False) -> float | None:
+    """Return what `naive_scale` multiplies inputs by (V), or None where it leaves them.
+
+    Args:
+        module: a layer, with ``max_input_voltage``.
+        input: any shape.
+        force_scale: scale also inputs that do not exceed ``max_input_voltage``.
+    """
+    most = module.max_input_voltage
+    if most is None:
+        return None
+    require(
+        isinstance(most, (int, float)) and not isinstance(most, bool) and most > 0,
+        f"max_input_voltage must be None or a number > 0, got {most!r}",
+    )
+    if not input.numel():
+        return None
+    largest = float(torch.maximum(input.detach().amax(), -input.detach().amin()))
+    if largest == 0.0 or (not force_scale and largest <= most):
+        return None
+    return most / largest

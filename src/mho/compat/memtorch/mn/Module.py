@@ -1,0 +1,196 @@
+"""Whole models."""
+# ruff: noqa: N999
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from mho.compat.memtorch._require import require
+from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
+from mho.compat.memtorch.map.Input import naive_scale
+from mho.compat.memtorch.map.Parameter import naive_map
+from mho.compat.memtorch.mn._layer import Memristive
+from mho.compat.memtorch.mn.Conv1d import Conv1d
+from mho.compat.memtorch.mn.Conv2d import Conv2d
+from mho.compat.memtorch.mn.Conv3d import Conv3d
+from mho.compat.memtorch.mn.Linear import Linear
+from mho.compat.memtorch.mn.RNN import RNN
+
+__all__ = ["patch_model", "supported_module_parameters"]
+
+M = TypeVar("M", bound=nn.Module)
+
+supported_module_parameters: dict[str, Any] = {
+    "<class 'torch.nn.modules.linear.Linear'>": Linear,
+    "<class 'torch.nn.modules.conv.Conv1d'>": Conv1d,
+    "<class 'torch.nn.modules.conv.Conv2d'>": Conv2d,
+    "<class 'torch.nn.modules.conv.Conv3d'>": Conv3d,
+}
+"""Memristive layers by what they stand for; `torch.nn.RNN` is patched too where it is asked for."""
+
+_RNN = "<class 'torch.nn.modules.rnn.RNN'>"
+
+
+def patch_model(
+    model: M,
+    memristor_model: Any,
+    memristor_model_params: Mapping[str, Any],
+    module_parameters_to_patch: Iterable[type[nn.Module]] = {},
+    mapping_routine: Callable[..., Any] = naive_map,
+    transistor: bool = True,
+    programming_routine: Callable[..., Any] | None = None,
+    programming_routine_params: Mapping[str, Any] = {"rel_tol": 0.1},
+    p_l: float | None = None,
+    scheme: Scheme = Scheme.DoubleColumn,
+    tile_shape: tuple[int, int] | None = None,
+    max_input_voltage: float | None = None,
+    scaling_routine: Callable[..., Any] = naive_scale,
+    scaling_routine_params: Mapping[str, Any] = {},
+    source_resistance: float | None = None,
+    line_resistance: float | None = None,
+    ADC_resolution: int | None = None,
+    ADC_overflow_rate: float = 0.0,
+    quant_method: str | None = None,
+    use_bindings: bool = True,
+    random_crossbar_init: bool = False,
+    verbose: bool = True,
+    **kwargs: Any,
+) -> M:
+    """Put a model's layers on crossbars, wherever they are in it.
+
+    The model gets the methods ``tune_(tune_kwargs=None)``, ``forward_legacy(enable)``,
+    ``disable_legacy()`` and ``set_cuda_malloc_heap_size(size)``.
+
+    Args:
+        model: it is changed; copy it before if it is still needed.
+        memristor_model: class of the cells.
+        memristor_model_params: its keyword arguments.
+        module_parameters_to_patch: types of layers to patch.
+        mapping_routine: from weights to conductances, such as `naive_map`.
+        transistor: 1T1R cells (True), or passive ones (False), whose lines count.
+        programming_routine: writes passive cells, such as `naive_program`.
+        programming_routine_params: its keyword arguments.
+        p_l: if not None, the proportion of weights to retain.
+        scheme: how weights are held.
+        tile_shape: rows and columns of a tile; None: arrays are not cut.
+        max_input_voltage: what inputs are encoded to at most (V); None: they are voltages.
+        scaling_routine: from inputs to voltages, such as `naive_scale`.
+        scaling_routine_params: its keyword arguments.
+        source_resistance: between sources and lines (Ω).
+        line_resistance: between neighbouring cells (Ω).
+        ADC_resolution: bits, with a ``quant_method``.
+        ADC_overflow_rate: fraction of currents that full scale may leave out.
+        quant_method: one of ``memtorch.bh.Quantize.quant_methods``; None: no conversion.
+        use_bindings: has no effect.
+        random_crossbar_init: cells begin at random conductances.
+        verbose: print what is patched and tuned.
+        **kwargs: of the memristive layers.
+
+    Returns:
+        The model; if it is itself a layer to patch, the memristive layer.
+
+    Raises:
+        Refused: if a type is not supported, or an argument is refused.
+    """
+    options = {name: value for name, value in locals().items() if name not in _NOT_OPTIONS}
+    options.update(kwargs)
+    kinds = tuple(module_parameters_to_patch)
+    patched: dict[nn.Module, nn.Module] = {}  # a layer that occurs twice stays one
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if not isinstance(module, kinds) or isinstance(module, (Memristive, RNN)):
+            continue
+        if module not in patched:
+            kind = _layer_for(module)
+            patched[module] = kind(module, **options)
+            if isinstance(patched[module], RNN):
+                patched[module].return_hidden = True  # type: ignore[assignment]
+        if name:
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, patched[module])
+        else:
+            model = patched[module]  # type: ignore[assignment]
+    for method in (_Tune, _ForwardLegacy, _DisableLegacy, _SetHeapSize):
+        setattr(model, method.name, method(model))
+    return model
+
+
+_NOT_OPTIONS = ("model", "module_parameters_to_patch", "kwargs")
+
+
+def _layer_for(module: nn.Module) -> Any:
+    found = {**supported_module_parameters, _RNN: RNN}.get(str(type(module)))
+    require(found is not None, f"patching of {type(module)} is not supported")
+    return found
+
+
+class _Method:
+    """A method of one patched model: an object, so that the model can be copied and saved."""
+
+    name: str
+
+    def __init__(self, model: nn.Module) -> None:
+        # In a tuple: the model must not become a part of itself.
+        self._model = (model,)
+
+    def layers(self) -> list[Any]:
+        return [m for m in self._model[0].modules() if isinstance(m, (Memristive, RNN))]
+
+
+class _Tune(_Method):
+    name = "tune_"
+
+    def __call__(self, tune_kwargs: Mapping[Any, Mapping[str, Any]] | None = None) -> None:
+        """Tune all layers.
+
+        Args:
+            tune_kwargs: keyword arguments of ``tune`` by type of layer: the class, its name or
+                ``str`` of it.
+        """
+        given = {} if tune_kwargs is None else dict(tune_kwargs)
+        for layer in self._model[0].modules():
+            if hasattr(layer, "tune") and not isinstance(layer, RNN):
+                chosen: Any = next((given[key] for key in _keys(type(layer)) if key in given), {})
+                layer.tune(**chosen)  # type: ignore[operator]
+
+
+def _keys(kind: type) -> list[Any]:
+    path = f"{kind.__module__}.{kind.__qualname__}"
+    return [kind, str(kind), f"<class '{path.removeprefix('mho.compat.')}'>", kind.__name__]
+
+
+class _ForwardLegacy(_Method):
+    name = "forward_legacy"
+
+    def __call__(self, enable_forward_legacy: bool) -> None:
+        """Make all layers compute digitally (True) or on their crossbars (False)."""
+        for layer in self.layers():
+            layer.forward_legacy_enabled = enable_forward_legacy
+
+
+class _DisableLegacy(_Method):
+    name = "disable_legacy"
+
+    def __call__(self) -> None:
+        """Give up the digital weights; all layers compute on their crossbars from now on."""
+        model = self._model[0]
+        for layer in self.layers():
+            layer.forward_legacy_enabled = False
+            for name in [n for n, _ in layer.named_parameters(recurse=False) if "weight" in n]:
+                layer.register_parameter(name, None)
+        if hasattr(model, "forward_legacy"):
+            delattr(model, "forward_legacy")
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+class _SetHeapSize(_Method):
+    name = "set_cuda_malloc_heap_size"
+
+    def __call__(self, cuda_malloc_heap_size: int) -> None:
+        """Keep a number that has no effect."""
+        for layer in self.layers():
+            layer.cuda_malloc_heap_size = cuda_malloc_heap_size

@@ -1,0 +1,142 @@
+# ruff: noqa: N802
+"""Utilities."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, random_split
+
+from mho.compat.memtorch._require import require
+
+__all__ = ["LoadCIFAR10", "LoadMNIST", "clip", "convert_range", "pad_tensor"]
+
+
+def convert_range(
+    old_value: Any, old_min: float, old_max: float, new_min: float, new_max: float
+) -> Any:
+    """Convert values from one range to another, linearly.
+
+    Args:
+        old_value: a number, array or tensor.
+        old_min: is converted to ``new_min``.
+        old_max: is converted to ``new_max``; another number than ``old_min``.
+        new_min: see above.
+        new_max: see above.
+
+    Returns:
+        The converted values.
+
+    Raises:
+        ValueError: if ``old_min`` and ``old_max`` are equal.
+    """
+    require(old_min != old_max, f"old_min and old_max must differ, both are {old_min!r}")
+    return new_min + (old_value - old_min) * (new_max - new_min) / (old_max - old_min)
+
+
+def clip(value: float, lower: float, upper: float) -> float:
+    """Return the value, or the bound that it is beyond.
+
+    Args:
+        value: a number.
+        lower: smallest result.
+        upper: largest result.
+
+    Returns:
+        A number.
+    """
+    if value < lower:
+        return lower
+    return min(value, upper)
+
+
+def pad_tensor(tensor: Tensor, tile_shape: tuple[int, int]) -> Tensor:
+    """Pad a vector or a matrix with zeros to whole tiles.
+
+    Args:
+        tensor: ``[rows]`` or ``[rows, columns]``.
+        tile_shape: rows and columns of a tile.
+
+    Returns:
+        The padded tensor.
+
+    Raises:
+        ValueError: if the tensor has another number of dimensions.
+    """
+    require(tensor.ndim in (1, 2), f"tensor must be 1- or 2-D, got {list(tensor.shape)}")
+    pads: list[int] = []
+    for size, side in reversed(list(zip(tensor.shape, tile_shape, strict=False))):
+        pads += [0, math.ceil(size / side) * side - size]
+    return F.pad(tensor, pads)
+
+
+def LoadMNIST(batch_size: int = 32, validation: bool = True) -> tuple[Any, Any, Any]:
+    """Load MNIST from ``data/`` with torchvision; nothing is downloaded.
+
+    Args:
+        batch_size: of training and validation; the test loader has half of it.
+        validation: split a fifth off the training set.
+
+    Returns:
+        Loaders for training, validation (or None) and test.
+
+    Raises:
+        ImportError: if torchvision is not installed.
+        FileNotFoundError: if the data are not there.
+    """
+    return _loaders("MNIST", batch_size, validation)
+
+
+def LoadCIFAR10(batch_size: int = 32, validation: bool = True) -> tuple[Any, Any, Any]:
+    """Load CIFAR-10 from ``data/`` with torchvision; nothing is downloaded.
+
+    Args:
+        batch_size: of training and validation; the test loader has half of it.
+        validation: split a fifth off the training set.
+
+    Returns:
+        Loaders for training, validation (or None) and test.
+
+    Raises:
+        ImportError: if torchvision is not installed.
+        FileNotFoundError: if the data are not there.
+    """
+    return _loaders("CIFAR10", batch_size, validation)
+
+
+def _loaders(name: str, batch_size: int, validation: bool) -> tuple[Any, Any, Any]:
+    try:
+        vision = importlib.import_module("torchvision")
+    except ImportError:
+        raise ImportError(
+            f"Load{name} reads the data with torchvision, which is not installed; "
+            "use a DataLoader of your own"
+        ) from None
+    kind = getattr(vision.datasets, name)
+    as_tensor = vision.transforms.ToTensor()
+    try:
+        train = kind(root="data", train=True, transform=as_tensor, download=False)
+        test = kind(root="data", train=False, transform=as_tensor, download=False)
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            f"{name} is not in ./data, and nothing is downloaded here; fetch it once with "
+            f"torchvision.datasets.{name}('data', download=True)"
+        ) from error
+    held_out = None
+    if validation:
+        size = int(0.8 * len(train))
+        train, rest = random_split(train, [size, len(train) - size])
+        held_out = _loader(rest, batch_size, shuffle=True)
+    return (
+        _loader(train, batch_size, shuffle=True),
+        held_out,
+        _loader(test, max(batch_size // 2, 1), shuffle=False),
+    )
+
+
+def _loader(data: Any, batch_size: int, *, shuffle: bool) -> DataLoader[tuple[Tensor, int]]:
+    return DataLoader(data, batch_size=batch_size, shuffle=shuffle)
