@@ -2,6 +2,7 @@
 
 from mho import (
     analysis,
+    chip,
     circuit,
     decomposition,
     devices,
@@ -33,6 +34,7 @@ __all__ = [
     "age",
     "analysis",
     "calibrate",
+    "chip",
     "circuit",
     "collapse",
     "compensate",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import mho
 from mho import ADC, DAC, Array, Crossbar, Hardware
+from mho.circuit import Wires
 from mho.devices import LinearDevice
 from mho.effects import PowerLawDrift, ReadNoise, StuckAt, WriteNoise
 from mho.encoding import (
@@ -219,6 +220,7 @@ def test_methods_help(base):
 HARDWARE = {
     "collapsed": {},
     "converters": {"dac": DAC(8), "adc": ADC(12, range="per_call")},
+    "wires": {"array": Array(5, 4, wires=Wires(word=2.0, bit=2.0))},
     "serial": {"dac": DAC(6, mode="bit_serial"), "adc": ADC(14, range="per_call")},
 }
 
@@ -228,10 +230,12 @@ HARDWARE = {
 def test_reads_see_the_weights_of_their_columns(base, kind):
     w, x, z = weights(12, 7), weights(5, 12, seed=2), weights(5, 7, seed=3)
     encoding = LEA(BASES[base], 3, best=1)
-    found = crossbar(encoding, w, STUCK, array=Array(5, 4), **HARDWARE[kind])
+    found = crossbar(encoding, w, STUCK, **{"array": Array(5, 4), **HARDWARE[kind]})
     assert not torch.allclose(found.digital[..., :1], found.digital)  # columns differ
-    coarse = 1e-12 if kind == "collapsed" else 0.05
-    for y, wanted in ((x @ found, x @ found.weight), (z @ found.T, z @ found.weight.T)):
+    coarse = 1e-12 if kind in ("collapsed", "wires") else 0.05
+    weight = found.effective_weight
+    assert torch.equal(weight, found.weight) == (kind != "wires")
+    for y, wanted in ((x @ found, x @ weight), (z @ found.T, z @ weight.T)):
         assert float((y - wanted).norm() / wanted.norm()) < coarse
 
 

@@ -4,6 +4,7 @@ Needs matplotlib: ``pip install 'mho[viz]'``.
 """
 
 from mho.plot.accuracy import accuracy_against, time_axis
+from mho.plot.chip import fault_tolerance, floor_plan
 from mho.plot.cost import cost_breakdown
 from mho.plot.crossbar import conductance_map, target_histogram, weight_error
 from mho.plot.landscape import landscape_contour, landscape_line, landscape_surface
@@ -16,6 +17,8 @@ __all__ = [
     "accuracy_curve",
     "conductance_map",
     "cost_breakdown",
+    "fault_tolerance",
+    "floor_plan",
     "landscape_contour",
     "landscape_line",
     "landscape_surface",
