@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = ["learning.md", "programming.md"]
+PAGES = ["learning.md", "programming.md", "chips.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)
