@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -16,15 +16,7 @@ from mho.hardware import Hardware
 from mho.life import ProgramReport
 from mho.nn.base import AnalogLayer, refuse_other_checkpoint
 from mho.nn.registry import crossbar_layer, self_contained
-from mho.selection import (
-    Selector,
-    Selectors,
-    first_match,
-    refuse_strangers,
-    selected,
-    selectors,
-    walk,
-)
+from mho.selection import Selectors, assigned, walk
 from mho.summary import crossbar_name, left_digital
 
 
@@ -65,7 +57,7 @@ def convert(
     checks.instance("hardware", hardware, Hardware)
     checks.integer("seed", seed, least=0)
     overrides = dict(overrides or {})
-    chosen = _choose(model, hardware, selectors(only), selectors(skip), overrides)
+    chosen = _choose(model, hardware, only, skip, overrides)
     if not chosen:
         raise ValueError("the model has no layer to convert to crossbars")
     # A deep copy whose memo already knows the crossbar layers puts them in every place where the
@@ -90,22 +82,16 @@ def convert(
 def _choose(
     model: nn.Module,
     hardware: Hardware,
-    only: Sequence[Selector] | None,
-    skip: Sequence[Selector] | None,
+    only: Selectors | None,
+    skip: Selectors | None,
     overrides: Mapping[str, Hardware | None],
 ) -> dict[str, tuple[nn.Module, Hardware]]:
     closed = (AnalogLayer, nn.MultiheadAttention)
     candidates = dict(walk(model, lambda m: crossbar_layer(m) is not None, closed))
-    refuse_strangers("overrides", list(overrides), candidates)
-    kept = set(candidates) if only is None else selected("only", only, candidates)
-    kept -= selected("skip", skip or (), candidates)
-    chosen = {}
-    for name in (name for name in candidates if name in kept):
-        kind = first_match(name, overrides, hardware)
-        if kind is not None:
-            checks.instance(f"hardware of {name!r}", kind, Hardware)
-            chosen[name] = (candidates[name], kind)
-    return chosen
+    chosen = assigned(candidates, hardware, only=only, skip=skip, overrides=overrides)
+    for name, kind in chosen.items():
+        checks.instance(f"hardware of {name!r}", kind, Hardware)
+    return {name: (candidates[name], kind) for name, kind in chosen.items()}
 
 
 def _warn(analog: nn.Module, lost_hooks: list[str]) -> None:

@@ -56,7 +56,28 @@ def refuse_strangers(what: str, patterns: Sequence[str], among: Mapping[str, nn.
             raise ValueError(f"{what}: {pattern!r} matches no module; there are {names}")
 
 
-def first_match(name: str, by_pattern: Mapping[str, V], default: V) -> V:
+def assigned(
+    among: Mapping[str, nn.Module],
+    default: V,
+    *,
+    only: Selectors | None,
+    skip: Selectors | None,
+    overrides: Mapping[str, V | None],
+) -> dict[str, V]:
+    """Return what each selected module is given, in their order; see `mho.convert`.
+
+    Raises:
+        TypeError: if a selector is none.
+        ValueError: if a name pattern matches nothing.
+    """
+    refuse_strangers("overrides", list(overrides), among)
+    kept = set(among) if only is None else selected("only", selectors(only) or (), among)
+    kept -= selected("skip", selectors(skip) or (), among)
+    found = {name: first_match(name, overrides, default) for name in among if name in kept}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def first_match(name: str, by_pattern: Mapping[str, V | None], default: V | None) -> V | None:
     """Return what the first name pattern that fits says, or the default."""
     return next((v for pattern, v in by_pattern.items() if fnmatchcase(name, pattern)), default)
 

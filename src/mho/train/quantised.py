@@ -22,15 +22,7 @@ from mho.nn.base import AnalogLayer
 from mho.nn.registry import self_contained
 from mho.periphery import formats
 from mho.periphery.formats import Quantiser
-from mho.selection import (
-    Selector,
-    Selectors,
-    first_match,
-    refuse_strangers,
-    selected,
-    selectors,
-    walk,
-)
+from mho.selection import Selector, Selectors, assigned, selected, selectors, walk
 from mho.spec import Spec
 from mho.train.quantised_layers import (
     Followed,
@@ -186,7 +178,7 @@ def quantise(
     found = dict(walk(model, lambda m: layer_class(m) is not None, closed))
     if not found:
         raise ValueError("the model has no layer to quantise (or is quantised already)")
-    schemes = _schemes(found, scheme, selectors(only), selectors(skip), dict(overrides or {}))
+    schemes = _schemes(found, scheme, only, skip, dict(overrides or {}))
     if not schemes:
         raise ValueError("only, skip and overrides leave no layer to quantise")
     chosen = {name: found[name] for name in schemes}
@@ -251,19 +243,13 @@ def _follow(
 def _schemes(
     found: Mapping[str, nn.Module],
     scheme: Scheme,
-    only: Sequence[Selector] | None,
-    skip: Sequence[Selector] | None,
+    only: Selectors | None,
+    skip: Selectors | None,
     overrides: Mapping[str, Scheme | None],
 ) -> dict[str, Scheme]:
-    refuse_strangers("overrides", list(overrides), found)
-    kept = set(found) if only is None else selected("only", only, found)
-    kept -= selected("skip", skip or (), found)
-    chosen = {}
-    for name in (name for name in found if name in kept):
-        kind = first_match(name, overrides, scheme)
-        if kind is not None:
-            checks.instance(f"scheme of {name!r}", kind, Scheme)
-            chosen[name] = kind
+    chosen = assigned(found, scheme, only=only, skip=skip, overrides=overrides)
+    for name, kind in chosen.items():
+        checks.instance(f"scheme of {name!r}", kind, Scheme)
     return chosen
 
 
