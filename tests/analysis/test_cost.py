@@ -9,6 +9,7 @@ from torch import nn
 import mho
 from mho import ADC, DAC, Array, Hardware, circuit
 from mho.analysis import Technology, adc_energy, cost
+from mho.analysis.technology import quantity
 from mho.circuit import Wires
 from mho.devices import VTEAM, LinearDevice
 from mho.encoding import BitSliced, SingleColumn
@@ -200,3 +201,8 @@ def test_switching_devices_have_a_cost_too():
     found = cost(analog, x, TECHNOLOGY).layers[0]
     expected = float(analog.crossbar.G.sum()) * 0.2**2 * 20e-9
     assert found.array == pytest.approx(expected)
+
+
+def test_quantities_are_said_with_the_prefix_that_suits_them():
+    said = [quantity(v, "J") for v in (0.0, 9.9996e-10, 9.99e-10, 1.234e-9, 5.0, 3e-16)]
+    assert said == ["–", "1 nJ", "999 pJ", "1.23 nJ", "5 J", "0.3 fJ"]

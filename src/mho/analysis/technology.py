@@ -158,5 +158,6 @@ def quantity(value: float, unit: str) -> str:
     """Say a quantity with the SI prefix that suits it."""
     if value == 0.0:
         return "–"
-    size, prefix = next((p for p in _PREFIXES if value >= p[0]), _PREFIXES[-1])
+    # What rounds up to a thousand belongs to the next prefix.
+    size, prefix = next((p for p in _PREFIXES if 1.0005 * value >= p[0]), _PREFIXES[-1])
     return f"{value / size:.3g} {prefix}{unit}"
