@@ -131,7 +131,7 @@ def test_drifted_chips_lie_higher():
         for s in (0.0, 1e6)
     )
     shrunk = X @ (model.weight.T * 1e6**-0.1) - Y
-    assert float(old.loss[0, 1]) == pytest.approx(float(shrunk.square().mean()))
+    assert float(old.loss[0, 1]) == pytest.approx(float(shrunk.detach().square().mean()))
     assert float(old.loss[0, 1]) > float(fresh.loss[0, 1])
 
 
@@ -201,6 +201,19 @@ def test_the_way_of_training_lies_in_the_plane():
     assert found.trajectory.shape == (16, 2)
     assert torch.allclose(found.trajectory[-1], torch.zeros(2, dtype=torch.float64))
     assert found.trajectory[0].norm() > found.trajectory[8].norm() > 0
+
+
+def test_parameters_may_be_named_in_any_order():
+    net = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3))
+    points = [random_direction(net, seed=s, normalise="none") for s in range(4)]
+    turned = [dict(reversed(point.items())) for point in points]
+    found, _ = trajectory_directions(points)
+    mixed, _ = trajectory_directions([*turned[:2], *points[2:]])
+    for one, other in zip(found, mixed, strict=True):
+        torch.testing.assert_close(flat(other), flat(one))
+    placed = coordinates(points[0], points[-1], found)
+    backwards = [dict(reversed(direction.items())) for direction in found]
+    torch.testing.assert_close(coordinates(turned[0], points[-1], backwards), placed)
 
 
 # ── pictures, refusals ───────────────────────────────────────────────────────────────────────

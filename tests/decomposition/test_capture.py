@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import pickle
 import weakref
 
 import pytest
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
+from torch.utils.checkpoint import checkpoint
 
 import mho
 from mho.decomposition import FullOuterProduct, StreamingBatchPCA, capture
@@ -222,6 +224,47 @@ def test_clear_and_remove():
     assert samples.of(weight) is None
     assert not any(module._forward_hooks for module in model.modules())
     torch.testing.assert_close(model.state_dict(), before)
+
+
+def test_what_the_model_itself_forgets_is_forgotten():
+    model = seeded(Model)
+    with capture(model) as samples:
+        for batch in (3, 5, 2):
+            out = loss(model(normal(batch, 1, 6, 6)))
+            model.zero_grad()  # between forward and backward, too
+            out.backward()
+            assert_samples_make_the_gradient(samples, model)
+            loss(model(normal(4, 1, 6, 6))).backward()  # accumulates
+            assert_samples_make_the_gradient(samples, model)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_checkpointed_layers_are_seen_once(reentrant):
+    layer = nn.Linear(4, 4).double()
+
+    def twice(x):
+        return torch.tanh(layer(torch.tanh(layer(x))))
+
+    with capture(layer) as samples:
+        for _ in range(2):
+            layer.zero_grad()
+            for _ in range(2):
+                x = normal(5, 4).requires_grad_()
+                y = checkpoint(twice, x, use_reentrant=reentrant)
+                loss(checkpoint(twice, y, use_reentrant=reentrant)).backward()
+            input, delta = samples.of(layer.weight)
+            assert len(input) == 40
+            torch.testing.assert_close(delta.T @ input, layer.weight.grad)
+
+
+def test_a_copy_starts_with_its_own_samples():
+    model = nn.Linear(4, 3).double()
+    samples = capture(model)
+    loss(model(normal(5, 4))).backward()
+    twin, its = pickle.loads(pickle.dumps((model, samples)))
+    loss(twin(normal(2, 4))).backward()
+    assert len(its.of(twin.weight)[0]) == 2
+    assert len(samples.of(model.weight)[0]) == 5
 
 
 def test_outputs_and_gradients_are_not_touched():

@@ -7,8 +7,13 @@ from torch.nn import functional as F
 
 import mho
 from mho import ADC, DAC, Hardware
+from mho.decomposition import StreamingBatchPCA
+from mho.devices import ExponentialDevice, SoftBoundsDevice
 from mho.effects import ReadNoise, WriteNoise
+from mho.train import WAGE, Chopped, DifferentialPair, InSitu, TikiTaka, quantise
 from mho.train.fit import fit
+
+NOISY = ExponentialDevice(nonlinearity_set=2.4, nonlinearity_reset=-4.88, c2c=0.035)
 
 X = torch.randn(100, 6, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] * X[:, 1] > 0).long()
@@ -25,7 +30,18 @@ def build(kind):
     if kind == "analog":
         effects = (WriteNoise(0.05), ReadNoise(0.02))
         model = mho.convert(model, Hardware(dac=DAC(bits=6), adc=ADC(bits=6), effects=effects))
+    if kind == "quantised":
+        model = quantise(model, WAGE(4, 8, 8, 8), seed=4)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    if kind == "in situ":
+        optimizer = InSitu(optimizer, NOISY, layout=DifferentialPair(refresh_every=5))
+    elif kind == "low rank":
+        stream = StreamingBatchPCA(2, 4)
+        optimizer = InSitu(optimizer, NOISY, decomposition=stream, model=model, threshold=1.0)
+    elif kind == "quantised":
+        optimizer = WAGE(4, 8, 8, 8).optimizer(optimizer)
+    elif kind == "tiki-taka":
+        optimizer = TikiTaka(model, 0.5, device=SoftBoundsDevice(c2c=0.1), rule=Chopped())
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, 5, gamma=0.9)
     return model, optimizer, schedule
 
@@ -59,7 +75,9 @@ def run(kind, die_at=None, **more):
     return model, history
 
 
-@pytest.mark.parametrize("kind", ["plain", "analog"])
+@pytest.mark.parametrize(
+    "kind", ["plain", "analog", "in situ", "low rank", "tiki-taka", "quantised"]
+)
 def test_killed_in_mid_epoch_and_resumed_to_the_same_numbers(kind, tmp_path):
     torch.manual_seed(11)
     whole, expected = run(kind)
@@ -128,6 +146,7 @@ def test_a_loss_that_is_not_finite_ends_the_run():
         ({"epochs": 0}, "epochs"),
         ({"epochs": 1, "batch": 0}, "batch"),
         ({"epochs": 1, "every": -1}, "every"),
+        ({"epochs": 1, "every": 0}, "every"),
     ],
 )
 def test_bad_arguments_are_refused(more, text):

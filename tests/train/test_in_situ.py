@@ -24,6 +24,7 @@ from mho.devices import (
     presets,
 )
 from mho.train.in_situ import InSitu
+from mho.train.in_situ.gradients import as_scaled
 from mho.train.in_situ.weights import DifferentialPair, MultiCell, SingleCell
 
 FINE = ExponentialDevice(g_min=1e-6, g_max=100e-6, levels=2_000_000)
@@ -361,6 +362,31 @@ def test_lbfgs_searches_digitally_and_writes_once():
     assert torch.equal(before, on_cells[0].weight)
 
 
+@pytest.mark.parametrize("ends", ["nan", "error"])
+def test_a_search_that_fails_on_its_way_leaves_all_parameters_where_they_were(ends):
+    x, y = next(batches(1))
+    model, calls = network(), []
+    opt = InSitu(torch.optim.LBFGS(model.parameters(), max_iter=5), COARSE)
+    before = copy.deepcopy(model.state_dict())
+
+    def closure():
+        opt.zero_grad()
+        calls.append(F.cross_entropy(model(x), y))
+        if len(calls) == 3 and ends == "error":
+            raise RuntimeError("out of the closure")
+        (calls[-1] * (torch.nan if len(calls) == 3 else 1.0)).backward()
+        return calls[-1]
+
+    if ends == "nan":
+        with pytest.warns(UserWarning, match="not finite"):
+            assert opt.step(closure) is None
+    else:
+        with pytest.raises(RuntimeError, match="out of the closure"):
+            opt.step(closure)
+    assert len(calls) == 3
+    assert all(torch.equal(before[name], p) for name, p in model.state_dict().items())
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_bad_gradients_are_passed_by_and_nothing_is_lost(value):
     model = network()
@@ -577,6 +603,38 @@ def test_streams_see_inputs_and_errors_and_follow_a_scaled_gradient(scale):
             parameter.grad /= scale
         opt.step()
     torch.testing.assert_close(model[0].weight, plain[0].weight, rtol=0, atol=2e-5)
+
+
+def test_vectors_and_numbers_on_cells_are_not_decomposed():
+    class Scaled(nn.Linear):
+        def __init__(self):
+            super().__init__(6, 3)
+            self.scale = nn.Parameter(torch.tensor(0.5))
+
+        def forward(self, x):
+            return super().forward(x) * self.scale
+
+    torch.manual_seed(0)
+    model, whole = Scaled().double(), Scaled().double()
+    whole.load_state_dict(model.state_dict())
+    options = {"on_cells": lambda name, p: True, "weight_range": (-2, 2)}
+    low = InSitu(sgd(model), FINE, decomposition=TruncatedSVD(2), **options)
+    full = InSitu(sgd(whole), FINE, **options)
+    data = list(batches(1))
+    train(model, low, data)
+    train(whole, full, data)
+    torch.testing.assert_close(model.bias, whole.bias, rtol=0, atol=1e-5)
+    torch.testing.assert_close(model.scale, whole.scale, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_scales_are_found_where_inputs_and_errors_sum_to_nothing(scale):
+    source = torch.Generator().manual_seed(0)
+    x = F.layer_norm(torch.randn(32, 50, generator=source), (50,))
+    delta = torch.randn(32, 8, generator=source).softmax(1) - 1 / 8
+    input, scaled = as_scaled(x, delta, scale * delta.T @ x)
+    assert input is x
+    torch.testing.assert_close(scaled, scale * delta)
 
 
 def test_ranks_one_by_one_add_up_and_are_separate_writes():

@@ -501,7 +501,7 @@ def test_schedulers_scalers_and_groups():
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
     optimizer.step()
     schedule.step()
-    assert optimizer.optimizer.param_groups[0]["lr"] == 0.2
+    assert optimizer.inner.param_groups[0]["lr"] == 0.2
     optimizer.add_param_group({"params": [two], "lr": 0.1})
     before = two.detach().clone()
     optimizer.step()

@@ -249,6 +249,20 @@ def test_clipping_keeps_weights_within_their_spread():
     assert torch.equal(analog[0].bias, bias)
 
 
+def test_clipping_a_tied_weight_once_and_a_lone_weight_not_at_all():
+    model = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 6), nn.Linear(6, 1))
+    model[2].weight = model[0].weight
+    lone = nn.Linear(1, 1)
+    recipe = Recipe(clip=1.0)
+    tied, single = (recipe.prepare(m, Hardware()) for m in (model, lone))
+    assert tied[2].weight is tied[0].weight
+    limit = float(tied[0].weight.detach().std())
+    for analog in (tied, single):
+        recipe.after_step(analog)
+    assert float(tied[0].weight.detach().abs().max()) == pytest.approx(limit)
+    assert torch.equal(single.weight, lone.weight)
+
+
 def test_recipes_are_printed_saved_and_read_back(tmp_path):
     recipe = Recipe(
         practice=Practice(effects=(WriteNoise(0.05), DropConnect(0.01)), ages=(1.0, 1e6)),

@@ -286,7 +286,11 @@ def test_learning_rates_count_once():
 def test_arrays_of_their_own_devices_and_ranges():
     model = network()
     optimizer = TikiTaka(
-        model, device={"2.weight": FINE}, fast_device=SOFT, fast_range=(-0.2, 0.2), seed=2
+        model,
+        device={"2.weight": FINE, "*": None},
+        fast_device=SOFT,
+        fast_range=(-0.2, 0.2),
+        seed=2,
     )
     both = optimizer.arrays["2.weight"]
     assert set(optimizer.arrays) == {"2.weight"}
@@ -325,5 +329,5 @@ def test_specs_and_bad_input():
             kind(**wrong)
     with pytest.raises(TypeError, match="rule must be TransferRule"):
         TikiTaka(network(), device=SOFT, rule="v2")
-    with pytest.raises(TypeError, match="fast_device must be PulsedDevice"):
+    with pytest.raises(TypeError, match="fast_device must be a PulsedDevice"):
         TikiTaka(network(), device=SOFT, fast_device=3)

@@ -88,7 +88,7 @@ def trajectory_directions(
     if len(trajectory) < count + 1:
         raise ValueError(f"trajectory must have at least {count + 1} points, got {len(trajectory)}")
     last = trajectory[-1]
-    steps = torch.stack([flat(point) - flat(last) for point in trajectory[:-1]])
+    steps = torch.stack([flat(point, last) - flat(last) for point in trajectory[:-1]])
     _, size, basis = torch.linalg.svd(steps, full_matrices=False)
     if not bool(size[count - 1] > torch.finfo(size.dtype).eps * size[0]):
         raise ValueError(f"trajectory must span {count} directions; its points do not differ")
@@ -159,9 +159,9 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def flat(direction: Direction) -> Tensor:
-    """Return a direction (or point) as one vector."""
-    return torch.cat([value.flatten() for value in direction.values()])
+def flat(direction: Direction, like: Direction | None = None) -> Tensor:
+    """Return a direction (or point) as one vector, in the order of another one's names."""
+    return torch.cat([direction[name].flatten() for name in like or direction])
 
 
 def unflat(vector: Tensor, like: Direction) -> dict[str, Tensor]:
@@ -175,6 +175,6 @@ def unflat(vector: Tensor, like: Direction) -> dict[str, Tensor]:
 
 def coordinates(point: Direction, origin: Direction, directions: Sequence[Direction]) -> Tensor:
     """Return where a point lies in the plane of some directions: least squares, ``[count]``."""
-    basis = torch.stack([flat(d) for d in directions], dim=1).double()
-    step = (flat(point) - flat(origin)).double()
+    basis = torch.stack([flat(d, origin) for d in directions], dim=1).double()
+    step = (flat(point, origin) - flat(origin)).double()
     return torch.linalg.lstsq(basis, step[:, None]).solution[:, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,10 @@ Samples = tuple[Tensor, Tensor]
 """``input [samples, in]`` and ``delta [samples, out]``."""
 
 Source = Callable[[], Samples]
+"""What works them out; partial functions, so that a `Capture` can be pickled."""
+
+# A number for the backward pass under way; without a way to ask, all are taken for one.
+_backward_pass = getattr(torch._C, "_current_graph_task_id", lambda: 0)
 
 
 class Capture:
@@ -25,8 +30,9 @@ class Capture:
     For every weight of a linear, convolutional or recurrent layer (torch's own and those that
     stand for them on crossbars) `of` gives ``(input, delta)`` with ``delta.T @ input`` the
     gradient that backward passes have added to ``weight.grad``, as a matrix ``[out, …]``. A layer
-    used twice, or passed backwards through twice, has the samples of both; `clear` them when
-    gradients are set to zero.
+    used twice, or passed backwards through twice, has the samples of both. A backward pass that
+    finds ``weight.grad`` None, as torch's ``zero_grad()`` leaves it, forgets what was before it;
+    `clear` forgets at once.
 
     Convolutions: one sample per output position, the input being the patch under the kernel. With
     several groups, one sample per position and group, its delta zero outside of the group.
@@ -50,6 +56,7 @@ class Capture:
         self._names: dict[nn.Parameter, str] = {}
         self._sources: dict[nn.Parameter, list[Source]] = {}
         self._unknown: dict[nn.Parameter, str] = {}
+        self._last_pass: dict[nn.Parameter, int] = {}
         self._handles: list[Any] = []
         for prefix, module in model.named_modules():
             weights = {
@@ -89,14 +96,14 @@ class Capture:
     def _after_linear(self, module: Any, args: Any, kwargs: Any, output: Tensor) -> None:
         x = _only(args, kwargs).detach()
         self._when_known(
-            output, lambda grad: self._add(module.weight, lambda: linear_samples(x, grad))
+            output, lambda grad: self._add(module.weight, partial(linear_samples, x, grad))
         )
 
     def _after_convolution(self, module: Any, args: Any, kwargs: Any, output: Tensor) -> None:
         x = _only(args, kwargs).detach()
         self._when_known(
             output,
-            lambda grad: self._add(module.weight, lambda: convolution_samples(module, x, grad)),
+            lambda grad: self._add(module.weight, partial(convolution_samples, module, x, grad)),
         )
 
     def _after_recurrent(self, module: Any, args: Any, kwargs: Any, output: Any) -> Any:
@@ -116,11 +123,16 @@ class Capture:
 
     def _replay(self, call: Call, grads: Sequence[Tensor | None]) -> None:
         for weight, x, delta in call.samples(grads):
-            self._add(weight, _known(x, delta))
+            self._add(weight, partial(_both, x, delta))
 
     def _add(self, weight: nn.Parameter, source: Source) -> None:
-        if weight.requires_grad and weight in self._sources:
-            self._sources[weight].append(source)
+        if not (weight.requires_grad and weight in self._sources):
+            return
+        now = _backward_pass()
+        if weight.grad is None and self._last_pass.get(weight) != now:
+            self._sources[weight].clear()  # of a gradient that is no more
+        self._last_pass[weight] = now
+        self._sources[weight].append(source)
 
     # ── what users ask ───────────────────────────────────────────────────────────────────────
 
@@ -141,7 +153,7 @@ class Capture:
         parts = [source() for source in sources]
         # What had to be worked out (patches of an image) is worked out once.
         known = tuple(torch.cat(both).to(parameter) for both in zip(*parts, strict=True))
-        self._sources[parameter] = [_known(*known)]
+        self._sources[parameter] = [partial(_both, *known)]
         return known[0], known[1]
 
     @property
@@ -168,6 +180,10 @@ class Capture:
             handle.remove()
         self._handles.clear()
         self.clear()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies of parameters have no gradients, and another process counts its own passes.
+        return {**self.__dict__, "_last_pass": {}}
 
     def __enter__(self) -> Capture:
         return self
@@ -199,8 +215,8 @@ def _only(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     return next(iter(found))
 
 
-def _known(x: Tensor, delta: Tensor) -> Source:
-    return lambda: (x, delta)
+def _both(x: Tensor, delta: Tensor) -> Samples:
+    return x, delta
 
 
 def linear_samples(x: Tensor, delta: Tensor) -> Samples:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-State = tuple[Tensor, ...]
-"""Hidden state ``(h,)``, or ``(h, c)`` of an LSTM; ``[batch, size]`` each."""
+from mho.gates import STEPS, State
 
 CELLS = (nn.RNNCell, nn.LSTMCell, nn.GRUCell)
 
@@ -216,7 +215,7 @@ def _walk(
         bias = getattr(layer, f"bias_{kind}{end}", None)
         return y if not isinstance(bias, Tensor) else y + bias.detach()
 
-    step, projected = _STEPS[_mode(layer)], "hr" in _kinds(layer)
+    step, projected = STEPS[_mode(layer)], "hr" in _kinds(layer)
     inputs = multiply("ih", x).split(sizes)
     outputs: list[Tensor] = []
     state = start
@@ -230,33 +229,3 @@ def _walk(
         # Rows beyond n: ended, or (backwards) not yet begun.
         state = tuple(torch.cat((s, old[n:])) for s, old in zip(new, state, strict=True))
     return torch.cat(outputs[::-1] if backwards else outputs), state
-
-
-def _tanh_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
-    return (torch.tanh(inputs + hidden),)
-
-
-def _relu_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
-    return (torch.relu(inputs + hidden),)
-
-
-def _lstm_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
-    i, f, g, o = (inputs + hidden).chunk(4, -1)
-    c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(c), c
-
-
-def _gru_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
-    x_r, x_z, x_n = inputs.chunk(3, -1)
-    h_r, h_z, h_n = hidden.chunk(3, -1)
-    n = torch.tanh(x_n + torch.sigmoid(x_r + h_r) * h_n)
-    z = torch.sigmoid(x_z + h_z)
-    return (n + z * (state[0] - n),)
-
-
-_STEPS = {
-    "RNN_TANH": _tanh_step,
-    "RNN_RELU": _relu_step,
-    "LSTM": _lstm_step,
-    "GRU": _gru_step,
-}

@@ -83,6 +83,8 @@ class StreamingBatchPCA(Decomposition):
         seen = memory.get("samples", 0)
         count = min(seen, self.carry * min(step, batch)) if streamed else 0
         for x, d in zip(input.split(step), delta.split(step), strict=True):
+            if not len(x):
+                continue  # a batch of no samples tells nothing
             components = advance(components, x, d, count)
             count += len(x)
         memory.update(zip(("delta", "sigma", "x"), components, strict=True))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mho import checks
-from mho.nn.recurrence import STEPS, Recurrent, State
+from mho.gates import STEPS, State
+from mho.nn.recurrence import Recurrent
 
 
 class _Cell(Recurrent):

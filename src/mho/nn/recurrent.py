@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from mho import checks
-from mho.nn.recurrence import STEPS, Recurrent, State
+from mho.gates import STEPS, State
+from mho.nn.recurrence import Recurrent
 
 Sequences = Tensor | PackedSequence
 

@@ -113,10 +113,12 @@ def fit(
     inputs, targets = data
     if len(inputs) != len(targets) or not len(inputs):
         raise ValueError(
-            f"data must hold equally many inputs and targets, got {len(inputs)} and {len(targets)}"
+            "data must hold equally many inputs and targets, one at least, got "
+            f"{len(inputs)} and {len(targets)}"
         )
-    for name, count in (("epochs", epochs), ("batch", batch), ("every", every or 1)):
-        checks.integer(name, count)
+    for name, count in (("epochs", epochs), ("batch", batch), ("every", every)):
+        if count is not None:
+            checks.integer(name, count)
     run = {"seed": seed, "batch": batch, "samples": len(inputs)}
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     path = None if checkpoint is None else Path(checkpoint)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mho import checks, random
 from mho.devices.pulsed import Cell, PulsedCells, PulsedDevice, bounded
 from mho.train.coincidence import Counts, PulsedUpdate
+from mho.train.in_situ.layouts import Frame, check_range
 
 _DENSE = 0.5  # with more cells to move than this share, all are computed: cheaper than picking
 _HALVINGS = 60
@@ -51,14 +52,13 @@ class PulsedArray(nn.Module):
     ) -> None:
         super().__init__()
         checks.instance("device", device, PulsedDevice)
-        low, high = check_range(weight_range)
-        g_min, g_max = device.window
-        self.slope = (high - low) / (g_max - g_min)
+        frame = Frame(*device.window, *check_range(weight_range))
+        self.slope = frame.slope
         self.step = self.slope * nominal_step(device)
         cells = device.fabricate(shape, seed=seed, dtype=dtype, device=torch_device)
         checks.instance("cells of device", cells, PulsedCells)
         self.cells = cells  # type: ignore[assignment]
-        reference = torch.full_like(self.cells.g[:1, :1], g_min - low / self.slope).squeeze()
+        reference = torch.full_like(self.cells.g[:1, :1], frame.zero).squeeze()
         self.register_buffer("reference", reference)
 
     def read(self) -> Tensor:
@@ -123,17 +123,6 @@ class PulsedArray(nn.Module):
         self.reference = point
 
 
-def check_range(weight_range: tuple[float, float]) -> tuple[float, float]:
-    """Return a weight range as two numbers, or refuse it (TypeError, ValueError)."""
-    checks.instance("weight_range", weight_range, (tuple, list))
-    if len(weight_range) != 2:
-        raise ValueError(f"weight_range must be (low, high), got {weight_range!r}")
-    low, high = weight_range
-    checks.number("weight_range low", low)
-    checks.number("weight_range high", high, above=float(low))
-    return float(low), float(high)
-
-
 def nominal_step(device: PulsedDevice) -> float:
     """Return a nominal cell's step (S) at the middle of its window, set and reset averaged.
 
@@ -175,10 +164,9 @@ def apply(cells: PulsedCells, counts: Counts) -> None:
     cells.g, cells.writes = cells.g.contiguous(), cells.writes.contiguous()
     # Few cells move in most steps: only these are computed.
     whole = len(index) > _DENSE * len(up)
-    g, cell = cells.g.view(-1), _flat(cells._cell())
+    g, cell = cells.g.view(-1), cells._cell_at(None if whole else index)
     if not whole:
         up, down, g = (value.index_select(0, index) for value in (up, down, g))
-        cell = _part(cell, index)
     moved = None if cells.spec.noisy else _closed(cells.spec, g, up, down, cell)
     if moved is None:
         source = random.take(cells.rng, g.device)
@@ -236,10 +224,6 @@ def _one_by_one(
         result[place] = g
         up, left = up - chosen.to(up.dtype), left - 1
     return result
-
-
-def _flat(cell: Cell) -> Cell:
-    return {k: v.flatten() if isinstance(v, Tensor) else v for k, v in cell.items()}
 
 
 def _part(cell: Cell, index: Tensor) -> Cell:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim.optimizer import Optimizer
 
 from mho import checks, random
 from mho.decomposition.capture import capture
+from mho.devices.base import Device
 from mho.devices.pulsed import PulsedDevice
+from mho.train import finite
 from mho.train.coincidence import PulsedUpdate, StochasticPulses
-from mho.train.pulsed_array import PulsedArray, check_range
+from mho.train.in_situ.choice import cells_dtype, matrix_shape, per_parameter
+from mho.train.in_situ.layouts import check_range
+from mho.train.in_situ.parameter import pulsed, warn_clipped
+from mho.train.pulsed_array import PulsedArray
+from mho.train.wrapper import WholeCopies
 
-Devices = PulsedDevice | Mapping[str, PulsedDevice]
+Devices = Device | Mapping[Any, Device | None]
+"""Of all cells, or by parameter or name pattern."""
 
 
 class Arrays(Protocol):
@@ -39,7 +44,7 @@ class Arrays(Protocol):
         """As of `torch.nn.Module`."""
 
 
-class PulsedOptimizer(Optimizer):
+class PulsedOptimizer(WholeCopies):
     """Base of optimizers whose weight updates are pulses on cells.
 
     The weights of linear, convolutional and recurrent layers live on cells; biases and all other
@@ -70,7 +75,7 @@ class PulsedOptimizer(Optimizer):
         checks.instance("model", model, nn.Module)
         checks.number("lr", lr, least=0.0)
         checks.integer("seed", seed, least=0)
-        check_range(weight_range)
+        low, high = check_range(weight_range)
         self.update: PulsedUpdate = StochasticPulses() if update is None else update
         checks.instance("update", self.update, PulsedUpdate)
         devices = _devices(model, device)
@@ -78,17 +83,19 @@ class PulsedOptimizer(Optimizer):
         on_cells = [named[name] for name in devices]
         digital = [p for name, p in named.items() if name not in devices]
         super().__init__([{"params": on_cells}, {"params": digital}], {"lr": lr})
-        self._name = {named[name]: name for name in devices}
+        self._name: dict[Tensor, str] = {named[name]: name for name in devices}
         self.arrays: dict[str, Arrays] = {}
         self._versions: dict[str, int] = {}
+        outside: dict[str, int] = {}
         for name, cell in devices.items():
             p = named[name]
             checks.finite(f"weight {name}", p)
-            _warn_outside(name, p, weight_range)
-            shape = (p.shape[0], p[0].numel())
-            kind: dict[str, Any] = {"dtype": _cells_dtype(p), "torch_device": p.device}
-            self.arrays[name] = self._array(shape, cell, random.derive(seed, name), kind)
+            outside[name] = int(((p < low) | (p > high)).sum())
+            kind: dict[str, Any] = {"dtype": cells_dtype(p), "torch_device": p.device}
+            seed_here = random.derive(seed, name)
+            self.arrays[name] = self._array(matrix_shape(p), cell, seed_here, kind)
             self._write(name, p)
+        warn_clipped(outside, sum(p.numel() for p in on_cells))
         self.capture = capture(model)
 
     def _array(
@@ -121,21 +128,18 @@ class PulsedOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._move(p, float(group["lr"]))
+        rates = {p: float(group["lr"]) for group in self.param_groups for p in group["params"]}
+        bad = finite.bad_gradients(rates)
+        if bad:
+            shown = {self._called(p): gradient for p, gradient in bad.items()}
+            finite.warn("pulsed step: gradients are", shown, stacklevel=4)
+        for p, lr in rates.items():
+            if p.grad is not None and p not in bad:
+                self._move(p, lr)
         return loss
 
     def _move(self, p: nn.Parameter, lr: float) -> None:
         name = self._name.get(p)
-        if not bool(torch.isfinite(p.grad.sum())):  # type: ignore[union-attr]
-            warnings.warn(
-                f"the gradient of {name or f'a parameter of shape {list(p.shape)}'} is not "
-                "finite: it was not updated in this step",
-                stacklevel=5,
-            )
-            return
         if name is None:
             p.add_(p.grad, alpha=-lr)  # type: ignore[arg-type]
             return
@@ -150,6 +154,9 @@ class PulsedOptimizer(Optimizer):
         array = self.arrays[name]
         array.descend(*factors, lr, self.update)
         self._show(name, p)
+
+    def _called(self, p: Tensor) -> str:
+        return repr(self._name[p]) if p in self._name else f"a parameter of shape {list(p.shape)}"
 
     def _write(self, name: str, p: Tensor) -> None:
         # Someone else has set the weight (a checkpoint, say): the cells follow.
@@ -212,8 +219,9 @@ class PulsedSGD(PulsedOptimizer):
         model: a plain or converted model; the weights of its linear, convolutional and recurrent
             layers go on cells and are set to what the cells can hold.
         lr: learning rate, >= 0.
-        device: of all cells, or devices by parameter name or pattern (``{"0.*": …}``, the first
-            that fits counts); weights that fit none stay digital.
+        device: what the cells are: a pulse-count device, a voltage-driven one (pulses are found
+            for it), or a mapping from parameters or name patterns to devices, the first match
+            counting; None in it leaves digital.
         weight_range: weights at a nominal cell's lowest and highest conductance.
         update: how inputs and errors become pulses; `StochasticPulses()` if not given.
         seed: of the cells and the pulses.
@@ -243,58 +251,21 @@ class PulsedSGD(PulsedOptimizer):
         return PulsedArray(cell, shape, weight_range=self._range, seed=seed, **kind)
 
 
-def _cells_dtype(p: Tensor) -> torch.dtype:
-    # Half precision is too coarse for the step of a pulse.
-    return p.dtype if p.dtype in (torch.float32, torch.float64) else torch.float32
-
-
-def _devices(model: nn.Module, device: Devices) -> dict[str, PulsedDevice]:
+def _devices(model: nn.Module, device: Any) -> dict[str, PulsedDevice]:
     model.zero_grad()  # gradients of before are no use: nobody saw what they are made of
     with capture(model) as samples:
         missing = samples.missing
-    weights = [name for name, p in model.named_parameters() if p.dim() >= 2]
-    known = [name for name in weights if name not in missing]
-    if isinstance(device, Mapping):
-        chosen = _matching(device, known, missing)
-    else:
-        checks.instance("device", device, PulsedDevice)
-        chosen = dict.fromkeys(known, device)
-        if missing and known:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
-            warnings.warn(f"weights that stay digital: {reasons}", stacklevel=5)
-    if not chosen:
+    known: dict[Tensor, str] = {
+        p: name for name, p in model.named_parameters() if p.dim() >= 2 and name not in missing
+    }
+    chosen = per_parameter("device", device, known, missing)
+    found = {known[p]: pulsed(kind) for p, kind in chosen.items() if kind is not None}
+    if not found:
         raise ValueError(
-            "the model has no linear, convolutional or recurrent layer to put on cells"
+            "the model has no linear, convolutional or recurrent layer to put on cells, or all "
+            "are left digital"
         )
-    return chosen
-
-
-def _matching(
-    devices: Mapping[str, PulsedDevice], known: list[str], missing: Mapping[str, str]
-) -> dict[str, PulsedDevice]:
-    for pattern, device in devices.items():
-        checks.instance(f"device of {pattern!r}", device, PulsedDevice)
-        if not any(fnmatchcase(name, pattern) for name in known):
-            refused = [f"{n} ({why})" for n, why in missing.items() if fnmatchcase(n, pattern)]
-            found = f"only {', '.join(refused)}" if refused else "nothing"
-            raise ValueError(
-                f"device pattern {pattern!r} fits {found}; weights that can be on cells are "
-                f"{', '.join(map(repr, known)) or 'none'}"
-            )
-    chosen: dict[str, PulsedDevice] = {}
-    for name in known:
-        fitting = [device for pattern, device in devices.items() if fnmatchcase(name, pattern)]
-        if fitting:
-            chosen[name] = fitting[0]
-    return chosen
-
-
-def _warn_outside(name: str, p: Tensor, weight_range: tuple[float, float]) -> None:
-    low, high = weight_range
-    outside = int(((p.detach() < low) | (p.detach() > high)).sum())
-    if outside:
-        warnings.warn(
-            f"{outside} of {p.numel()} weights of {name} are outside of weight_range "
-            f"({low:g}, {high:g}) and are clipped to it",
-            stacklevel=5,
-        )
+    if missing and not isinstance(device, Mapping):
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+        warnings.warn(f"weights that stay digital: {reasons}", stacklevel=5)
+    return found

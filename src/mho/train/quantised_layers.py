@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from mho import random
-from mho.nn.recurrence import STEPS
+from mho.gates import STEPS
 from mho.periphery import formats
 from mho.periphery.formats import Quantiser
 

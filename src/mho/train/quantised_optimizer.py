@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -12,17 +11,19 @@ from torch import Tensor, nn
 from mho import checks, random
 from mho.periphery import formats
 from mho.periphery.formats import Quantiser
+from mho.train import finite
+from mho.train.wrapper import Wrapper
 
 
-class QuantisedOptimizer(torch.optim.Optimizer):
+class QuantisedOptimizer(Wrapper):
     """Round what a torch optimizer reads, remembers and writes.
 
     One step is: gradients are rounded; the optimizer steps; what it remembers is rounded; the
     change ``ΔW`` of every weight is rounded, and then the weight itself. Stochastic rounding of
     ``ΔW`` keeps steps that are smaller than the grid, on average.
 
-    It shares ``param_groups`` and ``state`` with the optimizer inside, so schedulers, gradient
-    scalers and everything else that takes an optimizer take this one.
+    It shares ``param_groups`` and ``state`` with the optimizer inside (``inner``), so schedulers,
+    gradient scalers and everything else that takes an optimizer take this one.
 
     Args:
         optimizer: any of torch's.
@@ -51,24 +52,18 @@ class QuantisedOptimizer(torch.optim.Optimizer):
         seed: int = 0,
         skip: Iterable[nn.Parameter] = (),
     ) -> None:
-        checks.instance("optimizer", optimizer, torch.optim.Optimizer)
         for name, quantiser in (("gradients", gradients), ("updates", updates)):
             formats.check(name, quantiser)
         formats.check("weights", weights)
         by_name = momentum if isinstance(momentum, Mapping) else {"": momentum}
         for name, quantiser in by_name.items():
             formats.check(f"momentum {name}".strip(), quantiser)
-        super().__init__(optimizer.param_groups, optimizer.defaults)
-        self.optimizer = optimizer
+        super().__init__(optimizer)
         self.gradients, self.momentum = gradients, momentum
         self.updates, self.weights = updates, weights
         self.rng = random.stream(seed)
-        self.skipped = self._find(tuple(skip))
+        self._plain = self._find(tuple(skip))
         self._buffers: dict[Any, Tensor] = {}
-        self._share()
-
-    def _share(self) -> None:
-        self.param_groups, self.state = self.optimizer.param_groups, self.optimizer.state
 
     def _find(self, skip: tuple[nn.Parameter, ...]) -> set[int]:
         """Number the parameters to be skipped, in the order of the groups."""
@@ -84,7 +79,7 @@ class QuantisedOptimizer(torch.optim.Optimizer):
     def _written(self) -> list[nn.Parameter]:
         """Return the parameters that this step is to round."""
         numbered = enumerate(self._parameters())
-        return [p for i, p in numbered if i not in self.skipped and p.grad is not None]
+        return [p for i, p in numbered if i not in self._plain and p.grad is not None]
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step.
@@ -98,52 +93,45 @@ class QuantisedOptimizer(torch.optim.Optimizer):
         Returns:
             The closure's loss, if any.
         """
-        if closure is not None:
-            return self._step_with(closure)
-        held = self._round_gradients()
-        before = self._copies()
-        self.optimizer.step()
-        self._round_weights(before)
-        for parameter, gradient in held.items():
-            parameter.grad = gradient
-        return None
-
-    def _step_with(self, closure: Callable[[], Any]) -> Any:
-        held: dict[nn.Parameter, Tensor] = {}
+        held: dict[Tensor, Tensor] = {}
 
         def evaluate() -> Any:
+            assert closure is not None
             with torch.enable_grad():
                 loss = closure()
             held.update(self._round_gradients())
             return loss
 
-        before = self._copies(all_of_them=True)
-        loss = self.optimizer.step(evaluate)
-        self._round_weights(before)
-        for parameter, gradient in held.items():
-            parameter.grad = gradient
+        if closure is None:
+            held.update(self._round_gradients())
+        before = self._copies(all_of_them=closure is not None)
+        try:
+            loss = self.inner.step(*(() if closure is None else (evaluate,)))
+            self._round_weights(before)
+        finally:
+            for parameter, gradient in held.items():
+                parameter.grad = gradient
         return loss
 
     @torch.no_grad()
-    def _round_gradients(self) -> dict[nn.Parameter, Tensor]:
+    def _round_gradients(self) -> dict[Tensor, Tensor]:
         """Round gradients; set aside, and return, those that are not finite."""
         written = self._written()
         sparse = [list(p.shape) for p in written if p.grad is not None and p.grad.is_sparse]
         if sparse:
             raise TypeError(f"sparse gradients cannot be rounded (skip=… leaves them): {sparse}")
-        held = {p: p.grad for p in written if p.grad is not None and _broken(p.grad)}
-        for parameter in held:
-            parameter.grad = None
-        if held:
-            shapes = ", ".join(str(list(p.shape)) for p in held)
-            warnings.warn(f"gradient not finite, weights left as they are: {shapes}", stacklevel=4)
-        if self.gradients is not None:
-            for parameter in written:
-                if parameter.grad is not None:
-                    parameter.grad = formats.apply(
-                        self.gradients, parameter.grad.detach(), self.rng, fresh=True
-                    )
-        return {p: g for p, g in held.items() if g is not None}
+        bad = finite.bad_gradients(written)
+        if bad:
+            numbers: dict[Tensor, int] = {p: i for i, p in enumerate(self._parameters())}
+            shown = {f"parameter {numbers[p]} of shape {list(p.shape)}": g for p, g in bad.items()}
+            finite.warn("quantised step: gradients are", shown, stacklevel=5)
+        for parameter in written:
+            if parameter in bad:
+                parameter.grad = None
+            elif self.gradients is not None and parameter.grad is not None:
+                gradient = parameter.grad.detach()
+                parameter.grad = formats.apply(self.gradients, gradient, self.rng, fresh=True)
+        return bad
 
     @torch.no_grad()
     def _copies(self, all_of_them: bool = False) -> dict[nn.Parameter, Tensor]:
@@ -151,7 +139,7 @@ class QuantisedOptimizer(torch.optim.Optimizer):
             return {}
         numbered = enumerate(self._parameters())
         chosen = (
-            [p for i, p in numbered if i not in self.skipped] if all_of_them else self._written()
+            [p for i, p in numbered if i not in self._plain] if all_of_them else self._written()
         )
         return {p: self._memory(p, p).copy_(p) for p in chosen}
 
@@ -194,40 +182,27 @@ class QuantisedOptimizer(torch.optim.Optimizer):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """As in torch."""
-        self.optimizer.zero_grad(set_to_none)
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As in torch; the new parameters are rounded, too."""
-        if "optimizer" not in self.__dict__:  # torch's own constructor reads the groups
-            super().add_param_group(param_group)
-            return
-        self.optimizer.add_param_group(param_group)
-        self._share()
+        self.inner.zero_grad(set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
         """As the optimizer inside, and the stream of randomness."""
-        return {**self.optimizer.state_dict(), "rng": self.rng.clone()}
+        return {**self.inner.state_dict(), "rng": self.rng.clone()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a state; one of the plain optimizer will do."""
         plain = dict(state_dict)
         rng = plain.pop("rng", None)
-        self.optimizer.load_state_dict(plain)
+        self.inner.load_state_dict(plain)
         self._share()
         if rng is not None:
             checks.shape("rng", rng, (2,))
             self.rng.copy_(rng)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_buffers": {}}  # torch's own leaves out all but three entries
+        """As of all copies, without the memory that is only worked in."""
+        return {**super().__getstate__(), "_buffers": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        """As of torch's optimizers."""
         super().__setstate__(state)
         self._share()
-
-
-def _broken(gradient: Tensor) -> bool:
-    # A finite sum needs finite terms; only if it is not are they looked at one by one.
-    if bool(torch.isfinite(gradient.sum())):
-        return False
-    return not bool(torch.isfinite(gradient).all())

@@ -68,8 +68,9 @@ class Recipe(Spec):
             device's own times ``noise``), `DropConnect`, stuck cells, drifted cells.
         ranges: of the converters: ``"as_given"`` by the hardware, ``"calibrated"`` before
             training, or ``"learned"``: calibrated, and from there on trained with the weights.
-        clip: weights are kept within so many standard deviations of their layer's; None: they are
-            free. Whatever they are, each read maps them onto the whole conductance range anew.
+        clip: weights are kept within so many standard deviations of their layer's, about zero;
+            None: they are free. Whatever they are, each read maps them onto the whole conductance
+            range anew.
 
     Raises:
         TypeError, ValueError: if a value is refused.
@@ -128,11 +129,11 @@ class Recipe(Spec):
         """
         if self.clip is None:
             return
-        for layer in layers(analog).values():
-            for parameter in layer.parameters(recurse=False):
-                if parameter.dim() > 1:
-                    limit = self.clip * parameter.std()
-                    parameter.clamp_(-limit, limit)
+        own = (p for layer in layers(analog).values() for p in layer.parameters(recurse=False))
+        for parameter in dict.fromkeys(own):  # shared ones once
+            if parameter.dim() > 1 and parameter.numel() > 1:
+                limit = self.clip * parameter.std()
+                parameter.clamp_(-limit, limit)
 
     def finish(self, analog: nn.Module) -> dict[str, ProgramReport]:
         """End training: keep learned ranges, write the weights, leave the model in ``eval()`` mode.

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from mho import checks, random
+from mho.devices.base import Device
 from mho.devices.pulsed import PulsedDevice
 from mho.train.coincidence import Counts, PulsedUpdate
+from mho.train.in_situ.parameter import pulsed
 from mho.train.pulsed_array import PulsedArray
 from mho.train.pulsed_sgd import Arrays, Devices, PulsedOptimizer
 from mho.train.transfer_rules import (
@@ -120,7 +122,7 @@ class TikiTaka(PulsedOptimizer):
         model: a plain or converted model; the weights of its linear, convolutional and recurrent
             layers go on cells and are set to what the cells can hold.
         lr: learning rate, >= 0.
-        device: of all cells, or devices by parameter name or pattern; see `PulsedSGD`.
+        device: of all cells, or a mapping by parameter or name pattern; see `PulsedSGD`.
         fast_device: of A's cells; as ``device`` if not given.
         rule: `TikiTakaV1`, `TikiTakaV2`, `Chopped` or `AGAD`, or one of your own.
         weight_range: weights of C at a nominal cell's lowest and highest conductance.
@@ -138,7 +140,7 @@ class TikiTaka(PulsedOptimizer):
         lr: float = 0.1,
         *,
         device: Devices,
-        fast_device: PulsedDevice | None = None,
+        fast_device: Device | None = None,
         rule: TransferRule | None = None,
         weight_range: tuple[float, float] = (-1.0, 1.0),
         fast_range: tuple[float, float] | None = None,
@@ -147,9 +149,7 @@ class TikiTaka(PulsedOptimizer):
     ) -> None:
         self.rule = TikiTakaV2() if rule is None else rule
         checks.instance("rule", self.rule, TransferRule)
-        if fast_device is not None:
-            checks.instance("fast_device", fast_device, PulsedDevice)
-        self._fast_device = fast_device
+        self._fast_device = None if fast_device is None else pulsed(fast_device, "fast_device")
         self._ranges = (weight_range if fast_range is None else fast_range, weight_range)
         super().__init__(
             model, lr, device=device, weight_range=weight_range, update=update, seed=seed

@@ -146,7 +146,20 @@ class Scaled(_Bits):
 
 
 @dataclass(frozen=True)
-class Shifted(_Bits):
+class _Relative(_Bits):
+    shift: str = "round"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.one_of(f"{type(self).__name__} shift", self.shift, SHIFTS)
+
+    def _shifted(self, x: Tensor) -> Tensor:
+        """``x / Shift(max|x|)``, in the memory of ``x``."""
+        return x.div_(shift(_peak(x), self.shift))
+
+
+@dataclass(frozen=True)
+class Shifted(_Relative):
     """Errors: ``Q(C(e / Shift(max|e|), k), k)``, of a whole tensor. Zeros stay zeros.
 
     Attributes:
@@ -154,21 +167,15 @@ class Shifted(_Bits):
         shift: rule of ``Shift``.
     """
 
-    shift: str = "round"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.one_of("Shifted shift", self.shift, SHIFTS)
-
     def values(self, x: Tensor, rng: Randomness) -> Tensor:
         """See `Format.values`."""
         if self.bits > _EXACT:
             return x
-        return _on_grid(_clip_(x.div_(shift(_peak(x), self.shift)), self.bits), self.bits)
+        return _on_grid(_clip_(self._shifted(x), self.bits), self.bits)
 
 
 @dataclass(frozen=True)
-class Normalised(_Bits):
+class Normalised(_Relative):
     """Gradients: ``x / Shift(max|x|) / S(k)``, so that a learning rate counts steps of weights.
 
     Attributes:
@@ -176,17 +183,11 @@ class Normalised(_Bits):
         shift: rule of ``Shift``.
     """
 
-    shift: str = "round"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.one_of("Normalised shift", self.shift, SHIFTS)
-
     def values(self, x: Tensor, rng: Randomness) -> Tensor:
         """See `Format.values`."""
         if self.bits > _EXACT:
             return x
-        return x.div_(shift(_peak(x), self.shift) * levels(self.bits))
+        return self._shifted(x).div_(levels(self.bits))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 Predicate = Callable[[str, Tensor], bool]
@@ -40,7 +41,14 @@ def matrix_shape(parameter: Tensor) -> tuple[int, int]:
     return out, parameter.numel() // max(out, 1)
 
 
-def per_parameter(what: str, given: Any, names: Mapping[Tensor, str]) -> dict[Tensor, Any]:
+def cells_dtype(parameter: Tensor) -> torch.dtype:
+    """Return the dtype of a parameter's conductances: half precision would lose pulses' steps."""
+    return parameter.dtype if torch.finfo(parameter.dtype).bits >= 32 else torch.float32
+
+
+def per_parameter(
+    what: str, given: Any, names: Mapping[Tensor, str], refused: Mapping[str, str] | None = None
+) -> dict[Tensor, Any]:
     """Return what each parameter is given.
 
     Args:
@@ -48,6 +56,7 @@ def per_parameter(what: str, given: Any, names: Mapping[Tensor, str]) -> dict[Te
         given: one thing for all, or a mapping from parameters or name patterns to things; the
             first pattern that matches counts.
         names: the parameters, and what they are called.
+        refused: names of parameters that cannot be given anything, with the reasons.
 
     Raises:
         TypeError: if a key is neither a parameter nor a pattern.
@@ -56,7 +65,7 @@ def per_parameter(what: str, given: Any, names: Mapping[Tensor, str]) -> dict[Te
     if not isinstance(given, Mapping):
         return dict.fromkeys(names, given)
     for key in given:
-        _check_key(what, key, names)
+        _check_key(what, key, names, refused or {})
     found = {}
     for parameter, name in names.items():
         keys = [key for key in given if _fits(key, parameter, name)]
@@ -68,14 +77,22 @@ def per_parameter(what: str, given: Any, names: Mapping[Tensor, str]) -> dict[Te
     return found
 
 
-def _check_key(what: str, key: Any, names: Mapping[Tensor, str]) -> None:
+def _check_key(
+    what: str, key: Any, names: Mapping[Tensor, str], refused: Mapping[str, str]
+) -> None:
     if not isinstance(key, (str, Tensor)):
         raise TypeError(f"keys of {what} must be parameters or name patterns, got {key!r}")
     if any(_fits(key, parameter, name) for parameter, name in names.items()):
         return
     shown = repr(key) if isinstance(key, str) else f"a parameter of shape {list(key.shape)}"
-    known = ", ".join(repr(name) for name in names.values())
-    raise ValueError(f"{what}: {shown} fits no parameter that can live on cells; there are {known}")
+    known = ", ".join(repr(name) for name in names.values()) or "none"
+    reasons = [
+        f"{n!r}: {r}" for n, r in refused.items() if isinstance(key, str) and fnmatchcase(n, key)
+    ]
+    why = f" ({'; '.join(reasons)})" if reasons else ""
+    raise ValueError(
+        f"{what}: {shown} fits no parameter that can live on cells{why}; there are {known}"
+    )
 
 
 def _fits(key: Any, parameter: Tensor, name: str) -> bool:

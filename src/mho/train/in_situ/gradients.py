@@ -1,10 +1,9 @@
-"""What happens to gradients before an optimizer sees them: put aside, or decomposed."""
+"""What happens to gradients before an optimizer sees them: they may be decomposed."""
 
 from __future__ import annotations
 
 import inspect
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -16,25 +15,6 @@ from mho.decomposition import Capture, Decomposition, Factors
 RANKS = ("summed", "one_by_one")
 
 _UNSCALED = 1e-3  # a factor this near to 1 is rounding
-
-
-def is_finite(tensor: Tensor) -> bool:
-    """Whether all entries are finite; one cheap pass where they are."""
-    dense = tensor.coalesce().values() if tensor.is_sparse else tensor
-    return bool(torch.isfinite(dense.sum())) or bool(torch.isfinite(dense).all())
-
-
-@contextmanager
-def without(parameters: list[Tensor]) -> Iterator[None]:
-    """Take gradients away for the time of a block: torch's optimizers pass such parameters by."""
-    kept = [parameter.grad for parameter in parameters]
-    for parameter in parameters:
-        parameter.grad = None
-    try:
-        yield
-    finally:
-        for parameter, grad in zip(parameters, kept, strict=True):
-            parameter.grad = grad
 
 
 @contextmanager
@@ -50,30 +30,10 @@ def replaced(gradients: Mapping[Tensor, Tensor]) -> Iterator[None]:
             parameter.grad = grad
 
 
-def warn_skipped(names: list[str], counts: list[int], what: str) -> None:
-    """Say which parameters were passed by."""
-    parts = [f"{name!r} ({count} entries)" for name, count in zip(names, counts, strict=True)]
-    warnings.warn(
-        f"in-situ step: {what} not finite, so nothing was written there: {', '.join(parts)}",
-        stacklevel=7,  # past torch's wrappers of a step
-    )
-
-
 def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
     """Whether an optimizer's step asks for a closure, to call as often as it likes."""
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     return closure is not None and closure.default is inspect.Parameter.empty
-
-
-def not_finite(parameters: Iterable[Tensor]) -> list[Tensor]:
-    """Return the parameters whose gradients have NaN or infinite entries."""
-    return [p for p in parameters if p.grad is not None and not is_finite(p.grad)]
-
-
-def bad_entries(tensor: Tensor) -> int:
-    """How many entries are NaN or infinite."""
-    dense = tensor.coalesce().values() if tensor.is_sparse else tensor
-    return int((~torch.isfinite(dense)).sum())
 
 
 class Decomposed:
@@ -121,13 +81,16 @@ def as_scaled(input: Tensor, delta: Tensor, gradient: Tensor) -> tuple[Tensor, T
     """Return samples that follow what was done to their gradient as a whole.
 
     Between backward and step a gradient may be scaled (loss scaling, clipping). The factor is
-    found along one direction, all inputs alike, at the cost of two products with a vector.
+    found along one direction, at the cost of three products with a vector. Normalised inputs sum
+    to nothing, and so do errors of a softmax: the direction is one without any pattern.
     """
-    expected = delta.T @ input.sum(1)
+    count = torch.arange(1, input.shape[1] + 1, dtype=torch.float32, device=input.device)
+    direction = count.square().cos().to(input)
+    expected = delta.T @ (input @ direction)
     size = float(expected.square().sum())
     if size == 0.0:
         return input, delta
-    factor = float((expected * gradient.sum(1).to(expected)).sum()) / size
+    factor = float((expected * (gradient.to(input) @ direction)).sum()) / size
     if abs(factor - 1.0) < _UNSCALED:
         return input, delta
     return input, delta * factor

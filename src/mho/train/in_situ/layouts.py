@@ -43,6 +43,11 @@ class Frame(NamedTuple):
         """Weights per siemens of one cell over the whole range."""
         return (self.high - self.low) / (self.g_max - self.g_min)
 
+    @property
+    def zero(self) -> float:
+        """Conductance (S) of one cell that stands for 0; outside of the window where none does."""
+        return self.g_min - self.low / self.slope
+
 
 class Now(NamedTuple):
     """What a layout may know of the cells when it gives out pulses.
@@ -83,6 +88,10 @@ class CellLayout(Spec):
         """Return what a device's conductances stand for (ValueError if the range does not fit)."""
         return Frame(*device.window, *check_range(weight_range))
 
+    def limits(self, frame: Frame) -> tuple[float, float]:
+        """Return the lowest and the highest weight."""
+        return frame.low, frame.high
+
     def decode(self, g: Tensor, frame: Frame) -> Tensor:
         """Return the weights ``[…]`` of conductances ``[slices, …]`` (S)."""
         raise NotImplementedError
@@ -108,6 +117,10 @@ class CellLayout(Spec):
     def saturated(self, g: Tensor, frame: Frame) -> Tensor | None:
         """Return a mask ``[…]`` of weights that writing anew would give room again, or None."""
         return None
+
+    def refresh_due(self, updates: int) -> bool:
+        """Whether saturated weights are to be written anew after so many updates."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -167,6 +180,10 @@ class DifferentialPair(CellLayout):
             )
         return Frame(*device.window, 0.0, high)
 
+    def limits(self, frame: Frame) -> tuple[float, float]:
+        """See `CellLayout.limits`."""
+        return -frame.high, frame.high
+
     def decode(self, g: Tensor, frame: Frame) -> Tensor:
         """See `CellLayout.decode`."""
         return g[0].sub(g[1]).mul_(frame.slope)
@@ -194,6 +211,10 @@ class DifferentialPair(CellLayout):
         """See `CellLayout.saturated`; a weight at the end of its range gains nothing anew."""
         part = g.sub(frame.g_min).div_(frame.g_max - frame.g_min)
         return (part.amax(0) >= self.full) & (part.amin(0) > 1.0 - self.full)
+
+    def refresh_due(self, updates: int) -> bool:
+        """See `CellLayout.refresh_due`."""
+        return self.refresh_every is not None and updates % self.refresh_every == 0
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mho import checks, random
 from mho.decomposition import Decomposition, Factors
 from mho.devices.base import Device
+from mho.train import finite
 from mho.train.in_situ import checkpoint, gradients
 from mho.train.in_situ.choice import Predicate, is_matrix, names_of, parameters_of, per_parameter
 from mho.train.in_situ.parameter import HeldParameter, warn_clipped
@@ -18,6 +19,7 @@ from mho.train.in_situ.pulses import PulseRule, Scratch
 from mho.train.in_situ.report import table
 from mho.train.in_situ.store import store
 from mho.train.in_situ.weights import ONE_CELL, CellLayout, CellWeights
+from mho.train.wrapper import Wrapper
 
 INITIALISE = ("write", "program")
 
@@ -29,7 +31,7 @@ class _NotFiniteError(Exception):
     """A gradient met inside of an optimizer that calls its closure itself."""
 
 
-class InSitu(torch.optim.Optimizer):
+class InSitu(Wrapper):
     """A torch optimizer whose weights live on memory cells: training on the chip itself.
 
     ``opt = InSitu(torch.optim.SGD(model.parameters(), lr=0.1), device)``, then
@@ -54,7 +56,8 @@ class InSitu(torch.optim.Optimizer):
         device: what the cells are: a pulse-count device, a voltage-driven one (pulses are found
             for it, see `VoltagePulses.for_device`), or a mapping from parameters or name patterns
             to devices, the first match counting; None in it leaves digital.
-        decomposition: of `mho.decomposition`; the optimizer then sees low-rank gradients.
+        decomposition: of `mho.decomposition`; the optimizer then sees low-rank gradients of the
+            matrices on cells.
         weight_range: what the window of a cell stands for, ``(low, high)``; or such a mapping.
         layout: how cells hold a weight, `SingleCell`, `DifferentialPair` or `MultiCell`; or such
             a mapping.
@@ -128,9 +131,7 @@ class InSitu(torch.optim.Optimizer):
         self.skipped: dict[str, int] = {}
         self.updates = 0
         self._scratch = Scratch()
-        super().__init__(optimizer.param_groups, optimizer.defaults)
-        self.inner = optimizer
-        self._share()
+        super().__init__(optimizer)
         self._calls_closure = gradients.needs_closure(optimizer)
         self._decomposed: gradients.Decomposed | None = None
         if ranks == "one_by_one":
@@ -146,17 +147,11 @@ class InSitu(torch.optim.Optimizer):
 
     # ── parameters ───────────────────────────────────────────────────────────────────────────
 
-    def _share(self) -> None:
-        self.param_groups, self.state = self.inner.param_groups, self.inner.state
-        self.defaults = self.inner.defaults
-
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group to the given optimizer, and its weights to the cells."""
-        if "inner" not in self.__dict__:  # torch's own constructor, with groups made before
-            super().add_param_group(param_group)
+        super().add_param_group(param_group)
+        if "inner" not in self.__dict__:  # torch's own constructor reads the groups
             return
-        self.inner.add_param_group(param_group)
-        self._share()
         if self._ranks == "one_by_one":
             gradients.rates(self.inner)
         self._hold(self.param_groups[-1]["params"])
@@ -222,9 +217,9 @@ class InSitu(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        bad = gradients.not_finite(parameters_of(self.param_groups))
-        self._pass_by(bad, "gradients are")
-        with gradients.without(bad):
+        bad = finite.bad_gradients(parameters_of(self.param_groups))
+        self._pass_by("gradients are", bad)
+        with finite.without(bad):
             factors = self._factors()
             with gradients.replaced(gradients.products(factors)):
                 self.inner.step()
@@ -235,12 +230,14 @@ class InSitu(torch.optim.Optimizer):
         # The optimizer evaluates digital proposals; gradients must be good in all of them.
         if closure is None:
             raise TypeError(f"{type(self.inner).__name__}.step() needs a closure")
-        bad: list[Tensor] = []
+        parameters = parameters_of(self.param_groups)
+        digital = {p: p.clone() for p in parameters if p not in self.held}
+        bad: dict[Tensor, Tensor] = {}
 
         def checked() -> Any:
             with torch.enable_grad():
                 loss = closure()
-            bad.extend(gradients.not_finite(parameters_of(self.param_groups)))
+            bad.update(finite.bad_gradients(parameters))
             if bad:
                 raise _NotFiniteError
             for parameter, product in gradients.products(self._factors()).items():
@@ -249,28 +246,34 @@ class InSitu(torch.optim.Optimizer):
 
         try:
             loss = self.inner.step(checked)
-        except _NotFiniteError:
+        except BaseException as error:
+            for parameter, value in digital.items():
+                parameter.copy_(value)
             self._settle(self.held)
-            self._pass_by(bad, "gradients are")
+            if not isinstance(error, _NotFiniteError):
+                raise
+            self._pass_by("gradients are", bad)
             return None
         self._write({})
         return loss
 
-    def _pass_by(self, parameters: list[Tensor], what: str) -> None:
-        if not parameters:
+    def _pass_by(self, what: str, bad: Mapping[Tensor, Tensor]) -> None:
+        if not bad:
             return
-        names = [self.names[p] for p in parameters]
-        for name in names:
+        for parameter in bad:
+            name = self.names[parameter]
             self.skipped[name] = self.skipped.get(name, 0) + 1
-        values = [p.grad if what.startswith("grad") else p for p in parameters]
-        counts = [gradients.bad_entries(v) for v in values if v is not None]
-        gradients.warn_skipped(names, counts, what)
+        shown = {repr(self.names[p]): value for p, value in bad.items()}
+        finite.warn(f"in-situ step: {what}", shown, stacklevel=6)  # past torch's wrappers of a step
 
     def _factors(self) -> dict[Tensor, Factors]:
         if self._decomposed is None:
             return {}
-        numbers = {p: i for i, p in enumerate(self.names)}
-        return {p: self._decomposed.factors(p, numbers[p]) for p in self.held if p.grad is not None}
+        return {
+            p: self._decomposed.factors(p, number)
+            for number, p in enumerate(self.names)
+            if p in self.held and p.dim() >= 2 and p.grad is not None
+        }
 
     def _write(self, factors: Mapping[Tensor, Factors]) -> None:
         bad = []
@@ -281,7 +284,7 @@ class InSitu(torch.optim.Optimizer):
             memory = self._scratch.of(parameter.numel(), held.weights.cells.g)
             change, spare = memory[0].view(parameter.shape), memory[1:]
             torch.sub(parameter, held.now, out=change)
-            if not gradients.is_finite(change):
+            if not finite.is_finite(change):
                 bad.append(parameter)
                 continue
             if parameter in rates and parameter in factors:
@@ -290,7 +293,7 @@ class InSitu(torch.optim.Optimizer):
             else:
                 held.realise(change, spare)
             parameter.copy_(held.now)
-        self._pass_by(bad, "proposals are")
+        self._pass_by("proposals are", {p: p.detach() for p in bad})
         self._settle(bad)
 
     def _settle(self, parameters: Any) -> None:
@@ -299,7 +302,7 @@ class InSitu(torch.optim.Optimizer):
 
     def _refresh_due(self) -> None:
         for parameter, held in self.held.items():
-            if held.is_due(self.updates) and held.weights.refresh():
+            if held.weights.layout.refresh_due(self.updates) and held.weights.refresh():
                 held.settle(parameter)
 
     # ── what users ask for ───────────────────────────────────────────────────────────────────
@@ -392,7 +395,3 @@ class InSitu(torch.optim.Optimizer):
             "ranks": self._ranks,
             "decomposition": decomposition,
         }
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything: a copy is a whole optimizer of its own."""
-        return {k: v for k, v in self.__dict__.items() if k != "step"}

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from mho import random
 from mho.devices.pulsed import PulsedDevice
 from mho.devices.switching import SwitchingDevice
-from mho.train.in_situ.choice import matrix_shape
+from mho.train.in_situ.choice import cells_dtype, matrix_shape
 from mho.train.in_situ.pulses import PulseRule
 from mho.train.in_situ.voltage import VoltagePulses
-from mho.train.in_situ.weights import CellLayout, CellWeights, DifferentialPair
+from mho.train.in_situ.weights import CellLayout, CellWeights
 
 
 class HeldParameter(nn.Module):
@@ -57,7 +57,6 @@ class HeldParameter(nn.Module):
         seed: int,
     ) -> None:
         super().__init__()
-        single = torch.finfo(parameter.dtype).bits < 32  # microsiemens are lost in half precision
         self.weights = CellWeights(
             pulsed(device),
             matrix_shape(parameter),
@@ -66,7 +65,7 @@ class HeldParameter(nn.Module):
             granularity=granularity,
             endurance=endurance,
             seed=seed,
-            dtype=torch.float32 if single else parameter.dtype,
+            dtype=cells_dtype(parameter),
             torch_device=parameter.device,
         )
         self.rule = rule
@@ -95,12 +94,6 @@ class HeldParameter(nn.Module):
         self.now = self.weights.read().to(parameter.dtype).view(parameter.shape)
         parameter.copy_(self.now)
 
-    def is_due(self, updates: int) -> bool:
-        """Whether pairs are to be refreshed after so many updates."""
-        layout = self.weights.layout
-        every = layout.refresh_every if isinstance(layout, DifferentialPair) else None
-        return every is not None and updates % every == 0
-
     @torch.no_grad()
     def realise(self, change: Tensor, spare: Tensor | None = None) -> None:
         """Give the cells the pulses that a change of the weights is worth.
@@ -119,8 +112,12 @@ class HeldParameter(nn.Module):
             self.now = weights.read().to(self.now.dtype).view(self.now.shape)
 
 
-def pulsed(device: Any) -> PulsedDevice:
+def pulsed(device: Any, what: str = "device") -> PulsedDevice:
     """Return a device that takes pulses; for voltage-driven ones, with pulses that fit.
+
+    Args:
+        device: pulse-count or voltage-driven.
+        what: the argument's name, for messages.
 
     Raises:
         TypeError: if it takes none.
@@ -131,7 +128,7 @@ def pulsed(device: Any) -> PulsedDevice:
         return VoltagePulses.for_device(device)
     hint = "; use its tabular() device" if hasattr(device, "tabular") else ""
     raise TypeError(
-        "device must be a PulsedDevice or a SwitchingDevice, which answer pulses, got "
+        f"{what} must be a PulsedDevice or a SwitchingDevice, which answer pulses, got "
         f"{type(device).__name__}{hint}"
     )
 

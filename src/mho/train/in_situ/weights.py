@@ -50,6 +50,8 @@ class CellWeights(nn.Module):
     Attributes:
         cells: the population ``[slices, out, in]``.
         frame: what conductances stand for.
+        low: lowest weight.
+        high: highest weight.
         steps: how far one pulse is taken to move a weight, up and down.
         turn: updates so far (int64); `MultiCell` gives pulses out by it.
 
@@ -80,6 +82,7 @@ class CellWeights(nn.Module):
             checks.integer("endurance", endurance)
         self.device, self.layout, self.endurance = device, layout, endurance
         self.frame = layout.frame(device, weight_range)
+        self.low, self.high = layout.limits(self.frame)
         if granularity is None:
             up, down = pulse_steps(device)
             self.steps = layout.steps(up, down, self.frame)
@@ -93,16 +96,6 @@ class CellWeights(nn.Module):
             (layout.slices, *shape), seed=seed, dtype=dtype, device=torch_device
         )
         self.register_buffer("turn", torch.zeros((), dtype=torch.int64, device=torch_device))
-
-    @property
-    def low(self) -> float:
-        """Lowest weight."""
-        return -self.frame.high if isinstance(self.layout, DifferentialPair) else self.frame.low
-
-    @property
-    def high(self) -> float:
-        """Highest weight."""
-        return self.frame.high
 
     def read(self) -> Tensor:
         """Return the weights ``[out, in]`` that the cells hold now."""
@@ -122,10 +115,9 @@ class CellWeights(nn.Module):
         Raises:
             ValueError: if a weight is not finite.
         """
-        checks.finite("weight", weight)
-        clipped = weight.clamp(self.low, self.high)
-        self.cells.write(self.layout.encode(clipped.to(self.cells.g), self.frame))
-        return int((clipped != weight).sum())
+        clipped, outside = self._clipped(weight)
+        self.cells.write(self.layout.encode(clipped, self.frame))
+        return outside
 
     @torch.no_grad()
     def pulse(self, index: Tensor, counts: Tensor) -> None:
@@ -155,12 +147,11 @@ class CellWeights(nn.Module):
         Raises:
             ValueError: if a weight is not finite.
         """
-        checks.finite("weight", weight)
-        clipped = weight.clamp(self.low, self.high)
+        clipped, outside = self._clipped(weight)
         self.cells.reset()
         index = torch.arange(self.count, device=self.turn.device)
-        self._approach(index, clipped.flatten().to(self.cells.g))
-        return int((clipped != weight).sum())
+        self._approach(index, clipped.flatten())
+        return outside
 
     @torch.no_grad()
     def refresh(self) -> int:
@@ -190,6 +181,12 @@ class CellWeights(nn.Module):
         """Cells that answer no more, ``[slices, out, in]`` (bool)."""
         limit = torch.iinfo(torch.int64).max if self.endurance is None else self.endurance
         return self.cells.writes >= limit
+
+    def _clipped(self, weight: Tensor) -> tuple[Tensor, int]:
+        # Weights of the range, in the cells' dtype, and how many were outside of it.
+        checks.finite("weight", weight)
+        clipped = weight.clamp(self.low, self.high)
+        return clipped.to(self.cells.g), int((clipped != weight).sum())
 
     def _erase(self, index: Tensor) -> None:
         offsets = torch.arange(self.layout.slices, device=index.device) * self.count
