@@ -4,9 +4,9 @@
 
 MemTorch: patching, tuning and reading 784-512-10 (VTEAM, tiles of 128 × 128, 8-bit converters), a
 passive `Linear(128, 64)` behind 5 Ω wires, and a simulated nonlinear read of `Linear(256, 128)`.
-Beside each stand the digital layers, and where there is one the loop over cells that the old
-system ran (on a size it can bear). Processor time, medians of interleaved rounds; memory is what
-patching keeps and, at its peak, takes.
+Beside each stand the digital layers, mho's own read of the same hardware, and where there is one
+the loop over cells that the old system ran (on a size it can bear). Processor time, medians of
+interleaved rounds; memory is what patching keeps and, at its peak, takes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import nn
 
+import mho
 from mho.compat import memtorch
 from mho.compat.memtorch.bh.nonideality.NonIdeality import NonIdeality, apply_nonidealities
 from mho.compat.memtorch.mn.Module import patch_model
@@ -58,6 +59,19 @@ def mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 10)).eval()
 
 
+def mho_mlp(digital: nn.Module, x: torch.Tensor) -> nn.Module:
+    """The same hardware in mho's own terms; its converters are calibrated."""
+    hardware = mho.Hardware(
+        device=mho.devices.VTEAM(),
+        array=mho.Array(rows=128, cols=128),
+        dac=mho.DAC(v_max=0.3),
+        adc=mho.ADC(bits=8, method="linear"),
+    )
+    analog = mho.convert(digital, hardware, seed=0)
+    mho.calibrate(analog, x)
+    return analog.eval()
+
+
 def kept(model: nn.Module) -> float:
     """Megabytes of a patched model's crossbars."""
     tensors = [
@@ -74,11 +88,18 @@ def memtorch_mlp(rounds: int) -> None:
     digital, x = mlp(), torch.rand(256, 784)
     model = patch(copy.deepcopy(digital), **TILED)
     model.tune_()
+    own = mho_mlp(digital, x)
     seconds = medians(
         {
             "patch": lambda: patch(copy.deepcopy(digital), **TILED),
             "tune": model.tune_,
+        },
+        rounds,
+    )
+    seconds |= medians(
+        {
             "read 256": lambda: model(x),
+            "read 256, mho's own": lambda: own(x),
             "digital read 256": lambda: digital(x),
         },
         rounds,

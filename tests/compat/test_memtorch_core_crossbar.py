@@ -318,3 +318,14 @@ def test_names_are_where_they_are_documented():
     assert memtorch.bh.memristor.VTEAM.VTEAM is VTEAM
     assert "cpu" in memtorch.__version__
     assert memtorch.__version__.startswith("1.1.6")
+
+
+@pytest.mark.parametrize("tile_shape", [None, (2, 3)])
+def test_a_single_vector_is_read(tile_shape):
+    crossbar = Crossbar(memtorch.bh.memristor.VTEAM, {}, (4, 3), tile_shape)
+    x = torch.rand(3)
+    alone = simulate_matmul(x, crossbar, ADC_resolution=6, quant_method="linear")
+    beside = simulate_matmul(x[None], crossbar, ADC_resolution=6, quant_method="linear")
+    assert alone.shape == (4,)
+    assert torch.equal(alone, beside[0])
+    assert crossbar.device == crossbar.conductance_matrix.device

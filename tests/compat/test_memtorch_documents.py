@@ -209,7 +209,7 @@ TABLE = {
     f"{MODELS}.model_conductance_drift": ("layer, x, initial_time=1e-12, drift_coefficient=0.1"),
     f"{MODELS}.model_endurance_retention": (
         "layer, operation_mode, x, p_lrs, stable_resistance_lrs, p_hrs, stable_resistance_hrs, "
-        "cell_size, temperature, temperature_threshold=298"
+        "cell_size, temperature, temperature_threshold=298, legacy=False"
     ),
     f"{MODELS}.empirical_metal_oxide_RRAM.model_endurance_retention_gradual": (
         "initial_resistance, x, p_0, p_1, p_2, p_3, threshold, temperature_constant, cell_size=None"

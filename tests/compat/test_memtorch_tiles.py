@@ -297,3 +297,28 @@ def test_shapes_that_do_not_fit_are_refused():
         tile_matmul(at, am, (2, 8), bt, bm, (8, 6), quant_method="linear")
     with pytest.raises(AssertionError, match="tile_shape"):
         gen_tiles(torch.rand(2, 8), (0, 3))
+
+
+@pytest.mark.parametrize("tile_shape", [None, (8, 4), (32, 16)])
+@pytest.mark.parametrize("scheme", list(memtorch.bh.Scheme))
+def test_reads_in_place_are_those_that_keep_gradients(tile_shape, scheme):
+    """Shorter last tiles included: 21 rows and 10 columns."""
+    torch.manual_seed(0)
+    layer = memtorch.mn.Linear(
+        torch.nn.Linear(21, 10),
+        memtorch.bh.memristor.VTEAM,
+        {},
+        scheme=scheme,
+        tile_shape=tile_shape,
+        ADC_resolution=5,
+        quant_method="linear",
+        verbose=False,
+    )
+    x = torch.randn(7, 21)
+    with torch.no_grad():
+        found = layer(x)
+    x.requires_grad_()
+    graded = layer(x)
+    assert torch.equal(found, graded.detach())
+    graded.sum().backward()
+    assert bool((x.grad != 0).all())

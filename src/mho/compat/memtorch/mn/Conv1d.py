@@ -13,7 +13,7 @@ from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.map.Input import naive_scale
 from mho.compat.memtorch.map.Parameter import naive_map
 from mho.compat.memtorch.mn import _conv
-from mho.compat.memtorch.mn._layer import Memristive
+from mho.compat.memtorch.mn._layer import Memristive, torch_settings
 
 
 class Conv1d(nn.Conv1d, Memristive):
@@ -42,7 +42,8 @@ class Conv1d(nn.Conv1d, Memristive):
         random_crossbar_init: cells begin at random conductances.
         verbose: print what is patched and tuned.
         *args: have no effect.
-        **kwargs: of the torch layer.
+        **kwargs: of the torch layer; and ``legacy=True``: currents are not scaled back where
+            `naive_scale` scaled inputs, as in MemTorch 1.1.6, to compare with its results.
 
     Raises:
         Refused: if an argument is refused.
@@ -74,7 +75,7 @@ class Conv1d(nn.Conv1d, Memristive):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**_conv.settings(convolutional_layer, nn.Conv1d, kwargs))
+        super().__init__(**_conv.settings(convolutional_layer, nn.Conv1d, torch_settings(kwargs)))
         self._patch(convolutional_layer, locals())
 
     def forward(self, input: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.map.Input import naive_scale
 from mho.compat.memtorch.map.Parameter import naive_map
 from mho.compat.memtorch.mn import _read
-from mho.compat.memtorch.mn._layer import Memristive
+from mho.compat.memtorch.mn._layer import Memristive, torch_settings
 
 
 class Linear(nn.Linear, Memristive):
@@ -44,7 +44,8 @@ class Linear(nn.Linear, Memristive):
         random_crossbar_init: cells begin at random conductances.
         verbose: print what is patched and tuned.
         *args: have no effect.
-        **kwargs: of the torch layer.
+        **kwargs: of the torch layer; and ``legacy=True``: currents are not scaled back where
+            `naive_scale` scaled inputs, as in MemTorch 1.1.6, to compare with its results.
 
     Raises:
         Refused: if an argument is refused.
@@ -82,7 +83,7 @@ class Linear(nn.Linear, Memristive):
         )
         size = (linear_layer.in_features, linear_layer.out_features)
         has_bias = linear_layer.bias is not None
-        super().__init__(*size, **{"bias": has_bias, **kwargs, "device": "meta"})
+        super().__init__(*size, **{"bias": has_bias, **torch_settings(kwargs), "device": "meta"})
         self._patch(linear_layer, locals())
 
     def forward(self, input: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ def patch_model(
         use_bindings: has no effect.
         random_crossbar_init: cells begin at random conductances.
         verbose: print what is patched and tuned.
-        **kwargs: of the memristive layers.
+        **kwargs: of the memristive layers, such as ``legacy=True``.
 
     Returns:
         The model; if it is itself a layer to patch, the memristive layer.

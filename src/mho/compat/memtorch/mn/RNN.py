@@ -43,7 +43,7 @@ class RNN(nn.RNN):
         random_crossbar_init: cells begin at random conductances.
         verbose: print what is patched and tuned.
         *args: have no effect.
-        **kwargs: of the torch layer.
+        **kwargs: ``legacy=True`` for the layers of all weights, see `Linear`.
 
     Attributes:
         arrays: the memristive `Linear` layers of all weights, by their names in `torch.nn.RNN`.
@@ -89,6 +89,7 @@ class RNN(nn.RNN):
             for name, value in locals().items()
             if name not in ("self", "rnn_layer", "args", "kwargs", "__class__")
         }
+        legacy = bool(kwargs.get("legacy", False))
         super().__init__(
             rnn_layer.input_size,
             rnn_layer.hidden_size,
@@ -102,7 +103,7 @@ class RNN(nn.RNN):
         for name, parameter in rnn_layer.named_parameters():
             setattr(self, name, nn.Parameter(parameter.detach(), requires_grad=False))
         self.arrays = nn.ModuleDict(
-            {name: Linear(self._digital(name), **given) for name in self._weights()}
+            {name: Linear(self._digital(name), **given, legacy=legacy) for name in self._weights()}
         )
         self.verbose = verbose
         self.return_hidden = False

@@ -15,7 +15,6 @@ from mho.compat.memtorch.bh.crossbar.Passive import wires
 from mho.compat.memtorch.bh.crossbar.Tile import check_converter
 from mho.compat.memtorch.map.Input import naive_scale, scale
 from mho.compat.memtorch.map.Module import Line, identity, naive_tune
-from mho.compat.memtorch.mn import _read
 
 _SETTINGS = (
     "transistor",
@@ -58,6 +57,7 @@ class Memristive(nn.Module):
         transform_output: from currents (A) to outputs; what tuning finds.
         non_linear: None, or ``f(crossbar, v)`` of reads ``I = g · f(v)``.
         forward_legacy_enabled: whether ``forward`` is the digital layer's.
+        legacy: whether currents stay as `naive_scale` scaled their inputs, as in MemTorch 1.1.6.
     """
 
     crossbars: list[Crossbar]
@@ -65,6 +65,7 @@ class Memristive(nn.Module):
     transform_output: Callable[[Tensor], Tensor]
     non_linear: Callable[[Crossbar, Tensor], Tensor] | None
     forward_legacy_enabled: bool
+    legacy: bool
     transistor: bool
     tile_shape: tuple[int, int] | None
     max_input_voltage: float | None
@@ -101,6 +102,7 @@ class Memristive(nn.Module):
         self.transform_output = identity
         self.non_linear = None
         self.forward_legacy_enabled = False
+        self.legacy = bool(given.get("kwargs", {}).get("legacy", False))
         self._kept: dict[Any, tuple[Any, list[Tensor], Tensor]] = {}
 
     @property
@@ -115,7 +117,9 @@ class Memristive(nn.Module):
         if routine is not naive_scale:
             return routine(self, x, **params), 1.0
         factor = scale(self, x, **params)
-        return (x, 1.0) if factor is None else (x * factor, 1.0 / factor)
+        if factor is None:
+            return x, 1.0
+        return x * factor, 1.0 if self.legacy else 1.0 / factor
 
     def _finished(self, currents: Tensor, unscale: float, bias: Tensor | None) -> Tensor:
         """Return outputs: scaled back, transformed, with the bias."""
@@ -143,7 +147,7 @@ class Memristive(nn.Module):
         """Return what the crossbars hold, and the tuned line, for ``state_dict``."""
         line = self.transform_output
         return {
-            "crossbars": [_read.state(crossbar) for crossbar in self.crossbars],
+            "crossbars": [crossbar.state() for crossbar in self.crossbars],
             "line": [line.slope, line.intercept] if isinstance(line, Line) else None,
         }
 
@@ -158,9 +162,14 @@ class Memristive(nn.Module):
             f"the state is of {len(state['crossbars'])} crossbars, not {len(self.crossbars)}",
         )
         for crossbar, values in zip(self.crossbars, state["crossbars"], strict=True):
-            _read.restore(crossbar, values)
+            crossbar.restore(values)
         if state["line"] is not None:
             self.transform_output = Line(*state["line"])
+
+
+def torch_settings(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a layer's further keyword arguments without its own, ``legacy``."""
+    return {name: value for name, value in kwargs.items() if name != "legacy"}
 
 
 def _check(given: Mapping[str, Any]) -> None:

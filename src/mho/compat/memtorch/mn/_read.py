@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from mho.compat.memtorch._require import require
-from mho.compat.memtorch.bh.crossbar import _views
+from mho.compat.memtorch.bh.crossbar import _currents
 from mho.compat.memtorch.bh.crossbar.Crossbar import Crossbar, Scheme
 from mho.compat.memtorch.bh.crossbar.Passive import effective
-from mho.compat.memtorch.bh.crossbar.Tile import multiply
+from mho.compat.memtorch.bh.crossbar.Tile import sum_converted
 from mho.compat.memtorch.bh.Quantize import convert
+from mho.compat.memtorch.mn._layer import Memristive
+from mho.hardware import Hardware
 from mho.periphery import ADC
-
-if TYPE_CHECKING:
-    from mho.compat.memtorch.mn._layer import Memristive
+from mho.read import partial_currents
+from mho.readout import Readout
 
 # Partial currents held at once: more vectors are read in turns.
 _MOST_CURRENTS = 1 << 20
+# Hardware that keeps tiles apart; MemTorch's converters themselves are its own (`Quantize`).
+_CONVERTED = Hardware(adc=ADC())
+_NO_NOISE = torch.zeros(2, dtype=torch.int64)
 
 
 def linear(
@@ -59,59 +62,33 @@ def vectors(layer: Memristive, v: Tensor) -> Tensor:
 
     Each tile's currents (of a pair of columns: their difference) are converted, then added.
     """
-    columns = layer.crossbars[0].columns
     if _objects(layer):
         return _object_vectors(layer, v)
     driven = (v,) if layer.non_linear is None else _driven(layer, v)
-    offsets = (None,) if len(driven) == 1 else (0, 1)
-    cells = _kept(layer, ("side by side", offsets), lambda: _side_by_side(layer, offsets))
-    cells = cells.to(v.dtype)
-    high, height, wide, width = cells.shape
-    size = max(1, _MOST_CURRENTS // (high * wide * width))
+    readout = _readout(layer, len(driven), v.dtype)
+    inputs = driven[0] if len(driven) == 1 else torch.stack(driven, -1).flatten(-2)
+    rows, columns = layer.crossbars[0].rows, layer.crossbars[0].columns
+    height, width = layer.tile_shape or (rows, columns)
+    size = max(1, _MOST_CURRENTS // (inputs.shape[1] * math.ceil(rows / height) * columns))
     chunks = []
-    for part in range(0, max(len(v), 1), size):
-        tiles = [_input_tiles(f[part : part + size], high, height // len(driven)) for f in driven]
-        inputs = tiles[0] if len(tiles) == 1 else torch.cat(tiles, -1)
-        chunks.append(_product(layer, inputs, cells)[:, :columns])
+    for part in inputs.split(size):
+        level = part.transpose(0, 1)
+        parts = partial_currents(level, readout, _CONVERTED, _NO_NOISE, tile_rows=height)
+        settings = (layer.ADC_resolution, layer.ADC_overflow_rate, layer.quant_method)
+        chunks.append(sum_converted([p.flatten(0, 1) for p in parts], width, *settings))
     return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 
 
-def _side_by_side(layer: Memristive, offsets: tuple[int | None, ...]) -> Tensor:
-    """Return all tiles as ``[tile rows, rows, tile columns, columns]``, negative ones negated."""
-    tiles = [placed(layer, offset) * (-1.0 if offset == 1 else 1.0) for offset in offsets]
-    beside = torch.cat(tiles, -2).transpose(1, 2).contiguous()
-    # Lines that no weight uses have no converter: what they carry must not set a full scale.
-    beside.flatten(2)[..., layer.crossbars[0].columns :] = 0.0
-    return beside
+def _readout(layer: Memristive, terms: int, dtype: torch.dtype) -> Readout:
+    """Return the layer's cells as mho reads them.
 
-
-def _product(layer: Memristive, inputs: Tensor, cells: Tensor) -> Tensor:
-    """Multiply tiles, convert and add along the tile rows, as `multiply` does.
-
-    Where no gradient is needed a linear converter works in place: at this size fresh memory
-    costs more than the arithmetic.
+    Where each of a pair has voltages of its own (``terms = 2``), their rows alternate.
     """
-    bits, rate, method = layer.ADC_resolution, layer.ADC_overflow_rate, layer.quant_method
-    graded = torch.is_grad_enabled() and (inputs.requires_grad or cells.requires_grad)
-    if graded or method != "linear" or bits is None or bits == 1 or rate:
-        columns = layer.crossbars[0].columns
-        return multiply(inputs, cells.transpose(1, 2), bits, rate, method, columns)
-    high, rows, wide, width = cells.shape
-    currents = torch.bmm(inputs, cells.view(high, rows, wide * width)).view(
-        high, inputs.shape[1], wide, width
-    )
-    limit = torch.maximum(currents.amax(-1, keepdim=True), -currents.amin(-1, keepdim=True))
-    adc = ADC(bits=bits, method=method)
-    step = adc.step(torch.where(limit == 0.0, 1.0, limit))
-    return adc.to_levels(currents.div_(step)).mul_(step).sum(0).flatten(1)
-
-
-def _input_tiles(v: Tensor, high: int, height: int) -> Tensor:
-    """Cut vectors ``[vectors, arrays, rows]`` to ``[tile rows, vectors, tile height]``."""
-    arrays = v.shape[1]
-    missing = high // arrays * height - v.shape[2]
-    padded = F.pad(v, (0, missing)) if missing else v
-    return padded.reshape(len(v), high, height).transpose(0, 1)
+    if terms == 1:
+        matrix = whole(layer)
+    else:
+        matrix = torch.stack((whole(layer, 0), -whole(layer, 1)), 2).flatten(1, 2)
+    return Readout(matrix.to(dtype), None, None, matrix.new_ones(()), terms=terms)
 
 
 def _driven(layer: Memristive, v: Tensor) -> tuple[Tensor, ...]:
@@ -137,11 +114,11 @@ def _object_vectors(layer: Memristive, v: Tensor) -> Tensor:
     total = v.new_zeros(len(v), layer.crossbars[0].columns)
     for array, x in enumerate(v.unbind(1)):
         pair = layer.crossbars[array : array + 1] if single else layer.crossbars[2 * array :][:2]
-        part = _views.object_currents(x, pair[0])
+        part = _currents.object_currents(x, pair[0])
         if single:
-            part = part - _views.reference_currents(x, pair[0], layer.crossbar_operation.g_m)
+            part = part - _currents.reference_currents(x, pair[0], layer.crossbar_operation.g_m)
         else:
-            part = part - _views.object_currents(x, pair[1])
+            part = part - _currents.object_currents(x, pair[1])
         if layer.quant_method is not None:
             assert layer.ADC_resolution is not None
             settings = (layer.ADC_resolution, layer.ADC_overflow_rate, layer.quant_method)
@@ -160,43 +137,28 @@ def whole(layer: Memristive, offset: int | None = None) -> Tensor:
         layer: the layer.
         offset: of a pair, the positive (0) or negative (1) one alone; None: their difference.
     """
+    operation, first = layer.crossbar_operation, layer.crossbars[0]
+    single = operation.scheme is Scheme.SingleColumn
+
+    def matrix(array: int) -> Tensor:
+        if offset is not None:
+            seen = _seen(layer, layer.crossbars[2 * array + offset])
+        else:
+            idx = array if single else (2 * array, 2 * array + 1)
+            seen = operation(layer.crossbars, lambda c: _seen(layer, c), idx)
+        tiles = _place(first, seen)
+        high, wide, height, width = tiles.shape
+        joined = tiles.transpose(1, 2).reshape(high * height, wide * width)
+        return joined[: first.rows, : first.columns]
 
     def make() -> Tensor:
-        tiles = placed(layer, offset)
-        arrays = _arrays(layer)
-        first = layer.crossbars[0]
-        high, wide, height, width = tiles.shape
-        matrix = tiles.transpose(1, 2).reshape(arrays, high // arrays * height, wide * width)
-        return matrix[:, : first.rows, : first.columns].contiguous()
+        return torch.stack([matrix(array) for array in range(_arrays(layer))])
 
     return _kept(layer, ("whole", offset), make)
 
 
-def placed(layer: Memristive, offset: int | None = None) -> Tensor:
-    """Return the same as tiles in their places, ``[tile rows, tile columns, rows, columns]``."""
-
-    def make() -> Tensor:
-        operation = layer.crossbar_operation
-        single = operation.scheme is Scheme.SingleColumn
-        parts = []
-        for array in range(_arrays(layer)):
-            if offset is not None:
-                seen = _seen(layer, layer.crossbars[2 * array + offset])
-            else:
-                idx = array if single else (2 * array, 2 * array + 1)
-                seen = operation(layer.crossbars, lambda c: _seen(layer, c), idx)
-            parts.append(_place(layer.crossbars[0], seen))
-        tiles = torch.cat(parts)
-        # Lines that no weight uses have no converter (and faults in them no effect).
-        if tiles.shape[1] == 1:
-            return tiles[..., : layer.crossbars[0].columns]
-        used = _place(layer.crossbars[0], layer.crossbars[0].used)
-        return torch.where(used.repeat(_arrays(layer), 1, 1, 1), tiles, 0.0)
-
-    return _kept(layer, ("placed", offset), make)
-
-
 def _place(crossbar: Crossbar, tiles: Tensor) -> Tensor:
+    """Return tiles in their places, ``[tile rows, tile columns, rows, columns]``."""
     if crossbar.tile_shape is None:
         return tiles[None, None]
     assert crossbar.tiles_map is not None
@@ -235,34 +197,3 @@ def _kept(layer: Memristive, key: Any, make: Callable[[], Tensor]) -> Tensor:
         result = make()
     layer._kept[key] = (now, sources, result)
     return result
-
-
-# ---- state --------------------------------------------------------------------------------------
-
-
-def state(crossbar: Crossbar) -> dict[str, Any]:
-    """Return a crossbar's tensors."""
-    return {
-        "conductance_matrix": crossbar.conductance_matrix,
-        "stuck": crossbar.stuck,
-        "parameters": {n: v for n, v in crossbar.parameters.items() if isinstance(v, Tensor)},
-    }
-
-
-def restore(crossbar: Crossbar, values: dict[str, Any]) -> None:
-    """Take back a crossbar's tensors.
-
-    Raises:
-        Refused: if they are of another crossbar.
-    """
-    g = values["conductance_matrix"]
-    require(
-        g.shape == crossbar.conductance_matrix.shape,
-        f"conductances {list(g.shape)} do not fit {list(crossbar.conductance_matrix.shape)}",
-    )
-    crossbar.conductance_matrix = g.to(crossbar.conductance_matrix).clone()
-    crossbar.stuck = values["stuck"]
-    if crossbar.per_device:
-        crossbar.update(from_devices=False)
-    else:
-        crossbar.parameters.update({n: v.clone() for n, v in values["parameters"].items()})

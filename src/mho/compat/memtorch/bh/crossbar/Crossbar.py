@@ -54,7 +54,7 @@ import torch
 from torch import Tensor
 
 from mho.compat.memtorch._require import require
-from mho.compat.memtorch.bh.crossbar import _views
+from mho.compat.memtorch.bh.crossbar import _currents
 from mho.compat.memtorch.bh.crossbar._cells import CellTensors, is_tensor_model, stored_dtype
 from mho.compat.memtorch.bh.crossbar._operation import Operation, Scheme
 from mho.compat.memtorch.bh.crossbar.Program import naive_program, program_all
@@ -260,7 +260,7 @@ def simulate_matmul(
     """Read a crossbar.
 
     Args:
-        input: voltages ``[vectors, rows]`` (V).
+        input: voltages ``[vectors, rows]``, or one vector ``[rows]`` (V).
         crossbar: the crossbar (or its ``devices``).
         nl: by conductances, ``I = g · v`` (True), or by each device's static current (False).
             Reads move no state.
@@ -273,15 +273,17 @@ def simulate_matmul(
         use_bindings: has no effect.
 
     Returns:
-        Currents ``[vectors, columns]`` (A).
+        Currents ``[vectors, columns]``, or ``[columns]`` of one vector (A).
 
     Raises:
         Refused: if an argument is refused.
     """
     from_views = getattr(crossbar, "crossbar", crossbar)
-    return _views.matmul(
-        input, from_views, nl, max_input_voltage, ADC_resolution, ADC_overflow_rate, quant_method
+    vectors = input.unsqueeze(0) if input.dim() == 1 else input
+    out = _currents.matmul(
+        vectors, from_views, nl, max_input_voltage, ADC_resolution, ADC_overflow_rate, quant_method
     )
+    return out.squeeze(0) if input.dim() == 1 else out
 
 
 # ``memtorch.bh.crossbar.Crossbar`` is the class and the module: its names hang on both.

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,8 @@ import torch
 from torch import Tensor
 
 from mho.compat.memtorch._require import require
+from mho.compat.memtorch.bh.crossbar._cells import CellTensors
 from mho.devices import SwitchingCells
-
-if TYPE_CHECKING:
-    from mho.compat.memtorch.bh.crossbar.Crossbar import Crossbar
 
 __all__ = ["gen_programming_signal", "naive_program"]
 
@@ -28,7 +26,7 @@ _CHECK_TIME = 32  # rounds between looks at the clock
 
 
 def naive_program(
-    crossbar: Crossbar,
+    crossbar: CellTensors,
     point: tuple[int, ...],
     conductance: float,
     rel_tol: float = 0.01,
@@ -113,7 +111,7 @@ def naive_program(
     return device
 
 
-def program_all(crossbar: Crossbar, target: Tensor, **params: Any) -> None:
+def program_all(crossbar: CellTensors, target: Tensor, **params: Any) -> None:
     """Program all cells of a crossbar, as `naive_program` would one after the other.
 
     All are pulsed at once, unless half of a pulse moves some neighbour: then it is one after the
@@ -201,7 +199,7 @@ def _disturbs(cells: SwitchingCells, levels: tuple[float, float]) -> bool:
 
 @torch.no_grad()
 def _program(
-    crossbar: Crossbar,
+    crossbar: CellTensors,
     cells: SwitchingCells,
     goal: Tensor,
     chosen: Tensor,
@@ -306,7 +304,7 @@ def _half_select(cells: SwitchingCells, pulsed: Tensor, volts: Tensor, seconds: 
 
 
 def _program_object(
-    crossbar: Crossbar, point: tuple[int, ...], target: float, pulses: _Pulses, disturb: bool
+    crossbar: CellTensors, point: tuple[int, ...], target: float, pulses: _Pulses, disturb: bool
 ) -> None:
     """Program a user's own device by its ``simulate``, trying which polarity raises it."""
     device = crossbar.devices[point]
@@ -342,7 +340,7 @@ def _program_object(
 
 
 def _half_select_objects(
-    crossbar: Crossbar, point: tuple[int, ...], signal: npt.NDArray[np.float64]
+    crossbar: CellTensors, point: tuple[int, ...], signal: npt.NDArray[np.float64]
 ) -> None:
     *tile, row, column = point
     for other in range(crossbar.devices.shape[-2]):

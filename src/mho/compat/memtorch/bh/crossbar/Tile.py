@@ -14,6 +14,7 @@ from torch import Tensor
 from mho.compat.memtorch._require import require
 from mho.compat.memtorch.bh.crossbar.Passive import effective
 from mho.compat.memtorch.bh.Quantize import convert, quant_methods
+from mho.periphery import ADC
 
 __all__ = ["Tile", "gen_tiles", "tile_matmul", "tile_matmul_row", "tiled_inference"]
 
@@ -189,14 +190,56 @@ def multiply(
     if quant_method is None or ADC_resolution is None:
         return inputs.transpose(0, 1).flatten(1) @ side_by_side.flatten(0, 1)
     currents = torch.bmm(inputs, side_by_side)
+    return sum_converted([currents], width, ADC_resolution, ADC_overflow_rate, quant_method)
+
+
+def sum_converted(
+    currents: list[Tensor],
+    width: int,
+    ADC_resolution: int | None,
+    ADC_overflow_rate: float,
+    quant_method: str | None,
+) -> Tensor:
+    """Convert every tile's currents, each row with a full scale of its own, and add the tiles.
+
+    Args:
+        currents: ``[tile rows, patches, columns]`` (A), in any number of pieces; overwritten.
+        width: columns of a tile.
+        ADC_resolution: bits.
+        ADC_overflow_rate: fraction of currents that full scale may leave out.
+        quant_method: one of ``quant_methods``.
+
+    Returns:
+        ``[patches, columns]`` (A).
+    """
+    assert ADC_resolution is not None
+    assert quant_method is not None
+    count = currents[0].shape[-1]
     whole = count // width * width
-    pieces = [currents[..., :whole].unflatten(-1, (-1, width))] if whole else []
-    pieces += [currents[..., None, whole:]] if whole < count else []
-    converted = [
-        convert(piece, ADC_resolution, ADC_overflow_rate, quant_method, each_row=True).sum(0)
-        for piece in pieces
-    ]
-    return torch.cat([piece.flatten(1) for piece in converted], dim=-1)
+    sums = []
+    for start, stop in ((0, whole), (whole, count)):
+        if start == stop:
+            continue
+        pieces = [
+            c[..., start:stop].unflatten(-1, (-1, min(width, stop - start))) for c in currents
+        ]
+        converted = [_convert(p, ADC_resolution, ADC_overflow_rate, quant_method) for p in pieces]
+        total = converted[0].sum(0)
+        for more in converted[1:]:
+            total = total + more.sum(0)
+        sums.append(total.flatten(1))
+    return sums[0] if len(sums) == 1 else torch.cat(sums, dim=-1)
+
+
+def _convert(currents: Tensor, bits: int, overflow_rate: float, quant_method: str) -> Tensor:
+    graded = torch.is_grad_enabled() and currents.requires_grad
+    if graded or quant_method != "linear" or bits == 1 or overflow_rate:
+        return convert(currents, bits, overflow_rate, quant_method, each_row=True)
+    # In place: at this size fresh memory costs more than the arithmetic.
+    limit = torch.maximum(currents.amax(-1, keepdim=True), -currents.amin(-1, keepdim=True))
+    adc = ADC(bits=int(bits), method=quant_method)
+    step = adc.step(torch.where(limit == 0.0, 1.0, limit))
+    return adc.to_levels(currents.div_(step)).mul_(step)
 
 
 def check_converter(bits: int | None, overflow_rate: float | None, quant_method: str) -> None:

@@ -150,6 +150,11 @@ class CellTensors:
         self._g = g
 
     @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self._g.device
+
+    @property
     def max_abs_conductance(self) -> Tensor:
         """The largest conductance now (S)."""
         return self._g.abs().amax()
@@ -203,6 +208,32 @@ class CellTensors:
             if isinstance(value, Tensor):
                 self._parameters[name] = function(value)
         return self
+
+    def state(self) -> dict[str, Any]:
+        """Return the tensors, for ``state_dict``."""
+        return {
+            "conductance_matrix": self.conductance_matrix,
+            "stuck": self.stuck,
+            "parameters": {n: v for n, v in self.parameters.items() if isinstance(v, Tensor)},
+        }
+
+    def restore(self, values: dict[str, Any]) -> None:
+        """Take back what `state` returned.
+
+        Raises:
+            Refused: if it is of another crossbar.
+        """
+        g = values["conductance_matrix"]
+        require(
+            g.shape == self._g.shape,
+            f"conductances {list(g.shape)} do not fit {list(self._g.shape)}",
+        )
+        self.conductance_matrix = g.to(self._g).clone()
+        self.stuck = values["stuck"]
+        if self.per_device:
+            self.update(from_devices=False)
+        else:
+            self.parameters.update({n: v.clone() for n, v in values["parameters"].items()})
 
     @property
     def ohmic(self) -> bool:

@@ -138,11 +138,15 @@ def model_endurance_retention(
     cell_size: float | None,
     temperature: float | None,
     temperature_threshold: float | None = 298,
+    legacy: bool = False,
 ) -> Any:
     """Let devices fail that are past their threshold ``p_0 exp(p_1 cell_size + p_2 T_c)``.
 
     ``T_c = min(temperature_threshold / temperature, 1)``. Devices count as in the low-resistance
     state below ``(r_on + r_off) / 2``, as in the high-resistance state above.
+
+    With ``legacy`` the midpoint is ``r_on + r_off / 2``, and without a temperature the threshold
+    is ``p_0 exp(p_1)``, as in MemTorch 1.1.6, to compare with its results.
 
     Args:
         layer: a memristive layer.
@@ -155,6 +159,7 @@ def model_endurance_retention(
         cell_size: (nm); None: 10.
         temperature: of operation (K); None: T_c = 0.
         temperature_threshold: above which temperature counts (K); None: T_c = 0.
+        legacy: see above.
 
     Returns:
         The layer, changed in place.
@@ -169,16 +174,20 @@ def model_endurance_retention(
     require(0 < x < float("inf"), f"x must be > 0, got {x!r}")
     cold = temperature is None or temperature_threshold is None
     sudden = operation_mode is OperationMode.sudden
+    size = _CELL_SIZE if cell_size is None else float(cell_size)
+    sizeless = size if legacy and cold else None
     failing = Retention(
-        lrs=_law("p_lrs", p_lrs, stable_resistance_lrs if sudden else None, cold),
-        hrs=_law("p_hrs", p_hrs, stable_resistance_hrs if sudden else None, cold),
-        cell_size=_NANOMETRE * (_CELL_SIZE if cell_size is None else float(cell_size)),
+        lrs=_law("p_lrs", p_lrs, stable_resistance_lrs if sudden else None, cold, sizeless),
+        hrs=_law("p_hrs", p_hrs, stable_resistance_hrs if sudden else None, cold, sizeless),
+        cell_size=_NANOMETRE * size,
         temperature=1.0 if temperature is None else float(temperature),
         critical_temperature=1.0 if temperature_threshold is None else float(temperature_threshold),
     )
 
     def fail(crossbar: Any, g: Tensor) -> Tensor:
-        window = {"g_min": 1 / crossbar.r_off_mean, "g_max": 1 / crossbar.r_on_mean}
+        # The window says nothing but the midpoint: (2 r_on + r_off) / 2 is the one of old.
+        r_on = crossbar.r_on_mean * (2 if legacy else 1)
+        window = {"g_min": 1 / crossbar.r_off_mean, "g_max": 1 / r_on}
         context = Context(like=g, rng=torch.zeros(2, dtype=torch.int64), **window)
         return failing.fail(g, context, 0.0, float(x))
 
@@ -186,13 +195,22 @@ def model_endurance_retention(
 
 
 def _law(
-    name: str, p: Sequence[float] | None, stable: float | None, cold: bool
+    name: str,
+    p: Sequence[float] | None,
+    stable: float | None,
+    cold: bool,
+    sizeless: float | None,
 ) -> FailureLaw | None:
-    """A law in metres and siemens; without a temperature, that term is 0."""
+    """A law in metres and siemens; without a temperature, that term is 0.
+
+    ``sizeless``: the size (nm) that is not to count in the threshold, or None.
+    """
     if p is None:
         return None
     require(len(p) == 4, f"{name} must be p_0, p_1, p_2 and p_3, got {list(p)}")
     p_0, p_1, p_2, p_3 = (float(value) for value in p)
+    if sizeless is not None:
+        p_0 *= math.exp(p_1 - p_1 * sizeless)
     return FailureLaw(
         p0=p_0,
         p1=p_1 / _NANOMETRE,

@@ -1,0 +1,97 @@
+"""Where matrices go on a chip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from mho import random
+from mho.chip.placement import Region, Windows
+from mho.compat.xbtorch._seeds import seed
+
+Start = tuple[int, int]
+Taken = tuple[Start, tuple[int, int]]
+
+_DARTS = 64
+_NONE: list[Taken] = []  # stands for "not given"; nothing is ever put into it
+
+
+def check_overlap(
+    start1: Sequence[int], shape1: Sequence[int], start2: Sequence[int], shape2: Sequence[int]
+) -> bool:
+    """Whether two rectangles of cells have one in common.
+
+    Args:
+        start1: first row and column of the one.
+        shape1: its rows and columns.
+        start2: first row and column of the other.
+        shape2: its rows and columns.
+    """
+    return _region(start1, shape1).overlaps(_region(start2, shape2))
+
+
+def _region(start: Sequence[int], shape: Sequence[int]) -> Region:
+    return Region(int(start[0]), int(start[1]), int(shape[0]), int(shape[1]))
+
+
+def map_random(
+    accelerator: Any,
+    layer_shape: Sequence[int],
+    beta: int = 1,
+    current_mappings: list[Taken] = _NONE,
+) -> list[Start]:
+    """Choose free places for copies of a matrix, any with equal chances.
+
+    Args:
+        accelerator: with ``get_xb_size()``.
+        layer_shape: rows and columns of the matrix.
+        beta: how many copies.
+        current_mappings: rectangles that are taken, ``((row, column), (rows, columns))`` each; the
+            new ones are added to it. Without it nothing is taken.
+
+    Returns:
+        First row and column of each copy.
+
+    Raises:
+        ValueError: if the matrix is larger than the chip, or no place is free.
+    """
+    taken = [] if current_mappings is _NONE else current_mappings
+    size = tuple(int(n) for n in accelerator.get_xb_size())
+    height, width = (int(n) for n in layer_shape)
+    if height > size[0] or width > size[1]:
+        raise ValueError(
+            f"layer of {height} × {width} cells is larger than the chip of {size[0]} × {size[1]}"
+        )
+    source = random.generator(seed())
+    regions = [_region(*place) for place in taken]
+    found: list[Start] = []
+    for _ in range(beta):
+        region = _dart(size, height, width, regions, source)
+        if region is None:
+            raise ValueError(
+                f"could not find a free place for copy {len(found) + 1} of {beta} of a layer of "
+                f"{height} × {width} cells on the chip of {size[0]} × {size[1]}"
+            )
+        regions.append(region)
+        found.append((region.row, region.col))
+    taken += [(start, (height, width)) for start in found]
+    return found
+
+
+def _dart(
+    size: tuple[int, ...],
+    height: int,
+    width: int,
+    taken: list[Region],
+    source: torch.Generator,
+) -> Region | None:
+    # A few darts nearly always hit; only a crowded chip needs a look at all its places.
+    for share in torch.rand(_DARTS, 2, generator=source, dtype=torch.float64).tolist():
+        row = int(share[0] * (size[0] - height + 1))
+        col = int(share[1] * (size[1] - width + 1))
+        region = Region(row, col, height, width)
+        if not any(region.overlaps(other) for other in taken):
+            return region
+    return Windows((size[0], size[1]), height, width, taken).choose(source)

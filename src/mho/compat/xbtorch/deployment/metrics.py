@@ -1,0 +1,84 @@
+"""How far conductances are from the weights they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mho.chip.metrics import MappingError
+from mho.compat.xbtorch.deployment.weight_encoding import gamma
+
+_NOWHERE: list[tuple[int, int]] = []
+
+Found = tuple[list[float], list[list[Any]]]
+
+
+def compute_error(model: Any) -> tuple[list[list[float]], list[list[list[Any]]]]:
+    """Compare what all mapped layers of a model stand for with their weights.
+
+    Args:
+        model: patched, with mappings.
+
+    Returns:
+        For every matrix the relative error (%), in a list of one; and ``[[mapped, ideal]]``.
+    """
+    errors, matrices = [], []
+    for module in model.modules():
+        for name, mapping in getattr(module, "_xb_mappings", {}).items():
+            if "Gpos" not in mapping:
+                continue
+            accelerator = module.inference_accelerator
+            weight = getattr(module, name).detach().flatten(1)
+            mapped = module._xb_read(name) * (
+                mapping["gamma"] / (accelerator.g_max - accelerator.g_min)
+            )
+            error, pair = _compared(mapped, weight)
+            errors.append(error)
+            matrices.append(pair)
+    return errors, matrices
+
+
+def error_mapping(
+    accelerator: Any,
+    sw_weight: Tensor,
+    pos_idxs: Sequence[tuple[int, int]] = _NOWHERE,
+    neg_idxs: Sequence[tuple[int, int]] = _NOWHERE,
+    pos_matrices: Any = None,
+    neg_matrices: Any = None,
+    polling_mode: str = "avg",
+) -> Found:
+    """Compare what conductances stand for with weights.
+
+    Args:
+        accelerator: where the conductances are.
+        sw_weight: ``[outputs, inputs]``.
+        pos_idxs: places of the positive arrays.
+        neg_idxs: places of the negative arrays.
+        pos_matrices: conductances of the positive arrays, in place of what is on the chip.
+        neg_matrices: conductances of the negative arrays.
+        polling_mode: ``"avg"``: copies are averaged; ``"sum"``: added.
+
+    Returns:
+        The relative error (%), in a list of one; and ``[[mapped, ideal]]``.
+    """
+    weight = torch.as_tensor(sw_weight).detach()
+    weight = weight.flatten(1)
+    rows, cols = weight.shape
+
+    def read(matrices: Any, places: Sequence[tuple[int, int]]) -> Tensor:
+        if matrices is None:
+            matrices = [accelerator.read_chip(r, rows, c, cols) for r, c in places]
+        stack = torch.stack([torch.as_tensor(m) for m in matrices]).to(weight)
+        return stack.sum(0) if polling_mode == "sum" else stack.mean(0)
+
+    difference = read(pos_matrices, pos_idxs) - read(neg_matrices, neg_idxs)
+    mapped = difference / (accelerator.g_max - accelerator.g_min) * gamma(weight)
+    return _compared(mapped, weight)
+
+
+def _compared(mapped: Tensor, ideal: Tensor) -> Found:
+    error = 100.0 * MappingError.between(mapped, ideal).relative
+    return [error], [[mapped.detach().cpu().numpy(), ideal.detach().cpu().numpy()]]

@@ -1,0 +1,140 @@
+"""Named devices.
+
+The tables of XBTorch's own presets are data of that project, and not part of mho. Where its folder
+of tables (``libdata``, with ``tabular/…`` in it) is at hand, name it in the environment variable
+``MHO_XBTORCH_DATA``, and presets read it. Else they are made here, as each docstring says.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mho.compat.xbtorch.devices.base import AnalyticalDevice, TabularDevice
+from mho.compat.xbtorch.devices.utils import construct_cdf
+from mho.devices.exponential import ExponentialDevice
+from mho.devices.fefet import MultiDomainFeFET
+from mho.devices.tabular import JumpTable
+from mho.devices.tabular import TabularDevice as Tables
+
+FOLDER = "MHO_XBTORCH_DATA"
+_REAL = ExponentialDevice(3e-9, 38e-9, 2.4, -4.88, c2c=0.035, levels=500)
+
+# What the names of the compact model's tables may say.
+_VOLTAGES = ("0.1", "0.5", "0.9", "1", "1.1", "1.5")  # read voltage (V)
+_SPREADS = ("1", "5", "10", "15")  # of the cells (%)
+_PULSE = 3.0  # gate voltage of the model that stands in (V)
+
+
+class AnalyticalIdeal(AnalyticalDevice):
+    """Straight lines and no noise: 3…38 nS in 500 levels."""
+
+    def __init__(self) -> None:
+        super().__init__(3e-9, 38e-9, 0.0, 0.0, 0.0, 0.0, 500)
+
+
+class AnalyticalReal(AnalyticalDevice):
+    """Nonlinearity 2.4 and -4.88, noise of 3.5 % of the window per pulse: 3…38 nS, 500 levels."""
+
+    def __init__(self) -> None:
+        super().__init__(3e-9, 38e-9, 0.0, 0.035, 2.4, -4.88, 500)
+
+
+class TabularAnalyticalReal(TabularDevice):
+    """Jump tables of `AnalyticalReal`: its mean jumps, a standard deviation of 1.2 nS."""
+
+    def __init__(self) -> None:
+        stem = _stem("synthetic/target_lc_ns_sd1.2_10000")
+        tables = _analytical() if stem is None else Tables.load(stem)
+        self._adopt(tables.set_table, tables.reset_table, 500)
+
+
+class TabularCompactFeFETKriging(TabularDevice):
+    """Jump tables of a compact model of ferroelectric transistors, 32 levels.
+
+    Without XBTorch's own tables these are of mho's multi-domain model, pulses of ±3 V and 50 ns,
+    whatever read voltage and spread the name says.
+
+    Args:
+        name: ends in ``…vgs_V_sd_S``: read voltage 0.1, 0.5, 0.9, 1, 1.1 or 1.5 V, and spread of
+            the cells 1, 5, 10 or 15 %.
+
+    Raises:
+        ValueError: for another name.
+    """
+
+    def __init__(self, name: str) -> None:
+        parts = name.split("_")
+        voltage, spread = (parts[-3], parts[-1]) if len(parts) >= 3 else ("", "")
+        if voltage not in _VOLTAGES or spread not in _SPREADS:
+            raise ValueError(
+                f"name must end in vgs_V_sd_S with V of {', '.join(_VOLTAGES)} and S of "
+                f"{', '.join(_SPREADS)}; got {name!r}"
+            )
+        set_stem = _stem(f"fefet/Kriging_set{voltage}V_{spread}_SD")
+        reset_stem = _stem(f"fefet/Kriging_reset{voltage}V_{spread}_SD")
+        if set_stem is None or reset_stem is None:
+            model = _domains(_PULSE)
+            tables = (model.set_table, model.reset_table)
+        else:
+            tables = (JumpTable.load(set_stem), JumpTable.load(reset_stem))
+        self._adopt(*tables, 32)
+
+
+class TabularExperimentalFemFETKriging(TabularDevice):
+    """Jump tables of ferroelectric transistors at a gate voltage, 50 levels.
+
+    The measured tables were never published with XBTorch: these are of mho's multi-domain model,
+    pulses of 50 ns.
+
+    Args:
+        name: ends in the voltage: ``…_vg3`` or ``…_3``, 2 … 4 V.
+
+    Raises:
+        ValueError: for another name.
+    """
+
+    def __init__(self, name: str) -> None:
+        try:
+            voltage = float(name.split("_")[-1].removeprefix("vg"))
+        except ValueError:
+            voltage = 0.0
+        if not 2.0 <= voltage <= 4.0:
+            raise ValueError(f"name must end in vgV, with V of 2 … 4 volts; got {name!r}")
+        tables = _domains(voltage)
+        self._adopt(tables.set_table, tables.reset_table, 50)
+
+
+def _stem(name: str) -> Path | None:
+    folder = os.environ.get(FOLDER)
+    return Path(folder) / "tabular" / name if folder else None
+
+
+def _normal_table(g: object, mean: object, deviation: object, reach: float) -> JumpTable:
+    dg = np.linspace(-reach, reach, 201)
+    cdf = construct_cdf(g, dg, mean, deviation)
+    rows = tuple(map(tuple, cdf.tolist()))
+    return JumpTable(tuple(np.asarray(g).tolist()), tuple(dg.tolist()), rows)
+
+
+@functools.lru_cache(maxsize=1)
+def _analytical() -> Tables:
+    g = torch.linspace(3e-9, 38e-9, 100, dtype=torch.float64)
+    cell = _REAL.constants()
+    deviation = np.full(len(g), 1.2e-9)
+    tables = []
+    for up in (True, False):
+        mean = _REAL.change(g, torch.full(g.shape, up), cell).numpy()
+        tables.append(_normal_table(g.numpy(), mean, deviation, 9e-9))
+    return Tables(tables[0], tables[1])
+
+
+@functools.lru_cache(maxsize=8)
+def _domains(voltage: float) -> Tables:
+    found = MultiDomainFeFET().tabular(voltage, -voltage, 50e-9, cells=200, pulses=600, seed=0)
+    assert isinstance(found, Tables)
+    return found

@@ -1,0 +1,174 @@
+"""Helpers about devices: roundings, sweeps, data sets of pulses, jump tables from data."""
+
+# ruff: noqa: N802
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import special
+from torch import Tensor
+
+from mho.devices import kriging
+
+_ROUNDS = 1000  # of redrawing pulses that are not valid
+
+
+def find_nearest(array: Tensor, values: Tensor) -> Tensor:
+    """Return the positions of the entries of ``array`` nearest to each value.
+
+    Args:
+        array: ``[n]``.
+        values: ``[m]``.
+
+    Returns:
+        Positions ``[m]``; of equally near ones the first.
+    """
+    return (array.unsqueeze(0) - values.unsqueeze(1)).abs().argmin(dim=1)
+
+
+def find_nearest_2d(array: Tensor, values: Any) -> Tensor:
+    """Return the positions of the nearest entries, each value in a row of its own.
+
+    Args:
+        array: ``[n]``, or ``[m, n]``.
+        values: ``[m]``.
+
+    Returns:
+        Positions ``[m]``.
+    """
+    values = torch.as_tensor(values, dtype=array.dtype, device=array.device)
+    rows = array.unsqueeze(0) if array.dim() == 1 else array
+    return (rows - values.unsqueeze(1)).abs().argmin(dim=1)
+
+
+def stochastic_round(x: Tensor) -> Tensor:
+    """Round to integers, up with the probability of the fraction."""
+    low = torch.floor(x)
+    return low + (x - low > torch.rand_like(x)).to(x)
+
+
+def sweep_conductance_full(
+    device: Any, group_param_idx: Any = (0, 0)
+) -> tuple[list[float], list[float]]:
+    """Take one cell through its window by set pulses, and back by reset pulses.
+
+    Args:
+        device: any device.
+        group_param_idx: names the cell.
+
+    Returns:
+        Conductances after 0, 1, … ``max_level`` pulses of each direction.
+    """
+
+    def sweep(start: float, sign: float) -> list[float]:
+        # In double precision: what is clipped at a bound is then not beyond it.
+        G, pulse = torch.tensor([float(start)], dtype=torch.float64), torch.tensor([sign])
+        trace = [float(start)]
+        for _ in range(int(device.max_level)):
+            G = device.write(G, numPulse=pulse, group_param_idx=group_param_idx)
+            trace.append(G.item())
+        return trace
+
+    return sweep(device.min_conductance_set, 1.0), sweep(device.max_conductance_reset, -1.0)
+
+
+def synthesize_G_dG_dataset(
+    device: Any,
+    set: bool = True,
+    num_points: int = 1000,
+    min_delta_ratio: float = 1 / 1000,
+    disable_filtering: bool = False,
+) -> Any:
+    """Return what single pulses do to cells all over the window.
+
+    Args:
+        device: any device; every point is a cell of its own.
+        set: set pulses, else reset pulses.
+        num_points: how many.
+        min_delta_ratio: least ``|ΔG/G|`` of a point.
+        disable_filtering: take all points, also those that did not move.
+
+    Returns:
+        Array ``[num_points, 2]`` of conductances and changes.
+
+    Raises:
+        RuntimeError: if hardly any point is valid.
+    """
+    low, high = float(device.min_conductance), float(device.max_conductance)
+    found: list[Any] = []
+    missing = num_points
+    for _ in range(_ROUNDS):
+        before = low + (high - low) * torch.rand(num_points, dtype=torch.float64)
+        pulse = torch.full((num_points,), 1.0 if set else -1.0)
+        after = device.write(before.clone(), numPulse=pulse, group_param_idx="data set")
+        change = after - before
+        valid = (after >= low) & (after <= high) & (change.abs() > min_delta_ratio * before.abs())
+        if disable_filtering:
+            valid = torch.ones_like(valid)
+        points = torch.stack((before, change), dim=1)[valid][:missing]
+        found.append(points.double().numpy())
+        missing -= len(points)
+        if missing == 0:
+            return np.concatenate(found)
+    raise RuntimeError(
+        f"{missing} of {num_points} points are missing: pulses of this device hardly change "
+        f"anything by more than min_delta_ratio = {min_delta_ratio:g}; lower it, or set "
+        "disable_filtering"
+    )
+
+
+def get_kriging_profiles(
+    g: Any, dg: Any, axis_size: int = 100, epsilon: float = 1e-10, **kwargs: Any
+) -> tuple[Any, Any, Any, Any]:
+    """Fit mean and standard deviation of changes over conductance, by Kriging.
+
+    Args:
+        g: conductances before pulses.
+        dg: changes, as many.
+        axis_size: points of either axis.
+        epsilon: is added to the standard deviation.
+        **kwargs: parameters of the surrogate model of the SMT package. They are not needed: both
+            length scale and noise are found from the data. A warning says so.
+
+    Returns:
+        Axis of conductances, axis of changes, means and standard deviations.
+
+    Raises:
+        ValueError: if there are not as many changes as conductances.
+        ImportError: if scikit-learn is missing.
+    """
+    g, dg = (np.asarray(x, dtype=np.float64).ravel() for x in (g, dg))
+    if len(g) != len(dg):
+        raise ValueError(f"g and dg must be as many, got {len(g)} and {len(dg)}")
+    if kwargs:
+        warnings.warn(
+            f"{', '.join(kwargs)}: not used, the regression finds its parameters", stacklevel=2
+        )
+    G_axis = np.linspace(g.min(), g.max(), axis_size)
+    reach = np.abs(dg).max()
+    mean, deviation = kriging.profiles(g, dg, G_axis)
+    return G_axis, np.linspace(-reach, reach, axis_size), mean, deviation + epsilon
+
+
+def construct_cdf(G_axis: Any, dG_axis: Any, mean_profile: Any, std_profile: Any) -> Any:
+    """Return the normal distribution functions of changes, by conductance.
+
+    Args:
+        G_axis: conductances ``[n]``.
+        dG_axis: changes ``[m]``.
+        mean_profile: means ``[n]``.
+        std_profile: standard deviations ``[n]``.
+
+    Returns:
+        Array ``[n, m]``.
+    """
+    mean, deviation = (np.asarray(x, dtype=np.float64) for x in (mean_profile, std_profile))
+    if not len(G_axis) == len(mean) == len(deviation):
+        raise ValueError(
+            "G_axis, mean_profile and std_profile must be as many, got "
+            f"{len(G_axis)}, {len(mean)} and {len(deviation)}"
+        )
+    return special.ndtr((np.asarray(dG_axis)[None, :] - mean[:, None]) / deviation[:, None])

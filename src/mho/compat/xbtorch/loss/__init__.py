@@ -1,0 +1,5 @@
+"""Loss landscapes."""
+
+from mho.compat.xbtorch.loss.landscapes import compute_grid_loss, reduction_pca, reduction_random
+
+__all__ = ["compute_grid_loss", "reduction_pca", "reduction_random"]

@@ -1,0 +1,15 @@
+"""Fixed-point numbers and WAGE quantisation."""
+
+from mho.compat.xbtorch.quant.quantizers import (
+    FixedPointQuantF,
+    fixed_point_quantize,
+    fixed_point_quantize_wrapper,
+    get_range_fixed_point,
+)
+
+__all__ = [
+    "FixedPointQuantF",
+    "fixed_point_quantize",
+    "fixed_point_quantize_wrapper",
+    "get_range_fixed_point",
+]

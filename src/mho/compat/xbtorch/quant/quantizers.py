@@ -1,0 +1,83 @@
+"""Fixed-point numbers with straight-through gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mho import random
+from mho.compat.xbtorch._seeds import seed
+from mho.periphery.formats import FixedPoint
+
+
+def fixed_point_quantize(
+    x: Tensor,
+    wl: int,
+    fl: int,
+    clamp: bool = True,
+    symmetric: bool = False,
+    rounding: str = "nearest",
+) -> Tensor:
+    """Round to integers of ``wl`` bits times ``2^-fl``, without gradient.
+
+    Args:
+        x: floating point, any shape.
+        wl: bits of a word, sign included.
+        fl: bits behind the point.
+        clamp: clip to the range of the word.
+        symmetric: leave the lowest number out.
+        rounding: ``"nearest"`` or ``"stochastic"``.
+    """
+    number = FixedPoint(wl, fl, clamp=clamp, symmetric=symmetric, rounding=rounding)
+    rng = random.stream(seed()) if number.stochastic else None
+    with torch.no_grad():
+        return number(x, rng)
+
+
+class FixedPointQuantF(torch.autograd.Function):
+    """Fixed-point rounding whose gradient passes unchanged."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        input: Tensor,
+        wl: int,
+        fl: int,
+        symmetric: bool = True,
+        rounding: str = "nearest",
+    ) -> Tensor:
+        """Round; see `fixed_point_quantize`."""
+        return fixed_point_quantize(input, wl, fl, symmetric=symmetric, rounding=rounding)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_output: Tensor) -> Any:
+        """Pass the gradient on."""
+        return grad_output[0], None, None, None, None
+
+
+def fixed_point_quantize_wrapper(
+    input: Tensor, wl: int, fl: int, symmetric: bool = True, rounding: str = "nearest"
+) -> Tensor:
+    """Round to fixed point; the gradient passes unchanged.
+
+    Args:
+        input: any shape.
+        wl: bits of a word.
+        fl: bits behind the point.
+        symmetric: leave the lowest number out.
+        rounding: ``"nearest"`` or ``"stochastic"``.
+    """
+    rounded: Tensor = FixedPointQuantF.apply(input, wl, fl, symmetric, rounding)
+    return rounded
+
+
+def get_range_fixed_point(num_format: Any) -> tuple[float, float]:
+    """Return the lowest and highest number of a format.
+
+    Args:
+        num_format: anything with ``wl``, ``fl`` and ``symmetric``.
+    """
+    number = FixedPoint(num_format.wl, num_format.fl, symmetric=bool(num_format.symmetric))
+    return number.range
