@@ -12,6 +12,7 @@ import sys
 import time
 from dataclasses import dataclass
 
+import memtorch
 import numpy as np
 import torch
 from digits_data import Net, accuracy, load, train
@@ -19,7 +20,6 @@ from memtorch.bh.memristor.Memristor import Memristor
 from memtorch.mn.Module import patch_model
 from memtorch.utils import clip
 
-import memtorch
 import mho
 from mho.devices.pulsed import PulsedDevice
 

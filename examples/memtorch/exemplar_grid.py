@@ -14,14 +14,13 @@ import itertools
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import memtorch
 import numpy as np
 import torch
 from digits_data import Net, accuracy, load, train
 from memtorch.bh.nonideality.NonIdeality import apply_nonidealities
 from memtorch.map.Parameter import naive_map
 from memtorch.mn.Module import patch_model
-
-import memtorch
 
 R_ON, R_OFF = 1e4, 1e5
 NonIdeality = memtorch.bh.nonideality.NonIdeality

@@ -10,12 +10,12 @@ makes up for the ones that are known to be stuck when it writes the others.
 import copy
 import sys
 
+import memtorch
 import torch
 from digits_data import Net, accuracy, load, train
 from memtorch.bh.nonideality.NonIdeality import apply_nonidealities
 from memtorch.mn.Module import patch_model
 
-import memtorch
 import mho
 from mho.effects import StuckAt
 from mho.encoding import InnerFaultTolerance

@@ -12,13 +12,13 @@ import copy
 import sys
 import warnings
 
+import memtorch
 import torch
 from digits_data import Net, accuracy, load, train
 from memtorch.bh.nonideality.DeviceFaults import apply_cycle_variability, apply_device_faults
 from memtorch.mn.Module import patch_model
 from torch.distributions import Normal
 
-import memtorch
 import mho
 from mho.devices import Spread
 from mho.effects import CycleVariability, StuckAt

@@ -9,13 +9,12 @@ arrays whose wires count, with one column for each weight.
 import copy
 import sys
 
+import memtorch
 import torch
 from digits_data import Net, accuracy, load, train
 from memtorch.map.Input import naive_scale
 from memtorch.map.Parameter import naive_map
 from memtorch.mn.Module import patch_model
-
-import memtorch
 
 QUICK = "--quick" in sys.argv
 VTEAM = {"time_series_resolution": 1e-10, "r_on": 1e4, "r_off": 1e5}

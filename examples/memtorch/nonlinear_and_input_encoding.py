@@ -9,13 +9,12 @@ of matrices it is. Converters of few bits gain from clipping the rarest, largest
 import copy
 import sys
 
+import memtorch
 import torch
 from digits_data import Net, accuracy, load, train
 from memtorch.bh.nonideality.NonIdeality import apply_nonidealities
 from memtorch.map.Input import naive_scale
 from memtorch.mn.Module import patch_model
-
-import memtorch
 
 QUICK = "--quick" in sys.argv
 NonIdeality = memtorch.bh.nonideality.NonIdeality

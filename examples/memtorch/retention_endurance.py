@@ -10,6 +10,7 @@ import copy
 import math
 import sys
 
+import memtorch
 import torch
 from digits_data import Net, accuracy, load, train
 from memtorch.bh.nonideality.endurance_retention_models import (
@@ -20,8 +21,6 @@ from memtorch.bh.nonideality.endurance_retention_models import (
 )
 from memtorch.bh.nonideality.NonIdeality import apply_nonidealities
 from memtorch.mn.Module import patch_model
-
-import memtorch
 
 QUICK = "--quick" in sys.argv
 NonIdeality = memtorch.bh.nonideality.NonIdeality
