@@ -152,7 +152,7 @@ class FixedPoint(Format):
         """See `Format.values`."""
         level = integers(x.mul_(2.0**self.fraction), rng if self.stochastic else None)
         if self.clamp:
-            level.clamp_(*self._levels)
+            level = level.clamp(*self._levels)  # in place it has no rule for vmap
         return level.mul_(self.step)
 
     def bounds(self) -> tuple[float, float] | None:
