@@ -206,3 +206,21 @@ def test_switching_devices_have_a_cost_too():
 def test_quantities_are_said_with_the_prefix_that_suits_them():
     said = [quantity(v, "J") for v in (0.0, 9.9996e-10, 9.99e-10, 1.234e-9, 5.0, 3e-16)]
     assert said == ["–", "1 nJ", "999 pJ", "1.23 nJ", "5 J", "0.3 fJ"]
+
+
+def test_cells_whose_current_does_not_separate_draw_their_own_current():
+    device = mho.devices.MTJ()
+    assert not device.separable
+    analog = linear(Hardware(device=device, dac=DAC(v_max=0.3, range=1.0)), bias=False)
+    x = torch.rand(4, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = cost(analog, x, TECHNOLOGY).layers[0].array
+    low, high = device.window
+    G = analog.crossbar.G.clamp(low, high)
+    power = 0.0
+    for sample in 0.3 * x:
+        for row, v in enumerate(sample):
+            for g in G[:, row].flatten():
+                power += float(v * device.current_of(v, g))
+    assert found == pytest.approx(power / 4 * 20e-9, rel=1e-6)
+    ohmic = float(((0.3 * x).square() @ G.sum((0, 2))).mean()) * 20e-9
+    assert not math.isclose(found, ohmic, rel_tol=1e-3)

@@ -17,7 +17,8 @@ def array_power(crossbar: Crossbar, voltages: Tensor) -> float:
 
     Exact, ``Σ V I``, where cells are bare: ohmic cells by their row sums, others (nominal) by
     their currents. With wires the circuit is solved, for the cells' low-voltage conductances. For
-    cells that are not ohmic, and with wires, 64 of the drives evenly spaced stand for all.
+    cells that are not ohmic, and with wires, 64 (at most 127) of the drives, evenly spaced, stand
+    for all.
 
     Args:
         crossbar: what is driven.
@@ -41,7 +42,9 @@ def _bare(crossbar: Crossbar, g: Tensor, voltages: Tensor) -> float:
         return float((voltages * device.transfer(voltages)).sum(0) @ g.sum((0, 2)))
     low, high = device.window
     power = 0.0
-    for v in voltages:  # at most a few dozen: one drive is already a whole array of cells
+    # One drive a pass, of at most 127: it is a whole array of cells, and all at once would be as
+    # many arrays in memory.
+    for v in voltages:
         current = device.current_of(v[:, None], g.clamp(low, high))
         power += float((v[:, None] * current).sum())
     return power

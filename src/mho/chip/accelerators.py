@@ -43,7 +43,7 @@ class Accelerator(Spec):
         Args:
             encoding: how weights become conductances; differential pairs if not given.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define hardware(…)")
 
     def chip(self, *, seed: int = 0, **options: Any) -> Chip:
         """Return one such chip.

@@ -72,7 +72,7 @@ class Format(Spec):
 
         ``x`` has no gradient, and may be overwritten: fresh memory costs more than rounding.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define values(…)")
 
     def bounds(self) -> tuple[float, float] | None:
         """Return the ends, included, outside of which the gradient is zero; None for no ends."""

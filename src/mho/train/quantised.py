@@ -60,11 +60,11 @@ class Scheme(Spec):
 
     def reading(self, layer: nn.Module) -> Reading:
         """Return the formats that a torch layer is to compute with."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define reading(…)")
 
     def writing(self) -> dict[str, Any]:
         """Return the formats of the weights' update, as `QuantisedOptimizer` names them."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define writing(…)")
 
     def optimizer(
         self, optimizer: torch.optim.Optimizer, *, seed: int = 0, skip: Sequence[Any] = ()

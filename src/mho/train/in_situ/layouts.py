@@ -94,11 +94,11 @@ class CellLayout(Spec):
 
     def decode(self, g: Tensor, frame: Frame) -> Tensor:
         """Return the weights ``[…]`` of conductances ``[slices, …]`` (S)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define decode(…)")
 
     def encode(self, weight: Tensor, frame: Frame) -> Tensor:
         """Return conductances ``[slices, …]`` (S) that stand for weights ``[…]`` of the range."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define encode(…)")
 
     def steps(self, up: float, down: float, frame: Frame) -> tuple[float, float]:
         """Return how far one pulse moves a weight on average, up and down (both > 0).
@@ -108,7 +108,7 @@ class CellLayout(Spec):
             down: mean step of a cell's reset pulse (S).
             frame: what conductances stand for.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define steps(…)")
 
     def route(self, index: Tensor, counts: Tensor, now: Now) -> tuple[Tensor, Tensor]:
         """Return which cells (flat) get how many pulses for given pulses of weights (flat)."""
