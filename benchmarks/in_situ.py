@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from mho.devices import ExponentialDevice, SoftBoundsDevice, TabularDevice, presets
-from mho.train.in_situ import InSitu
-from mho.train.in_situ.weights import DifferentialPair, MultiCell
+from mho.train.on_cells import InSitu
+from mho.train.on_cells.weights import DifferentialPair, MultiCell
 from timing import medians, report
 
 REAL = {"nonlinearity_set": 2.4, "nonlinearity_reset": -4.88, "c2c": 0.035}

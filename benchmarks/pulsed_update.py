@@ -17,9 +17,9 @@ from torch import nn
 from torch.distributions import Normal
 
 from mho.devices import ConstantStep, ExponentialDevice, SoftBoundsDevice, Spread
-from mho.train.coincidence import ExpectedPulses, StochasticPulses
-from mho.train.pulsed_sgd import PulsedSGD
-from mho.train.transfer import AGAD, TikiTaka, TikiTakaV1, TikiTakaV2
+from mho.train.on_cells.coincidence import ExpectedPulses, StochasticPulses
+from mho.train.on_cells.pulsed_sgd import PulsedSGD
+from mho.train.on_cells.tiki_taka import AGAD, TikiTaka, TikiTakaV1, TikiTakaV2
 from timing import report
 
 BATCH, LR = 128, 0.1

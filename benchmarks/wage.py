@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from mho.periphery.formats import FLOAT8_E4M3, FLOAT8_E5M2, BlockFloat, FixedPoint
-from mho.train.quantised import Formats, Scheme, quantise
-from mho.train.wage import WAGE, initialise, sse
+from mho.train.quantised.scheme import Formats, Scheme, quantise
+from mho.train.quantised.wage import WAGE, initialise, sse
 from timing import medians, report
 
 FIXED = FixedPoint(8, 6)

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 import yaml
 
-from mho.cli import main
-from mho.devices import Device, fit, presets
+from mho import fit
+from mho.cli.main import main
+from mho.devices import Device, presets
 
 folder = Path("mho-fit-device")
 folder.mkdir(exist_ok=True)

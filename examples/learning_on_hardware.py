@@ -26,7 +26,7 @@ from mho.demo.data import digits, mnist1d
 from mho.devices import ExponentialDevice, presets
 from mho.plot import accuracy_against, style
 from mho.train import WAGE, InSitu, fit, quantise
-from mho.train.wage import initialise, sse
+from mho.train.quantised.wage import initialise, sse
 
 RANKS = (1, 2, 4, 10)
 DECOMPOSITIONS = {

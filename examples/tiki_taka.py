@@ -15,8 +15,8 @@ from torch import nn
 
 from mho.demo.data import digits
 from mho.devices import SoftBoundsDevice
-from mho.train.pulsed_sgd import PulsedSGD
-from mho.train.transfer import AGAD, Chopped, TikiTaka, TikiTakaV1, TikiTakaV2
+from mho.train.on_cells.pulsed_sgd import PulsedSGD
+from mho.train.on_cells.tiki_taka import AGAD, Chopped, TikiTaka, TikiTakaV1, TikiTakaV2
 
 SYMMETRIC = SoftBoundsDevice(g_min=1e-6, g_max=101e-6, step=1e-6, c2c=0.3)
 ASYMMETRIC = SYMMETRIC.replace(asymmetry=0.5)

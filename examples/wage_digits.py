@@ -6,7 +6,8 @@ import torch
 from sklearn.datasets import load_digits
 
 import mho
-from mho.train import quantised, wage
+from mho.train.quantised import scheme as quantised
+from mho.train.quantised import wage
 
 SEEDS = (0, 1, 2)
 EPOCHS = 30

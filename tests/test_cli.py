@@ -4,7 +4,7 @@ import sys
 import pytest
 
 import mho
-from mho.cli import main
+from mho.cli.main import main
 
 
 def test_version(capsys):

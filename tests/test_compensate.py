@@ -8,10 +8,10 @@ from torch import nn
 
 import mho
 from mho import Crossbar, Hardware
-from mho.compensate import compensate
 from mho.devices.pcm import PCM
 from mho.devices.statistical import GenericStatistical
 from mho.effects import PowerLawDrift, ReadNoise
+from mho.model.compensate import compensate
 
 DRIFT = Hardware(effects=(PowerLawDrift(nu=0.06),))
 PHASE_CHANGE = Hardware(device=PCM())

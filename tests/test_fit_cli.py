@@ -9,14 +9,14 @@ import pytest
 import torch
 import yaml
 
-from mho import fit_cli
-from mho.cli import main
+from mho.cli import fit as fit_cli
+from mho.cli.main import main
+from mho.core.spec import Spec
 from mho.devices.base import Device
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.steps import LinearStep
 from mho.devices.tabular import JumpTable, TabularDevice
 from mho.effects import PowerLawDrift
-from mho.spec import Spec
 
 
 def written(path, header, *columns):

@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mho import random
+from mho.core import random
+from mho.core.spec import Spec
 from mho.periphery import formats
 from mho.periphery.formats import BlockFloat, FixedPoint, FloatFormat
 from mho.plot.quantiser import transfer_curve
-from mho.spec import Spec
 
 SIGMAS = 5.0
 OWN = [

@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 import mho
-from mho import ADC, DAC, Array, Crossbar, Hardware, nonlinear
+from mho import ADC, DAC, Array, Crossbar, Hardware
 from mho.circuit import Wires, effective_conductance
+from mho.crossbar import expansion as nonlinear
+from mho.crossbar.readout import collapses
 from mho.devices import MTJ, VTEAM, LinearDevice, Pickett
 from mho.encoding import Differential, SingleColumn
-from mho.readout import collapses
 
 F64 = torch.float64
 DEVICES = [Pickett(), MTJ(v_half=0.3)]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from mho import random
+from mho.core import random
 
 BULK = torch.empty(1000, 1000)
 SIGMAS = 5.0

@@ -12,9 +12,9 @@ from torch.distributions import Categorical, LogNormal, Normal, Uniform
 
 import mho
 from mho import ADC, DAC, Array, Hardware, effects, encoding
+from mho.core.spec import Spec, first_difference
 from mho.devices import LinearDevice, Spread
 from mho.encoding import Scaling
-from mho.spec import Spec, first_difference
 
 REFUSED = [
     (Array, {"rows": 0}, ValueError),

@@ -8,7 +8,7 @@ import scipy.sparse.linalg
 import torch
 from torch.autograd import gradcheck
 
-import mho.wiring
+import mho.crossbar.wires
 from mho import ADC, DAC, Array, Crossbar, Hardware
 from mho.circuit import Wires, effective_conductance
 from mho.devices import LinearDevice
@@ -109,13 +109,13 @@ def assert_close(found, wanted, rtol=1e-10):
 def solutions(monkeypatch):
     """Count how often wires are solved."""
     calls = []
-    solve = mho.wiring.wired
+    solve = mho.crossbar.wires.wired
 
     def counted(*args):
         calls.append(args)
         return solve(*args)
 
-    monkeypatch.setattr(mho.wiring, "wired", counted)
+    monkeypatch.setattr(mho.crossbar.wires, "wired", counted)
     return calls
 
 
@@ -135,7 +135,7 @@ def test_every_tile_has_its_own_effective_conductance(
     crossbar = programmed(
         rows, cols, groups, tile=tile, encoding=ENCODINGS[encoding], interleaved=interleaved
     )
-    T = mho.wiring.wired(crossbar.G, crossbar.hardware.array, groups)
+    T = mho.crossbar.wires.wired(crossbar.G, crossbar.hardware.array, groups)
     wanted = tile_by_tile(crossbar)
     assert_close(T, wanted)
     decoded = crossbar.hardware.encoding.decode(wanted, crossbar.scale)
@@ -165,7 +165,9 @@ def test_a_read_is_what_a_circuit_simulator_finds(encoding, interleaved):
 def test_other_ends_of_the_lines():
     wires = Wires(source=50.0, word=10.0, bit=10.0, sense=50.0, drive="both", read="top")
     crossbar = programmed(wires=wires)
-    assert_close(mho.wiring.wired(crossbar.G, crossbar.hardware.array), tile_by_tile(crossbar))
+    assert_close(
+        mho.crossbar.wires.wired(crossbar.G, crossbar.hardware.array), tile_by_tile(crossbar)
+    )
 
 
 def test_tiled_reads_see_the_same_wires_as_collapsed_ones():

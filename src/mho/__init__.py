@@ -1,5 +1,8 @@
 """mho: neural networks on memristive crossbars, from one cell's physics to a network's accuracy."""
 
+import importlib
+from typing import Any
+
 from mho import (
     analysis,
     chip,
@@ -12,16 +15,19 @@ from mho import (
     programming,
     train,
 )
-from mho.calibrate import calibrate
-from mho.compensate import compensate, maintain
-from mho.convert import age, collapse, convert, fabricate, layers, program
+from mho.cells.life import ProgramReport
 from mho.crossbar import Crossbar
 from mho.hardware import Array, Hardware, load_hardware, save_hardware
-from mho.life import ProgramReport
+from mho.model.calibrate import calibrate
+from mho.model.compensate import compensate, maintain
+from mho.model.convert import age, collapse, convert, fabricate, layers, program
+from mho.model.summary import Summary, summary
 from mho.periphery import ADC, DAC
-from mho.summary import Summary, summary
 
 __version__ = "0.1.0"
+
+# Rooms that stand on top of all others, or need an extra: imported when first asked for.
+_ON_FIRST_USE = ("fit", "plot", "study", "testing")
 
 __all__ = [
     "ADC",
@@ -44,13 +50,27 @@ __all__ = [
     "effects",
     "encoding",
     "fabricate",
+    "fit",
     "layers",
     "load_hardware",
     "maintain",
     "nn",
+    "plot",
     "program",
     "programming",
     "save_hardware",
+    "study",
     "summary",
+    "testing",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ON_FIRST_USE:
+        return importlib.import_module(f"mho.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

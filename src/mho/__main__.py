@@ -2,7 +2,7 @@
 
 import sys
 
-from mho.cli import main
+from mho.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mho import checks, files
-from mho.behaviour import Behaviour
+from mho.cells.behaviour import Behaviour
 from mho.circuit import Wires
+from mho.core import checks, files
+from mho.core.spec import Spec
 from mho.devices.base import Device
 from mho.devices.linear import LinearDevice
 from mho.effects.base import Effect
@@ -15,7 +16,6 @@ from mho.encoding.base import Encoding
 from mho.encoding.differential import Differential
 from mho.periphery.adc import ADC
 from mho.periphery.dac import DAC
-from mho.spec import Spec
 
 BIASES = ("digital", "array")
 _IDEAL_DRIVE = DAC()
@@ -31,8 +31,8 @@ class Array(Spec):
         wires: resistances of its lines; ideal by default. They are solved exactly, once per
             change of the cells, for the cells' low-voltage conductances. Where these are not
             ohmic that is a linearised read: each attenuated conductance meets the ``f(v)`` (or
-            the bend, see `mho.nonlinear`) of the voltage driven, not of that at the cell; for
-            the exact answer see `mho.circuit.solve_nonlinear`.
+            the bend, see `mho.crossbar.expansion`) of the voltage driven, not of that at the cell;
+            for the exact answer see `mho.circuit.solve_nonlinear`.
         interleaved: whether the slices of an output (a differential pair) are neighbouring
             columns on the same word lines, instead of lying in arrays of their own.
         solve_every: in training, wires are solved anew (with their exact gradient) in every so

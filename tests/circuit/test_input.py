@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mho.circuit import Wires, effective_conductance, solve
-from mho.spec import Spec
+from mho.core.spec import Spec
 
 WIRES = Wires(1, 1, 1, 1)
 NAN = float("nan")

@@ -19,10 +19,10 @@ from mho.circuit import (
     solve_bias,
     solve_nonlinear,
 )
+from mho.core.spec import Spec
 from mho.devices.data_driven import DataDriven2021
 from mho.devices.vteam import VTEAM
 from mho.plot import passive
-from mho.spec import Spec
 
 F64 = torch.float64
 SLOW = VTEAM(v_on=-0.3, v_off=0.3, k_on=-1e-3, k_off=1e-3, r_on=1e4, r_off=1e5)

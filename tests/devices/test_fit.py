@@ -8,10 +8,10 @@ import pytest
 import torch
 from scipy import stats
 
-from mho.devices import fit
+from mho import fit
 from mho.devices.exponential import ExponentialDevice
-from mho.devices.kriging import profiles
 from mho.devices.tabular import TabularDevice
+from mho.fit.kriging import profiles
 
 MEASURED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "lea" / "figure_3"
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from mho import Crossbar, Hardware
-from mho.compensate import compensate
 from mho.devices.pcm import PCM, PCMHermes
 from mho.encoding import Differential
+from mho.model.compensate import compensate
 
 N = 40_000
 HOUR, DAY, YEAR = 3600.0, 86400.0, 3.1536e7

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Normal
 
+from mho.core.spec import Spec
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.pulsed import PulsedDevice
 from mho.devices.spread import Spread
@@ -21,7 +22,6 @@ from mho.devices.steps import (
     SoftBoundsDevice,
 )
 from mho.devices.tabular import JumpTable, TabularDevice
-from mho.spec import Spec
 
 G_MIN, G_MAX = 2e-6, 50e-6
 WINDOW = {"g_min": G_MIN, "g_max": G_MAX}

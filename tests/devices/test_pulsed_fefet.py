@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import integrate, stats
 
+from mho.core.spec import Spec
 from mho.devices.fefet import MultiDomainFeFET
-from mho.spec import Spec
 
 GATE = MultiDomainFeFET()
 

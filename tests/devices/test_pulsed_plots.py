@@ -9,7 +9,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from mho.devices import fit
+from mho import fit
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.tabular import JumpTable
 from mho.plot import pulsed

@@ -9,10 +9,10 @@ import torch
 from scipy import stats
 from torch import distributions as td
 
+from mho.core.spec import Spec
 from mho.devices import LinearDevice, Spread
 from mho.devices.base import Device
 from mho.devices.vteam import VTEAM
-from mho.spec import Spec
 
 N = 20_000
 
@@ -148,7 +148,7 @@ def test_a_switching_device_with_a_shared_film():
 def test_plain_spreads_draw_what_they_always_drew():
     spread = Spread(td.Normal(1e-4, 1e-6))
     cells = LinearDevice(g_max=spread).fabricate((5,), seed=3, dtype=torch.float64)
-    from mho import random
+    from mho.core import random
 
     source = random.take(random.stream(3), "cpu")
     assert torch.equal(cells.parameter("g_max"), spread.sample((5,), source, dtype=torch.float64))

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 
 from mho import Crossbar, Hardware, load_hardware, save_hardware
+from mho.core.spec import Spec
 from mho.devices.pcm import PCM, PCMHermes
 from mho.devices.reram import ReRAMCMO, ReRAMWan
 from mho.devices.spread import Spread
 from mho.devices.statistical import GenericStatistical, polynomial, solve
 from mho.plot import statistical as plot
-from mho.spec import Spec
 
 GENERIC = GenericStatistical(
     write_sigma=(0.2e-6, 1e-6, -0.5e-6),

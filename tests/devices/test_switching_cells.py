@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Normal, Uniform
 
+from mho.core.spec import Spec
 from mho.devices import waveforms
 from mho.devices.data_driven import DataDriven2018, DataDriven2021
 from mho.devices.linear_ion_drift import LinearIonDrift
@@ -23,7 +24,6 @@ from mho.devices.team import TEAM
 from mho.devices.vteam import VTEAM
 from mho.devices.windows import Biolek, Kvatinsky
 from mho.devices.yakopcic import Yakopcic
-from mho.spec import Spec
 
 F64 = torch.float64
 WIDE = Kvatinsky(w_c=0.05)

@@ -8,8 +8,8 @@ import torch
 import yaml
 from scipy import stats
 
+from mho.core.spec import Spec
 from mho.devices.tabular import JumpTable, TabularDevice
-from mho.spec import Spec
 
 TABLES = (
     Path(__file__).resolve().parents[2].parent / "shared" / "data" / "xbtorch_tables" / "tabular"

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mho.core.spec import Spec
 from mho.devices.windows import Biolek, Joglekar, Kvatinsky, Prodromakis, Rectangular, Window
-from mho.spec import Spec
 
 WINDOWS = [Rectangular(), Joglekar(p=2), Biolek(p=2), Prodromakis(p=2, j=1.3), Kvatinsky()]
 states = st.floats(0.0, 1.0)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import mho
-from mho.gates import gru_step, lstm_step
+from mho.recurrence.steps import gru_step, lstm_step
 from mho.testing import LayerContract
 
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mho.spec import Spec
-from mho.train import coincidence
-from mho.train.coincidence import ExpectedPulses, StochasticPulses, round_at_random
+from mho.core.spec import Spec
+from mho.train.on_cells import coincidence
+from mho.train.on_cells.coincidence import ExpectedPulses, StochasticPulses, round_at_random
 
 REPEATS = 1500
 GAIN = 30.0  # lr over the step: about ten slots for the samples below

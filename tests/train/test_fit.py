@@ -11,7 +11,7 @@ from mho.decomposition import StreamingBatchPCA
 from mho.devices import ExponentialDevice, SoftBoundsDevice
 from mho.effects import ReadNoise, WriteNoise
 from mho.train import WAGE, Chopped, DifferentialPair, InSitu, TikiTaka, quantise
-from mho.train.fit import fit
+from mho.train.loop import fit
 
 NOISY = ExponentialDevice(nonlinearity_set=2.4, nonlinearity_reset=-4.88, c2c=0.035)
 

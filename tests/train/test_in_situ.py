@@ -23,9 +23,9 @@ from mho.devices import (
     SoftBoundsDevice,
     presets,
 )
-from mho.train.in_situ import InSitu
-from mho.train.in_situ.gradients import as_scaled
-from mho.train.in_situ.weights import DifferentialPair, MultiCell, SingleCell
+from mho.train.on_cells import InSitu
+from mho.train.on_cells.gradients import as_scaled
+from mho.train.on_cells.weights import DifferentialPair, MultiCell, SingleCell
 
 FINE = ExponentialDevice(g_min=1e-6, g_max=100e-6, levels=2_000_000)
 COARSE = ExponentialDevice(g_min=1e-6, g_max=100e-6, levels=200)

@@ -21,9 +21,9 @@ from mho.devices import (
     Spread,
     TabularDevice,
 )
-from mho.train.coincidence import Counts, ExpectedPulses, StochasticPulses
-from mho.train.pulsed_array import PulsedArray, nominal_step, symmetry_point
-from mho.train.pulsed_sgd import PulsedSGD
+from mho.train.on_cells.array import PulsedArray, nominal_step, symmetry_point
+from mho.train.on_cells.coincidence import Counts, ExpectedPulses, StochasticPulses
+from mho.train.on_cells.pulsed_sgd import PulsedSGD
 
 WINDOW = {"g_min": 1e-6, "g_max": 101e-6}
 FINE = ConstantStep(**WINDOW, step=1e-9)  # 1e5 levels

@@ -14,10 +14,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import mho
 from mho.periphery import formats
 from mho.periphery.formats import BlockFloat, FixedPoint
-from mho.train.quantised import Formats, Reading, Scheme, quantise
-from mho.train.quantised_layers import Followed, QuantisedLayer, QuantisedLinear, Rounding
-from mho.train.quantised_optimizer import QuantisedOptimizer
-from mho.train.wage import WAGE, initialise
+from mho.train.quantised.layers import Followed, QuantisedLayer, QuantisedLinear, Rounding
+from mho.train.quantised.optimizer import QuantisedOptimizer
+from mho.train.quantised.scheme import Formats, Reading, Scheme, quantise
+from mho.train.quantised.wage import WAGE, initialise
 
 W, A, E = FixedPoint(6, 4), FixedPoint(6, 3), FixedPoint(8, 10)
 SCHEME = Formats(weights=W, activations=A, errors=E)

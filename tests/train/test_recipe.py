@@ -12,12 +12,12 @@ from torch.nn import functional as F
 
 import mho
 from mho import ADC, DAC, Crossbar, Hardware
+from mho.crossbar.training import Practice
 from mho.devices import LinearDevice, Spread
 from mho.effects import PowerLawDrift, ReadNoise, StuckAt, WriteNoise
-from mho.practice import Practice
 from mho.study import over_chips
 from mho.testing import EffectContract
-from mho.train.recipe import DropConnect, Recipe
+from mho.train.recipes.recipe import DropConnect, Recipe
 
 SIGMAS = 4.0
 CONVERTED = Hardware(dac=DAC(bits=8), adc=ADC(bits=6))

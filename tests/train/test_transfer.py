@@ -5,12 +5,12 @@ import torch
 from torch import nn
 from torch.distributions import Normal
 
+from mho.core.spec import Spec
 from mho.devices import ConstantStep, SoftBoundsDevice, Spread
-from mho.spec import Spec
-from mho.train.coincidence import ExpectedPulses, StochasticPulses
-from mho.train.pulsed_array import PulsedArray
-from mho.train.pulsed_sgd import PulsedSGD
-from mho.train.transfer import (
+from mho.train.on_cells.array import PulsedArray
+from mho.train.on_cells.coincidence import ExpectedPulses, StochasticPulses
+from mho.train.on_cells.pulsed_sgd import PulsedSGD
+from mho.train.on_cells.tiki_taka import (
     AGAD,
     Chopped,
     TikiTaka,

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 import mho
-from mho import random
-from mho.spec import Spec
-from mho.train import wage
-from mho.train.quantised import quantise
-from mho.train.wage import WAGE
+from mho.core import random
+from mho.core.spec import Spec
+from mho.train.quantised import wage
+from mho.train.quantised.scheme import quantise
+from mho.train.quantised.wage import WAGE
 
 SIGMAS = 5.0
 

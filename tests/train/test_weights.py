@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mho.core.spec import Spec
 from mho.devices import (
     ConstantStep,
     ExponentialDevice,
@@ -15,9 +16,8 @@ from mho.devices import (
     TabularDevice,
 )
 from mho.devices.vteam import VTEAM
-from mho.spec import Spec
-from mho.train.in_situ.voltage import VoltagePulses
-from mho.train.in_situ.weights import (
+from mho.train.on_cells.voltage import VoltagePulses
+from mho.train.on_cells.weights import (
     CellWeights,
     DifferentialPair,
     MultiCell,

@@ -21,13 +21,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho import checks
 from mho.analysis.power import array_power
 from mho.analysis.technology import Technology, quantity
-from mho.convert import layers
-from mho.crossbar import Crossbar
-from mho.summary import crossbar_name, table
-from mho.watch import batches_of, observed, watch
+from mho.core import checks
+from mho.crossbar.crossbar import Crossbar
+from mho.model.convert import layers
+from mho.model.observe import batches_of, observed, watch
+from mho.model.summary import crossbar_name, table
 
 
 @dataclass(frozen=True)

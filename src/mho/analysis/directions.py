@@ -13,7 +13,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mho import checks, random
+from mho.core import checks, random
 
 Direction = Mapping[str, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]

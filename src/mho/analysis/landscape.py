@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from tqdm import tqdm
 
-from mho import checks
 from mho.analysis.directions import Direction, Loss, coordinates, eval_mode, snapshot
-from mho.convert import age, fabricate, program
+from mho.core import checks
+from mho.model.convert import age, fabricate, program
 from mho.nn.base import AnalogLayer
 
 # Numbers that the points of one batched evaluation may take together, and the least number of

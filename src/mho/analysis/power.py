@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mho import circuit
-from mho.crossbar import Crossbar
+from mho.crossbar.crossbar import Crossbar
 from mho.hardware import Array
 
 _MOST_VECTORS = 64  # solved on wires, or cell by cell; the others are taken to be like them

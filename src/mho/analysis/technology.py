@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mho import checks
-from mho.spec import Spec
+from mho.core import checks
+from mho.core.spec import Spec
 
 SURVEY = "B. Murmann, ADC Performance Survey 1997–2025, <= 65 nm, 10 MHz to 2 GHz"
 # Energy per conversion (J) by bits: 10th percentile and median of the survey.

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch.distributions import Uniform
 
-from mho import checks
 from mho.chip.chip import Chip
+from mho.core import checks
+from mho.core.spec import Spec
 from mho.devices.linear import LinearDevice
 from mho.devices.spread import Spread
 from mho.effects import ReadNoise, StuckAt, WriteNoise
@@ -24,7 +25,6 @@ from mho.encoding.differential import Differential
 from mho.hardware import Array, Hardware
 from mho.periphery.adc import ADC
 from mho.periphery.dac import DAC
-from mho.spec import Spec
 
 STUCK_MODES = ("both", "low", "high", "random")
 NOISES = ("gaussian", "uniform")

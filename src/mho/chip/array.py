@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mho import checks, life, random
-from mho.behaviour import Context
+from mho.cells import life
+from mho.cells.behaviour import Context
+from mho.core import checks, random
+from mho.crossbar.matrix import refuse_half
 from mho.hardware import Hardware
-from mho.matrix import refuse_half
 
 
 class CellArray(nn.Module):

@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho import checks, random
+from mho.cells.life import Born
 from mho.chip import placement
 from mho.chip.array import CellArray
 from mho.chip.permute import WHICH
 from mho.chip.placement import Region
 from mho.chip.residents import Resident, crossbars_of, program_all, refuse_other_cells
-from mho.crossbar import Crossbar
+from mho.core import checks, random
+from mho.core.spec import first_difference
+from mho.crossbar.crossbar import Crossbar
 from mho.hardware import Hardware
-from mho.life import Born
-from mho.spec import first_difference
 
 
 class Chip(CellArray):

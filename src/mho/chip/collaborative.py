@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mho import checks, random
+from mho.core import checks, random
 
 _POOL = 2**12
 _SWEEPS = 20

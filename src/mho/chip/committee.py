@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mho import checks
+from mho.core import checks
 
 COMBINE = ("outputs", "probabilities")
 

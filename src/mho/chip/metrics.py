@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mho import checks
-from mho.convert import layers
-from mho.crossbar import Crossbar
-from mho.summary import crossbar_name
+from mho.core import checks
+from mho.crossbar.crossbar import Crossbar
+from mho.model.convert import layers
+from mho.model.summary import crossbar_name
 
 
 @dataclass(frozen=True, eq=False)

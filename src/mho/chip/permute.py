@@ -13,7 +13,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from mho import checks
+from mho.core import checks
 
 WHICH = ("rows", "cols", "both")
 _ROUNDS = 2

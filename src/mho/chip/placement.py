@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mho import checks
-from mho.spec import Spec
+from mho.core import checks
+from mho.core.spec import Spec
 
 STRATEGIES = ("greedy", "random", "packed")
 _SCORE = torch.int32

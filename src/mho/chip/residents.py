@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mho import checks
 from mho.chip.permute import best_orders
 from mho.chip.placement import Region
-from mho.convert import layers
-from mho.crossbar import Crossbar
+from mho.core import checks
+from mho.core.spec import first_difference
+from mho.crossbar.crossbar import Crossbar
 from mho.encoding.redundant import Redundant
 from mho.hardware import Hardware
+from mho.model.convert import layers
+from mho.model.summary import crossbar_name
 from mho.nn.base import AnalogLayer
-from mho.spec import first_difference
-from mho.summary import crossbar_name
 
 
 @dataclass(eq=False)

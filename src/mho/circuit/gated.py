@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mho.checks import instance, number
 from mho.circuit.lines import Ohms, as_lines, conductances, solving_device
 from mho.circuit.solution import Solution
 from mho.circuit.wires import Wires
+from mho.core.checks import instance, number
 
 
 def solve_gated(

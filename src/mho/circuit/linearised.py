@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mho.checks import finite, instance, one_of
 from mho.circuit.lines import Ohms
 from mho.circuit.newton import Law, value_and_slope
 from mho.circuit.nonlinear import solve_nonlinear
 from mho.circuit.solver import effective_conductance
 from mho.circuit.wires import Wires
+from mho.core.checks import finite, instance, one_of
 
 KINDS = ("chord", "tangent")
 

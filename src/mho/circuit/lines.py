@@ -7,7 +7,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from mho.checks import instance
+from mho.core.checks import instance
 
 Ohms: TypeAlias = "Tensor | float"
 

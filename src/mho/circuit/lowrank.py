@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mho.checks import finite, instance, integer, number
+from mho.core.checks import finite, instance, integer, number
 
 POINTS = 257
 MOST_RANK = 32

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from mho.checks import instance
 from mho.circuit.lines import conductances
 from mho.circuit.wires import Wires
+from mho.core.checks import instance
 
 OPTIONS = ".options reltol=1e-9 abstol=1e-18 vntol=1e-12 gmin=1e-18"
 """ngspice's defaults are off by percents on stiff circuits; these are not."""

@@ -21,10 +21,10 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from mho.checks import instance
 from mho.circuit.companion import Network, respond
 from mho.circuit.grid import turn_cells
 from mho.circuit.wires import Wires
+from mho.core.checks import instance
 
 Law: TypeAlias = Callable[[Tensor], Tensor]
 

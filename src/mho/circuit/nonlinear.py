@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.checks import instance, integer, number
 from mho.circuit.companion import Network, respond
 from mho.circuit.grid import Grid, turn_cols, turn_rows
 from mho.circuit.lines import Ohms
@@ -18,6 +17,7 @@ from mho.circuit.newton import CellLaw, Found, Law, Verdict, cell_voltages, newt
 from mho.circuit.problem import Terminals, arrays, terminals
 from mho.circuit.solution import Solution, as_given, complete
 from mho.circuit.wires import Wires
+from mho.core.checks import instance, integer, number
 
 CELLS_AT_ONCE = 1 << 17
 """Cells times vectors solved together where a law lets us: more leaves the cache (measured)."""

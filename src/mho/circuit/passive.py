@@ -19,11 +19,11 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from mho.checks import instance, integer, number, one_of
 from mho.circuit.newton import Law
 from mho.circuit.nonlinear import NonlinearSolution, solve_nonlinear
 from mho.circuit.selector import InSeries
 from mho.circuit.wires import Wires
+from mho.core.checks import instance, integer, number, one_of
 
 SCHEMES = ("grounded", "V/2", "V/3", "floating")
 _OTHERS = {"grounded": (0.0, 0.0), "V/2": (1 / 2, 1 / 2), "V/3": (1 / 3, 2 / 3)}

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mho.checks import instance
 from mho.circuit.grid import Grid, canonical, turn_cols, turn_rows
 from mho.circuit.lines import Ohms, as_lines, conductances, solving_device
 from mho.circuit.wires import Wires
+from mho.core.checks import instance
 
 
 def arrays(G: Tensor, wires: Wires, given: Mapping[str, Ohms | None]) -> Grid:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mho.checks import number
 from mho.circuit.newton import NotConvergedError, value_and_slope
-from mho.spec import Spec
+from mho.core.checks import number
+from mho.core.spec import Spec
 
 ITERATIONS = 200
 

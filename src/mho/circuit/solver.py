@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from mho.checks import one_of
 from mho.circuit import cg, merge, series
 from mho.circuit.grid import Grid, turn_cells
 from mho.circuit.lines import Ohms
 from mho.circuit.problem import arrays, terminals
 from mho.circuit.solution import Solution, as_given, complete
 from mho.circuit.wires import Wires
+from mho.core.checks import one_of
 
 METHODS = ("auto", "merge", "cg")
 

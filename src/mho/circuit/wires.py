@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mho.checks import instance, number, one_of
-from mho.spec import Spec
+from mho.core.checks import instance, number, one_of
+from mho.core.spec import Spec
 
 
 @dataclass(frozen=True)

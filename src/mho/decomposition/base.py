@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho import checks
+from mho.core import checks
 
 Memory = dict[str, Any]
 """What is remembered of one layer: tensors and numbers by name."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import register_multi_grad_hook
 
-from mho import checks
+from mho.core import checks
 from mho.decomposition.convolution import convolution_samples
 from mho.decomposition.recurrent import CELLS, Call, mapped, recorded_call, tensors, unsupported
 

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
-from mho import checks, random
+from mho.core import checks, random
 from mho.decomposition.base import Decomposition, Factors, Memory, check_rank, working
 
 

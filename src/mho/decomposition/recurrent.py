@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from mho.gates import STEPS, State
+from mho.recurrence.steps import STEPS, State
 
 CELLS = (nn.RNNCell, nn.LSTMCell, nn.GRUCell)
 

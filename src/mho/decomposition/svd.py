@@ -8,7 +8,7 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
-from mho import checks, random
+from mho.core import checks, random
 from mho.decomposition.base import Decomposition, Factors, check_rank, working
 
 Triplets = tuple[Tensor, Tensor, Tensor]

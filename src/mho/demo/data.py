@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho import random
+from mho.core import random
 
 try:
     from sklearn.datasets import load_digits

@@ -11,15 +11,15 @@ from torch import nn
 from tqdm import tqdm
 
 import mho
-from mho import random
+from mho.core import random
 from mho.demo import figures, report
 from mho.demo.data import Samples, digits
 from mho.demo.models import MODELS, build, size
 from mho.demo.results import LOSS, Curve, Results, accuracy_rows, tolerance_rows
 from mho.demo.sweeps import CORES, SWEEPS, chip, measure, on_chips, shorter
 from mho.demo.train import accuracy, train
+from mho.model.summary import table
 from mho.study.chips import torch_threads
-from mho.summary import table
 
 
 def run(out: Path, *, seed: int = 0, quick: bool = False) -> Results:

@@ -14,8 +14,8 @@ from tqdm import tqdm
 import mho
 from mho.demo.data import Samples
 from mho.demo.train import accuracy
+from mho.model.summary import duration
 from mho.study import over_chips
-from mho.summary import duration
 
 MINUTE, HOUR, DAY, MONTH, YEAR = 60.0, 3600.0, 86_400.0, 2_592_000.0, 31_557_600.0
 CORES = min(os.cpu_count() or 1, 8)

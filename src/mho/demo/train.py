@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mho.demo.data import Samples
-from mho.train.fit import fit
+from mho.train.loop import fit
 
 _BATCH = 64
 

@@ -2,10 +2,13 @@
 
 Voltage-driven models (`VTEAM`, …) follow a waveform; pulse-count models (`ExponentialDevice`, …)
 answer pulses; statistical models (`PCM`, …) know their errors, drift and noise. All fit a
-crossbar. `presets` has named, cited ones; `fit` makes one from measured data.
+crossbar. `presets` has named, cited ones; `mho.fit` makes one from measured data.
 """
 
-from mho.devices import fit, presets, waveforms
+import importlib
+from typing import Any
+
+from mho.devices import presets, waveforms
 from mho.devices.base import Cells, Device
 from mho.devices.data_driven import DataDriven2018, DataDriven2021
 from mho.devices.exponential import ExponentialDevice
@@ -84,7 +87,12 @@ __all__ = [
     "TabularDevice",
     "Window",
     "Yakopcic",
-    "fit",
     "presets",
     "waveforms",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "fit":  # the old name of a room that stands on this one
+        return importlib.import_module("mho.fit")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

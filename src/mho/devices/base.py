@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from mho import checks, random
-from mho.behaviour import Behaviour, Context
+from mho.cells.behaviour import Behaviour, Context
+from mho.core import checks, random
 from mho.devices.spread import Spread, nominal
 
 _MAX_REDRAWS = 100
@@ -30,7 +30,7 @@ class Device(Behaviour):
 
     Class attributes:
         separable: whether ``I = g · f(v)``; reads of an array are then one product, else one
-            over a few terms per row (`mho.nonlinear`), for nominal parameters.
+            over a few terms per row (`mho.crossbar.expansion`), for nominal parameters.
         ordered: pairs of parameters ``(low, high)`` that must not cross in any cell; where two
             spreads cross, both are drawn again.
     """

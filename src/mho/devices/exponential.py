@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho import checks
-from mho.behaviour import Context
+from mho.cells.behaviour import Context
+from mho.core import checks
 from mho.devices.pulsed import TINY, Cell, PulsedDevice
 from mho.devices.spread import Spread, check, check_window, spread_about
 

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mho import checks, random
-from mho.devices.calibration import Array
+from mho.core import checks, random
+from mho.core.spec import Spec
 from mho.devices.tabular import JumpTable, TabularDevice
-from mho.spec import Spec
+from mho.fit.calibration import Array
 
 _ATOM = 1e-3  # width of a step of the CDF, in jumps of one domain
 _TRAINS = (2.0, 60.0)  # mean length of the trains of pulses, from the first cell to the last

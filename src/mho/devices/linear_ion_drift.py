@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mho import checks
+from mho.core import checks
 from mho.devices import maths
 from mho.devices.spread import Spread, check, check_order
 from mho.devices.switching import SwitchingDevice

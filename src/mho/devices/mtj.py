@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from mho import checks, random
+from mho.core import checks, random
 from mho.devices.base import Cells, Device
 from mho.devices.macrospin import switching_probability
 from mho.devices.spread import Spread, check, nominal
@@ -35,8 +35,8 @@ class MTJ(Device):
     critical voltage, precessional above it. The same law holds at rest, where it is retention.
 
     Because TMR depends on voltage, the current is not ``g · f(v)``: a crossbar reads it by a few
-    terms per row (`mho.nonlinear`); with ``v_half=None`` it is ohmic. Left out: the voltage's own
-    effect on the anisotropy, heating, and reversal that is not coherent.
+    terms per row (`mho.crossbar.expansion`); with ``v_half=None`` it is ohmic. Left out: the
+    voltage's own effect on the anisotropy, heating, and reversal that is not coherent.
 
     Source of the switching law: W. H. Butler et al., IEEE Trans. Magn. 2012,
     doi 10.1109/TMAG.2012.2209122. Form of TMR(v): Y. Zhang et al., "Compact modeling of

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mho import checks
-from mho.behaviour import Context
+from mho.cells.behaviour import Context
+from mho.core import checks
 from mho.devices.spread import Spread, nominal
 from mho.devices.statistical import MICRO, DriftingDevice, log_noise, polynomial
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from mho import checks
+from mho.core import checks
 from mho.devices import maths
 from mho.devices.spread import Spread, check, check_order
 from mho.devices.switching import SwitchingDevice

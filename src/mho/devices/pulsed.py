@@ -14,7 +14,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from mho import checks, random
+from mho.core import checks, random
 from mho.devices.base import Cells, Device
 from mho.devices.spread import Spread, nominal
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mho import checks
-from mho.behaviour import Context
+from mho.cells.behaviour import Context
+from mho.core import checks
 from mho.devices.spread import Spread, nominal
 from mho.devices.statistical import MICRO, StatisticalDevice, log_noise, polynomial, solve
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from mho import checks
-from mho.spec import Spec
+from mho.core import checks
+from mho.core.spec import Spec
 
 _MAX_REDRAWS = 1000
 _LEAST_SHARE = 1e-15
@@ -204,7 +204,7 @@ def check(name: str, value: float | Spread, **bounds: float) -> None:
 
     Raises:
         TypeError: if it is neither a number nor a `Spread`.
-        ValueError: if it is out of the bounds of `mho.checks.number`.
+        ValueError: if it is out of the bounds of `mho.core.checks.number`.
     """
     checks.number(name, value.nominal if isinstance(value, Spread) else value, **bounds)
 

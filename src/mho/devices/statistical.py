@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho import checks, random
-from mho.behaviour import Context
+from mho.cells.behaviour import Context
+from mho.core import checks, random
 from mho.devices.base import Cells, Device
 from mho.devices.spread import Spread, check_window
 

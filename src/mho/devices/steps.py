@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mho import checks
+from mho.core import checks
 from mho.devices.pulsed import TINY, Cell, PulsedDevice, pick, relax
 from mho.devices.spread import Spread, check, check_window, spread_about
 

@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from mho import checks, random
-from mho.behaviour import Context
+from mho.cells.behaviour import Context
+from mho.core import checks, random
 from mho.devices import integrate
 from mho.devices.base import Cells, Device
 from mho.devices.integrate import INTEGRATORS

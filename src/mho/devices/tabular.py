@@ -12,11 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mho import checks
+from mho.core import checks
+from mho.core.spec import Spec
 from mho.devices.base import Cells, Device
 from mho.devices.pulsed import Cell, PulsedCells, PulsedDevice
 from mho.devices.spread import Spread, check, check_window, spread_about
-from mho.spec import Spec
 
 Array = npt.NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mho import checks
+from mho.core import checks
 
 Waveform = tuple[Tensor, Tensor]
 

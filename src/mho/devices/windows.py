@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from mho import checks
+from mho.core import checks
+from mho.core.spec import Spec
 from mho.devices import maths
-from mho.spec import Spec
 
 
 class Window(Spec):

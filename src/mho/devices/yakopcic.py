@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from mho import checks
+from mho.core import checks
 from mho.devices import maths
 from mho.devices.spread import Spread, check
 from mho.devices.switching import SwitchingDevice

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from mho.behaviour import Behaviour
+from mho.cells.behaviour import Behaviour
 
 
 class Effect(Behaviour):

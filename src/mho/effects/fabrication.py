@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mho import checks
-from mho.behaviour import Context
+from mho.cells.behaviour import Context
+from mho.core import checks
 from mho.devices.spread import Spread
 from mho.effects.base import FabricationEffect
 

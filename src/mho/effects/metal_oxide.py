@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho import checks
-from mho.behaviour import Context
+from mho.cells.behaviour import Context
+from mho.core import checks
+from mho.core.spec import Spec
 from mho.devices.spread import Spread, check
 from mho.effects.base import AgingEffect, Effect, ProgrammingEffect
-from mho.spec import Spec
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho import checks
-from mho.behaviour import Context
+from mho.cells.behaviour import Context
+from mho.core import checks
 from mho.devices.spread import Spread, check, check_order
 from mho.effects.base import ProgrammingEffect
 from mho.periphery.quantize import straight_through
@@ -22,7 +22,7 @@ _MAX_REDRAWS = 100
 class WriteNoise(ProgrammingEffect):
     """Gaussian programming error, ``g + sigma · reference · N(0, 1)``, never below 0 S.
 
-    It comes after all other effects of programming; see `mho.behaviour.Behaviour.write_std`.
+    It comes after all other effects of programming; see `mho.cells.behaviour.Behaviour.write_std`.
 
     Attributes:
         sigma: relative standard deviation, >= 0.

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from mho import checks
-from mho.behaviour import Context
+from mho.cells.behaviour import Context
+from mho.core import checks
 from mho.devices.spread import Spread, check, nominal
 from mho.effects.base import ReadingEffect
 from mho.effects.programming import REFERENCES

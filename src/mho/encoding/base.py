@@ -18,8 +18,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mho import checks
-from mho.spec import Spec
+from mho.core import checks
+from mho.core.spec import Spec
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mho import checks
+from mho.core import checks
 from mho.encoding.base import Encoding
 from mho.encoding.differential import pair
 

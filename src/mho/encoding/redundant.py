@@ -19,7 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mho import checks
+from mho.core import checks
 from mho.encoding.base import Encoding, Scaling
 from mho.encoding.differential import Differential
 

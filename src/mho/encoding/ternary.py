@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mho import checks
+from mho.core import checks
 from mho.encoding.differential import Differential, pair
 
 

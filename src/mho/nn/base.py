@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mho import checks, random
-from mho.crossbar import Crossbar
+from mho.cells.life import ProgramReport
+from mho.core import checks, random
+from mho.crossbar.crossbar import Crossbar
 from mho.hardware import Hardware
-from mho.life import ProgramReport
 
 L = TypeVar("L", bound="AnalogLayer")
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho import checks
-from mho.gates import STEPS, State
-from mho.nn.recurrence import Recurrent
+from mho.core import checks
+from mho.recurrence.runner import Recurrent
+from mho.recurrence.steps import STEPS, State
 
 
 class _Cell(Recurrent):

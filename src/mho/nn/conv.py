@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mho import checks
+from mho.core import checks
+from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer
 from mho.nn.convolve import Geometry, currents
-from mho.readout import Readout
 
 Size = int | tuple[int, ...]
 

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mho import random, read
+from mho.core import random
+from mho.crossbar import read
+from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
-from mho.readout import Readout
 
 _MOST_TILES = 4
 """Tiles up to which each is convolved on its own: more arithmetic, but no unfolded copy."""

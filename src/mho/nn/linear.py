@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mho import checks
+from mho.core import checks
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer
 

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from mho import checks
-from mho.gates import STEPS, State
-from mho.nn.recurrence import Recurrent
+from mho.core import checks
+from mho.recurrence.runner import Recurrent
+from mho.recurrence.steps import STEPS, State
 
 Sequences = Tensor | PackedSequence
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mho import checks
+from mho.core import checks
+from mho.core.spec import Spec
 from mho.periphery import quantize
-from mho.spec import Spec
 
 MODES = ("amplitude", "bit_serial")
 CODES = ("sign_magnitude", "twos_complement")

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho import checks
+from mho.core import checks
+from mho.core.spec import Spec
 from mho.periphery.quantize import ROUNDINGS, straight_through
 from mho.periphery.rounding import Randomness, integers, power_below, widened
-from mho.spec import Spec
 
 Quantiser = Callable[..., Tensor]
 """A `Format`; a module (it keeps its own gradient); or any function from tensor to tensor."""
@@ -39,7 +39,7 @@ class Format(Spec):
 
         Args:
             x: floating point, any shape.
-            rng: for stochastic rounding, a stream (`mho.random.stream`) or a generator.
+            rng: for stochastic rounding, a stream (`mho.core.random.stream`) or a generator.
 
         Returns:
             Tensor of ``x``'s shape and dtype; gradient straight through, zero where clipped.

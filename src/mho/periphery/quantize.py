@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho import checks
+from mho.core import checks
 
 ROUNDINGS = ("nearest", "stochastic")
 

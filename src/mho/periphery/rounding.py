@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mho import random
+from mho.core import random
 
 Randomness = Tensor | torch.Generator | None
-"""A stream of `mho.random`, a generator, or nothing."""
+"""A stream of `mho.core.random`, a generator, or nothing."""
 
 _WORDS = {
     torch.float32: (torch.int32, 0x7F800000),

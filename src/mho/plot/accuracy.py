@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mho.model.summary import duration
 from mho.plot.style import BLUE, axes, numbers
-from mho.summary import duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Patch, Rectangle
 
-from mho import checks
 from mho.chip import Chip
+from mho.core import checks
 from mho.plot.style import BLUE, COLOURS, GREEN, GREY, ORANGE, PURPLE, axes
 
 if TYPE_CHECKING:

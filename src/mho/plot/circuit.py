@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.checks import one_of
 from mho.circuit import Solution, Wires, effective_conductance
+from mho.core.checks import one_of
 from mho.plot.style import BLUE, GREY, axes, numbers, unit
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from mho import checks
-from mho.crossbar import Crossbar
-from mho.life import ProgramReport
+from mho.cells.life import ProgramReport
+from mho.core import checks
+from mho.crossbar.crossbar import Crossbar
 from mho.plot.style import BLUE, GREY, ORANGE, axes, numbers, unit
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import torch
 from matplotlib.colors import LogNorm
 from matplotlib.patches import Rectangle
 
-from mho.checks import instance
 from mho.circuit.passive import Disturb, SneakRead
+from mho.core.checks import instance
 from mho.plot.style import ORANGE, axes, numbers
 
 if TYPE_CHECKING:

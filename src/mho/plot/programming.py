@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mho import checks
+from mho.core import checks
 from mho.plot.style import BLUE, GREY, axes, numbers
 from mho.programming.report import REASONS, WriteReport
 

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mho.devices.fit import ExponentialFit, IVFit, JumpTableFit, RetentionFit
 from mho.devices.pulsed import PulsedDevice
 from mho.devices.tabular import JumpTable
+from mho.fit import ExponentialFit, IVFit, JumpTableFit, RetentionFit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mho import checks, random
+from mho.core import checks, random
 from mho.periphery import formats
 from mho.periphery.formats import Quantiser
 from mho.plot.style import BLUE, GREY, axes, numbers

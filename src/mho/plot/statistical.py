@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mho import checks
+from mho.core import checks
 from mho.devices.statistical import StatisticalCells, StatisticalDevice
 
 if TYPE_CHECKING:

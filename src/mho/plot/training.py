@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho import checks
+from mho.core import checks
 from mho.plot.style import BLUE, GREY, ORANGE, axes, numbers
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from mho import checks, random
-from mho.crossbar import Crossbar
-from mho.life import ProgramReport
+from mho.cells.life import ProgramReport
+from mho.core import checks, random
+from mho.crossbar.crossbar import Crossbar
 from mho.programming.loop import write_verify
 from mho.programming.report import WriteReport
 from mho.programming.scheme import WriteVerify

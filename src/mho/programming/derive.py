@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho import checks
+from mho.core import checks
 from mho.devices.base import Device
 from mho.devices.pulsed import PulsedDevice
 from mho.devices.switching import SwitchingCells, SwitchingDevice

@@ -7,7 +7,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from mho import checks, random
+from mho.core import checks, random
 from mho.devices.base import Cells
 from mho.devices.pulsed import PulsedCells
 from mho.devices.switching import SwitchingCells

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mho import checks
-from mho.spec import Spec
+from mho.core import checks
+from mho.core.spec import Spec
 
 
 @dataclass(frozen=True)

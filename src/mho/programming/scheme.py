@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mho import checks
 from mho.circuit import Selector, Wires
+from mho.core import checks
+from mho.core.spec import Spec
 from mho.devices.base import Device
 from mho.programming.derive import pulses_for
 from mho.programming.pulses import Pulses
-from mho.spec import Spec
 
 RELATIVE_TO = ("window", "target")
 ACCESS = ("1T1R", "1R")

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mho import checks
-from mho.convert import fabricate, layers
+from mho.core import checks
+from mho.model.convert import fabricate, layers
 
 
 def over_chips(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mho import random
+from mho.core import random
 from mho.decomposition import Decomposition, Factors
 from mho.testing import expect
 

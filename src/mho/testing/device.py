@@ -9,8 +9,8 @@ import copy
 import torch
 from torch import Tensor
 
-from mho import random
-from mho.crossbar import Crossbar
+from mho.core import random
+from mho.crossbar.crossbar import Crossbar
 from mho.devices.base import Cells, Device
 from mho.hardware import Hardware
 from mho.testing import expect

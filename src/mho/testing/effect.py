@@ -10,9 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mho import random
-from mho.behaviour import Context
-from mho.crossbar import Crossbar
+from mho.cells.behaviour import Context
+from mho.core import random
+from mho.crossbar.crossbar import Crossbar
 from mho.effects.base import Effect
 from mho.hardware import Hardware
 from mho.testing import expect

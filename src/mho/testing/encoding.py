@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mho import random
+from mho.core import random
 from mho.encoding.base import Encoding
 from mho.testing import expect
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.spec import Spec
+from mho.core.spec import Spec
 
 
 def holds(condition: bool, expected: str, found: object) -> None:

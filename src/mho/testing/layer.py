@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.calibrate import calibrate
-from mho.convert import age, collapse, convert, layers, program
 from mho.effects import PowerLawDrift, ReadNoise, StuckAt, WriteNoise
 from mho.hardware import Array, Hardware
+from mho.model.calibrate import calibrate
+from mho.model.convert import age, collapse, convert, layers, program
 from mho.periphery import ADC, DAC
 from mho.testing import expect
 

@@ -1,11 +1,9 @@
 """Training that knows the device."""
 
-from mho.practice import Practice
-from mho.train import wage
-from mho.train.coincidence import ExpectedPulses, PulsedUpdate, StochasticPulses
+from mho.crossbar.training import Practice
 from mho.train.distributed import LowRankState, low_rank_hook
-from mho.train.fit import History, fit
-from mho.train.in_situ import (
+from mho.train.loop import History, fit
+from mho.train.on_cells import (
     CellLayout,
     CellWeights,
     DifferentialPair,
@@ -15,13 +13,15 @@ from mho.train.in_situ import (
     SingleCell,
     VoltagePulses,
 )
-from mho.train.pulsed_sgd import PulsedSGD
-from mho.train.quantised import Formats, Scheme, quantise
-from mho.train.quantised_optimizer import QuantisedOptimizer
-from mho.train.recipe import DropConnect, Recipe
-from mho.train.transfer import TikiTaka
-from mho.train.transfer_rules import AGAD, Chopped, TikiTakaV1, TikiTakaV2, TransferRule
-from mho.train.wage import SSE, WAGE
+from mho.train.on_cells.coincidence import ExpectedPulses, PulsedUpdate, StochasticPulses
+from mho.train.on_cells.pulsed_sgd import PulsedSGD
+from mho.train.on_cells.tiki_taka import TikiTaka
+from mho.train.on_cells.transfer_rules import AGAD, Chopped, TikiTakaV1, TikiTakaV2, TransferRule
+from mho.train.quantised import wage
+from mho.train.quantised.optimizer import QuantisedOptimizer
+from mho.train.quantised.scheme import Formats, Scheme, quantise
+from mho.train.quantised.wage import SSE, WAGE
+from mho.train.recipes.recipe import DropConnect, Recipe
 
 __all__ = [
     "AGAD",

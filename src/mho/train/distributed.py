@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mho import checks
+from mho.core import checks
 from mho.decomposition import Decomposition, Factors
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from mho import checks
+from mho.core import checks
 
 
 class WholeCopies(torch.optim.Optimizer):

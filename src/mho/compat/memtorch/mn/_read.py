@@ -16,10 +16,10 @@ from mho.compat.memtorch.bh.crossbar.Passive import effective
 from mho.compat.memtorch.bh.crossbar.Tile import sum_converted
 from mho.compat.memtorch.bh.Quantize import convert
 from mho.compat.memtorch.mn._layer import Memristive
+from mho.crossbar.read import partial_currents
+from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
 from mho.periphery import ADC
-from mho.read import partial_currents
-from mho.readout import Readout
 
 # Partial currents held at once: more vectors are read in turns.
 _MOST_CURRENTS = 1 << 20

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from mho import checks
 from mho import decomposition as rooms
 from mho.compat.xbtorch.decomposition.base import Translated
+from mho.core import checks
 
 _PASSES = 50  # of alternating least squares: more do not change what a step of training needs
 

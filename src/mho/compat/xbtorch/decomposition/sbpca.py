@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mho import checks
 from mho import decomposition as rooms
 from mho.compat.xbtorch.decomposition.base import Translated
+from mho.core import checks
 
 
 class SBPCA(Translated):

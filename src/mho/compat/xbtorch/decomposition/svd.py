@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mho import checks
 from mho import decomposition as rooms
 from mho.compat.xbtorch.decomposition.base import Translated
+from mho.core import checks
 
 
 class FullSVD(Translated):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho import checks, random
+from mho.core import checks, random
 
 UNWRITTEN = -1.0
 _NO_ARGS: dict[str, Any] = {}

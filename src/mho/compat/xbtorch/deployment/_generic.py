@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mho import checks, chip, random
+from mho import chip
 from mho.compat.xbtorch._seeds import seed
 from mho.compat.xbtorch.deployment._cells import CellArray
 from mho.compat.xbtorch.deployment.mapping import map_random
@@ -17,6 +17,7 @@ from mho.compat.xbtorch.deployment.weight_encoding import (
     encode_multilevel_differential,
     encode_simple_binary,
 )
+from mho.core import checks, random
 
 ACCELERATOR_REGISTRY: dict[str, type] = {}
 """Accelerators by name."""

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho import checks
 from mho.compat.xbtorch.deployment._daffodil import Daffodil
 from mho.compat.xbtorch.deployment._generic import (
     ACCELERATOR_REGISTRY,
@@ -18,6 +17,7 @@ from mho.compat.xbtorch.deployment._generic import (
 )
 from mho.compat.xbtorch.deployment.mapping import map_random
 from mho.compat.xbtorch.deployment.weight_encoding import encode_simple_binary
+from mho.core import checks
 from mho.periphery.quantize import to_grid
 
 __all__ = [

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from mho import random
 from mho.chip.placement import Region, Windows
 from mho.compat.xbtorch._seeds import seed
+from mho.core import random
 
 Start = tuple[int, int]
 Taken = tuple[Start, tuple[int, int]]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho import checks
+from mho.core import checks
 from mho.encoding.base import Encoding
 from mho.encoding.redundant import LEA, make_up
 

@@ -11,7 +11,7 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from mho.devices import kriging
+from mho.fit import kriging
 
 _ROUNDS = 1000  # of redrawing pulses that are not valid
 

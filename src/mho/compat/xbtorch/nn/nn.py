@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mho.compat.xbtorch.patches.decorators import xbtorch_layer
-from mho.train.wage import sse
+from mho.train.quantised.wage import sse
 
 
 @xbtorch_layer

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho import random
+from mho.core import random
 
 MODES = ("avg", "sum", "reduced_avg")
 

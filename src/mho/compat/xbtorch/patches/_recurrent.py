@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mho.gates import STEPS
+from mho.recurrence.steps import STEPS
 
 Product = Callable[[str, Tensor], Tensor]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mho import checks
 from mho.compat.xbtorch._params import get_xbtorch_param, require_initialized
 from mho.compat.xbtorch.patches import _deployed
 from mho.compat.xbtorch.patches._layer import CrossbarLayer
@@ -14,6 +13,7 @@ from mho.compat.xbtorch.patches.utils import (
     replace_all_layers_stateless,
     toggle_xb_eval_all_layers_stateless,
 )
+from mho.core import checks
 
 _NO_MAPPINGS: list[Any] = []  # stands for "not given"; nothing is ever put into it
 _NO_ARGS: dict[str, Any] = {}

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho import random
 from mho.compat.xbtorch._seeds import seed
+from mho.core import random
 from mho.periphery.formats import FixedPoint
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho import random
 from mho.compat.xbtorch._seeds import seed
 from mho.compat.xbtorch.quant.quantizers import fixed_point_quantize
+from mho.core import random
 from mho.periphery.formats import FixedPoint
-from mho.train import wage
+from mho.train.quantised import wage
 
 
 def shift(x: Tensor) -> Tensor:

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho import checks
 from mho.compat.memtorch._require import require
 from mho.compat.memtorch.bh.crossbar import _views
 from mho.compat.memtorch.bh.crossbar.Tile import gen_tiles
 from mho.compat.memtorch.bh.memristor._model import Modelled, nominal, one, transfer_spec
 from mho.compat.memtorch.bh.memristor.Memristor import Memristor
+from mho.core import checks
 from mho.devices import SwitchingCells
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho import checks
 from mho.compat.memtorch._errors import Refused
 from mho.compat.memtorch._seeds import seed
 from mho.compat.memtorch.bh.memristor import _follow
 from mho.compat.memtorch.bh.memristor.Memristor import Signal
+from mho.core import checks
 from mho.devices import SwitchingCells, SwitchingDevice
 
 

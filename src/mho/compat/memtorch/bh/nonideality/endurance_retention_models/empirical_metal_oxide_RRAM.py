@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.behaviour import Context
+from mho.cells.behaviour import Context
 from mho.compat.memtorch._require import require
 from mho.compat.memtorch.bh.nonideality._layers import change
 from mho.effects.metal_oxide import FailureLaw, Retention

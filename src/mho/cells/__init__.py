@@ -1,0 +1,1 @@
+"""Cells: what may happen to them at each stage, and populations of them."""

@@ -1,0 +1,140 @@
+"""Behaviour: what happens to a population of cells at each stage of its life.
+
+    fabricate ──▶ program ──▶ age ──▶ read
+
+A device is a behaviour (its own spread, programming error, drift and noise); a non-ideality of
+``mho.effects`` is a behaviour that acts at exactly one stage. A crossbar lets its device act
+first, then the effects in the order given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mho.core import random
+from mho.core.spec import Spec
+
+
+@dataclass
+class Context:
+    """What a behaviour may know about the cells it acts on.
+
+    Attributes:
+        like: a tensor shaped as the population, for example ``[slices, rows, cols]``.
+        g_min: nominal lowest conductance of the device (S).
+        g_max: nominal highest conductance of the device (S).
+        rng: stream of randomness; see `mho.core.random`.
+        state: this behaviour's own per-cell tensors, as its ``fabricate_state`` returned them.
+        seconds: time since programming (s).
+    """
+
+    like: Tensor
+    g_min: float
+    g_max: float
+    rng: Tensor
+    state: Mapping[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the population."""
+        return tuple(self.like.shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the population's tensors."""
+        return self.like.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Of the population's tensors."""
+        return self.like.device
+
+    @cached_property
+    def generator(self) -> torch.Generator:
+        """Where randomness comes from; taken from the stream when first asked for."""
+        return random.take(self.rng, self.device)
+
+    @property
+    def g_range(self) -> float:
+        """The programmable window ``g_max - g_min`` (S)."""
+        return self.g_max - self.g_min
+
+    def normal(self, shape: tuple[int, ...] | None = None) -> Tensor:
+        """Draw standard normals, one per cell (or of ``shape``)."""
+        return random.normal(self._blank(shape), self.generator)
+
+    def uniform(self, shape: tuple[int, ...] | None = None) -> Tensor:
+        """Draw from U[0, 1), one per cell (or of ``shape``)."""
+        return self._blank(shape).uniform_(generator=self.generator)
+
+    def _blank(self, shape: tuple[int, ...] | None) -> Tensor:
+        # Laid out in memory as the population is: mixed layouts are slow to combine.
+        like = self.like.detach()
+        return torch.empty_like(like) if shape is None else like.new_empty(shape)
+
+
+class Behaviour(Spec):
+    """Base of devices and effects. Every stage does nothing unless a subclass says otherwise.
+
+    All conductances ``g`` are tensors of ``context.shape`` in siemens; the methods return new
+    tensors and never change ``g`` in place, so training can differentiate through them.
+
+    Class attributes:
+        redrawn: whether `read` draws anew at every read; else it is worked out once for what the
+            cells hold.
+    """
+
+    redrawn: ClassVar[bool] = True
+
+    def fabricate_state(self, context: Context) -> dict[str, Tensor]:
+        """Fabrication: draw this behaviour's per-cell tensors (each of ``context.shape``)."""
+        return {}
+
+    def stuck(self, context: Context) -> tuple[Tensor, Tensor] | None:
+        """Fabrication: which cells are born broken, and what they read forever.
+
+        Returns:
+            A boolean mask and the conductances (S) that count where it is true, both of
+            ``context.shape``; or None.
+        """
+        return None
+
+    def program(self, g: Tensor, context: Context) -> Tensor:
+        """Programming: from the conductances asked for to the conductances stored."""
+        return g
+
+    def write_std(self, g: Tensor, context: Context) -> Tensor | float:
+        """Programming: standard deviation (S) of white Gaussian error, added after ``program``.
+
+        Errors of several behaviours add as independent ones do; no cell falls below 0 S. A number
+        means all cells alike. In training, where it is a number and nothing else happens to
+        single cells, the error of a weight's cells is drawn as the one normal they add up to.
+        """
+        return 0.0
+
+    def age(self, g: Tensor, context: Context, start: float, stop: float) -> Tensor:
+        """Aging: from the conductances at ``start`` to those at ``stop`` (s after programming)."""
+        return g
+
+    def read(self, g: Tensor, context: Context) -> Tensor:
+        """Reading: conductances as one read of the whole array sees them (one draw a call)."""
+        return g
+
+    def read_std(self, g: Tensor, context: Context) -> Tensor | float:
+        """Reading: standard deviation (S) of white noise, independent per cell and per read.
+
+        It is not drawn per cell but, exactly, at the outputs: with inputs ``v`` a bit line's
+        current has the variance ``Σ_i v_i² σ²(g_ij)``. A number means all cells alike.
+        """
+        return 0.0
+
+    def acts_on(self, stage: str) -> bool:
+        """Whether this behaviour overrides the stage method of that name."""
+        return getattr(type(self), stage) is not getattr(Behaviour, stage)

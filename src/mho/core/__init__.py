@@ -1,0 +1,1 @@
+"""The ground of the house: specs, files, checks, randomness, selection. Nothing of the field."""

@@ -1,0 +1,54 @@
+"""Specs in YAML files, written to be read and edited by people."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from mho.core.spec import Spec
+
+S = TypeVar("S", bound=Spec)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 reads ``1e-6`` as text; people (and YAML 1.2) mean a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def load(path: str | Path, kind: type[S]) -> S:
+    """Read a spec from a YAML file, as `save` writes it.
+
+    Args:
+        path: of the file. ``type`` may be left out at the top.
+        kind: of spec.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is not YAML, a key is unknown or a value is refused.
+        TypeError: if a part is of another kind than its place asks for.
+    """
+    try:
+        data: Any = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    return kind.from_dict(data)
+
+
+def save(spec: Spec, path: str | Path) -> None:
+    """Write a spec to a YAML file that `load` reads back, equal.
+
+    Args:
+        spec: what to write.
+        path: where to; an existing file is replaced.
+    """
+    text = yaml.safe_dump(spec.to_dict(), sort_keys=False, allow_unicode=True)
+    Path(path).write_text(text, encoding="utf-8")

@@ -1,0 +1,123 @@
+"""Explicit randomness: seeds, generators and counted streams. There is no global state.
+
+A *stream* is an int64 tensor ``[seed, draws]``. Every random event takes one generator from the
+stream, made from both numbers, and moves the count on. So a module's randomness is two integers
+in its ``state_dict``: it is saved, copied, moved between devices and resumed like any buffer.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+
+import numpy as np
+import torch
+from scipy import special
+from torch import Tensor
+
+from mho.core import checks
+
+_SEED_BITS = 63
+
+
+def derive(seed: int, *path: int | str) -> int:
+    """Return a new seed for a named part of a whole; different paths give unrelated seeds."""
+    text = "/".join(map(str, (seed, *path)))
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> (64 - _SEED_BITS)
+
+
+def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a generator on ``device``, seeded.
+
+    Raises:
+        TypeError, ValueError: if ``seed`` is not a non-negative integer below 2**63.
+    """
+    checks.integer("seed", seed, least=0, most=2**_SEED_BITS - 1)
+    return torch.Generator(device=device).manual_seed(seed)
+
+
+def stream(seed: int) -> Tensor:
+    """Return a new stream ``[seed, 0]``.
+
+    Raises:
+        TypeError, ValueError: if ``seed`` is not a non-negative integer below 2**63.
+    """
+    checks.integer("seed", seed, least=0, most=2**_SEED_BITS - 1)
+    return torch.tensor([seed, 0], dtype=torch.int64)
+
+
+def take(rng: Tensor, device: torch.device | str) -> torch.Generator:
+    """Take the next generator from a stream (and move the stream on, in place)."""
+    seed, draws = rng.tolist()
+    rng[1] += 1
+    return torch.Generator(device).manual_seed(_mix(seed, draws))
+
+
+def _mix(seed: int, draws: int) -> int:
+    # splitmix64's finaliser: neighbouring counts give unrelated seeds in under a microsecond.
+    z = (seed + (draws + 1) * 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+    return (z ^ (z >> 31)) >> 1
+
+
+def normal(like: Tensor, source: torch.Generator) -> Tensor:
+    """Draw standard normals, shaped and laid out in memory like a tensor."""
+    drawn = torch.empty_like(like)
+    # torch fills contiguous memory an order of magnitude faster than strided memory.
+    drawn.as_strided((drawn.numel(),), (1,)).normal_(generator=source)
+    return drawn
+
+
+_SLICES = 2**16
+_PIECE = 2**17
+
+
+@functools.cache
+def _slice_means() -> Tensor:
+    """Means of the normal distribution over 65 536 equally likely slices, scaled to variance 1."""
+    edges = special.ndtri(np.arange(_SLICES + 1) / _SLICES)
+    density = np.exp(-0.5 * edges**2) / np.sqrt(2 * np.pi)
+    means = (density[:-1] - density[1:]) * _SLICES
+    return torch.from_numpy(means / means.std()).to(torch.float32)
+
+
+def quick_normal(like: Tensor, source: torch.Generator) -> Tensor:
+    """As `normal`, at half the cost where it counts: float32 on a CPU, for noise in bulk.
+
+    Sixteen random bits choose one of 65 536 equally likely values. The distribution function is
+    within 2^-17 of the normal's, mean and variance are exact, and nothing lies beyond 4.4 σ.
+    """
+    count = like.numel()
+    if like.dtype != torch.float32 or like.device.type != "cpu" or count < _SLICES:
+        return normal(like, source)
+    drawn = torch.empty_like(like)
+    # Piece by piece in the same small buffers: fresh memory costs more than the drawing.
+    bits = torch.empty(_PIECE // 4, dtype=torch.int64)
+    index = torch.empty(_PIECE, dtype=torch.int32)
+    for piece in drawn.as_strided((count,), (1,)).split(_PIECE):
+        bits.random_(-(2**63), None, generator=source)
+        index.copy_(bits.view(torch.int16)).bitwise_and_(_SLICES - 1)
+        torch.index_select(_slice_means(), 0, index[: len(piece)], out=piece)
+    return drawn
+
+
+@torch.library.custom_op("mho::normal", mutates_args=("rng",))
+def _normal(like: Tensor, rng: Tensor) -> Tensor:
+    # One opaque operator, so that a compiled graph draws the same numbers as eager code.
+    return quick_normal(like, take(rng, like.device))
+
+
+@_normal.register_fake
+def _(like: Tensor, rng: Tensor) -> Tensor:
+    return torch.empty_like(like)
+
+
+def normal_like(like: Tensor, rng: Tensor) -> Tensor:
+    """As `quick_normal`, from the next generator of a stream; works under ``torch.compile``."""
+    like = like.detach()
+    if torch.compiler.is_compiling():
+        drawn: Tensor = _normal(like, rng)
+        return drawn
+    return quick_normal(like, take(rng, like.device))

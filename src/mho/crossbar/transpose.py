@@ -1,0 +1,98 @@
+"""Reading a crossbar the other way: voltages on the bit lines, currents from the word lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mho.core import checks
+from mho.crossbar import expansion as nonlinear
+from mho.crossbar import read
+from mho.crossbar.readout import Readout
+from mho.hardware import Hardware
+from mho.periphery.quantize import magnitude
+
+
+def read_transposed(
+    x: Tensor,
+    g: Tensor,
+    scale: Tensor,
+    variance: Tensor | None,
+    hardware: Hardware,
+    rng: Tensor,
+    digital: Tensor | None = None,
+) -> Tensor:
+    """Read ``x @ weight.T`` from the same cells.
+
+    Inputs drive the bit lines by amplitude (the two lines of a differential pair with opposite
+    signs, an offset column with minus the sum), every tile's word lines are converted, tiles are
+    added digitally. Converter ranges follow each call: calibration is for the forward direction.
+
+    Args:
+        x: ``[batch, cols]``.
+        g: conductances ``[slices, rows · terms, physical cols]`` (S), as a read sees them.
+        scale: ``[]`` or ``[cols]`` (1/S).
+        variance: of white read noise, as `read.white_noise` returns it.
+        hardware: what the array is made of.
+        rng: stream for read noise.
+        digital: weights of the converters' results per column ``[1, converters, cols]``; the
+            arrays of different converters are then driven each by inputs of its own.
+
+    Returns:
+        ``[batch, rows]``.
+    """
+    drive, encoding = hardware.drive, hardware.encoding
+    terms = nonlinear.terms(hardware)
+    x = (x * scale).unsqueeze(0)
+    if digital is not None:
+        x = x * digital.transpose(0, 1)
+    limit = magnitude(x)
+    level = encoding.drive_columns(drive.to_levels(x, limit))
+    v_step = drive.v_max * drive.step_per_range
+    level = nonlinear.driven(level, hardware, v_step)
+    rows, lines = g.shape[1] // terms, g.shape[2]
+
+    # [rows · terms, converters · lines] → [1, lines · terms, converters · rows]
+    def turned(matrix: Tensor, terms: int = 1) -> Tensor:
+        matrix = matrix.expand(rows * terms, encoding.converters * lines)
+        split = matrix.unflatten(1, (-1, lines)).unflatten(0, (rows, terms))
+        if digital is not None:  # one group a converter: [converters, lines · terms, rows]
+            return split.permute(2, 3, 1, 0).flatten(1, 2)
+        return split.permute(3, 1, 2, 0).flatten(2).flatten(0, 1).unsqueeze(0)
+
+    noise = None
+    if variance is not None:
+        noise = turned(variance) * v_step**2
+    matrix = turned(encoding.converted(g), terms) * v_step
+    readout = Readout(matrix, noise, None, scale, terms=terms)
+    parts = read.partial_currents(level, readout, hardware, rng, tile_rows=hardware.tile_outputs)
+    total = read.convert(parts, readout, hardware, None)
+    if digital is not None:
+        y = total.sum(0)
+    else:
+        shares = torch.tensor(encoding.digital, dtype=total.dtype, device=total.device)
+        y = torch.einsum("bkr,k->br", total[0].unflatten(-1, (encoding.converters, -1)), shares)
+    return y * (limit * drive.step_per_range / v_step)
+
+
+class Transposed:
+    """The transposed view of a crossbar: ``y = x @ crossbar.T`` reads the same cells.
+
+    With wires, too, this is exact: a network of resistors passes currents alike both ways.
+
+    Args:
+        cols: inputs of this direction.
+        read: maps ``[batch, cols]`` to ``[batch, rows]``.
+    """
+
+    def __init__(self, cols: int, read: Callable[[Tensor], Tensor]) -> None:
+        self.cols = cols
+        self._read = read
+
+    def __rmatmul__(self, x: Tensor) -> Tensor:
+        """Read ``x [..., cols]`` to ``[..., rows]``."""
+        checks.columns("input", x, self.cols)
+        y = self._read(x.reshape(-1, self.cols))
+        return y.reshape(*x.shape[:-1], y.shape[-1])

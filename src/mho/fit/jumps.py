@@ -1,0 +1,151 @@
+"""Jump tables of pulse-count cells, fitted to pairs of conductance and jump."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from mho.core import checks
+from mho.devices.tabular import JumpTable
+from mho.fit.calibration import LEVELS, OUR_STREAM, Array, Calibration, vector
+from mho.fit.kriging import profiles
+
+_LEAST_PAIRS = 40
+
+
+@dataclass(frozen=True)
+class JumpTableFit:
+    """A jump table of one direction, fitted to pairs.
+
+    Attributes:
+        table: for `TabularDevice`.
+        g: conductances of the pairs (S).
+        dg: jumps of the pairs (S).
+        mean: mean jump (S) at the table's rows.
+        sigma: standard deviation (S) of the jump at the table's rows.
+        residuals: of the pairs, in units of sigma there.
+        calibration: of held-out pairs under a table fitted without them.
+    """
+
+    table: JumpTable
+    g: Array
+    dg: Array
+    mean: Array
+    sigma: Array
+    residuals: Array
+    calibration: Calibration
+
+
+def pairs(response: npt.ArrayLike) -> tuple[Array, Array]:
+    """Return all (G, ΔG) of consecutive conductances, for `jump_table`.
+
+    Args:
+        response: conductances (S) before and after pulses of one direction, ``[…, pulses + 1]``.
+    """
+    g = np.asarray(response, np.float64)
+    return g[..., :-1].ravel(), np.diff(g, axis=-1).ravel()
+
+
+def jump_table(
+    g: npt.ArrayLike,
+    dg: npt.ArrayLike,
+    *,
+    rows: int = 100,
+    columns: int | None = None,
+    shape: str = "normal",
+    held_out: float = 0.2,
+    seed: int = 0,
+) -> JumpTableFit:
+    """Fit the jump table of one direction to measured pairs.
+
+    Mean and noise of the jump over G come from two Gaussian processes (Kriging), see
+    `mho.fit.kriging.profiles`; the table's rows are the jumps' shape, so placed and scaled.
+
+    Source: I. Hossen et al., Scientific Reports 2022, doi 10.1038/s41598-022-09556-4.
+
+    Args:
+        g: conductances before the pulse (S).
+        dg: changes by the pulse (S), as many.
+        rows: G rows of the table.
+        columns: ΔG columns; if not given, enough to resolve the narrowest row (200…1000).
+        shape: of the jumps about their mean: ``"normal"``, or ``"empirical"``: that of all
+            standardised residuals.
+        held_out: fraction of the pairs left out to test the calibration, 0.05…0.5.
+        seed: of the choice of the pairs left out.
+
+    Raises:
+        ValueError: if there are fewer than 40 pairs or all at one conductance.
+        ImportError: if scikit-learn is missing.
+    """
+    g, dg = vector("g", g), vector("dg", dg)
+    if len(g) != len(dg):
+        raise ValueError(f"g and dg must be as many, got {len(g)} and {len(dg)}")
+    checks.integer("rows", rows, least=2)
+    if columns is not None:
+        checks.integer("columns", columns, least=10)
+    checks.one_of("shape", shape, ("normal", "empirical"))
+    checks.number("held_out", held_out, least=0.05, most=0.5)
+    # Not default_rng(seed) itself: data made with that same seed would choose who is left out.
+    kept = np.random.default_rng([seed, OUR_STREAM]).random(len(g)) >= held_out
+    if kept.sum() < _LEAST_PAIRS or kept.all():
+        least = round(_LEAST_PAIRS / (1 - held_out)) + 10
+        raise ValueError(f"too few pairs for a jump table: got {len(g)}, about {least} are needed")
+    if g.min() < 0 or g.min() == g.max():
+        raise ValueError(
+            f"g must be >= 0 and not all alike, got {g.min():g} … {g.max():g}: a table needs "
+            "jumps from more than one conductance"
+        )
+    axis = np.linspace(g.min(), g.max(), rows)
+    trial, *_ = _fit_table(g[kept], dg[kept], axis, columns, shape)
+    table, mean, sigma, residuals = _fit_table(g, dg, axis, columns, shape)
+    calibration = _covered_by_table(trial, g[~kept], dg[~kept])
+    return JumpTableFit(table, g, dg, mean, sigma, residuals, calibration)
+
+
+def _fit_table(
+    g: Array, dg: Array, axis: Array, columns: int | None, shape: str
+) -> tuple[JumpTable, Array, Array, Array]:
+    # The table, mean and sigma on the axis, and the standardised residuals of the pairs.
+    both = np.concatenate([axis, g])
+    mean, sigma = profiles(g, dg, both)
+    residuals = (dg - mean[len(axis) :]) / sigma[len(axis) :]
+    mean, sigma = mean[: len(axis)], sigma[: len(axis)]
+    if shape == "normal":
+        cumulative, score = special.ndtr, np.linspace(-5.0, 5.0, 101)
+    else:
+        cumulative, score = _empirical(residuals)
+    nodes = np.sort((mean[:, None] + sigma[:, None] * score).ravel())
+    if columns is None:
+        # Four columns a standard deviation, where all rows are as narrow as the narrowest.
+        columns = int(np.clip(4 * (nodes[-1] - nodes[0]) / sigma.min(), 200, 1000))
+    # Columns are denser where more rows have their jumps.
+    dg_axis = np.unique(np.quantile(nodes, np.linspace(0.0, 1.0, columns)))
+    cdf = cumulative((dg_axis - mean[:, None]) / sigma[:, None])
+    table = JumpTable(_plain(axis), _plain(dg_axis), tuple(map(_plain, cdf)))
+    return table, mean, sigma, residuals
+
+
+def _empirical(residuals: Array) -> tuple[Callable[[Array], Array], Array]:
+    known = np.sort(residuals)
+    probability = (np.arange(len(known)) + 0.5) / len(known)
+    # Half a datum lies beyond each end: as far out as the last gap.
+    ends = np.array([2 * known[0] - known[1], 2 * known[-1] - known[-2]])
+    score = np.concatenate([ends[:1], known, ends[1:]])
+    heights = np.concatenate([[0.0], probability, [1.0]])
+    return lambda z: np.interp(z, score, heights), np.quantile(score, np.linspace(0.0, 1.0, 101))
+
+
+def _covered_by_table(table: JumpTable, g: Array, dg: Array) -> Calibration:
+    tails = [(1 - level) / 2 for level in LEVELS]
+    bounds = table.quantiles([*tails, *(1 - tail for tail in tails)])
+    at = [np.interp(g, table.g, column) for column in bounds.T]
+    inside = [float(((dg >= at[k]) & (dg <= at[k + len(tails)])).mean()) for k in range(len(tails))]
+    return Calibration(LEVELS, tuple(inside), len(g))
+
+
+def _plain(values: Array) -> tuple[float, ...]:
+    return tuple(values.tolist())

@@ -1,0 +1,137 @@
+"""Drift compensation: a reference read of the chip says by how much its outputs have shrunk.
+
+Conductances drift together far more than apart, so one factor per crossbar (Joshi 2020,
+doi 10.1038/s41467-020-16108-9), or one per column, undoes most of it, in the digital output.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mho.core import checks
+from mho.crossbar import readout
+from mho.crossbar.crossbar import Crossbar
+from mho.model.summary import crossbar_name
+from mho.nn.base import AnalogLayer
+
+MODES = ("global", "column")
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def compensate(model: nn.Module, mode: str = "global") -> dict[str, Tensor]:
+    """Correct the outputs of all crossbars for the drift since they were programmed, in place.
+
+    Every cell is read until read noise has averaged out. What the columns
+    add up to, ``Σ_rows |weight|``, is compared with the reference read; the output correction
+    (`Crossbar.gain`) is multiplied by ``reference / now``,
+
+        global   Σ_cols reference / Σ_cols now    one factor a crossbar
+        column   reference_j / now_j              one factor a column
+
+    and this read is the next reference. So a second call corrects only for what has come since;
+    the product of all factors since programming is what one call at the end would have found.
+    A column that conducts nothing keeps its correction. Programming anew ends the compensation.
+
+    Args:
+        model: a converted model, or a `Crossbar`.
+        mode: ``"global"`` or ``"column"``.
+
+    Returns:
+        The factors of this call, ``[groups · cols]`` each, by the name that `mho.summary` shows.
+
+    Raises:
+        TypeError: if ``model`` is not a module.
+        ValueError: if it has no crossbars, one has never been programmed (nothing is then
+            changed), or the mode is not one of the two.
+    """
+    checks.instance("model", model, nn.Module)
+    checks.one_of("mode", mode, MODES)
+    found = _crossbars(model)
+    _refuse_unprogrammed(found)
+    return {name: _correct(crossbar, mode) for name, crossbar in found.items()}
+
+
+def maintain(
+    model: nn.Module, seconds: float, *, every: float, mode: str = "global"
+) -> dict[str, Tensor]:
+    """Let time pass as in a chip in service: drift is compensated again and again.
+
+    Args:
+        model: a converted model; changed in place.
+        seconds: how long (s), >= 0.
+        every: time between two compensations (s), > 0; the last one is at the end.
+        mode: as in `compensate`.
+
+    Returns:
+        All factors, ``[compensations, groups · cols]``, by the name that `mho.summary` shows.
+
+    Raises:
+        TypeError, ValueError: as `compensate`, or if a time is refused; nothing is then changed.
+    """
+    checks.instance("model", model, nn.Module)
+    checks.number("seconds", seconds, least=0.0)
+    checks.number("every", every, above=0.0)
+    checks.one_of("mode", mode, MODES)
+    _refuse_unprogrammed(_crossbars(model))
+    factors: dict[str, list[Tensor]] = {}
+    past = 0.0
+    while not factors or past < seconds:
+        step = min(every, seconds - past)
+        for crossbar in _crossbars(model).values():
+            crossbar.age(step)
+        # The last step may be all rounding: time must not stand still.
+        past = seconds if past + step >= seconds else past + step
+        for name, factor in compensate(model, mode).items():
+            factors.setdefault(name, []).append(factor)
+    return {name: torch.stack(found) for name, found in factors.items()}
+
+
+def _refuse_unprogrammed(found: dict[str, Crossbar]) -> None:
+    for name, crossbar in found.items():
+        if bool(crossbar.reference.isnan().any()):
+            raise ValueError(
+                f"crossbar {name or 'given'!r} has never been programmed: there is no reference "
+                "to compare with; call mho.program(model) first"
+            )
+
+
+def _crossbars(model: nn.Module) -> dict[str, Crossbar]:
+    """All crossbars, by the name the summary shows; one outside of a layer by its own."""
+    named = {
+        crossbar: crossbar_name(name, part, layer)
+        for name, layer in model.named_modules()
+        if isinstance(layer, AnalogLayer)
+        for part, crossbar in layer.crossbars.items()
+    }
+    modules = model.named_modules()
+    found = {named.get(m, name): m for name, m in modules if isinstance(m, Crossbar)}
+    if not found:
+        raise ValueError("the model has no crossbar layers; mho.convert makes them")
+    return found
+
+
+def _correct(crossbar: Crossbar, mode: str) -> Tensor:
+    reference, now = crossbar.reference, _reference_read(crossbar)
+    if mode == "global":
+        before, after = reference.sum(), now.sum()
+    else:
+        before, after = reference, now
+    known = (before > 0) & (after > 0)
+    factor = torch.where(known, before / torch.where(known, after, 1.0), 1.0)
+    factor = factor.expand_as(crossbar.gain).clone()
+    crossbar.gain = crossbar.gain * factor
+    crossbar.reference = now
+    crossbar.refresh()
+    return factor
+
+
+def _reference_read(crossbar: Crossbar) -> Tensor:
+    """Read all cells, averaged until only their state is left: ``Σ_rows |weight|`` per column.
+
+    One noisy read would not do: the magnitude of a noisy weight is too large on average.
+    """
+    cells = (crossbar.hardware, crossbar.born, crossbar.context)
+    g = readout.seen(crossbar.G, *cells)
+    return crossbar.column_sums(crossbar.decode(g))

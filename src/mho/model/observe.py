@@ -1,0 +1,110 @@
+"""Watching a model at work: what every crossbar is given, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from mho.core import checks
+from mho.crossbar.crossbar import Crossbar
+
+
+def batches_of(inputs: Tensor | Iterable[Any]) -> list[Any]:
+    """Return sample inputs as a list of batches.
+
+    Args:
+        inputs: one batch, or an iterable of batches (a DataLoader). Of a batch that is a tuple or
+            list the first item is the input; a mapping is passed as keyword arguments.
+
+    Raises:
+        ValueError: if there are none, or some are not finite.
+    """
+    if isinstance(inputs, Tensor):
+        batches: list[Any] = [inputs]
+    else:
+        batches = [_first(b) for b in ([inputs] if isinstance(inputs, PackedSequence) else inputs)]
+    tensors = [t for b in batches for t in _tensors(b)]
+    if not any(isinstance(t, Tensor) and t.numel() for t in tensors):
+        raise ValueError("inputs must hold at least one sample, got none")
+    for tensor in tensors:
+        if isinstance(tensor, Tensor) and tensor.is_floating_point():
+            checks.finite("inputs", tensor)
+    return batches
+
+
+def _first(batch: Any) -> Any:
+    many = isinstance(batch, (tuple, list)) and not isinstance(batch, PackedSequence)
+    return batch[0] if many else batch
+
+
+def _tensors(batch: Any) -> list[Any]:
+    if isinstance(batch, PackedSequence):
+        return [batch.data]
+    return list(batch.values()) if isinstance(batch, Mapping) else [batch]
+
+
+@contextmanager
+def observed(model: nn.Module, crossbars: list[Crossbar]) -> Iterator[None]:
+    """Make every read a tiled read of the stored cells, uncorrected; restore if anything fails."""
+    training = {module: module.training for module in model.modules()}
+    names = ("input_range", "adc_range", "gain", "offset", "rng")
+    before = {c: {name: getattr(c, name).clone() for name in names} for c in crossbars}
+    model.eval()
+    try:
+        for crossbar in crossbars:
+            crossbar.observed = True
+            crossbar.gain = torch.ones_like(crossbar.gain)
+            crossbar.offset = torch.zeros_like(crossbar.offset)
+        yield
+    except BaseException:
+        for crossbar, values in before.items():
+            for name, value in values.items():
+                setattr(crossbar, name, value)
+        raise
+    finally:
+        for crossbar in crossbars:
+            crossbar.observed = False
+            crossbar.refresh()
+        for module, mode in training.items():
+            module.training = mode
+
+
+def watch(
+    model: nn.Module,
+    crossbars: list[Crossbar],
+    batches: list[Any],
+    see: Callable[[Crossbar, Tensor, Tensor], None],
+) -> None:
+    """Run the model, showing every crossbar's inputs and outputs, uncorrected by the bias.
+
+    Args:
+        model: a converted model, `observed`.
+        crossbars: those to show.
+        batches: as `batches_of` returns them.
+        see: called with a crossbar, its inputs ``[vectors, groups · rows]`` and its outputs.
+    """
+
+    def hook(crossbar: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(crossbar, Crossbar)
+        bias = args[1] if len(args) > 1 else None
+        see(
+            crossbar,
+            args[0].reshape(-1, args[0].shape[-1]),
+            output if bias is None else output - bias,
+        )
+
+    handles = [crossbar.register_forward_hook(hook) for crossbar in crossbars]
+    try:
+        for batch in batches:
+            if isinstance(batch, Mapping):
+                model(**batch)
+            else:
+                model(batch)
+    finally:
+        for handle in handles:
+            handle.remove()

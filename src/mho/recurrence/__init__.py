@@ -1,0 +1,1 @@
+"""Recurrent networks: the gates of one step, and the one runner of sequences."""

@@ -1,0 +1,212 @@
+"""A small training loop that resumes exactly. Nothing in mho needs it: any loop will do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mho.core import checks, random
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class Optimizer(Protocol):
+    """What `fit` asks of an optimizer: torch's, and those of `mho.train`."""
+
+    def zero_grad(self) -> None: ...  # noqa: D102
+    def step(self) -> Any: ...  # noqa: D102
+    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...  # noqa: D102
+
+
+@dataclass
+class History:
+    """What happened in training.
+
+    Attributes:
+        loss: mean over each finished epoch.
+        metric: what ``evaluate`` gave after each finished epoch.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    metric: list[float] = field(default_factory=list)
+
+
+@dataclass
+class _Progress:
+    """Where training stands: all that a checkpoint holds beside model and optimizer."""
+
+    epoch: int = 0
+    batch: int = 0
+    loss_sum: float = 0.0
+    history: History = field(default_factory=History)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "loss_sum": self.loss_sum,
+            "loss": list(self.history.loss),
+            "metric": list(self.history.metric),
+        }
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> _Progress:
+        """From plain values."""
+        history = History(list(saved["loss"]), list(saved["metric"]))
+        return cls(saved["epoch"], saved["batch"], saved["loss_sum"], history)
+
+
+def fit(
+    model: nn.Module,
+    optimizer: Optimizer,
+    data: tuple[Tensor, Tensor],
+    loss: Loss,
+    *,
+    epochs: int,
+    batch: int = 64,
+    seed: int = 0,
+    schedule: Any = None,
+    after_step: Callable[[nn.Module], object] | None = None,
+    evaluate: Callable[[nn.Module], float] | None = None,
+    checkpoint: str | Path | None = None,
+    every: int | None = None,
+    label: str | None = None,
+) -> History:
+    """Train a model in place; a run that was killed goes on where it stood, to the same numbers.
+
+    The order of samples follows from the seed and the epoch alone. A checkpoint holds the model,
+    the optimizer (and the cells it writes to), the schedule, torch's global generators (of
+    dropout, for one) and the position in the epoch. If there is one at ``checkpoint`` when the
+    call begins, it is loaded first.
+
+    Args:
+        model: left in ``eval()`` mode at the end.
+        optimizer: of torch or of `mho.train`.
+        data: inputs ``[samples, ...]`` and targets ``[samples, ...]``.
+        loss: from outputs and targets to a scalar, the mean over the batch.
+        epochs: passes over the data, >= 1.
+        batch: samples a step, >= 1; the last step of an epoch takes what is left.
+        seed: of the order of samples.
+        schedule: a learning-rate scheduler, stepped after every optimizer step.
+        after_step: called with the model after every step, for example ``recipe.after_step``.
+        evaluate: called with the model in ``eval()`` mode after every epoch.
+        checkpoint: file to keep it in; None keeps none.
+        every: steps between checkpoints; by default one an epoch.
+        label: names a progress bar (shown on terminals only); None shows none.
+
+    Returns:
+        Losses and metrics of all epochs, also of those before a resumption.
+
+    Raises:
+        TypeError, ValueError: if an argument is refused, or the checkpoint is of another run.
+        RuntimeError: if the loss is not finite; the last checkpoint is then still good.
+    """
+    inputs, targets = data
+    if len(inputs) != len(targets) or not len(inputs):
+        raise ValueError(
+            "data must hold equally many inputs and targets, one at least, got "
+            f"{len(inputs)} and {len(targets)}"
+        )
+    for name, count in (("epochs", epochs), ("batch", batch), ("every", every)):
+        if count is not None:
+            checks.integer(name, count)
+    run = {"seed": seed, "batch": batch, "samples": len(inputs)}
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    path = None if checkpoint is None else Path(checkpoint)
+    progress = _Progress()
+    if path is not None and path.exists():
+        progress = _load(path, parts, run)
+    steps = -(-len(inputs) // batch)
+    bar = tqdm(
+        total=epochs * steps,
+        initial=progress.epoch * steps + progress.batch,
+        desc=label,
+        disable=True if label is None else None,
+        unit="step",
+        leave=False,
+    )
+    with bar:
+        while progress.epoch < epochs:
+            model.train()
+            for rows in _order(len(inputs), batch, seed, progress.epoch)[progress.batch :]:
+                optimizer.zero_grad()
+                value = loss(model(inputs[rows]), targets[rows])
+                value.backward()
+                _refuse_infinite(value, progress)
+                optimizer.step()
+                if schedule is not None:
+                    schedule.step()
+                if after_step is not None:
+                    after_step(model)
+                progress.batch += 1
+                progress.loss_sum += float(value.detach()) * len(rows)
+                bar.update()
+                if path is not None and every and progress.batch % every == 0:
+                    _save(path, parts, run, progress)
+            _end_epoch(model, progress, len(inputs), evaluate)
+            if path is not None:
+                _save(path, parts, run, progress)
+    model.eval()
+    return progress.history
+
+
+def _order(samples: int, batch: int, seed: int, epoch: int) -> Sequence[Tensor]:
+    source = random.generator(random.derive(seed, "epoch", epoch))
+    return torch.randperm(samples, generator=source).split(batch)
+
+
+def _refuse_infinite(value: Tensor, progress: _Progress) -> None:
+    if not bool(torch.isfinite(value.detach())):
+        raise RuntimeError(
+            f"the loss is {float(value.detach())} in epoch {progress.epoch + 1}, step "
+            f"{progress.batch + 1}: the learning rate may be too high"
+        )
+
+
+def _end_epoch(
+    model: nn.Module,
+    progress: _Progress,
+    samples: int,
+    evaluate: Callable[[nn.Module], float] | None,
+) -> None:
+    progress.history.loss.append(progress.loss_sum / samples)
+    progress.epoch, progress.batch, progress.loss_sum = progress.epoch + 1, 0, 0.0
+    if evaluate is not None:
+        model.eval()
+        progress.history.metric.append(float(evaluate(model)))
+
+
+def _save(path: Path, parts: dict[str, Any], run: dict[str, int], progress: _Progress) -> None:
+    state = {name: part.state_dict() for name, part in parts.items() if part is not None}
+    state["run"], state["progress"] = run, progress.to_dict()
+    state["rng"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        state["cuda_rng"] = torch.cuda.get_rng_state_all()
+    # Written aside and moved: a run killed while it saves keeps the checkpoint before.
+    aside = path.with_name(path.name + ".part")
+    torch.save(state, aside)
+    os.replace(aside, path)
+
+
+def _load(path: Path, parts: dict[str, Any], run: dict[str, int]) -> _Progress:
+    state = torch.load(path, weights_only=True)
+    if state.get("run") != run:
+        raise ValueError(
+            f"{path} is a checkpoint of another run: expected {run}, found {state.get('run')}"
+        )
+    for name, part in parts.items():
+        if part is not None:
+            part.load_state_dict(state[name])
+    torch.set_rng_state(state["rng"])
+    if "cuda_rng" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda_rng"])
+    return _Progress.from_dict(state["progress"])

@@ -1,0 +1,215 @@
+"""The rank-one pulsed update: a product of inputs and errors, made by coincidences of pulses.
+
+Every input line and every error line of an array carries a train of stochastic pulses; a cell
+moves where pulses of its two lines coincide. In the mean this is ``ΔW = −lr·δ xᵀ``, in one
+parallel operation of the array, whatever its size.
+
+Sources: T. Gokmen, Y. Vlasov, "Acceleration of deep neural network training with resistive
+cross-point devices: design considerations", Frontiers in Neuroscience 2016,
+doi 10.3389/fnins.2016.00333 (the update); T. Gokmen, M. Onen, W. Haensch, "Training deep
+convolutional neural networks with resistive cross-point devices", Frontiers in Neuroscience 2017,
+doi 10.3389/fnins.2017.00538 (update management: the balance of the two amplitudes).
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mho.core import checks
+from mho.core.spec import Spec
+
+_BITS = 2**16  # probabilities have sixteen random bits, dithered: their mean is exact
+_LEAST = 16  # smaller products are not worth eight bits (and torch 2.13 errs in those of one row)
+_CHUNK = 2**23  # pulses drawn at a time: bounds the memory of long trains and many samples
+
+
+class PulsedUpdate(Spec):
+    """Base of the ways to turn inputs and errors into pulses. Subclasses are frozen dataclasses."""
+
+    sequential: bool
+
+    def counts(self, x: Tensor, delta: Tensor, gain: float, source: torch.Generator) -> Counts:
+        """Draw how many set and reset pulses every cell receives for ``−gain·δ xᵀ`` steps.
+
+        Args:
+            x: inputs ``[samples, in]``.
+            delta: errors (gradients of the outputs) ``[samples, out]``.
+            gain: learning rate over the step of one pulse, ``lr/Δw_min``.
+            source: of randomness.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define counts(x, delta, gain, …)")
+
+
+class Counts(NamedTuple):
+    """Pulses per cell ``[out, in]``, whole numbers >= 0."""
+
+    up: Tensor
+    down: Tensor
+
+
+@dataclass(frozen=True)
+class StochasticPulses(PulsedUpdate):
+    """Coincidences of stochastic pulse trains, simulated exactly, slot by slot.
+
+    For one sample, with ``k = lr·max|x|·max|δ|/Δw_min``, the trains have
+    ``BL = min(⌈k⌉, bl)`` slots, and a line pulses in a slot with probability
+
+        ``p_i = √(lr/(Δw_min·BL))·√(max|δ|/max|x|)·|x_i|``,
+        ``q_j = √(lr/(Δw_min·BL))·√(max|x|/max|δ|)·|δ_j|``,
+
+    at most 1. Cell (j, i) receives as many pulses as slots in which both lines pulse: a
+    binomial count of mean ``BL·p_i·q_j`` and variance ``BL·p_i·q_j(1 − p_i·q_j)``, set pulses
+    where ``x_i·δ_j < 0`` and reset pulses where it is > 0. Cells that share a line share its train
+    and are correlated, as on the array. Where k exceeds ``bl`` the largest probabilities
+    saturate and the update falls short of ``−lr·δ xᵀ``, as on the array.
+
+    The counts of a whole batch are two integer matrix products over all slots of all samples.
+
+    Attributes:
+        bl: longest train (slots), >= 1.
+        adaptive: whether each sample has the train it needs, else all have ``bl`` slots.
+        balanced: whether both lines' largest probabilities are made equal (update management),
+            else both have the factor ``√(lr/(Δw_min·BL))``.
+        sequential: whether a batch's samples are applied to the cells one after another, in
+            a loop, rather than all at once. Slow, and a reference: where steps depend on the
+            conductance it differs by the order of the samples, and beyond that by third order in
+            what a batch moves.
+    """
+
+    bl: int = 31
+    adaptive: bool = True
+    balanced: bool = True
+    sequential: bool = False
+
+    def __post_init__(self) -> None:
+        checks.integer("bl", self.bl)
+        for name in ("adaptive", "balanced", "sequential"):
+            checks.instance(name, getattr(self, name), bool)
+
+    def counts(self, x: Tensor, delta: Tensor, gain: float, source: torch.Generator) -> Counts:
+        """Draw every cell's coincidences; see `PulsedUpdate.counts`."""
+        trains = self.trains(x, delta, gain)
+        rows = trains.slots.cumsum(0)
+        room = max(_CHUNK // (x.shape[1] + delta.shape[1]), 1)
+        total = int(rows[-1]) if len(rows) else 0
+        net = gross = torch.zeros((), dtype=torch.int32, device=x.device)
+        for start in range(0, total, room):
+            row = torch.arange(start, min(start + room, total), device=x.device)
+            sample = torch.searchsorted(rows, row, right=True)
+            a = _pulses(trains.p, sample, source)
+            b = _pulses(trains.q, sample, source)
+            net = net - _product(b, a) if start else _product(b, a).neg_()
+            more = _product(b.abs_(), a.abs_())
+            gross = gross + more if start else more
+        shape = (delta.shape[1], x.shape[1])
+        up = (net + gross).expand(shape).bitwise_right_shift(1)
+        return Counts(up, gross - up)
+
+    def trains(self, x: Tensor, delta: Tensor, gain: float) -> Trains:
+        """Return the trains' lengths and signed probabilities; arguments as of `counts`."""
+        x_max, d_max = x.abs().amax(1), delta.abs().amax(1)
+        k = gain * x_max * d_max
+        slots = k.ceil().clamp(max=self.bl) if self.adaptive else torch.full_like(k, self.bl)
+        slots = torch.where(k > 0, slots, torch.zeros_like(slots))
+        amplitude = (gain / slots.clamp_min(1.0)).sqrt()
+        tiny = torch.finfo(x.dtype).tiny
+        balance = (d_max / x_max.clamp_min(tiny)).sqrt().clamp_min(tiny)
+        balance = balance if self.balanced else torch.ones_like(balance)
+        return Trains(
+            (x * (amplitude * balance).unsqueeze(1)).clamp(-1.0, 1.0),
+            (delta * (amplitude / balance).unsqueeze(1)).clamp(-1.0, 1.0),
+            slots.long(),
+        )
+
+
+class Trains(NamedTuple):
+    """Pulse trains of a batch.
+
+    Attributes:
+        p: probabilities of a pulse on the input lines, with the inputs' signs ``[samples, in]``.
+        q: the same on the error lines ``[samples, out]``.
+        slots: length of each sample's trains ``[samples]``.
+    """
+
+    p: Tensor
+    q: Tensor
+    slots: Tensor
+
+
+@dataclass(frozen=True)
+class ExpectedPulses(PulsedUpdate):
+    """The mean of the coincidences, rounded at random to whole pulses, each cell for itself.
+
+    Set and reset pulses of a batch are counted apart, ``lr/Δw_min·Σ_samples max(∓x_i·δ_j, 0)``, so
+    the drift that opposed pulses cause in an asymmetric device is kept; the noise of the trains is
+    not, and no train saturates.
+
+    Attributes:
+        sequential: as of `StochasticPulses`.
+    """
+
+    sequential: bool = False
+
+    def __post_init__(self) -> None:
+        checks.instance("sequential", self.sequential, bool)
+
+    def counts(self, x: Tensor, delta: Tensor, gain: float, source: torch.Generator) -> Counts:
+        """Round every cell's expected pulses; see `PulsedUpdate.counts`."""
+        net = delta.T @ x
+        gross = delta.abs().T @ x.abs()
+        ways = (gross - net, gross + net)
+        up, down = (round_at_random(way.mul_(gain / 2).clamp_min_(0.0), source) for way in ways)
+        return Counts(up, down)
+
+
+def round_at_random(value: Tensor, source: torch.Generator) -> Tensor:
+    """Round up or down at random so that the mean is exact (int32).
+
+    Args:
+        value: any shape.
+        source: of randomness.
+    """
+    draw = torch.empty_like(value).uniform_(generator=source)
+    return draw.add_(value).floor_().to(torch.int32)
+
+
+def _pulses(p: Tensor, sample: Tensor, source: torch.Generator) -> Tensor:
+    # Signed pulses (-1, 0, 1) of the slots, each belonging to a sample [slots, lines], int8.
+    dither = torch.empty_like(p).uniform_(generator=source)
+    level = p.abs().mul_(_BITS).add_(dither).floor_().clamp_(max=_BITS)
+    sign = (p.sign() * (level > 0)).to(torch.int8)
+    level = level.sub_(_BITS // 2 + 1).clamp_(min=-(_BITS // 2)).to(torch.int16)
+    count = len(sample) * p.shape[1]
+    bits = torch.empty(-(-count // 4), dtype=torch.int64, device=p.device)
+    bits.random_(-(2**63), None, generator=source)
+    draw = bits.view(torch.int16)[:count].view(len(sample), -1)
+    hit = (draw <= level.index_select(0, sample)).view(torch.int8)
+    return hit.mul_(sign.index_select(0, sample))
+
+
+def _product(b: Tensor, a: Tensor) -> Tensor:
+    # ``bᵀ a`` of small integers [rows, …], exact (int32).
+    if min(*a.shape, b.shape[1]) >= _LEAST and _int8_works(a.device.type):
+        product: Tensor = torch._int_mm(b.T, a)
+        return product
+    return (b.T.float() @ a.float()).to(torch.int32)  # exact up to 2^24 rows
+
+
+@functools.cache
+def _int8_works(device_type: str) -> bool:
+    # Eight-bit products are several times faster where torch has them (on GPUs they restrict
+    # shapes), but no documented part of it: trusted only after a look.
+    if device_type != "cpu" or not hasattr(torch, "_int_mm"):
+        return False
+    values = torch.arange(2 * 67 * 41, dtype=torch.int32).remainder_(7).remainder_(3).sub_(1)
+    b, a = values.to(torch.int8).view(2, 67, 41)
+    try:
+        found = torch._int_mm(b[:, :_LEAST].T, a)
+    except (RuntimeError, NotImplementedError):
+        return False
+    return torch.equal(found, (b[:, :_LEAST].T.float() @ a.float()).to(torch.int32))

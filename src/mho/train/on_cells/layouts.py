@@ -1,0 +1,321 @@
+"""How cells hold a weight: one over a range, a pair by its difference, or several together.
+
+A *layout* is a spec: how many cells a weight takes, what they stand for, and which of them gets a
+pulse. The cells themselves are `mho.train.on_cells.weights.CellWeights`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mho.core import checks
+from mho.core.spec import Spec
+from mho.devices.base import Device
+from mho.devices.exponential import ExponentialDevice
+from mho.devices.pulsed import PulsedDevice
+
+PAIR_UPDATES = ("set", "reset")
+
+_GRID = 256  # conductances at which a device's step is looked at
+
+
+class Frame(NamedTuple):
+    """What conductances stand for.
+
+    Attributes:
+        g_min: lowest conductance of the nominal window (S).
+        g_max: highest conductance of the nominal window (S).
+        low: lowest weight.
+        high: highest weight.
+    """
+
+    g_min: float
+    g_max: float
+    low: float
+    high: float
+
+    @property
+    def slope(self) -> float:
+        """Weights per siemens of one cell over the whole range."""
+        return (self.high - self.low) / (self.g_max - self.g_min)
+
+    @property
+    def zero(self) -> float:
+        """Conductance (S) of one cell that stands for 0; outside of the window where none does."""
+        return self.g_min - self.low / self.slope
+
+
+class Now(NamedTuple):
+    """What a layout may know of the cells when it gives out pulses.
+
+    Attributes:
+        size: weights of the matrix.
+        g: conductances ``[slices, …]`` (S).
+        empty: below this conductance (S) a cell has nothing left to take.
+        turn: updates so far (int64).
+    """
+
+    size: int
+    g: Tensor
+    empty: float
+    turn: Tensor
+
+
+@dataclass(frozen=True)
+class CellLayout(Spec):
+    """Base of all layouts. Cells of a matrix of n weights are ``[slices, n]``, flattened.
+
+    What a weight is follows from the nominal window, not from each cell's own: a circuit that
+    reads the cells does not know their spread.
+
+    Class attributes:
+        cellwise: whether `decode` gives a weight the same bits alone as among others (sums over
+            cells may be taken in another order).
+    """
+
+    cellwise: ClassVar[bool] = True
+
+    @property
+    def slices(self) -> int:
+        """Cells of one weight."""
+        return 1
+
+    def frame(self, device: Device, weight_range: tuple[float, float]) -> Frame:
+        """Return what a device's conductances stand for (ValueError if the range does not fit)."""
+        return Frame(*device.window, *check_range(weight_range))
+
+    def limits(self, frame: Frame) -> tuple[float, float]:
+        """Return the lowest and the highest weight."""
+        return frame.low, frame.high
+
+    def decode(self, g: Tensor, frame: Frame) -> Tensor:
+        """Return the weights ``[…]`` of conductances ``[slices, …]`` (S)."""
+        raise NotImplementedError(f"{type(self).__name__} must define decode(…)")
+
+    def encode(self, weight: Tensor, frame: Frame) -> Tensor:
+        """Return conductances ``[slices, …]`` (S) that stand for weights ``[…]`` of the range."""
+        raise NotImplementedError(f"{type(self).__name__} must define encode(…)")
+
+    def steps(self, up: float, down: float, frame: Frame) -> tuple[float, float]:
+        """Return how far one pulse moves a weight on average, up and down (both > 0).
+
+        Args:
+            up: mean step of a cell's set pulse (S).
+            down: mean step of a cell's reset pulse (S).
+            frame: what conductances stand for.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define steps(…)")
+
+    def route(self, index: Tensor, counts: Tensor, now: Now) -> tuple[Tensor, Tensor]:
+        """Return which cells (flat) get how many pulses for given pulses of weights (flat)."""
+        return index, counts
+
+    def saturated(self, g: Tensor, frame: Frame) -> Tensor | None:
+        """Return a mask ``[…]`` of weights that writing anew would give room again, or None."""
+        return None
+
+    def refresh_due(self, updates: int) -> bool:
+        """Whether saturated weights are to be written anew after so many updates."""
+        return False
+
+
+@dataclass(frozen=True)
+class SingleCell(CellLayout):
+    """One cell a weight: ``w = low + (G − g_min)/(g_max − g_min)·(high − low)``."""
+
+    def decode(self, g: Tensor, frame: Frame) -> Tensor:
+        """See `CellLayout.decode`."""
+        return g[0].sub(frame.g_min).mul_(frame.slope).add_(frame.low)
+
+    def encode(self, weight: Tensor, frame: Frame) -> Tensor:
+        """See `CellLayout.encode`."""
+        return weight.sub(frame.low).div_(frame.slope).add_(frame.g_min).unsqueeze(0)
+
+    def steps(self, up: float, down: float, frame: Frame) -> tuple[float, float]:
+        """See `CellLayout.steps`."""
+        return up * frame.slope, down * frame.slope
+
+
+@dataclass(frozen=True)
+class DifferentialPair(CellLayout):
+    """Two cells a weight, ``w = scale·(G⁺ − G⁻)`` with ``scale = high/(g_max − g_min)``.
+
+    The range must be symmetric. Pulses of one polarity alone leave both cells at the top of their
+    window in the end; such pairs are refreshed: read, both cells erased, the difference written
+    anew.
+
+    Attributes:
+        update: ``"set"``: an increment sets G⁺, a decrement sets G⁻ (for cells that are gradual in
+            one direction); ``"reset"``: an increment resets G⁻ as long as there is something to
+            take from it and sets G⁺ then, and the other way round.
+        refresh_every: optimizer steps between refreshes, >= 1; None: only when asked to.
+        full: part of the window above which a cell counts as saturated, in (0.5, 1).
+    """
+
+    update: str = "set"
+    refresh_every: int | None = 100
+    full: float = 0.9
+
+    def __post_init__(self) -> None:
+        checks.one_of("update", self.update, PAIR_UPDATES)
+        if self.refresh_every is not None:
+            checks.integer("refresh_every", self.refresh_every)
+        checks.number("full", self.full, above=0.5, below=1.0)
+
+    @property
+    def slices(self) -> int:
+        """Two."""
+        return 2
+
+    def frame(self, device: Device, weight_range: tuple[float, float]) -> Frame:
+        """See `CellLayout.frame`; the range is that of one cell, 0 to ``high``."""
+        low, high = check_range(weight_range)
+        if low != -high:
+            raise ValueError(
+                f"weight_range of a DifferentialPair must be (-high, high), got {(low, high)!r}"
+            )
+        return Frame(*device.window, 0.0, high)
+
+    def limits(self, frame: Frame) -> tuple[float, float]:
+        """See `CellLayout.limits`."""
+        return -frame.high, frame.high
+
+    def decode(self, g: Tensor, frame: Frame) -> Tensor:
+        """See `CellLayout.decode`."""
+        return g[0].sub(g[1]).mul_(frame.slope)
+
+    def encode(self, weight: Tensor, frame: Frame) -> Tensor:
+        """See `CellLayout.encode`; the idle cell of a pair rests at ``g_min``."""
+        signed = weight / frame.slope
+        return torch.stack((signed, -signed)).clamp_(min=0.0).add_(frame.g_min)
+
+    def steps(self, up: float, down: float, frame: Frame) -> tuple[float, float]:
+        """See `CellLayout.steps`."""
+        each = (up if self.update == "set" else (up + down) / 2) * frame.slope
+        return each, each
+
+    def route(self, index: Tensor, counts: Tensor, now: Now) -> tuple[Tensor, Tensor]:
+        """See `CellLayout.route`."""
+        own = torch.where(counts > 0, index, index + now.size)
+        if self.update == "set":
+            return own, counts.abs()
+        other = torch.where(counts > 0, index + now.size, index)
+        takes = now.g.flatten()[other] > now.empty
+        return torch.where(takes, other, own), torch.where(takes, -counts.abs(), counts.abs())
+
+    def saturated(self, g: Tensor, frame: Frame) -> Tensor | None:
+        """See `CellLayout.saturated`; a weight at the end of its range gains nothing anew."""
+        part = g.sub(frame.g_min).div_(frame.g_max - frame.g_min)
+        return (part.amax(0) >= self.full) & (part.amin(0) > 1.0 - self.full)
+
+    def refresh_due(self, updates: int) -> bool:
+        """See `CellLayout.refresh_due`."""
+        return self.refresh_every is not None and updates % self.refresh_every == 0
+
+
+@dataclass(frozen=True)
+class MultiCell(CellLayout):
+    """Several cells a weight, their mean; pulses go round, one cell after the other.
+
+    Which cell comes first is said by a counter that all weights share; it moves on by one with
+    every update. A pulse moves a weight by a fraction of what it moves its cell.
+
+    Source: I. Boybat et al., "Neuromorphic computing with multi-memristive synapses", Nature
+    Communications 9, 2514 (2018), doi 10.1038/s41467-018-04933-y.
+
+    Attributes:
+        count: cells of one weight, >= 1.
+        significances: what each cell counts in the (weighted) mean, all > 0; equal if not given.
+    """
+
+    cellwise: ClassVar[bool] = False
+
+    count: int = 2
+    significances: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        checks.integer("count", self.count)
+        if self.significances is None:
+            return
+        checks.instance("significances", self.significances, (tuple, list))
+        if len(self.significances) != self.count:
+            raise ValueError(
+                f"significances must be {self.count} numbers, got {self.significances!r}"
+            )
+        for i, value in enumerate(self.significances):
+            checks.number(f"significances[{i}]", value, above=0.0)
+        object.__setattr__(self, "significances", tuple(map(float, self.significances)))
+
+    @property
+    def slices(self) -> int:
+        """As many as ``count``."""
+        return self.count
+
+    def decode(self, g: Tensor, frame: Frame) -> Tensor:
+        """See `CellLayout.decode`."""
+        if self.significances is None:
+            mean = g.mean(0)
+        else:
+            parts = torch.tensor(self.significances, dtype=g.dtype, device=g.device)
+            mean = torch.tensordot(parts / parts.sum(), g, dims=1)
+        return mean.sub_(frame.g_min).mul_(frame.slope).add_(frame.low)
+
+    def encode(self, weight: Tensor, frame: Frame) -> Tensor:
+        """See `CellLayout.encode`; all cells of a weight alike."""
+        g = weight.sub(frame.low).div_(frame.slope).add_(frame.g_min)
+        return g.expand(self.count, *g.shape)
+
+    def steps(self, up: float, down: float, frame: Frame) -> tuple[float, float]:
+        """See `CellLayout.steps`; over a whole round."""
+        return up * frame.slope / self.count, down * frame.slope / self.count
+
+    def route(self, index: Tensor, counts: Tensor, now: Now) -> tuple[Tensor, Tensor]:
+        """See `CellLayout.route`."""
+        cell = torch.arange(self.count, device=index.device).unsqueeze(1)
+        # Of n pulses the cell that is p-th in turn gets every count-th from its own on.
+        place = (cell - now.turn) % self.count
+        number = (counts.abs() + (self.count - 1) - place).div_(self.count, rounding_mode="floor")
+        chosen = number > 0
+        where = (index + cell * now.size)[chosen]
+        return where, (number * counts.sign())[chosen]
+
+
+def check_range(weight_range: tuple[float, float]) -> tuple[float, float]:
+    """Return a weight range as two numbers, or refuse it (TypeError, ValueError)."""
+    checks.instance("weight_range", weight_range, (tuple, list))
+    if len(weight_range) != 2:
+        raise ValueError(f"weight_range must be (low, high), got {weight_range!r}")
+    low, high = weight_range
+    checks.number("weight_range low", low)
+    checks.number("weight_range high", high, above=float(low))
+    return float(low), float(high)
+
+
+def pulse_steps(device: PulsedDevice) -> tuple[float, float]:
+    """Return the mean step (S) of a nominal cell's set and reset pulses, both > 0.
+
+    Where the device says how many pulses take it through its window, the window over that many;
+    else the mean over all conductances of the window.
+
+    Raises:
+        ValueError: if pulses do not move the cell the way they should, on average.
+    """
+    low, high = device.window
+    if isinstance(device, ExponentialDevice):
+        back = device.levels if device.levels_reset is None else device.levels_reset
+        return (high - low) / device.levels, (high - low) / back
+    part = (torch.arange(_GRID, dtype=torch.float64) + 0.5) / _GRID
+    g, cell = low + part * (high - low), device.constants()
+    up = float(device.change(g, torch.ones_like(g, dtype=torch.bool), cell).mean())
+    down = -float(device.change(g, torch.zeros_like(g, dtype=torch.bool), cell).mean())
+    if not (up > 0.0 and down > 0.0):
+        raise ValueError(
+            "device must move up by set and down by reset pulses, on average over its window; "
+            f"{type(device).__name__} moves by {up:g} S and {-down:g} S. With a granularity "
+            "it is used all the same"
+        )
+    return up, down

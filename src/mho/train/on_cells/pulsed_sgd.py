@@ -1,0 +1,271 @@
+"""PulsedSGD: stochastic gradient descent that the memory cells do themselves, by pulses."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mho.core import checks, random
+from mho.decomposition.capture import capture
+from mho.devices.base import Device
+from mho.devices.pulsed import PulsedDevice
+from mho.train import finite
+from mho.train.on_cells.array import PulsedArray
+from mho.train.on_cells.choice import cells_dtype, matrix_shape, per_parameter
+from mho.train.on_cells.coincidence import PulsedUpdate, StochasticPulses
+from mho.train.on_cells.layouts import check_range
+from mho.train.on_cells.parameter import pulsed, warn_clipped
+from mho.train.wrapper import WholeCopies
+
+Devices = Device | Mapping[Any, Device | None]
+"""Of all cells, or by parameter or name pattern."""
+
+
+class Arrays(Protocol):
+    """What holds one weight: a module that is read, written and moved by pulses."""
+
+    def read(self) -> Tensor:
+        """Return the weights ``[out, in]``."""
+
+    def write(self, weight: Tensor) -> None:
+        """Put the cells at weights."""
+
+    def descend(self, x: Tensor, delta: Tensor, lr: float, update: PulsedUpdate) -> None:
+        """Move by ``−lr·Σ δ xᵀ``."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """As of `torch.nn.Module`."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """As of `torch.nn.Module`."""
+
+
+class PulsedOptimizer(WholeCopies):
+    """Base of optimizers whose weight updates are pulses on cells.
+
+    The weights of linear, convolutional and recurrent layers live on cells; biases and all other
+    parameters are digital and take plain SGD steps. Works as any ``torch.optim`` optimizer does,
+    with two parameter groups: the weights on cells, and the digital parameters.
+
+    The update is made from the layers' inputs and errors, which hooks record from now on, not from
+    ``.grad``: scaling or clipping ``.grad`` acts on the digital parameters only, so loss scaling
+    (`torch.amp.GradScaler`) is not for it. Gradients that the model has already are forgotten. A
+    weight set by someone else (a checkpoint, say) is written to the cells before the next update.
+
+    Attributes:
+        arrays: what holds each weight, by the parameter's name.
+        capture: the hooks; ``capture.remove()`` takes them off the model again.
+        update: how inputs and errors become pulses.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        lr: float,
+        *,
+        device: Devices,
+        weight_range: tuple[float, float],
+        update: PulsedUpdate | None,
+        seed: int,
+    ) -> None:
+        checks.instance("model", model, nn.Module)
+        checks.number("lr", lr, least=0.0)
+        checks.integer("seed", seed, least=0)
+        low, high = check_range(weight_range)
+        self.update: PulsedUpdate = StochasticPulses() if update is None else update
+        checks.instance("update", self.update, PulsedUpdate)
+        devices = _devices(model, device)
+        named = dict(model.named_parameters())
+        on_cells = [named[name] for name in devices]
+        digital = [p for name, p in named.items() if name not in devices]
+        super().__init__([{"params": on_cells}, {"params": digital}], {"lr": lr})
+        self._name: dict[Tensor, str] = {named[name]: name for name in devices}
+        self.arrays: dict[str, Arrays] = {}
+        self._versions: dict[str, int] = {}
+        outside: dict[str, int] = {}
+        for name, cell in devices.items():
+            p = named[name]
+            checks.finite(f"weight {name}", p)
+            outside[name] = int(((p < low) | (p > high)).sum())
+            kind: dict[str, Any] = {"dtype": cells_dtype(p), "torch_device": p.device}
+            seed_here = random.derive(seed, name)
+            self.arrays[name] = self._array(matrix_shape(p), cell, seed_here, kind)
+            self._write(name, p)
+        warn_clipped(outside, sum(p.numel() for p in on_cells))
+        self.capture = capture(model)
+
+    def _array(
+        self, shape: tuple[int, int], cell: PulsedDevice, seed: int, kind: dict[str, Any]
+    ) -> Arrays:
+        """Return what holds a weight; ``kind`` are the cells' ``dtype`` and ``torch_device``."""
+        raise NotImplementedError
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients and the inputs and errors behind them."""
+        super().zero_grad(set_to_none)
+        self.capture.clear()
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Move the cells by pulses, all other parameters digitally.
+
+        Parameters whose gradient is not finite are left as they are, with a warning.
+
+        Args:
+            closure: evaluates the model anew and returns the loss.
+
+        Returns:
+            The closure's loss, if there is one.
+
+        Raises:
+            RuntimeError: if a weight has a gradient, but its layer's inputs were not seen.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        rates = {p: float(group["lr"]) for group in self.param_groups for p in group["params"]}
+        bad = finite.bad_gradients(rates)
+        if bad:
+            shown = {self._called(p): gradient for p, gradient in bad.items()}
+            finite.warn("pulsed step: gradients are", shown, stacklevel=4)
+        for p, lr in rates.items():
+            if p.grad is not None and p not in bad:
+                self._move(p, lr)
+        return loss
+
+    def _move(self, p: nn.Parameter, lr: float) -> None:
+        name = self._name.get(p)
+        if name is None:
+            p.add_(p.grad, alpha=-lr)  # type: ignore[arg-type]
+            return
+        factors = self.capture.of(p)
+        if factors is None:
+            raise RuntimeError(
+                f"{name} has a gradient, but no inputs and errors of its layer were seen: the "
+                "layer must be called as a module, after this optimizer was made"
+            )
+        if self._versions[name] != p._version:
+            self._write(name, p)
+        array = self.arrays[name]
+        array.descend(*factors, lr, self.update)
+        self._show(name, p)
+
+    def _called(self, p: Tensor) -> str:
+        return repr(self._name[p]) if p in self._name else f"a parameter of shape {list(p.shape)}"
+
+    def _write(self, name: str, p: Tensor) -> None:
+        # Someone else has set the weight (a checkpoint, say): the cells follow.
+        array, weight = self.arrays[name], p.detach().flatten(1)
+        if not torch.equal(weight, array.read().to(weight)):
+            array.write(weight)
+        self._show(name, p)
+
+    @torch.no_grad()
+    def _show(self, name: str, p: Tensor) -> None:
+        p.copy_(self.arrays[name].read().view_as(p))
+        self._versions[name] = p._version
+
+    def pulses(self) -> dict[str, Tensor]:
+        """Return how many pulses each cell has received so far, by name of the array's buffer."""
+        return {
+            f"{name}.{key.removesuffix('cells.writes').rstrip('.')}".rstrip("."): value
+            for name, array in self.arrays.items()
+            for key, value in array.state_dict().items()
+            if key.endswith("cells.writes")
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a resumed run needs beside the model, cells and randomness included."""
+        arrays = {name: array.state_dict() for name, array in self.arrays.items()}
+        return {**super().state_dict(), "arrays": arrays}
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned; the model's weights follow the cells.
+
+        Raises:
+            ValueError: if the state is of other arrays.
+        """
+        arrays = state_dict.get("arrays")
+        if not isinstance(arrays, Mapping) or set(arrays) != set(self.arrays):
+            found = "none" if not isinstance(arrays, Mapping) else ", ".join(map(repr, arrays))
+            raise ValueError(
+                f"state_dict must have the arrays {', '.join(map(repr, self.arrays))}; "
+                f"found {found}"
+            )
+        super().load_state_dict({k: state_dict[k] for k in ("state", "param_groups")})
+        for p, name in self._name.items():
+            self.arrays[name].load_state_dict(arrays[name])
+            self._show(name, p)
+
+
+class PulsedSGD(PulsedOptimizer):
+    """Plain SGD done by the cells: the rank-one update by coincidences of stochastic pulses.
+
+    A weight is one pulse-count cell over ``weight_range``. Each step's update of a layer,
+    ``−lr·Σ δ xᵀ``, is made of pulses where the trains of its inputs and errors coincide
+    (`StochasticPulses`), and the weight is what the cells then hold: with their step size,
+    asymmetry, bounds and noise. Asymmetric cells do not converge to the minimum, but towards
+    their symmetry point (T. Gokmen, W. Haensch, "Algorithm for training neural networks on
+    resistive device arrays", Frontiers in Neuroscience 2020, doi 10.3389/fnins.2020.00103);
+    `TikiTaka` mends this.
+
+    Args:
+        model: a plain or converted model; the weights of its linear, convolutional and recurrent
+            layers go on cells and are set to what the cells can hold.
+        lr: learning rate, >= 0.
+        device: what the cells are: a pulse-count device, a voltage-driven one (pulses are found
+            for it), or a mapping from parameters or name patterns to devices, the first match
+            counting; None in it leaves digital.
+        weight_range: weights at a nominal cell's lowest and highest conductance.
+        update: how inputs and errors become pulses; `StochasticPulses()` if not given.
+        seed: of the cells and the pulses.
+
+    Raises:
+        TypeError, ValueError: if an argument is refused, or nothing would be on cells.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        lr: float = 0.1,
+        *,
+        device: Devices,
+        weight_range: tuple[float, float] = (-1.0, 1.0),
+        update: PulsedUpdate | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._range = weight_range
+        super().__init__(
+            model, lr, device=device, weight_range=weight_range, update=update, seed=seed
+        )
+
+    def _array(
+        self, shape: tuple[int, int], cell: PulsedDevice, seed: int, kind: dict[str, Any]
+    ) -> Arrays:
+        return PulsedArray(cell, shape, weight_range=self._range, seed=seed, **kind)
+
+
+def _devices(model: nn.Module, device: Any) -> dict[str, PulsedDevice]:
+    model.zero_grad()  # gradients of before are no use: nobody saw what they are made of
+    with capture(model) as samples:
+        missing = samples.missing
+    known: dict[Tensor, str] = {
+        p: name for name, p in model.named_parameters() if p.dim() >= 2 and name not in missing
+    }
+    chosen = per_parameter("device", device, known, missing)
+    found = {known[p]: pulsed(kind) for p, kind in chosen.items() if kind is not None}
+    if not found:
+        raise ValueError(
+            "the model has no linear, convolutional or recurrent layer to put on cells, or all "
+            "are left digital"
+        )
+    if missing and not isinstance(device, Mapping):
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+        warnings.warn(f"weights that stay digital: {reasons}", stacklevel=5)
+    return found

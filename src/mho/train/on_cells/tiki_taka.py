@@ -1,0 +1,160 @@
+"""Transfer learning: gradients gather on a fast array, and move on to a slow one.
+
+Plain pulsed SGD needs symmetric cells. The Tiki-Taka family does not: the gradient is accumulated
+by pulses on a fast array A, whose asymmetry then merely makes it forget; A is read now and then,
+and what it says is written to the slow array C, that holds the weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mho.core import checks, random
+from mho.devices.base import Device
+from mho.devices.pulsed import PulsedDevice
+from mho.train.on_cells.array import PulsedArray
+from mho.train.on_cells.coincidence import Counts, PulsedUpdate
+from mho.train.on_cells.parameter import pulsed
+from mho.train.on_cells.pulsed_sgd import Arrays, Devices, PulsedOptimizer
+from mho.train.on_cells.transfer_rules import AGAD, Chopped, TikiTakaV1, TikiTakaV2, TransferRule
+
+__all__ = [
+    "AGAD",
+    "Chopped",
+    "TikiTaka",
+    "TikiTakaV1",
+    "TikiTakaV2",
+    "TransferArrays",
+    "TransferRule",
+]
+
+
+class TransferArrays(nn.Module):
+    """The arrays of one weight under a transfer rule: fast A, slow C, and the digital state.
+
+    Args:
+        rule: how A is read and written to C.
+        fast: A.
+        slow: C, of the same shape.
+
+    Attributes:
+        count: steps taken, and the next column to be read (int64).
+    """
+
+    count: Tensor
+
+    def __init__(self, rule: TransferRule, fast: PulsedArray, slow: PulsedArray) -> None:
+        super().__init__()
+        self.rule, self.fast, self.slow = rule, fast, slow
+        if rule.reference == "symmetry":
+            fast.shift_reference(sigma=rule.reference_error)
+        else:
+            fast.write(torch.zeros_like(fast.cells.g))
+        out, inputs = fast.cells.shape
+        self._keys = tuple(rule.memory((0, 0)))
+        for name, value in rule.memory((out, inputs)).items():
+            self.register_buffer(name, value.to(fast.cells.g))
+        self.register_buffer("count", torch.zeros_like(fast.cells.rng))
+
+    @property
+    def memory(self) -> dict[str, Tensor]:
+        """The rule's digital state, by name."""
+        return {name: getattr(self, name) for name in self._keys}
+
+    def read(self) -> Tensor:
+        """Return the weights ``γ·A + C`` ``[out, in]``."""
+        weight = self.slow.read()
+        share = self.rule.share
+        return weight + share * self.fast.read() if share else weight
+
+    def write(self, weight: Tensor) -> None:
+        """Put C's cells where the weights are these."""
+        share = self.rule.share
+        self.slow.write(weight - share * self.fast.read() if share else weight)
+
+    @torch.no_grad()
+    def descend(self, x: Tensor, delta: Tensor, lr: float, update: PulsedUpdate) -> None:
+        """Pulse A with inputs and errors, and transfer when it is time.
+
+        Args:
+            x: inputs ``[samples, in]``.
+            delta: gradients of the outputs ``[samples, out]``.
+            lr: learning rate, >= 0.
+            update: how inputs and errors become pulses.
+        """
+        rule = self.rule
+        signs = rule.signs(self.memory)
+        chopped = x if signs is None else x * signs
+        self.fast.descend(chopped, delta, lr if rule.fast_lr is None else rule.fast_lr, update)
+        self.count[0] += 1
+        if int(self.count[0]) % rule.transfer_every == 0:
+            self.transfer(rule.transfer_lr * (1.0 if rule.fast_lr is None else lr))
+
+    @torch.no_grad()
+    def transfer(self, rate: float) -> None:
+        """Read the next columns of A and write them to C, times a rate."""
+        inputs = self.fast.cells.shape[1]
+        some = min(self.rule.columns or inputs, inputs)
+        columns = (int(self.count[1]) + torch.arange(some, device=self.count.device)) % inputs
+        self.count[1] = (self.count[1] + some) % inputs
+        source = random.take(self.fast.cells.rng, columns.device)
+        memory = self.memory
+        said = self.rule.readout(self.fast.read()[:, columns], columns, memory, source)
+        pulses = self.rule.pulses(said * rate, columns, memory, self.slow.step, source)
+        counts = pulses.new_zeros(self.slow.cells.shape)
+        counts[:, columns] = pulses
+        self.slow.pulse(Counts(counts.clamp(min=0), (-counts).clamp_(min=0)))
+
+
+class TikiTaka(PulsedOptimizer):
+    """SGD on asymmetric cells: a fast array gathers gradients, a slow one holds the weights.
+
+    Args:
+        model: a plain or converted model; the weights of its linear, convolutional and recurrent
+            layers go on cells and are set to what the cells can hold.
+        lr: learning rate, >= 0.
+        device: of all cells, or a mapping by parameter or name pattern; see `PulsedSGD`.
+        fast_device: of A's cells; as ``device`` if not given.
+        rule: `TikiTakaV1`, `TikiTakaV2`, `Chopped` or `AGAD`, or one of your own.
+        weight_range: weights of C at a nominal cell's lowest and highest conductance.
+        fast_range: the same of A; as ``weight_range`` if not given.
+        update: how inputs and errors become pulses; `StochasticPulses()` if not given.
+        seed: of the cells and the pulses.
+
+    Raises:
+        TypeError, ValueError: if an argument is refused, or nothing would be on cells.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        lr: float = 0.1,
+        *,
+        device: Devices,
+        fast_device: Device | None = None,
+        rule: TransferRule | None = None,
+        weight_range: tuple[float, float] = (-1.0, 1.0),
+        fast_range: tuple[float, float] | None = None,
+        update: PulsedUpdate | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.rule = TikiTakaV2() if rule is None else rule
+        checks.instance("rule", self.rule, TransferRule)
+        self._fast_device = None if fast_device is None else pulsed(fast_device, "fast_device")
+        self._ranges = (weight_range if fast_range is None else fast_range, weight_range)
+        super().__init__(
+            model, lr, device=device, weight_range=weight_range, update=update, seed=seed
+        )
+
+    def _array(
+        self, shape: tuple[int, int], cell: PulsedDevice, seed: int, kind: dict[str, Any]
+    ) -> Arrays:
+        devices = (self._fast_device or cell, cell)
+        fast, slow = (
+            PulsedArray(each, shape, weight_range=span, seed=random.derive(seed, name), **kind)
+            for name, each, span in zip(("fast", "slow"), devices, self._ranges, strict=True)
+        )
+        return TransferArrays(self.rule, fast, slow)

@@ -1,0 +1,1 @@
+"""Training with few bits: number formats, quantised layers and optimizers, WAGE."""
