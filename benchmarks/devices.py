@@ -24,6 +24,7 @@ from mho.devices import (
     Kvatinsky,
     SoftBoundsDevice,
     TabularDevice,
+    open_loop,
     waveforms,
 )
 from naive_cells import ExponentialCell, TabularCell, VTEAMCell, one_vteam_cell
@@ -201,6 +202,40 @@ def pulses(number):
     )
 
 
+def open_loop_programming(number):
+    """Random targets to a million cells by counted pulses; the first time makes the laws."""
+    exponential = ExponentialDevice(
+        nonlinearity_set=2.4, nonlinearity_reset=-4.88, levels=100, c2c=0.035
+    )
+    cases = {
+        "exponential with noise": exponential,
+        "exponential with noise and spread labels": exponential.replace(d2d=0.3),
+        "tabular": TabularDevice(make_table(1), make_table(-1)),
+        "tabular with spread gains": TabularDevice(make_table(1), make_table(-1), d2d=0.2),
+        "soft bounds with noise and spread steps": SoftBoundsDevice(c2c=0.3, d2d=0.2),
+    }
+    for name, spec in cases.items():
+        low, high = spec.window
+        source = torch.Generator().manual_seed(0)
+        target = low + (high - low) * torch.rand(number, generator=source)
+        drawn = spec.fabricate((number,), seed=0).parameters_drawn()
+
+        def program(spec=spec, target=target, drawn=drawn):
+            return open_loop.stored(spec, open_loop.counts(spec, target), drawn)
+
+        start = time.perf_counter()
+        program()
+        first = time.perf_counter() - start
+        least, median = best(program)
+        report(
+            f"open loop, {name}",
+            cells=number,
+            seconds=round(least, 3),
+            median_seconds=round(median, 3),
+            first_seconds=round(first, 2),
+        )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, default=1_000_000)
@@ -216,6 +251,7 @@ def main():
     array(options.rounds)
     one_cell(options.rounds)
     pulses(options.cells)
+    open_loop_programming(options.cells)
 
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ def memory() -> None:
     for layer in mho.layers(analog).values():
         for crossbar in layer.crossbars.values():
             tensors = list(crossbar.buffers())
-            tensors += [t for t in (crossbar.stored or ()) if isinstance(t, Tensor)]
+            tensors += [t for t in (crossbar.reader.stored or ()) if isinstance(t, Tensor)]
             held += sum(
                 t.untyped_storage().nbytes() for t in {t.data_ptr(): t for t in tensors}.values()
             )

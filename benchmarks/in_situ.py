@@ -16,7 +16,7 @@ from torch import nn
 
 from mho.devices import ExponentialDevice, SoftBoundsDevice, TabularDevice, presets
 from mho.train.on_cells import InSitu
-from mho.train.on_cells.weights import DifferentialPair, MultiCell
+from mho.train.on_cells.layouts import DifferentialPair, MultiCell
 from timing import medians, report
 
 REAL = {"nonlinearity_set": 2.4, "nonlinearity_reset": -4.88, "c2c": 0.035}

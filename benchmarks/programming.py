@@ -13,10 +13,10 @@ import time
 
 import torch
 
+from mho.cells.device import Device
+from mho.cells.spread import Spread
 from mho.circuit import Wires
-from mho.devices.base import Device
 from mho.devices.data_driven import DataDriven2018, DataDriven2021
-from mho.devices.spread import Spread
 from mho.devices.vteam import VTEAM
 from mho.programming import Pulses, WriteReport, WriteVerify, write_verify
 from timing import report

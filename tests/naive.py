@@ -104,6 +104,16 @@ def adc_convert(current, limit, adc, lowest, highest, smallest):
     return min(max(round(current / limit * top), -top), top) * limit / top
 
 
+def converted(current, seen, adc, full_scale=None):
+    """Convert ``current`` over the range of all currents ``seen``, unless one is given."""
+    sizes = np.abs(seen[seen != 0])
+    if not sizes.size:
+        return 0.0 * current
+    span = seen.min(), seen.max(), sizes.min()
+    full_scale = full_scale or sizes.max()
+    return np.vectorize(lambda c: adc_convert(c, full_scale, adc, *span))(current)
+
+
 def tiles(count, size):
     return [range(start, min(start + size, count)) for start in range(0, count, size)]
 
@@ -112,20 +122,23 @@ def read(x, G, scale, hardware, *, limit=None, full_scale=None):
     """Read ``x [batch, rows]`` from ``G [slices, rows, lines]``: returns ``[batch, cols]``.
 
     Args:
-        limit: input magnitude of the largest voltage; None takes the call's largest.
-        full_scale: of the converters (A); None takes the call's largest current.
+        limit: input magnitude of the largest voltage; None takes the call's largest, or each
+            vector's own, as the driver's policy says.
+        full_scale: of the converters (A); None takes the call's largest current, or that of each
+            vector in each converter, over all its pulses, tiles and lines.
     """
     x, G = np.asarray(x, dtype=float), np.asarray(G, dtype=float)
     encoding, dac, adc = hardware.encoding, hardware.dac, hardware.adc
     analog, _ = parts_of(encoding)
-    limit = limit or np.abs(x).max()
+    drive_by_call = hardware.drive.range == "per_call"
+    limits = [limit or np.abs(x if drive_by_call else row).max() or 1e-16 for row in x]
     v_max, top = hardware.drive.v_max, dac_top(dac)
     serial = dac is not None and dac.mode == "bit_serial"
 
     # Every pulse of every input: [(weight, voltages [rows])]
     pulses = []
-    for row in x:
-        level = [dac_level(value, limit, dac) for value in row]
+    for row, own in zip(x, limits, strict=True):
+        level = [dac_level(value, own, dac) for value in row]
         if serial:
             coded = [planes(value, dac) for value in level]
             pulses.append(
@@ -153,18 +166,25 @@ def read(x, G, scale, hardware, *, limit=None, full_scale=None):
     read_out = [[(w, np.array(currents(v))) for w, v in sample] for sample in pulses]
     if serial and dac.converts_once:
         read_out = [[(top, sum(w * i for w, i in sample) / top)] for sample in read_out]
-    everything = np.concatenate([i.ravel() for sample in read_out for _, i in sample])
-    if adc is not None:
-        full_scale = full_scale or np.abs(everything).max()
-        span = everything.min(), everything.max(), np.abs(everything[everything != 0]).min()
+    everything = np.array([[i for _, i in sample] for sample in read_out])
     out = []
-    for sample in read_out:
+    for sample, currents_of_sample, own in zip(read_out, everything, limits, strict=True):
         total = 0.0
         for weight, current in sample:
             if adc is not None:
-                convert = np.vectorize(lambda c: adc_convert(c, full_scale, adc, *span))
-                current = convert(current)
+                current = np.stack(
+                    [
+                        converted(
+                            current[:, k],
+                            everything if adc.range == "per_call" else currents_of_sample[:, :, k],
+                            adc,
+                            full_scale,
+                        )
+                        for k in range(len(analog))
+                    ],
+                    axis=1,
+                )
             total = total + weight * current.sum(0)
-        unit = limit / v_max / (top if serial else 1)
+        unit = own / v_max / (top if serial else 1)
         out.append(np.array(combine(encoding, total)) * unit)
     return np.array(out) * np.asarray(scale)

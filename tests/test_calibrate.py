@@ -56,7 +56,8 @@ def test_ranges_are_those_of_the_data(percentile):
 
 
 def test_every_converter_has_its_own_range():
-    hardware = Hardware(encoding=Differential(subtract="digital"), adc=ADC(8), array=Array(4, 4))
+    adc = ADC(8, percentile=100.0)
+    hardware = Hardware(encoding=Differential(subtract="digital"), adc=adc, array=Array(4, 4))
     _, analog = layer(hardware)
     x = torch.randn(50, 10, dtype=torch.float64)
     mho.calibrate(analog, x)

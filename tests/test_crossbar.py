@@ -51,13 +51,23 @@ def close(found, wanted, rtol=1e-9):
     return found.shape == wanted.shape and float((found - wanted).abs().max() / size) < rtol
 
 
+def with_range(dac, policy):
+    """Return a driver of another range policy; None is an ideal one."""
+    return (dac or DAC()).replace(range=policy)
+
+
+@pytest.mark.parametrize("policy", ["per_call", "per_vector"])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dac", DACS)
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_read_is_the_naive_read(encoding, dac, method):
-    adc = None if method == "none" else ADC(5, range="per_call", method=method)
+def test_read_is_the_naive_read(encoding, dac, method, policy):
+    adc = None if method == "none" else ADC(5, range=policy, method=method)
     hardware = Hardware(
-        encoding=ENCODINGS[encoding], array=Array(4, 3), dac=DACS[dac], adc=adc, effects=(UNEVEN,)
+        encoding=ENCODINGS[encoding],
+        array=Array(4, 3),
+        dac=with_range(DACS[dac], policy),
+        adc=adc,
+        effects=(UNEVEN,),
     )
     crossbar, _ = programmed(10, 3, hardware)  # two whole tiles and a shorter one
     x = torch.randn(3, 10, dtype=torch.float64)
@@ -65,11 +75,13 @@ def test_read_is_the_naive_read(encoding, dac, method):
     assert close(x @ crossbar, wanted)
 
 
+@pytest.mark.parametrize("policy", ["per_call", "per_vector"])
 @pytest.mark.parametrize("method", METHODS[1:])
 @pytest.mark.parametrize("dac", ["none", "serial"])
-def test_silent_tiles_and_silent_inputs(dac, method):
-    adc = ADC(6, range="per_call", method=method)
-    hardware = Hardware(array=Array(4, 3), dac=DACS[dac], adc=adc, effects=(UNEVEN,))
+def test_silent_tiles_and_silent_inputs(dac, method, policy):
+    adc = ADC(6, range=policy, method=method)
+    dac = with_range(DACS[dac], policy)
+    hardware = Hardware(array=Array(4, 3), dac=dac, adc=adc, effects=(UNEVEN,))
     crossbar, _ = programmed(10, 3, hardware)
     x = torch.randn(3, 10, dtype=torch.float64)
     x[:, 8:] = 0.0  # the last tile sees nothing
@@ -133,12 +145,12 @@ def test_fixed_ranges():
     assert close(x @ crossbar, wanted)
 
 
-def test_calibrated_ranges_are_per_call_until_calibrated():
+def test_calibrated_ranges_are_per_vector_until_calibrated():
     base = {"array": Array(3, 3), "encoding": Differential(subtract="digital")}
     ranged = Hardware(dac=DAC(5), adc=ADC(6), **base)
-    per_call = Hardware(dac=DAC(5, range="per_call"), adc=ADC(6, range="per_call"), **base)
+    own = Hardware(dac=DAC(5, range="per_vector"), adc=ADC(6, range="per_vector"), **base)
     x = torch.randn(5, 7, dtype=torch.float64)
-    one, two = (programmed(7, 2, hardware)[0] for hardware in (ranged, per_call))
+    one, two = (programmed(7, 2, hardware)[0] for hardware in (ranged, own))
     assert torch.equal(x @ one, x @ two)
 
 
@@ -220,9 +232,11 @@ def naive_transposed(x, crossbar):
     encoding, dac, adc = hardware.encoding, hardware.dac, hardware.adc
     analog, digital = naive.parts_of(encoding)
     x = np.asarray(x) * np.asarray(crossbar.scale)
-    limit, v_max, top = np.abs(x).max(), hardware.drive.v_max, naive.dac_top(dac)
+    v_max, top = hardware.drive.v_max, naive.dac_top(dac)
+    drive_by_call = hardware.drive.range == "per_call"
+    limits = np.array([np.abs(x if drive_by_call else row).max() for row in x])
     currents = []  # [batch][tile][converter][row]
-    for row in x:
+    for row, limit in zip(x, limits, strict=True):
         level = [naive.dac_level(value, limit, dac) for value in row]
         if isinstance(encoding, SingleColumn):
             level.append(-sum(level))
@@ -243,19 +257,25 @@ def naive_transposed(x, crossbar):
         )
     currents = np.array(currents)
     if adc is not None:
-        full_scale = np.abs(currents).max()
-        nothing = (0, 0, 0)
-        currents = np.vectorize(lambda c: naive.adc_convert(c, full_scale, adc, *nothing))(currents)
-    return np.einsum("btkr,k->br", currents, digital) * limit / v_max
+        analogue = currents.copy()
+        for b, k in itertools.product(range(len(currents)), range(len(analog))):
+            seen = analogue if adc.range == "per_call" else analogue[b, :, k]
+            currents[b, :, k] = naive.converted(analogue[b, :, k], seen, adc)
+    return np.einsum("btkr,k->br", currents, digital) * limits[:, None] / v_max
 
 
+@pytest.mark.parametrize("policy", ["per_call", "calibrated"])
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("dac", ["none", "amplitude", "unsigned"])
 @pytest.mark.parametrize("method", ["none", "uniform", "log"])
-def test_transposed_read_is_the_naive_one(encoding, dac, method):
-    adc = None if method == "none" else ADC(6, method=method)
+def test_transposed_read_is_the_naive_one(encoding, dac, method, policy):
+    adc = None if method == "none" else ADC(6, method=method, range=policy)
     hardware = Hardware(
-        encoding=ENCODINGS[encoding], array=Array(4, 3), dac=DACS[dac], adc=adc, effects=(UNEVEN,)
+        encoding=ENCODINGS[encoding],
+        array=Array(4, 3),
+        dac=with_range(DACS[dac], policy),
+        adc=adc,
+        effects=(UNEVEN,),
     )
     crossbar, _ = programmed(5, 7, hardware)
     x = torch.randn(3, 7, dtype=torch.float64)
@@ -380,7 +400,7 @@ def test_seeds_decide_everything():
 def test_cells_with_windows_of_their_own():
     device = LinearDevice(g_max=Spread("Uniform", (("low", 5e-5), ("high", 9e-5))))
     crossbar, _ = programmed(40, 40, Hardware(device=device))
-    own = crossbar.born.states[0]["g_max"]
+    own = crossbar.cells.parameter("g_max")
     assert own.shape == crossbar.G.shape
     assert (own >= crossbar.G).all()
     assert len(own.unique()) > 3000

@@ -10,10 +10,10 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from torch.distributions import Normal
 
+from mho.cells.device import Device
+from mho.cells.spread import Spread
 from mho.devices import presets
-from mho.devices.base import Device
 from mho.devices.linear import LinearDevice
-from mho.devices.spread import Spread
 from mho.plot.device import device_card
 
 

@@ -20,6 +20,7 @@ from mho.effects import (
     StuckAt,
     WriteNoise,
 )
+from mho.effects.fabrication import _bernoulli
 from mho.encoding import BitSliced, Differential, Scaling, SingleColumn, Ternary
 
 G_MIN, G_MAX = 1e-6, 101e-6
@@ -90,6 +91,16 @@ def test_stuck_cells_are_independent():
 def test_a_cell_broken_twice_keeps_its_first_fault():
     crossbar, _ = made(30, 30, StuckAt(low=1.0, g_low=3e-7), StuckAt(high=1.0))
     assert (crossbar.G == 3e-7).all()
+
+
+@pytest.mark.parametrize("p", [1e-3, 0.3, 1.0])
+def test_broken_cells_may_come_from_torchs_own_generator(p):
+    torch.manual_seed(1)
+    one, state = _bernoulli(100_000, p, None, torch.device("cpu")), torch.get_rng_state()
+    torch.manual_seed(1)
+    assert torch.equal(_bernoulli(100_000, p, None, torch.device("cpu")), one)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert abs(len(one) - 1e5 * p) <= SIGMAS * math.sqrt(1e5 * p * (1 - p))
 
 
 def test_no_faults_at_probability_zero():
@@ -182,7 +193,7 @@ def test_offset_column_s_error_is_shared_by_its_row(through):
     crossbar.program(weight)
     error = crossbar.weight
     if through:
-        error = crossbar.through(weight).matrix[0]
+        error = crossbar.reader.through(weight).matrix[0]
     correlation = float(torch.corrcoef(error.T)[0, 1])
     assert abs(correlation - 0.5) < SIGMAS * (1 - 0.25) / math.sqrt(4000)
 
@@ -360,8 +371,9 @@ class DeadRows(FabricationEffect):
         dead = context.uniform((context.shape[1], 1)) < self.p
         return {"dead": dead.expand(context.shape).clone()}
 
-    def stuck(self, context):
-        return context.state["dead"], torch.zeros_like(context.like)
+    def broken(self, context):
+        at = context.state["dead"].flatten().nonzero().squeeze(1)
+        return at, torch.zeros(len(at), dtype=context.dtype)
 
 
 @dataclass(frozen=True)

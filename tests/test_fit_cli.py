@@ -9,10 +9,10 @@ import pytest
 import torch
 import yaml
 
+from mho.cells.device import Device
 from mho.cli import fit as fit_cli
 from mho.cli.main import main
 from mho.core.spec import Spec
-from mho.devices.base import Device
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.steps import LinearStep
 from mho.devices.tabular import JumpTable, TabularDevice

@@ -63,6 +63,8 @@ class TwoStages(effects.ReadingEffect):
 
 @dataclass(frozen=True)
 class Forgetful(effects.AgingEffect):
+    memoryless = True
+
     def age(self, g, context, start, stop):
         return g * (1 + stop) ** -0.1  # forgets that it has aged already
 
@@ -149,6 +151,22 @@ def test_broken_layers():
         "test_collapse_is_the_layer_as_stored",
     } <= set(found)
     assert "instead of" in found["test_ideal_hardware_computes_what_torch_does"]
+
+
+def test_layers_that_take_weights_for_parameters():
+    class Kit(LayerContract):
+        def layer(self):
+            return nn.Linear(4, 3)
+
+        def inputs(self):
+            return (torch.randn(2, 4),)
+
+        def analog(self, digital, hardware, seed=0):
+            plain = nn.Linear(4, 3, dtype=torch.float64)
+            plain.weight.data, plain.bias.data = digital.weight.detach(), digital.bias.detach()
+            return mho.nn.Linear.from_digital(plain, hardware, seed=seed)
+
+    assert set(failures(Kit())) == {"test_what_computes_a_weight_is_honoured"}
 
 
 def test_sound_ones_pass():

@@ -109,10 +109,10 @@ def test_linear_is_the_fixed_point_formula(bits, largest):
 def test_minmax_by_hand():
     x = torch.tensor([-1.0, -0.4, 0.1, 2.0]).double()
     adc = ADC(2, method="minmax")
-    found = adc.convert(x.clone(), adc.measure([x]))
+    found = converted(adc, x)
     assert torch.allclose(found, torch.tensor([-1.0, 0.0, 0.0, 2.0]).double())
     constant = torch.full((4,), 0.3)
-    assert torch.allclose(adc.convert(constant.clone(), adc.measure([constant])), constant)
+    assert torch.allclose(converted(adc, constant), constant)
 
 
 def test_log_levels_are_a_geometric_series():
@@ -144,8 +144,10 @@ def test_tanh_is_finer_near_zero():
 
 def converted(adc, x, limit=1.0):
     """Convert at a full scale; the min–max methods span the values themselves."""
-    span = torch.tensor(limit).to(x) if adc.ranged else adc.measure([x])
-    return adc.convert(x * 1.0, span)
+    if adc.ranged:
+        return adc.convert(x * 1.0, torch.tensor(limit).to(x))
+    currents = x.view(1, 1, 1, -1)  # the lines of one vector
+    return adc.convert(currents * 1.0, adc.measure([currents])).flatten()
 
 
 METHODS = ("uniform", "linear", "log", "minmax", "log_minmax", "tanh")

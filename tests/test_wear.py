@@ -170,7 +170,7 @@ def test_windows_that_always_cross_are_refused():
 
 def test_a_read_finds_each_trap_filled_or_empty():
     crossbar = made(TelegraphNoise(0.25, fraction=0.4, occupancy=0.3), rows=100, cols=100)
-    reads = torch.stack([crossbar.stored.matrix[0] for _ in range(2)])
+    reads = torch.stack([crossbar.reader.stored.matrix[0] for _ in range(2)])
     assert not torch.equal(reads[0], reads[1])
     unit = torch.eye(100, dtype=torch.float64)
     levels = torch.stack([unit @ crossbar for _ in range(60)])  # weights as 60 reads see them
@@ -185,7 +185,7 @@ def test_telegraph_noise_has_two_levels_and_its_mean():
     effect = TelegraphNoise(0.2, occupancy=0.3)
     crossbar = made(effect)
     g = crossbar.G
-    seen = torch.stack([effect.read(g, crossbar.context({})) for _ in range(400)])
+    seen = torch.stack([effect.read(g, crossbar.cells.context(1, "read")) for _ in range(400)])
     filled = torch.isclose(seen, 0.8 * g)
     assert (filled | (seen == g)).all()
     error = math.sqrt(0.3 * 0.7 / filled.numel())
@@ -197,7 +197,7 @@ def test_telegraph_noise_has_two_levels_and_its_mean():
 
 def test_amplitudes_may_be_spread():
     crossbar = made(TelegraphNoise(Spread(LogNormal(-2.0, 1.0))))
-    step = crossbar.state_0_step if hasattr(crossbar, "state_0_step") else crossbar.state_1_step
+    step = crossbar.cells.state(1)["step"]
     assert float(step.max()) <= 1.0
     assert abs(float(step.log().median()) + 2.0) < 0.1
 
@@ -209,22 +209,22 @@ def test_temperature_moves_the_two_states_by_their_own_laws():
     effect = Temperature(360.0, reference=300.0, coefficient=2e-3, activation_energy=0.1)
     crossbar = made(effect)
     ends = torch.tensor([1 / R_OFF, 1 / R_ON], dtype=torch.float64)
-    hot = effect.read(ends, crossbar.context({}))
+    hot = effect.read(ends, crossbar.cells.context(1, "read"))
     boltzmann = 1.380649e-23 / 1.602176634e-19
     activated = math.exp(-0.1 / boltzmann * (1 / 360.0 - 1 / 300.0))
     assert torch.allclose(hot / ends, torch.tensor([activated, 1 / 1.12], dtype=torch.float64))
     same = Temperature(300.0, coefficient=2e-3, activation_energy=0.1)
-    assert torch.equal(same.read(ends, crossbar.context({})), ends)
+    assert torch.equal(same.read(ends, crossbar.cells.context(1, "read")), ends)
 
 
 def test_temperature_is_worked_out_once_and_reads_stay_collapsed():
     crossbar = made(Temperature(350.0, coefficient=1e-3))
     assert crossbar.collapsed
-    assert crossbar.stored is crossbar.stored
+    assert crossbar.reader.stored is crossbar.reader.stored
     hot = torch.eye(60, dtype=torch.float64) @ crossbar
     assert not torch.allclose(hot, crossbar.weight)
     noisy = made(TelegraphNoise(0.1))
-    assert noisy.stored is not noisy.stored
+    assert noisy.reader.stored is not noisy.reader.stored
 
 
 # ── in service ───────────────────────────────────────────────────────────────────────────────

@@ -15,12 +15,14 @@ from mho import (
     programming,
     train,
 )
-from mho.cells.life import ProgramReport
 from mho.crossbar import Crossbar
+from mho.crossbar.report import ProgramReport
 from mho.hardware import Array, Hardware, load_hardware, save_hardware
 from mho.model.calibrate import calibrate
 from mho.model.compensate import compensate, maintain
-from mho.model.convert import age, collapse, convert, fabricate, layers, program
+from mho.model.convert import convert
+from mho.model.crossbars import crossbars, layers
+from mho.model.lifecycle import ModelReport, age, collapse, fabricate, program
 from mho.model.summary import Summary, summary
 from mho.periphery import ADC, DAC
 
@@ -35,6 +37,7 @@ __all__ = [
     "Array",
     "Crossbar",
     "Hardware",
+    "ModelReport",
     "ProgramReport",
     "Summary",
     "age",
@@ -45,6 +48,7 @@ __all__ = [
     "collapse",
     "compensate",
     "convert",
+    "crossbars",
     "decomposition",
     "devices",
     "effects",

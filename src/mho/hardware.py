@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mho.cells.behaviour import Behaviour
+from mho.cells.device import Device
+from mho.cells.programming import Programming
 from mho.circuit import Wires
 from mho.core import checks, files
 from mho.core.spec import Spec
-from mho.devices.base import Device
 from mho.devices.linear import LinearDevice
 from mho.effects.base import Effect
 from mho.encoding.base import Encoding
@@ -31,12 +32,17 @@ class Array(Spec):
         wires: resistances of its lines; ideal by default. They are solved exactly, once per
             change of the cells, for the cells' low-voltage conductances. Where these are not
             ohmic that is a linearised read: each attenuated conductance meets the ``f(v)`` (or
-            the bend, see `mho.crossbar.expansion`) of the voltage driven, not of that at the cell;
-            for the exact answer see `mho.circuit.solve_nonlinear`.
+            the bend, see `mho.crossbar.expansion`) of the voltage driven, not of that at the cell.
+            `mho.Crossbar.expansion_error` estimates what that costs.
         interleaved: whether the slices of an output (a differential pair) are neighbouring
             columns on the same word lines, instead of lying in arrays of their own.
-        solve_every: in training, wires are solved anew (with their exact gradient) in every so
-            many reads, >= 1; in between each cell keeps its last attenuation.
+        solve_every: in training, wires are solved anew (with their exact gradient) for every so
+            many versions of the weights, >= 1; in between each cell keeps its last attenuation.
+            Read noise behind wires is found anew in every 50th solution.
+        exact_reads: whether reads of stored cells that are not ohmic solve the circuit of every
+            tile for every input instead, by Newton's method (exact for nominal cells; seconds for
+            what takes milliseconds). Training reads and transposed reads stay linearised. Ohmic
+            cells, and reads without wires, are exact anyway.
     """
 
     rows: int = 128
@@ -44,6 +50,7 @@ class Array(Spec):
     wires: Wires = field(default_factory=Wires)
     interleaved: bool = False
     solve_every: int = 1
+    exact_reads: bool = False
 
     def __post_init__(self) -> None:
         checks.integer("Array rows", self.rows)
@@ -51,6 +58,7 @@ class Array(Spec):
         checks.instance("Array wires", self.wires, Wires)
         checks.instance("Array interleaved", self.interleaved, bool)
         checks.integer("Array solve_every", self.solve_every)
+        checks.instance("Array exact_reads", self.exact_reads, bool)
         if self.wires.gated:
             raise ValueError(
                 "Array wires must not be gated: a gated array's currents are no fixed matrix "
@@ -66,6 +74,10 @@ class Hardware(Spec):
         device: what one cell does.
         encoding: how weights become conductances.
         array: size of a tile.
+        programming: how cells come to hold what they are asked to (`mho.programming`): ``Exact()``,
+            ``Statistical()``, ``OpenLoop()`` or ``WriteVerify(…)``. None is the device's own way:
+            pulse-count devices open loop, statistical ones by their statistics, voltage-driven
+            ones exactly. `mho.summary` says which.
         dac: word-line drivers; None is an ideal one.
         adc: bit-line converters; None reads currents exactly.
         effects: non-idealities, applied in this order within each stage.
@@ -83,6 +95,7 @@ class Hardware(Spec):
     adc: ADC | None = None
     effects: tuple[Effect, ...] = ()
     bias: str = "digital"
+    programming: Programming | None = None
 
     def __post_init__(self) -> None:
         checks.instance("device", self.device, Device)
@@ -96,6 +109,9 @@ class Hardware(Spec):
         object.__setattr__(self, "effects", tuple(self.effects))
         for effect in self.effects:
             checks.instance("every effect", effect, Effect)
+        if self.programming is not None:
+            checks.instance("programming", self.programming, Programming)
+            self.programming.check(self.device)
         checks.one_of("bias", self.bias, BIASES)
         limit = self.drive.range
         if self.bias == "array" and not isinstance(limit, str) and limit < 1:
@@ -109,15 +125,14 @@ class Hardware(Spec):
             )
 
     @property
+    def policy(self) -> Programming:
+        """How cells are programmed, the device's own way where none is given."""
+        return self.device.programming if self.programming is None else self.programming
+
+    @property
     def drive(self) -> DAC:
         """The drivers, ideal where none are given."""
         return self.dac or _IDEAL_DRIVE
-
-    @property
-    def tile_outputs(self) -> int:
-        """Outputs of one tile, for one slice each: fewer where slices share its word lines."""
-        shared = self.encoding.slices if self.array.interleaved else 1
-        return self.array.cols // shared
 
     @property
     def behaviours(self) -> tuple[Behaviour, ...]:

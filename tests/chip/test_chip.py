@@ -64,8 +64,9 @@ def test_crossbars_become_the_cells_of_their_regions(strategy):
     for crossbar, (label, found) in zip(crossbars(model), chip.regions.items(), strict=True):
         for s, region in enumerate(found):
             assert torch.equal(crossbar.stuck[s], region.of(chip.stuck))
-            assert torch.equal(crossbar.state_0_g_max[s], region.of(chip.state_0_g_max))
-            assert torch.equal(crossbar.state_2_nu[s], region.of(chip.state_2_nu))
+            for behaviour, name in ((0, "g_max"), (2, "nu")):
+                own = chip.cells.state(behaviour)[name]
+                assert torch.equal(crossbar.cells.state(behaviour)[name][s], region.of(own))
             assert torch.equal(crossbar.G[s], chip.read(region))
             assert torch.equal(crossbar.G[s], chip.read(label, s))
 
@@ -82,7 +83,6 @@ def test_a_chip_without_defects_computes_as_no_chip():
 def test_stuck_cells_read_the_same_forever():
     hardware = Hardware(effects=(STUCK, PowerLawDrift(nu=0.1), WriteNoise(0.05)))
     chip, model = placed(hardware=hardware)
-    chip.sync()
     mask, before = chip.stuck.clone(), chip.G.clone()
     healthy = chip.occupied & ~mask
     with torch.no_grad():
@@ -94,14 +94,13 @@ def test_stuck_cells_read_the_same_forever():
     mho.age(model, 1e4)
     chip.remove(model)
     chip.place(mho.convert(mlp(1), hardware), "random")
-    chip.sync()
     assert torch.equal(chip.stuck, mask)
     assert torch.equal(chip.G[mask], before[mask])
     assert not torch.equal(chip.G[healthy], before[healthy])
 
 
 def test_several_models_and_layers_and_a_committee():
-    chip = Chip(120, 120, HARDWARE)
+    chip = Chip(150, 150, HARDWARE)
     models = [mho.convert(mlp(s), HARDWARE) for s in range(3)]
     names = [None, "second", None]
     for model, name in zip(models, names, strict=True):
@@ -145,15 +144,12 @@ def test_wear_counts_every_write_of_every_cell():
     for _ in range(3):
         mho.program(model)
     chip.program(model)
-    chip.sync()
     assert (region.of(chip.wear) == 5).all()  # placing writes, too
     assert int(chip.wear.sum()) == 5 * 1400
     chip.remove(model)
     mho.program(model)  # the model has cells of its own again
-    chip.sync()
     assert int(chip.wear.sum()) == 5 * 1400
     chip.place(mho.convert(mlp(), HARDWARE), "packed")
-    chip.sync()
     assert int(chip.wear.sum()) == 6 * 1400
 
 
@@ -235,11 +231,11 @@ def test_refusals():
 def test_a_model_fabricated_anew_has_left_the_chip():
     chip, model = placed()
     mho.fabricate(model, seed=3)
-    with pytest.raises(ValueError, match="has left this chip: it was fabricated anew"):
-        chip.sync()
-    chip.remove(model)
+    assert not chip.regions
+    assert not crossbars(model)[0].on_chip
+    with pytest.raises(ValueError, match="no such model on this chip"):
+        chip.remove(model)
     chip.place(model)
-    chip.sync()
 
 
 def test_given_defects_and_a_measured_map():
@@ -259,7 +255,6 @@ def test_given_defects_and_a_measured_map():
     model = mho.convert(nn.Linear(12, 8).eval(), hardware)
     chip.place(model)
     mho.age(model, 10.0)
-    chip.sync()
     assert torch.equal(chip.G[mask], measured[mask])
     # The defects are not the hardware's, and still the model has them, also after loading.
     again = mho.convert(nn.Linear(12, 8).eval(), hardware)
@@ -302,7 +297,7 @@ def test_checkpoint_copy_and_pickle():
     mho.age(model, 5.0)
     state = chip.state_dict()  # up to date by itself
     region = chip.regions["model 1/0"][0]
-    assert torch.equal(region.of(state["G"]), crossbars(model)[0].G[0])
+    assert torch.equal(region.of(state["cells.g"]), crossbars(model)[0].G[0])
     other = Chip(150, 150, HARDWARE, seed=9)
     other.load_state_dict(state)
     assert other.regions == chip.regions
@@ -313,9 +308,7 @@ def test_checkpoint_copy_and_pickle():
     assert not any(a.overlaps(b) for a, b in itertools.combinations(every, 2))
     both = copy.deepcopy((chip, model))
     mho.program(both[1])
-    both[0].sync()
     assert int(both[0].wear.max()) == 2
-    chip.sync()
     assert int(chip.wear.max()) == 1
     with pytest.raises((RuntimeError, ValueError), match=r"another chip|size mismatch"):
         Chip(20, 20, HARDWARE).load_state_dict(state)
@@ -361,7 +354,6 @@ def test_permuted_lines_err_less_and_are_the_same_matrix(encoding, which):
         assert after < 0.95 * before
     assert plain_chip.regions == chip.regions
     # Every physical cell is used once, holds what its logical cell says, and stays stuck.
-    chip.sync()
     assert torch.equal(chip.G[chip.stuck], plain_chip.G[chip.stuck])
     for crossbar, label in zip(crossbars(model), chip.regions, strict=True):
         for s in range(len(crossbar.G)):

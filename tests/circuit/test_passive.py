@@ -14,6 +14,7 @@ from mho.circuit import (
     Wires,
     bias,
     disturb,
+    half_select,
     sneak_read,
     solve,
     solve_bias,
@@ -49,6 +50,30 @@ def test_textbook_voltages(scheme, row, col, rest):
     expected[1], expected[:, 2] = row, col
     expected[1, 2] = 1.0
     assert torch.allclose(over, 1.2 * expected)
+
+
+@pytest.mark.parametrize("scheme", ["grounded", "V/2", "V/3"])
+def test_parts_of_a_pulse_by_place(scheme):
+    over = bias(scheme, (4, 5), 1, 2, 1.5).ideal_voltages
+    row, col, others = half_select.parts(scheme)
+    expected = torch.full((4, 5), 1.5 * others, dtype=torch.float64)
+    expected[1] = 1.5 * row
+    expected[:, 2] = 1.5 * col
+    expected[1, 2] = 1.5
+    torch.testing.assert_close(over, expected)
+    # Published: Chen 2013, table of schemes.
+    published = {"grounded": (1, 0, 0), "V/2": (0.5, 0.5, 0), "V/3": (1 / 3, 1 / 3, -1 / 3)}
+    assert (row, col, others) == pytest.approx(published[scheme])
+
+
+@pytest.mark.parametrize("scheme", ["V/2", "V/3"])
+def test_tallies_count_what_each_pulse_does(scheme):
+    chosen = torch.rand(2, 4, 5, generator=torch.Generator().manual_seed(0)) < 0.4
+    naive = torch.zeros(2, 4, 5, dtype=torch.float64)
+    for array, row, col in chosen.nonzero().tolist():
+        naive[array] += bias(scheme, (4, 5), row, col, 1.0).ideal_voltages.abs()
+    found = sum(abs(part) * count for part, count in half_select.tallies(chosen, scheme))
+    torch.testing.assert_close(found.double(), naive, rtol=1e-6, atol=0.0)
 
 
 def test_a_bias_through_wires_is_the_linear_solution():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_sequence
 
 import mho.compat.memtorch as memtorch
 from mho.compat.memtorch.bh.nonideality.NonIdeality import NonIdeality, apply_nonidealities
@@ -468,6 +469,24 @@ def test_recurrent_layers_run_on_crossbars(options, nonlinearity):
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
     single = model[0](x[:, 0])[0]
     torch.testing.assert_close(single, digital(x[:, 0])[0], rtol=1e-4, atol=1e-5)
+
+
+def test_recurrent_layers_take_what_torch_s_take():
+    torch.manual_seed(9)
+    digital = nn.RNN(4, 6, 2, bidirectional=True, batch_first=True)
+    layer = memtorch.mn.RNN(digital, **IDEAL)
+    layer.tune()
+    layer.return_hidden = True
+    h_0 = torch.randn(4, 3, 6)
+    packed = pack_sequence([torch.randn(n, 4) for n in (2, 5, 3)], enforce_sorted=False)
+    for x in (torch.randn(3, 5, 4), packed):
+        (output, hidden), (expected, h_n) = layer(x, h_0), digital(x, h_0)
+        torch.testing.assert_close(hidden, h_n, rtol=1e-4, atol=1e-5)
+        if x is packed:
+            output, expected = output.data, expected.data
+        torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)
+    by_direction = h_0.unflatten(0, (2, 2)).transpose(0, 1)  # directions first
+    torch.testing.assert_close(layer(packed, by_direction)[1], hidden)
 
 
 def test_the_table_of_supported_layers():

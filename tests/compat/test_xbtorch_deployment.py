@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_sequence
 
 from mho.compat import xbtorch
 from mho.compat.xbtorch import deployment
@@ -652,8 +653,11 @@ def test_recurrent_layers_on_the_crossbar(kind, options):
     accelerator = SimpleFixedPoint(xb_size=(120, 120), adc_bits=20, dac_bits=20)
     model = deployed(Net(layer), accelerator)
     x = torch.randn(3, 6, 5)
-    for given in (x, x[0]):
+    packed = pack_sequence([x[0, :2], x[1], x[2, :4]], enforce_sorted=False)
+    for given in (x, x[0], packed):
         found, expected = model(given), reference(given)
+        if given is packed:
+            found, expected = ((y.data, state) for y, state in (found, expected))
         torch.testing.assert_close(found[0], expected[0], rtol=1e-3, atol=1e-3)
         states = zip(
             found[1] if kind is nn.LSTM else [found[1]],

@@ -155,6 +155,17 @@ def test_cells_over_several_steps(kind):
     check(seeded(Steps), normal(5, 3))
 
 
+@pytest.mark.parametrize("make", [lambda: nn.GRU(3, 4), lambda: nn.GRUCell(3, 4)])
+def test_recurrent_arguments_by_name(make):
+    layer = seeded(make)
+    x, h = normal(2, 3), normal(2, 4)  # of a GRU: one sequence
+    if isinstance(layer, nn.GRU):
+        h = h[:1]
+    with capture(layer) as samples:
+        loss(layer(hx=h, input=x)).backward()
+        assert_samples_make_the_gradient(samples, layer)
+
+
 def test_only_some_outputs_used():
     layer = seeded(lambda: nn.LSTM(3, 4))
     with capture(layer) as samples:

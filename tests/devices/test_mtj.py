@@ -6,9 +6,9 @@ import torch
 from scipy import integrate
 from torch.distributions import Normal
 
+from mho.cells.spread import Spread
 from mho.devices import macrospin
 from mho.devices.mtj import GYROMAGNETIC, MTJ
-from mho.devices.spread import Spread
 from mho.testing import DeviceContract
 
 DELTA = 40.0

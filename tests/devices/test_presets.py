@@ -6,8 +6,8 @@ import re
 import pytest
 import torch
 
+from mho.cells.device import Device
 from mho.devices import presets
-from mho.devices.base import Device
 from mho.testing import DeviceContract
 
 NAMES = [preset.name for preset in presets.list()]

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Normal
 
+from mho.cells.spread import Spread
 from mho.core.spec import Spec
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.pulsed import PulsedDevice
-from mho.devices.spread import Spread
 from mho.devices.steps import (
     ConstantStep,
     ExpStep,
@@ -175,7 +175,7 @@ def test_noise_itself_may_differ_from_cell_to_cell(kind):
     device = kind(**WINDOW, c2c=Spread(Normal(0.02, 0.01), low=0.0))
     cells = device.fabricate((50, 4000), seed=2, dtype=torch.float64)
     own = torch.linspace(0.001, 0.04, 50, dtype=torch.float64)
-    cells.p_c2c = own[:, None].expand(50, 4000).clone()
+    cells.state_0_c2c = own[:, None].expand(50, 4000).clone()
     cells.write(torch.tensor(26e-6))
     cells.pulse(1)
     scale = (G_MAX - G_MIN) if kind is ExponentialDevice else device.step

@@ -9,9 +9,9 @@ import torch
 from scipy import stats
 from torch import distributions as td
 
+from mho.cells.device import Device
 from mho.core.spec import Spec
 from mho.devices import LinearDevice, Spread
-from mho.devices.base import Device
 from mho.devices.vteam import VTEAM
 
 N = 20_000
@@ -145,15 +145,6 @@ def test_a_switching_device_with_a_shared_film():
     assert abs(found - 0.8) < correlation_error(0.8)
 
 
-def test_plain_spreads_draw_what_they_always_drew():
-    spread = Spread(td.Normal(1e-4, 1e-6))
-    cells = LinearDevice(g_max=spread).fabricate((5,), seed=3, dtype=torch.float64)
-    from mho.core import random
-
-    source = random.take(random.stream(3), "cpu")
-    assert torch.equal(cells.parameter("g_max"), spread.sample((5,), source, dtype=torch.float64))
-
-
 def test_shared_spreads_are_specs():
     device = LinearDevice(g_max=Spread(td.Normal(1e-4, 1e-6), shared="film", correlation=0.8))
     assert Spec.from_dict(device.to_dict()) == device
@@ -180,3 +171,33 @@ def test_bad_values_are_refused():
         Spread(td.Gamma(2.0, 1.0), shared="film", correlation=0.5)
     with pytest.raises(ValueError, match=r"no draw of .* falls inside \[20\.0, None\]"):
         drawn(Three(a=normal(shared="film", low=20.0)))
+
+
+# ── torch's own generator ────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "spread",
+    [
+        Spread(td.Normal(1.0, 0.1)),
+        Spread(td.Normal(0.0, 1.0), low=0.5),
+        Spread(td.Gamma(2.0, 3.0), high=1.0),
+    ],
+)
+def test_without_a_generator_draws_come_from_torch(spread):
+    torch.manual_seed(3)
+    one, state = spread.sample((N,), None), torch.get_rng_state()
+    torch.manual_seed(3)
+    assert torch.equal(spread.sample((N,), None), one)
+    assert torch.equal(torch.get_rng_state(), state)  # and move it on
+    assert not torch.equal(spread.sample((N,), None), one)
+    assert float(one.double().mean()) == pytest.approx(
+        float(spread.sample((N,), torch.Generator().manual_seed(0)).double().mean()), rel=0.03
+    )
+
+
+def test_with_a_generator_torchs_own_is_left_alone():
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    normal().sample((5,), torch.Generator().manual_seed(0))
+    assert torch.equal(torch.get_rng_state(), state)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from mho.devices.spread import Spread
+from mho.cells.spread import Spread
 from mho.devices.steps import (
     ConstantStep,
     ExpStep,

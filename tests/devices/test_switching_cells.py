@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Normal, Uniform
 
+from mho.cells.spread import Spread
 from mho.core.spec import Spec
 from mho.devices import waveforms
 from mho.devices.data_driven import DataDriven2018, DataDriven2021
 from mho.devices.linear_ion_drift import LinearIonDrift
 from mho.devices.pickett import Pickett
-from mho.devices.spread import Spread
 from mho.devices.stanford_pku import StanfordPKU
 from mho.devices.switching import SwitchingCells, SwitchingDevice
 from mho.devices.team import TEAM
@@ -168,7 +168,7 @@ def test_few_cells_and_many_cells_move_alike(device: SwitchingDevice, method: st
     voltage = v.T[:, :, None].expand(12, 2, 2)
     many = device.fabricate((50, 2, 2), dtype=F64)
     for name, value in few.named_buffers():
-        if name != "rng":
+        if name != "streams":
             getattr(many, name).copy_(value.expand(50, 2, 2))
     currents = few.simulate(voltage, dt=1e-9, method=method)
     repeated = many.simulate(voltage[:, None].expand(12, 50, 2, 2), dt=1e-9, method=method)

@@ -13,11 +13,11 @@ from scipy.integrate import solve_ivp
 from scipy.stats import kstest
 from torch.distributions import Normal
 
+from mho.cells.spread import Spread
 from mho.devices.data_driven import DataDriven2018, DataDriven2021
 from mho.devices.integrate import adaptive
 from mho.devices.linear_ion_drift import LinearIonDrift
 from mho.devices.pickett import Pickett
-from mho.devices.spread import Spread
 from mho.devices.stanford_pku import StanfordPKU
 from mho.devices.switching import SwitchingDevice
 from mho.devices.team import TEAM

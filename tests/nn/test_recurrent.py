@@ -182,7 +182,7 @@ def test_native_path_folds_the_correction_in(kind, bias):
     hardware = mho.Hardware(effects=(mho.effects.WriteNoise(0.1),), bias=bias)
     analog = mho.convert(layer, hardware)
     mho.calibrate(analog, x)
-    assert all(crossbar.corrected for crossbar in analog.crossbars.values())
+    assert all(crossbar.reader.corrected for crossbar in analog.crossbars.values())
     assert analog._is_native
     native, plain = analog(x), mho.collapse(analog)(x)
     _agree(_general(analog)(x), native)

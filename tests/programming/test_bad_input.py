@@ -72,8 +72,8 @@ def test_bad_targets_are_refused_and_nothing_is_changed():
     with pytest.raises(TypeError, match="select must be a mask"):
         write_verify(cells, 1e-3, scheme, select=torch.ones(3, 3))
     held = torch.full((3, 3), math.nan)
-    with pytest.raises(ValueError, match="broken conductances must be finite"):
-        write_verify(cells, 1e-3, scheme, broken=(torch.ones(3, 3, dtype=torch.bool), held))
+    with pytest.raises(ValueError, match="stuck conductances must be finite"):
+        cells.break_too(torch.ones(3, 3, dtype=torch.bool), held)
     with pytest.raises(TypeError, match="those of LinearDevice"):
         write_verify(LinearDevice().fabricate((3,)), 1e-5, scheme)
     with pytest.raises(TypeError, match="scheme must be WriteVerify"):

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from mho.circuit import Selector, Wires, disturb
-from mho.circuit.passive import bias
+from mho.circuit.half_select import bias, seen
 from mho.devices.data_driven import DataDriven2021
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.vteam import VTEAM
-from mho.programming import Pulses, WriteVerify, access, write_verify
+from mho.programming import Pulses, WriteVerify, write_verify
 
 # Thresholds of 1 V: pulses below 2 V leave half-selected cells alone.
 DEVICE = VTEAM(r_on=1e4, r_off=1e5, v_on=-1.0, v_off=1.0, k_on=-1e-2, k_off=1e-2, alpha_on=1.0)
@@ -31,7 +31,7 @@ def test_voltages_are_those_of_the_circuit(scheme, voltage):
         wanted[1, cols] = voltage
         rows = torch.tensor([False, True, False])
         expected = bias(scheme, (3, 4), rows, cols, voltage).ideal_voltages
-        torch.testing.assert_close(access.seen(wanted, scheme), expected.float())
+        torch.testing.assert_close(seen(wanted, scheme), expected.float())
 
 
 @pytest.mark.parametrize("scheme", ["V/2", "V/3"])
@@ -39,13 +39,13 @@ def test_voltages_of_a_row_are_differences_of_line_voltages(scheme):
     wanted = torch.zeros(2, 3, 4)
     wanted[0, 1] = torch.tensor([1.0, 0.0, 1.8, 1.4])
     wanted[1, 2] = torch.tensor([-1.0, -0.5, 0.0, 0.0])
-    seen = access.seen(wanted, scheme)
-    assert torch.equal(seen[wanted != 0], wanted[wanted != 0])
+    over = seen(wanted, scheme)
+    assert torch.equal(over[wanted != 0], wanted[wanted != 0])
     # Kirchhoff: any rectangle's voltages cancel.
-    cross = seen[:, :1, :1] - seen[:, :, :1] - seen[:, :1] + seen
+    cross = over[:, :1, :1] - over[:, :, :1] - over[:, :1] + over
     assert float(cross.abs().max()) < 1e-6
     part = 1.8 / float(scheme[-1])
-    assert float(torch.where(wanted[0] == 0, seen[0], 0.0).abs().max()) <= part * (1 + 1e-6)
+    assert float(torch.where(wanted[0] == 0, over[0], 0.0).abs().max()) <= part * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("order", ["row", "cell"])

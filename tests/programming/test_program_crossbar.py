@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import mho
+from mho.cells.spread import Spread
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.linear import LinearDevice
-from mho.devices.spread import Spread
 from mho.devices.vteam import VTEAM
 from mho.effects import StuckAt
 from mho.encoding import BitSliced
@@ -57,7 +57,7 @@ def test_the_crossbars_own_cells_are_programmed():
     cells = SPREAD.fabricate(tuple(bar.G.shape), seed=9)
     strangers = write_verify(cells, report.target, scheme)
     assert not torch.equal(strangers.pulses, report.pulses)
-    cells.p_k_on.copy_(bar.born.states[0]["k_on"])
+    cells.state_0_k_on.copy_(bar.cells.parameter("k_on"))
     cells.reset()
     same = write_verify(cells, report.target, scheme)
     assert torch.equal(same.pulses, report.pulses)
@@ -71,7 +71,7 @@ def test_broken_cells_stay_and_are_found():
     assert torch.equal(bar.G[bar.stuck], held)
     assert (report.failed <= bar.stuck).all()
     assert report.reasons["stuck"] == int(report.failed.sum()) > 0
-    assert programmed.stuck == float(bar.stuck.float().mean())
+    assert programmed.stuck == float(bar.stuck.double().mean())
 
 
 @pytest.mark.parametrize("interleaved", [False, True])

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from mho.cells.spread import Spread
 from mho.devices.data_driven import DataDriven2018, DataDriven2021
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.linear_ion_drift import LinearIonDrift
-from mho.devices.spread import Spread
 from mho.devices.steps import SoftBoundsDevice
 from mho.devices.tabular import JumpTable, TabularDevice
 from mho.devices.vteam import VTEAM
@@ -162,7 +162,13 @@ def test_stuck_cells_are_found_and_left_alone(device):
     mask = torch.rand(10, 10) < 0.2
     held = torch.where(mask, 1.5 * device.window[1], 0.0)
     scheme = WriteVerify.for_device(device)
-    report = write_verify(device.fabricate((10, 10)), goal, scheme, broken=(mask, held))
+
+    def broken_cells():
+        cells = device.fabricate((10, 10))
+        cells.break_too(mask, held)
+        return cells
+
+    report = write_verify(broken_cells(), goal, scheme)
     assert torch.equal(report.failed, mask)
     assert report.reasons == {"stuck": int(mask.sum())}
     assert report.cells("stuck") == [tuple(i) for i in mask.nonzero().tolist()]
@@ -171,10 +177,9 @@ def test_stuck_cells_are_found_and_left_alone(device):
     ramp = 0 if isinstance(device, ExponentialDevice) else 32
     assert int(report.pulses[mask].max()) <= (ramp + scheme.stuck_after) * scheme.train + 1
     kept = write_verify(
-        device.fabricate((10, 10)),
+        broken_cells(),
         goal,
         scheme.replace(on_stuck="keep", max_pulses=600, on_failure="report"),
-        broken=(mask, held),
     )
     assert torch.equal(kept.failed, mask)
     assert (kept.pulses[mask] == 600).all()

@@ -1,5 +1,7 @@
 """One of two processes that train together: ``ddp_worker.py rank init_file result_file``."""
 
+import contextlib
+import gc
 import sys
 
 import torch
@@ -11,6 +13,23 @@ from mho.decomposition import NMF, FullSVD, StreamingBatchPCA, TruncatedSVD
 from mho.train.distributed import LowRankState, low_rank_hook
 
 STEPS, BATCH, RANKS = 12, 16, 2
+
+
+@contextlib.contextmanager
+def group(rank, store):
+    """Be one of a group that nobody leaves before all are done.
+
+    Torch keeps the group's threads after it has been destroyed. One that is still letting go of a
+    hook's result when Python ends takes the process down with it ("terminate called without an
+    active exception"): all have come to rest once a last exchange has passed.
+    """
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=RANKS)
+    try:
+        yield
+        gc.collect()  # models and their hooks hold one another
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
 
 
 def network():
@@ -72,10 +91,7 @@ def poisoned(rank):
     return {"seen": seen, "clean": clean, "weights": train(model, slice(rank, None, RANKS))}
 
 
-def main():
-    rank, init, result = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{init}", rank=rank, world_size=RANKS)
+def find(rank):
     part = slice(rank, None, RANKS)
     runs = {
         "plain": (None, {}),
@@ -97,8 +113,14 @@ def main():
     weights, state = resumed(part)
     found["resumed"] = {"weights": weights, "sent": state.bytes_sent, "full": state.bytes_full}
     found["poisoned"] = poisoned(rank)
-    torch.save(found, result)
-    dist.destroy_process_group()
+    return found
+
+
+def main():
+    rank, store, result = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    torch.set_num_threads(1)
+    with group(rank, store):
+        torch.save(find(rank), result)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def runs(tmp_path_factory):
         for rank, result in enumerate(results)
     ]
     try:
-        said = [worker.communicate(timeout=120)[1] for worker in workers]
+        said = [worker.communicate(timeout=300)[1] for worker in workers]
     finally:
         for worker in workers:
             worker.kill()

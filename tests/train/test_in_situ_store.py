@@ -12,7 +12,7 @@ from mho.devices import ExponentialDevice
 from mho.encoding import Differential, SingleColumn
 from mho.hardware import Hardware
 from mho.train.on_cells import InSitu
-from mho.train.on_cells.weights import DifferentialPair, MultiCell, SingleCell
+from mho.train.on_cells.layouts import DifferentialPair, MultiCell, SingleCell
 
 DEVICE = ExponentialDevice(
     g_min=1e-6, g_max=100e-6, nonlinearity_set=1.0, nonlinearity_reset=-1.0, c2c=0.01, levels=100

@@ -25,9 +25,10 @@ from mho.analysis.power import array_power
 from mho.analysis.technology import Technology, quantity
 from mho.core import checks
 from mho.crossbar.crossbar import Crossbar
-from mho.model.convert import layers
+from mho.crossbar.tiling import Tiling
+from mho.model.crossbars import crossbars
 from mho.model.observe import batches_of, observed, watch
-from mho.model.summary import crossbar_name, table
+from mho.model.summary import table
 
 
 @dataclass(frozen=True)
@@ -149,17 +150,12 @@ def cost(
     checks.instance("technology", technology, Technology)
     batches = batches_of(inputs)
     twin = copy.deepcopy(model)
-    names = {
-        crossbar: crossbar_name(name, part, layer)
-        for name, layer in layers(twin).items()
-        for part, crossbar in layer.crossbars.items()
-    }
-    corrections = {c: (c.gain.clone(), c.offset.clone()) for c in names}
+    names = {crossbar: name for name, crossbar in crossbars(twin).items()}
+    corrections = {crossbar: crossbar.correction for crossbar in names}
     seen = {crossbar: _Seen() for crossbar in names}
     with observed(twin, list(names)):
-        for crossbar, (gain, offset) in corrections.items():
-            crossbar.gain, crossbar.offset = gain, offset
-            crossbar.refresh()
+        for crossbar, correction in corrections.items():
+            crossbar.commit(correction=correction)
         watch(twin, list(names), batches, lambda c, x, _: seen[c].add(c, x))
     samples = sum(_samples(batch) for batch in batches)
     found = [_layer(names[c], c, s, samples, technology) for c, s in seen.items()]
@@ -179,7 +175,7 @@ class _Seen:
         self.power = 0.0  # Σ over drives of what the drivers deliver (W)
 
     def add(self, crossbar: Crossbar, x: Tensor) -> None:
-        voltages = crossbar.voltages(x)
+        voltages = crossbar.reader.voltages(x)
         self.vectors += len(x)
         self.squares += float(voltages.double().square().sum())
         self.power += array_power(crossbar, voltages)
@@ -189,24 +185,22 @@ def _layer(
     name: str, crossbar: Crossbar, seen: _Seen, samples: int, technology: Technology
 ) -> LayerCost:
     hardware = crossbar.hardware
-    array, encoding, adc = hardware.array, hardware.encoding, hardware.adc
+    encoding, adc = hardware.encoding, hardware.adc
+    tiling = Tiling.of(crossbar.G, crossbar.groups, hardware.array)
     reads = seen.vectors / samples
     planes = hardware.drive.planes_sent
     converted = 1 if hardware.drive.converts_once else planes
-    arrays = 1 if array.interleaved else encoding.slices  # with drivers and lines of their own
-    down = math.ceil(crossbar.rows / array.rows)
-    physical = encoding.physical_cols(crossbar.cols)
-    across = math.ceil(physical / hardware.tile_outputs)
-    lines = encoding.converters * physical * crossbar.groups
-    conversions = 0.0 if adc is None else reads * converted * lines * down
-    drives = reads * planes * crossbar.rows * crossbar.groups * across * arrays
+    lines = encoding.converters * tiling.cols * crossbar.groups
+    conversions = 0.0 if adc is None else reads * converted * lines * tiling.down
+    # Every array has drivers and lines of its own.
+    drives = reads * planes * crossbar.rows * crossbar.groups * tiling.across * tiling.arrays
     low, high = (0.0, 0.0) if adc is None else technology.conversion(adc.bits)
-    width = min(physical, hardware.tile_outputs) * encoding.converters
+    width = min(tiling.cols, tiling.outputs) * encoding.converters
     shared = min(technology.columns_per_adc, width)
     wait = 0.0 if adc is None else converted * shared / technology.conversion_rate
-    tiles = down * across * arrays * crossbar.groups
-    converters = 0 if adc is None else down * crossbar.groups * across * math.ceil(width / shared)
-    charged = encoding.slices * physical * (technology.line_capacitance or 0.0)
+    each = tiling.tiles // tiling.arrays  # slices share their converters
+    converters = 0 if adc is None else each * math.ceil(width / shared)
+    charged = tiling.slices * tiling.cols * (technology.line_capacitance or 0.0)
     return LayerCost(
         name,
         reads,
@@ -217,7 +211,7 @@ def _layer(
         (conversions * low, conversions * high),
         (drives * technology.drive[0], drives * technology.drive[1]),
         reads * (planes * technology.read_time + wait),
-        _area_of(tiles, converters, crossbar, technology),
+        _area_of(tiling.tiles, converters, crossbar, technology),
     )
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from mho.analysis.directions import Direction, Loss, coordinates, eval_mode, snapshot
 from mho.core import checks
-from mho.model.convert import age, fabricate, program
+from mho.model.lifecycle import age, fabricate, program
 from mho.nn.base import AnalogLayer
 
 # Numbers that the points of one batched evaluation may take together, and the least number of

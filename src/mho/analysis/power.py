@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mho import circuit
 from mho.crossbar.crossbar import Crossbar
-from mho.hardware import Array
+from mho.crossbar.tiling import Tiling
 
 _MOST_VECTORS = 64  # solved on wires, or cell by cell; the others are taken to be like them
 
@@ -51,41 +51,20 @@ def _bare(crossbar: Crossbar, g: Tensor, voltages: Tensor) -> float:
 
 
 def _wired(g: Tensor, voltages: Tensor, crossbar: Crossbar) -> float:
-    array, groups = crossbar.hardware.array, crossbar.groups
-    split = g.unflatten(1, (groups, -1))  # [slices, groups, rows, cols]
-    driven = voltages.unflatten(1, (groups, -1)).transpose(0, 1)  # [groups, drives, rows]
-    width = array.cols
-    if array.interleaved:
-        width = array.cols // len(g) * len(g)
-        split = split.permute(1, 2, 3, 0).flatten(2)[None]
-    # At most four sorts of tiles: whole ones, and the shorter ones at two edges and the corner.
-    power = 0.0
-    for top, high in _pieces(split.shape[2], array.rows):
-        for left, wide in _pieces(split.shape[3], width):
-            power += _tiles(
-                split[:, :, top : top + high[0], left : left + wide[0]],
-                driven[..., top : top + high[0]],
-                array,
-                high[1],
-                wide[1],
-            )
-    return power
+    tiling = Tiling.of(g, crossbar.groups, crossbar.hardware.array)
+    inputs = tiling.cut_inputs(voltages.unflatten(1, (crossbar.groups, -1)).transpose(0, 1))
+    wires = crossbar.hardware.array.wires
+    return sum(
+        _tiles(tiles, lines, wires)
+        for lines, band in zip(inputs, tiling.cut(g), strict=True)
+        for tiles in band
+    )
 
 
-def _pieces(size: int, tile: int) -> list[tuple[int, tuple[int, int]]]:
-    """Where whole tiles begin and the shorter rest: ``(start, (length, length of one tile))``."""
-    whole = size // tile * tile
-    parts = [(0, (whole, tile)), (whole, (size - whole, size - whole))]
-    return [part for part in parts if part[1][0]]
-
-
-def _tiles(g: Tensor, driven: Tensor, array: Array, high: int, wide: int) -> float:
-    tiles = g.unflatten(3, (-1, wide)).unflatten(2, (-1, high)).transpose(3, 4)
-    # [slices, groups, down, across, high, wide] meets [1, groups, down, 1, drives, high]
-    lines = driven.unflatten(2, (-1, high)).movedim(2, 1)[None, :, :, None]
-    arrays = tiles.flatten(0, 3)
-    vectors = lines.expand(*tiles.shape[:4], *lines.shape[-2:]).flatten(0, 3)
-    if not bool(arrays.any()):
+def _tiles(tiles: Tensor, lines: Tensor, wires: circuit.Wires) -> float:
+    if not bool(tiles.any()):
         return 0.0
-    solution = circuit.solve(arrays, array.wires, vectors)
+    # [arrays, groups, down, across, rows, lines] meets [1, groups, down, 1, drives, rows]
+    vectors = lines[None, :, :, None].expand(*tiles.shape[:4], -1, -1).flatten(0, 3)
+    solution = circuit.solve(tiles.flatten(0, 3), wires, vectors)
     return float(torch.as_tensor(solution.source_power).sum())

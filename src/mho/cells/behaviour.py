@@ -10,7 +10,7 @@ first, then the effects in the order given.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -19,6 +19,9 @@ from torch import Tensor
 
 from mho.core import random
 from mho.core.spec import Spec
+
+# A reference read of an effect that says no mean: so many draws, the same at every time.
+_REFERENCE_READS, _REFERENCE_SEED = 64, 20201215
 
 
 @dataclass
@@ -29,17 +32,23 @@ class Context:
         like: a tensor shaped as the population, for example ``[slices, rows, cols]``.
         g_min: nominal lowest conductance of the device (S).
         g_max: nominal highest conductance of the device (S).
-        rng: stream of randomness; see `mho.core.random`.
+        rng: stream of randomness, see `mho.core.random`; None: torch's own generator, as training
+            draws.
         state: this behaviour's own per-cell tensors, as its ``fabricate_state`` returned them.
         seconds: time since programming (s).
+        written: what the cells held when they were last written (S), shaped as ``like``; None
+            where that is not kept (see `mho.cells.life.remembers`).
+        written_at: when that was (s after programming).
     """
 
     like: Tensor
     g_min: float
     g_max: float
-    rng: Tensor
+    rng: Tensor | None
     state: Mapping[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
+    written: Tensor | None = None
+    written_at: float = 0.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -57,9 +66,12 @@ class Context:
         return self.like.device
 
     @cached_property
-    def generator(self) -> torch.Generator:
-        """Where randomness comes from; taken from the stream when first asked for."""
-        return random.take(self.rng, self.device)
+    def generator(self) -> torch.Generator | None:
+        """Where randomness comes from; taken from the stream when first asked for.
+
+        None is torch's own generator: every function of torch that draws takes it as such.
+        """
+        return None if self.rng is None else random.take(self.rng, self.device)
 
     @property
     def g_range(self) -> float:
@@ -89,20 +101,33 @@ class Behaviour(Spec):
     Class attributes:
         redrawn: whether `read` draws anew at every read; else it is worked out once for what the
             cells hold.
+        memoryless: whether what cells hold now is all that `age` (and a device's `read_std`) need
+            of their past: aging by a, then by b, is then aging by a + b. Populations whose aging is
+            not so remember what was last written and age from there; see
+            `mho.cells.life.remembers`.
     """
 
     redrawn: ClassVar[bool] = True
+    memoryless: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **settings: object) -> None:
+        super().__init_subclass__(**settings)
+        if "stuck" in vars(cls):
+            raise TypeError(
+                f"{cls.__name__}.stuck(context) would never be called: say broken(context), which "
+                "returns positions in the flattened population and conductances"
+            )
 
     def fabricate_state(self, context: Context) -> dict[str, Tensor]:
         """Fabrication: draw this behaviour's per-cell tensors (each of ``context.shape``)."""
         return {}
 
-    def stuck(self, context: Context) -> tuple[Tensor, Tensor] | None:
-        """Fabrication: which cells are born broken, and what they read forever.
+    def broken(self, context: Context) -> tuple[Tensor, Tensor] | None:
+        """Fabrication: which cells are born broken, and what they conduct forever.
 
         Returns:
-            A boolean mask and the conductances (S) that count where it is true, both of
-            ``context.shape``; or None.
+            Positions in the flattened population (int64, each once) and conductances (S), both
+            ``[count]``; or None.
         """
         return None
 
@@ -126,6 +151,21 @@ class Behaviour(Spec):
     def read(self, g: Tensor, context: Context) -> Tensor:
         """Reading: conductances as one read of the whole array sees them (one draw a call)."""
         return g
+
+    def shown(self, g: Tensor, context: Context) -> Tensor:
+        """Reading: conductances as reads show them on average; what a reference read finds.
+
+        By default the mean of many draws of `read`; say it in closed form where there is one.
+        """
+        if not self.acts_on("read"):
+            return g
+        if not self.redrawn:
+            return self.read(g, context)
+        own = replace(context, rng=random.stream(_REFERENCE_SEED))
+        total = torch.zeros_like(g)
+        for _ in range(_REFERENCE_READS):
+            total += self.read(g, replace(own))
+        return total / _REFERENCE_READS
 
     def read_std(self, g: Tensor, context: Context) -> Tensor | float:
         """Reading: standard deviation (S) of white noise, independent per cell and per read.

@@ -1,148 +1,234 @@
-"""The life of a population of cells: fabricate, program, age. Pure functions of tensors.
+"""The life of a population of cells: fabricate, program, age, read. Pure functions of tensors.
 
-A crossbar calls these for the cells it holds; training calls the same functions for cells drawn
-afresh at every step.
+All of them take `Drawn`: what fabrication drew for one population, and where further randomness
+comes from. A crossbar's own cells have one (`Cells.drawn`); training draws another at every step.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from mho.cells.behaviour import Context
-from mho.hardware import Hardware
+from mho.cells.behaviour import Behaviour, Context
 
-ContextOf = Callable[[dict[str, Tensor]], Context]
+
+class Broken(NamedTuple):
+    """The broken cells of a population.
+
+    Attributes:
+        at: positions in the flattened population (int64, each once), ``[count]``.
+        g: what they conduct forever (S), ``[count]``.
+    """
+
+    at: Tensor
+    g: Tensor
+
+    def keep(self, g: Tensor) -> Tensor:
+        """Return ``g`` (S) with the broken cells as they are; differentiable in the others."""
+        if not len(self.at):
+            return g
+        if g.is_contiguous():
+            flat = g.reshape(-1)
+            return flat.index_copy(0, self.at, self.g.to(g)).view(g.shape)
+        mask, value = self.dense(g)
+        return torch.where(mask, value, g)
+
+    def mask(self, like: Tensor) -> Tensor:
+        """Return the mask of the broken cells, shaped as ``like``."""
+        mask = torch.zeros(like.shape, dtype=torch.bool, device=like.device)
+        mask.view(-1)[self.at] = True
+        return mask
+
+    def dense(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mask, and conductances (S) that count where it is true."""
+        value = torch.zeros(like.shape, dtype=like.dtype, device=like.device)
+        value.view(-1)[self.at] = self.g.to(value)
+        return self.mask(like), value
+
+    def joined(self, also: Broken, like: Tensor) -> Broken:
+        """Join two sorts of broken cells; a cell broken twice keeps its first fault."""
+        known = self.mask(like).view(-1)[also.at]
+        return Broken(torch.cat((self.at, also.at[~known])), torch.cat((self.g, also.g[~known])))
 
 
 @dataclass(frozen=True, eq=False)
-class ProgramReport:
-    """What was asked of the cells and what they hold.
+class Drawn:
+    """What fabrication drew for one population, and what its behaviours are told.
 
     Attributes:
-        target: conductances asked for ``[slices, rows, cols]`` (S).
-        achieved: conductances stored, of the same shape (S).
-        relative_error: ``‖achieved weight - target weight‖ / ‖target weight‖`` (Frobenius).
-        stuck: fraction of cells that cannot be programmed.
+        behaviours: all that acts on the cells: the device, then the effects.
+        like: a tensor shaped as the population.
+        rng: stream of what is drawn from now on; None: torch's own generator.
+        states: each behaviour's own per-cell tensors.
+        broken: the broken cells, or None where none can break.
+        seconds: time since programming (s).
+        written: what the cells held when last written (S), where that is kept; see `remembers`.
+        written_at: when that was (s after programming).
     """
 
-    target: Tensor
-    achieved: Tensor
-    relative_error: float
-    stuck: float
+    behaviours: tuple[Behaviour, ...]
+    like: Tensor
+    rng: Tensor | None
+    states: Sequence[Mapping[str, Tensor]] = ()
+    broken: Broken | None = None
+    seconds: float = 0.0
+    written: Tensor | None = None
+    written_at: float = 0.0
 
-    def __str__(self) -> str:
-        slices, rows, cols = self.target.shape
-        return (
-            f"{slices} × {rows} × {cols} cells programmed: relative weight error "
-            f"{self.relative_error:.3g}, {self.stuck:.2%} of the cells stuck"
+    @property
+    def device(self) -> Any:
+        """The device: the first of the behaviours."""
+        return self.behaviours[0]
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """Nominal programmable window ``(g_min, g_max)`` (S)."""
+        window: tuple[float, float] = self.device.window
+        return window
+
+    def at(self, seconds: float) -> Drawn:
+        """The same cells, programmed so many seconds ago."""
+        return replace(self, seconds=seconds)
+
+    def context(self, state: Mapping[str, Tensor] | None = None) -> Context:
+        """What a behaviour with this state of its own is told about the cells."""
+        g_min, g_max = self.window
+        return Context(
+            self.like,
+            g_min,
+            g_max,
+            self.rng,
+            state=state or {},
+            seconds=self.seconds,
+            written=self.written,
+            written_at=self.written_at,
         )
 
+    def acting(self, stage: str) -> Iterator[tuple[Behaviour, Context]]:
+        """The behaviours that act at a stage, in order, each with what it is told."""
+        for index, behaviour in enumerate(self.behaviours):
+            if behaviour.acts_on(stage):
+                yield behaviour, self.context(self.states[index])
 
-class Born(NamedTuple):
-    """What fabrication drew.
-
-    Attributes:
-        states: each behaviour's own per-cell tensors.
-        stuck: mask of the broken cells, or None.
-        stuck_g: what the broken cells read forever (S), where the mask is true.
-    """
-
-    states: tuple[dict[str, Tensor], ...]
-    stuck: Tensor | None
-    stuck_g: Tensor | None
-
-    def keep_stuck(self, g: Tensor) -> Tensor:
-        """Return ``g`` with the broken cells as they are."""
-        if self.stuck is None or self.stuck_g is None:
-            return g
-        return torch.where(self.stuck, self.stuck_g, g)
+    def keep(self, g: Tensor) -> Tensor:
+        """Return ``g`` (S) with the broken cells as they are."""
+        return g if self.broken is None else self.broken.keep(g)
 
 
-def fabricate(hardware: Hardware, context: ContextOf) -> Born:
+def fabricate(behaviours: tuple[Behaviour, ...], like: Tensor, rng: Tensor | None) -> Drawn:
     """Draw a population: per-cell parameters of every behaviour, and the broken cells.
 
     Args:
-        hardware: what the cells are and what happens to them.
-        context: makes the context a behaviour is given, from that behaviour's state.
+        behaviours: the device, then the effects.
+        like: a tensor shaped as the population.
+        rng: stream of randomness; None: torch's own generator.
     """
-    states: list[dict[str, Tensor]] = []
-    stuck: Tensor | None = None
-    stuck_g: Tensor | None = None
-    for behaviour in hardware.behaviours:
-        state = behaviour.fabricate_state(context({}))
-        states.append(state)
-        broken = behaviour.stuck(context(state))
-        if broken is None:
-            continue
-        stuck, stuck_g = broken_too(stuck, stuck_g, *broken)
-    return Born(tuple(states), stuck, stuck_g)
+    drawn = Drawn(behaviours, like, rng)
+    states: list[Mapping[str, Tensor]] = []
+    broken: Broken | None = None
+    for behaviour in behaviours:
+        states.append(behaviour.fabricate_state(drawn.context()))
+        broken = broken_too(broken, behaviour, drawn.context(states[-1]), like)
+    return replace(drawn, states=tuple(states), broken=broken)
 
 
 def broken_too(
-    stuck: Tensor | None, stuck_g: Tensor | None, also: Tensor, also_g: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Join two sorts of broken cells, each a mask and conductances (S).
+    known: Broken | None, behaviour: Behaviour, context: Context, like: Tensor
+) -> Broken | None:
+    """Return the broken cells known so far and those that a behaviour breaks."""
+    found = behaviour.broken(context)
+    if found is None:
+        return known
+    also = Broken(*found)
+    return also if known is None else known.joined(also, like)
 
-    A cell broken twice keeps its first fault.
-    """
-    if stuck is None or stuck_g is None:
-        return also, also_g
-    return stuck | also, torch.where(stuck, stuck_g, also_g)
 
-
-def write(
-    target: Tensor, hardware: Hardware, born: Born, context: ContextOf, *, noise: float = 1.0
-) -> Tensor:
-    """Program: from target conductances to stored ones (S), differentiable in the target.
+def settle(g: Tensor, drawn: Drawn, *, own: bool, white: float = 0.0, noise: float = 1.0) -> Tensor:
+    """Let all effects of programming act on what the device's own programming left.
 
     Args:
-        target: conductances asked for (S).
-        hardware: what the cells are and what happens to them.
-        born: what fabrication drew.
-        context: makes a behaviour's context.
-        noise: factor on the standard deviation of the white error.
+        g: conductances (S).
+        drawn: the population.
+        own: whether the device's own statistics (its ``program`` and ``write_std``) act too.
+        white: standard deviation (S) of a further white error, alike for all cells.
+        noise: factor on the standard deviation of all white error.
+
+    Returns:
+        Conductances stored (S), differentiable.
     """
-    # Encodings stay inside the nominal window: only cells with windows of their own fall short.
-    g = hardware.device.reach(target, born.states[0]) if hardware.device.spreads() else target
-    for behaviour, state in zip(hardware.behaviours, born.states, strict=True):
-        if behaviour.acts_on("program"):
-            g = behaviour.program(g, context(state))
-    variance = white("write_std", g, hardware, born, context) * noise**2
+    for behaviour, context in drawn.acting("program"):
+        if own or behaviour is not drawn.device:
+            g = behaviour.program(g, context)
+    variance = (variance_of("write_std", g, drawn, own=own) + white**2) * noise**2
     if isinstance(variance, Tensor):
         # The root's gradient is infinite at zero: an error-free cell must not poison the others.
         deviation = variance.clamp(min=torch.finfo(g.dtype).tiny).sqrt()
-        g = torch.relu(g + deviation * context({}).normal())
+        g = torch.relu(g + deviation * drawn.context().normal())
     elif variance:
-        g = context({}).normal().mul_(math.sqrt(variance)).add_(g).relu_()
-    return born.keep_stuck(g)
+        g = drawn.context().normal().mul_(math.sqrt(variance)).add_(g).relu_()
+    return drawn.keep(g)
 
 
-def white(
-    stage: str, g: Tensor, hardware: Hardware, born: Born, context: ContextOf
-) -> Tensor | float:
+def variance_of(stage: str, g: Tensor, drawn: Drawn, *, own: bool = True) -> Tensor | float:
     """Return the variance (S²) of all white noise of a stage, ``"write_std"`` or ``"read_std"``.
+
+    Args:
+        stage: which.
+        g: conductances (S).
+        drawn: the population.
+        own: whether the device's own counts.
 
     Returns:
         A tensor shaped like ``g``, or a number where all cells are alike.
     """
     variance: Tensor | float = 0.0
-    for behaviour, state in zip(hardware.behaviours, born.states, strict=True):
-        if behaviour.acts_on(stage):
-            variance = variance + getattr(behaviour, stage)(g, context(state)) ** 2
+    for behaviour, context in drawn.acting(stage):
+        if own or behaviour is not drawn.device:
+            variance = variance + getattr(behaviour, stage)(g, context) ** 2
     return variance
 
 
-def age(
-    g: Tensor, hardware: Hardware, born: Born, context: ContextOf, start: float, stop: float
-) -> Tensor:
-    """Age: from conductances (S) at ``start`` to those at ``stop`` (s after programming)."""
-    for behaviour, state in zip(hardware.behaviours, born.states, strict=True):
-        if behaviour.acts_on("age"):
-            g = behaviour.age(g, context(state), start, stop)
-    return born.keep_stuck(g)
+def remembers(behaviours: tuple[Behaviour, ...]) -> bool:
+    """Whether cells must keep what was last written, for aging to compose.
+
+    Behaviours that age tell their law from the conductance that was written. One that is
+    ``memoryless`` finds all it needs in what the cells hold now; where it is not, or where several
+    age and each would take what the others did for its own, every call ages from what was written.
+    So does a device whose read noise is that of the conductance written.
+    """
+    device = behaviours[0]
+    aging = [behaviour for behaviour in behaviours if behaviour.acts_on("age")]
+    forgets = all(b.memoryless for b in aging) and (
+        device.memoryless or not device.acts_on("read_std")
+    )
+    return len(aging) > 1 or (bool(aging) and not forgets)
+
+
+def age(g: Tensor, drawn: Drawn, start: float, stop: float) -> Tensor:
+    """Age: from conductances (S) at ``start`` to those at ``stop`` (s after programming).
+
+    Where the cells `remembers`, ``g`` and ``start`` are those of their last writing, whatever has
+    passed since.
+    """
+    for behaviour, context in drawn.acting("age"):
+        g = behaviour.age(g, context, start, stop)
+    return drawn.keep(g)
+
+
+def seen(g: Tensor, drawn: Drawn) -> Tensor:
+    """Return the conductances (S) of one read: those stored, as reading effects show them."""
+    for behaviour, context in drawn.acting("read"):
+        g = behaviour.read(g, context)
+    return g
+
+
+def shown(g: Tensor, drawn: Drawn) -> Tensor:
+    """Return the conductances (S) that reads show on average."""
+    for behaviour, context in drawn.acting("read"):
+        g = behaviour.shown(g, context)
+    return g

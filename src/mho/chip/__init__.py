@@ -7,7 +7,6 @@ from mho.chip.accelerators import (
     accelerator,
     accelerators,
 )
-from mho.chip.array import outside
 from mho.chip.chip import Chip
 from mho.chip.collaborative import (
     CollaborativeClassifier,
@@ -18,6 +17,7 @@ from mho.chip.collaborative import (
     search_code,
 )
 from mho.chip.committee import Committee
+from mho.chip.defects import outside
 from mho.chip.metrics import MappingError, mapping_error
 from mho.chip.permute import best_order, best_orders
 from mho.chip.placement import Region

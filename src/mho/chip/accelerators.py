@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch.distributions import Uniform
 
+from mho.cells.spread import Spread
 from mho.chip.chip import Chip
 from mho.core import checks
 from mho.core.spec import Spec
 from mho.devices.linear import LinearDevice
-from mho.devices.spread import Spread
 from mho.effects import ReadNoise, StuckAt, WriteNoise
 from mho.effects.base import Effect
 from mho.encoding.base import Encoding

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mho.cells.life import Born
+from mho.cells.checkpoint import modernise_chip
+from mho.cells.population import Cells
 from mho.chip import placement
-from mho.chip.array import CellArray
 from mho.chip.permute import WHICH
 from mho.chip.placement import Region
-from mho.chip.residents import Resident, crossbars_of, program_all, refuse_other_cells
+from mho.chip.residents import Resident, refuse_other_cells
 from mho.core import checks, random
 from mho.core.spec import first_difference
-from mho.crossbar.crossbar import Crossbar
+from mho.crossbar.crossbar import refuse_half
 from mho.hardware import Hardware
+from mho.model.crossbars import Entry, all_or_nothing, listing
+from mho.model.lifecycle import write_all
 
 
-class Chip(CellArray):
+class Chip(nn.Module):
     """An array of cells that exists before anything is written to it, and outlives it.
 
     Every cell is fabricated once: its own parameters, and whether and how it is broken, are part
@@ -30,7 +33,11 @@ class Chip(CellArray):
     of the crossbar's own. Training a placed model reads through the chip's cells, so that it
     learns around their defects (``Practice(own_cells=True)``).
 
-    What cells hold is kept by the crossbars that live on them, and by the chip where none does.
+    The cells are the chip's; crossbars that live on them return what they hold after every change.
+    A model lives on one chip at a time: placing it on another moves it off the first.
+
+    A chip in service is saved as two checkpoints, its own and the model's. In a new process load
+    both, in either order, and `join` the model to the chip.
 
     Args:
         rows: word lines, >= 1.
@@ -39,15 +46,13 @@ class Chip(CellArray):
             models' own.
         stuck: broken cells beside those the effects make: a mask ``[rows, cols]`` and what they
             read (S), of the same shape; see `outside`.
-        endurance: how often a cell may be written; None for ever.
+        endurance: how many pulses a cell bears; None for ever.
         seed: of the chip's fabrication.
         dtype: of the conductances; torch's default if not given.
         device: where they live.
 
     Attributes:
-        G: conductances ``[rows, cols]`` (S), up to date after `sync`.
-        stuck: mask of the broken cells ``[rows, cols]``: the defect map.
-        wear: how often each cell has been written ``[rows, cols]``, up to date after `sync`.
+        cells: the population ``[rows, cols]``.
 
     Raises:
         TypeError, ValueError: if a size, the seed, the hardware or the broken cells are refused.
@@ -65,20 +70,53 @@ class Chip(CellArray):
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        super().__init__(
-            rows,
-            cols,
-            Hardware() if hardware is None else hardware,
-            stuck=stuck,
-            seed=seed,
-            dtype=dtype,
-            device=device,
-        )
+        super().__init__()
+        checks.integer("rows", rows)
+        checks.integer("cols", cols)
+        hardware = Hardware() if hardware is None else hardware
+        checks.instance("hardware", hardware, Hardware)
+        dtype = dtype or torch.get_default_dtype()
+        refuse_half(dtype)
         if endurance is not None:
             checks.integer("endurance", endurance)
-        self.endurance = endurance
+        self.rows, self.cols, self.hardware, self.endurance = rows, cols, hardware, endurance
+        kind = hardware.device.cells_type
+        self.cells: Cells = kind(
+            hardware.behaviours, (rows, cols), seed=seed, dtype=dtype, device=device
+        )
+        if stuck is not None:
+            self.cells.break_too(*stuck)
+        self.cells.identity = self._identity(seed, stuck)
         self._residents: list[Resident] = []
         self._sums: Tensor | None = None
+        self.register_load_state_dict_post_hook(_tell_models)
+
+    def _identity(self, seed: int, stuck: tuple[Tensor, Tensor] | None) -> str:
+        said = [str(behaviour) for behaviour in self.hardware.behaviours]
+        digest = hashlib.blake2b(repr((seed, self.rows, self.cols, said)).encode(), digest_size=8)
+        for tensor in stuck or ():
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    @property
+    def G(self) -> Tensor:  # noqa: N802 (the field's symbol)
+        """Conductances ``[rows, cols]`` (S)."""
+        return self.cells.g
+
+    @property
+    def stuck(self) -> Tensor:
+        """Mask of the broken cells ``[rows, cols]``: the defect map."""
+        found = self.cells.stuck
+        return (
+            torch.zeros(self.G.shape, dtype=torch.bool).to(self.G.device)
+            if found is None
+            else found
+        )
+
+    @property
+    def wear(self) -> Tensor:
+        """Pulses each cell has received ``[rows, cols]`` (int64)."""
+        return self.cells.writes
 
     # ── what is where ────────────────────────────────────────────────────────────────────────
 
@@ -90,7 +128,7 @@ class Chip(CellArray):
     @property
     def occupied(self) -> Tensor:
         """Mask of the cells that belong to a model, ``[rows, cols]``."""
-        mask = torch.zeros_like(self.stuck)
+        mask = torch.zeros_like(self.G, dtype=torch.bool)
         for region in self._taken():
             region.of(mask).fill_(True)
         return mask
@@ -141,22 +179,33 @@ class Chip(CellArray):
         checks.one_of("strategy", strategy, placement.STRATEGIES)
         if permute is not None:
             checks.one_of("permute", permute, WHICH)
+        found = listing(model)
+        waiting = self._waiting(found, name)
+        if waiting:
+            return self._join(waiting)
         owner = self._new_name(name)
-        weights = crossbars_of(model)
-        for part, (crossbar, weight) in weights.items():
+        for entry in found:
+            part, crossbar = entry.name, entry.crossbar
             if any(resident.crossbar is crossbar for resident in self._residents):
                 raise ValueError(f"crossbar {part!r} is on this chip already; remove it first")
-            refuse_other_cells(part, crossbar, weight, self.hardware, self.G.dtype)
+            refuse_other_cells(part, crossbar, entry.weight(), self.hardware, self.G.dtype)
             if permute is not None and crossbar.groups > 1:
                 raise ValueError(
                     f"permute must be None for crossbar {part!r}: it has {crossbar.groups} "
                     "groups, whose lines cannot be exchanged"
                 )
-        residents = self._settle(owner, weights, strategy, seed)
-        for resident in residents:
-            self._move_in(resident, weights[resident.name][1], permute)
+        residents = self._settle(owner, found, strategy, seed)
+        held = self.cells.fork()
+        try:
+            with all_or_nothing(entry.crossbar for entry in found):
+                weights = [entry.weight() for entry in found]
+                for resident, weight in zip(residents, weights, strict=True):
+                    self._move_in(resident, weight, permute)
+                _write(found, weights)
+        except BaseException:
+            self._take_cells(held)
+            raise
         self._residents += residents
-        program_all(model, weights)
         return {resident.name: resident.regions for resident in residents}
 
     def _new_name(self, name: str | None) -> str:
@@ -172,15 +221,15 @@ class Chip(CellArray):
     def _settle(
         self,
         owner: str,
-        weights: dict[str, tuple[Crossbar, Tensor | None]],
+        found: list[Entry],
         strategy: str,
         seed: int,
     ) -> list[Resident]:
-        sizes = [tuple(c.G.shape[1:]) for c, _ in weights.values() for _ in range(len(c.G))]
+        sizes = [tuple(e.crossbar.G.shape[1:]) for e in found for _ in range(len(e.crossbar.G))]
         if strategy == "greedy" and self._sums is None:
             self._sums = placement.integral(self.stuck).cpu()
         source = random.generator(random.derive(seed, "place"))
-        found = placement.place(
+        free = placement.place(
             sizes,  # type: ignore[arg-type]
             (self.rows, self.cols),
             [*self._taken(), *self._worn()],
@@ -188,22 +237,24 @@ class Chip(CellArray):
             sums=self._sums,
             source=source,
         )
-        places = iter(found)
+        places = iter(free)
         residents = []
-        for name, (crossbar, _) in weights.items():
+        for entry in found:
+            name, crossbar = entry.name, entry.crossbar
             regions = [next(places) for _ in range(len(crossbar.G))]
             if None in regions:
                 size = tuple(crossbar.G.shape[1:])
                 raise ValueError(self._no_room(name, size, sizes, strategy))  # type: ignore[arg-type]
             known = tuple(r for r in regions if r is not None)
-            residents.append(Resident(owner, name, known, crossbar))
+            resident = Resident(owner, name, known, self.cells, crossbar)
+            resident.leaves = self._forget
+            residents.append(resident)
         return residents
 
     def _worn(self) -> list[Region]:
         """Regions with a cell that may not be written again: whole bands of rows."""
         if self.endurance is None:
             return []
-        self.sync()
         rows = (self.wear >= self.endurance).any(1).nonzero().flatten().tolist()
         return [Region(row, 0, 1, self.cols) for row in rows]
 
@@ -224,56 +275,95 @@ class Chip(CellArray):
     def _move_in(self, resident: Resident, weight: Tensor | None, permute: str | None) -> None:
         crossbar = resident.crossbar
         assert crossbar is not None
-        device = crossbar.G.device
-        broken = bool(self.stuck.any())
+        encoding = crossbar.hardware.encoding
         if permute is not None and weight is not None:
-            target, _ = crossbar._encode(weight.to(crossbar.G))
-            mask, value = (resident.gather(x).to(device) for x in (self.stuck, self.G))
-            resident.order(target, mask, value, permute)
-        stuck, g = (resident.gather(x).to(device) for x in (self.stuck, self.G))
-        states = tuple(
-            {name: resident.gather(value).to(device) for name, value in state.items()}
-            for state in self.states()
-        )
-        crossbar.inhabit(Born(states, stuck if broken else None, g), g)
-        crossbar.practise(crossbar.practice.replace(own_cells=True))
+            target, _ = crossbar.encode(weight.to(crossbar.G))
+            mask, value = (x.reshape(-1)[resident.place] for x in (self.stuck, self.G))
+            mask, value = mask.to(target.device), value.to(target.device)
+            resident.order(target, mask, value, permute, encoding)
+        cells = resident.lend(crossbar.cells)
+        cells.seconds = 0.0
+        crossbar.inhabit(cells, resident)
+
+    def _forget(self, resident: Resident) -> None:
+        self._residents = [r for r in self._residents if r is not resident]
+
+    def _take_cells(self, cells: Cells) -> None:
+        """Put back what a fork of the chip's cells remembers."""
+        for name, value in cells._buffers.items():
+            self.cells._buffers[name] = value
+        self.cells._all_pulses = cells._all_pulses
+
+    # ── models whose checkpoints lay here ────────────────────────────────────────────────────
+
+    def join(self, model: nn.Module) -> dict[str, tuple[Region, ...]]:
+        """Bring a model back to the cells that it lay on when both were saved.
+
+        What the cells hold, and their wear, is as the chip's checkpoint says.
+        `place`, `program` and `remove` do this by themselves.
+
+        Args:
+            model: with its checkpoint loaded.
+
+        Returns:
+            The regions of every crossbar, by the name that `mho.summary` shows.
+
+        Raises:
+            TypeError, ValueError: if the model has no crossbars, or its checkpoint did not lie on
+                this chip.
+        """
+        waiting = self._waiting(listing(model), None)
+        if not waiting:
+            raise ValueError("the model's checkpoint did not lie on this chip, or it is on it now")
+        return self._join(waiting)
+
+    def _waiting(self, found: list[Entry], name: str | None) -> dict[Resident, Entry]:
+        """Return the residents without a model that these crossbars are; all of them, or none."""
+        lost = {r.identity: r for r in self._residents if r.crossbar is None}
+        pairs = {
+            lost[e.crossbar.cells.identity]: e for e in found if e.crossbar.cells.identity in lost
+        }
+        whole = len(pairs) == len(found)
+        known = name is None or all(resident.owner == name for resident in pairs)
+        return pairs if whole and known else {}
+
+    def _join(self, waiting: dict[Resident, Entry]) -> dict[str, tuple[Region, ...]]:
+        for resident, entry in waiting.items():
+            resident.leaves = self._forget
+            resident.join(entry.crossbar)
+        return {resident.name: resident.regions for resident in waiting}
 
     # ── their life on it ─────────────────────────────────────────────────────────────────────
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def program(self, model: nn.Module) -> None:
         """Write a model's weights to its cells again, unless these are worn out.
 
         ``mho.program`` does the same without asking.
 
         Raises:
-            ValueError: if the model is not on this chip, or its cells have been written as often
+            ValueError: if the model is not on this chip, or its cells have received as many pulses
                 as ``endurance`` allows; nothing is then changed.
         """
-        weights = crossbars_of(model)
-        residents = [self._resident(crossbar) for crossbar, _ in weights.values()]
-        self.sync()
-        worst = max(int(resident.gather(self.wear).max()) for resident in residents)
+        found = listing(model)
+        residents = self._here(found)
+        worst = max(int(self.wear.reshape(-1)[resident.place].max()) for resident in residents)
         if self.endurance is not None and worst >= self.endurance:
             raise ValueError(
                 f"the cells of {residents[0].owner!r} have been written {worst} times, and "
                 f"endurance is {self.endurance}: they are worn out"
             )
-        program_all(model, weights)
+        write_all(found)
 
-    def _resident(self, crossbar: Crossbar) -> Resident:
-        found = [r for r in self._residents if r.crossbar is crossbar]
-        if not found:
+    def _here(self, found: list[Entry]) -> list[Resident]:
+        """Return the residents that some crossbars are, all of them."""
+        self._join(self._waiting(found, None))
+        here = {id(r.crossbar): r for r in self._residents}
+        missing = [entry.name for entry in found if id(entry.crossbar) not in here]
+        if missing:
             raise ValueError("the model is not on this chip; place it first")
-        self._check(found[0])
-        return found[0]
-
-    @staticmethod
-    def _check(resident: Resident) -> None:
-        if resident.crossbar is not None and not resident.crossbar.on_chip:
-            raise ValueError(
-                f"{resident.label!r} has left this chip: it was fabricated anew. Remove its model "
-                "from the chip, then place it again"
-            )
+        return [here[id(entry.crossbar)] for entry in found]
 
     def remove(self, model: nn.Module | str) -> None:
         """Free a model's cells; they keep what they hold, and their wear.
@@ -290,36 +380,21 @@ class Chip(CellArray):
         if isinstance(model, str):
             leaving = [r for r in self._residents if r.owner == model]
         else:
-            crossbars = {id(crossbar) for crossbar, _ in crossbars_of(model).values()}
+            found = listing(model)
+            self._join(self._waiting(found, None))
+            crossbars = {id(entry.crossbar) for entry in found}
             leaving = [r for r in self._residents if id(r.crossbar) in crossbars]
         if not leaving:
             names = ", ".join(sorted({repr(r.owner) for r in self._residents})) or "none"
             raise ValueError(f"no such model on this chip; there are {names}")
         for resident in leaving:
-            self._write_back(resident)
-        self._residents = [r for r in self._residents if r not in leaving]
+            if resident.crossbar is None:
+                self._forget(resident)
+            else:
+                resident.crossbar.leave()
 
-    @torch.no_grad()
     def sync(self) -> None:
-        """Bring ``G`` and ``wear`` up to date with the crossbars that live on the chip.
-
-        Raises:
-            ValueError: if one of them is no longer on the chip.
-        """
-        for resident in self._residents:
-            self._check(resident)
-            self._write_back(resident)
-
-    @torch.no_grad()
-    def _write_back(self, resident: Resident) -> None:
-        crossbar = resident.crossbar
-        if crossbar is None or not crossbar.on_chip:
-            return
-        resident.scatter(crossbar.G.to(self.G), self.G)
-        since, resident.counted = crossbar.writes - resident.counted, crossbar.writes
-        if since:
-            for region in resident.regions:
-                region.of(self.wear).add_(since)
+        """Nothing to do: ``G`` and ``wear`` are always up to date. For programs of version 0.1."""
 
     def read(self, region: Region | str, slice: int = 0) -> Tensor:
         """Return what the cells of a region hold now.
@@ -342,7 +417,6 @@ class Chip(CellArray):
             region = regions[slice]
         if region.bottom > self.rows or region.right > self.cols:
             raise ValueError(f"{region} is not on this chip of {self.rows} × {self.cols} cells")
-        self.sync()
         unwritten = int((region.of(self.wear) == 0).sum())
         if unwritten:
             raise ValueError(f"{unwritten} of {region} were never written")
@@ -358,24 +432,23 @@ class Chip(CellArray):
             TypeError, ValueError: if it is not a non-negative number.
         """
         checks.number("seconds", seconds, least=0.0)
-        for resident in self._residents:
-            self._check(resident)
-            if resident.crossbar is not None:
-                resident.crossbar.age(seconds)
+        living = [r.crossbar for r in self._residents if r.crossbar is not None]
+        lost = sorted({repr(r.owner) for r in self._residents if r.crossbar is None})
+        if lost:
+            raise ValueError(
+                f"the chip was loaded without {', '.join(lost)}: load its checkpoint into a "
+                "converted model and call chip.join(model), or chip.remove it"
+            )
+        with all_or_nothing(living):
+            for crossbar in living:
+                crossbar.age(seconds)
 
     # ── save and load ────────────────────────────────────────────────────────────────────────
 
-    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self.sync()
-        super()._save_to_state_dict(*args, **kwargs)
-
     def get_extra_state(self) -> dict[str, Any]:
         """What a checkpoint holds beside tensors: plain values only."""
-        regions = [
-            [r.owner, r.name, [[p.row, p.col, p.height, p.width] for p in r.regions]]
-            for r in self._residents
-        ]
         shape = [self.rows, self.cols]
+        regions = [resident.plain() for resident in self._residents]
         return {"hardware": self.hardware.to_dict(), "shape": shape, "regions": regions}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
@@ -384,20 +457,42 @@ class Chip(CellArray):
         Raises:
             ValueError: if the checkpoint is of another chip.
         """
+        self._refuse_other(state)
+        living = {r.label: r for r in self._residents}
+        self._residents = []
+        for values in state["regions"]:
+            resident = Resident.from_plain(values, self.cells)
+            same = living.pop(resident.label, None)
+            if same is not None and same.plain() == resident.plain():
+                resident = same
+            elif same is not None:
+                living[resident.label] = same
+            self._residents.append(resident)
+        for stranger in living.values():  # it was not on the chip then
+            if stranger.crossbar is not None:
+                stranger.crossbar.leave()
+        self._sums = None
+
+    def _refuse_other(self, state: dict[str, Any]) -> None:
         found = {key: state[key] for key in ("hardware", "shape")}
         expected = {"hardware": self.hardware.to_dict(), "shape": [self.rows, self.cols]}
         difference = first_difference(expected, found)
         if difference:
             raise ValueError(f"this checkpoint is of another chip: {difference}")
-        living = {r.label: r for r in self._residents}
-        self._residents = []
-        for owner, name, regions in state["regions"]:
-            known = tuple(Region(*numbers) for numbers in regions)
-            resident = Resident(owner, name, known)
-            same = living.get(resident.label)
-            keep = same is not None and same.regions == known
-            self._residents.append(same if keep and same is not None else resident)
-        self._sums = None
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        modernise_chip(state_dict, prefix)
+        saved = state_dict.get(f"{prefix}_extra_state")
+        if isinstance(saved, dict):
+            self._refuse_other(saved)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for resident in self._residents:  # copied with the chip: they live on the copy
+            resident.leaves = self._forget
+            if resident.crossbar is not None:
+                resident.crossbar._lease = resident
 
     def extra_repr(self) -> str:
         """One line: cells, defects, what is on it."""
@@ -407,3 +502,18 @@ class Chip(CellArray):
             f"{self.rows} × {self.cols} cells, {broken:.2%} stuck, {self.occupancy:.2%} taken by "
             f"{owners} model{'' if owners == 1 else 's'}"
         )
+
+
+def _tell_models(chip: nn.Module, *_: object) -> None:
+    """After loading: models that live on the chip hold what its cells hold. A hook of the chip."""
+    for resident in list(chip._residents):  # type: ignore[arg-type]
+        if resident.crossbar is not None:
+            resident.join(resident.crossbar)
+
+
+def _write(found: list[Entry], weights: list[Tensor | None]) -> None:
+    for entry, weight in zip(found, weights, strict=True):
+        if weight is not None:
+            entry.crossbar.program(weight)
+    for layer in {entry.layer for entry in found if entry.layer is not None}:
+        layer.mark_programmed()

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from mho.core import checks
 from mho.crossbar.crossbar import Crossbar
-from mho.model.convert import layers
-from mho.model.summary import crossbar_name
+from mho.model.crossbars import crossbar_name, layers
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,5 +91,5 @@ def mapping_error(
     return {
         crossbar_name(name, part, layer): MappingError.between(layer.crossbars[part].weight, matrix)
         for name, layer in layers(model).items()
-        for part, matrix in layer.matrices().items()
+        for part, matrix in layer.wanted().items()
     }

@@ -2,73 +2,105 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from mho.cells.population import Cells
 from mho.chip.permute import best_orders
 from mho.chip.placement import Region
 from mho.core import checks
 from mho.core.spec import first_difference
-from mho.crossbar.crossbar import Crossbar
+from mho.crossbar import Crossbar
 from mho.encoding.redundant import Redundant
 from mho.hardware import Hardware
-from mho.model.convert import layers
-from mho.model.summary import crossbar_name
-from mho.nn.base import AnalogLayer
 
 
 @dataclass(eq=False)
 class Resident:
-    """One crossbar on a chip.
+    """One crossbar on a chip, and the lease of its cells.
 
     Attributes:
         owner: name of its model on the chip.
         name: of the crossbar in the model.
         regions: one for each of its slices.
+        chip: the cells of the whole chip.
         crossbar: the crossbar, or None after a chip was loaded without its models.
         rows: word line of every row inside the region, ``[slices, rows]``; None for in order.
         cols: bit line of every column, ``[slices, cols]``; None for in order.
-        counted: writes of the crossbar that the chip's wear contains.
     """
 
     owner: str
     name: str
     regions: tuple[Region, ...]
+    chip: Cells
     crossbar: Crossbar | None = None
     rows: Tensor | None = None
     cols: Tensor | None = None
-    counted: int = 0
+    leaves: Callable[[Resident], None] = field(default=lambda resident: None)
 
     @property
     def label(self) -> str:
         """Of the model and the crossbar."""
         return f"{self.owner}/{self.name}" if self.name else self.owner
 
-    def gather(self, chip: Tensor) -> Tensor:
-        """Return its cells of a tensor ``[…, rows, cols]``, ``[slices, rows, cols]``."""
-        chip = chip.reshape(*chip.shape[-2:])
-        cells = torch.stack([region.of(chip) for region in self.regions])
+    @property
+    def identity(self) -> str:
+        """Which cells these are: of which chip, and where on it."""
+        where = ";".join(f"{r.row},{r.col},{r.height},{r.width}" for r in self.regions)
+        order = "" if self.rows is None else f" ordered {self._order_key()}"
+        return f"chip {self.chip.identity} at {where}{order}"
+
+    def _order_key(self) -> int:
+        assert self.rows is not None
+        assert self.cols is not None
+        return hash((tuple(self.rows.flatten().tolist()), tuple(self.cols.flatten().tolist())))
+
+    @property
+    def place(self) -> Tensor:
+        """Positions of its cells on the flattened chip, ``[slices, rows, cols]`` (int64)."""
+        rows, cols = self.chip.shape
+        every = torch.arange(rows * cols, device=self.chip.g.device).view(rows, cols)
+        place = torch.stack([region.of(every) for region in self.regions])
         if self.rows is not None and self.cols is not None:
-            cells = cells.gather(1, self.rows.to(chip.device).unsqueeze(2).expand_as(cells))
-            cells = cells.gather(2, self.cols.to(chip.device).unsqueeze(1).expand_as(cells))
+            place = place.gather(1, self.rows.to(place.device).unsqueeze(2).expand_as(place))
+            place = place.gather(2, self.cols.to(place.device).unsqueeze(1).expand_as(place))
+        return place
+
+    # ── the lease ────────────────────────────────────────────────────────────────────────────
+
+    def lend(self, like: Cells) -> Cells:
+        """Return its cells as a population, with the streams and the clock of another's."""
+        cells = self.chip.gather(self.place)
+        cells = cells.to(like.g.device)
+        cells.streams, cells.seconds = like.streams.clone(), like.seconds
+        if like.identity == self.identity and like.written is not None:
+            cells.written, cells.written_at = like.written, like.written_at
+        cells.identity = self.identity
         return cells
 
-    def scatter(self, cells: Tensor, chip: Tensor) -> None:
-        """Write its cells back into a tensor ``[rows, cols]``, in place."""
-        if self.rows is not None and self.cols is not None:
-            rows = self.rows.to(cells.device).unsqueeze(2).expand_as(cells)
-            cols = self.cols.to(cells.device).unsqueeze(1).expand_as(cells)
-            across = torch.empty_like(cells).scatter_(2, cols, cells)
-            cells = torch.empty_like(cells).scatter_(1, rows, across)
-        for region, cell in zip(self.regions, cells, strict=True):
-            region.of(chip).copy_(cell)
+    def returned(self, cells: Cells) -> None:
+        """Take back what the cells hold now, and the pulses they received."""
+        self.chip.scatter(self.place, cells)
 
-    def order(self, target: Tensor, stuck: Tensor, stuck_g: Tensor, which: str) -> None:
+    def left(self) -> None:
+        """Be told that the crossbar has moved to other cells."""
+        self.crossbar = None
+        self.leaves(self)
+
+    def join(self, crossbar: Crossbar) -> None:
+        """Give the cells to a crossbar whose checkpoint lay on them: it holds what they hold."""
+        self.crossbar = crossbar
+        crossbar.commit(cells=self.lend(crossbar.cells))
+        crossbar._lease = self
+
+    def order(
+        self, target: Tensor, stuck: Tensor, stuck_g: Tensor, which: str, encoding: Any
+    ) -> None:
         """Choose the order of lines that suits a target; see `mho.chip.permute`."""
-        assert self.crossbar is not None
-        encoding = self.crossbar.hardware.encoding
         copies, part = 1, encoding
         if isinstance(encoding, Redundant):  # every copy in an order of its own
             copies, part = encoding.copies, encoding.base
@@ -82,36 +114,19 @@ class Resident:
             torch.stack(orders).repeat_interleave(slices, 0) for orders in zip(*found, strict=True)
         )
 
+    def plain(self) -> list[Any]:
+        """Return what a checkpoint says of it."""
+        regions = [[r.row, r.col, r.height, r.width] for r in self.regions]
+        orders = [None if o is None else o.tolist() for o in (self.rows, self.cols)]
+        return [self.owner, self.name, regions, *orders]
 
-def crossbars_of(model: nn.Module) -> dict[str, tuple[Crossbar, Tensor | None]]:
-    """Return a model's crossbars by name, and the weights each is to hold.
-
-    Args:
-        model: a converted model, or a `Crossbar`; that keeps what it holds, if it was programmed.
-
-    Raises:
-        TypeError, ValueError: if there are none.
-    """
-    if isinstance(model, Crossbar):
-        written = not bool(model.reference.isnan().any())
-        return {"": (model, model.weight.clone() if written else None)}
-    return {
-        crossbar_name(name, part, layer): (layer.crossbars[part], matrix.detach())
-        for name, layer in layers(model).items()
-        for part, matrix in layer.matrices().items()
-    }
-
-
-def program_all(model: nn.Module, weights: dict[str, tuple[Crossbar, Tensor | None]]) -> None:
-    """Write all crossbars of a model with what they are to hold."""
-    if isinstance(model, Crossbar):
-        for crossbar, weight in weights.values():
-            if weight is not None:
-                crossbar.program(weight)
-        return
-    for module in model.modules():
-        if isinstance(module, AnalogLayer):
-            module.program()
+    @classmethod
+    def from_plain(cls, values: list[Any], chip: Cells) -> Resident:
+        """Build one, without its crossbar, from what `plain` said."""
+        owner, name, regions, *orders = values
+        rows, cols = (None if o is None else torch.tensor(o) for o in (orders or [None, None]))
+        known = tuple(Region(*numbers) for numbers in regions)
+        return cls(owner, name, known, chip, rows=rows, cols=cols)
 
 
 def refuse_other_cells(

@@ -1,34 +1,24 @@
-"""Passive (1R, selectorless) arrays: line biases, sneak paths in reads, disturb in writes.
+"""Passive (1R, selectorless) arrays: sneak paths in reads, disturb in writes.
 
-Without a transistor per cell every cell is always between two lines. What the lines of the other
-cells do is the *scheme* (Chen 2013, doi 10.1109/TED.2013.2246791):
-
-    scheme      selected row, col    other rows   other cols    half-selected cells    others
-    grounded    V, 0                 0            0             V (row), 0 (col)       0
-    V/2         V, 0                 V/2          V/2           V/2                    0
-    V/3         V, 0                 V/3          2V/3          V/3                    -V/3
-    floating    V, 0                 –            –             where currents balance
+Line voltages are those of `mho.circuit.half_select`; here the circuit is solved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from mho.circuit.half_select import Bias, Selection, bias
 from mho.circuit.newton import Law
 from mho.circuit.nonlinear import NonlinearSolution, solve_nonlinear
 from mho.circuit.selector import InSeries
+from mho.circuit.solver import solve
 from mho.circuit.wires import Wires
-from mho.core.checks import instance, integer, number, one_of
-
-SCHEMES = ("grounded", "V/2", "V/3", "floating")
-_OTHERS = {"grounded": (0.0, 0.0), "V/2": (1 / 2, 1 / 2), "V/3": (1 / 3, 2 / 3)}
-
-Selection: TypeAlias = "int | Tensor"
+from mho.core.checks import instance, integer, number
 
 
 class Population(Protocol):
@@ -46,77 +36,16 @@ class Population(Protocol):
         """Move the cells by constant voltages (V) for a time (s)."""
 
 
-@dataclass(frozen=True, eq=False)
-class Bias:
-    """Voltages of all lines, for one or several selections.
-
-    Args:
-        word: of the word lines ``[m]`` or ``[vectors, m]`` [V]; of floating ones, a first guess.
-        bit: of the bit lines, likewise ``[..., n]`` [V].
-        selected_rows: bool ``[..., m]``.
-        selected_cols: bool ``[..., n]``.
-        floating: whether lines that are not selected float.
-    """
-
-    word: Tensor
-    bit: Tensor
-    selected_rows: Tensor
-    selected_cols: Tensor
-    floating: bool = False
-
-    @property
-    def ideal_voltages(self) -> Tensor:
-        """Cell voltages ``[..., m, n]`` with ideal wires and no floating line: word minus bit."""
-        if self.floating:
-            raise ValueError("voltages of floating lines depend on the cells: use solve_bias")
-        return self.word[..., :, None] - self.bit[..., None, :]
-
-
-def bias(
-    scheme: str, shape: tuple[int, int], row: Selection, col: Selection, voltage: float
-) -> Bias:
-    """Return the line voltages of a read or a write of selected cells.
-
-    Args:
-        scheme: ``"grounded"``, ``"V/2"``, ``"V/3"`` or ``"floating"``.
-        shape: of the array ``(m, n)``.
-        row: one row; or one a selection, integers ``[vectors]``; or bool ``[m]``,
-            ``[vectors, m]``, for several rows at once.
-        col: likewise of columns.
-        voltage: over the selected cells, on the word line [V].
-
-    Returns:
-        The bias; many selections are vectors.
-
-    Raises:
-        ValueError: for an unknown scheme, or rows or columns that the array does not have.
-        TypeError: for another kind of selection.
-    """
-    one_of("scheme", scheme, SCHEMES)
-    number("voltage", voltage)
-    m, n = shape
-    rows, cols = _selected("row", row, m), _selected("col", col, n)
-    try:
-        lead = torch.broadcast_shapes(rows.shape[:-1], cols.shape[:-1])
-    except RuntimeError:
-        raise ValueError(
-            f"row and col must select as many, got {list(rows.shape)} and {list(cols.shape)}"
-        ) from None
-    rows, cols = rows.expand(*lead, m), cols.expand(*lead, n)
-    # A floating line is guessed half way.
-    on_word, on_bit = _OTHERS.get(scheme, (0.5, 0.5))
-    word = voltage * torch.where(rows, 1.0, torch.full_like(rows, on_word, dtype=torch.float64))
-    bit = voltage * torch.where(cols, 0.0, torch.full_like(cols, on_bit, dtype=torch.float64))
-    return Bias(word, bit, rows, cols, scheme == "floating")
-
-
-def solve_bias(current: Law, wires: Wires, lines: Bias) -> NonlinearSolution:
-    """Solve an array of any cells under a bias, with its wires (see ``solve_nonlinear``).
+def solve_bias(
+    current: Law, wires: Wires, lines: Bias, *, tolerance: float | None = None
+) -> NonlinearSolution:
+    """Solve arrays of any cells under a bias, with their wires (see ``solve_nonlinear``).
 
     Args:
         current: the law of all cells.
         wires: line resistances and which ends are used.
-        lines: the bias.
+        lines: the bias ``[m]``, ``[vectors, m]`` or ``[..., vectors, m]``.
+        tolerance: as for ``solve_nonlinear``.
 
     Raises:
         NotConvergedError: naming the selections that did not converge.
@@ -126,13 +55,47 @@ def solve_bias(current: Law, wires: Wires, lines: Bias) -> NonlinearSolution:
     instance("lines", lines, Bias)
     return solve_nonlinear(
         current,
-        (lines.word.shape[-1], lines.bit.shape[-1]),
+        (*lines.word.shape[:-2], lines.word.shape[-1], lines.bit.shape[-1]),
         wires,
         lines.word,
         sink=lines.bit,
         floating_words=~lines.selected_rows if lines.floating else None,
         floating_bits=~lines.selected_cols if lines.floating else None,
+        tolerance=tolerance,
     )
+
+
+def cell_voltages(
+    current: Law,
+    wires: Wires,
+    lines: Bias,
+    *,
+    selector: Callable[[Tensor], Tensor] | None = None,
+    conductance: Tensor | None = None,
+    tolerance: float | None = None,
+) -> Tensor:
+    """Return the voltages over cells under a bias, with their wires and selectors (V).
+
+    Args:
+        current: the law of all cells.
+        wires: line resistances and which ends are used.
+        lines: the bias, as for ``solve_bias``.
+        selector: law of a selector in series with each cell, such as ``Selector().current``.
+        conductance: of ohmic cells ``[..., m, n]`` (S): without selectors and floating lines their
+            circuit is linear.
+        tolerance: as for ``solve_nonlinear``.
+
+    Raises:
+        NotConvergedError, ValueError, TypeError: as for ``solve_bias``.
+    """
+    law = current if selector is None else InSeries(current, selector)
+    if wires.ideal and not lines.floating:
+        over = lines.ideal_voltages
+    elif conductance is not None and selector is None and not lines.floating:
+        return solve(conductance, wires, lines.word, sink=lines.bit).cell_voltages
+    else:
+        over = solve_bias(law, wires, lines, tolerance=tolerance).cell_voltages
+    return law.cell_share(over) if isinstance(law, InSeries) else over
 
 
 @dataclass(frozen=True)
@@ -270,40 +233,9 @@ def disturb(
     before = cells.conductance().clone()
     first: Tensor | None = None
     for _ in range(pulses * parts):
-        over = _over_cells(cells, lines, wires or Wires(), selector)
+        over = cell_voltages(cells.current, wires or Wires(), lines, selector=selector)
         first = over if first is None else first
         cells.apply_pulse(over, duration / parts)
     assert first is not None
     alone = lines.selected_rows[:, None] & lines.selected_cols[None, :]
     return Disturb(before, cells.conductance().clone(), first, alone)
-
-
-def _over_cells(
-    cells: Population, lines: Bias, wires: Wires, selector: Callable[[Tensor], Tensor] | None
-) -> Tensor:
-    law = cells.current if selector is None else InSeries(cells.current, selector)
-    if wires.ideal and not lines.floating:
-        over = lines.ideal_voltages.to(cells.conductance().device)
-    else:
-        over = solve_bias(law, wires, lines).cell_voltages
-    return law.cell_share(over) if isinstance(law, InSeries) else over
-
-
-def _selected(name: str, which: Selection, size: int) -> Tensor:
-    instance(name, which, (int, Tensor))
-    if isinstance(which, bool):
-        raise TypeError(f"{name} must be an integer or a tensor, got {which!r}")
-    if isinstance(which, int):
-        which = torch.tensor(which)
-    if which.dtype == torch.bool:
-        if which.ndim == 0 or which.shape[-1] != size or not bool(which.any(-1).all()):
-            raise ValueError(
-                f"{name} must select at least one of {size} lines, bool [..., {size}], "
-                f"got {list(which.shape)}"
-            )
-        return which
-    if which.dtype.is_floating_point or which.ndim > 1:
-        raise TypeError(f"{name} must be an integer, integers [vectors] or bool, got {which!r}")
-    if which.numel() == 0 or int(which.min()) < 0 or int(which.max()) >= size:
-        raise ValueError(f"{name} must be in 0…{size - 1}, got {which.tolist()}")
-    return torch.arange(size, device=which.device) == which[..., None]

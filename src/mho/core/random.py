@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import threading
 
 import numpy as np
 import torch
@@ -37,6 +38,19 @@ def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     return torch.Generator(device=device).manual_seed(seed)
 
 
+PURPOSES = ("fabricate", "program", "read")
+
+
+def streams(seed: int) -> Tensor:
+    """Return one stream for each of the ``PURPOSES`` of a chip, ``[purposes, 2]``.
+
+    Raises:
+        TypeError, ValueError: if ``seed`` is not a non-negative integer below 2**63.
+    """
+    checks.integer("seed", seed, least=0, most=2**_SEED_BITS - 1)
+    return torch.stack([stream(derive(seed, purpose)) for purpose in PURPOSES])
+
+
 def stream(seed: int) -> Tensor:
     """Return a new stream ``[seed, 0]``.
 
@@ -47,10 +61,17 @@ def stream(seed: int) -> Tensor:
     return torch.tensor([seed, 0], dtype=torch.int64)
 
 
+_taking = threading.Lock()
+
+
 def take(rng: Tensor, device: torch.device | str) -> torch.Generator:
-    """Take the next generator from a stream (and move the stream on, in place)."""
-    seed, draws = rng.tolist()
-    rng[1] += 1
+    """Take the next generator from a stream (and move the stream on, in place).
+
+    Threads that read one chip each get a generator of their own.
+    """
+    with _taking:
+        seed, draws = rng.tolist()
+        rng[1] += 1
     return torch.Generator(device).manual_seed(_mix(seed, draws))
 
 
@@ -62,8 +83,13 @@ def _mix(seed: int, draws: int) -> int:
     return (z ^ (z >> 31)) >> 1
 
 
-def normal(like: Tensor, source: torch.Generator) -> Tensor:
-    """Draw standard normals, shaped and laid out in memory like a tensor."""
+def normal(like: Tensor, source: torch.Generator | None) -> Tensor:
+    """Draw standard normals, shaped and laid out in memory like a tensor.
+
+    Args:
+        like: gives shape, layout, dtype and device.
+        source: where they come from; None is torch's own generator.
+    """
     drawn = torch.empty_like(like)
     # torch fills contiguous memory an order of magnitude faster than strided memory.
     drawn.as_strided((drawn.numel(),), (1,)).normal_(generator=source)
@@ -83,7 +109,7 @@ def _slice_means() -> Tensor:
     return torch.from_numpy(means / means.std()).to(torch.float32)
 
 
-def quick_normal(like: Tensor, source: torch.Generator) -> Tensor:
+def quick_normal(like: Tensor, source: torch.Generator | None) -> Tensor:
     """As `normal`, at half the cost where it counts: float32 on a CPU, for noise in bulk.
 
     Sixteen random bits choose one of 65 536 equally likely values. The distribution function is
@@ -114,9 +140,16 @@ def _(like: Tensor, rng: Tensor) -> Tensor:
     return torch.empty_like(like)
 
 
-def normal_like(like: Tensor, rng: Tensor) -> Tensor:
-    """As `quick_normal`, from the next generator of a stream; works under ``torch.compile``."""
+def normal_like(like: Tensor, rng: Tensor | None) -> Tensor:
+    """As `quick_normal`, from the next generator of a stream; works under ``torch.compile``.
+
+    Args:
+        like: gives shape, layout, dtype and device.
+        rng: the stream; None is torch's own generator.
+    """
     like = like.detach()
+    if rng is None:
+        return torch.randn_like(like)
     if torch.compiler.is_compiling():
         drawn: Tensor = _normal(like, rng)
         return drawn

@@ -1,11 +1,13 @@
-"""Crossbar: the heart. One logical matrix on a grid of tiles, from fabrication to reading.
+"""Crossbar: the heart. One logical matrix on a grid of tiles, from programming to reading.
 
-    weight ──encode──▶ target ──fabricate, program──▶ G ──age──▶ G ──read──▶ outputs
+    weight ──encode──▶ target ──program──▶ cells ──age──▶ cells ──read──▶ outputs
 
-``G [slices, rows, cols]`` (S) is what the cells hold. Two ways lead from it to outputs, and
-`Crossbar.collapsed` says which is taken: *collapsed*, one product with the cached effective
-weight, where nothing between cells and outputs depends on the input; or *tiled*
-(`mho.crossbar.read`).
+What the cells are and hold is `Crossbar.cells`; ``G [slices, rows, cols]`` (S) are their
+conductances. Two ways lead from these to outputs, and `Crossbar.collapsed` says which is taken:
+*collapsed*, one product with the cached effective weight, where nothing between cells and outputs
+depends on the input; or *tiled* (`mho.crossbar.read`).
+
+A crossbar changes through `Crossbar.commit` alone.
 """
 
 from __future__ import annotations
@@ -13,25 +15,21 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mho.cells import life
-from mho.cells.life import Born, ContextOf
-from mho.core import checks, random
-from mho.crossbar import expansion as nonlinear
-from mho.crossbar import read, readout
-from mho.crossbar.matrix import StoredMatrix, refuse_half
-from mho.crossbar.read import Multiply
-from mho.crossbar.readout import Readout
+from mho.cells import life as cell_life
+from mho.cells.population import Cells
+from mho.core import checks
+from mho.crossbar import checkpoint, exact, expansion, life
+from mho.crossbar.correction import Correction
+from mho.crossbar.reader import Reader
 from mho.crossbar.training import Practice
-from mho.crossbar.transpose import Transposed, read_transposed
-from mho.crossbar.wires import TileWires
+from mho.crossbar.transpose import Transposed
+from mho.crossbar.wires import TileWires, wired
 from mho.hardware import Hardware
-from mho.periphery.quantize import magnitude
 
 
-class Crossbar(StoredMatrix):
+class Crossbar(nn.Module):
     """A matrix stored in memory cells: ``y = x @ crossbar``, for inputs ``x [..., rows]``.
 
     A new crossbar is fabricated but not programmed: its healthy cells rest at ``g_min``.
@@ -48,31 +46,25 @@ class Crossbar(StoredMatrix):
         device: where they live.
 
     Attributes:
-        G: conductances ``[slices, groups · rows, physical cols]`` (S).
+        cells: the population ``[slices, groups · rows, physical cols]``; see `mho.devices.Cells`.
         scale: ``[]`` or ``[cols]`` (1/S): ``weight = scale · Σ_s c[s] · G[s]``.
-        stuck: boolean mask of broken cells, shaped like ``G``; None if no cell can break.
         digital: weights of the converters' results per column ``[groups, converters, cols]``,
             chosen for the broken cells; None where the encoding does not look at these.
-        rng: stream of randomness; see `mho.core.random`.
-        input_range: input magnitude that becomes the largest voltage; NaN until calibrated.
-        adc_range: full scale (A) per converter ``[converters]``; NaN until calibrated.
-        gain: output correction per column ``[groups · cols]``, 1 until calibrated.
-        offset: output correction per column, 0 until calibrated.
-        reference: ``Σ_rows |weight|`` per column ``[groups · cols]`` when programmed, calibrated
-            or last compensated: what drift is measured against; NaN until programmed.
-        seconds: time since programming (s).
-        writes: how often the whole array has been written.
-        on_chip: whether its cells are those of a `mho.chip.Chip`.
-        practice: what training reads see beyond the hardware; see `practise`.
-        range_shift: ``[1 + converters]``, logarithm of the factor by which training has moved the
-            calibrated input range and converter ranges; None unless they are learned.
+        input_range, adc_range, gain, offset, reference: see `Correction`.
+        range_shift: the parameter behind ``Correction.shift``; None unless ranges are learned.
 
     Raises:
         TypeError, ValueError: if a size, the seed or the hardware is refused.
     """
 
+    cells: Cells
+    scale: Tensor
+    digital: Tensor | None
     input_range: Tensor
     adc_range: Tensor
+    gain: Tensor
+    offset: Tensor
+    reference: Tensor
     range_shift: nn.Parameter | None
 
     def __init__(
@@ -86,38 +78,231 @@ class Crossbar(StoredMatrix):
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        super().__init__(rows, cols, hardware, seed=seed, groups=groups, dtype=dtype, device=device)
-        self.practice = Practice()
-        # Calibration sets this: reads are then tiled and unfolded, so that they can be watched.
-        self.observed = False
-        self._stored: Readout | None = None
-        self._wires = TileWires(hardware.array, groups)
-        converters = hardware.encoding.converters
-        self.register_buffer("input_range", self.G.new_full((), torch.nan))
-        self.register_buffer("adc_range", self.G.new_full((converters,), torch.nan))
+        super().__init__()
+        checks.integer("rows", rows)
+        checks.integer("cols", cols)
+        checks.integer("groups", groups)
+        checks.instance("hardware", hardware, Hardware)
+        self.rows, self.cols, self.groups = rows, cols, groups
+        self.hardware, self._practice = hardware, Practice()
+        encoding = hardware.encoding
+        dtype = dtype or torch.get_default_dtype()
+        refuse_half(dtype)
+        shape = (encoding.slices, groups * rows, encoding.physical_cols(cols))
+        kind = hardware.device.cells_type
+        self.cells = kind(hardware.behaviours, shape, seed=seed, dtype=dtype, device=device)
+        scales = (cols,) if encoding.scaling.per_column else ()
+        self.register_buffer("scale", self.G.new_ones(scales))
+        self.register_buffer("digital", self.even_shares() if encoding.defect_aware else None)
+        for name in _CORRECTED:
+            self.register_buffer(name, None)
         self.register_parameter("range_shift", None)
-        self.reset_parameters()
+        # While it is watched (calibration), reads are tiled, unfolded and uncorrected.
+        self.observed = False
+        self._lease: Any = None
+        self.register_load_state_dict_post_hook(checkpoint.finish)
+        self._wires = TileWires(hardware.array, groups)
+        self._take(Correction.none(groups * cols, encoding.converters, self.G))
+        self.refresh()
+
+    # ── state, and the one way to change it ──────────────────────────────────────────────────
+
+    @property
+    def G(self) -> Tensor:  # noqa: N802 (the field's symbol)
+        """Conductances ``[slices, groups · rows, physical cols]`` (S)."""
+        return self.cells.g
+
+    @property
+    def conductance(self) -> Tensor:
+        """As ``G``."""
+        return self.cells.g
+
+    @property
+    def stuck(self) -> Tensor | None:
+        """Boolean mask of broken cells, shaped like ``G``; None if no cell can break."""
+        return self.cells.stuck
+
+    @property
+    def seconds(self) -> float:
+        """Time since programming (s)."""
+        return self.cells.seconds
+
+    @property
+    def writes(self) -> Tensor:
+        """Pulses every cell has received, shaped like ``G`` (int64)."""
+        return self.cells.writes
+
+    @property
+    def on_chip(self) -> bool:
+        """Whether its cells are those of a `mho.chip.Chip`."""
+        return self._lease is not None or self.cells.identity.startswith("chip ")
+
+    @property
+    def practice(self) -> Practice:
+        """What training reads see beyond the hardware; see `practise`."""
+        if self.on_chip and not self._practice.own_cells:
+            return self._practice.replace(own_cells=True)
+        return self._practice
+
+    @property
+    def correction(self) -> Correction:
+        """Converter ranges, output correction and drift reference, as one value."""
+        shift = None if self.range_shift is None else self.range_shift.detach().clone()
+        return Correction(**{name: getattr(self, name) for name in _CORRECTED}, shift=shift)
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def commit(
+        self,
+        *,
+        cells: Cells | None = None,
+        scale: Tensor | None = None,
+        digital: Tensor | None = None,
+        correction: Correction | None = None,
+    ) -> None:
+        """Change what the crossbar is: checked, then all at once. What is not given stays.
+
+        Args:
+            cells: the population, shaped as before.
+            scale: ``[]`` or ``[cols]`` (1/S).
+            digital: weights of the converters' results per column.
+            correction: converter ranges, output correction, drift reference.
+
+        Raises:
+            TypeError, ValueError: if something is of another kind or shape; nothing is then
+                changed.
+        """
+        if cells is not None:
+            checks.instance("cells", cells, Cells)
+            checks.shape("conductances of the cells", cells.g, tuple(self.G.shape))
+            if cells.behaviours != self.cells.behaviours:
+                raise ValueError("cells must be of this crossbar's device and effects")
+        if scale is not None:
+            checks.shape("scale", scale, tuple(self.scale.shape))
+        if digital is not None and self.digital is not None:
+            checks.shape("digital", digital, tuple(self.digital.shape))
+        if correction is not None:
+            correction.check(self.correction)
+        if cells is not None:
+            self.cells = cells.train(self.training)
+            if self._lease is not None:
+                self._lease.returned(cells)
+        if scale is not None:
+            self.scale = scale
+        if digital is not None:
+            self.digital = digital
+        if correction is not None:
+            self._take(correction)
+        self.refresh()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what `restore` takes: the crossbar as it is now (tensors are shared)."""
+        return {
+            "cells": self.cells.fork(),
+            "scale": self.scale,
+            "digital": self.digital,
+            "correction": self.correction,
+            "lease": self._lease,
+            "observed": self.observed,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Be again what one was when `snapshot` was taken."""
+        lease, self._lease = state["lease"], None
+        self.observed = state["observed"]
+        given = {name: state[name] for name in ("cells", "scale", "digital", "correction")}
+        self.commit(**given)
+        self._lease = lease
+        if lease is not None:
+            lease.returned(self.cells)
+
+    def _take(self, correction: Correction) -> None:
+        for name in _CORRECTED:
+            setattr(self, name, getattr(correction, name).to(self.G))
+        shift = correction.shift
+        if shift is None:
+            self.range_shift = None
+        elif self.range_shift is None:
+            self.range_shift = nn.Parameter(shift.to(self.G))
+        else:  # an optimizer knows this very parameter
+            self.range_shift.detach().copy_(shift)
+
+    def even_shares(self) -> Tensor:
+        """The encoding's own weights of converters, the same in every column."""
+        digital = torch.tensor(self.hardware.encoding.digital).to(self.G)
+        return digital.view(1, -1, 1).repeat(self.groups, 1, self.cols)
+
+    # ── its life; see `mho.crossbar.life` ────────────────────────────────────────────────────
+
+    reset_parameters = life.reset_parameters
+    inhabit = life.inhabit
+    leave = life.leave
+    program = life.program
+    store = life.store
+    settle = life.settle
+    age = life.age
+    encode = life.encode
+    suited = life.suited
+
+    # ── what the cells stand for ─────────────────────────────────────────────────────────────
+
+    @property
+    def weight(self) -> Tensor:
+        """The weights ``[groups · rows, cols]`` that the stored conductances stand for."""
+        return self.decode(self.G)
 
     @property
     def effective_weight(self) -> Tensor:
-        """`weight` as the wires let it act."""
-        return self.decode(self._wires.stored(self.G))
+        """`weight` as reads show it on average: with wires, and effects of reading."""
+        drawn = self.cells.drawn("read")
+        return self.decode(self._on_wires(cell_life.shown(self.G, drawn)))
 
     @property
     def expansion_error(self) -> float:
-        """Largest error of a nominal cell's read current, relative to ``g v_max``.
+        """Largest error of nominal cells' read current.
 
-        0 where reads are exact: where the device's current is ``g · f(v)``; see
-        `mho.crossbar.expansion`.
+        Of a cell, relative to ``g v_max``, where its current is not ``g · f(v)``
+        (`mho.crossbar.expansion`); or, if that is more, of a bit line at full drive, relative to
+        the largest current, where cells that are not ohmic are read through wires as if these saw
+        low voltages (`mho.crossbar.exact.linearisation_error`; found when asked for, once for each
+        change of the cells). 0 where reads are exact.
         """
-        return nonlinear.error(self.hardware)
+        if not exact.linearises(self.hardware):
+            return expansion.error(self.hardware)
+        if self.hardware.array.exact_reads:
+            return 0.0
+        return max(expansion.error(self.hardware), self._wires.error(self.G, self.hardware))
 
-    # ── read ─────────────────────────────────────────────────────────────────────────────────
+    def decode(self, g: Tensor) -> Tensor:
+        """Return the weights ``[groups · rows, cols]`` that conductances ``g`` would stand for."""
+        return self.hardware.encoding.decode(g, self.scale, self.digital)
+
+    def reference_read(self) -> Tensor:
+        """Read all cells until noise has averaged out: ``Σ_rows |weight|`` ``[groups · cols]``."""
+        return self.reference_of(self.cells, self.scale, self.digital)
+
+    def reference_of(self, cells: Cells, scale: Tensor, digital: Tensor | None) -> Tensor:
+        """As `reference_read`, of cells that the crossbar does not hold yet."""
+        g = self._on_wires(cell_life.shown(cells.g, cells.drawn("read")))
+        return self.column_sums(self.hardware.encoding.decode(g, scale, digital))
+
+    def column_sums(self, weight: Tensor) -> Tensor:
+        """Return ``Σ_rows |weight|`` per column ``[groups · cols]``, for weights as stored here."""
+        return weight.abs().unflatten(0, (self.groups, self.rows)).sum(1).flatten()
+
+    def _on_wires(self, g: Tensor) -> Tensor:
+        return self._wires.stored(g) if g is self.G else wired(g, self.hardware.array, self.groups)
+
+    # ── read; how is `Reader`'s part ─────────────────────────────────────────────────────────
+
+    def refresh(self) -> None:
+        """Make ready what reads need. Called by `commit`; needed after a change by hand only."""
+        self.reader = Reader(self)
 
     @property
     def collapsed(self) -> bool:
         """Whether a read is one product with the effective weight, or goes tile by tile."""
-        return self._collapses and not self.observed
+        return self.reader.collapsed
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Read what the chip holds.
@@ -132,10 +317,11 @@ class Crossbar(StoredMatrix):
         Raises:
             TypeError, ValueError: if ``x`` is of another kind or shape.
         """
-        if not self.corrected:
-            return self.read(x, self.stored, bias)
+        reader = self.reader
+        if not reader.corrected:
+            return reader.read(x, reader.stored, bias)
         offset = self.offset if bias is None else self.offset + bias
-        return torch.addcmul(offset, self.read(x, self.stored), self.gain)
+        return torch.addcmul(offset, reader.read(x, reader.stored), self.gain)
 
     def __rmatmul__(self, x: Tensor) -> Tensor:
         return self(x)
@@ -145,18 +331,13 @@ class Crossbar(StoredMatrix):
         """The same cells read the other way: ``x @ crossbar.T``, for ``x [..., cols]``."""
         if self.groups != 1:
             raise ValueError(f"only a crossbar of one group has .T, this has {self.groups}")
-        return Transposed(self.cols, self._read_transposed)
-
-    def _read_transposed(self, x: Tensor) -> Tensor:
-        g = readout.seen(self.G, self.hardware, self.born, self.context)
-        variance = readout.white_noise("read_std", g, self.hardware, self.born, self.context)
-        g = nonlinear.stacked(self._wires.stored(g), g, self.hardware)
-        return read_transposed(x, g, self.scale, variance, self.hardware, self.rng, self.digital)
+        return Transposed(self.cols, self.reader.transposed)
 
     def read_through(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Read as a chip newly made for ``weight`` would: differentiable in both arguments.
 
-        Fabrication and programming are drawn afresh; what is stored is not touched.
+        Fabrication and programming are drawn afresh, from torch's own generator; what is stored
+        is not touched.
 
         Args:
             x: ``[..., groups · rows]``.
@@ -166,120 +347,10 @@ class Crossbar(StoredMatrix):
         Returns:
             ``[..., groups · cols]``.
         """
-        return self.read(x, self.through(weight), bias)
+        return self.reader.read(x, self.reader.through(weight), bias)
 
-    @property
-    def stored(self) -> Readout:
-        """What a read of the stored conductances sees."""
-        learned = self.range_shift is not None
-        if self._stored is not None and not learned:
-            return self._stored
-        if self._fresh_each_read or learned:
-            return readout.fold(self._own_readout())
-        # What is kept must also serve reads that need gradients.
-        with torch.inference_mode(False):
-            self._stored = readout.fold(self._own_readout())
-        return self._stored
+    # ── settings of training ─────────────────────────────────────────────────────────────────
 
-    def _own_readout(self) -> Readout:
-        return self._readout(self.G, self.scale, self.born, self.context, self.digital)
-
-    def through(self, weight: Tensor) -> Readout:
-        """What a read of a chip newly made for ``weight [groups · rows, cols]`` sees."""
-        if self._lumped is None:
-            return self._practised(weight)
-        # Nothing happens to single cells that their sum does not tell: no cell need be drawn.
-        window = self.hardware.device.window
-        matrix, scale, siemens = self.hardware.encoding.ideal(weight, *window)
-        if self._lumped.write is not None:
-            deviation = self._lumped.write.sqrt() * self.practice.noise
-            deviation = deviation if siemens is None else deviation / siemens
-            matrix = random.normal_like(matrix, self.rng).mul_(deviation).add_(matrix)
-        return self._electrical(matrix, scale, self._lumped.read, siemens)
-
-    def _practised(self, weight: Tensor) -> Readout:
-        practice, hardware = self.practice, self._training
-        context: ContextOf = self._new_context
-        target, scale = self._encode(weight)
-        born = practice.fabricate(self.born, hardware, context)
-        target, digital = self._suited(target, born)
-        g = life.write(target, hardware, born, context, noise=practice.noise)
-        if practice.ages_cells:
-            seconds = practice.draw_age(context({}))
-            context = self._context_at(seconds)
-            g, factor = practice.aged(g, hardware, born, context, seconds)
-            scale = scale * factor
-        return self._readout(g, scale, born, context, digital, training=True)
-
-    def drive(self, x: Tensor) -> Tensor:
-        """Return inputs as the drivers deliver them (quantised), in the inputs' own units."""
-        drive = self.hardware.drive
-        if drive.ideal:
-            return x
-        limit = self._input_limit(x)
-        return drive.to_levels(x, limit) * (limit * drive.step_per_range)
-
-    def voltages(self, x: Tensor) -> Tensor:
-        """Return what ``x [vectors, groups · rows]`` puts on the word lines (V).
-
-        Returns:
-            ``[vectors, groups · rows]``; of bit-serial drivers ``[planes · vectors, …]``.
-        """
-        drive = self.hardware.drive
-        level = drive.to_levels(x, self._input_limit(x))
-        if drive.mode == "bit_serial":
-            level = drive.planes(level)[0].flatten(0, 1)
-        return level * drive.v_step
-
-    def _input_limit(self, x: Tensor) -> Tensor | float:
-        chosen = self.hardware.drive.range
-        if not isinstance(chosen, str):
-            return chosen
-        if not self._input_known:
-            return magnitude(x)
-        shift = self.range_shift
-        return self.input_range if shift is None else self.input_range * shift[0].exp()
-
-    def _adc_limit(self) -> Tensor | None:
-        limit, shift = self._full_scale, self.range_shift
-        learned = shift is not None and limit is self.adc_range
-        return limit * shift[1:].exp() if learned else limit  # type: ignore[index, operator]
-
-    def read(self, x: Tensor, seen: Readout, bias: Tensor | None = None) -> Tensor:
-        """Read ``x`` on what `stored` or `through` gave, as often as wanted; uncorrected."""
-        checks.columns("input", x, self.groups * self.rows)
-        if self.collapsed:
-            driven = self.drive(x)
-            if self.groups == 1:
-                return F.linear(driven, seen.matrix[0].T, bias)
-            y = torch.bmm(self._by_group(driven), seen.matrix)
-        else:
-            y = self.product(self._by_group(x), seen)
-        y = y.transpose(0, 1).reshape(*x.shape[:-1], self.groups * self.cols)
-        return y if bias is None else y + bias
-
-    def product(self, x: Tensor, seen: Readout, multiply: Multiply | None = None) -> Tensor:
-        """Read tile by tile, uncorrected; see `mho.crossbar.read.product`."""
-        return read.product(
-            x,
-            seen,
-            self.hardware,
-            limit=self._input_limit(x),
-            full_scale=self._adc_limit(),
-            rng=self.rng,
-            multiply=multiply,
-        )
-
-    def _by_group(self, x: Tensor) -> Tensor:
-        return x.reshape(-1, self.groups, self.rows).transpose(0, 1)
-
-    def observe(self, x: Tensor) -> list[Tensor]:
-        """Return the currents (A) that the converters see for ``x``, while ``observed`` is set."""
-        x = self._by_group(x)
-        limit = self._input_limit(x)
-        return read.currents(x, self.stored, self.hardware, limit=limit, rng=self.rng)
-
-    @torch.no_grad()
     def practise(self, practice: Practice) -> None:
         """Set what training reads see beyond the hardware.
 
@@ -290,98 +361,68 @@ class Crossbar(StoredMatrix):
             TypeError: if it is of another kind.
         """
         checks.instance("practice", practice, Practice)
-        self.practice = practice
+        self._practice = practice
         self.refresh()
 
-    @torch.no_grad()
     def learn_ranges(self, learned: bool = True) -> None:
         """Make the calibrated converter ranges a parameter, or keep them as learned.
 
         Training moves ``range_shift``, the logarithm of a factor on each range, so that any
-        learning rate that suits the weights suits it.
+        learning rate that suits the weights suits it. A full scale that is rounded to
+        a power-of-two step (``ADC(method="linear")``) has no gradient: it stays as calibrated, and
+        a warning says so.
 
         Args:
             learned: False folds what was learned into the ranges and ends it.
 
         Raises:
-            ValueError: if there is nothing to learn: no range is calibrated.
+            ValueError: if there is nothing to learn: no range is calibrated, or none can move.
         """
-        if not learned:
-            if self.range_shift is not None:
-                factor = self.range_shift.exp()
-                self.input_range = self.input_range * factor[0]
-                self.adc_range = self.adc_range * factor[1:]
-            self.range_shift = None
-        elif self.range_shift is None:
-            known = self._input_known and self.hardware.drive.range == "calibrated"
-            if not known and self._full_scale is not self.adc_range:
-                raise ValueError(
-                    "no converter range is calibrated: call mho.calibrate first (and leave range "
-                    "at 'calibrated')"
-                )
-            self.range_shift = nn.Parameter(self.G.new_zeros(1 + len(self.adc_range)))
-        self.refresh()
+        now = self.correction
+        if learned and now.shift is None:
+            self.reader.refuse_fixed_ranges()
+            self.commit(correction=now.replace(shift=self.G.new_zeros(1 + len(self.adc_range))))
+        elif not learned and now.shift is not None:
+            factor = now.shift.exp()
+            moved = now.replace(
+                input_range=now.input_range * factor[0],
+                adc_range=now.adc_range * factor[1:],
+                shift=None,
+            )
+            self.commit(correction=moved)
 
-    # ── what reads need, kept ready ──────────────────────────────────────────────────────────
+    # ── save, load, move ─────────────────────────────────────────────────────────────────────
 
-    @torch.no_grad()
-    def refresh(self) -> None:
-        """Recompute what reads keep ready. Needed only after changing a buffer by hand."""
-        hardware = self.hardware
-        self._collapses = readout.collapses(hardware)
-        fixed = hardware.drive.range != "per_call"
-        self._input_known = fixed and not bool(self.input_range.isnan())
-        calibrated = None if bool(self.adc_range.isnan().any()) else self.adc_range
-        limit = readout.full_scale(hardware, calibrated, min(self.rows, hardware.array.rows))
-        self._full_scale = (
-            None
-            if limit is None
-            else torch.as_tensor(limit, dtype=self.adc_range.dtype, device=self.adc_range.device)
-        )
-        self.corrected = bool((self.gain != 1).any() | (self.offset != 0).any())
-        self._fresh_each_read = any(b.acts_on("read") and b.redrawn for b in hardware.behaviours)
-        self._training = self.practice.hardware(hardware)
-        self._lumped = None
-        broken = self.practice.own_cells and self.stuck is not None
-        if not broken and not self.practice.effects and not self.practice.ages_cells:
-            self._lumped = readout.lumped(self.G, hardware, self.born, self._new_context)
-        self._stored = None
-        # Wires are dear to solve: not before the cells hold something, and once for each thing.
-        if self._wires.knows(self.G) and not self._fresh_each_read:
-            self._stored = self.stored
+    def get_extra_state(self) -> dict[str, Any]:
+        """What a checkpoint holds beside tensors: plain values only."""
+        return checkpoint.identity(self)
 
-    def _readout(
-        self,
-        g: Tensor,
-        scale: Tensor,
-        born: Born,
-        context: ContextOf,
-        digital: Tensor | None,
-        *,
-        training: bool = False,
-    ) -> Readout:
-        hardware = self._training if training else self.hardware
-        g = readout.seen(g, hardware, born, context)
-        variance = readout.white_noise("read_std", g, hardware, born, context)
-        T = self._wires.fresh(g) if training else self._wires.stored(g)
-        g = nonlinear.stacked(T, g, self.hardware)
-        matrix = self.hardware.encoding.converted(g)
-        return self._electrical(matrix, scale, variance, digital=digital)
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Nothing to take back: it was compared before anything was loaded."""
 
-    def _electrical(
-        self,
-        matrix: Tensor,
-        scale: Tensor,
-        variance: Tensor | None,
-        siemens: Tensor | None = None,
-        digital: Tensor | None = None,
-    ) -> Readout:
-        hardware, groups = self.hardware, self.groups
-        if self.collapsed:
-            return readout.effective(matrix, scale, hardware, groups, siemens, digital)
-        folded = None if self.observed else self._adc_limit()
-        found = readout.electrical(matrix, scale, variance, folded, hardware, groups, siemens)
-        return found if digital is None else found._replace(digital=digital)
+    def mismatch(self, state: dict[str, Any], prefix: str = "") -> str | None:
+        """Say why a checkpoint does not belong to this crossbar, or None where it does.
+
+        Args:
+            state: of a whole model.
+            prefix: of this crossbar's keys in it.
+        """
+        return checkpoint.mismatch(self, state, prefix)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        trouble = self.mismatch(state_dict, prefix)
+        if trouble:
+            error_messages: list[str] = args[-1]
+            error_messages.append(trouble)
+            for key in [k for k in state_dict if k.startswith(f"{prefix}cells.")]:
+                del state_dict[key]  # nor may torch load the cells
+            return
+        checkpoint.make_room(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy is not on the chip: it has a copy of the cells.
+        return {**self.__dict__, "_lease": None}
 
     def _apply(self, fn: Any, recurse: bool = True) -> Crossbar:
         refuse_half(fn(self.scale).dtype)
@@ -394,8 +435,21 @@ class Crossbar(StoredMatrix):
         slices, rows, cols = self.G.shape
         groups = f"{self.groups} × " if self.groups > 1 else ""
         path, error = "collapsed" if self.collapsed else "tiled", ""
-        if not self.hardware.device.separable:
-            terms = nonlinear.terms(self.hardware)
-            error = f", {terms} terms a row, current error {self.expansion_error:.0e}"
+        if not self.hardware.device.separable or exact.linearises(self.hardware):
+            terms = expansion.terms(self.hardware)
+            many = f", {terms} terms a row" if terms > 1 else ""
+            error = f"{many}, current error {self.expansion_error:.0e}"
         cells = f"{slices} × {rows} × {cols} cells"
         return f"{groups}{self.rows} → {self.cols}, {cells}, {path} read{error}"
+
+
+_CORRECTED = ("input_range", "adc_range", "gain", "offset", "reference")
+
+
+def refuse_half(kind: torch.dtype) -> None:
+    """Refuse a precision in which microsiemens are lost (TypeError)."""
+    if torch.finfo(kind).bits < 32:
+        raise TypeError(
+            f"a crossbar's conductances need float32 or float64, got {kind}: microsiemens are "
+            "lost in half precision; use model.float(), and torch.autocast around it for speed"
+        )

@@ -14,7 +14,8 @@ a voltage beyond the driver's ``v_max`` sees the conductance that ``v_max`` sees
 What is left out: cells differ by their conductances, but all bend as nominal ones do, whatever
 their spread parameters; read noise is that of conductances at low voltages, ``v² σ²(g)``; a
 transposed read takes the law for odd. Wires attenuate conductances as at low voltages, and the
-bend is that of the voltage driven (`mho.circuit.solve_nonlinear` is exact).
+bend is that of the voltage driven; `mho.crossbar.exact` says by how much that is off, and reads
+exactly.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from mho.cells.device import Device
 from mho.circuit.lowrank import POINTS, Expansion, expand, interpolate
-from mho.devices.base import Device
 from mho.hardware import Hardware
 
 TOLERANCE = 1e-4
@@ -59,7 +60,7 @@ def largest_transfer(hardware: Hardware) -> float:
     v = torch.tensor(v_max, dtype=torch.float64)
     if device.separable:
         return float(device.transfer(v).abs())
-    low, high = _span(device)
+    low, high = span(device)
     g = low * (high / low) ** torch.linspace(0.0, 1.0, POINTS, dtype=torch.float64)
     return float((device.current_of(v, g) / g).abs().max())
 
@@ -105,14 +106,14 @@ def stacked(T: Tensor, g: Tensor, hardware: Hardware) -> Tensor:
     if device.separable:
         return T
     found = _moved(device, hardware.drive.v_max, g.dtype, g.device)
-    low, high = _span(device)
+    low, high = span(device)
     place = (g.clamp(low, high) / low).log() / math.log(high / low)
     bend = interpolate(place.clamp(0.0, 1.0), found.x_range, found.phi)
     both = torch.cat((T.unsqueeze(-1), T.unsqueeze(-1) * bend), dim=-1)
     return both.movedim(-1, 2).flatten(1, 2)
 
 
-def _span(device: Device) -> tuple[float, float]:
+def span(device: Device) -> tuple[float, float]:
     """Conductances (S) expanded over: the window, but no more than a few decades of it."""
     low, high = device.window
     return max(low, high * 10.0**-_DECADES), high
@@ -121,7 +122,7 @@ def _span(device: Device) -> tuple[float, float]:
 @cache
 def _expansion(device: Device, v_max: float) -> Expansion:
     """Expand ``I/g - v`` (V) over ±v_max and the logarithm of the conductance, from 0 to 1."""
-    low, high = _span(device)
+    low, high = span(device)
 
     def bend(v: Tensor, x: Tensor) -> Tensor:
         g = low * (high / low) ** x

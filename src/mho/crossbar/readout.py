@@ -6,14 +6,23 @@ what each converter sees of every cell, the variance of read noise, the converte
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
 
 from mho.cells import life
-from mho.cells.life import Born, ContextOf
+from mho.cells.life import Drawn
+from mho.cells.population import Cells
+from mho.circuit.noise import NoiseForm
+from mho.core import random
 from mho.crossbar import expansion as nonlinear
+from mho.crossbar.training import Practice
+from mho.crossbar.wires import TileWires, wired_noise
+from mho.encoding.base import Encoding
 from mho.hardware import Hardware
+
+Noise: TypeAlias = Tensor | tuple[NoiseForm, ...] | None
+"""Variance of white noise: of bare cells, or of the tiles of an array with wires."""
 
 
 class Readout(NamedTuple):
@@ -23,7 +32,8 @@ class Readout(NamedTuple):
         matrix: ``[groups, rows, lines]``. Of a collapsed array: the effective weights. Else each
             converter's current per input level, in ADC steps where ``step`` is given, else in A.
         noise: variance of white read noise in the squared units of ``matrix``: per cell,
-            ``[groups, rows, lines]``; or ``[lines]`` or ``[1]`` where cells are alike; or None.
+            ``[groups, rows, lines]``; or ``[lines]`` or ``[1]`` where cells are alike; or behind
+            wires as `mho.crossbar.wires.wired_noise` returns it; or None.
         step: the ADC's step (A), ``[lines]`` or ``[1]``, divided out of ``matrix``; or None.
         scale: ``[]`` or ``[cols]``, from currents (A) to outputs for inputs of one unit a level.
         unit: what a level is multiplied by before ``matrix``.
@@ -31,15 +41,21 @@ class Readout(NamedTuple):
             do not separate (`mho.crossbar.expansion`); ``noise`` has one row for each row of cells.
         digital: weights of the converters' results per column ``[groups, converters, cols]``, in
             place of the encoding's own; None keeps those.
+        training: whether noise is drawn as training draws, from torch's own generator.
+        cells: low-voltage conductances ``[slices, groups · rows, cols]`` (S) of an array whose
+            circuit is solved for every input (`mho.crossbar.exact`), in place of ``matrix``; None
+            where reads are products.
     """
 
     matrix: Tensor
-    noise: Tensor | None
+    noise: Noise
     step: Tensor | None
     scale: Tensor
     unit: Tensor | float = 1.0
     terms: int = 1
     digital: Tensor | None = None
+    training: bool = False
+    cells: Tensor | None = None
 
 
 def collapses(hardware: Hardware) -> bool:
@@ -61,7 +77,7 @@ def full_scale(hardware: Hardware, calibrated: Tensor | None, rows: int) -> floa
         rows: word lines used in a tile.
     """
     adc = hardware.adc
-    if adc is None or not adc.ranged or adc.range == "per_call":
+    if adc is None or not adc.ranged or adc.range in ("per_call", "per_vector"):
         return None
     if not isinstance(adc.range, str):
         return adc.range
@@ -98,7 +114,7 @@ def effective(
 def electrical(
     matrix: Tensor,
     scale: Tensor,
-    variance: Tensor | None,
+    variance: Noise,
     limit: Tensor | None,
     hardware: Hardware,
     groups: int,
@@ -109,7 +125,7 @@ def electrical(
     Args:
         matrix: conductances as converters see them, ``[groups · rows · terms, lines]`` (S).
         scale: ``[]`` or ``[cols]`` (1/S).
-        variance: of white read noise, as `white_noise` returns it.
+        variance: of white read noise, as `read_noise` returns it.
         limit: full scale (A) per converter, if the ADC's step is to be divided out.
         hardware: what the array is made of.
         groups: how many matrices lie side by side.
@@ -117,13 +133,13 @@ def electrical(
     """
     adc, v_step = hardware.adc, hardware.drive.v_step
     matrix = matrix.unflatten(0, (groups, -1))
-    if variance is not None and variance.dim() == 2:
+    if isinstance(variance, Tensor) and variance.dim() == 2:
         variance = variance.unflatten(0, (groups, -1))
     step = None
     unit: float | Tensor = v_step
     if siemens is not None:
         unit = unit * siemens
-        variance = None if variance is None else variance / siemens**2
+        variance = scaled(variance, 1.0 / siemens)
     if adc is not None and adc.on_grid and limit is not None:
         step = per_line(adc.step(limit), matrix.shape[-1] // limit.numel())
         unit = unit / step
@@ -134,43 +150,74 @@ def electrical(
 
 def fold(readout: Readout) -> Readout:
     """Multiply the unit into the matrix: dearer once, cheaper at every read."""
-    noise = readout.noise
-    if noise is not None:
-        noise = noise * readout.unit**2
+    noise = scaled(readout.noise, readout.unit)
     return readout._replace(matrix=readout.matrix * readout.unit, noise=noise, unit=1.0)
 
 
-def seen(g: Tensor, hardware: Hardware, born: Born, context: ContextOf) -> Tensor:
-    """Return the conductances (S) of one read: those stored, as reading effects show them."""
-    for behaviour, state in zip(hardware.behaviours, born.states, strict=True):
-        if behaviour.acts_on("read"):
-            g = behaviour.read(g, context(state))
-    return g
+def scaled(noise: Noise, unit: Tensor | float) -> Noise:
+    """Return the variance of currents ``unit`` times as large, one or ``[lines]``."""
+    if isinstance(noise, tuple):
+        return tuple(form.scaled(unit) for form in noise)
+    return None if noise is None else noise * unit**2
 
 
-def white_noise(
-    stage: str, g: Tensor, hardware: Hardware, born: Born, context: ContextOf
-) -> Tensor | None:
+def white_noise(stage: str, g: Tensor, encoding: Encoding, drawn: Drawn) -> Tensor | None:
     """Return the variance (S²) of a stage's white noise as converters see it.
 
     Args:
         stage: ``"read_std"`` or ``"write_std"``.
         g: conductances (S).
-        hardware: what the array is made of.
-        born: what fabrication drew.
-        context: makes a behaviour's context.
+        encoding: how weights are spread over cells.
+        drawn: the population.
 
     Returns:
         ``[groups · rows, lines]``; or ``[lines]`` or ``[1]`` where cells are alike; None for none.
     """
-    encoding = hardware.encoding
-    variance = life.white(stage, g.detach(), hardware, born, context)
+    return _at_converters(life.variance_of(stage, g.detach(), drawn), g, encoding)
+
+
+def _at_converters(variance: Tensor | float, g: Tensor, encoding: Encoding) -> Tensor | None:
     if isinstance(variance, Tensor):
         return encoding.converted_variance(variance.expand_as(g))
     if variance == 0.0:
         return None
     cells = g.new_full((encoding.slices, 1, 1), variance)
     return per_line(encoding.converted_variance(cells)[0], g.shape[-1])
+
+
+def read_noise(
+    g: Tensor,
+    encoding: Encoding,
+    drawn: Drawn,
+    wires: TileWires,
+    *,
+    transposed: bool = False,
+    training: bool = False,
+) -> Noise:
+    """Return the variance (S²) of white read noise as converters see it, through the wires.
+
+    Args:
+        g: conductances as this read sees them, ``[slices, groups · rows, cols]`` (S).
+        encoding: how weights are spread over cells.
+        drawn: the population.
+        wires: of the array.
+        transposed: drive the bit lines and convert the word lines.
+        training: cells were drawn for this read alone, and their wires solved with `fresh`.
+
+    Returns:
+        As `white_noise` where wires are ideal, else as `mho.crossbar.wires.wired_noise`.
+    """
+    if wires.array.wires.ideal:
+        return white_noise("read_std", g, encoding, drawn)
+    variance = life.variance_of("read_std", g.detach(), drawn)
+    if not isinstance(variance, Tensor):
+        if variance == 0.0:
+            return None
+        variance = g.new_tensor(variance)
+    variance = variance.detach().expand_as(g)
+    if training:
+        return wires.fresh_noise(g.detach(), variance, encoding)
+    return wired_noise(g, variance, encoding, wires.array, wires.groups, transposed=transposed)
 
 
 class Lumped(NamedTuple):
@@ -180,21 +227,34 @@ class Lumped(NamedTuple):
     read: Tensor | None
 
 
-def lumped(g: Tensor, hardware: Hardware, born: Born, context: ContextOf) -> Lumped | None:
+def lumped(hardware: Hardware, practice: Practice, cells: Cells) -> Lumped | None:
     """Return the noise of cells that need not be drawn one by one in training, else None.
 
     Independent Gaussian errors of the cells of one weight add up to one normal; that says all
     unless cells differ, break, round, or are changed at every read.
+
+    Args:
+        hardware: what training is done on.
+        practice: what training reads see beyond the hardware.
+        cells: the crossbar's own.
     """
-    per_cell = any(b.acts_on(s) for b in hardware.behaviours for s in ("stuck", "program", "read"))
-    device = hardware.device
-    if per_cell or device.spreads() or born.states[0] or not hardware.array.wires.ideal:
+    per_cell = any(b.acts_on(s) for b in hardware.behaviours for s in ("broken", "program", "read"))
+    device, policy = hardware.device, hardware.policy
+    if per_cell or practice.ages_cells or (practice.own_cells and cells.broken_at is not None):
         return None
-    if not device.separable:
+    if device.spreads() or device.discrete or policy.cell_by_cell or not device.separable:
         return None
-    stages = ("write_std", "read_std")
-    found = Lumped(*(white_noise(stage, g, hardware, born, context) for stage in stages))
-    return None if any(v is not None and v.dim() == 2 for v in found) else found
+    if not hardware.array.wires.ideal:
+        return None
+    g = cells.g.new_zeros(len(cells.g), 1, 1)
+    drawn = life.fabricate(hardware.behaviours, g, random.stream(0))
+    write = life.variance_of("write_std", g, drawn, own=policy.statistical)
+    write = write + policy.deviation(device.window) ** 2
+    read = life.variance_of("read_std", g, drawn)
+    if isinstance(write, Tensor) or isinstance(read, Tensor):
+        return None
+    like = cells.g[:, :1]
+    return Lumped(*(_at_converters(v, like, hardware.encoding) for v in (write, read)))
 
 
 def per_line(value: Tensor, physical_cols: int) -> Tensor:

@@ -2,18 +2,21 @@
 
 A converted model in ``train()`` mode is read as a chip newly made for its weights. Practice makes
 that chip worse, or older, than the real one: what a network has practised with, it bears.
+
+What training draws comes from torch's own generator, as dropout does: `torch.manual_seed`,
+gradient checkpointing and ``torch.func`` mean what they always mean.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from mho.cells import life
-from mho.cells.behaviour import Context
-from mho.cells.life import Born, ContextOf
+from mho.cells.life import Drawn
+from mho.cells.population import Cells
 from mho.core import checks
 from mho.core.spec import Spec
 from mho.effects.base import Effect
@@ -31,7 +34,8 @@ class Practice(Spec):
             are both > 0, or both 0 for cells just programmed.
         compensated: whether drift is compensated by one factor a crossbar; see `mho.compensate`.
         own_cells: whether the cells are this chip's own, its spread parameters and its stuck cells,
-            instead of newly drawn ones: the network then learns around its defects.
+            instead of newly drawn ones: the network then learns around its defects. Crossbars that
+            lie on a `mho.chip.Chip` always train so.
 
     Raises:
         TypeError, ValueError: if a value is refused, or an effect acts on reads.
@@ -75,55 +79,26 @@ class Practice(Spec):
             hardware.replace(effects=hardware.effects + self.effects) if self.effects else hardware
         )
 
-    def fabricate(self, own: Born, hardware: Hardware, context: ContextOf) -> Born:
-        """Return the cells of one training read.
+    def draw(self, cells: Cells) -> Drawn:
+        """Return the cells of one training read, programmed just now.
 
         Args:
-            own: the chip's own cells.
-            hardware: what training is done on.
-            context: makes a behaviour's context.
+            cells: the chip's own.
         """
+        behaviours = cells.behaviours + self.effects
         if not self.own_cells:
-            return life.fabricate(hardware, context)
-        states, stuck, stuck_g = own
+            return life.fabricate(behaviours, cells.g, None)
+        own = cells.drawn("training").at(0.0)
+        states, broken = list(own.states), own.broken
         for effect in self.effects:
-            state = effect.fabricate_state(context({}))
-            states = (*states, state)
-            broken = effect.stuck(context(state))
-            if broken is not None:
-                stuck, stuck_g = life.broken_too(stuck, stuck_g, *broken)
-        return Born(states, stuck, stuck_g)
+            states.append(effect.fabricate_state(own.context()))
+            broken = life.broken_too(broken, effect, own.context(states[-1]), own.like)
+        return replace(own, behaviours=behaviours, states=tuple(states), broken=broken)
 
-    def draw_age(self, context: Context) -> float:
+    def draw_age(self, like: Tensor) -> float:
         """Return the age (s) of the cells at one read."""
         youngest, oldest = self.ages
         if not self.ages_cells:
             return 0.0
-        share = float(torch.rand((), generator=context.generator, device=context.device))
+        share = float(torch.rand((), device=like.device))
         return youngest * (oldest / youngest) ** share
-
-    def aged(
-        self, g: Tensor, hardware: Hardware, born: Born, context: ContextOf, seconds: float
-    ) -> tuple[Tensor, Tensor | float]:
-        """Age cells written just now.
-
-        Args:
-            g: conductances (S).
-            hardware: what training is done on.
-            born: what fabrication drew.
-            context: makes a behaviour's context.
-            seconds: age (s).
-
-        Returns:
-            Conductances (S), and the factor by which drift compensation multiplies outputs.
-        """
-        if not seconds:
-            return g, 1.0
-        old = life.age(g, hardware, born, context, 0.0, seconds)
-        if not self.compensated:
-            return old, 1.0
-        before, after = (
-            hardware.encoding.assemble(hardware.encoding.converted(x.detach())).abs().sum()
-            for x in (g, old)
-        )
-        return old, torch.where(after > 0, before / after, torch.ones_like(after))

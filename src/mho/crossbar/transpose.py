@@ -7,34 +7,36 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from mho.circuit.noise import NoiseForm
 from mho.core import checks
 from mho.crossbar import expansion as nonlinear
 from mho.crossbar import read
-from mho.crossbar.readout import Readout
+from mho.crossbar.readout import Noise, Readout, scaled
+from mho.crossbar.tiling import Tiling
 from mho.hardware import Hardware
-from mho.periphery.quantize import magnitude
 
 
 def read_transposed(
     x: Tensor,
     g: Tensor,
     scale: Tensor,
-    variance: Tensor | None,
+    variance: Noise,
     hardware: Hardware,
-    rng: Tensor,
+    rng: Tensor | None,
     digital: Tensor | None = None,
 ) -> Tensor:
     """Read ``x @ weight.T`` from the same cells.
 
     Inputs drive the bit lines by amplitude (the two lines of a differential pair with opposite
     signs, an offset column with minus the sum), every tile's word lines are converted, tiles are
-    added digitally. Converter ranges follow each call: calibration is for the forward direction.
+    added digitally. Converter ranges follow each vector, or each call where that is the policy:
+    calibration is for the forward direction.
 
     Args:
         x: ``[batch, cols]``.
         g: conductances ``[slices, rows · terms, physical cols]`` (S), as a read sees them.
         scale: ``[]`` or ``[cols]`` (1/S).
-        variance: of white read noise, as `read.white_noise` returns it.
+        variance: of white read noise, as `readout.read_noise` returns it for this direction.
         hardware: what the array is made of.
         rng: stream for read noise.
         digital: weights of the converters' results per column ``[1, converters, cols]``; the
@@ -48,7 +50,7 @@ def read_transposed(
     x = (x * scale).unsqueeze(0)
     if digital is not None:
         x = x * digital.transpose(0, 1)
-    limit = magnitude(x)
+    limit = drive.measure(x, (0, 2))
     level = encoding.drive_columns(drive.to_levels(x, limit))
     v_step = drive.v_max * drive.step_per_range
     level = nonlinear.driven(level, hardware, v_step)
@@ -62,19 +64,29 @@ def read_transposed(
             return split.permute(2, 3, 1, 0).flatten(1, 2)
         return split.permute(3, 1, 2, 0).flatten(2).flatten(0, 1).unsqueeze(0)
 
-    noise = None
-    if variance is not None:
-        noise = turned(variance) * v_step**2
+    noise = scaled(turned(variance) if isinstance(variance, Tensor) else variance, v_step)
+    if digital is not None and isinstance(noise, tuple):
+        noise = tuple(_by_converter(form, encoding.converters) for form in noise)
     matrix = turned(encoding.converted(g), terms) * v_step
     readout = Readout(matrix, noise, None, scale, terms=terms)
-    parts = read.partial_currents(level, readout, hardware, rng, tile_rows=hardware.tile_outputs)
+    tiling = Tiling(len(g), 1, rows, lines, hardware.array)
+    parts = read.partial_currents(level, readout, hardware, rng, tile_rows=tiling.outputs)
+    shares = torch.tensor(encoding.digital, dtype=x.dtype, device=x.device)
+    if digital is not None:  # its weights are in the inputs already
+        shares = torch.ones_like(shares)
+        parts = [part.movedim(0, -2).flatten(-2).unsqueeze(0) for part in parts]
     total = read.convert(parts, readout, hardware, None)
-    if digital is not None:
-        y = total.sum(0)
-    else:
-        shares = torch.tensor(encoding.digital, dtype=total.dtype, device=total.device)
-        y = torch.einsum("bkr,k->br", total[0].unflatten(-1, (encoding.converters, -1)), shares)
-    return y * (limit * drive.step_per_range / v_step)
+    y = torch.einsum("bkr,k->br", total[0].unflatten(-1, (encoding.converters, -1)), shares)
+    return y * (limit.view(-1, 1) * (drive.step_per_range / v_step))
+
+
+def _by_converter(form: NoiseForm, converters: int) -> NoiseForm:
+    """Make the converters of ``[1, …, converters · rows]`` groups, ``[converters, …, rows]``."""
+
+    def split(x: Tensor, group: int) -> Tensor:
+        return x.squeeze(group).unflatten(-1, (converters, -1)).movedim(-2, group)
+
+    return NoiseForm(split(form.diagonal, 0), split(form.factors, 1), split(form.signs, 1))
 
 
 class Transposed:

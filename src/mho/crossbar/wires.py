@@ -1,12 +1,21 @@
-"""What wires make of a crossbar's tiles: effective conductances, all tiles at once."""
+"""What wires make of a crossbar's tiles: effective conductances and noise, all tiles at once."""
 
 from __future__ import annotations
+
+from collections.abc import Hashable
 
 import torch
 from torch import Tensor
 
 from mho.circuit import effective_conductance
-from mho.hardware import Array
+from mho.circuit.noise import NoiseForm, noise_form, noise_moments
+from mho.crossbar import exact
+from mho.crossbar.tiling import Tiling
+from mho.encoding.base import Encoding
+from mho.hardware import Array, Hardware
+
+NOISE_EVERY = 50
+"""Solutions of wires in training after which the noise behind them is found anew."""
 
 
 def wired(g: Tensor, array: Array, groups: int = 1) -> Tensor:
@@ -24,35 +33,89 @@ def wired(g: Tensor, array: Array, groups: int = 1) -> Tensor:
     """
     if array.wires.ideal or not bool(g.any()):
         return g
-    slices = g.shape[0]
-    split = g.unflatten(1, (groups, -1))
-    if not array.interleaved:
-        return _by_tile(split.flatten(0, 1), array.cols, array).view_as(split).flatten(1, 2)
-    # The slices of an output are neighbouring columns on the same word lines.
-    together = split.permute(1, 2, 3, 0).flatten(2)
-    T = _by_tile(together, array.cols // slices * slices, array)
-    return T.unflatten(2, (-1, slices)).permute(3, 0, 1, 2).flatten(1, 2)
+    tiling = Tiling.of(g, groups, array)
+
+    def solved(tiles: Tensor) -> Tensor:
+        return effective_conductance(tiles, array.wires) if bool(tiles.any()) else tiles
+
+    return tiling.join([[solved(tiles) for tiles in band] for band in tiling.cut(g)])
 
 
-def _by_tile(g: Tensor, width: int, array: Array) -> Tensor:
-    """Solve ``[arrays, rows, cols]`` in tiles: whole ones as one batch, then the shorter edges."""
+def wired_noise(
+    g: Tensor,
+    variance: Tensor,
+    encoding: Encoding,
+    array: Array,
+    groups: int = 1,
+    *,
+    transposed: bool = False,
+) -> tuple[NoiseForm, ...]:
+    """Return the noise of converters' currents that white noise of the cells makes behind wires.
 
-    def pieces(x: Tensor, size: int, dim: int) -> tuple[Tensor, ...]:
-        whole = x.shape[dim] // size * size
-        return tuple(p for p in x.split((whole, x.shape[dim] - whole), dim) if p.shape[dim])
+    Args:
+        g: conductances ``[slices, groups · rows, cols]`` (S).
+        variance: of every cell, shaped like ``g`` (S²).
+        encoding: says which slices' currents flow together.
+        array: tile size, wires, and whether the slices share word lines.
+        groups: how many matrices lie side by side, each on tiles of its own.
+        transposed: drive the bit lines and convert the word lines; of one group.
 
-    def solved(block: Tensor) -> Tensor:
-        h, w = min(array.rows, block.shape[1]), min(width, block.shape[2])
-        tiles = block.unflatten(2, (-1, w)).unflatten(1, (-1, h)).transpose(2, 3)
-        if not bool(tiles.any()):
-            return block
-        return effective_conductance(tiles, array.wires).transpose(2, 3).flatten(3).flatten(1, 2)
-
-    rows = [
-        torch.cat([solved(block) for block in pieces(band, width, 2)], dim=2)
-        for band in pieces(g, array.rows, 1)
+    Returns:
+        A form for each band of tiles, whole ones and shorter ones: ``[groups, tiles, rows of a
+        tile, lines]`` for tiles below one another; transposed ``[1, tiles, lines of a tile,
+        converters · rows]`` for tiles beside one another.
+    """
+    tiling = Tiling.of(g, groups, array)
+    # Each [converters, groups, down, across, 1 + probes, inputs, outputs].
+    moments = [
+        [_tile_moments(*pair, encoding, array, transposed) for pair in zip(*bands, strict=True)]
+        for bands in zip(tiling.cut(g.detach()), tiling.cut(variance), strict=True)
     ]
-    return torch.cat(rows, dim=1)
+    if transposed:
+        # Word lines of all tiles in a column of tiles, converter by converter.
+        moments = [list(column) for column in zip(*moments, strict=True)]
+        order = (1, 3, 4, 5, 0, 2, 6)
+    else:
+        order = (1, 2, 4, 5, 0, 3, 6)
+    forms = []
+    for band in moments:
+        lines = [m.permute(order).flatten(-2) for m in band]  # […, inputs, converters, outputs]
+        forms.append(noise_form(torch.cat(lines, dim=-1).flatten(-2)).to(g))
+    return tuple(forms)
+
+
+def _tile_moments(
+    tiles: Tensor, variance: Tensor, encoding: Encoding, array: Array, transposed: bool
+) -> Tensor:
+    """Return the moments of equal tiles as converters see them.
+
+    Args:
+        tiles: conductances ``[arrays, groups, down, across, rows, lines]`` (S).
+        variance: of every cell (S²).
+        encoding: as for `wired_noise`, and so the others.
+        array: likewise.
+        transposed: likewise.
+
+    Returns:
+        ``[converters, groups, down, across, 1 + probes, inputs, outputs]`` (S²).
+    """
+    analog = torch.tensor(encoding.analog, dtype=torch.float64, device=tiles.device)
+    wide = tiles.shape[-1]
+    lead = tiles.shape[:4]
+    g, of_cells = tiles.flatten(0, 3), variance.flatten(0, 3)
+
+    def moments(sense: Tensor) -> Tensor:
+        found = noise_moments(g, of_cells, array.wires, sense, transposed=transposed)
+        return found.unflatten(0, lead)
+
+    eye = torch.eye(wide, dtype=torch.float64, device=tiles.device)
+    if not array.interleaved:
+        # Cells of different arrays are independent: their noise adds up in its variance.
+        return torch.einsum("ka,agdx...->kgdx...", analog.square(), moments(eye))
+    each = eye[:: encoding.slices]
+    shifted = [each.roll(s, dims=1) for s in range(encoding.slices)]
+    joint = [sum(float(a) * e for a, e in zip(row, shifted, strict=True)) for row in analog]
+    return torch.stack([moments(torch.as_tensor(sense))[0] for sense in joint])
 
 
 class TileWires:
@@ -69,7 +132,11 @@ class TileWires:
         self._version: int | None = None
         self._solved: Tensor | None = None
         self._attenuation: Tensor | None = None
-        self._age = 0
+        self._noise: tuple[NoiseForm, ...] | None = None
+        self._error: tuple[Tensor, int | None, float] | None = None
+        self._seen: Hashable = None
+        self._age, self._due = 0, False
+        self._solutions, self._new = 0, False
 
     def knows(self, g: Tensor) -> bool:
         """Whether `stored` would answer at once."""
@@ -87,23 +154,53 @@ class TileWires:
             self._solved = wired(g, self.array, self.groups)
         return self._solved
 
-    def fresh(self, g: Tensor) -> Tensor:
+    def error(self, g: Tensor, hardware: Hardware) -> float:
+        """Return `mho.crossbar.exact.linearisation_error` of stored conductances, found once."""
+        version = _version(g)
+        if self._error is None or self._error[0] is not g or self._error[1] != version:
+            self._error = g, version, exact.linearisation_error(g, hardware, self.groups)
+        return self._error[2]
+
+    def fresh(self, g: Tensor, version: Hashable = None) -> Tensor:
         """Return ``T`` for conductances drawn in training, differentiable in them.
 
-        Solved exactly in every ``array.solve_every``-th call; in between each cell keeps the
-        attenuation of the last solution, at most 1, as a constant.
+        Solved exactly for every ``array.solve_every``-th version of the weights; in between each
+        cell keeps the attenuation of the last solution, at most 1, as a constant.
+
+        Args:
+            g: conductances (S).
+            version: of the weights that they stand for, anything that changes with these. Reads of
+                one version are all solved or none is, so that a forward pass that is computed
+                twice (`torch.utils.checkpoint`) sees the same twice. None: every call is another.
         """
         if self.array.wires.ideal:
             return g
-        self._age += 1
-        if self._attenuation is not None and self._age < self.array.solve_every:
-            return g * self._attenuation.to(g)
+        if version is None or version != self._seen:
+            self._age += 1
+            self._due = self._new = self._attenuation is None or self._age >= self.array.solve_every
+            self._seen = version
+            self._age = 0 if self._due else self._age
+        if not self._due:
+            return g * self._attenuation.to(g)  # type: ignore[union-attr]
         T = wired(g, self.array, self.groups)
         # Sneak currents pass by cells that (hardly) conduct: no attenuation is to be had of them.
         ratio = T.detach() / g.detach()
         self._attenuation = torch.where(g.detach() > 0, ratio, 1.0).clamp(max=1.0)
-        self._age = 0
         return T
+
+    def fresh_noise(self, g: Tensor, variance: Tensor, encoding: Encoding) -> tuple[NoiseForm, ...]:
+        """Return `wired_noise` for conductances just given to `fresh`, or for earlier ones.
+
+        It is far dearer than ``T`` and changes little while weights move: found anew in every
+        `NOISE_EVERY`-th solution of `fresh`, and kept in between.
+        """
+        self._solutions += self._new
+        self._new = False
+        if self._noise is None or self._solutions >= NOISE_EVERY:
+            self._noise = wired_noise(g, variance, encoding, self.array, self.groups)
+            self._solutions = 0
+        self._noise = tuple(form.to(g) for form in self._noise)
+        return self._noise
 
 
 def _version(g: Tensor) -> int | None:

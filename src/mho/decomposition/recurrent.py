@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from mho.recurrence.steps import STEPS, State
+from mho.recurrence.form import Form
+from mho.recurrence.layout import layout_of
+from mho.recurrence.runner import walk
+from mho.recurrence.steps import State
 
 CELLS = (nn.RNNCell, nn.LSTMCell, nn.GRUCell)
 
@@ -20,7 +24,7 @@ def unsupported(module: Any) -> str | None:
     if getattr(module, "dropout", 0.0) and module.num_layers > 1:
         return "the dropout between recurrent layers is drawn inside of torch's kernel"
     names = {name for name, _ in module.named_parameters(recurse=False)}
-    wanted = {f"weight_{kind}{end}" for end in _ends(module) for kind in _kinds(module)}
+    wanted = {f"weight_{part}" for part in Form.of(module).parts}
     return None if wanted <= names else "a parametrisation makes its weights"
 
 
@@ -39,15 +43,15 @@ class Call:
 
     Attributes:
         layer: the layer.
-        x: its input, time steps below one another ``[Σ sizes, in]``.
+        rows: its input, time steps below one another ``[Σ sizes, in]``.
         sizes: of the batch at every time step, never growing.
-        state: initial, ``[layers · directions, batch, size]`` each, or nothing for zeros.
+        state: initial, ``[layers · directions, batch, size]`` each.
         arrange: for every tensor it returned (hidden states of all time steps, not of a cell, and
             final states), what lays out derivatives by it as the equations do.
     """
 
     layer: Any
-    x: Tensor
+    rows: Tensor
     sizes: list[int]
     state: State
     arrange: list[Callable[[Tensor], Tensor]]
@@ -60,9 +64,13 @@ class Call:
         Args:
             grads: derivatives of the loss by every tensor it returned, or None.
         """
+        products: list[Product] = []
+        multiply = partial(_multiply, self.layer, products)
         with torch.enable_grad():
-            outputs, products = _run(self.layer, self.x, self.sizes, self.state)
-        outputs = outputs[-len(self.arrange) :]  # a cell returns its state alone
+            hidden, final = walk(
+                Form.of(self.layer), multiply, self.rows, self.sizes, self.state, training=False
+            )
+        outputs = (hidden, *final)[-len(self.arrange) :]  # a cell returns its state alone
         pairs = [
             (y, arrange(g))
             for y, arrange, g in zip(outputs, self.arrange, grads, strict=True)
@@ -100,132 +108,35 @@ def mapped(function: Callable[[Tensor], Tensor], output: Any) -> Any:
 
 def recorded_call(layer: Any, args: Any, kwargs: Any, output: Any) -> Call:
     """Gather what a forward hook of a recurrent layer or cell is given."""
-    given = (*args, *kwargs.values())
-    x, hx = given[0], given[1] if len(given) > 1 else None
-    state: State = () if hx is None else tuple(s.detach() for s in tensors(hx))
-    count = len(tensors(output))
-    if not hasattr(layer, "num_layers"):
-        return _cell_call(layer, x.detach(), state, count)
-    if isinstance(x, PackedSequence):
-        return _packed_call(layer, x, state, count - 1)
-    return _dense_call(layer, x.detach(), state, count - 1)
+    given = (*args, *(value for name, value in kwargs.items() if name != "hx"))
+    x = mapped(Tensor.detach, given[0])
+    hx = kwargs.get("hx", given[1] if len(given) > 1 else None)
+    hx = None if hx is None else mapped(Tensor.detach, hx)
+    cell, count = not hasattr(layer, "num_layers"), len(tensors(output))
+    if cell:  # one time step of one layer
+        x, hx = x.unsqueeze(0), None if hx is None else mapped(partial(torch.unsqueeze, dim=0), hx)
+    form = Form.of(layer)
+    layout = layout_of(form, x)
+    rows = layout.rows(x)
+    state = form.initial(hx, (len(form.ends), *layout.lead), rows)
+    arrange: list[Callable[[Tensor], Tensor]]
+    if cell:
+        arrange = [lambda g: layout.sort(g.unsqueeze(0))] * count
+    else:  # of packed outputs, `tensors` gave the rows
+        rows_of = _as_it_is if isinstance(x, PackedSequence) else layout.rows
+        arrange = [rows_of, *[layout.sort] * (count - 1)]
+    return Call(layer, rows, layout.sizes, tuple(map(layout.sort, state)), arrange)
 
 
-def _cell_call(layer: Any, x: Tensor, state: State, finals: int) -> Call:
-    x = x if x.dim() == 2 else x.unsqueeze(0)
-    state = tuple(s.reshape(1, len(x), -1) for s in state)
-    return Call(layer, x, [len(x)], state, [lambda g: g.reshape(1, -1, g.shape[-1])] * finals)
+def _multiply(layer: Any, products: list[Product], part: str, x: Tensor) -> Tensor:
+    """Multiply as the layer does, and note the product."""
+    y = x @ getattr(layer, f"weight_{part}").detach().T
+    # A leaf of autograd's: derivatives by the product are all that is asked for.
+    y = y if y.requires_grad else y.requires_grad_()
+    products.append(Product(f"weight_{part}", x, y))
+    bias = getattr(layer, f"bias_{part}", None)
+    return y if bias is None else y + bias.detach()
 
 
-def _dense_call(layer: Any, x: Tensor, state: State, finals: int) -> Call:
-    batched = x.dim() == 3
-
-    def rows(sequence: Tensor) -> Tensor:
-        if not batched:
-            return sequence
-        return (sequence.transpose(0, 1) if layer.batch_first else sequence).flatten(0, 1)
-
-    def final(g: Tensor) -> Tensor:
-        return g if batched else g.unsqueeze(1)
-
-    batch = 1 if not batched else x.shape[0 if layer.batch_first else 1]
-    x = rows(x)
-    sizes = [batch] * (len(x) // batch)
-    return Call(layer, x, sizes, tuple(map(final, state)), [rows, *[final] * finals])
-
-
-def _packed_call(layer: Any, x: PackedSequence, state: State, finals: int) -> Call:
-    def sort(s: Tensor) -> Tensor:
-        return s if x.sorted_indices is None else s.index_select(1, x.sorted_indices)
-
-    arrange: list[Callable[[Tensor], Tensor]] = [lambda g: g, *[sort] * finals]
-    return Call(layer, x.data.detach(), x.batch_sizes.tolist(), tuple(map(sort, state)), arrange)
-
-
-# ── the equations ────────────────────────────────────────────────────────────────────────────
-
-
-def _mode(layer: Any) -> str:
-    """RNN_TANH, RNN_RELU, LSTM or GRU."""
-    if hasattr(layer, "mode"):
-        return str(layer.mode)
-    if isinstance(layer, nn.RNNCell):
-        return f"RNN_{layer.nonlinearity.upper()}"
-    return "LSTM" if isinstance(layer, nn.LSTMCell) else "GRU"
-
-
-def _kinds(layer: Any) -> tuple[str, ...]:
-    return ("ih", "hh", "hr") if getattr(layer, "proj_size", 0) else ("ih", "hh")
-
-
-def _ends(layer: Any) -> list[str]:
-    """Ends of parameter names, one per layer and direction."""
-    if not hasattr(layer, "num_layers"):
-        return [""]
-    ways = ("", "_reverse") if layer.bidirectional else ("",)
-    return [f"_l{number}{way}" for number in range(layer.num_layers) for way in ways]
-
-
-def _run(
-    layer: Any, x: Tensor, sizes: list[int], state: State
-) -> tuple[list[Tensor], list[Product]]:
-    """Run a layer over time steps below one another.
-
-    Returns:
-        Hidden states ``[Σ sizes, directions · size]`` and final states ``[layers · directions,
-        batch, size]``, and every product on the way.
-    """
-    ends, products = _ends(layer), list[Product]()
-    ways = 2 if getattr(layer, "bidirectional", False) else 1
-    sides = (getattr(layer, "proj_size", 0) or layer.hidden_size, layer.hidden_size)
-    if not state:
-        state = tuple(
-            x.new_zeros(len(ends), sizes[0], side) for side in sides[: 1 + (_mode(layer) == "LSTM")]
-        )
-    finals = []
-    for first in range(0, len(ends), ways):
-        outputs = []
-        for way in range(ways):
-            index = first + way
-            start = tuple(s[index] for s in state)
-            y, final = _walk(layer, ends[index], x, sizes, start, bool(way), products)
-            outputs.append(y)
-            finals.append(final)
-        x = torch.cat(outputs, -1)
-    return [x, *map(torch.stack, zip(*finals, strict=True))], products
-
-
-def _walk(
-    layer: Any,
-    end: str,
-    x: Tensor,
-    sizes: list[int],
-    start: State,
-    backwards: bool,
-    products: list[Product],
-) -> tuple[Tensor, State]:
-    """Run one direction of one layer; sequences that end early keep their last state."""
-
-    def multiply(kind: str, rows: Tensor) -> Tensor:
-        # A leaf of autograd's: derivatives by the product are all that is asked for.
-        weight = getattr(layer, f"weight_{kind}{end}").detach()
-        y = rows @ weight.T
-        y = y if y.requires_grad else y.requires_grad_()
-        products.append(Product(f"weight_{kind}{end}", rows, y))
-        bias = getattr(layer, f"bias_{kind}{end}", None)
-        return y if not isinstance(bias, Tensor) else y + bias.detach()
-
-    step, projected = STEPS[_mode(layer)], "hr" in _kinds(layer)
-    inputs = multiply("ih", x).split(sizes)
-    outputs: list[Tensor] = []
-    state = start
-    for row in reversed(inputs) if backwards else inputs:
-        n = len(row)
-        now = tuple(s[:n] for s in state)
-        new = step(row, multiply("hh", now[0]), now)
-        if projected:
-            new = (multiply("hr", new[0]), *new[1:])
-        outputs.append(new[0])
-        # Rows beyond n: ended, or (backwards) not yet begun.
-        state = tuple(torch.cat((s, old[n:])) for s, old in zip(new, state, strict=True))
-    return torch.cat(outputs[::-1] if backwards else outputs), state
+def _as_it_is(g: Tensor) -> Tensor:
+    return g

@@ -8,8 +8,10 @@ crossbar. `presets` has named, cited ones; `mho.fit` makes one from measured dat
 import importlib
 from typing import Any
 
+from mho.cells.device import Device
+from mho.cells.population import Cells
+from mho.cells.spread import Spread
 from mho.devices import presets, waveforms
-from mho.devices.base import Cells, Device
 from mho.devices.data_driven import DataDriven2018, DataDriven2021
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.fefet import MultiDomainFeFET
@@ -20,7 +22,6 @@ from mho.devices.pcm import PCM, PCMHermes
 from mho.devices.pickett import Pickett
 from mho.devices.pulsed import PulsedCells, PulsedDevice
 from mho.devices.reram import ReRAMCMO, ReRAMWan
-from mho.devices.spread import Spread
 from mho.devices.stanford_pku import StanfordPKU
 from mho.devices.statistical import GenericStatistical
 from mho.devices.steps import (

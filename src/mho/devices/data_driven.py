@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from mho.cells.spread import Spread, check, check_order
 from mho.devices import maths
-from mho.devices.spread import Spread, check, check_order
 from mho.devices.switching import SwitchingDevice
 
 # exp(80) is still a float32: no cell of these models takes longer than 1e-30 s there.

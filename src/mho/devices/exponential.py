@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
+from mho.cells.spread import Spread, check, check_window, spread_about
 from mho.core import checks
-from mho.devices.pulsed import TINY, Cell, PulsedDevice
-from mho.devices.spread import Spread, check, check_window, spread_about
+from mho.devices.pulsed import PulsedDevice
+from mho.devices.trains import TINY, Cell
 
 LARGEST_NONLINEARITY = 9.0
 _LABEL_UNIT = 0.07 * math.sqrt(2.0)  # a label of 1 is this much greatest deviation from the line
@@ -53,6 +54,8 @@ class ExponentialDevice(PulsedDevice):
     Raises:
         TypeError, ValueError: if a parameter is refused.
     """
+
+    relative: ClassVar[bool] = True
 
     g_min: float | Spread = 3e-9
     g_max: float | Spread = 38e-9

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mho.devices.diffusion import fold
 from mho.devices.maths import unit
 
 Rate = Callable[[Any, Any], Any]
@@ -143,6 +144,8 @@ def euler_maruyama(
 ) -> Iterator[Any]:
     """Yield the states of ``dx = rate dt + diffusion dW`` (Itô); weak order 1, strong order ½.
 
+    The drift stops at a bound, the noise is reflected there.
+
     Args:
         rate: drift (1/s).
         diffusion: noise intensity (1/√s), taken at the start of each step.
@@ -156,7 +159,7 @@ def euler_maruyama(
     drives = iter(drives)
     now = next(drives)
     for ahead, normal in zip(drives, normals, strict=False):
-        x = unit(x + dt * rate(x, now) + root * diffusion(x, now) * normal)
+        x = fold(unit(x + dt * rate(x, now)) + root * diffusion(x, now) * normal)
         now = ahead
         yield x
 
@@ -175,7 +178,7 @@ def heun_maruyama(
     for drive, normal in zip(drives, normals, strict=False):
         kick = root * diffusion(x, now) * normal
         ahead = rate(unit(x + dt * slope + kick), drive)
-        x = unit(x + 0.5 * dt * (slope + ahead) + kick)
+        x = fold(unit(x + 0.5 * dt * (slope + ahead)) + kick)
         slope, now = ahead, drive
         yield x
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mho.devices.base import Device
-from mho.devices.spread import Spread, check_window
+from mho.cells.device import Device
+from mho.cells.spread import Spread, check_window
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from mho.cells.spread import Spread, check, check_order
 from mho.core import checks
 from mho.devices import maths
-from mho.devices.spread import Spread, check, check_order
 from mho.devices.switching import SwitchingDevice
 from mho.devices.windows import Rectangular, Window
 

@@ -13,6 +13,7 @@ import torch
 
 # exp(700) is still a float64; beyond it Python raises where torch gives inf.
 _LARGEST = 700.0
+_LOG_TWO = math.log(2.0)
 
 
 def exp(value: Any) -> Any:
@@ -37,6 +38,13 @@ def expm1(value: Any) -> Any:
     if type(value) is float:
         return math.expm1(value if value < _LARGEST else _LARGEST)
     return torch.expm1(value)
+
+
+def log_sinh(value: Any) -> Any:
+    """Return ``ln sinh(value)`` of positive values, which overflows for none."""
+    # Below 1e-30 as at 1e-30: the logarithm stays finite.
+    size = clip(value, 1e-30, math.inf)
+    return size + log(-expm1(-2.0 * size)) - _LOG_TWO
 
 
 def sinh(value: Any) -> Any:

@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from mho.cells.device import Device
+from mho.cells.population import Cells
+from mho.cells.spread import Spread, check, nominal
 from mho.core import checks, random
-from mho.devices.base import Cells, Device
 from mho.devices.macrospin import switching_probability
-from mho.devices.spread import Spread, check, nominal
 
 GYROMAGNETIC = 1.76085963e11  # rad/(s T), of the electron
 
@@ -61,6 +62,7 @@ class MTJ(Device):
     """
 
     ordered: ClassVar[tuple[tuple[str, str], ...]] = ()
+    discrete: ClassVar[bool] = True
 
     g_parallel: float | Spread = 70e-6
     tmr: float | Spread = 1.2
@@ -192,23 +194,33 @@ class MTJCells(Cells):
         x: 1 where parallel (high conductance), 0 where antiparallel; of the population's shape.
     """
 
-    spec: MTJ
-    x: Tensor
+    keeps_parameters: ClassVar[bool] = True
 
-    def reset(self) -> None:
-        """Put every cell antiparallel."""
-        like = self._buffers.get("x")
-        dtype = self._dtype if like is None else like.dtype
-        self.register_buffer("x", torch.zeros(self.shape, dtype=dtype, device=self.rng.device))
+    spec: MTJ
 
     @property
-    def _like(self) -> Tensor:
-        return self.x
-
-    def conductance(self) -> Tensor:
-        """Return the low-voltage conductances (S), of ``shape``."""
+    def x(self) -> Tensor:
+        """States: as pulses left them, else those nearer to the conductances."""
+        if self.inner is not None:
+            return self.inner
         low, high = self.spec.levels(self.parameters_drawn())
-        return self._between(low, high)
+        return (2.0 * self.g > low + high).to(self.g.dtype)
+
+    @x.setter
+    def x(self, value: Tensor) -> None:
+        value = value.expand(self.shape)
+        self.hold(self.conductance_of(value, self.parameters_drawn()))
+        self.inner = value
+
+    def conductance_of(self, inner: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+        """Return the low-voltage conductances (S) of states."""
+        low, high = self.spec.levels(drawn)
+        return self._between(inner, low, high)
+
+    def reset(self) -> None:
+        """Put every healthy cell antiparallel."""
+        self.x = torch.zeros_like(self.g)
+        self.seconds = 0.0
 
     def write(self, g: Tensor) -> None:
         """Set the cells directly to the nearer of their two states.
@@ -220,14 +232,16 @@ class MTJCells(Cells):
             ValueError: if some are not finite or the shape does not fit.
         """
         low, high = self.spec.levels(self.parameters_drawn())
-        self.x = (2.0 * self._checked(g).detach() > low + high).to(self.x.dtype)
+        self.x = (2.0 * self._checked(g).detach() > low + high).to(self.g.dtype)
+        self.seconds = 0.0
 
     def current(self, v: Tensor | float) -> Tensor:
         """Return the current (A) through each cell under a voltage (V) that does not move it."""
         voltage = torch.as_tensor(v, dtype=self.x.dtype, device=self.x.device)
         drawn = self.parameters_drawn()
         _, high = self.spec.levels(drawn)
-        return voltage * self._between(high / (1.0 + self.spec.tmr_at(voltage, drawn)), high)
+        low = high / (1.0 + self.spec.tmr_at(voltage, drawn))
+        return voltage * self._between(self.x, low, high)
 
     @torch.no_grad()
     def apply_pulse(self, v: Tensor | float, duration: Tensor | float) -> None:
@@ -248,10 +262,11 @@ class MTJCells(Cells):
         draw.uniform_(generator=random.take(self.rng, self.x.device))
         self.x = torch.where(draw < chance, 1.0 - self.x, self.x)
 
-    def _between(self, low: Any, high: Any) -> Tensor:
+    @staticmethod
+    def _between(x: Tensor, low: Any, high: Any) -> Tensor:
         # As tensors: of two numbers torch.where makes float32.
-        ends = [torch.as_tensor(e, dtype=self.x.dtype, device=self.x.device) for e in (low, high)]
-        return torch.where(self.x > 0.5, ends[1], ends[0])
+        ends = [torch.as_tensor(end, dtype=x.dtype, device=x.device) for end in (low, high)]
+        return torch.where(x > 0.5, ends[1], ends[0])
 
     def _per_cell(self, name: str, value: Tensor | float) -> Tensor:
         # In float64: a float32 holds no ten years and nanosecond at once.

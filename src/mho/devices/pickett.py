@@ -6,16 +6,18 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from mho.cells.spread import Spread, check, check_order
 from mho.core import checks
 from mho.devices import maths
-from mho.devices.spread import Spread, check, check_order
 from mho.devices.switching import SwitchingDevice
 
 _E, _H, _M = 1.602176634e-19, 6.62607015e-34, 9.1093837e-31
 _EPS0 = 8.8541878128e-12
 
-# sinh(60) moves any barrier within 1e-15 s; the bound only keeps float32 finite.
+# A barrier of e^60 times its speed moves within 1e-15 s; the bound only keeps float32 finite, as
+# does that on the exponent of what stops it: e^(-e^50) is 0.
 _STEEPEST = 60.0
+_LARGEST_STOP = 50.0
 # Newton's method on a convex function from its right converges in a few steps, always.
 _NEWTON = 6
 _STEP = 1e-3
@@ -171,13 +173,16 @@ class Pickett(SwitchingDevice):
         shift = size / p.b
 
         def speed(c: Any, scale: Any, beyond: Any) -> Any:
-            steep = maths.sinh(maths.clip(size / scale, 0.0, _STEEPEST))
-            stop = maths.exp(maths.clip(beyond / p.w_c - shift, -50.0, 50.0))
-            return c * steep * maths.exp(-stop - w / p.w_c)
+            # Huge and tiny factors meet in the exponent: none is bounded before they do.
+            stop = maths.exp(maths.clip(beyond / p.w_c - shift, -_LARGEST_STOP, _LARGEST_STOP))
+            exponent = maths.log_sinh(size / scale) - stop - w / p.w_c
+            return c * maths.exp(maths.clip(exponent, -math.inf, _STEEPEST))
 
         falling = speed(p.c_off, p.i_off, w - p.a_off)
         rising = speed(p.c_on, p.i_on, p.a_on - w)
-        return maths.where(i > 0.0, -falling, rising) / (p.w_off - p.w_on)
+        # No current, no motion: the sine's logarithm is cut off there.
+        speeds = maths.where(i > 0.0, -falling, maths.where(i < 0.0, rising, 0.0 * rising))
+        return speeds / (p.w_off - p.w_on)
 
     def conductance_at(self, x: Any, p: Any) -> Any:
         """Return the low-voltage conductance (S) at states ``x``."""

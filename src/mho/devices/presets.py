@@ -18,8 +18,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from mho.cells.device import Device
 from mho.devices import pulsed_presets as pulsed
-from mho.devices.base import Device
 from mho.devices.data_driven import DataDriven2018, DataDriven2021
 from mho.devices.linear import LinearDevice
 from mho.devices.linear_ion_drift import LinearIonDrift

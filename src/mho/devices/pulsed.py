@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from mho.cells.device import Device
+from mho.cells.population import Cells
+from mho.cells.programming import OpenLoop, Programming
+from mho.cells.spread import Spread, nominal
 from mho.core import checks, random
-from mho.devices.base import Cells, Device
-from mho.devices.spread import Spread, nominal
+from mho.devices import open_loop
+from mho.devices.trains import Cell, bounded
 
-Cell: TypeAlias = Mapping[str, "float | Tensor"]
-"""A population's parameters by name: a number where all cells agree, else one value per cell."""
-
-TINY = 1e-30  # stands for a rate of 0: expm1 is its argument far above it, also in float32
-_LARGEST_EXPONENT = 80.0  # exp of it is still a float32
+_DENSE = 0.5  # with more cells to move than this share, all are computed: cheaper than picking
 
 
 class PulsedDevice(Device):
@@ -33,12 +33,42 @@ class PulsedDevice(Device):
 
     Everywhere ``g`` is a tensor of conductances (S), ``up`` a boolean tensor of the same shape
     (true for set pulses), and ``cell`` maps parameter names to numbers or tensors of that shape.
+
+    Class attributes:
+        relative: whether the window is a mere scale: where a train leads in it, as a part of it,
+            depends on neither end.
     """
+
+    relative: ClassVar[bool] = False
 
     @property
     def cells_type(self) -> type[Cells]:
         """The class of this device's populations."""
         return PulsedCells
+
+    @property
+    def programming(self) -> Programming:
+        """How cells are programmed where the hardware does not say: by counts of pulses."""
+        return OpenLoop()
+
+    def open_loop(
+        self,
+        target: Tensor,
+        drawn: Mapping[str, Tensor],
+        generator: torch.Generator | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Program by counts of pulses from a reset, by the nominal response curve.
+
+        Args:
+            target: conductances asked for (S).
+            drawn: each cell's own parameters, of the same shape.
+            generator: of what differs from cycle to cycle; None is torch's own.
+
+        Returns:
+            Conductances (S), with the gradient of a straight line in the target, and the pulses
+            counted (int64), both of the shape of ``target``.
+        """
+        return open_loop.programmed(self, target, drawn, generator)
 
     @property
     def noisy(self) -> bool:
@@ -52,6 +82,29 @@ class PulsedDevice(Device):
     def noise(self, g: Tensor, change: Tensor, cell: Cell) -> Tensor | float:
         """Return the standard deviation (S) of one pulse about its mean ``change``."""
         return 0.0
+
+    def jump(self, g: Tensor, up: Tensor, cell: Cell, generator: torch.Generator | None) -> Tensor:
+        """Return the random change (S) of one pulse, before the bounds act.
+
+        Args:
+            g: conductances before (S).
+            up: true for set pulses.
+            cell: parameters.
+            generator: of the noise; None is torch's default one.
+        """
+        mean = self.change(g, up, cell)
+        if not self.noisy:
+            return mean
+        draw = random.quick_normal(g, generator)
+        return mean + draw.mul_(self.noise(g, mean, cell))
+
+    def burst_std(self, g: Tensor, counts: Tensor, cell: Cell) -> Tensor | None:
+        """Return the standard deviation (S) of noisy trains about `burst`, or None.
+
+        In closed form, for noise that hardly ever meets a bound before the train's end; arguments
+        as for `burst`.
+        """
+        return None
 
     def burst(self, g: Tensor, counts: Tensor, cell: Cell) -> Tensor | None:
         """Return the conductances (S) after noise-free trains, or None without a closed form.
@@ -81,20 +134,9 @@ class PulsedCells(Cells):
         writes: pulses each cell has received in its life (int64), of ``shape``.
     """
 
-    spec: PulsedDevice
-    writes: Tensor
+    keeps_parameters: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        spec: Device,
-        shape: tuple[int, ...],
-        *,
-        seed: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(spec, shape, seed=seed, dtype=dtype, device=device)
-        self.register_buffer("writes", torch.zeros(self.shape, dtype=torch.int64, device=device))
+    spec: PulsedDevice
 
     @torch.no_grad()
     def pulse(self, counts: Tensor | int) -> None:
@@ -116,11 +158,12 @@ class PulsedCells(Cells):
         number = self._counts(counts).flatten()
         index = number.nonzero().squeeze(1)
         # New tensors, so that what a caller holds of the past stays what it was.
-        self.g, self.writes = self.g.clone(), self.writes.clone()
+        self.g = self.g.clone()
+        self.writes = self.writes.clone()
         if len(index) < len(number):
             self.pulse_at(index, number[index])
         elif len(number):
-            self.g = self._after(self.g.flatten(), number, self._cell_at(None)).view(self.shape)
+            self.hold(self._after(self.g.flatten(), number, self._cell_at(None)).view(self.shape))
             self.writes += number.abs().view(self.shape)
 
     @torch.no_grad()
@@ -137,9 +180,59 @@ class PulsedCells(Cells):
         if not len(index):
             return
         self.g, self.writes = self.g.contiguous(), self.writes.contiguous()
-        g = self.g.view(-1)
+        g, broken = self.g.view(-1), self.broken
         g.index_copy_(0, index, self._after(g[index], counts, self._cell_at(index)))
+        if broken is not None:  # they answer to nothing
+            g.index_copy_(0, broken.at, broken.g)
         self.writes.view(-1).index_add_(0, index, counts.abs())
+
+    @torch.no_grad()
+    def pulse_both(self, up: Tensor, down: Tensor) -> None:
+        """Give every cell set and reset pulses, mixed as those of a shuffled batch are.
+
+        Where pulses differ from cycle to cycle, or the device knows no closed form, a cell's
+        pulses come one by one, set and reset in random order. Else they are closed-form trains:
+        where a cell has pulses of both directions, half of the set pulses, the reset pulses, the
+        other half. Nothing is checked: this is the inner loop of training.
+
+        Args:
+            up: set pulses, of ``shape``, integers >= 0.
+            down: reset pulses, likewise.
+        """
+        up, down = up.flatten(), down.flatten()
+        index = (up + down).nonzero().squeeze(1)
+        if not len(index):
+            return
+        self.g, self.writes = self.g.contiguous(), self.writes.contiguous()
+        # Few cells move in most steps: only these are computed.
+        whole, broken = len(index) > _DENSE * len(up), self.broken
+        g, cell = self.g.view(-1), self._cell_at(None if whole else index)
+        if not whole:
+            up, down, g = (value.index_select(0, index) for value in (up, down, g))
+        moved = None if self.spec.noisy else _mixed(self.spec, g, up, down, cell)
+        if moved is None:
+            moved = self._shuffled(g, up, down, cell)
+        if whole:
+            self.g = moved.view(self.shape)
+            self.writes += (up + down).view(self.shape)
+        else:
+            self.g.view(-1).scatter_(0, index, moved)
+            self.writes.view(-1).scatter_add_(0, index, (up + down).long())
+        if broken is not None:
+            self.g.view(-1).index_copy_(0, broken.at, broken.g)
+
+    @torch.no_grad()
+    def erase_at(self, index: Tensor) -> None:
+        """Put some cells at their lowest conductance; each counts one write.
+
+        Args:
+            index: which cells, each once, as positions in the flattened population (int64).
+        """
+        g, low = self.g.flatten(), self.parameter("g_min")
+        rest = low.flatten()[index] if isinstance(low, Tensor) else torch.full_like(g[index], low)
+        self.hold(g.index_copy(0, index, rest).view(self.shape))
+        ones = torch.ones_like(index)
+        self.writes = self.writes.flatten().index_add(0, index, ones).view(self.shape)
 
     def respond(self, pulses: int, *, cycles: int = 1) -> Tensor:
         """Cycle every cell through set and reset trains and record each conductance.
@@ -169,11 +262,7 @@ class PulsedCells(Cells):
 
     def _jump(self, g: Tensor, up: Tensor, cell: Cell, generator: torch.Generator) -> Tensor:
         # The random change of one pulse.
-        mean = self.spec.change(g, up, cell)
-        if not self.spec.noisy:
-            return mean
-        draw = random.quick_normal(g, generator)
-        return mean + draw.mul_(self.spec.noise(g, mean, cell))
+        return self.spec.jump(g, up, cell, generator)
 
     def _after(self, g: Tensor, counts: Tensor, cell: Cell) -> Tensor:
         # The conductances [n] that trains (none of no pulse) make of others.
@@ -191,13 +280,31 @@ class PulsedCells(Cells):
             g[due] = bounded(now + self._jump(now, up[due], part, generator), part)
         return g
 
+    def _shuffled(self, g: Tensor, up: Tensor, down: Tensor, cell: Cell) -> Tensor:
+        # The k-th pass gives every cell with more than k pulses one of those it has left.
+        generator = random.take(self.rng, g.device)
+        result, place = g.clone(), torch.arange(len(g), device=g.device)
+        left = up + down
+        while True:
+            more = (left > 0).nonzero().squeeze(1)
+            if not len(more):
+                return result
+            if len(more) < len(left):
+                g, up, left, place = (v.index_select(0, more) for v in (g, up, left, place))
+                cell = _some(cell, more)
+            chosen = torch.empty_like(g).uniform_(generator=generator) * left < up
+            g = bounded(g + self._jump(g, chosen, cell, generator), cell)
+            result[place] = g
+            up, left = up - chosen.to(up.dtype), left - 1
+
+    def cell(self) -> dict[str, float | Tensor]:
+        """Return all parameters by name: a number where cells agree, else a tensor of ``shape``."""
+        return {**self.spec.constants(), **self.parameters_drawn()}
+
     def _cell_at(self, index: Tensor | None) -> dict[str, float | Tensor]:
         # The parameters of all cells, or some, as vectors where they are spread.
-        flat = {k: v.flatten() if isinstance(v, Tensor) else v for k, v in self._cell().items()}
+        flat = {k: v.flatten() if isinstance(v, Tensor) else v for k, v in self.cell().items()}
         return flat if index is None else _some(flat, index)
-
-    def _cell(self) -> dict[str, float | Tensor]:
-        return {**self.spec.constants(), **self.parameters_drawn()}
 
     def _counts(self, counts: Tensor | int) -> Tensor:
         given = torch.as_tensor(counts, device=self.g.device)
@@ -216,37 +323,23 @@ def _some(cell: Cell, index: Tensor) -> dict[str, float | Tensor]:
     return {k: v[index] if isinstance(v, Tensor) else v for k, v in cell.items()}
 
 
-def bounded(g: Tensor, cell: Cell) -> Tensor:
-    """Return conductances (S) stopped at each cell's own ``g_min`` and ``g_max``."""
-    low, high = cell["g_min"], cell["g_max"]
-    if isinstance(low, Tensor) or isinstance(high, Tensor):
-        return torch.minimum(
-            torch.maximum(g, torch.as_tensor(low, dtype=g.dtype, device=g.device)),
-            torch.as_tensor(high, dtype=g.dtype, device=g.device),
-        )
-    return g.clamp(low, high)
-
-
-def pick(up: Tensor, when_set: float | Tensor, when_reset: float | Tensor) -> float | Tensor:
-    """Return a parameter by direction of the pulse; one number where both are equal."""
-    if not isinstance(when_set, Tensor) and when_set == when_reset:
-        return when_set
-    return torch.where(up, when_set, when_reset)
-
-
-def relax(x: Tensor, rate: float | Tensor, drive: float | Tensor, n: Tensor) -> Tensor:
-    """Return ``x`` after ``n`` pulses of ``x ← x·e^(−rate) + drive·(1 − e^(−rate))/rate``.
-
-    The affine map of all responses whose step is linear in the conductance; in closed form
-    ``x·e^(−rate·n) + drive·(1 − e^(−rate·n))/rate``, with the limit ``x + drive·n`` at rate 0.
-
-    Args:
-        x: state before.
-        rate: relaxation per pulse; negative for a step that grows as it goes.
-        drive: the step at ``x = 0`` in the limit of small rates.
-        n: number of pulses, >= 0.
-    """
-    rate = torch.as_tensor(rate, dtype=x.dtype, device=x.device)
-    rate = torch.where(rate.abs() < TINY, torch.full_like(rate, TINY), rate)
-    exponent = (-rate * n).clamp(max=_LARGEST_EXPONENT)
-    return x * exponent.exp() - drive * exponent.expm1() / rate
+def _mixed(spec: PulsedDevice, g: Tensor, up: Tensor, down: Tensor, cell: Cell) -> Tensor | None:
+    # Most cells have pulses of one direction only. The others take half of their set pulses before
+    # the reset pulses and half after: what a shuffled order does in the mean, to second order.
+    both = (up > 0) & (down > 0)
+    signed = (up - down).to(g.dtype)
+    leading = torch.where(both, up.to(g.dtype) / 2, signed)
+    first = spec.burst(g, leading, cell)
+    if first is None:
+        return None
+    g = torch.where(leading == 0, g, bounded(first, cell))
+    index = both.nonzero().squeeze(1)
+    if not len(index):
+        return g
+    part, some = _some(cell, index), g[index]
+    for counts in (-down[index].to(g.dtype), leading[index]):
+        after = spec.burst(some, counts, part)
+        if after is None:
+            return None
+        some = bounded(after, part)
+    return g.index_copy(0, index, some)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import functools
 
-from mho.devices.base import Device
+from mho.cells.device import Device
+from mho.cells.spread import spread_about
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.fefet import MultiDomainFeFET
-from mho.devices.spread import spread_about
 from mho.devices.steps import ConstantStep, LinearStep
 
 # Cells of analog training are published in units of the weight: a window chosen here.

@@ -10,9 +10,16 @@ import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
+from mho.cells.spread import Spread, nominal
 from mho.core import checks
-from mho.devices.spread import Spread, nominal
-from mho.devices.statistical import MICRO, StatisticalDevice, log_noise, polynomial, solve
+from mho.devices.statistical import (
+    MICRO,
+    TINY,
+    StatisticalDevice,
+    log_noise,
+    polynomial,
+    solve,
+)
 
 _DAY = 86400.0
 _WAN_FULL = 40.0  # µS
@@ -101,9 +108,13 @@ class ReRAMWan(StatisticalDevice):
 
     def _relaxation(self, g: Tensor, seconds: float) -> Tensor:
         grown = self.sigma(g, seconds) ** 2 - self.sigma(g, 0.0) ** 2
-        return self.drift_scale * grown.clamp(min=0.0).sqrt()
+        # Where nothing relaxes the root is 0, and so is its gradient.
+        moved = grown > TINY**2
+        root = torch.where(moved, grown, 1.0).sqrt()
+        return self.drift_scale * torch.where(moved, root, 0.0)
 
 
+_CMO_FIRST = 1.0  # s; the first time measured
 _CMO_WRITE = {0.002: (0.00081107, 0.00106879), 0.02: (0.0112185391, 0.01129027418)}
 
 
@@ -119,7 +130,7 @@ class ReRAMCMO(StatisticalDevice):
         read          σ = 0.0277316483 · log10(G(t)) · √ln((t + t_r) / (2 t_r))
 
     The relaxation was measured from 1 s on; at any earlier time but 0 a cell is where it is at
-    1 s. Read noise is 0 below 1 µS.
+    1 s. Read noise is that at 1 s until then, just programmed too; it is 0 below 1 µS.
 
     Source: D. F. Falcone et al., "All-in-one analog AI accelerator: on-chip training and
     inference with conductive-metal-oxide/HfOx ReRAM devices", 2025, arXiv:2502.04524.
@@ -168,9 +179,8 @@ class ReRAMCMO(StatisticalDevice):
 
     def read_std(self, g: Tensor, context: Context) -> Tensor | float:
         """Read noise (S) of cells that hold ``g`` (S) now."""
-        grown = 0.0277316483 * MICRO * log_noise(context.seconds, self.t_read)
-        if grown == 0.0:
-            return 0.0
+        seconds = max(context.seconds, _CMO_FIRST)
+        grown = 0.0277316483 * MICRO * log_noise(seconds, self.t_read)
         return self.read_scale * grown * (g / MICRO).clamp(min=1.0).log10()
 
 
@@ -178,5 +188,5 @@ def _cmo_relaxation(seconds: float) -> tuple[float, float]:
     """Return the mean and the standard deviation (µS) of what a cell has moved."""
     if seconds == 0.0:
         return 0.0, 0.0
-    log = math.log(max(seconds, 1.0))
+    log = math.log(max(seconds, _CMO_FIRST))
     return -0.08900206 * log, 0.04201137 * log + 0.41183342

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from mho.cells.spread import Spread, check, check_order
 from mho.core import checks
 from mho.devices import maths
-from mho.devices.spread import Spread, check, check_order
 from mho.devices.switching import SwitchingDevice
 
 _Q_OVER_K = 1.602176634e-19 / 1.380649e-23  # K per volt
@@ -34,6 +34,13 @@ class StanfordPKU(SwitchingDevice):
     ``N(0, 1) · delta_gap/(1 + …)`` to d gap/dt at every step of the simulator, so that the
     variance depends on the step; both agree where the step is ``noise_time``, here by default
     the 1 ps of the published benchmark decks. ``delta_gap`` = 0 switches the noise off.
+
+    The published term has no factor of the voltage, and so acts at 0 V too: the gap diffuses at
+    rest between ``gap_min`` and ``gap_max``, which reflect it. With the default numbers and
+    298 K, σ = 8.5 nm/√s: a gap of 0.5 nm is spread by 8.5 pm after 1 µs, by 85 pm (a third of g0,
+    34 % in the current) after 0.1 ms, and has forgotten its state (uniform over the 1.5 nm)
+    within 30 ms. The term was published for the fluctuations of switching; for storage, set
+    ``delta_gap`` to 0, or to what measured retention allows.
 
     Source: Jiang, Yu, Wu, Engel, Guan & Wong 2014, doi 10.1109/SISPAD.2014.6931558; Jiang et
     al. 2016, doi 10.1109/TED.2016.2545412.

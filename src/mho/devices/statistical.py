@@ -3,8 +3,9 @@
 Papers that characterise millions of cells give moments: how far a cell ends from its target, how
 fast cells of a conductance drift, how noisy a read is. A device says them in its stage methods;
 each cell draws one standard-normal *score* when it is fabricated, its rank among the cells of its
-conductance. The moments are those of the conductance that was programmed, which is recovered from
-what a cell holds now (`solve`), for its path is known: so aging needs no memory, and composes.
+conductance. The moments are those of the conductance that was programmed. Populations keep it and
+age from it, so that aging composes whatever else acts on the cells; where it is not kept it is
+recovered from what a cell holds now (`solve`), for its path is known.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
-from mho.core import checks, random
-from mho.devices.base import Cells, Device
-from mho.devices.spread import Spread, check_window
+from mho.cells.device import Device
+from mho.cells.spread import Spread, check_window
+from mho.core import checks
 
 MICRO = 1e-6
 TINY = 1e-13  # S; a deviation of exactly zero has no gradient
@@ -54,11 +55,6 @@ class StatisticalDevice(Device):
             checks.number(name, getattr(self, name), least=0.0)
 
     @property
-    def cells_type(self) -> type[Cells]:
-        """The class of this device's populations."""
-        return StatisticalCells
-
-    @property
     def scored(self) -> bool:
         """Whether cells of one conductance age differently."""
         return self.acts_on("age")
@@ -83,7 +79,8 @@ class DriftingDevice(StatisticalDevice):
 
     ``ν = mean(G_prog) + sd(G_prog) · score`` of each cell; a subclass says both in
     `drift_moments`.
-    Times count from programming; until t0, when the programmed value was read, nothing drifts.
+    Times count from programming; until t0, when the programmed value was read, nothing drifts and
+    reads are as noisy as at t0.
     """
 
     @property
@@ -128,6 +125,16 @@ class DriftingDevice(StatisticalDevice):
         if elapsed == 0.0 or not self.acts_on("age"):
             return g
         return g * (self.exponents(g, context, seconds) * elapsed).exp().to(g.dtype)
+
+    def origin(self, g: Tensor, context: Context) -> Tensor:
+        """Return the conductances (S) that were programmed, of cells that hold ``g`` (S) now.
+
+        Those that the population keeps, where it does: what effects did to the cells since is
+        then not taken for drift.
+        """
+        if context.written is None:
+            return self.programmed(g, context, context.seconds)
+        return self.programmed(context.written, context, context.written_at)
 
     def age(self, g: Tensor, context: Context, start: float, stop: float) -> Tensor:
         """Drift from ``start`` to ``stop`` seconds after programming."""
@@ -194,87 +201,6 @@ def log_noise(seconds: float, t_read: float) -> float:
     return math.sqrt(max(math.log((seconds + t_read) / (2.0 * t_read)), 0.0))
 
 
-class StatisticalCells(Cells):
-    """A population of statistical cells: program, age, read.
-
-    Attributes:
-        g: conductances now (S), of ``shape``.
-        seconds: time since programming (s).
-    """
-
-    spec: StatisticalDevice
-
-    def __init__(
-        self,
-        spec: Device,
-        shape: tuple[int, ...],
-        *,
-        seed: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.seconds = 0.0
-        super().__init__(spec, shape, seed=seed, dtype=dtype, device=device)
-
-    def write(self, g: Tensor) -> None:
-        """Set the cells directly and exactly, as `Cells.write`; the clock starts again."""
-        super().write(g)
-        self.seconds = 0.0
-
-    @torch.no_grad()
-    def program(self, g: Tensor) -> None:
-        """Program the cells, with the device's programming error; the clock starts again.
-
-        Args:
-            g: targets (S), of (or broadcast to) ``shape``; the nearest each cell can hold.
-
-        Raises:
-            ValueError: if some are not finite or the shape does not fit.
-        """
-        self.write(g)
-        if self.spec.acts_on("write_std"):
-            deviation = self.spec.write_std(self.g, self.now())
-            self.g = torch.relu(self.g + deviation * self._normal())
-
-    @torch.no_grad()
-    def age(self, seconds: float) -> None:
-        """Let time pass.
-
-        Args:
-            seconds: how long (s), >= 0; adds to the time since programming.
-
-        Raises:
-            TypeError, ValueError: if it is not a non-negative number.
-        """
-        checks.number("seconds", seconds, least=0.0)
-        start, self.seconds = self.seconds, self.seconds + float(seconds)
-        if self.spec.acts_on("age"):
-            self.g = self.spec.age(self.g, self.now(), start, self.seconds)
-
-    @torch.no_grad()
-    def read(self) -> Tensor:
-        """Return conductances (S) as one read of every cell shows them, with read noise."""
-        if not self.spec.acts_on("read_std"):
-            return self.g.clone()
-        return self.g + self.spec.read_std(self.g, self.now()) * self._normal()
-
-    def get_extra_state(self) -> dict[str, float]:
-        """What a checkpoint holds beside tensors."""
-        return {"seconds": self.seconds}
-
-    def set_extra_state(self, state: dict[str, float]) -> None:
-        """Take back the time since programming."""
-        self.seconds = float(state["seconds"])
-
-    def now(self) -> Context:
-        """What the device is told about the cells."""
-        state = self.parameters_drawn()
-        return Context(self.g, *self.spec.window, self.rng, state=state, seconds=self.seconds)
-
-    def _normal(self) -> Tensor:
-        return random.normal(self.g, random.take(self.rng, self.g.device))
-
-
 @dataclass(frozen=True)
 class GenericStatistical(DriftingDevice):
     """A device of one's own statistics, each a polynomial in ``x = g / g_max``.
@@ -285,7 +211,8 @@ class GenericStatistical(DriftingDevice):
                       q = √ln((t + t_read) / (2 t_read)), or 1 without a t_read
 
     A polynomial is given by its coefficients, lowest order first; one number is a constant. All
-    are held at their value at ``x = 1`` above. t counts from programming.
+    are held at their value at ``x = 1`` above. t counts from programming; until t0 reads are as
+    noisy as at t0.
 
     Attributes:
         g_min: lowest programmable conductance (S), >= 0; default 0; a number or a `Spread`.
@@ -379,7 +306,8 @@ class GenericStatistical(DriftingDevice):
 
     def read_std(self, g: Tensor, context: Context) -> Tensor | float:
         """Read noise (S)."""
-        grown = 1.0 if self.t_read is None else log_noise(context.seconds, self.t_read)
+        seconds = max(context.seconds, self.t0)
+        grown = 1.0 if self.t_read is None else log_noise(seconds, self.t_read)
         return self.read_scale * grown * self._of(g, "read_sigma").clamp(min=TINY)
 
     def _of(self, g: Tensor, name: str) -> Tensor:

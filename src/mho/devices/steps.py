@@ -18,9 +18,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mho.cells.spread import Spread, check, check_window, spread_about
 from mho.core import checks
-from mho.devices.pulsed import TINY, Cell, PulsedDevice, pick, relax
-from mho.devices.spread import Spread, check, check_window, spread_about
+from mho.devices.pulsed import PulsedDevice
+from mho.devices.trains import LARGEST_EXPONENT, TINY, Cell, pick, relax
+
+_FLAT = 1e-3  # a slope this small is none, for the noise of a train
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,11 @@ class ConstantStep(StepDevice):
         """Return the conductances (S) after noise-free trains; see `PulsedDevice.burst`."""
         return g + counts * _step_size(counts > 0, cell, g.dtype)
 
+    def burst_std(self, g: Tensor, counts: Tensor, cell: Cell) -> Tensor:
+        """Return the standard deviation (S) of trains; see `PulsedDevice.burst_std`."""
+        size = _step_size(counts > 0, cell, g.dtype)
+        return cell["c2c"] * size * counts.abs().sqrt()
+
 
 @dataclass(frozen=True)
 class LinearStep(StepDevice):
@@ -141,6 +149,11 @@ class LinearStep(StepDevice):
         slope = (cell["slope_set"], cell["slope_reset"])
         return _linear_burst(g, counts, cell, pick(counts > 0, *slope))
 
+    def burst_std(self, g: Tensor, counts: Tensor, cell: Cell) -> Tensor:
+        """Return the standard deviation (S) of trains; see `PulsedDevice.burst_std`."""
+        slope = (cell["slope_set"], cell["slope_reset"])
+        return _linear_std(g, counts, cell, pick(counts > 0, *slope))
+
 
 @dataclass(frozen=True)
 class SoftBoundsDevice(StepDevice):
@@ -162,6 +175,10 @@ class SoftBoundsDevice(StepDevice):
     def burst(self, g: Tensor, counts: Tensor, cell: Cell) -> Tensor:
         """Return the conductances (S) after noise-free trains; see `PulsedDevice.burst`."""
         return _linear_burst(g, counts, cell, 1.0)
+
+    def burst_std(self, g: Tensor, counts: Tensor, cell: Cell) -> Tensor:
+        """Return the standard deviation (S) of trains; see `PulsedDevice.burst_std`."""
+        return _linear_std(g, counts, cell, 1.0)
 
 
 @dataclass(frozen=True)
@@ -293,6 +310,20 @@ def _linear_burst(g: Tensor, counts: Tensor, cell: Cell, slope: float | Tensor) 
     ratio = torch.where(shrink.abs() < TINY, torch.ones_like(shrink), rate / shrink)
     y = relax(ahead * _place(g, cell), rate, s * ratio, counts.abs())
     return cell["g_min"] + width * (ahead * y + 1.0) / 2.0
+
+
+def _linear_std(g: Tensor, counts: Tensor, cell: Cell, slope: float | Tensor) -> Tensor:
+    # One pulse multiplies y = 1 − slope·z by 1 − r·(1 + c·ε), so that the second moment of y grows
+    # by (1 − r)² + (r·c)² a pulse: Var y = y₀² (1 − r)^(2n) ((1 + ρ)^n − 1), ρ = (r·c/(1 − r))².
+    ahead = torch.where(counts > 0, 1.0, -1.0).to(g.dtype)
+    width = cell["g_max"] - cell["g_min"]
+    slope = torch.as_tensor(slope, dtype=g.dtype, device=g.device)
+    slope = torch.where(slope.abs() < _FLAT, _FLAT, slope)
+    r = (2.0 * _step_size(counts > 0, cell, g.dtype) / width * slope).clamp(max=1.0 - 1e-7)
+    n, y = counts.abs(), 1.0 - slope * ahead * _place(g, cell)
+    grown = (n * (r * cell["c2c"] / (1.0 - r)).square().log1p()).clamp(max=LARGEST_EXPONENT)
+    left = (n * torch.log1p(-r)).exp()
+    return width / 2.0 * (y * left / slope).abs() * grown.expm1().sqrt()
 
 
 def _between(z: Tensor, factors: tuple[float, ...]) -> Tensor:

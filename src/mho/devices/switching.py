@@ -17,18 +17,18 @@ import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
+from mho.cells.device import Device
+from mho.cells.population import Cells
+from mho.cells.programming import Exact, Programming
+from mho.cells.spread import Spread, nominal
 from mho.core import checks, random
-from mho.devices import integrate
-from mho.devices.base import Cells, Device
+from mho.devices import diffusion, integrate
 from mho.devices.integrate import INTEGRATORS
 from mho.devices.maths import unit
 from mho.devices.simulation import Run
-from mho.devices.spread import Spread, nominal
 
 # Up to so many cells, Python's floats beat tensor operations.
 _FEW = 16
-# A noisy pulse is cut into so many parts; noise enters between them.
-_NOISY_PARTS = 64
 
 
 class SwitchingDevice(Device):
@@ -148,6 +148,14 @@ class SwitchingDevice(Device):
         low, high = (torch.as_tensor(b, dtype=g.dtype, device=g.device) for b in (low, high))
         return torch.minimum(torch.maximum(g, low), high)
 
+    @property
+    def programming(self) -> Programming:
+        """How cells are programmed where the hardware does not say: exactly.
+
+        A write–verify loop takes such cells anywhere in their window.
+        """
+        return Exact()
+
     def transfer(self, v: Tensor) -> Tensor:
         """Return ``f(v)`` (V) of ``I = g · f(v)`` with nominal parameters.
 
@@ -184,26 +192,37 @@ class SwitchingCells(Cells):
             step below 6e-8 of the range is lost: for very slow motion fabricate in float64.
     """
 
-    spec: SwitchingDevice
-    x: Tensor
+    keeps_parameters: ClassVar[bool] = True
 
-    def reset(self) -> None:
-        """Put every cell at its lowest conductance (x = 0)."""
-        like = self._buffers.get("x")
-        dtype = self._dtype if like is None else like.dtype
-        self.register_buffer("x", torch.zeros(self.shape, dtype=dtype, device=self.rng.device))
+    spec: SwitchingDevice
 
     @property
-    def _like(self) -> Tensor:
-        return self.x
+    def x(self) -> Tensor:
+        """Inner states: as voltages left them, else those that have the conductances."""
+        if self.inner is not None:
+            return self.inner
+        within = self.spec.reach(self.g, self.parameters_drawn())
+        state: Tensor = unit(self.spec.state_at(within, self._values()))
+        return state
+
+    @x.setter
+    def x(self, value: Tensor) -> None:
+        value = value.expand(self.shape)
+        self.hold(self.conductance_of(value, self.parameters_drawn()))
+        self.inner = value
+
+    def conductance_of(self, inner: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+        """Return the low-voltage conductances (S) of inner states."""
+        g = self.spec.conductance_at(inner, self.spec.parameters(drawn))
+        return torch.as_tensor(g, dtype=inner.dtype, device=inner.device).expand(inner.shape)
+
+    def reset(self) -> None:
+        """Put every healthy cell at its lowest conductance (x = 0)."""
+        self.x = torch.zeros_like(self.g)
+        self.seconds = 0.0
 
     def _values(self) -> Any:
         return self.spec.parameters(self.parameters_drawn())
-
-    def conductance(self) -> Tensor:
-        """Return the low-voltage conductances (S), of ``shape``."""
-        g: Tensor = self.spec.conductance_at(self.x, self._values())
-        return g
 
     def write(self, g: Tensor) -> None:
         """Set the states directly to conductances, the nearest each cell can hold.
@@ -216,6 +235,7 @@ class SwitchingCells(Cells):
         """
         within = self.spec.reach(self._checked(g).detach(), self.parameters_drawn())
         self.x = unit(self.spec.state_at(within, self._values())).clone()
+        self.seconds = 0.0
 
     def current(self, v: Tensor | float) -> Tensor:
         """Return the current (A) through each cell under a voltage that does not move it.
@@ -257,14 +277,14 @@ class SwitchingCells(Cells):
         self.x = torch.where(seconds > 0.0, unit(closed), self.x)
 
     def _noisy_pulse(self, voltage: Tensor, seconds: Tensor, p: Any) -> Tensor:
-        spec, x, part = self.spec, self.x, seconds / _NOISY_PARTS
-        drive = spec.drive(voltage, p)
-        generator = random.take(self.rng, x.device)
-        for _ in range(_NOISY_PARTS):
-            kick = spec.diffusion(x, drive, p) * part.sqrt()
-            x = integrate.adaptive(lambda x, t: spec.rate(x, drive, p), x, part)
-            x = unit(x + kick * torch.empty_like(x).normal_(generator=generator))
-        return x
+        spec, drive = self.spec, self.spec.drive(voltage, p)
+        return diffusion.reflected(
+            lambda x: spec.rate(x, drive, p),
+            lambda x: spec.diffusion(x, drive, p),
+            self.x,
+            seconds,
+            random.take(self.rng, self.x.device),
+        )
 
     def _per_cell(self, name: str, value: Tensor | float) -> Tensor:
         value = torch.as_tensor(value, dtype=self.x.dtype, device=self.x.device)

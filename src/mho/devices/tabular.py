@@ -12,11 +12,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mho.cells.population import Cells
+from mho.cells.spread import Spread, check, check_window, spread_about
 from mho.core import checks
 from mho.core.spec import Spec
-from mho.devices.base import Cells, Device
-from mho.devices.pulsed import Cell, PulsedCells, PulsedDevice
-from mho.devices.spread import Spread, check, check_window, spread_about
+from mho.devices.pulsed import PulsedCells, PulsedDevice
+from mho.devices.trains import Cell
 
 Array = npt.NDArray[np.float64]
 
@@ -254,22 +255,25 @@ class TabularDevice(PulsedDevice):
         both = [torch.as_tensor(mean, dtype=g.dtype, device=g.device) for mean in means]
         return cell["gain"] * torch.where(up, both[0], both[1])
 
+    def jump(self, g: Tensor, up: Tensor, cell: Cell, generator: torch.Generator | None) -> Tensor:
+        """Return the random change (S) of one pulse; see `PulsedDevice.jump`."""
+        score = torch.zeros_like(g)
+        if self.noisy:
+            score.normal_(generator=generator)
+        ways = []
+        for table in (self.set_table, self.reset_table):
+            axis, jumps = _jumps(table, self.c2c)
+            ways.append(_quantile(axis.to(g), jumps.to(g), g, score))
+        return cell["gain"] * torch.where(up, ways[0], ways[1])
+
 
 class TabularCells(PulsedCells):
     """A population of tabular cells, with the tables as tensors (not part of ``state_dict``)."""
 
     spec: TabularDevice
 
-    def __init__(
-        self,
-        spec: Device,
-        shape: tuple[int, ...],
-        *,
-        seed: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(spec, shape, seed=seed, dtype=dtype, device=device)
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
         tables = {"set": self.spec.set_table, "reset": self.spec.reset_table}
         for way, table in tables.items():
             axis, jumps = _jumps(table, self.spec.c2c)
@@ -290,20 +294,23 @@ class TabularCells(PulsedCells):
         return cell["gain"] * jump
 
     def _quantile(self, way: str, g: Tensor, score: Tensor) -> Tensor:
-        # The jump at a normal score of each cell: bilinear between rows and scores.
-        axis, jumps = getattr(self, f"_{way}_axis"), getattr(self, f"_{way}_jumps")
-        row = (torch.searchsorted(axis, g, right=True) - 1).clamp_(0, len(axis) - 2)
-        low = axis[row]
-        weight = ((g - low) / (axis[row + 1] - low)).clamp_(0.0, 1.0)
-        place = (score / _LARGEST_SCORE + 1.0) * ((_SCORES - 1) / 2)
-        column = place.clamp_(0.0, _SCORES - 1.0).long().clamp_(max=_SCORES - 2)
-        part = place - column
-        index = row.mul_(_SCORES).add_(column)
-        flat = jumps.flatten()
-        below = torch.lerp(flat[index], flat[index + 1], part)
-        index += _SCORES
-        above = torch.lerp(flat[index], flat[index + 1], part)
-        return torch.lerp(below, above, weight)
+        return _quantile(getattr(self, f"_{way}_axis"), getattr(self, f"_{way}_jumps"), g, score)
+
+
+def _quantile(axis: Tensor, jumps: Tensor, g: Tensor, score: Tensor) -> Tensor:
+    # The jump at a normal score of each cell: bilinear between rows and scores.
+    row = (torch.searchsorted(axis, g, right=True) - 1).clamp_(0, len(axis) - 2)
+    low = axis[row]
+    weight = ((g - low) / (axis[row + 1] - low)).clamp_(0.0, 1.0)
+    place = (score / _LARGEST_SCORE + 1.0) * ((_SCORES - 1) / 2)
+    column = place.clamp_(0.0, _SCORES - 1.0).long().clamp_(max=_SCORES - 2)
+    part = place - column
+    index = row.mul_(_SCORES).add_(column)
+    flat = jumps.flatten()
+    below = torch.lerp(flat[index], flat[index + 1], part)
+    index += _SCORES
+    above = torch.lerp(flat[index], flat[index + 1], part)
+    return torch.lerp(below, above, weight)
 
 
 @functools.lru_cache(maxsize=8)
@@ -311,6 +318,7 @@ def _scores() -> Tensor:
     return torch.linspace(-_LARGEST_SCORE, _LARGEST_SCORE, _SCORES, dtype=torch.float64)
 
 
+@functools.lru_cache(maxsize=16)
 def _jumps(table: JumpTable, c2c: float) -> tuple[Tensor, Tensor]:
     # The rows' conductances, strictly increasing and at least two, and their jumps at the scores.
     g = torch.tensor(table.g, dtype=torch.float64)

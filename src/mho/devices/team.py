@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from mho.devices.spread import Spread, check
+from mho.cells.spread import Spread, check
 from mho.devices.switching import SwitchingDevice
 from mho.devices.vteam import check_family, series_conductance, series_state, threshold_drive
 from mho.devices.windows import Rectangular, Window

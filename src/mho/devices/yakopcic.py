@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from mho.cells.spread import Spread, check
 from mho.core import checks
 from mho.devices import maths
-from mho.devices.spread import Spread, check
 from mho.devices.switching import SwitchingDevice
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -24,6 +25,8 @@ class PowerLawDrift(AgingEffect):
 
     Source: V. Joshi et al., 2020, doi 10.1038/s41467-020-16108-9.
     """
+
+    memoryless: ClassVar[bool] = True
 
     nu: float
     nu_spread: float = 0.0

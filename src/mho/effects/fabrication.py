@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
+from mho.cells.spread import Spread
 from mho.core import checks
-from mho.devices.spread import Spread
 from mho.effects.base import FabricationEffect
 
 
@@ -52,14 +52,12 @@ class StuckAt(FabricationEffect):
             if value is not None and not isinstance(value, Spread):
                 checks.number(f"StuckAt {name}", value, least=0.0)
 
-    def stuck(self, context: Context) -> tuple[Tensor, Tensor] | None:
-        """Draw which cells are broken and what they read."""
+    def broken(self, context: Context) -> tuple[Tensor, Tensor] | None:
+        """Draw which cells are broken and what they conduct."""
         total = self.low + self.high + self.unformed
         if total == 0.0:
             return None
-        g = torch.zeros(context.shape, dtype=context.dtype, device=context.device)
-        mask = torch.zeros(context.shape, dtype=torch.bool, device=context.device)
-        broken = _bernoulli(g.numel(), total, context.generator)
+        broken = _bernoulli(math.prod(context.shape), total, context.generator, context.device)
         fate = context.uniform((len(broken),)) * total
         value = torch.where(
             fate < self.low,
@@ -70,9 +68,7 @@ class StuckAt(FabricationEffect):
                 self._value(self.g_unformed, context.g_min, fate, context),
             ),
         )
-        mask.view(-1)[broken] = True
-        g.view(-1)[broken] = value
-        return mask, g
+        return broken, value
 
     @staticmethod
     def _value(
@@ -85,19 +81,19 @@ class StuckAt(FabricationEffect):
         return like.new_full((), default if value is None else value)
 
 
-def _bernoulli(count: int, probability: float, generator: torch.Generator) -> Tensor:
+def _bernoulli(
+    count: int, probability: float, generator: torch.Generator | None, device: torch.device
+) -> Tensor:
     """Return the indices that come true in ``count`` independent trials.
 
     The gaps between them are geometric, so that only the rare broken cells cost a draw.
     """
     expected = count * probability
     draws = int(expected + 6 * math.sqrt(expected) + 16)
-    found = torch.empty(0, dtype=torch.int64, device=generator.device)
+    found = torch.empty(0, dtype=torch.int64, device=device)
     last = -1
     while last < count:
-        uniform = torch.rand(
-            draws, generator=generator, dtype=torch.float64, device=generator.device
-        )
+        uniform = torch.rand(draws, generator=generator, dtype=torch.float64, device=device)
         gaps = 1 + (torch.log1p(-uniform) / math.log1p(-min(probability, 1 - 1e-16))).long()
         found = torch.cat((found, last + gaps.cumsum(0)))
         last = int(found[-1])

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
+from mho.cells.spread import Spread, check
 from mho.core import checks
 from mho.core.spec import Spec
-from mho.devices.spread import Spread, check
 from mho.effects.base import AgingEffect, Effect, ProgrammingEffect
 
 
@@ -129,8 +129,8 @@ class _MetalOxide(Effect):
 class Retention(_MetalOxide, AgingEffect):
     """Metal-oxide cells that lose their state with time; x of the law is the time in seconds.
 
-    Which law a cell follows is told by its conductance now: one that has drifted past the
-    midpoint follows the other law from the next call of ``age`` on.
+    Which law a cell follows is told by its conductance as it was last written; it follows that law
+    to the end, also past the midpoint. So an hour twice is two hours.
 
     Attributes:
         lrs: law of cells in the low-resistance state (``p0`` in s); None: they keep it.
@@ -143,7 +143,7 @@ class Retention(_MetalOxide, AgingEffect):
     """
 
     def age(self, g: Tensor, context: Context, start: float, stop: float) -> Tensor:
-        """Fail from ``start`` to ``stop`` seconds after programming."""
+        """Fail from ``start``, when ``g`` was written, to ``stop`` seconds after programming."""
         return self.fail(g, context, start, stop)
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
+from mho.cells.spread import Spread, check, check_order
 from mho.core import checks
-from mho.devices.spread import Spread, check, check_order
 from mho.effects.base import ProgrammingEffect
 from mho.periphery.quantize import straight_through
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from mho.cells.behaviour import Context
+from mho.cells.spread import Spread, check, nominal
 from mho.core import checks
-from mho.devices.spread import Spread, check, nominal
 from mho.effects.base import ReadingEffect
 from mho.effects.programming import REFERENCES
 
@@ -86,6 +86,11 @@ class TelegraphNoise(ReadingEffect):
         filled = context.uniform() < self.occupancy
         step = context.state["step"] if "step" in context.state else nominal(self.amplitude)
         return g - g * filled * step
+
+    def shown(self, g: Tensor, context: Context) -> Tensor:
+        """Conductances with every trap filled by its share of time."""
+        step = context.state["step"] if "step" in context.state else nominal(self.amplitude)
+        return g - g * step * self.occupancy
 
 
 BOLTZMANN = 8.617333262e-5  # eV/K

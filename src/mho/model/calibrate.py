@@ -3,11 +3,12 @@
 Passes over the samples, each with what the one before has set: the inputs of every crossbar give
 the DAC ranges, its currents the ADC ranges, its outputs against the ideal product a gain and an
 offset per column. A correction changes what later layers are given, so the ranges are then taken
-once more.
+once more. What is looked for is in `mho.model.ranges`.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,146 +16,205 @@ import torch
 from torch import Tensor, nn
 
 from mho.crossbar.crossbar import Crossbar
-from mho.model.convert import layers
+from mho.model.crossbars import listing
 from mho.model.observe import batches_of, observed, watch
+from mho.model.ranges import Line, Moments, Samples, least_error, percentile
 
 _NOTHING = 1e-5
-_MAX_SAMPLES = 2**20  # of all batches, for a percentile
+_RANGES = ("input_range", "adc_range")
+_MAX_SAMPLES = 2**18  # of all batches, for a range
 
 
 @torch.inference_mode(False)
 @torch.no_grad()
-def calibrate(model: nn.Module, inputs: Tensor | Iterable[Any], *, correct: bool = True) -> None:
+def calibrate(
+    model: nn.Module,
+    inputs: Tensor | Iterable[Any],
+    *,
+    correct: bool = True,
+    unbiased: bool = True,
+) -> None:
     """Set converter ranges and output correction of a converted model, in place.
+
+    A range is the one with the smallest squared error of the converted samples, or the percentile
+    that the converter's spec asks for. A crossbar that no sample reaches is left uncalibrated, and
+    a warning names it.
 
     Args:
         model: a converted model.
         inputs: one batch, or an iterable of batches (a DataLoader). Of a batch that is a tuple or
             list the first item is the input; a mapping is passed as keyword arguments.
         correct: also fit the output correction (gain and offset per column, least squares).
+        unbiased: fit it to the *mean* output of noisy reads, so that zero-mean read noise does not
+            shrink outputs: every sample is read twice, with noise of its own. False fits it to
+            single reads: their squared error is then smallest, and outputs shrink towards their
+            mean by the share of noise in their variance (regression dilution).
 
     Raises:
-        ValueError: if the model has no crossbars, there are no inputs or they are not finite; the
-            model is then unchanged.
+        ValueError: if the model has no crossbars, there are no inputs or they are not finite. After
+            any error, and after an interruption, the model is as it was.
     """
     batches = batches_of(inputs)
-    owners = {
-        crossbar: (layer, part)
-        for layer in layers(model).values()
-        for part, crossbar in layer.crossbars.items()
-    }
-    crossbars = list(owners)
+    found = listing(model)
+    crossbars = [entry.crossbar for entry in found]
     with observed(model, crossbars):
         _set_ranges(model, crossbars, batches)
-        if not correct:
-            return
-        targets = {c: layer.matrices()[part] for c, (layer, part) in owners.items()}
-        fits = {crossbar: _Fit(crossbar, targets[crossbar]) for crossbar in crossbars}
-        watch(model, crossbars, batches, lambda c, x, y: fits[c].add(x, y))
-        for fit in fits.values():
-            fit.apply()
-        _set_ranges(model, crossbars, batches)
+        if correct:
+            wanted = {entry.crossbar: entry.weight() for entry in found}
+            matrices = {c: weight for c, weight in wanted.items() if weight is not None}
+            _correct(model, matrices, batches, unbiased)
+            _set_ranges(model, crossbars, batches)
+    missed = [e.name or "it" for e in found if bool(e.crossbar.input_range.isnan())]
+    if missed:
+        warnings.warn(
+            f"no sample reached {', '.join(missed)}: left uncalibrated", UserWarning, stacklevel=2
+        )
+
+
+# ── ranges ───────────────────────────────────────────────────────────────────────────────────
 
 
 def _set_ranges(model: nn.Module, crossbars: list[Crossbar], batches: list[Any]) -> None:
     for crossbar in crossbars:
-        crossbar.input_range = torch.full_like(crossbar.input_range, torch.nan)
-        crossbar.adc_range = torch.full_like(crossbar.adc_range, torch.nan)
-        if crossbar.range_shift is not None:  # what was learned was a change of other ranges
-            crossbar.range_shift.detach().zero_()
-        crossbar.refresh()
-    for crossbar, value in _extents(model, crossbars, batches, _inputs).items():
-        if crossbar.hardware.bias == "array":  # its constant input of 1 must not be clipped
-            value = value.clamp(min=1.0)
-        crossbar.input_range = value.reshape(()).to(crossbar.input_range)
-        crossbar.refresh()
-    for crossbar, value in _extents(model, crossbars, batches, _currents).items():
-        crossbar.adc_range = value.to(crossbar.adc_range)
-        crossbar.refresh()
+        now = crossbar.correction
+        unknown = {n: torch.full_like(getattr(now, n), torch.nan) for n in _RANGES}
+        # What was learned was a change of other ranges.
+        shift = None if now.shift is None else torch.zeros_like(now.shift)
+        crossbar.commit(correction=now.replace(**unknown, shift=shift))
+    for crossbar, samples in _sampled(model, crossbars, batches, _inputs):
+        value = _input_range(crossbar, samples).reshape(())
+        crossbar.commit(correction=crossbar.correction.replace(input_range=value))
+    for crossbar, samples in _sampled(model, crossbars, batches, _currents):
+        value = _adc_range(crossbar, samples)
+        crossbar.commit(correction=crossbar.correction.replace(adc_range=value))
 
 
-def _extents(
+def _input_range(crossbar: Crossbar, samples: Samples) -> Tensor:
+    drive = crossbar.hardware.drive
+    if drive.percentile is not None:
+        value = percentile(samples, drive.percentile)
+    elif drive.ideal or drive.range != "calibrated":
+        value = percentile(samples, 100.0)
+    else:
+        value = least_error(samples, drive.quantise)
+    # The constant input of 1 of a bias on the array must not be clipped.
+    return value.clamp(min=1.0) if crossbar.hardware.bias == "array" else value
+
+
+def _adc_range(crossbar: Crossbar, samples: Samples) -> Tensor:
+    adc = crossbar.hardware.adc
+    if adc is not None and adc.percentile is not None:
+        return percentile(samples, adc.percentile)
+    if adc is None or not adc.ranged or adc.range != "calibrated":
+        return percentile(samples, 100.0)
+    return least_error(samples, adc.convert)
+
+
+def _sampled(
     model: nn.Module,
     crossbars: list[Crossbar],
     batches: list[Any],
-    measure: Callable[[Crossbar, Tensor], tuple[Tensor, float]],
-) -> dict[Crossbar, Tensor]:
-    """Run the model; return a percentile of every crossbar's magnitudes, over all batches.
-
-    ``measure`` gives the magnitudes of one batch ``[rows, count]`` and the percentile wanted.
-    """
-    seen: dict[Crossbar, list[Tensor]] = {}
-    percentiles: dict[Crossbar, float] = {}
+    look: Callable[[Crossbar, Tensor], Samples],
+) -> list[tuple[Crossbar, Samples]]:
+    """Run the model; return what ``look`` sees of every crossbar's inputs, over all batches."""
+    seen: dict[Crossbar, list[Samples]] = {}
     most = max(1, _MAX_SAMPLES // len(batches))
 
     def see(crossbar: Crossbar, x: Tensor, _: Tensor) -> None:
-        if not x.numel():
-            return
-        magnitudes, percentiles[crossbar] = measure(crossbar, x)
-        if percentiles[crossbar] == 100.0:
-            sample = magnitudes.amax(1, keepdim=True)
-        else:  # evenly spaced samples are plenty for a percentile, and bound its cost
-            sample = magnitudes[:, :: max(1, magnitudes.shape[1] // most)]
-        seen.setdefault(crossbar, []).append(sample)
+        if x.numel():
+            seen.setdefault(crossbar, []).append(_thinned(look(crossbar, x), most))
 
     watch(model, crossbars, batches, see)
-    found = {}
-    for crossbar, samples in seen.items():
-        sample = torch.cat(samples, dim=1)
-        rank = round(percentiles[crossbar] / 100.0 * sample.shape[1])
-        value = sample.kthvalue(min(max(rank, 1), sample.shape[1]), dim=1).values
-        found[crossbar] = torch.where(value > 0, value, 1.0)
-    return found
+    return [
+        (crossbar, Samples(*(torch.cat(part, dim=-1) for part in zip(*found, strict=True))))
+        for crossbar, found in seen.items()
+    ]
 
 
-def _inputs(crossbar: Crossbar, x: Tensor) -> tuple[Tensor, float]:
-    return x.abs().reshape(1, -1), crossbar.hardware.drive.percentile
+def _thinned(samples: Samples, most: int) -> Samples:
+    """Keep evenly spaced samples, which are plenty and bound the cost; and the largest ones."""
+    value, weight = samples
+    stride = value.shape[1] // most
+    if stride <= 1:
+        return samples
+    largest = value.abs().argmax(1)  # of every converter
+    return Samples(
+        torch.cat((value[:, ::stride], value[:, largest]), dim=1),
+        torch.cat((weight[::stride], weight[largest])),
+    )
 
 
-def _currents(crossbar: Crossbar, x: Tensor) -> tuple[Tensor, float]:
-    """Currents (A) of every converter, over tiles, lines and inputs: ``[converters, count]``."""
-    adc = crossbar.hardware.adc
+def _inputs(crossbar: Crossbar, x: Tensor) -> Samples:
+    value = x.reshape(1, -1)
+    return Samples(value, value.new_ones(value.shape[1]))
+
+
+def _currents(crossbar: Crossbar, x: Tensor) -> Samples:
+    """Currents (A) of every converter, over tiles, lines and inputs: ``[converters, count]``.
+
+    The errors of bit planes that are converted one by one count by the squares of their weights.
+    """
+    drive = crossbar.hardware.drive
     converters = crossbar.hardware.encoding.converters
-    split = [p.unflatten(-1, (converters, -1)).movedim(-2, 0) for p in crossbar.observe(x)]
-    flat = torch.cat([part.reshape(converters, -1) for part in split], dim=1)
-    return flat.abs(), 100.0 if adc is None else adc.percentile
+    parts = crossbar.reader.observe(x)
+    value = torch.cat(
+        [p.unflatten(-1, (converters, -1)).movedim(-2, 0).reshape(converters, -1) for p in parts],
+        dim=1,
+    )
+    planes = 1 if drive.converts_once else drive.planes_sent
+    if planes == 1:
+        return Samples(value, value.new_ones(value.shape[1]))
+    power = 4.0 ** torch.arange(1 - planes, 1, dtype=value.dtype, device=value.device)
+    of = [power.repeat_interleave(p.shape[2] // planes) for p in parts]  # [planes · vectors]
+    shaped = [
+        w.unsqueeze(-1).expand(*p.shape[:-1], p.shape[-1] // converters).flatten()
+        for w, p in zip(of, parts, strict=True)
+    ]
+    return Samples(value, torch.cat(shaped))
 
 
-class _Fit:
-    """Least squares of ``target ≈ gain · output + offset``, column by column, batch by batch."""
+# ── output correction ────────────────────────────────────────────────────────────────────────
 
-    def __init__(self, crossbar: Crossbar, matrix: Tensor) -> None:
-        self.crossbar = crossbar
-        self.matrix = matrix.detach().unflatten(0, (crossbar.groups, crossbar.rows))
-        # count, Σy, Σt, Σyy, Σyt
-        self.sums = torch.zeros(5, crossbar.gain.numel(), dtype=torch.float64).to(
-            crossbar.gain.device
-        )
 
-    def add(self, x: Tensor, y: Tensor) -> None:
-        groups = self.crossbar.groups
-        target = torch.bmm(x.unflatten(-1, (groups, -1)).transpose(0, 1), self.matrix)
-        t = target.transpose(0, 1).flatten(1).double()
-        y = y.reshape(t.shape).double()
-        count = torch.full_like(t[0] if len(t) else self.sums[0], len(t))
-        self.sums += torch.stack((count, y.sum(0), t.sum(0), (y * y).sum(0), (y * t).sum(0)))
+def _correct(
+    model: nn.Module, matrices: dict[Crossbar, Tensor], batches: list[Any], unbiased: bool
+) -> None:
+    """Fit and set the gain and offset of every column."""
+    moments = {c: Moments(c.gain.numel(), c.gain.device) for c in matrices}
 
-    def apply(self) -> None:
-        count, y, t, yy, yt = self.sums
-        if not bool(count.any()):
-            return
-        mean_y, mean_t = y / count, t / count
-        variance = yy / count - mean_y**2
-        covariance = yt / count - mean_y * mean_t
-        # A column that hardly moves (all stuck, or no input) tells nothing about its gain.
-        tells = (variance > 1e-12 * (yy / count)) & (covariance > 0)
-        gain = torch.where(tells, covariance / variance.clamp(min=1e-300), 1.0)
-        offset = mean_t - gain * mean_y
-        # What only rounding would ask for is no correction; reads are then cheaper.
-        size = (yy / count).sqrt().amax()
-        exact = ((gain - 1).abs() < _NOTHING).all() and (offset.abs() < _NOTHING * size).all()
-        if bool(exact):
-            gain, offset = torch.ones_like(gain), torch.zeros_like(offset)
-        self.crossbar.gain = gain.to(self.crossbar.gain)
-        self.crossbar.reference = self.crossbar.column_sums(self.crossbar.weight)
-        self.crossbar.offset = offset.to(self.crossbar.offset)
+    def see(crossbar: Crossbar, x: Tensor, y: Tensor) -> None:
+        noisy = unbiased and _is_noisy(crossbar)
+        again = crossbar.reader.read(x, crossbar.reader.stored) if noisy else y
+        target = _product(x, matrices[crossbar], crossbar.groups)
+        moments[crossbar].add(y.reshape(target.shape), again.reshape(target.shape), target)
+
+    watch(model, list(matrices), batches, see)
+    for crossbar, found in moments.items():
+        line = found.line()
+        if line is None:
+            continue
+        if _is_rounding(line, found.size):
+            line = Line(torch.ones_like(line.gain), torch.zeros_like(line.offset))
+        now, reference = crossbar.correction, crossbar.reference_read()
+        corrected = now.replace(gain=line.gain, offset=line.offset, reference=reference)
+        crossbar.commit(correction=corrected)
+
+
+def _product(x: Tensor, matrix: Tensor, groups: int) -> Tensor:
+    """Return the ideal product ``[vectors, groups · cols]``."""
+    by_group = x.unflatten(-1, (groups, -1)).transpose(0, 1)
+    return torch.bmm(by_group, matrix.unflatten(0, (groups, -1))).transpose(0, 1).flatten(1)
+
+
+def _is_noisy(crossbar: Crossbar) -> bool:
+    """Whether two reads of one input differ."""
+    return any(
+        b.acts_on("read_std") or (b.acts_on("read") and b.redrawn)
+        for b in crossbar.hardware.behaviours
+    )
+
+
+def _is_rounding(line: Line, size: float) -> bool:
+    """Whether only rounding asks for a correction; reads are cheaper without one."""
+    exact = ((line.gain - 1).abs() < _NOTHING).all() & (line.offset.abs() < _NOTHING * size).all()
+    return bool(exact)

@@ -10,10 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mho.core import checks
-from mho.crossbar import readout
-from mho.crossbar.crossbar import Crossbar
-from mho.model.summary import crossbar_name
-from mho.nn.base import AnalogLayer
+from mho.crossbar import Crossbar
+from mho.model.crossbars import all_or_nothing, crossbars
 
 MODES = ("global", "column")
 
@@ -48,9 +46,10 @@ def compensate(model: nn.Module, mode: str = "global") -> dict[str, Tensor]:
     """
     checks.instance("model", model, nn.Module)
     checks.one_of("mode", mode, MODES)
-    found = _crossbars(model)
+    found = crossbars(model)
     _refuse_unprogrammed(found)
-    return {name: _correct(crossbar, mode) for name, crossbar in found.items()}
+    with all_or_nothing(found.values()):
+        return {name: _correct(crossbar, mode) for name, crossbar in found.items()}
 
 
 def maintain(
@@ -74,17 +73,19 @@ def maintain(
     checks.number("seconds", seconds, least=0.0)
     checks.number("every", every, above=0.0)
     checks.one_of("mode", mode, MODES)
-    _refuse_unprogrammed(_crossbars(model))
+    found = crossbars(model)
+    _refuse_unprogrammed(found)
     factors: dict[str, list[Tensor]] = {}
     past = 0.0
-    while not factors or past < seconds:
-        step = min(every, seconds - past)
-        for crossbar in _crossbars(model).values():
-            crossbar.age(step)
-        # The last step may be all rounding: time must not stand still.
-        past = seconds if past + step >= seconds else past + step
-        for name, factor in compensate(model, mode).items():
-            factors.setdefault(name, []).append(factor)
+    with all_or_nothing(found.values()):
+        while not factors or past < seconds:
+            step = min(every, seconds - past)
+            for crossbar in found.values():
+                crossbar.age(step)
+            # The last step may be all rounding: time must not stand still.
+            past = seconds if past + step >= seconds else past + step
+            for name, factor in compensate(model, mode).items():
+                factors.setdefault(name, []).append(factor)
     return {name: torch.stack(found) for name, found in factors.items()}
 
 
@@ -97,23 +98,8 @@ def _refuse_unprogrammed(found: dict[str, Crossbar]) -> None:
             )
 
 
-def _crossbars(model: nn.Module) -> dict[str, Crossbar]:
-    """All crossbars, by the name the summary shows; one outside of a layer by its own."""
-    named = {
-        crossbar: crossbar_name(name, part, layer)
-        for name, layer in model.named_modules()
-        if isinstance(layer, AnalogLayer)
-        for part, crossbar in layer.crossbars.items()
-    }
-    modules = model.named_modules()
-    found = {named.get(m, name): m for name, m in modules if isinstance(m, Crossbar)}
-    if not found:
-        raise ValueError("the model has no crossbar layers; mho.convert makes them")
-    return found
-
-
 def _correct(crossbar: Crossbar, mode: str) -> Tensor:
-    reference, now = crossbar.reference, _reference_read(crossbar)
+    reference, now = crossbar.reference, crossbar.reference_read()
     if mode == "global":
         before, after = reference.sum(), now.sum()
     else:
@@ -121,17 +107,6 @@ def _correct(crossbar: Crossbar, mode: str) -> Tensor:
     known = (before > 0) & (after > 0)
     factor = torch.where(known, before / torch.where(known, after, 1.0), 1.0)
     factor = factor.expand_as(crossbar.gain).clone()
-    crossbar.gain = crossbar.gain * factor
-    crossbar.reference = now
-    crossbar.refresh()
+    corrected = crossbar.correction.replace(gain=crossbar.gain * factor, reference=now)
+    crossbar.commit(correction=corrected)
     return factor
-
-
-def _reference_read(crossbar: Crossbar) -> Tensor:
-    """Read all cells, averaged until only their state is left: ``Σ_rows |weight|`` per column.
-
-    One noisy read would not do: the magnitude of a noisy weight is too large on average.
-    """
-    cells = (crossbar.hardware, crossbar.born, crossbar.context)
-    g = readout.seen(crossbar.G, *cells)
-    return crossbar.column_sums(crossbar.decode(g))

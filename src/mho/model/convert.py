@@ -1,22 +1,23 @@
-"""A torch model in, the same model on crossbars out; and the life of all its crossbars at once."""
+"""A torch model in, the same model on crossbars out."""
 
 from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from mho.cells.life import ProgramReport
 from mho.core import checks, random
-from mho.core.selection import Selectors, assigned, walk
+from mho.core.selection import Selectors, assigned, first_match, walk
 from mho.hardware import Hardware
-from mho.model.summary import crossbar_name, left_digital
-from mho.nn.base import AnalogLayer, refuse_other_checkpoint
+from mho.model.summary import left_digital
+from mho.nn import computed
+from mho.nn.base import AnalogLayer, blank, guard
 from mho.nn.registry import crossbar_layer, self_contained
 
 
@@ -36,13 +37,29 @@ def convert(
     several places, and tied parameters, stay so. A selector is a module class, a name pattern
     (``"encoder.*"``) or a predicate ``(name, module) -> bool``.
 
+    A layer keeps what makes its weights (any parametrization, weight and spectral norm, pruning
+    masks), its hooks and its attributes, copied as `copy.deepcopy` does; gradients reach the
+    original parameters.
+
+    A model that is converted already is put on other hardware: the digital weights, and all that
+    goes with them, move into new crossbars, programmed with them::
+
+        for bits in (4, 5, 6, 8):  # after training
+            chip = mho.convert(analog, hardware.replace(adc=mho.ADC(bits)))
+            mho.calibrate(chip, samples)
+
+    What was left digital stays so, unless ``only`` or ``overrides`` select it now; a crossbar layer
+    that is not selected is copied with its cells. What belongs to the old cells and their
+    converters does not move: age, wear, calibration, learned ranges, and the
+    `mho.train.Practice` of training.
+
     Args:
-        model: any module tree.
+        model: any module tree, or a converted model.
         hardware: what the crossbars are made of.
         seed: every layer gets one derived from it and the layer's name.
         only: convert only what one of these selects.
-        skip: leave digital what one of these selects.
-        overrides: hardware by name pattern, the first match counts; None leaves digital.
+        skip: leave as it is what one of these selects.
+        overrides: hardware by name pattern, the first match counts; None leaves a layer as it is.
 
     Returns:
         The new model, in the mode (train or eval) of the given one. What has weights and stays
@@ -50,8 +67,8 @@ def convert(
 
     Raises:
         TypeError: if an argument is of another kind.
-        ValueError: if nothing can be converted, a pattern matches nothing, or a layer's weights
-            cannot be stored.
+        ValueError: if nothing can be converted, a pattern matches nothing, a layer's weights
+            cannot be stored, or something of a layer cannot be kept; the layer is named.
     """
     checks.instance("model", model, nn.Module)
     checks.instance("hardware", hardware, Hardware)
@@ -60,23 +77,58 @@ def convert(
     chosen = _choose(model, hardware, only, skip, overrides)
     if not chosen:
         raise ValueError("the model has no layer to convert to crossbars")
-    # A deep copy whose memo already knows the crossbar layers puts them in every place where the
-    # torch layers stood: attributes, lists, shared uses.
-    memo: dict[int, Any] = {}
-    lost_hooks = []
-    for name, (module, kind) in chosen.items():
-        layer_type, seeded = crossbar_layer(module), random.derive(seed, name)
-        build = partial(layer_type.from_digital, hardware=kind, seed=seeded, memo=memo)
-        takes_over: Any = getattr(module, "on_crossbars", None)
-        memo[id(module)] = takes_over(build) if takes_over else build(module)
-        if module._forward_hooks or module._forward_pre_hooks:
-            lost_hooks.append(name)
-    analog: nn.Module = copy.deepcopy(model, memo)
+    analog = _copy(model, chosen, seed)
     for module in analog.modules():
         self_contained(module)
-    analog.register_load_state_dict_pre_hook(refuse_other_checkpoint)
-    _warn(analog, lost_hooks)
+    guard(analog)
+    _warn(analog)
     return analog
+
+
+def _copy(model: nn.Module, chosen: dict[str, tuple[nn.Module, Hardware]], seed: int) -> nn.Module:
+    """Copy a model, crossbar layers in the place of those chosen.
+
+    A deep copy whose memo already knows the crossbar layers puts them in every place where the
+    torch layers stood: attributes, lists, shared uses, hooks. They are blank until then, for they
+    may know one another, too.
+    """
+    memo: dict[int, Any] = {}
+    blanks: dict[str, AnalogLayer] = {}
+    others = []
+    for name, (module, _) in chosen.items():
+        if hasattr(module, "on_crossbars"):
+            others.append(name)
+        else:
+            blanks[name] = memo[id(module)] = blank(crossbar_layer(module))
+    for name in others:
+        module, hardware = chosen[name]
+        layer_type, seeded = crossbar_layer(module), random.derive(seed, name)
+        build = partial(layer_type.from_digital, hardware=hardware, seed=seeded, memo=memo)
+        with _named(name):
+            memo[id(module)] = module.on_crossbars(build)  # type: ignore[operator]
+    for name, layer in blanks.items():
+        with _named(name):
+            layer.take_over(chosen[name][0], memo)
+    for name in others:
+        with _named(name):
+            computed.carry_hooks(chosen[name][0], memo[id(chosen[name][0])], memo)
+    computed.detach_computed(model, memo)
+    analog: nn.Module = copy.deepcopy(model, memo)
+    computed.own_classes(analog)
+    with computed.at_rest(analog):
+        for name, layer in blanks.items():
+            with _named(name):
+                layer.put_on(chosen[name][1], random.derive(seed, name))
+    return analog
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Let errors name the layer."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"layer {name!r}: {error}" if name else str(error)) from error
 
 
 def _choose(
@@ -86,114 +138,23 @@ def _choose(
     skip: Selectors | None,
     overrides: Mapping[str, Hardware | None],
 ) -> dict[str, tuple[nn.Module, Hardware]]:
-    closed = (AnalogLayer, nn.MultiheadAttention)
+    closed = (nn.MultiheadAttention,)
     candidates = dict(walk(model, lambda m: crossbar_layer(m) is not None, closed))
     chosen = assigned(candidates, hardware, only=only, skip=skip, overrides=overrides)
+    if only is None and any(isinstance(m, AnalogLayer) for m in candidates.values()):
+        chosen = {
+            name: kind
+            for name, kind in chosen.items()
+            if isinstance(candidates[name], AnalogLayer)
+            or first_match(name, overrides, None) is not None
+        }
     for name, kind in chosen.items():
         checks.instance(f"hardware of {name!r}", kind, Hardware)
     return {name: (candidates[name], kind) for name, kind in chosen.items()}
 
 
-def _warn(analog: nn.Module, lost_hooks: list[str]) -> None:
+def _warn(analog: nn.Module) -> None:
     remaining = left_digital(analog)
     if remaining:
         names = "; ".join(f"{item.name} ({item.kind}): {item.reason}" for item in remaining)
         warnings.warn(f"left digital: {names}", stacklevel=4)  # past the decorator
-    if lost_hooks:
-        warnings.warn(
-            f"forward hooks were not carried over: {', '.join(lost_hooks)}", stacklevel=4
-        )  # past the decorator
-
-
-def layers(model: nn.Module) -> dict[str, AnalogLayer]:
-    """Return a model's crossbar layers by name, each once.
-
-    Raises:
-        ValueError: if it has none.
-    """
-    checks.instance("model", model, nn.Module)
-    found = {n: m for n, m in model.named_modules() if isinstance(m, AnalogLayer)}
-    if not found:
-        raise ValueError("the model has no crossbar layers; mho.convert makes them")
-    return found
-
-
-def program(model: nn.Module) -> dict[str, ProgramReport]:
-    """Write all digital weights to the chip, for example after training.
-
-    Args:
-        model: a converted model.
-
-    Returns:
-        A report for every crossbar, by the name that `mho.summary` shows: the layer's, and of
-        layers with several crossbars also the crossbar's.
-
-    Raises:
-        ValueError: if the model has no crossbars or a weight is not finite; nothing is then
-            written.
-    """
-    found = layers(model)
-    for name, layer in found.items():
-        for matrix in layer.matrices().values():
-            checks.finite(f"weight of {name or 'the model'}", matrix)
-    return {
-        crossbar_name(name, part, layer): report
-        for name, layer in found.items()
-        for part, report in layer.program().items()
-    }
-
-
-def age(model: nn.Module, seconds: float) -> None:
-    """Let time pass for all crossbars.
-
-    Args:
-        model: a converted model.
-        seconds: how long (s), >= 0.
-
-    Raises:
-        ValueError: if the model has no crossbars or the time is negative.
-    """
-    checks.number("seconds", seconds, least=0.0)
-    for layer in layers(model).values():
-        for crossbar in layer.crossbars.values():
-            crossbar.age(seconds)
-
-
-def fabricate(model: nn.Module, seed: int) -> dict[str, ProgramReport]:
-    """Put the model on another chip of the same kind: new cells, programmed with its weights.
-
-    Args:
-        model: a converted model.
-        seed: of the new chip.
-
-    Returns:
-        As `program`.
-
-    Raises:
-        ValueError: if the model has no crossbars.
-    """
-    checks.integer("seed", seed, least=0)
-    for name, layer in layers(model).items():
-        for part, crossbar in layer.crossbars.items():
-            crossbar.reset_parameters(random.derive(seed, name, part))
-    return program(model)
-
-
-def collapse(model: nn.Module) -> nn.Module:
-    """Return a plain torch model with the weights as now stored, for speed or export.
-
-    Converters and read noise are gone; programming errors, defects, drift and the calibrated
-    output correction remain.
-
-    Args:
-        model: a converted model; it is not changed.
-
-    Raises:
-        ValueError: if the model has no crossbars.
-    """
-    memo: dict[int, Any] = {}
-    for layer in layers(model).values():
-        memo[id(layer)] = layer.to_digital()
-    plain: nn.Module = copy.deepcopy(model, memo)
-    plain._load_state_dict_pre_hooks.clear()
-    return plain

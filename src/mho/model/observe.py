@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from mho.core import checks
-from mho.crossbar.crossbar import Crossbar
+from mho.crossbar import Crossbar
+from mho.model.crossbars import all_or_nothing
 
 
 def batches_of(inputs: Tensor | Iterable[Any]) -> list[Any]:
@@ -50,28 +50,26 @@ def _tensors(batch: Any) -> list[Any]:
 
 @contextmanager
 def observed(model: nn.Module, crossbars: list[Crossbar]) -> Iterator[None]:
-    """Make every read a tiled read of the stored cells, uncorrected; restore if anything fails."""
+    """Make every read a tiled read of the stored cells, uncorrected.
+
+    If anything fails, here or in what is done meanwhile, everything is as it was.
+    """
     training = {module: module.training for module in model.modules()}
-    names = ("input_range", "adc_range", "gain", "offset", "rng")
-    before = {c: {name: getattr(c, name).clone() for name in names} for c in crossbars}
-    model.eval()
     try:
-        for crossbar in crossbars:
-            crossbar.observed = True
-            crossbar.gain = torch.ones_like(crossbar.gain)
-            crossbar.offset = torch.zeros_like(crossbar.offset)
-        yield
-    except BaseException:
-        for crossbar, values in before.items():
-            for name, value in values.items():
-                setattr(crossbar, name, value)
-        raise
+        with all_or_nothing(crossbars):
+            model.eval()
+            for crossbar in crossbars:
+                crossbar.observed = True
+                crossbar.commit(correction=crossbar.correction.of_ranges_alone)
+            yield
+            for crossbar in crossbars:
+                crossbar.observed = False
+                crossbar.refresh()
     finally:
-        for crossbar in crossbars:
-            crossbar.observed = False
-            crossbar.refresh()
         for module, mode in training.items():
             module.training = mode
+        for crossbar in crossbars:  # their cells may be others by now
+            crossbar.cells.train(crossbar.training)
 
 
 def watch(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
-from mho.core import checks
-from mho.crossbar.crossbar import Crossbar
+from mho.crossbar import Crossbar
+from mho.crossbar.tiling import Tiling
+from mho.hardware import Hardware
+from mho.model.crossbars import entries
 from mho.nn.base import AnalogLayer
 from mho.nn.registry import crossbar_layer
 
@@ -30,6 +32,7 @@ class LayerSummary:
         stuck: fraction of broken cells.
         path: ``"collapsed"`` or ``"tiled"``.
         seconds: since programming (s).
+        error: of its read currents, `mho.Crossbar.expansion_error`.
     """
 
     name: str
@@ -43,6 +46,7 @@ class LayerSummary:
     stuck: float
     path: str
     seconds: float
+    error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,9 @@ class Summary:
         ]
         rows.append(("total", "", "", f"{self.tiles:,}", f"{self.cells:,}", "", "", "", ""))
         lines = [table(head, rows, left=3), "", *self.effects]
+        worst = max(self.layers, key=lambda layer: layer.error, default=None)
+        if worst is not None and worst.error > 0.0:
+            lines += ["", f"error of read currents: at most {worst.error:.1e} ({worst.name})"]
         if self.digital:
             lines += ["", "left digital:"]
             lines += [
@@ -115,54 +122,38 @@ def summary(model: nn.Module) -> Summary:
     Returns:
         A record that prints as a table.
     """
-    checks.instance("model", model, nn.Module)
-    layers = []
-    kinds: dict[str, None] = {}
-    for name, module in model.named_modules():
-        if isinstance(module, AnalogLayer):
-            kinds[_describe(module)] = None
-            for part, crossbar in module.crossbars.items():
-                label = crossbar_name(name, part, module)
-                layers.append(_layer(label, type(module).__name__, crossbar))
-    return Summary(tuple(layers), tuple(left_digital(model)), tuple(kinds))
-
-
-def crossbar_name(layer_name: str, part: str, layer: AnalogLayer) -> str:
-    """Name a crossbar for people: by its layer, and by its own name where the layer has several."""
-    if len(layer.crossbars) == 1:
-        return layer_name or part
-    return f"{layer_name}.{part}" if layer_name else part
+    found = entries(model)
+    kinds = dict.fromkeys(_describe(entry.crossbar.hardware) for entry in found)
+    layers = tuple(_layer(entry.name, entry.kind, entry.crossbar) for entry in found)
+    return Summary(layers, tuple(left_digital(model)), tuple(kinds))
 
 
 def _layer(name: str, kind: str, crossbar: Crossbar) -> LayerSummary:
-    array = crossbar.hardware.array
-    slices, _, physical = crossbar.G.shape
-    arrays = 1 if array.interleaved else slices
-    across = math.ceil(physical / crossbar.hardware.tile_outputs)
-    per_array = math.ceil(crossbar.rows / array.rows) * across
-    tiles = arrays * crossbar.groups * per_array
-    stuck = 0.0 if crossbar.stuck is None else float(crossbar.stuck.float().mean())
+    tiling = Tiling.of(crossbar.G, crossbar.groups, crossbar.hardware.array)
+    broken = crossbar.cells.broken_at
+    stuck = 0.0 if broken is None else len(broken) / crossbar.G.numel()
     return LayerSummary(
         name,
         kind,
         crossbar.rows,
         crossbar.cols,
         crossbar.groups,
-        tiles,
-        crossbar.G.numel(),
-        crossbar.G.numel() / (tiles * array.rows * array.cols),
+        tiling.tiles,
+        tiling.cells,
+        tiling.utilisation,
         stuck,
         "collapsed" if crossbar.collapsed else "tiled",
         crossbar.seconds,
+        crossbar.expansion_error,
     )
 
 
-def _describe(layer: AnalogLayer) -> str:
-    hardware = layer.hardware
-    array = hardware.array
+def _describe(hardware: Hardware) -> str:
+    array, policy = hardware.array, hardware.policy
     lines = [
         f"tiles of {array.rows} × {array.cols}, {hardware.device}",
         f"  {'encoding':<12}{hardware.encoding}",
+        f"  {'programming':<12}{policy}: {policy.says}",
         f"  {'dac':<12}{hardware.dac or 'ideal'}",
         f"  {'adc':<12}{hardware.adc or 'none (exact currents)'}",
     ]
@@ -171,27 +162,39 @@ def _describe(layer: AnalogLayer) -> str:
 
 
 def left_digital(model: nn.Module) -> list[LeftDigital]:
-    """List the modules with parameters of their own that are not on crossbars, and why."""
+    """List the modules with parameters of their own that are not on crossbars, and why.
+
+    What a parametrization holds counts as its module's own.
+    """
     found = []
     inside: set[int] = set()  # parts of a module that is listed as a whole
     for name, module in model.named_modules():
-        if id(module) in inside or isinstance(module, (AnalogLayer, Crossbar)):
+        if id(module) in inside:
             continue
         whole = isinstance(module, nn.MultiheadAttention)
-        own = list(module.parameters(recurse=whole))
-        if whole:
-            inside.update(id(part) for part in module.modules())
+        parts = module if whole else module._modules.get("parametrizations")
+        if parts is not None:
+            inside.update(id(part) for part in parts.modules())
+        if isinstance(module, (AnalogLayer, Crossbar)):
+            continue
+        own = dict.fromkeys(module.parameters(recurse=whole))
+        if parts is not None:
+            own.update(dict.fromkeys(parts.parameters()))
         if own:
             count = sum(p.numel() for p in own)
-            kind = type(module).__name__
-            found.append(LeftDigital(name or "the model", kind, count, _reason(module)))
+            found.append(LeftDigital(name or "the model", _kind(module), count, _reason(module)))
     return found
+
+
+def _kind(module: nn.Module) -> str:
+    return type_before_parametrizations(module).__name__
 
 
 def _reason(module: nn.Module) -> str:
     if crossbar_layer(module) is not None:
         return "excluded by the caller"
-    if any(p.dim() > 1 for p in module.parameters(recurse=False)):
+    held = (*module.children(), module) if "parametrizations" in module._modules else (module,)
+    if any(p.dim() > 1 for part in held for p in part.parameters(recurse=part is not module)):
         return "no crossbar layer for this type"
     return "no matrix to store"
 

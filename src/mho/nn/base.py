@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
-from mho.cells.life import ProgramReport
 from mho.core import checks, random
 from mho.crossbar.crossbar import Crossbar
+from mho.crossbar.report import ProgramReport
 from mho.hardware import Hardware
+from mho.nn import computed
 
 L = TypeVar("L", bound="AnalogLayer")
 
@@ -20,14 +24,22 @@ L = TypeVar("L", bound="AnalogLayer")
 class AnalogLayer(nn.Module):
     """Base of all layers that compute through crossbars.
 
-    A layer holds the digital parameters, as the torch layer it stands for names them, and one
-    `Crossbar` per matrix. In ``train()`` mode it reads *through the weights* (`Crossbar.
-    read_through`), in ``eval()`` mode what the chip holds (`Crossbar.forward`).
+    A layer holds what the torch layer it stands for holds, by the same names (parameters, what
+    computes weights of them, hooks, attributes), and one `Crossbar` per matrix. In ``train()`` mode
+    it reads *through the weights* (`Crossbar.read_through`), in ``eval()`` mode what the chip holds
+    (`Crossbar.forward`).
 
-    A subclass says how it is built from the torch layer (`_adopt`), which matrices it stores
-    (`matrices`), how to go back (`to_digital`), and its ``forward``, which reads with `read`.
+    A subclass says which torch layer it stands for (``kind``), which matrices it stores
+    (`matrices`), how to go back (`to_digital`), and its ``forward``, which reads with `read`. It
+    looks at each digital tensor once in a call: a parametrization computes it anew every time.
+
+    Class attributes:
+        kind: the torch layer.
+        left_behind: attributes of the torch layer that are not taken over.
     """
 
+    kind: ClassVar[type[nn.Module]] = nn.Module
+    left_behind: ClassVar[tuple[str, ...]] = ("_compiled_call_impl",)
     hardware: Hardware
 
     @classmethod
@@ -39,10 +51,11 @@ class AnalogLayer(nn.Module):
         seed: int = 0,
         memo: dict[int, Any] | None = None,
     ) -> L:
-        """Build the layer that stands for a torch layer, its weights copied and programmed.
+        """Build the layer that stands for a torch layer, everything copied, programmed.
 
         Args:
-            digital: the torch layer; it is not changed.
+            digital: the torch layer, or a layer of this class (its digital part is taken); it is
+                not changed.
             hardware: what the crossbars are made of.
             seed: of the crossbars; each gets one derived from it.
             memo: of `copy.deepcopy`, so that parameters tied in a model stay tied in its copy.
@@ -50,8 +63,7 @@ class AnalogLayer(nn.Module):
         Raises:
             TypeError, ValueError: if the layer cannot be put on crossbars as it is.
         """
-        layer = cls.__new__(cls)
-        nn.Module.__init__(layer)
+        layer = blank(cls)
         layer._build(digital, hardware, seed, memo)
         return layer
 
@@ -60,22 +72,55 @@ class AnalogLayer(nn.Module):
     ) -> None:
         checks.instance("hardware", hardware, Hardware)
         checks.integer("seed", seed, least=0)
-        self.hardware = hardware
-        self._synced: dict[str, tuple[int, int]] = {}
-        self._warned = False
-        self.register_load_state_dict_pre_hook(refuse_other_checkpoint)
-        memo = {} if memo is None else memo
-        for name, parameter in digital.named_parameters(recurse=False):
+        self.take_over(digital, {} if memo is None else memo)
+        self.put_on(hardware, seed)
+
+    def take_over(self, digital: nn.Module, memo: dict[int, Any]) -> None:
+        """Take over all a layer holds but its cells, as a copy; for a `blank` layer.
+
+        Args:
+            digital: as in `from_digital`.
+            memo: of `copy.deepcopy`. It may know layers of the copy that are still blank.
+
+        Raises:
+            TypeError, ValueError: if something cannot be taken over.
+        """
+        checks.instance("layer", digital, (self.kind, type(self)))
+        for parameter in digital.parameters(recurse=False):
             if isinstance(parameter, nn.UninitializedParameter):
                 kind = type(digital).__name__
                 raise ValueError(
                     f"{kind} has no weights yet: run one batch through the model first"
                 )
-            if self.takes(name):
-                self.register_parameter(name, copy.deepcopy(parameter, memo))
-        self._adopt(digital)
-        for name, matrix in self.matrices().items():
+        computed.refuse_unknown(digital, self._tensors(digital))
+        _refuse_patched(digital)
+        memo[id(digital)] = self
+        computed.detach_computed(digital, memo)
+        computed.add_properties(self, computed.parametrized_names(digital))
+        for name, value in vars(digital).items():
+            if name not in self.left_behind:
+                vars(self)[name] = _copied(name, _without_cells(value), memo)
+        if not isinstance(digital, AnalogLayer):
+            self._adopt(digital)
+
+    def put_on(self, hardware: Hardware, seed: int) -> None:
+        """Make the crossbars, and program them.
+
+        Args:
+            hardware: what they are made of.
+            seed: each gets one derived from it.
+
+        Raises:
+            ValueError: if a weight is not finite.
+        """
+        self.hardware = hardware
+        self._synced: dict[str, tuple[int, int]] = {}
+        self._warned = False
+        guard(self)
+        for name, matrix in self.wanted().items():
             checks.finite(f"weight of {name}", matrix)
+            if hasattr(self, name):
+                raise ValueError(f"the layer has a {name!r} of its own: the crossbar's name")
             crossbar = Crossbar(
                 *self._matrix_shape(name, matrix),
                 hardware,
@@ -84,24 +129,43 @@ class AnalogLayer(nn.Module):
                 dtype=matrix.dtype,
                 device=matrix.device,
             )
-            self.add_module(name, crossbar)
+            self.add_module(name, crossbar.train(self.training))
         self.program()
-        self.train(digital.training)
 
     def _adopt(self, digital: nn.Module) -> None:
-        """Take over the torch layer's settings (parameters are already registered)."""
-        raise NotImplementedError
+        """Add what the torch layer does not say in its attributes (those are here already)."""
 
-    def takes(self, name: str) -> bool:
-        """Whether this layer takes over a parameter of the torch layer."""
-        return True
+    def _tensors(self, digital: nn.Module) -> Sequence[str]:
+        """Names of the tensors that the torch layer computes with."""
+        return ("weight", "bias")
 
     def matrices(self) -> dict[str, Tensor]:
-        """Return, by crossbar name, the matrices ``[groups · rows, cols]`` to be stored."""
+        """Return, by crossbar name, the matrices ``[groups · rows, cols]`` of a forward pass.
+
+        Gradients flow to the parameters. What computes weights takes its step, as in a forward
+        pass of the torch layer; `wanted` lets it rest.
+        """
         raise NotImplementedError
 
+    def wanted(self) -> dict[str, Tensor]:
+        """Return the matrices to be stored, as they are now, without gradients."""
+        with self.at_rest():
+            return self.matrices()
+
+    def at_rest(self) -> AbstractContextManager[None]:
+        """Compute weights as they are now, moving nothing of what computes them."""
+        return computed.at_rest(self)
+
+    def holds(self, name: str) -> bool:
+        """Whether there is a digital tensor of this name; it is not computed for the answer."""
+        return computed.holds(self, name)
+
     def to_digital(self) -> nn.Module:
-        """Return the torch layer with the weights as now stored."""
+        """Return the torch layer with the weights as now stored.
+
+        They are plain parameters: what computed the digital weights (a norm, a mask, any
+        parametrization) has no part in what the cells hold, and stays behind.
+        """
         raise NotImplementedError
 
     def _groups(self, name: str) -> int:
@@ -125,7 +189,7 @@ class AnalogLayer(nn.Module):
         Raises:
             ValueError: if a weight is not finite; no crossbar is then changed.
         """
-        matrices = self.matrices()
+        matrices = self.wanted()
         for name, matrix in matrices.items():
             checks.finite(f"weight of {name}", matrix)
         reports = {name: self.crossbars[name].program(m) for name, m in matrices.items()}
@@ -149,30 +213,35 @@ class AnalogLayer(nn.Module):
         """Say once that the weights have moved since they were programmed."""
         if torch.compiler.is_compiling() or self._warned:
             return
-        for name, (identity, version) in self._versions().items():
-            known = self._synced.get(name)
-            if known is None:
-                self._synced[name] = (identity, version)
-            elif known != (identity, version):
-                warnings.warn(
-                    f"{type(self).__name__}: {name} has changed since it was programmed, and "
-                    "eval() reads what the chip holds; call mho.program(model) to write it",
-                    stacklevel=4,
-                )
-                self._warned = True
-                return
+        found = self._versions()
+        if found == self._synced:
+            return
+        if not self._synced:
+            self._synced = found
+            return
+        names = found.keys() | self._synced.keys()
+        moved = sorted(n for n in names if found.get(n) != self._synced.get(n))
+        warnings.warn(
+            f"{type(self).__name__}: {', '.join(moved)} has changed since it was programmed, and "
+            "eval() reads what the chip holds; call mho.program(model) to write it",
+            stacklevel=4,
+        )
+        self._warned = True
 
     def _versions(self) -> dict[str, tuple[int, int]]:
         on_array = self.hardware.bias == "array"
         return {
-            name: (id(value), 0 if value.is_inference() else value._version)
-            for name, value in self._parameters.items()
-            if value is not None and (on_array or "bias" not in name)
+            path: (id(value), 0 if value.is_inference() else value._version)
+            for name, path, value in computed.sources(self)
+            if on_array or "bias" not in name
         }
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
-        if all(f"{prefix}{name}.G" in state_dict for name in self.crossbars):
+        if all(
+            f"{prefix}{name}.G" in state_dict or f"{prefix}{name}.cells.g" in state_dict
+            for name in self.crossbars
+        ):
             # Weights and conductances come from one checkpoint. Which versions that made is looked
             # up later: a tied parameter is loaded once for every layer that has it.
             self._synced = {}
@@ -182,9 +251,68 @@ class AnalogLayer(nn.Module):
         self._synced = self._synced or self._versions()
         return super().train(mode)
 
+    def __deepcopy__(self: L, memo: dict[int, Any]) -> L:
+        twin: L = blank(type_before_parametrizations(self), computed.parametrized_names(self))
+        memo[id(self)] = twin
+        computed.detach_computed(self, memo)
+        state = {k: v for k, v in vars(self).items() if k not in self.left_behind}
+        twin.__setstate__(copy.deepcopy(state, memo))
+        return twin
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle parametrized layers as well, which torch refuses: their class is made anew."""
+        kind, names = type_before_parametrizations(self), computed.parametrized_names(self)
+        state = {k: v for k, v in vars(self).items() if k not in self.left_behind}
+        hooks = "_load_state_dict_pre_hooks"
+        state[hooks] = computed.picklable(state[hooks])
+        return blank, (kind, names), state
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        computed.restore(self)
         self._synced = self._versions()  # a copy has parameters of its own
+
+
+def blank(kind: type[L], parametrized: Sequence[str] = ()) -> L:
+    """Return a layer that holds nothing yet.
+
+    Args:
+        kind: its class.
+        parametrized: names of the tensors that parametrizations, still to be set, compute.
+    """
+    layer = kind.__new__(kind)
+    nn.Module.__init__(layer)
+    computed.add_properties(layer, parametrized)
+    return layer
+
+
+def _refuse_patched(digital: nn.Module) -> None:
+    """Refuse attributes that would take the place of a crossbar layer's methods."""
+    for name in vars(digital):
+        own = name in vars(AnalogLayer) and not hasattr(nn.Module, name)
+        if name == "forward" or (own and not isinstance(digital, AnalogLayer)):
+            raise ValueError(f"its attribute {name!r} would hide the crossbar layer's own")
+
+
+def _without_cells(value: Any) -> Any:
+    """Leave crossbars out of a layer's modules."""
+    if not isinstance(value, dict) or not any(isinstance(v, Crossbar) for v in value.values()):
+        return value
+    return type(value)((k, v) for k, v in value.items() if not isinstance(v, Crossbar))
+
+
+def _copied(name: str, value: Any, memo: dict[int, Any]) -> Any:
+    try:
+        return copy.deepcopy(value, memo)
+    except Exception as error:
+        raise ValueError(f"{name} cannot be copied ({error}); remove it first") from error
+
+
+def guard(module: nn.Module) -> None:
+    """Let a module refuse checkpoints of other hardware (`refuse_other_checkpoint`), once."""
+    known = module._load_state_dict_pre_hooks.values()
+    if not any(getattr(hook, "hook", None) is refuse_other_checkpoint for hook in known):
+        module.register_load_state_dict_pre_hook(refuse_other_checkpoint)
 
 
 def refuse_other_checkpoint(
@@ -204,6 +332,8 @@ def refuse_other_checkpoint(
         if isinstance(part, Crossbar)
     ]
     for key, value in module.state_dict(prefix=prefix, keep_vars=True).items():
+        if ".cells." in key:  # what varies in size there; conductances were looked at above
+            continue
         other = state_dict.get(key)
         if isinstance(value, Tensor) and isinstance(other, Tensor) and value.shape != other.shape:
             expected, shape = list(value.shape), list(other.shape)

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.core import checks
-from mho.recurrence.runner import Recurrent
-from mho.recurrence.steps import STEPS, State
+from mho.nn.recurrent_base import Recurrent
+from mho.recurrence.runner import run_cell_with, step_cell
+from mho.recurrence.steps import State
 
 
 class _Cell(Recurrent):
@@ -24,39 +24,24 @@ class _Cell(Recurrent):
         crossbar_ih: the cells of ``weight_ih``; crossbar_hh those of ``weight_hh``.
     """
 
-    def _adopt(self, digital: nn.Module) -> None:
-        super()._adopt(digital)
-        if not self.bias:  # as in torch, None rather than missing
-            self.register_parameter("bias_ih", None)
-            self.register_parameter("bias_hh", None)
-
     def _blank(self, *, bias: bool, **kind: Any) -> nn.Module:
         cell: Any = self.kind
         blank: nn.Module = cell(self.input_size, self.hidden_size, bias, **kind)
         return blank
 
     def _next(self, x: Tensor, hx: Any) -> State:
-        checks.instance("input", x, Tensor)
-        if x.dim() not in (1, 2) or x.shape[-1] != self.input_size:
-            raise ValueError(
-                f"input must have shape [batch, {self.input_size}] or [{self.input_size}], "
-                f"got {list(x.shape)}"
-            )
-        state = self._initial(hx, tuple(x.shape[:-1]), x)
-        if x.dim() == 1:
-            state = self._advance(x.unsqueeze(0), tuple(s.unsqueeze(0) for s in state))
-            return tuple(s.squeeze(0) for s in state)
-        return self._advance(x, state)
+        return run_cell_with(self.form, x, hx, self._native if self._is_native else self._stepped)
 
-    def _advance(self, x: Tensor, state: State) -> State:
-        if not self._is_native:
-            products = self._products()
-            return STEPS[self.mode](products["ih"](x), products["hh"](state[0]), state)
+    def _stepped(self, x: Tensor, state: State) -> State:
+        """Read the crossbars."""
+        return step_cell(self.form, self._product(), x, state)
+
+    def _native(self, x: Tensor, state: State) -> State:
+        """Run torch's kernel with effective weights: one matrix says it all of every crossbar."""
         found = self._effective()
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         kernel: Any = getattr(torch._VF, f"{self.mode.lower()}_cell")
-        hx = state if self.mode == "LSTM" else state[0]
-        result = kernel(x, hx, *(found.get(name) for name in names))
+        result = kernel(x, self.form.as_torch(state), *(found.get(name) for name in names))
         return tuple(result) if self.mode == "LSTM" else (result,)
 
     def extra_repr(self) -> str:
@@ -70,10 +55,7 @@ class RNNCell(_Cell):
 
     kind = nn.RNNCell
 
-    def _adopt_settings(self, source: Any) -> None:
-        checks.one_of("nonlinearity", source.nonlinearity, ("tanh", "relu"))
-        self.nonlinearity = source.nonlinearity
-        self.mode = f"RNN_{self.nonlinearity.upper()}"
+    nonlinearity: str
 
     def _blank(self, **kind: Any) -> nn.Module:
         return super()._blank(nonlinearity=self.nonlinearity, **kind)
@@ -88,9 +70,6 @@ class LSTMCell(_Cell):
 
     kind = nn.LSTMCell
 
-    def _adopt_settings(self, source: Any) -> None:
-        self.mode = "LSTM"
-
     def forward(self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Map ``x [batch, input_size]`` and ``(h, c)``, each ``[batch, hidden_size]``, onwards."""
         h, c = self._next(x, hx)
@@ -101,9 +80,6 @@ class GRUCell(_Cell):
     """A `torch.nn.GRUCell` whose weights are on crossbars."""
 
     kind = nn.GRUCell
-
-    def _adopt_settings(self, source: Any) -> None:
-        self.mode = "GRU"
 
     def forward(self, x: Tensor, hx: Tensor | None = None) -> Tensor:
         """Map ``x [batch, input_size]`` and ``hx [batch, hidden_size]`` to the next ``hx``."""

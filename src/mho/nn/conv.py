@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -33,6 +34,14 @@ class _Conv(AnalogLayer):
     kind: ClassVar[type[nn.Conv1d | nn.Conv2d | nn.Conv3d]]
     weight: nn.Parameter
     bias: nn.Parameter | None
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: Any
+    dilation: tuple[int, ...]
+    groups: int
+    padding_mode: str
 
     def __init__(
         self,
@@ -56,34 +65,23 @@ class _Conv(AnalogLayer):
         options = (stride, padding, dilation, groups, bias, padding_mode, device, dtype)
         self._build(kind(in_channels, out_channels, kernel_size, *options), hardware, seed)
 
-    def takes(self, name: str) -> bool:
-        """Take the weight and the bias, not what a parametrisation keeps them in."""
-        return name in ("weight", "bias")
-
-    def _adopt(self, digital: nn.Module) -> None:
-        checks.instance("layer", digital, self.kind)
-        conv: Any = digital
-        self.in_channels, self.out_channels = conv.in_channels, conv.out_channels
-        self.kernel_size, self.stride = conv.kernel_size, conv.stride
-        self.padding, self.dilation = conv.padding, conv.dilation
-        self.groups, self.padding_mode = conv.groups, conv.padding_mode
-        if "weight" not in self._parameters:  # a parametrised weight: its value now
-            self.weight = nn.Parameter(conv.weight.detach().clone())
-        if "bias" not in self._parameters:
-            self.register_parameter("bias", None)
+    @property
+    def _kernel_shape(self) -> tuple[int, ...]:
+        return (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
 
     def _groups(self, name: str) -> int:
         return self.groups
 
     @property
     def _bias_on_array(self) -> bool:
-        return self.bias is not None and self.hardware.bias == "array"
+        return self.hardware.bias == "array" and self.holds("bias")
 
     def matrices(self) -> dict[str, Tensor]:
         """One column per kernel; groups below one another, each with its bias row if it has one."""
         matrix = self.weight.flatten(1).unflatten(0, (self.groups, -1)).transpose(1, 2)
-        if self.bias is not None and self._bias_on_array:
-            matrix = torch.cat((matrix, self.bias.view(self.groups, 1, -1)), dim=1)
+        if self._bias_on_array:
+            bias: Any = self.bias
+            matrix = torch.cat((matrix, bias.view(self.groups, 1, -1)), dim=1)
         return {"crossbar": matrix.flatten(0, 1)}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,7 +96,8 @@ class _Conv(AnalogLayer):
         if x.dim() == dims + 1:
             return self.forward(x.unsqueeze(0)).squeeze(0)
         crossbar = self.crossbars["crossbar"]
-        if crossbar.observed or self._bias_on_array:
+        # What every patch is driven with may depend on that patch: it is then a vector of its own.
+        if crossbar.observed or self._bias_on_array or crossbar.reader.drives_by_vector:
             rows = self._rows(self._padded(x))
             bias = None if self._bias_on_array else self.bias
             return self.read("crossbar", rows, bias).movedim(-1, 1)
@@ -108,12 +107,13 @@ class _Conv(AnalogLayer):
         """What this read sees, and the gain and offset per channel that follow it."""
         crossbar = self.crossbars["crossbar"]
         if self.training:
-            return crossbar.through(self.matrices()["crossbar"]), None, self.bias
+            return crossbar.reader.through(self.matrices()["crossbar"]), None, self.bias
         self.warn_if_stale()
-        if not crossbar.corrected:
-            return crossbar.stored, None, self.bias
-        offset = crossbar.offset if self.bias is None else crossbar.offset + self.bias
-        return crossbar.stored, crossbar.gain, offset
+        if not crossbar.reader.corrected:
+            return crossbar.reader.stored, None, self.bias
+        bias = self.bias
+        offset = crossbar.offset if bias is None else crossbar.offset + bias
+        return crossbar.reader.stored, crossbar.gain, offset
 
     def _tiled(self, x: Tensor) -> Tensor:
         """Convolve tile by tile: inputs are converted once, before they are unfolded."""
@@ -121,11 +121,12 @@ class _Conv(AnalogLayer):
         geometry = self._geometry
 
         def multiply(
-            level: Tensor, readout: Readout, hardware: Hardware, rng: Tensor
+            level: Tensor, readout: Readout, hardware: Hardware, rng: Tensor | None
         ) -> list[Tensor]:
             return currents(level, readout, hardware, rng, geometry)
 
-        y = self.crossbars["crossbar"].product(x.unsqueeze(0), seen, multiply)
+        patches = math.prod(geometry.out(tuple(x.shape[2:])))
+        y = self.crossbars["crossbar"].reader.product(x.unsqueeze(0), seen, multiply, patches)
         y = y.permute(1, 0, 3, 2).flatten(1, 2)  # [batch, out_channels, patches]
         if gain is not None:
             y = y * gain.unsqueeze(-1)
@@ -143,9 +144,9 @@ class _Conv(AnalogLayer):
         kernel = seen.matrix
         if gain is not None:
             kernel = kernel * gain.unflatten(0, (self.groups, 1, -1))
-        kernel = kernel.transpose(1, 2).reshape_as(self.weight)
+        kernel = kernel.transpose(1, 2).reshape(self._kernel_shape)
         conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel_size) - 1]
-        driven = self.crossbars["crossbar"].drive(x)
+        driven = self.crossbars["crossbar"].reader.drive(x)
         return conv(driven, kernel, offset, self.stride, padding, self.dilation, self.groups)
 
     def _padded(self, x: Tensor) -> Tensor:
@@ -172,7 +173,10 @@ class _Conv(AnalogLayer):
         return rows.flatten(-2)
 
     def to_digital(self) -> nn.Module:
-        """Return the torch layer with the weights as now stored (output correction included)."""
+        """Return the torch layer with the weights as now stored, output correction included.
+
+        The weights are plain parameters, whatever computed the digital ones.
+        """
         crossbar = self.crossbars["crossbar"]
         matrix = crossbar.effective_weight.unflatten(0, (self.groups, -1)).detach()
         matrix = matrix * crossbar.gain.view(self.groups, 1, -1)
@@ -180,15 +184,17 @@ class _Conv(AnalogLayer):
         if self._bias_on_array:
             bias += matrix[:, -1].flatten()
             matrix = matrix[:, :-1]
-        elif self.bias is not None:
-            bias += self.bias.detach()
-        needed = self.bias is not None or bool(bias.any())
+        elif self.holds("bias"):
+            with self.at_rest():
+                digital: Any = self.bias
+            bias += digital.detach()
+        needed = self.holds("bias") or bool(bias.any())
         kind: Any = self.kind
         options = (self.stride, self.padding, self.dilation, self.groups, needed, self.padding_mode)
         layer: nn.Module = kind(
             self.in_channels, self.out_channels, self.kernel_size, *options, device="meta"
         )
-        kernel = matrix.transpose(1, 2).reshape_as(self.weight)
+        kernel = matrix.transpose(1, 2).reshape(self._kernel_shape)
         layer.weight = nn.Parameter(kernel.contiguous())
         if needed:
             layer.bias = nn.Parameter(bias)

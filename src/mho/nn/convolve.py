@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mho.core import random
+from mho.crossbar import expansion as nonlinear
 from mho.crossbar import read
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
@@ -60,42 +61,45 @@ class Geometry(NamedTuple):
 
 
 def currents(
-    level: Tensor, readout: Readout, hardware: Hardware, rng: Tensor, geometry: Geometry
+    level: Tensor, readout: Readout, hardware: Hardware, rng: Tensor | None, geometry: Geometry
 ) -> list[Tensor]:
     """Return every tile's bit-line currents for every patch, read noise included.
 
     Args:
-        level: padded images ``[1, batch, channels · terms, *size]`` in DAC steps.
+        level: padded images ``[1, batch, channels, *size]`` in DAC steps.
         readout: the array, ``groups`` matrices of ``channels / groups · Π kernel`` rows.
         hardware: what it is made of.
-        rng: stream for read noise.
+        rng: stream for read noise; None: torch's own generator.
         geometry: of the convolution.
 
     Returns:
         ``[groups, tiles, batch, patches, lines]``: one tensor, or one of all whole tiles and one
         of the last, shorter ones.
     """
-    image = level[0]
-    terms = readout.terms
-    rows = readout.matrix.shape[1] // terms
+    solved = readout.cells is not None
+    image = level[0] if solved else nonlinear.driven(level, hardware)[0]
+    terms = 1 if solved else readout.terms
+    rows = readout.matrix.shape[1] // readout.terms
     height = rows if hardware.adc is None else min(rows, hardware.array.rows)
-    if math.ceil(rows / height) > _MOST_TILES:
+    wired = isinstance(readout.noise, tuple)  # noise of a tile's inputs together
+    if wired or solved or math.ceil(rows / height) > _MOST_TILES:
         patches = geometry.patches(image).flatten(1, -3)  # [batch, patches, groups, rows]
         flat = patches.movedim(2, 0).flatten(1, 2)
         if terms > 1:  # from channels · terms · kernel to channels · kernel · terms
             kernel = math.prod(geometry.kernel)
             flat = flat.unflatten(-1, (-1, terms, kernel)).transpose(-1, -2).flatten(-3)
-        parts = read.partial_currents(flat, readout, hardware, rng)
+        multiply = read.cell_currents if solved else read.partial_currents
+        parts = multiply(flat, readout, hardware, rng)
         return [part.unflatten(2, patches.shape[:2]) for part in parts]
     image = read.in_units(image, readout)
     current = _by_tile(image, readout.matrix, height, geometry, terms)
-    if readout.noise is not None:
+    if isinstance(readout.noise, Tensor):
         power = image.detach()[:, ::terms].square()  # the first term is the voltage itself
         if readout.noise.dim() == 1:  # all cells of a line are alike: one sum for all lines
             ones = torch.ones_like(readout.matrix[:, ::terms, :1])
-            deviation = (_by_tile(power, ones, height, geometry) * readout.noise).sqrt()
+            deviation = read.root(_by_tile(power, ones, height, geometry) * readout.noise)
         else:
-            deviation = _by_tile(power, readout.noise, height, geometry).clamp(min=0.0).sqrt_()
+            deviation = read.root(_by_tile(power, readout.noise, height, geometry))
         current = current.addcmul_(deviation, random.normal_like(current, rng))
     return [current]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +30,9 @@ class Linear(AnalogLayer):
         crossbar: the cells.
     """
 
+    kind = nn.Linear
+    in_features: int
+    out_features: int
     weight: nn.Parameter
     bias: nn.Parameter | None
 
@@ -47,28 +52,16 @@ class Linear(AnalogLayer):
         checks.integer("out_features", out_features)
         self._build(nn.Linear(in_features, out_features, bias, device, dtype), hardware, seed)
 
-    def takes(self, name: str) -> bool:
-        """Take the weight and the bias, not what a parametrisation keeps them in."""
-        return name in ("weight", "bias")
-
-    def _adopt(self, digital: nn.Module) -> None:
-        if not isinstance(digital, nn.Linear):
-            raise TypeError(f"layer must be torch.nn.Linear, got {type(digital).__name__}")
-        self.in_features, self.out_features = digital.in_features, digital.out_features
-        if "weight" not in self._parameters:  # a parametrised weight: its value now
-            self.weight = nn.Parameter(digital.weight.detach().clone())
-        if "bias" not in self._parameters:
-            self.register_parameter("bias", None)
-
     @property
     def _bias_on_array(self) -> bool:
-        return self.bias is not None and self.hardware.bias == "array"
+        return self.hardware.bias == "array" and self.holds("bias")
 
     def matrices(self) -> dict[str, Tensor]:
         """The weights ``[in_features, out_features]``; a bias on the array is the last row."""
-        if self.bias is None or not self._bias_on_array:
+        if not self._bias_on_array:
             return {"crossbar": self.weight.T}
-        return {"crossbar": torch.cat((self.weight.T, self.bias.unsqueeze(0)))}
+        bias: Any = self.bias
+        return {"crossbar": torch.cat((self.weight.T, bias.unsqueeze(0)))}
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x [..., in_features]`` to ``[..., out_features]``."""
@@ -78,16 +71,21 @@ class Linear(AnalogLayer):
         return self.read("crossbar", x, self.bias)
 
     def to_digital(self) -> nn.Linear:
-        """Return a `torch.nn.Linear` with the weights as now stored, output correction included."""
+        """Return a `torch.nn.Linear` with the weights as now stored, output correction included.
+
+        The weights are plain parameters, whatever computed the digital ones.
+        """
         crossbar = self.crossbars["crossbar"]
         matrix = (crossbar.effective_weight * crossbar.gain).detach()
         bias = crossbar.offset.detach().clone()
         if self._bias_on_array:
             bias += matrix[-1]
             matrix = matrix[:-1]
-        elif self.bias is not None:
-            bias += self.bias.detach()
-        needed = self.bias is not None or bool(bias.any())
+        elif self.holds("bias"):
+            with self.at_rest():
+                digital: Any = self.bias
+            bias += digital.detach()
+        needed = self.holds("bias") or bool(bias.any())
         layer = nn.Linear(
             self.in_features, self.out_features, needed, device="meta", dtype=matrix.dtype
         )
@@ -98,5 +96,5 @@ class Linear(AnalogLayer):
 
     def extra_repr(self) -> str:
         """As `torch.nn.Linear` prints itself."""
-        bias = self.bias is not None
+        bias = self.holds("bias")
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={bias}"

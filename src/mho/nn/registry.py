@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from mho.nn.base import AnalogLayer
 from mho.nn.cells import GRUCell, LSTMCell, RNNCell
@@ -29,14 +30,18 @@ LAYERS: dict[type[nn.Module], type[AnalogLayer]] = {
 def crossbar_layer(module: nn.Module) -> Any:
     """Return the crossbar layer's class for a torch layer (or a subclass of one), or None.
 
-    A subclass that computes something else than its base (its own ``forward``) has none: turning
-    it into its base would silently change the model; unless it says itself, with a method
-    ``on_crossbars(build)``, what takes its place (`mho.convert` calls it).
+    Of a crossbar layer it is its own class.
+
+    A layer that computes something else than its base (a ``forward`` of its own, in its class or
+    set on it) has none: turning it into its base would silently change the model; unless it says
+    itself, with a method ``on_crossbars(build)``, what takes its place (`mho.convert` calls it).
     """
+    if isinstance(module, AnalogLayer):
+        return type_before_parametrizations(module)
     for base, layer in LAYERS.items():
         if isinstance(module, base):
-            known = type(module).forward is base.forward or hasattr(module, "on_crossbars")
-            return layer if known else None
+            plain = type(module).forward is base.forward and "forward" not in vars(module)
+            return layer if plain or hasattr(module, "on_crossbars") else None
     return None
 
 

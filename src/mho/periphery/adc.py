@@ -12,8 +12,10 @@ from mho.core.spec import Spec
 from mho.periphery import quantize
 
 METHODS = ("uniform", "linear", "log", "minmax", "log_minmax", "tanh")
-RANGES = ("calibrated", "per_call", "full_scale")
+RANGES = ("calibrated", "per_vector", "per_call", "full_scale")
 _GRIDS = ("uniform", "linear")
+_FOUND = ("calibrated", "per_vector", "per_call")
+_NO_CURRENT = 1e-30  # A, the range of no current at all: a single bit has no zero
 
 
 @dataclass(frozen=True)
@@ -22,16 +24,19 @@ class ADC(Spec):
 
     Methods: ``"uniform"`` has ``2^bits - 1`` symmetric levels over ``±range`` (zero is one);
     ``"linear"`` is two's-complement fixed point whose step is a power of two; ``"log"`` and
-    ``"tanh"`` are companded (fine near zero); ``"minmax"`` and ``"log_minmax"`` span each call's
-    own smallest to largest current, whatever the range policy.
+    ``"tanh"`` are companded (fine near zero); ``"minmax"`` and ``"log_minmax"`` span the
+    smallest to the largest current of each vector, or of each call where the range is per call.
 
     Attributes:
         bits: resolution, >= 1; one bit is the sign.
         range: the current (A) at full scale: a number; ``"calibrated"`` (from `mho.calibrate`;
-            until then as per call); ``"per_call"`` (each call's largest); or ``"full_scale"``
-            (the worst case: all inputs and all cells of a tile at their largest).
+            until then as per vector); ``"per_vector"`` (the largest that each input vector causes
+            in each converter, over all tiles and lines); ``"per_call"`` (the largest of each call,
+            so that samples depend on their batch); or ``"full_scale"`` (the worst case: all inputs
+            and all cells of a tile at their largest).
         method: see above.
-        percentile: of ``|I|`` that calibration takes as the range, in (0, 100].
+        percentile: of ``|I|`` that calibration takes as the range, in (0, 100]; None takes the
+            range with the smallest squared error of the converted currents.
         decades: dynamic range of the ``"log"`` method below full scale, > 0.
 
     Raises:
@@ -41,18 +46,23 @@ class ADC(Spec):
     bits: int = 8
     range: str | float = "calibrated"
     method: str = "uniform"
-    percentile: float = 100.0
+    percentile: float | None = None
     decades: float = 3.0
 
     def __post_init__(self) -> None:
         checks.integer("ADC bits", self.bits, most=24)
         checks.one_of("ADC method", self.method, METHODS)
-        checks.number("ADC percentile", self.percentile, above=0.0, most=100.0)
         checks.number("ADC decades", self.decades, above=0.0)
         if isinstance(self.range, str):
             checks.one_of("ADC range", self.range, RANGES)
         else:
             checks.number("ADC range", self.range, above=0.0)
+        if not self.ranged and self.range not in _FOUND:
+            raise ValueError(
+                f"ADC method {self.method!r} finds min–max ranges by itself: range must be "
+                f"'per_vector' or 'per_call', got {self.range!r}"
+            )
+        quantize.check_percentile("ADC", self.percentile, self.range)
 
     @property
     def on_grid(self) -> bool:
@@ -63,6 +73,11 @@ class ADC(Spec):
     def ranged(self) -> bool:
         """Whether the method needs a range at all (min–max methods find their own)."""
         return "minmax" not in self.method
+
+    @property
+    def learnable(self) -> bool:
+        """Whether the output has a gradient in the range."""
+        return self.ranged and self.method != "linear"
 
     def step(self, limit: Tensor) -> Tensor:
         """Return the current (A) of one level for a full scale ``limit`` (A)."""
@@ -80,31 +95,49 @@ class ADC(Spec):
             low -= 1
         return quantize.to_grid(current, low, high, fresh=True)
 
-    def measure(self, currents: list[Tensor]) -> Tensor:
-        """Return the range that one call's own currents (A) ask for.
+    def measure(self, currents: list[Tensor], *, converters: int = 1, planes: int = 1) -> Tensor:
+        """Return the range that currents ask for by themselves.
 
         Args:
-            currents: of all tiles, in any number of pieces.
+            currents: of all tiles (A), ``[groups, tiles, planes · vectors, …, lines]`` in pieces
+                that differ in their tiles. Lines of one converter are neighbours.
+            converters: how many there are.
+            planes: how many bit planes of one input vector are converted one by one.
 
         Returns:
-            ``[1]``, the largest magnitude; or ``[2]``, the two ends, for the min–max methods: the
-            smallest and the largest current, or (logarithmic) magnitude above zero.
+            The largest magnitude: of the whole call where the policy is per call; else of every
+            vector and converter, over groups, tiles, planes and lines. It broadcasts to
+            ``currents``. Min–max methods get two ends ``[2, …]``: the smallest and the largest
+            current, or (logarithmic) magnitude above zero.
         """
-        pieces = [piece.detach() for piece in currents if piece.numel()]
-        if not pieces:
-            ones = currents[0].new_ones(1)
-            return ones if self.ranged else torch.cat((-ones, ones))
+        split = [
+            piece.detach().unflatten(-1, (converters, -1)).unflatten(2, (planes, -1))
+            for piece in currents
+        ]
+        if self.range == "per_call":
+            if not split[0].numel():
+                ones = split[0].new_ones(1)
+                return ones if self.ranged else torch.stack((-ones, ones))
+            over = tuple(range(split[0].dim()))
+        else:
+            over = (0, 1, 2, -1)
+        ends = [_spread(end, planes, split[0].shape[-1]) for end in self._ends(split, over)]
+        return ends[0] if self.ranged else torch.stack(ends)
+
+    def _ends(self, currents: list[Tensor], over: tuple[int, ...]) -> list[Tensor]:
+        def largest(pieces: list[Tensor]) -> Tensor:
+            found = torch.stack([piece.amax(over, keepdim=True) for piece in pieces])
+            return found.amax(0)
+
         if self.method == "minmax":
-            low = torch.stack([piece.amin() for piece in pieces]).amin()
-            return torch.stack((low, torch.stack([piece.amax() for piece in pieces]).amax()))
-        # Over all pieces at once: one that carries no current at all must not set the range.
-        largest = quantize.magnitude(torch.stack([quantize.peak(piece) for piece in pieces]))
+            return [-largest([-piece for piece in currents]), largest(currents)]
+        sizes = [piece.abs() for piece in currents]
+        most = quantize.instead_of_zero(largest(sizes), _NO_CURRENT)
         if self.ranged:
-            return largest.reshape(1)
+            return [most]
         # What rounding leaves of a current that cancels is no current.
-        rounding = largest * torch.finfo(largest.dtype).eps
-        flows = [torch.where(p.abs() > rounding, p.abs(), largest).amin() for p in pieces]
-        return torch.stack((torch.stack(flows).amin(), largest))
+        rounding = most * torch.finfo(most.dtype).eps
+        return [-largest([-torch.where(s > rounding, s, most) for s in sizes]), most]
 
     def convert(self, current: Tensor, limit: Tensor) -> Tensor:
         """Convert currents (A), by any method.
@@ -126,3 +159,12 @@ class ADC(Spec):
             return quantize.sign_ste(current, limit)
         step = self.step(limit)
         return self.to_levels(current / step) * step
+
+
+def _spread(value: Tensor, planes: int, lines: int) -> Tensor:
+    """Undo the splitting of planes and lines: from one value for all to one for each."""
+    if value.shape[-2] > 1:  # converters differ
+        value = value.expand(*value.shape[:-1], lines)
+    if value.shape[3] > 1:  # vectors differ
+        value = value.expand(-1, -1, planes, *[-1] * (value.dim() - 3))
+    return value.flatten(2, 3).flatten(-2)

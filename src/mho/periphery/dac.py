@@ -13,7 +13,7 @@ from mho.periphery import quantize
 
 MODES = ("amplitude", "bit_serial")
 CODES = ("sign_magnitude", "twos_complement")
-RANGES = ("calibrated", "per_call")
+RANGES = ("calibrated", "per_vector", "per_call")
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,12 @@ class DAC(Spec):
         v_max: voltage of a full-scale input (V), > 0.
         mode: ``"amplitude"`` or ``"bit_serial"``.
         range: the input magnitude that becomes ``v_max``: a number; ``"calibrated"`` (from
-            `mho.calibrate`; until then as per call); or ``"per_call"`` (each call's largest).
+            `mho.calibrate`; until then as per vector); ``"per_vector"`` (the largest of each input
+            vector: of a convolution each patch, of a recurrent layer each time step); or
+            ``"per_call"`` (the largest of each call, so that samples depend on their batch).
         signed: False uses all levels for non-negative inputs, and negative ones become 0.
-        percentile: of ``|x|`` that calibration takes as the range, in (0, 100].
+        percentile: of ``|x|`` that calibration takes as the range, in (0, 100]; None takes the
+            range with the smallest squared error of the quantised inputs.
         code: bit-serial signs: ``"sign_magnitude"`` or ``"twos_complement"``.
         converts_once: bit-serial: the partial currents are weighted and summed before one
             conversion, instead of one conversion per bit.
@@ -46,7 +49,7 @@ class DAC(Spec):
     mode: str = "amplitude"
     range: str | float = "calibrated"
     signed: bool = True
-    percentile: float = 100.0
+    percentile: float | None = None
     code: str = "sign_magnitude"
     converts_once: bool = False
 
@@ -56,11 +59,11 @@ class DAC(Spec):
         checks.number("DAC v_max", self.v_max, above=0.0)
         checks.one_of("DAC mode", self.mode, MODES)
         checks.one_of("DAC code", self.code, CODES)
-        checks.number("DAC percentile", self.percentile, above=0.0, most=100.0)
         if isinstance(self.range, str):
             checks.one_of("DAC range", self.range, RANGES)
         else:
             checks.number("DAC range", self.range, above=0.0)
+        quantize.check_percentile("DAC", self.percentile, self.range)
         if self.mode == "bit_serial" and self.bits is None:
             raise ValueError("DAC bits must be given for mode='bit_serial', got None")
         if self.code == "twos_complement" and self.signed and self.bits == 1:
@@ -105,6 +108,27 @@ class DAC(Spec):
         if self.bits == 1 and self.signed:
             return quantize.sign_ste(x / limit, 1.0)
         return quantize.to_grid(x * (high / limit), low, high, fresh=True)
+
+    def quantise(self, x: Tensor, limit: Tensor | float) -> Tensor:
+        """Return inputs as they are delivered, in their own units; arguments as of `to_levels`."""
+        return self.to_levels(x, limit) * (limit * self.step_per_range)
+
+    def measure(self, x: Tensor, dims: int | tuple[int, ...] = -1) -> Tensor:
+        """Return the range that inputs ask for by themselves.
+
+        Args:
+            x: inputs, any shape.
+            dims: those of one input vector.
+
+        Returns:
+            ``[]``, the largest magnitude of the call, where the policy is per call; else that of
+            each vector, its dimensions kept. Of a vector of zeros it is next to nothing, as a
+            single bit has no zero.
+        """
+        if self.range == "per_call":
+            return quantize.magnitude(x)
+        largest = x.detach().abs().amax(dims, keepdim=True)
+        return quantize.instead_of_zero(largest, torch.finfo(x.dtype).eps)
 
     def planes(self, level: Tensor) -> tuple[Tensor, Tensor]:
         """Split integer levels into one-bit planes, sent one after the other.

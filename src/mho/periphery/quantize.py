@@ -113,9 +113,12 @@ def uniform(
 
 
 def sign_ste(x: Tensor, limit: Tensor | float) -> Tensor:
-    """One signed bit: ``sign(x) · limit`` with sign(0) = +1; gradient as ``clip(x, ±limit)``."""
+    """One signed bit: ``sign(x) · limit`` with sign(0) = +1.
+
+    The gradient is that of ``clip(x, ±limit)`` in ``x``, and the sign itself in ``limit``.
+    """
     limit = torch.as_tensor(limit, dtype=x.dtype, device=x.device)
-    clipped = x.clamp(-limit, limit)
+    clipped = x.clamp(-limit.detach(), limit.detach())
     hard = torch.where(x < 0, -1.0, 1.0).to(x.dtype) * limit
     return straight_through(hard, clipped)
 
@@ -139,7 +142,8 @@ def companded_log(x: Tensor, bits: int, smallest: Tensor, largest: Tensor) -> Te
 
     One bit is the sign; the others number the magnitudes and zero, ``2^bits - 1`` values in all.
     What lies below the smallest level by more than half a (logarithmic) step becomes zero. The
-    gradient is straight through.
+    gradient is straight through in ``x``; in ``largest``, with which all levels grow, it is that of
+    ``largest · q(x / largest)`` with ``q`` straight through. It is finite at 0.
     """
     if bits == 1:
         return sign_ste(x, largest)
@@ -148,10 +152,13 @@ def companded_log(x: Tensor, bits: int, smallest: Tensor, largest: Tensor) -> Te
     smallest = torch.minimum(smallest, largest)
     step = torch.log(largest / smallest).clamp_min(torch.finfo(x.dtype).eps) / max(top, 1)
     # Counted from the top, so that two bits (one magnitude) stand at full scale.
-    index = torch.round(torch.log(x.detach().abs() / largest) / step) + top
-    magnitude = largest * torch.exp((index.clamp(0, top) - top) * step)
-    hard = torch.where(index < 0, torch.zeros_like(magnitude), magnitude) * x.detach().sign()
-    return straight_through(hard, x.clamp(-largest, largest))
+    with torch.no_grad():
+        index = torch.round(torch.log(x.abs() / largest) / step) + top
+        ratio = torch.exp((index.clamp(0, top) - top) * step)
+        hard = torch.where(index < 0, torch.zeros_like(ratio), ratio) * x.sign()
+    if not (torch.is_grad_enabled() and (x.requires_grad or largest.requires_grad)):
+        return hard * largest
+    return straight_through(hard, (x / largest).clamp(-1.0, 1.0)) * largest
 
 
 def min_max(x: Tensor, bits: int, low: Tensor, high: Tensor) -> Tensor:
@@ -169,10 +176,22 @@ def magnitude(x: Tensor) -> Tensor:
     """Return the largest magnitude as a scalar tensor, 1 where there is nothing to measure."""
     if not x.numel():
         return torch.ones((), dtype=x.dtype, device=x.device)
-    largest = peak(x)
+    largest = x.detach().abs().amax()
     return torch.where(largest == 0, torch.ones_like(largest), largest)
 
 
-def peak(x: Tensor) -> Tensor:
-    """Return the largest magnitude of a tensor that is not empty, as a scalar tensor."""
-    return x.detach().abs().amax()
+def check_percentile(converter: str, percentile: float | None, policy: str | float) -> None:
+    """Refuse a percentile for calibration that is out of range, or would not act."""
+    if percentile is None:
+        return
+    checks.number(f"{converter} percentile", percentile, above=0.0, most=100.0)
+    if policy != "calibrated":
+        raise ValueError(
+            f"{converter} percentile={percentile:g} only acts where range is 'calibrated', got "
+            f"range={policy!r}"
+        )
+
+
+def instead_of_zero(x: Tensor, least: float) -> Tensor:
+    """Return sizes ``x`` with ``least`` in place of what is exactly 0; NaN stays."""
+    return torch.where(x == 0, torch.full_like(x, least), x)

@@ -12,9 +12,10 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from mho.cells.life import ProgramReport
 from mho.core import checks
 from mho.crossbar.crossbar import Crossbar
+from mho.crossbar.report import ProgramReport
+from mho.crossbar.tiling import Tiling
 from mho.plot.style import BLUE, GREY, ORANGE, axes, numbers, unit
 
 if TYPE_CHECKING:
@@ -64,13 +65,14 @@ def conductance_map(crossbar: Crossbar, ax: Axes | None = None, slice: int = 0) 
 
 
 def _tile_borders(crossbar: Crossbar, ax: Axes) -> None:
-    array, (rows, cols) = crossbar.hardware.array, crossbar.G.shape[1:]
+    rows, cols = crossbar.G.shape[1:]
+    tiling = Tiling.of(crossbar.G, crossbar.groups, crossbar.hardware.array)
     # Every group of a layer starts on tiles of its own.
-    starts = [group * crossbar.rows for group in range(crossbar.groups)]
-    across = {s + at for s in starts for at in range(0, crossbar.rows, array.rows)} - {0}
+    starts = range(0, rows, tiling.rows)
+    across = {s + at for s in starts for at in range(0, tiling.rows, tiling.height)} - {0}
     for at in across:
         ax.axhline(at - 0.5, color="white", linewidth=1.2)
-    for at in range(array.cols, cols, array.cols):
+    for at in range(tiling.outputs, cols, tiling.outputs):
         ax.axvline(at - 0.5, color="white", linewidth=1.2)
     ax.set(xlim=(-0.5, cols - 0.5), ylim=(rows - 0.5, -0.5))
 

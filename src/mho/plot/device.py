@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.devices.base import Device
+from mho.cells.device import Device
+from mho.cells.spread import Spread
 from mho.devices.mtj import MTJ
 from mho.devices.pulsed import PulsedDevice
-from mho.devices.spread import Spread
 from mho.devices.statistical import StatisticalDevice
 from mho.devices.switching import SwitchingDevice
 from mho.devices.tabular import JumpTable, TabularDevice
@@ -311,8 +311,8 @@ def _read_noise(device: StatisticalDevice, ax: Axes, seed: int) -> None:
     size, letter = unit(high * 1e-2)
     for seconds, name, colour in zip((1.0, 86400.0), ("1 s", "1 d"), COLOURS, strict=False):
         cells.write(goals)
-        cells.age(seconds)  # type: ignore[operator]
-        noise = (cells.read() - cells.conductance()).std(0)  # type: ignore[operator]
+        cells.age(seconds)
+        noise = (cells.read() - cells.conductance()).std(0)
         ax.plot(goals / high, noise / size, color=colour, label=f"after {name}")
     ax.set(xlabel="target / highest conductance", ylabel=f"read noise σ ({letter}S)")
     ax.set_title("noise of one read")

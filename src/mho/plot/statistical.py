@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mho.cells.population import Cells
 from mho.core import checks
-from mho.devices.statistical import StatisticalCells, StatisticalDevice
+from mho.devices.statistical import StatisticalDevice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,7 +117,7 @@ def programming_error(
     goals = _goals(device, None, points)
     population = _population(device, goals, cells, seed)
     x = goals.numpy() * _MICRO
-    stated = torch.as_tensor(device.write_std(goals, population.now()), dtype=goals.dtype)
+    stated = torch.as_tensor(device.write_std(goals, population.context()), dtype=goals.dtype)
     for time in times:
         population.age(time - population.seconds)
         error = (population.conductance() - goals).double().square().mean(0).sqrt()
@@ -129,11 +130,9 @@ def programming_error(
     return ax
 
 
-def _population(
-    device: StatisticalDevice, goals: torch.Tensor, cells: int, seed: int
-) -> StatisticalCells:
+def _population(device: StatisticalDevice, goals: torch.Tensor, cells: int, seed: int) -> Cells:
     population = device.fabricate((cells, len(goals)), seed=seed, dtype=goals.dtype)
-    assert isinstance(population, StatisticalCells)
+    assert isinstance(population, Cells)
     population.program(goals)
     return population
 

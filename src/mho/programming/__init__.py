@@ -1,16 +1,21 @@
-"""Programming: write–verify with pulses, on whole arrays at once."""
+"""Programming: how cells come to hold what they are asked to; write–verify on whole arrays."""
 
+from mho.cells.programming import Exact, OpenLoop, Programming, Statistical
 from mho.devices.waveforms import programming_signal
 from mho.programming.crossbar import program_crossbar
-from mho.programming.loop import write_verify
 from mho.programming.pulses import Pulses
 from mho.programming.report import REASONS, ProgrammingError, WriteReport
 from mho.programming.scheme import WriteVerify
+from mho.programming.verify import write_verify
 
 __all__ = [
     "REASONS",
+    "Exact",
+    "OpenLoop",
+    "Programming",
     "ProgrammingError",
     "Pulses",
+    "Statistical",
     "WriteReport",
     "WriteVerify",
     "program_crossbar",

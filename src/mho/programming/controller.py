@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from mho.programming.scheme import WriteVerify
+from mho.programming.trains import train_length
+
+if TYPE_CHECKING:
+    from mho.programming.scheme import WriteVerify
+
 
 _FINEST, _STRIDE = 2.0**-10, 8
 _SIGMAS = 4.0
@@ -125,7 +130,7 @@ class Controller:
         self._up = torch.where(active, up, self._up)
 
     def _amplitude(self, up: Tensor) -> Tensor:
-        set_, reset = self.scheme.set, self.scheme.reset
+        set_, reset = self.scheme.set_pulses, self.scheme.reset_pulses
         return torch.where(up, set_.start + self._height[0], reset.start + self._height[1])
 
     def _counts(self, error: Tensor, up: Tensor) -> Tensor:
@@ -133,14 +138,12 @@ class Controller:
             return torch.ones_like(self.pulses)
         slope = torch.where(up, self._slope[0], self._slope[1])
         last = torch.where(up, self._train[0], self._train[1])
-        # A train that did not move the cell forward promises nothing: the next is as long.
-        promised = torch.where(slope > 0.0, error.abs() / slope, last.to(error.dtype))
-        count = torch.minimum(promised, 2.0 * last).clamp(1.0, float(self.scheme.train))
-        return torch.minimum(count.long(), self.scheme.max_pulses - self.pulses).clamp(min=1)
+        count = train_length(error, slope, last, self.scheme.train)
+        return torch.minimum(count, self.scheme.max_pulses - self.pulses).clamp(min=1)
 
     def _account(self, orders: Orders, read: Tensor) -> None:
         active, up, count = orders.active, orders.up, orders.count
-        schedules = (self.scheme.set, self.scheme.reset)
+        schedules = (self.scheme.set_pulses, self.scheme.reset_pulses)
         for way, (schedule, went) in enumerate(zip(schedules, (up, ~up), strict=True)):
             gone = active & went
             height = self._height[way]

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mho.cells.device import Device
 from mho.core import checks
-from mho.devices.base import Device
 from mho.devices.pulsed import PulsedDevice
 from mho.devices.switching import SwitchingCells, SwitchingDevice
 from mho.programming.pulses import Pulses
@@ -67,7 +67,7 @@ def _found(
 def _population(device: SwitchingDevice) -> tuple[SwitchingCells, Tensor, Tensor]:
     """Return cells, and the ends of each one's own window (S)."""
     count = _SPREAD if device.spreads() else _ALIKE
-    cells = SwitchingCells(device, (count,), seed=0, dtype=torch.float64)
+    cells = SwitchingCells((device,), (count,), seed=0, dtype=torch.float64)
     cells.write(torch.zeros(()))
     low = cells.conductance().clone()
     cells.write(torch.full((), 1e30))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from mho.core import checks, random
-from mho.devices.base import Cells
-from mho.devices.pulsed import PulsedCells
+from mho.circuit.half_select import as_arrays
+from mho.core import checks
 from mho.devices.switching import SwitchingCells
 from mho.programming import access
 from mho.programming.controller import Controller, Orders
@@ -23,112 +23,43 @@ from mho.programming.report import (
     ProgrammingError,
     WriteReport,
 )
-from mho.programming.scheme import WriteVerify
 from mho.programming.writers import CountWriter, VoltageWriter
+
+if TYPE_CHECKING:
+    from mho.programming.scheme import WriteVerify
 
 # Reads are compared with tolerances at the precision conductances are stored with.
 _SLACK = 1e-6
 
 
-@torch.no_grad()
-def write_verify(
-    cells: Cells,
-    target: Tensor | float,
-    scheme: WriteVerify | None = None,
-    *,
-    select: Tensor | None = None,
-    broken: tuple[Tensor, Tensor] | None = None,
-    seed: int = 0,
-) -> WriteReport:
-    """Program cells by write–verify, all of a population at once.
-
-    Of a population ``[…, rows, cols]`` the last two dimensions are an array, all others count
-    arrays with drivers of their own that are programmed side by side; a vector is one row. In
-    each round all cells are verified, then pulsed group after group (`WriteVerify.order`). Cells
-    within tolerance are not touched again, but by the half-select voltages of a passive array:
-    there they are verified, and if need be programmed, anew. (Where a passive array is pulsed
-    cell by cell, on ideal wires, the pulses of one amplitude in a round are taken together, each
-    cell's own before those that half-select it. On wires with resistance the circuit is solved
-    with the cells as they are before a round's pulses of one polarity: before those of one row,
-    where cells are pulsed one by one.)
-
-    The time is that of the longest array: per round and group one read, and one pulse (the
-    longest train) with its pause for each polarity that occurs.
+class Run:
+    """One write–verify.
 
     Args:
-        cells: voltage-driven or pulse-count cells, as they are now; they are changed.
-        target: conductances (S), of (or broadcast to) the population's shape.
-        scheme: what to do; `WriteVerify.for_device` if not given.
-        select: mask of the cells to program; all if not given. The others see half-selection.
-        broken: mask of cells that answer to nothing, and what they conduct (S), both of the
-            population's shape. The controller does not know of them.
-        seed: of read noise. (What is random in the cells comes from their own seed.)
-
-    Returns:
-        What was done and which cells failed.
-
-    Raises:
-        TypeError, ValueError: if an argument is refused; the cells are then unchanged.
-        ProgrammingError: if cells failed and the scheme says to raise.
-
-    Warns:
-        RuntimeWarning: if cells did not converge and the scheme says to warn.
+        cells: as they are now; they are changed.
+        target: conductances (S), of the population's shape.
+        scheme: what to do.
+        select: mask of the cells to program; all if not given.
+        generator: of read noise.
     """
-    if not isinstance(cells, (SwitchingCells, PulsedCells)):
-        found = type(getattr(cells, "spec", cells)).__name__
-        raise TypeError(f"cells must be voltage-driven or pulse-count cells, got those of {found}")
-    if scheme is None:
-        scheme = WriteVerify.for_device(cells.spec)
-    checks.instance("scheme", scheme, WriteVerify)
-    if scheme.access == "1R" and isinstance(cells, PulsedCells):
-        raise ValueError(
-            f'access must be "1T1R" for {type(cells.spec).__name__}: pulse-count devices do not '
-            "say what a part of a pulse does to a half-selected cell"
-        )
-    run = _Run(cells, _targets(target, cells), scheme, select, broken, seed)
-    return run.go()
-
-
-def _targets(target: Tensor | float, cells: Cells) -> Tensor:
-    like = cells.conductance()
-    target = torch.as_tensor(target, dtype=like.dtype, device=like.device)
-    checks.finite("target", target)
-    try:
-        target = target.expand(cells.shape)
-    except RuntimeError:
-        raise ValueError(
-            f"target must have (or broadcast to) shape {list(cells.shape)}, "
-            f"got {list(target.shape)}"
-        ) from None
-    if target.numel() and float(target.min()) < 0.0:
-        raise ValueError(f"target must be >= 0 S, got {float(target.min())!r}")
-    return target.detach().clone()
-
-
-class _Run:
-    """One write–verify."""
 
     def __init__(
         self,
-        cells: SwitchingCells | PulsedCells,
+        cells: Any,
         target: Tensor,
         scheme: WriteVerify,
         select: Tensor | None,
-        broken: tuple[Tensor, Tensor] | None,
-        seed: int,
+        generator: torch.Generator | None,
     ) -> None:
         self.cells, self.target, self.scheme = cells, target, scheme
         every = torch.ones_like(target, dtype=torch.bool)
         self.selected = every if select is None else _mask("select", select, target)
-        self.broken = None if broken is None else _broken(broken, target)
         self.tolerance = self._tolerance()
         g_min, g_max = cells.spec.window
         self.noise = scheme.read_noise * (g_max - g_min)
-        self.generator = random.generator(seed, target.device)
+        self.generator = generator
         self.writer: VoltageWriter | CountWriter = (
-            VoltageWriter(cells, self.broken)
-            if isinstance(cells, SwitchingCells)
-            else CountWriter(cells, self.broken)
+            VoltageWriter(cells) if isinstance(cells, SwitchingCells) else CountWriter(cells)
         )
         self.time = self.energy = self.half_selected = self.read_energy = 0.0
 
@@ -174,7 +105,10 @@ class _Run:
         return g
 
     def _pulse(self, orders: Orders) -> None:
-        for way, schedule in ((orders.up, self.scheme.set), (~orders.up, self.scheme.reset)):
+        for way, schedule in (
+            (orders.up, self.scheme.set_pulses),
+            (~orders.up, self.scheme.reset_pulses),
+        ):
             chosen = orders.active & way
             pause = schedule.width + self.scheme.refractory
             if isinstance(self.writer, CountWriter):
@@ -202,8 +136,9 @@ class _Run:
         failed = self.selected & ((g - self.target).abs() > self.tolerance)
         near = self.cells.spec.reach(self.target, self.cells.parameters_drawn())
         beyond = (near - self.target).abs() > self.tolerance
-        if self.broken is not None:
-            beyond = beyond & ~self.broken[0]
+        stuck = self.cells.stuck
+        if stuck is not None:
+            beyond = beyond & ~stuck
         reason = torch.full_like(self.target, OUT_OF_PULSES, dtype=torch.int8)
         reason[control.accepted] = MISREAD
         reason[control.stuck] = STUCK
@@ -239,7 +174,7 @@ def _sum(values: Tensor, mask: Tensor | None = None) -> float:
 
 def _longest(count: Tensor, chosen: Tensor, order: str) -> int:
     """Return how many pulses come one after the other: the longest train of each group."""
-    given = access.as_arrays(torch.where(chosen, count, 0))
+    given = as_arrays(torch.where(chosen, count, 0))
     if order == "all":
         return int(given.max()) if given.numel() else 0
     return int((given.amax(2) if order == "row" else given).amax(0).sum())
@@ -250,13 +185,3 @@ def _mask(name: str, mask: Tensor, like: Tensor) -> Tensor:
     if mask.dtype != torch.bool:
         raise TypeError(f"{name} must be a mask (torch.bool), got {mask.dtype}")
     return mask.to(like.device)
-
-
-def _broken(broken: tuple[Tensor, Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
-    checks.instance("broken", broken, tuple)
-    mask, g = broken
-    mask = _mask("broken mask", mask, like)
-    checks.shape("broken conductances", g, tuple(like.shape))
-    g = torch.where(mask, g.to(like), 0.0)
-    checks.finite("broken conductances", g)
-    return mask, g

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from mho.circuit import InSeries, solve, solve_nonlinear
+from mho.circuit import InSeries
+from mho.circuit.half_select import as_arrays, bias_of, seen, tallies
+from mho.circuit.passive import cell_voltages
 from mho.programming import access
-from mho.programming.scheme import WriteVerify
 from mho.programming.writers import VoltageWriter
+
+if TYPE_CHECKING:
+    from mho.programming.scheme import WriteVerify
 
 TOLERANCE = 1e-5
 """Kirchhoff residual of the circuits solved, relative to the largest cell current."""
@@ -48,8 +53,8 @@ class PassiveWriter:
             Energy dissipated in all cells, and of it in cells that were not selected (J).
         """
         total = half_selected = 0.0
-        for seen, seconds, own in self._pulses(chosen, volts, width):
-            joules = self.writer.pulse(seen, seconds)
+        for over, seconds, own in self._pulses(chosen, volts, width):
+            joules = self.writer.pulse(over, seconds)
             total += float(joules.sum(dtype=torch.float64))
             half_selected += float(torch.where(own, 0.0, joules).sum(dtype=torch.float64))
         return total, half_selected
@@ -60,50 +65,41 @@ class PassiveWriter:
             real = self.wires is not None or self.selector is not None
             for together in [rows] if real and rows else [[row] for row in rows]:
                 wanted = torch.stack([torch.where(row, volts, 0.0) for row in together])
-                for seen, row in zip(self._seen(wanted), together, strict=True):
-                    yield seen, width, row
+                for over, row in zip(self._seen(wanted), together, strict=True):
+                    yield over, width, row
         elif self.wires is None:
             yield from self._levels(chosen, volts, width)
         else:
             for row in rows:
                 cells = access.cells(row)
-                for seen, cell in zip(self._seen(cells * volts), cells, strict=True):
-                    yield seen, width, cell
+                for over, cell in zip(self._seen(cells * volts), cells, strict=True):
+                    yield over, width, cell
 
     def _levels(self, chosen: Tensor, volts: Tensor, width: float) -> Iterator[Pulse]:
         # Pulses of one voltage add up to one long pulse, whoever was selected in each: so there
         # are as many steps as amplitudes, and only the order of pulses within a round is lost.
         for level in volts[chosen].unique().tolist():
             equal = chosen & (volts == level)
-            for part, count in access.tallies(equal, self.scheme.bias):
-                seen = part * level * (count > 0).to(volts.dtype)
+            for part, count in tallies(equal, self.scheme.bias):
+                over = part * level * (count > 0).to(volts.dtype)
                 own = torch.full_like(chosen, part == 1.0)
-                yield self._share(seen), width * count.to(volts.dtype), own
+                yield self._share(over), width * count.to(volts.dtype), own
 
     def _seen(self, wanted: Tensor) -> Tensor:
         """Return what cells see of selections ``[V, …]``, each of cells of one row (V)."""
         if self.wires is None:
-            return self._share(torch.stack([access.seen(v, self.scheme.bias) for v in wanted]))
-        shape = wanted.shape[1:]
-        arrays = torch.stack([access.as_arrays(v) for v in wanted])  # [V, arrays, rows, cols]
-        lines = access.line_voltages(arrays.flatten(0, 1), self.scheme.bias)
-        word, bit = (line.unflatten(0, arrays.shape[:2]).transpose(0, 1) for line in lines)
-        over = self._solved(word, bit, shape)
-        over = over.transpose(0, 1).reshape(wanted.shape).to(wanted)
-        return self._share(over)
-
-    def _solved(self, word: Tensor, bit: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """Return voltages over cells and selectors ``[arrays, V, rows, cols]`` (V)."""
-        assert self.wires is not None
-        g = access.as_arrays(self.writer.conductance())
-        if self.selector is None and self.writer.cells.spec.ohmic and bool(g.any()):
-            return solve(g, self.wires, word, sink=bit).cell_voltages
-        cells = _Cells(self.writer, shape)
-        law = cells if self.selector is None else InSeries(cells, self.selector)
-        solved = solve_nonlinear(
-            law, tuple(g.shape), self.wires, word, sink=bit, tolerance=TOLERANCE
+            return self._share(torch.stack([seen(v, self.scheme.bias) for v in wanted]))
+        arrays = torch.stack([as_arrays(v) for v in wanted], dim=1)  # [arrays, V, rows, cols]
+        g = as_arrays(self.writer.conductance())
+        over = cell_voltages(
+            _Cells(self.writer, wanted.shape[1:]),
+            self.wires,
+            bias_of(arrays, self.scheme.bias),
+            selector=self.selector,
+            conductance=g if self.writer.cells.spec.ohmic and bool(g.any()) else None,
+            tolerance=TOLERANCE,
         )
-        return solved.cell_voltages
+        return over.transpose(0, 1).reshape(wanted.shape).to(wanted)
 
     def _share(self, volts: Tensor) -> Tensor:
         """Return what of voltages over cells and selectors is over the cells (V)."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from mho.programming.scheme import WriteVerify
+if TYPE_CHECKING:
+    from mho.programming.scheme import WriteVerify
+
 
 REACHED, OUT_OF_WINDOW, STUCK, OUT_OF_PULSES, MISREAD = range(5)
 REASONS = ("reached", "out of window", "stuck", "out of pulses", "misread")

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from mho.cells import life
+from mho.cells.device import Device
+from mho.cells.life import Drawn
+from mho.cells.population import Cells
+from mho.cells.programming import Programming, Written, nearest
 from mho.circuit import Selector, Wires
 from mho.core import checks
-from mho.core.spec import Spec
-from mho.devices.base import Device
+from mho.devices.pulsed import PulsedDevice
+from mho.devices.switching import SwitchingDevice
 from mho.programming.derive import pulses_for
+from mho.programming.loop import Run
 from mho.programming.pulses import Pulses
 
 RELATIVE_TO = ("window", "target")
@@ -21,8 +33,14 @@ ON_FAILURE = ("report", "warn", "raise")
 
 
 @dataclass(frozen=True)
-class WriteVerify(Spec):
+class WriteVerify(Programming):
     """Closed-loop programming by incremental step pulses (ISPP).
+
+    As a part of `mho.Hardware` it is how all cells are programmed: each with its own drawn
+    parameters, from the conductance it holds now, broken ones unmovable; every tile is an array
+    of its own with its own drivers. The device's own programming error does not act on top,
+    effects of programming do. Training takes the error left for white, of the standard deviation
+    ``tolerance / √3`` (uniform within the tolerance).
 
     A round verifies every cell and gives each one outside the tolerance a pulse: a set pulse
     where its conductance is too low, a reset pulse where it is too high. A cell's first pulse of
@@ -41,7 +59,8 @@ class WriteVerify(Spec):
 
     Attributes:
         set: pulses that raise the conductance; their sign is the device's (``set_polarity``).
-        reset: pulses that lower it.
+            None: those that fit the device, see `for_device`.
+        reset: pulses that lower it; None: those that fit the device.
         tolerance: largest error that counts as reached, > 0, as a part of ``relative_to``.
         relative_to: ``"window"`` (the device's nominal ``g_max - g_min``) or ``"target"``.
         max_pulses: most pulses for one cell, and most rounds, >= 1.
@@ -74,8 +93,8 @@ class WriteVerify(Spec):
         TypeError, ValueError: if a parameter is refused.
     """
 
-    set: Pulses
-    reset: Pulses
+    set: Pulses | None = None
+    reset: Pulses | None = None
     tolerance: float = 0.01
     relative_to: str = "window"
     max_pulses: int = 500
@@ -97,8 +116,9 @@ class WriteVerify(Spec):
     on_failure: str = "warn"
 
     def __post_init__(self) -> None:
-        checks.instance("set", self.set, Pulses)
-        checks.instance("reset", self.reset, Pulses)
+        for name in ("set", "reset"):
+            if getattr(self, name) is not None:
+                checks.instance(name, getattr(self, name), Pulses)
         checks.number("tolerance", self.tolerance, above=0.0)
         checks.integer("max_pulses", self.max_pulses)
         checks.number("refractory", self.refractory, least=0.0)
@@ -136,6 +156,92 @@ class WriteVerify(Spec):
                 'order must be "row" or "cell" for access "1R": a passive array cannot select '
                 "cells of several rows at once"
             )
+
+    def check(self, device: Any) -> None:
+        """Refuse a device that takes no pulses, or no half-selected ones.
+
+        Raises:
+            TypeError, ValueError: if it does not suit.
+        """
+        if not isinstance(device, (SwitchingDevice, PulsedDevice)):
+            raise TypeError(
+                "write–verify needs a voltage-driven or pulse-count device, and "
+                f"{type(device).__name__} takes no pulses"
+            )
+        if self.access == "1R" and isinstance(device, PulsedDevice):
+            raise ValueError(
+                f'access must be "1T1R" for {type(device).__name__}: pulse-count devices do not '
+                "say what a part of a pulse does to a half-selected cell"
+            )
+
+    @property
+    def set_pulses(self) -> Pulses:
+        """The set pulses of a scheme that has them, given or `fitted`."""
+        assert self.set is not None
+        return self.set
+
+    @property
+    def reset_pulses(self) -> Pulses:
+        """The reset pulses of a scheme that has them."""
+        assert self.reset is not None
+        return self.reset
+
+    def fitted(self, device: Any) -> WriteVerify:
+        """Return this scheme with pulses that fit a device where none are given."""
+        if self.set is not None and self.reset is not None:
+            return self
+        given = {
+            field.name: value
+            for field in dataclasses.fields(self)
+            if (value := getattr(self, field.name)) != field.default
+        }
+        return WriteVerify.for_device(device, **given)
+
+    @property
+    def says(self) -> str:
+        """What is stored."""
+        return f"pulses and reads, to {self.tolerance:.3g} of the {self.relative_to}"
+
+    def reached(self, target: Tensor, drawn: Drawn) -> Tensor:
+        """Training: the nearest conductances (S) that the cells can hold."""
+        return nearest(target, drawn)
+
+    def deviation(self, window: tuple[float, float]) -> float:
+        """Training: the standard deviation (S) of an error uniform within the tolerance."""
+        size = window[1] - window[0] if self.relative_to == "window" else sum(window) / 2
+        return self.tolerance * size / math.sqrt(3.0)
+
+    def carry_out(
+        self, cells: Cells, target: Tensor, arrays: Callable[[], Tensor] | None
+    ) -> Written:
+        """See `mho.programming.Programming.carry_out`.
+
+        Raises:
+            ProgrammingError: if cells failed and the scheme says to raise.
+        """
+        drawn = cells.drawn()
+        place = _flat_places(cells) if arrays is None else arrays()
+        here = place >= 0
+        part = cells.gather(place)
+        asked = target.reshape(-1)[place.clamp(min=0)]
+        generator = drawn.context().generator
+        report = Run(part, asked, self.fitted(cells.spec), here, generator).go()
+
+        def back(x: Tensor) -> Tensor:
+            out = x.new_zeros(cells.g.numel())
+            out[place[here]] = x[here]
+            return out.view(cells.shape)
+
+        cells.rng.copy_(part.rng)
+        g = life.settle(back(part.g), cells.drawn(), own=False)
+        cells.hold(g)
+        tensors: dict[str, Any] = {
+            field.name: back(getattr(report, field.name))
+            for field in dataclasses.fields(report)
+            if isinstance(getattr(report, field.name), Tensor)
+        }
+        report = dataclasses.replace(report, **tensors)
+        return Written(report.pulses, report.time, report.energy, report.failed, report)
 
     @classmethod
     def for_device(
@@ -179,3 +285,7 @@ class WriteVerify(Spec):
         enough = fields.get("stuck_after", cls.stuck_after)
         checks.integer("stuck_after", enough)
         return cls(**{**pulses_for(device, tolerance, amplitude, steps, enough), **fields})
+
+
+def _flat_places(cells: Cells) -> Tensor:
+    return torch.arange(cells.g.numel(), device=cells.g.device).view(cells.shape)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from mho.devices.base import Cells
+from mho.cells.population import Cells
 from mho.devices.pulsed import PulsedCells
 from mho.devices.switching import SwitchingCells
 from mho.programming.controller import Orders
-from mho.programming.scheme import WriteVerify
+
+if TYPE_CHECKING:
+    from mho.programming.scheme import WriteVerify
 
 
 class Writer:
@@ -17,27 +21,23 @@ class Writer:
 
     Args:
         cells: the population.
-        broken: mask of the broken cells and what they conduct (S), or None.
     """
 
-    def __init__(self, cells: Cells, broken: tuple[Tensor, Tensor] | None) -> None:
-        self.cells, self.broken = cells, broken
+    def __init__(self, cells: Cells) -> None:
+        self.cells = cells
+        self.stuck = cells.stuck
 
     def conductance(self) -> Tensor:
         """Return what the cells truly conduct (S)."""
-        g = self.cells.conductance()
-        return g if self.broken is None else torch.where(*self.broken, g)
+        return self.cells.conductance()
 
     def current(self, v: Tensor | float) -> Tensor:
         """Return the currents (A) under voltages (V) that do not move the cells."""
         current = self.cells.current(v)
-        if self.broken is None:
+        if self.stuck is None or self.cells.spec.separable:
             return current
-        spec, (mask, g) = self.cells.spec, self.broken
-        volts = torch.as_tensor(v, dtype=current.dtype, device=current.device)
         # A broken cell of a model whose current does not separate is taken for a resistor.
-        separable = getattr(spec, "separable", True)
-        return torch.where(mask, g * (spec.transfer(volts) if separable else volts), current)
+        return torch.where(self.stuck, self.conductance() * v, current)
 
 
 class VoltageWriter(Writer):
@@ -77,8 +77,8 @@ class CountWriter(Writer):
         counts = torch.where(chosen, orders.count, 0)
         before = self.conductance()
         self.cells.pulse(torch.where(orders.up, counts, -counts))
-        per_set = scheme.set.start**2 * scheme.set.width
-        per_reset = scheme.reset.start**2 * scheme.reset.width
+        per_set = scheme.set_pulses.start**2 * scheme.set_pulses.width
+        per_reset = scheme.reset_pulses.start**2 * scheme.reset_pulses.width
         up = orders.up.to(before.dtype)
         each = up * per_set + (1.0 - up) * per_reset
         return 0.5 * counts * each * (before + self.conductance())

@@ -1,1 +1,1 @@
-"""Recurrent networks: the gates of one step, and the one runner of sequences."""
+"""Recurrent networks: gates of one step, forms of layers and sequences, the one runner."""

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mho.core import checks
-from mho.model.convert import fabricate, layers
+from mho.model.crossbars import layers
+from mho.model.lifecycle import fabricate
 
 
 def over_chips(

@@ -9,9 +9,10 @@ import copy
 import torch
 from torch import Tensor
 
+from mho.cells.device import Device
+from mho.cells.population import Cells
 from mho.core import random
 from mho.crossbar.crossbar import Crossbar
-from mho.devices.base import Cells, Device
 from mho.hardware import Hardware
 from mho.testing import expect
 

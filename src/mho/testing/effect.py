@@ -18,12 +18,12 @@ from mho.hardware import Hardware
 from mho.testing import expect
 
 STAGES = {
-    "fabrication": ("stuck", "fabricate_state"),
+    "fabrication": ("broken", "fabricate_state"),
     "programming": ("program", "write_std", "fabricate_state"),
     "aging": ("age", "fabricate_state"),
     "reading": ("read", "read_std", "fabricate_state"),
 }
-_ACTS = ("stuck", "program", "write_std", "age", "read", "read_std")
+_ACTS = ("broken", "program", "write_std", "age", "read", "read_std")
 _YEAR = 3.15576e7
 
 
@@ -37,11 +37,9 @@ class EffectContract:
                 return MyEffect(sigma=0.1)
 
     Class attributes:
-        composes: of aging effects: aging by a, then by b, equals aging by a + b.
         differentiable: training can follow the gradient through the effect.
     """
 
-    composes: bool = True
     differentiable: bool = True
 
     def effect(self) -> Effect:
@@ -70,7 +68,7 @@ class EffectContract:
         """Return what every stage the effect acts on makes of conductances ``g [3, 4]`` (S)."""
         effect, context = self.effect(), self.context(seed)
         calls: dict[str, Callable[[], object]] = {
-            "stuck": lambda: effect.stuck(context),
+            "broken": lambda: effect.broken(context),
             "program": lambda: effect.program(g, context),
             "write_std": lambda: effect.write_std(g, context),
             "age": lambda: effect.age(g, context, 0.0, _YEAR),
@@ -105,7 +103,8 @@ class EffectContract:
         for name, result in self.stages(self.conductances()).items():
             for value in result if isinstance(result, tuple) else (result,):
                 if isinstance(value, Tensor):
-                    expect.equal(f"shape of {name}", tuple(value.shape), (3, 4))
+                    shape = (len(value),) if name == "broken" else (3, 4)
+                    expect.equal(f"shape of {name}", tuple(value.shape), shape)
                     expect.finite(name, value)
                     if value.is_floating_point():
                         expect.equal(f"dtype of {name}", value.dtype, torch.float64)
@@ -154,7 +153,8 @@ class EffectContract:
         expect.same("outputs of a copy", results[2], results[0])
 
     def test_aging_composes(self) -> None:
-        if self.effect().stage != "aging" or not self.composes:
+        # Cells age from what was last written, unless the effect says that it is memoryless.
+        if self.effect().stage != "aging":
             return
         one, two = self.crossbar(), self.crossbar()
         one.age(_YEAR)

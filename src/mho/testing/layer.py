@@ -10,11 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from mho.effects import PowerLawDrift, ReadNoise, StuckAt, WriteNoise
 from mho.hardware import Array, Hardware
 from mho.model.calibrate import calibrate
-from mho.model.convert import age, collapse, convert, layers, program
+from mho.model.convert import convert
+from mho.model.crossbars import layers
+from mho.model.lifecycle import age, collapse, program
 from mho.periphery import ADC, DAC
 from mho.testing import expect
 
@@ -79,23 +82,24 @@ class LayerContract:
 
     def test_gradients_on_ideal_hardware_are_torch_s(self) -> None:
         digital, inputs = self._setup()
-        digital.train()
-        for hardware in self._ideal():
-            analog = self.analog(digital, hardware)
-            for model in (digital, analog):
-                model.zero_grad()
-                torch.manual_seed(1)
-                torch.stack([y.square().sum() for y in _flat(model(*inputs))]).sum().backward()
-            found = dict(analog.named_parameters())
-            for name, parameter in digital.named_parameters():
-                expect.holds(name in found, f"a parameter {name!r}", sorted(found))
-                gradient, wanted = found[name].grad, parameter.grad
-                if gradient is None or wanted is None:
-                    raise AssertionError(f"expected a gradient of {name}; found none")
-                scale = float(wanted.abs().max())
-                expect.close(
-                    f"gradient of {name}", gradient, wanted, rtol=self.rtol, atol=self.rtol * scale
-                )
+        self._learn_alike(digital, inputs)
+
+    def test_what_computes_a_weight_is_honoured(self) -> None:
+        digital, inputs = self._setup()
+        for module in list(digital.modules()):
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                if name.startswith("weight") and parameter.dim() > 1:
+                    parametrize.register_parametrization(module, name, _Curved())
+        self._learn_alike(digital, inputs)
+        analog = self.analog(digital, Hardware()).eval()
+        self._agree("output", analog(*inputs), digital.eval()(*inputs))
+        for model in (digital, analog):
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    if name.endswith("original"):
+                        parameter.mul_(1.5)
+        program(analog)
+        self._agree("output of other weights", analog(*inputs), digital(*inputs))
 
     def test_given_layer_is_left_alone(self) -> None:
         digital, inputs = self._setup()
@@ -192,6 +196,34 @@ class LayerContract:
         inputs = tuple(_double(value) for value in self.inputs())
         return digital, inputs
 
+    def _learn_alike(self, digital: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Compare gradients on ideal hardware with the torch layer's, by parameter name."""
+        wanted = self._gradients(digital, inputs)
+        for hardware in self._ideal():
+            found = self._gradients(self.analog(digital, hardware), inputs)
+            for name, gradient in wanted.items():
+                expect.holds(name in found, f"a parameter {name!r}", sorted(found))
+                scale = float(gradient.abs().max())
+                expect.close(
+                    f"gradient of {name}",
+                    found[name],
+                    gradient,
+                    rtol=self.rtol,
+                    atol=self.rtol * scale,
+                )
+
+    @staticmethod
+    def _gradients(model: nn.Module, inputs: tuple[Any, ...]) -> dict[str, Tensor]:
+        model.train().zero_grad()
+        torch.manual_seed(1)
+        torch.stack([y.square().sum() for y in _flat(model(*inputs))]).sum().backward()
+        found = {}
+        for name, parameter in model.named_parameters():
+            if parameter.grad is None:
+                raise AssertionError(f"expected a gradient of {name}; found none")
+            found[name] = parameter.grad
+        return found
+
     @staticmethod
     def _ideal() -> tuple[Hardware, ...]:
         """Ideal hardware of both read paths, with the bias on either side."""
@@ -209,6 +241,13 @@ class LayerContract:
             scale = float(w.detach().abs().max()) if w.numel() else 0.0
             rtol = 0.0 if exact else self.rtol
             expect.close(what, y, w, rtol=rtol, atol=rtol * scale)
+
+
+class _Curved(nn.Module):
+    """A parametrization: weights are the hyperbolic sine of what is trained."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sinh()
 
 
 def _flat(value: Any) -> list[Tensor]:

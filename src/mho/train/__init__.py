@@ -5,13 +5,13 @@ from mho.train.distributed import LowRankState, low_rank_hook
 from mho.train.loop import History, fit
 from mho.train.on_cells import (
     CellLayout,
-    CellWeights,
     DifferentialPair,
     InSitu,
     MultiCell,
     PulseRule,
     SingleCell,
     VoltagePulses,
+    WeightCells,
 )
 from mho.train.on_cells.coincidence import ExpectedPulses, PulsedUpdate, StochasticPulses
 from mho.train.on_cells.pulsed_sgd import PulsedSGD
@@ -28,7 +28,6 @@ __all__ = [
     "SSE",
     "WAGE",
     "CellLayout",
-    "CellWeights",
     "Chopped",
     "DifferentialPair",
     "DropConnect",
@@ -52,6 +51,7 @@ __all__ = [
     "TikiTakaV2",
     "TransferRule",
     "VoltagePulses",
+    "WeightCells",
     "fit",
     "low_rank_hook",
     "quantise",

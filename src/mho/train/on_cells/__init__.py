@@ -4,15 +4,15 @@ from mho.train.on_cells.in_situ import InSitu
 from mho.train.on_cells.layouts import CellLayout, DifferentialPair, MultiCell, SingleCell
 from mho.train.on_cells.pulses import PulseRule
 from mho.train.on_cells.voltage import VoltagePulses
-from mho.train.on_cells.weights import CellWeights
+from mho.train.on_cells.weights import WeightCells
 
 __all__ = [
     "CellLayout",
-    "CellWeights",
     "DifferentialPair",
     "InSitu",
     "MultiCell",
     "PulseRule",
     "SingleCell",
     "VoltagePulses",
+    "WeightCells",
 ]

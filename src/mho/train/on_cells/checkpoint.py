@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +14,8 @@ from mho.train.on_cells.parameter import HeldParameter
 
 Held = Mapping[Tensor, HeldParameter]
 Names = Mapping[Tensor, str]
+
+_SAME = 1e-6  # of steps that differ by rounding
 
 
 def _numbers(names: Names) -> dict[Tensor, int]:
@@ -38,12 +42,11 @@ def identity(held: Held, names: Names) -> dict[str, Any]:
     return {"devices": [device.to_dict() for device in devices], "cells": cells}
 
 
-def cells_of(held: Held, names: Names) -> dict[int, dict[str, Tensor]]:
-    """Return copies of all cells' tensors, by the number of their parameter."""
+def cells_of(held: Held, names: Names) -> dict[int, dict[str, Any]]:
+    """Return copies of all that cells are and hold, by the number of their parameter."""
     numbers = _numbers(names)
     return {
-        numbers[parameter]: {name: value.clone() for name, value in one.state_dict().items()}
-        for parameter, one in held.items()
+        numbers[parameter]: copy.deepcopy(dict(one.state_dict())) for parameter, one in held.items()
     }
 
 
@@ -52,10 +55,30 @@ def checked(state: Mapping[str, Any], expected: dict[str, Any]) -> Mapping[str, 
     mine = state.get("in_situ")
     if not isinstance(mine, Mapping):
         raise ValueError("state_dict must hold 'in_situ', as InSitu.state_dict() gives it")
-    difference = first_difference(expected, mine["is"])
+    (wanted, steps), (found, theirs) = _parted(expected), _parted(mine["is"])
+    difference = first_difference(wanted, found)
     if difference:
         raise ValueError(f"this checkpoint does not fit the optimizer: {difference}")
+    for number, step in steps.items():
+        if not all(
+            math.isclose(*pair, rel_tol=_SAME) for pair in zip(step, theirs[number], strict=True)
+        ):
+            raise ValueError(
+                f"this checkpoint takes a pulse of parameter {number} for other changes, up and "
+                f"down: {theirs[number]}, here {step}. To go on as it was, give InSitu "
+                f"granularity={theirs[number]}. (mho 0.1 took means over sweeps through the window "
+                "or over the window; a pulse is now worth the cells' step at mid-window)"
+            )
     return mine
+
+
+def _parted(identity: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, tuple[float, ...]]]:
+    # What must be equal, and the steps of a pulse, which are computed.
+    steps, cells = {}, {}
+    for number, one in identity["cells"].items():
+        cells[number] = {name: value for name, value in one.items() if name != "steps"}
+        steps[number] = tuple(one["steps"])
+    return {**identity, "cells": cells}, steps
 
 
 def take_back(held: Held, names: Names, cells: Mapping[int, dict[str, Tensor]]) -> None:

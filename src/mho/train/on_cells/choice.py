@@ -19,14 +19,20 @@ def parameters_of(groups: Groups) -> list[Tensor]:
 
 
 def names_of(groups: Groups, model: nn.Module | None) -> dict[Tensor, str]:
-    """Return what parameters are called: in the model, in the optimizer, or by their number."""
+    """Return what parameters are called: in the model, in the optimizer, or by their number.
+
+    Names differ: what is drawn for a parameter follows from its name.
+    """
     known = {} if model is None else {p: name for name, p in model.named_parameters()}
     names: dict[Tensor, str] = {}
+    taken: set[str] = set()
     for group in groups:
         # torch >= 2.6 keeps the names of optimizers made of ``model.named_parameters()``.
         own = group.get("param_names") or [None] * len(group["params"])
         for parameter, name in zip(group["params"], own, strict=True):
-            names[parameter] = known.get(parameter) or name or f"parameter {len(names)}"
+            called = known.get(parameter) or name or f"parameter {len(names)}"
+            names[parameter] = called if called not in taken else f"{called} ({len(names)})"
+            taken.add(names[parameter])
     return names
 
 

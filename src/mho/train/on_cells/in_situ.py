@@ -8,17 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.core import checks, random
+from mho.cells.device import Device
+from mho.core import checks
 from mho.decomposition import Decomposition, Factors
-from mho.devices.base import Device
 from mho.train import finite
 from mho.train.on_cells import checkpoint, gradients
-from mho.train.on_cells.choice import Predicate, is_matrix, names_of, parameters_of, per_parameter
-from mho.train.on_cells.parameter import HeldParameter, warn_clipped
+from mho.train.on_cells.choice import Predicate, is_matrix, names_of, parameters_of
+from mho.train.on_cells.held import HeldParameters
+from mho.train.on_cells.layouts import CellLayout
 from mho.train.on_cells.pulses import PulseRule, Scratch
 from mho.train.on_cells.report import table
 from mho.train.on_cells.store import store
-from mho.train.on_cells.weights import ONE_CELL, CellLayout, CellWeights
+from mho.train.on_cells.weights import ONE_CELL, WeightCells
 from mho.train.wrapper import Wrapper
 
 INITIALISE = ("write", "program")
@@ -37,11 +38,12 @@ class InSitu(Wrapper):
     ``opt = InSitu(torch.optim.SGD(model.parameters(), lr=0.1), device)``, then
     ``opt.zero_grad()``, ``loss.backward()`` and ``opt.step()`` as ever. Every step the given
     optimizer makes a digital proposal, its learning rate included. What lies between the proposal
-    and what the cells held, Δw, becomes a number of pulses, Δw over the mean step of one
-    (`PulseRule`); the device answers them as its model says; and the parameter is then set to
-    exactly what the cells hold. What else moves a parameter between steps (a constraint, say) is
-    taken for part of the next proposal; after loading weights call `write`. Changes below the
-    precision of the parameter's dtype are lost, as with any optimizer.
+    and what the cells held, Δw, becomes a number of pulses, Δw over what one is worth (the cells'
+    step at mid-window, see `PulseRule` and `pulse_steps`); the device answers them as its model
+    says; and the parameter is then set to exactly what the cells hold. What else moves a parameter
+    between steps (a constraint, say) is taken for part of the next proposal; after
+    loading weights call `write`. Changes below the precision of the parameter's dtype are lost, as
+    with any optimizer.
 
     Weights and kernels live on cells, viewed as matrices ``[out, in]``; vectors (biases,
     normalisation) stay digital, and the given optimizer moves them alone. Gradients that are not
@@ -68,19 +70,18 @@ class InSitu(Wrapper):
         threshold: steps that must have come together before pulses are written, >= 1 (mixed
             precision); None writes at once. See `PulseRule`.
         max_pulses: most pulses of a weight in one update.
-        granularity: change of a weight that is taken for one pulse's; the device's mean step if
-            not given.
+        granularity: change of a weight that is taken for one pulse's, or that of a pulse up and of
+            one down; the device's step at mid-window if not given.
         endurance: pulses after which a cell answers no more.
         ranks: ``"summed"``: a decomposed gradient is one write; ``"one_by_one"``: each of its
             outer products has pulses of its own (plain SGD only).
         initialise: how the first weights come to the cells: ``"write"`` (exactly, no pulse) or
             ``"program"`` (pulses and reads).
-        seed: of everything random.
+        seed: of everything random; each parameter's own follows from its name.
 
     Attributes:
         inner: the given optimizer.
         held: the parameters on cells, and what holds them.
-        names: of all parameters.
         skipped: how often a parameter was passed by, by name.
 
     Raises:
@@ -100,7 +101,7 @@ class InSitu(Wrapper):
         rounding: str = "stochastic",
         threshold: float | None = None,
         max_pulses: int | None = None,
-        granularity: float | None = None,
+        granularity: float | tuple[float, float] | None = None,
         endurance: int | None = None,
         ranks: str = "summed",
         initialise: str = "write",
@@ -117,17 +118,14 @@ class InSitu(Wrapper):
         if ranks == "one_by_one" and decomposition is None:
             raise ValueError("ranks='one_by_one' needs a decomposition")
         self.rule = PulseRule(rounding, threshold, max_pulses)
-        self._given = {"device": device, "weight_range": weight_range, "layout": layout}
-        self._on_cells = on_cells or is_matrix
-        self._granularity, self._endurance, self._program, self._seed = (
-            granularity,
-            endurance,
+        self._model, self._ranks = model, ranks
+        self.held = HeldParameters(
+            {"device": device, "weight_range": weight_range, "layout": layout},
+            {"rule": self.rule, "granularity": granularity, "endurance": endurance},
+            on_cells or is_matrix,
             initialise == "program",
             seed,
         )
-        self._model, self._ranks = model, ranks
-        self.held: dict[Tensor, HeldParameter] = {}
-        self.names: dict[Tensor, str] = {}
         self.skipped: dict[str, int] = {}
         self.updates = 0
         self._scratch = Scratch()
@@ -136,7 +134,8 @@ class InSitu(Wrapper):
         self._decomposed: gradients.Decomposed | None = None
         if ranks == "one_by_one":
             gradients.rates(optimizer)
-        self._hold(parameters_of(self.param_groups))
+        names = names_of(self.param_groups, model)
+        self.held.add(parameters_of(self.param_groups), names)
         if not self.held:
             raise ValueError(
                 "no parameter of the optimizer lives on cells; there are "
@@ -154,31 +153,13 @@ class InSitu(Wrapper):
             return
         if self._ranks == "one_by_one":
             gradients.rates(self.inner)
-        self._hold(self.param_groups[-1]["params"])
+        names = names_of(self.param_groups, self._model)
+        self.held.add(self.param_groups[-1]["params"], names)
 
-    def _hold(self, parameters: list[Tensor]) -> None:
-        self.names = names_of(self.param_groups, self._model)
-        new = {
-            p: self.names[p]
-            for p in parameters
-            if p.is_floating_point() and p.numel() and self._on_cells(self.names[p], p)
-        }
-        given = {what: per_parameter(what, value, new) for what, value in self._given.items()}
-        clipped = {}
-        for number, (parameter, name) in enumerate(self.names.items()):
-            if parameter not in new or given["device"][parameter] is None:
-                continue
-            held = HeldParameter(
-                parameter,
-                **{what: value[parameter] for what, value in given.items()},
-                rule=self.rule,
-                granularity=self._granularity,
-                endurance=self._endurance,
-                seed=random.derive(self._seed, "cells", number),
-            )
-            clipped[name] = held.fill(parameter, self._program)
-            self.held[parameter] = held
-        warn_clipped(clipped, sum(p.numel() for p in new))
+    @property
+    def names(self) -> dict[Tensor, str]:
+        """Names of all parameters."""
+        return self.held.names
 
     # ── the step ─────────────────────────────────────────────────────────────────────────────
 
@@ -204,10 +185,10 @@ class InSitu(Wrapper):
         try:
             loss = self._search(closure) if self._calls_closure else self._propose(closure)
         except BaseException:
-            self._settle(self.held)
+            self.held.settle()
             raise
         self.updates += 1
-        self._refresh_due()
+        self.held.refresh(self.updates)
         if self._decomposed is not None:
             self._decomposed.clear()
         return loss
@@ -249,7 +230,7 @@ class InSitu(Wrapper):
         except BaseException as error:
             for parameter, value in digital.items():
                 parameter.copy_(value)
-            self._settle(self.held)
+            self.held.settle()
             if not isinstance(error, _NotFiniteError):
                 raise
             self._pass_by("gradients are", bad)
@@ -294,24 +275,13 @@ class InSitu(Wrapper):
                 held.realise(change, spare)
             parameter.copy_(held.now)
         self._pass_by("proposals are", {p: p.detach() for p in bad})
-        self._settle(bad)
-
-    def _settle(self, parameters: Any) -> None:
-        for parameter in parameters:
-            self.held[parameter].settle(parameter)
-
-    def _refresh_due(self) -> None:
-        for parameter, held in self.held.items():
-            if held.weights.layout.refresh_due(self.updates) and held.weights.refresh():
-                held.settle(parameter)
+        self.held.settle(bad)
 
     # ── what users ask for ───────────────────────────────────────────────────────────────────
 
     def refresh(self) -> int:
         """Erase saturated pairs and write their differences anew, now; return how many."""
-        count = sum(held.weights.refresh() for held in self.held.values())
-        self._settle(self.held)
-        return count
+        return self.held.refresh()
 
     def write(self) -> None:
         """Put the cells at what the parameters hold now, exactly: after weights were loaded.
@@ -319,10 +289,7 @@ class InSitu(Wrapper):
         Raises:
             ValueError: if a weight is not finite; nothing is then changed.
         """
-        for parameter in self.held:
-            checks.finite(self.names[parameter], parameter)
-        clipped = {self.names[p]: held.fill(p, False) for p, held in self.held.items()}
-        warn_clipped(clipped, sum(p.numel() for p in self.held))
+        self.held.write()
 
     def store(self, model: nn.Module) -> None:
         """Put the cells' conductances into the crossbars of a converted model, exactly.
@@ -334,17 +301,11 @@ class InSitu(Wrapper):
             ValueError: if a crossbar's hardware does not hold weights as these cells do; the
                 message says what differs, and nothing is then changed.
         """
-        store(model, {p: held.weights for p, held in self.held.items()}, self.names)
+        store(model, self.held.cells(), self.names)
 
-    def weights(self, parameter: Tensor | str) -> CellWeights:
+    def weights(self, parameter: Tensor | str) -> WeightCells:
         """Return the cells of a parameter, given itself or its name (KeyError if on none)."""
-        for known, held in self.held.items():
-            if parameter is known or (
-                isinstance(parameter, str) and parameter == self.names[known]
-            ):
-                return held.weights
-        known_names = ", ".join(repr(self.names[p]) for p in self.held)
-        raise KeyError(f"no such parameter on cells; there are {known_names}")
+        return self.held.weights(parameter)
 
     def writes(self, parameter: Tensor | str) -> Tensor:
         """Return the pulses each cell of a parameter has received, ``[cells, out, in]``."""
@@ -352,7 +313,7 @@ class InSitu(Wrapper):
 
     def summary(self) -> str:
         """Return a table of all parameters: where they live, and what was written."""
-        return table(self.names, {p: held.weights for p, held in self.held.items()})
+        return table(self.names, self.held.cells())
 
     def __repr__(self) -> str:
         """Say what is optimized how, and where it lives."""
@@ -382,7 +343,7 @@ class InSitu(Wrapper):
         self.inner.load_state_dict({k: v for k, v in state_dict.items() if k != "in_situ"})
         self._share()
         checkpoint.take_back(self.held, self.names, mine["cells"])
-        self._settle(self.held)
+        self.held.settle()
         self.updates = int(mine["updates"])
         if self._decomposed is not None:
             self._decomposed.decomposition.load_state_dict(mine["decomposition"])

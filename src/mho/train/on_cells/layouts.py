@@ -1,7 +1,7 @@
 """How cells hold a weight: one over a range, a pair by its difference, or several together.
 
 A *layout* is a spec: how many cells a weight takes, what they stand for, and which of them gets a
-pulse. The cells themselves are `mho.train.on_cells.weights.CellWeights`.
+pulse. The cells themselves are `mho.train.on_cells.weights.WeightCells`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,12 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from mho.cells.device import Device
 from mho.core import checks
 from mho.core.spec import Spec
-from mho.devices.base import Device
-from mho.devices.exponential import ExponentialDevice
 from mho.devices.pulsed import PulsedDevice
 
 PAIR_UPDATES = ("set", "reset")
-
-_GRID = 256  # conductances at which a device's step is looked at
 
 
 class Frame(NamedTuple):
@@ -45,7 +42,10 @@ class Frame(NamedTuple):
 
     @property
     def zero(self) -> float:
-        """Conductance (S) of one cell that stands for 0; outside of the window where none does."""
+        """Conductance (S) of one cell that counts nothing; outside of the window where none does.
+
+        The reference of all cells, unless each has its own.
+        """
         return self.g_min - self.low / self.slope
 
 
@@ -92,20 +92,23 @@ class CellLayout(Spec):
         """Return the lowest and the highest weight."""
         return frame.low, frame.high
 
-    def decode(self, g: Tensor, frame: Frame) -> Tensor:
-        """Return the weights ``[…]`` of conductances ``[slices, …]`` (S)."""
+    def decode(self, over: Tensor, frame: Frame) -> Tensor:
+        """Return the weights ``[…]`` of conductances over their references ``[slices, …]`` (S).
+
+        Linear: nothing over the references is the weight 0.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define decode(…)")
 
     def encode(self, weight: Tensor, frame: Frame) -> Tensor:
-        """Return conductances ``[slices, …]`` (S) that stand for weights ``[…]`` of the range."""
+        """Return conductances over references ``[slices, …]`` (S) that say weights ``[…]``."""
         raise NotImplementedError(f"{type(self).__name__} must define encode(…)")
 
     def steps(self, up: float, down: float, frame: Frame) -> tuple[float, float]:
-        """Return how far one pulse moves a weight on average, up and down (both > 0).
+        """Return how far one pulse moves a weight, up and down.
 
         Args:
-            up: mean step of a cell's set pulse (S).
-            down: mean step of a cell's reset pulse (S).
+            up: step of a cell's set pulse (S); see `pulse_steps`.
+            down: step of a cell's reset pulse (S).
             frame: what conductances stand for.
         """
         raise NotImplementedError(f"{type(self).__name__} must define steps(…)")
@@ -113,6 +116,25 @@ class CellLayout(Spec):
     def route(self, index: Tensor, counts: Tensor, now: Now) -> tuple[Tensor, Tensor]:
         """Return which cells (flat) get how many pulses for given pulses of weights (flat)."""
         return index, counts
+
+    def spread(self, up: Tensor, down: Tensor, now: Now) -> tuple[Tensor, Tensor]:
+        """Return the set and reset pulses of all cells ``[slices, …]``.
+
+        Args:
+            up: pulses that raise each weight ``[…]``.
+            down: pulses that lower it ``[…]``; a weight may have both.
+            now: what is known of the cells.
+        """
+        blank = torch.zeros(self.slices * now.size, dtype=torch.int64, device=up.device)
+        sets, resets = blank, blank.clone()
+        for sign, pulses in ((1, up), (-1, down)):
+            flat = pulses.flatten().to(torch.int64)
+            index = flat.nonzero().squeeze(1)
+            cell, number = self.route(index, sign * flat[index], now)
+            sets.index_add_(0, cell, number.clamp(min=0))
+            resets.index_add_(0, cell, (-number).clamp_(min=0))
+        shape = (self.slices, *up.shape)
+        return sets.view(shape), resets.view(shape)
 
     def saturated(self, g: Tensor, frame: Frame) -> Tensor | None:
         """Return a mask ``[…]`` of weights that writing anew would give room again, or None."""
@@ -127,17 +149,21 @@ class CellLayout(Spec):
 class SingleCell(CellLayout):
     """One cell a weight: ``w = low + (G − g_min)/(g_max − g_min)·(high − low)``."""
 
-    def decode(self, g: Tensor, frame: Frame) -> Tensor:
+    def decode(self, over: Tensor, frame: Frame) -> Tensor:
         """See `CellLayout.decode`."""
-        return g[0].sub(frame.g_min).mul_(frame.slope).add_(frame.low)
+        return over[0] * frame.slope
 
     def encode(self, weight: Tensor, frame: Frame) -> Tensor:
         """See `CellLayout.encode`."""
-        return weight.sub(frame.low).div_(frame.slope).add_(frame.g_min).unsqueeze(0)
+        return (weight / frame.slope).unsqueeze(0)
 
     def steps(self, up: float, down: float, frame: Frame) -> tuple[float, float]:
         """See `CellLayout.steps`."""
         return up * frame.slope, down * frame.slope
+
+    def spread(self, up: Tensor, down: Tensor, now: Now) -> tuple[Tensor, Tensor]:
+        """See `CellLayout.spread`."""
+        return up.unsqueeze(0), down.unsqueeze(0)
 
 
 @dataclass(frozen=True)
@@ -184,14 +210,14 @@ class DifferentialPair(CellLayout):
         """See `CellLayout.limits`."""
         return -frame.high, frame.high
 
-    def decode(self, g: Tensor, frame: Frame) -> Tensor:
+    def decode(self, over: Tensor, frame: Frame) -> Tensor:
         """See `CellLayout.decode`."""
-        return g[0].sub(g[1]).mul_(frame.slope)
+        return over[0].sub(over[1]).mul_(frame.slope)
 
     def encode(self, weight: Tensor, frame: Frame) -> Tensor:
-        """See `CellLayout.encode`; the idle cell of a pair rests at ``g_min``."""
+        """See `CellLayout.encode`; the idle cell of a pair rests at its reference."""
         signed = weight / frame.slope
-        return torch.stack((signed, -signed)).clamp_(min=0.0).add_(frame.g_min)
+        return torch.stack((signed, -signed)).clamp_(min=0.0)
 
     def steps(self, up: float, down: float, frame: Frame) -> tuple[float, float]:
         """See `CellLayout.steps`."""
@@ -255,19 +281,17 @@ class MultiCell(CellLayout):
         """As many as ``count``."""
         return self.count
 
-    def decode(self, g: Tensor, frame: Frame) -> Tensor:
+    def decode(self, over: Tensor, frame: Frame) -> Tensor:
         """See `CellLayout.decode`."""
         if self.significances is None:
-            mean = g.mean(0)
-        else:
-            parts = torch.tensor(self.significances, dtype=g.dtype, device=g.device)
-            mean = torch.tensordot(parts / parts.sum(), g, dims=1)
-        return mean.sub_(frame.g_min).mul_(frame.slope).add_(frame.low)
+            return over.mean(0).mul_(frame.slope)
+        parts = torch.tensor(self.significances, dtype=over.dtype, device=over.device)
+        mean = torch.tensordot(parts / parts.sum(), over, dims=1)
+        return mean.mul_(frame.slope)
 
     def encode(self, weight: Tensor, frame: Frame) -> Tensor:
         """See `CellLayout.encode`; all cells of a weight alike."""
-        g = weight.sub(frame.low).div_(frame.slope).add_(frame.g_min)
-        return g.expand(self.count, *g.shape)
+        return (weight / frame.slope).expand(self.count, *weight.shape)
 
     def steps(self, up: float, down: float, frame: Frame) -> tuple[float, float]:
         """See `CellLayout.steps`; over a whole round."""
@@ -296,26 +320,19 @@ def check_range(weight_range: tuple[float, float]) -> tuple[float, float]:
 
 
 def pulse_steps(device: PulsedDevice) -> tuple[float, float]:
-    """Return the mean step (S) of a nominal cell's set and reset pulses, both > 0.
+    """Return what a set and a reset pulse are worth (S): a nominal cell's steps at mid-window.
 
-    Where the device says how many pulses take it through its window, the window over that many;
-    else the mean over all conductances of the window.
+    All of training on cells counts in these. In the middle of the window is the weight 0 of a
+    symmetric range, about which trained weights lie: the mean of both directions is Δw_min of T.
+    Gokmen, Y. Vlasov, Frontiers in Neuroscience 2016, doi 10.3389/fnins.2016.00333.
 
-    Raises:
-        ValueError: if pulses do not move the cell the way they should, on average.
+    Where a step depends linearly on the conductance (constant and linear steps, soft bounds, the
+    exponential curve) this is also the mean over all conductances of the window. It is not the
+    window over the pulses that take a cell through it, the mean over those pulses: a cell spends
+    most of them where it saturates. For an exponential curve of n pulses with curvature k the step
+    at mid-window is ``(g_max − g_min)/2·coth(k/2)·(1 − e^(−k/n))``, close to ``(k/2)·coth(k/2)``
+    times ``(g_max − g_min)/n``.
     """
-    low, high = device.window
-    if isinstance(device, ExponentialDevice):
-        back = device.levels if device.levels_reset is None else device.levels_reset
-        return (high - low) / device.levels, (high - low) / back
-    part = (torch.arange(_GRID, dtype=torch.float64) + 0.5) / _GRID
-    g, cell = low + part * (high - low), device.constants()
-    up = float(device.change(g, torch.ones_like(g, dtype=torch.bool), cell).mean())
-    down = -float(device.change(g, torch.zeros_like(g, dtype=torch.bool), cell).mean())
-    if not (up > 0.0 and down > 0.0):
-        raise ValueError(
-            "device must move up by set and down by reset pulses, on average over its window; "
-            f"{type(device).__name__} moves by {up:g} S and {-down:g} S. With a granularity "
-            "it is used all the same"
-        )
-    return up, down
+    g = torch.full((2,), sum(device.window) / 2, dtype=torch.float64)
+    change = device.change(g, torch.tensor([True, False]), device.constants())
+    return float(change[0]), -float(change[1])

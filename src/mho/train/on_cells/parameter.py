@@ -13,9 +13,10 @@ from mho.core import random
 from mho.devices.pulsed import PulsedDevice
 from mho.devices.switching import SwitchingDevice
 from mho.train.on_cells.choice import cells_dtype, matrix_shape
+from mho.train.on_cells.layouts import CellLayout
 from mho.train.on_cells.pulses import PulseRule
 from mho.train.on_cells.voltage import VoltagePulses
-from mho.train.on_cells.weights import CellLayout, CellWeights
+from mho.train.on_cells.weights import WeightCells
 
 
 class HeldParameter(nn.Module):
@@ -29,7 +30,8 @@ class HeldParameter(nn.Module):
         weight_range: lowest and highest weight.
         layout: how cells hold a weight.
         rule: from changes to pulses.
-        granularity: change of a weight that is taken for one pulse's; None: the device's.
+        granularity: change of a weight that is taken for one pulse's (or of a pulse up and
+            down); None: the device's.
         endurance: pulses after which a cell answers no more, or None.
         seed: of everything random.
 
@@ -52,12 +54,12 @@ class HeldParameter(nn.Module):
         weight_range: tuple[float, float],
         layout: CellLayout,
         rule: PulseRule,
-        granularity: float | None,
+        granularity: float | tuple[float, float] | None,
         endurance: int | None,
         seed: int,
     ) -> None:
         super().__init__()
-        self.weights = CellWeights(
+        self.weights = WeightCells(
             pulsed(device),
             matrix_shape(parameter),
             layout=layout,

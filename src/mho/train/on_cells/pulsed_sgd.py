@@ -9,16 +9,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from mho.cells.device import Device
 from mho.core import checks, random
 from mho.decomposition.capture import capture
-from mho.devices.base import Device
 from mho.devices.pulsed import PulsedDevice
 from mho.train import finite
-from mho.train.on_cells.array import PulsedArray
 from mho.train.on_cells.choice import cells_dtype, matrix_shape, per_parameter
 from mho.train.on_cells.coincidence import PulsedUpdate, StochasticPulses
-from mho.train.on_cells.layouts import check_range
+from mho.train.on_cells.layouts import CellLayout, check_range
 from mho.train.on_cells.parameter import pulsed, warn_clipped
+from mho.train.on_cells.weights import ONE_CELL, WeightCells
 from mho.train.wrapper import WholeCopies
 
 Devices = Device | Mapping[Any, Device | None]
@@ -31,11 +31,14 @@ class Arrays(Protocol):
     def read(self) -> Tensor:
         """Return the weights ``[out, in]``."""
 
-    def write(self, weight: Tensor) -> None:
+    def write(self, weight: Tensor) -> Any:
         """Put the cells at weights."""
 
     def descend(self, x: Tensor, delta: Tensor, lr: float, update: PulsedUpdate) -> None:
         """Move by ``−lr·Σ δ xᵀ``."""
+
+    def named_modules(self) -> Any:
+        """As of `torch.nn.Module`."""
 
     def state_dict(self) -> dict[str, Any]:
         """As of `torch.nn.Module`."""
@@ -171,12 +174,12 @@ class PulsedOptimizer(WholeCopies):
         self._versions[name] = p._version
 
     def pulses(self) -> dict[str, Tensor]:
-        """Return how many pulses each cell has received so far, by name of the array's buffer."""
+        """Return how many pulses each cell has received ``[cells, out, in]``, by array's name."""
         return {
-            f"{name}.{key.removesuffix('cells.writes').rstrip('.')}".rstrip("."): value
+            f"{name}.{part}".rstrip("."): cells.writes
             for name, array in self.arrays.items()
-            for key, value in array.state_dict().items()
-            if key.endswith("cells.writes")
+            for part, cells in array.named_modules()
+            if isinstance(cells, WeightCells)
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -207,13 +210,14 @@ class PulsedOptimizer(WholeCopies):
 class PulsedSGD(PulsedOptimizer):
     """Plain SGD done by the cells: the rank-one update by coincidences of stochastic pulses.
 
-    A weight is one pulse-count cell over ``weight_range``. Each step's update of a layer,
-    ``−lr·Σ δ xᵀ``, is made of pulses where the trains of its inputs and errors coincide
-    (`StochasticPulses`), and the weight is what the cells then hold: with their step size,
-    asymmetry, bounds and noise. Asymmetric cells do not converge to the minimum, but towards
-    their symmetry point (T. Gokmen, W. Haensch, "Algorithm for training neural networks on
-    resistive device arrays", Frontiers in Neuroscience 2020, doi 10.3389/fnins.2020.00103);
-    `TikiTaka` mends this.
+    A weight is one pulse-count cell over ``weight_range``, or what ``layout`` says. Each step's
+    update of a layer, ``−lr·Σ δ xᵀ``, is made of pulses where the trains of its inputs and errors
+    coincide (`StochasticPulses`), and the weight is what the cells then hold: with their step size,
+    asymmetry, bounds and noise. A pulse is worth what it is to `InSitu`, the cells' step at
+    mid-window; Δw_min is the mean of both directions. Asymmetric cells do not converge to the
+    minimum, but towards their symmetry point (T. Gokmen, W. Haensch, "Algorithm for training neural
+    networks on resistive device arrays", Frontiers in Neuroscience 2020,
+    doi 10.3389/fnins.2020.00103); `TikiTaka` mends this.
 
     Args:
         model: a plain or converted model; the weights of its linear, convolutional and recurrent
@@ -223,7 +227,10 @@ class PulsedSGD(PulsedOptimizer):
             for it), or a mapping from parameters or name patterns to devices, the first match
             counting; None in it leaves digital.
         weight_range: weights at a nominal cell's lowest and highest conductance.
+        layout: how cells hold a weight; pairs are refreshed as they say, counting updates.
         update: how inputs and errors become pulses; `StochasticPulses()` if not given.
+        granularity: change of a weight that is taken for one pulse's; the device's if not given.
+        endurance: pulses after which a cell answers no more.
         seed: of the cells and the pulses.
 
     Raises:
@@ -237,10 +244,18 @@ class PulsedSGD(PulsedOptimizer):
         *,
         device: Devices,
         weight_range: tuple[float, float] = (-1.0, 1.0),
+        layout: CellLayout = ONE_CELL,
         update: PulsedUpdate | None = None,
+        granularity: float | tuple[float, float] | None = None,
+        endurance: int | None = None,
         seed: int = 0,
     ) -> None:
-        self._range = weight_range
+        self._cells: dict[str, Any] = {
+            "weight_range": weight_range,
+            "layout": layout,
+            "granularity": granularity,
+            "endurance": endurance,
+        }
         super().__init__(
             model, lr, device=device, weight_range=weight_range, update=update, seed=seed
         )
@@ -248,7 +263,7 @@ class PulsedSGD(PulsedOptimizer):
     def _array(
         self, shape: tuple[int, int], cell: PulsedDevice, seed: int, kind: dict[str, Any]
     ) -> Arrays:
-        return PulsedArray(cell, shape, weight_range=self._range, seed=seed, **kind)
+        return WeightCells(cell, shape, seed=seed, **self._cells, **kind)
 
 
 def _devices(model: nn.Module, device: Any) -> dict[str, PulsedDevice]:

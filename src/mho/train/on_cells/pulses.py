@@ -19,7 +19,7 @@ ROUNDINGS = ("stochastic", "nearest")
 class PulseRule(Spec):
     """From changes of weights to numbers of pulses.
 
-    A change Δw is worth ``n = Δw/step`` pulses, with the mean step of its direction. Rounded
+    A change Δw is worth ``n = Δw/step`` pulses, with the step of its direction. Rounded
     *stochastically* (up with the chance of the fraction) the pulses mean what was proposed however
     small it is; rounded to the *nearest*, less than half a step does nothing.
 
@@ -31,8 +31,8 @@ class PulseRule(Spec):
     Attributes:
         rounding: ``"stochastic"`` or ``"nearest"``; without meaning where there is a threshold.
         threshold: steps, >= 1, or None: nothing is accumulated.
-        max_pulses: most pulses of a weight in one update, >= 1, or None: as many as take it
-            through its range. What is more is lost, or stays in χ.
+        max_pulses: most pulses of a weight in one update, >= 1, or None: as many as its range
+            has steps. What is more is lost, or stays in χ.
     """
 
     rounding: str = "stochastic"
@@ -59,7 +59,7 @@ class PulseRule(Spec):
 
         Args:
             change: proposed changes, flat, finite. Overwritten.
-            steps: mean steps of a weight, up and down.
+            steps: what a pulse is worth, up and down (see `pulse_steps`).
             width: of the range of a weight.
             carry: χ, flat, moved on in place; None without a threshold.
             rng: stream of randomness; see `mho.core.random`.

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from mho.train.on_cells.weights import CellWeights
+from mho.train.on_cells.weights import WeightCells
 
 
-def table(names: Mapping[Tensor, str], held: Mapping[Tensor, CellWeights]) -> str:
+def table(names: Mapping[Tensor, str], held: Mapping[Tensor, WeightCells]) -> str:
     """Return a table of all parameters: where they live, and what was written.
 
     Args:
@@ -29,7 +29,7 @@ def table(names: Mapping[Tensor, str], held: Mapping[Tensor, CellWeights]) -> st
     return "\n".join((lines[0], "─" * max(map(len, lines)), *lines[1:]))
 
 
-def _row(parameter: Tensor, name: str, weights: CellWeights | None) -> tuple[str, ...]:
+def _row(parameter: Tensor, name: str, weights: WeightCells | None) -> tuple[str, ...]:
     shape = "×".join(map(str, parameter.shape)) or "1"
     if weights is None:
         return name, shape, "digital", "", "", ""

@@ -13,7 +13,7 @@ from mho.crossbar.crossbar import Crossbar
 from mho.encoding import Differential, SingleColumn
 from mho.nn.base import AnalogLayer
 from mho.train.on_cells.layouts import DifferentialPair, SingleCell
-from mho.train.on_cells.weights import CellWeights
+from mho.train.on_cells.weights import WeightCells
 
 
 class _Plan(NamedTuple):
@@ -36,7 +36,7 @@ class _Matrices(nn.Module):
 
 
 def store(
-    model: nn.Module, held: Mapping[Tensor, CellWeights], names: Mapping[Tensor, str]
+    model: nn.Module, held: Mapping[Tensor, WeightCells], names: Mapping[Tensor, str]
 ) -> None:
     """Put cells' conductances into the crossbars that hold the same parameters.
 
@@ -58,18 +58,13 @@ def store(
         raise ValueError(f"no crossbar of this model holds {', '.join(missing)}")
     for plan in plans:
         crossbar = plan.crossbar
-        crossbar.scale = torch.full_like(crossbar.scale, plan.scale)
-        crossbar.gain = torch.ones_like(crossbar.gain)
-        crossbar.offset = torch.zeros_like(crossbar.offset)
-        crossbar.seconds = 0.0
-        crossbar.store(plan.g)
-        crossbar.reference = crossbar.column_sums(crossbar.weight)
+        crossbar.store(plan.g, scale=torch.full_like(crossbar.scale, plan.scale))
     for layer in {plan.layer for plan in plans}:
         layer.mark_programmed()
 
 
 def _plans(
-    path: str, layer: AnalogLayer, held: Mapping[Tensor, CellWeights], placed: set[Tensor]
+    path: str, layer: AnalogLayer, held: Mapping[Tensor, WeightCells], placed: set[Tensor]
 ) -> list[_Plan]:
     own = {n: p for n, p in layer.named_parameters(recurse=False) if p in held}
     if not own:
@@ -107,7 +102,7 @@ def _plans(
     return plans
 
 
-def _check(where: str, crossbar: Crossbar, weights: CellWeights) -> None:
+def _check(where: str, crossbar: Crossbar, weights: WeightCells) -> None:
     """Refuse a crossbar that does not hold weights as the cells do."""
     hardware, frame = crossbar.hardware, weights.frame
     trouble = []
@@ -121,6 +116,8 @@ def _check(where: str, crossbar: Crossbar, weights: CellWeights) -> None:
         found = type(hardware.encoding).__name__
         layout = type(weights.layout).__name__
         trouble.append(f"its encoding is {found}, and {layout} needs {wanted.__name__}")
+    if weights.reference.dim():
+        trouble.append("the cells' zeros are each one's own (shift_reference)")
     if weights.low != -weights.high:
         trouble.append(
             f"its weights are symmetric, the cells' from {weights.low} to {weights.high}"
@@ -132,7 +129,7 @@ def _check(where: str, crossbar: Crossbar, weights: CellWeights) -> None:
         )
 
 
-def _arranged(g: Tensor, weights: CellWeights) -> tuple[Tensor, float]:
+def _arranged(g: Tensor, weights: WeightCells) -> tuple[Tensor, float]:
     """Return the crossbar's conductances ``[slices, rows, physical cols]`` (S) and its scale."""
     if isinstance(weights.layout, DifferentialPair):
         return g, weights.frame.slope

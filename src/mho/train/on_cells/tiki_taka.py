@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mho.cells.device import Device
 from mho.core import checks, random
-from mho.devices.base import Device
 from mho.devices.pulsed import PulsedDevice
-from mho.train.on_cells.array import PulsedArray
-from mho.train.on_cells.coincidence import Counts, PulsedUpdate
+from mho.train.on_cells.coincidence import PulsedUpdate
 from mho.train.on_cells.parameter import pulsed
 from mho.train.on_cells.pulsed_sgd import Arrays, Devices, PulsedOptimizer
 from mho.train.on_cells.transfer_rules import AGAD, Chopped, TikiTakaV1, TikiTakaV2, TransferRule
+from mho.train.on_cells.weights import WeightCells
 
 __all__ = [
     "AGAD",
@@ -46,17 +46,17 @@ class TransferArrays(nn.Module):
 
     count: Tensor
 
-    def __init__(self, rule: TransferRule, fast: PulsedArray, slow: PulsedArray) -> None:
+    def __init__(self, rule: TransferRule, fast: WeightCells, slow: WeightCells) -> None:
         super().__init__()
         self.rule, self.fast, self.slow = rule, fast, slow
         if rule.reference == "symmetry":
             fast.shift_reference(sigma=rule.reference_error)
         else:
-            fast.write(torch.zeros_like(fast.cells.g))
-        out, inputs = fast.cells.shape
+            fast.write(torch.zeros_like(fast.read()))
+        out, inputs = fast.shape
         self._keys = tuple(rule.memory((0, 0)))
         for name, value in rule.memory((out, inputs)).items():
-            self.register_buffer(name, value.to(fast.cells.g))
+            self.register_buffer(name, value.to(fast.read()))
         self.register_buffer("count", torch.zeros_like(fast.cells.rng))
 
     @property
@@ -96,7 +96,7 @@ class TransferArrays(nn.Module):
     @torch.no_grad()
     def transfer(self, rate: float) -> None:
         """Read the next columns of A and write them to C, times a rate."""
-        inputs = self.fast.cells.shape[1]
+        inputs = self.fast.shape[1]
         some = min(self.rule.columns or inputs, inputs)
         columns = (int(self.count[1]) + torch.arange(some, device=self.count.device)) % inputs
         self.count[1] = (self.count[1] + some) % inputs
@@ -104,9 +104,9 @@ class TransferArrays(nn.Module):
         memory = self.memory
         said = self.rule.readout(self.fast.read()[:, columns], columns, memory, source)
         pulses = self.rule.pulses(said * rate, columns, memory, self.slow.step, source)
-        counts = pulses.new_zeros(self.slow.cells.shape)
+        counts = pulses.new_zeros(self.slow.shape)
         counts[:, columns] = pulses
-        self.slow.pulse(Counts(counts.clamp(min=0), (-counts).clamp_(min=0)))
+        self.slow.pulse_both(counts.clamp(min=0), (-counts).clamp_(min=0))
 
 
 class TikiTaka(PulsedOptimizer):
@@ -154,7 +154,7 @@ class TikiTaka(PulsedOptimizer):
     ) -> Arrays:
         devices = (self._fast_device or cell, cell)
         fast, slow = (
-            PulsedArray(each, shape, weight_range=span, seed=random.derive(seed, name), **kind)
+            WeightCells(each, shape, weight_range=span, seed=random.derive(seed, name), **kind)
             for name, each, span in zip(("fast", "slow"), devices, self._ranges, strict=True)
         )
         return TransferArrays(self.rule, fast, slow)

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
+from mho.cells.population import Cells
+from mho.cells.spread import Spread
 from mho.core import checks
 from mho.devices import integrate
-from mho.devices.base import Cells
 from mho.devices.maths import unit
-from mho.devices.pulsed import Cell, PulsedCells, PulsedDevice
-from mho.devices.spread import Spread
+from mho.devices.pulsed import PulsedCells, PulsedDevice
 from mho.devices.switching import SwitchingDevice
+from mho.devices.trains import Cell
 from mho.programming.scheme import WriteVerify
 
 _NOISY_PARTS = 64  # as a voltage-driven cell's own pulse is cut into
@@ -69,10 +70,10 @@ class VoltagePulses(PulsedDevice):
         shorter = scheme.stuck_after / levels
         return cls(
             device,
-            scheme.set.stop,
-            scheme.set.width * shorter,
-            scheme.reset.stop,
-            scheme.reset.width * shorter,
+            scheme.set_pulses.stop,
+            scheme.set_pulses.width * shorter,
+            scheme.reset_pulses.stop,
+            scheme.reset_pulses.width * shorter,
         )
 
     @property
@@ -160,7 +161,7 @@ class _VoltageCells(PulsedCells):
 
     def parameter(self, name: str) -> float | Tensor:
         """Return a parameter of the model, or an end of the window."""
-        value: float | Tensor | None = self._buffers.get(f"p_{name}")
+        value: float | Tensor | None = self.parameters_drawn().get(name)
         holder = self.spec if name in ("g_min", "g_max") else self.spec.device
         return getattr(holder, name) if value is None else value
 

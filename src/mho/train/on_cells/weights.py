@@ -1,47 +1,38 @@
-"""Weight matrices that pulse-count cells hold, and the pulses that move them."""
+"""WeightCells: weight matrices that pulse-count cells hold, and the pulses that move them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mho.core import checks
+from mho.core import checks, random
 from mho.devices.pulsed import PulsedCells, PulsedDevice
-from mho.train.on_cells.layouts import (
-    CellLayout,
-    DifferentialPair,
-    MultiCell,
-    Now,
-    SingleCell,
-    check_range,
-    pulse_steps,
-)
-
-__all__ = [
-    "CellLayout",
-    "CellWeights",
-    "DifferentialPair",
-    "MultiCell",
-    "SingleCell",
-    "check_range",
-    "pulse_steps",
-]
+from mho.programming.trains import train_length
+from mho.train.on_cells.coincidence import PulsedUpdate
+from mho.train.on_cells.layouts import CellLayout, Frame, Now, SingleCell, pulse_steps
+from mho.train.on_cells.references import symmetry_point
 
 ONE_CELL = SingleCell()
 # Of writing by pulses and reads: most rounds, and most of them that turn round or lead nowhere.
 _ROUNDS, _PATIENCE = 200, 8
 
 
-class CellWeights(nn.Module):
+class WeightCells(nn.Module):
     """A weight matrix that pulse-count cells hold.
+
+    What a weight is follows from its cells' conductances over their references (`CellLayout`). The
+    reference of all cells is one conductance at first (`Frame.zero`); after `shift_reference` it
+    is each cell's own.
 
     Args:
         device: what the cells are.
         shape: of the matrix, ``(out, in)``.
         layout: how cells hold a weight.
-        weight_range: lowest and highest weight.
-        granularity: change of a weight that is taken for one pulse's, > 0; None: the mean step of
-            the device (see `pulse_steps`).
+        weight_range: lowest and highest weight, at the ends of a nominal cell's window.
+        granularity: change of a weight that is taken for one pulse's, > 0, or that of a pulse up
+            and down; None: the device's (see `pulse_steps`).
         endurance: pulses after which a cell answers no more, >= 1; None: it always does.
         seed: of everything random in the cells' life.
         dtype: of the conductances; torch's default if not given.
@@ -53,6 +44,7 @@ class CellWeights(nn.Module):
         low: lowest weight.
         high: highest weight.
         steps: how far one pulse is taken to move a weight, up and down.
+        reference: conductances (S) that count nothing, ``[]`` or ``[slices, out, in]``.
         turn: updates so far (int64); `MultiCell` gives pulses out by it.
 
     Raises:
@@ -60,6 +52,7 @@ class CellWeights(nn.Module):
     """
 
     cells: PulsedCells
+    reference: Tensor
     turn: Tensor
 
     def __init__(
@@ -69,7 +62,7 @@ class CellWeights(nn.Module):
         *,
         layout: CellLayout = ONE_CELL,
         weight_range: tuple[float, float] = (-1.0, 1.0),
-        granularity: float | None = None,
+        granularity: float | tuple[float, float] | None = None,
         endurance: int | None = None,
         seed: int = 0,
         dtype: torch.dtype | None = None,
@@ -81,29 +74,34 @@ class CellWeights(nn.Module):
         if endurance is not None:
             checks.integer("endurance", endurance)
         self.device, self.layout, self.endurance = device, layout, endurance
+        self.shape = tuple(shape)
         self.frame = layout.frame(device, weight_range)
         self.low, self.high = layout.limits(self.frame)
-        if granularity is None:
-            up, down = pulse_steps(device)
-            self.steps = layout.steps(up, down, self.frame)
-        else:
-            checks.number("granularity", granularity, above=0.0)
-            self.steps = (float(granularity),) * 2
-            down = granularity / self.frame.slope
-        self._empty = self.frame.g_min + 0.5 * down
+        self.steps = _steps(device, layout, self.frame, granularity)
         self.count = shape[0] * shape[1]
         self.cells = device.fabricate(  # type: ignore[assignment]
             (layout.slices, *shape), seed=seed, dtype=dtype, device=torch_device
         )
+        like = self.cells.conductance()
+        self.register_buffer("reference", like.new_tensor(self.frame.zero))
         self.register_buffer("turn", torch.zeros((), dtype=torch.int64, device=torch_device))
+
+    @property
+    def step(self) -> float:
+        """Mean of a pulse's step up and down, Δw_min of the pulsed update."""
+        return sum(self.steps) / 2
+
+    # ── reading and writing ──────────────────────────────────────────────────────────────────
 
     def read(self) -> Tensor:
         """Return the weights ``[out, in]`` that the cells hold now."""
-        return self.layout.decode(self.cells.conductance(), self.frame)
+        return self.layout.decode(self.cells.conductance() - self.reference, self.frame)
 
     def read_at(self, index: Tensor) -> Tensor:
         """Return some of the weights, at positions in the flattened matrix ``[chosen]``."""
-        return self.layout.decode(self.cells.conductance().flatten(1)[:, index], self.frame)
+        zero = self.reference.flatten(1)[:, index] if self.reference.dim() else self.reference
+        g = self.cells.conductance().flatten(1)[:, index]
+        return self.layout.decode(g - zero, self.frame)
 
     @torch.no_grad()
     def write(self, weight: Tensor) -> int:
@@ -116,8 +114,28 @@ class CellWeights(nn.Module):
             ValueError: if a weight is not finite.
         """
         clipped, outside = self._clipped(weight)
-        self.cells.write(self.layout.encode(clipped, self.frame))
+        self.cells.write(self.layout.encode(clipped, self.frame) + self.reference)
         return outside
+
+    @torch.no_grad()
+    def shift_reference(self, *, sigma: float = 0.0) -> None:
+        """Make every cell's symmetry point its zero, and put all cells there.
+
+        The symmetry point is where a set and a reset pulse undo each other (`symmetry_point`). A
+        cell's conductance there is copied to a reference cell.
+
+        Args:
+            sigma: standard deviation of the references' error (weight units of a cell), >= 0.
+        """
+        checks.number("sigma", sigma, least=0.0)
+        point = symmetry_point(self.cells)
+        self.cells.write(point)
+        if sigma:
+            source = random.take(self.cells.rng, point.device)
+            point = point + random.normal(point, source) * (sigma / self.frame.slope)
+        self.reference = point
+
+    # ── pulses ───────────────────────────────────────────────────────────────────────────────
 
     @torch.no_grad()
     def pulse(self, index: Tensor, counts: Tensor) -> None:
@@ -127,8 +145,7 @@ class CellWeights(nn.Module):
             index: which, each once, as positions in the flattened matrix (int64), ``[chosen]``.
             counts: pulses, > 0 up, < 0 down, none of them 0 (int64), ``[chosen]``.
         """
-        now = Now(self.count, self.cells.conductance(), self._empty, self.turn)
-        cell, number = self.layout.route(index, counts, now)
+        cell, number = self.layout.route(index, counts, self._now())
         self.turn = self.turn + 1
         if self.endurance is not None:
             left = (self.endurance - self.cells.writes.flatten()[cell]).clamp_(min=0)
@@ -136,6 +153,45 @@ class CellWeights(nn.Module):
             answers = number != 0
             cell, number = cell[answers], number[answers]
         self.cells.pulse_at(cell, number)
+
+    @torch.no_grad()
+    def pulse_both(self, up: Tensor, down: Tensor) -> None:
+        """Give weights pulses of both directions, as coincidences of pulse trains do.
+
+        Args:
+            up: pulses that raise each weight ``[out, in]``, integers >= 0.
+            down: pulses that lower it, likewise.
+        """
+        sets, resets = self.layout.spread(up, down, self._now())
+        self.turn = self.turn + 1
+        if self.endurance is not None:
+            left = (self.endurance - self.cells.writes).clamp_(min=0)
+            total = sets + resets
+            short = total > left
+            # What a dying cell still takes is of both directions in proportion.
+            part = (sets * left).div(total.clamp(min=1), rounding_mode="floor").to(sets.dtype)
+            resets = torch.where(short, (left - part).to(resets.dtype), resets)
+            sets = torch.where(short, part, sets)
+        self.cells.pulse_both(sets, resets)
+
+    @torch.no_grad()
+    def descend(self, x: Tensor, delta: Tensor, lr: float, update: PulsedUpdate) -> None:
+        """Move the weights by pulses that mean ``−lr·Σ_samples δ xᵀ``.
+
+        Args:
+            x: inputs ``[samples, in]``.
+            delta: gradients of the outputs ``[samples, out]``.
+            lr: learning rate, >= 0.
+            update: how inputs and errors become pulses.
+        """
+        like = self.cells.conductance()
+        x, delta = x.to(like), delta.to(like)
+        source = random.take(self.cells.rng, x.device)
+        one = 1 if update.sequential else max(len(x), 1)
+        for part, errors in zip(x.split(one), delta.split(one), strict=True):
+            self.pulse_both(*update.counts(part, errors, lr / self.step, source))
+            if self.layout.refresh_due(int(self.turn)):
+                self.refresh()
 
     @torch.no_grad()
     def program(self, weight: Tensor) -> int:
@@ -186,26 +242,26 @@ class CellWeights(nn.Module):
         # Weights of the range, in the cells' dtype, and how many were outside of it.
         checks.finite("weight", weight)
         clipped = weight.clamp(self.low, self.high)
-        return clipped.to(self.cells.g), int((clipped != weight).sum())
+        return clipped.to(self.cells.conductance()), int((clipped != weight).sum())
+
+    def _now(self) -> Now:
+        # A cell has nothing left to take below half of a reset pulse's step.
+        empty = self.frame.g_min + 0.5 * self.steps[1] / self.frame.slope
+        return Now(self.count, self.cells.conductance(), empty, self.turn)
 
     def _erase(self, index: Tensor) -> None:
         offsets = torch.arange(self.layout.slices, device=index.device) * self.count
         cell = (index + offsets.unsqueeze(1)).flatten()
-        g, low = self.cells.g.flatten(), self.cells.parameter("g_min")
         if self.endurance is not None:
             cell = cell[self.cells.writes.flatten()[cell] < self.endurance]
-        rest = low.flatten()[cell] if isinstance(low, Tensor) else torch.full_like(g[cell], low)
-        shape = self.cells.g.shape
-        self.cells.g = g.index_copy(0, cell, rest).view(shape)
-        ones = torch.ones_like(cell)
-        self.cells.writes = self.cells.writes.flatten().index_add(0, cell, ones).view(shape)
+        self.cells.erase_at(cell)
 
     def _approach(self, index: Tensor, target: Tensor) -> None:
-        # Pulses and reads, until every weight is within a mean step. A train is as long as the
-        # last one's mean step promises, at most twice the last.
+        # Pulses and reads, until every weight is within a step.
         up, down = self.steps
         error = target - self.read_at(index)
-        slope = torch.full_like(target, torch.inf)
+        most = torch.iinfo(torch.int32).max
+        slope = torch.zeros_like(target)
         train, lost = torch.ones_like(index), torch.zeros_like(index)
         for _ in range(_ROUNDS):
             step = torch.where(error > 0, up, down).to(error.dtype)
@@ -215,11 +271,52 @@ class CellWeights(nn.Module):
             )
             if not len(index):
                 return
-            wanted = torch.minimum((error.abs() / slope).floor(), 2.0 * train).clamp_(min=1.0)
-            train = wanted.to(torch.int64)
+            train = train_length(error, slope, train, most)
             self.pulse(index, train * error.sign().to(torch.int64))
             after = target - self.read_at(index)
             moved = (after - error).abs()
             lost += (after.sign() != error.sign()) | (moved < step / 4)
             slope = torch.maximum(moved / train, step / 4)
             error = after
+
+    # ── checkpoints ──────────────────────────────────────────────────────────────────────────
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        # Version 0.1 had arrays ``[out, in]`` of one cell a weight without turns, and cells in
+        # layouts without references. References are one for all cells, or one each.
+        for name in [n for n in state_dict if n.startswith(f"{prefix}cells.")]:
+            value = state_dict[name]
+            if isinstance(value, Tensor) and tuple(value.shape) == self.shape:
+                state_dict[name] = value.unsqueeze(0)
+        state_dict.setdefault(f"{prefix}turn", torch.zeros_like(self.turn))
+        like = self.cells.conductance()
+        reference = state_dict.setdefault(f"{prefix}reference", like.new_tensor(self.frame.zero))
+        if tuple(reference.shape) == self.shape:
+            reference = state_dict[f"{prefix}reference"] = reference.unsqueeze(0)
+        if reference.shape in (torch.Size(()), like.shape):
+            self.reference = like.new_empty(reference.shape)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _steps(
+    device: PulsedDevice,
+    layout: CellLayout,
+    frame: Frame,
+    granularity: float | tuple[float, float] | None,
+) -> tuple[float, float]:
+    if granularity is None:
+        cell = pulse_steps(device)
+        up, down = layout.steps(*cell, frame)
+        if not (up > 0.0 and down > 0.0):
+            raise ValueError(
+                "pulses must move up by set and down by reset in the middle of the window; those "
+                f"of {type(device).__name__} move it by {cell[0]:g} S and {-cell[1]:g} S. With a "
+                "granularity it is used all the same"
+            )
+        return up, down
+    if isinstance(granularity, (tuple, list)) and len(granularity) == 2:
+        for value in granularity:
+            checks.number("granularity", value, above=0.0)
+        return float(granularity[0]), float(granularity[1])
+    checks.number("granularity", granularity, above=0.0)
+    return float(granularity), float(granularity)

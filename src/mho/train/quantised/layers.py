@@ -10,12 +10,15 @@ from typing import Any, ClassVar, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 from torch.nn.utils.rnn import PackedSequence
 
 from mho.core import random
+from mho.nn.computed import CALL_HOOKS, made_by, makers, parametrized_names
 from mho.periphery import formats
 from mho.periphery.formats import Quantiser
-from mho.recurrence.steps import STEPS
+from mho.recurrence.form import Form
+from mho.recurrence.runner import run_cell
 
 L = TypeVar("L", bound="QuantisedLayer")
 
@@ -127,6 +130,7 @@ class QuantisedLayer(nn.Module):
             layer: is copied, with its hooks and buffers.
             memo: of `copy.deepcopy`, so that tied parameters stay tied.
         """
+        _refuse_computed(layer)
         for parameter in layer.parameters(recurse=False):
             if isinstance(parameter, nn.UninitializedParameter):
                 raise ValueError(
@@ -164,6 +168,8 @@ class QuantisedLayer(nn.Module):
             state["_modules"].pop(name, None)
             state.pop(name, None)
         state.pop("_looked")
+        for name in CALL_HOOKS:  # hooks stay with what takes this layer's place
+            state[name] = type(state[name])() if isinstance(state[name], dict) else None
         with torch.no_grad():
             for name in self.weight_formats:
                 state["_parameters"][name] = nn.Parameter(self.read(name).clone())
@@ -265,23 +271,15 @@ class QuantisedGRU(_Sequence, nn.GRU):
 
 
 class _Cell(QuantisedLayer):
-    hidden_size: int
-    bias_ih: Any
-    bias_hh: Any
-
     def forward(self, x: Tensor, hx: Any = None) -> Any:
         """As the torch cell; the hidden state it is given is rounded, too."""
-        mode = self.kind.__name__.removesuffix("Cell").upper()
-        if mode == "RNN":
-            mode = f"RNN_{self.nonlinearity.upper()}"  # type: ignore[operator,union-attr]
-        if hx is None:
-            blank = x.new_zeros(*x.shape[:-1], self.hidden_size)
-            hx = (blank, blank) if mode == "LSTM" else blank
-        state = tuple(hx) if mode == "LSTM" else (hx,)
-        inputs = F.linear(_rounded(self.inputs, x), self.read("weight_ih"), self.bias_ih)
-        hidden = F.linear(_rounded(self.inputs, state[0]), self.read("weight_hh"), self.bias_hh)
-        found = STEPS[mode](inputs, hidden, state)
-        return _rounded(self.outputs, found) if mode == "LSTM" else _rounded(self.outputs, found[0])
+        form = Form.of(self)
+        state = form.as_torch(run_cell(form, x, hx, self._product))
+        return _rounded(self.outputs, state)
+
+    def _product(self, part: str, x: Tensor) -> Tensor:
+        bias = getattr(self, f"bias_{part}")
+        return F.linear(_rounded(self.inputs, x), self.read(f"weight_{part}"), bias)
 
 
 class QuantisedRNNCell(_Cell, nn.RNNCell):
@@ -300,6 +298,18 @@ class QuantisedGRUCell(_Cell, nn.GRUCell):
     """`torch.nn.GRUCell`, quantised."""
 
     kind = nn.GRUCell
+
+
+def _refuse_computed(layer: nn.Module) -> None:
+    """Refuse layers whose weights are no parameters: formats round parameters."""
+    names = [*parametrized_names(layer), *(made_by(hook) for hook in makers(layer))]
+    if names:
+        raise ValueError(
+            f"{type_before_parametrizations(layer).__name__}: {names[0]} is computed (by a "
+            "parametrization, a norm or a mask), and only parameters can be quantised; make it a "
+            "parameter first (torch.nn.utils.parametrize.remove_parametrizations, "
+            "torch.nn.utils.prune.remove), or leave the layer out with skip"
+        )
 
 
 LAYERS: tuple[type[QuantisedLayer], ...] = (

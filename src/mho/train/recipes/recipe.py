@@ -22,14 +22,17 @@ import torch
 from torch import Tensor, nn
 
 from mho.cells.behaviour import Context
-from mho.cells.life import ProgramReport
 from mho.core import checks, files
 from mho.core.spec import Spec
+from mho.crossbar.report import ProgramReport
 from mho.crossbar.training import Practice
 from mho.effects.base import ProgrammingEffect
 from mho.hardware import Hardware
 from mho.model.calibrate import calibrate
-from mho.model.convert import convert, layers, program
+from mho.model.convert import convert
+from mho.model.crossbars import layers
+from mho.model.lifecycle import program
+from mho.nn import computed
 
 RANGES = ("as_given", "calibrated", "learned")
 
@@ -106,11 +109,14 @@ class Recipe(Spec):
             **selection: ``only``, ``skip`` and ``overrides`` of `mho.convert`.
 
         Raises:
-            TypeError, ValueError: as `mho.convert` and `mho.calibrate`; or if inputs are missing.
+            TypeError, ValueError: as `mho.convert` and `mho.calibrate`; or if inputs are missing,
+                or weights are to be clipped that a parametrization or a norm computes.
         """
         if self.ranges != "as_given" and inputs is None:
             raise ValueError(f"ranges={self.ranges!r} needs inputs to calibrate with, got None")
         analog = convert(model, hardware, seed=seed, **selection)
+        if self.clip is not None:
+            _refuse_clipping(analog)
         if self.ranges != "as_given":
             calibrate(analog, inputs, correct=False)
         for layer in layers(analog).values():
@@ -159,3 +165,13 @@ class Recipe(Spec):
     def load(cls, path: str | Path) -> Recipe:
         """Read a recipe from a YAML file; see `mho.load_hardware` for what is refused."""
         return files.load(path, cls)
+
+
+def _refuse_clipping(analog: nn.Module) -> None:
+    for name, layer in layers(analog).items():
+        for weight in computed.normed_names(layer):
+            if "bias" not in weight:
+                raise ValueError(
+                    f"clip: {weight} of {name or 'the model'} is computed by a parametrization or "
+                    "a norm, and only parameters can be clipped; skip clip, or make it a parameter"
+                )

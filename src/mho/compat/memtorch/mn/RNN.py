@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mho.compat.memtorch._require import require
@@ -15,6 +14,9 @@ from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.map.Input import naive_scale
 from mho.compat.memtorch.map.Parameter import naive_map
 from mho.compat.memtorch.mn.Linear import Linear
+from mho.recurrence.form import Form
+from mho.recurrence.layout import Sequences
+from mho.recurrence.runner import run
 
 
 class RNN(nn.RNN):
@@ -133,54 +135,25 @@ class RNN(nn.RNN):
         for array in self.arrays.values():
             array.forward_legacy_enabled = bool(enabled)
 
-    def forward(self, input: Tensor, h_0: Tensor | None = None) -> Any:
+    def forward(self, input: Sequences, h_0: Tensor | None = None) -> Any:
         """Run a sequence.
 
         Args:
             input: ``[time, batch, features]`` (``[batch, time, features]`` if ``batch_first``, and
-                without a batch ``[time, features]``).
+                without a batch ``[time, features]``), or packed.
             h_0: hidden states at first, ``[layers · directions, batch, hidden]``, or with the
                 directions as a dimension of their own before the layers; 0 if not given.
 
         Returns:
             The last layer's outputs; with ``return_hidden`` also the last hidden states.
         """
-        sides = 2 if self.bidirectional else 1
         if h_0 is not None and h_0.dim() == 4:
             h_0 = h_0.transpose(0, 1).flatten(0, 1)
-        if input.dim() == 2:
-            h_0 = None if h_0 is None else h_0.unsqueeze(1)
-            x = input.unsqueeze(1)
-        else:
-            x = input.transpose(0, 1) if self.batch_first else input
-        if h_0 is None:
-            h_0 = x.new_zeros(self.num_layers * sides, x.shape[1], self.hidden_size)
-        last = []
-        for layer in range(self.num_layers):
-            outputs = []
-            for side, end in enumerate(("", "_reverse")[:sides]):
-                steps = x if side == 0 else x.flip(0)
-                out = self._run(f"l{layer}{end}", steps, h_0[layer * sides + side])
-                last.append(out[-1])
-                outputs.append(out if side == 0 else out.flip(0))
-            x = torch.cat(outputs, -1)
-            if self.dropout and layer < self.num_layers - 1:
-                x = nn.functional.dropout(x, self.dropout, self.training)
-        h_n = torch.stack(last)
-        if input.dim() == 2:
-            x, h_n = x.squeeze(1), h_n.squeeze(1)
-        elif self.batch_first:
-            x = x.transpose(0, 1)
-        return (x, h_n) if self.return_hidden else x
+        output, (h_n,) = run(Form.of(self), input, h_0, self._product, training=self.training)
+        return (output, h_n) if self.return_hidden else output
 
-    def _run(self, name: str, x: Tensor, hidden: Tensor) -> Tensor:
-        bend = getattr(torch, self.nonlinearity)
-        recurrent = self.arrays[f"weight_hh_{name}"]
-        steps = []
-        for drive in self.arrays[f"weight_ih_{name}"](x):
-            hidden = bend(drive + recurrent(hidden))
-            steps.append(hidden)
-        return torch.stack(steps)
+    def _product(self, part: str, x: Tensor) -> Tensor:
+        return self.arrays[f"weight_{part}"](x)
 
     def tune(self) -> None:
         """Tune the layers of all weights."""

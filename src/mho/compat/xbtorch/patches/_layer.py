@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from mho.compat.xbtorch._params import get_xbtorch_param, require_initialized
 from mho.compat.xbtorch.deployment.weight_encoding import gamma
 from mho.compat.xbtorch.patches import _deployed
-from mho.compat.xbtorch.patches._recurrent import matrices_of, run
 from mho.decomposition.convolution import convolution_samples, patches
+from mho.recurrence.form import Form
+from mho.recurrence.runner import run
 
 
 class CrossbarLayer(nn.Module):
@@ -38,7 +39,7 @@ class CrossbarLayer(nn.Module):
     @property
     def _xb_names(self) -> list[str]:
         if isinstance(self, nn.RNNBase):
-            return matrices_of(self)
+            return [f"weight_{part}" for part in Form.of(self).parts]
         return ["weight"]
 
     @property
@@ -156,13 +157,20 @@ class CrossbarLayer(nn.Module):
 
     def _xb_forward(self, x: Any, hx: Any = None) -> Any:
         if isinstance(self, nn.RNNBase):
-            return run(self, x, hx, self._xb_product)
+            form = Form.of(self)
+            output, state = run(form, x, hx, self._xb_biased, training=self.training)
+            return output, form.as_torch(state)
         if isinstance(self, nn.Linear):
             output = self._xb_product("weight", x)
             return output if self.bias is None else output + self.bias
         if isinstance(self, nn.Conv2d):
             return self._xb_convolve(x)
         raise NotImplementedError(f"{type(self).__name__} cannot be deployed")
+
+    def _xb_biased(self, part: str, x: Tensor) -> Tensor:
+        """Return a product of a recurrent layer, with its bias, as the runner asks for it."""
+        product, bias = self._xb_product(f"weight_{part}", x), getattr(self, f"bias_{part}", None)
+        return product if bias is None else product + bias
 
     def _xb_convolve(self, x: Tensor) -> Tensor:
         layer: Any = self

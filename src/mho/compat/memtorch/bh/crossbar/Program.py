@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mho.circuit import half_select
 from mho.compat.memtorch._require import require
 from mho.compat.memtorch.bh.crossbar._cells import CellTensors
 from mho.devices import SwitchingCells
@@ -189,7 +190,7 @@ def _disturbs(cells: SwitchingCells, levels: tuple[float, float]) -> bool:
     """Whether half of a pulse moves some cell in some state."""
     p = cells._values()
     for level in levels:
-        half = torch.full_like(cells.x, 0.5 * level)
+        half = torch.full_like(cells.x, half_select.parts("V/2").row * level)
         for part in (0.1, 0.5, 0.9):
             x = torch.full_like(cells.x, part)
             if bool((cells.spec.rate(x, cells.spec.drive(half, p), p) != 0.0).any()):
@@ -293,14 +294,10 @@ def _half_select(cells: SwitchingCells, pulsed: Tensor, volts: Tensor, seconds: 
     index = pulsed.nonzero()
     if not len(index):
         return
-    (point,) = index.tolist()
-    neighbours = torch.zeros_like(pulsed)
-    *tile, row, column = point
-    neighbours[(*tile, row, slice(None))] = True
-    neighbours[(*tile, slice(None), column)] = True
-    neighbours[tuple(point)] = False
-    at = tuple(point)
-    cells.apply_pulse(0.5 * volts[at], torch.where(neighbours, seconds[at], 0.0))
+    at = tuple(index[0].tolist())
+    over = half_select.seen(torch.where(pulsed, volts, 0.0), "V/2")
+    neighbours = (over != 0.0) & ~pulsed
+    cells.apply_pulse(over, torch.where(neighbours, seconds[at], 0.0))
 
 
 def _program_object(
@@ -342,13 +339,12 @@ def _program_object(
 def _half_select_objects(
     crossbar: CellTensors, point: tuple[int, ...], signal: npt.NDArray[np.float64]
 ) -> None:
-    *tile, row, column = point
-    for other in range(crossbar.devices.shape[-2]):
-        if other != row:
-            crossbar.devices[(*tile, other, column)].simulate(signal / 2)
-    for other in range(crossbar.devices.shape[-1]):
-        if other != column:
-            crossbar.devices[(*tile, row, other)].simulate(signal / 2)
+    pulsed = torch.zeros(crossbar.devices.shape, dtype=torch.float64)
+    pulsed[point] = 1.0
+    parts = half_select.seen(pulsed, "V/2")
+    for other in parts.nonzero().tolist():
+        if tuple(other) != point:
+            crossbar.devices[tuple(other)].simulate(float(parts[tuple(other)]) * signal)
 
 
 def gen_programming_signal(

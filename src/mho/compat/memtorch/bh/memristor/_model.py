@@ -157,7 +157,7 @@ class Modelled:
         p = SimpleNamespace(**parameters)
         fields = {name: _number(value) for name, value in cls.fields(p).items()}
         device = cls.spec({name: nominal(value) for name, value in fields.items()}, p)
-        cells = SwitchingCells(device, shape, seed=seed() if device.stochastic else 0)
+        cells = SwitchingCells((device,), shape, seed=seed() if device.stochastic else 0)
         cells = cells.to(g.device).double()
         for name, value in fields.items():
             if isinstance(value, Tensor):

@@ -1,8 +1,7 @@
-"""Device and Cells: what one memory cell is, and a population of them.
+"""Device: what one memory cell is. A spec: what the field's papers print.
 
-A `Device` is a spec: what the field's papers print. `Cells` is state: the tensors of a whole
-population, made by ``device.fabricate(shape, seed=0)``. Parameters given as a `Spread` become
-one tensor per cell; all others stay plain numbers.
+``device.fabricate(shape, seed=0)`` makes a population of such cells (`Cells`). Parameters given
+as a `Spread` become one tensor per cell; all others stay plain numbers.
 """
 
 from __future__ import annotations
@@ -12,11 +11,12 @@ import math
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mho.cells.behaviour import Behaviour, Context
-from mho.core import checks, random
-from mho.devices.spread import Spread, nominal
+from mho.cells.population import Cells
+from mho.cells.programming import Programming, Statistical
+from mho.cells.spread import Spread, nominal
 
 _MAX_REDRAWS = 100
 
@@ -29,6 +29,7 @@ class Device(Behaviour):
     has ``separable = False`` and overrides `current_of` and `Cells.current`.
 
     Class attributes:
+        discrete: whether cells hold only some conductances; see `reach`.
         separable: whether ``I = g · f(v)``; reads of an array are then one product, else one
             over a few terms per row (`mho.crossbar.expansion`), for nominal parameters.
         ordered: pairs of parameters ``(low, high)`` that must not cross in any cell; where two
@@ -36,6 +37,7 @@ class Device(Behaviour):
     """
 
     ordered: ClassVar[tuple[tuple[str, str], ...]] = (("g_min", "g_max"),)
+    discrete: ClassVar[bool] = False
     separable: ClassVar[bool] = True
 
     g_min: float | Spread
@@ -117,6 +119,11 @@ class Device(Behaviour):
         high = torch.as_tensor(high, dtype=g.dtype, device=g.device)
         return torch.minimum(torch.maximum(g, low), high)
 
+    @property
+    def programming(self) -> Programming:
+        """How cells are programmed where the hardware does not say: by the device's statistics."""
+        return Statistical()
+
     def transfer(self, v: Tensor) -> Tensor:
         """Return ``f(v)`` (V) of the read ``I = g · f(v)``; ohmic cells: ``v`` itself."""
         return v
@@ -157,7 +164,7 @@ class Device(Behaviour):
         Raises:
             ValueError: if the shape or the seed is refused.
         """
-        return self.cells_type(self, shape, seed=seed, dtype=dtype, device=device)
+        return self.cells_type((self,), shape, seed=seed, dtype=dtype, device=device)
 
     @property
     def cells_type(self) -> type[Cells]:
@@ -172,110 +179,3 @@ def _number(value: float | Spread | Tensor) -> float | Tensor:
 def _normal(shape: tuple[int, ...], context: Context) -> Tensor:
     blank = torch.empty(shape, dtype=torch.float64, device=context.device)
     return blank.normal_(generator=context.generator)
-
-
-class Cells(nn.Module):
-    """A population of cells: per-cell parameters, and what each cell holds now.
-
-    The base class stores the conductance itself (ohmic and statistical cells). Models with an
-    inner state override `conductance` and `write`.
-
-    Attributes:
-        spec: the device.
-        shape: of the population.
-        g: conductances now (S), where the state is the conductance.
-    """
-
-    def __init__(
-        self,
-        spec: Device,
-        shape: tuple[int, ...],
-        *,
-        seed: int = 0,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__()
-        for size in shape:
-            checks.integer("shape", size, least=0)
-        self.spec = spec
-        self.shape = tuple(shape)
-        self.register_buffer("rng", random.stream(seed).to(device))
-        self.register_buffer("g", None)
-        self._dtype = dtype or torch.get_default_dtype()
-        context = self._context(torch.device(device))
-        self._spread_names = tuple(spec.spreads())
-        for name, value in spec.fabricate_state(context).items():
-            self.register_buffer(f"p_{name}", value)
-        self.reset()
-
-    rng: Tensor
-    g: Tensor
-
-    def parameter(self, name: str) -> float | Tensor:
-        """Return a device parameter: one value per cell where it is spread, else a number."""
-        if name in self._spread_names:
-            value: Tensor = getattr(self, f"p_{name}")
-            return value
-        number: float = getattr(self.spec, name)
-        return number
-
-    def parameters_drawn(self) -> dict[str, Tensor]:
-        """Return the per-cell tensors drawn at fabrication, by parameter name."""
-        drawn = {}
-        for key, value in self.named_buffers(recurse=False):
-            if key.startswith("p_"):
-                drawn[key[2:]] = value
-        return drawn
-
-    def reset(self) -> None:
-        """Put every cell at its lowest conductance."""
-        low = self.parameter("g_min")
-        self.g = self._full(low)
-
-    def conductance(self) -> Tensor:
-        """Return the low-voltage conductances (S), of ``shape``."""
-        return self.g
-
-    def write(self, g: Tensor) -> None:
-        """Set the cells directly to conductances, the nearest each cell can hold.
-
-        Args:
-            g: conductances asked for (S), of (or broadcast to) ``shape``.
-
-        Raises:
-            ValueError: if some are not finite or the shape does not fit.
-        """
-        self.g = self.spec.reach(self._checked(g), self.parameters_drawn()).clone()
-
-    def current(self, v: Tensor | float) -> Tensor:
-        """Return the current (A) through each cell under a voltage (V) that does not move it."""
-        voltage = torch.as_tensor(v, dtype=self.g.dtype, device=self.g.device)
-        return self.conductance() * self.spec.transfer(voltage)
-
-    def _checked(self, g: Tensor) -> Tensor:
-        g = torch.as_tensor(g, dtype=self._like.dtype, device=self._like.device)
-        checks.finite("g", g)
-        try:
-            return g.expand(self.shape)
-        except RuntimeError:
-            raise ValueError(
-                f"g must have (or broadcast to) shape {list(self.shape)}, got {list(g.shape)}"
-            ) from None
-
-    @property
-    def _like(self) -> Tensor:
-        # Some tensor of the population that follows .to(): gives dtype and device.
-        return self.g
-
-    def _full(self, value: float | Tensor) -> Tensor:
-        if isinstance(value, Tensor):
-            return value.clone()
-        dtype = self._dtype if self.g is None else self.g.dtype
-        return torch.full(self.shape, float(value), dtype=dtype, device=self.rng.device)
-
-    def _context(self, device: torch.device) -> Context:
-        g_min, g_max = self.spec.window
-        return Context(
-            torch.empty(self.shape, dtype=self._dtype, device=device), g_min, g_max, self.rng
-        )

@@ -147,7 +147,7 @@ class Spread(Spec):
     def sample(
         self,
         shape: tuple[int, ...],
-        generator: torch.Generator,
+        generator: torch.Generator | None,
         *,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
@@ -156,17 +156,21 @@ class Spread(Spec):
 
         Args:
             shape: of the population.
-            generator: source of randomness (``torch.distributions`` knows only the global one,
-                which is seeded from here and given back as it was).
+            generator: source of randomness; None is torch's default generator of the CPU, the
+                only one that ``torch.distributions`` knows (for any other it is seeded from
+                there and given back as it was).
             dtype: of the result.
             device: of the result.
 
         Raises:
             ValueError: if the bounds leave (almost) nothing of the distribution.
         """
+        if generator is None:
+            return self._truncated(shape).to(dtype=dtype, device=device)
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            # Not torch.manual_seed: that would seed every accelerator too, and for good.
+            torch.default_generator.manual_seed(seed)
             return self._truncated(shape).to(dtype=dtype, device=device)
 
     def _truncated(self, shape: tuple[int, ...]) -> Tensor:

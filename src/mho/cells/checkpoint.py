@@ -1,0 +1,93 @@
+"""Checkpoints of populations: what varies in size, what an older version wrote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mho.core import random
+
+if TYPE_CHECKING:
+    from mho.cells.population import Cells
+
+_VARIABLE = ("inner", "pulses", "written", "broken_at")
+
+
+def make_room(cells: Cells, state: dict[str, Any], prefix: str) -> None:
+    """Let buffers be as large as those of a checkpoint, before torch copies any of it.
+
+    Args:
+        cells: what is to be loaded.
+        state: the checkpoint; brought to the present names.
+        prefix: of the keys of these cells.
+    """
+    _modernise(cells, state, prefix)
+    states = [k for k in state if k.startswith(f"{prefix}state_")]
+    for name in [n for n in cells._buffers if n.startswith("state_")]:
+        del cells._buffers[name]
+    for name in (*_VARIABLE, *(key.removeprefix(prefix) for key in states)):
+        value = state.get(f"{prefix}{name}")
+        room = None if value is None else torch.empty_like(value, device=cells.g.device)
+        cells.register_buffer(name, room)
+
+
+def forget_what_can_be_drawn(cells: Cells) -> None:
+    """Drop loaded tensors that fabrication draws anew to the very same bits."""
+    for index in range(len(cells.behaviours)):
+        if cells._keeps(index):
+            continue
+        kept, drawn = cells.state(index), cells._draw(index)
+        if kept.keys() == drawn.keys() and all(torch.equal(kept[n], drawn[n]) for n in kept):
+            for name in kept:
+                cells._buffers.pop(f"state_{index}_{name}", None)
+
+
+def _modernise(cells: Cells, state: dict[str, Any], prefix: str) -> None:
+    """Rename what version 0.1 wrote."""
+
+    def move(old: str, new: str) -> None:
+        if f"{prefix}{old}" in state:
+            state[f"{prefix}{new}"] = state.pop(f"{prefix}{old}")
+
+    for key in [k for k in state if k.startswith(f"{prefix}p_")]:
+        name = key.removeprefix(prefix)
+        move(name, f"state_0_{name.removeprefix('p_')}")
+    move("x", "inner")
+    move("writes", "pulses")
+    rng = state.pop(f"{prefix}rng", None)
+    if rng is not None:
+        state[f"{prefix}streams"] = old_streams(rng)
+    stuck = state.pop(f"{prefix}stuck", None)
+    if stuck is not None:
+        state[f"{prefix}broken_at"] = stuck.flatten().nonzero().squeeze(1)
+    if f"{prefix}g" not in state and f"{prefix}inner" in state:
+        inner = state[f"{prefix}inner"]
+        start = f"{prefix}state_0_"
+        drawn = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
+        conductance_of: Any = cells.conductance_of
+        state[f"{prefix}g"] = conductance_of(inner, drawn)
+    extra = state.setdefault(f"{prefix}_extra_state", {"seconds": 0.0})
+    extra.setdefault("born_as", str(cells.g.dtype).removeprefix("torch."))
+
+
+def old_streams(rng: Tensor) -> Tensor:
+    """Return the streams that go on from the one stream ``[seed, draws]`` of version 0.1."""
+    seed, draws = rng.tolist()
+    streams = random.streams(seed)
+    streams[1:, 1] = draws
+    return streams.to(rng.device)
+
+
+def modernise_chip(state: dict[str, Any], prefix: str) -> None:
+    """Rename what version 0.1 wrote of a chip."""
+    if f"{prefix}G" not in state:
+        return
+    own = f"{prefix}cells."
+    for key in list(state):
+        name = key.removeprefix(prefix)
+        if key.startswith(prefix) and (name in ("stuck", "rng") or name.startswith("state_")):
+            state[f"{own}{name}"] = state.pop(key)
+    state[f"{own}g"] = state.pop(f"{prefix}G")
+    state[f"{own}pulses"] = state.pop(f"{prefix}wear").to(torch.int64)

@@ -1,0 +1,189 @@
+"""Programming policies: how cells come to hold what they are asked to.
+
+    target ──policy──▶ what the device's own programming left ──effects──▶ stored
+
+A policy is part of the hardware. Effects of programming (write noise, finite states, …) act on
+what it left, whichever it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from mho.cells import life
+from mho.cells.life import Drawn
+from mho.core.spec import Spec
+
+if TYPE_CHECKING:
+    from mho.cells.population import Cells
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """What programming did to a population.
+
+    Attributes:
+        pulses: pulses that each cell received, of the population's shape (int64), or one number
+            where all received as many.
+        seconds: duration (s); None where pulses have no known width.
+        energy: dissipated in the cells (J); None where it is not known.
+        failed: mask of the cells that the policy found not to hold what they should; None where it
+            does not look.
+        report: the policy's own account, or None.
+    """
+
+    pulses: Tensor | int = 1
+    seconds: float | None = None
+    energy: float | None = None
+    failed: Tensor | None = None
+    report: Any = None
+
+
+@dataclass(frozen=True)
+class Programming(Spec):
+    """Base of all policies. A subclass says `reached`, and `carry_out` if that is more than it."""
+
+    def check(self, device: Any) -> None:
+        """Refuse a device that cannot be programmed so (ValueError)."""
+
+    @property
+    def says(self) -> str:
+        """In a few words, what is stored."""
+        raise NotImplementedError
+
+    def reached(self, target: Tensor, drawn: Drawn) -> Tensor:
+        """Return what the device's own programming makes of targets (S), differentiable."""
+        raise NotImplementedError
+
+    @property
+    def statistical(self) -> bool:
+        """Whether the device's own ``program`` and ``write_std`` act."""
+        return False
+
+    @property
+    def cell_by_cell(self) -> bool:
+        """Whether training must draw single cells: errors are not white noise, alike for all."""
+        return False
+
+    def deviation(self, window: tuple[float, float]) -> float:
+        """Return the standard deviation (S) of what training takes the policy's error for."""
+        return 0.0
+
+    def write(self, target: Tensor, drawn: Drawn, *, noise: float = 1.0) -> Tensor:
+        """Program cells that training draws: from targets to stored conductances (S).
+
+        Args:
+            target: conductances asked for (S).
+            drawn: the population.
+            noise: factor on the standard deviation of the white error.
+        """
+        white = self.deviation(drawn.window)
+        g = self.reached(target, drawn)
+        return life.settle(g, drawn, own=self.statistical, white=white, noise=noise)
+
+    def carry_out(
+        self, cells: Cells, target: Tensor, arrays: Callable[[], Tensor] | None
+    ) -> Written:
+        """Program a population; it is changed.
+
+        Args:
+            cells: the population.
+            target: conductances asked for (S), of its shape.
+            arrays: gives which cell lies where in which physical array, ``[arrays, rows, cols]``
+                (positions in the flattened population, -1 for none); None: its own last two
+                dimensions are an array.
+        """
+        cells.hold(self.write(target, cells.drawn("program")))
+        return Written()
+
+
+@dataclass(frozen=True)
+class Exact(Programming):
+    """What is asked for is stored, or the nearest that each cell can hold.
+
+    For studies that want it, and for voltage-driven devices (a write–verify loop takes these
+    anywhere in their window).
+    """
+
+    @property
+    def says(self) -> str:
+        """What is stored."""
+        return "what is asked for is stored"
+
+    def reached(self, target: Tensor, drawn: Drawn) -> Tensor:
+        """The nearest conductances (S) that the cells can hold."""
+        return nearest(target, drawn)
+
+
+@dataclass(frozen=True)
+class Statistical(Programming):
+    """The device's own statistics of programming; exact where it has none."""
+
+    @property
+    def says(self) -> str:
+        """What is stored."""
+        return "by the device's own statistics"
+
+    @property
+    def statistical(self) -> bool:
+        """They act."""
+        return True
+
+    def reached(self, target: Tensor, drawn: Drawn) -> Tensor:
+        """The nearest conductances (S) that the cells can hold."""
+        return nearest(target, drawn)
+
+
+@dataclass(frozen=True)
+class OpenLoop(Programming):
+    """So many pulses from a reset, by the nominal response curve, and no look at the result.
+
+    Levels are finite, cells answer each by its own parameters, and every pulse is noisy: the
+    errors of programming arise by themselves. For pulse-count devices.
+    """
+
+    def check(self, device: Any) -> None:
+        """Refuse a device that is not written by counting pulses (ValueError)."""
+        if not hasattr(device, "open_loop"):
+            raise ValueError(
+                f"programming=OpenLoop() needs a device that is written by counting pulses, "
+                f"got {type(device).__name__}"
+            )
+
+    @property
+    def cell_by_cell(self) -> bool:
+        """It does."""
+        return True
+
+    @property
+    def says(self) -> str:
+        """What is stored."""
+        return "a count of pulses from a reset, by the nominal curve"
+
+    def reached(self, target: Tensor, drawn: Drawn) -> Tensor:
+        """What the pulses leave (S); the gradient is straight through."""
+        g, _ = drawn.device.open_loop(target, drawn.states[0], drawn.context().generator)
+        return g
+
+    def carry_out(
+        self, cells: Cells, target: Tensor, arrays: Callable[[], Tensor] | None
+    ) -> Written:
+        """See `Programming.carry_out`; the reset counts as one pulse."""
+        drawn = cells.drawn("program")
+        g, counts = drawn.device.open_loop(target, drawn.states[0], drawn.context().generator)
+        cells.hold(life.settle(g, drawn, own=False))
+        return Written(pulses=counts + 1)
+
+
+def nearest(target: Tensor, drawn: Drawn) -> Tensor:
+    """Return the nearest conductances (S) that cells can hold, differentiable."""
+    device = drawn.device
+    # Encodings stay inside the nominal window: only cells with windows of their own fall short.
+    if device.spreads() or device.discrete:
+        reached: Tensor = device.reach(target, drawn.states[0])
+        return reached
+    return target

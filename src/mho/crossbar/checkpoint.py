@@ -1,0 +1,108 @@
+"""Checkpoints of crossbars: whose cells they are, what varies in size, what version 0.1 wrote."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from mho.core.spec import first_difference
+
+if TYPE_CHECKING:
+    from mho.crossbar.crossbar import Crossbar
+
+# What belongs to the cells, and stays theirs where a chip lends them.
+_OF_CELLS = ("scale", "digital", "gain", "offset", "reference")
+
+
+def identity(crossbar: Crossbar) -> dict[str, Any]:
+    """Return what a checkpoint must agree with."""
+    shape = [crossbar.groups, crossbar.rows, crossbar.cols]
+    return {"hardware": crossbar.hardware.to_dict(), "shape": shape}
+
+
+def mismatch(crossbar: Crossbar, state: dict[str, Any], prefix: str = "") -> str | None:
+    """Say why a checkpoint does not belong to a crossbar, or None where it does."""
+    saved = state.get(f"{prefix}_extra_state")
+    if not isinstance(saved, dict):
+        return None  # torch reports the missing key
+    expected = identity(crossbar)
+    found = {key: saved.get(key) for key in expected}
+    difference = first_difference(expected, found)
+    if difference:
+        return f"{prefix}{difference}"
+    g = state.get(f"{prefix}cells.g", state.get(f"{prefix}G"))
+    if g is not None and g.shape != crossbar.G.shape:
+        return f"{prefix}G: expected shape {list(crossbar.G.shape)}, found {list(g.shape)}"
+    return None
+
+
+def make_room(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:
+    """Prepare a crossbar for a checkpoint, and the checkpoint for it.
+
+    Where a chip lends the cells, they are kept unless the checkpoint is of these very cells.
+    """
+    _modernise(state, prefix)
+    shift = state.get(f"{prefix}range_shift")
+    if shift is None:
+        crossbar.range_shift = None
+    elif crossbar.range_shift is None:
+        crossbar.range_shift = nn.Parameter(torch.empty_like(shift, device=crossbar.G.device))
+    if crossbar._lease is None:
+        return
+    own, cells = f"{prefix}cells.", crossbar.cells
+    saved = state.get(f"{own}_extra_state", {})
+    theirs = saved.get("identity") != cells.identity
+    mine = {f"{own}{key}": value for key, value in cells.state_dict().items()}
+    if not theirs:  # these very cells: what they hold, and when it was written, is taken
+        mine[f"{own}g"] = state[f"{own}g"]
+        extra = mine[f"{own}_extra_state"]
+        mine[f"{own}_extra_state"] = {**extra, "seconds": saved["seconds"]}
+    for key in [k for k in state if k.startswith(own)]:
+        del state[key]
+    state.update(mine)
+    if theirs:
+        for name in _OF_CELLS:
+            value = getattr(crossbar, name)
+            if value is not None:
+                state[f"{prefix}{name}"] = value.clone()
+
+
+def finish(module: nn.Module, *_: object) -> None:
+    """After loading: make ready what reads need, and tell the chip. A hook of the crossbar."""
+    crossbar: Any = module
+    if crossbar._lease is not None:
+        crossbar._lease.returned(crossbar.cells)
+    crossbar.refresh()
+
+
+def kept_own_cells(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> bool:
+    """Whether loading leaves the cells as they are: a chip lends them, and not to the saved."""
+    saved = state.get(f"{prefix}cells._extra_state", {})
+    return crossbar._lease is not None and saved.get("identity") != crossbar.cells.identity
+
+
+def warn_of_other_cells(names: list[str], *, stacklevel: int) -> None:
+    """Say that weights were loaded and cells were not."""
+    warnings.warn(
+        f"{', '.join(names)}: the checkpoint is of other cells than those of the chip that this "
+        "model lies on; weights are loaded, the cells are as they were: call mho.program(model)",
+        stacklevel=stacklevel + 1,
+    )
+
+
+def _modernise(state: dict[str, Any], prefix: str) -> None:
+    """Rename what version 0.1 wrote."""
+    if f"{prefix}G" not in state:
+        return
+    saved = state.get(f"{prefix}_extra_state", {})
+    own = f"{prefix}cells."
+    for key in list(state):
+        name = key.removeprefix(prefix)
+        if key.startswith(prefix) and (name in ("stuck", "rng") or name.startswith("state_")):
+            state[f"{own}{name}"] = state.pop(key)
+    state[f"{own}g"] = state.pop(f"{prefix}G")
+    seconds, writes = float(saved.get("seconds", 0.0)), int(saved.get("writes", 0))
+    state[f"{own}_extra_state"] = {"seconds": seconds, "pulses": writes}

@@ -1,0 +1,200 @@
+"""The life of a crossbar: fabricate, program, store, age. All of it ends in one commit.
+
+These functions are the methods of `Crossbar` that bear their names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mho.cells.life import Drawn
+from mho.cells.population import Cells
+from mho.cells.programming import Programming
+from mho.core import checks, random
+from mho.crossbar.correction import Correction
+from mho.crossbar.report import ProgramReport
+from mho.crossbar.tiling import Tiling
+
+if TYPE_CHECKING:
+    from mho.crossbar.crossbar import Crossbar
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def reset_parameters(crossbar: Crossbar, seed: int | None = None) -> None:
+    """Fabricate all cells anew: another chip of the same kind, not yet programmed.
+
+    A crossbar that lies on a `mho.chip.Chip` leaves it.
+
+    Args:
+        seed: of the new chip; by default its randomness goes on from the old chip's.
+
+    Raises:
+        TypeError, ValueError: if the seed is refused.
+    """
+    hardware, old = crossbar.hardware, crossbar.cells
+    if seed is None:
+        seed = old.next_seed()
+    new = hardware.device.cells_type(
+        hardware.behaviours, old.shape, seed=seed, dtype=crossbar.G.dtype, device=crossbar.G.device
+    )
+    crossbar.leave()
+    never = Correction.none(crossbar.groups * crossbar.cols, len(crossbar.adc_range), crossbar.G)
+    correction = crossbar.correction.of_ranges_alone.replace(reference=never.reference)
+    digital = None if crossbar.digital is None else crossbar.even_shares()
+    crossbar.commit(cells=new, digital=digital, correction=correction)
+
+
+def inhabit(crossbar: Crossbar, cells: Cells, lease: Any) -> None:
+    """Move to given cells (of a chip), not yet programmed.
+
+    Args:
+        cells: shaped as ``G``.
+        lease: told of every change of the cells by ``returned(cells)``, and by ``left()`` when
+            the crossbar moves to other cells.
+    """
+    crossbar.leave()
+    unknown = torch.full_like(crossbar.reference, torch.nan)
+    correction = crossbar.correction.of_ranges_alone.replace(reference=unknown)
+    digital = None if crossbar.digital is None else crossbar.even_shares()
+    crossbar.commit(cells=cells, digital=digital, correction=correction)
+    crossbar._lease = lease
+
+
+def leave(crossbar: Crossbar) -> None:
+    """Leave the chip, if it lies on one: it goes on with a copy of its cells."""
+    lease, crossbar._lease = crossbar._lease, None
+    if lease is not None:
+        lease.left()
+        crossbar.cells = crossbar.cells.fork()
+        crossbar.cells.identity = f"copy of {crossbar.cells.identity}"
+
+
+# Not as inference tensors: what is written must serve reads that need gradients.
+@torch.inference_mode(False)
+@torch.no_grad()
+def program(
+    crossbar: Crossbar,
+    weight: Tensor,
+    programming: Programming | None = None,
+    *,
+    seed: int | None = None,
+) -> ProgramReport:
+    """Write a weight matrix to the cells; the clock of aging starts again.
+
+    Converter ranges stay as calibrated; the output correction, made for other cells, does not.
+
+    Args:
+        weight: ``[groups · rows, cols]``, finite.
+        programming: how, if not as the hardware says.
+        seed: of what is random in it; by default the crossbar's own stream goes on.
+
+    Returns:
+        What was asked for, what is stored and what it took.
+
+    Raises:
+        TypeError, ValueError: if the weight is of another kind or shape, or not finite; the
+            crossbar is then unchanged, as after any other error.
+    """
+    checks.shape("weight", weight, (crossbar.groups * crossbar.rows, crossbar.cols))
+    checks.finite("weight", weight)
+    if programming is None:
+        programming = crossbar.hardware.policy
+    else:
+        checks.instance("programming", programming, Programming)
+        programming.check(crossbar.hardware.device)
+    weight = weight.detach().to(crossbar.G)
+    cells = crossbar.cells.fork()
+    if seed is not None:
+        cells.rng.copy_(random.stream(seed))
+    target, scale = crossbar.encode(weight)
+    target, digital = crossbar.suited(target, cells.drawn())
+    written = cells.program(target, programming, arrays=lambda: _places(crossbar))
+    reference = crossbar.reference_of(cells, scale, digital)
+    correction = crossbar.correction.of_ranges_alone.replace(reference=reference)
+    crossbar.commit(cells=cells, scale=scale, digital=digital, correction=correction)
+    size = float(torch.linalg.vector_norm(weight))
+    error = float(torch.linalg.vector_norm(crossbar.weight - weight))
+    broken = 0.0 if cells.broken_at is None else len(cells.broken_at) / cells.g.numel()
+    # A copy: later changes of the cells must not rewrite the report, nor the report the cells.
+    stored = crossbar.G.clone()
+    return ProgramReport(target, stored, error / size if size else error, broken, written)
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def age(crossbar: Crossbar, seconds: float) -> None:
+    """Let time pass.
+
+    Args:
+        seconds: how long (s), >= 0; adds to the time since programming.
+
+    Raises:
+        TypeError, ValueError: if it is not a non-negative number.
+    """
+    cells = crossbar.cells.fork()
+    cells.age(seconds)
+    crossbar.commit(cells=cells)
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def store(crossbar: Crossbar, g: Tensor, *, scale: Tensor | None = None) -> None:
+    """Set the conductances of all healthy cells directly, past every effect.
+
+    The clock of aging starts again, and the output correction ends, as after `program`.
+
+    Args:
+        g: shaped like ``G`` (S), finite and >= 0.
+        scale: ``[]`` or ``[cols]`` (1/S), if it is to be another.
+
+    Raises:
+        TypeError, ValueError: if the conductances are refused; nothing is then changed.
+    """
+    checks.shape("g", g, tuple(crossbar.G.shape))
+    checks.finite("g", g)
+    if float(g.min()) < 0:
+        raise ValueError(f"g must be >= 0 S, got {float(g.min())!r}")
+    cells = crossbar.cells.fork()
+    cells.hold(g.detach().to(crossbar.G, copy=True))
+    cells.count(1)
+    cells.seconds = 0.0
+    crossbar.settle(cells, scale)
+
+
+def settle(crossbar: Crossbar, cells: Cells, scale: Tensor | None = None) -> None:
+    """Take cells as just programmed: the output correction ends, drift is measured from now.
+
+    Args:
+        cells: shaped like ``G``.
+        scale: ``[]`` or ``[cols]`` (1/S), if it is to be another.
+    """
+    reference = crossbar.reference_of(
+        cells, crossbar.scale if scale is None else scale, crossbar.digital
+    )
+    correction = crossbar.correction.of_ranges_alone.replace(reference=reference)
+    crossbar.commit(cells=cells, scale=scale, correction=correction)
+
+
+def encode(crossbar: Crossbar, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return target conductances (S) and scale (1/S) of weights ``[groups · rows, cols]``."""
+    return crossbar.hardware.encoding.encode(weight, *crossbar.hardware.device.window)
+
+
+def suited(crossbar: Crossbar, target: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor | None]:
+    """Let an encoding that knows broken cells make the best of them; see `Encoding.suit`."""
+    encoding = crossbar.hardware.encoding
+    if not encoding.defect_aware:
+        return target, None
+    stuck, stuck_g = (None, None) if drawn.broken is None else drawn.broken.dense(target)
+    window = crossbar.hardware.device.window
+    found, digital = encoding.suit(target, stuck, stuck_g, crossbar.groups, *window)
+    return found, crossbar.even_shares() if digital is None else digital.to(target)
+
+
+def _places(crossbar: Crossbar) -> Tensor:
+    tiling = Tiling.of(crossbar.G, crossbar.groups, crossbar.hardware.array)
+    return tiling.places(crossbar.G.device)

@@ -1,0 +1,266 @@
+"""Reader: how one crossbar is read, with all that reads need kept ready.
+
+Made anew at every change of the crossbar; it never changes the crossbar.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mho.cells import life
+from mho.cells.life import Drawn
+from mho.core import checks, random
+from mho.crossbar import exact, expansion, read, readout
+from mho.crossbar.read import Multiply
+from mho.crossbar.readout import Noise, Readout
+from mho.crossbar.transpose import read_transposed
+from mho.crossbar.wires import wired
+
+if TYPE_CHECKING:
+    from mho.crossbar.crossbar import Crossbar
+
+
+class Reader:
+    """How a crossbar, as it is now, is read.
+
+    Args:
+        crossbar: what is read.
+
+    Attributes:
+        collapsed: whether a read is one product, or goes tile by tile.
+        corrected: whether outputs of the stored cells are corrected.
+    """
+
+    @torch.no_grad()
+    def __init__(self, crossbar: Crossbar) -> None:
+        hardware = crossbar.hardware
+        self.hardware, self.groups = hardware, crossbar.groups
+        self.rows, self.outputs = crossbar.rows, crossbar.groups * crossbar.cols
+        self.cells, self.wires = crossbar.cells, crossbar._wires
+        self.scale, self.digital = crossbar.scale, crossbar.digital
+        self.encode, self.suited = crossbar.encode, crossbar.suited
+        self.input_range, self.adc_range = crossbar.input_range, crossbar.adc_range
+        self.shift, self.observed = crossbar.range_shift, crossbar.observed
+        self.practice = crossbar.practice
+        self.training = self.practice.hardware(hardware)
+        self.collapsed = readout.collapses(hardware) and not self.observed
+        self.corrected = crossbar.correction.corrects
+        fixed = hardware.drive.range not in ("per_call", "per_vector")
+        self._input_known = fixed and not bool(self.input_range.isnan())
+        calibrated = None if bool(self.adc_range.isnan().any()) else self.adc_range
+        limit = readout.full_scale(hardware, calibrated, min(self.rows, hardware.array.rows))
+        if isinstance(limit, (int, float)):
+            limit = self.adc_range.new_tensor(limit)
+        self._full_scale = limit
+        self._adc_calibrated = limit is not None and limit is self.adc_range
+        self._redrawn = any(b.acts_on("read") and b.redrawn for b in hardware.behaviours)
+        self._lumped = readout.lumped(self.training, self.practice, self.cells)
+        self._stored: Readout | None = None
+        # Wires are dear to solve: not before the cells hold something, and once for each thing.
+        if self.wires.knows(self.cells.g) and not self._redrawn:
+            self._stored = self.stored
+
+    # ── what a read sees ─────────────────────────────────────────────────────────────────────
+
+    @property
+    def stored(self) -> Readout:
+        """What a read of the stored conductances sees."""
+        if self._stored is not None and self.shift is None:
+            return self._stored
+        if self._redrawn or self.shift is not None:
+            return readout.fold(self._own_readout())
+        # What is kept must also serve reads that need gradients.
+        with torch.inference_mode(False):
+            self._stored = readout.fold(self._own_readout())
+        return self._stored
+
+    def _own_readout(self) -> Readout:
+        cells = self.cells
+        return self._readout(cells.g, self.scale, cells.drawn("read"), self.digital)
+
+    def through(self, weight: Tensor) -> Readout:
+        """What a read of a chip newly made for ``weight [groups · rows, cols]`` sees."""
+        if self._lumped is None:
+            return self._practised(weight)
+        # Nothing happens to single cells that their sum does not tell: no cell need be drawn.
+        window = self.hardware.device.window
+        matrix, scale, siemens = self.hardware.encoding.ideal(weight, *window)
+        if self._lumped.write is not None:
+            deviation = self._lumped.write.sqrt() * self.practice.noise
+            deviation = deviation if siemens is None else deviation / siemens
+            matrix = random.normal_like(matrix, None).mul_(deviation).add_(matrix)
+        return self._electrical(matrix, scale, self._lumped.read, siemens, training=True)
+
+    def _practised(self, weight: Tensor) -> Readout:
+        practice = self.practice
+        target, scale = self.encode(weight)
+        drawn = practice.draw(self.cells)
+        target, digital = self.suited(target, drawn)
+        g = self.hardware.policy.write(target, drawn, noise=practice.noise)
+        seconds = practice.draw_age(g)
+        if seconds:
+            fresh, drawn = g, drawn.at(seconds)
+            g = life.age(g, drawn, 0.0, seconds)
+            if practice.compensated:
+                scale = scale * self._shrunk(fresh, g, scale, digital, drawn)
+        return self._readout(g, scale, drawn, digital, training=True)
+
+    @torch.no_grad()
+    def _shrunk(
+        self, fresh: Tensor, aged: Tensor, scale: Tensor, digital: Tensor | None, drawn: Drawn
+    ) -> Tensor:
+        """Return the factor by which `mho.compensate` would multiply the outputs."""
+        array, encoding = self.hardware.array, self.hardware.encoding
+        before, after = (
+            encoding.decode(wired(life.shown(g, d), array, self.groups), scale, digital).abs().sum()
+            for g, d in ((fresh, drawn.at(0.0)), (aged, drawn))
+        )
+        return torch.where(after > 0, before / after, torch.ones_like(after))
+
+    def _readout(
+        self,
+        g: Tensor,
+        scale: Tensor,
+        drawn: Drawn,
+        digital: Tensor | None,
+        *,
+        training: bool = False,
+    ) -> Readout:
+        hardware, wires = self.hardware, self.wires
+        g = life.seen(g, drawn)
+        T = wires.fresh(g) if training else wires.stored(g)
+        variance = readout.read_noise(g, hardware.encoding, drawn, wires, training=training)
+        matrix = hardware.encoding.converted(expansion.stacked(T, g, hardware))
+        found = self._electrical(matrix, scale, variance, digital=digital, training=training)
+        solved = hardware.array.exact_reads and exact.linearises(hardware) and not training
+        return found._replace(cells=g) if solved else found
+
+    def _electrical(
+        self,
+        matrix: Tensor,
+        scale: Tensor,
+        variance: Noise,
+        siemens: Tensor | None = None,
+        digital: Tensor | None = None,
+        *,
+        training: bool = False,
+    ) -> Readout:
+        hardware, groups = self.hardware, self.groups
+        if self.collapsed:
+            return readout.effective(matrix, scale, hardware, groups, siemens, digital)
+        folded = None if self.observed else self._adc_limit()
+        found = readout.electrical(matrix, scale, variance, folded, hardware, groups, siemens)
+        return found._replace(digital=digital, training=training)
+
+    # ── reads ────────────────────────────────────────────────────────────────────────────────
+
+    def read(self, x: Tensor, seen: Readout, bias: Tensor | None = None) -> Tensor:
+        """Read ``x [..., groups · rows]`` on what `stored` or `through` gave; uncorrected."""
+        checks.columns("input", x, self.groups * self.rows)
+        if self.collapsed:
+            driven = self.drive(x)
+            if self.groups == 1:
+                return F.linear(driven, seen.matrix[0].T, bias)
+            y = torch.bmm(self._by_group(driven), seen.matrix)
+        else:
+            y = self.product(self._by_group(x), seen)
+        y = y.transpose(0, 1).reshape(*x.shape[:-1], self.outputs)
+        return y if bias is None else y + bias
+
+    def product(
+        self, x: Tensor, seen: Readout, multiply: Multiply | None = None, vectors: int = 1
+    ) -> Tensor:
+        """Read tile by tile, uncorrected; see `mho.crossbar.read.product`."""
+        return read.product(
+            x,
+            seen,
+            self.hardware,
+            limit=self._input_limit(x, _but_batch(x)),
+            full_scale=self._adc_limit(),
+            rng=None if seen.training else self.cells.streams[-1],
+            multiply=multiply,
+            vectors=vectors,
+        )
+
+    def transposed(self, x: Tensor) -> Tensor:
+        """Read ``x [batch, cols]`` from the bit lines to the word lines."""
+        drawn, hardware = self.cells.drawn("read"), self.hardware
+        g = life.seen(self.cells.g, drawn)
+        variance = readout.read_noise(g, hardware.encoding, drawn, self.wires, transposed=True)
+        g = expansion.stacked(self.wires.stored(g), g, hardware)
+        rng = self.cells.streams[-1]
+        return read_transposed(x, g, self.scale, variance, hardware, rng, self.digital)
+
+    def observe(self, x: Tensor) -> list[Tensor]:
+        """Return the currents (A) that the converters see for ``x``, while it is watched."""
+        x = self._by_group(x)
+        limit, rng = self._input_limit(x, _but_batch(x)), self.cells.streams[-1]
+        return read.currents(x, self.stored, self.hardware, limit=limit, rng=rng)
+
+    def drive(self, x: Tensor) -> Tensor:
+        """Return inputs as the drivers deliver them (quantised), in the inputs' own units."""
+        drive = self.hardware.drive
+        if drive.ideal:
+            return x
+        return drive.quantise(x, self._input_limit(x, -1))
+
+    def voltages(self, x: Tensor) -> Tensor:
+        """Return what ``x [vectors, groups · rows]`` puts on the word lines (V)."""
+        drive = self.hardware.drive
+        level = drive.to_levels(x, self._input_limit(x, -1))
+        if drive.mode == "bit_serial":
+            level = drive.planes(level)[0].flatten(0, 1)
+        return level * drive.v_step
+
+    @property
+    def drives_by_vector(self) -> bool:
+        """Whether what drivers do to an input depends on the rest of its vector."""
+        drive = self.hardware.drive
+        own = isinstance(drive.range, str) and drive.range != "per_call" and not self._input_known
+        return own and not (self.collapsed and drive.ideal)
+
+    def _input_limit(self, x: Tensor, dims: int | tuple[int, ...]) -> Tensor | float:
+        chosen = self.hardware.drive.range
+        if not isinstance(chosen, str):
+            return chosen
+        if not self._input_known:
+            return self.hardware.drive.measure(x, dims)
+        return self.input_range if self.shift is None else self.input_range * self.shift[0].exp()
+
+    def _adc_limit(self) -> Tensor | None:
+        if self.shift is None or not self._adc_calibrated:
+            return self._full_scale
+        return self.adc_range * self.shift[1:].exp()
+
+    def _by_group(self, x: Tensor) -> Tensor:
+        return x.reshape(-1, self.groups, self.rows).transpose(0, 1)
+
+    def refuse_fixed_ranges(self) -> None:
+        """Refuse to learn ranges where none is calibrated or can move; warn of one that cannot.
+
+        Raises:
+            ValueError: if there is nothing to learn.
+        """
+        known = self._input_known and self.hardware.drive.range == "calibrated"
+        adc = self.hardware.adc if self._adc_calibrated else None
+        if not known and adc is None:
+            raise ValueError(
+                "no converter range is calibrated: call mho.calibrate first (and leave range "
+                "at 'calibrated')"
+            )
+        if adc is not None and not adc.learnable:
+            stays = f"the range of {adc} cannot be learned: its step is a power of two, which has "
+            stays += "no gradient"
+            if not known:
+                raise ValueError(stays)
+            warnings.warn(f"{stays}; it stays as calibrated", UserWarning, stacklevel=4)
+
+
+def _but_batch(x: Tensor) -> tuple[int, ...]:
+    """Dimensions of one vector of ``x [groups, batch, …]``."""
+    return (0, *range(2, x.dim()))

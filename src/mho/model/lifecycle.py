@@ -1,0 +1,175 @@
+"""The life of all crossbars of a model at once: program, age, fabricate anew, collapse."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from typing import Any
+
+from torch import nn
+from tqdm import tqdm
+
+from mho.core import checks, random
+from mho.crossbar.report import ProgramReport
+from mho.model.crossbars import Entry, all_or_nothing, layers, listing
+from mho.nn import computed
+
+
+class ModelReport(dict[str, ProgramReport]):
+    """What programming a whole model did: a report for every crossbar, by name; prints totals."""
+
+    @property
+    def pulses(self) -> int:
+        """Pulses that all cells together received."""
+        return sum(report.pulses for report in self.values())
+
+    @property
+    def seconds(self) -> float | None:
+        """Duration (s), crossbars one after the other; None where one of them does not know."""
+        return _total([report.seconds for report in self.values()])
+
+    @property
+    def energy(self) -> float | None:
+        """Energy dissipated in the cells (J); None where one of them does not know."""
+        return _total([report.energy for report in self.values()])
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """Cells found not to hold what they should, by crossbar, where somebody looked."""
+        known = {name: report.failed for name, report in self.items()}
+        return {name: count for name, count in known.items() if count is not None}
+
+    def __str__(self) -> str:
+        lines = [f"{name or 'crossbar'}: {report}" for name, report in self.items()]
+        parts = [f"{self.pulses:,} pulses"]
+        parts += ["time not known" if self.seconds is None else f"{self.seconds:.3g} s"]
+        parts += ["energy not known" if self.energy is None else f"{self.energy:.3g} J"]
+        if self.failed:
+            parts.append(f"{sum(self.failed.values()):,} cells failed")
+        return "\n".join([*lines, f"in all: {', '.join(parts)}"])
+
+
+def _total(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def program(model: nn.Module) -> ModelReport:
+    """Write all digital weights to the chip, for example after training.
+
+    Every crossbar is programmed as its hardware says (`mho.Hardware`, ``programming``). One
+    outside of layers, which has no weights beside its cells, is written anew with what these stand
+    for now.
+
+    Args:
+        model: a converted model, or any module with crossbars.
+
+    Returns:
+        A report for every crossbar, by the name that `mho.summary` shows, with totals of pulses,
+        time and energy where they are known, and the failed cells.
+
+    Raises:
+        ValueError: if the model has no crossbars or a weight is not finite.
+        ProgrammingError: if cells failed and the hardware says to raise. After any error no
+            crossbar has changed.
+    """
+    return write_all(listing(model))
+
+
+def write_all(found: list[Entry]) -> ModelReport:
+    """Program some crossbars of a model with what they are to hold; all of them, or none."""
+    weights = {entry.crossbar: entry.weight() for entry in found}
+    for entry in found:
+        weight = weights[entry.crossbar]
+        if weight is not None:
+            checks.finite(f"weight of {entry.name or 'the model'}", weight)
+    report = ModelReport()
+    bar = tqdm(found, desc="programming", leave=False, delay=2.0, disable=not sys.stderr.isatty())
+    with all_or_nothing(weights):
+        for entry in bar:
+            weight = weights[entry.crossbar]
+            if weight is not None:
+                report[entry.name] = entry.crossbar.program(weight)
+    _mark(found)
+    return report
+
+
+def _mark(found: list[Entry]) -> None:
+    for layer in {entry.layer for entry in found if entry.layer is not None}:
+        layer.mark_programmed()
+
+
+def age(model: nn.Module, seconds: float) -> None:
+    """Let time pass for all crossbars.
+
+    Args:
+        model: a converted model, or any module with crossbars.
+        seconds: how long (s), >= 0.
+
+    Raises:
+        ValueError: if the model has no crossbars or the time is negative.
+    """
+    checks.number("seconds", seconds, least=0.0)
+    found = listing(model)
+    with all_or_nothing(entry.crossbar for entry in found):
+        for entry in found:
+            entry.crossbar.age(seconds)
+
+
+def fabricate(model: nn.Module, seed: int) -> ModelReport:
+    """Put the model on another chip of the same kind: new cells, programmed with its weights.
+
+    A model that lies on a `mho.chip.Chip` leaves it.
+
+    Args:
+        model: a converted model, or any module with crossbars.
+        seed: of the new chip.
+
+    Returns:
+        As `program`.
+
+    Raises:
+        ValueError: if the model has no crossbars.
+    """
+    checks.integer("seed", seed, least=0)
+    found = listing(model)
+    paths = {module: name for name, module in model.named_modules()}
+    weights = {entry.crossbar: entry.weight() for entry in found}
+    with all_or_nothing(weights):
+        for entry in found:
+            owner = entry.crossbar if entry.layer is None else entry.layer
+            entry.crossbar.reset_parameters(random.derive(seed, paths[owner], entry.part))
+        report = ModelReport()
+        for entry in found:
+            weight = weights[entry.crossbar]
+            if weight is not None:
+                report[entry.name] = entry.crossbar.program(weight)
+    _mark(found)
+    return report
+
+
+def collapse(model: nn.Module) -> nn.Module:
+    """Return a plain torch model with the weights as reads show them now, for speed or export.
+
+    Converters and read noise are gone; programming errors, defects, drift, wires, temperature and
+    the calibrated output correction remain. Weights are plain parameters: what computed the digital
+    ones (a norm, a mask, any parametrization) has no part in what the cells hold, and stays behind.
+    Hooks that run at a call stay.
+
+    Args:
+        model: a converted model; it is not changed.
+
+    Raises:
+        ValueError: if the model has no crossbars.
+    """
+    memo: dict[int, Any] = {}
+    found = list(layers(model).values())
+    for layer in found:
+        memo[id(layer)] = layer.to_digital()
+    for layer in found:
+        computed.carry_hooks(layer, memo[id(layer)], memo)
+    computed.detach_computed(model, memo)
+    plain: nn.Module = copy.deepcopy(model, memo)
+    computed.own_classes(plain)
+    plain._load_state_dict_pre_hooks.clear()
+    return plain

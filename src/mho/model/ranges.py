@@ -1,0 +1,165 @@
+"""What calibration looks for: converter ranges and lines through samples, as pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+Convert = Callable[[Tensor, Tensor], Tensor]
+"""From values and a full scale, broadcast to them, to converted values."""
+
+_CANDIDATES = 64
+_ROUNDS = 3  # of candidates, each between the neighbours of the best of the round before
+_SMALLEST = 2.0**-10  # of the first candidates, relative to the largest magnitude
+_TAIL = 1024  # samples kept one by one at either end: what is clipped counts by its square
+_BULK = 4096  # samples kept of all the others
+_BLOCK = 2**22  # values converted at once
+
+
+class Samples(NamedTuple):
+    """Values that converters are given.
+
+    Attributes:
+        value: ``[converters, count]``.
+        weight: how much each sample's squared error counts, ``[count]`` or as ``value``.
+    """
+
+    value: Tensor
+    weight: Tensor
+
+
+def percentile(samples: Samples, share: float) -> Tensor:
+    """Return a percentile of the magnitudes.
+
+    Args:
+        samples: of every converter.
+        share: in (0, 100]; 100 is the largest magnitude.
+
+    Returns:
+        ``[converters]``; 1 where it is 0.
+    """
+    size = samples.value.abs()
+    rank = round(share / 100.0 * size.shape[1])
+    found = size.kthvalue(min(max(rank, 1), size.shape[1]), dim=1).values
+    return torch.where(found > 0, found, 1.0)
+
+
+def least_error(samples: Samples, convert: Convert) -> Tensor:
+    """Return the range with the smallest squared error of the converted values.
+
+    Ranges are tried one beside the other, in rounds that narrow down. The first go from the
+    largest magnitude, which clips nothing, down in equal ratios.
+
+    Args:
+        samples: of every converter.
+        convert: the converter.
+
+    Returns:
+        ``[converters]``; 1 where all samples are 0.
+    """
+    largest = percentile(samples, 100.0).double()
+    few = condensed(samples)
+    best, high, low = largest, largest, largest * _SMALLEST
+    share = torch.linspace(0.0, 1.0, _CANDIDATES, dtype=torch.float64, device=low.device)
+    for _ in range(_ROUNDS):
+        tried = high.unsqueeze(1) * (low / high).unsqueeze(1) ** share
+        tried[:, -1] = best  # so that a round never makes it worse
+        chosen = _errors(few, tried, convert).argmin(1, keepdim=True)  # the widest of equal ones
+        best = tried.gather(1, chosen).squeeze(1)
+        step = (low / high) ** (1.0 / (_CANDIDATES - 1))
+        low, high = best * step, torch.minimum(best / step, largest)
+    return best.to(samples.value)
+
+
+def condensed(samples: Samples) -> Samples:
+    """Return fewer samples that stand for all: the extremes as they are, the others in strides."""
+    value, order = samples.value.sort(dim=1)
+    weight = samples.weight.to(value.dtype).expand_as(value).gather(1, order)
+    count = value.shape[1]
+    stride = math.ceil(max(count - 2 * _TAIL, 0) / _BULK)
+    if stride <= 1:
+        return Samples(value, weight)
+    stop = _TAIL + (count - 2 * _TAIL) // stride * stride
+    inner = weight[:, _TAIL:stop].unflatten(1, (-1, stride)).sum(2)
+    middle = value[:, _TAIL:stop].unflatten(1, (-1, stride))[..., stride // 2]
+    return Samples(
+        torch.cat((value[:, :_TAIL], middle, value[:, stop:]), dim=1),
+        torch.cat((weight[:, :_TAIL], inner, weight[:, stop:]), dim=1),
+    )
+
+
+def _between(high: Tensor, low: Tensor) -> Tensor:
+    """Return candidates ``[converters, candidates]`` from one range down to another."""
+    share = torch.linspace(0.0, 1.0, _CANDIDATES, dtype=high.dtype, device=high.device)
+    return high.unsqueeze(1) * (low / high).unsqueeze(1) ** share
+
+
+def _errors(samples: Samples, tried: Tensor, convert: Convert) -> Tensor:
+    """Return the squared errors ``[converters, candidates]`` of ranges tried, shaped alike."""
+    # In double precision: fine converters' errors are near the rounding of single precision.
+    value = samples.value.double().unsqueeze(1)
+    weight = samples.weight.double().expand_as(samples.value).unsqueeze(1)
+    parts = min(max(1, math.ceil(value.numel() * tried.shape[1] / _BLOCK)), tried.shape[1])
+    found = []
+    for some in tried.tensor_split(parts, dim=1):
+        wide = value.expand(-1, some.shape[1], -1)
+        error = convert(wide.clone(), some.unsqueeze(2)) - wide  # converters work in place
+        found.append((error.square_() * weight).sum(2))
+    return torch.cat(found, dim=1)
+
+
+class Line(NamedTuple):
+    """``target ≈ gain · output + offset``, column by column: ``[columns]`` each."""
+
+    gain: Tensor
+    offset: Tensor
+
+
+class Moments:
+    """Sums over samples, batch by batch, of outputs read twice and what they should be.
+
+    The two readings of one input differ by their noise alone, so that it drops out of the mean
+    of their product: ``E[y₁ y₂] = E[y]²`` where ``E[y₁²] = E[y]² + σ²``.
+
+    Args:
+        columns: how many outputs.
+        device: where the sums are kept.
+    """
+
+    def __init__(self, columns: int, device: torch.device) -> None:
+        # count, Σy, Σt, Σy₁y₂, Σyt, with y the mean of both
+        self.sums = torch.zeros(5, columns, dtype=torch.float64, device=device)
+
+    def add(self, first: Tensor, second: Tensor, target: Tensor) -> None:
+        """Take in two readings and the targets, ``[samples, columns]`` each."""
+        one, two, t = first.double(), second.double(), target.double()
+        y = (one + two) / 2
+        count = torch.full_like(self.sums[0], len(t))
+        self.sums += torch.stack((count, y.sum(0), t.sum(0), (one * two).sum(0), (y * t).sum(0)))
+
+    def line(self) -> Line | None:
+        """Return the line of least squares for outputs without noise; None without samples.
+
+        A column that hardly moves (all stuck, or no input) tells nothing about its gain, which is
+        then 1.
+        """
+        count, y, t, yy, yt = self.sums
+        if not bool(count.any()):
+            return None
+        mean_y, mean_t = y / count, t / count
+        power = (yy / count).clamp(min=0.0)
+        variance = yy / count - mean_y**2
+        covariance = yt / count - mean_y * mean_t
+        tells = (variance > 1e-12 * power) & (covariance > 0)
+        gain = torch.where(tells, covariance / variance.clamp(min=1e-300), 1.0)
+        return Line(gain, mean_t - gain * mean_y)
+
+    @property
+    def size(self) -> float:
+        """Root of the mean square of the largest output."""
+        count, _, _, yy, _ = self.sums
+        return float((yy / count).clamp(min=0.0).sqrt().amax())

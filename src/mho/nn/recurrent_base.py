@@ -1,0 +1,198 @@
+"""What recurrent cells and layers on crossbars share: parameters, matrices, products."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mho.hardware import Hardware
+from mho.nn.base import AnalogLayer
+from mho.recurrence.form import Form, mode_of
+from mho.recurrence.runner import Product
+
+_TENSOR = re.compile(r"weight_(ih|hh|hr)(_l\d+(_reverse)?)?|bias_(ih|hh)(_l\d+(_reverse)?)?")
+
+_NEGLIGIBLE = 1e-4  # offsets of a projection, relative to its largest weight
+
+
+class Recurrent(AnalogLayer):
+    """Base of recurrent cells and layers: matrices, biases, products and the way back to torch.
+
+    Parameters are named as torch names them. ``weight_ih…`` is stored in ``crossbar_ih…``, and so
+    for ``hh`` and (the projection of an LSTM) ``hr``; a bias on the array is the last row. In
+    training mode one call is one chip: fabrication and programming are drawn once for all its
+    time steps, white read noise at each.
+
+    Args:
+        *args: of the torch layer.
+        hardware: what the crossbars are made of.
+        seed: of the crossbars.
+        **kwargs: of the torch layer.
+    """
+
+    mode: str
+    input_size: int
+    hidden_size: int
+    bias: bool
+    proj_size: int = 0
+
+    def __init__(self, *args: Any, hardware: Hardware, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__()
+        self._build(self.kind(*args, **kwargs), hardware, seed)
+
+    @property
+    def form(self) -> Form:
+        """What the runner needs to know of this layer."""
+        return Form.of(self)
+
+    def _tensors(self, digital: nn.Module) -> list[str]:
+        return [name for name in vars(digital) if _TENSOR.fullmatch(name)]
+
+    def _adopt(self, digital: nn.Module) -> None:
+        self.mode = mode_of(digital)
+
+    def _bias(self, part: str) -> Tensor | None:
+        bias: Tensor | None = getattr(self, f"bias_{part}", None)
+        return bias
+
+    @property
+    def _bias_on_array(self) -> bool:
+        return self.bias and self.hardware.bias == "array"
+
+    def matrices(self) -> dict[str, Tensor]:
+        """All weights, ``[inputs, outputs]``; a bias on the array is the last row."""
+        found: dict[str, Tensor] = {}
+        for part in self.form.parts:
+            weight: Tensor = getattr(self, f"weight_{part}")
+            matrix = weight.T
+            if self._bias_on_array and self.holds(f"bias_{part}"):
+                bias: Any = self._bias(part)
+                matrix = torch.cat((matrix, bias.unsqueeze(0)))
+            found[f"crossbar_{part}"] = matrix
+        return found
+
+    # ── read ─────────────────────────────────────────────────────────────────────────────────
+
+    def _product(self) -> Product:
+        """Return what multiplies with a part's matrix and adds its bias, in this call."""
+        if self.training:
+            matrices = self.matrices()
+        else:
+            self.warn_if_stale()
+        found: dict[str, Callable[[Tensor], Tensor]] = {}
+        for part in self.form.parts:
+            name = f"crossbar_{part}"
+            crossbar = getattr(self, name)
+            read = crossbar
+            if self.training:
+                read = partial(crossbar.reader.read, seen=crossbar.reader.through(matrices[name]))
+            if not self.holds(f"bias_{part}"):
+                found[part] = read
+            elif self._bias_on_array:
+                found[part] = partial(_read_with_row, read)
+            else:
+                bias: Any = self._bias(part)
+                found[part] = partial(_read_and_add, read, bias)
+        return lambda part, x: found[part](x)
+
+    @property
+    def _is_native(self) -> bool:
+        """Whether torch's own kernels, given effective weights, compute what the chip does."""
+        if not self.hardware.drive.ideal:  # every product's inputs are quantised
+            return False
+        crossbars = self.crossbars
+        if not all(crossbar.collapsed for crossbar in crossbars.values()):
+            return False
+        if self.training:
+            return True
+        if any(b.acts_on("read") for b in self.hardware.behaviours):  # new at every time step
+            return False
+        # Torch's projection has no bias to take the correction's offset.
+        return not any(c.reader.corrected for name, c in crossbars.items() if "_hr" in name)
+
+    def _effective(self) -> dict[str, Tensor]:
+        """Return torch's parameters for what this call's chip computes (`_is_native` only)."""
+        if self.training:
+            seen = {
+                n: getattr(self, n).reader.through(m).matrix[0] for n, m in self.matrices().items()
+            }
+            return self._as_torch(seen, corrected=False)
+        self.warn_if_stale()
+        crossbars = self.crossbars
+        stored = {name: crossbar.reader.stored.matrix[0] for name, crossbar in crossbars.items()}
+        return self._as_torch(stored, corrected=any(c.reader.corrected for c in crossbars.values()))
+
+    def _as_torch(self, matrices: dict[str, Tensor], *, corrected: bool) -> dict[str, Tensor]:
+        """Turn matrices into torch's parameters by name.
+
+        Args:
+            matrices: ``[inputs, outputs]`` by crossbar, bias rows included.
+            corrected: fold the output correction in: gains into rows, offsets into biases (which
+                all exist then).
+        """
+        found: dict[str, Tensor] = {}
+        for part in self.form.parts:
+            matrix, bias = matrices[f"crossbar_{part}"], None
+            crossbar = getattr(self, f"crossbar_{part}")
+            if corrected:
+                matrix = matrix * crossbar.gain
+            if self._bias_on_array and self.holds(f"bias_{part}"):
+                matrix, bias = matrix[:-1], matrix[-1]
+            else:
+                bias = self._bias(part)
+            if corrected and not part.startswith("hr"):
+                bias = crossbar.offset if bias is None else bias + crossbar.offset
+            found[f"weight_{part}"] = matrix.T
+            if bias is not None:
+                found[f"bias_{part}"] = bias
+        return found
+
+    # ── back to torch ────────────────────────────────────────────────────────────────────────
+
+    def to_digital(self) -> nn.Module:
+        """Return the torch layer with the weights as now stored.
+
+        The output correction is folded in, but for the offsets of a projection: torch's has no
+        bias to hold them. A warning says so where they matter. The weights are plain parameters,
+        whatever computed the digital ones.
+        """
+        crossbars = self.crossbars
+        for name, crossbar in crossbars.items():
+            lost = float(crossbar.offset.abs().max())
+            if "_hr" in name and lost > _NEGLIGIBLE * float(crossbar.weight.abs().max()):
+                warnings.warn(
+                    f"torch.nn.LSTM's projection has no bias: the output offsets of {name}, up to "
+                    f"{lost:.3g}, are left out",
+                    stacklevel=2,
+                )
+        stored = {name: crossbar.effective_weight.detach() for name, crossbar in crossbars.items()}
+        with self.at_rest():
+            found = self._as_torch(
+                stored, corrected=any(c.reader.corrected for c in crossbars.values())
+            )
+        some = next(iter(stored.values()))
+        # Biases that only a correction would need, and it does not, are left out.
+        biased = self.bias or any(bool(v.any()) for k, v in found.items() if k.startswith("bias"))
+        layer = self._blank(bias=biased, device="meta", dtype=some.dtype)
+        for name, _ in list(layer.named_parameters()):
+            value = found[name].detach().clone(memory_format=torch.contiguous_format)
+            setattr(layer, name, nn.Parameter(value))
+        return layer.train(self.training)
+
+    def _blank(self, *, bias: bool, **kind: Any) -> nn.Module:
+        """Return a new torch layer of the same settings."""
+        raise NotImplementedError
+
+
+def _read_with_row(read: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    return read(torch.cat((x, torch.ones_like(x[..., :1])), dim=-1))
+
+
+def _read_and_add(read: Callable[[Tensor], Tensor], bias: Tensor, x: Tensor) -> Tensor:
+    return read(x) + bias

@@ -1,0 +1,45 @@
+"""One of two processes that train for hardware: ``recipe_worker.py rank init_file result_file``."""
+
+import sys
+
+import torch
+from ddp_worker import group
+from torch import nn
+from torch.nn import functional as F
+
+import mho
+from mho.train import Practice, Recipe
+
+
+def train(rank):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    x, y = torch.randn(20, 6), torch.arange(20) % 3
+    hardware = mho.Hardware(effects=(mho.effects.WriteNoise(0.05),), adc=mho.ADC(bits=8))
+    recipe = Recipe(practice=Practice(noise=2.0), ranges="learned", clip=2.0)
+    analog = recipe.prepare(model, hardware, x, seed=rank)  # a chip, and noise, of its own
+    ddp = nn.parallel.DistributedDataParallel(analog, broadcast_buffers=False)
+    optimizer = torch.optim.Adam(ddp.parameters(), lr=0.02)
+    mine = slice(10 * rank, 10 * rank + 10)
+    losses, seen = [], ddp(x[:2]).detach()
+    for _ in range(25):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(ddp(x[mine]), y[mine])
+        loss.backward()
+        optimizer.step()
+        recipe.after_step(analog)
+        losses.append(loss.item())
+    grads = {n: p.grad.clone() for n, p in analog.named_parameters()}
+    weights = {n: p.detach().clone() for n, p in analog.named_parameters()}
+    return {"losses": losses, "seen": seen, "grads": grads, "weights": weights}
+
+
+def main():
+    rank, store, result = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    torch.set_num_threads(1)
+    with group(rank, store):
+        torch.save(train(rank), result)
+
+
+if __name__ == "__main__":
+    main()
