@@ -15,7 +15,8 @@ from mho.chip import placement
 from mho.chip.permute import WHICH
 from mho.chip.placement import Region
 from mho.chip.residents import Resident, refuse_other_cells
-from mho.core import checks, random
+from mho.chip.settle import move_in, settle
+from mho.core import checks
 from mho.core.spec import first_difference
 from mho.crossbar.crossbar import refuse_half
 from mho.hardware import Hardware
@@ -87,8 +88,8 @@ class Chip(nn.Module):
         if stuck is not None:
             self.cells.break_too(*stuck)
         self.cells.identity = self._identity(seed, stuck)
-        self._residents: list[Resident] = []
-        self._sums: Tensor | None = None
+        self.residents: list[Resident] = []
+        self.sums: Tensor | None = None  # of broken cells, for placement; made when needed
         self.register_load_state_dict_post_hook(_tell_models)
 
     def _identity(self, seed: int, stuck: tuple[Tensor, Tensor] | None) -> str:
@@ -123,23 +124,24 @@ class Chip(nn.Module):
     @property
     def regions(self) -> dict[str, tuple[Region, ...]]:
         """The regions of every crossbar, one a slice, by ``"model/crossbar"``."""
-        return {resident.label: resident.regions for resident in self._residents}
+        return {resident.label: resident.regions for resident in self.residents}
 
     @property
     def occupied(self) -> Tensor:
         """Mask of the cells that belong to a model, ``[rows, cols]``."""
         mask = torch.zeros_like(self.G, dtype=torch.bool)
-        for region in self._taken():
+        for region in self.taken():
             region.of(mask).fill_(True)
         return mask
 
     @property
     def occupancy(self) -> float:
         """Fraction of the cells that belong to a model."""
-        return sum(region.cells for region in self._taken()) / (self.rows * self.cols)
+        return sum(region.cells for region in self.taken()) / (self.rows * self.cols)
 
-    def _taken(self) -> Iterator[Region]:
-        for resident in self._residents:
+    def taken(self) -> Iterator[Region]:
+        """The regions that belong to models."""
+        for resident in self.residents:
             yield from resident.regions
 
     # ── put models on it ─────────────────────────────────────────────────────────────────────
@@ -186,7 +188,7 @@ class Chip(nn.Module):
         owner = self._new_name(name)
         for entry in found:
             part, crossbar = entry.name, entry.crossbar
-            if any(resident.crossbar is crossbar for resident in self._residents):
+            if any(resident.crossbar is crossbar for resident in self.residents):
                 raise ValueError(f"crossbar {part!r} is on this chip already; remove it first")
             refuse_other_cells(part, crossbar, entry.weight(), self.hardware, self.G.dtype)
             if permute is not None and crossbar.groups > 1:
@@ -194,22 +196,22 @@ class Chip(nn.Module):
                     f"permute must be None for crossbar {part!r}: it has {crossbar.groups} "
                     "groups, whose lines cannot be exchanged"
                 )
-        residents = self._settle(owner, found, strategy, seed)
+        residents = settle(self, owner, found, strategy, seed)
         held = self.cells.fork()
         try:
             with all_or_nothing(entry.crossbar for entry in found):
                 weights = [entry.weight() for entry in found]
                 for resident, weight in zip(residents, weights, strict=True):
-                    self._move_in(resident, weight, permute)
+                    move_in(self, resident, weight, permute)
                 _write(found, weights)
         except BaseException:
             self._take_cells(held)
             raise
-        self._residents += residents
+        self.residents += residents
         return {resident.name: resident.regions for resident in residents}
 
     def _new_name(self, name: str | None) -> str:
-        names = {resident.owner for resident in self._residents}
+        names = {resident.owner for resident in self.residents}
         if name is None:
             numbers = (f"model {i}" for i in range(1, len(names) + 2))
             return next(free for free in numbers if free not in names)
@@ -217,76 +219,6 @@ class Chip(nn.Module):
         if name in names:
             raise ValueError(f"there is a model named {name!r} on this chip already")
         return name
-
-    def _settle(
-        self,
-        owner: str,
-        found: list[Entry],
-        strategy: str,
-        seed: int,
-    ) -> list[Resident]:
-        sizes = [tuple(e.crossbar.G.shape[1:]) for e in found for _ in range(len(e.crossbar.G))]
-        if strategy == "greedy" and self._sums is None:
-            self._sums = placement.integral(self.stuck).cpu()
-        source = random.generator(random.derive(seed, "place"))
-        free = placement.place(
-            sizes,  # type: ignore[arg-type]
-            (self.rows, self.cols),
-            [*self._taken(), *self._worn()],
-            strategy=strategy,
-            sums=self._sums,
-            source=source,
-        )
-        places = iter(free)
-        residents = []
-        for entry in found:
-            name, crossbar = entry.name, entry.crossbar
-            regions = [next(places) for _ in range(len(crossbar.G))]
-            if None in regions:
-                size = tuple(crossbar.G.shape[1:])
-                raise ValueError(self._no_room(name, size, sizes, strategy))  # type: ignore[arg-type]
-            known = tuple(r for r in regions if r is not None)
-            resident = Resident(owner, name, known, self.cells, crossbar)
-            resident.leaves = self._forget
-            residents.append(resident)
-        return residents
-
-    def _worn(self) -> list[Region]:
-        """Regions with a cell that may not be written again: whole bands of rows."""
-        if self.endurance is None:
-            return []
-        rows = (self.wear >= self.endurance).any(1).nonzero().flatten().tolist()
-        return [Region(row, 0, 1, self.cols) for row in rows]
-
-    def _no_room(
-        self, name: str, size: tuple[int, int], sizes: list[tuple[int, int]], strategy: str
-    ) -> str:
-        worn = len(self._worn())
-        if worn:
-            return (
-                f"crossbar {name!r} needs {size[0]} × {size[1]} cells, but the chip is worn out: "
-                f"on {worn} of its {self.rows} word lines cells have been written "
-                f"{self.endurance} times (endurance); use a new chip"
-            )
-        shape, taken = (self.rows, self.cols), list(self._taken())
-        reason = placement.no_room(size, sizes, shape, taken, packed=strategy == "packed")
-        return f"no room for crossbar {name!r}: {reason}"
-
-    def _move_in(self, resident: Resident, weight: Tensor | None, permute: str | None) -> None:
-        crossbar = resident.crossbar
-        assert crossbar is not None
-        encoding = crossbar.hardware.encoding
-        if permute is not None and weight is not None:
-            target, _ = crossbar.encode(weight.to(crossbar.G))
-            mask, value = (x.reshape(-1)[resident.place] for x in (self.stuck, self.G))
-            mask, value = mask.to(target.device), value.to(target.device)
-            resident.order(target, mask, value, permute, encoding)
-        cells = resident.lend(crossbar.cells)
-        cells.seconds = 0.0
-        crossbar.inhabit(cells, resident)
-
-    def _forget(self, resident: Resident) -> None:
-        self._residents = [r for r in self._residents if r is not resident]
 
     def _take_cells(self, cells: Cells) -> None:
         """Put back what a fork of the chip's cells remembers."""
@@ -319,7 +251,7 @@ class Chip(nn.Module):
 
     def _waiting(self, found: list[Entry], name: str | None) -> dict[Resident, Entry]:
         """Return the residents without a model that these crossbars are; all of them, or none."""
-        lost = {r.identity: r for r in self._residents if r.crossbar is None}
+        lost = {r.identity: r for r in self.residents if r.crossbar is None}
         pairs = {
             lost[e.crossbar.cells.identity]: e for e in found if e.crossbar.cells.identity in lost
         }
@@ -329,7 +261,6 @@ class Chip(nn.Module):
 
     def _join(self, waiting: dict[Resident, Entry]) -> dict[str, tuple[Region, ...]]:
         for resident, entry in waiting.items():
-            resident.leaves = self._forget
             resident.join(entry.crossbar)
         return {resident.name: resident.regions for resident in waiting}
 
@@ -359,7 +290,7 @@ class Chip(nn.Module):
     def _here(self, found: list[Entry]) -> list[Resident]:
         """Return the residents that some crossbars are, all of them."""
         self._join(self._waiting(found, None))
-        here = {id(r.crossbar): r for r in self._residents}
+        here = {id(r.crossbar): r for r in self.residents}
         missing = [entry.name for entry in found if id(entry.crossbar) not in here]
         if missing:
             raise ValueError("the model is not on this chip; place it first")
@@ -378,18 +309,18 @@ class Chip(nn.Module):
         """
         checks.instance("model", model, (nn.Module, str))
         if isinstance(model, str):
-            leaving = [r for r in self._residents if r.owner == model]
+            leaving = [r for r in self.residents if r.owner == model]
         else:
             found = listing(model)
             self._join(self._waiting(found, None))
             crossbars = {id(entry.crossbar) for entry in found}
-            leaving = [r for r in self._residents if id(r.crossbar) in crossbars]
+            leaving = [r for r in self.residents if id(r.crossbar) in crossbars]
         if not leaving:
-            names = ", ".join(sorted({repr(r.owner) for r in self._residents})) or "none"
+            names = ", ".join(sorted({repr(r.owner) for r in self.residents})) or "none"
             raise ValueError(f"no such model on this chip; there are {names}")
         for resident in leaving:
             if resident.crossbar is None:
-                self._forget(resident)
+                self.residents.remove(resident)
             else:
                 resident.crossbar.leave()
 
@@ -432,8 +363,8 @@ class Chip(nn.Module):
             TypeError, ValueError: if it is not a non-negative number.
         """
         checks.number("seconds", seconds, least=0.0)
-        living = [r.crossbar for r in self._residents if r.crossbar is not None]
-        lost = sorted({repr(r.owner) for r in self._residents if r.crossbar is None})
+        living = [r.crossbar for r in self.residents if r.crossbar is not None]
+        lost = sorted({repr(r.owner) for r in self.residents if r.crossbar is None})
         if lost:
             raise ValueError(
                 f"the chip was loaded without {', '.join(lost)}: load its checkpoint into a "
@@ -448,7 +379,7 @@ class Chip(nn.Module):
     def get_extra_state(self) -> dict[str, Any]:
         """What a checkpoint holds beside tensors: plain values only."""
         shape = [self.rows, self.cols]
-        regions = [resident.plain() for resident in self._residents]
+        regions = [resident.plain() for resident in self.residents]
         return {"hardware": self.hardware.to_dict(), "shape": shape, "regions": regions}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
@@ -458,20 +389,20 @@ class Chip(nn.Module):
             ValueError: if the checkpoint is of another chip.
         """
         self._refuse_other(state)
-        living = {r.label: r for r in self._residents}
-        self._residents = []
+        living = {r.label: r for r in self.residents}
+        self.residents.clear()
         for values in state["regions"]:
-            resident = Resident.from_plain(values, self.cells)
+            resident = Resident.from_plain(values, self.cells, self.residents)
             same = living.pop(resident.label, None)
             if same is not None and same.plain() == resident.plain():
                 resident = same
             elif same is not None:
                 living[resident.label] = same
-            self._residents.append(resident)
+            self.residents.append(resident)
         for stranger in living.values():  # it was not on the chip then
             if stranger.crossbar is not None:
                 stranger.crossbar.leave()
-        self._sums = None
+        self.sums = None
 
     def _refuse_other(self, state: dict[str, Any]) -> None:
         found = {key: state[key] for key in ("hardware", "shape")}
@@ -489,14 +420,13 @@ class Chip(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        for resident in self._residents:  # copied with the chip: they live on the copy
-            resident.leaves = self._forget
+        for resident in self.residents:  # copied with the chip: they live on the copy
             if resident.crossbar is not None:
                 resident.crossbar._lease = resident
 
     def extra_repr(self) -> str:
         """One line: cells, defects, what is on it."""
-        owners = len({resident.owner for resident in self._residents})
+        owners = len({resident.owner for resident in self.residents})
         broken = float(self.stuck.float().mean())
         return (
             f"{self.rows} × {self.cols} cells, {broken:.2%} stuck, {self.occupancy:.2%} taken by "
@@ -506,7 +436,7 @@ class Chip(nn.Module):
 
 def _tell_models(chip: nn.Module, *_: object) -> None:
     """After loading: models that live on the chip hold what its cells hold. A hook of the chip."""
-    for resident in list(chip._residents):  # type: ignore[arg-type]
+    for resident in list(chip.residents):  # type: ignore[arg-type]
         if resident.crossbar is not None:
             resident.join(resident.crossbar)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,6 +27,7 @@ class Resident:
         name: of the crossbar in the model.
         regions: one for each of its slices.
         chip: the cells of the whole chip.
+        home: all residents of the chip.
         crossbar: the crossbar, or None after a chip was loaded without its models.
         rows: word line of every row inside the region, ``[slices, rows]``; None for in order.
         cols: bit line of every column, ``[slices, cols]``; None for in order.
@@ -37,10 +37,10 @@ class Resident:
     name: str
     regions: tuple[Region, ...]
     chip: Cells
+    home: list[Resident]
     crossbar: Crossbar | None = None
     rows: Tensor | None = None
     cols: Tensor | None = None
-    leaves: Callable[[Resident], None] = field(default=lambda resident: None)
 
     @property
     def label(self) -> str:
@@ -89,7 +89,15 @@ class Resident:
     def left(self) -> None:
         """Be told that the crossbar has moved to other cells."""
         self.crossbar = None
-        self.leaves(self)
+        if self in self.home:
+            self.home.remove(self)
+
+    def stays(self, crossbar: Crossbar) -> None:
+        """Be told that the crossbar has not left after all."""
+        self.crossbar = crossbar
+        if self not in self.home:
+            self.home.append(self)
+        self.returned(crossbar.cells)
 
     def join(self, crossbar: Crossbar) -> None:
         """Give the cells to a crossbar whose checkpoint lay on them: it holds what they hold."""
@@ -121,12 +129,12 @@ class Resident:
         return [self.owner, self.name, regions, *orders]
 
     @classmethod
-    def from_plain(cls, values: list[Any], chip: Cells) -> Resident:
+    def from_plain(cls, values: list[Any], chip: Cells, home: list[Resident]) -> Resident:
         """Build one, without its crossbar, from what `plain` said."""
         owner, name, regions, *orders = values
         rows, cols = (None if o is None else torch.tensor(o) for o in (orders or [None, None]))
         known = tuple(Region(*numbers) for numbers in regions)
-        return cls(owner, name, known, chip, rows=rows, cols=cols)
+        return cls(owner, name, known, chip, home, rows=rows, cols=cols)
 
 
 def refuse_other_cells(

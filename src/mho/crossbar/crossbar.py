@@ -214,7 +214,7 @@ class Crossbar(nn.Module):
         self.commit(**given)
         self._lease = lease
         if lease is not None:
-            lease.returned(self.cells)
+            lease.stays(self)
 
     def _take(self, correction: Correction) -> None:
         for name in _CORRECTED:
