@@ -104,8 +104,7 @@ def test_the_reported_error_is_that_of_the_read(device):
 
 def watched(*crossbars):
     for crossbar in crossbars:
-        crossbar.observed = True
-        crossbar.refresh()
+        crossbar.commit(observed=True)
     return crossbars
 
 

@@ -14,8 +14,7 @@ from mho.testing import LayerContract
 def _observed(layer):
     """Force the general path."""
     for crossbar in layer.crossbars.values():
-        crossbar.observed = True
-        crossbar.refresh()
+        crossbar.commit(observed=True)
     return layer
 
 

@@ -80,8 +80,7 @@ def _general(layer):
     """Force the general path."""
     for module in layer.modules():
         if isinstance(module, mho.Crossbar):
-            module.observed = True
-            module.refresh()
+            module.commit(observed=True)
     return layer
 
 

@@ -422,7 +422,7 @@ class Chip(nn.Module):
         super().__setstate__(state)
         for resident in self.residents:  # copied with the chip: they live on the copy
             if resident.crossbar is not None:
-                resident.crossbar._lease = resident
+                resident.crossbar.rejoin(resident.crossbar.cells, resident)
 
     def extra_repr(self) -> str:
         """One line: cells, defects, what is on it."""

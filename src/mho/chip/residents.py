@@ -102,8 +102,7 @@ class Resident:
     def join(self, crossbar: Crossbar) -> None:
         """Give the cells to a crossbar whose checkpoint lay on them: it holds what they hold."""
         self.crossbar = crossbar
-        crossbar.commit(cells=self.lend(crossbar.cells))
-        crossbar._lease = self
+        crossbar.rejoin(self.lend(crossbar.cells), self)
 
     def order(
         self, target: Tensor, stuck: Tensor, stuck_g: Tensor, which: str, encoding: Any

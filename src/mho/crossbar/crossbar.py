@@ -98,7 +98,7 @@ class Crossbar(nn.Module):
             self.register_buffer(name, None)
         self.register_parameter("range_shift", None)
         # While it is watched (calibration), reads are tiled, unfolded and uncorrected.
-        self.observed = False
+        self._observed = False
         self._lease: Any = None
         self.register_load_state_dict_post_hook(checkpoint.finish)
         self._wires = TileWires(hardware.array, groups)
@@ -138,9 +138,14 @@ class Crossbar(nn.Module):
         return self._lease is not None or self.cells.identity.startswith("chip ")
 
     @property
+    def observed(self) -> bool:
+        """Whether reads are tiled and unfolded, so that they can be watched (calibration)."""
+        return self._observed
+
+    @property
     def practice(self) -> Practice:
         """What training reads see beyond the hardware; see `practise`."""
-        if self.on_chip and not self._practice.own_cells:
+        if "chip " in self.cells.identity and not self._practice.own_cells:
             return self._practice.replace(own_cells=True)
         return self._practice
 
@@ -159,6 +164,7 @@ class Crossbar(nn.Module):
         scale: Tensor | None = None,
         digital: Tensor | None = None,
         correction: Correction | None = None,
+        observed: bool | None = None,
     ) -> None:
         """Change what the crossbar is: checked, then all at once. What is not given stays.
 
@@ -167,6 +173,7 @@ class Crossbar(nn.Module):
             scale: ``[]`` or ``[cols]`` (1/S).
             digital: weights of the converters' results per column.
             correction: converter ranges, output correction, drift reference.
+            observed: whether reads are to be tiled and unfolded, so that they can be watched.
 
         Raises:
             TypeError, ValueError: if something is of another kind or shape; nothing is then
@@ -187,6 +194,8 @@ class Crossbar(nn.Module):
             self.cells = cells.train(self.training)
             if self._lease is not None:
                 self._lease.returned(cells)
+        if observed is not None:
+            self._observed = observed
         if scale is not None:
             self.scale = scale
         if digital is not None:
@@ -209,9 +218,7 @@ class Crossbar(nn.Module):
     def restore(self, state: dict[str, Any]) -> None:
         """Be again what one was when `snapshot` was taken."""
         lease, self._lease = state["lease"], None
-        self.observed = state["observed"]
-        given = {name: state[name] for name in ("cells", "scale", "digital", "correction")}
-        self.commit(**given)
+        self.commit(**{name: value for name, value in state.items() if name != "lease"})
         self._lease = lease
         if lease is not None:
             lease.stays(self)
@@ -236,6 +243,7 @@ class Crossbar(nn.Module):
 
     reset_parameters = life.reset_parameters
     inhabit = life.inhabit
+    rejoin = life.rejoin
     leave = life.leave
     program = life.program
     store = life.store

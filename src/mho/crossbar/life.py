@@ -64,13 +64,26 @@ def inhabit(crossbar: Crossbar, cells: Cells, lease: Any) -> None:
     crossbar._lease = lease
 
 
+def rejoin(crossbar: Crossbar, cells: Cells, lease: Any) -> None:
+    """Be again on cells that it lay on before, as they are now; nothing else changes.
+
+    Args:
+        cells: shaped as ``G``.
+        lease: see `inhabit`.
+    """
+    crossbar._lease = None
+    crossbar.commit(cells=cells)
+    crossbar._lease = lease
+
+
 def leave(crossbar: Crossbar) -> None:
     """Leave the chip, if it lies on one: it goes on with a copy of its cells."""
     lease, crossbar._lease = crossbar._lease, None
     if lease is not None:
         lease.left()
-        crossbar.cells = crossbar.cells.fork()
-        crossbar.cells.identity = f"copy of {crossbar.cells.identity}"
+        copy = crossbar.cells.fork()
+        copy.identity = f"copy of {copy.identity}"
+        crossbar.commit(cells=copy)
 
 
 # Not as inference tensors: what is written must serve reads that need gradients.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mho.cells.device import Device
+from mho.cells.programming import Exact, Programming
 from mho.cells.spread import Spread, check_window
 
 
@@ -31,3 +32,8 @@ class LinearDevice(Device):
             if isinstance(value, Spread) and value.low is None:
                 object.__setattr__(self, name, value.replace(low=0.0))
         check_window(self.g_min, self.g_max)
+
+    @property
+    def programming(self) -> Programming:
+        """How cells are programmed where the hardware does not say: exactly."""
+        return Exact()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mho.cells.device import Device
 from mho.cells.population import Cells
+from mho.cells.programming import Exact, Programming
 from mho.cells.spread import Spread, check, nominal
 from mho.core import checks, random
 from mho.devices.macrospin import switching_probability
@@ -99,6 +100,11 @@ class MTJ(Device):
     def set_polarity(self) -> int:
         """+1: a positive voltage sets the cell (raises g)."""
         return 1
+
+    @property
+    def programming(self) -> Programming:
+        """How cells are programmed where the hardware does not say: into the nearer state."""
+        return Exact()
 
     @property
     def cells_type(self) -> type[Cells]:

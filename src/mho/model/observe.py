@@ -59,12 +59,11 @@ def observed(model: nn.Module, crossbars: list[Crossbar]) -> Iterator[None]:
         with all_or_nothing(crossbars):
             model.eval()
             for crossbar in crossbars:
-                crossbar.observed = True
-                crossbar.commit(correction=crossbar.correction.of_ranges_alone)
+                uncorrected = crossbar.correction.of_ranges_alone
+                crossbar.commit(correction=uncorrected, observed=True)
             yield
             for crossbar in crossbars:
-                crossbar.observed = False
-                crossbar.refresh()
+                crossbar.commit(observed=False)
     finally:
         for module, mode in training.items():
             module.training = mode
