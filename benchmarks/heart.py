@@ -2,8 +2,10 @@
 
     python benchmarks/heart.py [--rounds 200] [--threads 1 2] [--large]
 
-Ratios compare medians of interleaved rounds. ``--large`` adds the 50-million-weight model, in a
-process of its own so that its peak memory is its own.
+Ratios compare medians of interleaved rounds; a machine that is busy with other things makes them
+larger. The last rows do not depend on it: memory, and the calls that a training read makes.
+``--large`` adds the 50-million-weight model, in a process of its own so that its peak memory is
+its own.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ import sys
 import time
 import warnings
 from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from types import FrameType
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +31,8 @@ from timing import medians, report
 CONVERTERS = {"dac": mho.DAC(bits=8), "adc": mho.ADC(bits=8)}
 READ_NOISE = (mho.effects.ReadNoise(sigma=0.01),)
 WRITE_NOISE = (mho.effects.WriteNoise(sigma=0.01),)
+STUCK = (mho.effects.StuckAt(low=0.01, high=0.01), *WRITE_NOISE)
+FOUR_EFFECTS = (*STUCK, mho.effects.PowerLawDrift(nu=0.06, nu_spread=0.02), *READ_NOISE)
 
 
 def mlp() -> nn.Module:
@@ -64,14 +71,8 @@ def step(model: nn.Module, inputs: Tensor, labels: Tensor) -> object:
 
 def conversion(rounds: int) -> None:
     model = mlp()
-    effects = (
-        mho.effects.StuckAt(low=0.01, high=0.01),
-        mho.effects.WriteNoise(sigma=0.01),
-        mho.effects.PowerLawDrift(nu=0.06, nu_spread=0.02),
-        mho.effects.ReadNoise(sigma=0.01),
-    )
     hardware = mho.Hardware(**CONVERTERS)
-    full = hardware.replace(effects=effects)
+    full = hardware.replace(effects=FOUR_EFFECTS)
     times = medians(
         {
             "converters": lambda: mho.convert(model, hardware),
@@ -128,23 +129,30 @@ def show(name: str, times: dict[str, float]) -> None:
 def training(rounds: int) -> None:
     model, x = mlp(), torch.rand(128, 784)
     labels = torch.randint(0, 10, (128,))
-    stuck = (mho.effects.StuckAt(low=0.01, high=0.01), *WRITE_NOISE)
     work = {
         "plain": step(model, x, labels),
         "write noise + converters": step(
             on_crossbars(model, x, **CONVERTERS, effects=WRITE_NOISE), x, labels
         ),
         "stuck + write noise + converters": step(
-            on_crossbars(model, x, **CONVERTERS, effects=stuck), x, labels
+            on_crossbars(model, x, **CONVERTERS, effects=STUCK), x, labels
         ),
     }
     show("training step, MLP, batch 128", medians(work, rounds))
 
 
 def memory() -> None:
+    """Bytes that crossbars keep between reads, for each weight of the model."""
+    report("memory beyond the model", bytes_per_weight=round(kept(**CONVERTERS), 1))
+    full = kept(**CONVERTERS, effects=FOUR_EFFECTS)
+    name = "memory beyond the model, four effects and converters"
+    report(name, bytes_per_weight=round(full, 1))
+
+
+def kept(**parts: object) -> float:
     model = mlp()
     weights = sum(m.weight.numel() for m in model if isinstance(m, nn.Linear))
-    analog = on_crossbars(model, torch.rand(16, 784), **CONVERTERS)
+    analog = on_crossbars(model, torch.rand(16, 784), **parts)
     held = 0
     for layer in mho.layers(analog).values():
         for crossbar in layer.crossbars.values():
@@ -153,7 +161,33 @@ def memory() -> None:
             held += sum(
                 t.untyped_storage().nbytes() for t in {t.data_ptr(): t for t in tensors}.values()
             )
-    report("memory beyond the model", bytes_per_weight=round(held / weights, 1))
+    return held / weights
+
+
+def calls() -> None:
+    """Calls into the package in one training read of a Linear, and changes of file between them."""
+    root = str(Path(mho.__file__).parent)
+    inside: list[str] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(root):
+            inside.append(frame.f_code.co_filename)
+
+    x = torch.rand(128, 784)
+    for name, effects in {"write noise": WRITE_NOISE, "stuck + write noise": STUCK}.items():
+        layer = on_crossbars(nn.Linear(784, 512), x, **CONVERTERS, effects=effects).train()
+        layer(x)
+        inside.clear()
+        sys.setprofile(note)
+        layer(x)
+        sys.setprofile(None)
+        changes = sum(one != other for one, other in pairwise(inside))
+        report(
+            "calls in a training read of a Linear",
+            hardware=f"{name} + converters",
+            calls=len(inside),
+            changes_of_file=changes,
+        )
 
 
 def large() -> None:
@@ -185,6 +219,7 @@ def main() -> None:
         convolution(options.rounds)
         training(options.rounds)
     memory()
+    calls()
     if options.large:
         subprocess.run(
             [sys.executable, "-c", "import heart; heart.large()"], check=True, cwd=sys.path[0]

@@ -174,8 +174,9 @@ def draw(found, name, path):
             ax.set(title=device, xlabel="rank of the gradient", xscale="log")
             ax.set_xticks(RANKS, [str(rank) for rank in RANKS])
             ax.minorticks_off()
-        panels[-1].legend(loc="lower right")
-        panels[0].figure.savefig(path)
+        figure = panels[0].figure
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        figure.savefig(path)
         plt.close("all")
 
 

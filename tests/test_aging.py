@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mho import Crossbar, Hardware, compensate
-from mho.devices import PCM, LinearDevice, PCMHermes, ReRAMCMO, ReRAMWan, Spread, presets
+from mho.devices import (
+    PCM,
+    LinearDevice,
+    PCMHermes,
+    ReRAMCMO,
+    ReRAMWan,
+    SoftBoundsDevice,
+    Spread,
+    presets,
+)
 from mho.effects import AgingEffect, FailureLaw, PowerLawDrift, Retention, StuckAt
 from mho.model.compensate import maintain
 
@@ -203,3 +212,24 @@ def test_training_does_not_see_the_past_of_the_chip():
         found.append(crossbar.read_through(x, weight))
     torch.testing.assert_close(*found)
     compensate(old)
+
+
+@pytest.mark.parametrize("way", ["pulse", "pulse_at", "pulse_both"])
+def test_pulses_on_aged_cells_are_not_forgotten(way):
+    device = SoftBoundsDevice(g_min=1e-6, g_max=101e-6, step=1e-6)
+    drift = PowerLawDrift
+    cells = device.cells_type((device, drift(0.05), drift(0.01)), (4,), seed=0)
+    cells.write(torch.full((4,), 50e-6))
+    cells.age(100.0)
+    counts = torch.tensor([5, 0, -3, 0])
+    if way == "pulse":
+        cells.pulse(counts)
+    elif way == "pulse_at":
+        cells.pulse_at(torch.tensor([0, 2]), counts[[0, 2]])
+    else:
+        cells.pulse_both(counts.clamp(min=0), (-counts).clamp(min=0))
+    pulsed = cells.g.clone()
+    assert float(pulsed[0]) > float(pulsed[1]) > float(pulsed[2])
+    cells.age(100.0)
+    expected = pulsed * 2.0**-0.06
+    torch.testing.assert_close(cells.g, expected)

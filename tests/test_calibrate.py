@@ -298,3 +298,23 @@ def test_stuck_fraction_is_counted():
     (entry,) = mho.summary(analog).layers
     assert entry.stuck == pytest.approx(float(analog.crossbar.stuck.double().mean()))
     assert abs(entry.stuck - 0.5) < 4 * 0.5 / math.sqrt(4000)
+
+
+def test_ranges_alone_leave_the_output_correction_as_it_is():
+    torch.manual_seed(0)
+    x = torch.randn(300, 32)
+    hardware = mho.Hardware(device=mho.devices.PCM(), adc=mho.ADC(10))
+    analog = mho.convert(nn.Linear(32, 4), hardware).eval()
+    mho.calibrate(analog, x)
+    mho.age(analog, 1e7)
+    mho.compensate(analog)
+    crossbar = analog.crossbar
+    gain, offset = crossbar.gain.clone(), crossbar.offset.clone()
+    assert float(gain.mean()) > 1.5
+    ranges = crossbar.adc_range.clone()
+    mho.calibrate(analog, x, correct=False)
+    assert torch.equal(crossbar.gain, gain)
+    assert torch.equal(crossbar.offset, offset)
+    assert float(crossbar.adc_range) < 0.8 * float(ranges)  # currents have shrunk
+    (factor,) = mho.compensate(analog).values()  # nothing has drifted since
+    torch.testing.assert_close(factor, torch.ones(4), rtol=1e-6, atol=0.0)

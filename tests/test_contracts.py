@@ -1,5 +1,7 @@
 """The conformance kits on everything built in (devices of their own rooms: tests/devices)."""
 
+from types import MappingProxyType
+
 import pytest
 import torch
 from torch import nn
@@ -64,6 +66,12 @@ class TestCycleVariability(_Effect):
 
 
 class TestSuddenRetention(_Effect):
+    labels = MappingProxyType(
+        dict.fromkeys(
+            ("cell_size", "temperature", "critical_temperature"),
+            "its law has neither p1 nor p2, which these multiply",
+        )
+    )
     under_test = effects.Retention(
         lrs=effects.FailureLaw(p0=Spread(LogNormal(10.0, 1.0)), stable=2e6)
     )
@@ -76,6 +84,7 @@ class TestGradualRetention(_Effect):
 
 
 class TestEndurance(_Effect):
+    labels = MappingProxyType({"cell_size": "its law has no p1, which size multiplies"})
     under_test = effects.Endurance(lrs=effects.FailureLaw(p0=1e4, p2=1.0, p3=0.1), cycles=1e6)
 
 

@@ -298,7 +298,7 @@ def test_programmed_weight_is_what_was_asked(encoding):
     assert report.relative_error == pytest.approx(error, abs=1e-12)
     exact = encoding in ("differential", "digital", "single")
     assert error < (1e-12 if exact else 0.6)
-    assert torch.equal(report.target, report.achieved)
+    assert torch.allclose(report.target, report.achieved, rtol=1e-12, atol=0.0)
     assert report.stuck == 0.0
     assert torch.equal(crossbar.conductance, crossbar.G)
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -11,7 +12,13 @@ from torch import nn
 import mho
 from mho import effects, encoding
 from mho.devices import Cells, LinearDevice
-from mho.testing import DeviceContract, EffectContract, EncodingContract, LayerContract
+from mho.testing import (
+    CellsContract,
+    DeviceContract,
+    EffectContract,
+    EncodingContract,
+    LayerContract,
+)
 
 
 def failures(kit):
@@ -38,6 +45,107 @@ class DeafDevice(LinearDevice):
     @property
     def cells_type(self):
         return _Deaf
+
+
+@dataclass(frozen=True)
+class Boastful(LinearDevice):
+    speed: float = 3.0  # nothing knows it
+
+
+@dataclass(frozen=True)
+class Decorated(effects.WriteNoise):
+    colour: float = 1.0
+
+
+@dataclass(frozen=True)
+class Titled(encoding.Differential):
+    grade: int = 2
+
+
+class _Strange(Cells):
+    """Breaks one promise, by name."""
+
+    broken_promise = ""
+
+    def read(self):
+        noise = 1.5 if self.broken_promise == "noise" else 1.0
+        if self.broken_promise == "generator":
+            return self.g + 1e-9 * torch.randn(self.shape)
+        return self.g + (super().read() - self.g) * noise
+
+    def fork(self):
+        twin = super().fork()
+        if self.broken_promise == "fork":
+            twin.streams = self.streams
+        return twin
+
+    def gather(self, place):
+        part = super().gather(place)
+        if self.broken_promise == "gather":
+            part.broken_at = None
+        return part
+
+    def count(self, pulses):
+        super().count(2 if self.broken_promise == "count" else pulses)
+
+    def hold(self, g):
+        kept = self.g
+        super().hold(g)
+        if self.broken_promise == "broken":
+            self.g = g.detach().clone()
+        if self.broken_promise == "shared" and kept.shape == self.g.shape:
+            kept.copy_(self.g)
+
+    def age(self, seconds):
+        if self.broken_promise == "age":
+            self.seconds = 0.0
+        super().age(seconds)
+
+    def get_extra_state(self):
+        told = super().get_extra_state()
+        return {**told, "seconds": 0.0} if self.broken_promise == "saved" else told
+
+
+PROMISES = {
+    "noise": "test_read_noise_is_as_the_behaviours_say",
+    "generator": "test_a_life_leaves_torch_s_generator_alone",
+    "fork": "test_forks_are_independent",
+    "shared": "test_forks_are_independent",
+    "gather": "test_parts_given_away_come_back",
+    "count": "test_programming_counts_its_pulses",
+    "broken": "test_broken_cells_never_move",
+    "age": "test_aging_composes",
+    "saved": "test_saved_and_loaded_in_mid_life",
+}
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_broken_cells(promise):
+    kind = type("Strange", (_Strange,), {"broken_promise": promise})
+    device = type("Strange", (LinearDevice,), {"cells_type": property(lambda self: kind)})()
+    acting = (effects.PowerLawDrift(0.06), effects.WriteNoise(0.02), effects.ReadNoise(0.02))
+    body = {"device": lambda self: device, "effects": lambda self: acting}
+    with pytest.raises(AssertionError, match=r"(?s)expected .*found"):
+        getattr(type("Kit", (CellsContract,), body)(), PROMISES[promise])()
+
+
+def test_fields_that_do_nothing():
+    for kit, given in (
+        (DeviceContract, {"device": Boastful()}),
+        (EffectContract, {"effect": Decorated(0.1)}),
+        (EncodingContract, {"encoding": Titled()}),
+    ):
+        assert list(run(kit, **given)) == ["test_every_field_acts"]
+
+
+def test_fields_that_are_labels_say_so():
+    class Kit(DeviceContract):
+        labels = MappingProxyType({"speed": "for catalogues"})
+
+        def device(self):
+            return Boastful()
+
+    assert not failures(Kit())
 
 
 @dataclass(frozen=True)
@@ -176,7 +284,8 @@ def test_sound_ones_pass():
 
 
 def test_kits_say_what_must_be_given():
-    for kit, name in ((DeviceContract, "device"), (EffectContract, "effect"),
+    for kit, name in ((CellsContract, "device"), (DeviceContract, "device"),
+                      (EffectContract, "effect"),
                       (EncodingContract, "encoding"), (LayerContract, "layer")):  # fmt: skip
         with pytest.raises(NotImplementedError, match=name):
             getattr(kit(), name)()

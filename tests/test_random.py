@@ -211,3 +211,25 @@ def test_compiled_code_draws_the_same_numbers(like):
     for count in (2, 4):
         assert torch.equal(compiled(like, theirs), noisy(like, ours))
         assert ours.tolist() == theirs.tolist() == [9, count]
+
+
+@pytest.mark.parametrize("shape", [(30, 20), (400, 300)], ids=["few", "many"])
+def test_normals_of_training_are_torchs_own_in_the_order_of_memory(shape):
+    like = torch.zeros(shape).T
+    torch.manual_seed(3)
+    drawn = random.normal_like(like, None)
+    assert drawn.stride() == like.stride()
+    torch.manual_seed(3)
+    assert torch.equal(random.normal_like(like.T, None).T, drawn)
+    assert not torch.equal(random.normal_like(like, None), drawn)
+    count = drawn.numel()
+    assert abs(float(drawn.mean())) < 5 / count**0.5
+    assert abs(float(drawn.var()) - 1) < 5 * (2 / count) ** 0.5
+
+
+def test_normals_of_training_are_drawn_under_vmap():
+    like = torch.zeros(300, 400).T
+    each = torch.vmap(lambda x: random.normal_like(like + x, None), randomness="different")
+    drawn = each(torch.zeros(3))
+    assert drawn.shape == (3, *like.shape)
+    assert not torch.equal(drawn[0], drawn[1])

@@ -38,6 +38,10 @@ REFUSED = [
     (DAC, {"percentile": 0.0}, ValueError),
     (DAC, {"percentile": 100.1}, ValueError),
     (DAC, {"code": "gray"}, ValueError),
+    (DAC, {"code": "twos_complement"}, ValueError),  # amplitude drivers have no code
+    (DAC, {"bits": 4, "converts_once": True}, ValueError),
+    (DAC, {"bits": 4, "mode": "bit_serial", "converts_once": 1}, TypeError),
+    (DAC, {"signed": 0}, TypeError),
     (ADC, {"bits": 0}, ValueError),
     (ADC, {"bits": None}, TypeError),
     (ADC, {"range": "auto"}, ValueError),
@@ -45,6 +49,7 @@ REFUSED = [
     (ADC, {"method": "cubic"}, ValueError),
     (ADC, {"percentile": 101}, ValueError),
     (ADC, {"decades": 0}, ValueError),
+    (ADC, {"decades": 2.0}, ValueError),  # uniform levels have no decades
     (LinearDevice, {"g_min": -1e-6}, ValueError),
     (LinearDevice, {"g_min": 1e-4, "g_max": 1e-4}, ValueError),
     (LinearDevice, {"g_min": 2e-4}, ValueError),

@@ -356,10 +356,10 @@ def test_solve_every(solutions):
     assert len(solutions) == 1
     second = first + 0.01 * weights(10, 5, seed=1)
     second[first.abs() == first.abs().max()] = first[first.abs() == first.abs().max()]
-    between = [crossbar.read_through(x, second) for _ in range(2)]
+    between = [crossbar.read_through(x, second.clone()) for _ in range(2)]
     assert len(solutions) == 1
     assert torch.equal(*between)
-    again = crossbar.read_through(x, second)
+    again = crossbar.read_through(x, second.clone())
     assert len(solutions) == 2
     # The kept attenuation is nearly that of the new cells, far nearer than none.
     off = (between[0] - again).norm()
@@ -372,20 +372,27 @@ def test_reads_of_one_version_of_the_weights_see_the_same(solutions):
     crossbar = programmed(solve_every=2)
     wires, g = mho.crossbar.wires.TileWires(crossbar.hardware.array, 1), crossbar.G
     solutions.clear()
-    solved = []
-    for version in (1, 1, 2, 2, 2, 3, 3, 4):
+    solved, weight = [], torch.zeros(3)
+    for moves in (True, False, True, False, False, True, False, True):
+        if moves:
+            weight += 1.0
         before = len(solutions)
-        T = wires.fresh(g * (1 + version), version)
-        assert torch.equal(T, wires.fresh(g * (1 + version), version))
+        T = wires.fresh(g * (1 + weight[0]), [weight])
+        assert torch.equal(T, wires.fresh(g * (1 + weight[0]), [weight]))
         solved.append(len(solutions) > before)
     assert solved == [True, True, False, False, False, True, True, False]
+    # Another tensor is another version, even where torch gives it the address of the last.
+    for solves in (True, False, True, False):
+        before = len(solutions)
+        wires.fresh(g, [torch.zeros(3)])
+        assert (len(solutions) > before) is solves
 
 
 def test_solve_every_keeps_each_cells_attenuation_as_a_constant():
     crossbar = programmed(solve_every=2)
     x, weight = torch.eye(10, dtype=DTYPE), weights(10, 5)
     crossbar.read_through(x, weight)
-    weight.requires_grad_()
+    weight = weight.clone().requires_grad_()
     crossbar.read_through(x, weight).sum().backward()
     # Exactly one of a pair's cells follows its weight: its own attenuation is the gradient.
     own = (tile_by_tile(crossbar) / crossbar.G)[[0, 1]]
@@ -400,7 +407,7 @@ def test_solve_every_with_cells_that_did_not_conduct():
     x, weight = torch.rand(4, 10, dtype=DTYPE), weights(10, 5)
     crossbar.read_through(x, weight)
     between = crossbar.read_through(x, -weight)
-    again = crossbar.read_through(x, -weight)
+    again = crossbar.read_through(x, -weight)  # another tensor: another version of the weights
     assert float((between - again).norm()) < 0.5 * float(again.norm())
 
 

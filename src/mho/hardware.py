@@ -10,7 +10,7 @@ from mho.cells.device import Device
 from mho.cells.programming import Programming
 from mho.circuit import Wires
 from mho.core import checks, files
-from mho.core.spec import Spec
+from mho.core.spec import Spec, derived
 from mho.devices.linear import LinearDevice
 from mho.effects.base import Effect
 from mho.encoding.base import Encoding
@@ -37,7 +37,8 @@ class Array(Spec):
         interleaved: whether the slices of an output (a differential pair) are neighbouring
             columns on the same word lines, instead of lying in arrays of their own.
         solve_every: in training, wires are solved anew (with their exact gradient) for every so
-            many versions of the weights, >= 1; in between each cell keeps its last attenuation.
+            many versions of the weights, >= 1; in between each cell keeps its last attenuation,
+            which no checkpoint holds: a run that is resumed solves them anew.
             Read noise behind wires is found anew in every 50th solution.
         exact_reads: whether reads of stored cells that are not ohmic solve the circuit of every
             tile for every input instead, by Newton's method (exact for nominal cells; seconds for
@@ -110,7 +111,11 @@ class Hardware(Spec):
         for effect in self.effects:
             checks.instance("every effect", effect, Effect)
         if self.programming is not None:
-            checks.instance("programming", self.programming, Programming)
+            if not isinstance(self.programming, Programming):
+                raise TypeError(
+                    "programming must be a policy of mho.programming (Exact(), Statistical(), "
+                    f"OpenLoop() or WriteVerify(…)), got {self.programming!r}"
+                )
             self.programming.check(self.device)
         checks.one_of("bias", self.bias, BIASES)
         limit = self.drive.range
@@ -129,7 +134,7 @@ class Hardware(Spec):
         """How cells are programmed, the device's own way where none is given."""
         return self.device.programming if self.programming is None else self.programming
 
-    @property
+    @derived
     def drive(self) -> DAC:
         """The drivers, ideal where none are given."""
         return self.dac or _IDEAL_DRIVE

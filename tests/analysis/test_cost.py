@@ -9,8 +9,8 @@ from torch import nn
 import mho
 from mho import ADC, DAC, Array, Hardware, circuit
 from mho.analysis import Technology, adc_energy, cost
-from mho.analysis.technology import quantity
 from mho.circuit import Wires
+from mho.core.text import quantity
 from mho.devices import VTEAM, LinearDevice
 from mho.encoding import BitSliced, SingleColumn
 

@@ -158,10 +158,10 @@ def test_a_worn_out_chip_says_so():
     model = mho.convert(nn.Linear(30, 20).eval(), HARDWARE)
     chip.place(model, "packed")
     chip.program(model)
-    with pytest.raises(ValueError, match="written 2 times, and endurance is 2"):
+    with pytest.raises(ValueError, match="received 2 pulses, and endurance is 2"):
         chip.program(model)
     chip.remove(model)
-    with pytest.raises(ValueError, match=r"worn out: on 60 of its 60 word lines.*2 times"):
+    with pytest.raises(ValueError, match=r"worn out: on 60 of its 60 word lines.*the 2 pulses"):
         chip.place(model)
 
 

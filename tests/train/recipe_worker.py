@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import mho
+from mho.effects import ReadNoise, StuckAt, WriteNoise
 from mho.train import Practice, Recipe
 
 
@@ -15,10 +16,12 @@ def train(rank):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
     x, y = torch.randn(20, 6), torch.arange(20) % 3
-    hardware = mho.Hardware(effects=(mho.effects.WriteNoise(0.05),), adc=mho.ADC(bits=8))
+    effects = (WriteNoise(0.05), StuckAt(0.01, 0.01), ReadNoise(0.01))
+    hardware = mho.Hardware(effects=effects, adc=mho.ADC(bits=8))
     recipe = Recipe(practice=Practice(noise=2.0), ranges="learned", clip=2.0)
-    analog = recipe.prepare(model, hardware, x, seed=rank)  # a chip, and noise, of its own
-    ddp = nn.parallel.DistributedDataParallel(analog, broadcast_buffers=False)
+    analog = recipe.prepare(model, hardware, x, seed=0)  # one chip
+    ddp = nn.parallel.DistributedDataParallel(analog)
+    torch.manual_seed(7)  # all ranks alike: dropout's masks would be, the cells' noise is not
     optimizer = torch.optim.Adam(ddp.parameters(), lr=0.02)
     mine = slice(10 * rank, 10 * rank + 10)
     losses, seen = [], ddp(x[:2]).detach()
@@ -31,7 +34,10 @@ def train(rank):
         losses.append(loss.item())
     grads = {n: p.grad.clone() for n, p in analog.named_parameters()}
     weights = {n: p.detach().clone() for n, p in analog.named_parameters()}
-    return {"losses": losses, "seen": seen, "grads": grads, "weights": weights}
+    cells = {n: bar.G.clone() for n, bar in mho.crossbars(analog).items()}
+    read = ddp.eval()(x[:2]).detach()
+    found = {"losses": losses, "seen": seen, "grads": grads, "weights": weights}
+    return {**found, "cells": cells, "read": read}
 
 
 def main():

@@ -31,7 +31,12 @@ def test_two_processes_train_one_model_each_with_its_own_noise(tmp_path):
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
     one, two = (torch.load(out, weights_only=True) for out in outs)
+    # Ranks that are seeded alike draw noise of their own.
     assert not torch.equal(one["seen"], two["seen"])
+    assert one["losses"] != two["losses"]
+    for name, g in one["cells"].items():  # the chip is one and the same
+        assert torch.equal(g, two["cells"][name])
+    assert torch.equal(one["read"], two["read"])
     for name, grad in one["grads"].items():
         assert torch.equal(grad, two["grads"][name]), name
         assert torch.equal(one["weights"][name], two["weights"][name]), name

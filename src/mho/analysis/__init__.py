@@ -1,13 +1,13 @@
 """Looking at a model from outside: what it costs, how its loss lies."""
 
-from mho.analysis.cost import Cost, LayerCost, cost
 from mho.analysis.directions import (
     hessian_directions,
     random_direction,
     snapshot,
     trajectory_directions,
 )
-from mho.analysis.landscape import Landscape, landscape
+from mho.analysis.landscapes import Landscape, landscape
+from mho.analysis.layer_cost import Cost, LayerCost, cost
 from mho.analysis.technology import Technology, adc_energy
 
 __all__ = [

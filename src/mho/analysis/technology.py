@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mho.core import checks
 from mho.core.spec import Spec
+from mho.core.text import quantity
 
 SURVEY = "B. Murmann, ADC Performance Survey 1997–2025, <= 65 nm, 10 MHz to 2 GHz"
 # Energy per conversion (J) by bits: 10th percentile and median of the survey.
@@ -149,15 +150,3 @@ class Technology(Spec):
 
 def _range(value: float | tuple[float, float]) -> tuple[float, float]:
     return value if isinstance(value, tuple) else (value, value)
-
-
-_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
-
-
-def quantity(value: float, unit: str) -> str:
-    """Say a quantity with the SI prefix that suits it."""
-    if value == 0.0:
-        return "–"
-    # What rounds up to a thousand belongs to the next prefix.
-    size, prefix = next((p for p in _PREFIXES if 1.0005 * value >= p[0]), _PREFIXES[-1])
-    return f"{value / size:.3g} {prefix}{unit}"

@@ -71,7 +71,9 @@ class Context:
 
         None is torch's own generator: every function of torch that draws takes it as such.
         """
-        return None if self.rng is None else random.take(self.rng, self.device)
+        if self.rng is None:
+            return random.training_source(self.device)
+        return random.take(self.rng, self.device)
 
     @property
     def g_range(self) -> float:
@@ -80,11 +82,20 @@ class Context:
 
     def normal(self, shape: tuple[int, ...] | None = None) -> Tensor:
         """Draw standard normals, one per cell (or of ``shape``)."""
+        if self._traced:
+            return random.traced(self._blank(shape), self.rng, kind="normal")  # type: ignore[arg-type]
         return random.normal(self._blank(shape), self.generator)
 
     def uniform(self, shape: tuple[int, ...] | None = None) -> Tensor:
         """Draw from U[0, 1), one per cell (or of ``shape``)."""
-        return self._blank(shape).uniform_(generator=self.generator)
+        if self._traced:
+            return random.traced(self._blank(shape), self.rng, kind="uniform")  # type: ignore[arg-type]
+        return random.uniform(self._blank(shape), self.generator)
+
+    @property
+    def _traced(self) -> bool:
+        # A stream is moved on by one opaque operator a draw, in a graph of torch.compile or export.
+        return self.rng is not None and torch.compiler.is_compiling()
 
     def _blank(self, shape: tuple[int, ...] | None) -> Tensor:
         # Laid out in memory as the population is: mixed layouts are slow to combine.
@@ -117,6 +128,10 @@ class Behaviour(Spec):
                 f"{cls.__name__}.stuck(context) would never be called: say broken(context), which "
                 "returns positions in the flattened population and conductances"
             )
+
+    def fabricates(self) -> bool:
+        """Whether `fabricate_state` draws anything."""
+        return self.acts_on("fabricate_state")
 
     def fabricate_state(self, context: Context) -> dict[str, Tensor]:
         """Fabrication: draw this behaviour's per-cell tensors (each of ``context.shape``)."""

@@ -24,6 +24,8 @@ def make_room(cells: Cells, state: dict[str, Any], prefix: str) -> None:
         prefix: of the keys of these cells.
     """
     _modernise(cells, state, prefix)
+    # Torch loads in place: what shares these tensors (a fork, a report) must stay what it is.
+    cells.g, cells.streams = cells.g.clone(), cells.streams.clone()
     states = [k for k in state if k.startswith(f"{prefix}state_")]
     for name in [n for n in cells._buffers if n.startswith("state_")]:
         del cells._buffers[name]
@@ -68,8 +70,11 @@ def _modernise(cells: Cells, state: dict[str, Any], prefix: str) -> None:
         drawn = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
         conductance_of: Any = cells.conductance_of
         state[f"{prefix}g"] = conductance_of(inner, drawn)
-    extra = state.setdefault(f"{prefix}_extra_state", {"seconds": 0.0})
-    extra.setdefault("born_as", str(cells.g.dtype).removeprefix("torch."))
+    extra = {"born_as": str(cells.g.dtype).removeprefix("torch."), "seconds": 0.0}
+    if rng is not None:
+        extra["identity"] = f"{int(rng[0]):016x}"
+    extra.update(state.get(f"{prefix}_extra_state", {}))
+    state[f"{prefix}_extra_state"] = extra
 
 
 def old_streams(rng: Tensor) -> Tensor:

@@ -53,6 +53,11 @@ class Device(Behaviour):
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
         return {name: value for name, value in values.items() if isinstance(value, Spread)}
 
+    def fabricates(self) -> bool:
+        """Whether `fabricate_state` draws anything."""
+        plain = type(self).fabricate_state is Device.fabricate_state
+        return not plain or bool(self.spreads())
+
     def fabricate_state(self, context: Context) -> dict[str, Tensor]:
         """Draw every spread parameter per cell; see `Behaviour.fabricate_state`.
 

@@ -88,7 +88,7 @@ class Drawn:
     @property
     def window(self) -> tuple[float, float]:
         """Nominal programmable window ``(g_min, g_max)`` (S)."""
-        window: tuple[float, float] = self.device.window
+        window: tuple[float, float] = self.behaviours[0].window  # type: ignore[attr-defined]
         return window
 
     def at(self, seconds: float) -> Drawn:
@@ -135,6 +135,28 @@ def fabricate(behaviours: tuple[Behaviour, ...], like: Tensor, rng: Tensor | Non
         states.append(behaviour.fabricate_state(drawn.context()))
         broken = broken_too(broken, behaviour, drawn.context(states[-1]), like)
     return replace(drawn, states=tuple(states), broken=broken)
+
+
+def break_more(
+    known: Broken | None,
+    behaviours: tuple[Behaviour, ...],
+    like: Tensor,
+    window: tuple[float, float],
+) -> Broken | None:
+    """Draw broken cells alone, as training does: from torch's own generator.
+
+    Args:
+        known: those broken already.
+        behaviours: what breaks cells.
+        like: a tensor shaped as the population.
+        window: the device's ``(g_min, g_max)`` (S).
+    """
+    for behaviour in behaviours:
+        context = Context(like, *window, None)
+        if behaviour.acts_on("fabricate_state"):
+            context.state = behaviour.fabricate_state(context)
+        known = broken_too(known, behaviour, context, like)
+    return known
 
 
 def broken_too(

@@ -11,24 +11,20 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from mho.cells import checkpoint, life
+from mho.cells import checkpoint, kin, life
 from mho.cells.behaviour import Behaviour, Context
 from mho.cells.life import Broken, Drawn
 from mho.cells.programming import Programming, Written
 from mho.core import checks, random
 
-if TYPE_CHECKING:
-    pass
-
 C = TypeVar("C", bound="Cells")
 
 _FABRICATE, _PROGRAM, _READ = range(3)
-_PER_CELL = ("g", "inner", "pulses", "written")
 
 
 class Cells(nn.Module):
@@ -61,6 +57,7 @@ class Cells(nn.Module):
     """
 
     keeps_parameters: ClassVar[bool] = False
+    _shared: bool = False  # whether a fork holds some of the same tensors
 
     g: Tensor
     inner: Tensor | None
@@ -134,6 +131,8 @@ class Cells(nn.Module):
         return Context(like, g_min, g_max, random.stream(seed), state=state)
 
     def _draw(self, index: int) -> dict[str, Tensor]:
+        if not self.behaviours[index].fabricates():
+            return {}
         drawn = self.behaviours[index].fabricate_state(self._birth(index, "state"))
         return {name: value.to(self.g) for name, value in drawn.items()}
 
@@ -141,7 +140,8 @@ class Cells(nn.Module):
         """Return the per-cell tensors of one of the behaviours, as its fabrication drew them."""
         prefix = f"state_{index}_"
         kept = {n.removeprefix(prefix): v for n, v in self._buffers.items() if n.startswith(prefix)}
-        if kept:
+        # Nothing can be drawn in a graph that is traced; what reads need is kept.
+        if kept or (self._keeps(index) and torch.compiler.is_compiling()):
             return {name: value for name, value in kept.items() if value is not None}
         return self._draw(index)
 
@@ -335,18 +335,48 @@ class Cells(nn.Module):
         voltage = torch.as_tensor(v, dtype=self.g.dtype, device=self.g.device)
         return self.conductance() * self.spec.transfer(voltage)
 
+    def with_broken(self, current: Tensor, v: Tensor) -> Tensor:
+        """Return currents (A) of cells with a state of their own, those of broken cells put right.
+
+        What a broken cell conducts has no state: it is ``g · f(v)``, as in an array's reads; where
+        the device's current does not separate, the cell is taken for a resistor.
+
+        Args:
+            current: of all cells by their states (A), ``[…, *shape]``.
+            v: voltages (V) that broadcast to it.
+        """
+        stuck = self.stuck
+        if stuck is None:
+            return current
+        driven = self.spec.transfer(v) if self.spec.separable else v
+        return torch.where(stuck, self.g * driven, current)
+
     # ── views and copies ─────────────────────────────────────────────────────────────────────
+
+    def own(self) -> None:
+        """Let go of tensors that a `fork` shares, before one is changed in place."""
+        if self._shared:
+            self.g = self.g.clone()
+            self.pulses = None if self.pulses is None else self.pulses.clone()
+            self._shared = False
 
     def fork(self: C) -> C:
         """Return the same cells for a change that may fail.
 
-        Tensors are shared until one of the two replaces its own; the streams are not.
+        Tensors are shared until one of the two changes its own; the streams are not.
         """
+        self._shared = True
         twin = copy.copy(self)
         twin._buffers = dict(self._buffers)
         twin._non_persistent_buffers_set = set(self._non_persistent_buffers_set)
         twin.streams = self.streams.clone()
         return twin
+
+    def become(self, twin: Cells) -> None:
+        """Hold what a `fork` of these cells holds: undo what happened since, or take it over."""
+        self._buffers = dict(twin._buffers)
+        for name in ("shape", "seconds", "written_at", "identity", "_all_pulses", "_born_as"):
+            setattr(self, name, getattr(twin, name))
 
     def gather(self: C, place: Tensor) -> C:
         """Return some of the cells, in another arrangement, as a population of its own.
@@ -362,7 +392,7 @@ class Cells(nn.Module):
         for index in range(len(self.behaviours)):
             for name, value in self.state(index).items():
                 part.register_buffer(f"state_{index}_{name}", value.reshape(-1)[at])
-        for name in _PER_CELL:
+        for name in kin.PER_CELL:
             held = self._buffers.get(name)
             if held is not None:
                 part.register_buffer(name, held.reshape(-1)[at])
@@ -384,6 +414,9 @@ class Cells(nn.Module):
 
         self.g, self.writes = taken(self.g, part.g), taken(self.writes, part.writes)
         self.inner = self.written = None
+
+    beside = kin.beside
+    under = kin.under
 
     def _checked(self, g: Tensor) -> Tensor:
         g = torch.as_tensor(g, dtype=self.g.dtype, device=self.g.device)
@@ -429,6 +462,7 @@ class Cells(nn.Module):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         checkpoint.make_room(self, state_dict, prefix)
+        self.own()  # torch copies into what is there
         super()._load_from_state_dict(state_dict, prefix, *args)
         checkpoint.forget_what_can_be_drawn(self)
 

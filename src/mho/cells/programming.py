@@ -29,8 +29,8 @@ class Written:
     Attributes:
         pulses: pulses that each cell received, of the population's shape (int64), or one number
             where all received as many.
-        seconds: duration (s); None where pulses have no known width.
-        energy: dissipated in the cells (J); None where it is not known.
+        seconds: duration (s), verify reads included; None where pulses have no known width.
+        energy: dissipated in the cells (J), verify reads included; None where it is not known.
         failed: mask of the cells that the policy found not to hold what they should; None where it
             does not look.
         report: the policy's own account, or None.
@@ -97,7 +97,9 @@ class Programming(Spec):
                 (positions in the flattened population, -1 for none); None: its own last two
                 dimensions are an array.
         """
-        cells.hold(self.write(target, cells.drawn("program")))
+        drawn = cells.drawn("program")
+        # Encodings ask for nothing outside of the nominal window; whoever calls by hand may.
+        cells.hold(self.write(drawn.device.reach(target) if _alike(drawn) else target, drawn))
         return Written()
 
 
@@ -181,9 +183,13 @@ class OpenLoop(Programming):
 
 def nearest(target: Tensor, drawn: Drawn) -> Tensor:
     """Return the nearest conductances (S) that cells can hold, differentiable."""
-    device = drawn.device
     # Encodings stay inside the nominal window: only cells with windows of their own fall short.
-    if device.spreads() or device.discrete:
-        reached: Tensor = device.reach(target, drawn.states[0])
-        return reached
-    return target
+    if _alike(drawn):
+        return target
+    reached: Tensor = drawn.device.reach(target, drawn.states[0])
+    return reached
+
+
+def _alike(drawn: Drawn) -> bool:
+    """Whether every cell holds whatever is inside of the nominal window."""
+    return not (drawn.device.spreads() or drawn.device.discrete)

@@ -176,6 +176,8 @@ class Spread(Spec):
     def _truncated(self, shape: tuple[int, ...]) -> Tensor:
         distribution = self.build()
         value = distribution.sample(torch.Size(shape))
+        if self.low is None and self.high is None:
+            return value
         for _ in range(_MAX_REDRAWS):
             outside = torch.zeros_like(value, dtype=torch.bool)
             if self.low is not None:

@@ -1,6 +1,6 @@
 """A finite chip: where layers lie on it, what its defects do, and what helps against them."""
 
-from mho.chip.accelerators import (
+from mho.chip.boards import (
     Accelerator,
     Daffodil,
     FixedPointAccelerator,
@@ -8,7 +8,7 @@ from mho.chip.accelerators import (
     accelerators,
 )
 from mho.chip.chip import Chip
-from mho.chip.collaborative import (
+from mho.chip.codes import (
     CollaborativeClassifier,
     collaborative,
     hamming,

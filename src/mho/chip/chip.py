@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,10 +19,12 @@ from mho.chip.residents import Resident, refuse_other_cells
 from mho.chip.settle import move_in, settle
 from mho.core import checks
 from mho.core.spec import first_difference
+from mho.crossbar.checkpoint import present
 from mho.crossbar.crossbar import refuse_half
+from mho.crossbar.undo import all_or_nothing
 from mho.hardware import Hardware
-from mho.model.crossbars import Entry, all_or_nothing, listing
-from mho.model.lifecycle import write_all
+from mho.model.crossbars import Entry, listing
+from mho.model.lifecycle import ModelReport, write_all
 
 
 class Chip(nn.Module):
@@ -93,7 +96,7 @@ class Chip(nn.Module):
         self.register_load_state_dict_post_hook(_tell_models)
 
     def _identity(self, seed: int, stuck: tuple[Tensor, Tensor] | None) -> str:
-        said = [str(behaviour) for behaviour in self.hardware.behaviours]
+        said = [repr(behaviour) for behaviour in self.hardware.behaviours]
         digest = hashlib.blake2b(repr((seed, self.rows, self.cols, said)).encode(), digest_size=8)
         for tensor in stuck or ():
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -197,17 +200,12 @@ class Chip(nn.Module):
                     "groups, whose lines cannot be exchanged"
                 )
         residents = settle(self, owner, found, strategy, seed)
-        held = self.cells.fork()
-        try:
-            with all_or_nothing(entry.crossbar for entry in found):
-                weights = [entry.weight() for entry in found]
-                for resident, weight in zip(residents, weights, strict=True):
-                    move_in(self, resident, weight, permute)
-                _write(found, weights)
-        except BaseException:
-            self._take_cells(held)
-            raise
-        self.residents += residents
+        with self._undoing(), all_or_nothing(entry.crossbar for entry in found):
+            weights = [entry.weight() for entry in found]
+            for resident, weight in zip(residents, weights, strict=True):
+                move_in(self, resident, weight, permute)
+            _write(found, weights)
+            self.residents += residents
         return {resident.name: resident.regions for resident in residents}
 
     def _new_name(self, name: str | None) -> str:
@@ -220,11 +218,16 @@ class Chip(nn.Module):
             raise ValueError(f"there is a model named {name!r} on this chip already")
         return name
 
-    def _take_cells(self, cells: Cells) -> None:
-        """Put back what a fork of the chip's cells remembers."""
-        for name, value in cells._buffers.items():
-            self.cells._buffers[name] = value
-        self.cells._all_pulses = cells._all_pulses
+    @contextmanager
+    def _undoing(self) -> Iterator[None]:
+        """Put cells and residents back if the block raises."""
+        held, residents = self.cells.fork(), list(self.residents)
+        try:
+            yield
+        except BaseException:
+            self.cells.become(held)
+            self.residents[:] = residents
+            raise
 
     # ── models whose checkpoints lay here ────────────────────────────────────────────────────
 
@@ -260,18 +263,27 @@ class Chip(nn.Module):
         return pairs if whole and known else {}
 
     def _join(self, waiting: dict[Resident, Entry]) -> dict[str, tuple[Region, ...]]:
-        for resident, entry in waiting.items():
-            resident.join(entry.crossbar)
+        try:
+            with all_or_nothing(entry.crossbar for entry in waiting.values()):
+                for resident, entry in waiting.items():
+                    resident.join(entry.crossbar)
+        except BaseException:
+            for resident in waiting:
+                resident.crossbar = None
+            raise
         return {resident.name: resident.regions for resident in waiting}
 
     # ── their life on it ─────────────────────────────────────────────────────────────────────
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def program(self, model: nn.Module) -> None:
+    def program(self, model: nn.Module) -> ModelReport:
         """Write a model's weights to its cells again, unless these are worn out.
 
         ``mho.program`` does the same without asking.
+
+        Returns:
+            As ``mho.program``.
 
         Raises:
             ValueError: if the model is not on this chip, or its cells have received as many pulses
@@ -282,10 +294,10 @@ class Chip(nn.Module):
         worst = max(int(self.wear.reshape(-1)[resident.place].max()) for resident in residents)
         if self.endurance is not None and worst >= self.endurance:
             raise ValueError(
-                f"the cells of {residents[0].owner!r} have been written {worst} times, and "
+                f"the cells of {residents[0].owner!r} have received {worst} pulses, and "
                 f"endurance is {self.endurance}: they are worn out"
             )
-        write_all(found)
+        return write_all(found)
 
     def _here(self, found: list[Entry]) -> list[Resident]:
         """Return the residents that some crossbars are, all of them."""
@@ -318,11 +330,12 @@ class Chip(nn.Module):
         if not leaving:
             names = ", ".join(sorted({repr(r.owner) for r in self.residents})) or "none"
             raise ValueError(f"no such model on this chip; there are {names}")
-        for resident in leaving:
-            if resident.crossbar is None:
-                self.residents.remove(resident)
-            else:
-                resident.crossbar.leave()
+        with self._undoing(), all_or_nothing(r.crossbar for r in leaving if r.crossbar is not None):
+            for resident in leaving:
+                if resident.crossbar is None:
+                    self.residents.remove(resident)
+                else:
+                    resident.crossbar.leave()
 
     def sync(self) -> None:
         """Nothing to do: ``G`` and ``wear`` are always up to date. For programs of version 0.1."""
@@ -404,8 +417,17 @@ class Chip(nn.Module):
                 stranger.crossbar.leave()
         self.sums = None
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **settings: Any) -> Any:
+        """As `torch.nn.Module.load_state_dict`; after any error chip and models are as before.
+
+        Models that live on the chip then hold what its cells hold.
+        """
+        living = [r.crossbar for r in self.residents if r.crossbar is not None]
+        with self._undoing(), all_or_nothing(living):
+            return super().load_state_dict(state_dict, *args, **settings)
+
     def _refuse_other(self, state: dict[str, Any]) -> None:
-        found = {key: state[key] for key in ("hardware", "shape")}
+        found = {"hardware": present(state["hardware"]), "shape": state["shape"]}
         expected = {"hardware": self.hardware.to_dict(), "shape": [self.rows, self.cols]}
         difference = first_difference(expected, found)
         if difference:
@@ -418,6 +440,11 @@ class Chip(nn.Module):
             self._refuse_other(saved)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Chip:
+        refuse_half(fn(self.G).dtype)
+        super()._apply(fn, recurse)
+        return self
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         for resident in self.residents:  # copied with the chip: they live on the copy
@@ -425,13 +452,21 @@ class Chip(nn.Module):
                 resident.crossbar.rejoin(resident.crossbar.cells, resident)
 
     def extra_repr(self) -> str:
-        """One line: cells, defects, what is on it."""
-        owners = len({resident.owner for resident in self.residents})
+        """Cells, defects, wear; and a line for every model on it."""
+        held: dict[str, list[Resident]] = {}
+        for resident in self.residents:
+            held.setdefault(resident.owner, []).append(resident)
         broken = float(self.stuck.float().mean())
-        return (
+        lines = [
             f"{self.rows} × {self.cols} cells, {broken:.2%} stuck, {self.occupancy:.2%} taken by "
-            f"{owners} model{'' if owners == 1 else 's'}"
-        )
+            f"{len(held)} model{'' if len(held) == 1 else 's'}, "
+            f"at most {int(self.wear.max()):,} pulses a cell"
+        ]
+        for owner, residents in held.items():
+            cells = sum(region.cells for resident in residents for region in resident.regions)
+            names = ", ".join(resident.name for resident in residents if resident.name)
+            lines.append(f"{owner}: {cells:,} cells" + f" ({names})" * bool(names))
+        return "\n".join(lines)
 
 
 def _tell_models(chip: nn.Module, *_: object) -> None:

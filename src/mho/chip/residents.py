@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,13 +53,13 @@ class Resident:
     def identity(self) -> str:
         """Which cells these are: of which chip, and where on it."""
         where = ";".join(f"{r.row},{r.col},{r.height},{r.width}" for r in self.regions)
-        order = "" if self.rows is None else f" ordered {self._order_key()}"
-        return f"chip {self.chip.identity} at {where}{order}"
+        return f"chip {self.chip.identity} at {where}{self._order_key()}"
 
-    def _order_key(self) -> int:
-        assert self.rows is not None
-        assert self.cols is not None
-        return hash((tuple(self.rows.flatten().tolist()), tuple(self.cols.flatten().tolist())))
+    def _order_key(self) -> str:
+        if self.rows is None or self.cols is None:
+            return ""
+        said = repr((self.rows.tolist(), self.cols.tolist())).encode()
+        return f" ordered {hashlib.blake2b(said, digest_size=8).hexdigest()}"
 
     @property
     def place(self) -> Tensor:
@@ -92,17 +94,21 @@ class Resident:
         if self in self.home:
             self.home.remove(self)
 
-    def stays(self, crossbar: Crossbar) -> None:
-        """Be told that the crossbar has not left after all."""
-        self.crossbar = crossbar
-        if self not in self.home:
-            self.home.append(self)
-        self.returned(crossbar.cells)
+    def memory(self) -> Callable[[], None]:
+        """Return what makes the chip be again what it is now: its cells, and who lives there."""
+        crossbar, residents, held = self.crossbar, list(self.home), self.chip.fork()
+
+        def put_back() -> None:
+            self.crossbar = crossbar
+            self.home[:] = residents
+            self.chip.become(held)
+
+        return put_back
 
     def join(self, crossbar: Crossbar) -> None:
         """Give the cells to a crossbar whose checkpoint lay on them: it holds what they hold."""
-        self.crossbar = crossbar
         crossbar.rejoin(self.lend(crossbar.cells), self)
+        self.crossbar = crossbar
 
     def order(
         self, target: Tensor, stuck: Tensor, stuck_g: Tensor, which: str, encoding: Any

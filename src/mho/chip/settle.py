@@ -78,8 +78,8 @@ def _no_room(
     if worn:
         return (
             f"crossbar {name!r} needs {size[0]} × {size[1]} cells, but the chip is worn out: "
-            f"on {worn} of its {chip.rows} word lines cells have been written "
-            f"{chip.endurance} times (endurance); use a new chip"
+            f"on {worn} of its {chip.rows} word lines cells have received the "
+            f"{chip.endurance} pulses that its endurance allows; use a new chip"
         )
     shape, taken = (chip.rows, chip.cols), list(chip.taken())
     reason = placement.no_room(size, sizes, shape, taken, packed=strategy == "packed")

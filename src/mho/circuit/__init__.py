@@ -1,10 +1,10 @@
 """Circuit: what wires make of an array, solved exactly."""
 
+from mho.circuit.deck import netlist
 from mho.circuit.gated import solve_gated
 from mho.circuit.half_select import Bias, bias
-from mho.circuit.linearised import Difference, linearisation_error, linearised
+from mho.circuit.linearise import Difference, linearisation_error, linearised
 from mho.circuit.lowrank import Expansion, expand
-from mho.circuit.netlist import netlist
 from mho.circuit.newton import NotConvergedError
 from mho.circuit.nonlinear import NonlinearSolution, solve_nonlinear
 from mho.circuit.passive import Disturb, SneakRead, disturb, sneak_read, solve_bias

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -231,6 +231,8 @@ def disturb(
             f"{list(lines.word.shape)} and bit lines {list(lines.bit.shape)}"
         )
     before = cells.conductance().clone()
+    counted: Any = cells if hasattr(cells, "writes") else None
+    writes = counted and counted.writes.clone()
     first: Tensor | None = None
     for _ in range(pulses * parts):
         over = cell_voltages(cells.current, wires or Wires(), lines, selector=selector)
@@ -238,4 +240,6 @@ def disturb(
         cells.apply_pulse(over, duration / parts)
     assert first is not None
     alone = lines.selected_rows[:, None] & lines.selected_cols[None, :]
+    if counted is not None:  # whole pulses, of the cells that were meant to have them
+        counted.writes = writes + pulses * alone.to(writes)
     return Disturb(before, cells.conductance().clone(), first, alone)

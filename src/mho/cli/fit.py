@@ -307,7 +307,7 @@ def _draw(path: Path, name: str, reports: list[Report]) -> None:
     from matplotlib.figure import Figure
 
     from mho.plot.pulsed import fit_report
-    from mho.plot.style import style
+    from mho.plot.styles import style
 
     with style():
         figure = Figure(figsize=(7.0 * len(reports), 5.6), layout="constrained")

@@ -20,7 +20,7 @@ class NotShadowedError(ImportError):
 
 
 class _Finder(MetaPathFinder):
-    """Finds ``name`` (the top package alone: it brings all its submodules) as ``mho.compat.name``.
+    """Finds ``name`` (the top package alone: it brings all its submodules) as ``mho.compat.…``.
 
     Args:
         name: of the old system.
@@ -89,7 +89,7 @@ def _import(name: str) -> ModuleType:
 
 
 def install(name: str, force: bool = False) -> None:
-    """Make ``import name`` resolve to ``mho.compat.name``; nothing is imported yet.
+    """Make ``import name`` resolve to ``mho.compat.…``; nothing is imported yet.
 
     Doing it again changes nothing.
 
@@ -131,7 +131,7 @@ def uninstall(name: str) -> None:
 
 
 def installed(name: str) -> bool:
-    """Say whether ``import name`` resolves to ``mho.compat.name``."""
+    """Say whether ``import name`` resolves to ``mho.compat.…``."""
     return _finder(name) is not None
 
 

@@ -83,6 +83,25 @@ def _mix(seed: int, draws: int) -> int:
     return (z ^ (z >> 31)) >> 1
 
 
+def training_source(device: torch.device | str) -> torch.Generator | None:
+    """Return where training draws from: torch's own generator (None), as dropout does.
+
+    In a process group of several ranks it is one of the rank's own, seeded by torch's generator and
+    the rank: ranks draw apart, also where all of them called ``torch.manual_seed`` alike. (Under
+    ``torch.vmap``, which knows no generators, it is torch's own.)
+
+    Args:
+        device: of what is drawn.
+    """
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return None
+    if distributed.get_world_size() == 1 or torch.compiler.is_compiling() or _vectorised():
+        return None
+    seed = int(torch.randint(2**62, (), device=device))
+    return torch.Generator(device).manual_seed(_mix(seed, distributed.get_rank()))
+
+
 def normal(like: Tensor, source: torch.Generator | None) -> Tensor:
     """Draw standard normals, shaped and laid out in memory like a tensor.
 
@@ -90,10 +109,26 @@ def normal(like: Tensor, source: torch.Generator | None) -> Tensor:
         like: gives shape, layout, dtype and device.
         source: where they come from; None is torch's own generator.
     """
-    drawn = torch.empty_like(like)
     # torch fills contiguous memory an order of magnitude faster than strided memory.
+    if source is None:
+        return _laid_out(torch.randn(like.numel(), dtype=like.dtype, device=like.device), like)
+    drawn = torch.empty_like(like)
     drawn.as_strided((drawn.numel(),), (1,)).normal_(generator=source)
     return drawn
+
+
+def uniform(like: Tensor, source: torch.Generator | None) -> Tensor:
+    """Draw from U[0, 1); as `normal`."""
+    if source is None:
+        return torch.rand(like.shape, dtype=like.dtype, device=like.device)
+    return torch.empty_like(like).uniform_(generator=source)
+
+
+def _laid_out(drawn: Tensor, like: Tensor) -> Tensor:
+    # What vmap is to draw anew for every item cannot be drawn in place.
+    if like.is_contiguous():
+        return drawn.view(like.shape)
+    return drawn.as_strided(like.shape, torch.empty_like(like).stride())
 
 
 _SLICES = 2**16
@@ -140,6 +175,45 @@ def _(like: Tensor, rng: Tensor) -> Tensor:
     return torch.empty_like(like)
 
 
+@torch.library.custom_op("mho::uniform", mutates_args=("rng",))
+def _uniform(like: Tensor, rng: Tensor) -> Tensor:
+    return uniform(like, take(rng, like.device))
+
+
+@torch.library.custom_op("mho::exact_normal", mutates_args=("rng",))
+def _exact_normal(like: Tensor, rng: Tensor) -> Tensor:
+    return normal(like, take(rng, like.device))
+
+
+_uniform.register_fake(lambda like, rng: torch.empty_like(like))
+_exact_normal.register_fake(lambda like, rng: torch.empty_like(like))
+
+
+def traced(like: Tensor, rng: Tensor, *, kind: str) -> Tensor:
+    """As `normal` or `uniform` from the next generator of a stream, in a graph that is traced.
+
+    Args:
+        like: gives shape, layout, dtype and device.
+        rng: the stream.
+        kind: ``"normal"`` or ``"uniform"``.
+    """
+    operator = {"normal": _exact_normal, "uniform": _uniform}[kind]
+    drawn: Tensor = operator(like, rng)
+    return drawn
+
+
+@torch.library.custom_op(
+    "mho::torch_normal", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,)
+)
+def _torch_normal(like: Tensor) -> Tensor:
+    return quick_normal(like, training_source(like.device))
+
+
+@_torch_normal.register_fake
+def _(like: Tensor) -> Tensor:
+    return torch.empty_like(like)
+
+
 def normal_like(like: Tensor, rng: Tensor | None) -> Tensor:
     """As `quick_normal`, from the next generator of a stream; works under ``torch.compile``.
 
@@ -148,9 +222,18 @@ def normal_like(like: Tensor, rng: Tensor | None) -> Tensor:
         rng: the stream; None is torch's own generator.
     """
     like = like.detach()
-    if rng is None:
-        return torch.randn_like(like)
     if torch.compiler.is_compiling():
-        drawn: Tensor = _normal(like, rng)
+        drawn: Tensor = _torch_normal(like) if rng is None else _normal(like, rng)
         return drawn
-    return quick_normal(like, take(rng, like.device))
+    if rng is None and _vectorised():
+        return torch.randn_like(like)
+    source = training_source(like.device) if rng is None else take(rng, like.device)
+    return quick_normal(like, source)
+
+
+def _vectorised() -> bool:
+    """Whether ``torch.vmap`` is at work, which knows no draws in place."""
+    if not torch._C._are_functorch_transforms_active():
+        return False
+    stack = torch._C._functorch.get_interpreter_stack() or ()
+    return any(level.key() == torch._C._functorch.TransformType.Vmap for level in stack)

@@ -7,16 +7,25 @@ dict of plain values (so through YAML and JSON). It holds no tensors and no rand
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
+import torch
 
 S = TypeVar("S", bound="Spec")
+T = TypeVar("T")
 
 
 class Spec:
-    """Base of every spec. Subclasses are ``@dataclass(frozen=True)``."""
+    """Base of every spec. Subclasses are ``@dataclass(frozen=True)``.
+
+    Class attributes:
+        said: parameters that ``str`` shows at their defaults, too.
+    """
+
+    said: ClassVar[tuple[str, ...]] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return this spec as plain values; ``from_dict`` takes them back.
@@ -32,11 +41,14 @@ class Spec:
         return {"type": type(self).__name__, **values}
 
     def __str__(self) -> str:
-        """Say in short what this is: the parameters that are not at their defaults."""
+        """Say in short what this is: the parameters that are not at their defaults.
+
+        Numbers have six digits; ``repr`` gives all.
+        """
         values = [
             f"{field.name}={_brief(value)}"
             for field in dataclasses.fields(self)  # type: ignore[arg-type]
-            if (value := getattr(self, field.name)) != _default(field)
+            if (value := getattr(self, field.name)) != _default(field) or field.name in self.said
         ]
         return f"{type(self).__name__}({', '.join(values)})"
 
@@ -70,9 +82,33 @@ class Spec:
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
 
 
+class derived(Generic[T]):  # noqa: N801 (used as a decorator, as property is)
+    """A property that follows from the fields alone: worked out once for each spec.
+
+    As `functools.cached_property`, without its lock, which ``torch.compile`` does not know.
+    """
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute = compute
+        self.__doc__ = compute.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, spec: Any, owner: type | None = None) -> T:
+        if spec is None:
+            return self  # type: ignore[return-value]
+        value = self._compute(spec)
+        if not torch.compiler.is_compiling():
+            vars(spec)[self._name] = value  # found there from now on, before this is asked
+        return value
+
+
 def _brief(value: Any) -> str:
     if isinstance(value, tuple) and any(isinstance(item, Spec) for item in value):
         return f"({', '.join(map(str, value))})"
+    if isinstance(value, float):
+        return repr(float(f"{value:.6g}"))
     return str(value) if isinstance(value, Spec) else repr(value)
 
 
@@ -113,7 +149,10 @@ def _find(name: str, wanted: type = Spec) -> type:
         return wanted
     found = [kind for kind in _subclasses(Spec) if kind.__name__ == name]
     if not found:
-        raise ValueError(f"unknown type {name!r}: import the module that defines it first")
+        names = sorted({kind.__name__ for kind in _subclasses(Spec)})
+        near = difflib.get_close_matches(str(name), names, n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown type {name!r}: import the module that defines it first{meant}")
     return next((kind for kind in reversed(found) if issubclass(kind, wanted)), found[-1])
 
 

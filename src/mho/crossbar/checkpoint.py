@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from mho.core.spec import first_difference
+from mho.hardware import Hardware
 
 if TYPE_CHECKING:
     from mho.crossbar.crossbar import Crossbar
 
+_HELD = ("g", "inner", "written")
 # What belongs to the cells, and stays theirs where a chip lends them.
 _OF_CELLS = ("scale", "digital", "gain", "offset", "reference")
 
@@ -29,7 +31,10 @@ def mismatch(crossbar: Crossbar, state: dict[str, Any], prefix: str = "") -> str
     if not isinstance(saved, dict):
         return None  # torch reports the missing key
     expected = identity(crossbar)
-    found = {key: saved.get(key) for key in expected}
+    hardware = saved.get("hardware")
+    if f"{prefix}G" in state:
+        hardware = _of_0_1(hardware, expected["hardware"])
+    found = {"hardware": present(hardware), "shape": saved.get("shape")}
     difference = first_difference(expected, found)
     if difference:
         return f"{prefix}{difference}"
@@ -39,12 +44,35 @@ def mismatch(crossbar: Crossbar, state: dict[str, Any], prefix: str = "") -> str
     return None
 
 
+def present(hardware: Any) -> Any:
+    """Return a saved hardware as this version writes it: fields that came since have defaults."""
+    try:
+        return Hardware.from_dict(hardware).to_dict()
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return hardware  # the comparison says in what it is another
+
+
+def _of_0_1(hardware: Any, expected: dict[str, Any]) -> Any:
+    """Return a hardware saved by version 0.1, which calibrated to the 100th percentile unasked."""
+    if not isinstance(hardware, dict):
+        return hardware
+    found = dict(hardware)
+    for name in ("dac", "adc"):
+        part, wanted = found.get(name), expected.get(name)
+        if isinstance(part, dict) and wanted is not None and part.get("percentile") == 100.0:
+            own = wanted.get("percentile")
+            found[name] = {**part, "percentile": own if own in (None, 100.0) else 100.0}
+    return found
+
+
 def make_room(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:
     """Prepare a crossbar for a checkpoint, and the checkpoint for it.
 
     Where a chip lends the cells, they are kept unless the checkpoint is of these very cells.
     """
     _modernise(state, prefix)
+    for name, value in crossbar.named_buffers(recurse=False):  # torch loads in place
+        setattr(crossbar, name, value.clone())
     shift = state.get(f"{prefix}range_shift")
     if shift is None:
         crossbar.range_shift = None
@@ -54,12 +82,17 @@ def make_room(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:
         return
     own, cells = f"{prefix}cells.", crossbar.cells
     saved = state.get(f"{own}_extra_state", {})
-    theirs = saved.get("identity") != cells.identity
+    theirs = kept_own_cells(crossbar, state, prefix)
     mine = {f"{own}{key}": value for key, value in cells.state_dict().items()}
     if not theirs:  # these very cells: what they hold, and when it was written, is taken
-        mine[f"{own}g"] = state[f"{own}g"]
-        extra = mine[f"{own}_extra_state"]
-        mine[f"{own}_extra_state"] = {**extra, "seconds": saved["seconds"]}
+        for key in (f"{own}{name}" for name in _HELD):
+            mine.pop(key, None)
+            if key in state:
+                mine[key] = state[key]
+        clock = {name: saved[name] for name in ("seconds", "written_at")}
+        mine[f"{own}_extra_state"] = {**mine[f"{own}_extra_state"], **clock}
+    elif crossbar.stands_alone and f"{own}g" in state:
+        _warn_of_other_cells(prefix.rstrip("."))
     for key in [k for k in state if k.startswith(own)]:
         del state[key]
     state.update(mine)
@@ -86,10 +119,19 @@ def kept_own_cells(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> bo
 
 def warn_of_other_cells(names: list[str], *, stacklevel: int) -> None:
     """Say that weights were loaded and cells were not."""
+    shown = ", ".join(name or "the crossbar" for name in names)
     warnings.warn(
-        f"{', '.join(names)}: the checkpoint is of other cells than those of the chip that this "
+        f"{shown}: the checkpoint is of other cells than those of the chip that this "
         "model lies on; weights are loaded, the cells are as they were: call mho.program(model)",
         stacklevel=stacklevel + 1,
+    )
+
+
+def _warn_of_other_cells(name: str) -> None:
+    warnings.warn(
+        f"crossbar {name!r}: the checkpoint is of other cells than those of the chip that it lies "
+        "on, and it has no weights beside its cells: these are as they were; program it",
+        stacklevel=2,
     )
 
 

@@ -12,6 +12,7 @@ A crossbar changes through `Crossbar.commit` alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,11 +21,13 @@ from torch import Tensor, nn
 from mho.cells import life as cell_life
 from mho.cells.population import Cells
 from mho.core import checks
-from mho.crossbar import checkpoint, exact, expansion, life
+from mho.crossbar import checkpoint, exact, expansion, life, readout
 from mho.crossbar.correction import Correction
 from mho.crossbar.reader import Reader
+from mho.crossbar.readout import Lumped
 from mho.crossbar.training import Practice
 from mho.crossbar.transpose import Transposed
+from mho.crossbar.undo import all_or_nothing
 from mho.crossbar.wires import TileWires, wired
 from mho.hardware import Hardware
 
@@ -52,6 +55,7 @@ class Crossbar(nn.Module):
             chosen for the broken cells; None where the encoding does not look at these.
         input_range, adc_range, gain, offset, reference: see `Correction`.
         range_shift: the parameter behind ``Correction.shift``; None unless ranges are learned.
+        stands_alone: whether it has no weights beside its cells, being no layer's.
 
     Raises:
         TypeError, ValueError: if a size, the seed or the hardware is refused.
@@ -66,6 +70,7 @@ class Crossbar(nn.Module):
     offset: Tensor
     reference: Tensor
     range_shift: nn.Parameter | None
+    reader: Reader
 
     def __init__(
         self,
@@ -100,10 +105,12 @@ class Crossbar(nn.Module):
         # While it is watched (calibration), reads are tiled, unfolded and uncorrected.
         self._observed = False
         self._lease: Any = None
+        self.stands_alone = True
         self.register_load_state_dict_post_hook(checkpoint.finish)
         self._wires = TileWires(hardware.array, groups)
+        self._lumped: tuple[Any, Lumped | None] | None = None
         self._take(Correction.none(groups * cols, encoding.converters, self.G))
-        self.refresh()
+        self.reader = Reader(self, ahead=False)  # nobody has a use for blank cells
 
     # ── state, and the one way to change it ──────────────────────────────────────────────────
 
@@ -150,6 +157,16 @@ class Crossbar(nn.Module):
         return self._practice
 
     @property
+    def lumped(self) -> Lumped | None:
+        """What training need not draw cell by cell; see `mho.crossbar.readout.lumped`."""
+        practice, g = self.practice, self.G
+        key = (practice, self.cells.broken_at is None, g.dtype, g.device)
+        if self._lumped is None or self._lumped[0] != key:
+            found = readout.lumped(practice.hardware(self.hardware), practice, self.cells)
+            self._lumped = key, found
+        return self._lumped[1]
+
+    @property
     def correction(self) -> Correction:
         """Converter ranges, output correction and drift reference, as one value."""
         shift = None if self.range_shift is None else self.range_shift.detach().clone()
@@ -190,19 +207,27 @@ class Crossbar(nn.Module):
             checks.shape("digital", digital, tuple(self.digital.shape))
         if correction is not None:
             correction.check(self.correction)
-        if cells is not None:
-            self.cells = cells.train(self.training)
-            if self._lease is not None:
+        changes = {"cells": cells, "scale": scale, "digital": digital, "_observed": observed}
+        before = {name: getattr(self, name) for name in (*changes, *_CORRECTED, "range_shift")}
+        shift = None if self.range_shift is None else self.range_shift.detach().clone()
+        reader: Any = getattr(self, "reader", None)
+        try:
+            for name, value in changes.items():
+                if value is not None:
+                    setattr(self, name, value)
+            self.cells.train(self.training)
+            if correction is not None:
+                self._take(correction)
+            self.refresh()
+            if cells is not None and self._lease is not None:
                 self._lease.returned(cells)
-        if observed is not None:
-            self._observed = observed
-        if scale is not None:
-            self.scale = scale
-        if digital is not None:
-            self.digital = digital
-        if correction is not None:
-            self._take(correction)
-        self.refresh()
+        except BaseException:
+            for name, value in before.items():
+                setattr(self, name, value)
+            if shift is not None and self.range_shift is not None:
+                self.range_shift.detach().copy_(shift)
+            self.reader = reader
+            raise
 
     def snapshot(self) -> dict[str, Any]:
         """Return what `restore` takes: the crossbar as it is now (tensors are shared)."""
@@ -211,17 +236,21 @@ class Crossbar(nn.Module):
             "scale": self.scale,
             "digital": self.digital,
             "correction": self.correction,
+            "range_shift": self.range_shift,
             "lease": self._lease,
+            "lent": None if self._lease is None else self._lease.memory(),
             "observed": self.observed,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Be again what one was when `snapshot` was taken."""
-        lease, self._lease = state["lease"], None
-        self.commit(**{name: value for name, value in state.items() if name != "lease"})
-        self._lease = lease
-        if lease is not None:
-            lease.stays(self)
+        """Be again what one was when `snapshot` was taken; of a chip, its cells as well."""
+        self._lease = None
+        self.range_shift, self.digital = state["range_shift"], state["digital"]
+        given = ("cells", "scale", "correction", "observed")
+        self.commit(**{name: state[name] for name in given})
+        self._lease = state["lease"]
+        if self._lease is not None:
+            state["lent"]()
 
     def _take(self, correction: Correction) -> None:
         for name in _CORRECTED:
@@ -341,7 +370,14 @@ class Crossbar(nn.Module):
             raise ValueError(f"only a crossbar of one group has .T, this has {self.groups}")
         return Transposed(self.cols, self.reader.transposed)
 
-    def read_through(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    def read_through(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        *,
+        made_of: Sequence[Tensor] = (),
+    ) -> Tensor:
         """Read as a chip newly made for ``weight`` would: differentiable in both arguments.
 
         Fabrication and programming are drawn afresh, from torch's own generator; what is stored
@@ -351,11 +387,17 @@ class Crossbar(nn.Module):
             x: ``[..., groups · rows]``.
             weight: ``[groups · rows, cols]``.
             bias: added digitally, ``[groups · cols]``.
+            made_of: the parameters that the weight is computed from, if it is; with wires that are
+                solved only for some steps of an optimizer (``Array(solve_every=…)``) it is their
+                changes that count as steps.
 
         Returns:
             ``[..., groups · cols]``.
         """
-        return self.reader.read(x, self.reader.through(weight), bias)
+        if not made_of:
+            leaf = weight if weight._base is None else weight._base
+            made_of = (leaf,) if leaf.is_leaf else ()
+        return self.reader.read(x, self.reader.through(weight, made_of), bias)
 
     # ── settings of training ─────────────────────────────────────────────────────────────────
 
@@ -416,6 +458,11 @@ class Crossbar(nn.Module):
             prefix: of this crossbar's keys in it.
         """
         return checkpoint.mismatch(self, state, prefix)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **settings: Any) -> Any:
+        """As `torch.nn.Module.load_state_dict`; after any error nothing has changed."""
+        with all_or_nothing([self]):
+            return super().load_state_dict(state_dict, *args, **settings)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         trouble = self.mismatch(state_dict, prefix)

@@ -77,9 +77,10 @@ def driven(level: Tensor, hardware: Hardware, v_step: float | None = None) -> Te
         ``f(v)`` of cells that separate, of the same shape; else the terms of each row as
         neighbours in dimension 2, ``rows · terms`` long.
     """
-    device, step = hardware.device, v_step or hardware.drive.v_step
+    device = hardware.device
     if device.ohmic:
         return level
+    step = v_step or hardware.drive.v_step
     if device.separable:
         return device.transfer(level * step) / step
     found = _moved(device, hardware.drive.v_max, level.dtype, level.device)

@@ -17,6 +17,7 @@ from mho.core import checks, random
 from mho.crossbar.correction import Correction
 from mho.crossbar.report import ProgramReport
 from mho.crossbar.tiling import Tiling
+from mho.crossbar.undo import all_or_nothing
 
 if TYPE_CHECKING:
     from mho.crossbar.crossbar import Crossbar
@@ -41,11 +42,17 @@ def reset_parameters(crossbar: Crossbar, seed: int | None = None) -> None:
     new = hardware.device.cells_type(
         hardware.behaviours, old.shape, seed=seed, dtype=crossbar.G.dtype, device=crossbar.G.device
     )
-    crossbar.leave()
+    _move(crossbar, new)
+
+
+def _move(crossbar: Crossbar, cells: Cells) -> None:
+    """Be made of other cells, not yet programmed."""
     never = Correction.none(crossbar.groups * crossbar.cols, len(crossbar.adc_range), crossbar.G)
     correction = crossbar.correction.of_ranges_alone.replace(reference=never.reference)
     digital = None if crossbar.digital is None else crossbar.even_shares()
-    crossbar.commit(cells=new, digital=digital, correction=correction)
+    with all_or_nothing([crossbar]):
+        crossbar.leave()
+        crossbar.commit(cells=cells, digital=digital, correction=correction)
 
 
 def inhabit(crossbar: Crossbar, cells: Cells, lease: Any) -> None:
@@ -56,11 +63,7 @@ def inhabit(crossbar: Crossbar, cells: Cells, lease: Any) -> None:
         lease: told of every change of the cells by ``returned(cells)``, and by ``left()`` when
             the crossbar moves to other cells.
     """
-    crossbar.leave()
-    unknown = torch.full_like(crossbar.reference, torch.nan)
-    correction = crossbar.correction.of_ranges_alone.replace(reference=unknown)
-    digital = None if crossbar.digital is None else crossbar.even_shares()
-    crossbar.commit(cells=cells, digital=digital, correction=correction)
+    _move(crossbar, cells)
     crossbar._lease = lease
 
 
@@ -71,19 +74,23 @@ def rejoin(crossbar: Crossbar, cells: Cells, lease: Any) -> None:
         cells: shaped as ``G``.
         lease: see `inhabit`.
     """
-    crossbar._lease = None
-    crossbar.commit(cells=cells)
-    crossbar._lease = lease
+    with all_or_nothing([crossbar]):
+        crossbar._lease = None
+        crossbar.commit(cells=cells)
+        crossbar._lease = lease
 
 
 def leave(crossbar: Crossbar) -> None:
     """Leave the chip, if it lies on one: it goes on with a copy of its cells."""
-    lease, crossbar._lease = crossbar._lease, None
-    if lease is not None:
-        lease.left()
-        copy = crossbar.cells.fork()
-        copy.identity = f"copy of {copy.identity}"
+    lease = crossbar._lease
+    if lease is None:
+        return
+    copy = crossbar.cells.fork()
+    copy.identity = f"copy of {copy.identity}"
+    with all_or_nothing([crossbar]):
+        crossbar._lease = None
         crossbar.commit(cells=copy)
+        lease.left()
 
 
 # Not as inference tensors: what is written must serve reads that need gradients.
@@ -128,13 +135,15 @@ def program(
     written = cells.program(target, programming, arrays=lambda: _places(crossbar))
     reference = crossbar.reference_of(cells, scale, digital)
     correction = crossbar.correction.of_ranges_alone.replace(reference=reference)
-    crossbar.commit(cells=cells, scale=scale, digital=digital, correction=correction)
+    stands_for = crossbar.hardware.encoding.decode(cells.g, scale, digital)
     size = float(torch.linalg.vector_norm(weight))
-    error = float(torch.linalg.vector_norm(crossbar.weight - weight))
+    error = float(torch.linalg.vector_norm(stands_for - weight))
     broken = 0.0 if cells.broken_at is None else len(cells.broken_at) / cells.g.numel()
     # A copy: later changes of the cells must not rewrite the report, nor the report the cells.
-    stored = crossbar.G.clone()
-    return ProgramReport(target, stored, error / size if size else error, broken, written)
+    stored = cells.g.clone()
+    report = ProgramReport(target, stored, error / size if size else error, broken, written)
+    crossbar.commit(cells=cells, scale=scale, digital=digital, correction=correction)
+    return report
 
 
 @torch.inference_mode(False)

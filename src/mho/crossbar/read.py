@@ -65,17 +65,18 @@ def product(
     Returns:
         ``[groups, batch, …, cols]``.
     """
-
-    def read(x: Tensor, limit: Tensor | float) -> Tensor:
-        return _product(x, readout, hardware, limit, full_scale, rng, multiply or cell_currents)
-
+    multiply = multiply or cell_currents
     size = _block(x, readout, hardware, limit, full_scale, vectors)
     if size >= x.shape[1]:
-        return read(x, limit)
+        return _product(x, limit, readout, hardware, full_scale, rng, multiply)
     parts = x.split(size, dim=1)
     each = isinstance(limit, Tensor) and limit.dim() > 1 and limit.shape[1] == x.shape[1]
     limits = limit.split(size, dim=1) if each else [limit] * len(parts)  # type: ignore[union-attr]
-    return torch.cat([read(*block) for block in zip(parts, limits, strict=True)], dim=1)
+    found = [
+        _product(part, within, readout, hardware, full_scale, rng, multiply)
+        for part, within in zip(parts, limits, strict=True)
+    ]
+    return torch.cat(found, dim=1)
 
 
 def _block(
@@ -88,11 +89,12 @@ def _block(
 ) -> int:
     """Return how much of a batch is read at once."""
     batch = x.shape[1]
-    scale = (x, readout.matrix, readout.scale, limit, full_scale)
-    graded = any(isinstance(t, Tensor) and t.requires_grad for t in scale)
+    if torch.is_grad_enabled():
+        for used in (readout.matrix, x, readout.scale, limit, full_scale):
+            if isinstance(used, Tensor) and used.requires_grad:
+                return batch
     adc = hardware.adc
-    together = adc is not None and full_scale is None and adc.range == "per_call"
-    if together or (graded and torch.is_grad_enabled()):
+    if adc is not None and full_scale is None and adc.range == "per_call":
         return batch
     groups, rows, lines = readout.matrix.shape
     height = rows if hardware.adc is None else hardware.array.rows * readout.terms
@@ -104,9 +106,9 @@ def _block(
 
 def _product(
     x: Tensor,
+    limit: Tensor | float,
     readout: Readout,
     hardware: Hardware,
-    limit: Tensor | float,
     full_scale: Tensor | None,
     rng: Tensor | None,
     multiply: Multiply,
@@ -222,11 +224,13 @@ def partial_currents(
     rows = level.shape[-1]
     sizes = spans(rows, height)
     noise = readout.noise
-    cells = [size // readout.terms for size in sizes]
-    per_cell = isinstance(noise, Tensor) and noise.dim() == 3
-    noises = noise.split(cells, dim=1) if per_cell else [noise] * len(sizes)  # type: ignore[union-attr]
+    noises: Sequence[Tensor | None]
     if isinstance(noise, tuple):  # added below: tiles may be smaller than what is converted
         noises = [None] * len(sizes)
+    elif noise is not None and noise.dim() == 3:  # of every cell
+        noises = noise.split([size // readout.terms for size in sizes], dim=1)
+    else:
+        noises = [noise] * len(sizes)
     matrices = _split_rows(readout.matrix, sizes)
     pieces = zip(level.split(sizes, dim=2), matrices, noises, strict=True)
     parts = [_tiles(*piece, height, readout.terms, rng) for piece in pieces]
@@ -283,12 +287,9 @@ def _tiles(
     """Read equal tiles as one batched product: ``[groups, tiles, batch, lines]``."""
     groups, _, rows = level.shape
     height = min(height, rows)
-
-    def stacked(m: Tensor, high: int) -> Tensor:  # [groups, rows, …] → [groups · tiles, high, …]
-        return m.reshape(-1, high, m.shape[-1])
-
+    lines = matrix.shape[-1]
     inputs = level.unflatten(2, (-1, height)).transpose(1, 2).flatten(0, 1)
-    current = torch.bmm(inputs, stacked(matrix, height))
+    current = torch.bmm(inputs, matrix.reshape(-1, height, lines))
     if noise is not None:
         # Independent cells: variances add with the squared inputs. Where all cells of a line are
         # alike that is one sum over the inputs, not a product. For gradients noise is constant.
@@ -297,7 +298,7 @@ def _tiles(
         if noise.dim() == 1:
             deviation = root(power.sum(-1, keepdim=True) * noise)
         else:
-            deviation = root(torch.bmm(power, stacked(noise, height // terms)))
+            deviation = root(torch.bmm(power, noise.reshape(-1, height // terms, lines)))
         current = current.addcmul_(deviation, random.normal_like(current, rng))
     return current.unflatten(0, (groups, -1))
 
@@ -346,5 +347,9 @@ def convert(
 
 
 def _sum_tiles(parts: list[Tensor]) -> Tensor:
-    sums = [part.sum(1) if part.shape[1] > 1 else part.squeeze(1) for part in parts]
-    return sums[0] if len(sums) == 1 else sums[0] + sums[1]
+    total: Tensor | None = None
+    for part in parts:
+        added = part.sum(1) if part.shape[1] > 1 else part.squeeze(1)
+        total = added if total is None else total + added
+    assert total is not None
+    return total

@@ -6,6 +6,7 @@ Made anew at every change of the crossbar; it never changes the crossbar.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,11 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mho.cells import life
-from mho.cells.life import Drawn
+from mho.cells.life import Broken, Drawn
 from mho.core import checks, random
 from mho.crossbar import exact, expansion, read, readout
+from mho.crossbar.broken import mended
 from mho.crossbar.read import Multiply
-from mho.crossbar.readout import Noise, Readout
+from mho.crossbar.readout import Lumped, Noise, Readout
 from mho.crossbar.transpose import read_transposed
 from mho.crossbar.wires import wired
 
@@ -30,6 +32,8 @@ class Reader:
 
     Args:
         crossbar: what is read.
+        ahead: whether what reads of the stored cells need is worked out now, where it is cheap;
+            else when first asked for.
 
     Attributes:
         collapsed: whether a read is one product, or goes tile by tile.
@@ -37,9 +41,10 @@ class Reader:
     """
 
     @torch.no_grad()
-    def __init__(self, crossbar: Crossbar) -> None:
+    def __init__(self, crossbar: Crossbar, *, ahead: bool = True) -> None:
         hardware = crossbar.hardware
         self.hardware, self.groups = hardware, crossbar.groups
+        self._window = hardware.device.window
         self.rows, self.outputs = crossbar.rows, crossbar.groups * crossbar.cols
         self.cells, self.wires = crossbar.cells, crossbar._wires
         self.scale, self.digital = crossbar.scale, crossbar.digital
@@ -47,7 +52,6 @@ class Reader:
         self.input_range, self.adc_range = crossbar.input_range, crossbar.adc_range
         self.shift, self.observed = crossbar.range_shift, crossbar.observed
         self.practice = crossbar.practice
-        self.training = self.practice.hardware(hardware)
         self.collapsed = readout.collapses(hardware) and not self.observed
         self.corrected = crossbar.correction.corrects
         fixed = hardware.drive.range not in ("per_call", "per_vector")
@@ -59,10 +63,10 @@ class Reader:
         self._full_scale = limit
         self._adc_calibrated = limit is not None and limit is self.adc_range
         self._redrawn = any(b.acts_on("read") and b.redrawn for b in hardware.behaviours)
-        self._lumped = readout.lumped(self.training, self.practice, self.cells)
+        self._lumped = crossbar.lumped
         self._stored: Readout | None = None
         # Wires are dear to solve: not before the cells hold something, and once for each thing.
-        if self.wires.knows(self.cells.g) and not self._redrawn:
+        if ahead and self.wires.knows(self.cells.g) and not self._redrawn:
             self._stored = self.stored
 
     # ── what a read sees ─────────────────────────────────────────────────────────────────────
@@ -83,20 +87,36 @@ class Reader:
         cells = self.cells
         return self._readout(cells.g, self.scale, cells.drawn("read"), self.digital)
 
-    def through(self, weight: Tensor) -> Readout:
-        """What a read of a chip newly made for ``weight [groups · rows, cols]`` sees."""
+    def through(self, weight: Tensor, made_of: Sequence[Tensor] = ()) -> Readout:
+        """What a read of a chip newly made for ``weight [groups · rows, cols]`` sees.
+
+        Args:
+            weight: the matrix.
+            made_of: see `mho.crossbar.wires.TileWires.fresh`.
+        """
         if self._lumped is None:
-            return self._practised(weight)
-        # Nothing happens to single cells that their sum does not tell: no cell need be drawn.
-        window = self.hardware.device.window
-        matrix, scale, siemens = self.hardware.encoding.ideal(weight, *window)
+            return self._practised(weight, made_of)
+        # Nothing happens to whole cells that their sum does not tell: no cell need be drawn.
+        encoding, window = self.hardware.encoding, self._window
+        matrix, scale, siemens = encoding.ideal(weight, *window)
+        error = None
         if self._lumped.write is not None:
             deviation = self._lumped.write.sqrt() * self.practice.noise
             deviation = deviation if siemens is None else deviation / siemens
-            matrix = random.normal_like(matrix, None).mul_(deviation).add_(matrix)
+            error = random.normal_like(matrix, None).mul_(deviation)
+        broken = self._broken(self._lumped) if self._lumped.breaks else None
+        if broken is not None:
+            matrix = mended(matrix, scale, siemens, error, broken, encoding, window)
+        elif error is not None:
+            matrix = error.add_(matrix)
         return self._electrical(matrix, scale, self._lumped.read, siemens, training=True)
 
-    def _practised(self, weight: Tensor) -> Readout:
+    def _broken(self, lumped: Lumped) -> Broken | None:
+        """Return the broken cells of one training read."""
+        known = self.cells.broken if self.practice.own_cells else None
+        return life.break_more(known, lumped.breaking, self.cells.g, self._window)
+
+    def _practised(self, weight: Tensor, made_of: Sequence[Tensor]) -> Readout:
         practice = self.practice
         target, scale = self.encode(weight)
         drawn = practice.draw(self.cells)
@@ -108,7 +128,7 @@ class Reader:
             g = life.age(g, drawn, 0.0, seconds)
             if practice.compensated:
                 scale = scale * self._shrunk(fresh, g, scale, digital, drawn)
-        return self._readout(g, scale, drawn, digital, training=True)
+        return self._readout(g, scale, drawn, digital, training=True, made_of=made_of)
 
     @torch.no_grad()
     def _shrunk(
@@ -130,10 +150,11 @@ class Reader:
         digital: Tensor | None,
         *,
         training: bool = False,
+        made_of: Sequence[Tensor] = (),
     ) -> Readout:
         hardware, wires = self.hardware, self.wires
         g = life.seen(g, drawn)
-        T = wires.fresh(g) if training else wires.stored(g)
+        T = wires.fresh(g, made_of) if training else wires.stored(g)
         variance = readout.read_noise(g, hardware.encoding, drawn, wires, training=training)
         matrix = hardware.encoding.converted(expansion.stacked(T, g, hardware))
         found = self._electrical(matrix, scale, variance, digital=digital, training=training)

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 from torch import Tensor
 
 from mho.cells import life
+from mho.cells.behaviour import Behaviour
 from mho.cells.life import Drawn
 from mho.cells.population import Cells
 from mho.circuit.noise import NoiseForm
@@ -221,26 +222,42 @@ def read_noise(
 
 
 class Lumped(NamedTuple):
-    """Cells whose only fate is white noise, alike for all: variances (S²) as converters see it."""
+    """Cells that are sound but for white noise, alike for all, or broken.
+
+    Attributes:
+        write: variance (S²) of the error of programming as converters see it, or None.
+        read: that of noise of reading.
+        breaking: what breaks further cells at every training read.
+        breaks: whether cells may be broken; see `mho.crossbar.broken`.
+    """
 
     write: Tensor | None
     read: Tensor | None
+    breaking: tuple[Behaviour, ...]
+    breaks: bool
 
 
 def lumped(hardware: Hardware, practice: Practice, cells: Cells) -> Lumped | None:
     """Return the noise of cells that need not be drawn one by one in training, else None.
 
     Independent Gaussian errors of the cells of one weight add up to one normal; that says all
-    unless cells differ, break, round, or are changed at every read.
+    unless cells differ, round, or are changed at every read. The few that are broken are known by
+    their places, where the encoding can tell the cells of one weight from those of the others.
 
     Args:
         hardware: what training is done on.
         practice: what training reads see beyond the hardware.
         cells: the crossbar's own.
     """
-    per_cell = any(b.acts_on(s) for b in hardware.behaviours for s in ("broken", "program", "read"))
-    device, policy = hardware.device, hardware.policy
-    if per_cell or practice.ages_cells or (practice.own_cells and cells.broken_at is not None):
+    per_cell = any(b.acts_on(stage) for b in hardware.behaviours for stage in ("program", "read"))
+    device, policy, encoding = hardware.device, hardware.policy, hardware.encoding
+    if per_cell or practice.ages_cells:
+        return None
+    may = practice.effects if practice.own_cells else hardware.behaviours
+    breaking = tuple(b for b in may if b.acts_on("broken"))
+    breaks = bool(breaking) or (practice.own_cells and cells.broken_at is not None)
+    one = cells.g.new_ones(1)
+    if breaks and (encoding.converters > 1 or encoding.each(one, one, *device.window) is None):
         return None
     if device.spreads() or device.discrete or policy.cell_by_cell or not device.separable:
         return None
@@ -254,7 +271,8 @@ def lumped(hardware: Hardware, practice: Practice, cells: Cells) -> Lumped | Non
     if isinstance(write, Tensor) or isinstance(read, Tensor):
         return None
     like = cells.g[:, :1]
-    return Lumped(*(_at_converters(v, like, hardware.encoding) for v in (write, read)))
+    at_converters = [_at_converters(variance, like, encoding) for variance in (write, read)]
+    return Lumped(at_converters[0], at_converters[1], breaking, breaks)
 
 
 def per_line(value: Tensor, physical_cols: int) -> Tensor:

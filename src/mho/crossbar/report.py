@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from mho.cells.programming import Written
+from mho.core.text import quantity
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ProgramReport:
     """What was asked of the cells, what they hold, and what it took.
 
@@ -58,7 +59,9 @@ class ProgramReport:
             f"{self.relative_error:.3g}, {self.stuck:.2%} of the cells stuck"
         )
         known = [f"{self.pulses:,} pulses"]
-        known += [] if self.seconds is None else [f"{self.seconds:.3g} s"]
-        known += [] if self.energy is None else [f"{self.energy:.3g} J"]
+        known += [] if self.seconds is None else [quantity(self.seconds, "s", zero="0 s")]
+        known += [] if self.energy is None else [quantity(self.energy, "J", zero="0 J")]
         known += [] if self.failed is None else [f"{self.failed:,} cells failed"]
         return f"{text}; {', '.join(known)}"
+
+    __repr__ = __str__

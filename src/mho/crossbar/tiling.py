@@ -25,7 +25,7 @@ def spans(size: int, tile: int) -> list[int]:
         One or two numbers, none of them 0, that add up to ``size``.
     """
     rest = size % tile
-    return [part for part in (size - rest, rest) if part]
+    return [size - rest, rest] if rest and size > tile else [size]
 
 
 @dataclass(frozen=True)

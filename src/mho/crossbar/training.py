@@ -17,7 +17,7 @@ from torch import Tensor
 from mho.cells import life
 from mho.cells.life import Drawn
 from mho.cells.population import Cells
-from mho.core import checks
+from mho.core import checks, random
 from mho.core.spec import Spec
 from mho.effects.base import Effect
 from mho.hardware import Hardware
@@ -100,5 +100,6 @@ class Practice(Spec):
         youngest, oldest = self.ages
         if not self.ages_cells:
             return 0.0
-        share = float(torch.rand((), device=like.device))
+        source = random.training_source(like.device)
+        share = float(torch.rand((), device=like.device, generator=source))
         return youngest * (oldest / youngest) ** share

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import weakref
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -134,7 +136,7 @@ class TileWires:
         self._attenuation: Tensor | None = None
         self._noise: tuple[NoiseForm, ...] | None = None
         self._error: tuple[Tensor, int | None, float] | None = None
-        self._seen: Hashable = None
+        self._seen: list[tuple[weakref.ref[Tensor], int | None]] = []
         self._age, self._due = 0, False
         self._solutions, self._new = 0, False
 
@@ -161,24 +163,28 @@ class TileWires:
             self._error = g, version, exact.linearisation_error(g, hardware, self.groups)
         return self._error[2]
 
-    def fresh(self, g: Tensor, version: Hashable = None) -> Tensor:
+    def fresh(self, g: Tensor, made_of: Sequence[Tensor] = ()) -> Tensor:
         """Return ``T`` for conductances drawn in training, differentiable in them.
 
         Solved exactly for every ``array.solve_every``-th version of the weights; in between each
-        cell keeps the attenuation of the last solution, at most 1, as a constant.
+        cell keeps the attenuation of the last solution, at most 1, as a constant. Inside of a
+        transform of ``torch.func`` it is always solved, and nothing is kept.
 
         Args:
             g: conductances (S).
-            version: of the weights that they stand for, anything that changes with these. Reads of
-                one version are all solved or none is, so that a forward pass that is computed
-                twice (`torch.utils.checkpoint`) sees the same twice. None: every call is another.
+            made_of: the tensors that an optimizer moves, of which the weights are made. While they
+                stay as they are reads are all solved or none is, so that a forward pass that is
+                computed twice (`torch.utils.checkpoint`) sees the same twice. Without them every
+                call counts as another version.
         """
         if self.array.wires.ideal:
             return g
-        if version is None or version != self._seen:
+        if _transformed(g):
+            return wired(g, self.array, self.groups)
+        if not self._has_seen(made_of):
             self._age += 1
             self._due = self._new = self._attenuation is None or self._age >= self.array.solve_every
-            self._seen = version
+            self._seen = [(weakref.ref(tensor), _version(tensor)) for tensor in made_of]
             self._age = 0 if self._due else self._age
         if not self._due:
             return g * self._attenuation.to(g)  # type: ignore[union-attr]
@@ -194,6 +200,8 @@ class TileWires:
         It is far dearer than ``T`` and changes little while weights move: found anew in every
         `NOISE_EVERY`-th solution of `fresh`, and kept in between.
         """
+        if _transformed(g):
+            return self._noise or wired_noise(g, variance, encoding, self.array, self.groups)
         self._solutions += self._new
         self._new = False
         if self._noise is None or self._solutions >= NOISE_EVERY:
@@ -201,6 +209,21 @@ class TileWires:
             self._solutions = 0
         self._noise = tuple(form.to(g) for form in self._noise)
         return self._noise
+
+    def _has_seen(self, made_of: Sequence[Tensor]) -> bool:
+        # By the very objects: what torch frees may give its id to another tensor.
+        if not made_of or len(made_of) != len(self._seen):
+            return False
+        pairs = zip(self._seen, made_of, strict=True)
+        return all(ref() is t and v == _version(t) for (ref, v), t in pairs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_seen": []}  # a copy has weights of its own
+
+
+def _transformed(g: Tensor) -> bool:
+    """Whether a tensor lives inside of a transform of ``torch.func``, and ends with it."""
+    return torch._C._functorch.is_functorch_wrapped_tensor(g)
 
 
 def _version(g: Tensor) -> int | None:

@@ -6,7 +6,7 @@ bytes. `capture` gets the samples of every layer out of an ordinary training ste
 """
 
 from mho.decomposition.base import Decomposition, Factors, FullOuterProduct
-from mho.decomposition.capture import Capture, capture
+from mho.decomposition.capturing import Capture, capture
 from mho.decomposition.nmf import NMF
 from mho.decomposition.sbpca import StreamingBatchPCA
 from mho.decomposition.svd import FullSVD, TruncatedSVD

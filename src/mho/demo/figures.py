@@ -18,7 +18,7 @@ from mho import plot
 from mho.demo.results import Results
 from mho.demo.sweeps import DAY, Sweep
 from mho.nn.base import AnalogLayer
-from mho.plot.style import BLUE, GREY, ORANGE
+from mho.plot.styles import BLUE, GREY, ORANGE
 
 _LOOKS = {"MLP": (BLUE, "o"), "CNN": (ORANGE, "s")}
 

@@ -12,13 +12,13 @@ from tqdm import tqdm
 
 import mho
 from mho.core import random
+from mho.core.text import table
 from mho.demo import figures, report
 from mho.demo.data import Samples, digits
 from mho.demo.models import MODELS, build, size
 from mho.demo.results import LOSS, Curve, Results, accuracy_rows, tolerance_rows
 from mho.demo.sweeps import CORES, SWEEPS, chip, measure, on_chips, shorter
 from mho.demo.train import accuracy, train
-from mho.model.summary import table
 from mho.study.chips import torch_threads
 
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import mho
+from mho.core.text import duration
 from mho.demo.data import Samples
 from mho.demo.train import accuracy
-from mho.model.summary import duration
 from mho.study import over_chips
 
 MINUTE, HOUR, DAY, MONTH, YEAR = 60.0, 3600.0, 86_400.0, 2_592_000.0, 31_557_600.0

@@ -247,11 +247,13 @@ class MTJCells(Cells):
         drawn = self.parameters_drawn()
         _, high = self.spec.levels(drawn)
         low = high / (1.0 + self.spec.tmr_at(voltage, drawn))
-        return voltage * self._between(self.x, low, high)
+        return self.with_broken(voltage * self._between(self.x, low, high), voltage)
 
     @torch.no_grad()
     def apply_pulse(self, v: Tensor | float, duration: Tensor | float) -> None:
         """Switch each cell, or not: drawn from the cells' stream with the law's probability.
+
+        It counts as one write of every cell that sees a voltage for a time.
 
         Args:
             v: voltages (V), > 0 towards parallel; one for all cells or one per cell.
@@ -263,6 +265,7 @@ class MTJCells(Cells):
         voltage, seconds = self._per_cell("v", v), self._per_cell("duration", duration)
         if bool((seconds < 0.0).any()):
             raise ValueError(f"duration must be >= 0, got {float(seconds.min()):g}")
+        self.count(((voltage != 0.0) & (seconds > 0.0)).long())
         chance = self.spec.probability(voltage, seconds, self.x > 0.5, self.parameters_drawn())
         draw = torch.empty(self.shape, dtype=torch.float64, device=self.x.device)
         draw.uniform_(generator=random.take(self.rng, self.x.device))

@@ -13,8 +13,9 @@ Nothing here loops over pulses for a population where it can be had at once:
   single pulse stops, are in it exactly;
 * where one parameter is spread, there is such a law at each of a few of its values, all from the
   same draws, and a cell lies between two of them;
-* noisy step devices of several spreads take mean and variance of the train in closed form
-  (`PulsedDevice.burst_std`), the bounds acting at its end;
+* noisy step devices with spreads take mean and variance of the train in closed form
+  (`PulsedDevice.burst_std`), the bounds acting at its end alone: where one pulse's noise is more
+  than its step and some hundredths of the window, the mean is low by as much;
 * what is left is simulated pulse by pulse.
 """
 

@@ -8,7 +8,7 @@ come from, and which of them are **illustrative** (of a usual size, chosen here,
 gives only normalised values or none). Change one with ``device.replace(...)``.
 
 Measured tables of other groups are not shipped; a measured ReRAM I–V or pulse response becomes a
-device through `mho.devices.fit`.
+device through `mho.fit`.
 """
 
 from __future__ import annotations
@@ -58,9 +58,19 @@ def get(name: str) -> Device:
     return _PRESETS[name]()
 
 
-def list() -> tuple[Preset, ...]:  # read as presets.list()
+class Presets(tuple[Preset, ...]):
+    """Presets in a row; prints a line for each."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        width = max((len(preset.name) for preset in self), default=0)
+        return "\n".join(f"{preset.name:<{width}}  {preset.description}" for preset in self)
+
+
+def list() -> Presets:  # read as presets.list()
     """Return every preset's name, one-line description and citation."""
-    return tuple(Preset(name, *_said(function)) for name, function in _PRESETS.items())
+    return Presets(Preset(name, *_said(function)) for name, function in _PRESETS.items())
 
 
 def _said(function: Callable[[], Device]) -> tuple[str, str]:

@@ -158,8 +158,8 @@ class PulsedCells(Cells):
         number = self._counts(counts).flatten()
         index = number.nonzero().squeeze(1)
         # New tensors, so that what a caller holds of the past stays what it was.
-        self.g = self.g.clone()
-        self.writes = self.writes.clone()
+        self.g, self.writes = self.g.clone(), self.writes.clone()
+        self._shared = False
         if len(index) < len(number):
             self.pulse_at(index, number[index])
         elif len(number):
@@ -179,7 +179,7 @@ class PulsedCells(Cells):
         """
         if not len(index):
             return
-        self.g, self.writes = self.g.contiguous(), self.writes.contiguous()
+        self._moving()
         g, broken = self.g.view(-1), self.broken
         g.index_copy_(0, index, self._after(g[index], counts, self._cell_at(index)))
         if broken is not None:  # they answer to nothing
@@ -203,7 +203,7 @@ class PulsedCells(Cells):
         index = (up + down).nonzero().squeeze(1)
         if not len(index):
             return
-        self.g, self.writes = self.g.contiguous(), self.writes.contiguous()
+        self._moving()
         # Few cells move in most steps: only these are computed.
         whole, broken = len(index) > _DENSE * len(up), self.broken
         g, cell = self.g.view(-1), self._cell_at(None if whole else index)
@@ -259,6 +259,12 @@ class PulsedCells(Cells):
                     trace.append(self.conductance().clone())
                 halves.append(torch.stack(trace, dim=-1))
         return torch.stack([torch.stack(halves[0::2]), torch.stack(halves[1::2])])
+
+    def _moving(self) -> None:
+        # Before pulses act in place: they age from what pulses leave, not from what was written.
+        self.own()
+        self.written = None
+        self.g, self.writes = self.g.contiguous(), self.writes.contiguous()
 
     def _jump(self, g: Tensor, up: Tensor, cell: Cell, generator: torch.Generator) -> Tensor:
         # The random change of one pulse.

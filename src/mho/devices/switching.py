@@ -244,15 +244,15 @@ class SwitchingCells(Cells):
             v: voltages (V), of (or broadcast with) ``shape``.
         """
         voltage = torch.as_tensor(v, dtype=self.x.dtype, device=self.x.device)
-        current: Tensor = self.spec.current_at(self.x, voltage, self._values())
-        return current
+        return self.with_broken(self.spec.current_at(self.x, voltage, self._values()), voltage)
 
     @torch.no_grad()
     def apply_pulse(self, v: Tensor | float, duration: Tensor | float) -> None:
         """Move the states by a constant voltage.
 
         The model's closed form is used where it has one; elsewhere every cell is integrated
-        with steps of its own (error control), so any amplitude and duration is safe.
+        with steps of its own (error control), so any amplitude and duration is safe. It counts as
+        one write of every cell that sees a voltage for a time.
 
         Args:
             v: voltages (V), one for all cells or one per cell.
@@ -266,6 +266,7 @@ class SwitchingCells(Cells):
         if bool((seconds < 0.0).any()):
             raise ValueError(f"duration must be >= 0, got {float(seconds.min()):g}")
         p = self._values()
+        self.count(((voltage != 0.0) & (seconds > 0.0)).long())
         if self.spec.stochastic:
             self.x = self._noisy_pulse(voltage, seconds, p)
             return

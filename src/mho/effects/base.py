@@ -28,7 +28,7 @@ class Effect(Behaviour):
 
 
 class FabricationEffect(Effect):
-    """Cells are born: override ``stuck`` (and ``fabricate_state``)."""
+    """Cells are born: override ``broken`` (and ``fabricate_state``)."""
 
     stage = "fabrication"
 

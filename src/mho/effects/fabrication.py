@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
-from mho.cells.spread import Spread
+from mho.cells.spread import Spread, check
 from mho.core import checks
 from mho.effects.base import FabricationEffect
 
@@ -30,6 +30,8 @@ class StuckAt(FabricationEffect):
         g_high: the same for stuck-high cells; None is ``g_max``.
         g_unformed: the same for unformed cells; None is ``g_min``.
 
+    Spread conductances without a lower bound of their own are kept at or above 0 S.
+
     Raises:
         ValueError: if a probability is outside [0, 1] or they add up to more than 1.
     """
@@ -49,8 +51,11 @@ class StuckAt(FabricationEffect):
             raise ValueError(f"low + high + unformed must be <= 1, got {total!r}")
         for name in ("g_low", "g_high", "g_unformed"):
             value = getattr(self, name)
-            if value is not None and not isinstance(value, Spread):
-                checks.number(f"StuckAt {name}", value, least=0.0)
+            if value is None:
+                continue
+            check(f"StuckAt {name}", value, least=0.0)
+            if isinstance(value, Spread) and value.low is None:
+                object.__setattr__(self, name, value.replace(low=0.0))
 
     def broken(self, context: Context) -> tuple[Tensor, Tensor] | None:
         """Draw which cells are broken and what they conduct."""

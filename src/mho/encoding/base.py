@@ -181,6 +181,21 @@ class Encoding(Spec):
         g, scale = self.encode(weight, g_min, g_max)
         return self.converted(g), scale, None
 
+    def each(self, weight: Tensor, scale: Tensor, g_min: float, g_max: float) -> Tensor | None:
+        """As `encode`, of a few weights out of a matrix whose scale is known.
+
+        Args:
+            weight: ``[count]``, clipped to the range.
+            scale: ``[]`` or ``[count]`` (1/S).
+            g_min: lowest conductance used (S).
+            g_max: highest conductance used (S).
+
+        Returns:
+            Target conductances ``[slices, count]`` (S), differentiable; None of an encoding that
+            looks at more than the weight itself.
+        """
+        return None
+
     def converted(self, g: Tensor) -> Tensor:
         """Return what each converter sees, side by side: ``[rows, converters · physical_cols]``.
 

@@ -57,6 +57,12 @@ class Differential(Encoding):
         scale = limit / (g_max - g_min)
         return clipped, scale, scale.reciprocal()
 
+    def each(self, weight: Tensor, scale: Tensor, g_min: float, g_max: float) -> Tensor | None:
+        """See `Encoding.each`."""
+        if type(self).encode is not Differential.encode:
+            return None
+        return pair(weight / scale, g_min)
+
 
 class _Pair(torch.autograd.Function):
     """``[max(x, 0), max(-x, 0)] + rest``; at exactly zero each half takes half the gradient."""

@@ -8,13 +8,13 @@ once more. What is looked for is in `mho.model.ranges`.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mho.core import notice
 from mho.crossbar.crossbar import Crossbar
 from mho.model.crossbars import listing
 from mho.model.observe import batches_of, observed, watch
@@ -44,7 +44,8 @@ def calibrate(
         model: a converted model.
         inputs: one batch, or an iterable of batches (a DataLoader). Of a batch that is a tuple or
             list the first item is the input; a mapping is passed as keyword arguments.
-        correct: also fit the output correction (gain and offset per column, least squares).
+        correct: also fit the output correction (gain and offset per column, least squares); else
+            it stays as it is, that of `mho.compensate` included.
         unbiased: fit it to the *mean* output of noisy reads, so that zero-mean read noise does not
             shrink outputs: every sample is read twice, with noise of its own. False fits it to
             single reads: their squared error is then smallest, and outputs shrink towards their
@@ -57,7 +58,12 @@ def calibrate(
     batches = batches_of(inputs)
     found = listing(model)
     crossbars = [entry.crossbar for entry in found]
+    before = [crossbar.correction for crossbar in crossbars]
     with observed(model, crossbars):
+        if not correct:  # what corrects outputs now goes on doing so
+            for crossbar, was in zip(crossbars, before, strict=True):
+                kept = crossbar.correction.replace(gain=was.gain, offset=was.offset)
+                crossbar.commit(correction=kept)
         _set_ranges(model, crossbars, batches)
         if correct:
             wanted = {entry.crossbar: entry.weight() for entry in found}
@@ -66,9 +72,7 @@ def calibrate(
             _set_ranges(model, crossbars, batches)
     missed = [e.name or "it" for e in found if bool(e.crossbar.input_range.isnan())]
     if missed:
-        warnings.warn(
-            f"no sample reached {', '.join(missed)}: left uncalibrated", UserWarning, stacklevel=2
-        )
+        notice.warn(f"no sample reached {', '.join(missed)}: left uncalibrated")
 
 
 # ── ranges ───────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from mho.core import checks
 from mho.crossbar import Crossbar
-from mho.model.crossbars import all_or_nothing, crossbars
+from mho.crossbar.undo import all_or_nothing
+from mho.model.crossbars import crossbars
 
 MODES = ("global", "column")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -12,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from mho.core import checks, random
+from mho.core import checks, notice, random
 from mho.core.selection import Selectors, assigned, first_match, walk
+from mho.core.text import progress
 from mho.hardware import Hardware
 from mho.model.summary import left_digital
 from mho.nn import computed
@@ -116,7 +116,7 @@ def _copy(model: nn.Module, chosen: dict[str, tuple[nn.Module, Hardware]], seed:
     analog: nn.Module = copy.deepcopy(model, memo)
     computed.own_classes(analog)
     with computed.at_rest(analog):
-        for name, layer in blanks.items():
+        for name, layer in progress(blanks.items(), "programming"):
             with _named(name):
                 layer.put_on(chosen[name][1], random.derive(seed, name))
     return analog
@@ -157,4 +157,4 @@ def _warn(analog: nn.Module) -> None:
     remaining = left_digital(analog)
     if remaining:
         names = "; ".join(f"{item.name} ({item.kind}): {item.reason}" for item in remaining)
-        warnings.warn(f"left digital: {names}", stacklevel=4)  # past the decorator
+        notice.warn(f"left digital: {names}")

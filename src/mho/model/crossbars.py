@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
@@ -112,16 +109,3 @@ def crossbar_name(layer_name: str, part: str, layer: AnalogLayer) -> str:
     if len(layer.crossbars) == 1:
         return layer_name or part
     return f"{layer_name}.{part}" if layer_name else part
-
-
-@contextmanager
-def all_or_nothing(crossbars: Iterable[Crossbar]) -> Iterator[None]:
-    """Undo every change of some crossbars if the block raises, whatever it is that it raises."""
-    before = [(crossbar, crossbar.snapshot()) for crossbar in crossbars]
-    try:
-        yield
-    except BaseException:
-        with torch.no_grad():
-            for crossbar, state in before:
-                crossbar.restore(state)
-        raise

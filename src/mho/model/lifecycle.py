@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import copy
-import sys
 from typing import Any
 
-from torch import nn
-from tqdm import tqdm
+from torch import Tensor, nn
 
 from mho.core import checks, random
+from mho.core.text import progress, quantity, table
+from mho.crossbar import Crossbar
 from mho.crossbar.report import ProgramReport
-from mho.model.crossbars import Entry, all_or_nothing, layers, listing
+from mho.crossbar.undo import all_or_nothing
+from mho.model.crossbars import Entry, layers, listing
 from mho.nn import computed
 
 
 class ModelReport(dict[str, ProgramReport]):
-    """What programming a whole model did: a report for every crossbar, by name; prints totals."""
+    """What programming a whole model did: a report for every crossbar, by name.
+
+    Prints as a table with totals; a dash stands for what is not known.
+    """
 
     @property
     def pulses(self) -> int:
@@ -40,13 +44,34 @@ class ModelReport(dict[str, ProgramReport]):
         return {name: count for name, count in known.items() if count is not None}
 
     def __str__(self) -> str:
-        lines = [f"{name or 'crossbar'}: {report}" for name, report in self.items()]
-        parts = [f"{self.pulses:,} pulses"]
-        parts += ["time not known" if self.seconds is None else f"{self.seconds:.3g} s"]
-        parts += ["energy not known" if self.energy is None else f"{self.energy:.3g} J"]
-        if self.failed:
-            parts.append(f"{sum(self.failed.values()):,} cells failed")
-        return "\n".join([*lines, f"in all: {', '.join(parts)}"])
+        head = ("crossbar", "cells", "weight error", "stuck", "pulses", "failed", "time", "energy")
+        rows = [
+            (
+                name or "crossbar",
+                f"{report.target.numel():,}",
+                f"{report.relative_error:.2%}",
+                f"{report.stuck:.1%}",
+                f"{report.pulses:,}",
+                *_known(report.failed, report.seconds, report.energy),
+            )
+            for name, report in self.items()
+        ]
+        cells = sum(report.target.numel() for report in self.values())
+        failed = sum(self.failed.values()) if self.failed else None
+        known = _known(failed, self.seconds, self.energy)
+        rows.append(("total", f"{cells:,}", "", "", f"{self.pulses:,}", *known))
+        return table(head, rows)
+
+    __repr__ = __str__
+
+
+def _known(failed: int | None, seconds: float | None, energy: float | None) -> tuple[str, str, str]:
+    """Say what may not be known; a dash stands for that."""
+    return (
+        "–" if failed is None else f"{failed:,}",
+        "–" if seconds is None else quantity(seconds, "s", zero="0 s"),
+        "–" if energy is None else quantity(energy, "J", zero="0 J"),
+    )
 
 
 def _total(values: list[float | None]) -> float | None:
@@ -83,14 +108,18 @@ def write_all(found: list[Entry]) -> ModelReport:
         weight = weights[entry.crossbar]
         if weight is not None:
             checks.finite(f"weight of {entry.name or 'the model'}", weight)
-    report = ModelReport()
-    bar = tqdm(found, desc="programming", leave=False, delay=2.0, disable=not sys.stderr.isatty())
     with all_or_nothing(weights):
-        for entry in bar:
-            weight = weights[entry.crossbar]
-            if weight is not None:
-                report[entry.name] = entry.crossbar.program(weight)
-    _mark(found)
+        report = _written(found, weights)
+        _mark(found)
+    return report
+
+
+def _written(found: list[Entry], weights: dict[Crossbar, Tensor | None]) -> ModelReport:
+    report = ModelReport()
+    for entry in progress(found, "programming"):
+        weight = weights[entry.crossbar]
+        if weight is not None:
+            report[entry.name] = entry.crossbar.program(weight)
     return report
 
 
@@ -139,12 +168,8 @@ def fabricate(model: nn.Module, seed: int) -> ModelReport:
         for entry in found:
             owner = entry.crossbar if entry.layer is None else entry.layer
             entry.crossbar.reset_parameters(random.derive(seed, paths[owner], entry.part))
-        report = ModelReport()
-        for entry in found:
-            weight = weights[entry.crossbar]
-            if weight is not None:
-                report[entry.name] = entry.crossbar.program(weight)
-    _mark(found)
+        report = _written(found, weights)
+        _mark(found)
     return report
 
 

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from mho.core import checks
 from mho.crossbar import Crossbar
-from mho.model.crossbars import all_or_nothing
+from mho.crossbar.undo import all_or_nothing
 
 
 def batches_of(inputs: Tensor | Iterable[Any]) -> list[Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
+from mho.core.text import duration, table
 from mho.crossbar import Crossbar
 from mho.crossbar.tiling import Tiling
 from mho.hardware import Hardware
@@ -33,6 +33,7 @@ class LayerSummary:
         path: ``"collapsed"`` or ``"tiled"``.
         seconds: since programming (s).
         error: of its read currents, `mho.Crossbar.expansion_error`.
+        pulses: most that one of its cells has received in its life.
     """
 
     name: str
@@ -47,6 +48,7 @@ class LayerSummary:
     path: str
     seconds: float
     error: float = 0.0
+    pulses: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class LeftDigital:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Summary:
     """What `summary` returns; print it.
 
@@ -84,7 +86,10 @@ class Summary:
         return sum(layer.cells for layer in self.layers)
 
     def __str__(self) -> str:
-        head = ("crossbar", "layer", "matrix", "tiles", "cells", "used", "stuck", "read", "age")
+        head = (
+            *("crossbar", "layer", "matrix", "tiles", "cells", "used", "stuck", "read", "age"),
+            "pulses a cell",
+        )
         rows = [
             (
                 layer.name,
@@ -96,10 +101,11 @@ class Summary:
                 f"{layer.stuck:.1%}",
                 layer.path,
                 duration(layer.seconds),
+                f"≤ {layer.pulses:,}",
             )
             for layer in self.layers
         ]
-        rows.append(("total", "", "", f"{self.tiles:,}", f"{self.cells:,}", "", "", "", ""))
+        rows.append(("total", "", "", f"{self.tiles:,}", f"{self.cells:,}", "", "", "", "", ""))
         lines = [table(head, rows, left=3), "", *self.effects]
         worst = max(self.layers, key=lambda layer: layer.error, default=None)
         if worst is not None and worst.error > 0.0:
@@ -111,6 +117,8 @@ class Summary:
                 for d in self.digital
             ]
         return "\n".join(lines)
+
+    __repr__ = __str__
 
 
 def summary(model: nn.Module) -> Summary:
@@ -145,6 +153,7 @@ def _layer(name: str, kind: str, crossbar: Crossbar) -> LayerSummary:
         "collapsed" if crossbar.collapsed else "tiled",
         crossbar.seconds,
         crossbar.expansion_error,
+        int(crossbar.writes.max()),
     )
 
 
@@ -153,7 +162,7 @@ def _describe(hardware: Hardware) -> str:
     lines = [
         f"tiles of {array.rows} × {array.cols}, {hardware.device}",
         f"  {'encoding':<12}{hardware.encoding}",
-        f"  {'programming':<12}{policy}: {policy.says}",
+        f"  {'written':<12}{policy}: {policy.says}",
         f"  {'dac':<12}{hardware.dac or 'ideal'}",
         f"  {'adc':<12}{hardware.adc or 'none (exact currents)'}",
     ]
@@ -197,26 +206,3 @@ def _reason(module: nn.Module) -> str:
     if any(p.dim() > 1 for part in held for p in part.parameters(recurse=part is not module)):
         return "no crossbar layer for this type"
     return "no matrix to store"
-
-
-def duration(seconds: float) -> str:
-    """Say a time span in its natural unit."""
-    for unit, size in (("y", 31_557_600.0), ("d", 86_400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
-    """Lay out a plain text table; the first ``left`` columns are flush left, the others right."""
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-
-    def line(row: Sequence[str]) -> str:
-        cells = [
-            text.ljust(width) if i < left else text.rjust(width)
-            for i, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        return "  ".join(cells).rstrip()
-
-    rule = "  ".join("─" * width for width in widths)
-    return "\n".join([line(head), rule, *map(line, rows)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, TypeVar
@@ -12,9 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from mho.core import checks, random
+from mho.core import checks, notice, random
+from mho.crossbar.checkpoint import kept_own_cells, warn_of_other_cells
 from mho.crossbar.crossbar import Crossbar
+from mho.crossbar.readout import Readout
 from mho.crossbar.report import ProgramReport
+from mho.crossbar.undo import all_or_nothing
 from mho.hardware import Hardware
 from mho.nn import computed
 
@@ -129,6 +131,7 @@ class AnalogLayer(nn.Module):
                 dtype=matrix.dtype,
                 device=matrix.device,
             )
+            crossbar.stands_alone = False
             self.add_module(name, crossbar.train(self.training))
         self.program()
 
@@ -187,13 +190,14 @@ class AnalogLayer(nn.Module):
             What was asked for and what is stored, by crossbar name.
 
         Raises:
-            ValueError: if a weight is not finite; no crossbar is then changed.
+            ValueError: if a weight is not finite; after any error no crossbar has changed.
         """
         matrices = self.wanted()
         for name, matrix in matrices.items():
             checks.finite(f"weight of {name}", matrix)
-        reports = {name: self.crossbars[name].program(m) for name, m in matrices.items()}
-        self.mark_programmed()
+        with all_or_nothing(self.crossbars[name] for name in matrices):
+            reports = {name: self.crossbars[name].program(m) for name, m in matrices.items()}
+            self.mark_programmed()
         return reports
 
     def mark_programmed(self) -> None:
@@ -205,9 +209,20 @@ class AnalogLayer(nn.Module):
         """Read one crossbar (through the weights in training, else what is stored), add a bias."""
         crossbar: Crossbar = getattr(self, name)
         if self.training:
-            return crossbar.read_through(x, self.matrices()[name], bias)
+            return crossbar.reader.read(x, self.through(name, self.matrices()[name]), bias)
         self.warn_if_stale()
         return crossbar(x, bias)
+
+    def through(self, name: str, matrix: Tensor) -> Readout:
+        """Return what a training read of one crossbar sees; see `Crossbar.read_through`.
+
+        Args:
+            name: of the crossbar.
+            matrix: its weights, as `matrices` returns them.
+        """
+        crossbar: Crossbar = getattr(self, name)
+        ideal = self.hardware.array.wires.ideal
+        return crossbar.reader.through(matrix, () if ideal else computed.moved(self))
 
     def warn_if_stale(self) -> None:
         """Say once that the weights have moved since they were programmed."""
@@ -221,10 +236,9 @@ class AnalogLayer(nn.Module):
             return
         names = found.keys() | self._synced.keys()
         moved = sorted(n for n in names if found.get(n) != self._synced.get(n))
-        warnings.warn(
+        notice.warn(
             f"{type(self).__name__}: {', '.join(moved)} has changed since it was programmed, and "
-            "eval() reads what the chip holds; call mho.program(model) to write it",
-            stacklevel=4,
+            "eval() reads what the chip holds; call mho.program(model) to write it"
         )
         self._warned = True
 
@@ -239,8 +253,9 @@ class AnalogLayer(nn.Module):
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
         if all(
-            f"{prefix}{name}.G" in state_dict or f"{prefix}{name}.cells.g" in state_dict
-            for name in self.crossbars
+            (f"{prefix}{name}.G" in state_dict or f"{prefix}{name}.cells.g" in state_dict)
+            and not kept_own_cells(crossbar, state_dict, f"{prefix}{name}.")
+            for name, crossbar in self.crossbars.items()
         ):
             # Weights and conductances come from one checkpoint. Which versions that made is looked
             # up later: a tied parameter is loaded once for every layer that has it.
@@ -341,3 +356,13 @@ def refuse_other_checkpoint(
     trouble = [text for text in found if text]
     if trouble:
         raise ValueError("this checkpoint does not fit the model: " + "; ".join(trouble))
+    kept = [] if prefix else kept_cells(module, state_dict)  # of parts the whole model has told
+    if kept:
+        warn_of_other_cells(kept, stacklevel=6)
+
+
+def kept_cells(module: nn.Module, state_dict: dict[str, Any], prefix: str = "") -> list[str]:
+    """Name the crossbars whose cells a checkpoint leaves as they are: a chip's, not the saved."""
+    parts = {n: m for n, m in module.named_modules() if isinstance(m, Crossbar)}
+    keys = {name: f"{prefix}{name}." if name else prefix for name in parts}
+    return [name for name, part in parts.items() if kept_own_cells(part, state_dict, keys[name])]

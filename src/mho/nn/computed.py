@@ -92,6 +92,13 @@ def sources(module: nn.Module) -> list[tuple[str, str, Tensor]]:
     return found
 
 
+def moved(module: nn.Module) -> list[Tensor]:
+    """Return what an optimizer moves of a layer: its parameters and those of parametrizations."""
+    parts: Any = module._modules.get("parametrizations")
+    inner = [] if parts is None else parts.parameters()
+    return [*(p for p in module._parameters.values() if p is not None), *inner]
+
+
 @contextmanager
 def at_rest(module: nn.Module) -> Iterator[None]:
     """Compute weights as they are now, moving nothing of what computes them.

@@ -107,7 +107,7 @@ class _Conv(AnalogLayer):
         """What this read sees, and the gain and offset per channel that follow it."""
         crossbar = self.crossbars["crossbar"]
         if self.training:
-            return crossbar.reader.through(self.matrices()["crossbar"]), None, self.bias
+            return self.through("crossbar", self.matrices()["crossbar"]), None, self.bias
         self.warn_if_stale()
         if not crossbar.reader.corrected:
             return crossbar.reader.stored, None, self.bias

@@ -91,7 +91,7 @@ class Recurrent(AnalogLayer):
             crossbar = getattr(self, name)
             read = crossbar
             if self.training:
-                read = partial(crossbar.reader.read, seen=crossbar.reader.through(matrices[name]))
+                read = partial(crossbar.reader.read, seen=self.through(name, matrices[name]))
             if not self.holds(f"bias_{part}"):
                 found[part] = read
             elif self._bias_on_array:
@@ -119,9 +119,7 @@ class Recurrent(AnalogLayer):
     def _effective(self) -> dict[str, Tensor]:
         """Return torch's parameters for what this call's chip computes (`_is_native` only)."""
         if self.training:
-            seen = {
-                n: getattr(self, n).reader.through(m).matrix[0] for n, m in self.matrices().items()
-            }
+            seen = {n: self.through(n, m).matrix[0] for n, m in self.matrices().items()}
             return self._as_torch(seen, corrected=False)
         self.warn_if_stale()
         crossbars = self.crossbars

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from mho.core import checks
-from mho.core.spec import Spec
+from mho.core.spec import Spec, derived
 from mho.periphery import quantize
 
 METHODS = ("uniform", "linear", "log", "minmax", "log_minmax", "tanh")
@@ -37,11 +38,13 @@ class ADC(Spec):
         method: see above.
         percentile: of ``|I|`` that calibration takes as the range, in (0, 100]; None takes the
             range with the smallest squared error of the converted currents.
-        decades: dynamic range of the ``"log"`` method below full scale, > 0.
+        decades: dynamic range of the ``"log"`` method below full scale, > 0; not for others.
 
     Raises:
         ValueError: if a value is outside its range.
     """
+
+    said: ClassVar[tuple[str, ...]] = ("bits",)
 
     bits: int = 8
     range: str | float = "calibrated"
@@ -53,6 +56,10 @@ class ADC(Spec):
         checks.integer("ADC bits", self.bits, most=24)
         checks.one_of("ADC method", self.method, METHODS)
         checks.number("ADC decades", self.decades, above=0.0)
+        if self.method != "log" and self.decades != type(self).decades:
+            raise ValueError(
+                f"ADC decades are those of method 'log', got {self.decades!r} for {self.method!r}"
+            )
         if isinstance(self.range, str):
             checks.one_of("ADC range", self.range, RANGES)
         else:
@@ -64,7 +71,7 @@ class ADC(Spec):
             )
         quantize.check_percentile("ADC", self.percentile, self.range)
 
-    @property
+    @derived
     def on_grid(self) -> bool:
         """Whether the output is an integer times one step (so the step can be folded away)."""
         return self.method in _GRIDS and self.bits > 1
@@ -79,21 +86,23 @@ class ADC(Spec):
         """Whether the output has a gradient in the range."""
         return self.ranged and self.method != "linear"
 
+    @derived
+    def _levels(self) -> tuple[int, int]:
+        low, high = quantize.levels(self.bits)
+        return low - (self.method == "linear"), high
+
     def step(self, limit: Tensor) -> Tensor:
         """Return the current (A) of one level for a full scale ``limit`` (A)."""
         if self.method == "linear":
             return quantize.power_of_two_step(limit, self.bits)
-        return limit / quantize.levels(self.bits)[1]
+        return limit / self._levels[1]
 
     def to_levels(self, current: Tensor) -> Tensor:
         """Convert currents given in units of one step to integer levels (grid methods only).
 
         ``current`` is overwritten where no gradient is needed.
         """
-        low, high = quantize.levels(self.bits)
-        if self.method == "linear":
-            low -= 1
-        return quantize.to_grid(current, low, high, fresh=True)
+        return quantize.to_grid(current, *self._levels, fresh=True)
 
     def measure(self, currents: list[Tensor], *, converters: int = 1, planes: int = 1) -> Tensor:
         """Return the range that currents ask for by themselves.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mho.core import checks
-from mho.core.spec import Spec
+from mho.core.spec import Spec, derived
 from mho.periphery import quantize
 
 MODES = ("amplitude", "bit_serial")
@@ -64,6 +64,14 @@ class DAC(Spec):
         else:
             checks.number("DAC range", self.range, above=0.0)
         quantize.check_percentile("DAC", self.percentile, self.range)
+        for name in ("code", "converts_once"):
+            value = getattr(self, name)
+            if self.mode == "amplitude" and value != getattr(type(self), name):
+                raise ValueError(
+                    f"DAC {name} is for mode 'bit_serial', got {value!r} for amplitude"
+                )
+        checks.instance("DAC signed", self.signed, bool)
+        checks.instance("DAC converts_once", self.converts_once, bool)
         if self.mode == "bit_serial" and self.bits is None:
             raise ValueError("DAC bits must be given for mode='bit_serial', got None")
         if self.code == "twos_complement" and self.signed and self.bits == 1:
@@ -74,14 +82,18 @@ class DAC(Spec):
         """Whether inputs pass unchanged."""
         return self.bits is None
 
-    @property
+    @derived
+    def _levels(self) -> tuple[int, int]:
+        return quantize.levels(self.bits or 1, signed=self.signed)
+
+    @derived
     def step_per_range(self) -> float:
         """Size of one input level, as a fraction of the range (1 for an ideal driver)."""
         if self.bits is None:
             return 1.0
-        return 1.0 / quantize.levels(self.bits, signed=self.signed)[1]
+        return 1.0 / self._levels[1]
 
-    @property
+    @derived
     def v_step(self) -> float:
         """Voltage (V) of one level on the line: ``v_max`` itself for one-bit pulses."""
         return self.v_max if self.mode == "bit_serial" else self.v_max * self.step_per_range
@@ -104,7 +116,7 @@ class DAC(Spec):
         """
         if self.bits is None:
             return x / limit
-        low, high = quantize.levels(self.bits, signed=self.signed)
+        low, high = self._levels
         if self.bits == 1 and self.signed:
             return quantize.sign_ste(x / limit, 1.0)
         return quantize.to_grid(x * (high / limit), low, high, fresh=True)

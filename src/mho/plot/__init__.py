@@ -9,7 +9,7 @@ from mho.plot.cost import cost_breakdown
 from mho.plot.crossbar import conductance_map, target_histogram, weight_error
 from mho.plot.landscape import landscape_contour, landscape_line, landscape_surface
 from mho.plot.quantiser import transfer_curve
-from mho.plot.style import style
+from mho.plot.styles import style
 from mho.plot.training import accuracy_curve, rank_accuracy, weight_histogram, writes_map
 
 __all__ = [

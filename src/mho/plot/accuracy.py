@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mho.model.summary import duration
-from mho.plot.style import BLUE, axes, numbers
+from mho.core.text import duration
+from mho.plot.styles import BLUE, axes, numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from mho.chip import Chip
 from mho.core import checks
-from mho.plot.style import BLUE, COLOURS, GREEN, GREY, ORANGE, PURPLE, axes
+from mho.plot.styles import BLUE, COLOURS, GREEN, GREY, ORANGE, PURPLE, axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mho.circuit import Solution, Wires, effective_conductance
 from mho.core.checks import one_of
-from mho.plot.style import BLUE, GREY, axes, numbers, unit
+from mho.plot.styles import BLUE, GREY, axes, numbers, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mho.plot.style import BLUE, GREEN, GREY, ORANGE, axes, unit
+from mho.plot.styles import BLUE, GREEN, GREY, ORANGE, axes, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from mho.analysis.cost import Cost
+    from mho.analysis.layer_cost import Cost
 
 
 def cost_breakdown(cost: Cost, ax: Axes | None = None) -> Axes:

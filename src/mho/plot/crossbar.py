@@ -16,7 +16,7 @@ from mho.core import checks
 from mho.crossbar.crossbar import Crossbar
 from mho.crossbar.report import ProgramReport
 from mho.crossbar.tiling import Tiling
-from mho.plot.style import BLUE, GREY, ORANGE, axes, numbers, unit
+from mho.plot.styles import BLUE, GREY, ORANGE, axes, numbers, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

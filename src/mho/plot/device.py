@@ -21,7 +21,7 @@ from mho.devices.switching import SwitchingDevice
 from mho.devices.tabular import JumpTable, TabularDevice
 from mho.plot.pulsed import delta_g, jump_table, pulse_response
 from mho.plot.statistical import drift_over_time, programming_error
-from mho.plot.style import BLUE, COLOURS, GREY, ORANGE, style, unit
+from mho.plot.styles import BLUE, COLOURS, GREY, ORANGE, style, unit
 from mho.plot.switching import bipolar_switching, hysteresis_loop
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 
-from mho.plot.style import BLUE, ORANGE, axes, numbers
+from mho.plot.styles import BLUE, ORANGE, axes, numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from mho.analysis.landscape import Landscape
+    from mho.analysis.landscapes import Landscape
 
 
 def landscape_line(

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 
 from mho.circuit.passive import Disturb, SneakRead
 from mho.core.checks import instance
-from mho.plot.style import ORANGE, axes, numbers
+from mho.plot.styles import ORANGE, axes, numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

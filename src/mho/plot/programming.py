@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mho.core import checks
-from mho.plot.style import BLUE, GREY, axes, numbers
+from mho.plot.styles import BLUE, GREY, axes, numbers
 from mho.programming.report import REASONS, WriteReport
 
 if TYPE_CHECKING:

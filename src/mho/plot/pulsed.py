@@ -158,7 +158,7 @@ def fit_report(
     """Draw a fit's data with what was fitted (and its σ band), and the residuals below.
 
     Args:
-        fit: the result of one of `mho.devices.fit`.
+        fit: the result of one of `mho.fit`.
         data: of fits that do not keep them: voltages (V) and currents (A) of an `IVFit`, times (s)
             and conductances (S) of a `RetentionFit`.
         axes: where to draw data and residuals; a new figure's if not given.

@@ -9,7 +9,7 @@ import torch
 from mho.core import checks, random
 from mho.periphery import formats
 from mho.periphery.formats import Quantiser
-from mho.plot.style import BLUE, GREY, axes, numbers
+from mho.plot.styles import BLUE, GREY, axes, numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

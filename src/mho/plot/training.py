@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mho.core import checks
-from mho.plot.style import BLUE, GREY, ORANGE, axes, numbers
+from mho.plot.styles import BLUE, GREY, ORANGE, axes, numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from mho.circuit.half_select import as_arrays
-from mho.core import checks
+from mho.core import checks, notice
 from mho.devices.switching import SwitchingCells
 from mho.programming import access
 from mho.programming.controller import Controller, Orders
@@ -163,7 +162,7 @@ class Run:
         if self.scheme.on_failure == "raise" and report.reasons:
             raise ProgrammingError(report)
         if self.scheme.on_failure == "warn" and "out of pulses" in report.reasons:
-            warnings.warn(f"write–verify did not converge:\n{report}", RuntimeWarning, stacklevel=5)
+            notice.warn(f"write–verify did not converge:\n{report}", RuntimeWarning)
 
 
 def _sum(values: Tensor, mask: Tensor | None = None) -> float:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mho.core.text import quantity
+
 if TYPE_CHECKING:
     from mho.programming.scheme import WriteVerify
 
@@ -111,8 +113,10 @@ class WriteReport:
         lines = [
             f"{good:,} of {chosen:,} cells within {scheme.tolerance:.3g} of their "
             f"{scheme.relative_to} ({way})",
-            f"{mean:.1f} pulses a cell (most {most}), {self.rounds} rounds, {self.time:.3g} s, "
-            f"{self.energy:.3g} J in pulses and {self.read_energy:.3g} J in reads",
+            f"{mean:.1f} pulses a cell (most {most}), {self.rounds} rounds, "
+            f"{quantity(self.time, 's', zero='0 s')}, "
+            f"{quantity(self.energy, 'J', zero='0 J')} in pulses and "
+            f"{quantity(self.read_energy, 'J', zero='0 J')} in reads",
         ]
         for reason, count in self.reasons.items():
             first = ", ".join(str(list(i)) for i in self.cells(reason)[:_NAMED_CELLS])

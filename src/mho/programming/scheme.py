@@ -65,9 +65,9 @@ class WriteVerify(Programming):
         relative_to: ``"window"`` (the device's nominal ``g_max - g_min``) or ``"target"``.
         max_pulses: most pulses for one cell, and most rounds, >= 1.
         refractory: pause after each pulse (s), >= 0.
-        restart: 0…1, see above.
-        refine: above 0…1, see above.
-        train: most pulses between two verify reads of a pulse-count cell, >= 1.
+        restart: 0…1, see above; not for pulse-count cells.
+        refine: above 0…1, see above; not for pulse-count cells.
+        train: most pulses between two verify reads of a pulse-count cell, >= 1; not for others.
         read_time: duration of one verify read (s), >= 0.
         read_voltage: of a verify read (V); 0 leaves the energy of reading out.
         read_noise: standard deviation of a verify read, as a part of the window, >= 0.
@@ -168,7 +168,12 @@ class WriteVerify(Programming):
                 "write–verify needs a voltage-driven or pulse-count device, and "
                 f"{type(device).__name__} takes no pulses"
             )
-        if self.access == "1R" and isinstance(device, PulsedDevice):
+        counted = isinstance(device, PulsedDevice)
+        for name in ("restart", "refine") if counted else ("train",):
+            if getattr(self, name) != getattr(type(self), name):
+                sort = "pulse-count" if counted else "voltage-driven"
+                raise ValueError(f"{name} does nothing for {sort} cells such as {device}")
+        if self.access == "1R" and counted:
             raise ValueError(
                 f'access must be "1T1R" for {type(device).__name__}: pulse-count devices do not '
                 "say what a part of a pulse does to a half-selected cell"
@@ -241,7 +246,8 @@ class WriteVerify(Programming):
             if isinstance(getattr(report, field.name), Tensor)
         }
         report = dataclasses.replace(report, **tensors)
-        return Written(report.pulses, report.time, report.energy, report.failed, report)
+        energy = report.energy + report.read_energy
+        return Written(report.pulses, report.time, energy, report.failed, report)
 
     @classmethod
     def for_device(

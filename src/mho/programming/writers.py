@@ -33,11 +33,7 @@ class Writer:
 
     def current(self, v: Tensor | float) -> Tensor:
         """Return the currents (A) under voltages (V) that do not move the cells."""
-        current = self.cells.current(v)
-        if self.stuck is None or self.cells.spec.separable:
-            return current
-        # A broken cell of a model whose current does not separate is taken for a resistor.
-        return torch.where(self.stuck, self.conductance() * v, current)
+        return self.cells.current(v)
 
 
 class VoltageWriter(Writer):

@@ -1,4 +1,4 @@
-"""Conformance kits: what devices, effects, encodings, layers and decompositions must obey.
+"""Conformance kits: what devices, cells, effects, encodings, layers and decompositions must obey.
 
 Subclass a contract in a test file, say what is under test, and pytest does the rest::
 
@@ -11,6 +11,7 @@ Subclass a contract in a test file, say what is under test, and pytest does the 
 The kits need torch only; they run under pytest or any runner that calls ``test_…`` methods.
 """
 
+from mho.testing.cells import CellsContract
 from mho.testing.decomposition import DecompositionContract
 from mho.testing.device import DeviceContract
 from mho.testing.effect import EffectContract
@@ -18,6 +19,7 @@ from mho.testing.encoding import EncodingContract
 from mho.testing.layer import LayerContract
 
 __all__ = [
+    "CellsContract",
     "DecompositionContract",
     "DeviceContract",
     "EffectContract",

@@ -5,6 +5,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,12 +35,14 @@ class DeviceContract:
         rtol: relative accuracy to which a float64 cell gives back what was written.
         v_small: voltage (V) at which the current is ``conductance · v`` to ``v_rtol``.
         v_rtol: see ``v_small``.
+        labels: fields of the device that need not change anything, each with the reason.
     """
 
     shape: tuple[int, ...] = (6, 5)
     rtol: float = 1e-6
     v_small: float = 1e-6
     v_rtol: float = 1e-3
+    labels: Mapping[str, str] = MappingProxyType({})
 
     def device(self) -> Device:
         """Return the device under test."""
@@ -54,6 +60,9 @@ class DeviceContract:
 
     def test_spec_round_trips(self) -> None:
         expect.round_trips(self.device())
+
+    def test_every_field_acts(self) -> None:
+        expect.every_field_acts(self.device(), _observed, self.labels)
 
     def test_window_is_ordered(self) -> None:
         low, high = self.device().window
@@ -222,3 +231,30 @@ class DeviceContract:
             step()
             found = cells.conductance().dtype
             expect.equal("dtype after .to(float64)", found, torch.float64)
+
+
+def _observed(device: Device) -> list[Tensor]:
+    """Return what the life of a few cells shows of their device."""
+    cells: Any = device.fabricate((40,), seed=7, dtype=torch.float64)
+    low, high = device.window
+    seen = [torch.tensor([low, high], dtype=torch.float64), *cells.parameters_drawn().values()]
+
+    def look() -> None:
+        seen.extend((cells.g.clone(), cells.read()))
+        seen.extend(cells.current(v).clone() for v in (-0.3, 0.05, 0.3))
+
+    cells.program(torch.linspace(low, high, 40, dtype=torch.float64))
+    look()
+    cells.age(1e5)
+    look()
+    if hasattr(cells, "pulse"):
+        for counts in (2, -3):
+            cells.pulse(counts)
+            look()
+    if hasattr(cells, "apply_pulse"):
+        for v, seconds in itertools.product((0.3, 0.5, 0.7, 0.9, 1.5), (3e-9, 1e-7)):
+            for sign in (1, -1):
+                cells.write(torch.linspace(low, high, 40, dtype=torch.float64))
+                cells.apply_pulse(sign * v, seconds)
+                look()
+    return seen

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -38,9 +39,11 @@ class EffectContract:
 
     Class attributes:
         differentiable: training can follow the gradient through the effect.
+        labels: fields of the effect that need not change anything, each with the reason.
     """
 
     differentiable: bool = True
+    labels: Mapping[str, str] = MappingProxyType({})
 
     def effect(self) -> Effect:
         """Return the effect under test."""
@@ -83,6 +86,19 @@ class EffectContract:
 
     def test_spec_round_trips(self) -> None:
         expect.round_trips(self.effect())
+
+    def test_every_field_acts(self) -> None:
+        device, x = self.hardware().device, _random(3, 7, seed=1)
+
+        def observed(effect: Effect) -> list[Tensor]:
+            hardware = Hardware(device=device, effects=(effect,))
+            crossbar = Crossbar(7, 5, hardware, seed=4, dtype=torch.float64)
+            crossbar.program(_random(7, 5))
+            seen = [crossbar.G, x @ crossbar]
+            crossbar.age(_YEAR)
+            return [*seen, crossbar.G, x @ crossbar]
+
+        expect.every_field_acts(self.effect(), observed, self.labels)
 
     def test_acts_at_its_own_stage_only(self) -> None:
         effect = self.effect()

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import torch
 from torch import Tensor
 
@@ -28,7 +31,10 @@ class EncodingContract:
 
     Class attributes:
         windows: conductance windows ``(g_min, g_max)`` (S) that are tried.
+        labels: fields of the encoding that need not change anything, each with the reason.
     """
+
+    labels: Mapping[str, str] = MappingProxyType({})
 
     windows: tuple[tuple[float, float], ...] = ((1e-6, 1e-4), (0.0, 5e-5))
 
@@ -42,6 +48,18 @@ class EncodingContract:
 
     def test_spec_round_trips(self) -> None:
         expect.round_trips(self.encoding())
+
+    def test_every_field_acts(self) -> None:
+        def observed(encoding: Encoding) -> list[Tensor]:
+            weight, window = _random(17, 9), self.windows[0]
+            g, scale = encoding.encode(weight, *window)
+            analog, digital = torch.tensor(encoding.analog), torch.tensor(encoding.digital)
+            stuck = torch.rand(g.shape, generator=random.generator(1)) < 0.2
+            found, shares = encoding.suit(g, stuck, torch.full_like(g, window[1]), 1, *window)
+            last = [] if shares is None else [shares]
+            return [g, scale, analog, digital, encoding.decode(g, scale), found, *last]
+
+        expect.every_field_acts(self.encoding(), observed, self.labels)
 
     def test_counts_agree(self) -> None:
         encoding = self.encoding()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from mho.core.spec import Spec
+
+S = TypeVar("S", bound=Spec)
 
 
 def holds(condition: bool, expected: str, found: object) -> None:
@@ -77,6 +80,62 @@ def round_trips(spec: Spec) -> None:
     holds(name in repr(spec), f"{name!r} in the printed spec", repr(spec))
     unknown = {**data, "no_such_parameter": 1}
     refused("an unknown parameter", lambda: Spec.from_dict(unknown))
+
+
+def other_values(value: Any) -> list[Any]:
+    """Return other values of a field's kind, of which at least one should be accepted."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value + 1, max(value - 1, 1), 2 * value + 2]
+    if isinstance(value, float):
+        if value == 0.0:
+            return [0.25, 1e-3, 1e-7]
+        return [0.8 * value, 1.25 * value, 0.99 * value, 1.01 * value]
+    return []
+
+
+def every_field_acts(
+    spec: S, observe: Callable[[S], Sequence[Tensor]], labels: Mapping[str, str]
+) -> None:
+    """Fail unless every field of a spec, changed to another valid value, changes an observation.
+
+    A field whose other values are all refused acts. Fields that are no plain numbers or nested
+    specs (texts, spreads, tables) are not tried.
+
+    Args:
+        spec: what is tried.
+        observe: what is to be seen of it, the same for the same spec.
+        labels: fields that need not act here, each with the reason.
+    """
+    before = observe(spec)
+    for field in dataclasses.fields(spec):  # type: ignore[arg-type]
+        if not field.init or field.name in labels:
+            continue
+        tried = []
+        for value in other_values(getattr(spec, field.name)):
+            try:
+                other = spec.replace(**{field.name: value})
+                after = observe(other)
+            except (TypeError, ValueError):
+                continue
+            tried.append(value)
+            if not _all_equal(before, after):
+                break
+        else:
+            holds(
+                not tried,
+                f"{type(spec).__name__}.{field.name} to change something, or to be refused (or "
+                "named among the labels, with the reason)",
+                f"nothing changed for {tried}",
+            )
+
+
+def _all_equal(one: Sequence[Tensor], two: Sequence[Tensor]) -> bool:
+    return len(one) == len(two) and all(
+        a.shape == b.shape and torch.equal(a.nan_to_num(nan=-1.0), b.nan_to_num(nan=-1.0))
+        for a, b in zip(one, two, strict=True)
+    )
 
 
 def saved_and_loaded(state: dict[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class LowRankState:
     who iterate on factors common to all processes instead of gathering each one's).
 
     Args:
-        model: the model, before or after `DistributedDataParallel` has wrapped it.
+        model: the model, before or after ``DistributedDataParallel`` has wrapped it.
         decomposition: how gradients are decomposed. The number of factors must follow from a
             gradient's shape. One that streams gets the gradient's rows.
         error_feedback: whether what was left out is added to the next gradient.

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from mho.cells.device import Device
 from mho.core import checks
-from mho.decomposition import Decomposition, Factors
+from mho.decomposition import Capture, Decomposition, Factors
 from mho.train import finite
 from mho.train.on_cells import checkpoint, gradients
 from mho.train.on_cells.choice import Predicate, is_matrix, names_of, parameters_of
+from mho.train.on_cells.deploy import OnCells
 from mho.train.on_cells.held import HeldParameters
 from mho.train.on_cells.layouts import CellLayout
 from mho.train.on_cells.pulses import PulseRule, Scratch
 from mho.train.on_cells.report import table
-from mho.train.on_cells.store import store
 from mho.train.on_cells.weights import ONE_CELL, WeightCells
 from mho.train.wrapper import Wrapper
 
@@ -32,7 +32,7 @@ class _NotFiniteError(Exception):
     """A gradient met inside of an optimizer that calls its closure itself."""
 
 
-class InSitu(Wrapper):
+class InSitu(OnCells, Wrapper):
     """A torch optimizer whose weights live on memory cells: training on the chip itself.
 
     ``opt = InSitu(torch.optim.SGD(model.parameters(), lr=0.1), device)``, then
@@ -291,17 +291,23 @@ class InSitu(Wrapper):
         """
         self.held.write()
 
-    def store(self, model: nn.Module) -> None:
-        """Put the cells' conductances into the crossbars of a converted model, exactly.
+    @property
+    def watching(self) -> Capture | None:
+        """What hooks of the optimizer's own record of the model; None without any."""
+        return None if self._decomposed is None else self._decomposed.capture
 
-        Args:
-            model: of `mho.convert`, whose parameters this optimizer trains.
+    def parameters_on_cells(self) -> Mapping[Tensor, str]:
+        """Return the names of the parameters on cells."""
+        return {parameter: self.names[parameter] for parameter in self.held}
 
-        Raises:
-            ValueError: if a crossbar's hardware does not hold weights as these cells do; the
-                message says what differs, and nothing is then changed.
-        """
-        store(model, self.held.cells(), self.names)
+    def cells_of(self, parameter: Tensor) -> WeightCells | None:
+        """Return the cells that hold a parameter; None for one that is digital."""
+        held = self.held.get(parameter)
+        return None if held is None else held.weights
+
+    def show(self, parameter: Tensor) -> None:
+        """Set a parameter to what its cells hold."""
+        self.held[parameter].settle(parameter)
 
     def weights(self, parameter: Tensor | str) -> WeightCells:
         """Return the cells of a parameter, given itself or its name (KeyError if on none)."""

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from mho.cells.device import Device
 from mho.core import checks, random
-from mho.decomposition.capture import capture
+from mho.decomposition.capturing import Capture, capture
 from mho.devices.pulsed import PulsedDevice
 from mho.train import finite
 from mho.train.on_cells.choice import cells_dtype, matrix_shape, per_parameter
 from mho.train.on_cells.coincidence import PulsedUpdate, StochasticPulses
+from mho.train.on_cells.deploy import OnCells
 from mho.train.on_cells.layouts import CellLayout, check_range
 from mho.train.on_cells.parameter import pulsed, warn_clipped
 from mho.train.on_cells.weights import ONE_CELL, WeightCells
@@ -47,7 +48,7 @@ class Arrays(Protocol):
         """As of `torch.nn.Module`."""
 
 
-class PulsedOptimizer(WholeCopies):
+class PulsedOptimizer(OnCells, WholeCopies):
     """Base of optimizers whose weight updates are pulses on cells.
 
     The weights of linear, convolutional and recurrent layers live on cells; biases and all other
@@ -172,6 +173,33 @@ class PulsedOptimizer(WholeCopies):
     def _show(self, name: str, p: Tensor) -> None:
         p.copy_(self.arrays[name].read().view_as(p))
         self._versions[name] = p._version
+
+    @property
+    def watching(self) -> Capture:
+        """What hooks of the optimizer's own record of the model."""
+        return self.capture
+
+    def parameters_on_cells(self) -> Mapping[Tensor, str]:
+        """Return the names of the parameters on cells."""
+        return self._name
+
+    def cells_of(self, parameter: Tensor) -> WeightCells | None:
+        """Return the cells that hold a parameter; None for one that is digital."""
+        name = self._name.get(parameter)
+        if name is None:
+            return None
+        if self._versions[name] != parameter._version:
+            self._write(name, parameter)
+        return self._holding(self.arrays[name])
+
+    def _holding(self, array: Any) -> WeightCells:
+        """Return the cells that alone hold a weight (ValueError if none do)."""
+        weights: WeightCells = array
+        return weights
+
+    def show(self, parameter: Tensor) -> None:
+        """Set a parameter to what its cells hold."""
+        self._show(self._name[parameter], parameter)
 
     def pulses(self) -> dict[str, Tensor]:
         """Return how many pulses each cell has received ``[cells, out, in]``, by array's name."""

@@ -158,3 +158,11 @@ class TikiTaka(PulsedOptimizer):
             for name, each, span in zip(("fast", "slow"), devices, self._ranges, strict=True)
         )
         return TransferArrays(self.rule, fast, slow)
+
+    def _holding(self, array: TransferArrays) -> WeightCells:
+        if self.rule.share:
+            raise ValueError(
+                f"weights are {self.rule.share:g}·A + C under {type(self.rule).__name__}: no "
+                "crossbar's cells hold them alone"
+            )
+        return array.slow

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.cells.behaviour import Context
+from mho.cells.behaviour import Behaviour, Context
 from mho.cells.population import Cells
 from mho.cells.spread import Spread
 from mho.core import checks
@@ -106,12 +106,30 @@ class VoltagePulses(PulsedDevice):
 
     def fabricate_state(self, context: Context) -> dict[str, Tensor]:
         """Draw the model's spreads, and each cell's window with them."""
-        drawn = self.device.fabricate_state(context)
+        return self._with_window(self.device.fabricate_state(context), context.like)
+
+    def pulsed(self, cells: Cells) -> Cells:
+        """Return cells of the model as cells under these pulses: the very same ones."""
+        drawn = self._with_window(dict(cells.parameters_drawn()), cells.g)
+        return cells.under((self, *cells.behaviours[1:]), drawn)
+
+    def driven(self, cells: Cells, effects: tuple[Behaviour, ...]) -> Cells:
+        """Return cells under these pulses as cells of the model: the very same ones.
+
+        Args:
+            cells: under these pulses.
+            effects: that act on them from now on.
+        """
+        own = self.device.spreads()
+        drawn = {name: v for name, v in cells.parameters_drawn().items() if name in own}
+        return cells.under((self.device, *effects), drawn)
+
+    def _with_window(self, drawn: dict[str, Tensor], like: Tensor) -> dict[str, Tensor]:
         if drawn:
             p = self.device.parameters(drawn)
             for name, x in (("g_min", 0.0), ("g_max", 1.0)):
-                g = torch.as_tensor(self.device.conductance_at(x, p), dtype=context.dtype)
-                drawn[name] = g.to(context.device).expand(context.shape).clone()
+                g = torch.as_tensor(self.device.conductance_at(x, p), dtype=like.dtype)
+                drawn[name] = g.to(like.device).expand(like.shape).clone()
         return drawn
 
     def constants(self) -> dict[str, float]:

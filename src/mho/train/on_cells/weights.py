@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mho.cells.population import Cells
 from mho.core import checks, random
 from mho.devices.pulsed import PulsedCells, PulsedDevice
 from mho.programming.trains import train_length
 from mho.train.on_cells.coincidence import PulsedUpdate
 from mho.train.on_cells.layouts import CellLayout, Frame, Now, SingleCell, pulse_steps
 from mho.train.on_cells.references import symmetry_point
+from mho.train.on_cells.voltage import VoltagePulses
 
 ONE_CELL = SingleCell()
 # Of writing by pulses and reads: most rounds, and most of them that turn round or lead nowhere.
@@ -226,6 +228,22 @@ class WeightCells(nn.Module):
         self._erase(index)
         self._approach(index, target)
         return len(index)
+
+    def take(self, cells: Cells, reference: Tensor) -> None:
+        """Go on with other cells, as written now; randomness goes on from where it was.
+
+        Args:
+            cells: ``[slices, out, in]``, of the device, or of the voltage-driven model whose
+                pulses the device is.
+            reference: conductances (S) that count nothing, ``[]`` or ``[slices, out, in]``.
+        """
+        if isinstance(self.device, VoltagePulses) and cells.spec != self.device:
+            cells = self.device.pulsed(cells)
+        checks.shape("cells", cells.g, tuple(self.cells.shape))
+        cells = cells.to(self.cells.g)
+        cells.streams, cells.identity = self.cells.streams, self.cells.identity
+        self.cells = cells  # type: ignore[assignment]
+        self.reference = reference.to(cells.g)
 
     @property
     def writes(self) -> Tensor:

@@ -104,17 +104,20 @@ class CellArray:
 
     # ── read ─────────────────────────────────────────────────────────────────────────────────
 
-    def apply_conductance_drift(self, G: Tensor) -> Tensor:
+    def apply_conductance_drift(self, G: Tensor, *which: int | str) -> Tensor:
         """Return conductances after ``retention_time``: ``G (t/t0)^-ν``.
 
-        ν belongs to the cell: the same conductances drift the same way at every read.
+        ν belongs to the cell: the same cells drift the same way at every read.
 
         Args:
             G: any shape.
+            which: names the cells. Arrays of one shape and one name, or without a name, are taken
+                for the same cells.
         """
         if not self._drifts:
             return G
-        source = random.generator(random.derive(self.programming_seed, "drift", *G.shape))
+        seed = random.derive(self.programming_seed, "drift", *G.shape, *which)
+        source = random.generator(seed)
         return G * self._factor(self._draw_exponents(G.shape, source).to(G))
 
     @property

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mho.chip.collaborative import search_code
+from mho.chip.codes import search_code
 
 
 class CollaborativeLogisticClassifier(nn.Module):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.analysis.landscape import landscape
+from mho.analysis.landscapes import landscape
 
 
 def reduction_pca(matrix: Any, seed: int = 0) -> tuple[Any, Any, dict[str, Any]]:

@@ -56,9 +56,11 @@ def of_chip(accelerator: Any, mapping: dict[str, Any], shape: tuple[int, int]) -
 
 def of_cells(accelerator: Any, weight: Tensor, seed: int) -> Combined:
     """Combine arrays that hold a matrix, without a chip."""
+    pair = accelerator.map_weights_to_array_stateless(weight, programming_seed=seed)
+    drift = accelerator.apply_conductance_drift
     positive, negative = (
-        torch.stack([accelerator.apply_conductance_drift(G) for G in arrays])
-        for arrays in accelerator.map_weights_to_array_stateless(weight, programming_seed=seed)
+        torch.stack([drift(G, seed, side, k) for k, G in enumerate(arrays)])
+        for side, arrays in zip(("+", "-"), pair, strict=True)
     )
     if accelerator.legacy:
         window = accelerator.g_min, accelerator.g_max

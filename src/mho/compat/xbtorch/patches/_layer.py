@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mho.compat.xbtorch._params import get_xbtorch_param, require_initialized
 from mho.compat.xbtorch.deployment.weight_encoding import gamma
 from mho.compat.xbtorch.patches import _deployed
+from mho.core import random
 from mho.decomposition.convolution import convolution_samples, patches
 from mho.recurrence.form import Form
 from mho.recurrence.runner import run
@@ -142,7 +143,10 @@ class CrossbarLayer(nn.Module):
             or found.source[0].device != weight.device
             or not torch.equal(found.source[0], weight)
         ):
-            found = _deployed.of_cells(accelerator, weight, self._xb_programming_seed)
+            seed = self._xb_programming_seed
+            if name != "weight":  # a layer's several matrices are different cells
+                seed = random.derive(seed, name)
+            found = _deployed.of_cells(accelerator, weight, seed)
             found.source = (weight.clone(), rest)
             self._xb_found[name] = found
         return found, gamma(found.source[0])

@@ -22,13 +22,13 @@ import torch
 from torch import Tensor, nn
 
 from mho.analysis.power import array_power
-from mho.analysis.technology import Technology, quantity
+from mho.analysis.technology import Technology
 from mho.core import checks
+from mho.core.text import quantity, table
 from mho.crossbar.crossbar import Crossbar
 from mho.crossbar.tiling import Tiling
 from mho.model.crossbars import crossbars
 from mho.model.observe import batches_of, observed, watch
-from mho.model.summary import table
 
 
 @dataclass(frozen=True)

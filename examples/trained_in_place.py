@@ -1,0 +1,86 @@
+"""A network trained on its own cells: put to work, aged, and trained on with what is left.
+
+One hidden layer learns scikit-learn's digits in situ, on pairs of noisy, bent cells. The very cells
+it was trained on then become a chip, with converters and drift; the chip ages for ten days, and its
+cells go back into training for one more epoch.
+
+    python examples/trained_in_place.py [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import mho
+from mho.demo.data import digits
+from mho.devices import presets
+from mho.effects import PowerLawDrift
+from mho.train import DifferentialPair, InSitu, fit
+
+CELLS = presets.get("ag_a_si")
+HARDWARE = mho.Hardware(
+    device=CELLS,
+    dac=mho.DAC(bits=8),
+    adc=mho.ADC(bits=8),
+    effects=(PowerLawDrift(nu=0.06, nu_spread=0.03),),
+)
+DAY = 86400.0
+
+
+@torch.no_grad()
+def accuracy(model, data):
+    return float((model.eval()(data.test_x).argmax(1) == data.test_y).float().mean())
+
+
+def main(args=None):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="two epochs instead of ten")
+    options = parser.parse_args(args)
+    data = digits(0)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = InSitu(
+        torch.optim.SGD(model.parameters(), lr=0.1),
+        CELLS,
+        layout=DifferentialPair(),
+        model=model,
+        threshold=1.0,
+        seed=0,
+    )
+
+    def train(epochs):
+        samples = (data.train_x, data.train_y)
+        fit(model, optimizer, samples, F.cross_entropy, epochs=epochs, batch=32, seed=0)
+
+    def deploy():
+        chip = optimizer.deploy(model, HARDWARE, seed=1)
+        mho.calibrate(chip, data.train_x[:256])
+        return chip
+
+    def show(stage, chip):
+        found[stage] = 100 * accuracy(chip, data)
+        worst = max(layer.pulses for layer in mho.summary(chip).layers)
+        print(f"{stage:<34}{found[stage]:>8.1f} %{worst:>16,}")
+
+    found = {}
+    print(f"{'':<34}{'accuracy':>10}{'pulses a cell':>16}")
+    train(2 if options.quick else 10)
+    chip = deploy()
+    show("the trained cells as a chip", chip)
+    mho.age(chip, 10 * DAY)
+    show("ten days later", chip)
+    mho.compensate(chip)
+    show("compensated by one factor a layer", chip)
+    optimizer.recall(model, chip)
+    train(1)
+    chip = deploy()
+    show("the same cells, an epoch later", chip)
+    return found
+
+
+if __name__ == "__main__":
+    main()

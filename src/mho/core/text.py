@@ -1,0 +1,52 @@
+"""Numbers, tables and progress as people read them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterable, Sequence
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
+
+
+def quantity(value: float, unit: str, *, zero: str = "–") -> str:
+    """Say a quantity >= 0 with the SI prefix that suits it; a dash, or ``zero``, for nothing."""
+    if value == 0.0:
+        return zero
+    # What rounds up to a thousand belongs to the next prefix.
+    size, prefix = next((p for p in _PREFIXES if 1.0005 * value >= p[0]), _PREFIXES[-1])
+    return f"{value / size:.3g} {prefix}{unit}"
+
+
+def duration(seconds: float) -> str:
+    """Say a time span in its natural unit."""
+    for unit, size in (("y", 31_557_600.0), ("d", 86_400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """Lay out a plain text table; the first ``left`` columns are flush left, the others right."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [
+            text.ljust(width) if i < left else text.rjust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return "  ".join(cells).rstrip()
+
+    rule = "  ".join("─" * width for width in widths)
+    return "\n".join([line(head), rule, *map(line, rows)])
+
+
+def progress(items: Collection[T], label: str) -> Iterable[T]:
+    """Show on a terminal how far a loop has come, if it takes more than two seconds."""
+    quiet = not sys.stderr.isatty()
+    shown: Iterable[T] = tqdm(items, label, leave=False, delay=2.0, disable=quiet)
+    return shown

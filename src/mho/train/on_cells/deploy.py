@@ -1,0 +1,457 @@
+"""Cells trained in place become the crossbars of a converted model, and come back.
+
+    trained cells ──deploy──▶ crossbars: age, drift, are read, are saved ──recall──▶ trained on
+
+It is the same cells all the way: their own parameters, broken cells, pulses received, conductances.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from mho.cells.population import Cells
+from mho.core import checks
+from mho.crossbar.crossbar import Crossbar
+from mho.decomposition import Capture
+from mho.encoding import Differential, Encoding, Redundant, SingleColumn
+from mho.hardware import Hardware
+from mho.model.convert import convert
+from mho.model.crossbars import crossbar_name
+from mho.nn import computed
+from mho.nn.base import AnalogLayer
+from mho.train.on_cells.layouts import CellLayout, DifferentialPair, MultiCell, SingleCell
+from mho.train.on_cells.voltage import VoltagePulses
+from mho.train.on_cells.weights import WeightCells
+
+_SAME = 1e-6  # scales that differ by rounding
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """Where the trained cells of one layer lie in its crossbars.
+
+    Attributes:
+        layer: of the converted model.
+        trained: the cells of its parameters, by the parameters' names in the layer.
+        index: for each crossbar by name, which weight stands where ``[rows, cols]``, counted
+            through all parameters of ``trained``, flattened.
+    """
+
+    layer: AnalogLayer
+    trained: dict[str, WeightCells]
+    index: dict[str, Tensor]
+
+    @property
+    def one(self) -> WeightCells:
+        """The first of the cells; all are alike in layout, range and device."""
+        return next(iter(self.trained.values()))
+
+
+class OnCells:
+    """What optimizers share whose weights live on cells: these go into crossbars, and come back."""
+
+    def cells_of(self, parameter: Tensor) -> WeightCells | None:
+        """Return the cells that hold a parameter; None for one that is digital.
+
+        Raises:
+            ValueError: if the parameter is held by more than one crossbar can be.
+        """
+        raise NotImplementedError
+
+    @property
+    def watching(self) -> Capture | None:
+        """What hooks of the optimizer's own record of the model; None without any."""
+        raise NotImplementedError
+
+    def parameters_on_cells(self) -> Mapping[Tensor, str]:
+        """Return the names of the parameters on cells."""
+        raise NotImplementedError
+
+    def show(self, parameter: Tensor) -> None:
+        """Set a parameter to what its cells hold."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def deploy(self, model: nn.Module, hardware: Hardware, **conversion: Any) -> nn.Module:
+        """Return the model on crossbars that hold the trained cells, these very ones.
+
+        They keep what they hold, their own limits, their broken cells and the pulses they have
+        received. From now on the hardware acts on them: effects of aging and reading, wires,
+        converters, and those of programming when they are programmed again. Effects of fabrication
+        break none of them, for these cells are made already (a warning says so). Cells that the
+        optimizer's ``endurance`` has ended answer no more; a warning says that a crossbar counts
+        the pulses of the others, but ends none.
+
+        A single column's offset cells are no weight's: they are made with the crossbar, and
+        programmed as the hardware says. What cells hold is a weight the way of their layout, so
+        `SingleCell` needs the encoding `SingleColumn`, `DifferentialPair` needs `Differential`, and
+        `MultiCell` needs ``Redundant(SingleColumn(), copies=…)``. Layers without trained cells are
+        converted and programmed as ever.
+
+        The optimizer keeps the cells as they are now. To train on with what became of them in the
+        crossbars, take them back with `recall`.
+
+        Args:
+            model: whose parameters this optimizer trains; not changed.
+            hardware: what the crossbars are made of; its device is that of the cells, or the
+                voltage-driven model whose pulses they were trained with.
+            **conversion: ``seed``, ``only``, ``skip`` and ``overrides`` of `mho.convert`.
+
+        Returns:
+            The converted model, in the mode of the given one.
+
+        Raises:
+            TypeError, ValueError: if the hardware cannot hold weights as the cells do, or
+                `mho.convert` refuses it; the message says why.
+        """
+        checks.instance("model", model, nn.Module)
+        with _unwatched(model, self.watching):
+            chip = convert(model, hardware, **conversion)
+        plans = self._plans(model, chip)
+        for plan in plans:
+            for part, cells in _arranged(plan).items():
+                crossbar = plan.layer.crossbars[part]
+                crossbar.settle(cells, torch.full_like(crossbar.scale, plan.one.frame.slope))
+            for name, weights in plan.trained.items():
+                parameter: Tensor = getattr(plan.layer, name)
+                parameter.copy_(weights.read().view(parameter.shape))
+            plan.layer.mark_programmed()
+        for remark in dict.fromkeys(self._remarks(plans)):
+            warnings.warn(remark, stacklevel=3)
+        return chip
+
+    @torch.no_grad()
+    def recall(self, model: nn.Module, chip: nn.Module) -> None:
+        """Take a converted model's cells as one's own, as they are now: training goes on with them.
+
+        The parameters become what the cells hold: drift and programming in between are in them.
+        Converter ranges and output corrections stay with the chip. Where a single column is read
+        against its offset cells, these are what each weight counts from. The cells count as written
+        now: when they are deployed again their aging starts anew.
+
+        Args:
+            model: whose parameters this optimizer trains.
+            chip: what `deploy` made of it, or any conversion of it whose crossbars hold weights as
+                the optimizer's cells do; not changed.
+
+        Raises:
+            TypeError, ValueError: if it does not fit; nothing is then changed.
+        """
+        checks.instance("chip", chip, nn.Module)
+        plans = list(self._plans(model, chip))
+        taken = [pair for plan in plans for pair in _taken_back(plan)]
+        for weights, cells, reference in taken:
+            weights.take(cells, reference)
+        for parameter in self.parameters_on_cells():
+            self.show(parameter)
+
+    @staticmethod
+    def _remarks(plans: list[_Plan]) -> Iterator[str]:
+        for plan in plans:
+            if any(weights.endurance is not None for weights in plan.trained.values()):
+                yield (
+                    "endurance: worn out cells answer no more; crossbars go on counting the pulses "
+                    "of the others, but end none of them"
+                )
+            for effect in plan.layer.hardware.effects:
+                if effect.acts_on("broken"):
+                    yield (
+                        f"{effect} breaks no trained cell: these are made already. To train with "
+                        "broken cells recall a converted model's before the first step"
+                    )
+
+    def _of(self, parameter: Tensor) -> WeightCells:
+        weights = self.cells_of(parameter)
+        assert weights is not None
+        return weights
+
+    def _plans(self, model: nn.Module, chip: nn.Module) -> list[_Plan]:
+        checks.instance("model", model, nn.Module)
+        named = dict(model.named_parameters(remove_duplicate=False))
+        ours = {name: self._of(p) for name, p in named.items() if self.cells_of(p) is not None}
+        plans: list[_Plan] = []
+        placed: dict[int, str] = {}
+        for path, layer in chip.named_modules():
+            if isinstance(layer, AnalogLayer):
+                prefix = f"{path}." if path else ""
+                own = {
+                    name.removeprefix(prefix): weights
+                    for name, weights in ours.items()
+                    if name.startswith(prefix)
+                }
+                plans += _planned(path or type(layer).__name__, layer, own, placed)
+        found = {id(weights) for plan in plans for weights in plan.trained.values()}
+        missing = [
+            repr(name)
+            for parameter, name in self.parameters_on_cells().items()
+            if id(self._of(parameter)) not in found
+        ]
+        if missing:
+            raise ValueError(f"no crossbar of this model holds {', '.join(missing)}")
+        return plans
+
+
+@contextmanager
+def _unwatched(model: nn.Module, watching: Capture | None) -> Iterator[None]:
+    """Take an optimizer's own hooks off a model for the time of a block: no copy has them."""
+    if watching is None:
+        yield
+        return
+    kept = [(hooks, list(hooks.items())) for hooks in (m._forward_hooks for m in model.modules())]
+    try:
+        for hooks, items in kept:
+            for key, hook in items:
+                if getattr(hook, "__self__", None) is watching:
+                    del hooks[key]
+        yield
+    finally:
+        for hooks, items in kept:
+            hooks.clear()
+            hooks.update(items)
+
+
+# ── where each weight stands ─────────────────────────────────────────────────────────────────
+
+
+class _Matrices(nn.Module):
+    """Lets torch call a layer's ``matrices`` with other parameters."""
+
+    def __init__(self, layer: AnalogLayer) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self) -> dict[str, Tensor]:
+        return self.layer.matrices()
+
+
+def _planned(
+    path: str, layer: AnalogLayer, own: Mapping[str, WeightCells], placed: dict[int, str]
+) -> Iterator[_Plan]:
+    known = dict(layer.named_parameters(recurse=False))
+    computed_by = [
+        *computed.parametrized_names(layer),
+        *map(computed.made_by, computed.makers(layer)),
+    ]
+    inside = [name for name in own if name in known or name.startswith("parametrizations.")]
+    if inside and computed_by:
+        raise ValueError(
+            f"{path}: its {', '.join(map(str, computed_by))} is computed (a norm, a mask, a "
+            "parametrization): the cells hold what it is computed of, not the weights"
+        )
+    trained = {name: own[name] for name in known if name in own}
+    if not trained:
+        return
+    for name, weights in trained.items():
+        if id(weights) in placed:
+            raise ValueError(
+                f"{path}.{name} and {placed[id(weights)]} are one parameter: its cells cannot lie "
+                "in two crossbars"
+            )
+        placed[id(weights)] = f"{path}.{name}"
+    plan = _Plan(layer, trained, _indices(path, layer, trained))
+    for part, index in plan.index.items():
+        _check(crossbar_name(path, part, layer), layer.crossbars[part], index, plan)
+    yield plan
+
+
+def _indices(
+    path: str, layer: AnalogLayer, trained: Mapping[str, WeightCells]
+) -> dict[str, Tensor]:
+    """Return which weight stands where: matrices are built of the weights' numbers."""
+    known = dict(layer.named_parameters(recurse=False))
+    marks = {f"layer.{n}": torch.full_like(p, -1.0, dtype=torch.float64) for n, p in known.items()}
+    start = 0
+    for name in trained:
+        p = known[name]
+        numbers = torch.arange(start, start + p.numel(), dtype=torch.float64, device=p.device)
+        marks[f"layer.{name}"] = numbers.view(p.shape)
+        start += p.numel()
+    matrices = functional_call(_Matrices(layer), marks, ())
+    index = {part: m.round().to(torch.int64) for part, m in matrices.items()}
+    for part, numbers in index.items():
+        if bool((numbers < 0).any()):
+            raise ValueError(
+                f"{crossbar_name(path, part, layer)}: not all of its matrix lives on cells (a bias "
+                "on the array, or a parameter left digital)"
+            )
+    every = torch.cat([numbers.flatten() for numbers in index.values()]).sort().values
+    if not torch.equal(every, torch.arange(start, device=every.device)):
+        raise ValueError(f"{path}: its crossbars do not hold each weight exactly once")
+    return index
+
+
+# ── whether the hardware holds weights as the cells do ───────────────────────────────────────
+
+
+def _check(where: str, crossbar: Crossbar, index: Tensor, plan: _Plan) -> None:
+    trouble = list(_trouble(crossbar, index, plan))
+    if trouble:
+        raise ValueError(
+            f"{where} cannot hold the trained cells: {'; '.join(trouble)}. mho.convert writes the "
+            "weights to other cells instead"
+        )
+
+
+def _trouble(crossbar: Crossbar, index: Tensor, plan: _Plan) -> Iterator[str]:
+    hardware, one = crossbar.hardware, plan.one
+    if crossbar.on_chip:
+        yield "its cells are those of a chip"
+    alike = {(w.device, w.layout, w.low, w.high) for w in plan.trained.values()}
+    if len(alike) > 1:
+        yield "its parameters live on cells of several devices, layouts or ranges"
+        return
+    if hardware.device not in (one.device, getattr(one.device, "device", None)):
+        yield f"its device is {hardware.device}, the cells are {one.device}"
+    yield from _encoding_trouble(hardware.encoding, one.layout)
+    zero = _zero(plan, index)
+    if zero is None:
+        yield "the cells' zeros are each one's own (shift_reference)"
+    elif not isinstance(one.layout, DifferentialPair):
+        low, high = hardware.device.window
+        if not bool(((zero >= low) & (zero <= high)).all()):
+            yield (
+                f"the weight 0 of the range {(one.low, one.high)} lies outside of the cells' "
+                "window, where no offset column can be"
+            )
+
+
+def _encoding_trouble(encoding: Encoding, layout: CellLayout) -> Iterator[str]:
+    wanted: type[Encoding] = SingleColumn
+    if isinstance(layout, DifferentialPair):
+        wanted = Differential
+    elif isinstance(layout, MultiCell):
+        parts = layout.significances
+        if parts is not None and len(set(parts)) > 1:
+            yield "copies of an encoding count alike, the cells' significances differ"
+        if type(encoding) is not Redundant or encoding.copies != layout.count:
+            yield f"{layout} needs Redundant(SingleColumn(), copies={layout.count}), got {encoding}"
+            return
+        encoding = encoding.base
+    elif not isinstance(layout, SingleCell):
+        yield f"no encoding holds weights as {layout} does"
+        return
+    if type(encoding) is not wanted:
+        found, name = type(encoding).__name__, type(layout).__name__
+        yield f"its encoding is {found}, and {name} needs {wanted.__name__}"
+
+
+def _zero(plan: _Plan, index: Tensor) -> Tensor | None:
+    """Return what offset cells are to hold ``[slices, rows, 1]`` (S), the same in all columns."""
+    slices = plan.one.layout.slices
+    if not any(w.reference.dim() for w in plan.trained.values()):
+        return plan.one.reference.expand(slices, len(index), 1)
+    parts = [w.reference.expand(slices, *w.shape).flatten(1) for w in plan.trained.values()]
+    reference = torch.cat(parts, dim=1)[:, index]
+    zero = reference[..., :1]
+    return zero if torch.equal(reference, zero.expand_as(reference)) else None
+
+
+# ── the cells, rearranged ────────────────────────────────────────────────────────────────────
+
+
+def _arranged(plan: _Plan) -> dict[str, Cells]:
+    """Return the populations of a layer's crossbars, of the trained cells."""
+    parts = [_flat(_of_hardware(w, plan.layer.hardware)) for w in plan.trained.values()]
+    trained = parts[0].beside(*parts[1:])
+    names = [w.cells.identity for w in plan.trained.values()]
+    owner = torch.cat([torch.full((w.count,), i) for i, w in enumerate(plan.trained.values())])
+    found = {}
+    for part, index in plan.index.items():
+        crossbar = plan.layer.crossbars[part]
+        slices, rows, cols = crossbar.G.shape
+        whole, place = trained, index.expand(slices, *index.shape)
+        if cols > index.shape[1]:
+            offset = _offset(crossbar, plan, index).under(trained.behaviours)
+            whole = trained.beside(_flat(offset))
+            count = trained.shape[1]
+            extra = torch.arange(count, count + rows, device=place.device).view(1, rows, 1)
+            place = torch.cat((place, extra.expand(slices, -1, -1)), dim=-1)
+        start = torch.arange(slices, device=place.device).view(-1, 1, 1) * whole.shape[1]
+        cells = whole.gather(place + start)
+        # Every crossbar draws from a stream of its own.
+        cells.streams = crossbar.cells.streams.clone()
+        cells = cells.under(crossbar.hardware.behaviours)
+        cells.identity = "+".join(names[i] for i in owner[index.cpu()].unique().tolist())
+        found[part] = cells.to(crossbar.G)
+    return found
+
+
+def _of_hardware(weights: WeightCells, hardware: Hardware) -> Cells:
+    """Return the cells of a weight as those of the hardware's device; the worn out are broken."""
+    cells: Cells = weights.cells.fork()
+    if weights.endurance is not None:
+        cells.break_too(weights.worn, cells.g)
+    device = weights.device
+    if isinstance(device, VoltagePulses) and hardware.device != device:
+        return device.driven(cells, cells.behaviours[1:])
+    return cells
+
+
+def _flat(cells: Cells) -> Cells:
+    """Return cells ``[slices, …]`` as ``[slices, n]``."""
+    count = cells.g.numel()
+    return cells.gather(torch.arange(count, device=cells.g.device).view(cells.shape[0], -1))
+
+
+def _offset(crossbar: Crossbar, plan: _Plan, index: Tensor) -> Cells:
+    """Return a crossbar's own offset cells ``[slices, rows, 1]``, programmed."""
+    place = torch.arange(crossbar.G.numel(), device=crossbar.G.device).view(crossbar.G.shape)
+    cells = crossbar.cells.gather(place[..., -1:])
+    zero = _zero(plan, index)
+    assert zero is not None
+    cells.writes = torch.zeros_like(cells.writes)  # what the conversion wrote is not to count
+    cells.program(zero.to(cells.g), crossbar.hardware.policy)
+    return cells
+
+
+def _taken_back(plan: _Plan) -> Iterator[tuple[WeightCells, Cells, Tensor]]:
+    """Return, for every weight, its cells as they are in the crossbars now, and the references."""
+    for part in plan.index:
+        _check_scale(plan.layer.crossbars[part], plan.one)
+    bars = [plan.layer.crossbars[part] for part in plan.index]
+    slices, start, places, zeros = plan.one.layout.slices, 0, [], []
+    for bar, index in zip(bars, plan.index.values(), strict=True):
+        _, rows, physical = bar.G.shape
+        place = torch.arange(rows * physical, device=index.device).view(rows, physical) + start
+        places.append(place[:, : index.shape[1]].flatten())
+        zeros.append(bar.G[..., -1:].expand(-1, -1, index.shape[1]).flatten(1))
+        start += rows * physical
+    order = torch.cat([index.flatten() for index in plan.index.values()]).argsort()
+    place, zero = torch.cat(places)[order], torch.cat(zeros, dim=1)[:, order]
+    parts = [_flat(bar.cells) for bar in bars]
+    whole = parts[0].beside(*parts[1:])
+    rest = torch.arange(slices, device=place.device).unsqueeze(1) * whole.shape[1]
+    at = 0
+    for weights in plan.trained.values():
+        some = slice(at, at + weights.count)
+        shape = (slices, *weights.shape)
+        cells = whole.gather((place[some] + rest).view(shape))
+        at += weights.count
+        reference = zero[:, some].view(shape)
+        if isinstance(weights.layout, DifferentialPair) or bool(
+            (reference == weights.frame.zero).all()
+        ):
+            reference = weights.cells.g.new_tensor(weights.frame.zero)
+        yield weights, cells, reference
+
+
+def _check_scale(crossbar: Crossbar, weights: WeightCells) -> None:
+    slope, scale = weights.frame.slope, crossbar.scale
+    if torch.allclose(scale, torch.full_like(scale, slope), rtol=_SAME, atol=0.0):
+        return
+    trouble = "its columns have scales of their own"
+    if not scale.dim():
+        reach = weights.high * float(scale) / slope
+        trouble = (
+            f"a conductance stands for {float(scale) / slope:.4g} times the weight that it did "
+            f"(programming chose a new scale): that needs a weight_range up to {reach:.6g}"
+        )
+    raise ValueError(f"the cells cannot be taken back: {trouble}")

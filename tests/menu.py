@@ -1,0 +1,300 @@
+"""What a pairwise covering chooses from: small hardware, small layers, and what is done to them."""
+
+import copy
+
+import torch
+from torch import nn
+from torch.distributions import LogNormal, Normal
+
+import mho
+from mho import ADC, DAC, Array, effects
+from mho.chip import Chip
+from mho.circuit import Wires
+from mho.devices import (
+    MTJ,
+    PCM,
+    VTEAM,
+    ConstantStep,
+    ExponentialDevice,
+    LinearDevice,
+    ReRAMCMO,
+    ReRAMWan,
+    Spread,
+    Yakopcic,
+)
+from mho.encoding import (
+    LEA,
+    BitSliced,
+    Differential,
+    InnerFaultTolerance,
+    Redundant,
+    Scaling,
+    SingleColumn,
+    Ternary,
+)
+from mho.programming import Exact, OpenLoop, Statistical, WriteVerify
+
+DEVICES = {
+    "linear": LinearDevice(g_min=1e-6, g_max=1e-4),
+    "from zero": LinearDevice(g_min=0.0, g_max=5e-5),
+    "spread": LinearDevice(
+        g_min=Spread(Normal(1e-6, 2e-7), low=1e-7, high=2e-6),
+        g_max=Spread(LogNormal(-9.2, 0.1), low=5e-5),
+    ),
+    "pcm": PCM(),
+    "wan": ReRAMWan(),
+    "cmo": ReRAMCMO(),
+    "exponential": ExponentialDevice(
+        g_min=1e-6, g_max=1e-4, nonlinearity_set=1.0, nonlinearity_reset=-1.0, c2c=0.01, levels=30
+    ),
+    "step": ConstantStep(step=2e-6, d2d=0.1),
+    "vteam": VTEAM(r_on=1e4, r_off=1e6),
+    "yakopcic": Yakopcic(),
+    "mtj": MTJ(),
+}
+ENCODINGS = {
+    "differential": Differential,
+    "digital": lambda scaling: Differential(scaling, subtract="digital"),
+    "single": SingleColumn,
+    "sliced": lambda scaling: BitSliced(scaling, bits=4, bits_per_cell=2),
+    "ternary": Ternary,
+    "redundant": lambda scaling: Redundant(Differential(scaling), copies=2),
+    "added": lambda scaling: Redundant(SingleColumn(scaling), copies=2, add="analog"),
+    "lea": lambda scaling: LEA(Differential(scaling), copies=3, best=2),
+    "tolerant": lambda scaling: InnerFaultTolerance(Differential(scaling), copies=3),
+}
+SCALINGS = {
+    "largest": Scaling(),
+    "columns": Scaling(per_column=True),
+    "percentile": Scaling(percentile=90.0, per_column=True),
+}
+WIRES = Wires(source=5.0, word=1.0, bit=1.0, sense=5.0)
+ARRAYS = {
+    "large": Array(),
+    "tiles": Array(4, 6),
+    "interleaved": Array(8, 16, interleaved=True),
+    "wires": Array(8, 8, wires=WIRES),
+    "wires between": Array(6, 12, wires=WIRES, interleaved=True),
+}
+DACS = {
+    "none": None,
+    "bits": DAC(6),
+    "known range": DAC(5, range=2.0),
+    "per call": DAC(6, range="per_call"),
+    "unsigned": DAC(5, signed=False),
+    "serial": DAC(4, mode="bit_serial"),
+    "twos": DAC(4, mode="bit_serial", code="twos_complement", range="per_vector"),
+    "once": DAC(4, mode="bit_serial", converts_once=True),
+}
+ADCS = {
+    "none": None,
+    "uniform": ADC(6),
+    "linear": ADC(7, method="linear"),
+    "full scale": ADC(9, range="full_scale"),
+    "per vector": ADC(6, range="per_vector"),
+    "per call": ADC(6, range="per_call", method="tanh"),
+    "log": ADC(7, method="log"),
+    "minmax": ADC(6, method="minmax", range="per_vector"),
+    "log minmax": ADC(6, method="log_minmax", range="per_vector"),
+    "sign": ADC(1),
+}
+EFFECTS = {
+    "none": (),
+    "stuck": (effects.StuckAt(low=0.05, high=0.05),),
+    "writing": (effects.WriteNoise(0.03), effects.FiniteStates(9)),
+    "cycles": (
+        effects.CycleVariability(
+            r_on=Spread(LogNormal(9.2, 0.1)), r_off=Spread(LogNormal(13.0, 0.2))
+        ),
+    ),
+    "drift": (effects.PowerLawDrift(0.06, nu_spread=0.02), effects.WriteNoise(0.02, "value")),
+    "even drift": (effects.PowerLawDrift(0.05),),
+    "retention": (
+        effects.PowerLawDrift(0.03),
+        effects.Retention(lrs=effects.FailureLaw(p0=Spread(LogNormal(5.0, 1.0)), stable=2e6)),
+    ),
+    "endurance": (effects.Endurance(lrs=effects.FailureLaw(p0=1e4, p2=1.0, p3=0.1), cycles=1e6),),
+    "reading": (effects.ReadNoise(0.02), effects.ReadNoise(0.02, "value")),
+    "telegraph": (effects.TelegraphNoise(0.1, fraction=0.3), effects.StuckAt(low=0.1)),
+    "warm": (effects.Temperature(350.0, coefficient=1e-3, activation_energy=0.05),),
+}
+NO_STRENGTH = (
+    effects.StuckAt(),
+    effects.WriteNoise(0.0),
+    effects.WriteNoise(0.0, "value"),
+    effects.PowerLawDrift(0.0),
+    effects.Retention(),
+    effects.Endurance(),
+    effects.ReadNoise(0.0),
+    effects.TelegraphNoise(0.0),
+    effects.Temperature(300.0),
+)
+PROGRAMMING = {
+    "own": None,
+    "exact": Exact(),
+    "statistical": Statistical(),
+    "open loop": OpenLoop(),
+    "verified": WriteVerify(max_pulses=60, on_failure="report"),
+}
+
+
+class Bare(nn.Module):
+    """A crossbar outside of layers."""
+
+    def __init__(self, hardware, seed):
+        super().__init__()
+        self.matrix = mho.Crossbar(7, 5, hardware, seed=seed)
+        self.matrix.program(torch.linspace(-1, 1, 35).view(5, 7).T.contiguous())
+
+    def forward(self, x):
+        if self.training:
+            return self.matrix.read_through(x, self.matrix.weight.detach())
+        return x @ self.matrix
+
+
+class Cell(nn.Module):
+    """A recurrent cell, two steps of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.GRUCell(4, 3)
+
+    def forward(self, x):
+        return self.cell(x[:, 1], self.cell(x[:, 0]))
+
+
+class Last(nn.Module):
+    """An LSTM's outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(4, 3, batch_first=True)
+
+    def forward(self, x):
+        return self.lstm(x)[0]
+
+
+LAYERS = {
+    "linear": (lambda: nn.Linear(7, 5), (7,)),
+    "no bias": (lambda: nn.Linear(7, 5, bias=False), (7,)),
+    "two": (lambda: nn.Sequential(nn.Linear(7, 6), nn.ReLU(), nn.Linear(6, 3)), (7,)),
+    "conv": (lambda: nn.Conv2d(2, 4, 3, padding=1), (2, 4, 4)),
+    "groups": (lambda: nn.Conv2d(4, 6, 2, groups=2), (4, 3, 3)),
+    "lstm": (Last, (2, 4)),
+    "cell": (Cell, (2, 4)),
+    "bare": (None, (7,)),
+}
+
+
+def built(layer, hardware, seed):
+    """Return a model on crossbars, in eval mode."""
+    make, _ = LAYERS[layer]
+    if make is None:
+        return Bare(hardware, seed).eval()
+    torch.manual_seed(5)
+    return mho.convert(make(), hardware, seed=seed).eval()
+
+
+def given(layer, batch=5):
+    """Return inputs, some of them zero."""
+    x = torch.randn(batch, *LAYERS[layer][1], generator=torch.Generator().manual_seed(11))
+    x[1] = 0.0
+    return x
+
+
+def hardware_of(case):
+    """Return the hardware of a case; it may be refused."""
+    return mho.Hardware(
+        device=DEVICES[case["device"]],
+        encoding=ENCODINGS[case["encoding"]](SCALINGS[case["scaling"]]),
+        array=ARRAYS[case["array"]],
+        dac=DACS[case["dac"]],
+        adc=ADCS[case["adc"]],
+        effects=EFFECTS[case["effects"]],
+        programming=PROGRAMMING[case["programming"]],
+        bias=case["bias"],
+    )
+
+
+# ── actions: each takes a model and inputs, and may return another model ─────────────────────
+
+
+def _train(model, x):
+    model.train()
+    parameters = list(model.parameters())
+    if parameters:
+        optimizer = torch.optim.SGD(parameters, lr=1e-3)
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        optimizer.step()
+    model.eval()
+    mho.program(model)
+
+
+def _learn(model, x):
+    mho.calibrate(model, x)
+    for crossbar in mho.crossbars(model).values():
+        try:
+            crossbar.learn_ranges()
+        except ValueError:
+            continue
+        crossbar.range_shift.data += 0.05
+
+
+def _place(model, x):
+    hardware = next(iter(mho.crossbars(model).values())).hardware
+    dtype = next(iter(mho.crossbars(model).values())).G.dtype
+    Chip(120, 120, hardware, seed=3, dtype=dtype).place(model)
+    mho.age(model, 7.0)
+
+
+def _store(model, x):
+    for crossbar in mho.crossbars(model).values():
+        crossbar.store(crossbar.G * 0.97, scale=crossbar.scale * 1.1)
+
+
+def _pass_hours(model, x):
+    mho.age(model, 3600.0)
+
+
+def _compensate(model, x):
+    mho.age(model, 3600.0)
+    mho.compensate(model, "column")
+
+
+def _calibrate(model, x):
+    mho.calibrate(model, [x[:2], x[2:]])
+
+
+def _fabricate(model, x):
+    mho.fabricate(model, 9)
+
+
+ACTIONS = {
+    "nothing": lambda model, x: None,
+    "program": lambda model, x: mho.program(model),
+    "age": _pass_hours,
+    "compensate": _compensate,
+    "maintain": lambda model, x: mho.maintain(model, 100.0, every=40.0),
+    "calibrate": _calibrate,
+    "fabricate": _fabricate,
+    "place": _place,
+    "store": _store,
+    "train": _train,
+    "learn": _learn,
+    "double": lambda model, x: model.double(),
+    "copy": lambda model, x: copy.deepcopy(model),
+}
+CHOICES = {
+    "device": tuple(DEVICES),
+    "encoding": tuple(ENCODINGS),
+    "scaling": tuple(SCALINGS),
+    "array": tuple(ARRAYS),
+    "dac": tuple(DACS),
+    "adc": tuple(ADCS),
+    "effects": tuple(EFFECTS),
+    "programming": tuple(PROGRAMMING),
+    "bias": ("digital", "array"),
+    "layer": tuple(LAYERS),
+    "action": tuple(ACTIONS),
+}
