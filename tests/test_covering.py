@@ -115,6 +115,17 @@ def test_training_sees_chips_as_they_are_made():
     assert not broken, f"MHO_COVERING_SEED={SEED}\n" + "\n".join(broken)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_training_reads_failed_cells_with_the_noise_of_what_was_written():
+    """Not with that of what they conduct since: a failed cell's conductance tells no state."""
+    case = {
+        **{"device": "pcm", "effects": "retention", "encoding": "single", "layer": "linear"},
+        **{"scaling": "largest", "dac": "none", "adc": "none", "programming": "own"},
+        **{"bias": "digital", "array": "large", "seconds": 1e4, "compensated": False},
+    }
+    assert not invariants.trained_as_fabricated(case, menu.given("linear", 3)[[0, 2]])
+
+
 def test_the_covering_covers():
     known = {frozenset(pair) for case in cases() for pair in pairs.couples(case)}
     for one, two in ((a, b) for a in menu.CHOICES for b in menu.CHOICES if a < b):

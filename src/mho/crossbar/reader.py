@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -126,6 +127,8 @@ class Reader:
         if seconds:
             fresh, drawn = g, drawn.at(seconds)
             g = life.age(g, drawn, 0.0, seconds)
+            if life.remembers(drawn.behaviours):
+                drawn = replace(drawn, written=fresh, written_at=0.0)
             if practice.compensated:
                 scale = scale * self._shrunk(fresh, g, scale, digital, drawn)
         return self._readout(g, scale, drawn, digital, training=True, made_of=made_of)
