@@ -57,7 +57,7 @@ def test_below_the_thresholds_nothing_is_disturbed(order, scheme):
     )
     assert max(way.set.stop, way.reset.stop) < 2.0
     passive = write_verify(DEVICE.fabricate((8, 8)), goal, way)
-    gated = write_verify(DEVICE.fabricate((8, 8)), goal, way.replace(access="1T1R"))
+    gated = write_verify(DEVICE.fabricate((8, 8)), goal, way.replace(access="1T1R", bias="V/2"))
     torch.testing.assert_close(passive.achieved, gated.achieved)
     assert torch.equal(passive.pulses, gated.pulses)
     assert passive.half_selected_energy > 0.0
@@ -283,6 +283,8 @@ def test_wires_and_selectors_are_for_passive_arrays():
     pulses = Pulses(1.0, 0.1, 2.0, 1e-9)
     with pytest.raises(ValueError, match='wires are for access "1R"'):
         WriteVerify(set=pulses, reset=pulses, wires=WIRES)
+    with pytest.raises(ValueError, match='bias V/3 is for access "1R"'):
+        WriteVerify(set=pulses, reset=pulses, bias="V/3")
     with pytest.raises(ValueError, match="gated"):
         WriteVerify(set=pulses, reset=pulses, access="1R", order="row", wires=Wires(gated=True))
     with pytest.raises(TypeError, match="selector must be Selector"):

@@ -73,7 +73,7 @@ class WriteVerify(Programming):
         read_noise: standard deviation of a verify read, as a part of the window, >= 0.
         access: ``"1T1R"`` (a transistor at each cell: no neighbour is disturbed) or ``"1R"``
             (a passive array: half-selected neighbours see parts of every pulse).
-        bias: of a passive array's lines, ``"V/2"`` or ``"V/3"``.
+        bias: of a passive array's lines, ``"V/2"`` or ``"V/3"``; the latter for ``"1R"`` alone.
         wires: of a passive array: pulses are put on the ends of its lines, and cells see what
             arrives (`mho.circuit.solve_nonlinear`). Ideal if None. Verify reads are of the cells
             themselves.
@@ -149,6 +149,11 @@ class WriteVerify(Programming):
                     f'{name} are for access "1R" (a passive array): in a {self.access} '
                     "array a cell is taken to see its pulses in full"
                 )
+        if self.bias != type(self).bias and self.access != "1R":
+            raise ValueError(
+                f'bias {self.bias} is for access "1R" (a passive array): in a {self.access} array '
+                "no line is half selected"
+            )
         if self.wires is not None and self.wires.gated:
             raise ValueError("wires must not be gated in a passive array")
         if self.access == "1R" and self.order == "all":
