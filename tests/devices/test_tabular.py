@@ -193,10 +193,10 @@ def test_real_tables_are_sampled_as_tabulated(stem, unit):
 
 @needs_tables
 def test_real_tables_save_and_load(tmp_path):
-    spec = TabularDevice.load(TABLES / "experimental" / "optuna_exp_1.65V", d2d=0.1)
-    spec.save(tmp_path / "deep" / "mine_1.5V")
+    spec = TabularDevice.from_tables(TABLES / "experimental" / "optuna_exp_1.65V", d2d=0.1)
+    spec.to_tables(tmp_path / "deep" / "mine_1.5V")
     assert (tmp_path / "deep" / "mine_1.5V_set_axis_level_dG.txt").is_file()
-    assert TabularDevice.load(tmp_path / "deep" / "mine_1.5V", d2d=0.1) == spec
+    assert TabularDevice.from_tables(tmp_path / "deep" / "mine_1.5V", d2d=0.1) == spec
 
 
 @needs_tables

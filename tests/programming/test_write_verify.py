@@ -85,7 +85,7 @@ def test_measured_tables_converge():
     stem = TABLES / "experimental" / "optuna_exp_1.65V"
     if not stem.parent.exists():
         pytest.skip("no measured tables here")
-    device = TabularDevice.load(stem)
+    device = TabularDevice.from_tables(stem)
     low, high = device.window
     goal = low + (high - low) * (0.3 + 0.4 * torch.rand(300))
     report = write_verify(device.fabricate((300,)), goal)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,8 +18,10 @@ from mho.cells.behaviour import Behaviour, Context
 from mho.cells.population import Cells
 from mho.cells.programming import Programming, Statistical
 from mho.cells.spread import Spread, nominal
+from mho.core import files
 
 _MAX_REDRAWS = 100
+D = TypeVar("D", bound="Device")
 
 
 class Device(Behaviour):
@@ -175,6 +178,28 @@ class Device(Behaviour):
     def cells_type(self) -> type[Cells]:
         """The class of this device's populations."""
         return Cells
+
+    def save(self, path: str | Path) -> None:
+        """Write this device to a YAML file that `load` reads back, equal.
+
+        Args:
+            path: where to; an existing file is replaced.
+        """
+        files.save(self, path)
+
+    @classmethod
+    def load(cls: type[D], path: str | Path) -> D:
+        """Read a device from a YAML file, as `save` and ``mho fit`` write it.
+
+        Args:
+            path: of the file.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the file is not YAML, a key is unknown or a value is refused.
+            TypeError: if the file describes no device, or one of another kind than asked for.
+        """
+        return files.load(path, cls)
 
 
 def _number(value: float | Spread | Tensor) -> float | Tensor:

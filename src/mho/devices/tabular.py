@@ -208,7 +208,9 @@ class TabularDevice(PulsedDevice):
             raise ValueError("give either d2d or a Spread for gain, not both")
 
     @classmethod
-    def load(cls, stem: str | Path, *, unit: float = 1.0, **parameters: Any) -> TabularDevice:
+    def from_tables(
+        cls, stem: str | Path, *, unit: float = 1.0, **parameters: Any
+    ) -> TabularDevice:
         """Read both tables, ``{stem}_set_…`` and ``{stem}_reset_…``; see `JumpTable.load`.
 
         Args:
@@ -223,8 +225,11 @@ class TabularDevice(PulsedDevice):
             **parameters,
         )
 
-    def save(self, stem: str | Path, *, unit: float = 1.0) -> None:
-        """Write both tables so that `load` reads them (the other parameters are not in them)."""
+    def to_tables(self, stem: str | Path, *, unit: float = 1.0) -> None:
+        """Write both tables as text files, as the field has them (`from_tables` reads them).
+
+        The other parameters are not in them; `save` keeps all in one YAML file.
+        """
         self.set_table.save(_named(Path(stem), "_set"), unit=unit)
         self.reset_table.save(_named(Path(stem), "_reset"), unit=unit)
 

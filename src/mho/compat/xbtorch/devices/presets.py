@@ -49,7 +49,7 @@ class TabularAnalyticalReal(TabularDevice):
 
     def __init__(self) -> None:
         stem = _stem("synthetic/target_lc_ns_sd1.2_10000")
-        tables = _analytical() if stem is None else Tables.load(stem)
+        tables = _analytical() if stem is None else Tables.from_tables(stem)
         self._adopt(tables.set_table, tables.reset_table, 500)
 
 
