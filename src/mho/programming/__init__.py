@@ -3,6 +3,8 @@
 from mho.cells.programming import Exact, OpenLoop, Programming, Statistical
 from mho.devices.waveforms import programming_signal
 from mho.programming.crossbar import program_crossbar
+from mho.programming.descent import ProductReport
+from mho.programming.product import ProductDescent
 from mho.programming.pulses import Pulses
 from mho.programming.report import REASONS, ProgrammingError, WriteReport
 from mho.programming.scheme import WriteVerify
@@ -12,6 +14,8 @@ __all__ = [
     "REASONS",
     "Exact",
     "OpenLoop",
+    "ProductDescent",
+    "ProductReport",
     "Programming",
     "ProgrammingError",
     "Pulses",
