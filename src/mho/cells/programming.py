@@ -105,14 +105,20 @@ class Round:
     Attributes:
         cells: which, as positions in the flattened population ``[pulsed]`` (int64); None: all.
         up: set pulses (true) or reset pulses ``[pulsed]``; or one for all.
-        amplitude: of the pulses ``[pulsed]`` (V), >= 0; None where it is not known.
+        volts: of the pulses ``[pulsed]`` (V), word line minus bit line; None where pulses are
+            only counted.
         count: pulses of each train ``[pulsed]`` (int64); None: one each.
+        scheme: the `mho.programming.WriteVerify` whose widths, access and order they had; None
+            where pulses are only counted.
+        erase: whether this is no pulse but a reset to the lowest conductance.
     """
 
     cells: Tensor | None
     up: Tensor | bool
-    amplitude: Tensor | None = None
+    volts: Tensor | None = None
     count: Tensor | None = None
+    scheme: Any = None
+    erase: bool = False
 
 
 @dataclass(frozen=True)
@@ -252,7 +258,7 @@ class OpenLoop(Programming):
         assert isinstance(written.pulses, Tensor)
         count = written.pulses.flatten() - 1
         cells = count.nonzero().squeeze(1)
-        return Round(None, False), Round(cells, True, count=count[cells])
+        return Round(None, False, erase=True), Round(cells, True, count=count[cells])
 
     def carry_out(self, cells: Cells, target: Tensor, site: Site | None) -> Written:
         """See `Programming.carry_out`; the reset counts as one pulse."""

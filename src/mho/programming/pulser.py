@@ -71,10 +71,12 @@ class Pulser:
 
     def _noted(self, orders: Orders) -> Round:
         index = orders.active.flatten().nonzero().squeeze(1)
-        amplitude = orders.amplitude.reshape(-1)[index]
-        counted = isinstance(self.writer, CountWriter)
-        count = orders.count.reshape(-1)[index] if counted else None
-        return Round(index, orders.up.reshape(-1)[index], amplitude, count)
+        up = orders.up.reshape(-1)[index]
+        if isinstance(self.writer, CountWriter):
+            count = orders.count.reshape(-1)[index]
+            return Round(index, up, count=count, scheme=self.scheme)
+        volts = self.writer.voltages(orders, orders.active).reshape(-1)[index]
+        return Round(index, up, volts, scheme=self.scheme)
 
 
 def _sum(values: Tensor) -> float:
