@@ -1,6 +1,14 @@
 """Programming: how cells come to hold what they are asked to; write–verify on whole arrays."""
 
-from mho.cells.programming import Exact, OpenLoop, Programming, Round, Site, Statistical
+from mho.cells.programming import (
+    Exact,
+    OpenLoop,
+    Programming,
+    Round,
+    Site,
+    Statistical,
+    Written,
+)
 from mho.devices.waveforms import programming_signal
 from mho.programming.crossbar import program_crossbar
 from mho.programming.descent import ProductReport
@@ -29,6 +37,7 @@ __all__ = [
     "Statistical",
     "WriteReport",
     "WriteVerify",
+    "Written",
     "load_recipe",
     "program_crossbar",
     "programming_signal",

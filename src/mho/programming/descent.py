@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mho.cells.programming import Round, Site, Written
+from mho.core import notice
 from mho.core.text import quantity
 from mho.devices.pulsed import PulsedDevice
 from mho.programming.controller import Orders
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _SHRINK, _GROW = 0.5, 1.5
 _BETTER = 0.99  # of the least error so far: less is no progress
+_LOST = 0.5  # relative error of products at which a descent without progress has failed
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +104,7 @@ class Descent:
         generator: torch.Generator | None,
     ) -> None:
         self.policy, self.lent, self.target = policy, lent, target
-        self.scheme, self.cells = scheme, lent.cells
+        self.scheme, self.cells, self.name = scheme, lent.cells, site.name
         low, high = self.cells.spec.window
         self.tolerance = policy.tolerance * (high - low)
         self.products = Products(site, target, policy, high - low, generator)
@@ -130,6 +132,7 @@ class Descent:
             orders = self._orders(lack)
             over = waited >= self.policy.patience or len(history) > self.policy.max_rounds
             if over or not bool(orders.active.any()):
+                self._complain(history)
                 return self._report(tuple(history))
             self.pulser.give(orders)
             self.pulses += torch.where(orders.active, orders.count, 0)
@@ -156,6 +159,16 @@ class Descent:
         self._gain = torch.where(active, gain, self._gain)
         self._up = torch.where(active, up, self._up)
         return Orders(active, up, chosen.amplitude, chosen.count)
+
+    def _complain(self, history: list[float]) -> None:
+        if history[-1] > max(_LOST, _BETTER * history[0]):
+            of = f" of {self.name}" if self.name else ""
+            notice.warn(
+                f"product descent{of} made no progress: the error of products is "
+                f"{history[-1]:.3g} after {len(history)} rounds. Let another policy begin "
+                "(first=…), or give it more patience or inputs",
+                RuntimeWarning,
+            )
 
     def _report(self, history: tuple[float, ...]) -> ProductReport:
         held, products, pulser = self._held(), self.products, self.pulser

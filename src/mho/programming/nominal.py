@@ -76,7 +76,9 @@ class Laddered:
     """For voltage-driven cells: one pulse, of the amplitude that nominally changes as much.
 
     The largest of the amplitudes ``start, start + step, … stop`` that does not change more, where
-    the cell stands: at the conductance asked for, less what it lacks.
+    the cell is taken to stand: at the conductance asked for, less what it lacks. It may stand
+    elsewhere (beside a broken partner): so a pulse is never taken to change less than a tenth of
+    what it changes on the mean over the window.
 
     Args:
         device: of the cells.
@@ -133,4 +135,5 @@ def _changes(device: SwitchingDevice, volts: Tensor, width: float, up: bool) -> 
     sign = plain.set_polarity if up else -plain.set_polarity
     cells.apply_pulse((sign * volts).expand(cells.shape), width)  # type: ignore[operator]
     change = (cells.conductance() - before) * (1.0 if up else -1.0)
-    return change.clamp(min=0.0).cummax(1).values
+    change = change.clamp(min=0.0)
+    return torch.maximum(change, _LEAST_STEP * change.mean(0)).cummax(1).values

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mho.cells.life import Drawn
@@ -119,7 +120,13 @@ class ProductDescent(Programming):
         return self.tolerance * (window[1] - window[0]) / math.sqrt(3.0)
 
     def carry_out(self, cells: Cells, target: Tensor, site: Site | None) -> Written:
-        """See `mho.programming.Programming.carry_out`."""
+        """See `mho.programming.Programming.carry_out`.
+
+        Warns:
+            RuntimeWarning: if it made no progress, and products are far off.
+        """
+        if not target.numel():
+            return Written(torch.zeros_like(target, dtype=torch.int64), 0.0, 0.0)
         first = None if self.first is None else self.first.carry_out(cells, target, site)
         generator = cells.drawn().context().generator
         lent = Lent(cells, site)
@@ -140,10 +147,9 @@ class ProductDescent(Programming):
 
     def rounds_of(self, written: Written) -> tuple[Round, ...] | None:
         """The rounds that were given, where they were recorded; those of ``first`` before."""
-        report: ProductReport = written.report
-        own = report.rounds_given
-        if self.first is None or own is None:
+        report: ProductReport | None = written.report
+        own = None if report is None else report.rounds_given
+        if report is None or report.first is None or self.first is None or own is None:
             return own
-        assert report.first is not None
         before = self.first.rounds_of(report.first)
         return None if before is None else before + own
