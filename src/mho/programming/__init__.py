@@ -16,7 +16,7 @@ from mho.programming.product import ProductDescent
 from mho.programming.pulses import Pulses
 from mho.programming.recipe_files import load_recipe, save_recipe
 from mho.programming.recipes import Recipe, Sheet
-from mho.programming.replay import replay
+from mho.programming.replaying import replay
 from mho.programming.report import REASONS, ProgrammingError, WriteReport
 from mho.programming.scheme import WriteVerify
 from mho.programming.verify import write_verify
