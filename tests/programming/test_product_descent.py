@@ -11,7 +11,14 @@ from torch import nn
 import mho
 from mho.cells.programming import Site
 from mho.circuit import Wires
-from mho.devices import VTEAM, ExponentialDevice, LinearDevice, SoftBoundsDevice, presets
+from mho.devices import (
+    VTEAM,
+    ConstantStep,
+    ExponentialDevice,
+    LinearDevice,
+    SoftBoundsDevice,
+    presets,
+)
 from mho.effects import StuckAt
 from mho.encoding import LEA, BitSliced, Differential, Redundant, SingleColumn, Ternary
 from mho.programming import (
@@ -224,6 +231,28 @@ def test_windows_of_their_own_and_wires_are_made_good():
     assert product < 0.4 * single
 
 
+def test_pulses_are_given_as_long_as_one_lessens_the_error():
+    # Steps of 4 % of the window, all alike: with next to no noise of the others, half remains.
+    device = ConstantStep(g_min=0.0, g_max=1e-4, step=4e-6)
+    policy = ProductDescent(batch=4096, tolerance=0.001, patience=8)
+    _, report, bar = programmed(policy, device, matrix=weight(8, 20))
+    off = (bar.G - report.target)[0] - (bar.G - report.target)[1]
+    assert float(off.abs().max()) < 0.6 * 4e-6
+    assert float(off.abs().max()) > 0.3 * 4e-6
+
+
+def test_what_failed_is_what_reads_through_wires_show():
+    array = mho.Array(wires=Wires(3.0, 3.0, 3.0, 3.0))
+    policy = ProductDescent(first=WriteVerify(tolerance=0.05, on_failure="report"), batch=512)
+    _, report, bar = programmed(policy, VOLTS, array=array)
+    low, high = VOLTS.window
+    off = (bar.effective_weight - weight()).abs() / bar.scale
+    expected = off > 0.01 * (high - low)
+    assert 0 < int(expected.sum()) < expected.numel()
+    near = (off - 0.01 * (high - low)).abs() < 1e-4 * (high - low)
+    assert torch.equal(report.written.failed[0] | near, expected | near)
+
+
 def test_with_noisy_reads_products_are_better_at_no_more_reads():
     noise = {"read_noise": 0.02}
     single, one, _ = programmed(WriteVerify(on_failure="report", **noise))
@@ -417,8 +446,10 @@ def test_numpy_agrees_on_the_gradient():
     source = torch.Generator().manual_seed(3)
     torch.randn(held.shape, generator=source, dtype=torch.float64)  # as `products` drew
     signs = torch.empty(16, 9, dtype=torch.float64).bernoulli_(0.5, generator=source) * 2 - 1
-    told = found.read(held, lambda v: v * held)
+    told = found.read(held, lambda v: (1.0 if v > 0.0 else 3.0) * v * held)
     x = signs.numpy()
+    driven = np.where(x > 0.0, 1.0, 3.0).sum(0) @ held.sum((0, 2)).numpy()
+    assert found.energy == pytest.approx(100e-9 * 0.1**2 * driven, rel=1e-9)
     lost = (found.target - held).numpy()
     error = x @ (lost[0] - lost[1])
     gradient = x.T @ error / 16

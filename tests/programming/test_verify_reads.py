@@ -108,15 +108,16 @@ def test_a_code_reaches_what_averages_reach_with_a_fraction_of_the_reads():
     assert sigma["code"] == pytest.approx(expected, rel=0.1)
 
 
-def test_an_offset_of_a_line_is_seen_by_the_first_cell_of_a_group_alone():
+@pytest.mark.parametrize("order", [8, 12, 20])
+def test_an_offset_of_a_line_is_seen_by_the_first_cell_of_a_group_alone(order):
     cells = population((40, 200))
     one, _ = reads(cells, read_offset=0.03)
     assert torch.allclose(one, one[:1].expand(40, 200))  # one offset a bit line
     assert float(one[0].std()) == pytest.approx(0.03, rel=5 / math.sqrt(400))
-    many, _ = reads(cells, read_offset=0.03, hadamard=8)
-    assert torch.allclose(many[::8], one[::8])
+    many, _ = reads(cells, read_offset=0.03, hadamard=order)
+    assert torch.allclose(many[::order], one[::order])
     rest = torch.ones(40, dtype=torch.bool)
-    rest[::8] = False
+    rest[::order] = False
     assert float(many[rest].abs().max()) < 1e-12
 
 
@@ -154,6 +155,22 @@ def test_reads_time_and_energy_by_hand():
             driven = g[:4, 0].sum() + g[4:, 2].sum() if size == 4 else g[wanted].sum()
             joules = repeats * size * power * float(driven) * 2e-8
             assert found.energy == pytest.approx(joules, rel=1e-9)
+
+
+def test_cells_that_conduct_more_one_way_pay_for_each_way_they_are_driven():
+    class Lopsided:
+        def conductance(self):
+            return g
+
+        def current(self, v):
+            return v * g if v > 0.0 else 3.0 * v * g
+
+    g = targets((12, 2))
+    found = verifier(population((12, 2)), hadamard=12, read_time=1e-8)
+    found.read(Lopsided(), torch.ones(12, 2, dtype=torch.bool))
+    h = hadamard(12)
+    times = torch.where(h > 0.0, 1.0, 3.0).double().sum(0)  # of each cell of the group
+    assert found.energy == pytest.approx(1e-8 * 0.1**2 * float(times @ g.sum(1)), rel=1e-9)
 
 
 def test_crossbars_of_any_size_are_verified_in_codes():

@@ -38,9 +38,12 @@ class ProductDescent(Programming):
     amplitude that nominally does it. None is given where one would not lessen the error. For
     arrays with a transistor at each cell: no neighbour is disturbed.
 
+    Converters and effects of reading are not in these reads: ``read_noise`` stands for all that
+    is noisy; cells are taken for ohmic up to ``read_voltage``.
+
     Training takes the error left for white, of the standard deviation ``tolerance / √3`` of each
-    cell; that of the cells of a pair is less, and what partners make up for is drawn as it is
-    without them: on the safe side.
+    cell: more than there is where steps are fine, less where half a pulse's step is more than the
+    tolerance. Broken cells are drawn as if no partner made up for them.
 
     Source: J. Büchel et al., "Programming weights to analog in-memory computing cores by direct
     minimization of the matrix-vector multiplication error", IEEE J. Emerg. Sel. Topics Circuits
