@@ -109,7 +109,7 @@ class Round:
             only counted.
         count: pulses of each train ``[pulsed]`` (int64); None: one each.
         scheme: the `mho.programming.WriteVerify` whose widths, access and order they had; None
-            where pulses are only counted.
+            where no more than counts is known.
         erase: whether this is no pulse but a reset to the lowest conductance.
     """
 

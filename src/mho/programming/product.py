@@ -55,9 +55,11 @@ class ProductDescent(Programming):
             `WriteVerify.for_device`.
         reset: pulses that lower it; None: those that fit the device.
         tolerance: error of a weight that is let be, > 0, as a part of the window (of one cell that
-            alone would make it good).
-        batch: inputs a round, >= 1. The more, the better each gradient: of about as many as an
-            array has word lines, half is worth taking.
+            alone would make it good). It is held against the part of the estimate that a batch
+            is trusted with, b / (b + n - 1) for b inputs and n word lines of an array: of as many
+            inputs as word lines, errors of up to twice the tolerance are let be.
+        batch: inputs a round, >= 1. The more, the better each gradient; about as many as an array
+            has word lines are a good number.
         max_rounds: most rounds, >= 1.
         patience: rounds in a row without progress (1 % of the least error so far) after which it
             ends, >= 1. It also ends where no cell needs a pulse.
