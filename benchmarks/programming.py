@@ -5,20 +5,38 @@ benchmarks/programming.py``. The loop gives one cell object its pulses by the sa
 runs over a few cells; its time is scaled to the array. In a passive array a naive tool computes
 every neighbour's answer to every pulse too: its time is that of one pulse on one cell object,
 times all pulses, times the cells of a row and a column.
+
+Then what verify reads cost and leave, one by one, averaged and in Hadamard codes; what descent on
+products leaves beside them; and how long recipes take to write and to read.
 """
 
 from __future__ import annotations
 
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 
+import mho
 from mho.cells.device import Device
+from mho.cells.programming import Programming
 from mho.cells.spread import Spread
 from mho.circuit import Wires
+from mho.devices import ExponentialDevice, presets
 from mho.devices.data_driven import DataDriven2018, DataDriven2021
 from mho.devices.vteam import VTEAM
-from mho.programming import Pulses, WriteReport, WriteVerify, write_verify
+from mho.effects import StuckAt
+from mho.programming import (
+    OpenLoop,
+    ProductDescent,
+    Pulses,
+    WriteReport,
+    WriteVerify,
+    load_recipe,
+    save_recipe,
+    write_verify,
+)
 from timing import report
 
 LOOP_CELLS = 12
@@ -84,6 +102,93 @@ def line(name: str, device: Device, scheme: WriteVerify, size: int, runs: int = 
     )
 
 
+def verify_reads() -> None:
+    """What reads leave and cost: 128 × 128 cells, noise of 2 % of the window, row by row."""
+    device = VTEAM()
+    low, high = device.window
+    ways = {"one by one": {}, "16 averaged": {"reads": 16}, "64 averaged": {"reads": 64}}
+    ways |= {f"code of {n}": {"hadamard": n} for n in (4, 16, 64)}
+    for name, fields in ways.items():
+        scheme = WriteVerify.for_device(
+            device, read_noise=0.02, order="row", on_failure="report", **fields
+        )
+        took, done = timed(device, scheme, 128)
+        report(
+            f"verify_reads_{name}",
+            sigma=round(float((done.error / (high - low)).std()), 4),
+            reads=done.reads,
+            chip_time_s=done.time,
+            read_energy_j=done.read_energy,
+            seconds=round(took, 3),
+        )
+
+
+def products() -> None:
+    """What programming by products leaves, beside write–verify: 128 × 32 weights, 3 chips."""
+    volts = PASSIVE.replace(alpha_on=3.0)
+    devices = {"exponential": ExponentialDevice(nonlinearity_set=2, nonlinearity_reset=-2)}
+    devices |= {name: presets.get(name) for name in ("alox_hfo2", "epiram", "gokmen_vlasov")}
+    devices["vteam"] = volts
+    wires = mho.Array(wires=Wires(source=2.0, word=2.0, bit=2.0, sense=2.0))
+    cases = {"whole": {}, "stuck_2_percent": {"effects": (StuckAt(low=0.01, high=0.01),)}}
+    for name, device in devices.items():
+        here = {**cases, "wires": {"array": wires}} if name == "vteam" else cases
+        rough = WriteVerify(tolerance=0.05, hadamard=16, read_noise=0.02, on_failure="report")
+        first = rough if name == "vteam" else OpenLoop()
+        for case, parts in here.items():
+            for policy in (
+                WriteVerify(read_noise=0.02, on_failure="report"),
+                WriteVerify(read_noise=0.02, on_failure="report", hadamard=16),
+                ProductDescent(read_noise=0.02, first=first),
+            ):
+                _product(
+                    f"{name}_{case}", mho.Hardware(device, programming=policy, **parts), policy
+                )
+
+
+def _product(name: str, hardware: mho.Hardware, policy: Programming) -> None:
+    weight = torch.randn(128, 32, generator=torch.Generator().manual_seed(0))
+    errors, start = [], time.process_time()
+    for seed in range(3):
+        crossbar = mho.Crossbar(128, 32, hardware, seed=seed)
+        done = crossbar.program(weight)
+        off = crossbar.effective_weight - weight
+        errors.append(float(off.norm() / weight.norm()))
+    own = done.written.report
+    before = getattr(own, "first", None)
+    reads = own.reads + (before.report.reads if before is not None and before.report else 0)
+    report(
+        f"products_{name}",
+        policy=str(policy),
+        product_error=round(sum(errors) / 3, 4),
+        reads=reads,
+        pulses=done.pulses,
+        seconds=round((time.process_time() - start) / 3, 3),
+    )
+
+
+def recipes() -> None:
+    """Writing and reading the recipe of a crossbar of 128 × 128 weights."""
+    hardware = mho.Hardware(device=VTEAM(), programming=WriteVerify(record=True))
+    crossbar = mho.Crossbar(128, 128, hardware)
+    done = crossbar.program(torch.randn(128, 128, generator=torch.Generator().manual_seed(0)))
+    with tempfile.TemporaryDirectory() as folder:
+        for ending in ("csv", "json"):
+            path = Path(folder) / f"recipe.{ending}"
+            start = time.process_time()
+            save_recipe(done, path)
+            middle = time.process_time()
+            load_recipe(path)
+            report(
+                f"recipe_{ending}",
+                cells=crossbar.G.numel(),
+                pulses=done.pulses,
+                megabytes=round(path.stat().st_size / 1e6, 1),
+                write_seconds=round(middle - start, 2),
+                read_seconds=round(time.process_time() - middle, 2),
+            )
+
+
 def main() -> None:
     spread = Spread("Normal", (("loc", -10.0), ("scale", 2.0)), high=-1.0)
     gated = {
@@ -121,6 +226,9 @@ def main() -> None:
             on_failure="report",
         )
         line(f"vteam_disturbed_{bias}_on_wires", PASSIVE, scheme, 64, runs=1)
+    verify_reads()
+    products()
+    recipes()
 
 
 if __name__ == "__main__":

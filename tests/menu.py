@@ -32,7 +32,7 @@ from mho.encoding import (
     SingleColumn,
     Ternary,
 )
-from mho.programming import Exact, OpenLoop, Statistical, WriteVerify
+from mho.programming import Exact, OpenLoop, ProductDescent, Statistical, WriteVerify
 
 DEVICES = {
     "linear": LinearDevice(g_min=1e-6, g_max=1e-4),
@@ -135,6 +135,10 @@ PROGRAMMING = {
     "statistical": Statistical(),
     "open loop": OpenLoop(),
     "verified": WriteVerify(max_pulses=60, on_failure="report"),
+    "coded": WriteVerify(
+        max_pulses=60, on_failure="report", hadamard=4, reads=2, read_noise=0.003, read_step=0.001
+    ),
+    "product": ProductDescent(max_rounds=20, batch=16),
 }
 
 

@@ -76,9 +76,9 @@ class Hardware(Spec):
         encoding: how weights become conductances.
         array: size of a tile.
         programming: how cells come to hold what they are asked to (`mho.programming`): ``Exact()``,
-            ``Statistical()``, ``OpenLoop()`` or ``WriteVerify(…)``. None is the device's own way:
-            pulse-count devices open loop, statistical ones by their statistics, voltage-driven
-            ones exactly. `mho.summary` says which.
+            ``Statistical()``, ``OpenLoop()``, ``WriteVerify(…)`` or ``ProductDescent(…)``. None is
+            the device's own way: pulse-count devices open loop, statistical ones by their
+            statistics, voltage-driven ones exactly. `mho.summary` says which.
         dac: word-line drivers; None is an ideal one.
         adc: bit-line converters; None reads currents exactly.
         effects: non-idealities, applied in this order within each stage.
@@ -114,7 +114,7 @@ class Hardware(Spec):
             if not isinstance(self.programming, Programming):
                 raise TypeError(
                     "programming must be a policy of mho.programming (Exact(), Statistical(), "
-                    f"OpenLoop() or WriteVerify(…)), got {self.programming!r}"
+                    f"OpenLoop(), WriteVerify(…), ProductDescent(…)), got {self.programming!r}"
                 )
             self.programming.check(self.device)
         checks.one_of("bias", self.bias, BIASES)

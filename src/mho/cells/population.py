@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from mho.cells import checkpoint, kin, life
 from mho.cells.behaviour import Behaviour, Context
 from mho.cells.life import Broken, Drawn
-from mho.cells.programming import Programming, Written
+from mho.cells.programming import Programming, Site, Written
 from mho.core import checks, random
 
 C = TypeVar("C", bound="Cells")
@@ -250,14 +250,14 @@ class Cells(nn.Module):
         target: Tensor,
         programming: Programming | None = None,
         *,
-        arrays: Callable[[], Tensor] | None = None,
+        site: Site | None = None,
     ) -> Written:
         """Program the cells; the clock of aging starts again.
 
         Args:
             target: conductances asked for (S), of (or broadcast to) ``shape``.
             programming: how; the device's own way if not given.
-            arrays: see `Programming.carry_out`.
+            site: where the population lies; see `Programming.carry_out`.
 
         Returns:
             What was done.
@@ -266,7 +266,7 @@ class Cells(nn.Module):
             ValueError: if some targets are not finite or the shape does not fit.
         """
         programming = self.spec.programming if programming is None else programming
-        written = programming.carry_out(self, self._checked(target), arrays)
+        written = programming.carry_out(self, self._checked(target), site)
         self.count(written.pulses)
         self.seconds = 0.0
         return written

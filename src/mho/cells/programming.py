@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from mho.cells import life
@@ -41,6 +42,83 @@ class Written:
     energy: float | None = None
     failed: Tensor | None = None
     report: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """Where a population lies, and what is made of its currents.
+
+    A policy that looks at single cells needs the arrays alone; one that looks at products needs
+    the rest.
+
+    Attributes:
+        arrays: gives which cell lies where in which physical array, ``[arrays, rows, cols]``
+            (positions in the flattened population, -1 for none).
+        wires: from conductances of the population (S) to what reads through the arrays' wires
+            show of them, of the same shape; the same where wires are ideal.
+        converted: from conductances of the population (S) to what flows into each converter for
+            each word line, ``[groups · rows, lines]`` (S); linear.
+        assembled: from results of converters ``[groups, …, lines]`` to outputs
+            ``[groups, …, outputs]``; linear.
+        groups: matrices side by side, each with inputs of its own.
+        rows: inputs of one group.
+        height: word lines of one array: so many inputs are added as currents.
+        name: of what is stored there, for messages.
+    """
+
+    arrays: Callable[[], Tensor]
+    wires: Callable[[Tensor], Tensor]
+    converted: Callable[[Tensor], Tensor]
+    assembled: Callable[[Tensor], Tensor]
+    groups: int
+    rows: int
+    height: int
+    name: str = ""
+
+    @staticmethod
+    def alone(like: Tensor) -> Site:
+        """Return that of a population by itself: its last two dimensions are an array.
+
+        All others count arrays; a vector is one row. Every column is an output.
+
+        Args:
+            like: a tensor of the population's shape.
+        """
+        rows = like.shape[-2] if like.dim() > 1 else 1
+        cols = like.shape[-1] if like.dim() else 1
+        place = torch.arange(like.numel(), device=like.device).view(-1, rows, cols)
+        return Site(
+            arrays=lambda: place,
+            wires=lambda g: g,
+            converted=lambda g: g.reshape(-1, cols),
+            assembled=lambda results: results,
+            groups=len(place),
+            rows=rows,
+            height=rows,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """Pulses that cells were given in one round: first all set pulses, then all reset pulses.
+
+    Attributes:
+        cells: which, as positions in the flattened population ``[pulsed]`` (int64); None: all.
+        up: set pulses (true) or reset pulses ``[pulsed]``; or one for all.
+        volts: of the pulses ``[pulsed]`` (V), word line minus bit line; None where pulses are
+            only counted.
+        count: pulses of each train ``[pulsed]`` (int64); None: one each.
+        scheme: the `mho.programming.WriteVerify` whose widths, access and order they had; None
+            where no more than counts is known.
+        erase: whether this is no pulse but a reset to the lowest conductance.
+    """
+
+    cells: Tensor | None
+    up: Tensor | bool
+    volts: Tensor | None = None
+    count: Tensor | None = None
+    scheme: Any = None
+    erase: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,17 +163,21 @@ class Programming(Spec):
         g = self.reached(target, drawn)
         return life.settle(g, drawn, own=self.statistical, white=white, noise=noise)
 
-    def carry_out(
-        self, cells: Cells, target: Tensor, arrays: Callable[[], Tensor] | None
-    ) -> Written:
+    def rounds_of(self, written: Written) -> tuple[Round, ...] | None:
+        """Return the pulses that a programming gave, round after round; None: they are not known.
+
+        Args:
+            written: what `carry_out` returned.
+        """
+        return None
+
+    def carry_out(self, cells: Cells, target: Tensor, site: Site | None) -> Written:
         """Program a population; it is changed.
 
         Args:
             cells: the population.
             target: conductances asked for (S), of its shape.
-            arrays: gives which cell lies where in which physical array, ``[arrays, rows, cols]``
-                (positions in the flattened population, -1 for none); None: its own last two
-                dimensions are an array.
+            site: where it lies; None: by itself, see `Site.alone`.
         """
         drawn = cells.drawn("program")
         # Encodings ask for nothing outside of the nominal window; whoever calls by hand may.
@@ -171,9 +253,14 @@ class OpenLoop(Programming):
         g, _ = drawn.device.open_loop(target, drawn.states[0], drawn.context().generator)
         return g
 
-    def carry_out(
-        self, cells: Cells, target: Tensor, arrays: Callable[[], Tensor] | None
-    ) -> Written:
+    def rounds_of(self, written: Written) -> tuple[Round, ...] | None:
+        """A reset of all cells, then the counted set pulses."""
+        assert isinstance(written.pulses, Tensor)
+        count = written.pulses.flatten() - 1
+        cells = count.nonzero().squeeze(1)
+        return Round(None, False, erase=True), Round(cells, True, count=count[cells])
+
+    def carry_out(self, cells: Cells, target: Tensor, site: Site | None) -> Written:
         """See `Programming.carry_out`; the reset counts as one pulse."""
         drawn = cells.drawn("program")
         g, counts = drawn.device.open_loop(target, drawn.states[0], drawn.context().generator)

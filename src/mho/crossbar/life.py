@@ -12,12 +12,13 @@ from torch import Tensor
 
 from mho.cells.life import Drawn
 from mho.cells.population import Cells
-from mho.cells.programming import Programming
+from mho.cells.programming import Programming, Site
 from mho.core import checks, random
 from mho.crossbar.correction import Correction
 from mho.crossbar.report import ProgramReport
 from mho.crossbar.tiling import Tiling
 from mho.crossbar.undo import all_or_nothing
+from mho.crossbar.wires import wired
 
 if TYPE_CHECKING:
     from mho.crossbar.crossbar import Crossbar
@@ -102,6 +103,7 @@ def program(
     programming: Programming | None = None,
     *,
     seed: int | None = None,
+    name: str = "",
 ) -> ProgramReport:
     """Write a weight matrix to the cells; the clock of aging starts again.
 
@@ -111,6 +113,7 @@ def program(
         weight: ``[groups · rows, cols]``, finite.
         programming: how, if not as the hardware says.
         seed: of what is random in it; by default the crossbar's own stream goes on.
+        name: what warnings call the crossbar.
 
     Returns:
         What was asked for, what is stored and what it took.
@@ -132,7 +135,8 @@ def program(
         cells.rng.copy_(random.stream(seed))
     target, scale = crossbar.encode(weight)
     target, digital = crossbar.suited(target, cells.drawn())
-    written = cells.program(target, programming, arrays=lambda: _places(crossbar))
+    tiling = Tiling.of(crossbar.G, crossbar.groups, crossbar.hardware.array)
+    written = cells.program(target, programming, site=_site(crossbar, tiling, digital, name))
     reference = crossbar.reference_of(cells, scale, digital)
     correction = crossbar.correction.of_ranges_alone.replace(reference=reference)
     stands_for = crossbar.hardware.encoding.decode(cells.g, scale, digital)
@@ -141,7 +145,8 @@ def program(
     broken = 0.0 if cells.broken_at is None else len(cells.broken_at) / cells.g.numel()
     # A copy: later changes of the cells must not rewrite the report, nor the report the cells.
     stored = cells.g.clone()
-    report = ProgramReport(target, stored, error / size if size else error, broken, written)
+    relative = error / size if size else error
+    report = ProgramReport(target, stored, relative, broken, written, programming, tiling)
     crossbar.commit(cells=cells, scale=scale, digital=digital, correction=correction)
     return report
 
@@ -217,6 +222,15 @@ def suited(crossbar: Crossbar, target: Tensor, drawn: Drawn) -> tuple[Tensor, Te
     return found, crossbar.even_shares() if digital is None else digital.to(target)
 
 
-def _places(crossbar: Crossbar) -> Tensor:
-    tiling = Tiling.of(crossbar.G, crossbar.groups, crossbar.hardware.array)
-    return tiling.places(crossbar.G.device)
+def _site(crossbar: Crossbar, tiling: Tiling, digital: Tensor | None, name: str) -> Site:
+    encoding, array, groups = crossbar.hardware.encoding, crossbar.hardware.array, crossbar.groups
+    return Site(
+        arrays=lambda: tiling.places(crossbar.G.device),
+        wires=lambda g: wired(g, array, groups),
+        converted=encoding.converted,
+        assembled=lambda results: encoding.assemble(results, digital),
+        groups=groups,
+        rows=crossbar.rows,
+        height=tiling.height,
+        name=name,
+    )

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from mho.cells.programming import Written
+from mho.cells.programming import Programming, Written
 from mho.core.text import quantity
+from mho.crossbar.tiling import Tiling
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -21,6 +22,8 @@ class ProgramReport:
         relative_error: ``‖achieved weight - target weight‖ / ‖target weight‖`` (Frobenius).
         stuck: fraction of cells that cannot be programmed.
         written: pulses, time, energy and failures, as far as the policy knows them.
+        programming: the policy.
+        tiling: which physical arrays the cells lie on.
     """
 
     target: Tensor
@@ -28,6 +31,8 @@ class ProgramReport:
     relative_error: float
     stuck: float
     written: Written = field(default_factory=Written)
+    programming: Programming | None = None
+    tiling: Tiling | None = None
 
     @property
     def pulses(self) -> int:

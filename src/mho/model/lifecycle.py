@@ -119,7 +119,7 @@ def _written(found: list[Entry], weights: dict[Crossbar, Tensor | None]) -> Mode
     for entry in progress(found, "programming"):
         weight = weights[entry.crossbar]
         if weight is not None:
-            report[entry.name] = entry.crossbar.program(weight)
+            report[entry.name] = entry.crossbar.program(weight, name=entry.name)
     return report
 
 

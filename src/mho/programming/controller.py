@@ -44,6 +44,7 @@ class Controller:
         tolerance: largest error (S), shaped like ``target``.
         selected: cells to program.
         noise: standard deviation of a read (S).
+        again: whether an accepted cell is judged anew by every read; else it is left alone.
 
     Attributes:
         pulses: pulses given so far (int64).
@@ -59,9 +60,11 @@ class Controller:
         tolerance: Tensor,
         selected: Tensor,
         noise: float,
+        *,
+        again: bool = False,
     ) -> None:
         self.scheme, self.target, self.tolerance = scheme, target, tolerance
-        self.selected = selected
+        self.selected, self.again = selected, again
         self._least = torch.clamp(tolerance * scheme.stuck_change, min=_SIGMAS * noise)
         self.pulses = torch.zeros_like(target, dtype=torch.int64)
         self.accepted = torch.zeros_like(selected)
@@ -83,8 +86,7 @@ class Controller:
         """Take a verify read of all cells (S) and say what they get."""
         error = self.target - read
         within = error.abs() <= self.tolerance
-        # In a passive array an accepted cell can be disturbed again; elsewhere it is left alone.
-        self.accepted = within if self.scheme.access == "1R" else within | self.accepted
+        self.accepted = within if self.again else within | self.accepted
         self._judge(read)
         spent = self.pulses >= self.scheme.max_pulses
         active = self.selected & ~self.accepted & ~spent & ~self.stuck

@@ -46,7 +46,7 @@ def pulses_for(
             for name, up, sought in (("set", True, both[0]), ("reset", False, both[1]))
         }
     if isinstance(device, PulsedDevice):
-        needed = _count(device, tolerance)
+        needed = pulses_through(device, tolerance)
         stand_in = Pulses(1.0, 0.0, 1.0, 100e-9)
         trains = {"train": max(1, needed // 8), "max_pulses": max(500, 8 * needed)}
         return {"set": stand_in, "reset": stand_in, **trains}
@@ -153,7 +153,7 @@ def _few(value: float, rounded: Callable[[float], int] = math.floor) -> float:
     return float(f"{rounded(value / unit) * unit:.{_DIGITS}g}")
 
 
-def _count(device: PulsedDevice, tolerance: float) -> int:
+def pulses_through(device: PulsedDevice, tolerance: float = 0.01) -> int:
     """Return how many mean pulses the window takes, in the direction that takes more."""
     low, high = device.window
     g = torch.linspace(low, high, _GRID, dtype=torch.float64)

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mho.circuit.half_select import as_arrays
 from mho.core import checks, notice
-from mho.devices.switching import SwitchingCells
-from mho.programming import access
-from mho.programming.controller import Controller, Orders
-from mho.programming.passive import PassiveWriter
+from mho.programming.controller import Controller
+from mho.programming.pulser import Pulser
+from mho.programming.reading import Verifier
 from mho.programming.report import (
     MISREAD,
     OUT_OF_PULSES,
@@ -22,7 +20,6 @@ from mho.programming.report import (
     ProgrammingError,
     WriteReport,
 )
-from mho.programming.writers import CountWriter, VoltageWriter
 
 if TYPE_CHECKING:
     from mho.programming.scheme import WriteVerify
@@ -40,6 +37,7 @@ class Run:
         scheme: what to do.
         select: mask of the cells to program; all if not given.
         generator: of read noise.
+        name: of what is written, for warnings.
     """
 
     def __init__(
@@ -49,18 +47,16 @@ class Run:
         scheme: WriteVerify,
         select: Tensor | None,
         generator: torch.Generator | None,
+        name: str = "",
     ) -> None:
-        self.cells, self.target, self.scheme = cells, target, scheme
+        self.cells, self.target, self.scheme, self.name = cells, target, scheme, name
         every = torch.ones_like(target, dtype=torch.bool)
         self.selected = every if select is None else _mask("select", select, target)
         self.tolerance = self._tolerance()
         g_min, g_max = cells.spec.window
-        self.noise = scheme.read_noise * (g_max - g_min)
-        self.generator = generator
-        self.writer: VoltageWriter | CountWriter = (
-            VoltageWriter(cells) if isinstance(cells, SwitchingCells) else CountWriter(cells)
-        )
-        self.time = self.energy = self.half_selected = self.read_energy = 0.0
+        self.verifier = Verifier(scheme, target, g_max - g_min, generator)
+        self.pulser = Pulser(cells, scheme, record=scheme.record)
+        self.writer = self.pulser.writer
 
     def _tolerance(self) -> Tensor:
         scheme, (g_min, g_max) = self.scheme, self.cells.spec.window
@@ -75,13 +71,18 @@ class Run:
 
     def go(self) -> WriteReport:
         """Work round after round; see `write_verify`."""
-        control = Controller(self.scheme, self.target, self.tolerance, self.selected, self.noise)
+        noise = self.verifier.noise
+        # In a passive array an accepted cell can be disturbed again; elsewhere it is left alone.
+        again = self.scheme.access == "1R"
+        control = Controller(
+            self.scheme, self.target, self.tolerance, self.selected, noise, again=again
+        )
         history = [self._reached()]
         for _ in range(self.scheme.max_pulses):
             orders = control.next(self._read(control))
             if not bool(orders.active.any()):
                 break
-            self._pulse(orders)
+            self.pulser.give(orders)
             history.append(self._reached())
         else:
             control.next(self._read(control))  # the last pulses are verified too
@@ -91,40 +92,10 @@ class Run:
 
     def _read(self, control: Controller) -> Tensor:
         """Verify: read all cells that may still need pulses (S)."""
-        g = self.writer.conductance()
-        scheme, looked_at = self.scheme, self.selected & ~control.stuck
-        if scheme.access == "1T1R":
-            looked_at = looked_at & ~control.accepted
-        self.time += access.serial(looked_at, scheme.order) * scheme.read_time
-        if scheme.read_voltage and scheme.read_time:
-            power = scheme.read_voltage * self.writer.current(scheme.read_voltage)
-            self.read_energy += _sum(power * scheme.read_time, looked_at)
-        if self.noise:
-            g = g + self.noise * torch.empty_like(g).normal_(generator=self.generator)
-        return g
-
-    def _pulse(self, orders: Orders) -> None:
-        for way, schedule in (
-            (orders.up, self.scheme.set_pulses),
-            (~orders.up, self.scheme.reset_pulses),
-        ):
-            chosen = orders.active & way
-            pause = schedule.width + self.scheme.refractory
-            if isinstance(self.writer, CountWriter):
-                self.energy += _sum(self.writer.train(orders, chosen, self.scheme))
-                self.time += pause * _longest(orders.count, chosen, self.scheme.order)
-                continue
-            self.time += pause * access.serial(chosen, self.scheme.order)
-            volts = self.writer.voltages(orders, chosen)
-            if self.scheme.access == "1T1R":  # no group disturbs another: all in one
-                if bool(chosen.any()):
-                    self.energy += _sum(self.writer.pulse(volts, schedule.width))
-                continue
-            joules, half_selected = PassiveWriter(self.writer, self.scheme).pulse(
-                chosen, volts, schedule.width
-            )
-            self.energy += joules
-            self.half_selected += half_selected
+        wanted = self.selected & ~control.stuck
+        if self.scheme.access == "1T1R":
+            wanted = wanted & ~control.accepted
+        return self.verifier.read(self.writer, wanted)
 
     def _reached(self) -> float:
         good = (self.writer.conductance() - self.target).abs() <= self.tolerance
@@ -152,31 +123,20 @@ class Run:
             pulses=control.pulses,
             reason=reason,
             history=tuple(history),
-            time=self.time,
-            energy=self.energy,
-            half_selected_energy=self.half_selected,
-            read_energy=self.read_energy,
+            time=self.pulser.time + self.verifier.time,
+            energy=self.pulser.energy,
+            half_selected_energy=self.pulser.half_selected,
+            read_energy=self.verifier.energy,
+            reads=self.verifier.reads,
+            rounds_given=tuple(self.pulser.rounds) if self.scheme.record else None,
         )
 
     def _complain(self, report: WriteReport) -> None:
         if self.scheme.on_failure == "raise" and report.reasons:
-            raise ProgrammingError(report)
+            raise ProgrammingError(report, self.name)
         if self.scheme.on_failure == "warn" and "out of pulses" in report.reasons:
-            notice.warn(f"write–verify did not converge:\n{report}", RuntimeWarning)
-
-
-def _sum(values: Tensor, mask: Tensor | None = None) -> float:
-    if mask is not None:
-        values = torch.where(mask, values, 0.0)
-    return float(values.sum(dtype=torch.float64))
-
-
-def _longest(count: Tensor, chosen: Tensor, order: str) -> int:
-    """Return how many pulses come one after the other: the longest train of each group."""
-    given = as_arrays(torch.where(chosen, count, 0))
-    if order == "all":
-        return int(given.max()) if given.numel() else 0
-    return int((given.amax(2) if order == "row" else given).amax(0).sum())
+            of = f" of {self.name}" if self.name else ""
+            notice.warn(f"write–verify{of} did not converge:\n{report}", RuntimeWarning)
 
 
 def _mask(name: str, mask: Tensor, like: Tensor) -> Tensor:

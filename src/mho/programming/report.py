@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mho.cells.programming import Round
 from mho.core.text import quantity
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ class ProgrammingError(RuntimeError):
         report: what was done all the same.
     """
 
-    def __init__(self, report: WriteReport) -> None:
-        super().__init__(str(report))
+    def __init__(self, report: WriteReport, name: str = "") -> None:
+        super().__init__(f"{name}: {report}" if name else str(report))
         self.report = report
 
 
@@ -55,6 +56,8 @@ class WriteReport:
         energy: dissipated in the cells by all pulses (J), half-selected cells included.
         half_selected_energy: of it, in cells that were not selected (J).
         read_energy: dissipated in the cells by verify reads (J).
+        reads: readings of bit lines by all verify reads: of one cell, or of one code pattern.
+        rounds_given: the pulses of every round, in order, where the scheme records them.
     """
 
     scheme: WriteVerify
@@ -69,6 +72,8 @@ class WriteReport:
     energy: float
     half_selected_energy: float
     read_energy: float
+    reads: int
+    rounds_given: tuple[Round, ...] | None = None
 
     @property
     def error(self) -> Tensor:
@@ -116,7 +121,7 @@ class WriteReport:
             f"{mean:.1f} pulses a cell (most {most}), {self.rounds} rounds, "
             f"{quantity(self.time, 's', zero='0 s')}, "
             f"{quantity(self.energy, 'J', zero='0 J')} in pulses and "
-            f"{quantity(self.read_energy, 'J', zero='0 J')} in reads",
+            f"{quantity(self.read_energy, 'J', zero='0 J')} in {self.reads:,} reads",
         ]
         for reason, count in self.reasons.items():
             first = ", ".join(str(list(i)) for i in self.cells(reason)[:_NAMED_CELLS])

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from mho.cells import life
 from mho.cells.device import Device
 from mho.cells.life import Drawn
 from mho.cells.population import Cells
-from mho.cells.programming import Programming, Written, nearest
+from mho.cells.programming import Programming, Round, Site, Written, nearest
 from mho.circuit import Selector, Wires
 from mho.core import checks
 from mho.devices.pulsed import PulsedDevice
 from mho.devices.switching import SwitchingDevice
+from mho.programming import reading
 from mho.programming.derive import pulses_for
+from mho.programming.hadamard import hadamard
+from mho.programming.lent import Lent
 from mho.programming.loop import Run
 from mho.programming.pulses import Pulses
 
@@ -40,7 +40,7 @@ class WriteVerify(Programming):
     parameters, from the conductance it holds now, broken ones unmovable; every tile is an array
     of its own with its own drivers. The device's own programming error does not act on top,
     effects of programming do. Training takes the error left for white, of the standard deviation
-    ``tolerance / √3`` (uniform within the tolerance).
+    ``tolerance / √3`` (uniform within the tolerance), and of that of a verify read beside it.
 
     A round verifies every cell and gives each one outside the tolerance a pulse: a set pulse
     where its conductance is too low, a reset pulse where it is too high. A cell's first pulse of
@@ -70,7 +70,19 @@ class WriteVerify(Programming):
         train: most pulses between two verify reads of a pulse-count cell, >= 1; not for others.
         read_time: duration of one verify read (s), >= 0.
         read_voltage: of a verify read (V); 0 leaves the energy of reading out.
-        read_noise: standard deviation of a verify read, as a part of the window, >= 0.
+        read_noise: standard deviation of one reading of a bit line, as a part of the window, >= 0.
+            It is the read circuit's: cells read together add none.
+        reads: every verify read is repeated so often and averaged, >= 1: noise / √reads.
+        hadamard: so many cells of a bit line, on neighbouring word lines, are verified together,
+            by as many readings with ±``read_voltage`` on their word lines (the rows of a Hadamard
+            matrix): as many readings a cell, noise / √hadamard. 1 reads one by one; else 2 or a
+            multiple of 4 (`mho.programming.reading`). Where the rows of an array end within a
+            group, its readings are as many. All cells of a group are driven if one must be read.
+            Cells are taken for ohmic up to ±``read_voltage``.
+        read_offset: standard deviation of what the read circuit of a bit line adds to all its
+            readings, drawn once a programming, as a part of the window, >= 0. Of cells read
+            together the first alone sees it.
+        read_step: step of the verify converter, as a part of the window, >= 0; 0 for none.
         access: ``"1T1R"`` (a transistor at each cell: no neighbour is disturbed) or ``"1R"``
             (a passive array: half-selected neighbours see parts of every pulse).
         bias: of a passive array's lines, ``"V/2"`` or ``"V/3"``; the latter for ``"1R"`` alone.
@@ -88,6 +100,8 @@ class WriteVerify(Programming):
         on_stuck: ``"skip"``: no more pulses for it; ``"keep"``: on to ``max_pulses``.
         on_failure: what happens when cells have not converged: ``"report"`` them only, ``"warn"``
             too, or ``"raise"`` (`ProgrammingError`) where any cell failed for whatever reason.
+        record: whether the report keeps every pulse, for `mho.programming.Recipe`: about 13 bytes
+            each.
 
     Raises:
         TypeError, ValueError: if a parameter is refused.
@@ -105,6 +119,10 @@ class WriteVerify(Programming):
     read_time: float = 100e-9
     read_voltage: float = 0.1
     read_noise: float = 0.0
+    reads: int = 1
+    hadamard: int = 1
+    read_offset: float = 0.0
+    read_step: float = 0.0
     access: str = "1T1R"
     bias: str = "V/2"
     wires: Wires | None = None
@@ -114,6 +132,7 @@ class WriteVerify(Programming):
     stuck_change: float = 0.01
     on_stuck: str = "skip"
     on_failure: str = "warn"
+    record: bool = False
 
     def __post_init__(self) -> None:
         for name in ("set", "reset"):
@@ -126,9 +145,13 @@ class WriteVerify(Programming):
         checks.number("refine", self.refine, above=0.0, most=1.0)
         checks.integer("train", self.train)
         checks.integer("stuck_after", self.stuck_after)
-        for name in ("read_time", "read_noise", "stuck_change"):
+        checks.integer("reads", self.reads)
+        checks.integer("hadamard", self.hadamard)
+        hadamard(self.hadamard)
+        for name in ("read_time", "read_noise", "read_offset", "read_step", "stuck_change"):
             checks.number(name, getattr(self, name), least=0.0)
         checks.number("read_voltage", self.read_voltage)
+        checks.instance("record", self.record, bool)
         allowed = {
             "relative_to": RELATIVE_TO,
             "access": ACCESS,
@@ -217,42 +240,36 @@ class WriteVerify(Programming):
         return nearest(target, drawn)
 
     def deviation(self, window: tuple[float, float]) -> float:
-        """Training: the standard deviation (S) of an error uniform within the tolerance."""
-        size = window[1] - window[0] if self.relative_to == "window" else sum(window) / 2
-        return self.tolerance * size / math.sqrt(3.0)
+        """Training: the standard deviation (S) of an error uniform within the tolerance.
 
-    def carry_out(
-        self, cells: Cells, target: Tensor, arrays: Callable[[], Tensor] | None
-    ) -> Written:
+        Noise and offset of the verify reads add to it.
+        """
+        span = window[1] - window[0]
+        size = span if self.relative_to == "window" else sum(window) / 2
+        misread = reading.deviation(self) ** 2 + self.read_offset**2 / self.hadamard
+        return math.sqrt((self.tolerance * size) ** 2 / 3.0 + misread * span**2)
+
+    def carry_out(self, cells: Cells, target: Tensor, site: Site | None) -> Written:
         """See `mho.programming.Programming.carry_out`.
 
         Raises:
             ProgrammingError: if cells failed and the scheme says to raise.
         """
-        drawn = cells.drawn()
-        place = _flat_places(cells) if arrays is None else arrays()
-        here = place >= 0
-        part = cells.gather(place)
-        asked = target.reshape(-1)[place.clamp(min=0)]
-        generator = drawn.context().generator
-        report = Run(part, asked, self.fitted(cells.spec), here, generator).go()
-
-        def back(x: Tensor) -> Tensor:
-            out = x.new_zeros(cells.g.numel())
-            out[place[here]] = x[here]
-            return out.view(cells.shape)
-
-        cells.rng.copy_(part.rng)
-        g = life.settle(back(part.g), cells.drawn(), own=False)
-        cells.hold(g)
-        tensors: dict[str, Any] = {
-            field.name: back(getattr(report, field.name))
-            for field in dataclasses.fields(report)
-            if isinstance(getattr(report, field.name), Tensor)
-        }
-        report = dataclasses.replace(report, **tensors)
+        # Taken from the stream before the lent cells go on with it: reads and pulses draw apart.
+        generator = cells.drawn().context().generator
+        lent = Lent(cells, site)
+        name = "" if site is None else site.name
+        scheme, asked = self.fitted(cells.spec), lent.given(target)
+        run = Run(lent.cells, asked, scheme, lent.here, generator, name)
+        report = lent.report(run.go())
+        lent.settle()
         energy = report.energy + report.read_energy
         return Written(report.pulses, report.time, energy, report.failed, report)
+
+    def rounds_of(self, written: Written) -> tuple[Round, ...] | None:
+        """The rounds that were given, where they were recorded."""
+        rounds: tuple[Round, ...] | None = written.report.rounds_given
+        return rounds
 
     @classmethod
     def for_device(
@@ -296,7 +313,3 @@ class WriteVerify(Programming):
         enough = fields.get("stuck_after", cls.stuck_after)
         checks.integer("stuck_after", enough)
         return cls(**{**pulses_for(device, tolerance, amplitude, steps, enough), **fields})
-
-
-def _flat_places(cells: Cells) -> Tensor:
-    return torch.arange(cells.g.numel(), device=cells.g.device).view(cells.shape)
