@@ -7,7 +7,7 @@ from torch import nn
 from torch.distributions import LogNormal, Normal
 
 import mho
-from mho import ADC, DAC, Array, effects
+from mho import ADC, DAC, Amplifier, Array, effects
 from mho.chip import Chip
 from mho.circuit import Wires
 from mho.devices import (
@@ -97,6 +97,13 @@ ADCS = {
     "minmax": ADC(6, method="minmax", range="per_vector"),
     "log minmax": ADC(6, method="log_minmax", range="per_vector"),
     "sign": ADC(1),
+}
+AMPLIFIERS = {
+    "none": None,
+    "even": Amplifier(gain=0.9, offset=1e-7, compression=2e3),
+    "spread": Amplifier(
+        gain=Spread(Normal(1.0, 0.05), low=0.5), offset=Spread(Normal(0.0, 2e-7)), noise=1e-8
+    ),
 }
 EFFECTS = {
     "none": (),
@@ -210,6 +217,7 @@ def hardware_of(case):
         array=ARRAYS[case["array"]],
         dac=DACS[case["dac"]],
         adc=ADCS[case["adc"]],
+        amplifier=AMPLIFIERS[case.get("amplifier", "none")],
         effects=EFFECTS[case["effects"]],
         programming=PROGRAMMING[case["programming"]],
         bias=case["bias"],
@@ -292,6 +300,7 @@ CHOICES = {
     "array": tuple(ARRAYS),
     "dac": tuple(DACS),
     "adc": tuple(ADCS),
+    "amplifier": tuple(AMPLIFIERS),
     "effects": tuple(EFFECTS),
     "programming": tuple(PROGRAMMING),
     "bias": ("digital", "array"),

@@ -8,7 +8,7 @@ from mho.effects.base import (
     ProgrammingEffect,
     ReadingEffect,
 )
-from mho.effects.fabrication import StuckAt
+from mho.effects.fabrication import StuckAt, StuckCells
 from mho.effects.metal_oxide import Endurance, FailureLaw, Retention
 from mho.effects.programming import CycleVariability, FiniteStates, WriteNoise
 from mho.effects.reading import ReadNoise, TelegraphNoise, Temperature
@@ -27,6 +27,7 @@ __all__ = [
     "ReadingEffect",
     "Retention",
     "StuckAt",
+    "StuckCells",
     "TelegraphNoise",
     "Temperature",
     "WriteNoise",
