@@ -138,15 +138,16 @@ class Hardware(Spec):
             )
 
     def _check_lines(self, amplifier: Amplifier) -> None:
+        wanted = self.array.cols * self.encoding.converters
         for name, count in amplifier.per_line.items():
             if self.array.interleaved:
                 raise ValueError(
                     f"Amplifier {name} for every bit line needs arrays that are not interleaved"
                 )
-            if count != self.array.cols:
+            if count != wanted:
                 raise ValueError(
-                    f"Amplifier {name} must have one value for each of the {self.array.cols} bit "
-                    f"lines of a tile (Array cols), got {count}"
+                    f"Amplifier {name} must have one value for each of the {wanted} lines of a tile "
+                    f"(Array cols, for each converter of an output), got {count}"
                 )
 
     @property

@@ -37,7 +37,8 @@ class Amplifier(Spec):
 
     A number is the same for all lines. A `Spread` is drawn for every line of every tile when the
     chip is made (and afresh in training, as the cells are). A tuple is what was measured on one
-    array: a value for each of the bit lines of a tile, the same on all tiles.
+    array: a value for each of the bit lines of a tile (of each converter's, one after the other,
+    where an output has several), the same on all tiles.
 
     Attributes:
         gain: factor on the current, > 0.
@@ -94,9 +95,8 @@ class Amplifier(Spec):
 
         Args:
             seed: of the chip's fabrication; None draws from torch's own generator.
-            shape: groups, tiles below one another, and lines of one converter's columns times
-                converters.
-            width: columns of one converter, the outer of the lines being the converters.
+            shape: groups, tiles below one another, and lines.
+            width: columns of one converter; lines are columns by converter.
             like: gives dtype and device.
         """
         return Lines(
@@ -159,8 +159,9 @@ def _spread_out(
     if not isinstance(value, tuple):
         return like.new_full((1, 1, 1), value)
     # All tiles of all converters have the same bit lines.
-    line = torch.arange(shape[-1], device=like.device) % width % len(value)
-    return like.new_tensor(value)[line].expand(1, 1, -1)
+    known = like.new_tensor(value).view(shape[-1] // width, -1)
+    line = torch.arange(width, device=like.device) % known.shape[1]
+    return known[:, line].reshape(1, 1, -1)
 
 
 def _by_piece(value: Tensor, tiles: list[int]) -> list[Tensor]:

@@ -1,0 +1,388 @@
+"""A chip's twin: the hardware that reproduces products measured on an array."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mho.core import checks, random
+from mho.crossbar.crossbar import Crossbar
+from mho.devices import Device
+from mho.fit import twin_search as search
+from mho.fit.calibration import OUR_STREAM, Calibration
+from mho.fit.calibration import Array as Values
+from mho.fit.estimates import Estimates
+from mho.fit.pit import Agreement, agreement
+from mho.fit.twin_hardware import alike, estimates, exactly
+from mho.fit.twin_model import RESISTANCES, Array, State
+from mho.fit.twin_search import CELLS, Found, Task
+from mho.fit.twin_verdict import verdict
+from mho.hardware import Hardware
+
+FREE = ("gain", "offset", "read_noise", "wires", "nonlinearity", "cells")
+NAMES = (*FREE, "programming", *RESISTANCES)
+_LEAST_READS = 20
+_LEFT = 1e-6  # of what the data say of a shared parameter, once the lines' own have had theirs
+
+
+@dataclass(frozen=True)
+class TwinFit:
+    """The twin of a measured array.
+
+    Attributes:
+        hardware: this very array: its wires, its noise, an `mho.Amplifier` with a gain and an
+            offset for each of its lines, `mho.effects.StuckCells` at its suspicious cells.
+        alike: other arrays of its kind: gains, offsets and broken cells are drawn.
+        estimates: every fitted parameter: ``gain[j]``, ``offset[j]`` (A), ``compression`` (1/A),
+            resistances (Ω), ``read_noise`` (relative), ``output_noise`` (A), ``programming`` (of
+            the window), and ``g[slice, row, col]`` (S) of suspicious cells.
+        conductances: of all cells, ``[slices, rows, cols]`` (S), as found.
+        conductance_errors: their standard errors (S); 0 where they were taken as given.
+        suspicious: mask of the cells that do not conduct what was given, of the same shape.
+        inputs: held-out voltages ``[reads, rows]`` (V).
+        measured: held-out outputs ``[reads, lines]`` (A).
+        predicted: their predicted means, of the same shape.
+        deviations: the predicted standard deviations.
+        agreement: of the held-out errors with their predicted distribution.
+        calibration: how often held-out outputs fell into the intervals predicted for them.
+        verdict: in words.
+    """
+
+    hardware: Hardware
+    alike: Hardware
+    estimates: Estimates
+    conductances: Values
+    conductance_errors: Values
+    suspicious: npt.NDArray[np.bool_]
+    inputs: Values
+    measured: Values
+    predicted: Values
+    deviations: Values
+    agreement: Agreement
+    calibration: Calibration
+    verdict: str
+
+    @property
+    def device(self) -> Device:
+        """What one cell does."""
+        return self.hardware.device
+
+    @property
+    def residuals(self) -> Values:
+        """Held-out outputs: measured minus predicted ``[reads, lines]`` (A)."""
+        return self.measured - self.predicted
+
+    @property
+    def error(self) -> float:
+        """Root mean square held-out error over that of the outputs about their mean."""
+        spread = self.measured - self.measured.mean(0)
+        return float(np.sqrt((self.residuals**2).mean() / (spread**2).mean()))
+
+    def crossbar(self, seed: int = 0) -> Crossbar:
+        """Return a crossbar of this hardware that holds the conductances found.
+
+        Its inputs are the voltages (V), its outputs currents (A) as the encoding combines them.
+
+        Args:
+            seed: of its read noise.
+        """
+        g = torch.from_numpy(self.conductances)
+        encoding = self.hardware.encoding
+        outputs = g.shape[2]
+        if encoding.physical_cols(outputs) != outputs:
+            outputs -= encoding.physical_cols(outputs) - outputs
+        crossbar = Crossbar(g.shape[1], outputs, self.hardware, seed=seed, dtype=torch.float64)
+        crossbar.store(g, scale=torch.ones_like(crossbar.scale))
+        volts = crossbar.input_range.new_tensor(self.hardware.drive.v_max)
+        crossbar.commit(correction=crossbar.correction.replace(input_range=volts))
+        return crossbar
+
+    def read(self, inputs: npt.ArrayLike, seed: int = 0) -> Values:
+        """Read the twin, noise and all, as the array was measured.
+
+        Args:
+            inputs: voltages ``[reads, rows]`` (V).
+            seed: of the read noise.
+
+        Returns:
+            Outputs ``[reads, lines]`` (A).
+        """
+        crossbar = self.crossbar(seed)
+        crossbar.commit(observed=True)
+        (currents,) = crossbar.reader.observe(torch.as_tensor(np.asarray(inputs, np.float64)))
+        adc, found = self.hardware.adc, currents[0, 0]
+        if adc is not None:
+            found = adc.convert(found, found.new_tensor(adc.range))
+        values: Values = found.numpy()
+        return values
+
+
+def hardware(
+    hardware: Hardware,
+    inputs: npt.ArrayLike | Tensor,
+    conductances: npt.ArrayLike | Tensor,
+    outputs: npt.ArrayLike | Tensor,
+    *,
+    free: Collection[str] = FREE,
+    held_out: float = 0.2,
+    seed: int = 0,
+    false_alarms: float = 0.01,
+) -> TwinFit:
+    """Find the parameters of an array that reproduce products measured on it.
+
+    The model is that of `mho.Crossbar`, with one tile: currents ``f(v) @ T(G)`` of cells on exactly
+    solved wires, then an `mho.Amplifier` for every line, then the converter. Reads have noise of
+    the cells (relative to the window or to the conductance: what the hardware's `ReadNoise` says,
+    else what is likelier) and of the amplifiers. All is fitted together by maximum likelihood
+    (Gauss–Newton with gradients of the exact circuit, see `mho.fit.twin_solve`), standard errors
+    are those of the observed information.
+
+    Args:
+        hardware: what is known: device, encoding, array, converters. What is free starts from it.
+            Cells must be ohmic or separate (``I = g · f(v)``); an ADC must have a range in amperes.
+        inputs: voltages on the word lines ``[reads, rows]`` (V).
+        conductances: what the cells should hold, ``[rows, cols]`` or ``[slices, rows, cols]`` (S):
+            verified values, or targets (then let ``"programming"`` be free).
+        outputs: what was measured ``[reads, lines]`` (A); lines are columns, by converter.
+        free: what is looked for, the rest stays as the hardware says: ``"gain"`` and ``"offset"``
+            of every line; ``"read_noise"`` of cells and amplifiers; ``"wires"`` (source, word and
+            bit resistance, and the sense resistance where no gain is free), or some of
+            ``"source"``, ``"word"``, ``"bit"``, ``"sense"``; ``"nonlinearity"`` (compression of
+            large currents); ``"cells"``: a few that do not conduct what they should;
+            ``"programming"``: all cells differ from their targets by a normal error of one size.
+        held_out: share of the reads that is kept for judging the fit, 0.05…0.5.
+        seed: of who is held out.
+        false_alarms: share of sound cells among those found suspicious, 0…1.
+
+    Raises:
+        TypeError, ValueError: if data or hardware are refused, or if the data cannot determine
+            what is looked for; the message says which reads or which other knowledge it takes.
+    """
+    checks.instance("hardware", hardware, Hardware)
+    checks.number("held_out", held_out, least=0.05, most=0.5)
+    checks.integer("seed", seed, least=0)
+    checks.number("false_alarms", false_alarms, above=0.0, below=1.0)
+    names = _names(free)
+    g = _conductances(conductances, hardware)
+    v, y = _reads(inputs, outputs, g, hardware)
+    _check_hardware(hardware, names)
+    array = Array(hardware)
+    fv = array.driven(v)
+    _check_inputs(fv, names)
+    order = torch.randperm(len(v), generator=random.generator(random.derive(seed, OUR_STREAM)))
+    count = max(round(held_out * len(v)), 1)
+    judged, used = order[:count].sort().values, order[count:].sort().values
+    task = Task(
+        array,
+        fv[used],
+        y[used],
+        _first(hardware, g, y.shape[1]),
+        frozenset(names),
+        _wires(names, fixed_gain="gain" not in names),
+        false_alarms,
+    )
+    found = search.search(task)
+    _check_determined(task, found)
+    mean, variance = predicted(task, found, fv[judged])
+    agree, calibration = agreement((y[judged] - mean).numpy(), variance.sqrt().numpy())
+    errors = _cell_errors(task, found)
+    result = TwinFit(
+        exactly(task, found),
+        alike(task, found),
+        estimates(task, found),
+        found.state.g.numpy(),
+        errors.numpy(),
+        _shaped(task, found.odd).numpy(),
+        v[judged].numpy(),
+        y[judged].numpy(),
+        mean.numpy(),
+        variance.sqrt().numpy(),
+        agree,
+        calibration,
+        "",
+    )
+    return replace(result, verdict=verdict(task, found, result))
+
+
+def predicted(task: Task, found: Found, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of outputs for ``f(v) [reads, rows]``, unsure parameters included."""
+    state, noise = found.state, found.noise
+    reach = task.array.reach(state) if found.cells.numel() else None
+    own, _, mean = search.derivatives(task, state, v, found.cells, reach)
+    factor = search.handed_on(task, state, v)
+    variance = search.fixed_noise(task, state, v) * factor + search.converter_noise(task)
+    shapes = search.shapes_of(task, state, v)
+    if shapes:
+        variance = variance + noise.tau[0] * shapes[noise.relative_to] * factor + noise.tau[1]
+    unsure = ((own @ found.solved.inverse) * own).sum(-1).T
+    return mean, variance + unsure
+
+
+# ── what is given ────────────────────────────────────────────────────────────────────────────
+
+
+def _names(free: Collection[str]) -> tuple[str, ...]:
+    if isinstance(free, str):
+        raise TypeError(f"free must be a collection of names, got the text {free!r}")
+    names = tuple(dict.fromkeys(free))
+    for name in names:
+        checks.one_of("every name in free", name, NAMES)
+    if not names:
+        raise ValueError("free must name something to look for, got nothing")
+    return names
+
+
+def _wires(names: tuple[str, ...], *, fixed_gain: bool) -> tuple[str, ...]:
+    wanted = set(names)
+    if "wires" in wanted:
+        wanted |= set(RESISTANCES if fixed_gain else RESISTANCES[:3])
+    return tuple(name for name in RESISTANCES if name in wanted)
+
+
+def _conductances(given: Any, hardware: Hardware) -> Tensor:
+    g = _tensor("conductances", given)
+    if g.dim() == 2:
+        g = g.unsqueeze(0)
+    slices = hardware.encoding.slices
+    if g.dim() != 3 or len(g) != slices:
+        raise ValueError(
+            f"conductances must have shape [slices = {slices}, rows, cols] for this encoding"
+            f"{', or [rows, cols]' if slices == 1 else ''}, got {list(g.shape)}"
+            "; a bare array has Hardware(encoding=SingleColumn())"
+        )
+    if float(g.min()) < 0.0:
+        raise ValueError(f"conductances must be >= 0 S, got {float(g.min())!r}")
+    rows, cols = g.shape[1:]
+    if rows > hardware.array.rows or cols > hardware.array.cols:
+        raise ValueError(
+            f"conductances must fit one tile of {hardware.array.rows} × {hardware.array.cols}, "
+            f"got {rows} × {cols}: fit tile by tile"
+        )
+    return g
+
+
+def _reads(inputs: Any, outputs: Any, g: Tensor, hardware: Hardware) -> tuple[Tensor, Tensor]:
+    v, y = _tensor("inputs", inputs), _tensor("outputs", outputs)
+    lines = hardware.encoding.converters * g.shape[2]
+    if v.dim() != 2 or v.shape[1] != g.shape[1]:
+        raise ValueError(f"inputs must have shape [reads, {g.shape[1]}], got {list(v.shape)}")
+    if y.dim() != 2 or y.shape != (len(v), lines):
+        raise ValueError(f"outputs must have shape [{len(v)}, {lines}], got {list(y.shape)}")
+    if len(v) < _LEAST_READS:
+        raise ValueError(f"inputs must be of at least {_LEAST_READS} reads, got {len(v)}")
+    return v, y
+
+
+def _tensor(name: str, values: Any) -> Tensor:
+    tensor = torch.as_tensor(values).detach().to("cpu", torch.float64).contiguous()
+    checks.finite(name, tensor)
+    if not tensor.numel():
+        raise ValueError(f"{name} must not be empty")
+    return tensor
+
+
+def _check_hardware(hardware: Hardware, names: tuple[str, ...]) -> None:
+    if not hardware.device.separable:
+        raise ValueError(
+            f"hardware must have cells that separate (I = g · f(v)), got {hardware.device}"
+        )
+    if hardware.array.interleaved:
+        raise ValueError(
+            "hardware must not be interleaved: give its array as bare columns, "
+            "Hardware(encoding=SingleColumn())"
+        )
+    if hardware.drive.mode != "amplitude":
+        raise ValueError("hardware must have drivers of mode 'amplitude': inputs are voltages")
+    reading = [e for e in hardware.effects if e.acts_on("read")]
+    if reading:
+        raise ValueError(
+            f"hardware must not have {type(reading[0]).__name__}: conductances are as reads see them"
+        )
+    adc = hardware.adc
+    if adc is not None and (isinstance(adc.range, str) or adc.method != "uniform"):
+        raise ValueError(
+            "hardware must have no ADC, or a uniform one whose range is in amperes: outputs are "
+            f"currents; got {adc}"
+        )
+    alone = all(sum(a != 0 for a in row) == 1 for row in hardware.encoding.analog)
+    if {"cells", "programming"} & set(names) and not alone:
+        raise ValueError(
+            "free must not name 'cells' or 'programming' where bit lines are subtracted before "
+            "their converter: which cell of a pair is off cannot be told"
+        )
+    noisy = hardware.adc is not None or any(b.acts_on("read_std") for b in hardware.behaviours)
+    noisy = noisy or (hardware.amplified is not None and hardware.amplified.noise > 0)
+    if "read_noise" not in names and not noisy:
+        raise ValueError("free must name 'read_noise', or the hardware say what noise reads have")
+
+
+def _check_inputs(v: Tensor, names: tuple[str, ...]) -> None:
+    """Refuse reads that cannot tell what is looked for."""
+    free = set(names)
+    if {"gain", "offset"} <= free and int(torch.linalg.matrix_rank(v - v.mean(0))) == 0:
+        raise ValueError("inputs must differ: one input alone cannot tell a gain from an offset")
+    if not free & {"cells", "programming"}:
+        return
+    idle = (v == 0).all(0).nonzero().flatten().tolist()
+    if idle:
+        raise ValueError(
+            f"inputs must drive every row where cells are free; rows {idle} are never driven"
+        )
+    constant = torch.ones_like(v[:, :1]) if "offset" in free else v[:, :0]
+    both = torch.cat((v / v.abs().max(), constant), 1)
+    rank, wanted = int(torch.linalg.matrix_rank(both)), both.shape[1]
+    if rank < wanted:
+        raise ValueError(
+            f"inputs must be independent where cells are free: {v.shape[1]} rows"
+            f"{' and an offset' if 'offset' in free else ''} need {wanted} independent reads, got "
+            f"{rank}; drive single rows, or at random"
+        )
+
+
+def _first(hardware: Hardware, g: Tensor, lines: int) -> State:
+    one = torch.ones(lines, dtype=torch.float64)
+    amplifier = hardware.amplifier
+    if amplifier is None:
+        return State(one, 0.0 * one, 0.0, hardware.array.wires, g)
+    known = amplifier.replace(
+        gain=_middle(amplifier.gain), offset=_middle(amplifier.offset)
+    ).lines(0, (1, 1, lines), g.shape[2], one)
+    gain, offset = (value[0, 0].expand(lines).clone() for value in known)
+    return State(gain, offset, amplifier.compression, hardware.array.wires, g)
+
+
+def _middle(value: Any) -> Any:
+    return value.nominal if hasattr(value, "nominal") else value
+
+
+# ── what was found ───────────────────────────────────────────────────────────────────────────
+
+
+def _check_determined(task: Task, found: Found) -> None:
+    """Refuse shared parameters of which the lines' own leave nothing to be seen (ValueError)."""
+    for name, left in zip(task.shared, found.solved.left.diagonal().tolist(), strict=True):
+        if left < _LEFT:
+            why = "the gains of the lines explain the same"
+            if name == "compression":
+                why = "the outputs are too small to show it"
+            raise ValueError(
+                f"the reads cannot determine {name!r}: {why}. Leave it out of free and set it in "
+                "the hardware, or measure the gains apart and leave 'gain' out"
+            )
+
+
+def _cell_errors(task: Task, found: Found) -> Tensor:
+    variance = torch.where(found.fitted, found.solved.own_variance(), 0.0)[:, CELLS:]
+    return search.as_cells(task, variance.sqrt(), found.cells)
+
+
+def _shaped(task: Task, of_lines: Tensor) -> Tensor:
+    """Return ``[lines, rows]``, shaped as the conductances."""
+    slices, _, cols = task.start.g.shape
+    return of_lines.unflatten(0, (slices, cols)).transpose(1, 2).contiguous()

@@ -1,0 +1,383 @@
+"""The search for what is hidden in a measured array: maximum likelihood, line by line and shared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from mho.cells import life
+from mho.core import random
+from mho.effects.reading import ReadNoise
+from mho.fit import twin_model as model
+from mho.fit.twin_cells import least_score, suspicious
+from mho.fit.twin_model import Array, State
+from mho.fit.twin_solve import Normal, Solved, variance_components
+
+GAIN, OFFSET, CELLS = 0, 1, 2  # own parameters of a line: its gain, its offset, its cells
+_ROUNDS, _STEPS, _HALVINGS = 8, 25, 8
+_STILL = 1e-2  # of a standard error
+_FIRST_RESISTANCE = 1.0  # ohm, where the hardware says 0
+_FIRST_PROGRAMMING = 0.02  # of the window
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is measured, and what is looked for.
+
+    Attributes:
+        array: the array.
+        v: ``f(v) [reads, rows]``.
+        y: outputs ``[reads, lines]`` (A).
+        start: first guess; what is not free stays as it is there.
+        free: names of what is free.
+        wires: names of the resistances that are.
+        rate: of false ones among suspicious cells.
+    """
+
+    array: Array
+    v: Tensor
+    y: Tensor
+    start: State
+    free: frozenset[str]
+    wires: tuple[str, ...]
+    rate: float
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Names of the shared parameters."""
+        return self.wires + (("compression",) if "nonlinearity" in self.free else ())
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Variance of reads: ``known + cells · shape + amplifier``.
+
+    Attributes:
+        relative_to: of the cells' noise: ``"range"`` or ``"value"``.
+        tau: of the cells' (relative, squared), and of the amplifiers (A²).
+        covariance: of these two.
+        likelihood: its logarithm, up to a constant.
+        variance: ``[reads, lines]`` (A²).
+    """
+
+    relative_to: str
+    tau: Tensor
+    covariance: Tensor
+    likelihood: float
+    variance: Tensor
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where the search ended.
+
+    Attributes:
+        state: the estimate.
+        solved: step and covariance there.
+        noise: of the reads.
+        cells: rows of the cells among the own parameters ``[lines, cells]``.
+        fitted: which own parameters were looked for ``[lines, 2 + cells]``.
+        odd: the suspicious cells ``[lines, rows]``.
+        programming: standard deviation of all others about their targets (S); 0 where not free.
+        determined: how many of their deviations the data determine.
+    """
+
+    state: State
+    solved: Solved
+    noise: Noise
+    cells: Tensor
+    fitted: Tensor
+    odd: Tensor
+    programming: float
+    determined: float
+
+
+def search(task: Task) -> Found:
+    """Find what makes the measured outputs likeliest."""
+    state = _started(task)
+    lines, rows = task.y.shape[1], task.v.shape[1]
+    odd = torch.zeros(lines, rows, dtype=torch.bool)
+    programming = _FIRST_PROGRAMMING * _range(task) * ("programming" in task.free)
+    for _ in range(_ROUNDS):
+        found = _settled(task, state, odd, programming)
+        state, programming = found.state, found.programming
+        if "cells" not in task.free:
+            break
+        odd = _odd(task, found)
+        if bool((odd == found.odd).all()):
+            break
+    return found
+
+
+def _settled(task: Task, state: State, odd: Tensor, programming: float) -> Found:
+    """Find the likeliest state, given which cells are suspicious."""
+    cells, chosen = _looked_at(task, odd)
+    fitted = torch.cat((_of_lines(task, len(odd)), chosen), 1)
+    random_ = torch.cat((torch.zeros_like(fitted[:, :CELLS]), chosen & ~odd.gather(1, cells)), 1)
+    random_ &= programming > 0.0
+    # Noise, and what a cell does to its line, hardly change from step to step, and are dear.
+    shapes = _shapes(task, state)
+    reach = task.array.reach(state) if cells.numel() else None
+    fixed, determined = fitted.sum(1) - random_.sum(1), 0.0
+    for _ in range(_STEPS):
+        precision = random_.to(task.y) * (programming**-2 if programming else 0.0)
+        noise = _noise(task, state, shapes, fixed + determined / len(odd))
+        own, shared, mean = derivatives(task, state, task.v, cells, reach)
+        normal = Normal.of(own, shared, (task.y - mean).T, noise.variance.T.reciprocal())
+        value = _values(task, state, cells)
+        solved = normal.solved(fitted, precision, value)
+        before, variance = state, solved.own_variance()
+        step, moving = _inside(task, state, normal, solved, cells, fitted, precision, value)
+        state = _stepped(task, state, step, noise, precision, cells)
+        if programming:
+            determined = float((1.0 - precision * variance)[random_].clamp(0.0, 1.0).sum())
+            moved = _values(task, state, cells)[random_]
+            programming = float((moved.square().sum() / max(determined, 1.0)).sqrt())
+        if before is state or _still(step, solved, variance, moving):
+            break
+    return Found(state, solved, noise, cells, fitted, odd, programming, determined)
+
+
+def _looked_at(task: Task, odd: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows of the cells that are fitted, by line, and which of these places are used."""
+    if "programming" in task.free:
+        return torch.arange(odd.shape[1]).expand_as(odd), torch.ones_like(odd)
+    count = int(odd.sum(1).max())
+    chosen, cells = odd.to(torch.int8).sort(dim=1, descending=True, stable=True)
+    return cells[:, :count], chosen[:, :count].bool()
+
+
+def _of_lines(task: Task, lines: int) -> Tensor:
+    return torch.tensor(["gain" in task.free, "offset" in task.free]).expand(lines, -1)
+
+
+def _values(task: Task, state: State, cells: Tensor) -> Tensor:
+    """Return the own parameters' deviations from what is known beforehand ``[lines, own]``."""
+    of_cells = off(task, state).gather(1, cells)
+    return torch.cat((of_cells.new_zeros(len(cells), CELLS), of_cells), 1)
+
+
+def _started(task: Task) -> State:
+    first = {
+        name: value or _FIRST_RESISTANCE
+        for name, value in zip(task.wires, task.start.resistances(task.wires), strict=True)
+    }
+    return task.start.with_resistances(first)
+
+
+def _range(task: Task) -> float:
+    low, high = task.array.hardware.device.window
+    return high - low
+
+
+def off(task: Task, state: State) -> Tensor:
+    """Return how far the cells are from what was given, by line ``[lines, rows]`` (S)."""
+    return (state.g - task.start.g).transpose(1, 2).flatten(0, 1)
+
+
+def derivatives(
+    task: Task, state: State, v: Tensor, cells: Tensor, reach: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return derivatives of the outputs ``[lines, reads, own]`` and ``[lines, reads, shared]``.
+
+    The third are the outputs themselves ``[reads, lines]``.
+
+    Args:
+        task: what is looked for.
+        state: where.
+        v: ``f(v) [reads, rows]``.
+        cells: rows of the cells among the own parameters ``[lines, cells]``.
+        reach: of the cells, see `mho.fit.twin_model.Array.reach`; not looked at without cells.
+    """
+    array = task.array
+    current = v @ array.effective(state)
+    z = current * state.gain + state.offset
+    slope = model.slope(z, state.compression)
+    through = (slope * state.gain).T.unsqueeze(-1)
+    lines = torch.stack(((slope * current).T, slope.T), -1)
+    own = torch.cat((lines, model.by_cell(v, reach, cells) * through), -1)
+    shared = [d * slope * state.gain for d in array.by_resistance(state, v, task.wires)]
+    if "nonlinearity" in task.free:
+        shared.append(model.by_compression(z, state.compression))
+    both = torch.stack([d.T for d in shared], -1) if shared else own[..., :0]
+    return own, both, model.compressed(z, state.compression)
+
+
+def _stepped(
+    task: Task, state: State, solved: Solved, noise: Noise, precision: Tensor, cells: Tensor
+) -> State:
+    """Take the step, or as much of it as lowers the squares."""
+
+    def squares(at: State) -> float:
+        rest = (task.y - task.array.outputs(at, task.v)).square() / noise.variance
+        prior = precision * _values(task, at, cells).square()
+        return float(rest.sum() + prior.sum())
+
+    before, share = squares(state), 1.0
+    for _ in range(_HALVINGS):
+        tried = _moved(task, state, solved, share, cells)
+        if squares(tried) <= before * (1 + 1e-12):
+            return tried
+        share /= 4.0
+    return state
+
+
+def _moved(task: Task, state: State, solved: Solved, share: float, cells: Tensor) -> State:
+    own = share * solved.own
+    steps = dict(zip(task.shared, (share * solved.shared).tolist(), strict=True))
+    g = (state.g + as_cells(task, own[:, CELLS:], cells)).clamp_min(0.0)
+    moved = replace(
+        state,
+        gain=state.gain + own[:, GAIN],
+        offset=state.offset + own[:, OFFSET],
+        compression=max(state.compression + steps.get("compression", 0.0), 0.0),
+        g=g,
+    )
+    now = zip(task.wires, state.resistances(task.wires), strict=True)
+    return moved.with_resistances({name: value + steps[name] for name, value in now})
+
+
+def as_cells(task: Task, values: Tensor, cells: Tensor) -> Tensor:
+    """Return values ``[lines, cells]`` at their places, shaped as the conductances; else 0."""
+    slices, rows, cols = task.start.g.shape
+    whole = values.new_zeros(len(values), rows).scatter_add(1, cells, values)
+    return whole.unflatten(0, (slices, cols)).transpose(1, 2)
+
+
+def _inside(
+    task: Task,
+    state: State,
+    normal: Normal,
+    solved: Solved,
+    cells: Tensor,
+    fitted: Tensor,
+    precision: Tensor,
+    value: Tensor,
+) -> tuple[Solved, Tensor]:
+    """Return the step with what is 0 and would fall below it held, and the own ones that move."""
+    conducts = state.g.transpose(1, 2).flatten(0, 1).gather(1, cells) > 0.0
+    held = torch.nn.functional.pad(~conducts & (solved.own[:, CELLS:] < 0.0), (CELLS, 0))
+    now = [*state.resistances(task.wires), state.compression][: len(task.shared)]
+    moves = (torch.tensor(now, dtype=torch.float64) > 0.0) | (solved.shared >= 0.0)
+    moving = fitted & ~held
+    if bool(moves.all()) and not bool((fitted & held).any()):
+        return solved, moving
+    return normal.solved(moving, precision, value, moves), moving
+
+
+def _still(step: Solved, solved: Solved, variance: Tensor, moving: Tensor) -> bool:
+    """Whether a step was small against what is not known anyway."""
+    own = (step.own.square() / variance.clamp_min(1e-300))[moving]
+    shared = step.shared.square() / solved.shared_covariance.diagonal().clamp_min(1e-300)
+    return bool((torch.cat((own, shared)) < _STILL**2).all())
+
+
+# ── noise ────────────────────────────────────────────────────────────────────────────────────
+
+
+def fixed_noise(task: Task, state: State, v: Tensor) -> Tensor:
+    """Return the variance of currents (A²) that the hardware says and no fit changes."""
+    hardware = task.array.hardware
+    free = "read_noise" in task.free
+    acting = [
+        b
+        for b in hardware.behaviours
+        if b.acts_on("read_std") and not (free and isinstance(b, ReadNoise))
+    ]
+    if not acting:
+        return torch.zeros_like(v[:, :1] @ state.gain[None])
+    behaviours = (hardware.device, *(b for b in acting if b is not hardware.device))
+    drawn = life.fabricate(behaviours, state.g, random.stream(0))
+    variance = torch.as_tensor(life.variance_of("read_std", state.g, drawn), dtype=v.dtype)
+    return task.array.noise(state, v, variance.expand_as(state.g).contiguous())
+
+
+def shapes_of(task: Task, state: State, v: Tensor) -> dict[str, Tensor]:
+    """Return the variance of currents (A²) by cells' noise of relative size 1, by its kind."""
+    if "read_noise" not in task.free:
+        return {}
+    given = {e.relative_to for e in task.array.hardware.effects if isinstance(e, ReadNoise)}
+    kinds = {"range": torch.full_like(state.g, _range(task) ** 2), "value": state.g.square()}
+    return {
+        kind: task.array.noise(state, v, variance)
+        for kind, variance in kinds.items()
+        if kind in given or not given
+    }
+
+
+def _shapes(task: Task, state: State) -> tuple[dict[str, Tensor], Tensor]:
+    return shapes_of(task, state, task.v), fixed_noise(task, state, task.v)
+
+
+def handed_on(task: Task, state: State, v: Tensor) -> Tensor:
+    """Return the square of what outputs make of a small change of the current."""
+    z = v @ task.array.effective(state) * state.gain + state.offset
+    return (model.slope(z, state.compression) * state.gain).square()
+
+
+def converter_noise(task: Task) -> float:
+    """Return the variance (A²) after the currents that is known: amplifiers', and rounding."""
+    hardware = task.array.hardware
+    found = 0.0
+    if hardware.amplified is not None and "read_noise" not in task.free:
+        found += hardware.amplified.noise**2
+    if hardware.adc is not None and not isinstance(hardware.adc.range, str):
+        limit = torch.tensor(hardware.adc.range, dtype=torch.float64)
+        found += float(hardware.adc.step(limit)) ** 2 / 12.0
+    return found
+
+
+def _noise(
+    task: Task,
+    state: State,
+    shapes: tuple[dict[str, Tensor], Tensor],
+    used: Tensor,
+) -> Noise:
+    """Fit the variance of the residuals; of several kinds of cells' noise the likeliest."""
+    by_kind, fixed = shapes
+    factor = handed_on(task, state, task.v)
+    known = fixed * factor + converter_noise(task)
+    if not by_kind:
+        empty = torch.zeros(2, dtype=task.y.dtype)
+        return Noise("range", empty, torch.zeros(2, 2, dtype=task.y.dtype), 0.0, known)
+    reads = len(task.y)
+    squares = (task.y - task.array.outputs(state, task.v)).square()
+    squares = squares * (reads / (reads - used).clamp_min(1.0))
+    best: Noise | None = None
+    for kind, shape in by_kind.items():
+        both = torch.stack((shape * factor, torch.ones_like(shape)))
+        tau, covariance, likelihood = variance_components(squares, both, known)
+        if best is None or likelihood > best.likelihood:
+            variance = (known + torch.einsum("k,krl->rl", tau, both)).clamp_min(1e-40)
+            best = Noise(kind, tau, covariance, likelihood, variance)
+    assert best is not None
+    return best
+
+
+# ── suspicious cells ─────────────────────────────────────────────────────────────────────────
+
+
+def _odd(task: Task, found: Found) -> Tensor:
+    """Return which cells stand out now: further ones, and of those before the ones that last."""
+    odd, cells = found.odd, found.cells
+    deviation = off(task, found.state)
+    variance = found.solved.own_variance()[:, CELLS:]
+    if found.programming:
+        # A prediction is shrunk: it varies by what the data have determined of it.
+        size = found.programming**2
+        about = torch.where(odd, variance + size, size - variance).clamp_min(1e-6 * size)
+        score = deviation.abs() / about.sqrt()
+        return score > least_score(score.flatten(), task.rate)
+    spread = torch.ones_like(deviation).scatter(1, cells, variance.clamp_min(1e-300).sqrt())
+    chance = task.rate * max(int(odd.sum()), 1) / odd.numel()
+    lasting = odd & (torch.special.erfc(deviation.abs() / spread / 2**0.5) < chance)
+    every = torch.arange(odd.shape[1]).expand_as(odd)
+    reach = task.array.reach(found.state)
+    own, shared, mean = derivatives(task, found.state, task.v, every, reach)
+    normal = Normal.of(own, shared, (task.y - mean).T, found.noise.variance.T.reciprocal())
+    free = torch.cat((_of_lines(task, len(odd)), odd), 1)
+    is_cell = torch.arange(free.shape[1]) >= CELLS
+    more = suspicious(normal, is_cell, free, len(task.y), task.rate)
+    return lasting | more[:, CELLS:]
