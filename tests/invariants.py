@@ -25,7 +25,7 @@ def crossbars(model):
 def noisy(hardware):
     """Whether two reads of one input differ."""
     amplifier = hardware.amplified
-    return (amplifier is not None and amplifier.noise > 0.0) or any(
+    return (amplifier is not None and amplifier.noisy) or any(
         b.acts_on("read_std") or (b.acts_on("read") and b.redrawn) for b in hardware.behaviours
     )
 

@@ -104,6 +104,7 @@ AMPLIFIERS = {
     "spread": Amplifier(
         gain=Spread(Normal(1.0, 0.05), low=0.5), offset=Spread(Normal(0.0, 2e-7)), noise=1e-8
     ),
+    "shared": Amplifier(noise=1e-8, shared_noise=5e-8),
 }
 EFFECTS = {
     "none": (),
@@ -123,6 +124,7 @@ EFFECTS = {
     "endurance": (effects.Endurance(lrs=effects.FailureLaw(p0=1e4, p2=1.0, p3=0.1), cycles=1e6),),
     "reading": (effects.ReadNoise(0.02), effects.ReadNoise(0.02, "value")),
     "telegraph": (effects.TelegraphNoise(0.1, fraction=0.3), effects.StuckAt(low=0.1)),
+    "access": (effects.AccessResistance(2e3), effects.ReadNoise(0.02, "value")),
     "warm": (effects.Temperature(350.0, coefficient=1e-3, activation_energy=0.05),),
 }
 NO_STRENGTH = (
@@ -135,6 +137,7 @@ NO_STRENGTH = (
     effects.ReadNoise(0.0),
     effects.TelegraphNoise(0.0),
     effects.Temperature(300.0),
+    effects.AccessResistance(0.0),
 )
 PROGRAMMING = {
     "own": None,

@@ -5,7 +5,6 @@ Made anew at every change of the crossbar; it never changes the crossbar.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,9 +21,10 @@ from mho.crossbar import exact, expansion, read, readout
 from mho.crossbar.broken import mended
 from mho.crossbar.read import Multiply
 from mho.crossbar.readout import Lumped, Noise, Readout
+from mho.crossbar.tiling import Tiling
 from mho.crossbar.transpose import read_transposed
 from mho.crossbar.wires import wired
-from mho.periphery.amplifier import Lines
+from mho.periphery.amplifier import Lines, Lying
 
 if TYPE_CHECKING:
     from mho.crossbar.crossbar import Crossbar
@@ -197,10 +197,11 @@ class Reader:
             seed: int | None = self.cells.born
         else:
             seed = None
-        width = self.cells.g.shape[-1]
-        down = math.ceil(self.rows / self.hardware.array.rows)
-        shape = (self.groups, down, encoding.converters * width)
-        return amplifier.lines(seed, shape, width, self.scale)
+        tiling = Tiling.of(self.cells.g, self.groups, self.hardware.array)
+        lying = Lying(
+            tiling.down, tiling.cols, tiling.outputs, encoding.converters, tiling.array.interleaved
+        )
+        return amplifier.lines(seed, self.groups, lying, self.scale)
 
     # ── reads ────────────────────────────────────────────────────────────────────────────────
 

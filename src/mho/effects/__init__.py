@@ -11,9 +11,10 @@ from mho.effects.base import (
 from mho.effects.fabrication import StuckAt, StuckCells
 from mho.effects.metal_oxide import Endurance, FailureLaw, Retention
 from mho.effects.programming import CycleVariability, FiniteStates, WriteNoise
-from mho.effects.reading import ReadNoise, TelegraphNoise, Temperature
+from mho.effects.reading import AccessResistance, ReadNoise, TelegraphNoise, Temperature
 
 __all__ = [
+    "AccessResistance",
     "AgingEffect",
     "CycleVariability",
     "Effect",

@@ -13,6 +13,8 @@ from scipy import special, stats
 
 from mho.fit.calibration import LEVELS, Array, Calibration
 
+_TELLING = 4.0  # standard errors
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -36,14 +38,34 @@ class Agreement:
     tails: float
 
     @property
+    def shares(self) -> bool:
+        """Whether lines of one read have more in common than chance gives them."""
+        reads, lines = self.transforms.shape
+        return self.shared > _TELLING * (2.0 / max(reads - 1, 1)) ** 0.5 / lines
+
+    @property
     def holds(self) -> bool:
         """Whether the predicted distribution is not rejected at 1 %."""
         return self.p_value >= 0.01
 
 
-def agreement(errors: Array, deviations: Array) -> tuple[Agreement, Calibration]:
-    """Compare held-out errors ``[reads, lines]`` with the normal deviations predicted."""
+def agreement(
+    errors: Array, deviations: Array, together: float = 0.0
+) -> tuple[Agreement, Calibration]:
+    """Compare held-out errors with the normal distribution predicted.
+
+    Where lines of one read share a part, each is compared with what is predicted of it given the
+    lines before it (M. Rosenblatt, Ann. Math. Stat. 1952, doi 10.1214/aoms/1177729394).
+
+    Args:
+        errors: ``[reads, lines]``.
+        deviations: predicted for each line by itself.
+        together: standard deviation of what lines share besides.
+    """
     score = errors / deviations
+    if together:
+        among = deviations[:, :, None] ** 2 * np.eye(errors.shape[1]) + together**2
+        score = np.linalg.solve(np.linalg.cholesky(among), errors[..., None])[..., 0]
     return of_transforms(special.ndtr(score), score)
 
 

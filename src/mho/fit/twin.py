@@ -11,9 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mho.cells.spread import Spread, nominal
 from mho.core import checks, random
 from mho.crossbar.crossbar import Crossbar
 from mho.devices import Device
+from mho.effects import AccessResistance
 from mho.fit import twin_search as search
 from mho.fit.calibration import OUR_STREAM, Calibration
 from mho.fit.calibration import Array as Values
@@ -24,6 +26,7 @@ from mho.fit.twin_model import RESISTANCES, Array, State
 from mho.fit.twin_search import CELLS, Found, Task
 from mho.fit.twin_verdict import verdict
 from mho.hardware import Hardware
+from mho.periphery import Amplifier
 
 FREE = ("gain", "offset", "read_noise", "wires", "nonlinearity", "cells")
 NAMES = (*FREE, "programming", *RESISTANCES)
@@ -40,8 +43,8 @@ class TwinFit:
             offset for each of its lines, `mho.effects.StuckCells` at its suspicious cells.
         alike: other arrays of its kind: gains, offsets and broken cells are drawn.
         estimates: every fitted parameter: ``gain[j]``, ``offset[j]`` (A), ``compression`` (1/A),
-            resistances (Ω), ``read_noise`` (relative), ``output_noise`` (A), ``programming`` (of
-            the window), and ``g[slice, row, col]`` (S) of suspicious cells.
+            resistances (Ω), ``read_noise`` (relative), ``output_noise`` (A), ``programming``
+            (relative), and ``g[slice, row, col]`` (S) of suspicious cells.
         conductances: of all cells, ``[slices, rows, cols]`` (S), as found.
         conductance_errors: their standard errors (S); 0 where they were taken as given.
         suspicious: mask of the cells that do not conduct what was given, of the same shape.
@@ -153,9 +156,12 @@ def hardware(
         free: what is looked for, the rest stays as the hardware says: ``"gain"`` and ``"offset"``
             of every line; ``"read_noise"`` of cells and amplifiers; ``"wires"`` (source, word and
             bit resistance, and the sense resistance where no gain is free), or some of
-            ``"source"``, ``"word"``, ``"bit"``, ``"sense"``; ``"nonlinearity"`` (compression of
+            ``"source"``, ``"word"``, ``"bit"``, ``"sense"``; ``"access"``: a resistance in series
+            with every cell (`mho.effects.AccessResistance`); ``"nonlinearity"`` (compression of
             large currents); ``"cells"``: a few that do not conduct what they should;
-            ``"programming"``: all cells differ from their targets by a normal error of one size.
+            ``"programming"``: all cells differ from their targets by a normal error of one size,
+            relative to the window or the target (what a `mho.effects.WriteNoise` of the hardware
+            says, else what is likelier).
         held_out: share of the reads that is kept for judging the fit, 0.05…0.5.
         seed: of who is held out.
         false_alarms: share of sound cells among those found suspicious, 0…1.
@@ -182,7 +188,7 @@ def hardware(
         array,
         fv[used],
         y[used],
-        _first(hardware, g, y.shape[1]),
+        _first(hardware, g, y.shape[1], len(used)),
         frozenset(names),
         _wires(names, fixed_gain="gain" not in names),
         false_alarms,
@@ -190,7 +196,10 @@ def hardware(
     found = search.search(task)
     _check_determined(task, found)
     mean, variance = predicted(task, found, fv[judged])
-    agree, calibration = agreement((y[judged] - mean).numpy(), variance.sqrt().numpy())
+    agree, calibration = agreement(
+        (y[judged] - mean).numpy(), variance.sqrt().numpy(), found.random.together
+    )
+    variance = variance + found.random.together**2
     errors = _cell_errors(task, found)
     result = TwinFit(
         exactly(task, found),
@@ -241,7 +250,7 @@ def _names(free: Collection[str]) -> tuple[str, ...]:
 def _wires(names: tuple[str, ...], *, fixed_gain: bool) -> tuple[str, ...]:
     wanted = set(names)
     if "wires" in wanted:
-        wanted |= set(RESISTANCES if fixed_gain else RESISTANCES[:3])
+        wanted |= set(RESISTANCES[:4] if fixed_gain else RESISTANCES[:3])
     return tuple(name for name in RESISTANCES if name in wanted)
 
 
@@ -299,7 +308,8 @@ def _check_hardware(hardware: Hardware, names: tuple[str, ...]) -> None:
         )
     if hardware.drive.mode != "amplitude":
         raise ValueError("hardware must have drivers of mode 'amplitude': inputs are voltages")
-    reading = [e for e in hardware.effects if e.acts_on("read")]
+    known = (AccessResistance,)
+    reading = [e for e in hardware.effects if e.acts_on("read") and not isinstance(e, known)]
     if reading:
         raise ValueError(
             f"hardware must not have {type(reading[0]).__name__}: conductances are as reads see them"
@@ -345,20 +355,23 @@ def _check_inputs(v: Tensor, names: tuple[str, ...]) -> None:
         )
 
 
-def _first(hardware: Hardware, g: Tensor, lines: int) -> State:
+def _first(hardware: Hardware, g: Tensor, lines: int, reads: int) -> State:
+    amplifier = hardware.amplifier or Amplifier()
     one = torch.ones(lines, dtype=torch.float64)
-    amplifier = hardware.amplifier
-    if amplifier is None:
-        return State(one, 0.0 * one, 0.0, hardware.array.wires, g)
-    known = amplifier.replace(
-        gain=_middle(amplifier.gain), offset=_middle(amplifier.offset)
-    ).lines(0, (1, 1, lines), g.shape[2], one)
-    gain, offset = (value[0, 0].expand(lines).clone() for value in known)
-    return State(gain, offset, amplifier.compression, hardware.array.wires, g)
+    gain, offset = (_of_lines(value, one) for value in (amplifier.gain, amplifier.offset))
+    common = torch.zeros(reads, dtype=torch.float64)
+    access = sum(e.ohms for e in hardware.effects if isinstance(e, AccessResistance))
+    return State(gain, offset, amplifier.compression, hardware.array.wires, access, g, common)
 
 
-def _middle(value: Any) -> Any:
-    return value.nominal if hasattr(value, "nominal") else value
+def _of_lines(value: float | Spread | tuple[float, ...], one: Tensor) -> Tensor:
+    if not isinstance(value, tuple):
+        return one * nominal(value)
+    if len(value) != len(one):
+        raise ValueError(
+            f"hardware's Amplifier has values for {len(value)} lines, the array {len(one)}"
+        )
+    return one.new_tensor(value)
 
 
 # ── what was found ───────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from mho.cells.spread import Spread, spread_about
-from mho.effects import ReadNoise, StuckAt, StuckCells, WriteNoise
+from mho.effects import AccessResistance, ReadNoise, StuckAt, StuckCells, WriteNoise
 from mho.effects.base import Effect
 from mho.fit.estimates import Estimates
 from mho.fit.twin_search import CELLS, GAIN, OFFSET, Found, Task
@@ -46,8 +46,10 @@ def _hardware(
 ) -> Hardware:
     given = task.array.hardware
     effects = [e for e in given.effects if not _replaced(e, task)]
-    if found.programming:
-        effects.append(WriteNoise(found.programming / _window(given)))
+    if found.random.programming:
+        effects.append(WriteNoise(found.random.programming, found.random.relative_to))
+    if found.state.access:
+        effects.append(AccessResistance(found.state.access))
     if "read_noise" in task.free and float(found.noise.tau[0]) > 0.0:
         effects.append(ReadNoise(float(found.noise.tau[0].sqrt()), found.noise.relative_to))
     _, rows, cols = task.start.g.shape
@@ -62,14 +64,11 @@ def _hardware(
 def _replaced(effect: Effect, task: Task) -> bool:
     if isinstance(effect, ReadNoise):
         return "read_noise" in task.free
+    if isinstance(effect, AccessResistance):
+        return True
     if isinstance(effect, WriteNoise):
         return "programming" in task.free
     return isinstance(effect, (StuckAt, StuckCells)) and "cells" in task.free
-
-
-def _window(hardware: Hardware) -> float:
-    low, high = hardware.device.window
-    return high - low
 
 
 def _amplifier(
@@ -81,7 +80,7 @@ def _amplifier(
     given = task.array.hardware.amplifier or Amplifier()
     free = "read_noise" in task.free
     noise = float(found.noise.tau[1].sqrt()) if free else given.noise
-    return Amplifier(gain, offset, found.state.compression, noise)
+    return Amplifier(gain, offset, found.state.compression, noise, found.random.together)
 
 
 def _spread(value: torch.Tensor, variance: torch.Tensor, low: float | None = None) -> float | Spread:
@@ -157,7 +156,10 @@ def _noise(task: Task, found: Found) -> tuple[dict[str, float], list[float]]:
         for name, tau, variance in pairs:
             values[name] = tau**0.5
             variances.append(variance / (4 * tau) if tau > 0 else float("nan"))
+        if found.random.together:
+            values["shared_noise"] = found.random.together
+            variances.append(found.random.together**2 / (2 * max(found.random.of_reads, 1.0)))
     if "programming" in task.free:
-        values["programming"] = found.programming / _window(task.array.hardware)
-        variances.append(values["programming"] ** 2 / (2 * max(found.determined, 1.0)))
+        values["programming"] = found.random.programming
+        variances.append(values["programming"] ** 2 / (2 * max(found.random.of_cells, 1.0)))
     return values, variances

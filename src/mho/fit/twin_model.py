@@ -1,6 +1,7 @@
 """What a measured array does to its inputs, and how that changes with what is not known of it.
 
-    c_j = f(v) @ T(G)_j          currents of cells on wires
+    g = G / (1 + access · G)     cells and their transistors
+    c_j = f(v) @ T(g)_j          currents, on wires
     z_j = gain_j · c_j + offset_j
     y_j = z_j / (1 + compression · |z_j|) + noise
 
@@ -21,7 +22,7 @@ from mho.crossbar import expansion
 from mho.crossbar.wires import wired, wired_noise
 from mho.hardware import Hardware
 
-RESISTANCES = ("source", "word", "bit", "sense")
+RESISTANCES = ("source", "word", "bit", "sense", "access")
 _STEP = 1e-3
 _LEAST_STEP = 1e-3  # ohm
 
@@ -35,24 +36,33 @@ class State:
         offset: of every line (A) ``[lines]``.
         compression: of all (1/A).
         wires: of the array.
+        access: resistance in series with every cell (Ω).
         g: conductances ``[slices, rows, cols]`` (S).
+        common: what all lines of a read have in common ``[reads]`` (A).
     """
 
     gain: Tensor
     offset: Tensor
     compression: float
     wires: Wires
+    access: float
     g: Tensor
+    common: Tensor
+
+    @property
+    def seen(self) -> Tensor:
+        """Conductances of cells with what is in series with them, shaped as ``g`` (S)."""
+        return self.g / (1.0 + self.access * self.g)
 
     def resistances(self, names: tuple[str, ...]) -> list[float]:
         """Return the resistances (Ω) of these names."""
-        return [getattr(self.wires, name) for name in names]
+        return [self.access if name == "access" else getattr(self.wires, name) for name in names]
 
     def with_resistances(self, values: dict[str, float]) -> State:
-        """Return the state with other wires, none below 0 Ω."""
-        return replace(
-            self, wires=self.wires.replace(**{n: max(v, 0.0) for n, v in values.items()})
-        )
+        """Return the state with other resistances, none below 0 Ω."""
+        values = {name: max(value, 0.0) for name, value in values.items()}
+        access = values.pop("access", self.access)
+        return replace(self, wires=self.wires.replace(**values), access=access)
 
 
 class Array:
@@ -68,7 +78,7 @@ class Array:
     def effective(self, state: State) -> Tensor:
         """Return what converters see of the cells, ``[rows, lines]`` (S)."""
         array = self.hardware.array.replace(wires=state.wires)
-        return self.hardware.encoding.converted(wired(state.g, array))
+        return self.hardware.encoding.converted(wired(state.seen, array))
 
     def driven(self, v: Tensor) -> Tensor:
         """Return ``f(v)`` (V) of voltages ``[reads, rows]``."""
@@ -100,12 +110,15 @@ class Array:
         Returns:
             ``[lines, drivers, rows]``; None where wires are ideal and a cell sees its driver alone.
         """
+        own = (1.0 + state.access * state.g).pow(-2)
         if state.wires.ideal:
-            return None
+            if not state.access:
+                return None
+            return torch.diag_embed(own.transpose(1, 2).flatten(0, 1))
         eye = torch.eye(state.g.shape[2], dtype=state.g.dtype)
         # [slices, drivers or lines, rows, cols]
-        across, seen = voltages_across(state.g, state.wires, eye)
-        share = seen.to(state.g).diagonal(dim1=1, dim2=3)  # [slices, rows, cols]
+        across, seen = voltages_across(state.seen, state.wires, eye)
+        share = seen.to(state.g).diagonal(dim1=1, dim2=3) * own  # [slices, rows, cols]
         return (across.to(state.g) * share.unsqueeze(1)).permute(0, 3, 1, 2).flatten(0, 1)
 
     def noise(self, state: State, v: Tensor, variance: Tensor) -> Tensor:
@@ -120,7 +133,7 @@ class Array:
         if state.wires.ideal:
             return v.square() @ encoding.converted_variance(variance)
         array = self.hardware.array.replace(wires=state.wires)
-        (form,) = wired_noise(state.g, variance, encoding, array)
+        (form,) = wired_noise(state.seen, variance, encoding, array)
         return form.variance(v[None, None])[0, 0]
 
 

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from mho.cells import life
 from mho.core import random
+from mho.effects.programming import WriteNoise
 from mho.effects.reading import ReadNoise
 from mho.fit import twin_model as model
+from mho.fit.pit import agreement
 from mho.fit.twin_cells import least_score, suspicious
 from mho.fit.twin_model import Array, State
 from mho.fit.twin_solve import Normal, Solved, variance_components
@@ -19,7 +21,8 @@ GAIN, OFFSET, CELLS = 0, 1, 2  # own parameters of a line: its gain, its offset,
 _ROUNDS, _STEPS, _HALVINGS = 8, 25, 8
 _STILL = 1e-2  # of a standard error
 _FIRST_RESISTANCE = 1.0  # ohm, where the hardware says 0
-_FIRST_PROGRAMMING = 0.02  # of the window
+_FIRST_PROGRAMMING = 0.05  # relative
+_LEAST_REFERENCE = 1e-3  # of the window
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,38 @@ class Noise:
 
 
 @dataclass(frozen=True)
+class Random:
+    """Sizes of what is drawn from normal distributions: programming errors, and lines' common part.
+
+    Attributes:
+        relative_to: of programming errors: ``"range"`` or ``"value"``.
+        reference: what they are relative to ``[lines, rows]`` (S).
+        programming: their relative standard deviation; 0 where cells are as given.
+        together: standard deviation of what lines of one read have in common (A); 0 for nothing.
+        of_cells: how many programming errors the data determine.
+        of_reads: how many of the common parts.
+    """
+
+    relative_to: str
+    reference: Tensor
+    programming: float
+    together: float
+    of_cells: float = 0.0
+    of_reads: float = 0.0
+
+    def precision(self, drawn: Tensor, cells: Tensor) -> Tensor:
+        """Return one over the variance of what is drawn ``[lines, 2 + cells]``, else 0."""
+        size = (self.programming * self.reference.gather(1, cells)).clamp_min(1e-300)
+        whole = torch.nn.functional.pad(size, (CELLS, 0), value=1.0)
+        return torch.where(drawn, whole.pow(-2), 0.0)
+
+    def near(self, other: Random) -> bool:
+        """Whether sizes are the same to a hundredth."""
+        pairs = ((self.programming, other.programming), (self.together, other.together))
+        return all(abs(one - two) <= 1e-2 * two for one, two in pairs)
+
+
+@dataclass(frozen=True)
 class Found:
     """Where the search ended.
 
@@ -80,8 +115,8 @@ class Found:
         cells: rows of the cells among the own parameters ``[lines, cells]``.
         fitted: which own parameters were looked for ``[lines, 2 + cells]``.
         odd: the suspicious cells ``[lines, rows]``.
-        programming: standard deviation of all others about their targets (S); 0 where not free.
-        determined: how many of their deviations the data determine.
+        random: sizes of what is drawn.
+        evidence: logarithm of the likelihood, up to a constant.
     """
 
     state: State
@@ -90,54 +125,145 @@ class Found:
     cells: Tensor
     fitted: Tensor
     odd: Tensor
-    programming: float
-    determined: float
+    random: Random
+    evidence: float
 
 
 def search(task: Task) -> Found:
-    """Find what makes the measured outputs likeliest."""
-    state = _started(task)
+    """Find what makes the measured outputs likeliest.
+
+    Programming errors relative to the window and to the target are both tried where the hardware
+    does not say which, and the likelier are taken.
+    """
+    given = {e.relative_to for e in task.array.hardware.effects if isinstance(e, WriteNoise)}
+    kinds = ("range", "value") if "programming" in task.free else ("range",)
+    asked = [kind for kind in kinds if kind in given or not given] or list(kinds)
+    return max((_searched(task, kind) for kind in asked), key=lambda found: found.evidence)
+
+
+def _searched(task: Task, relative_to: str) -> Found:
     lines, rows = task.y.shape[1], task.v.shape[1]
     odd = torch.zeros(lines, rows, dtype=torch.bool)
-    programming = _FIRST_PROGRAMMING * _range(task) * ("programming" in task.free)
+    reference = torch.full_like(task.start.g, _range(task))
+    if relative_to == "value":
+        reference = task.start.g.clamp_min(_LEAST_REFERENCE * _range(task))
+    amplifier = task.array.hardware.amplified
+    random_ = Random(
+        relative_to,
+        reference.transpose(1, 2).flatten(0, 1),
+        _FIRST_PROGRAMMING * ("programming" in task.free),
+        0.0 if amplifier is None else amplifier.shared_noise,
+    )
+    state = _started(task)
     for _ in range(_ROUNDS):
-        found = _settled(task, state, odd, programming)
-        state, programming = found.state, found.programming
-        if "cells" not in task.free:
-            break
-        odd = _odd(task, found)
-        if bool((odd == found.odd).all()):
+        found = _settled(task, state, odd, random_)
+        before = odd
+        if "cells" in task.free:
+            odd = _odd(task, found)
+        state, random_ = found.state, found.random
+        if "read_noise" in task.free and not random_.together:
+            random_ = replace(random_, together=_together(task, found))
+            if random_.together:
+                continue
+        if bool((odd == before).all()):
             break
     return found
 
 
-def _settled(task: Task, state: State, odd: Tensor, programming: float) -> Found:
-    """Find the likeliest state, given which cells are suspicious."""
+def _together(task: Task, found: Found) -> float:
+    """Return the deviation (A) that lines of one read share, 0 where it may be chance."""
+    rest = task.y - task.array.outputs(found.state, task.v)
+    agree, _ = agreement(rest.numpy(), found.noise.variance.sqrt().numpy())
+    if not agree.shares:
+        return 0.0
+    return float((agree.shared * found.noise.variance.mean()) ** 0.5)
+
+
+def _settled(task: Task, state: State, odd: Tensor, random_: Random) -> Found:
+    """Find the likeliest state, given which cells are suspicious.
+
+    Args:
+        task: what is looked for.
+        state: where from.
+        odd: mask of the suspicious cells ``[lines, rows]``.
+        random_: first guess of the sizes of what is drawn.
+    """
     cells, chosen = _looked_at(task, odd)
     fitted = torch.cat((_of_lines(task, len(odd)), chosen), 1)
-    random_ = torch.cat((torch.zeros_like(fitted[:, :CELLS]), chosen & ~odd.gather(1, cells)), 1)
-    random_ &= programming > 0.0
+    drawn = chosen & ~odd.gather(1, cells) & bool(random_.programming)
+    drawn = torch.nn.functional.pad(drawn, (CELLS, 0))
     # Noise, and what a cell does to its line, hardly change from step to step, and are dear.
     shapes = _shapes(task, state)
     reach = task.array.reach(state) if cells.numel() else None
-    fixed, determined = fitted.sum(1) - random_.sum(1), 0.0
     for _ in range(_STEPS):
-        precision = random_.to(task.y) * (programming**-2 if programming else 0.0)
-        noise = _noise(task, state, shapes, fixed + determined / len(odd))
+        precision = random_.precision(drawn, cells)
+        used = (fitted & ~drawn).sum(1) + (random_.of_cells + random_.of_reads) / len(odd)
+        noise = _noise(task, state, shapes, used)
         own, shared, mean = derivatives(task, state, task.v, cells, reach)
-        normal = Normal.of(own, shared, (task.y - mean).T, noise.variance.T.reciprocal())
+        parts = own, shared, (task.y - mean).T - state.common, noise.variance.T.reciprocal()
+        normal = Normal.of(*parts)
+        if random_.together:
+            normal = normal.with_reads(*parts, state.common, random_.together)
         value = _values(task, state, cells)
-        solved = normal.solved(fitted, precision, value)
+        reads = len(task.y) if random_.together else 0
+        solved = normal.solved(fitted, precision, value, reads)
         before, variance = state, solved.own_variance()
         step, moving = _inside(task, state, normal, solved, cells, fitted, precision, value)
-        state = _stepped(task, state, step, noise, precision, cells)
-        if programming:
-            determined = float((1.0 - precision * variance)[random_].clamp(0.0, 1.0).sum())
-            moved = _values(task, state, cells)[random_]
-            programming = float((moved.square().sum() / max(determined, 1.0)).sqrt())
-        if before is state or _still(step, solved, variance, moving):
+        state = _stepped(task, state, step, noise, precision, cells, random_.together)
+        guess = random_
+        random_ = _sized(task, state, solved, variance, cells, drawn, precision, random_)
+        if guess.near(random_) and (
+            before is state or _still(step, solved, variance, moving)
+        ):
             break
-    return Found(state, solved, noise, cells, fitted, odd, programming, determined)
+    evidence = _evidence(task, state, noise, precision, solved, cells, drawn, random_)
+    return Found(state, solved, noise, cells, fitted, odd, random_, evidence)
+
+
+def _sized(
+    task: Task,
+    state: State,
+    solved: Solved,
+    variance: Tensor,
+    cells: Tensor,
+    drawn: Tensor,
+    precision: Tensor,
+    now: Random,
+) -> Random:
+    """Return the sizes of what is drawn that its values ask for.
+
+    Their squares over the number of them that the data determine (D. J. C. MacKay, Neural
+    Computation 1992, doi 10.1162/neco.1992.4.3.415).
+    """
+    if now.programming:
+        count = float((1.0 - precision * variance)[drawn].clamp(0.0, 1.0).sum())
+        relative = off(task, state).gather(1, cells) / now.reference.gather(1, cells)
+        total = float(relative[drawn[:, CELLS:]].square().sum())
+        now = replace(now, programming=(total / max(count, 1.0)) ** 0.5, of_cells=count)
+    if now.together and "read_noise" in task.free:
+        unsure = solved.shared_covariance.diagonal()[len(task.shared) :]
+        count = float((1.0 - unsure / now.together**2).clamp(0.0, 1.0).sum())
+        total = float(state.common.square().sum())
+        now = replace(now, together=(total / max(count, 1.0)) ** 0.5, of_reads=count)
+    return now
+
+
+def _evidence(
+    task: Task,
+    state: State,
+    noise: Noise,
+    precision: Tensor,
+    solved: Solved,
+    cells: Tensor,
+    drawn: Tensor,
+    random_: Random,
+) -> float:
+    """Return the logarithm of the likelihood, what is drawn integrated out (up to a constant)."""
+    total = _squares(task, state, noise, precision, cells, random_.together)
+    total += float(noise.variance.log().sum()) - float(precision[drawn].log().sum())
+    if random_.together:
+        total += 2.0 * len(task.y) * float(torch.tensor(random_.together).log())
+    return -0.5 * (total + solved.volume)
 
 
 def _looked_at(task: Task, odd: Tensor) -> tuple[Tensor, Tensor]:
@@ -206,22 +332,33 @@ def derivatives(
 
 
 def _stepped(
-    task: Task, state: State, solved: Solved, noise: Noise, precision: Tensor, cells: Tensor
+    task: Task,
+    state: State,
+    solved: Solved,
+    noise: Noise,
+    precision: Tensor,
+    cells: Tensor,
+    together: float,
 ) -> State:
     """Take the step, or as much of it as lowers the squares."""
 
-    def squares(at: State) -> float:
-        rest = (task.y - task.array.outputs(at, task.v)).square() / noise.variance
-        prior = precision * _values(task, at, cells).square()
-        return float(rest.sum() + prior.sum())
-
-    before, share = squares(state), 1.0
+    before, share = _squares(task, state, noise, precision, cells, together), 1.0
     for _ in range(_HALVINGS):
         tried = _moved(task, state, solved, share, cells)
-        if squares(tried) <= before * (1 + 1e-12):
+        if _squares(task, tried, noise, precision, cells, together) <= before * (1 + 1e-12):
             return tried
         share /= 4.0
     return state
+
+
+def _squares(
+    task: Task, at: State, noise: Noise, precision: Tensor, cells: Tensor, together: float
+) -> float:
+    """Return what a step is to lower: squares of the residuals, and of what is drawn."""
+    rest = task.y - task.array.outputs(at, task.v) - at.common.unsqueeze(1)
+    prior = precision * _values(task, at, cells).square()
+    common = at.common.square().sum() / together**2 if together else 0.0
+    return float((rest.square() / noise.variance).sum() + prior.sum() + common)
 
 
 def _moved(task: Task, state: State, solved: Solved, share: float, cells: Tensor) -> State:
@@ -234,6 +371,7 @@ def _moved(task: Task, state: State, solved: Solved, share: float, cells: Tensor
         offset=state.offset + own[:, OFFSET],
         compression=max(state.compression + steps.get("compression", 0.0), 0.0),
         g=g,
+        common=state.common + share * solved.reads if len(solved.reads) else state.common,
     )
     now = zip(task.wires, state.resistances(task.wires), strict=True)
     return moved.with_resistances({name: value + steps[name] for name, value in now})
@@ -264,13 +402,14 @@ def _inside(
     moving = fitted & ~held
     if bool(moves.all()) and not bool((fitted & held).any()):
         return solved, moving
-    return normal.solved(moving, precision, value, moves), moving
+    return normal.solved(moving, precision, value, len(solved.reads), moves), moving
 
 
 def _still(step: Solved, solved: Solved, variance: Tensor, moving: Tensor) -> bool:
     """Whether a step was small against what is not known anyway."""
     own = (step.own.square() / variance.clamp_min(1e-300))[moving]
-    shared = step.shared.square() / solved.shared_covariance.diagonal().clamp_min(1e-300)
+    known = solved.shared_covariance.diagonal()[: len(step.shared)]
+    shared = step.shared.square() / known.clamp_min(1e-300)
     return bool((torch.cat((own, shared)) < _STILL**2).all())
 
 
@@ -290,7 +429,7 @@ def fixed_noise(task: Task, state: State, v: Tensor) -> Tensor:
         return torch.zeros_like(v[:, :1] @ state.gain[None])
     behaviours = (hardware.device, *(b for b in acting if b is not hardware.device))
     drawn = life.fabricate(behaviours, state.g, random.stream(0))
-    variance = torch.as_tensor(life.variance_of("read_std", state.g, drawn), dtype=v.dtype)
+    variance = torch.as_tensor(life.variance_of("read_std", state.seen, drawn), dtype=v.dtype)
     return task.array.noise(state, v, variance.expand_as(state.g).contiguous())
 
 
@@ -299,7 +438,7 @@ def shapes_of(task: Task, state: State, v: Tensor) -> dict[str, Tensor]:
     if "read_noise" not in task.free:
         return {}
     given = {e.relative_to for e in task.array.hardware.effects if isinstance(e, ReadNoise)}
-    kinds = {"range": torch.full_like(state.g, _range(task) ** 2), "value": state.g.square()}
+    kinds = {"range": torch.full_like(state.g, _range(task) ** 2), "value": state.seen.square()}
     return {
         kind: task.array.noise(state, v, variance)
         for kind, variance in kinds.items()
@@ -343,7 +482,8 @@ def _noise(
         empty = torch.zeros(2, dtype=task.y.dtype)
         return Noise("range", empty, torch.zeros(2, 2, dtype=task.y.dtype), 0.0, known)
     reads = len(task.y)
-    squares = (task.y - task.array.outputs(state, task.v)).square()
+    squares = task.y - task.array.outputs(state, task.v) - state.common.unsqueeze(1)
+    squares = squares.square()
     squares = squares * (reads / (reads - used).clamp_min(1.0))
     best: Noise | None = None
     for kind, shape in by_kind.items():
@@ -364,10 +504,10 @@ def _odd(task: Task, found: Found) -> Tensor:
     odd, cells = found.odd, found.cells
     deviation = off(task, found.state)
     variance = found.solved.own_variance()[:, CELLS:]
-    if found.programming:
+    if found.random.programming:
         # A prediction is shrunk: it varies by what the data have determined of it.
-        size = found.programming**2
-        about = torch.where(odd, variance + size, size - variance).clamp_min(1e-6 * size)
+        size = (found.random.programming * found.random.reference).square()
+        about = torch.where(odd, variance + size, size - variance).maximum(1e-6 * size)
         score = deviation.abs() / about.sqrt()
         return score > least_score(score.flatten(), task.rate)
     spread = torch.ones_like(deviation).scatter(1, cells, variance.clamp_min(1e-300).sqrt())
@@ -376,7 +516,7 @@ def _odd(task: Task, found: Found) -> Tensor:
     every = torch.arange(odd.shape[1]).expand_as(odd)
     reach = task.array.reach(found.state)
     own, shared, mean = derivatives(task, found.state, task.v, every, reach)
-    normal = Normal.of(own, shared, (task.y - mean).T, found.noise.variance.T.reciprocal())
+    normal = Normal.of(own, shared, (task.y - mean).T - found.state.common, found.noise.variance.T.reciprocal())
     free = torch.cat((_of_lines(task, len(odd)), odd), 1)
     is_cell = torch.arange(free.shape[1]) >= CELLS
     more = suspicious(normal, is_cell, free, len(task.y), task.rate)

@@ -8,14 +8,14 @@ compression). The normal equations are blocks of lines with a border:
 
 and the border's Schur complement ``S = D − Σ_j C_jᵀ H_j⁻¹ C_j`` gives the shared parameters' step
 and, inverted, their covariance. Where parameters of lines are drawn from a normal distribution
-(programming errors) ``H_j`` has its precision on the diagonal: Henderson's mixed-model equations
+(programming errors, what all lines have in common at a read) the matrix has its precision on the diagonal: Henderson's mixed-model equations
 (C. R. Henderson, Biometrics 1975, doi 10.2307/2529430), whose inverse is the covariance of what is
 estimated, predictions of the random ones included.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -67,8 +67,38 @@ class Normal:
             product[:, b, b],
         )
 
+    def with_reads(
+        self, own: Tensor, shared: Tensor, rest: Tensor, weight: Tensor, now: Tensor, size: float
+    ) -> Normal:
+        """Return these with one more shared parameter for every read: what its lines have in common.
+
+        Args:
+            own: as for `of`, and so are the next three.
+            shared: likewise.
+            rest: likewise.
+            weight: likewise.
+            now: the common part of every read ``[reads]`` (A).
+            size: its standard deviation (A).
+        """
+        by_read = (own * weight.unsqueeze(-1)).mT  # [lines, own, reads]
+        cross = (shared * weight.unsqueeze(-1)).sum(0).mT
+        among = torch.diag(weight.sum(0) + size**-2)
+        whole = torch.cat((torch.cat((self.shared, cross), 1), torch.cat((cross.T, among), 1)))
+        common = (weight * rest).sum(0) - now * size**-2
+        return replace(
+            self,
+            border=torch.cat((self.border, by_read), 2),
+            shared=whole,
+            shared_rest=torch.cat((self.shared_rest, common)),
+        )
+
     def solved(
-        self, free: Tensor, precision: Tensor, value: Tensor, moves: Tensor | None = None
+        self,
+        free: Tensor,
+        precision: Tensor,
+        value: Tensor,
+        reads: int = 0,
+        moves: Tensor | None = None,
     ) -> Solved:
         """Return the step of all parameters, and their covariance.
 
@@ -77,38 +107,67 @@ class Normal:
             precision: what is known of them beforehand: one over the variance of a normal
                 distribution about 0, 0 where nothing is.
             value: they are now.
-            moves: which shared parameters are looked for ``[shared]``; all if not given.
+            reads: how many of the shared parameters, the last ones, are of single reads.
+            moves: which of the other shared parameters are looked for; all if not given.
         """
-        if moves is None:
-            moves = torch.ones_like(self.shared_rest, dtype=torch.bool)
+        few = len(self.shared_rest) - reads
+        asked = torch.ones_like(self.shared_rest, dtype=torch.bool)
+        if moves is not None:
+            asked[:few] = moves
         size = torch.where(free, self.own.diagonal(dim1=1, dim2=2) + precision, 1.0)
         size = torch.where(size > 0, size, 1.0).rsqrt()
-        both = size.unsqueeze(2) * size.unsqueeze(1)
-        kept = (free.unsqueeze(2) & free.unsqueeze(1)) * both
+        kept = (free.unsqueeze(2) & free.unsqueeze(1)) * (size.unsqueeze(2) * size.unsqueeze(1))
         H = self.own * kept
         H = H + torch.diag_embed(torch.where(free, precision * size.square(), 1.0))
         scale = size * free
-        C = self.border * scale.unsqueeze(-1) * moves
+        C = self.border * scale.unsqueeze(-1) * asked
         b = (self.own_rest - precision * value) * scale
         inverse = torch.linalg.pinv(H, rtol=_LEAST, hermitian=True)
+        volume = torch.linalg.slogdet(H).logabsdet.sum() - 2.0 * size[free].log().sum()
         through = inverse @ C  # [lines, own, shared]
-        both_move = moves.unsqueeze(1) & moves
-        S = self.shared * both_move - (C.mT @ through).sum(0)
-        unit = self.shared.diagonal().clamp_min(1e-300).rsqrt()
-        S = S * unit.unsqueeze(1) * unit + torch.diag((~moves).to(S))
-        left = torch.linalg.pinv(S, rtol=_LEAST, hermitian=True)
-        shared_inverse = left * unit.unsqueeze(1) * unit * both_move
-        rest = self.shared_rest * moves - (through.mT @ b.unsqueeze(-1)).sum(0).squeeze(-1)
+        S = self.shared * (asked.unsqueeze(1) & asked)
+        S = S - C.flatten(0, 1).T @ through.flatten(0, 1)
+        shared_inverse, left, rest_volume = _inverted(S, self.shared.diagonal(), asked, few)
+        rest = self.shared_rest * asked - (through.mT @ b.unsqueeze(-1)).sum(0).squeeze(-1)
         shared_step = shared_inverse @ rest
         own_step = (inverse @ b.unsqueeze(-1)).squeeze(-1) - through @ shared_step
         return Solved(
             own_step * scale,
-            shared_step,
+            shared_step[:few],
+            shared_step[few:],
             inverse * kept,
             through * scale.unsqueeze(-1),
             shared_inverse,
-            S,
+            left,
+            float(volume + rest_volume),
         )
+
+
+def _inverted(S: Tensor, before: Tensor, asked: Tensor, few: int) -> tuple[Tensor, Tensor, Tensor]:  # noqa: N803
+    """Return the inverse of a Schur complement, and how much of a few parameters it leaves.
+
+    Args:
+        S: the complement ``[shared, shared]``.
+        before: its diagonal before the lines' own parameters took their share.
+        asked: which parameters are looked for.
+        few: how many there are beside those of single reads, which have a precision of their own.
+
+    Returns:
+        Inverse ``[shared, shared]``; the few ones' complement, scaled ``[few, few]``; and the
+        logarithm of the determinant.
+    """
+    by_reads = torch.linalg.inv(S[few:, few:])
+    through = S[:few, few:] @ by_reads
+    unit = before[:few].clamp_min(1e-300).rsqrt()
+    left = (S[:few, :few] - through @ S[few:, :few]) * unit.unsqueeze(1) * unit
+    left = left + torch.diag((~asked[:few]).to(left))
+    corner = torch.linalg.pinv(left, rtol=_LEAST, hermitian=True) * unit.unsqueeze(1) * unit
+    corner = corner * (asked[:few].unsqueeze(1) & asked[:few])
+    beside = -corner @ through
+    reads = by_reads - through.T @ beside
+    whole = torch.cat((torch.cat((corner, beside), 1), torch.cat((beside.T, reads), 1)))
+    volume = torch.linalg.slogdet(S[few:, few:]).logabsdet + torch.linalg.slogdet(left).logabsdet
+    return whole, left, volume - 2.0 * unit.log().sum()
 
 
 @dataclass(frozen=True)
@@ -117,20 +176,24 @@ class Solved:
 
     Attributes:
         own: step ``[lines, own]``.
-        shared: step ``[shared]``.
+        shared: step ``[shared]``, of those of single reads apart:
+        reads: ``[reads]``.
         inverse: of the lines' own blocks ``[lines, own, own]``.
         through: of these with the border ``[lines, own, shared]``.
         shared_covariance: ``[shared, shared]``.
         left: share of what the data say of each shared parameter that the lines' own leave: the
             Schur complement over ``D``, scaled to its diagonal ``[shared, shared]``.
+        volume: logarithm of the determinant of the whole matrix.
     """
 
     own: Tensor
     shared: Tensor
+    reads: Tensor
     inverse: Tensor
     through: Tensor
     shared_covariance: Tensor
     left: Tensor
+    volume: float
 
     def own_variance(self) -> Tensor:
         """Return the variance of the lines' own parameters ``[lines, own]``."""
@@ -141,18 +204,19 @@ class Solved:
         """Return the covariance of some of the lines' own parameters and all shared ones.
 
         Args:
-            which: mask ``[lines, own]``; they come line by line.
+            which: mask ``[lines, own]``; they come line by line. Those of single reads are not
+                among the shared ones.
         """
+        few = len(self.shared)
         line, own = which.nonzero(as_tuple=True)
         through = self.through[line, own]
         among = through @ self.shared_covariance @ through.T
         same = line.unsqueeze(1) == line
         block = self.inverse[line.unsqueeze(1), own.unsqueeze(1), own.unsqueeze(0)]
         among = among + torch.where(same, block, 0.0)
-        cross = -through @ self.shared_covariance
-        return torch.cat(
-            (torch.cat((among, cross), 1), torch.cat((cross.T, self.shared_covariance), 1))
-        )
+        cross = (-through @ self.shared_covariance)[:, :few]
+        corner = self.shared_covariance[:few, :few]
+        return torch.cat((torch.cat((among, cross), 1), torch.cat((cross.T, corner), 1)))
 
 
 def variance_components(

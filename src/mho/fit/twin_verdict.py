@@ -89,7 +89,7 @@ def unexplained(agree: Agreement) -> list[str]:
     """Say what structure the held-out errors still have."""
     said = []
     reads, lines = agree.transforms.shape
-    if agree.shared > _TELLING * (2 / max(reads - 1, 1)) ** 0.5 / lines:
+    if agree.shares:
         said.append(
             f"{100 * agree.shared:.0f} % of the errors' variance is common to all lines of a read "
             "(a reference or supply that moves), which no twin of single lines has"

@@ -19,17 +19,40 @@ class Lines(NamedTuple):
     Attributes:
         gain: one, or ``[groups, tiles, lines]``.
         offset: likewise (A).
+        tile: which of the tiles beside one another a line is of ``[lines]`` (int64).
+        across: how many of these there are.
     """
 
     gain: Tensor
     offset: Tensor
+    tile: Tensor
+    across: int
+
+
+class Lying(NamedTuple):
+    """How the lines of one group lie on tiles.
+
+    Attributes:
+        down: tiles below one another.
+        width: columns of one converter; lines are columns by converter.
+        outputs: columns of one converter on a whole tile.
+        converters: of an output.
+        joined: whether all converters of an output are on one tile.
+    """
+
+    down: int
+    width: int
+    outputs: int
+    converters: int
+    joined: bool
 
 
 @dataclass(frozen=True)
 class Amplifier(Spec):
     """What a current (A) goes through on its way to a converter, tile by tile.
 
-        z = gain_j · i + offset_j,     i' = z / (1 + compression · |z|) + noise · N(0, 1)
+        z = gain_j · i + offset_j
+        i' = z / (1 + compression · |z|) + noise · N_j(0, 1) + shared_noise · N(0, 1)
 
     The S-shaped compression is that of AIHWKit's output stage (Rasch et al. 2021, doi
     10.1109/AICAS51828.2021.9458494). Every line that a converter reads has an amplifier of its
@@ -46,6 +69,8 @@ class Amplifier(Spec):
         compression: by what share a large current is compressed (1/A), >= 0: a current of
             ``1/compression`` comes out as half of it.
         noise: standard deviation of white noise (A), >= 0, of every line and conversion.
+        shared_noise: the same of noise that all lines of a tile have in common at a conversion (A),
+            >= 0: of a reference or a supply that moves.
 
     Raises:
         TypeError, ValueError: if a value is refused.
@@ -55,6 +80,7 @@ class Amplifier(Spec):
     offset: float | Spread | tuple[float, ...] = 0.0
     compression: float = 0.0
     noise: float = 0.0
+    shared_noise: float = 0.0
 
     def __post_init__(self) -> None:
         for name, bounds in (("gain", {"above": 0.0}), ("offset", {})):
@@ -71,11 +97,17 @@ class Amplifier(Spec):
                 check(f"Amplifier {name}", value, **bounds)
         checks.number("Amplifier compression", self.compression, least=0.0)
         checks.number("Amplifier noise", self.noise, least=0.0)
+        checks.number("Amplifier shared_noise", self.shared_noise, least=0.0)
 
     @property
     def ideal(self) -> bool:
         """Whether currents pass unchanged."""
-        return (self.gain, self.offset, self.compression, self.noise) == (1.0, 0.0, 0.0, 0.0)
+        return self == type(self)()
+
+    @property
+    def noisy(self) -> bool:
+        """Whether two conversions of one current differ."""
+        return self.noise > 0.0 or self.shared_noise > 0.0
 
     @property
     def drawn(self) -> bool:
@@ -88,28 +120,29 @@ class Amplifier(Spec):
         both = {"gain": self.gain, "offset": self.offset}
         return {name: len(v) for name, v in both.items() if isinstance(v, tuple)}
 
-    def lines(
-        self, seed: int | None, shape: tuple[int, int, int], width: int, like: Tensor
-    ) -> Lines:
+    def lines(self, seed: int | None, groups: int, tiling: Lying, like: Tensor) -> Lines:
         """Return the amplifiers of all tiles.
 
         Args:
             seed: of the chip's fabrication; None draws from torch's own generator.
-            shape: groups, tiles below one another, and lines.
-            width: columns of one converter; lines are columns by converter.
+            groups: how many matrices lie side by side.
+            tiling: how lines lie on tiles.
             like: gives dtype and device.
         """
+        shape = (groups, tiling.down, tiling.converters * tiling.width)
+        seeds = {
+            name: None if seed is None else random.derive(seed, "amplifier", name)
+            for name in ("gain", "offset")
+        }
+        line = torch.arange(shape[-1], device=like.device)
+        beside = -(-tiling.width // tiling.outputs)
+        array = 0 if tiling.joined else line // tiling.width * beside
+        arrays = 1 if tiling.joined else tiling.converters
         return Lines(
-            *(
-                _spread_out(
-                    value,
-                    None if seed is None else random.derive(seed, "amplifier", name),
-                    shape,
-                    width,
-                    like,
-                )
-                for name, value in (("gain", self.gain), ("offset", self.offset))
-            )
+            _spread_out(self.gain, seeds["gain"], shape, tiling.width, like),
+            _spread_out(self.offset, seeds["offset"], shape, tiling.width, like),
+            array + line % tiling.width // tiling.outputs,
+            arrays * beside,
         )
 
     def amplify(
@@ -124,26 +157,32 @@ class Amplifier(Spec):
             rng: stream for noise; None: torch's own generator.
         """
         tiles = [part.shape[1] for part in parts]
-        gains, offsets = (_by_piece(value, tiles) for value in lines)
+        gains, offsets = (_by_piece(value, tiles) for value in (lines.gain, lines.offset))
         return [
-            self._pass(part, _beside(gain, part), _beside(offset, part) / unit, unit, rng)
+            self._noisy(
+                self._passed(part, _beside(gain, part), _beside(offset, part) / unit, unit),
+                lines,
+                unit,
+                rng,
+            )
             for part, gain, offset in zip(parts, gains, offsets, strict=True)
         ]
 
-    def _pass(
-        self,
-        current: Tensor,
-        gain: Tensor,
-        offset: Tensor,
-        unit: Tensor | float,
-        rng: Tensor | None,
+    def _passed(
+        self, current: Tensor, gain: Tensor, offset: Tensor, unit: Tensor | float
     ) -> Tensor:
         out = torch.addcmul(offset, gain, current)
-        if self.compression:
-            out = out / (1.0 + self.compression * unit * out.abs())
+        return out / (1.0 + self.compression * unit * out.abs()) if self.compression else out
+
+    def _noisy(
+        self, current: Tensor, lines: Lines, unit: Tensor | float, rng: Tensor | None
+    ) -> Tensor:
         if self.noise:
-            out = out + random.normal_like(out, rng) * (self.noise / unit)
-        return out
+            current = current + random.normal_like(current, rng) * (self.noise / unit)
+        if self.shared_noise:
+            drawn = random.normal_like(current[..., : lines.across], rng)
+            current = current + drawn[..., lines.tile] * (self.shared_noise / unit)
+        return current
 
 
 def _spread_out(
