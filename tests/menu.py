@@ -104,7 +104,7 @@ AMPLIFIERS = {
     "spread": Amplifier(
         gain=Spread(Normal(1.0, 0.05), low=0.5), offset=Spread(Normal(0.0, 2e-7)), noise=1e-8
     ),
-    "shared": Amplifier(noise=1e-8, shared_noise=5e-8),
+    "shared": Amplifier(noise=1e-8, shared_noise=5e-8, gain_noise=0.01),
 }
 EFFECTS = {
     "none": (),

@@ -146,8 +146,8 @@ class Hardware(Spec):
                 )
             if count != wanted:
                 raise ValueError(
-                    f"Amplifier {name} must have one value for each of the {wanted} lines of a tile "
-                    f"(Array cols, for each converter of an output), got {count}"
+                    f"Amplifier {name} must have one value for each of the {wanted} lines of a "
+                    f"tile (Array cols, for each converter of an output), got {count}"
                 )
 
     @property

@@ -11,22 +11,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mho.cells.spread import Spread, nominal
-from mho.core import checks, random
+from mho.core import checks
 from mho.crossbar.crossbar import Crossbar
-from mho.devices import Device
 from mho.effects import AccessResistance
 from mho.fit import twin_search as search
-from mho.fit.calibration import OUR_STREAM, Calibration
 from mho.fit.calibration import Array as Values
-from mho.fit.estimates import Estimates
-from mho.fit.pit import Agreement, agreement
-from mho.fit.twin_hardware import alike, estimates, exactly
+from mho.fit.judged import Judged, judge, parted
 from mho.fit.twin_model import RESISTANCES, Array, State
 from mho.fit.twin_search import CELLS, Found, Task
 from mho.fit.twin_verdict import verdict
 from mho.hardware import Hardware
-from mho.periphery import Amplifier
 
 FREE = ("gain", "offset", "read_noise", "wires", "nonlinearity", "cells")
 NAMES = (*FREE, "programming", *RESISTANCES)
@@ -35,57 +29,26 @@ _LEFT = 1e-6  # of what the data say of a shared parameter, once the lines' own 
 
 
 @dataclass(frozen=True)
-class TwinFit:
+class TwinFit(Judged):
     """The twin of a measured array.
 
+    ``hardware`` is this very array: its wires, its noise, an `mho.Amplifier` with a gain and an
+    offset for each of its lines, `mho.effects.StuckCells` at its suspicious cells. ``estimates``
+    are ``gain[j]``, ``offset[j]`` (A), resistances (Ω), ``compression`` (1/A), ``read_noise``
+    (relative), ``output_noise`` and ``shared_noise`` (A), ``programming`` (relative), and
+    ``g[slice, row, col]`` (S) of suspicious cells.
+
     Attributes:
-        hardware: this very array: its wires, its noise, an `mho.Amplifier` with a gain and an
-            offset for each of its lines, `mho.effects.StuckCells` at its suspicious cells.
-        alike: other arrays of its kind: gains, offsets and broken cells are drawn.
-        estimates: every fitted parameter: ``gain[j]``, ``offset[j]`` (A), ``compression`` (1/A),
-            resistances (Ω), ``read_noise`` (relative), ``output_noise`` (A), ``programming``
-            (relative), and ``g[slice, row, col]`` (S) of suspicious cells.
         conductances: of all cells, ``[slices, rows, cols]`` (S), as found.
         conductance_errors: their standard errors (S); 0 where they were taken as given.
         suspicious: mask of the cells that do not conduct what was given, of the same shape.
         inputs: held-out voltages ``[reads, rows]`` (V).
-        measured: held-out outputs ``[reads, lines]`` (A).
-        predicted: their predicted means, of the same shape.
-        deviations: the predicted standard deviations.
-        agreement: of the held-out errors with their predicted distribution.
-        calibration: how often held-out outputs fell into the intervals predicted for them.
-        verdict: in words.
     """
 
-    hardware: Hardware
-    alike: Hardware
-    estimates: Estimates
     conductances: Values
     conductance_errors: Values
     suspicious: npt.NDArray[np.bool_]
     inputs: Values
-    measured: Values
-    predicted: Values
-    deviations: Values
-    agreement: Agreement
-    calibration: Calibration
-    verdict: str
-
-    @property
-    def device(self) -> Device:
-        """What one cell does."""
-        return self.hardware.device
-
-    @property
-    def residuals(self) -> Values:
-        """Held-out outputs: measured minus predicted ``[reads, lines]`` (A)."""
-        return self.measured - self.predicted
-
-    @property
-    def error(self) -> float:
-        """Root mean square held-out error over that of the outputs about their mean."""
-        spread = self.measured - self.measured.mean(0)
-        return float(np.sqrt((self.residuals**2).mean() / (spread**2).mean()))
 
     def crossbar(self, seed: int = 0) -> Crossbar:
         """Return a crossbar of this hardware that holds the conductances found.
@@ -171,8 +134,6 @@ def hardware(
             what is looked for; the message says which reads or which other knowledge it takes.
     """
     checks.instance("hardware", hardware, Hardware)
-    checks.number("held_out", held_out, least=0.05, most=0.5)
-    checks.integer("seed", seed, least=0)
     checks.number("false_alarms", false_alarms, above=0.0, below=1.0)
     names = _names(free)
     g = _conductances(conductances, hardware)
@@ -181,56 +142,27 @@ def hardware(
     array = Array(hardware)
     fv = array.driven(v)
     _check_inputs(fv, names)
-    order = torch.randperm(len(v), generator=random.generator(random.derive(seed, OUR_STREAM)))
-    count = max(round(held_out * len(v)), 1)
-    judged, used = order[:count].sort().values, order[count:].sort().values
+    used, judged = parted(len(v), held_out, seed)
     task = Task(
         array,
         fv[used],
         y[used],
-        _first(hardware, g, y.shape[1], len(used)),
+        State.of(hardware, g, y.shape[1], len(used)),
         frozenset(names),
         _wires(names, fixed_gain="gain" not in names),
         false_alarms,
     )
     found = search.search(task)
     _check_determined(task, found)
-    mean, variance = predicted(task, found, fv[judged])
-    agree, calibration = agreement(
-        (y[judged] - mean).numpy(), variance.sqrt().numpy(), found.random.together
-    )
-    variance = variance + found.random.together**2
-    errors = _cell_errors(task, found)
+    judged_so = judge(task, found, v=fv[judged], y=y[judged])
     result = TwinFit(
-        exactly(task, found),
-        alike(task, found),
-        estimates(task, found),
-        found.state.g.numpy(),
-        errors.numpy(),
-        _shaped(task, found.odd).numpy(),
-        v[judged].numpy(),
-        y[judged].numpy(),
-        mean.numpy(),
-        variance.sqrt().numpy(),
-        agree,
-        calibration,
-        "",
+        **judged_so,
+        conductances=found.state.g.numpy(),
+        conductance_errors=_cell_errors(task, found).numpy(),
+        suspicious=_shaped(task, found.odd).numpy(),
+        inputs=v[judged].numpy(),
     )
     return replace(result, verdict=verdict(task, found, result))
-
-
-def predicted(task: Task, found: Found, v: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and variance of outputs for ``f(v) [reads, rows]``, unsure parameters included."""
-    state, noise = found.state, found.noise
-    reach = task.array.reach(state) if found.cells.numel() else None
-    own, _, mean = search.derivatives(task, state, v, found.cells, reach)
-    factor = search.handed_on(task, state, v)
-    variance = search.fixed_noise(task, state, v) * factor + search.converter_noise(task)
-    shapes = search.shapes_of(task, state, v)
-    if shapes:
-        variance = variance + noise.tau[0] * shapes[noise.relative_to] * factor + noise.tau[1]
-    unsure = ((own @ found.solved.inverse) * own).sum(-1).T
-    return mean, variance + unsure
 
 
 # ── what is given ────────────────────────────────────────────────────────────────────────────
@@ -312,7 +244,8 @@ def _check_hardware(hardware: Hardware, names: tuple[str, ...]) -> None:
     reading = [e for e in hardware.effects if e.acts_on("read") and not isinstance(e, known)]
     if reading:
         raise ValueError(
-            f"hardware must not have {type(reading[0]).__name__}: conductances are as reads see them"
+            f"hardware must not have {type(reading[0]).__name__}: conductances are as reads see "
+            "them"
         )
     adc = hardware.adc
     if adc is not None and (isinstance(adc.range, str) or adc.method != "uniform"):
@@ -355,25 +288,6 @@ def _check_inputs(v: Tensor, names: tuple[str, ...]) -> None:
         )
 
 
-def _first(hardware: Hardware, g: Tensor, lines: int, reads: int) -> State:
-    amplifier = hardware.amplifier or Amplifier()
-    one = torch.ones(lines, dtype=torch.float64)
-    gain, offset = (_of_lines(value, one) for value in (amplifier.gain, amplifier.offset))
-    common = torch.zeros(reads, dtype=torch.float64)
-    access = sum(e.ohms for e in hardware.effects if isinstance(e, AccessResistance))
-    return State(gain, offset, amplifier.compression, hardware.array.wires, access, g, common)
-
-
-def _of_lines(value: float | Spread | tuple[float, ...], one: Tensor) -> Tensor:
-    if not isinstance(value, tuple):
-        return one * nominal(value)
-    if len(value) != len(one):
-        raise ValueError(
-            f"hardware's Amplifier has values for {len(value)} lines, the array {len(one)}"
-        )
-    return one.new_tensor(value)
-
-
 # ── what was found ───────────────────────────────────────────────────────────────────────────
 
 
@@ -398,4 +312,6 @@ def _cell_errors(task: Task, found: Found) -> Tensor:
 def _shaped(task: Task, of_lines: Tensor) -> Tensor:
     """Return ``[lines, rows]``, shaped as the conductances."""
     slices, _, cols = task.start.g.shape
+    if len(of_lines) != slices * cols:  # lines of several slices: no cells were looked at
+        return torch.zeros(task.start.g.shape, dtype=of_lines.dtype)
     return of_lines.unflatten(0, (slices, cols)).transpose(1, 2).contiguous()

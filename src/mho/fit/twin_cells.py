@@ -77,7 +77,9 @@ def _left(normal: Normal, free: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     through = (inverse * kept) @ own
     left = own - own.mT @ through
     rest_left = rest - (through.mT @ rest.unsqueeze(-1)).squeeze(-1)
-    total = normal.rest.unsqueeze(1) - (rest.unsqueeze(1) @ (inverse * kept) @ rest.unsqueeze(2))[:, 0]
+    total = (
+        normal.rest.unsqueeze(1) - (rest.unsqueeze(1) @ (inverse * kept) @ rest.unsqueeze(2))[:, 0]
+    )
     return left, rest_left, total
 
 

@@ -50,10 +50,13 @@ def _hardware(
         effects.append(WriteNoise(found.random.programming, found.random.relative_to))
     if found.state.access:
         effects.append(AccessResistance(found.state.access))
-    if "read_noise" in task.free and float(found.noise.tau[0]) > 0.0:
+    cells = found.noise.relative_to != "gain"
+    if cells and "read_noise" in task.free and float(found.noise.tau[0]) > 0.0:
         effects.append(ReadNoise(float(found.noise.tau[0].sqrt()), found.noise.relative_to))
     _, rows, cols = task.start.g.shape
-    array = given.array.replace(rows=rows, cols=cols, wires=found.state.wires)
+    lines = len(found.state.gain)
+    size = {"rows": rows, "cols": cols} if rows else {"cols": lines // given.encoding.converters}
+    array = given.array if lines == 1 else given.array.replace(**size, wires=found.state.wires)
     return given.replace(
         array=array,
         amplifier=None if amplifier.ideal else amplifier,
@@ -80,10 +83,15 @@ def _amplifier(
     given = task.array.hardware.amplifier or Amplifier()
     free = "read_noise" in task.free
     noise = float(found.noise.tau[1].sqrt()) if free else given.noise
-    return Amplifier(gain, offset, found.state.compression, noise, found.random.together)
+    of_gain = given.gain_noise
+    if free and found.noise.relative_to == "gain":
+        of_gain = float(found.noise.tau[0].sqrt())
+    return Amplifier(gain, offset, found.state.compression, noise, found.random.together, of_gain)
 
 
-def _spread(value: torch.Tensor, variance: torch.Tensor, low: float | None = None) -> float | Spread:
+def _spread(
+    value: torch.Tensor, variance: torch.Tensor, low: float | None = None
+) -> float | Spread:
     """Return the spread of a parameter over lines, less what its errors make of it."""
     mean = float(value.mean())
     own = float(value.var() - variance.mean()) if len(value) > 1 else 0.0
@@ -152,7 +160,8 @@ def _noise(task: Task, found: Found) -> tuple[dict[str, float], list[float]]:
     variances: list[float] = []
     if "read_noise" in task.free:
         covariance = found.noise.covariance.diagonal().tolist()
-        pairs = zip(("read_noise", "output_noise"), found.noise.tau.tolist(), covariance, strict=True)
+        first = "gain_noise" if found.noise.relative_to == "gain" else "read_noise"
+        pairs = zip((first, "output_noise"), found.noise.tau.tolist(), covariance, strict=True)
         for name, tau, variance in pairs:
             values[name] = tau**0.5
             variances.append(variance / (4 * tau) if tau > 0 else float("nan"))

@@ -16,11 +16,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from mho.cells.spread import Spread, nominal
 from mho.circuit import Wires
 from mho.circuit.noise import voltages_across
 from mho.crossbar import expansion
 from mho.crossbar.wires import wired, wired_noise
+from mho.effects.reading import AccessResistance, ReadNoise
 from mho.hardware import Hardware
+from mho.periphery.amplifier import Amplifier
 
 RESISTANCES = ("source", "word", "bit", "sense", "access")
 _STEP = 1e-3
@@ -49,6 +52,26 @@ class State:
     g: Tensor
     common: Tensor
 
+    @classmethod
+    def of(cls, hardware: Hardware, g: Tensor, lines: int, reads: int) -> State:
+        """Return what hardware says; spreads by their means.
+
+        Args:
+            hardware: what is known.
+            g: conductances ``[slices, rows, cols]`` (S).
+            lines: how many there are.
+            reads: likewise.
+
+        Raises:
+            ValueError: if its amplifier has values for another number of lines.
+        """
+        amplifier = hardware.amplifier or Amplifier()
+        one = torch.ones(lines, dtype=torch.float64)
+        gain, offset = (_of_lines(value, one) for value in (amplifier.gain, amplifier.offset))
+        access = sum(e.ohms for e in hardware.effects if isinstance(e, AccessResistance))
+        common = torch.zeros(reads, dtype=torch.float64)
+        return cls(gain, offset, amplifier.compression, hardware.array.wires, access, g, common)
+
     @property
     def seen(self) -> Tensor:
         """Conductances of cells with what is in series with them, shaped as ``g`` (S)."""
@@ -63,6 +86,16 @@ class State:
         values = {name: max(value, 0.0) for name, value in values.items()}
         access = values.pop("access", self.access)
         return replace(self, wires=self.wires.replace(**values), access=access)
+
+
+def _of_lines(value: float | Spread | tuple[float, ...], one: Tensor) -> Tensor:
+    if not isinstance(value, tuple):
+        return one * nominal(value)
+    if len(value) != len(one):
+        raise ValueError(
+            f"hardware's Amplifier has values for {len(value)} lines, the array has {len(one)}"
+        )
+    return one.new_tensor(value)
 
 
 class Array:
@@ -84,9 +117,26 @@ class Array:
         """Return ``f(v)`` (V) of voltages ``[reads, rows]``."""
         return expansion.driven(v.unsqueeze(0), self.hardware, 1.0)[0]
 
+    def currents(self, state: State, v: Tensor) -> Tensor:
+        """Return the currents (A) before the amplifiers, for ``f(v) [reads, rows]``."""
+        return v @ self.effective(state)
+
     def outputs(self, state: State, v: Tensor) -> Tensor:
-        """Return the mean outputs (A) for ``f(v) [reads, rows]``."""
-        return compressed(v @ self.effective(state) * state.gain + state.offset, state.compression)
+        """Return the mean outputs (A), for ``f(v) [reads, rows]``."""
+        z = self.currents(state, v) * state.gain + state.offset
+        return compressed(z, state.compression)
+
+    def noises(self, state: State, v: Tensor) -> dict[str, Tensor]:
+        """Return the variance of currents (A²) by cells' noise of relative size 1, by its kind."""
+        hardware = self.hardware
+        given = {e.relative_to for e in hardware.effects if isinstance(e, ReadNoise)}
+        low, high = hardware.device.window
+        kinds = {"range": torch.full_like(state.g, (high - low) ** 2), "value": state.seen.square()}
+        return {
+            kind: self.noise(state, v, variance)
+            for kind, variance in kinds.items()
+            if kind in given or not given
+        }
 
     def by_resistance(self, state: State, v: Tensor, names: tuple[str, ...]) -> list[Tensor]:
         """Return the derivative of the currents in each resistance (A/Ω).
@@ -135,6 +185,18 @@ class Array:
         array = self.hardware.array.replace(wires=state.wires)
         (form,) = wired_noise(state.seen, variance, encoding, array)
         return form.variance(v[None, None])[0, 0]
+
+
+class Direct(Array):
+    """Amplifiers alone: currents are given in place of inputs ``[reads, lines]`` (A)."""
+
+    def currents(self, state: State, v: Tensor) -> Tensor:
+        """Return the currents given."""
+        return v
+
+    def noises(self, state: State, v: Tensor) -> dict[str, Tensor]:
+        """Return the variance (A²) of a gain that varies by its own size."""
+        return {"gain": v.square()}
 
 
 def compressed(z: Tensor, compression: float) -> Tensor:

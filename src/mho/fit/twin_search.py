@@ -1,4 +1,4 @@
-"""The search for what is hidden in a measured array: maximum likelihood, line by line and shared."""
+"""The search for what is hidden in a measured array, by maximum likelihood."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class Noise:
     """Variance of reads: ``known + cells · shape + amplifier``.
 
     Attributes:
-        relative_to: of the cells' noise: ``"range"`` or ``"value"``.
-        tau: of the cells' (relative, squared), and of the amplifiers (A²).
+        relative_to: of the cells' noise: ``"range"`` or ``"value"``; ``"gain"`` where gains vary.
+        tau: of these (relative, squared), and of the amplifiers (A²).
         covariance: of these two.
         likelihood: its logarithm, up to a constant.
         variance: ``[reads, lines]`` (A²).
@@ -142,7 +142,7 @@ def search(task: Task) -> Found:
 
 
 def _searched(task: Task, relative_to: str) -> Found:
-    lines, rows = task.y.shape[1], task.v.shape[1]
+    lines, rows = task.y.shape[1], task.start.g.shape[1]
     odd = torch.zeros(lines, rows, dtype=torch.bool)
     reference = torch.full_like(task.start.g, _range(task))
     if relative_to == "value":
@@ -212,9 +212,7 @@ def _settled(task: Task, state: State, odd: Tensor, random_: Random) -> Found:
         state = _stepped(task, state, step, noise, precision, cells, random_.together)
         guess = random_
         random_ = _sized(task, state, solved, variance, cells, drawn, precision, random_)
-        if guess.near(random_) and (
-            before is state or _still(step, solved, variance, moving)
-        ):
+        if guess.near(random_) and (before is state or _still(step, solved, variance, moving)):
             break
     evidence = _evidence(task, state, noise, precision, solved, cells, drawn, random_)
     return Found(state, solved, noise, cells, fitted, odd, random_, evidence)
@@ -318,7 +316,7 @@ def derivatives(
         reach: of the cells, see `mho.fit.twin_model.Array.reach`; not looked at without cells.
     """
     array = task.array
-    current = v @ array.effective(state)
+    current = array.currents(state, v)
     z = current * state.gain + state.offset
     slope = model.slope(z, state.compression)
     through = (slope * state.gain).T.unsqueeze(-1)
@@ -341,7 +339,6 @@ def _stepped(
     together: float,
 ) -> State:
     """Take the step, or as much of it as lowers the squares."""
-
     before, share = _squares(task, state, noise, precision, cells, together), 1.0
     for _ in range(_HALVINGS):
         tried = _moved(task, state, solved, share, cells)
@@ -380,6 +377,8 @@ def _moved(task: Task, state: State, solved: Solved, share: float, cells: Tensor
 def as_cells(task: Task, values: Tensor, cells: Tensor) -> Tensor:
     """Return values ``[lines, cells]`` at their places, shaped as the conductances; else 0."""
     slices, rows, cols = task.start.g.shape
+    if not cells.numel():
+        return torch.zeros_like(task.start.g)
     whole = values.new_zeros(len(values), rows).scatter_add(1, cells, values)
     return whole.unflatten(0, (slices, cols)).transpose(1, 2)
 
@@ -426,7 +425,7 @@ def fixed_noise(task: Task, state: State, v: Tensor) -> Tensor:
         if b.acts_on("read_std") and not (free and isinstance(b, ReadNoise))
     ]
     if not acting:
-        return torch.zeros_like(v[:, :1] @ state.gain[None])
+        return v.new_zeros(len(v), len(state.gain))
     behaviours = (hardware.device, *(b for b in acting if b is not hardware.device))
     drawn = life.fabricate(behaviours, state.g, random.stream(0))
     variance = torch.as_tensor(life.variance_of("read_std", state.seen, drawn), dtype=v.dtype)
@@ -435,15 +434,7 @@ def fixed_noise(task: Task, state: State, v: Tensor) -> Tensor:
 
 def shapes_of(task: Task, state: State, v: Tensor) -> dict[str, Tensor]:
     """Return the variance of currents (A²) by cells' noise of relative size 1, by its kind."""
-    if "read_noise" not in task.free:
-        return {}
-    given = {e.relative_to for e in task.array.hardware.effects if isinstance(e, ReadNoise)}
-    kinds = {"range": torch.full_like(state.g, _range(task) ** 2), "value": state.seen.square()}
-    return {
-        kind: task.array.noise(state, v, variance)
-        for kind, variance in kinds.items()
-        if kind in given or not given
-    }
+    return task.array.noises(state, v) if "read_noise" in task.free else {}
 
 
 def _shapes(task: Task, state: State) -> tuple[dict[str, Tensor], Tensor]:
@@ -452,7 +443,7 @@ def _shapes(task: Task, state: State) -> tuple[dict[str, Tensor], Tensor]:
 
 def handed_on(task: Task, state: State, v: Tensor) -> Tensor:
     """Return the square of what outputs make of a small change of the current."""
-    z = v @ task.array.effective(state) * state.gain + state.offset
+    z = task.array.currents(state, v) * state.gain + state.offset
     return (model.slope(z, state.compression) * state.gain).square()
 
 
@@ -516,7 +507,9 @@ def _odd(task: Task, found: Found) -> Tensor:
     every = torch.arange(odd.shape[1]).expand_as(odd)
     reach = task.array.reach(found.state)
     own, shared, mean = derivatives(task, found.state, task.v, every, reach)
-    normal = Normal.of(own, shared, (task.y - mean).T - found.state.common, found.noise.variance.T.reciprocal())
+    normal = Normal.of(
+        own, shared, (task.y - mean).T - found.state.common, found.noise.variance.T.reciprocal()
+    )
     free = torch.cat((_of_lines(task, len(odd)), odd), 1)
     is_cell = torch.arange(free.shape[1]) >= CELLS
     more = suspicious(normal, is_cell, free, len(task.y), task.rate)

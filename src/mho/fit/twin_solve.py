@@ -7,10 +7,10 @@ compression). The normal equations are blocks of lines with a border:
     | C_jᵀ  D  |        shared ones
 
 and the border's Schur complement ``S = D − Σ_j C_jᵀ H_j⁻¹ C_j`` gives the shared parameters' step
-and, inverted, their covariance. Where parameters of lines are drawn from a normal distribution
-(programming errors, what all lines have in common at a read) the matrix has its precision on the diagonal: Henderson's mixed-model equations
-(C. R. Henderson, Biometrics 1975, doi 10.2307/2529430), whose inverse is the covariance of what is
-estimated, predictions of the random ones included.
+and, inverted, their covariance. Where parameters are drawn from a normal distribution (programming
+errors, what all lines have in common at a read) the matrix has its precision on the diagonal:
+Henderson's mixed-model equations (C. R. Henderson, Biometrics 1975, doi 10.2307/2529430), whose
+inverse is the covariance of what is estimated, predictions of the random ones included.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Normal:
     def with_reads(
         self, own: Tensor, shared: Tensor, rest: Tensor, weight: Tensor, now: Tensor, size: float
     ) -> Normal:
-        """Return these with one more shared parameter for every read: what its lines have in common.
+        """Return these with a shared parameter more for every read: what its lines have in common.
 
         Args:
             own: as for `of`, and so are the next three.
@@ -143,7 +143,12 @@ class Normal:
         )
 
 
-def _inverted(S: Tensor, before: Tensor, asked: Tensor, few: int) -> tuple[Tensor, Tensor, Tensor]:  # noqa: N803
+def _inverted(
+    S: Tensor,
+    before: Tensor,
+    asked: Tensor,
+    few: int,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return the inverse of a Schur complement, and how much of a few parameters it leaves.
 
     Args:

@@ -11,14 +11,14 @@ from mho.fit.pit import Agreement
 from mho.fit.twin_search import Found, Task
 
 if TYPE_CHECKING:
-    from mho.fit.twin import TwinFit
+    from mho.fit.judged import Judged
 
 _ENTANGLED = 0.95
 _MANY = 0.1
 _TELLING = 3.0  # standard errors
 
 
-def verdict(task: Task, found: Found, twin: TwinFit) -> str:
+def verdict(task: Task, found: Found, twin: Judged) -> str:
     """Return one paragraph."""
     said = [
         f"{len(twin.measured)} held-out reads of {twin.measured.shape[1]} lines are off by "
@@ -49,7 +49,9 @@ def suspects(task: Task, found: Found) -> list[str]:
     count, total = int(found.odd.sum()), found.state.g.numel()
     said = f"{count} of {total} cells are suspicious"
     if count > _MANY * total and "programming" not in task.free:
-        said += ": so many that the conductances given are rather targets, let 'programming' be free"
+        said += (
+            ": so many that the conductances given are rather targets, let 'programming' be free"
+        )
     return [said]
 
 

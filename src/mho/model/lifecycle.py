@@ -177,8 +177,9 @@ def collapse(model: nn.Module) -> nn.Module:
     """Return a plain torch model with the weights as reads show them now, for speed or export.
 
     Converters with their amplifiers, and read noise, are gone; programming errors, defects, drift,
-    wires, temperature and the calibrated output correction remain. Weights are plain parameters: what computed the digital
-    ones (a norm, a mask, any parametrization) has no part in what the cells hold, and stays behind.
+    wires, temperature and the calibrated output correction remain. Weights are plain parameters:
+    what computed the digital ones (a norm, a mask, any parametrization) has no part in what the
+    cells hold, and stays behind.
     Hooks that run at a call stay.
 
     Args:

@@ -51,7 +51,7 @@ class Lying(NamedTuple):
 class Amplifier(Spec):
     """What a current (A) goes through on its way to a converter, tile by tile.
 
-        z = gain_j · i + offset_j
+        z = gain_j · (1 + gain_noise · N_j(0, 1)) · i + offset_j
         i' = z / (1 + compression · |z|) + noise · N_j(0, 1) + shared_noise · N(0, 1)
 
     The S-shaped compression is that of AIHWKit's output stage (Rasch et al. 2021, doi
@@ -71,6 +71,7 @@ class Amplifier(Spec):
         noise: standard deviation of white noise (A), >= 0, of every line and conversion.
         shared_noise: the same of noise that all lines of a tile have in common at a conversion (A),
             >= 0: of a reference or a supply that moves.
+        gain_noise: relative standard deviation of the gain, >= 0, from conversion to conversion.
 
     Raises:
         TypeError, ValueError: if a value is refused.
@@ -81,6 +82,7 @@ class Amplifier(Spec):
     compression: float = 0.0
     noise: float = 0.0
     shared_noise: float = 0.0
+    gain_noise: float = 0.0
 
     def __post_init__(self) -> None:
         for name, bounds in (("gain", {"above": 0.0}), ("offset", {})):
@@ -98,6 +100,7 @@ class Amplifier(Spec):
         checks.number("Amplifier compression", self.compression, least=0.0)
         checks.number("Amplifier noise", self.noise, least=0.0)
         checks.number("Amplifier shared_noise", self.shared_noise, least=0.0)
+        checks.number("Amplifier gain_noise", self.gain_noise, least=0.0)
 
     @property
     def ideal(self) -> bool:
@@ -107,7 +110,7 @@ class Amplifier(Spec):
     @property
     def noisy(self) -> bool:
         """Whether two conversions of one current differ."""
-        return self.noise > 0.0 or self.shared_noise > 0.0
+        return self.noise > 0.0 or self.shared_noise > 0.0 or self.gain_noise > 0.0
 
     @property
     def drawn(self) -> bool:
@@ -160,7 +163,7 @@ class Amplifier(Spec):
         gains, offsets = (_by_piece(value, tiles) for value in (lines.gain, lines.offset))
         return [
             self._noisy(
-                self._passed(part, _beside(gain, part), _beside(offset, part) / unit, unit),
+                self._passed(part, _beside(gain, part), _beside(offset, part) / unit, unit, rng),
                 lines,
                 unit,
                 rng,
@@ -169,8 +172,15 @@ class Amplifier(Spec):
         ]
 
     def _passed(
-        self, current: Tensor, gain: Tensor, offset: Tensor, unit: Tensor | float
+        self,
+        current: Tensor,
+        gain: Tensor,
+        offset: Tensor,
+        unit: Tensor | float,
+        rng: Tensor | None,
     ) -> Tensor:
+        if self.gain_noise:
+            gain = gain + gain * random.normal_like(current, rng) * self.gain_noise
         out = torch.addcmul(offset, gain, current)
         return out / (1.0 + self.compression * unit * out.abs()) if self.compression else out
 
