@@ -22,7 +22,7 @@ from mho.fit.twin_search import CELLS, Found, Task
 from mho.fit.twin_verdict import verdict
 from mho.hardware import Hardware
 
-FREE = ("gain", "offset", "read_noise", "wires", "nonlinearity", "cells")
+FREE = ("gain", "offset", "read_noise", "shared_noise", "wires", "nonlinearity", "cells")
 NAMES = (*FREE, "programming", *RESISTANCES)
 _LEAST_READS = 20
 _LEFT = 1e-6  # of what the data say of a shared parameter, once the lines' own have had theirs
@@ -117,7 +117,8 @@ def hardware(
             verified values, or targets (then let ``"programming"`` be free).
         outputs: what was measured ``[reads, lines]`` (A); lines are columns, by converter.
         free: what is looked for, the rest stays as the hardware says: ``"gain"`` and ``"offset"``
-            of every line; ``"read_noise"`` of cells and amplifiers; ``"wires"`` (source, word and
+            of every line; ``"read_noise"`` of cells and amplifiers; ``"shared_noise"`` that all
+            lines of a read have in common, where there is any; ``"wires"`` (source, word and
             bit resistance, and the sense resistance where no gain is free), or some of
             ``"source"``, ``"word"``, ``"bit"``, ``"sense"``; ``"access"``: a resistance in series
             with every cell (`mho.effects.AccessResistance`); ``"nonlinearity"`` (compression of

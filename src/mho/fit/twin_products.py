@@ -20,6 +20,7 @@ from mho.hardware import Hardware
 from mho.periphery.amplifier import Lying
 
 FREE = ("gain", "offset", "nonlinearity", "read_noise")
+NAMES = (*FREE, "shared_noise")
 _LEAST = 20
 
 
@@ -69,8 +70,7 @@ def products(
 
     Where inputs and conductances are known `mho.fit.hardware` tells more: which part of an error is
     of wires, cells and converters. Here all of it counts as the amplifiers': a gain and an offset
-    of every line, compression, noise of a constant size and noise in proportion to the current;
-    and, where lines were read together, noise that they have in common.
+    of every line, compression, noise of a constant size and noise in proportion to the current.
 
     Args:
         expected: currents by the conductances and inputs asked for, ``[reads, lines]`` (A), or
@@ -78,7 +78,9 @@ def products(
         measured: of the same shape (A).
         hardware: what else is known of the chip; its amplifier is where the search starts. An
             interleaved array cannot be.
-        free: what is looked for; the rest is as the hardware's amplifier says.
+        free: what is looked for; the rest is as the hardware's amplifier says. With
+            ``"shared_noise"`` also what lines of one read have in common: only where expected
+            currents are right but for gain and offset, else it takes these for noise.
         held_out: share of the reads that is kept for judging the fit, 0.05…0.5.
         seed: of who is held out.
 
@@ -89,7 +91,7 @@ def products(
     checks.instance("hardware", hardware, Hardware)
     names = frozenset(free)
     for name in names:
-        checks.one_of("every name in free", name, FREE)
+        checks.one_of("every name in free", name, NAMES)
     x, y = _pairs(expected, measured, hardware)
     used, judged = parted(len(x), held_out, seed)
     lines = x.shape[1]

@@ -161,7 +161,7 @@ def _searched(task: Task, relative_to: str) -> Found:
         if "cells" in task.free:
             odd = _odd(task, found)
         state, random_ = found.state, found.random
-        if "read_noise" in task.free and not random_.together:
+        if "shared_noise" in task.free and not random_.together:
             random_ = replace(random_, together=_together(task, found))
             if random_.together:
                 continue
@@ -238,7 +238,7 @@ def _sized(
         relative = off(task, state).gather(1, cells) / now.reference.gather(1, cells)
         total = float(relative[drawn[:, CELLS:]].square().sum())
         now = replace(now, programming=(total / max(count, 1.0)) ** 0.5, of_cells=count)
-    if now.together and "read_noise" in task.free:
+    if now.together and "shared_noise" in task.free:
         unsure = solved.shared_covariance.diagonal()[len(task.shared) :]
         count = float((1.0 - unsure / now.together**2).clamp(0.0, 1.0).sum())
         total = float(state.common.square().sum())

@@ -28,6 +28,7 @@ def verdict(task: Task, found: Found, twin: Judged) -> str:
     said += suspects(task, found)
     said += entangled(task, twin.estimates)
     said += at_its_end(task, found)
+    said += follows(task, found)
     said += unexplained(twin.agreement)
     return "; ".join(said) + "."
 
@@ -87,6 +88,21 @@ def at_its_end(task: Task, found: Found) -> list[str]:
     return [f"{name} was found as 0, its least" for name, value in values.items() if value == 0.0]
 
 
+def follows(task: Task, found: Found) -> list[str]:
+    """Say where what lines share is no noise, as it follows the currents themselves."""
+    if not found.random.together:
+        return []
+    mean = task.array.outputs(found.state, task.v).mean(1)
+    with_mean = float(np.corrcoef(mean, found.state.common)[0, 1])
+    if abs(with_mean) <= _TELLING / len(mean) ** 0.5:
+        return []
+    return [
+        f"what all lines of a read share follows their mean current (correlation {with_mean:.2f}): "
+        "that is no noise but a cause which this twin has not (crosstalk, or conductances that are "
+        "off together), and gains are not to be trusted"
+    ]
+
+
 def unexplained(agree: Agreement) -> list[str]:
     """Say what structure the held-out errors still have."""
     said = []
@@ -94,7 +110,7 @@ def unexplained(agree: Agreement) -> list[str]:
     if agree.shares:
         said.append(
             f"{100 * agree.shared:.0f} % of the errors' variance is common to all lines of a read "
-            "(a reference or supply that moves), which no twin of single lines has"
+            "(a reference or a supply that moves, or crosstalk)"
         )
     if abs(agree.lasting) > _TELLING / (reads * lines) ** 0.5:
         said.append(f"errors of one read and the next are correlated by {agree.lasting:.2f}")
