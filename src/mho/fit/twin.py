@@ -269,7 +269,11 @@ def _check_hardware(hardware: Hardware, names: tuple[str, ...]) -> None:
 def _check_inputs(v: Tensor, names: tuple[str, ...]) -> None:
     """Refuse reads that cannot tell what is looked for."""
     free = set(names)
-    if {"gain", "offset"} <= free and int(torch.linalg.matrix_rank(v - v.mean(0))) == 0:
+    largest = float(v.abs().max())
+    apart = float((v - v[0]).abs().max())
+    if largest == 0.0:
+        raise ValueError("inputs must not all be 0 V")
+    if {"gain", "offset"} <= free and apart <= 1e-9 * largest:
         raise ValueError("inputs must differ: one input alone cannot tell a gain from an offset")
     if not free & {"cells", "programming"}:
         return
@@ -279,7 +283,7 @@ def _check_inputs(v: Tensor, names: tuple[str, ...]) -> None:
             f"inputs must drive every row where cells are free; rows {idle} are never driven"
         )
     constant = torch.ones_like(v[:, :1]) if "offset" in free else v[:, :0]
-    both = torch.cat((v / v.abs().max(), constant), 1)
+    both = torch.cat((v / largest, constant), 1)
     rank, wanted = int(torch.linalg.matrix_rank(both)), both.shape[1]
     if rank < wanted:
         raise ValueError(

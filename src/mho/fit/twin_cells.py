@@ -44,7 +44,7 @@ def suspicious(normal: Normal, cells: Tensor, free: Tensor, reads: int, rate: fl
         score = (gain / noise).sqrt()
         threshold = least_score(score[:, cells].flatten(), rate)
         best, at = score.max(1, keepdim=True)
-        taken = best > threshold
+        taken = best >= threshold
         if not bool(taken.any()):
             break
         found = found | torch.zeros_like(found).scatter(1, at, taken)
@@ -84,7 +84,7 @@ def _left(normal: Normal, free: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def least_score(score: Tensor, rate: float) -> float:
-    """Return the |z| above which standard-normal scores are not chance, at a false-discovery rate.
+    """Return the |z| from which on standard-normal scores are more than chance.
 
     Args:
         score: |z| of all that are looked at ``[tests]``.
@@ -94,4 +94,4 @@ def least_score(score: Tensor, rate: float) -> float:
     chance = torch.special.erfc(ordered / math.sqrt(2.0))
     allowed = rate * torch.arange(1, len(ordered) + 1) / len(ordered)
     passed = (chance <= allowed).nonzero()
-    return float(ordered[passed.max()]) * (1 - 1e-12) if len(passed) else math.inf
+    return float(ordered[passed.max()]) if len(passed) else math.inf

@@ -165,10 +165,9 @@ def _noise(task: Task, found: Found) -> tuple[dict[str, float], list[float]]:
         for name, tau, variance in pairs:
             values[name] = tau**0.5
             variances.append(variance / (4 * tau) if tau > 0 else float("nan"))
-    if "shared_noise" in task.free:
-        if found.random.together:
-            values["shared_noise"] = found.random.together
-            variances.append(found.random.together**2 / (2 * max(found.random.of_reads, 1.0)))
+    if "shared_noise" in task.free and found.random.together:
+        values["shared_noise"] = found.random.together
+        variances.append(found.random.together**2 / (2 * max(found.random.of_reads, 1.0)))
     if "programming" in task.free:
         values["programming"] = found.random.programming
         variances.append(values["programming"] ** 2 / (2 * max(found.random.of_cells, 1.0)))

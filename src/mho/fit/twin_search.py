@@ -188,6 +188,11 @@ def _settled(task: Task, state: State, odd: Tensor, random_: Random) -> Found:
         odd: mask of the suspicious cells ``[lines, rows]``.
         random_: first guess of the sizes of what is drawn.
     """
+    if not random_.programming:  # what was suspicious and is no longer is as given
+        slices, _, cols = state.g.shape
+        if len(odd) == slices * cols:
+            kept = odd.unflatten(0, (slices, cols)).transpose(1, 2)
+            state = replace(state, g=torch.where(kept, state.g, task.start.g))
     cells, chosen = _looked_at(task, odd)
     fitted = torch.cat((_of_lines(task, len(odd)), chosen), 1)
     drawn = chosen & ~odd.gather(1, cells) & bool(random_.programming)
@@ -500,7 +505,7 @@ def _odd(task: Task, found: Found) -> Tensor:
         size = (found.random.programming * found.random.reference).square()
         about = torch.where(odd, variance + size, size - variance).maximum(1e-6 * size)
         score = deviation.abs() / about.sqrt()
-        return score > least_score(score.flatten(), task.rate)
+        return score >= least_score(score.flatten(), task.rate)
     spread = torch.ones_like(deviation).scatter(1, cells, variance.clamp_min(1e-300).sqrt())
     chance = task.rate * max(int(odd.sum()), 1) / odd.numel()
     lasting = odd & (torch.special.erfc(deviation.abs() / spread / 2**0.5) < chance)

@@ -1,4 +1,4 @@
-"""Pictures of a chip's twin: how well it predicts what it was not shown, and which cells are odd."""
+"""Pictures of a chip's twin: how well it predicts what it has not seen, and which cells are odd."""
 
 from __future__ import annotations
 
@@ -114,7 +114,8 @@ def transforms(fit: Judged, *, ax: Axes | None = None) -> Axes:
     spread = 2.576 * np.sqrt((_BINS - 1) / len(values))
     ax.axhspan(max(1 - spread, 0), 1 + spread, color=ORANGE, alpha=0.25, linewidth=0)
     ax.axhline(1.0, color=GREY, linewidth=1.0)
-    ax.hist(values, _BINS, (0.0, 1.0), density=True, histtype="step", color=BLUE, linewidth=1.8)
+    counts, edges = np.histogram(values, _BINS, (0.0, 1.0), density=True)
+    ax.stairs(counts, edges, baseline=None, color=BLUE, linewidth=1.8)
     ax.set(xlabel="predicted probability of less", ylabel="density", xlim=(0, 1))
     ax.set_ylim(0, max(ax.get_ylim()[1], 1.4))
     ax.set_title(f"KS distance {fit.agreement.distance:.3f}, p = {fit.agreement.p_value:.2g}")
@@ -163,7 +164,8 @@ def gains_and_offsets(fit: Judged, *, ax: Axes | None = None) -> Axes:
     ):
         values = np.array([[e.value, e.error] for e in found[name]]).reshape(-1, 2) / scale
         place = np.arange(len(values)) + aside
-        where.errorbar(place, *values.T, fmt=".", color=colour, elinewidth=1.0)
+        value, error = values.T
+        where.errorbar(place, value, error, fmt=".", color=colour, elinewidth=1.0)
         where.tick_params(axis="y", colors=colour)
     ax.set(xlabel="line")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -183,7 +185,7 @@ def twin_sheet(fit: Judged) -> list[Axes]:
     Returns:
         The four Axes, of one new figure.
     """
-    figure, grid = plt.subplots(2, 2, figsize=(10, 7.5), layout="constrained")
+    _, grid = plt.subplots(2, 2, figsize=(10, 7.5), layout="constrained")
     alone = fit.measured.shape[1] == 1
     second = residuals_by_current if alone else residuals_by_line
     found = [
