@@ -161,11 +161,13 @@ def _searched(task: Task, relative_to: str) -> Found:
         if "cells" in task.free:
             odd = _odd(task, found)
         state, random_ = found.state, found.random
-        if "shared_noise" in task.free and not random_.together:
-            random_ = replace(random_, together=_together(task, found))
-            if random_.together:
-                continue
-        if bool((odd == before).all()):
+        if not bool((odd == before).all()):
+            continue
+        # Broken cells and wrong wires make errors that lines share: not before these are known.
+        if "shared_noise" not in task.free or random_.together:
+            break
+        random_ = replace(random_, together=_together(task, found))
+        if not random_.together:
             break
     return found
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from mho.fit import TwinFit
 from mho.fit.judged import Judged
-from mho.plot.styles import BLUE, GREEN, GREY, ORANGE, axes, plt, unit
+from mho.plot.styles import BLUE, GREEN, GREY, ORANGE, axes, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
