@@ -19,6 +19,8 @@ from mho.fit.twin_hardware import alike, estimates, exactly
 from mho.fit.twin_search import Found, Task
 from mho.hardware import Hardware
 
+_LEFT = 1e-6  # of what the data say of a shared parameter, once the lines' own have had theirs
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -117,3 +119,26 @@ def predicted(task: Task, found: Found, v: Tensor) -> tuple[Tensor, Tensor]:
     if shapes:
         variance = variance + noise.tau[0] * shapes[noise.relative_to] * factor + noise.tau[1]
     return mean, variance + ((own @ found.solved.inverse) * own).sum(-1).T
+
+
+def check_determined(task: Task, found: Found) -> None:
+    """Refuse what the reads do not tell (ValueError).
+
+    Shared parameters of which the lines' own leave nothing to be seen; and gains that are not
+    positive: such outputs do not follow the products at all.
+    """
+    turned = (found.state.gain <= 0.0).nonzero().flatten().tolist()
+    if turned:
+        raise ValueError(
+            f"outputs must follow the products: on lines {turned} they fall where these rise. Are "
+            "lines, rows or reads in another order, or signs the other way round?"
+        )
+    for name, left in zip(task.shared, found.solved.left.diagonal().tolist(), strict=True):
+        if left < _LEFT:
+            why = "the gains of the lines explain the same"
+            if name == "compression":
+                why = "the outputs are too small to show it"
+            raise ValueError(
+                f"the reads cannot determine {name!r}: {why}. Leave it out of free and set it in "
+                "the hardware, or measure the gains apart and leave 'gain' out"
+            )

@@ -16,7 +16,7 @@ from mho.crossbar.crossbar import Crossbar
 from mho.effects import AccessResistance
 from mho.fit import twin_search as search
 from mho.fit.calibration import Array as Values
-from mho.fit.judged import Judged, judge, parted
+from mho.fit.judged import Judged, check_determined, judge, parted
 from mho.fit.twin_model import RESISTANCES, Array, State
 from mho.fit.twin_search import CELLS, Found, Task
 from mho.fit.twin_verdict import verdict
@@ -25,7 +25,6 @@ from mho.hardware import Hardware
 FREE = ("gain", "offset", "read_noise", "shared_noise", "wires", "nonlinearity", "cells")
 NAMES = (*FREE, "programming", *RESISTANCES)
 _LEAST_READS = 20
-_LEFT = 1e-6  # of what the data say of a shared parameter, once the lines' own have had theirs
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,11 @@ class TwinFit(Judged):
         outputs = g.shape[2]
         if encoding.physical_cols(outputs) != outputs:
             outputs -= encoding.physical_cols(outputs) - outputs
-        crossbar = Crossbar(g.shape[1], outputs, self.hardware, seed=seed, dtype=torch.float64)
+        # Drivers whose full scale is v_max take volts.
+        drive = self.hardware.drive
+        volts = self.hardware.replace(dac=drive.replace(range=drive.v_max, percentile=None))
+        crossbar = Crossbar(g.shape[1], outputs, volts, seed=seed, dtype=torch.float64)
         crossbar.store(g, scale=torch.ones_like(crossbar.scale))
-        volts = crossbar.input_range.new_tensor(self.hardware.drive.v_max)
-        crossbar.commit(correction=crossbar.correction.replace(input_range=volts))
         return crossbar
 
     def read(self, inputs: npt.ArrayLike, seed: int = 0) -> Values:
@@ -142,19 +142,21 @@ def hardware(
     _check_hardware(hardware, names)
     array = Array(hardware)
     fv = array.driven(v)
+    start = State.of(hardware, g, y.shape[1], len(v))
     _check_inputs(fv, names)
+    _check_currents(array.currents(start, fv), hardware, v, names)
     used, judged = parted(len(v), held_out, seed)
     task = Task(
         array,
         fv[used],
         y[used],
-        State.of(hardware, g, y.shape[1], len(used)),
+        replace(start, common=start.common[used]),
         frozenset(names),
         _wires(names, fixed_gain="gain" not in names),
         false_alarms,
     )
     found = search.search(task)
-    _check_determined(task, found)
+    check_determined(task, found)
     judged_so = judge(task, found, v=fv[judged], y=y[judged])
     result = TwinFit(
         **judged_so,
@@ -222,6 +224,7 @@ def _reads(inputs: Any, outputs: Any, g: Tensor, hardware: Hardware) -> tuple[Te
 
 
 def _tensor(name: str, values: Any) -> Tensor:
+    values = values if isinstance(values, Tensor) else np.asarray(values, np.float64)
     tensor = torch.as_tensor(values).detach().to("cpu", torch.float64).contiguous()
     checks.finite(name, tensor)
     if not tensor.numel():
@@ -239,6 +242,8 @@ def _check_hardware(hardware: Hardware, names: tuple[str, ...]) -> None:
             "hardware must not be interleaved: give its array as bare columns, "
             "Hardware(encoding=SingleColumn())"
         )
+    if hardware.array.exact_reads and not hardware.device.ohmic:
+        raise ValueError("hardware must not have exact_reads: a twin's wires are linearised")
     if hardware.drive.mode != "amplitude":
         raise ValueError("hardware must have drivers of mode 'amplitude': inputs are voltages")
     known = (AccessResistance,)
@@ -293,20 +298,22 @@ def _check_inputs(v: Tensor, names: tuple[str, ...]) -> None:
         )
 
 
+def _check_currents(current: Tensor, hardware: Hardware, v: Tensor, names: tuple[str, ...]) -> None:
+    """Refuse lines without current, and voltages that the drivers cannot give."""
+    dead = (current == 0).all(0).nonzero().flatten().tolist()
+    if dead and "gain" in names:
+        raise ValueError(
+            f"conductances must let a current flow on every line whose gain is free; lines {dead} "
+            "have none"
+        )
+    drive, largest = hardware.drive, float(v.abs().max())
+    if not drive.ideal and largest > drive.v_max * (1 + 1e-9):
+        raise ValueError(
+            f"inputs must be within the drivers' v_max = {drive.v_max:g} V, got up to {largest:g} V"
+        )
+
+
 # ── what was found ───────────────────────────────────────────────────────────────────────────
-
-
-def _check_determined(task: Task, found: Found) -> None:
-    """Refuse shared parameters of which the lines' own leave nothing to be seen (ValueError)."""
-    for name, left in zip(task.shared, found.solved.left.diagonal().tolist(), strict=True):
-        if left < _LEFT:
-            why = "the gains of the lines explain the same"
-            if name == "compression":
-                why = "the outputs are too small to show it"
-            raise ValueError(
-                f"the reads cannot determine {name!r}: {why}. Leave it out of free and set it in "
-                "the hardware, or measure the gains apart and leave 'gain' out"
-            )
 
 
 def _cell_errors(task: Task, found: Found) -> Tensor:

@@ -30,7 +30,10 @@ def exactly(task: Task, found: Found) -> Hardware:
         at = torch.tensor(places)
         g = found.state.g[at[:, 0], at[:, 1], at[:, 2]]
         stuck = (StuckCells(places, tuple(g.tolist())),)
-    return _hardware(task, found, amplifier, stuck)
+    hardware = _hardware(task, found, amplifier, stuck)
+    # Its broken cells are known, not drawn.
+    kept = tuple(e for e in hardware.effects if not isinstance(e, StuckAt))
+    return hardware.replace(effects=kept)
 
 
 def alike(task: Task, found: Found) -> Hardware:

@@ -12,7 +12,7 @@ import torch
 from mho.core import checks, random
 from mho.fit import twin_search as search
 from mho.fit.calibration import Array
-from mho.fit.judged import Judged, judge, parted
+from mho.fit.judged import Judged, check_determined, judge, parted
 from mho.fit.twin_model import Direct, State
 from mho.fit.twin_search import Task
 from mho.fit.twin_verdict import verdict
@@ -101,6 +101,7 @@ def products(
     start = State.of(hardware, cells, lines, len(used))
     task = Task(Direct(hardware), x[used], y[used], start, names, (), 0.01)
     found = search.search(task)
+    check_determined(task, found)
     result = ProductsFit(**judge(task, found, x[judged], y[judged]), expected=x[judged].numpy())
     return replace(result, verdict=verdict(task, found, result))
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _ENTANGLED = 0.95
 _MANY = 0.1
+_FAR = 5.0
 _TELLING = 3.0  # standard errors
 
 
@@ -25,6 +26,7 @@ def verdict(task: Task, found: Found, twin: Judged) -> str:
         f"{100 * twin.error:.2g} % (rms, of the outputs' own spread)",
         distribution(twin.agreement, twin.deviations),
     ]
+    said += units(task, found)
     said += suspects(task, found)
     said += entangled(task, twin.estimates)
     said += at_its_end(task, found)
@@ -41,6 +43,14 @@ def distribution(agree: Agreement, deviations: np.ndarray) -> str:
         f"{np.sqrt((deviations**2).mean()):.3g} A; Kolmogorov–Smirnov distance "
         f"{agree.distance:.3f}, p = {agree.p_value:.2g})"
     )
+
+
+def units(task: Task, found: Found) -> list[str]:
+    """Say where gains are so far from 1 that a unit is likely wrong."""
+    mean = float(found.state.gain.mean())
+    if "gain" not in task.free or 1.0 / _FAR < mean < _FAR:
+        return []
+    return [f"gains are about {mean:.2g}: are inputs in V, conductances in S and outputs in A"]
 
 
 def suspects(task: Task, found: Found) -> list[str]:
