@@ -323,6 +323,44 @@ def test_cells_that_bend_alike_are_driven_by_what_they_see():
     )
 
 
+def test_rounded_outputs_and_drivers_are_read_as_they_are():
+    rng = np.random.default_rng(9)
+    dac, adc = mho.DAC(8, range=1.0), mho.ADC(9, range=2e-4)
+    v = np.round(rng.uniform(-127, 127, (300, 6))) / 127 * 0.2
+    g = rng.uniform(1e-6, 1e-4, (6, 5))
+    y = 0.9 * (v @ g) + 1e-7 * rng.standard_normal((300, 5))
+    step = 2e-4 / 255
+    y = np.round(y / step) * step
+    found = fit.hardware(bare(6, 5, dac=dac, adc=adc), v, g, y, free=("gain", "read_noise"))
+    e = found.estimates
+    z = [(e[f"gain[{j}]"].value - 0.9) / e[f"gain[{j}]"].error for j in range(5)]
+    assert np.abs(z).max() < 3.5
+    assert found.agreement.holds  # with what rounding adds
+    again = found.read(found.inputs) / step
+    np.testing.assert_allclose(again, again.round(), atol=1e-6)
+    assert found.hardware.dac == dac
+    assert np.abs(again * step - found.predicted).max() < 6 * found.deviations.max()
+
+
+def test_any_unit_is_found_and_remarked_on():
+    chip = Chip(11, n=8, reads=300)
+    free = ("gain", "offset", "read_noise", "nonlinearity")
+    found = fit.hardware(bare(8, 8), chip.v, chip.targets, 1e6 * chip.y, free=free)
+    assert found.error < 0.05
+    assert "are inputs in V" in found.verdict
+
+
+def test_nothing_is_found_where_there_is_nothing():
+    chip = Chip(12, n=8, reads=300, wires=(), compression=0.0)
+    free = ("gain", "offset", "read_noise", "shared_noise", "cells", "programming", "access")
+    found = chip.fitted(free=free)
+    assert not found.suspicious.any()
+    assert found.estimates["programming"].value < 0.005
+    assert "shared_noise" not in found.estimates
+    access = found.estimates["access"]
+    assert access.value < 3.5 * access.error
+
+
 # ── parts ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -464,6 +502,11 @@ def spoilt(array, value, at=(0, 0)):
         ({"seed": -1}, "seed must be"),
         ({"false_alarms": 0.0}, "false_alarms must be"),
         ({"inputs": np.tile(V[:1], (60, 1)), "free": FEW}, "inputs must differ"),
+        ({"inputs": 0 * V}, "must not all be 0"),
+        ({"outputs": -Y}, "must follow the products"),
+        ({"conductances": G * [1, 0, 1]}, r"lines \[1\] have none"),
+        ({"hardware": bare(4, 3, adc=mho.ADC(8, range=1e-6))}, "ADC's range of 1e-06 A"),
+        ({"hardware": bare(4, 3, dac=mho.DAC(8, v_max=0.1))}, "v_max = 0.1 V, got up to"),
         ({"inputs": V * [1, 1, 0, 1]}, r"rows \[2\] are never driven"),
         ({"inputs": V[:, [0, 1, 2, 2]]}, "independent"),
         ({"free": ("gain", "read_noise", "sense")}, "cannot determine 'sense'"),

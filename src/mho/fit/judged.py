@@ -91,7 +91,7 @@ def judge(task: Task, found: Found, v: Tensor, y: Tensor) -> dict[str, Any]:
     mean, variance = predicted(task, found, v)
     together = found.random.together
     errors, deviations = (y - mean).numpy(), variance.sqrt().numpy()
-    agree, calibration = agreement(errors, deviations, together)
+    agree, calibration = agreement(errors, deviations, together, search.rounding(task))
     return {
         "hardware": exactly(task, found),
         "alike": alike(task, found),

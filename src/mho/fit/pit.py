@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special, stats
 
-from mho.fit.calibration import LEVELS, Array, Calibration
+from mho.fit.calibration import LEVELS, OUR_STREAM, Array, Calibration
 
 _TELLING = 4.0  # standard errors
 
@@ -50,7 +50,7 @@ class Agreement:
 
 
 def agreement(
-    errors: Array, deviations: Array, together: float = 0.0
+    errors: Array, deviations: Array, together: float = 0.0, step: float = 0.0
 ) -> tuple[Agreement, Calibration]:
     """Compare held-out errors with the normal distribution predicted.
 
@@ -61,12 +61,20 @@ def agreement(
         errors: ``[reads, lines]``.
         deviations: predicted for each line by itself.
         together: standard deviation of what lines share besides.
+        step: to multiples of which data were rounded, its ``step² / 12`` being part of the
+            deviations: transforms are then drawn evenly between those of a level's two edges (where
+            lines share nothing, else rounding counts as normal).
     """
     score = errors / deviations
     if together:
         among = deviations[:, :, None] ** 2 * np.eye(errors.shape[1]) + together**2
         score = np.linalg.solve(np.linalg.cholesky(among), errors[..., None])[..., 0]
-    return of_transforms(special.ndtr(score), score)
+    transforms = special.ndtr(score)
+    if step and not together:
+        own = np.sqrt(np.maximum(deviations**2 - step**2 / 12.0, (1e-6 * step) ** 2))
+        low, high = (special.ndtr((errors + half) / own) for half in (-step / 2, step / 2))
+        transforms = low + np.random.default_rng(OUR_STREAM).uniform(size=low.shape) * (high - low)
+    return of_transforms(transforms, score)
 
 
 def of_transforms(transforms: Array, score: Array) -> tuple[Agreement, Calibration]:

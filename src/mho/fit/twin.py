@@ -144,7 +144,7 @@ def hardware(
     fv = array.driven(v)
     start = State.of(hardware, g, y.shape[1], len(v))
     _check_inputs(fv, names)
-    _check_currents(array.currents(start, fv), hardware, v, names)
+    _check_currents(array.currents(start, fv), hardware, v, y, names)
     used, judged = parted(len(v), held_out, seed)
     task = Task(
         array,
@@ -224,7 +224,7 @@ def _reads(inputs: Any, outputs: Any, g: Tensor, hardware: Hardware) -> tuple[Te
 
 
 def _tensor(name: str, values: Any) -> Tensor:
-    values = values if isinstance(values, Tensor) else np.asarray(values, np.float64)
+    values = values if isinstance(values, Tensor) else np.array(values, np.float64)
     tensor = torch.as_tensor(values).detach().to("cpu", torch.float64).contiguous()
     checks.finite(name, tensor)
     if not tensor.numel():
@@ -298,14 +298,24 @@ def _check_inputs(v: Tensor, names: tuple[str, ...]) -> None:
         )
 
 
-def _check_currents(current: Tensor, hardware: Hardware, v: Tensor, names: tuple[str, ...]) -> None:
-    """Refuse lines without current, and voltages that the drivers cannot give."""
+def _check_currents(
+    current: Tensor, hardware: Hardware, v: Tensor, y: Tensor, names: tuple[str, ...]
+) -> None:
+    """Refuse lines without current, outputs at a converter's end, voltages beyond a driver's."""
     dead = (current == 0).all(0).nonzero().flatten().tolist()
     if dead and "gain" in names:
         raise ValueError(
             f"conductances must let a current flow on every line whose gain is free; lines {dead} "
             "have none"
         )
+    adc = hardware.adc
+    if adc is not None and not isinstance(adc.range, str):
+        ended = int((y.abs() >= adc.range * (1 - 1e-9)).sum())
+        if ended:
+            raise ValueError(
+                f"outputs must be within the ADC's range of {adc.range:g} A: {ended} of "
+                f"{y.numel()} are at its end and tell no size; drive smaller voltages"
+            )
     drive, largest = hardware.drive, float(v.abs().max())
     if not drive.ideal and largest > drive.v_max * (1 + 1e-9):
         raise ValueError(

@@ -109,7 +109,7 @@ def products(
 def _pairs(
     expected: npt.ArrayLike, measured: npt.ArrayLike, hardware: Hardware
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    x, y = (torch.as_tensor(np.asarray(values, np.float64)) for values in (expected, measured))
+    x, y = (torch.as_tensor(np.array(values, np.float64)) for values in (expected, measured))
     if x.shape != y.shape or x.dim() not in (1, 2):
         raise ValueError(
             "expected and measured must be of one shape, [reads] or [reads, lines], got "

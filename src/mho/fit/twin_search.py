@@ -22,6 +22,8 @@ _ROUNDS, _STEPS, _HALVINGS = 8, 25, 8
 _STILL = 1e-2  # of a standard error
 _FIRST_RESISTANCE = 1.0  # ohm, where the hardware says 0
 _FIRST_PROGRAMMING = 0.05  # relative
+_LEAST_PROGRAMMING = 1e-5  # relative
+_LEAST_TOGETHER = 1e-3  # of the noise of single lines
 _LEAST_REFERENCE = 1e-3  # of the window
 
 
@@ -218,7 +220,8 @@ def _settled(task: Task, state: State, odd: Tensor, random_: Random) -> Found:
         step, moving = _inside(task, state, normal, solved, cells, fitted, precision, value)
         state = _stepped(task, state, step, noise, precision, cells, random_.together)
         guess = random_
-        random_ = _sized(task, state, solved, variance, cells, drawn, precision, random_)
+        size = float(noise.variance.mean().sqrt())
+        random_ = _sized(task, state, solved, variance, cells, drawn, precision, size, random_)
         if guess.near(random_) and (before is state or _still(step, solved, variance, moving)):
             break
     evidence = _evidence(task, state, noise, precision, solved, cells, drawn, random_)
@@ -233,6 +236,7 @@ def _sized(
     cells: Tensor,
     drawn: Tensor,
     precision: Tensor,
+    noise: float,
     now: Random,
 ) -> Random:
     """Return the sizes of what is drawn that its values ask for.
@@ -244,12 +248,14 @@ def _sized(
         count = float((1.0 - precision * variance)[drawn].clamp(0.0, 1.0).sum())
         relative = off(task, state).gather(1, cells) / now.reference.gather(1, cells)
         total = float(relative[drawn[:, CELLS:]].square().sum())
-        now = replace(now, programming=(total / max(count, 1.0)) ** 0.5, of_cells=count)
+        size = max((total / max(count, 1.0)) ** 0.5, _LEAST_PROGRAMMING)
+        now = replace(now, programming=size, of_cells=count)
     if now.together and "shared_noise" in task.free:
         unsure = solved.shared_covariance.diagonal()[len(task.shared) :]
         count = float((1.0 - unsure / now.together**2).clamp(0.0, 1.0).sum())
         total = float(state.common.square().sum())
-        now = replace(now, together=(total / max(count, 1.0)) ** 0.5, of_reads=count)
+        size = max((total / max(count, 1.0)) ** 0.5, _LEAST_TOGETHER * noise)
+        now = replace(now, together=size, of_reads=count)
     return now
 
 
@@ -291,11 +297,21 @@ def _values(task: Task, state: State, cells: Tensor) -> Tensor:
 
 
 def _started(task: Task) -> State:
+    """Return the first guess: no resistance 0, gains and offsets by least squares."""
     first = {
         name: value or _FIRST_RESISTANCE
         for name, value in zip(task.wires, task.start.resistances(task.wires), strict=True)
     }
-    return task.start.with_resistances(first)
+    state = task.start.with_resistances(first)
+    if "gain" not in task.free:
+        return state
+    current = task.array.currents(state, task.v)
+    if "offset" not in task.free:
+        y = task.y - state.offset
+        return replace(state, gain=(current * y).sum(0) / current.square().sum(0))
+    apart = current - current.mean(0)
+    gain = (apart * task.y).sum(0) / apart.square().sum(0).clamp_min(1e-300)
+    return replace(state, gain=gain, offset=task.y.mean(0) - gain * current.mean(0))
 
 
 def _range(task: Task) -> float:
@@ -460,10 +476,15 @@ def converter_noise(task: Task) -> float:
     found = 0.0
     if hardware.amplified is not None and "read_noise" not in task.free:
         found += hardware.amplified.noise**2
-    if hardware.adc is not None and not isinstance(hardware.adc.range, str):
-        limit = torch.tensor(hardware.adc.range, dtype=torch.float64)
-        found += float(hardware.adc.step(limit)) ** 2 / 12.0
-    return found
+    return found + rounding(task) ** 2 / 12.0
+
+
+def rounding(task: Task) -> float:
+    """Return the step (A) that outputs are rounded to; 0 where they are not."""
+    adc = task.array.hardware.adc
+    if adc is None or isinstance(adc.range, str):
+        return 0.0
+    return float(adc.step(torch.tensor(adc.range, dtype=torch.float64)))
 
 
 def _noise(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _ENTANGLED = 0.95
 _MANY = 0.1
 _FAR = 5.0
+_HARDLY = 0.3  # of the outputs' own spread
 _TELLING = 3.0  # standard errors
 
 
@@ -26,6 +27,8 @@ def verdict(task: Task, found: Found, twin: Judged) -> str:
         f"{100 * twin.error:.2g} % (rms, of the outputs' own spread)",
         distribution(twin.agreement, twin.deviations),
     ]
+    if twin.error > _HARDLY:
+        said.append("so the products hardly explain the outputs: are lines and rows in order")
     said += units(task, found)
     said += suspects(task, found)
     said += entangled(task, twin.estimates)
