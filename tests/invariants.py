@@ -24,7 +24,8 @@ def crossbars(model):
 
 def noisy(hardware):
     """Whether two reads of one input differ."""
-    return any(
+    amplifier = hardware.amplified
+    return (amplifier is not None and amplifier.noisy) or any(
         b.acts_on("read_std") or (b.acts_on("read") and b.redrawn) for b in hardware.behaviours
     )
 
@@ -189,7 +190,7 @@ def collapses(model, x, hardware):
     found = read(plain, x)
     if not bool(torch.isfinite(found).all()):
         return "outputs"
-    if noisy(hardware) or hardware.adc is not None or hardware.dac is not None:
+    if noisy(hardware) or hardware.by_tile or hardware.dac is not None:
         return None
     return apart(found, read(model, x), 1e-3) if hardware.device.ohmic else None
 
@@ -228,6 +229,8 @@ def columns_permute(case, x, hardware):
     """Outputs follow their columns."""
     device = hardware.device
     stochastic = case["effects"] not in ("none", "even drift", "warm")
+    if case["amplifier"] == "spread":
+        return None
     if stochastic or noisy(hardware) or device.spreads() or not hardware.array.wires.ideal:
         return None
     if case["device"] not in ("linear", "from zero", "vteam") or by_call(hardware):

@@ -7,7 +7,7 @@ from torch import nn
 from torch.distributions import LogNormal, Normal
 
 import mho
-from mho import ADC, DAC, Array, effects
+from mho import ADC, DAC, Amplifier, Array, effects
 from mho.chip import Chip
 from mho.circuit import Wires
 from mho.devices import (
@@ -98,6 +98,14 @@ ADCS = {
     "log minmax": ADC(6, method="log_minmax", range="per_vector"),
     "sign": ADC(1),
 }
+AMPLIFIERS = {
+    "none": None,
+    "even": Amplifier(gain=0.9, offset=1e-7, compression=2e3),
+    "spread": Amplifier(
+        gain=Spread(Normal(1.0, 0.05), low=0.5), offset=Spread(Normal(0.0, 2e-7)), noise=1e-8
+    ),
+    "shared": Amplifier(noise=1e-8, shared_noise=5e-8, gain_noise=0.01),
+}
 EFFECTS = {
     "none": (),
     "stuck": (effects.StuckAt(low=0.05, high=0.05),),
@@ -116,6 +124,7 @@ EFFECTS = {
     "endurance": (effects.Endurance(lrs=effects.FailureLaw(p0=1e4, p2=1.0, p3=0.1), cycles=1e6),),
     "reading": (effects.ReadNoise(0.02), effects.ReadNoise(0.02, "value")),
     "telegraph": (effects.TelegraphNoise(0.1, fraction=0.3), effects.StuckAt(low=0.1)),
+    "access": (effects.AccessResistance(2e3), effects.ReadNoise(0.02, "value")),
     "warm": (effects.Temperature(350.0, coefficient=1e-3, activation_energy=0.05),),
 }
 NO_STRENGTH = (
@@ -128,6 +137,7 @@ NO_STRENGTH = (
     effects.ReadNoise(0.0),
     effects.TelegraphNoise(0.0),
     effects.Temperature(300.0),
+    effects.AccessResistance(0.0),
 )
 PROGRAMMING = {
     "own": None,
@@ -214,6 +224,7 @@ def hardware_of(case):
         array=ARRAYS[case["array"]],
         dac=DACS[case["dac"]],
         adc=ADCS[case["adc"]],
+        amplifier=AMPLIFIERS[case.get("amplifier", "none")],
         effects=EFFECTS[case["effects"]],
         programming=PROGRAMMING[case["programming"]],
         bias=case["bias"],
@@ -296,6 +307,7 @@ CHOICES = {
     "array": tuple(ARRAYS),
     "dac": tuple(DACS),
     "adc": tuple(ADCS),
+    "amplifier": tuple(AMPLIFIERS),
     "effects": tuple(EFFECTS),
     "programming": tuple(PROGRAMMING),
     "bias": ("digital", "array"),

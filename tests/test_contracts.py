@@ -35,6 +35,15 @@ class TestStuckAt(_Effect):
     under_test = effects.StuckAt(low=0.2, high=0.1, unformed=0.1, g_high=5e-4)
 
 
+class TestAccessResistance(_Effect):
+    under_test = effects.AccessResistance(3e3)
+
+
+class TestStuckCells(_Effect):
+    # The kit's populations are of 3 x 4, 7 x 5 and two slices of these.
+    under_test = effects.StuckCells(places=((0, 1, 2), (0, 0, 3)), conductances=(3e-4, 0.0))
+
+
 class TestStuckAtSpread(_Effect):
     under_test = effects.StuckAt(high=0.3, g_high=Spread(Normal(2e-4, 1e-5), low=0))
 

@@ -25,6 +25,7 @@ GIVEN_UP = {
     "array": "large",
     "dac": "none",
     "adc": "none",
+    "amplifier": "none",
     "bias": "digital",
 }
 

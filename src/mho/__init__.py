@@ -24,7 +24,7 @@ from mho.model.convert import convert
 from mho.model.crossbars import crossbars, layers
 from mho.model.lifecycle import ModelReport, age, collapse, fabricate, program
 from mho.model.summary import Summary, summary
-from mho.periphery import ADC, DAC
+from mho.periphery import ADC, DAC, Amplifier
 
 __version__ = "0.1.0"
 
@@ -34,6 +34,7 @@ _ON_FIRST_USE = ("fit", "plot", "study", "testing")
 __all__ = [
     "ADC",
     "DAC",
+    "Amplifier",
     "Array",
     "Crossbar",
     "Hardware",

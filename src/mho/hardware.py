@@ -16,6 +16,7 @@ from mho.effects.base import Effect
 from mho.encoding.base import Encoding
 from mho.encoding.differential import Differential
 from mho.periphery.adc import ADC
+from mho.periphery.amplifier import Amplifier
 from mho.periphery.dac import DAC
 
 BIASES = ("digital", "array")
@@ -84,6 +85,9 @@ class Hardware(Spec):
         effects: non-idealities, applied in this order within each stage.
         bias: where a layer's bias is added: ``"digital"`` (after the array) or ``"array"`` (an
             extra word line driven by a constant input of 1).
+        amplifier: what every line's current goes through before it is converted (or read exactly),
+            with its errors; None is an ideal one. Reads the other way, ``crossbar.T``, are refused
+            with one: it stands at the bit lines.
 
     Raises:
         TypeError: if a part is not of its kind.
@@ -97,6 +101,7 @@ class Hardware(Spec):
     effects: tuple[Effect, ...] = ()
     bias: str = "digital"
     programming: Programming | None = None
+    amplifier: Amplifier | None = None
 
     def __post_init__(self) -> None:
         checks.instance("device", self.device, Device)
@@ -106,6 +111,9 @@ class Hardware(Spec):
             checks.instance("dac", self.dac, DAC)
         if self.adc is not None:
             checks.instance("adc", self.adc, ADC)
+        if self.amplifier is not None:
+            checks.instance("amplifier", self.amplifier, Amplifier)
+            self._check_lines(self.amplifier)
         checks.instance("effects", self.effects, (tuple, list))
         object.__setattr__(self, "effects", tuple(self.effects))
         for effect in self.effects:
@@ -128,6 +136,29 @@ class Hardware(Spec):
                 f"interleaved needs Array cols >= the encoding's {self.encoding.slices} slices, "
                 f"got {self.array.cols}"
             )
+
+    def _check_lines(self, amplifier: Amplifier) -> None:
+        wanted = self.array.cols * self.encoding.converters
+        for name, count in amplifier.per_line.items():
+            if self.array.interleaved:
+                raise ValueError(
+                    f"Amplifier {name} for every bit line needs arrays that are not interleaved"
+                )
+            if count != wanted:
+                raise ValueError(
+                    f"Amplifier {name} must have one value for each of the {wanted} lines of a "
+                    f"tile (Array cols, for each converter of an output), got {count}"
+                )
+
+    @property
+    def by_tile(self) -> bool:
+        """Whether the current of every tile matters, and not their sum alone."""
+        return self.adc is not None or self.amplified is not None
+
+    @property
+    def amplified(self) -> Amplifier | None:
+        """The amplifier, where there is one that does anything."""
+        return None if self.amplifier is None or self.amplifier.ideal else self.amplifier
 
     @property
     def policy(self) -> Programming:

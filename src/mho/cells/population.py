@@ -91,9 +91,14 @@ class Cells(nn.Module):
 
     # ── fabricate ────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def born(self) -> int:
+        """The seed of its fabrication."""
+        return int(self.streams[_FABRICATE, 0])
+
     def next_seed(self) -> int:
         """Return the seed of the population that follows this one, where none is given."""
-        return random.derive(int(self.streams[_FABRICATE, 0]), "next")
+        return random.derive(self.born, "next")
 
     def _be_born(self) -> None:
         self._born_as = self.g.dtype  # what is drawn again later must come out the same
@@ -101,7 +106,7 @@ class Cells(nn.Module):
             del self._buffers[name]
         self.inner = self.pulses = self.written = self.broken_at = None
         self.seconds, self.written_at, self._all_pulses = 0.0, 0.0, 0
-        self.identity = f"{int(self.streams[_FABRICATE, 0]):016x}"
+        self.identity = f"{self.born:016x}"
         broken: Broken | None = None
         for index, behaviour in enumerate(self.behaviours):
             state = self._draw(index)

@@ -107,7 +107,7 @@ def noise_moments(
 
 @torch.no_grad()
 def _moments(G: Tensor, variance: Tensor, wires: Wires, sense: Tensor, transposed: bool) -> Tensor:
-    words, bits = _cell_voltages(G, wires, sense.to(torch.float64))
+    words, bits = voltages_across(G, wires, sense.to(torch.float64))
     across, seen = (bits, words) if transposed else (words, bits)
     largest = variance.max().double()
     unit = torch.where(largest > 0, largest, 1.0)
@@ -120,7 +120,7 @@ def _moments(G: Tensor, variance: Tensor, wires: Wires, sense: Tensor, transpose
     return torch.stack([diagonal, *images], 1).mT.double() * unit
 
 
-def _cell_voltages(G: Tensor, wires: Wires, sense: Tensor) -> tuple[Tensor, Tensor]:
+def voltages_across(G: Tensor, wires: Wires, sense: Tensor) -> tuple[Tensor, Tensor]:
     """Voltages across cells with 1 V on each word line; and with ``sense`` on the bit lines."""
     m, n = G.shape[-2:]
     if not bool(G.any()):  # no currents, no drops

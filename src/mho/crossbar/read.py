@@ -97,7 +97,7 @@ def _block(
     if adc is not None and full_scale is None and adc.range == "per_call":
         return batch
     groups, rows, lines = readout.matrix.shape
-    height = rows if hardware.adc is None else hardware.array.rows * readout.terms
+    height = hardware.array.rows * readout.terms if hardware.by_tile else rows
     each = groups * len(range(0, rows, height)) * lines * vectors * hardware.drive.planes_sent
     most = CURRENTS_AT_ONCE if x.device.type == "cpu" else CURRENTS_AT_ONCE_GPU
     blocks = math.ceil(batch / max(most // max(each, 1), 1))
@@ -117,13 +117,14 @@ def _product(
     level, weight = _levels(x, limit, hardware)
     parts = multiply(level, readout, hardware, rng)
     if weight is None:
-        total = convert(parts, readout, hardware, full_scale)
+        total = convert(amplified(parts, readout, hardware, rng), readout, hardware, full_scale)
     elif drive.converts_once:
         # In units of the full input the joint current stays within one line's full scale.
         unit = drive.step_per_range
-        total = convert(_joint(parts, weight * unit, 2), readout, hardware, full_scale) / unit
+        parts = amplified(_joint(parts, weight * unit, 2), readout, hardware, rng)
+        total = convert(parts, readout, hardware, full_scale) / unit
     else:
-        planes = len(weight)
+        planes, parts = len(weight), amplified(parts, readout, hardware, rng)
         total = _joint([convert(parts, readout, hardware, full_scale, planes)], weight, 1)[0]
     outputs = hardware.encoding.assemble(total, readout.digital)
     if isinstance(limit, Tensor) and limit.dim():
@@ -140,9 +141,19 @@ def currents(
     """
     level, weight = _levels(x, limit, hardware)
     parts = cell_currents(level, readout, hardware, rng)
-    if weight is None or not hardware.drive.converts_once:
+    if weight is not None and hardware.drive.converts_once:
+        parts = _joint(parts, weight * hardware.drive.step_per_range, 2)
+    return amplified(parts, readout, hardware, rng)
+
+
+def amplified(
+    parts: list[Tensor], readout: Readout, hardware: Hardware, rng: Tensor | None
+) -> list[Tensor]:
+    """Return the currents of tiles as their amplifiers hand them on, in the same units."""
+    if hardware.amplified is None or readout.lines is None:
         return parts
-    return _joint(parts, weight * hardware.drive.step_per_range, 2)
+    unit = 1.0 if readout.step is None else readout.step
+    return hardware.amplified.amplify(parts, readout.lines, unit, rng)
 
 
 def _levels(x: Tensor, limit: Tensor | float, hardware: Hardware) -> tuple[Tensor, Tensor | None]:
@@ -216,7 +227,7 @@ def partial_currents(
         One tensor ``[groups, tiles, batch, lines]`` for all whole tiles, and one with
         ``tiles = 1`` for the last, shorter one; either may be missing.
     """
-    if hardware.adc is None:  # no converter can tell one tile's current from another's
+    if not hardware.by_tile:  # no converter can tell one tile's current from another's
         height = level.shape[-1]
     else:
         height = (tile_rows or hardware.array.rows) * readout.terms

@@ -21,8 +21,10 @@ from mho.crossbar import exact, expansion, read, readout
 from mho.crossbar.broken import mended
 from mho.crossbar.read import Multiply
 from mho.crossbar.readout import Lumped, Noise, Readout
+from mho.crossbar.tiling import Tiling
 from mho.crossbar.transpose import read_transposed
 from mho.crossbar.wires import wired
+from mho.periphery.amplifier import Lines, Lying
 
 if TYPE_CHECKING:
     from mho.crossbar.crossbar import Crossbar
@@ -65,6 +67,8 @@ class Reader:
         self._adc_calibrated = limit is not None and limit is self.adc_range
         self._redrawn = any(b.acts_on("read") and b.redrawn for b in hardware.behaviours)
         self._lumped = crossbar.lumped
+        self._lines: Lines | None = None
+        self._lines = self._amplifiers(training=False)
         self._stored: Readout | None = None
         # Wires are dear to solve: not before the cells hold something, and once for each thing.
         if ahead and self.wires.knows(self.cells.g) and not self._redrawn:
@@ -179,7 +183,25 @@ class Reader:
             return readout.effective(matrix, scale, hardware, groups, siemens, digital)
         folded = None if self.observed else self._adc_limit()
         found = readout.electrical(matrix, scale, variance, folded, hardware, groups, siemens)
-        return found._replace(digital=digital, training=training)
+        lines = self._amplifiers(training=training)
+        return found._replace(digital=digital, training=training, lines=lines)
+
+    def _amplifiers(self, *, training: bool) -> Lines | None:
+        """Return the amplifiers of all tiles: the chip's own, or in training those of a new one."""
+        amplifier, encoding = self.hardware.amplified, self.hardware.encoding
+        if amplifier is None:
+            return None
+        if not (training and amplifier.drawn) or self.practice.own_cells:
+            if self._lines is not None:
+                return self._lines
+            seed: int | None = self.cells.born
+        else:
+            seed = None
+        tiling = Tiling.of(self.cells.g, self.groups, self.hardware.array)
+        lying = Lying(
+            tiling.down, tiling.cols, tiling.outputs, encoding.converters, tiling.array.interleaved
+        )
+        return amplifier.lines(seed, self.groups, lying, self.scale)
 
     # ── reads ────────────────────────────────────────────────────────────────────────────────
 
@@ -212,7 +234,16 @@ class Reader:
         )
 
     def transposed(self, x: Tensor) -> Tensor:
-        """Read ``x [batch, cols]`` from the bit lines to the word lines."""
+        """Read ``x [batch, cols]`` from the bit lines to the word lines.
+
+        Raises:
+            ValueError: if the bit lines have amplifiers that act.
+        """
+        if self.hardware.amplified is not None:
+            raise ValueError(
+                "crossbar.T is read at the word lines, but the hardware's amplifier stands at the "
+                "bit lines: use hardware.replace(amplifier=None) for transposed reads"
+            )
         drawn, hardware = self.cells.drawn("read"), self.hardware
         g = life.seen(self.cells.g, drawn)
         variance = readout.read_noise(g, hardware.encoding, drawn, self.wires, transposed=True)

@@ -21,6 +21,7 @@ from mho.crossbar.training import Practice
 from mho.crossbar.wires import TileWires, wired_noise
 from mho.encoding.base import Encoding
 from mho.hardware import Hardware
+from mho.periphery.amplifier import Lines
 
 Noise: TypeAlias = Tensor | tuple[NoiseForm, ...] | None
 """Variance of white noise: of bare cells, or of the tiles of an array with wires."""
@@ -46,6 +47,7 @@ class Readout(NamedTuple):
         cells: low-voltage conductances ``[slices, groups · rows, cols]`` (S) of an array whose
             circuit is solved for every input (`mho.crossbar.exact`), in place of ``matrix``; None
             where reads are products.
+        lines: the amplifiers; None where these are ideal.
     """
 
     matrix: Tensor
@@ -57,12 +59,13 @@ class Readout(NamedTuple):
     digital: Tensor | None = None
     training: bool = False
     cells: Tensor | None = None
+    lines: Lines | None = None
 
 
 def collapses(hardware: Hardware) -> bool:
     """Whether nothing between cells and outputs depends on the input: one matrix says it all."""
     return (
-        hardware.adc is None
+        not hardware.by_tile
         and hardware.device.ohmic
         and hardware.drive.mode == "amplitude"
         and not any(b.acts_on("read_std") for b in hardware.behaviours)
@@ -264,7 +267,9 @@ def lumped(hardware: Hardware, practice: Practice, cells: Cells) -> Lumped | Non
     if not hardware.array.wires.ideal:
         return None
     g = cells.g.new_zeros(len(cells.g), 1, 1)
-    drawn = life.fabricate(hardware.behaviours, g, random.stream(0))
+    # Not those that break cells: there are none here at the places they may name.
+    noisy = [b for b in hardware.behaviours if b.acts_on("write_std") or b.acts_on("read_std")]
+    drawn = life.fabricate((device, *(b for b in noisy if b is not device)), g, random.stream(0))
     write = life.variance_of("write_std", g, drawn, own=policy.statistical)
     write = write + policy.deviation(device.window) ** 2
     read = life.variance_of("read_std", g, drawn)

@@ -8,12 +8,13 @@ from mho.effects.base import (
     ProgrammingEffect,
     ReadingEffect,
 )
-from mho.effects.fabrication import StuckAt
+from mho.effects.fabrication import StuckAt, StuckCells
 from mho.effects.metal_oxide import Endurance, FailureLaw, Retention
 from mho.effects.programming import CycleVariability, FiniteStates, WriteNoise
-from mho.effects.reading import ReadNoise, TelegraphNoise, Temperature
+from mho.effects.reading import AccessResistance, ReadNoise, TelegraphNoise, Temperature
 
 __all__ = [
+    "AccessResistance",
     "AgingEffect",
     "CycleVariability",
     "Effect",
@@ -27,6 +28,7 @@ __all__ = [
     "ReadingEffect",
     "Retention",
     "StuckAt",
+    "StuckCells",
     "TelegraphNoise",
     "Temperature",
     "WriteNoise",

@@ -86,6 +86,64 @@ class StuckAt(FabricationEffect):
         return like.new_full((), default if value is None else value)
 
 
+@dataclass(frozen=True)
+class StuckCells(FabricationEffect):
+    """Cells of one very array that no programming moves: where they are, and what they conduct.
+
+    As a measured map says it (`mho.fit.hardware`). All crossbars made of the hardware have them, so
+    they must be large enough; further crossbars of other sizes take a `StuckAt`.
+
+    Attributes:
+        places: ``(slice, row, column)`` of each, counted from 0 in ``Crossbar.G``.
+        conductances: of each (S), >= 0.
+
+    Raises:
+        ValueError: if a place is named twice, the two differ in length, or a value is refused.
+    """
+
+    places: tuple[tuple[int, int, int], ...]
+    conductances: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "places", tuple(tuple(place) for place in self.places))
+        object.__setattr__(self, "conductances", tuple(self.conductances))
+        for place in self.places:
+            if len(place) != 3:
+                raise ValueError(
+                    f"StuckCells places must be (slice, row, column) each, got {place!r}"
+                )
+            for index in place:
+                checks.integer("every index of StuckCells places", index, least=0)
+        for g in self.conductances:
+            checks.number("StuckCells conductances", g, least=0.0)
+        if len(self.places) != len(self.conductances):
+            raise ValueError(
+                "StuckCells must have as many conductances as places, got "
+                f"{len(self.conductances)} and {len(self.places)}"
+            )
+        if len(set(self.places)) != len(self.places):
+            raise ValueError("StuckCells places must each be named once")
+
+    def broken(self, context: Context) -> tuple[Tensor, Tensor] | None:
+        """Return the cells and what they conduct.
+
+        Raises:
+            ValueError: if a place lies outside the population.
+        """
+        if not self.places:
+            return None
+        at = torch.tensor(self.places, device=context.device)
+        shape = (1,) * (3 - len(context.shape)) + context.shape
+        size = torch.tensor(shape, device=context.device)
+        if bool((at >= size).any()):
+            raise ValueError(
+                f"StuckCells places must lie inside the cells {list(shape)}, got up to "
+                f"{at.amax(0).tolist()}"
+            )
+        position = (at[:, 0] * shape[1] + at[:, 1]) * shape[2] + at[:, 2]
+        return position, torch.tensor(self.conductances, dtype=context.dtype, device=context.device)
+
+
 def _bernoulli(
     count: int, probability: float, generator: torch.Generator | None, device: torch.device
 ) -> Tensor:

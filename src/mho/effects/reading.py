@@ -93,6 +93,29 @@ class TelegraphNoise(ReadingEffect):
         return g - g * step * self.occupancy
 
 
+@dataclass(frozen=True)
+class AccessResistance(ReadingEffect):
+    """A resistance in series with every cell, as of its access transistor: ``g / (1 + g · R)``.
+
+    For ohmic cells that is exact: they and their transistor are one conductance. Conductances
+    stored, programmed and aged are those of the cells alone.
+
+    Attributes:
+        ohms: R (Ω), >= 0.
+    """
+
+    redrawn: ClassVar[bool] = False
+
+    ohms: float
+
+    def __post_init__(self) -> None:
+        checks.number("AccessResistance ohms", self.ohms, least=0.0)
+
+    def read(self, g: Tensor, context: Context) -> Tensor:
+        """Conductances of cells and transistors together."""
+        return g / (1.0 + g * self.ohms)
+
+
 BOLTZMANN = 8.617333262e-5  # eV/K
 
 

@@ -9,16 +9,22 @@ from mho.fit.conduction import IVFit, iv
 from mho.fit.drift import RetentionFit, retention
 from mho.fit.jumps import JumpTableFit, jump_table, pairs
 from mho.fit.pulse_response import ExponentialFit, exponential
+from mho.fit.twin import TwinFit, hardware
+from mho.fit.twin_products import ProductsFit, products
 
 __all__ = [
     "Calibration",
     "ExponentialFit",
     "IVFit",
     "JumpTableFit",
+    "ProductsFit",
     "RetentionFit",
+    "TwinFit",
     "exponential",
+    "hardware",
     "iv",
     "jump_table",
     "pairs",
+    "products",
     "retention",
 ]

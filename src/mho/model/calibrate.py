@@ -212,7 +212,8 @@ def _product(x: Tensor, matrix: Tensor, groups: int) -> Tensor:
 
 def _is_noisy(crossbar: Crossbar) -> bool:
     """Whether two reads of one input differ."""
-    return any(
+    amplifier = crossbar.hardware.amplified
+    return (amplifier is not None and amplifier.noisy) or any(
         b.acts_on("read_std") or (b.acts_on("read") and b.redrawn)
         for b in crossbar.hardware.behaviours
     )

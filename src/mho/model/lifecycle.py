@@ -176,9 +176,10 @@ def fabricate(model: nn.Module, seed: int) -> ModelReport:
 def collapse(model: nn.Module) -> nn.Module:
     """Return a plain torch model with the weights as reads show them now, for speed or export.
 
-    Converters and read noise are gone; programming errors, defects, drift, wires, temperature and
-    the calibrated output correction remain. Weights are plain parameters: what computed the digital
-    ones (a norm, a mask, any parametrization) has no part in what the cells hold, and stays behind.
+    Converters with their amplifiers, and read noise, are gone; programming errors, defects, drift,
+    wires, temperature and the calibrated output correction remain. Weights are plain parameters:
+    what computed the digital ones (a norm, a mask, any parametrization) has no part in what the
+    cells hold, and stays behind.
     Hooks that run at a call stay.
 
     Args:

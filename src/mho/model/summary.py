@@ -166,6 +166,7 @@ def _describe(hardware: Hardware) -> str:
         f"  {'dac':<12}{hardware.dac or 'ideal'}",
         f"  {'adc':<12}{hardware.adc or 'none (exact currents)'}",
     ]
+    lines += [f"  {'amplifier':<12}{hardware.amplifier}"] if hardware.amplifier else []
     lines += [f"  {effect.stage:<12}{effect}" for effect in hardware.effects]
     return "\n".join(lines)
 

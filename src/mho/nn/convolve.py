@@ -80,7 +80,7 @@ def currents(
     image = level[0] if solved else nonlinear.driven(level, hardware)[0]
     terms = 1 if solved else readout.terms
     rows = readout.matrix.shape[1] // readout.terms
-    height = rows if hardware.adc is None else min(rows, hardware.array.rows)
+    height = min(rows, hardware.array.rows) if hardware.by_tile else rows
     wired = isinstance(readout.noise, tuple)  # noise of a tile's inputs together
     if wired or solved or math.ceil(rows / height) > _MOST_TILES:
         patches = geometry.patches(image).flatten(1, -3)  # [batch, patches, groups, rows]

@@ -2,6 +2,7 @@
 
 from mho.periphery import formats, quantize
 from mho.periphery.adc import ADC
+from mho.periphery.amplifier import Amplifier
 from mho.periphery.dac import DAC
 
-__all__ = ["ADC", "DAC", "formats", "quantize"]
+__all__ = ["ADC", "DAC", "Amplifier", "formats", "quantize"]

@@ -11,6 +11,16 @@ from mho.plot.landscape import landscape_contour, landscape_line, landscape_surf
 from mho.plot.quantiser import transfer_curve
 from mho.plot.styles import style
 from mho.plot.training import accuracy_curve, rank_accuracy, weight_histogram, writes_map
+from mho.plot.twin import (
+    gains_and_offsets,
+    measured_against_predicted,
+    residuals_by_current,
+    residuals_by_line,
+    residuals_in_order,
+    suspicious_map,
+    transforms,
+    twin_sheet,
+)
 
 __all__ = [
     "accuracy_against",
@@ -20,14 +30,22 @@ __all__ = [
     "cost_breakdown",
     "fault_tolerance",
     "floor_plan",
+    "gains_and_offsets",
     "landscape_contour",
     "landscape_line",
     "landscape_surface",
+    "measured_against_predicted",
     "rank_accuracy",
+    "residuals_by_current",
+    "residuals_by_line",
+    "residuals_in_order",
     "style",
+    "suspicious_map",
     "target_histogram",
     "time_axis",
     "transfer_curve",
+    "transforms",
+    "twin_sheet",
     "weight_error",
     "weight_histogram",
     "writes_map",
