@@ -5,9 +5,11 @@ measured values left out of the fit fall inside the intervals it predicts for th
 """
 
 from mho.fit.calibration import Calibration
+from mho.fit.combine import statistical
 from mho.fit.conduction import IVFit, iv
 from mho.fit.drift import RetentionFit, retention
 from mho.fit.jumps import JumpTableFit, jump_table, pairs
+from mho.fit.programming_error import ProgrammingFit, programming
 from mho.fit.pulse_response import ExponentialFit, exponential
 
 __all__ = [
@@ -15,10 +17,13 @@ __all__ = [
     "ExponentialFit",
     "IVFit",
     "JumpTableFit",
+    "ProgrammingFit",
     "RetentionFit",
     "exponential",
     "iv",
     "jump_table",
     "pairs",
+    "programming",
     "retention",
+    "statistical",
 ]
