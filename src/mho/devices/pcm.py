@@ -11,6 +11,7 @@ from torch import Tensor
 from mho.cells.behaviour import Context
 from mho.cells.spread import Spread, nominal
 from mho.core import checks
+from mho.core.polynomials import polynomial
 from mho.devices.statistical import MICRO, DriftingDevice, log_noise, polynomial
 
 _FULL = 25.0  # µS: the conductance that the fits of `PCM` call 1

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +22,7 @@ from mho.cells.behaviour import Context
 from mho.cells.device import Device
 from mho.cells.spread import Spread, check_window
 from mho.core import checks
+from mho.core.polynomials import coefficients, grid, polynomial
 
 MICRO = 1e-6
 TINY = 1e-13  # S; a deviation of exactly zero has no gradient
@@ -192,11 +192,6 @@ def solve(function: Callable[..., Tensor], low: Tensor, high: Tensor, *cells: Te
     return solution.view(shape)
 
 
-def grid() -> Tensor:
-    """Return the places ``x = g / g_max`` at which polynomials of x are checked (float64)."""
-    return torch.linspace(0.0, 1.0, 1001, dtype=torch.float64)
-
-
 def steepest_drift(t0: float) -> float:
     """Return what ``dν / d ln g`` must stay below, with ν that of cells of scores up to 4.
 
@@ -206,14 +201,6 @@ def steepest_drift(t0: float) -> float:
         t0: when the programmed value is read (s).
     """
     return 1.0 / max(math.log(_TEN_YEARS / t0), 1.0)
-
-
-def polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
-    """Return ``Σ_k coefficients[k] · x^k``."""
-    total = torch.full_like(x, coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        total = total * x + coefficient
-    return total
 
 
 def log_noise(seconds: float, t_read: float) -> float:
@@ -274,7 +261,7 @@ class GenericStatistical(DriftingDevice):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("write_sigma", "write_bias", "nu", "nu_std", "read_sigma"):
-            object.__setattr__(self, name, _coefficients(name, getattr(self, name)))
+            object.__setattr__(self, name, coefficients(name, getattr(self, name)))
         checks.number("t0", self.t0, above=0.0)
         if self.t_read is not None:
             checks.number("t_read", self.t_read, above=0.0)
@@ -343,12 +330,3 @@ class GenericStatistical(DriftingDevice):
     def _given(self, name: str) -> tuple[float, ...]:
         given: tuple[float, ...] = getattr(self, name)
         return given
-
-
-def _coefficients(name: str, value: Any) -> tuple[float, ...]:
-    items = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    if not items:
-        raise ValueError(f"{name} must have at least one coefficient, got {value!r}")
-    for item in items:
-        checks.number(name, item)
-    return tuple(float(item) for item in items)
