@@ -26,6 +26,8 @@ _MOST_READINGS = 200_000
 _LASTING = 4.0  # standard errors at which successive residuals count as correlated
 _GAIN = 4.0  # of the logarithm of the likelihood, at which noise counts as growing
 _SHORTEST, _SHORT, _TRIALS = 1e-9, 0.1, 7  # of t_read: s, of t0, places tried
+_EXACT = 1e-9  # of g_max: less is rounding
+_SPREAD = 2.0  # of the logarithm of the likelihood, at which few cells count as unlike
 _WIDE = 0.05  # of the largest conductance: less is one level
 CLOCKS = ("programming", "running")
 
@@ -164,8 +166,8 @@ def retention(
     rho = rho if rho * np.sqrt(len(t)) > _LASTING else 0.0
     of_all = noise.sd_at(np.clip(found.g0 / high, 0.0, 1.0))
     found = cells_of.steadied(found, records, of_all, min(rho, 0.98))
-    exponents, data = _exponents(found, start, high, levels, degree, seed)
-    found = replace(found, suspicious=exponents.suspicious(data))
+    drift = _exponents(found, start, high, levels, degree, seed)
+    found, exponents = replace(found, suspicious=drift.suspicious), drift.found
     estimates = _estimates(exponents, noise)
     still = _still(exponents)
     device = GenericStatistical(
@@ -177,10 +179,8 @@ def retention(
         read_sigma=coefficients(noise.sd),
         t_read=t_read,
     )
-    calibration = None
-    if len(names) >= _MANY:
-        calibration = held_out.coverage(data, exponents, seed=seed, steep=_steep(start))
-    elif len(noise_data.y) >= _MANY:
+    calibration = drift.calibration
+    if calibration is None and len(noise_data.y) >= _MANY:
         calibration = held_out.coverage(noise_data, noise, seed=seed)
     fitted = RetentionFit(
         device,
@@ -329,6 +329,8 @@ def _read_noise(
     records: Records, found: CellDrift, g_max: float, levels: int, degree: int | None, seed: int
 ) -> tuple[Moments, Data]:
     data = _noise_data(records, found, g_max, seed)
+    if float(np.abs(data.y).max()) < _EXACT * g_max:
+        data = replace(data, y=np.zeros_like(data.y))
     most = min(2, levels - 1)
     if degree is not None:
         checks.integer("noise_degree", degree, least=0, most=max(levels - 1, 0))
@@ -338,29 +340,48 @@ def _read_noise(
     return held_out.choose(data, range(NONE, NONE + 1), sds, seed=seed), data
 
 
-def _steep(t0: float) -> moments.Steep:
-    return _STEEP * steepest_drift(t0), SCORES
+@dataclass(frozen=True)
+class _Exponents:
+    """How ν follows the conductance.
+
+    Attributes:
+        found: mean and spread.
+        data: of the cells it is found from.
+        suspicious: mask of the cells of another law.
+        calibration: of held-out cells; None where they are few.
+    """
+
+    found: Moments
+    data: Data
+    suspicious: Mask
+    calibration: Calibration | None
 
 
 def _exponents(
-    found: CellDrift, t0: float, g_max: float, levels: int, degree: int | None, seed: int
-) -> tuple[Moments, Data]:
-    count = len(found.g0)
-    data = Data.of(np.clip(found.g0 / g_max, 0.0, 1.0), found.nu, known=found.nu_error**2)
+    cells: CellDrift, t0: float, g_max: float, levels: int, degree: int | None, seed: int
+) -> _Exponents:
+    count = len(cells.g0)
+    data = Data.of(np.clip(cells.g0 / g_max, 0.0, 1.0), cells.nu, known=cells.nu_error**2)
     most = min(2, levels - 1, max(count // _MANY - 1, 0))
     if degree is not None:
         checks.integer("degree", degree, least=0, most=min(levels, count) - 1)
     means = range(most + 1) if degree is None else range(degree, degree + 1)
-    if count >= _MANY:
-        return held_out.choose(
-            data, means, range(NONE, most + 1), seed=seed, steep=_steep(t0)
-        ), data
-    alike = moments.fit(data, means[0], NONE, steep=_steep(t0), outliers=False)
-    if count < 3:
-        return alike, data
-    spread = moments.fit(data, means[0], 0, steep=_steep(t0), outliers=False)
-    gain = float((spread.log_density(data) - alike.log_density(data)).sum())
-    return (spread if gain > 2.0 else alike), data
+    how: dict[str, Any] = {"steep": (_STEEP * steepest_drift(t0), SCORES), "outliers": False}
+    if count < _MANY:
+        alike = moments.fit(data, means[0], NONE, **how)
+        spread = moments.fit(data, means[0], 0, **how) if count > 2 else alike
+        gain = float((spread.log_density(data) - alike.log_density(data)).sum())
+        found = spread if gain > _SPREAD else alike
+        return _Exponents(found, data, np.zeros(count, bool), None)
+    found = held_out.choose(data, means, range(NONE, most + 1), seed=seed)
+    suspicious = found.suspicious(data)
+    if not moments.is_steep(found, how["steep"]):
+        return _Exponents(found, data, suspicious, held_out.coverage(data, found, seed=seed))
+    # A mean that may not follow the cells must not make strangers of them.
+    data = data.part(~suspicious)
+    found = moments.fit(data, len(found.mean) - 1, max(len(found.sd) - 1, 0), **how)
+    calibration = held_out.coverage(data, found, seed=seed, **how)
+    return _Exponents(replace(found, bounded=True), data, suspicious, calibration)
 
 
 def _still(exponents: Moments) -> bool:

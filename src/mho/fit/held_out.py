@@ -21,7 +21,6 @@ def choose(
     sds: range,
     *,
     seed: int,
-    steep: Steep | None = None,
     refine: Callable[[Data, Moments], Data] | None = None,
 ) -> Moments:
     """Return the moments of the simplest polynomials that predict held-out data as well as any.
@@ -33,7 +32,6 @@ def choose(
         means: degrees of the mean to choose from, rising.
         sds: degrees of the spread.
         seed: of the choice of what is held out.
-        steep: see `Steep`.
         refine: what the data are (where their spread is) once moments are known.
     """
     part = _fold(data, seed)
@@ -45,14 +43,14 @@ def choose(
 
     def held(mean: int, sd: int) -> Array:
         if (mean, sd) not in known:
-            known[mean, sd] = _held_out(few, part, mean, sd, steep)
+            known[mean, sd] = _held_out(few, part, mean, sd)
         return known[mean, sd]
 
     sd = _simplest([held(means[-1], k) for k in sds], few.group, sds)
     mean = _simplest([held(k, sd) for k in means], few.group, means)
-    found = fit(data, mean, sd, steep=steep)
+    found = fit(data, mean, sd)
     for _ in range(2 if refine is not None else 0):
-        found = fit(refine(data, found), mean, sd, steep=steep)  # type: ignore[misc]
+        found = fit(refine(data, found), mean, sd)  # type: ignore[misc]
     return found
 
 
@@ -67,11 +65,11 @@ def _fold(data: Data, seed: int) -> Index:
     return part[data.group]
 
 
-def _held_out(data: Data, part: Index, mean: int, sd: int, steep: Steep | None) -> Array:
+def _held_out(data: Data, part: Index, mean: int, sd: int) -> Array:
     found = np.empty(len(data.y))
     for k in range(FOLDS):
         out = part == k
-        trial = fit(data.part(~out), mean, sd, steep=steep, shares=(0.05,))
+        trial = fit(data.part(~out), mean, sd, shares=(0.05,))
         # A spread of 0 has no density; nor may the share of outliers be 0 where one is met.
         least = max(trial.outliers, 1.0 / len(data.y))
         found[out] = replace(trial, outliers=least).log_density(data.part(out))
@@ -88,7 +86,14 @@ def _simplest(scores: list[Array], group: Index, degrees: range) -> int:
     return degrees[best]
 
 
-def coverage(data: Data, found: Moments, *, seed: int, steep: Steep | None = None) -> Calibration:
+def coverage(
+    data: Data,
+    found: Moments,
+    *,
+    seed: int,
+    steep: Steep | None = None,
+    outliers: bool = True,
+) -> Calibration:
     """Return how often held-out data fell inside the intervals predicted for them.
 
     Data that more likely follow another law are not counted.
@@ -97,13 +102,14 @@ def coverage(data: Data, found: Moments, *, seed: int, steep: Steep | None = Non
         data: what was fitted.
         found: the fit.
         seed: as for `choose`.
-        steep: as for `choose`.
+        steep: how it was fitted, see `fit`.
+        outliers: the same.
     """
     part, z = _fold(data, seed), np.empty(len(data.y))
     for k in range(FOLDS):
         out = part == k
         degrees = len(found.mean) - 1, len(found.sd) - 1
-        trial = fit(data.part(~out), *degrees, steep=steep, shares=(0.05,))
+        trial = fit(data.part(~out), *degrees, steep=steep, outliers=outliers, shares=(0.05,))
         z[out] = trial.standardised(data.part(out))
     counted = ~found.suspicious(data)
     z, floored = z[counted], data.floored[counted]

@@ -18,7 +18,7 @@ from scipy import optimize, special
 from mho.fit.calibration import Array
 
 NONE = -1  # the degree of a polynomial that is 0
-_GRID = np.linspace(0.0, 1.0, 41)
+_GRID, _FINE = np.linspace(0.0, 1.0, 41), np.linspace(0.0, 1.0, 2001)
 _NORMAL_MAD = 1.4826  # standard deviation over median absolute deviation
 _FLOOR = 1e-3  # of the spread of all data: no likelihood without an end
 _MOST_OUTLIERS = 0.5
@@ -191,6 +191,8 @@ def fit(
     p = best.x
     p[-1] = p[-1] if p[-1] > _NO_OUTLIERS else 0.0
     found = _split(p, mean, blank)
+    if sd > NONE:  # between the places at which it was held, a polynomial may dip a little
+        found.sd[0] += max(0.5 * _FLOOR - float(found.sd_at(_FINE).min()), 0.0)
     covariance = _covariance(found, unit, mean, blank)
     units = np.r_[np.full(len(p) - 1, scale), 1.0]
     return Moments(
@@ -201,6 +203,13 @@ def fit(
         covariance * np.outer(units, units),
         bool(len(rows)) and bool((rows @ p > bound - 1e-6).any()),
     )
+
+
+def is_steep(found: Moments, steep: Steep) -> bool:
+    """Whether a fit is steeper than it may be."""
+    rows, bound = _bounds(len(found.mean) - 1, len(found.sd) - 1, steep, 1.0)
+    rows, bound = rows[bound > 0.0], bound[bound > 0.0]
+    return bool((rows @ np.r_[found.mean, found.sd, 0.0] > bound).any())
 
 
 def _start(data: Data, mean: int) -> tuple[Array, float, float]:
