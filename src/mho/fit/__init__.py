@@ -5,9 +5,11 @@ measured values left out of the fit fall inside the intervals it predicts for th
 """
 
 from mho.fit.calibration import Calibration
+from mho.fit.combine import statistical
 from mho.fit.conduction import IVFit, iv
 from mho.fit.drift import RetentionFit, retention
 from mho.fit.jumps import JumpTableFit, jump_table, pairs
+from mho.fit.programming_error import ProgrammingFit, programming
 from mho.fit.pulse_response import ExponentialFit, exponential
 from mho.fit.twin import TwinFit, hardware
 from mho.fit.twin_products import ProductsFit, products
@@ -18,6 +20,7 @@ __all__ = [
     "IVFit",
     "JumpTableFit",
     "ProductsFit",
+    "ProgrammingFit",
     "RetentionFit",
     "TwinFit",
     "exponential",
@@ -26,5 +29,7 @@ __all__ = [
     "jump_table",
     "pairs",
     "products",
+    "programming",
     "retention",
+    "statistical",
 ]
