@@ -9,16 +9,22 @@ from mho.fit.conduction import IVFit, iv
 from mho.fit.drift import RetentionFit, retention
 from mho.fit.jumps import JumpTableFit, jump_table, pairs
 from mho.fit.pulse_response import ExponentialFit, exponential
+from mho.fit.reading import Measurement, read
+from mho.fit.wafer import CellMapFit, cell_map
 
 __all__ = [
     "Calibration",
+    "CellMapFit",
     "ExponentialFit",
     "IVFit",
     "JumpTableFit",
+    "Measurement",
     "RetentionFit",
+    "cell_map",
     "exponential",
     "iv",
     "jump_table",
     "pairs",
+    "read",
     "retention",
 ]

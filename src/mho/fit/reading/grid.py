@@ -1,0 +1,371 @@
+"""From lines to a header and rows of cells: separators, comments, metadata, repeated headers."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mho.fit.reading import numbers
+from mho.fit.reading.names import Meaning, given, meaning
+from mho.fit.reading.units import unit
+
+SEPARATORS = {
+    "comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "blanks": r"[ \t]+",
+    "wide blanks": r" *\t *| {2,}",
+}  # fmt: skip
+_COMMENT = re.compile(
+    r"\s*(?:#+(?!(?:\s*[,;\t|]|N/A|NA|NV|DIV|REF|VALUE|NUM|NAME|NULL))|%+|!+|//+)\s?"
+)
+_SEP_LINE = re.compile(r'"?sep=(.)"?[,;\t]*\s*', re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line's cells.
+
+    Attributes:
+        line: number of it in the file.
+        cells: stripped of blanks.
+        comment: whether it is marked as a comment.
+    """
+
+    line: int
+    cells: tuple[str, ...]
+    comment: bool = False
+
+    @property
+    def trimmed(self) -> tuple[str, ...]:
+        """The cells without empty ones at the end."""
+        length = max((k for k, cell in enumerate(self.cells, 1) if cell), default=0)
+        return self.cells[:length]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text.
+
+    Attributes:
+        path: of the file.
+        header: the row of names.
+        names: of the columns, with units from a row of their own put behind.
+        rows: with numbers, each as long as the names.
+        blocks: for every row, how many headers stand above it, less one.
+        before: lines above the header: what an instrument says of the measurement.
+        notes: what was understood of the form, in words.
+        skipped: lines below the table that are none of it.
+    """
+
+    path: Path
+    header: Row
+    names: tuple[str, ...]
+    rows: list[Row]
+    blocks: list[int]
+    before: list[str]
+    notes: tuple[str, ...]
+    skipped: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Found:
+    # A header among rows that were split in one way.
+    separator: str
+    rows: list[Row]
+    at: int
+    names: tuple[str, ...]
+    known: int
+    matching: int
+
+
+def split(lines: list[tuple[int, str]], separator: str) -> list[Row]:
+    """Return the rows of lines.
+
+    Args:
+        lines: with their numbers.
+        separator: one of `SEPARATORS`.
+    """
+    rows = []
+    for number, line in lines:
+        marked = _COMMENT.match(line)
+        comment = bool(marked and marked[0])
+        text = line[marked.end() :] if marked else line
+        rows.append(Row(number, tuple(_cells(text, separator)), comment))
+    return rows
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    if separator in ("blanks", "wide blanks"):
+        if '"' in line:
+            return [cell.strip('"').strip() for cell in re.findall(r'"[^"]*"|[^ \t]+', line)]
+        return [cell.strip() for cell in re.split(SEPARATORS[separator], line.strip(" \t"))]
+    mark = SEPARATORS[separator]
+    if '"' in line and line.count('"') % 2 == 0:
+        cells = next(csv.reader([line], delimiter=mark, skipinitialspace=True), [])
+    else:
+        cells = line.split(mark)
+    return [" ".join(cell.split("\n")).strip() for cell in cells]
+
+
+def candidates(
+    lines: list[tuple[int, str]], separator: str | None
+) -> tuple[list[tuple[str, list[Row]]], str | None]:
+    """Return every way to split lines that leaves more than one column.
+
+    Args:
+        lines: with their numbers.
+        separator: the name of one, or the mark itself; every one is tried if not given.
+
+    Returns:
+        The name of the separator and the rows, of each; and the mark that a first line ``sep=;``
+        names.
+
+    Raises:
+        ValueError: if there is no such separator.
+    """
+    marks = {mark: name for name, mark in SEPARATORS.items() if len(mark) == 1}
+    if separator is not None:
+        name = marks.get(separator, separator)
+        if name not in SEPARATORS:
+            raise ValueError(f"separator must be one of {', '.join(SEPARATORS)}; got {separator!r}")
+        return [(name, split(lines, name))], None
+    first = _SEP_LINE.fullmatch(lines[0][1]) if lines else None
+    if first is not None and first[1] in marks:
+        return [(marks[first[1]], split(lines[1:], marks[first[1]]))], first[1]
+    text = "\n".join(line for _, line in lines)
+    patterns = {n: re.escape(m) if len(m) == 1 else m for n, m in SEPARATORS.items()}
+    used = [name for name, pattern in patterns.items() if re.search(pattern, text)]
+    return [(name, split(lines, name)) for name in used], None
+
+
+def tagged(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """Return the table, and the rest, of a file whose lines begin with what they are.
+
+    Parameter analysers write ``DataName, V, I`` over rows ``DataValue, 0, 1e-9``.
+    """
+    tags = [row.cells[0].lower() if row.cells else "" for row in rows]
+    if "dataname" not in tags:
+        return rows, []
+    table = [Row(r.line, r.cells[1:]) for r, t in zip(rows, tags, strict=True) if t in _TAGS]
+    return table, [r for r, t in zip(rows, tags, strict=True) if t not in _TAGS]
+
+
+_TAGS = ("dataname", "datavalue")
+_TEXTS = ("cell", "wordline", "bitline", "cycle", "direction", "state", "ignore")
+
+
+def locate(
+    path: Path,
+    ways: list[tuple[str, list[Row]]],
+    overrides: dict[str, Meaning],
+    notes: tuple[str, ...] = (),
+) -> Grid:
+    """Find the header of a table, the way of splitting that it asks for, and the rows.
+
+    The header is the row whose names say the most, with numbers below.
+
+    Args:
+        path: of the file, for what is refused.
+        ways: as `candidates` returns them.
+        overrides: meanings that the user gives to names (lower case), or to column numbers.
+        notes: what is known of the form already.
+
+    Raises:
+        ValueError: if there is no header, more than one way to split, or a row does not fit.
+    """
+    tried = [_header(name, rows, overrides) for name, rows in ways]
+    found = [one for one in tried if one is not None]
+    if not found:
+        tried = [_numbered(name, rows, overrides) for name, rows in ways]
+        found = [one for one in tried if one is not None]
+    if not found:
+        raise ValueError(_no_header(path, ways))
+    most = max((one.known, one.matching) for one in found)
+    best = [one for one in found if (one.known, one.matching) == most]
+    if any(_differ(best[0], other) for other in best[1:]):
+        names = " or ".join(one.separator for one in best)
+        raise ValueError(
+            f"{path}, line {best[0].rows[best[0].at].line}: columns may be separated by {names}: "
+            "choose with --separator"
+        )
+    return _collect(path, best[0], notes)
+
+
+def _differ(one: _Found, other: _Found) -> bool:
+    return [r.trimmed for r in one.rows[one.at :]] != [r.trimmed for r in other.rows[other.at :]]
+
+
+def _header(separator: str, rows: list[Row], overrides: dict[str, Meaning]) -> _Found | None:
+    best: _Found | None = None
+    for at, row in enumerate(rows):
+        if len(row.trimmed) < 2:
+            continue
+        names = _names(row, separator)
+        if sum(map(numbers.numeric, names)) > 0:
+            continue
+        known = sum(_known(name, overrides) for name in names)
+        below = _below(rows, at)
+        if not known or below is None:
+            continue
+        names = _with_units(names, rows[at + 1 : below])
+        matching = _matching(rows[below:], _number_columns(names, overrides), len(names))
+        found = _Found(separator, rows, at, names, known, matching)
+        if best is None or _rank(found) > _rank(best):
+            best = found
+    return best
+
+
+def _rank(found: _Found) -> tuple[int, bool, int]:
+    return found.known, not found.rows[found.at].comment, found.matching
+
+
+def _known(name: str, overrides: dict[str, Meaning]) -> bool:
+    return given(name, overrides) is not None or bool(meaning(name).quantity)
+
+
+def _names(row: Row, separator: str) -> tuple[str, ...]:
+    # Where blanks separate, a unit in brackets belongs to the name before it.
+    names: list[str] = []
+    for cell in row.trimmed:
+        if names and separator == "blanks" and re.fullmatch(r"[(\[].*[)\]]", cell):
+            names[-1] += f" {cell}"
+        else:
+            names.append(cell)
+    return tuple(names)
+
+
+def _below(rows: list[Row], at: int) -> int | None:
+    # The first row of numbers under a header; between them only comments and one row of units.
+    units = 0
+    for k in range(at + 1, len(rows)):
+        row = rows[k]
+        if not row.trimmed or row.comment:
+            continue
+        if any(map(numbers.numeric, row.cells)):
+            return k
+        if units or not _is_units(row):
+            return k if all(map(numbers.missing, row.cells)) else None
+        units += 1
+    return None
+
+
+def _is_units(row: Row) -> bool:
+    cells = [cell.strip("()[] ") for cell in row.trimmed]
+    return any(map(unit, cells)) and all(
+        unit(cell) is not None or cell in ("", "#", "-", "1", "a.u.") for cell in cells
+    )
+
+
+def _with_units(names: tuple[str, ...], between: list[Row]) -> tuple[str, ...]:
+    for row in between:
+        if not row.comment and row.trimmed and _is_units(row):
+            cells = [cell.strip("()[] ") for cell in row.cells]
+            cells += [""] * (len(names) - len(cells))
+            pairs = zip(names, cells, strict=False)
+            return tuple(f"{name} ({cell})" if unit(cell) else name for name, cell in pairs)
+    return names
+
+
+def _number_columns(names: tuple[str, ...], overrides: dict[str, Meaning]) -> list[int]:
+    found = [(given(name, overrides) or meaning(name)).quantity for name in names]
+    return [k for k, quantity in enumerate(found) if quantity and quantity not in _TEXTS]
+
+
+def _matching(rows: list[Row], columns: list[int], width: int) -> int:
+    # How many rows have numbers (or nothing) in the columns that should.
+    count = 0
+    for row in rows:
+        if len(row.trimmed) <= width <= len(row.cells):
+            cells = [row.cells[k] for k in columns] or row.cells
+            known = [numbers.numeric(cell) for cell in cells]
+            count += any(known) and all(
+                ok or numbers.missing(cell) for ok, cell in zip(known, cells, strict=True)
+            )
+    return count
+
+
+def _numbered(separator: str, rows: list[Row], overrides: dict[str, Meaning]) -> _Found | None:
+    # A table without a header whose columns the user names by their numbers.
+    width = max((int(key) for key in overrides if key.isdecimal()), default=0)
+    for at, row in enumerate(rows):
+        if width and len(row.trimmed) >= max(width, 2) and all(map(numbers.numeric, row.trimmed)):
+            names = tuple(str(k) for k in range(1, len(row.trimmed) + 1))
+            header = Row(0, names)
+            matching = _matching(rows[at:], [], len(names))
+            return _Found(separator, [header, *rows[at:]], 0, names, width, matching)
+    return None
+
+
+def _no_header(path: Path, ways: list[tuple[str, list[Row]]]) -> str:
+    for _, rows in ways:
+        for k, row in enumerate(rows):
+            if len(row.trimmed) < 2 or not any(map(numbers.numeric, row.cells)):
+                continue
+            text = [r for r in rows[:k] if len(r.trimmed) == len(row.trimmed)]
+            if not text:
+                shown = ", ".join(row.trimmed[:4])
+                return (
+                    f"{path}, line {row.line}: no header above the numbers ({shown}); name the "
+                    "columns by their numbers, as in --column 1=voltage --column 2='current (A)'"
+                )
+            header = text[-1]
+            return (
+                f"{path}, line {header.line}: header {', '.join(header.trimmed)} says nothing "
+                f"known; name the columns, as in --column {header.trimmed[0]!r}=voltage"
+            )
+    return f"{path}: empty, or no table; a header and rows of numbers below it are needed"
+
+
+def _collect(path: Path, found: _Found, notes: tuple[str, ...]) -> Grid:
+    width = len(found.names)
+    header = found.rows[found.at]
+    first = next(
+        (k for k, row in enumerate(found.rows) if k <= found.at and row.trimmed == header.trimmed),
+        found.at,
+    )
+    kept: list[Row] = []
+    blocks: list[int] = []
+    pending: list[Row] = []
+    skipped: list[int] = []
+    block = 0
+    for row in found.rows[first + 1 :]:
+        if not row.trimmed:
+            continue
+        if row.trimmed == header.trimmed:
+            block += bool(blocks) and blocks[-1] == block
+            skipped += [r.line for r in pending]
+            pending = []
+        elif row.comment or (_is_units(row) and len(row.trimmed) <= width):
+            continue
+        elif len(row.trimmed) <= width <= len(row.cells) and _of_table(row):
+            if pending:
+                raise _misfit(path, pending[0], width, header)
+            kept.append(Row(row.line, row.cells[:width]))
+            blocks.append(block)
+        else:
+            pending.append(row)
+    for row in pending:
+        if any(map(numbers.numeric, row.cells)) or len(row.trimmed) == width:
+            raise _misfit(path, row, width, header)
+    if not kept:
+        raise ValueError(f"{path}: no rows of numbers below the header in line {header.line}")
+    before = [" ".join(row.trimmed) for row in found.rows[:first] if row.trimmed]
+    before += [" ".join(row.trimmed) for row in found.rows[first:] if row.comment]
+    footers = (*skipped, *(row.line for row in pending))
+    notes = (*notes, found.separator)
+    return Grid(path, header, found.names, kept, blocks, before, notes, footers)
+
+
+def _of_table(row: Row) -> bool:
+    cells = row.cells
+    return any(map(numbers.numeric, cells)) or all(map(numbers.missing, cells))
+
+
+def _misfit(path: Path, row: Row, width: int, header: Row) -> ValueError:
+    if not any(map(numbers.numeric, row.cells)):
+        shown = ", ".join(row.trimmed[:4])
+        return ValueError(f"{path}, line {row.line}: {shown!r} stands among the rows of numbers")
+    why = f"{len(row.trimmed)} cells, the header in line {header.line} has {width}"
+    if len(row.trimmed) == 2 * width or any("," in cell for cell in row.cells):
+        why += "; do commas stand for decimals and between columns? Quote or change one of them"
+    return ValueError(f"{path}, line {row.line}: {why}")
