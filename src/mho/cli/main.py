@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         options.run(options)
-    except (ImportError, OSError, ValueError) as error:
+    except (ImportError, OSError, TypeError, ValueError) as error:
         print(f"mho {options.command}: {error}", file=sys.stderr)
         return 1
     return 0
@@ -144,10 +144,94 @@ def _fit_device(options: argparse.Namespace) -> None:
     print(told)
 
 
+def _add_card(commands: Commands) -> None:
+    text = "draw a device on one page: its parameters and what it does"
+    parser = commands.add_parser("card", help=text, description=f"{text.capitalize()}.")
+    parser.add_argument("device", metavar="device.yaml", help="a file, or the name of a preset")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="a png, pdf or svg (default: named after the device)",
+    )
+    parser.add_argument(
+        "--seed", type=_natural, default=0, help="of the cells drawn (default: %(default)s)"
+    )
+    parser.set_defaults(run=_card)
+
+
+def _card(options: argparse.Namespace) -> None:
+    from mho.cli import card, given
+
+    name = Path(options.device).stem
+    print(card.run(given.device(options.device), name, options.out or Path(f"{name}.png"),
+                   seed=options.seed))  # fmt: skip
+
+
+def _add_accuracy(commands: Commands) -> None:
+    text = "the accuracy of networks on chips of a device"
+    parser = commands.add_parser(
+        "accuracy",
+        help=text,
+        description=f"{text.capitalize()}, beside plain PyTorch and ideal cells: printed, drawn, "
+        "and written as a report.",
+    )
+    parser.add_argument(
+        "device",
+        metavar="device.yaml",
+        help="a device's file, the name of a preset, or the file of a whole hardware",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="MODULE:FUNCTION",
+        help="one's own network: a function that returns (model, inputs, labels, calibration "
+        "inputs), the model trained (default: two networks on scikit-learn's digits)",
+    )
+    parser.add_argument(
+        "--chips", type=_positive, default=8, help="each with its own cells (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--adc-bits",
+        type=_natural,
+        help="of the converters around a device; 0: exact reads (default: 8)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("mho-accuracy"),
+        metavar="FOLDER",
+        help="where the report and its figure go (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=_natural, default=0, help="of everything random (default: %(default)s)"
+    )
+    parser.set_defaults(run=_accuracy)
+
+
+def _accuracy(options: argparse.Namespace) -> None:
+    from mho.cli import accuracy, given
+
+    accuracy.run(
+        given.device_or_hardware(options.device),
+        Path(options.device).stem,
+        options.out,
+        model=options.model,
+        chips=options.chips,
+        adc_bits=options.adc_bits,
+        seed=options.seed,
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer >= 1, got {text!r}")
+    return int(text)
+
+
 def _natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"must be an integer >= 0, got {text!r}")
     return int(text)
 
 
-_COMMANDS = (_add_demo, _add_fit_device)
+_COMMANDS = (_add_demo, _add_fit_device, _add_card, _add_accuracy)

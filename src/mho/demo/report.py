@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Mapping
-from importlib import resources
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
 import mho
-from mho import plot
+from mho.demo.page import picture, png, render
 from mho.demo.results import LOSS, Results, accuracy_rows, tolerance_rows
-
-try:
-    import jinja2
-except ImportError as error:
-    raise ImportError("the demo's report needs jinja2: pip install 'mho[viz]'") from error
 
 CAPTIONS = {
     "accuracy": (
@@ -45,14 +36,6 @@ CAPTIONS = {
 }
 
 
-class Picture(NamedTuple):
-    """A figure, ready for HTML."""
-
-    title: str
-    caption: str
-    data: str
-
-
 def write(
     out: Path,
     results: Results,
@@ -74,15 +57,16 @@ def write(
     """
     pictures = []
     for name, figure in figures.items():
-        png = _png(figure)
-        (out / f"{name}.png").write_bytes(png)
-        pictures.append(Picture(*CAPTIONS[name], base64.b64encode(png).decode("ascii")))
+        image = png(figure)
+        (out / f"{name}.png").write_bytes(image)
+        pictures.append(picture(*CAPTIONS[name], image))
     numbers = json.dumps(results.to_dict(), indent=1, ensure_ascii=False)
     (out / "numbers.json").write_text(numbers + "\n", encoding="utf-8")
     mho.save_hardware(hardware, out / "hardware.yaml")
     page = out / "report.html"
     page.write_text(
-        _render(
+        render(
+            "report.html.j2",
             version=mho.__version__,
             results=results,
             models=list(results.digital),
@@ -97,18 +81,3 @@ def write(
     )
     images = [out / f"{name}.png" for name in figures]
     return [page, *images, out / "hardware.yaml", out / "numbers.json"]
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    with plot.style():
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def _render(**values: object) -> str:
-    source = resources.files("mho.demo").joinpath("report.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(source).render(**values)

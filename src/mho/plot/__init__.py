@@ -3,7 +3,7 @@
 Needs matplotlib: ``pip install 'mho[viz]'``.
 """
 
-from mho.plot.accuracy import accuracy_against, time_axis
+from mho.plot.accuracy import accuracy_against, accuracy_of_chips, time_axis
 from mho.plot.chip import fault_tolerance, floor_plan
 from mho.plot.cost import cost_breakdown
 from mho.plot.crossbar import conductance_map, target_histogram, weight_error
@@ -15,6 +15,7 @@ from mho.plot.training import accuracy_curve, rank_accuracy, weight_histogram, w
 __all__ = [
     "accuracy_against",
     "accuracy_curve",
+    "accuracy_of_chips",
     "conductance_map",
     "cost_breakdown",
     "fault_tolerance",

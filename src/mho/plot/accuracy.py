@@ -5,9 +5,10 @@ Every function draws into the Axes given (a new figure's if none) and returns th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,4 +75,40 @@ def time_axis(ax: Axes, seconds: Sequence[float]) -> Axes:
     ax.set_xscale("log")
     ax.set_xticks(list(seconds), [duration(s) for s in seconds])
     ax.minorticks_off()
+    return ax
+
+
+def accuracy_of_chips(
+    groups: Mapping[str, float | Tensor],
+    ax: Axes | None = None,
+    *,
+    label: str | None = None,
+    colour: str = BLUE,
+    shift: float = 0.0,
+) -> Axes:
+    """Draw the accuracies of several groups of chips: every chip, mean and standard deviation.
+
+    Call it once per model to compare several in the same Axes, each with a ``shift`` of its own.
+
+    Args:
+        groups: accuracies in [0, 1] by name: of chips, ``[chips]``, or one number.
+        ax: where to draw.
+        label: for the legend.
+        colour: of everything drawn.
+        shift: of the marks to the right, in groups.
+    """
+    ax = axes(ax)
+    for k, (name, found) in enumerate(groups.items()):
+        chips = 100 * numbers(torch.as_tensor(found, dtype=torch.float64).reshape(-1))
+        mean, spread = chips.mean(), chips.std(ddof=1) if len(chips) > 1 else 0.0
+        # Side by side in the order of the chips: the same chip has the same place everywhere.
+        beside = k + shift + np.linspace(-0.08, 0.08, len(chips)) if len(chips) > 1 else k + shift
+        ax.plot(beside, chips, ".", color=colour, alpha=0.35, markersize=5, linewidth=0)
+        said = f"{mean:.1f} ± {spread:.1f}" if len(chips) > 1 else f"{mean:.1f}"
+        ax.errorbar(k + shift, mean, spread, fmt="o", color=colour, capsize=3,
+                    label=label if name == next(iter(groups)) else None)  # fmt: skip
+        ax.annotate(said, (k + shift, mean + spread), xytext=(0, 6), textcoords="offset points",
+                    ha="center", color=colour, fontsize=8)  # fmt: skip
+    ax.set_xticks(range(len(groups)), list(groups))
+    ax.set(xlim=(-0.5, len(groups) - 0.5), ylabel="accuracy (%)")
     return ax

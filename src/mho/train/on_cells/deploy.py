@@ -10,49 +10,24 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from mho.cells.population import Cells
 from mho.core import checks
 from mho.crossbar.crossbar import Crossbar
 from mho.decomposition import Capture
-from mho.encoding import Differential, Encoding, Redundant, SingleColumn
 from mho.hardware import Hardware
 from mho.model.convert import convert
-from mho.model.crossbars import crossbar_name
-from mho.nn import computed
 from mho.nn.base import AnalogLayer
-from mho.train.on_cells.layouts import CellLayout, DifferentialPair, MultiCell, SingleCell
+from mho.train.on_cells.layouts import DifferentialPair
+from mho.train.on_cells.matching import Plan, planned, zero_of
 from mho.train.on_cells.voltage import VoltagePulses
 from mho.train.on_cells.weights import WeightCells
 
 _SAME = 1e-6  # scales that differ by rounding
-
-
-@dataclass(frozen=True, eq=False)
-class _Plan:
-    """Where the trained cells of one layer lie in its crossbars.
-
-    Attributes:
-        layer: of the converted model.
-        trained: the cells of its parameters, by the parameters' names in the layer.
-        index: for each crossbar by name, which weight stands where ``[rows, cols]``, counted
-            through all parameters of ``trained``, flattened.
-    """
-
-    layer: AnalogLayer
-    trained: dict[str, WeightCells]
-    index: dict[str, Tensor]
-
-    @property
-    def one(self) -> WeightCells:
-        """The first of the cells; all are alike in layout, range and device."""
-        return next(iter(self.trained.values()))
 
 
 class OnCells:
@@ -154,7 +129,7 @@ class OnCells:
             self.show(parameter)
 
     @staticmethod
-    def _remarks(plans: list[_Plan]) -> Iterator[str]:
+    def _remarks(plans: list[Plan]) -> Iterator[str]:
         for plan in plans:
             if any(weights.endurance is not None for weights in plan.trained.values()):
                 yield (
@@ -173,11 +148,11 @@ class OnCells:
         assert weights is not None
         return weights
 
-    def _plans(self, model: nn.Module, chip: nn.Module) -> list[_Plan]:
+    def _plans(self, model: nn.Module, chip: nn.Module) -> list[Plan]:
         checks.instance("model", model, nn.Module)
         named = dict(model.named_parameters(remove_duplicate=False))
         ours = {name: self._of(p) for name, p in named.items() if self.cells_of(p) is not None}
-        plans: list[_Plan] = []
+        plans: list[Plan] = []
         placed: dict[int, str] = {}
         for path, layer in chip.named_modules():
             if isinstance(layer, AnalogLayer):
@@ -187,7 +162,7 @@ class OnCells:
                     for name, weights in ours.items()
                     if name.startswith(prefix)
                 }
-                plans += _planned(path or type(layer).__name__, layer, own, placed)
+                plans += planned(path or type(layer).__name__, layer, own, placed)
         found = {id(weights) for plan in plans for weights in plan.trained.values()}
         missing = [
             repr(name)
@@ -218,146 +193,7 @@ def _unwatched(model: nn.Module, watching: Capture | None) -> Iterator[None]:
             hooks.update(items)
 
 
-# ── where each weight stands ─────────────────────────────────────────────────────────────────
-
-
-class _Matrices(nn.Module):
-    """Lets torch call a layer's ``matrices`` with other parameters."""
-
-    def __init__(self, layer: AnalogLayer) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self) -> dict[str, Tensor]:
-        return self.layer.matrices()
-
-
-def _planned(
-    path: str, layer: AnalogLayer, own: Mapping[str, WeightCells], placed: dict[int, str]
-) -> Iterator[_Plan]:
-    known = dict(layer.named_parameters(recurse=False))
-    computed_by = [
-        *computed.parametrized_names(layer),
-        *map(computed.made_by, computed.makers(layer)),
-    ]
-    inside = [name for name in own if name in known or name.startswith("parametrizations.")]
-    if inside and computed_by:
-        raise ValueError(
-            f"{path}: its {', '.join(map(str, computed_by))} is computed (a norm, a mask, a "
-            "parametrization): the cells hold what it is computed of, not the weights"
-        )
-    trained = {name: own[name] for name in known if name in own}
-    if not trained:
-        return
-    for name, weights in trained.items():
-        if id(weights) in placed:
-            raise ValueError(
-                f"{path}.{name} and {placed[id(weights)]} are one parameter: its cells cannot lie "
-                "in two crossbars"
-            )
-        placed[id(weights)] = f"{path}.{name}"
-    plan = _Plan(layer, trained, _indices(path, layer, trained))
-    for part, index in plan.index.items():
-        _check(crossbar_name(path, part, layer), layer.crossbars[part], index, plan)
-    yield plan
-
-
-def _indices(
-    path: str, layer: AnalogLayer, trained: Mapping[str, WeightCells]
-) -> dict[str, Tensor]:
-    """Return which weight stands where: matrices are built of the weights' numbers."""
-    known = dict(layer.named_parameters(recurse=False))
-    marks = {f"layer.{n}": torch.full_like(p, -1.0, dtype=torch.float64) for n, p in known.items()}
-    start = 0
-    for name in trained:
-        p = known[name]
-        numbers = torch.arange(start, start + p.numel(), dtype=torch.float64, device=p.device)
-        marks[f"layer.{name}"] = numbers.view(p.shape)
-        start += p.numel()
-    matrices = functional_call(_Matrices(layer), marks, ())
-    index = {part: m.round().to(torch.int64) for part, m in matrices.items()}
-    for part, numbers in index.items():
-        if bool((numbers < 0).any()):
-            raise ValueError(
-                f"{crossbar_name(path, part, layer)}: not all of its matrix lives on cells (a bias "
-                "on the array, or a parameter left digital)"
-            )
-    every = torch.cat([numbers.flatten() for numbers in index.values()]).sort().values
-    if not torch.equal(every, torch.arange(start, device=every.device)):
-        raise ValueError(f"{path}: its crossbars do not hold each weight exactly once")
-    return index
-
-
-# ── whether the hardware holds weights as the cells do ───────────────────────────────────────
-
-
-def _check(where: str, crossbar: Crossbar, index: Tensor, plan: _Plan) -> None:
-    trouble = list(_trouble(crossbar, index, plan))
-    if trouble:
-        raise ValueError(
-            f"{where} cannot hold the trained cells: {'; '.join(trouble)}. mho.convert writes the "
-            "weights to other cells instead"
-        )
-
-
-def _trouble(crossbar: Crossbar, index: Tensor, plan: _Plan) -> Iterator[str]:
-    hardware, one = crossbar.hardware, plan.one
-    if crossbar.on_chip:
-        yield "its cells are those of a chip"
-    alike = {(w.device, w.layout, w.low, w.high) for w in plan.trained.values()}
-    if len(alike) > 1:
-        yield "its parameters live on cells of several devices, layouts or ranges"
-        return
-    if hardware.device not in (one.device, getattr(one.device, "device", None)):
-        yield f"its device is {hardware.device}, the cells are {one.device}"
-    yield from _encoding_trouble(hardware.encoding, one.layout)
-    zero = _zero(plan, index)
-    if zero is None:
-        yield "the cells' zeros are each one's own (shift_reference)"
-    elif not isinstance(one.layout, DifferentialPair):
-        low, high = hardware.device.window
-        if not bool(((zero >= low) & (zero <= high)).all()):
-            yield (
-                f"the weight 0 of the range {(one.low, one.high)} lies outside of the cells' "
-                "window, where no offset column can be"
-            )
-
-
-def _encoding_trouble(encoding: Encoding, layout: CellLayout) -> Iterator[str]:
-    wanted: type[Encoding] = SingleColumn
-    if isinstance(layout, DifferentialPair):
-        wanted = Differential
-    elif isinstance(layout, MultiCell):
-        parts = layout.significances
-        if parts is not None and len(set(parts)) > 1:
-            yield "copies of an encoding count alike, the cells' significances differ"
-        if type(encoding) is not Redundant or encoding.copies != layout.count:
-            yield f"{layout} needs Redundant(SingleColumn(), copies={layout.count}), got {encoding}"
-            return
-        encoding = encoding.base
-    elif not isinstance(layout, SingleCell):
-        yield f"no encoding holds weights as {layout} does"
-        return
-    if type(encoding) is not wanted:
-        found, name = type(encoding).__name__, type(layout).__name__
-        yield f"its encoding is {found}, and {name} needs {wanted.__name__}"
-
-
-def _zero(plan: _Plan, index: Tensor) -> Tensor | None:
-    """Return what offset cells are to hold ``[slices, rows, 1]`` (S), the same in all columns."""
-    slices = plan.one.layout.slices
-    if not any(w.reference.dim() for w in plan.trained.values()):
-        return plan.one.reference.expand(slices, len(index), 1)
-    parts = [w.reference.expand(slices, *w.shape).flatten(1) for w in plan.trained.values()]
-    reference = torch.cat(parts, dim=1)[:, index]
-    zero = reference[..., :1]
-    return zero if torch.equal(reference, zero.expand_as(reference)) else None
-
-
-# ── the cells, rearranged ────────────────────────────────────────────────────────────────────
-
-
-def _arranged(plan: _Plan) -> dict[str, Cells]:
+def _arranged(plan: Plan) -> dict[str, Cells]:
     """Return the populations of a layer's crossbars, of the trained cells."""
     parts = [_flat(_of_hardware(w, plan.layer.hardware)) for w in plan.trained.values()]
     trained = parts[0].beside(*parts[1:])
@@ -401,18 +237,18 @@ def _flat(cells: Cells) -> Cells:
     return cells.gather(torch.arange(count, device=cells.g.device).view(cells.shape[0], -1))
 
 
-def _offset(crossbar: Crossbar, plan: _Plan, index: Tensor) -> Cells:
+def _offset(crossbar: Crossbar, plan: Plan, index: Tensor) -> Cells:
     """Return a crossbar's own offset cells ``[slices, rows, 1]``, programmed."""
     place = torch.arange(crossbar.G.numel(), device=crossbar.G.device).view(crossbar.G.shape)
     cells = crossbar.cells.gather(place[..., -1:])
-    zero = _zero(plan, index)
+    zero = zero_of(plan, index)
     assert zero is not None
     cells.writes = torch.zeros_like(cells.writes)  # what the conversion wrote is not to count
     cells.program(zero.to(cells.g), crossbar.hardware.policy)
     return cells
 
 
-def _taken_back(plan: _Plan) -> Iterator[tuple[WeightCells, Cells, Tensor]]:
+def _taken_back(plan: Plan) -> Iterator[tuple[WeightCells, Cells, Tensor]]:
     """Return, for every weight, its cells as they are in the crossbars now, and the references."""
     for part in plan.index:
         _check_scale(plan.layer.crossbars[part], plan.one)

@@ -1,0 +1,211 @@
+"""From a device to the accuracy of networks on it: what ``mho accuracy`` does."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+import mho
+from mho import plot, study
+from mho.cells.device import Device
+from mho.cli import given
+from mho.cli.given import Task
+from mho.core import random
+from mho.core.text import duration, table
+from mho.demo.page import picture, png, render
+from mho.plot.styles import COLOURS, GREY
+from mho.study.chips import torch_threads
+
+_CALIBRATION = 100
+_WORKERS = min(os.cpu_count() or 1, 8)
+
+
+def run(
+    what: Device | mho.Hardware,
+    name: str,
+    out: Path,
+    *,
+    model: str | None = None,
+    chips: int = 8,
+    adc_bits: int | None = None,
+    seed: int = 0,
+) -> None:
+    """Measure networks on chips of a device; print, draw and write a report.
+
+    Args:
+        what: a device, put on tiles of 64 × 64 with converters, or a whole hardware.
+        name: of it, for people.
+        out: folder for the report; it is made if need be.
+        model: ``module:function`` of one's own network; the digits networks if not given.
+        chips: how many, each with cells of its own.
+        adc_bits: of the converters around a device; 0: exact reads; 8 if not given.
+        seed: of everything random.
+
+    Raises:
+        ValueError: if bits are given for a hardware, which has converters of its own.
+    """
+    if isinstance(what, mho.Hardware):
+        if adc_bits is not None:
+            raise ValueError(f"{name} is a whole hardware, with its own converters: leave out bits")
+        hardware = what
+    else:
+        hardware = around(what, 8 if adc_bits is None else adc_bits)
+    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made: say so now
+    with torch_threads(1):  # the same numbers on any number of cores
+        tasks = {model: given.task(model)} if model else _digits(seed)
+        seeds = [random.derive(seed, "chip", i) for i in range(chips)]
+        found, summaries, reports = {}, [], {}
+        for label, task in tasks.items():
+            analog = mho.convert(task.model, hardware, seed=seeds[0])
+            mho.calibrate(analog, task.calibration)
+            summaries.append(str(mho.summary(analog)))
+            reports[label] = mho.program(analog)
+            found[label] = study.accuracy(
+                task.model,
+                hardware,
+                task.inputs,
+                task.labels,
+                calibration=task.calibration,
+                seeds=seeds,
+                workers=_WORKERS,
+                label=label,
+            )
+            if len(summaries) == 1:
+                held = analog
+    rows, costs = _rows(found), [_cost(label, one) for label, one in found.items()]
+    head = ("accuracy (%)", *found)
+    print(f"{name}: {hardware.device}\n{_setting(hardware, chips, seed)}\n")
+    print(table(head, rows) + "\n")
+    print("\n".join(costs))
+    programmed = "\n\n".join(f"{label}\n{report}" for label, report in reports.items())
+    print(f"\nProgramming the first chip: {hardware.policy.says}\n\n{programmed}\n")
+    with plot.style():
+        image = png(_draw(found, held))
+    caption = (
+        "Left: every chip is a dot, marks are means ± one standard deviation; ideal cells have the "
+        "same window and converters. Right: weights that the first layer of the first chip holds, "
+        "against those asked for."
+    )
+    page = render(
+        "accuracy.html.j2",
+        version=mho.__version__,
+        name=name,
+        setting=_setting(hardware, chips, seed),
+        costs=costs,
+        head=head,
+        rows=rows,
+        pictures=[picture("Accuracy on its chips", caption, image)],
+        programmed=programmed,
+        summary="\n\n".join(summaries),
+    )
+    (out / "accuracy.png").write_bytes(image)
+    mho.save_hardware(hardware, out / "hardware.yaml")
+    numbers = {"chips": chips, "seed": seed, "models": {k: v.to_dict() for k, v in found.items()}}
+    (out / "numbers.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    (out / "report.html").write_text(page, encoding="utf-8")
+    print(f"Report: {out / 'report.html'}, with accuracy.png, hardware.yaml, numbers.json")
+
+
+def around(device: Device, adc_bits: int) -> mho.Hardware:
+    """Return the hardware that a device alone is put on."""
+    converters: dict[str, Any] = (
+        {"dac": mho.DAC(bits=8), "adc": mho.ADC(bits=adc_bits)} if adc_bits else {}
+    )
+    return mho.Hardware(device=device, array=mho.Array(rows=64, cols=64), **converters)
+
+
+def _digits(seed: int) -> dict[str, Task]:
+    # Imported here: the data are an extra, and one's own model needs none of it.
+    from mho.demo.data import digits
+    from mho.demo.models import MODELS, build
+    from mho.demo.train import train
+
+    data = digits(random.derive(seed, "data"))
+    tasks = {}
+    for name in MODELS:
+        model = build(name, random.derive(seed, name, "weights"))
+        train(model, data, epochs=25, seed=random.derive(seed, name, "order"), label=name)
+        calibration = data.train_x[:_CALIBRATION]
+        tasks[f"digits {name}"] = Task(model, data.test_x, data.test_y, calibration)
+    return tasks
+
+
+def _setting(hardware: mho.Hardware, chips: int, seed: int) -> str:
+    read = f"{hardware.adc.bits}-bit converters" if hardware.adc else "exact reads"
+    tile = f"tiles of {hardware.array.rows} × {hardware.array.cols}"
+    return f"{chips} chips, {tile}, {read}; programming: {hardware.policy.says}; seed {seed}"
+
+
+def _rows(found: dict[str, study.Accuracy]) -> list[tuple[str, ...]]:
+    first = next(iter(found.values()))
+    rows = [
+        ("plain PyTorch", *(f"{100 * one.digital:.1f}" for one in found.values())),
+        ("ideal cells", *(_said(one.ideal) for one in found.values())),
+        ("this device", *(_said(one.chips[:, 0]) for one in found.values())),
+    ]
+    for k, time in enumerate(first.times[1:], 1):
+        later = duration(time)
+        rows.append((f"  after {later}", *(_said(one.chips[:, k]) for one in found.values())))
+        rows.append(
+            ("    recalibrated then", *(_said(one.recalibrated[:, k]) for one in found.values()))
+        )
+    return rows
+
+
+def _said(accuracies: Any) -> str:
+    if len(accuracies) == 1:
+        return f"{100 * float(accuracies[0]):.1f}"
+    return f"{100 * float(accuracies.mean()):.1f} ± {100 * float(accuracies.std()):.1f}"
+
+
+def _cost(label: str, one: study.Accuracy) -> str:
+    loss, error = one.loss
+    # Chips are compared on the same inputs; other inputs would give other numbers.
+    others = (one.digital * (1 - one.digital) / one.samples) ** 0.5
+    sure = "" if error != error else f" ± {100 * error:.1f}"
+    return (
+        f"{label}: the cells cost {100 * loss:.1f}{sure} points against ideal ones (± of the mean "
+        f"over chips; {one.samples} test inputs, by themselves good to ± {100 * others:.1f})"
+    )
+
+
+def _draw(found: dict[str, study.Accuracy], analog: Any) -> Figure:
+    ages = len(next(iter(found.values())).times) > 1
+    figure = Figure(figsize=(13.2 if ages else 9.6, 4.4), layout="constrained")
+    panels = list(figure.subplots(1, 3 if ages else 2))
+    for k, (label, one) in enumerate(found.items()):
+        look = {"colour": COLOURS[k % len(COLOURS)], "label": label}
+        groups: dict[str, Any] = {
+            "plain PyTorch": one.digital,
+            "ideal cells": one.ideal,
+            "this device": one.chips[:, 0],
+        }
+        shift = 0.3 * (k - (len(found) - 1) / 2)
+        plot.accuracy_of_chips(groups, panels[0], shift=shift, **look)
+        if ages:
+            times = [1.0, *one.times[1:]]
+            plot.accuracy_against(times, one.chips, panels[1], baseline=one.digital, **look)
+            again: Any = {"colour": look["colour"], "line": "--"}
+            plot.accuracy_against(times, one.recalibrated, panels[1], **again)
+            plot.time_axis(panels[1], times)
+            panels[1].set_xticks(times, ["new", *map(duration, times[1:])])
+    panels[0].set_title("just programmed")
+    panels[0].yaxis.set_major_locator(MaxNLocator(nbins=8))
+    panels[0].margins(y=0.15)
+    panels[0].legend(loc="best")
+    if ages:
+        panels[1].set(title="as time passes", xlabel="after programming")
+        panels[1].plot([], [], color=GREY, ls="--", marker="o", mfc="white", label="recalibrated")
+        panels[1].legend(loc="lower left")
+    first = next(iter(found))
+    layer = next(iter(mho.layers(analog).values()))
+    part, crossbar = next(iter(layer.crossbars.items()))
+    plot.weight_error(crossbar, layer.matrices()[part], panels[-1])
+    panels[-1].set_title("weights held")
+    panels[-1].set_ylabel(f"weight held, first layer of {first}")
+    return figure

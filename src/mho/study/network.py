@@ -1,0 +1,164 @@
+"""What a network's accuracy becomes on some hardware, beside plain PyTorch and ideal cells."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mho.cells.programming import Exact
+from mho.core import checks
+from mho.devices.linear import LinearDevice
+from mho.hardware import Hardware
+from mho.model.calibrate import calibrate
+from mho.model.convert import convert
+from mho.model.lifecycle import age
+from mho.study.chips import over_chips
+
+HOUR, DAY, MONTH, YEAR = 3600.0, 86_400.0, 2_592_000.0, 31_557_600.0
+_BATCH = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Accuracy:
+    """Accuracies of one network, in [0, 1].
+
+    Attributes:
+        digital: in plain PyTorch.
+        ideal: on chips of ideal cells, with the same converters, ``[chips]``.
+        chips: on chips of the hardware as time passes, ``[chips, times]``.
+        recalibrated: the same, calibrated anew before every test, ``[chips, times]``.
+        times: after programming (s); the first is 0.
+        samples: how many inputs were tested.
+    """
+
+    digital: float
+    ideal: Tensor
+    chips: Tensor
+    recalibrated: Tensor
+    times: tuple[float, ...]
+    samples: int
+
+    @property
+    def loss(self) -> tuple[float, float]:
+        """What the cells cost just after programming, and the standard error of that.
+
+        The difference to ideal cells, chip by chip. The error is that of few chips alone: all are
+        tested on the same inputs.
+        """
+        difference = self.ideal - self.chips[:, 0]
+        few = len(difference) < 2
+        error = float("nan") if few else float(difference.std()) / len(difference) ** 0.5
+        return float(difference.mean()), error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all numbers as plain values, for JSON."""
+        return {
+            "digital": self.digital,
+            "ideal": self.ideal.tolist(),
+            "times": list(self.times),
+            "chips": self.chips.tolist(),
+            "recalibrated": self.recalibrated.tolist(),
+            "samples": self.samples,
+        }
+
+
+def ideal_cells(hardware: Hardware) -> Hardware:
+    """Return the same hardware with ideal cells: linear, exact, and nothing that harms them."""
+    low, high = hardware.device.window
+    device = LinearDevice(g_min=low, g_max=high)
+    return hardware.replace(device=device, effects=(), programming=Exact())
+
+
+def ages(hardware: Hardware) -> bool:
+    """Whether cells of this hardware change while they lie still."""
+    return any(behaviour.acts_on("age") for behaviour in hardware.behaviours)
+
+
+def accuracy(
+    model: nn.Module,
+    hardware: Hardware,
+    inputs: Tensor,
+    labels: Tensor,
+    *,
+    calibration: Tensor,
+    seeds: Sequence[int],
+    times: Sequence[float] | None = None,
+    workers: int = 1,
+    label: str | None = None,
+) -> Accuracy:
+    """Measure a classifier on many chips of some hardware, each with cells of its own.
+
+    Every chip is programmed as the hardware says and calibrated once; see `over_chips`.
+
+    Args:
+        model: trained, digital; it is not changed.
+        hardware: what the chips are made of.
+        inputs: to test with, ``[samples, ...]``.
+        labels: their classes, ``[samples]``.
+        calibration: inputs to calibrate with, none of those tested.
+        seeds: one chip each.
+        times: after programming (s) at which to test, rising from 0. If not given: 0 and, where
+            cells age, an hour, a day, a month and a year.
+        workers: how many chips are made at once.
+        label: names a progress bar; None shows none.
+
+    Raises:
+        TypeError, ValueError: if the model has no layer for crossbars, inputs and labels are not
+            as many, or times do not rise from 0.
+    """
+    if len(inputs) != len(labels) or not len(inputs):
+        raise ValueError(
+            f"inputs and labels must be as many, at least one, got {len(inputs)} and {len(labels)}"
+        )
+    if times is None:
+        times = (0.0, HOUR, DAY, MONTH, YEAR) if ages(hardware) else (0.0,)
+    for time in times:
+        checks.number("every time", time, least=0.0)
+    if not times or times[0] != 0.0 or any(b <= a for a, b in pairwise(times)):
+        raise ValueError(f"times must rise from 0, got {list(times)}")
+
+    def rightly(chip: nn.Module) -> float:
+        # In batches: what a read needs grows with them.
+        right = [
+            (chip(x).argmax(1) == y).sum()
+            for x, y in zip(inputs.split(_BATCH), labels.split(_BATCH), strict=True)
+        ]
+        return float(torch.stack(right).sum()) / len(inputs)
+
+    def fresh(chip: nn.Module) -> float:
+        calibrate(chip, calibration)
+        return rightly(chip)
+
+    def passing(recalibrated: bool) -> Callable[[nn.Module], list[float]]:
+        def evaluate(chip: nn.Module) -> list[float]:
+            found, now = [fresh(chip)], 0.0
+            for stop in times[1:]:
+                age(chip, stop - now)
+                now = stop
+                found.append(fresh(chip) if recalibrated else rightly(chip))
+            return found
+
+        return evaluate
+
+    model = copy.deepcopy(model).eval()
+    with torch.no_grad():
+        digital = rightly(model)
+    analog = convert(model, hardware, seed=seeds[0]).eval()
+    ideal = convert(model, ideal_cells(hardware), seed=seeds[0]).eval()
+    shared: Any = {"workers": workers, "label": label}
+    chips = over_chips(analog, passing(False), seeds, **shared)
+    again = chips if len(times) == 1 else over_chips(analog, passing(True), seeds, **shared)
+    return Accuracy(
+        digital=digital,
+        ideal=over_chips(ideal, fresh, seeds, **shared),
+        chips=chips,
+        recalibrated=again,
+        times=tuple(times),
+        samples=len(inputs),
+    )
