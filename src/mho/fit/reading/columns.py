@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mho.fit.reading.grid import Grid
-from mho.fit.reading.names import DIMENSIONS, READINGS, Meaning, given, meaning
+from mho.fit.reading.names import DIMENSIONS, READINGS, Meaning, given, key, meaning
 from mho.fit.reading.wishes import Wishes, in_unit
 
 LABELS = ("cell", "wordline", "bitline", "cycle", "state")
@@ -77,8 +77,7 @@ def _refuse_unknown(grid: Grid, wishes: Wishes, quantities: list[str]) -> None:
     for what, names in (("--column", wishes.columns), ("--unit", wishes.units)):
         for name in names:
             there = any(
-                given(n, {" ".join(name.split()).lower(): True}) or (name == str(k))
-                for k, n in enumerate(grid.names, 1)
+                given(n, {key(name): True}) or (name == str(k)) for k, n in enumerate(grid.names, 1)
             )
             if not there and not (what == "--unit" and name.lower() in quantities):
                 raise ValueError(

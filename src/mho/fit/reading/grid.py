@@ -100,10 +100,12 @@ def _cells(line: str, separator: str) -> list[str]:
             return [cell.strip('"').strip() for cell in re.findall(r'"[^"]*"|[^ \t]+', line)]
         return [cell.strip() for cell in re.split(SEPARATORS[separator], line.strip(" \t"))]
     mark = SEPARATORS[separator]
-    if '"' in line and line.count('"') % 2 == 0:
-        cells = next(csv.reader([line], delimiter=mark, skipinitialspace=True), [])
-    else:
-        cells = line.split(mark)
+    try:
+        even = line.count('"') % 2 == 0
+        cells = next(csv.reader([line], delimiter=mark, skipinitialspace=True)) if even else None
+    except (csv.Error, StopIteration):  # quotes that are none
+        cells = None
+    cells = line.split(mark) if cells is None else cells
     return [" ".join(cell.split("\n")).strip() for cell in cells]
 
 
@@ -188,11 +190,12 @@ def locate(
             f"{path}, line {best[0].rows[best[0].at].line}: columns may be separated by {names}: "
             "choose with --separator"
         )
-    return _collect(path, best[0], notes)
+    return _collect(path, best[0], overrides, notes)
 
 
 def _differ(one: _Found, other: _Found) -> bool:
-    return [r.trimmed for r in one.rows[one.at :]] != [r.trimmed for r in other.rows[other.at :]]
+    rows = ([row.trimmed for row in found.rows[found.at + 1 :]] for found in (one, other))
+    return one.names != other.names or next(rows) != next(rows)
 
 
 def _header(separator: str, rows: list[Row], overrides: dict[str, Meaning]) -> _Found | None:
@@ -201,7 +204,7 @@ def _header(separator: str, rows: list[Row], overrides: dict[str, Meaning]) -> _
         if len(row.trimmed) < 2:
             continue
         names = _names(row, separator)
-        if sum(map(numbers.numeric, names)) > 0:
+        if any(map(numbers.numeric, names)) or set(names) & set("|,;"):
             continue
         known = sum(_known(name, overrides) for name in names)
         below = _below(rows, at)
@@ -316,49 +319,68 @@ def _no_header(path: Path, ways: list[tuple[str, list[Row]]]) -> str:
     return f"{path}: empty, or no table; a header and rows of numbers below it are needed"
 
 
-def _collect(path: Path, found: _Found, notes: tuple[str, ...]) -> Grid:
+def _collect(
+    path: Path, found: _Found, overrides: dict[str, Meaning], notes: tuple[str, ...]
+) -> Grid:
     width = len(found.names)
     header = found.rows[found.at]
     first = next(
         (k for k, row in enumerate(found.rows) if k <= found.at and row.trimmed == header.trimmed),
         found.at,
     )
+    columns = _number_columns(found.names, overrides)
     kept: list[Row] = []
     blocks: list[int] = []
-    pending: list[Row] = []
+    pending: list[Row] = []  # what may stand between two tables, or be a row that is wrong
     skipped: list[int] = []
     block = 0
-    for row in found.rows[first + 1 :]:
-        if not row.trimmed:
+    for row in [*found.rows[first + 1 :], header]:
+        if not row.trimmed or (row.comment and row.trimmed != header.trimmed):
             continue
         if row.trimmed == header.trimmed:
+            if row is header:  # the end
+                break
             block += bool(blocks) and blocks[-1] == block
             skipped += [r.line for r in pending]
             pending = []
-        elif row.comment or (_is_units(row) and len(row.trimmed) <= width):
+        elif _is_units(row) and len(row.trimmed) <= width:
             continue
-        elif len(row.trimmed) <= width <= len(row.cells) and _of_table(row):
-            if pending:
-                raise _misfit(path, pending[0], width, header)
-            kept.append(Row(row.line, row.cells[:width]))
-            blocks.append(block)
+        elif _fits(row, width) and _of_table(row, columns):
+            for one in [*pending, row]:
+                kept.append(_fitting(path, one, width, header))
+                blocks.append(block)
+            pending = []
         else:
             pending.append(row)
     for row in pending:
         if any(map(numbers.numeric, row.cells)) or len(row.trimmed) == width:
-            raise _misfit(path, row, width, header)
+            kept.append(_fitting(path, row, width, header))
+            blocks.append(block)
+        else:
+            skipped.append(row.line)
     if not kept:
         raise ValueError(f"{path}: no rows of numbers below the header in line {header.line}")
     before = [" ".join(row.trimmed) for row in found.rows[:first] if row.trimmed]
     before += [" ".join(row.trimmed) for row in found.rows[first:] if row.comment]
-    footers = (*skipped, *(row.line for row in pending))
     notes = (*notes, found.separator)
-    return Grid(path, header, found.names, kept, blocks, before, notes, footers)
+    return Grid(path, header, found.names, kept, blocks, before, notes, tuple(skipped))
 
 
-def _of_table(row: Row) -> bool:
-    cells = row.cells
-    return any(map(numbers.numeric, cells)) or all(map(numbers.missing, cells))
+def _fits(row: Row, width: int) -> bool:
+    return len(row.trimmed) <= width <= len(row.cells)
+
+
+def _of_table(row: Row, columns: list[int]) -> bool:
+    # Numbers, or nothing, where numbers should be.
+    cells = [row.cells[k] for k in columns] or list(row.cells)
+    return all(numbers.numeric(cell) or numbers.missing(cell) for cell in cells)
+
+
+def _fitting(path: Path, row: Row, width: int, header: Row) -> Row:
+    # A row with a wrong cell is kept: what reads its column says what is wrong.
+    if not _fits(row, width) or not any(map(numbers.numeric, row.cells)):
+        raise _misfit(path, row, width, header)
+    return Row(row.line, row.cells[:width])
 
 
 def _misfit(path: Path, row: Row, width: int, header: Row) -> ValueError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from mho.fit.reading.names import READINGS, meaning
 from mho.fit.reading.table import Table
 
 _LEAST = 2  # columns and rows of a grid
-_CORNER = re.compile(r"[\w\s\\/|,;.:()\[\]#Ωμ-]*")
 
 
 def matrix(path: Path, ways: Sequence[tuple[str, list[Row]]], *, bare: bool) -> Grid | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from mho.fit.reading.text import ALIKE
 from mho.fit.reading.units import unit
 
 T = TypeVar("T")
@@ -188,6 +189,8 @@ def _readings(name: str) -> list[tuple[str, str]]:
         words = f"{name[: bracket.start()]} {name[bracket.end() :]}"
         if unit(bracket[1]) is not None:
             ways.append((words, bracket[1].strip()))
+        elif not re.search(r"\w", bracket[1]) and bracket[1].strip() not in _NO_UNIT:
+            return [(words, bracket[1].strip())]  # (%), which is no part of the words either
     ways.append((name, ""))
     for mark in ("/", ",", " in ", ";", ":"):
         head, found, tail = name.partition(mark)
@@ -203,7 +206,8 @@ def _readings(name: str) -> list[tuple[str, str]]:
         ways.append((f"{name[: strange.start()]} {name[strange.end() :]}", strange[1].strip()))
     head, found, tail = name.partition("/")
     if found and head.strip() and re.fullmatch(r"\s*\S{1,6}\s*", tail):
-        ways.append((head, tail.strip()))
+        share = tail.strip().startswith("G")
+        ways.append((head, f"share of {tail.strip()}" if share else tail.strip()))
     return ways
 
 
@@ -227,16 +231,16 @@ def _of_phrase(phrase: str) -> Meaning | None:
         if label is not None:
             rest = rest.replace(label[0], " ", 1)
     own_cell, own_cycle = cell[1] if cell else "", cycle[1] if cycle else ""
-    key = re.sub(r"[\s_]+", "", rest)
-    if not key:
+    word = re.sub(r"[\s_]+", "", rest)
+    if not word:
         whose = Meaning("reading", cell=own_cell, cycle=own_cycle)
         return whose if cell or cycle else None
     number = ""
-    if key not in _QUANTITIES:
-        key = key.replace("#", "") or key
-    found = _of_key(key)
+    if word not in _QUANTITIES:
+        word = word.replace("#", "") or word
+    found = _of_key(word)
     if found is None:
-        trailing = re.fullmatch(r"(.*?[a-z])([0-9]+)", key)
+        trailing = re.fullmatch(r"(.*?[a-z])([0-9]+)", word)
         if trailing is None:
             return None
         found, number = _of_key(trailing[1]), trailing[2]
@@ -245,16 +249,21 @@ def _of_phrase(phrase: str) -> Meaning | None:
     return replace(found, number=number, cell=own_cell, cycle=own_cycle)
 
 
-def _of_key(key: str) -> Meaning | None:
-    if key in _QUANTITIES:
-        return Meaning(_QUANTITIES[key])
-    if key in _HALF_KEYS:
-        quantity, sign = _HALF_KEYS[key]
+def _of_key(word: str) -> Meaning | None:
+    if word in _QUANTITIES:
+        return Meaning(_QUANTITIES[word])
+    if word in _HALF_KEYS:
+        quantity, sign = _HALF_KEYS[word]
         return Meaning(quantity, direction=sign)
-    if key in _STATE_KEYS:
-        quantity, state = _STATE_KEYS[key]
+    if word in _STATE_KEYS:
+        quantity, state = _STATE_KEYS[word]
         return Meaning(quantity, state=state)
     return None
+
+
+def key(name: str) -> str:
+    """Return a name as it is looked up: lower case, one blank between words, one µ."""
+    return " ".join(name.translate(ALIKE).replace("\u00a0", " ").split()).lower()
 
 
 def given(name: str, overrides: Mapping[str, T]) -> T | None:
@@ -262,11 +271,7 @@ def given(name: str, overrides: Mapping[str, T]) -> T | None:
 
     Args:
         name: as it stands in the header.
-        overrides: by name, with or without its unit, in lower case.
+        overrides: by name, with or without its unit, as `key` has it.
     """
     forms = (name, _BRACKET.sub("", name), name.partition("/")[0])
-    for form in forms:
-        key = " ".join(form.replace("\u00a0", " ").split()).lower()
-        if key in overrides:
-            return overrides[key]
-    return None
+    return next((overrides[key(form)] for form in forms if key(form) in overrides), None)

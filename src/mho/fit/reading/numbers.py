@@ -21,6 +21,7 @@ _MARKS = (
 )
 _MISSING = frozenset(_MARKS.split())
 _OVERFLOW = 9.8e37  # SCPI: 9.9e37 is an overflow, 9.91e37 is not a number
+_OVERFLOWN = re.compile(r"[+-]?9[.,]9[0-9]*e\+?37", re.IGNORECASE)  # whatever the decimal mark
 
 
 def number(cell: str, mark: str) -> float | None:
@@ -48,7 +49,7 @@ def number(cell: str, mark: str) -> float | None:
 
 def missing(cell: str) -> bool:
     """Whether a cell says that nothing (or too much) was measured."""
-    return not cell or cell.lower() in _MISSING
+    return not cell or cell.lower() in _MISSING or _OVERFLOWN.fullmatch(cell) is not None
 
 
 def numeric(cell: str) -> bool:

@@ -133,7 +133,11 @@ def read_voltage(
             "read voltage"
         ], f"read at the voltages of {table.names['read voltage']!r}"
     voltage = table.values.get("voltage")
-    if voltage is not None and np.isfinite(voltage).any() and np.nanstd(voltage) == 0.0:
+    if (
+        voltage is not None
+        and np.isfinite(voltage).any()
+        and np.nanmax(voltage) == np.nanmin(voltage)
+    ):
         level = float(np.nanmax(voltage))
         return level, f"read at {level:g} V ({table.names['voltage']!r} is the same everywhere)"
     found = {value for lines in before for value in _stated(lines)}

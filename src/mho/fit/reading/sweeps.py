@@ -65,8 +65,9 @@ def cycles_of(voltage: Array) -> Array:
         if foot is None:
             continue
         between = voltage[foot : top + 1]
-        back = between >= voltage[0] if rising else between <= voltage[0]
-        starts.append(int(foot) + (int(back.argmax()) if back.any() else 0))
+        # The last point of rest before the way out: a cycle's end may be written twice.
+        rest = np.flatnonzero(between <= voltage[0] if rising else between >= voltage[0])
+        starts.append(int(foot + (rest[-1] if len(rest) else 0)))
     number = np.zeros(len(voltage))
     number[starts] = 1.0
     return np.cumsum(number)

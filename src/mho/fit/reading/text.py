@@ -21,11 +21,11 @@ _OTHERS = (
     (b"\x89HDF", "an HDF5 file: export its table as CSV"),
     (b"MATLAB 5.0", "a MATLAB file: export its table as CSV"),
 )
-_ALIKE = str.maketrans(
+ALIKE = str.maketrans(
     {
         "\u2212": "-",  # minus sign
         "\u2126": "Ω",  # the ohm sign is the Greek capital
-        "\u00b5": "μ",  # so is the micro sign a Greek letter
+        "\u03bc": "µ",  # the Greek letter is the micro sign
         "\u2206": "Δ",
         **dict.fromkeys("\u2007\u2009\u202f", "\u00a0"),  # spaces inside of numbers
         **dict.fromkeys("\u200b\u200e\u200f\u00ad\ufeff", None),
@@ -50,7 +50,7 @@ def lines(data: bytes, path: Path) -> tuple[list[tuple[int, str]], str]:
         ValueError: if it is no text.
     """
     text, encoding = _decoded(data, path)
-    text = text.rstrip("\x1a").translate(_ALIKE)
+    text = text.rstrip("\x1a").translate(ALIKE)
     physical = re.split(r"\r\n|\n|\r", text)
     for number, line in enumerate(physical, 1):
         if _CONTROL.search(line):

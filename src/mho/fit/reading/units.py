@@ -13,7 +13,7 @@ _BASES = {
 }
 _SYMBOLS = {symbol: base for base, symbols in _BASES.items() for symbol in symbols.split()}
 _PREFIXES = {
-    "": 1.0, "a": 1e-18, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "μ": 1e-6, "m": 1e-3,
+    "": 1.0, "a": 1e-18, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3,
     "k": 1e3, "K": 1e3, "M": 1e6, "meg": 1e6, "Meg": 1e6, "G": 1e9, "T": 1e12,
     "milli": 1e-3, "micro": 1e-6, "nano": 1e-9, "pico": 1e-12, "kilo": 1e3, "mega": 1e6,
 }  # fmt: skip
@@ -39,7 +39,7 @@ def unit(text: str) -> tuple[str, float] | None:
     Returns:
         ``"S"``, ``"Ω"``, ``"V"``, ``"A"`` or ``"s"``, and how many of it one unit is.
     """
-    text = text.translate(_RAISED).replace("µ", "μ").replace("\u2126", "Ω").strip(" .")
+    text = text.translate(_RAISED).replace("\u03bc", "µ").replace("\u2126", "Ω").strip(" .")
     power = _POWER.fullmatch(text)
     if power is not None:
         inner = unit(power[2])

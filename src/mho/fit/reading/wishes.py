@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from mho.core import checks
-from mho.fit.reading.names import DIMENSIONS, Meaning, meaning
+from mho.fit.reading.names import DIMENSIONS, Meaning, key, meaning
 from mho.fit.reading.units import unit
 
 KINDS = ("pulses", "jumps", "iv", "programming", "retention", "map")
@@ -72,12 +72,12 @@ class Wishes:
                     f"column {name!r}: {text!r} is no meaning; there are {known}, achieved, LTP, "
                     "LTD, LRS, HRS, x, y, state and ignore"
                 )
-            found[" ".join(name.split()).lower()] = said
+            found[key(name)] = said
         return found
 
     def given_units(self) -> dict[str, tuple[str, str, float]]:
         """Return the units given to columns: text, base unit and factor, by name in lower case."""
-        known = {name.lower(): (text, unit(text)) for name, text in self.units.items()}
+        known = {key(name): (text, unit(text)) for name, text in self.units.items()}
         return {name: (text, *found) for name, (text, found) in known.items() if found is not None}
 
 
