@@ -116,6 +116,12 @@ EFFECTS = {
     "endurance": (effects.Endurance(lrs=effects.FailureLaw(p0=1e4, p2=1.0, p3=0.1), cycles=1e6),),
     "reading": (effects.ReadNoise(0.02), effects.ReadNoise(0.02, "value")),
     "telegraph": (effects.TelegraphNoise(0.1, fraction=0.3), effects.StuckAt(low=0.1)),
+    "lasting": (effects.TelegraphNoise(0.1, occupancy=0.3, tau=3600.0, traps=2),),
+    "relaxation": (
+        effects.Relaxation(mean=-0.1e-6, spread=0.05e-6, start=(0.1e-6, 0.3e-6)),
+        effects.ReadDisturb(1e4, shape=0.7),
+    ),
+    "disturb": (effects.ReadDisturb(Spread(LogNormal(9.0, 0.5)), toward="low"),),
     "warm": (effects.Temperature(350.0, coefficient=1e-3, activation_energy=0.05),),
 }
 NO_STRENGTH = (
@@ -127,6 +133,9 @@ NO_STRENGTH = (
     effects.Endurance(),
     effects.ReadNoise(0.0),
     effects.TelegraphNoise(0.0),
+    effects.TelegraphNoise(0.0, tau=10.0),
+    effects.Relaxation(),
+    effects.ReadDisturb(1e4, net=0.0),
     effects.Temperature(300.0),
 )
 PROGRAMMING = {
@@ -257,6 +266,12 @@ def _pass_hours(model, x):
     mho.age(model, 3600.0)
 
 
+def _serve(model, x):
+    counts = any(c.cells.counts_reads for c in mho.crossbars(model).values())
+    mho.age(model, 10.0, reads=3000 if counts else 0)
+    mho.age(model, 1000.0, reads=2000 if counts else 0)
+
+
 def _compensate(model, x):
     mho.age(model, 3600.0)
     mho.compensate(model, "column")
@@ -274,6 +289,7 @@ ACTIONS = {
     "nothing": lambda model, x: None,
     "program": lambda model, x: mho.program(model),
     "age": _pass_hours,
+    "serve": _serve,
     "compensate": _compensate,
     "maintain": lambda model, x: mho.maintain(model, 100.0, every=40.0),
     "calibrate": _calibrate,

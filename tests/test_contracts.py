@@ -96,6 +96,32 @@ class TestTelegraphNoiseSpread(_Effect):
     under_test = effects.TelegraphNoise(Spread(LogNormal(-2.0, 0.5)), occupancy=0.1)
 
 
+class TestLastingTelegraphNoise(_Effect):
+    under_test = effects.TelegraphNoise(0.2, fraction=0.7, tau=2e7, traps=2, hrs_growth=0.2)
+
+
+class TestLastingTelegraphNoiseSpread(_Effect):
+    under_test = effects.TelegraphNoise(
+        Spread(LogNormal(-2.0, 0.5)), occupancy=0.3, tau=Spread(LogNormal(16.0, 2.0))
+    )
+
+
+class TestRelaxation(_Effect):
+    under_test = effects.Relaxation(mean=-0.09e-6, spread=0.04e-6, start=0.4e-6, t0=10.0)
+
+
+class TestRelaxationByPolynomials(_Effect):
+    under_test = effects.Relaxation(mean=(0.0, -0.3e-6), spread=(0.02e-6, 0.1e-6))
+
+
+class TestReadDisturb(_Effect):
+    under_test = effects.ReadDisturb(8e3, shape=0.8, voltage=0.25, net=0.5)
+
+
+class TestReadDisturbSpread(_Effect):
+    under_test = effects.ReadDisturb(Spread(LogNormal(8.0, 0.5)), toward="low", voltage=0.3)
+
+
 class TestTemperature(_Effect):
     under_test = effects.Temperature(350.0, coefficient=1e-3, activation_energy=0.05)
 

@@ -90,7 +90,10 @@ def test_whatever_meets_keeps_the_invariants(shard):
 
 LIVES = {
     "device": ("linear", "from zero", "spread", "pcm", "wan", "cmo", "exponential", "vteam"),
-    "effects": ("none", "stuck", "writing", "cycles", "drift", "retention", "telegraph"),
+    "effects": (
+        *("none", "stuck", "writing", "cycles", "drift", "retention", "telegraph"),
+        *("lasting", "relaxation"),
+    ),
     "encoding": ("differential", "single", "sliced", "lea"),
     "layer": ("linear", "groups"),
     "array": ("large", "tiles", "wires"),

@@ -16,10 +16,11 @@ from matplotlib import pyplot as plt
 
 from mho import Crossbar, Hardware, load_hardware, save_hardware
 from mho.cells.spread import Spread
+from mho.core.polynomials import polynomial
 from mho.core.spec import Spec
 from mho.devices.pcm import PCM, PCMHermes
 from mho.devices.reram import ReRAMCMO, ReRAMWan
-from mho.devices.statistical import GenericStatistical, polynomial, solve
+from mho.devices.statistical import GenericStatistical, solve
 from mho.plot import statistical as plot
 
 GENERIC = GenericStatistical(

@@ -234,7 +234,7 @@ def test_pairs_of_a_response():
         (lambda: fit.iv(np.arange(50), np.ones(49)), "as many, got 50 and 49"),
         (lambda: fit.iv(np.arange(50), np.ones(50), law="magic"), "law must be one of"),
         (lambda: fit.retention([1, 2, 3], [1, 1, 1]), "too few readings.*got 3"),
-        (lambda: fit.retention(np.arange(9), np.ones(9)), "time must be > 0"),
+        (lambda: fit.retention(np.arange(9) - 1.0, np.ones(9)), "time must be >= 0"),
         (lambda: fit.iv([], []), "voltage must not be empty"),
     ],
 )

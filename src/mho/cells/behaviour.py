@@ -39,6 +39,7 @@ class Context:
         written: what the cells held when they were last written (S), shaped as ``like``; None
             where that is not kept (see `mho.cells.life.remembers`).
         written_at: when that was (s after programming).
+        reads: reads since the cells were last written, before and after the time that passes.
     """
 
     like: Tensor
@@ -49,6 +50,7 @@ class Context:
     seconds: float = 0.0
     written: Tensor | None = None
     written_at: float = 0.0
+    reads: tuple[float, float] = (0.0, 0.0)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -110,16 +112,16 @@ class Behaviour(Spec):
     tensors and never change ``g`` in place, so training can differentiate through them.
 
     Class attributes:
-        redrawn: whether `read` draws anew at every read; else it is worked out once for what the
-            cells hold.
         memoryless: whether what cells hold now is all that `age` (and a device's `read_std`) need
             of their past: aging by a, then by b, is then aging by a + b. Populations whose aging is
             not so remember what was last written and age from there; see
             `mho.cells.life.remembers`.
+        counts_reads: whether `age` goes by the reads that cells have been through, too
+            (``context.reads``).
     """
 
-    redrawn: ClassVar[bool] = True
     memoryless: ClassVar[bool] = False
+    counts_reads: ClassVar[bool] = False
 
     def __init_subclass__(cls, **settings: object) -> None:
         super().__init_subclass__(**settings)
@@ -128,6 +130,19 @@ class Behaviour(Spec):
                 f"{cls.__name__}.stuck(context) would never be called: say broken(context), which "
                 "returns positions in the flattened population and conductances"
             )
+
+    @property
+    def redrawn(self) -> bool:
+        """Whether `read` draws anew at every read; else it is worked out once for what cells hold.
+
+        A subclass may say so by a class attribute.
+        """
+        return True
+
+    @property
+    def changing(self) -> tuple[str, ...]:
+        """Names of the per-cell tensors that time changes; see `advance`."""
+        return ()
 
     def fabricates(self) -> bool:
         """Whether `fabricate_state` draws anything."""
@@ -162,6 +177,19 @@ class Behaviour(Spec):
     def age(self, g: Tensor, context: Context, start: float, stop: float) -> Tensor:
         """Aging: from the conductances at ``start`` to those at ``stop`` (s after programming)."""
         return g
+
+    def advance(self, context: Context, seconds: float) -> dict[str, Tensor]:
+        """Time passes: return the `changing` tensors as they are so many seconds later.
+
+        For noise that lasts from read to read, whose state goes on by itself. Infinite seconds
+        are long enough to forget all (training draws so). Two spells must be, in distribution,
+        the one that they add up to.
+
+        Args:
+            context: of the cells; ``context.state`` holds the tensors as they were.
+            seconds: how long, > 0.
+        """
+        return {}
 
     def read(self, g: Tensor, context: Context) -> Tensor:
         """Reading: conductances as one read of the whole array sees them (one draw a call)."""

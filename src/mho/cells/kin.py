@@ -21,6 +21,9 @@ C = TypeVar("C", bound="Cells")
 PER_CELL = ("g", "inner", "pulses", "written")
 """What a population holds of every cell, beside the states of its behaviours."""
 
+PLAIN = ("shape", "seconds", "written_at", "reads", "identity", "_all_pulses", "_born_as")
+"""What it knows of all of them."""
+
 
 def beside(cells: C, *others: Cells) -> C:
     """Return these cells and others, side by side along the last dimension, as just written.
@@ -49,7 +52,7 @@ def beside(cells: C, *others: Cells) -> C:
         ]
         whole.broken_at = torch.cat(masks, dim=-1).flatten().nonzero().squeeze(1)
     whole.inner = whole.written = None
-    whole.seconds = 0.0
+    whole.seconds = whole.reads = 0.0
     return whole
 
 
@@ -85,7 +88,7 @@ def under(
     twin.streams = cells.streams.clone()
     if device != cells.spec:
         twin.inner = None  # the conductance says it
-    for name in ("shape", "seconds", "written_at", "identity", "_born_as", "_all_pulses"):
+    for name in PLAIN:
         setattr(twin, name, getattr(cells, name))
     for name in [n for n in twin._buffers if n.startswith("state_")]:
         del twin._buffers[name]

@@ -69,6 +69,7 @@ class Drawn:
         seconds: time since programming (s).
         written: what the cells held when last written (S), where that is kept; see `remembers`.
         written_at: when that was (s after programming).
+        reads: see `Context`.
     """
 
     behaviours: tuple[Behaviour, ...]
@@ -79,6 +80,7 @@ class Drawn:
     seconds: float = 0.0
     written: Tensor | None = None
     written_at: float = 0.0
+    reads: tuple[float, float] = (0.0, 0.0)
 
     @property
     def device(self) -> Any:
@@ -107,6 +109,7 @@ class Drawn:
             seconds=self.seconds,
             written=self.written,
             written_at=self.written_at,
+            reads=self.reads,
         )
 
     def acting(self, stage: str) -> Iterator[tuple[Behaviour, Context]]:
@@ -235,7 +238,7 @@ def age(g: Tensor, drawn: Drawn, start: float, stop: float) -> Tensor:
     """Age: from conductances (S) at ``start`` to those at ``stop`` (s after programming).
 
     Where the cells `remembers`, ``g`` and ``start`` are those of their last writing, whatever has
-    passed since.
+    passed since. So are the first of ``drawn.reads``, the reads before and after.
     """
     for behaviour, context in drawn.acting("age"):
         g = behaviour.age(g, context, start, stop)

@@ -9,6 +9,7 @@ anew, from the population's own seed, whenever it is needed.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
@@ -50,6 +51,7 @@ class Cells(nn.Module):
         pulses: pulses each cell has received, beyond those that all have (int64); None for none.
         streams: streams of randomness, one a purpose ``[3, 2]``; see `mho.core.random`.
         seconds: time since programming (s).
+        reads: reads since the cells were last written, as far as `age` was told.
         identity: which population of the world this is, as a short text.
 
     Raises:
@@ -100,7 +102,7 @@ class Cells(nn.Module):
         for name in [n for n in self._buffers if n.startswith("state_")]:
             del self._buffers[name]
         self.inner = self.pulses = self.written = self.broken_at = None
-        self.seconds, self.written_at, self._all_pulses = 0.0, 0.0, 0
+        self.seconds, self.written_at, self.reads, self._all_pulses = 0.0, 0.0, 0.0, 0
         self.identity = f"{int(self.streams[_FABRICATE, 0]):016x}"
         broken: Broken | None = None
         for index, behaviour in enumerate(self.behaviours):
@@ -242,6 +244,7 @@ class Cells(nn.Module):
         g = g.detach()
         self.g = g.contiguous() if kept is None else kept.keep(g.contiguous())
         self.inner = self.written = None
+        self.reads = 0.0
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -293,26 +296,58 @@ class Cells(nn.Module):
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def age(self, seconds: float) -> None:
-        """Let time pass.
+    def age(self, seconds: float, reads: float = 0.0) -> None:
+        """Let time pass, and reads happen.
 
         Args:
             seconds: how long (s), >= 0; adds to the time since programming.
+            reads: of every cell in that time, >= 0, for effects that go by them.
 
         Raises:
-            TypeError, ValueError: if it is not a non-negative number.
+            TypeError, ValueError: if one is not a non-negative number, or there are reads and
+                nothing goes by them.
         """
         checks.number("seconds", seconds, least=0.0)
-        stop = self.seconds + float(seconds)
+        self._check_reads(reads)
+        stop, all_reads = self.seconds + float(seconds), self.reads + float(reads)
         drawn = self.drawn("program").at(stop)
         if next(drawn.acting("age"), None) is not None:
-            past, since = self.g, self.seconds
+            past, since, before = self.g, self.seconds, self.reads
             if self.written is not None:
-                past, since = self.written, self.written_at
+                past, since, before = self.written, self.written_at, 0.0
+            drawn = dataclasses.replace(drawn, reads=(before, all_reads))
             self.hold(life.age(past, drawn, since, stop))
             if life.remembers(self.behaviours):
                 self.written, self.written_at = past, since
-        self.seconds = stop
+        self.seconds, self.reads = stop, all_reads
+        if seconds > 0.0:
+            self._advance(float(seconds))
+
+    def _check_reads(self, reads: float) -> None:
+        checks.number("reads", reads, least=0.0)
+        if reads and not self.counts_reads:
+            raise ValueError(
+                f"reads={reads!r} would change nothing: none of {self.behaviours} goes by reads "
+                "(as mho.effects.ReadDisturb does)"
+            )
+
+    @property
+    def counts_reads(self) -> bool:
+        """Whether aging goes by the reads, too."""
+        return any(b.counts_reads and b.acts_on("age") for b in self.behaviours)
+
+    def _advance(self, seconds: float) -> None:
+        for index, behaviour in enumerate(self.behaviours):
+            if behaviour.changing:
+                changed = behaviour.advance(self.context(index), seconds)
+                for name, value in changed.items():
+                    self.register_buffer(f"state_{index}_{name}", value.to(self.g))
+
+    @property
+    def changing(self) -> tuple[str, ...]:
+        """Names of the buffers of behaviours' tensors that time changes."""
+        named = enumerate(behaviour.changing for behaviour in self.behaviours)
+        return tuple(f"state_{index}_{name}" for index, names in named for name in names)
 
     # ── read ─────────────────────────────────────────────────────────────────────────────────
 
@@ -375,7 +410,7 @@ class Cells(nn.Module):
     def become(self, twin: Cells) -> None:
         """Hold what a `fork` of these cells holds: undo what happened since, or take it over."""
         self._buffers = dict(twin._buffers)
-        for name in ("shape", "seconds", "written_at", "identity", "_all_pulses", "_born_as"):
+        for name in kin.PLAIN:
             setattr(self, name, getattr(twin, name))
 
     def gather(self: C, place: Tensor) -> C:
@@ -404,16 +439,22 @@ class Cells(nn.Module):
         return part
 
     def scatter(self, place: Tensor, part: Cells) -> None:
-        """Take back what cells given away by `gather` hold now, and the pulses they received."""
+        """Take back what cells given away by `gather` hold now, and the pulses they received.
+
+        With it what time changed of their behaviours.
+        """
         here = (place >= 0).flatten()
         at = place.flatten()[here]
 
-        def taken(mine: Tensor, theirs: Tensor) -> Tensor:
+        def taken(mine: Any, theirs: Any) -> Tensor:
             given = theirs.reshape(-1)[here].to(mine)
-            return mine.reshape(-1).index_copy(0, at, given).view(self.shape)
+            both: Tensor = mine.reshape(-1).index_copy(0, at, given).view(self.shape)
+            return both
 
         self.g, self.writes = taken(self.g, part.g), taken(self.writes, part.writes)
         self.inner = self.written = None
+        for name in self.changing:
+            self.register_buffer(name, taken(self._buffers[name], part._buffers[name]))
 
     beside = kin.beside
     under = kin.under
@@ -447,6 +488,7 @@ class Cells(nn.Module):
         return {
             "seconds": self.seconds,
             "written_at": self.written_at,
+            "reads": self.reads,
             "pulses": self._all_pulses,
             "identity": self.identity,
             "born_as": kind,
@@ -456,6 +498,7 @@ class Cells(nn.Module):
         """Take back the clock, the pulses that all cells have received, the identity."""
         self.seconds = float(state["seconds"])
         self.written_at = float(state.get("written_at", 0.0))
+        self.reads = float(state.get("reads", 0.0))
         self._all_pulses = int(state.get("pulses", 0))
         self.identity = str(state.get("identity", self.identity))
         self._born_as = getattr(torch, str(state.get("born_as", "float32")))

@@ -366,14 +366,16 @@ class Chip(nn.Module):
             raise ValueError(f"{unwritten} of {region} were never written")
         return region.of(self.G).clone()
 
-    def age(self, seconds: float) -> None:
+    def age(self, seconds: float, reads: float = 0.0) -> None:
         """Let time pass for everything that lives on the chip.
 
         Args:
             seconds: how long (s), >= 0.
+            reads: of every cell in that time, >= 0; see `mho.age`.
 
         Raises:
-            TypeError, ValueError: if it is not a non-negative number.
+            TypeError, ValueError: if one is not a non-negative number, or there are reads and
+                nothing goes by them.
         """
         checks.number("seconds", seconds, least=0.0)
         living = [r.crossbar for r in self.residents if r.crossbar is not None]
@@ -385,7 +387,7 @@ class Chip(nn.Module):
             )
         with all_or_nothing(living):
             for crossbar in living:
-                crossbar.age(seconds)
+                crossbar.age(seconds, reads)
 
     # ── save and load ────────────────────────────────────────────────────────────────────────
 

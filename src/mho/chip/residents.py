@@ -79,6 +79,7 @@ class Resident:
         cells = self.chip.gather(self.place)
         cells = cells.to(like.g.device)
         cells.streams, cells.seconds = like.streams.clone(), like.seconds
+        cells.reads = like.reads
         if like.identity == self.identity and like.written is not None:
             cells.written, cells.written_at = like.written, like.written_at
         cells.identity = self.identity

@@ -104,5 +104,5 @@ def move_in(chip: Chip, resident: Resident, weight: Tensor | None, permute: str 
         mask, value = mask.to(target.device), value.to(target.device)
         resident.order(target, mask, value, permute, encoding)
     cells = resident.lend(crossbar.cells)
-    cells.seconds = 0.0
+    cells.seconds = cells.reads = 0.0
     crossbar.inhabit(cells, resident)

@@ -14,7 +14,7 @@ from mho.hardware import Hardware
 if TYPE_CHECKING:
     from mho.crossbar.crossbar import Crossbar
 
-_HELD = ("g", "inner", "written")
+_HELD = ("g", "inner", "written")  # and what time changes
 # What belongs to the cells, and stays theirs where a chip lends them.
 _OF_CELLS = ("scale", "digital", "gain", "offset", "reference")
 
@@ -85,11 +85,12 @@ def make_room(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:
     theirs = kept_own_cells(crossbar, state, prefix)
     mine = {f"{own}{key}": value for key, value in cells.state_dict().items()}
     if not theirs:  # these very cells: what they hold, and when it was written, is taken
-        for key in (f"{own}{name}" for name in _HELD):
+        for key in (f"{own}{name}" for name in (*_HELD, *cells.changing)):
             mine.pop(key, None)
             if key in state:
                 mine[key] = state[key]
         clock = {name: saved[name] for name in ("seconds", "written_at")}
+        clock["reads"] = saved.get("reads", 0.0)
         mine[f"{own}_extra_state"] = {**mine[f"{own}_extra_state"], **clock}
     elif crossbar.stands_alone and f"{own}g" in state:
         _warn_of_other_cells(prefix.rstrip("."))

@@ -148,17 +148,19 @@ def program(
 
 @torch.inference_mode(False)
 @torch.no_grad()
-def age(crossbar: Crossbar, seconds: float) -> None:
-    """Let time pass.
+def age(crossbar: Crossbar, seconds: float, reads: float = 0.0) -> None:
+    """Let time pass, and reads happen.
 
     Args:
         seconds: how long (s), >= 0; adds to the time since programming.
+        reads: of every cell in that time, >= 0; see `mho.age`.
 
     Raises:
-        TypeError, ValueError: if it is not a non-negative number.
+        TypeError, ValueError: if one is not a non-negative number, or there are reads and nothing
+            goes by them.
     """
     cells = crossbar.cells.fork()
-    cells.age(seconds)
+    cells.age(seconds, reads)
     crossbar.commit(cells=cells)
 
 

@@ -9,6 +9,7 @@ gradient checkpointing and ``torch.func`` mean what they always mean.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -90,6 +91,10 @@ class Practice(Spec):
             return life.fabricate(behaviours, cells.g, None)
         own = cells.drawn("training").at(0.0)
         states, broken = list(own.states), own.broken
+        for index, behaviour in enumerate(cells.behaviours):
+            if behaviour.changing:  # as the cells will be some time, not as they are now
+                later = behaviour.advance(own.context(states[index]), math.inf)
+                states[index] = {**states[index], **later}
         for effect in self.effects:
             states.append(effect.fabricate_state(own.context()))
             broken = life.broken_too(broken, effect, own.context(states[-1]), own.like)

@@ -11,7 +11,8 @@ from torch import Tensor
 from mho.cells.behaviour import Context
 from mho.cells.spread import Spread, nominal
 from mho.core import checks
-from mho.devices.statistical import MICRO, DriftingDevice, log_noise, polynomial
+from mho.core.polynomials import polynomial
+from mho.devices.statistical import MICRO, DriftingDevice, log_noise
 
 _FULL = 25.0  # µS: the conductance that the fits of `PCM` call 1
 _LEAST = 1e-9  # of the full conductance: where logarithms of it are cut off

@@ -12,12 +12,12 @@ from torch import Tensor
 from mho.cells.behaviour import Context
 from mho.cells.spread import Spread, nominal
 from mho.core import checks
+from mho.core.polynomials import polynomial
 from mho.devices.statistical import (
     MICRO,
     TINY,
     StatisticalDevice,
     log_noise,
-    polynomial,
     solve,
 )
 

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,13 +22,20 @@ from mho.cells.behaviour import Context
 from mho.cells.device import Device
 from mho.cells.spread import Spread, check_window
 from mho.core import checks
+from mho.core.polynomials import coefficients, grid, polynomial
 
 MICRO = 1e-6
 TINY = 1e-13  # S; a deviation of exactly zero has no gradient
 _TOLERANCE = 1e-10
 _MAX_STEPS = 100
 _TEN_YEARS = 3.156e8  # s
-_SCORES = 4.0
+SCORES = 4.0
+_SCALES = {
+    "program": "write_scale",
+    "write_std": "write_scale",
+    "age": "drift_scale",
+    "read_std": "read_scale",
+}
 
 
 class StatisticalDevice(Device):
@@ -61,9 +67,7 @@ class StatisticalDevice(Device):
 
     def acts_on(self, stage: str) -> bool:
         """Whether something happens at a stage; what is scaled to 0 costs nothing."""
-        name = {"write_std": "write_scale", "age": "drift_scale", "read_std": "read_scale"}.get(
-            stage
-        )
+        name = _SCALES.get(stage)
         return (name is None or getattr(self, name) != 0.0) and super().acts_on(stage)
 
     def fabricate_state(self, context: Context) -> dict[str, Tensor]:
@@ -188,12 +192,15 @@ def solve(function: Callable[..., Tensor], low: Tensor, high: Tensor, *cells: Te
     return solution.view(shape)
 
 
-def polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
-    """Return ``Σ_k coefficients[k] · x^k``."""
-    total = torch.full_like(x, coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        total = total * x + coefficient
-    return total
+def steepest_drift(t0: float) -> float:
+    """Return what ``dν / d ln g`` must stay below, with ν that of cells of scores up to 4.
+
+    Where it is more, cells programmed higher fall below lower ones in ten years.
+
+    Args:
+        t0: when the programmed value is read (s).
+    """
+    return 1.0 / max(math.log(_TEN_YEARS / t0), 1.0)
 
 
 def log_noise(seconds: float, t_read: float) -> float:
@@ -205,7 +212,7 @@ def log_noise(seconds: float, t_read: float) -> float:
 class GenericStatistical(DriftingDevice):
     """A device of one's own statistics, each a polynomial in ``x = g / g_max``.
 
-        programming   G_prog = max(g + σ_prog(x) · N(0, 1), 0)
+        programming   G_prog = max(m + σ_prog(m / g_max) · N(0, 1), 0),  m = g + write_bias(x)
         drift         G(t) = G_prog (t / t0)^(-ν),  ν = nu(x_prog) + nu_std(x_prog) · score,  t > t0
         read          G_read = G + σ_read(x) · q(t) · N(0, 1)
                       q = √ln((t + t_read) / (2 t_read)), or 1 without a t_read
@@ -218,13 +225,14 @@ class GenericStatistical(DriftingDevice):
         g_min: lowest programmable conductance (S), >= 0; default 0; a number or a `Spread`.
         g_max: highest programmable conductance (S), > g_min; default 25e-6; a number or a `Spread`.
         write_sigma: σ_prog (S), >= 0 in the window; default 0.
+        write_bias: how far cells end above their targets on average (S); default 0.
         nu: mean drift exponent (1); default 0.
         nu_std: its standard deviation from cell to cell (1), >= 0 in the window; default 0.
         t0: when the programmed value was read (s), > 0; default 1.
         read_sigma: σ_read (S), of the conductance at the time of the read; >= 0; default 0.
         t_read: duration of a read (s), > 0, of noise that grows with time as 1/f noise does; None
             (the default) is white noise.
-        write_scale: factor on the programming error, >= 0; default 1.
+        write_scale: factor on the programming error, bias included, >= 0; default 1.
         drift_scale: factor on the drift exponents, >= 0; default 1.
         read_scale: factor on read noise, >= 0; default 1.
 
@@ -248,15 +256,16 @@ class GenericStatistical(DriftingDevice):
     write_scale: float = 1.0
     drift_scale: float = 1.0
     read_scale: float = 1.0
+    write_bias: float | tuple[float, ...] = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("write_sigma", "nu", "nu_std", "read_sigma"):
-            object.__setattr__(self, name, _coefficients(name, getattr(self, name)))
+        for name in ("write_sigma", "write_bias", "nu", "nu_std", "read_sigma"):
+            object.__setattr__(self, name, coefficients(name, getattr(self, name)))
         checks.number("t0", self.t0, above=0.0)
         if self.t_read is not None:
             checks.number("t_read", self.t_read, above=0.0)
-        x = torch.linspace(0.0, 1.0, 1001, dtype=torch.float64)
+        x = grid()
         for name in ("write_sigma", "nu_std", "read_sigma"):
             least, at = polynomial(x, self._given(name)).min(0)
             if least < 0:
@@ -272,8 +281,8 @@ class GenericStatistical(DriftingDevice):
             polynomial(x, [k * c for k, c in enumerate(self._given(name))])
             for name in ("nu", "nu_std")
         ]
-        steepest = self.drift_scale * float((slopes[0] + _SCORES * slopes[1].abs()).max())
-        allowed = 1.0 / max(math.log(_TEN_YEARS / self.t0), 1.0)
+        steepest = self.drift_scale * float((slopes[0] + SCORES * slopes[1].abs()).max())
+        allowed = steepest_drift(self.t0)
         if steepest >= allowed:
             raise ValueError(
                 "nu and nu_std must not grow so steeply with the conductance that higher cells "
@@ -289,6 +298,7 @@ class GenericStatistical(DriftingDevice):
     def acts_on(self, stage: str) -> bool:
         """Whether something happens at a stage; what is 0 costs nothing."""
         names = {
+            "program": ("write_bias",),
             "write_std": ("write_sigma",),
             "age": ("nu", "nu_std"),
             "read_std": ("read_sigma",),
@@ -296,8 +306,12 @@ class GenericStatistical(DriftingDevice):
         given = [any(self._given(name)) for name in names.get(stage, ())]
         return (any(given) or stage not in names) and super().acts_on(stage)
 
+    def program(self, g: Tensor, context: Context) -> Tensor:
+        """Where cells end on average (S)."""
+        return torch.relu(g + self.write_scale * self._of(g, "write_bias"))
+
     def write_std(self, g: Tensor, context: Context) -> Tensor | float:
-        """Programming error (S)."""
+        """Programming error (S) of cells that end at ``g`` (S) on average."""
         return self.write_scale * self._of(g, "write_sigma").clamp(min=TINY)
 
     def drift_moments(self, g: Tensor) -> tuple[Tensor, Tensor]:
@@ -316,12 +330,3 @@ class GenericStatistical(DriftingDevice):
     def _given(self, name: str) -> tuple[float, ...]:
         given: tuple[float, ...] = getattr(self, name)
         return given
-
-
-def _coefficients(name: str, value: Any) -> tuple[float, ...]:
-    items = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    if not items:
-        raise ValueError(f"{name} must have at least one coefficient, got {value!r}")
-    for item in items:
-        checks.number(name, item)
-    return tuple(float(item) for item in items)

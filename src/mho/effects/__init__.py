@@ -1,6 +1,6 @@
 """Effects: non-idealities, one stage each."""
 
-from mho.effects.aging import PowerLawDrift
+from mho.effects.aging import PowerLawDrift, ReadDisturb, Relaxation
 from mho.effects.base import (
     AgingEffect,
     Effect,
@@ -11,7 +11,8 @@ from mho.effects.base import (
 from mho.effects.fabrication import StuckAt
 from mho.effects.metal_oxide import Endurance, FailureLaw, Retention
 from mho.effects.programming import CycleVariability, FiniteStates, WriteNoise
-from mho.effects.reading import ReadNoise, TelegraphNoise, Temperature
+from mho.effects.reading import ReadNoise, Temperature
+from mho.effects.telegraph import TelegraphNoise
 
 __all__ = [
     "AgingEffect",
@@ -23,8 +24,10 @@ __all__ = [
     "FiniteStates",
     "PowerLawDrift",
     "ProgrammingEffect",
+    "ReadDisturb",
     "ReadNoise",
     "ReadingEffect",
+    "Relaxation",
     "Retention",
     "StuckAt",
     "TelegraphNoise",

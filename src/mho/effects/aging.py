@@ -1,14 +1,18 @@
-"""Effects of aging: stored conductances change with time."""
+"""Effects of aging: stored conductances change with time, and with being read."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
+from mho.cells.spread import Spread, check
 from mho.core import checks
+from mho.core.polynomials import coefficients, grid, polynomial
 from mho.effects.base import AgingEffect
 
 
@@ -48,3 +52,143 @@ class PowerLawDrift(AgingEffect):
         ratio = max(stop, self.t0) / max(start, self.t0)
         nu = context.state.get("nu", self.nu)
         return g * ratio**-nu
+
+
+@dataclass(frozen=True)
+class Relaxation(AgingEffect):
+    """Cells move away from what was programmed, with the logarithm of time, each by its own score.
+
+        G(t) = max(G_prog + mean(x) ln(t/t0) + (start(x) + spread(x) ln(t/t0)) · score, 0)
+
+    for t >= t0, with ``x = G_prog / g_max``. At any earlier time but 0 a cell is where it is at
+    t0. Each score is a standard normal that its cell keeps, so that an hour twice is two hours.
+    The devices `mho.devices.ReRAMCMO` and `mho.devices.ReRAMWan` relax by themselves, as
+    published; this is for others. Of CMO/HfOx cells mean is -0.089e-6, spread 0.042e-6 and start
+    0.41e-6 S.
+
+    Attributes:
+        mean: mean move (S) per factor e of time; a number, or coefficients of a polynomial in x,
+            lowest order first.
+        spread: growth of the standard deviation from cell to cell (S) per factor e of time, >= 0;
+            a number or coefficients.
+        start: standard deviation (S) at t0, >= 0; a number or coefficients.
+        t0: first time measured (s), > 0.
+
+    Raises:
+        TypeError, ValueError: if a value is refused, or ``spread`` or ``start`` is negative
+            somewhere in 0 <= x <= 1.
+
+    Source: the form is that of D. F. Falcone et al., 2025, arXiv:2502.04524.
+    """
+
+    mean: float | tuple[float, ...] = 0.0
+    spread: float | tuple[float, ...] = 0.0
+    start: float | tuple[float, ...] = 0.0
+    t0: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "spread", "start"):
+            value = coefficients(f"Relaxation {name}", getattr(self, name))
+            object.__setattr__(self, name, value)
+        checks.number("Relaxation t0", self.t0, above=0.0)
+        x = grid()
+        for name in ("spread", "start"):
+            least = float(self._of(x, name).min())
+            if least < 0.0:
+                raise ValueError(f"Relaxation {name} must be >= 0 S, got {least:.3g}")
+
+    def fabricate_state(self, context: Context) -> dict[str, Tensor]:
+        """Draw every cell's score."""
+        return {"score": context.normal()}
+
+    def age(self, g: Tensor, context: Context, start: float, stop: float) -> Tensor:
+        """Relax from ``start``, when ``g`` was written, to ``stop`` seconds after programming."""
+        (log, begun), (log_then, begun_then) = self._clock(stop), self._clock(start)
+        passed, begins = log - log_then, begun - begun_then
+        if passed == 0.0 and begins == 0.0:
+            return g
+        x = (g / context.g_max).clamp(0.0, 1.0)
+        shift = passed * self._of(x, "mean")
+        deviation = passed * self._of(x, "spread") + begins * self._of(x, "start")
+        return torch.relu(g + shift + deviation * context.state["score"])
+
+    def _of(self, x: Tensor, name: str) -> Tensor:
+        return polynomial(x, getattr(self, name))
+
+    def _clock(self, seconds: float) -> tuple[float, float]:
+        # ln(t/t0), and whether anything has moved yet.
+        return math.log(max(seconds, self.t0) / self.t0), float(seconds > 0.0)
+
+
+TOWARD = ("high", "low")
+
+
+@dataclass(frozen=True)
+class ReadDisturb(AgingEffect):
+    """Reads move cells, a little each, towards one end of their window.
+
+        G(n) = bound + (G − bound) exp(−(n_eff / reads)^shape)
+        n_eff = n · net · exp((voltage − reference) / slope)
+
+    n is the number of reads since a cell was last written, as `mho.age` is told
+    (``mho.age(model, seconds, reads=8000)``): a forward pass of a simulation is no wear of a chip.
+    Reads in two spells are their sum. Cells beyond the bound stay there. No rate law is agreed on:
+    this one is stretched-exponential in the reads, as accumulated small moves of many filaments
+    are, and exponential in the voltage, as the switching that disturbs cells is.
+
+    Attributes:
+        reads: after which a cell has gone 63 % of its way at the reference voltage, > 0; a number
+            or a `Spread` over the cells.
+        toward: ``"high"`` (reads of the set polarity, to g_max) or ``"low"`` (to g_min).
+        shape: exponent of the number of reads, > 0; 1 is a constant rate, less one that tires.
+        voltage: of the reads (V), >= 0.
+        reference: voltage at which ``reads`` was measured (V), >= 0.
+        slope: voltage that makes reads e times as harmful (V), > 0.
+        net: share of the harm that is not undone by reads of the other polarity, 0…1; 1 for reads
+            of one polarity, near 0 where polarities take turns.
+    """
+
+    memoryless: ClassVar[bool] = True
+    counts_reads: ClassVar[bool] = True
+
+    reads: float | Spread
+    toward: str = "high"
+    shape: float = 1.0
+    voltage: float = 0.2
+    reference: float = 0.2
+    slope: float = 0.05
+    net: float = 1.0
+
+    def __post_init__(self) -> None:
+        check("ReadDisturb reads", self.reads, above=0.0)
+        if isinstance(self.reads, Spread) and self.reads.low is None:
+            object.__setattr__(self, "reads", self.reads.replace(low=0.0))
+        checks.one_of("toward", self.toward, TOWARD)
+        for name in ("shape", "slope"):
+            checks.number(f"ReadDisturb {name}", getattr(self, name), above=0.0)
+        for name in ("voltage", "reference"):
+            checks.number(f"ReadDisturb {name}", getattr(self, name), least=0.0)
+        checks.probability("ReadDisturb net", self.net)
+
+    def fabricate_state(self, context: Context) -> dict[str, Tensor]:
+        """Draw how many reads every cell bears (nothing where all are alike)."""
+        if not isinstance(self.reads, Spread):
+            return {}
+        kind: Any = {"dtype": context.dtype, "device": context.device}
+        return {"reads": self.reads.sample(context.shape, context.generator, **kind)}
+
+    def harm(self, reads: float) -> float:
+        """Return the number of reads at the reference voltage, of one polarity, that do as much."""
+        return reads * self.net * math.exp((self.voltage - self.reference) / self.slope)
+
+    def age(self, g: Tensor, context: Context, start: float, stop: float) -> Tensor:
+        """Move by the reads of the time that passes (``context.reads``)."""
+        before, after = (self.harm(reads) for reads in context.reads)
+        if after == before:
+            return g
+        borne: Tensor | float = context.state.get("reads", self.reads)  # type: ignore[arg-type]
+        way = (after / borne) ** self.shape - (before / borne) ** self.shape
+        gone = -torch.expm1(-torch.as_tensor(way, dtype=g.dtype, device=g.device))
+        if self.toward == "high":
+            return g + torch.relu(context.g_max - g) * gone
+        return g - torch.relu(g - context.g_min) * gone

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
 from mho.cells.behaviour import Context
-from mho.cells.spread import Spread, check, nominal
 from mho.core import checks
 from mho.effects.base import ReadingEffect
 from mho.effects.programming import REFERENCES
@@ -38,59 +37,6 @@ class ReadNoise(ReadingEffect):
         if self.relative_to == "value":
             return g * self.sigma
         return self.sigma * context.g_range
-
-
-@dataclass(frozen=True)
-class TelegraphNoise(ReadingEffect):
-    """Random telegraph noise: a trap in the cell, filled or empty, switches its conductance.
-
-    A cell with a filled trap conducts ``g · (1 − amplitude)``, else ``g``. Each read of the array
-    (one call, a whole batch) finds every trap filled with the probability ``occupancy``,
-    independently: reads further apart than the trap's capture and emission times. The mean
-    conductance of a cell with a trap is ``g · (1 − amplitude · occupancy)``.
-
-    Source: S. Ambrogio, S. Balatti, V. McCaffrey, D. C. Wang, D. Ielmini, "Noise-induced
-    resistance broadening in resistive switching memory—Part I: intrinsic cell behavior", IEEE
-    TED 2015, doi 10.1109/TED.2015.2475598.
-
-    Attributes:
-        amplitude: relative step of the conductance, 0…1; a number or a `Spread` over the cells.
-        fraction: of the cells that have a trap, 0…1.
-        occupancy: share of time that a trap is filled, 0…1:
-            ``τ_emission / (τ_capture + τ_emission)``.
-    """
-
-    amplitude: float | Spread
-    fraction: float = 1.0
-    occupancy: float = 0.5
-
-    def __post_init__(self) -> None:
-        check("TelegraphNoise amplitude", self.amplitude, least=0.0, most=1.0)
-        checks.probability("TelegraphNoise fraction", self.fraction)
-        checks.probability("TelegraphNoise occupancy", self.occupancy)
-
-    def fabricate_state(self, context: Context) -> dict[str, Tensor]:
-        """Draw the step of every cell, 0 where there is no trap (nothing where all are alike)."""
-        if not isinstance(self.amplitude, Spread):
-            if self.fraction == 1.0:
-                return {}
-            step: Tensor | float = self.amplitude
-        else:
-            kind: Any = {"dtype": context.dtype, "device": context.device}
-            step = self.amplitude.sample(context.shape, context.generator, **kind).clamp_(0.0, 1.0)
-        trapped = context.uniform() < self.fraction
-        return {"step": trapped * step}
-
-    def read(self, g: Tensor, context: Context) -> Tensor:
-        """Conductances with the traps as this read finds them."""
-        filled = context.uniform() < self.occupancy
-        step = context.state["step"] if "step" in context.state else nominal(self.amplitude)
-        return g - g * filled * step
-
-    def shown(self, g: Tensor, context: Context) -> Tensor:
-        """Conductances with every trap filled by its share of time."""
-        step = context.state["step"] if "step" in context.state else nominal(self.amplitude)
-        return g - g * step * self.occupancy
 
 
 BOLTZMANN = 8.617333262e-5  # eV/K

@@ -5,9 +5,11 @@ measured values left out of the fit fall inside the intervals it predicts for th
 """
 
 from mho.fit.calibration import Calibration
+from mho.fit.combine import statistical
 from mho.fit.conduction import IVFit, iv
 from mho.fit.drift import RetentionFit, retention
 from mho.fit.jumps import JumpTableFit, jump_table, pairs
+from mho.fit.programming_error import ProgrammingFit, programming
 from mho.fit.pulse_response import ExponentialFit, exponential
 from mho.fit.reading import Measurement, read
 from mho.fit.wafer import CellMapFit, cell_map
@@ -19,12 +21,15 @@ __all__ = [
     "IVFit",
     "JumpTableFit",
     "Measurement",
+    "ProgrammingFit",
     "RetentionFit",
     "cell_map",
     "exponential",
     "iv",
     "jump_table",
     "pairs",
+    "programming",
     "read",
     "retention",
+    "statistical",
 ]

@@ -128,21 +128,34 @@ def _mark(found: list[Entry]) -> None:
         layer.mark_programmed()
 
 
-def age(model: nn.Module, seconds: float) -> None:
-    """Let time pass for all crossbars.
+def age(model: nn.Module, seconds: float, reads: float = 0.0) -> None:
+    """Let time pass for all crossbars, and reads happen.
+
+    Reads of a simulation take no time and wear nothing; what a chip goes through in service is
+    said here: ``mho.age(model, seconds=3600.0, reads=8000)``.
 
     Args:
         model: a converted model, or any module with crossbars.
         seconds: how long (s), >= 0.
+        reads: of every cell in that time, >= 0, for crossbars with an effect that goes by them
+            (`mho.effects.ReadDisturb`).
 
     Raises:
-        ValueError: if the model has no crossbars or the time is negative.
+        TypeError, ValueError: if the model has no crossbars, one is not a non-negative number, or
+            there are reads and no crossbar goes by them.
     """
     checks.number("seconds", seconds, least=0.0)
+    checks.number("reads", reads, least=0.0)
     found = listing(model)
+    counting = [entry.crossbar.cells.counts_reads for entry in found]
+    if reads and not any(counting):
+        raise ValueError(
+            f"reads={reads!r} would change nothing: no crossbar has an effect that goes by reads "
+            "(as mho.effects.ReadDisturb does)"
+        )
     with all_or_nothing(entry.crossbar for entry in found):
-        for entry in found:
-            entry.crossbar.age(seconds)
+        for entry, counts in zip(found, counting, strict=True):
+            entry.crossbar.age(seconds, reads if counts else 0.0)
 
 
 def fabricate(model: nn.Module, seed: int) -> ModelReport:

@@ -14,6 +14,7 @@ import torch
 from mho.devices.pulsed import PulsedDevice
 from mho.devices.tabular import JumpTable
 from mho.fit import ExponentialFit, IVFit, JumpTableFit, RetentionFit
+from mho.plot.statistical import retention_records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -159,8 +160,7 @@ def fit_report(
 
     Args:
         fit: the result of one of `mho.fit`.
-        data: of fits that do not keep them: voltages (V) and currents (A) of an `IVFit`, times (s)
-            and conductances (S) of a `RetentionFit`.
+        data: of fits that do not keep them: voltages (V) and currents (A) of an `IVFit`.
         axes: where to draw data and residuals; a new figure's if not given.
 
     Raises:
@@ -171,13 +171,13 @@ def fit_report(
         _report_jumps(fit, top, bottom)
     elif isinstance(fit, ExponentialFit):
         _report_response(fit, top, bottom)
+    elif isinstance(fit, RetentionFit):
+        _report_retention(fit, top, bottom)
     elif data is None:
         raise ValueError(f"fit_report of a {type(fit).__name__} needs its data")
-    elif isinstance(fit, IVFit):
-        _report_iv(fit, data, top, bottom)
     else:
-        _report_retention(fit, data, top, bottom)
-    calibration = None if isinstance(fit, RetentionFit) else fit.calibration
+        _report_iv(fit, data, top, bottom)
+    calibration = fit.calibration
     if calibration is not None:
         pairs = zip(calibration.levels, calibration.coverage, strict=True)
         text = ", ".join(f"{level:.0%}: {inside:.1%}" for level, inside in pairs)
@@ -239,20 +239,15 @@ def _report_iv(
     _zero(bottom)
 
 
-def _report_retention(
-    fit: RetentionFit, data: tuple[npt.ArrayLike, npt.ArrayLike], top: Axes, bottom: Axes
-) -> None:
-    t, g = (np.asarray(values, np.float64).ravel() for values in data)
-    unit, prefix = _unit(g)
-    fitted = fit.g0 * (t / fit.t0) ** -fit.nu / unit
-    top.plot(t, g / unit, ".", color="0.5", markersize=4, label="measured")
-    band = (fitted * (1 - fit.noise), fitted * (1 + fit.noise))
-    top.fill_between(t, *band, color=_SET, alpha=0.3, linewidth=0, label="±σ")
-    top.plot(t, fitted, color=_FIT, label=f"ν = {fit.nu:.2g} ± {fit.nu_error:.1g}")
-    top.set(ylabel=f"conductance ({prefix}S)", xscale="log")
-    top.legend(frameon=False)
-    bottom.plot(t, 100 * fit.residuals, ".", color="0.4", markersize=4)
-    bottom.set(xlabel="time (s)", ylabel="residual (%)", xscale="log")
+def _report_retention(fit: RetentionFit, top: Axes, bottom: Axes) -> None:
+    retention_records(fit, ax=top)
+    top.plot([], [], color="0.3", label=f"mean ν = {fit.nu:.2g} ± {fit.nu_error:.1g}")
+    top.legend(loc="best")
+    top.set(xlabel="")
+    unit, prefix = _unit(fit.residuals)
+    time = np.maximum(fit.time, fit.t0)
+    bottom.plot(time, fit.residuals / unit, ".", color="0.4", markersize=3)
+    bottom.set(xlabel="time (s)", ylabel=f"residual ({prefix}S)", xscale="log")
     _zero(bottom)
 
 

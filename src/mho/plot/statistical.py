@@ -1,4 +1,4 @@
-"""Pictures of statistical devices: drift over time, programming error over the window.
+"""Pictures of statistical devices: drift over time, programming error over the window; and of fits.
 
 Every function draws into the Axes given (a new figure's if none) and returns them.
 """
@@ -14,11 +14,13 @@ import torch
 from mho.cells.population import Cells
 from mho.core import checks
 from mho.devices.statistical import StatisticalDevice
+from mho.fit import ProgrammingFit, RetentionFit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _YEAR = 3.1536e7
+_CONTINUOUS = 8  # levels of targets, from which on they are none
 _MICRO = 1e6
 _MARKS = ((1.0, "1 s"), (3600.0, "1 h"), (86400.0, "1 d"), (2.592e6, "1 mo"), (_YEAR, "1 y"))
 
@@ -130,6 +132,143 @@ def programming_error(
     return ax
 
 
+def programming_fit(
+    fit: ProgrammingFit, *, axes: tuple[Axes, Axes] | None = None
+) -> tuple[Axes, Axes]:
+    """Draw a fit of programming: every pair about bias and σ, and the deviations met about σ(g).
+
+    Left, achieved minus target over the target, with the bias and the bands of ±σ and ±2σ;
+    suspicious pairs are crosses, those beyond the frame triangles at its edge. Right, the root
+    mean square about the bias of the pairs not suspicious, at each level or in pieces of equally
+    many, with its standard error, and σ.
+
+    Args:
+        fit: as `mho.fit.programming` returns it.
+        axes: where to draw, left and right.
+    """
+    checks.instance("fit", fit, ProgrammingFit)
+    left, right = _two_axes() if axes is None else axes
+    goals = np.linspace(*fit.device.window, 200)
+    bias, sigma = fit.bias(goals) * _MICRO, fit.sigma(goals) * _MICRO
+    error, odd = (fit.achieved - fit.target) * _MICRO, fit.suspicious
+    # Levels are drawn a little apart, so that their pairs can be seen.
+    apart = 0.012 * float(np.ptp(goals)) if fit.levels < _CONTINUOUS else 0.0
+    at = fit.target + apart * np.random.default_rng(0).uniform(-1.0, 1.0, len(fit.target))
+    left.plot(at[~odd] * _MICRO, error[~odd], ".", color="0.55", markersize=3, zorder=1)
+    frame = 5.0 * max(float(sigma.max()), 1e-12) + float(np.abs(bias).max())
+    inside = odd & (np.abs(error) < frame)
+    name = f"suspicious ({int(odd.sum())})"
+    for mask, marker, y in (
+        (inside, "x", error),
+        (odd & (error >= frame), "^", np.full_like(error, 0.96 * frame)),
+        (odd & (error <= -frame), "v", np.full_like(error, -0.96 * frame)),
+    ):
+        if mask.any():
+            left.plot(at[mask] * _MICRO, y[mask], marker, color="C3", markersize=4, label=name)
+            name = "_"
+    for width, alpha in ((1.0, 0.3), (2.0, 0.15)):
+        band = (bias - width * sigma, bias + width * sigma)
+        label = f"±{width:g} σ"
+        left.fill_between(
+            goals * _MICRO, *band, color="C0", alpha=alpha, linewidth=0, label=label, zorder=2
+        )
+    left.plot(goals * _MICRO, bias, color="C0", label="bias", zorder=3)
+    left.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
+    left.set(xlabel="target (µS)", ylabel="achieved − target (µS)", ylim=(-frame, frame))
+    left.legend(frameon=False, fontsize="small", ncols=2, loc="upper left")
+    x, rms, errors = _deviations(fit)
+    right.errorbar(x, rms, errors, fmt="o", color="0.3", markersize=4, capsize=2, label="measured")
+    right.plot(goals * _MICRO, sigma, color="C0", label="σ")
+    right.set(xlabel="target (µS)", ylabel="deviation about the bias (µS)")
+    right.set_ylim(bottom=0.0)
+    right.legend(frameon=False)
+    return left, right
+
+
+def _deviations(fit: ProgrammingFit) -> tuple[Any, Any, Any]:
+    kept = ~fit.suspicious
+    target, residual = fit.target[kept], fit.residuals[kept]
+    order = np.argsort(target, kind="stable")
+    if fit.levels < _CONTINUOUS:
+        width = float(np.ptp(target)) / 12.0
+        edges = np.flatnonzero(np.diff(target[order]) > width) + 1
+        pieces = np.split(order, edges)
+    else:
+        pieces = np.array_split(order, min(12, max(len(order) // 25, 2)))
+    pieces = [piece for piece in pieces if len(piece) > 1]
+    x = np.array([target[piece].mean() for piece in pieces]) * _MICRO
+    rms = np.array([np.sqrt((residual[piece] ** 2).mean()) for piece in pieces]) * _MICRO
+    fourth = np.array([(residual[piece] ** 4).mean() for piece in pieces]) * _MICRO**4
+    count = np.array([len(piece) for piece in pieces])
+    errors = np.sqrt(np.maximum(fourth - rms**4, 0.0) / count) / np.maximum(2.0 * rms, 1e-30)
+    return x, rms, errors
+
+
+def retention_fit(
+    fit: RetentionFit, *, axes: tuple[Axes, Axes] | None = None, cells: int = 12
+) -> tuple[Axes, Axes]:
+    """Draw a fit of retention: the records with their laws, and all cells' exponents.
+
+    Left, readings over time of some cells, evenly chosen by their conductance, with the law of
+    each; what was read before t0 is drawn at t0. Right, every cell's ν with its error over its
+    conductance at t0, with the device's mean and the band of ± its standard deviation; cells that
+    are suspicious are crosses.
+
+    Args:
+        fit: as `mho.fit.retention` returns it.
+        axes: where to draw, left and right.
+        cells: drawn on the left, at most.
+    """
+    checks.instance("fit", fit, RetentionFit)
+    checks.integer("cells", cells)
+    left, right = _two_axes() if axes is None else axes
+    retention_records(fit, cells=cells, ax=left)
+    g0, nu, error = fit.cells.g0 * _MICRO, fit.cells.nu, fit.cells.nu_error
+    odd = fit.cells.suspicious
+    few: Any = {"fmt": "o", "color": "0.4", "markersize": 3, "elinewidth": 0.7, "zorder": 1}
+    right.errorbar(g0[~odd], nu[~odd], error[~odd], **few)
+    if odd.any():
+        right.plot(g0[odd], nu[odd], "x", color="C3", label=f"suspicious ({int(odd.sum())})")
+    g = np.linspace(*fit.device.window, 200)
+    mean, sd = (m.numpy() for m in fit.device.drift_moments(torch.as_tensor(g)))
+    right.plot(g * _MICRO, mean, color="C0", label="mean ν")
+    if sd.any():
+        band = (mean - sd, mean + sd)
+        right.fill_between(g * _MICRO, *band, color="C0", alpha=0.25, linewidth=0, label="± sd")
+    right.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
+    right.set(xlabel="conductance at t0 (µS)", ylabel="drift exponent ν")
+    right.legend(frameon=False)
+    return left, right
+
+
+def retention_records(fit: RetentionFit, *, cells: int = 12, ax: Axes | None = None) -> Axes:
+    """Draw the readings of some cells over time, with the law of each; see `retention_fit`.
+
+    Args:
+        fit: as `mho.fit.retention` returns it.
+        cells: drawn, at most.
+        ax: where to draw.
+    """
+    checks.instance("fit", fit, RetentionFit)
+    checks.integer("cells", cells)
+    ax = _axes(ax)
+    order = np.argsort(fit.cells.g0)
+    chosen = order[np.unique(np.linspace(0, len(order) - 1, cells).round().astype(int))]
+    time = np.maximum(fit.time, fit.t0)
+    shown = np.geomspace(fit.t0, time.max(), 100)
+    for k, cell in enumerate(chosen.tolist()):
+        colour = f"C{k % 10}"
+        for mask, marker, size in ((fit.used, ".", 3), (~fit.used, "x", 4)):
+            of = mask & (fit.cell == cell)
+            ax.plot(time[of], fit.g[of] * _MICRO, marker, color=colour, alpha=0.6, markersize=size)
+        law = fit.cells.g0[cell] * (shown / fit.t0) ** -fit.cells.nu[cell]
+        ax.plot(shown, law * _MICRO, color=colour, linewidth=1.2)
+    some = f"{len(chosen)} of {len(order)} cells" if len(chosen) < len(order) else ""
+    ax.set(xscale="log", xlabel="time since programming (s)", ylabel="conductance (µS)")
+    ax.set_title(some, loc="left", fontsize="small")
+    return ax
+
+
 def _population(device: StatisticalDevice, goals: torch.Tensor, cells: int, seed: int) -> Cells:
     population = device.fabricate((cells, len(goals)), seed=seed, dtype=goals.dtype)
     assert isinstance(population, Cells)
@@ -157,6 +296,11 @@ def _axes(ax: Axes | None) -> Axes:
     if ax is not None:
         return ax
     return _pyplot().subplots(layout="constrained")[1]
+
+
+def _two_axes() -> tuple[Axes, Axes]:
+    left, right = _pyplot().subplots(1, 2, figsize=(9.6, 4.2), layout="constrained")[1]
+    return left, right
 
 
 def _pyplot() -> Any:

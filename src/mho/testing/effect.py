@@ -26,6 +26,7 @@ STAGES = {
 }
 _ACTS = ("broken", "program", "write_std", "age", "read", "read_std")
 _YEAR = 3.15576e7
+_READS_A_SECOND = 1e-4
 
 
 class EffectContract:
@@ -58,6 +59,10 @@ class EffectContract:
         crossbar = Crossbar(7, 5, self.hardware(), seed=seed, dtype=torch.float64)
         crossbar.program(_random(7, 5))
         return crossbar
+
+    def serve(self, crossbar: Crossbar, seconds: float) -> None:
+        """Let time pass, and reads happen where the effect goes by them."""
+        crossbar.age(seconds, _READS_A_SECOND * seconds if self.effect().counts_reads else 0.0)
 
     def context(self, seed: int = 0) -> Context:
         """Return the context of a population of 3 × 4 cells, with the state the effect draws."""
@@ -95,7 +100,7 @@ class EffectContract:
             crossbar = Crossbar(7, 5, hardware, seed=4, dtype=torch.float64)
             crossbar.program(_random(7, 5))
             seen = [crossbar.G, x @ crossbar]
-            crossbar.age(_YEAR)
+            self.serve(crossbar, _YEAR)
             return [*seen, crossbar.G, x @ crossbar]
 
         expect.every_field_acts(self.effect(), observed, self.labels)
@@ -114,6 +119,18 @@ class EffectContract:
         for name, value in context.state.items():
             expect.holds(isinstance(value, Tensor), f"state {name!r} a tensor", type(value))
             expect.equal(f"shape of state {name!r}", tuple(value.shape), context.shape)
+
+    def test_time_changes_only_its_own_tensors(self) -> None:
+        effect, context = self.effect(), self.context()
+        names = effect.changing
+        strangers = [name for name in names if name not in context.state]
+        expect.holds(not strangers, "changing tensors drawn at fabrication", strangers)
+        for seconds in (1.0, _YEAR, float("inf")) if names else ():
+            changed = effect.advance(context, seconds)
+            expect.equal("tensors that time changed", tuple(changed), names)
+            for name, value in changed.items():
+                expect.equal(f"shape of {name!r}", tuple(value.shape), context.shape)
+                expect.finite(name, value)
 
     def test_results_are_finite_and_shaped_as_the_cells(self) -> None:
         for name, result in self.stages(self.conductances()).items():
@@ -139,7 +156,7 @@ class EffectContract:
 
     def test_conductances_stay_non_negative(self) -> None:
         crossbar = self.crossbar()
-        crossbar.age(_YEAR)
+        self.serve(crossbar, _YEAR)
         low = float(crossbar.G.min())
         expect.holds(low >= 0.0, "conductances >= 0 S after a year", f"{low!r} S")
         expect.finite("conductances", crossbar.G)
@@ -149,7 +166,7 @@ class EffectContract:
         outputs = []
         for _ in range(2):
             crossbar = self.crossbar(seed=11)
-            crossbar.age(_YEAR)
+            self.serve(crossbar, _YEAR)
             outputs.append(x @ crossbar)
         expect.same("outputs of the same seed", outputs[1], outputs[0])
         expect.finite("outputs", outputs[0])
@@ -157,13 +174,13 @@ class EffectContract:
     def test_saved_and_loaded_in_mid_life(self) -> None:
         x = _random(3, 7, seed=1)
         crossbar = self.crossbar(seed=1)
-        crossbar.age(10.0)
+        self.serve(crossbar, 10.0)
         other = self.crossbar(seed=2)
         other.load_state_dict(expect.saved_and_loaded(crossbar.state_dict()))
         twin = copy.deepcopy(crossbar)
         results = []
         for c in (crossbar, other, twin):
-            c.age(_YEAR)
+            self.serve(c, _YEAR)
             results.append(x @ c)
         expect.same("outputs after loading", results[1], results[0])
         expect.same("outputs of a copy", results[2], results[0])
@@ -173,9 +190,9 @@ class EffectContract:
         if self.effect().stage != "aging":
             return
         one, two = self.crossbar(), self.crossbar()
-        one.age(_YEAR)
+        self.serve(one, _YEAR)
         for part in (0.0, 0.5, 3600.0, _YEAR - 3600.5):
-            two.age(part)
+            self.serve(two, part)
         expect.close("conductances aged in parts", two.G, one.G, rtol=1e-9)
 
     def test_training_reads_through_it(self) -> None:

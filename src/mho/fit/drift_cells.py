@@ -1,0 +1,166 @@
+"""Drift of single cells: power laws fitted to all records of a population at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mho.fit.calibration import Array
+from mho.fit.moments import Index, Mask
+
+LEAST_READINGS = 3  # two parameters, and one to tell their error
+_STEPS = 30
+_FAR = 8.0  # robust standard deviations beyond which a reading is left out
+_ENOUGH = 8  # readings of a cell that tell which of them are far out
+_PRIOR = 10.0  # readings that what all cells say of the noise of one is worth
+
+
+@dataclass(frozen=True)
+class Records:
+    """What was read of all cells.
+
+    Attributes:
+        elapsed: ``ln(max(t, t0) / t0)`` of every reading, ``[readings]``.
+        g: read (S), ``[readings]``.
+        cell: number of the cell that each is of, ``[readings]``.
+        weight: of each, 0 where it is left out; else the inverse of q², ``[readings]``.
+    """
+
+    elapsed: Array
+    g: Array
+    cell: Index
+    weight: Array
+
+    def of_cells(self, count: int, seed: int) -> Records:
+        """Return the records of cells chosen by chance, with at most so many readings."""
+        cells = int(self.cell.max()) + 1
+        if len(self.g) <= count:
+            return self
+        keep = np.zeros(cells, bool)
+        keep[
+            np.random.default_rng(seed).permutation(cells)[: max(cells * count // len(self.g), 1)]
+        ] = True
+        mask = keep[self.cell]
+        number = np.cumsum(keep) - 1
+        return Records(self.elapsed[mask], self.g[mask], number[self.cell[mask]], self.weight[mask])
+
+    def weighed(self, q2: Array) -> Records:
+        """Return the same readings, of noise with the variance q²."""
+        weight = np.where(self.weight > 0.0, 1.0 / q2, 0.0)
+        return Records(self.elapsed, self.g, self.cell, weight)
+
+    def total(self, values: Array) -> Array:
+        """Return the sum of values over the readings of every cell, ``[cells]``."""
+        return np.asarray(np.bincount(self.cell, values), np.float64)
+
+    @property
+    def counts(self) -> Array:
+        """Readings of every cell that are not left out, ``[cells]``."""
+        return self.total((self.weight > 0.0).astype(np.float64))
+
+
+@dataclass(frozen=True)
+class CellDrift:
+    """Drift of every cell, ``G = g0 (t/t0)^(-ν)``.
+
+    Attributes:
+        g0: conductance at t0 (S), ``[cells]``.
+        nu: drift exponent, ``[cells]``.
+        nu_error: its standard error, ``[cells]``.
+        noise: standard deviation of a reading about the law (S), divided by q, ``[cells]``.
+        suspicious: mask of the cells whose exponents more likely follow another law.
+    """
+
+    g0: Array
+    nu: Array
+    nu_error: Array
+    noise: Array
+    suspicious: Mask
+
+    def at(self, records: Records) -> Array:
+        """Return the law (S) at every reading."""
+        return self.g0[records.cell] * np.exp(-self.nu[records.cell] * records.elapsed)
+
+    def leverage(self, records: Records) -> Array:
+        """Return the share of every reading's noise that its own cell's law follows, 0…1."""
+        weight = records.weight * self.at(records) ** 2
+        middle = records.total(weight * records.elapsed) / records.total(weight)
+        beyond = records.elapsed - middle[records.cell]
+        spread = records.total(weight * beyond**2)
+        whole = records.total(weight)
+        return weight * (1.0 / whole[records.cell] + beyond**2 / spread[records.cell])
+
+
+def regress(records: Records) -> CellDrift:
+    """Fit every cell's power law by weighted least squares in its conductance.
+
+    Not in its logarithm: noise would bend that where conductances are low, and some readings may
+    not be positive at all. Cells whose mean reading is not positive are refused before.
+    """
+    cells = int(records.cell.max()) + 1
+    level = records.total(records.weight * records.g) / records.total(records.weight)
+    log_g0, nu = np.log(level), np.zeros(cells)
+    each, elapsed = records.cell, records.elapsed
+    for _ in range(_STEPS):
+        fitted = np.exp(log_g0[each] - nu[each] * elapsed)
+        weight, error = records.weight * fitted, records.g - fitted
+        # Normal equations of (ln g0, ν): the derivatives are (fitted, -fitted · elapsed).
+        a, b = records.total(weight * fitted), records.total(-weight * fitted * elapsed)
+        c = records.total(weight * fitted * elapsed**2)
+        p, q = records.total(weight * error), records.total(-weight * error * elapsed)
+        determinant = a * c - b * b
+        moved = (c * p - b * q) / determinant, (a * q - b * p) / determinant
+        log_g0 = log_g0 + np.clip(moved[0], -1.0, 1.0)
+        nu = nu + np.clip(moved[1], -1.0, 1.0)
+        if max(np.abs(moved[0]).max(), np.abs(moved[1]).max()) < 1e-12:
+            break
+    error = records.g - np.exp(log_g0[each] - nu[each] * elapsed)
+    variance = records.total(records.weight * error**2) / (records.counts - 2.0)
+    nu_error = np.sqrt(variance * a / determinant)
+    return CellDrift(np.exp(log_g0), nu, nu_error, np.sqrt(variance), np.zeros(cells, bool))
+
+
+def without_glitches(records: Records, found: CellDrift) -> Records:
+    """Leave out the readings that are far from their cell's law, where it has enough others."""
+    error = np.abs(records.g - found.at(records)) * np.sqrt(records.weight)
+    order = np.lexsort((error, records.cell))
+    count = np.bincount(records.cell)
+    middle = np.r_[0, count.cumsum()[:-1]] + count // 2
+    spread = 1.4826 * error[order][middle]
+    tiny = 1e-9 * found.g0
+    far = (error > _FAR * np.maximum(spread, tiny)[records.cell]) & (count >= _ENOUGH)[records.cell]
+    weight = np.where(far, 0.0, records.weight)
+    return Records(records.elapsed, records.g, records.cell, weight)
+
+
+def persistence(records: Records, found: CellDrift) -> float:
+    """Return the correlation of a reading's residual with that of the one before, of its cell."""
+    z = (records.g - found.at(records)) * np.sqrt(records.weight)
+    z = z / np.maximum(found.noise, 1e-300)[records.cell]
+    order = np.lexsort((records.elapsed, records.cell))
+    z, cell, kept = z[order], records.cell[order], records.weight[order] > 0.0
+    pair = (cell[1:] == cell[:-1]) & kept[1:] & kept[:-1]
+    if int(pair.sum()) < 30 or not z.any():
+        return 0.0
+    # Two fitted parameters take away (about) two readings' worth of it.
+    bias = 2.0 * len(found.g0) / int(kept.sum())
+    return float((z[1:] * z[:-1])[pair].mean() / (z[kept] ** 2).mean()) + bias
+
+
+def steadied(found: CellDrift, records: Records, noise: Array, rho: float) -> CellDrift:
+    """Let what all cells say of the noise help each, and noise that lasts count as such.
+
+    Args:
+        found: the cells.
+        records: their readings.
+        noise: what all say of the noise of each (S), ``[cells]``.
+        rho: correlation of successive residuals; reads of noise that lasts tell less.
+    """
+    degrees = records.counts - 2.0
+    variance = (_PRIOR * noise**2 + degrees * found.noise**2) / (_PRIOR + degrees)
+    own = np.maximum(found.noise, 1e-300)
+    factor = np.sqrt(np.maximum(variance, 0.0)) / own
+    lasting = np.sqrt((1.0 + rho) / (1.0 - rho))
+    error = np.where(found.noise > 0.0, found.nu_error * factor, 0.0) * lasting
+    return CellDrift(found.g0, found.nu, error, found.noise, found.suspicious)

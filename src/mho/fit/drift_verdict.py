@@ -1,0 +1,117 @@
+"""What to think of a fit of retention, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from mho.fit.drift import RetentionFit
+
+_DECADES = 2.0  # of time, below which a law to ten years is a guess
+_MANY = 10
+
+
+def verdict(fit: RetentionFit, *, steep: bool, still: bool, levels: int, rho: float) -> str:
+    """Return the verdict.
+
+    Args:
+        fit: the fit.
+        steep: whether the bound on the slope of ν holds it.
+        still: whether no drift is visible.
+        levels: places the conductances gather at.
+        rho: correlation of successive residuals, 0 where it is not seen.
+    """
+    told = [_what(fit), _drift(fit, still)]
+    told += _between(fit)
+    if steep:
+        told.append(
+            "ν would rise with the conductance more steeply than a device may have it (higher "
+            "cells would fall below lower ones in ten years): its slope is held at that bound"
+        )
+    told.append(_noise(fit))
+    if rho:
+        told.append(
+            f"successive residuals are correlated ({rho:.2f}): noise lasts from reading to "
+            "reading (1/f, telegraph), errors allow for it, and the device's noise does not last "
+            "(see mho.effects.TelegraphNoise)"
+        )
+    told += _left_out(fit)
+    if levels == 1 and len(fit.labels) > 1:
+        told.append("all cells were at one level: nothing is known of others")
+    if fit.calibration is None:
+        told.append("too little was read to hold something out")
+    else:
+        what = "cells' exponents" if len(fit.labels) >= _MANY else "readings"
+        pairs = zip(fit.calibration.levels, fit.calibration.coverage, strict=True)
+        inside = ", ".join(f"{found:.0%} of {level:.0%}" for level, found in pairs)
+        worst = max(map(abs, fit.calibration.deviations))
+        good = "as they should" if worst < 4.0 else "which is not as they should"
+        told.append(f"held-out {what} fall inside their intervals {good} ({inside})")
+    return "; ".join(told) + "."
+
+
+def _what(fit: RetentionFit) -> str:
+    cells = "1 cell" if len(fit.labels) == 1 else f"{len(fit.labels)} cells"
+    passed = float(np.log10(fit.time.max() / fit.t0))
+    short = ": short for a law to years" if passed < _DECADES else ""
+    return (
+        f"{cells}, {len(fit.g)} readings over {passed:.2g} decades after t0 = {fit.t0:.3g} s{short}"
+    )
+
+
+def _drift(fit: RetentionFit, still: bool) -> str:
+    nu = fit.estimates["nu_0"]
+    if still:
+        return f"no drift is visible: ν = 0 within its error ({nu}), and the device does not drift"
+    if len(fit.device.nu) == 1:  # type: ignore[arg-type]
+        way = " (conductances rise)" if nu.value < 0.0 else ""
+        return f"ν = {nu}{way}"
+    low, high = fit.device.window
+    x = np.array([low / high, 1.0])
+    ends = np.polynomial.polynomial.polyval(x, fit.device.nu)
+    return (
+        f"ν from {ends[0]:.3g} at {low * 1e6:.4g} µS to {ends[1]:.3g} at {high * 1e6:.4g} µS "
+        f"(degree {len(fit.device.nu) - 1})"  # type: ignore[arg-type]
+    )
+
+
+def _between(fit: RetentionFit) -> list[str]:
+    if len(fit.labels) == 1:
+        return ["one cell does not tell how cells differ"]
+    spread = np.polynomial.polynomial.polyval(
+        np.clip(fit.cells.g0 / fit.device.window[1], 0.0, 1.0), fit.device.nu_std
+    )
+    few = f" ({len(fit.labels)} cells tell little of it)" if len(fit.labels) < _MANY else ""
+    if not spread.any():
+        return [f"cells do not differ beyond the errors of their exponents{few}"]
+    return [f"from cell to cell ν varies by {float(np.median(spread)):.2g}{few}"]
+
+
+def _noise(fit: RetentionFit) -> str:
+    sigma = np.polynomial.polynomial.polyval(
+        np.clip(fit.cells.g0 / fit.device.window[1], 0.0, 1.0), fit.device.read_sigma
+    )
+    if not sigma.any():
+        return "readings lie on their laws: no read noise"
+    ends = f"{sigma.min() * 1e6:.3g}" + (
+        f" to {sigma.max() * 1e6:.3g}" if np.ptp(sigma) > 0.01 * sigma.max() else ""
+    )
+    if fit.device.t_read is None:
+        return f"white read noise of {ends} µS ({fit.noise:.2%} of a reading)"
+    return (
+        f"read noise of {ends} µS · q(t) that grows as 1/f noise, t_read {fit.device.t_read:.1g} s"
+    )
+
+
+def _left_out(fit: RetentionFit) -> list[str]:
+    told = []
+    far, odd = int((~fit.used).sum()), int(fit.cells.suspicious.sum())
+    if far:
+        told.append(f"{far} readings are far from their cell's law and left out")
+    if odd:
+        shown = ", ".join(str(name) for name in fit.labels[fit.cells.suspicious][:5])
+        more = ", …" if odd > 5 else ""
+        told.append(f"{odd} cells drift unlike the others and are left out: {shown}{more}")
+    return told
