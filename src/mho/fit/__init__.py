@@ -4,21 +4,29 @@ Every fit returns a small result: what was fitted, its residuals, and its calibr
 measured values left out of the fit fall inside the intervals it predicts for them.
 """
 
+from mho.fit.access import Access
+from mho.fit.branches import Hysteresis, hysteresis
 from mho.fit.calibration import Calibration
 from mho.fit.conduction import IVFit, iv
 from mho.fit.drift import RetentionFit, retention
 from mho.fit.jumps import JumpTableFit, jump_table, pairs
+from mho.fit.loops import LoopFit, loop
 from mho.fit.pulse_response import ExponentialFit, exponential
 
 __all__ = [
+    "Access",
     "Calibration",
     "ExponentialFit",
+    "Hysteresis",
     "IVFit",
     "JumpTableFit",
+    "LoopFit",
     "RetentionFit",
     "exponential",
+    "hysteresis",
     "iv",
     "jump_table",
+    "loop",
     "pairs",
     "retention",
 ]
