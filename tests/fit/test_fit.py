@@ -136,7 +136,7 @@ def test_exponential_takes_halves_of_unlike_length():
         ("ohmic", {"g": 3e-4}),
         ("sinh", {"g": 2e-5, "b": 2.7}),
         ("poole_frenkel", {"g": 1e-5, "beta": 2.0}),
-        ("space_charge", {"g": 1e-4, "c": 3e-4}),
+        ("space_charge", {"g": 1e-4, "c": 3.0}),
         ("diode", {"g": 1e-4, "b": -1.5}),
     ],
 )
@@ -146,7 +146,7 @@ def test_laws_are_found_and_told_apart(law, parameters):
         "ohmic": lambda g: g * v,
         "sinh": lambda g, b: g / b * np.sinh(b * v),
         "poole_frenkel": lambda g, beta: g * v * np.exp(beta * np.sqrt(np.abs(v))),
-        "space_charge": lambda g, c: g * v + c * v * np.abs(v),
+        "space_charge": lambda g, c: g * (v + c * v * np.abs(v)),
         "diode": lambda g, b: g / b * (np.exp(b * v) - 1),
     }[law](**parameters)
     noise = 0.003 * np.abs(clean).max()

@@ -17,7 +17,8 @@ from torch import Tensor
 from mho.core import checks, random
 from mho.core.spec import Spec
 from mho.devices.tabular import JumpTable, TabularDevice
-from mho.fit.calibration import Array
+
+Array = npt.NDArray[np.float64]
 
 _ATOM = 1e-3  # width of a step of the CDF, in jumps of one domain
 _TRAINS = (2.0, 60.0)  # mean length of the trains of pulses, from the first cell to the last

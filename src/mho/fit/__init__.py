@@ -4,29 +4,37 @@ Every fit returns a small result: what was fitted, its residuals, and its calibr
 measured values left out of the fit fall inside the intervals it predicts for them.
 """
 
+from mho.fit.access import Access
+from mho.fit.branches import Hysteresis, hysteresis
 from mho.fit.calibration import Calibration
 from mho.fit.combine import statistical
 from mho.fit.conduction import IVFit, iv
 from mho.fit.drift import RetentionFit, retention
 from mho.fit.jumps import JumpTableFit, jump_table, pairs
+from mho.fit.loops import LoopFit, loop
 from mho.fit.programming_error import ProgrammingFit, programming
 from mho.fit.pulse_response import ExponentialFit, exponential
 from mho.fit.reading import Measurement, read
 from mho.fit.wafer import CellMapFit, cell_map
 
 __all__ = [
+    "Access",
     "Calibration",
     "CellMapFit",
     "ExponentialFit",
+    "Hysteresis",
     "IVFit",
     "JumpTableFit",
+    "LoopFit",
     "Measurement",
     "ProgrammingFit",
     "RetentionFit",
     "cell_map",
     "exponential",
+    "hysteresis",
     "iv",
     "jump_table",
+    "loop",
     "pairs",
     "programming",
     "read",

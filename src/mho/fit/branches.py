@@ -1,0 +1,269 @@
+"""Is a current–voltage curve a loop? How wide, where does it switch, and which way?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from mho.fit.calibration import Array
+from mho.fit.sweeps import Excursion, Sweeps, excursions, rested, sweeps
+
+_LEAST = 0.05  # width over current: narrower loops are drift or a cell's capacitance
+_SURE = 1e-4  # probability that noise alone makes such a loop
+_BLOCK = 8  # pairs of samples, at least, that are looked at together
+_BLOCKS = 4  # of one excursion, at most
+_SMOOTH = 5  # samples
+
+
+@dataclass(frozen=True)
+class Hysteresis:
+    """What tells a switching loop from a curve of one state.
+
+    Attributes:
+        is_loop: whether the branches out and back differ, by more than noise can do and by more
+            than 5 % of the current.
+        width: root mean square difference of the branches over that of the current, noise taken
+            off; NaN where no voltage was passed both ways.
+        chance: probability that the noise of a curve without hysteresis makes such differences.
+        polarity: +1 where a positive voltage sets (raises the current), -1 where it resets, 0
+            where there is no loop, or both polarities do the same.
+        set_voltages: one a cycle (V), NaN where a cycle has none: where the way out lies farthest
+            below the way back; `crossing` says how.
+        reset_voltages: one a cycle (V): where the way out lies farthest above the way back.
+        verdict: the same in words.
+    """
+
+    is_loop: bool
+    width: float
+    chance: float
+    polarity: int
+    set_voltages: Array
+    reset_voltages: Array
+    verdict: str
+
+
+def hysteresis(
+    voltage: Any,
+    current: Any,
+    *,
+    cycle: Any = None,
+) -> Hysteresis:
+    """Look for hysteresis in swept current–voltage data.
+
+    In every excursion from 0 V out and back the currents of both branches are compared at the same
+    voltages. Their differences are averaged over blocks of neighbouring voltages and tested
+    against the scatter inside of the block (Student's t, with fewer degrees of freedom where the
+    scatter hangs together), so that noise of any size, also one that grows with the current, is
+    taken for what it is.
+
+    Args:
+        voltage: (V), in the order of measurement: one after the other, or one array a cycle.
+        current: (A), likewise.
+        cycle: of every sample; see `mho.fit.loop`.
+
+    Raises:
+        ValueError: if the lengths differ or there are too few samples.
+    """
+    return of_sweeps(sweeps(voltage, current, cycle=cycle))
+
+
+def of_sweeps(data: Sweeps) -> Hysteresis:
+    """Return the hysteresis of cycles."""
+    blocks = [block for k in range(data.cycles) for block in _blocks(*_in_order(data, k))]
+    nothing = np.full(data.cycles, np.nan)
+    if not blocks:
+        told = (
+            "No voltage was passed on the way out and on the way back: hysteresis would not show."
+        )
+        return Hysteresis(False, np.nan, 1.0, 0, nothing, nothing, told)
+    chance = _chance(blocks)
+    width = _width(blocks)
+    found = chance < _SURE and width > _LEAST
+    if not found:
+        why = "by noise" if chance >= _SURE else f"by less than {_LEAST:.0%} of the current"
+        told = f"No loop: the ways out and back differ by {width:.1%} of the current, {why}."
+        return Hysteresis(False, width, chance, 0, nothing, nothing, told)
+    polarity = _polarity(blocks)
+    on, off = switching_voltages(data, polarity)
+    told = (
+        f"A loop: the ways out and back differ by {width:.0%} of the current (noise would with "
+        f"probability {chance:.1g}). {_where(polarity, on, off)}"
+    )
+    return Hysteresis(True, width, chance, polarity, on, off, told)
+
+
+def switching_voltages(data: Sweeps, polarity: int) -> tuple[Array, Array]:
+    """Return where cycles set and reset (V), one of each a cycle, NaN where there is none.
+
+    A cell has not switched as long as its ways out and back draw apart; the voltage is that of the
+    way out at which they are farthest apart (smoothed over five samples, the top of a parabola). It
+    needs no threshold current, and is the same rule for measured and for modelled loops.
+
+    Args:
+        data: the cycles.
+        polarity: +1 where a positive voltage sets, -1 where a negative one does.
+    """
+    found = np.full((2, data.cycles), np.nan)
+    for k in range(data.cycles):
+        v, i = _in_order(data, k)
+        for part in excursions(v):
+            sets = part.sign == polarity
+            at = crossing(v, i, part, sets=sets)
+            row = 0 if sets else 1
+            if np.isnan(found[row, k]):
+                found[row, k] = at
+    return found[0], found[1]
+
+
+def crossing(v: Array, i: Array, part: Excursion, *, sets: bool) -> float:
+    """Return the voltage at which one excursion switches; NaN if it does not.
+
+    Args:
+        v: voltages of the sweep (V).
+        i: currents (A).
+        part: the excursion.
+        sets: whether it should raise the current (else lower it).
+    """
+    pairs = _pairs(v, i, part)
+    if pairs is None:
+        return float("nan")
+    at, difference, _ = pairs
+    gap = _smooth(difference * part.sign * (-1.0 if sets else 1.0))
+    k = int(gap.argmax())
+    if gap[k] <= 0.0:
+        return float("nan")
+    if not 0 < k < len(gap) - 1:
+        return float(at[k])
+    bend = gap[k - 1] - 2.0 * gap[k] + gap[k + 1]
+    shift = 0.5 * (gap[k - 1] - gap[k + 1]) / bend if bend < 0.0 else 0.0
+    step = at[k + 1] - at[k] if shift > 0.0 else at[k] - at[k - 1]
+    return float(at[k] + shift * step)
+
+
+def _in_order(data: Sweeps, k: int) -> tuple[Array, Array]:
+    v, i = data.cycle(k)
+    order = rested(v)
+    return v[order], i[order]
+
+
+def _pairs(v: Array, i: Array, part: Excursion) -> tuple[Array, Array, Array] | None:
+    """Return voltages passed both ways, the difference out minus back, and the mean current."""
+    out, back = v[part.out], v[part.back]
+    low = max(np.abs(out).min(), np.abs(back).min())
+    inside = (np.abs(out) >= low) & (np.abs(out) <= np.abs(back).max())
+    if inside.sum() < 2 or len(back) < 2:
+        return None
+    order = np.argsort(np.abs(back), kind="stable")
+    returned = np.interp(np.abs(out[inside]), np.abs(back[order]), i[part.back][order])
+    gone = i[part.out][inside]
+    return out[inside], gone - returned, 0.5 * (gone + returned)
+
+
+@dataclass(frozen=True)
+class _Block:
+    sign: int
+    difference: Array  # out minus back, in the direction of the voltage (A)
+    rest: Array  # of a straight line through it
+    square: float  # mean square current
+
+    @property
+    def mean(self) -> float:
+        return float(self.difference.mean())
+
+    @property
+    def count(self) -> int:
+        return len(self.difference)
+
+    def error(self, hang: float) -> tuple[float, float]:
+        """Standard error of the mean and its degrees of freedom, for correlated neighbours."""
+        free = max(self.count * (1.0 - hang) / (1.0 + hang), 2.0)
+        scatter = float((self.rest**2).sum()) / max(self.count - 2, 1)
+        return float(np.sqrt(scatter / free)), free - 1.0
+
+
+def _blocks(v: Array, i: Array) -> list[_Block]:
+    found = []
+    for part in excursions(v):
+        pairs = _pairs(v, i, part)
+        if pairs is None or len(pairs[0]) < 4:
+            continue
+        _, difference, mean = pairs
+        many = min(max(1, len(difference) // _BLOCK), _BLOCKS)
+        parts = (np.array_split(part.sign * difference, many), np.array_split(mean, many))
+        for d, c in zip(*parts, strict=True):
+            x = np.arange(len(d))
+            line = np.polynomial.polynomial.polyfit(x, d, 1)
+            rest = d - np.polynomial.polynomial.polyval(x, line)
+            found.append(_Block(part.sign, d, rest, float((c**2).mean())))
+    return found
+
+
+def _hang(blocks: list[_Block]) -> float:
+    """Return the correlation of neighbours; interpolated ones share samples, too."""
+    # Each block in its own scale, its line's share put back (about 4/n of a correlation).
+    shares = [
+        (float((b.rest[1:] * b.rest[:-1]).sum() / square) + 4.0 / b.count, b.count)
+        for b in blocks
+        if (square := float((b.rest**2).sum())) > 0.0
+    ]
+    if not shares:
+        return 0.2
+    found, count = np.array(shares).T
+    return float(np.clip(np.average(found, weights=count), 0.2, 0.95))
+
+
+def _chance(blocks: list[_Block]) -> float:
+    hang, chances = _hang(blocks), []
+    for block in blocks:
+        error, freedom = block.error(hang)
+        t = abs(block.mean) / max(error, 1e-9 * np.sqrt(block.square), 1e-300)
+        chances.append(2.0 * float(stats.t.sf(t, max(freedom, 1.0))))
+    # Blocks of one curve agree, or not: Fisher's sum, which many weak hints can add up in.
+    logs = -2.0 * float(np.log(np.maximum(chances, 1e-12)).sum())
+    return float(stats.chi2.sf(logs, 2 * len(chances)))
+
+
+def _width(blocks: list[_Block]) -> float:
+    hang = _hang(blocks)
+    count = np.array([block.count for block in blocks], np.float64)
+    gap = np.array([block.mean**2 - block.error(hang)[0] ** 2 for block in blocks])
+    square = np.array([block.square for block in blocks])
+    if not square.any():
+        return 0.0
+    return float(np.sqrt(max((count * gap).sum(), 0.0) / (count * square).sum()))
+
+
+def _polarity(blocks: list[_Block]) -> int:
+    # Where a voltage sets, the way back lies above the way out.
+    areas = {sign: sum(b.mean * b.count for b in blocks if b.sign == sign) for sign in (1, -1)}
+    raised = {sign: -np.sign(area) for sign, area in areas.items() if area != 0.0}
+    if len(raised) == 2 and raised[1] == raised[-1]:
+        return 0
+    return int(next((sign * up for sign, up in raised.items()), 0))
+
+
+def _where(polarity: int, on: Array, off: Array) -> str:
+    if polarity == 0:
+        return "Both polarities move the current the same way: no bipolar switching."
+    parts = [
+        f"{name} at {np.nanmean(at):.3g} V"
+        + (
+            f" ± {np.nanstd(at, ddof=1):.2g} V from cycle to cycle"
+            if np.isfinite(at).sum() > 1
+            else ""
+        )
+        for name, at in (("sets", on), ("resets", off))
+        if np.isfinite(at).any()
+    ]
+    return f"It {' and '.join(parts)}."
+
+
+def _smooth(values: Array) -> Array:
+    width = min(_SMOOTH, len(values) // 2 * 2 - 1)
+    if width < 3:
+        return values
+    padded = np.pad(values, width // 2, mode="edge")
+    return np.convolve(padded, np.full(width, 1.0 / width), mode="valid")
