@@ -8,17 +8,18 @@ from mho.fit.calibration import Calibration
 from mho.fit.conduction import IVFit, iv
 from mho.fit.drift import RetentionFit, retention
 from mho.fit.jumps import JumpTableFit, jump_table, pairs
-from mho.fit.pulse_response import ExponentialFit, exponential
+from mho.fit.pulse_response import PulseFit, exponential, pulses
 
 __all__ = [
     "Calibration",
-    "ExponentialFit",
     "IVFit",
     "JumpTableFit",
+    "PulseFit",
     "RetentionFit",
     "exponential",
     "iv",
     "jump_table",
     "pairs",
+    "pulses",
     "retention",
 ]
