@@ -13,21 +13,23 @@ from mho.fit.drift import RetentionFit, retention
 from mho.fit.jumps import JumpTableFit, jump_table, pairs
 from mho.fit.loops import LoopFit, loop
 from mho.fit.programming_error import ProgrammingFit, programming
-from mho.fit.pulse_response import ExponentialFit, exponential
 from mho.fit.reading import Measurement, read
 from mho.fit.wafer import CellMapFit, cell_map
+from mho.fit.pulse_response import PulseFit, exponential, pulses
 
 __all__ = [
     "Access",
     "Calibration",
     "CellMapFit",
-    "ExponentialFit",
     "Hysteresis",
     "IVFit",
     "JumpTableFit",
     "LoopFit",
     "Measurement",
     "ProgrammingFit",
+    "IVFit",
+    "JumpTableFit",
+    "PulseFit",
     "RetentionFit",
     "cell_map",
     "exponential",
@@ -38,6 +40,7 @@ __all__ = [
     "pairs",
     "programming",
     "read",
+    "pulses",
     "retention",
     "statistical",
 ]

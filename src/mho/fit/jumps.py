@@ -115,9 +115,34 @@ def _fit_table(
     residuals = (dg - mean[len(axis) :]) / sigma[len(axis) :]
     mean, sigma = mean[: len(axis)], sigma[: len(axis)]
     if shape == "normal":
-        cumulative, score = special.ndtr, np.linspace(-5.0, 5.0, 101)
+        table = normal_table(axis, mean, sigma, columns=columns)
     else:
-        cumulative, score = _empirical(residuals)
+        table = _shaped_table(axis, mean, sigma, columns, *_empirical(residuals))
+    return table, mean, sigma, residuals
+
+
+def normal_table(
+    axis: Array, mean: Array, sigma: Array, *, columns: int | None = None
+) -> JumpTable:
+    """Return the table of normal jumps.
+
+    Args:
+        axis: conductances of the rows (S).
+        mean: mean jump (S) of each row.
+        sigma: its standard deviation (S), > 0.
+        columns: ΔG columns; if not given, enough to resolve the narrowest row (200…1000).
+    """
+    return _shaped_table(axis, mean, sigma, columns, special.ndtr, np.linspace(-5.0, 5.0, 101))
+
+
+def _shaped_table(
+    axis: Array,
+    mean: Array,
+    sigma: Array,
+    columns: int | None,
+    cumulative: Callable[[Array], Array],
+    score: Array,
+) -> JumpTable:
     nodes = np.sort((mean[:, None] + sigma[:, None] * score).ravel())
     if columns is None:
         # Four columns a standard deviation, where all rows are as narrow as the narrowest.
@@ -125,8 +150,7 @@ def _fit_table(
     # Columns are denser where more rows have their jumps.
     dg_axis = np.unique(np.quantile(nodes, np.linspace(0.0, 1.0, columns)))
     cdf = cumulative((dg_axis - mean[:, None]) / sigma[:, None])
-    table = JumpTable(_plain(axis), _plain(dg_axis), tuple(map(_plain, cdf)))
-    return table, mean, sigma, residuals
+    return JumpTable(_plain(axis), _plain(dg_axis), tuple(map(_plain, cdf)))
 
 
 def _empirical(residuals: Array) -> tuple[Callable[[Array], Array], Array]:

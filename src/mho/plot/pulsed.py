@@ -13,7 +13,7 @@ import torch
 
 from mho.devices.pulsed import PulsedDevice
 from mho.devices.tabular import JumpTable
-from mho.fit import ExponentialFit, IVFit, JumpTableFit, RetentionFit
+from mho.fit import IVFit, JumpTableFit, PulseFit, RetentionFit
 from mho.plot.statistical import retention_records
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def jump_table(
 
 
 def fit_report(
-    fit: JumpTableFit | ExponentialFit | IVFit | RetentionFit,
+    fit: JumpTableFit | PulseFit | IVFit | RetentionFit,
     *,
     data: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     axes: tuple[Axes, Axes] | None = None,
@@ -169,7 +169,7 @@ def fit_report(
     top, bottom = _two_axes() if axes is None else axes
     if isinstance(fit, JumpTableFit):
         _report_jumps(fit, top, bottom)
-    elif isinstance(fit, ExponentialFit):
+    elif isinstance(fit, PulseFit):
         _report_response(fit, top, bottom)
     elif isinstance(fit, RetentionFit):
         _report_retention(fit, top, bottom)
@@ -204,7 +204,7 @@ def _report_jumps(fit: JumpTableFit, top: Axes, bottom: Axes) -> None:
     _zero(bottom)
 
 
-def _report_response(fit: ExponentialFit, top: Axes, bottom: Axes) -> None:
+def _report_response(fit: PulseFit, top: Axes, bottom: Axes) -> None:
     pulse_response(fit.response, ax=top)
     unit, prefix = _unit(*fit.response)
     start = 0
