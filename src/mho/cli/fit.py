@@ -11,6 +11,7 @@ from typing import Any
 from mho import fit
 from mho.cells.device import Device
 from mho.cli.fitting import Choices, Fitted, fitted
+from mho.cli.pictures import draw
 
 _WIDTH = 96
 
@@ -42,6 +43,8 @@ def run(
         ValueError: if a file is not understood (saying the line and the column), or the data
             cannot be fitted.
     """
+    picture = figure or out.with_suffix(".png")
+    _check(out, picture)
     measured = fit.read(paths, **reading)
     print(measured)
     if dry_run:
@@ -50,11 +53,16 @@ def run(
     print("\n" + "\n".join(_wrapped(line) for line in found.told))
     if found.device is None:
         raise ValueError("no device can be made of these data: nothing was written")
-    picture = figure or out.with_suffix(".png")
-    if picture.resolve() == out.resolve():
-        raise ValueError(f"--out and --figure must be two files, got {out} for both")
     _write(found.device, found, paths, out, picture)
     print(f"written: {out} and {picture}")
+
+
+def _check(out: Path, picture: Path) -> None:
+    for target in (out, picture):
+        if target.is_dir():
+            raise IsADirectoryError(f"{target} is a folder, not a file to write")
+    if picture.resolve() == out.resolve():
+        raise ValueError(f"--out and --figure must be two files, got {out} for both")
 
 
 def _wrapped(line: str) -> str:
@@ -69,7 +77,7 @@ def _write(device: Device, found: Fitted, paths: Sequence[Path], out: Path, pict
         if Device.load(drafts[0]) != device:
             raise ValueError(f"the {type(device).__name__} does not read back from its YAML")
         name = paths[0].name + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
-        _draw(drafts[1], name, found)
+        draw(drafts[1], name, found.reports)
         for draft, target in zip(drafts, (out, picture), strict=True):
             os.replace(draft, target)
     finally:
@@ -79,31 +87,4 @@ def _write(device: Device, found: Fitted, paths: Sequence[Path], out: Path, pict
 
 def _draft(target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder, not a file to write")
     return target.with_name(f".{target.stem}.draft{target.suffix}")
-
-
-def _draw(path: Path, name: str, found: Fitted) -> None:
-    # Imported here: the pictures are an extra, and reading and fitting can do without.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from mho.plot.pulsed import fit_report
-    from mho.plot.styles import style
-    from mho.plot.wafer import spread_report
-
-    count = len(found.reports)
-    with style():
-        figure = Figure(figsize=(7.0 * count, 5.6), layout="constrained")
-        FigureCanvasAgg(figure)
-        panels = figure.subplots(2, count, sharex="col", squeeze=False, height_ratios=(3, 1))
-        for k, (title, result, data) in enumerate(found.reports):
-            pair = (panels[0, k], panels[1, k])
-            if isinstance(result, fit.CellMapFit):
-                spread_report(result, axes=pair)
-            else:
-                fit_report(result, data=data, axes=pair)
-            said = pair[0].get_title("left")  # the calibration, where there is one
-            pair[0].set_title(f"{name}: {title}\n{said}".rstrip(), fontsize=8)
-        figure.savefig(path, format=path.suffix.lstrip(".") or "png")

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from mho import fit as room
+from mho import fit
+from mho.cli.pictures import Report
 from mho.devices import Device, TabularDevice
 from mho.fit import Calibration, Measurement
 
-fit: Any = room  # of fits that are being built beside this: checked when they are there
 _MISSED = 0.25  # of the current: a law that misses by more is none of the data
 
 
@@ -24,9 +24,10 @@ class Choices:
         law: of pulses, or of a current–voltage curve; the best if not given.
         rows: of a jump table.
         seed: of the choice of the data held out.
-        g_min: lowest conductance (S), where a map or a record does not say it.
-        g_max: highest conductance (S), where a record does not say it.
+        g_min: lowest conductance (S), where the data do not say it.
+        g_max: highest conductance (S), likewise.
         clock: how the times of a record count; see `mho.fit.retention`.
+        rate: of a voltage sweep without times (V/s).
     """
 
     law: str | None = None
@@ -35,6 +36,7 @@ class Choices:
     g_min: float | None = None
     g_max: float | None = None
     clock: str | None = None
+    rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Fitted:
 
     device: Device | None
     told: list[str]
-    reports: list[tuple[str, Any, tuple[Any, Any] | None]]
+    reports: list[Report]
 
 
 def fitted(measured: Measurement, choices: Choices) -> Fitted:
@@ -73,19 +75,18 @@ def fitted(measured: Measurement, choices: Choices) -> Fitted:
 
 _CHOICES = {
     "law": ("pulses", "iv"),
-    "g_min": ("retention", "programming", "map"),
-    "g_max": ("retention", "programming"),
+    "g_min": ("retention", "programming", "map", "iv"),
+    "g_max": ("retention", "programming", "iv"),
     "clock": ("retention",),
+    "rate": ("iv",),
 }
 
 
 def _pulses(measured: Measurement, choices: Choices) -> Fitted:
     response = (measured.arrays["set"], measured.arrays["reset"])
-    if not hasattr(fit, "pulses"):
-        found = fit.exponential(response, seed=choices.seed)
-        return Fitted(found.device, [], [("pulse response", found, None)])
     found = fit.pulses(response, law=choices.law or "best", seed=choices.seed)
-    return Fitted(found.device, _said(found, "steps"), [("pulse response", found, None)])
+    told = [f"law: {found.law}", *_said(found, "steps")]
+    return Fitted(found.device, told, [("pulse response", found, None)])
 
 
 def _jumps(measured: Measurement, choices: Choices) -> Fitted:
@@ -107,35 +108,51 @@ def _jumps(measured: Measurement, choices: Choices) -> Fitted:
 def _iv(measured: Measurement, choices: Choices) -> Fitted:
     arrays = measured.arrays
     pair = (arrays["voltage"], arrays["current"])
-    if not hasattr(fit, "hysteresis"):
-        found = fit.iv(*pair, law=choices.law or "best")
-        return Fitted(getattr(found, "device", None), [], [])
-    shape = fit.hysteresis(*pair, cycle=arrays.get("cycle"))
-    if shape.is_loop:
-        return _loop(measured, choices, shape.verdict)
-    found = fit.iv(*pair, law=choices.law or "best")
+    state = arrays.get("state")
+    if state is None:
+        shape = fit.hysteresis(*pair, cycle=arrays.get("cycle"))
+        if shape.is_loop:
+            return _loop(measured, choices, shape.verdict)
+    _refuse_choice(choices.rate, "rate", "a curve of one state has no speed")
+    found = fit.iv(
+        *pair,
+        law=choices.law or "best",
+        state=state,
+        g_min=choices.g_min,
+        g_max=choices.g_max,
+    )
     if not found.relative_error < _MISSED:
         raise ValueError(
             f"no law describes this curve: the best, {found.law}, misses it by "
-            f"{found.relative_error:.0%} of the current ({shape.verdict})"
+            f"{found.relative_error:.0%} of the current"
         )
     told = [f"law: {found.law}", *_said(found, "currents")]
     return Fitted(found.device, told, [("current–voltage law", found, pair)])
 
 
 def _loop(measured: Measurement, choices: Choices, shape: str) -> Fitted:
+    for value, name in ((choices.g_min, "g-min"), (choices.g_max, "g-max")):
+        _refuse_choice(value, name, "the window of a switching loop is fitted")
     arrays = measured.arrays
     found = fit.loop(
         arrays["voltage"],
         arrays["current"],
         time=arrays.get("time"),
+        rate=choices.rate,
         cycle=arrays.get("cycle"),
         model=choices.law or "best",
         seed=choices.seed,
     )
-    pair = (arrays["voltage"], arrays["current"])
-    told = [f"a switching loop: {shape}", *_said(found, "currents")]
-    return Fitted(found.device, told, [("switching loop", found, pair)])
+    told = [f"a switching loop: {shape}", f"model: {found.model}"]
+    if found.orientation < 0:
+        told.append("the model sets under the other polarity: turn the voltages round")
+    told.append(f"measured through {found.access}, which the device is without")
+    return Fitted(found.device, told + _said(found, "voltages"), [("switching loop", found, None)])
+
+
+def _refuse_choice(value: float | None, name: str, why: str) -> None:
+    if value is not None:
+        raise ValueError(f"--{name}: {why}")
 
 
 def _programming(measured: Measurement, choices: Choices) -> Fitted:
@@ -149,8 +166,7 @@ def _programming(measured: Measurement, choices: Choices) -> Fitted:
         g_max=choices.g_max,
         seed=choices.seed,
     )
-    pair = (arrays["target"], arrays["achieved"])
-    return Fitted(found.device, _said(found, "pairs"), [("programming error", found, pair)])
+    return Fitted(found.device, _said(found, "pairs"), [("programming error", found, None)])
 
 
 def _repeated(cell: Any) -> bool:
@@ -168,8 +184,7 @@ def _retention(measured: Measurement, choices: Choices) -> Fitted:
         g_max=choices.g_max,
         seed=choices.seed,
     )
-    pair = (arrays["time"], arrays["g"])
-    return Fitted(found.device, _said(found, "readings or cells"), [("retention", found, pair)])
+    return Fitted(found.device, _said(found, "readings or cells"), [("retention", found, None)])
 
 
 def _map(measured: Measurement, choices: Choices) -> Fitted:

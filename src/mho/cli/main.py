@@ -135,7 +135,9 @@ def _add_fitting(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--figure", type=Path, metavar="FILE", help="where the PNG goes (default: beside --out)"
     )
-    group.add_argument("--law", metavar="NAME", help="of pulses or a curve (default: the best)")
+    group.add_argument(
+        "--law", metavar="NAME", help="of pulses, a curve or a loop (default: the best)"
+    )
     group.add_argument(
         "--rows",
         type=_natural,
@@ -150,6 +152,9 @@ def _add_fitting(parser: argparse.ArgumentParser) -> None:
         "--clock",
         choices=("programming", "running"),
         help="whether times of a record count from each cell's programming, or run on",
+    )
+    group.add_argument(
+        "--rate", type=float, metavar="V/S", help="of a switching loop measured without times"
     )
     group.add_argument(
         "--seed",
@@ -184,7 +189,13 @@ def _fit(options: argparse.Namespace) -> None:
         figure=options.figure,
         dry_run=options.dry_run,
         choices=Choices(
-            options.law, options.rows, options.seed, options.g_min, options.g_max, options.clock
+            options.law,
+            options.rows,
+            options.seed,
+            options.g_min,
+            options.g_max,
+            options.clock,
+            options.rate,
         ),
         kind=_OLD_KINDS.get(options.kind, options.kind),
         read_voltage=options.read_voltage,

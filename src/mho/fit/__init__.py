@@ -13,9 +13,9 @@ from mho.fit.drift import RetentionFit, retention
 from mho.fit.jumps import JumpTableFit, jump_table, pairs
 from mho.fit.loops import LoopFit, loop
 from mho.fit.programming_error import ProgrammingFit, programming
+from mho.fit.pulse_response import PulseFit, exponential, pulses
 from mho.fit.reading import Measurement, read
 from mho.fit.wafer import CellMapFit, cell_map
-from mho.fit.pulse_response import PulseFit, exponential, pulses
 
 __all__ = [
     "Access",
@@ -27,8 +27,6 @@ __all__ = [
     "LoopFit",
     "Measurement",
     "ProgrammingFit",
-    "IVFit",
-    "JumpTableFit",
     "PulseFit",
     "RetentionFit",
     "cell_map",
@@ -39,8 +37,8 @@ __all__ = [
     "loop",
     "pairs",
     "programming",
-    "read",
     "pulses",
+    "read",
     "retention",
     "statistical",
 ]

@@ -89,10 +89,10 @@ def _cells(table: Table) -> list[tuple[str, Ints]]:
     return [(name, np.array(index, np.int64)) for name, index in rows.items()]
 
 
-def _codes(table: Table) -> tuple[Array, tuple[str, ...]]:
-    names = list(dict.fromkeys(table.labels["cell"].tolist()))
+def _codes(table: Table, label: str = "cell") -> tuple[Array, tuple[str, ...]]:
+    names = list(dict.fromkeys(table.labels[label].tolist()))
     place = {name: float(k) for k, name in enumerate(names)}
-    return np.array([place[name] for name in table.labels["cell"]]), tuple(names)
+    return np.array([place[name] for name in table.labels[label]]), tuple(names)
 
 
 def _count(number: int, what: str) -> str:
@@ -167,16 +167,17 @@ def _iv(table: Table) -> Arranged:
     arrays = {"voltage": voltage, "current": current}
     if "time" in table.values and np.isfinite(table.values["time"]).all():
         arrays["time"] = table.values["time"]
-    if "cycle" in table.labels:
-        order = list(dict.fromkeys(table.labels["cycle"].tolist()))
-        cycle = np.array([float(order.index(name)) for name in table.labels["cycle"]])
-    else:
-        cycle = sweeps.cycles_of(voltage)
+    states = ""
+    if "state" in table.labels:
+        arrays["state"], known = _codes(table, "state")
+        states = f", {_count(len(known), 'state')}"
+    cycle = _codes(table, "cycle")[0] if "cycle" in table.labels else sweeps.cycles_of(voltage)
     count = len(np.unique(cycle))
     if count > 1:
         arrays["cycle"] = cycle
     what = (
         f"{len(voltage)} points, {voltage.min():g} … {voltage.max():g} V, {_count(count, 'cycle')}"
+        + states
     )
     return arrays, (), what, left + turned
 

@@ -11,8 +11,9 @@ from mho.fit.calibration import Array
 from mho.fit.reading import numbers
 from mho.fit.reading.grid import Grid, Row
 from mho.fit.reading.names import READINGS, meaning
-from mho.fit.reading.table import Table
+from mho.fit.reading.table import Labels, Table
 
+_STATES = {"on": "lrs", "lrs": "lrs", "off": "hrs", "hrs": "hrs"}
 _LEAST = 2  # columns and rows of a grid
 
 
@@ -103,7 +104,7 @@ def states(table: Table, g: Array) -> tuple[dict[str, Array], list[str]]:
     Raises:
         ValueError: if there are more than two states, or a position comes twice.
     """
-    state = _state_of(table, g)
+    state = _state_of(table)
     places = _places(table)
     known = list(dict.fromkeys(state))
     if len(known) > 2:
@@ -144,12 +145,13 @@ def _ranked(values: Array) -> list[str]:
     return ["lrs", "hrs"] if first else ["hrs", "lrs"]
 
 
-def _state_of(table: Table, g: Array) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
+def _state_of(table: Table) -> Labels:
     if "state" in table.labels:
-        return table.labels["state"]
+        names = [_STATES.get(name.lower(), name) for name in table.labels["state"]]
+        return np.array(names, object)
     if len(table.paths) > 1:
         return np.array([table.paths[k].name for k in table.file], object)
-    return np.full(len(g), "", object)
+    return np.full(len(table), "", object)
 
 
 def _places(table: Table) -> list[str]:

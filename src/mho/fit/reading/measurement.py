@@ -19,8 +19,8 @@ class Measurement:
     pulses       set, reset                  pulse responses (S), ``[cells, cycles, pulses + 1]``
     jumps        set_g, set_dg, reset_g,     jump tables (S); one direction alone has no names of
                  reset_dg                    the other
-    iv           voltage, current[, time,    sweeps (V, A, s); cycle and cell are numbers from 0
-                 cycle]
+    iv           voltage, current[, time,    sweeps (V, A, s); cycle and state are numbers from 0
+                 cycle, state]
     programming  target, achieved[, cell]    conductances wanted and reached (S)
     retention    time, g[, cell]             records (s, S); cell is a number from 0
     map          lrs[, hrs], x, y            conductances of cells (S) where they stand

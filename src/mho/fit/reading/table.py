@@ -23,7 +23,6 @@ _WORDS = {
     -1.0: "reset ltd depression dep depress down decrease -1 - − d n neg negative erase off",
 }
 _DIRECTIONS = {word: sign for sign, words in _WORDS.items() for word in words.split()}
-_STATES = {"lrs": "lrs", "on": "lrs", "hrs": "hrs", "off": "hrs"}
 
 
 @dataclass(frozen=True)
@@ -222,12 +221,6 @@ def _texts(grid: Grid, column: Column) -> Labels:
     for row, text in zip(grid.rows, texts, strict=True):
         if not text:
             raise _refusal(grid, row, column, f"the {column.quantity} has no name here")
-    if column.quantity == "state":
-        known = [_STATES.get(text.lower(), "") for text in texts]
-        for row, text, state in zip(grid.rows, texts, known, strict=True):
-            if not state:
-                raise _refusal(grid, row, column, f"must be LRS or HRS, got {text!r}")
-        texts = known
     return np.array(texts, object)
 
 
