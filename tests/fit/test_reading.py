@@ -178,6 +178,10 @@ def test_files_are_joined_in_the_order_given(tmp_path):
     found = fit.read(paths)
     np.testing.assert_allclose(found.arrays["set"], corpus.SET[:1], rtol=1e-6)
     assert "3 files joined in this order: cycle0.csv, cycle1.csv, cycle2.csv" in found.said[0]
+    assert "files are taken as cycles of one cell" in found.said[2]
+    cells = fit.read(paths, each_file="cell")
+    np.testing.assert_allclose(cells.arrays["set"], found.arrays["set"].swapaxes(0, 1))
+    assert cells.cells == ("cycle0", "cycle1", "cycle2")
     turned = fit.read([paths[2], paths[0]])
     np.testing.assert_allclose(turned.arrays["set"], corpus.SET[:1, [2, 0]], rtol=1e-6)
 
@@ -210,6 +214,31 @@ def test_a_file_for_every_cell_of_a_record(tmp_path):
     assert "every file is taken as one cell" in found.said[2]
 
 
+def test_files_that_may_be_two_things_are_asked_about(tmp_path):
+    one, other = tmp_path / "1.csv", tmp_path / "2.csv"
+    for path, times in ((one, corpus.TIME), (other, corpus.TIME + 2000)):
+        path.write_text(corpus.text("time,G (µS)", times, corpus.G[0] * 1e6))
+    with pytest.raises(ValueError, match=r"--each-file cell or --each-file part"):
+        fit.read([one, other])
+    assert "cell" not in fit.read([one, other], each_file="part").arrays
+    assert fit.read([one, other], each_file="cell").cells == ("1", "2")
+    v = np.linspace(-0.5, 0.5, 21)
+    for path, g in ((one, 1e-5), (other, 1e-6)):
+        path.write_text(corpus.text("V,I", v, g * v))
+    with pytest.raises(ValueError, match=r"2.csv, line 2.*--each-file cycle or --each-file state"):
+        fit.read([one, other])
+    found = fit.read([one, other], each_file="state")
+    np.testing.assert_array_equal(np.bincount(found.arrays["state"].astype(int)), [21, 21])
+    rows = corpus.pulse_rows()
+    for path in (one, other):
+        path.write_text(corpus.text("pulse,G (µS)", *corpus.column(rows, 2, 3)))
+    with pytest.raises(ValueError, match=r"--each-file cell or --each-file part"):
+        fit.read([one, other])
+    assert fit.read([one, other], each_file="cell").arrays["set"].shape[:2] == (2, 3)
+    with pytest.raises(ValueError, match=r"there is one file"):
+        fit.read(one, each_file="cell")
+
+
 def test_two_maps_are_two_states(tmp_path):
     x = [str(k) for k in range(corpus.NX)]
     for name, ohms in (("a", corpus.HRS), ("b", corpus.LRS)):
@@ -219,7 +248,7 @@ def test_two_maps_are_two_states(tmp_path):
     found = fit.read([tmp_path / "a.csv", tmp_path / "b.csv"])
     np.testing.assert_allclose(found.arrays["lrs"], corpus.MAP["lrs"])
     np.testing.assert_allclose(found.arrays["hrs"], corpus.MAP["hrs"])
-    assert "b.csv is taken as the LRS" in found.said[2]
+    assert "b is taken as the LRS" in found.said[2]
 
 
 def test_workbooks(tmp_path):

@@ -117,6 +117,9 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--cycles", type=_positive, metavar="N", help="of a pulse counter that runs on"
     )
+    group.add_argument(
+        "--each-file", choices=("cell", "cycle", "state", "part"), help="what each of several is"
+    )
     group.add_argument("--cell", metavar="NAME", help="the only one to read")
     group.add_argument(
         "--dry-run", action="store_true", help="say what was understood, and no more"
@@ -206,6 +209,7 @@ def _fit(options: argparse.Namespace) -> None:
         sheet=options.sheet,
         cycles=options.cycles,
         cell=options.cell,
+        each_file=options.each_file,
     )
 
 

@@ -47,6 +47,7 @@ def spread_report(found: CellMapFit, *, axes: tuple[Axes, Axes] | None = None) -
         bottom.plot(rank, scores[order] - rank, ".", color=colour, markersize=3)
     if "LogNormal" in found.distributions:
         top.set_yscale("log")
+        top.yaxis.set_major_formatter("{x:g}")
     top.set(ylabel=f"conductance ({prefix}S)")
     top.legend(frameon=False, ncols=2)
     bottom.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)

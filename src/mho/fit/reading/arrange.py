@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mho.fit.calibration import Array
-from mho.fit.reading import maps, pulses, readings, sweeps
+from mho.fit.reading import files, maps, pulses, readings, sweeps
 from mho.fit.reading.columns import Column
 from mho.fit.reading.plausible import question, question_jumps
 from mho.fit.reading.table import Ints, Table
@@ -44,7 +44,7 @@ def arranged(
     for column in {c.quantity: c for c in columns}.values():
         question(table, column)
     if kind == "iv":
-        return _iv(table)
+        return _iv(table, wishes)
     voltage, said = readings.read_voltage(table, wishes.read_voltage, before)
     quantity = readings.reading(columns)
     if kind == "programming":
@@ -123,6 +123,7 @@ def _pulses(table: Table, g: Array, wishes: Wishes) -> Arranged:
         )
     cells = _cells(table)
     up, down, known, left = pulses.response(table, g, cells, wishes.cycles)
+    left = files.check_cycles(table, up.shape[1], wishes) + left
     lost = int(np.isnan(g).sum())
     if lost:
         left = [f"{_count(lost, 'reading')} missing ({table.lines(np.isnan(g))})", *left]
@@ -148,10 +149,11 @@ def _jumps(table: Table, g: Array, wishes: Wishes) -> Arranged:
     return arrays, (), f"{' and '.join(counts)} jumps", left
 
 
-def _iv(table: Table) -> Arranged:
+def _iv(table: Table, wishes: Wishes) -> Arranged:
     voltage, current = table.values["voltage"], table.values["current"]
     whole, left = _complete(table, voltage, current)
     table = table.kept(whole)
+    files.check_sweep(table, wishes)
     voltage, current = table.values["voltage"], table.values["current"]
     names = _cells(table)
     if len(names) > 1:
@@ -212,17 +214,11 @@ def _retention(table: Table, g: Array, wishes: Wishes) -> Arranged:
     time = table.values["time"]
     whole, left = _complete(table, time, np.where(g > 0.0, g, np.nan))
     table, time, g = table.kept(whole), time[whole], g[whole]
-    restarts = len(table.paths) > 1 and all(
-        time[table.file == k].min() <= time[table.file == k - 1].max()
-        for k in range(1, len(table.paths))
-        if (table.file == k).any() and (table.file == k - 1).any()
-    )
     for name in ("number", "state"):
         if name in table.labels and "cell" not in table.labels:
             table = table.labelled("cell", table.labels[name].tolist())
-    if "cell" not in table.labels and restarts:
-        table = table.labelled("cell", [table.paths[k].name for k in table.file])
-        left.append("every file is taken as one cell, for time begins anew in each")
+    table, said = files.cells_of_records(table, time, wishes)
+    left += said
     arrays = {"time": time, "g": g}
     names: tuple[str, ...] = ()
     if "cell" in table.labels:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mho.fit.calibration import Array
 from mho.fit.reading import numbers
+from mho.fit.reading.files import by_file
 from mho.fit.reading.grid import Grid, Row
 from mho.fit.reading.names import READINGS, meaning
 from mho.fit.reading.table import Labels, Table
@@ -150,7 +151,7 @@ def _state_of(table: Table) -> Labels:
         names = [_STATES.get(name.lower(), name) for name in table.labels["state"]]
         return np.array(names, object)
     if len(table.paths) > 1:
-        return np.array([table.paths[k].name for k in table.file], object)
+        return by_file(table, "state").labels["state"]
     return np.full(len(table), "", object)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mho.fit.reading import files, kinds, maps, numbers, readings, spreadsheet, text
 from mho.fit.reading import grid as grids
-from mho.fit.reading import kinds, maps, numbers, readings, spreadsheet, text
 from mho.fit.reading.arrange import arranged
 from mho.fit.reading.columns import Column, columns_of
 from mho.fit.reading.grid import Grid, Row
@@ -33,6 +33,7 @@ def read(
     sheet: str | None = None,
     cycles: int | None = None,
     cell: str | None = None,
+    each_file: str | None = None,
 ) -> Measurement:
     """Read what an instrument (or a spreadsheet) wrote, and say what was understood.
 
@@ -56,6 +57,8 @@ def read(
         sheet: of a workbook.
         cycles: how many cycles a pulse counter that runs on has.
         cell: the only cell to read.
+        each_file: what each of several files is: a ``"cell"``, a ``"cycle"``, a ``"state"``, or a
+            ``"part"`` of one record.
 
     Raises:
         OSError: if a file cannot be read.
@@ -68,7 +71,7 @@ def read(
         raise ValueError("path must name at least one file")
     wishes = Wishes(
         kind, read_voltage, dict(units or {}), dict(columns or {}), separator, decimal, sheet,
-        cycles, cell,
+        cycles, cell, each_file,
     )  # fmt: skip
     found = [_grid(one, wishes) for one in paths]
     known = [columns_of(one, wishes) for one in found]
@@ -84,7 +87,11 @@ def read(
     used = [kinds.used(chosen, columns, readings.reading(columns)) for columns in known]
     tables = [tabulate(*of_file) for of_file in zip(found, used, marks, strict=True)]
     arrays, cells, what, left = arranged(
-        chosen, joined(tables), used[0], wishes, [one.before for one in found]
+        chosen,
+        files.labelled(joined(tables), wishes),
+        used[0],
+        wishes,
+        [one.before for one in found],
     )
     said = (
         f"{chosen}: {what}; {_form(found, marks)}",
@@ -202,8 +209,9 @@ def _form(found: list[Grid], marks: list[str]) -> str:
     form = " / ".join(dict.fromkeys(forms))
     if len(found) == 1:
         return f"{found[0].path.name} ({form})"
-    names = ", ".join(grid.path.name for grid in found)
-    return f"{len(found)} files joined in this order: {names} ({form})"
+    names = [grid.path.name for grid in found]
+    shown = [*names[: _SHOWN - 1], "…", names[-1]] if len(names) > _SHOWN else names
+    return f"{len(found)} files joined in this order: {', '.join(shown)} ({form})"
 
 
 def _columns(grid: Grid, used: list[Column]) -> str:

@@ -10,6 +10,7 @@ from mho.fit.reading.names import DIMENSIONS, Meaning, key, meaning
 from mho.fit.reading.units import unit
 
 KINDS = ("pulses", "jumps", "iv", "programming", "retention", "map")
+FILES = ("cell", "cycle", "state", "part")
 IGNORE = Meaning("ignore")
 
 
@@ -27,6 +28,7 @@ class Wishes:
         sheet: of a workbook.
         cycles: how many a counter that runs on has.
         cell: the only one to read.
+        each_file: what each of several files is, one of `FILES`.
     """
 
     kind: str | None = None
@@ -38,6 +40,7 @@ class Wishes:
     sheet: str | None = None
     cycles: int | None = None
     cell: str | None = None
+    each_file: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind is not None:
@@ -46,6 +49,8 @@ class Wishes:
             checks.number("read_voltage", self.read_voltage, least=-10.0, most=10.0)
             if not self.read_voltage:
                 raise ValueError("read_voltage must not be 0")
+        if self.each_file is not None:
+            checks.one_of("each_file", self.each_file, FILES)
         if self.decimal is not None:
             checks.one_of("decimal", self.decimal, (".", ","))
         if self.cycles is not None:
