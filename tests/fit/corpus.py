@@ -97,6 +97,12 @@ def pulse_rows(counter: str = "cycle", cells: int = 1) -> list[tuple[Any, ...]]:
     return rows
 
 
+def _triangle() -> list[tuple[int, float]]:
+    # Two cycles of as many set and reset pulses, the reading at every turn written once.
+    cycle = [(k, 5.0 + 2.0 * min(k, 2 * DOWN - k)) for k in range(2 * DOWN + 1)]
+    return [*cycle, *cycle[1:]]
+
+
 def column(rows: list[tuple[Any, ...]], *which: int) -> list[list[Any]]:
     return [[row[k] for row in rows] for k in which]
 
@@ -188,6 +194,13 @@ def _iv_cases() -> list[Case]:
         ),
         Case("anode", text("Time,AV,AI", 0.1 * np.arange(len(V)), V, I).encode(), "iv",
              {**IV, "time": 0.1 * np.arange(len(V))}),
+        Case("source-meter",
+             text("V,I,R,TIME,STAT", V, I, ["+9.910000E+37"] * 31, 0.5 * np.arange(31), [4e4] * 31)
+             .encode(), "iv", {**IV, "time": 0.5 * np.arange(31)}),
+        Case("time-of-day", text("Timestamp;V;I", [f"01.04.2026 12:00:{k:02}" for k in range(31)],
+                                 V, I, sep=";", decimal=",").encode(), "iv", IV,
+             said="not read: 'Timestamp'"),
+        Case("frame-index", text(",V,I", range(31), V, I).encode(), "iv", IV),
         Case("slash-units", text("V/mV,I/nA", V * 1e3, I * 1e9).encode(), "iv", IV),
         Case("suffix-units", text("V_mV,I_nA", V * 1e3, I * 1e9).encode(), "iv", IV),
         Case("units-row", text("Voltage,Current", V * 1e3, I * 1e9, above="").replace(
@@ -269,6 +282,15 @@ def _pulse_cases() -> list[Case]:
         Case("cells-mixed", text("cell,cycle,pulse,G (µS),direction",
                                  *column(sorted(both, key=lambda r: (r[1], r[2])), 0, 1, 2, 3, 4))
              .encode(), "pulses", ALL),
+        Case("signed-counter", text("pulse,G (µS)", [p if w == "set" else UP - p for p, w in
+                                                     zip(pulse, way, strict=True)], g).encode(),
+             "pulses", ONE),
+        Case("counted-from-1", text("pulse,G (µS),direction", [p if w == "set" else p - UP for p, w in
+                                                               zip(pulse, way, strict=True)], g, way)
+             .encode(), "pulses", ONE),
+        Case("counts-down", text("pulse,G (µS)", [p if p <= DOWN else 2 * DOWN - p for p, _ in
+                                                  _triangle()], [x for _, x in _triangle()]).encode(),
+             "pulses", {"set": np.tile(np.linspace(5e-6, 25e-6, 11), (1, 2, 1))}),
         Case("kilohms", text("pulse,R (kΩ)", pulse, [1e3 / x for x in g], digits=12).encode(),
              "pulses", ONE),
         Case("ohm-sign", text("pulse,R [k\u2126]", pulse, [1e3 / x for x in g], digits=12).encode(),
@@ -386,6 +408,10 @@ def _other_cases() -> list[Case]:
              {"lrs": MAP["lrs"], **place}, said="a grid of 4 × 3"),
         Case("map-bare", "\n".join(" ".join(f"{1e6 / r:.12g}" for r in row) for row in LRS).encode(),
              "map", {"lrs": MAP["lrs"]}, reading={"kind": "map", "units": {"value": "µS"}}),
+        Case("endurance", text("Cycle,LRS (kOhm),HRS (kOhm)", range(12), LRS.ravel() / 1e3,
+                               HRS.ravel() / 1e3).encode(), refused="fits none"),
+        Case("states-of-nobody", text("LRS (kOhm),HRS (kOhm)", LRS.ravel() / 1e3, HRS.ravel() / 1e3)
+             .encode(), refused="fits none"),
         Case("map-twice", text("x,y,LRS (kOhm),HRS (kOhm)", x * 0, y, LRS.ravel() / 1e3,
                                HRS.ravel() / 1e3).encode(), refused="comes twice"),
         Case("map-holes", text("x,y,LRS (kOhm),HRS (kOhm)", x, y, ["", *LRS.ravel()[1:] / 1e3],
@@ -434,6 +460,10 @@ def _bad_cases() -> list[Case]:
              refused="'time, G' stands among the rows"),
         Case("no-sweep", text("V,I", [0.1] * 9, [1e-6] * 9).encode(), refused="fits none of"),
         Case("all-missing", text("V,I", V, ["NaN"] * len(V)).encode(), refused="no row has all"),
+        Case("units-in-cells", text("V,I", [f"{v} V" for v in V], I).encode(),
+             refused="line 2, column 'V': '0.0 V' is no number"),
+        Case("pairs-of-columns", text("V1,I1,V2,I2", V, I, V, I).encode(),
+             refused="'V1' and 'V2' both hold the voltage"),
         Case("zeros", good.encode()[:40] + b"\0\0\0" + good.encode()[40:], refused="line .*no text"),
         Case("a-picture", b"\x89PNG\r\n\x1a\n" + bytes(range(256)), refused="is a picture"),
         Case("an-old-workbook", b"\xd0\xcf\x11\xe0" + bytes(64), refused="save it as .xlsx"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 from mho.fit.reading import numbers
@@ -15,6 +17,12 @@ SEPARATORS = {
     "comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "blanks": r"[ \t]+",
     "wide blanks": r" *\t *| {2,}",
 }  # fmt: skip
+_INSIDE = {
+    **{name: mark for name, mark in SEPARATORS.items() if len(mark) == 1},
+    "blanks": " \t",
+    "wide blanks": ("  ", "\t"),
+}
+_ENOUGH = 2000  # rows that say which header is the best
 _COMMENT = re.compile(
     r"\s*(?:#+(?!(?:\s*[,;\t|]|N/A|NA|NV|DIV|REF|VALUE|NUM|NAME|NULL))|%+|!+|//+)\s?"
 )
@@ -35,10 +43,12 @@ class Row:
     cells: tuple[str, ...]
     comment: bool = False
 
-    @property
+    @cached_property
     def trimmed(self) -> tuple[str, ...]:
         """The cells without empty ones at the end."""
-        length = max((k for k, cell in enumerate(self.cells, 1) if cell), default=0)
+        length = len(self.cells)
+        while length and not self.cells[length - 1]:
+            length -= 1
         return self.cells[:length]
 
 
@@ -134,9 +144,13 @@ def candidates(
     first = _SEP_LINE.fullmatch(lines[0][1]) if lines else None
     if first is not None and first[1] in marks:
         return [(marks[first[1]], split(lines[1:], marks[first[1]]))], first[1]
-    text = "\n".join(line for _, line in lines)
-    patterns = {n: re.escape(m) if len(m) == 1 else m for n, m in SEPARATORS.items()}
-    used = [name for name, pattern in patterns.items() if re.search(pattern, text)]
+    # A header and a row below it, at least, are separated.
+    texts = [line.strip(" \t") for _, line in lines]
+    used = [
+        name
+        for name, marks_of in _INSIDE.items()
+        if sum(1 for _ in islice((t for t in texts if any(m in t for m in marks_of)), 2)) == 2
+    ]
     return [(name, split(lines, name)) for name in used], None
 
 
@@ -277,8 +291,8 @@ def _number_columns(names: tuple[str, ...], overrides: dict[str, Meaning]) -> li
 def _matching(rows: list[Row], columns: list[int], width: int) -> int:
     # How many rows have numbers (or nothing) in the columns that should.
     count = 0
-    for row in rows:
-        if len(row.trimmed) <= width <= len(row.cells):
+    for row in rows[:_ENOUGH]:
+        if _fits(row, width):
             cells = [row.cells[k] for k in columns] or row.cells
             known = [numbers.numeric(cell) for cell in cells]
             count += any(known) and all(
@@ -343,14 +357,12 @@ def _collect(
             block += bool(blocks) and blocks[-1] == block
             skipped += [r.line for r in pending]
             pending = []
-        elif _is_units(row) and len(row.trimmed) <= width:
-            continue
         elif _fits(row, width) and _of_table(row, columns):
-            for one in [*pending, row]:
-                kept.append(_fitting(path, one, width, header))
-                blocks.append(block)
+            kept += [_fitting(path, one, width, header) for one in pending]
+            kept.append(Row(row.line, row.cells[:width]))
+            blocks += [block] * (len(pending) + 1)
             pending = []
-        else:
+        elif not (_is_units(row) and len(row.trimmed) <= width):
             pending.append(row)
     for row in pending:
         if any(map(numbers.numeric, row.cells)) or len(row.trimmed) == width:

@@ -47,13 +47,14 @@ def segments(table: Table, rows: Ints, *, falls: bool = True) -> list[Ints]:
     return [rows[part] for part in np.split(np.arange(len(rows)), np.flatnonzero(new))]
 
 
-def by_direction(table: Table, rows: Ints, direction: Array) -> list[Half]:
+def by_direction(table: Table, rows: Ints, direction: Array, *, falls: bool = True) -> list[Half]:
     """Return the halves of one cell whose pulses have directions.
 
     Args:
         table: of all rows.
         rows: those of the cell.
         direction: +1 or -1 of every row of the table.
+        falls: whether a counter that falls begins a half.
     """
     if table.side_by_side and "direction" in table.values:
         return [
@@ -63,7 +64,7 @@ def by_direction(table: Table, rows: Ints, direction: Array) -> list[Half]:
             if len(part)
         ]
     halves: list[Half] = []
-    for part in segments(table, rows):
+    for part in segments(table, rows, falls=falls):
         runs = np.split(part, np.flatnonzero(np.diff(direction[part])) + 1)
         halves += [Half(int(direction[run[0]]), run) for run in runs]
     return _with_starts(table, halves)

@@ -15,7 +15,7 @@ NEEDS = {
     "iv": "voltage, current",
     "programming": "target, achieved",
     "retention": "time and conductance, resistance or current",
-    "map": "x, y (or cell) and conductance or resistance, or LRS and HRS",
+    "map": "x, y (or cell) and conductance or resistance, of LRS, HRS or both",
 }
 _USES = {
     "pulses": {"pulse", "counter", "direction", "amplitude", "cycle", "read voltage", "x", "y"},
@@ -47,22 +47,22 @@ def fitting(columns: Sequence[Column], *, swept: bool) -> list[str]:
         kinds.append("iv")
     if "time" in there and reading and not swept:
         kinds.append("retention")
-    if _pulsed(there, halves, reading, bool(kinds)):
+    if _pulsed(there, halves, states, reading, bool(kinds)):
         kinds.append("pulses")
-    placed = {"x", "y"} <= there or {"wordline", "bitline"} <= there
-    if not kinds and reading and (placed or states or "cell" in there):
-        kinds.append("map")
+    placed = {"x", "y"} <= there or {"wordline", "bitline"} <= there or "cell" in there
+    if not kinds and reading and placed and not there & {"cycle", "counter"}:
+        kinds.append("map")  # rows that count cycles are no cells
     return kinds
 
 
-def _pulsed(there: set[str], halves: set[int], reading: bool, other: bool) -> bool:
-    if not reading or "dg" in there or "target" in there:
+def _pulsed(
+    there: set[str], halves: set[int], states: set[str], reading: bool, other: bool
+) -> bool:
+    if not reading or states or "dg" in there or "target" in there:
         return False
     if "pulse" in there or halves:
         return True
-    return (
-        not other and bool(there & {"direction", "amplitude", "counter"}) and "state" not in there
-    )
+    return not other and bool(there & {"direction", "amplitude", "counter"})
 
 
 def missing(kind: str, columns: Sequence[Column]) -> list[str]:

@@ -13,6 +13,9 @@ _PATTERNS = {
     )
     for mark, between in ((".", r"[,'’\u00a0 ]"), (",", r"[.'’\u00a0 ]"))
 }
+# What most cells are: no groups of three, so that either mark reads it alike.
+_PLAIN = re.compile(r"[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?")
+_MAYBE_GROUPED = re.compile(r"[+-]?[0-9]{1,3}[.,][0-9]{3}(?![0-9])")
 _MARKS = (
     "nan n/a na n.a. n.a null none missing inf -inf +inf infinity -infinity ovld overload ovl "
     "ol o.l. ovf ovrflw ovflow overflow overflw over overrange compl compliance - -- --- ---- "
@@ -31,6 +34,11 @@ def number(cell: str, mark: str) -> float | None:
         cell: of a table.
         mark: the decimal mark, ``"."`` or ``","``.
     """
+    if _PLAIN.fullmatch(cell) and not _MAYBE_GROUPED.match(cell):
+        if ("," if mark == "." else ".") in cell:
+            return float("nan") if missing(cell) else None
+        value = float(cell.replace(",", "."))
+        return value if abs(value) < _OVERFLOW else float("nan")
     cell = cell.strip().lstrip("=")
     if missing(cell):
         return float("nan")
@@ -55,6 +63,8 @@ def missing(cell: str) -> bool:
 def numeric(cell: str) -> bool:
     """Whether a cell is a number with either decimal mark, and not missing."""
     cell = cell.strip()
+    if _PLAIN.fullmatch(cell):
+        return "37" not in cell or not missing(cell)
     return not missing(cell) and any(number(cell, mark) is not None for mark in ".,")
 
 
@@ -67,11 +77,12 @@ def decimal_marks(cells: Iterable[str]) -> tuple[str, ...]:
     Returns:
         One mark; both where all numbers with a comma could be thousands as well as decimals.
     """
+    known = [cell for cell in map(str.strip, cells) if "," in cell or "." in cell]
+    if not any("," in cell or cell.count(".") > 1 for cell in known):
+        return (".",)
     wrong = {".": 0, ",": 0}
     differ = commas = False
-    for cell in map(str.strip, cells):
-        if "," not in cell and "." not in cell:
-            continue
+    for cell in known:
         values = {mark: number(cell, mark) for mark in ".,"}
         for mark, value in values.items():
             wrong[mark] += value is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -37,9 +38,12 @@ def response(
     Raises:
         ValueError: if the rows are no cycles of set and reset pulses that are alike.
     """
-    direction = _directions(table, g, cells)
+    table = _unsigned(table, [rows for _, rows in cells])
+    direction, falls = _directions(table, g, cells), True
+    if direction is None:
+        direction, falls = counted_down(table, [rows for _, rows in cells]), False
     if direction is not None:
-        trains = [by_direction(table, rows, direction) for _, rows in cells]
+        trains = [by_direction(table, rows, direction, falls=falls) for _, rows in cells]
     else:
         trains = by_shape(table, g, [rows for _, rows in cells], cycles)
     curves = {sign: _curves(table, g, trains, sign) for sign in (1, -1)}
@@ -60,12 +64,30 @@ def response(
     return halves[0], halves[1], names, said
 
 
+def _unsigned(table: Table, cells: list[Ints]) -> Table:
+    # Reset pulses counted as -1, -2, …: the sign is the direction.
+    counter = table.values.get("pulse")
+    if counter is None or "direction" in table.values or not (counter < 0).any():
+        return table
+    sign = np.sign(counter)
+    for rows in cells:
+        _given_to_next(sign, rows)
+    return replace(table, values={**table.values, "pulse": np.abs(counter), "direction": sign})
+
+
+def _given_to_next(sign: Array, rows: Ints) -> None:
+    # A reading without a pulse belongs to the pulses after it.
+    for k in range(len(rows) - 2, -1, -1):
+        if sign[rows[k]] == 0:
+            sign[rows[k]] = sign[rows[k + 1]]
+
+
 def _directions(table: Table, g: Array, cells: list[tuple[str, Ints]]) -> Array | None:
     if "direction" in table.values:
         return table.values["direction"]
     if "amplitude" in table.values:
         return _of_amplitude(table, g, cells)
-    return counted_down(table, [rows for _, rows in cells])
+    return None
 
 
 def _of_amplitude(table: Table, g: Array, cells: list[tuple[str, Ints]]) -> Array | None:
@@ -75,9 +97,7 @@ def _of_amplitude(table: Table, g: Array, cells: list[tuple[str, Ints]]) -> Arra
         return None
     change = {1.0: 0.0, -1.0: 0.0}
     for _, rows in cells:
-        for k in range(len(rows) - 2, -1, -1):  # a reading without a pulse belongs to the next
-            if sign[rows[k]] == 0:
-                sign[rows[k]] = sign[rows[k + 1]]
+        _given_to_next(sign, rows)
         step = np.diff(g[rows])
         for polarity in change:
             change[polarity] += float(np.nansum(step[sign[rows][1:] == polarity]))

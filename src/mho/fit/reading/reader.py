@@ -85,6 +85,8 @@ def read(
             f"has {', '.join(found[0].names)}"
         )
     used = [kinds.used(chosen, columns, readings.reading(columns)) for columns in known]
+    if chosen == "iv":
+        used = _without_clocks(found, used, marks)
     tables = [tabulate(*of_file) for of_file in zip(found, used, marks, strict=True)]
     arrays, cells, what, left = arranged(
         chosen,
@@ -198,8 +200,23 @@ def _swept(found: list[Grid], known: list[list[Column]], marks: list[str]) -> bo
         for column in columns:
             if column.quantity == "voltage":
                 cells = [numbers.number(row.cells[column.at], mark) for row in grid.rows]
-                levels |= {cell for cell in cells if cell is not None and np.isfinite(cell)}
+                # What is no number is refused where it is read.
+                levels |= {np.inf if c is None else c for c in cells if c is None or c == c}
     return len(levels) > 1
+
+
+def _without_clocks(
+    found: list[Grid], used: list[list[Column]], marks: list[str]
+) -> list[list[Column]]:
+    # A sweep's times are of use, but not needed: dates and times of day are left out.
+    def clock(column: Column, grid: Grid, mark: str) -> bool:
+        cells = (row.cells[column.at] for row in grid.rows)
+        return column.quantity == "time" and any(numbers.number(c, mark) is None for c in cells)
+
+    files = list(zip(found, used, marks, strict=True))
+    if not any(clock(column, grid, mark) for grid, columns, mark in files for column in columns):
+        return used
+    return [[column for column in columns if column.quantity != "time"] for columns in used]
 
 
 def _form(found: list[Grid], marks: list[str]) -> str:

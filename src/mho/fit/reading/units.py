@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _BASES = {
     "S": "S siemens Siemens mho mhos ℧",
@@ -27,6 +28,7 @@ _POWER = re.compile(r"(?:[x×*·]\s*)?(?:10\s*(?:\^|\*\*)?\s*|1?[eE])([+-]?[0-9]
 _RAISED = str.maketrans("⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹", "-+0123456789")
 
 
+@lru_cache(maxsize=1000)
 def unit(text: str) -> tuple[str, float] | None:
     """Return the base unit and the factor of a unit; None where it is not known.
 
