@@ -10,8 +10,9 @@ import numpy as np
 from mho.fit.calibration import Array
 from mho.fit.reading import numbers
 from mho.fit.reading.files import by_file
-from mho.fit.reading.grid import Grid, Row
+from mho.fit.reading.grid import Grid
 from mho.fit.reading.names import READINGS, meaning
+from mho.fit.reading.separators import Row
 from mho.fit.reading.table import Labels, Table
 
 _STATES = {"on": "lrs", "lrs": "lrs", "off": "hrs", "hrs": "hrs"}

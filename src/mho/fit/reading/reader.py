@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mho.fit.reading import files, kinds, maps, numbers, readings, spreadsheet, text
-from mho.fit.reading import grid as grids
+from mho.fit.reading import files, kinds, maps, numbers, readings, separators, spreadsheet, text
 from mho.fit.reading.arrange import arranged
 from mho.fit.reading.columns import Column, columns_of
-from mho.fit.reading.grid import Grid, Row
+from mho.fit.reading.grid import Grid, locate
 from mho.fit.reading.measurement import Measurement
+from mho.fit.reading.separators import Row
 from mho.fit.reading.table import joined, tabulate
 from mho.fit.reading.wishes import Wishes
 
@@ -112,7 +112,7 @@ def _grid(path: Path, wishes: Wishes) -> Grid:
     if spreadsheet.is_parquet(data):
         return _located(path, [("parquet", spreadsheet.parquet(data, path))], wishes, ("parquet",))
     lines, encoding = text.lines(data, path)
-    ways, _ = grids.candidates(lines, wishes.separator)
+    ways, _ = separators.candidates(lines, wishes.separator)
     return _located(path, ways, wishes, (encoding,))
 
 
@@ -143,13 +143,13 @@ def _of_sheet(path: Path, name: str, rows: list[Row], wishes: Wishes) -> Grid | 
 def _located(
     path: Path, ways: list[tuple[str, list[Row]]], wishes: Wishes, notes: tuple[str, ...]
 ) -> Grid:
-    split = [grids.tagged(rows) for _, rows in ways]
+    split = [separators.tagged(rows) for _, rows in ways]
     tables = [(name, table) for (name, _), (table, _) in zip(ways, split, strict=True)]
     others = [row for _, rest in split[:1] for row in rest]
     matrix = maps.matrix(path, tables, bare=wishes.kind == "map") if not wishes.columns else None
     if matrix is not None and wishes.kind in (None, "map"):
         return replace(matrix, notes=(*notes, *matrix.notes))
-    grid = grids.locate(path, tables, wishes.meanings(), notes)
+    grid = locate(path, tables, wishes.meanings(), notes)
     return replace(grid, before=[*(" ".join(row.trimmed) for row in others), *grid.before])
 
 
@@ -200,8 +200,9 @@ def _swept(found: list[Grid], known: list[list[Column]], marks: list[str]) -> bo
         for column in columns:
             if column.quantity == "voltage":
                 cells = [numbers.number(row.cells[column.at], mark) for row in grid.rows]
-                # What is no number is refused where it is read.
-                levels |= {np.inf if c is None else c for c in cells if c is None or c == c}
+                if None in cells:
+                    return True  # what is no number is refused where it is read
+                levels |= {cell for cell in cells if cell is not None and np.isfinite(cell)}
     return len(levels) > 1
 
 

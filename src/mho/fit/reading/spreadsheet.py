@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from mho.fit.reading.grid import Row
+from mho.fit.reading.separators import Row
 
 _EXCEL, _PARQUET = b"PK\x03\x04", b"PAR1"
 

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from mho.fit.calibration import Array
 from mho.fit.reading import numbers
 from mho.fit.reading.columns import LABELS, Column, check_unit
-from mho.fit.reading.grid import Grid, Row
+from mho.fit.reading.grid import Grid
 from mho.fit.reading.names import READINGS
+from mho.fit.reading.separators import Row
 
 Labels = npt.NDArray[np.object_]
 Ints = npt.NDArray[np.int64]
