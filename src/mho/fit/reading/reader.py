@@ -112,7 +112,7 @@ def _grid(path: Path, wishes: Wishes) -> Grid:
     if spreadsheet.is_parquet(data):
         return _located(path, [("parquet", spreadsheet.parquet(data, path))], wishes, ("parquet",))
     lines, encoding = text.lines(data, path)
-    ways, _ = separators.candidates(lines, wishes.separator)
+    ways = separators.candidates(lines, wishes.separator)
     return _located(path, ways, wishes, (encoding,))
 
 

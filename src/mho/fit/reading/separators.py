@@ -79,16 +79,14 @@ def _cells(line: str, separator: str) -> list[str]:
 
 def candidates(
     lines: list[tuple[int, str]], separator: str | None
-) -> tuple[list[tuple[str, list[Row]]], str | None]:
-    """Return every way to split lines that leaves more than one column.
+) -> list[tuple[str, list[Row]]]:
+    """Return every way to split lines that leaves more than one column, with its separator's name.
+
+    A first line ``sep=;``, as spreadsheets write it, leaves one.
 
     Args:
         lines: with their numbers.
         separator: the name of one, or the mark itself; every one is tried if not given.
-
-    Returns:
-        The name of the separator and the rows, of each; and the mark that a first line ``sep=;``
-        names.
 
     Raises:
         ValueError: if there is no such separator.
@@ -98,10 +96,10 @@ def candidates(
         name = marks.get(separator, separator)
         if name not in SEPARATORS:
             raise ValueError(f"separator must be one of {', '.join(SEPARATORS)}; got {separator!r}")
-        return [(name, split(lines, name))], None
+        return [(name, split(lines, name))]
     first = _SEP_LINE.fullmatch(lines[0][1]) if lines else None
     if first is not None and first[1] in marks:
-        return [(marks[first[1]], split(lines[1:], marks[first[1]]))], first[1]
+        return [(marks[first[1]], split(lines[1:], marks[first[1]]))]
     # A header and a row below it, at least, are separated.
     texts = [line.strip(" \t") for _, line in lines]
     used = [
@@ -109,7 +107,7 @@ def candidates(
         for name, marks_of in _INSIDE.items()
         if sum(1 for _ in islice((t for t in texts if any(m in t for m in marks_of)), 2)) == 2
     ]
-    return [(name, split(lines, name)) for name in used], None
+    return [(name, split(lines, name)) for name in used]
 
 
 def tagged(rows: list[Row]) -> tuple[list[Row], list[Row]]:
