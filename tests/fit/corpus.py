@@ -462,6 +462,8 @@ def _bad_cases() -> list[Case]:
         Case("all-missing", text("V,I", V, ["NaN"] * len(V)).encode(), refused="no row has all"),
         Case("units-in-cells", text("V,I", [f"{v} V" for v in V], I).encode(),
              refused="line 2, column 'V': '0.0 V' is no number"),
+        Case("gated", text("Vg,Vd,Id", [0.0] * 31 + [1.0] * 31, np.tile(V, 2), np.r_[I, 2 * I])
+             .encode(), refused="line 33, column 'Vg': the gate's voltage changes here"),
         Case("pairs-of-columns", text("V1,I1,V2,I2", V, I, V, I).encode(),
              refused="'V1' and 'V2' both hold the voltage"),
         Case("zeros", good.encode()[:40] + b"\0\0\0" + good.encode()[40:], refused="line .*no text"),

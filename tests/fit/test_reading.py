@@ -235,6 +235,8 @@ def test_files_that_may_be_two_things_are_asked_about(tmp_path):
     with pytest.raises(ValueError, match=r"--each-file cell or --each-file part"):
         fit.read([one, other])
     assert fit.read([one, other], each_file="cell").arrays["set"].shape[:2] == (2, 3)
+    with pytest.raises(ValueError, match=r"may be a cell or cycle or part, not a state"):
+        fit.read([one, other], each_file="state")
     with pytest.raises(ValueError, match=r"there is one file"):
         fit.read(one, each_file="cell")
 
@@ -372,6 +374,8 @@ def test_what_is_asked_for_is_checked(tmp_path):
         ({"kind": "retention"}, "no column 'time'; retention needs"),
         ({"sheet": "a"}, "is no workbook"),
         ({"cell": "a"}, "no cell 'a'; there are none"),
+        ({"read_voltage": 0.1}, "no current is read at a voltage"),
+        ({"cycles": 3}, "cycles are counted in pulses"),
     ]:
         with pytest.raises(ValueError, match=pattern):
             read(tmp_path, data, **wish)

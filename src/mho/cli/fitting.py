@@ -22,7 +22,7 @@ class Choices:
 
     Attributes:
         law: of pulses, or of a current–voltage curve; the best if not given.
-        rows: of a jump table.
+        rows: of a jump table; 60 if not given.
         seed: of the choice of the data held out.
         g_min: lowest conductance (S), where the data do not say it.
         g_max: highest conductance (S), likewise.
@@ -31,7 +31,7 @@ class Choices:
     """
 
     law: str | None = None
-    rows: int = 60
+    rows: int | None = None
     seed: int = 0
     g_min: float | None = None
     g_max: float | None = None
@@ -74,6 +74,7 @@ def fitted(measured: Measurement, choices: Choices) -> Fitted:
 
 
 _CHOICES = {
+    "rows": ("jumps",),
     "law": ("pulses", "iv"),
     "g_min": ("retention", "programming", "map", "iv"),
     "g_max": ("retention", "programming", "iv"),
@@ -98,7 +99,7 @@ def _jumps(measured: Measurement, choices: Choices) -> Fitted:
                 "too (in Python, mho.fit.jump_table makes a table of one)"
             )
         pair = (arrays[f"{name}_g"], arrays[f"{name}_dg"])
-        fits[name] = fit.jump_table(*pair, rows=choices.rows, columns=200, seed=choices.seed)
+        fits[name] = fit.jump_table(*pair, rows=choices.rows or 60, columns=200, seed=choices.seed)
     told = [_calibrated(f"{name} jumps", found.calibration) for name, found in fits.items()]
     device = TabularDevice(set_table=fits["set"].table, reset_table=fits["reset"].table)
     told.append(f"window {device.window[0]:.4g} … {device.window[1]:.4g} S")

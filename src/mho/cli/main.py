@@ -143,9 +143,8 @@ def _add_fitting(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--rows",
-        type=_natural,
-        default=60,
-        help="conductances of a jump table (default: %(default)s)",
+        type=_positive,
+        help="conductances of a jump table (default: 60)",
     )
     for name, end in (("--g-min", "lowest"), ("--g-max", "highest")):
         group.add_argument(

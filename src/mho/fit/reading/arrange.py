@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mho.fit.calibration import Array
 from mho.fit.reading import files, maps, pulses, readings, sweeps
 from mho.fit.reading.columns import Column
+from mho.fit.reading.names import READINGS
 from mho.fit.reading.plausible import question, question_jumps
 from mho.fit.reading.table import Ints, Table
 from mho.fit.reading.wishes import Wishes
@@ -43,6 +44,8 @@ def arranged(
         table = _one_cell(table, wishes.cell)
     for column in {c.quantity: c for c in columns}.values():
         question(table, column)
+    if wishes.read_voltage is not None and (kind == "iv" or not _currents(columns)):
+        raise ValueError(f"{table.paths[0]}: no current is read at a voltage: no --read-voltage")
     if kind == "iv":
         return _iv(table, wishes)
     voltage, said = readings.read_voltage(table, wishes.read_voltage, before)
@@ -59,6 +62,13 @@ def arranged(
     arrange = {"pulses": _pulses, "jumps": _jumps, "retention": _retention, "map": _map}[kind]
     arrays, names, what, left = arrange(table, g, wishes)
     return arrays, names, what, noted + left
+
+
+def _currents(columns: Sequence[Column]) -> bool:
+    return any("A" in (c.meaning.dimension, _BASES.get(c.quantity)) for c in columns)
+
+
+_BASES = {name: base for base, name in READINGS.items()}
 
 
 def _named_cells(table: Table) -> Table:
@@ -162,6 +172,12 @@ def _iv(table: Table, wishes: Wishes) -> Arranged:
             0,
             "current",
             f"sweeps of {len(names)} cells ({shown}): say which, as in --cell {names[0][0]}",
+        )
+    gate = table.values.get("gate")
+    if gate is not None and np.nanmin(gate) < np.nanmax(gate):
+        row = int((gate != gate[0]).argmax())
+        raise table.refuse(
+            row, "gate", "the gate's voltage changes here: fit the curve of one gate voltage"
         )
     if np.ptp(voltage) == 0.0:
         raise table.refuse(0, "voltage", f"{voltage[0]:g} V in every row: this is no sweep")

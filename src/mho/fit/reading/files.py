@@ -10,18 +10,29 @@ from mho.fit.calibration import Array
 from mho.fit.reading.table import Table
 from mho.fit.reading.wishes import Wishes
 
+# What a file can be, by kind; a part is nothing of its own.
+_OF_KIND = {
+    "pulses": ("cell", "cycle"),
+    "jumps": (),
+    "iv": ("cycle", "state"),
+    "programming": ("cell",),
+    "retention": ("cell",),
+    "map": ("state",),
+}
 _STEPS = 4.0  # the largest step inside of files: a larger one, between two, is none of a sweep
 
 
-def labelled(table: Table, wishes: Wishes) -> Table:
+def labelled(table: Table, kind: str, wishes: Wishes) -> Table:
     """Return the table with every row labelled by its file, where the user says what files are.
 
     Args:
         table: of all files.
+        kind: of the measurement.
         wishes: what the user says.
 
     Raises:
-        ValueError: if there is such a label in a column already, or one file only.
+        ValueError: if there is such a label in a column already, the kind has none, or there is
+            one file only.
     """
     what = wishes.each_file
     if what is None:
@@ -30,6 +41,9 @@ def labelled(table: Table, wishes: Wishes) -> Table:
         raise ValueError(f"{table.paths[0]}: there is one file: --each-file {what} says nothing")
     if what == "part":
         return table
+    if what not in _OF_KIND[kind]:
+        known = " or ".join((*_OF_KIND[kind], "part"))
+        raise ValueError(f"{table.paths[0]}: a file of {kind} may be a {known}, not a {what}")
     if what in table.labels:
         raise ValueError(
             f"{table.where(0, what)}: the {what} stands in a column: it cannot be the file as well"

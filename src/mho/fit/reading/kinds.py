@@ -20,7 +20,7 @@ NEEDS = {
 _USES = {
     "pulses": {"pulse", "counter", "direction", "amplitude", "cycle", "read voltage", "x", "y"},
     "jumps": {"dg", "direction", "read voltage"},
-    "iv": {"voltage", "current", "time", "cycle", "state", "x", "y"},
+    "iv": {"voltage", "current", "time", "cycle", "state", "gate", "x", "y"},
     "programming": {"target", "achieved", "read voltage", "x", "y"},
     "retention": {"time", "read voltage", "voltage", "x", "y"},
     "map": {"x", "y", "state", "read voltage"},

@@ -66,6 +66,7 @@ _WORDS = {
         "smuv vtop vin vforce forcev vsource sourcev vbias bias biasvoltage devicevoltage "
         "vdevice vdut sweepvoltage vsweep voltagech"
     ),
+    "gate": "vg vgs vgate gatev gatevoltage gatebias vgg",
     "read voltage": "vread readvoltage voltageread readbias readv uread lesespannung",
     "dg": (
         "dg deltag deltaconductance dconductance conductancechange jump gchange changeofconductance"

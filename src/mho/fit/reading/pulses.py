@@ -42,6 +42,8 @@ def response(
     direction, falls = _directions(table, g, cells), True
     if direction is None:
         direction, falls = counted_down(table, [rows for _, rows in cells]), False
+    if direction is not None and cycles is not None:
+        raise ValueError(f"{table.paths[0]}: directions tell the cycles: no --cycles")
     if direction is not None:
         trains = [by_direction(table, rows, direction, falls=falls) for _, rows in cells]
     else:

@@ -77,6 +77,8 @@ def read(
     known = [columns_of(one, wishes) for one in found]
     marks = [_mark(one, wishes) for one in found]
     chosen = wishes.kind or _kind(found, known, marks)
+    if wishes.cycles is not None and chosen != "pulses":
+        raise ValueError(f"{paths[0]}: cycles are counted in pulses, this is {chosen}: no --cycles")
     lacking = kinds.missing(chosen, known[0])
     if lacking:
         raise ValueError(
@@ -90,7 +92,7 @@ def read(
     tables = [tabulate(*of_file) for of_file in zip(found, used, marks, strict=True)]
     arrays, cells, what, left = arranged(
         chosen,
-        files.labelled(joined(tables), wishes),
+        files.labelled(joined(tables), chosen, wishes),
         used[0],
         wishes,
         [one.before for one in found],
@@ -105,6 +107,9 @@ def read(
 
 def _grid(path: Path, wishes: Wishes) -> Grid:
     data = path.read_bytes()
+    table = spreadsheet.is_workbook(data) or spreadsheet.is_parquet(data)
+    if table and wishes.separator is not None:
+        raise ValueError(f"{path} is no text: no separator stands between its columns")
     if spreadsheet.is_workbook(data):
         return _of_workbook(path, spreadsheet.sheets(data, path), wishes)
     if wishes.sheet is not None:

@@ -77,9 +77,7 @@ def _cells(line: str, separator: str) -> list[str]:
     return [" ".join(cell.split("\n")).strip() for cell in cells]
 
 
-def candidates(
-    lines: list[tuple[int, str]], separator: str | None
-) -> list[tuple[str, list[Row]]]:
+def candidates(lines: list[tuple[int, str]], separator: str | None) -> list[tuple[str, list[Row]]]:
     """Return every way to split lines that leaves more than one column, with its separator's name.
 
     A first line ``sep=;``, as spreadsheets write it, leaves one.

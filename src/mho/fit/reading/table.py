@@ -130,9 +130,10 @@ def _alike(grid: Grid, columns: list[Column]) -> list[Column]:
         owners = [_own(column) for column in group]
         if len(group) > 1 and (len(set(owners)) < len(owners) or group[0] not in named):
             both = " and ".join(repr(column.name) for column in group[:2])
+            one = group[1].at + 1 if group[0].name == group[1].name else repr(group[1].name)
             raise ValueError(
                 f"{grid.path}, line {grid.header.line}: {both} both hold the {quantity}; leave "
-                f"one out, as in --column {group[1].name!r}=ignore"
+                f"one out, as in --column {one}=ignore"
             )
     several = [group for group in groups.values() if len(group) > 1]
     if len(several) > 1:
