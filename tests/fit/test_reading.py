@@ -265,6 +265,9 @@ def test_workbooks(tmp_path):
     found = read(tmp_path, data)
     np.testing.assert_allclose(found.arrays["current"], corpus.I, rtol=1e-12)
     assert "sheet 'Data'" in found.said[0]
+    settings = [["Name", "AV", "AI"], ["Start", 0, 0], ["Stop", 1, 2], ["Step", 0.1, 0]]
+    found = read(tmp_path, corpus.workbook({"Data": table, "Calc": [[0, 0]], "Settings": settings}))
+    assert "sheet 'Data', not 'Calc', 'Settings'" in found.said[0]
     twice = corpus.workbook({"Run1": table, "Run2": table})
     with pytest.raises(
         ValueError, match=r"tables on the sheets 'Run1', 'Run2': choose with --sheet"

@@ -192,10 +192,13 @@ def _map(measured: Measurement, choices: Choices) -> Fitted:
     arrays = measured.arrays
     if "lrs" not in arrays:
         raise ValueError("a map of the HRS alone makes no device: give that of the LRS, too")
-    place = {axis: arrays[axis] for axis in ("x", "y") if axis in arrays}
-    both = place if len(place) == 2 else {}
     found = fit.cell_map(
-        arrays["lrs"], arrays.get("hrs"), **both, g_min=choices.g_min, seed=choices.seed
+        arrays["lrs"],
+        arrays.get("hrs"),
+        x=arrays.get("x"),
+        y=arrays.get("y"),
+        g_min=choices.g_min,
+        seed=choices.seed,
     )
     return Fitted(found.device, _said(found, "cells"), [("spread of cells", found, None)])
 

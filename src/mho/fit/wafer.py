@@ -15,6 +15,7 @@ from mho.devices.linear import LinearDevice
 from mho.fit.calibration import LEVELS, OUR_STREAM, Array, Calibration, vector
 from mho.fit.estimates import Estimates
 
+_DISTRIBUTIONS = ("LogNormal", "Normal")
 _LEAST_CELLS = 8
 _LEAST_CALIBRATED = 40
 _PARTS = 5
@@ -51,6 +52,7 @@ def cell_map(
     x: npt.ArrayLike | None = None,
     y: npt.ArrayLike | None = None,
     g_min: float | None = None,
+    distribution: str = "best",
     seed: int = 0,
 ) -> CellMapFit:
     """Fit the spread from cell to cell to a map of one or two states.
@@ -65,17 +67,20 @@ def cell_map(
             follows from where a cell stands.
         y: likewise.
         g_min: lowest conductance (S) of all cells, where no map of the HRS was measured.
+        distribution: of each state: ``"LogNormal"``, ``"Normal"``, or the ``"best"`` of them.
         seed: of the choice of the cells held out.
 
     Raises:
         ValueError: if there are fewer than 8 cells, or a conductance is not > 0.
     """
+    checks.one_of("distribution", distribution, (*_DISTRIBUTIONS, "best"))
     states = [("lrs", vector("lrs", lrs))]
     if hrs is not None:
         states.append(("hrs", vector("hrs", hrs)))
     _check(states, hrs is not None, g_min)
     values = np.array([state for _, state in states])
-    kinds = tuple(_likelier(state) for state in values)
+    best = distribution == "best"
+    kinds = tuple(_likelier(state) if best else distribution for state in values)
     scores = np.array([_scores(k, s, *_fitted(k, s)) for k, s in zip(kinds, values, strict=True)])
     correlation = float(np.corrcoef(scores)[0, 1]) if len(values) == 2 else 0.0
     joined = abs(correlation) > _SIGNIFICANT / np.sqrt(values.shape[1])

@@ -18,6 +18,7 @@ from mho.fit.reading.table import joined, tabulate
 from mho.fit.reading.wishes import Wishes
 
 _MARKS = {".": "decimal points", ",": "decimal commas"}
+_SHORT = 4  # a table so many times shorter than another is none that was measured
 _SHOWN = 4  # things left out that are named one by one
 
 
@@ -115,7 +116,7 @@ def _grid(path: Path, wishes: Wishes) -> Grid:
     if wishes.sheet is not None:
         raise ValueError(f"{path} is no workbook: it has no sheet {wishes.sheet!r}")
     if spreadsheet.is_parquet(data):
-        return _located(path, [("parquet", spreadsheet.parquet(data, path))], wishes, ("parquet",))
+        return _located(path, [("", spreadsheet.parquet(data, path))], wishes, ("parquet",))
     lines, encoding = text.lines(data, path)
     ways = separators.candidates(lines, wishes.separator)
     return _located(path, ways, wishes, (encoding,))
@@ -127,20 +128,26 @@ def _of_workbook(path: Path, sheets: dict[str, list[Row]], wishes: Wishes) -> Gr
             names = ", ".join(map(repr, sheets))
             raise ValueError(f"{path}: no sheet {wishes.sheet!r}; there are {names}")
         sheets = {wishes.sheet: sheets[wishes.sheet]}
-    tried = {name: _of_sheet(path, name, rows, wishes) for name, rows in sheets.items()}
-    good = {name: grid for name, grid in tried.items() if isinstance(grid, Grid)}
-    if len(good) == 1:
-        return next(iter(good.values()))
-    if good:
+    tried = {name: _of_sheet(path, rows, wishes) for name, rows in sheets.items()}
+    tables = {name: grid for name, grid in tried.items() if isinstance(grid, Grid)}
+    if not tables:
+        raise next(error for error in tried.values() if isinstance(error, ValueError))
+    # Settings look like a small table, too: they are far shorter than what they were set for.
+    most = max(len(grid.rows) for grid in tables.values())
+    good = {name: grid for name, grid in tables.items() if len(grid.rows) > most / _SHORT}
+    if len(good) > 1:
         raise ValueError(
             f"{path}: tables on the sheets {', '.join(map(repr, good))}: choose with --sheet"
         )
-    raise next(error for error in tried.values() if isinstance(error, ValueError))
+    name, grid = next(iter(good.items()))
+    others = [repr(other) for other in sheets if other != name]
+    rest = f", not {', '.join(others)}" if others else ""
+    return replace(grid, notes=(f"sheet {name!r}{rest}", *grid.notes))
 
 
-def _of_sheet(path: Path, name: str, rows: list[Row], wishes: Wishes) -> Grid | ValueError:
+def _of_sheet(path: Path, rows: list[Row], wishes: Wishes) -> Grid | ValueError:
     try:
-        return _located(path, [("cells", rows)], wishes, (f"sheet {name!r}",))
+        return _located(path, [("", rows)], wishes, ())
     except ValueError as error:
         return error
 
@@ -227,7 +234,8 @@ def _without_clocks(
 
 def _form(found: list[Grid], marks: list[str]) -> str:
     forms = [
-        f"{', '.join(grid.notes)}, {_MARKS[mark]}" for grid, mark in zip(found, marks, strict=True)
+        f"{', '.join(filter(None, grid.notes))}, {_MARKS[mark]}"
+        for grid, mark in zip(found, marks, strict=True)
     ]
     form = " / ".join(dict.fromkeys(forms))
     if len(found) == 1:
