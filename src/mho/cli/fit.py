@@ -217,7 +217,7 @@ def _fit_jumps(data: Data, rows: int, seed: int) -> Result:
 def _fit_response(data: Data, rows: int, seed: int) -> Result:
     _refuse_below_zero(data, "conductance")
     found = fit.exponential(_halves(data), seed=seed)
-    device = found.device
+    device: Any = found.device
     told = [
         f"g {device.g_min:.4g} … {device.g_max:.4g} S, nonlinearity "
         f"{device.nonlinearity_set:.3g} / {device.nonlinearity_reset:.3g}, c2c {device.c2c:.3g}"
