@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,18 @@ from mho.fit.calibration import Array, Calibration
 from mho.fit.estimates import Estimates
 from mho.fit.pulse import data, table
 from mho.fit.pulse.cell import CellData
-from mho.fit.pulse.choice import Choice, HeldOut, chosen
+from mho.fit.pulse.choice import Choice, chosen
 from mho.fit.pulse.choice import table as compared
-from mho.fit.pulse.fitted import Fitted, ParametricFit, fit_parametric, fit_table
+from mho.fit.pulse.fitted import (
+    CHOICE_CELLS,
+    Fitted,
+    ParametricFit,
+    fit_parametric,
+    fit_table,
+    some,
+)
 from mho.fit.pulse.laws import LAWS
-from mho.fit.pulse.simulate import mean_curve
+from mho.fit.pulse.simulate import Curve, simulated
 from mho.fit.pulse.verdict import Findings, words
 
 TABLE = "jump_table"
@@ -36,10 +44,13 @@ class PulseFit:
         response: the measured set and reset curves (S), each ``[cells, cycles, pulses + 1]``.
         curves: mean of the fitted cells' curves (S), noise and bounds included, each
             ``[pulses + 1]``.
-        bands: standard deviation of a single curve about these (S), each ``[pulses + 1]``.
+        deviations: standard deviation (S) of a single curve about the mean of its cell's, each
+            ``[pulses + 1]``.
+        bands: the 5 %, 50 % and 95 % quantiles (S) of all fitted cells' curves, each
+            ``[3, pulses + 1]``.
         residuals: measured mean over cells and cycles minus fitted (S), each ``[pulses + 1]``.
         choice: how well each law tried predicts pulses left out of its fit, the simplest first.
-        calibration: coverage of these pulses by the law's intervals.
+        calibration: coverage of these pulses by the law's intervals; None without any noise.
         cells: estimates of each cell, where the law has parameters.
         verdict: how good the fit is, in words.
     """
@@ -49,6 +60,7 @@ class PulseFit:
     estimates: Estimates
     response: tuple[Array, Array]
     curves: tuple[Array, Array]
+    deviations: tuple[Array, Array]
     bands: tuple[Array, Array]
     residuals: tuple[Array, Array]
     choice: tuple[Choice, ...]
@@ -68,7 +80,8 @@ def pulses(response: Any, *, law: str = "best", seed: int = 0) -> PulseFit:
 
     ``law="best"`` takes the simplest law within one standard error of the best held-out likelihood:
     every pulse is predicted by a fit without its cycle (with fewer than four cycles: without its
-    part of the train). A law asked for by name is compared with the jump table alone.
+    part of the train; of many cells five are tried so). A law asked for by name is compared
+    with the jump table alone.
 
     Several cells give their population: every cell is fitted for itself, and what the estimates
     differ by beyond their errors is the spread from cell to cell (`mho.fit.pulse.population`).
@@ -90,22 +103,50 @@ def pulses(response: Any, *, law: str = "best", seed: int = 0) -> PulseFit:
     """
     checks.one_of("law", law, ("best", *_ALL))
     checks.integer("seed", seed, least=0)
-    up, down = data.halves(response)
-    cells = tuple(CellData.of(*pair) for pair in zip(up, down, strict=True))
+    halves = data.halves(response)
+    cells = tuple(CellData.of(*pair) for pair in zip(*halves, strict=True))
     untried = _untried(cells)
     if law == TABLE and untried:
         raise (ImportError if not table.available() else ValueError)(f"no jump table: {untried}")
-    names = [*LAWS] if law == "best" else [law] if law != TABLE else ["exponential", "piecewise"]
-    fits: dict[str, Fitted] = {name: fit_parametric(LAWS[name], cells) for name in names}
-    if not untried:
-        fits[TABLE] = fit_table(cells, read_noise=_read_noise(fits), seed=seed)
-    if law == TABLE:
-        fits = {TABLE: fits[TABLE]}
+    tried = tuple(some(cells, CHOICE_CELLS)) if law == "best" else cells
+    fits = _fits(law, tried, tables=not untried, seed=seed)
     left_out = {name: fit.held_out(seed) for name, fit in fits.items()}
     choice = compared(left_out, {name: fit.parameters for name, fit in fits.items()})
     best = chosen(choice) if law == "best" else law
-    return _result(
-        fits, best, law == "best", (up, down), cells, choice, left_out[best], untried, seed
+    fit = fits[best]
+    if len(tried) < len(cells):
+        fit = _fits(best, cells, tables=best == TABLE, seed=seed)[best]
+    curves = _curves(fit, cells, halves, seed)
+    findings = Findings(
+        fit=fit,
+        chosen=law == "best",
+        cells=cells,
+        untried=untried,
+        device=fit.device(),
+        estimates=fit.estimates(),
+        response=halves,
+        deviations=(curves[0].deviation, curves[1].deviation),
+        residuals=(
+            halves[0].mean(axis=(0, 1)) - curves[0].mean,
+            halves[1].mean(axis=(0, 1)) - curves[1].mean,
+        ),
+        choice=choice,
+        calibration=None if _noiseless(fit) else left_out[best].calibration(seed),
+    )
+    own = fit.of_cell if isinstance(fit, ParametricFit) else None
+    return PulseFit(
+        device=findings.device,
+        law=fit.name,
+        estimates=findings.estimates,
+        response=halves,
+        curves=(curves[0].mean, curves[1].mean),
+        deviations=findings.deviations,
+        bands=(curves[0].band, curves[1].band),
+        residuals=findings.residuals,
+        choice=choice,
+        calibration=findings.calibration,
+        cells=() if own is None else tuple(own(k) for k in range(len(cells))),
+        verdict=words(findings),
     )
 
 
@@ -131,53 +172,33 @@ def _untried(cells: tuple[CellData, ...]) -> str:
     return ""
 
 
-def _read_noise(fits: dict[str, Fitted]) -> float:
-    # That of the law that fits best (S): a table has no other way of telling.
-    found = [fit for fit in fits.values() if isinstance(fit, ParametricFit)]
-    best = max(found, key=lambda fit: sum(cell.solution.value for cell in fit.cells))
-    return float(np.mean([cell.numbers[-1] for cell in best.cells]))
+def _fits(law: str, cells: tuple[CellData, ...], *, tables: bool, seed: int) -> dict[str, Fitted]:
+    # The law asked for, or all of them; and jump tables, which take the noise of readings from
+    # the law that fits best: they have no other way of telling it.
+    names = {"best": (*LAWS,), TABLE: ("exponential", "piecewise")}.get(law, (law,))
+    fits = {name: fit_parametric(LAWS[name], cells) for name in names}
+    found: dict[str, Fitted] = {} if law == TABLE else dict(fits)
+    if tables:
+        best = max(fits.values(), key=lambda fit: sum(c.solution.value for c in fit.cells))
+        noise = float(np.mean([cell.numbers[-1] for cell in best.cells]))
+        found[TABLE] = fit_table(cells, read_noise=noise, seed=seed)
+    return found
 
 
-def _result(
-    fits: dict[str, Fitted],
-    law: str,
-    free: bool,
-    response: tuple[Array, Array],
-    cells: tuple[CellData, ...],
-    choice: tuple[Choice, ...],
-    left_out: HeldOut,
-    untried: str,
-    seed: int,
-) -> PulseFit:
-    fit = fits[law]
+def _curves(
+    fit: Fitted, cells: tuple[CellData, ...], halves: tuple[Array, Array], seed: int
+) -> list[Curve]:
     models = [fit.cell_model(k) for k in range(len(cells))]
     windows = [cell.window for cell in cells]
-    found = [
-        mean_curve(models, windows, half, up, seed)
-        for half, up in zip(response, (True, False), strict=True)
+    return [
+        simulated(models, windows, half, up, seed)
+        for half, up in zip(halves, (True, False), strict=True)
     ]
-    residuals = tuple(
-        half.mean(axis=(0, 1)) - mean for half, (mean, _) in zip(response, found, strict=True)
+
+
+def _noiseless(fit: Fitted) -> bool:
+    # Intervals of no width hold nothing and everything.
+    return isinstance(fit, ParametricFit) and all(
+        cell.solution.theta[-2] < math.log(1e-6) and not cell.solution.problem.reads
+        for cell in fit.cells
     )
-    calibration = left_out.calibration(seed)
-    result: dict[str, Any] = {
-        "device": fit.device(),
-        "law": law,
-        "estimates": fit.estimates(),
-        "response": response,
-        "curves": tuple(mean for mean, _ in found),
-        "bands": tuple(band for _, band in found),
-        "residuals": residuals,
-        "choice": choice,
-        "calibration": calibration,
-        "cells": tuple(fit.of_cell(k) for k in range(len(cells)))
-        if isinstance(fit, ParametricFit)
-        else (),
-    }
-    findings = Findings(fit=fit, chosen=free, cells=cells, untried=untried, **_told(result))
-    return PulseFit(**result, verdict=words(findings))
-
-
-def _told(result: dict[str, Any]) -> dict[str, Any]:
-    names = ("device", "estimates", "response", "bands", "residuals", "choice", "calibration")
-    return {name: result[name] for name in names}

@@ -61,7 +61,14 @@ class CellFit:
         return self.solution.problem.law
 
 
-def fit_cell(law: Law, data: CellData, *, noise: float, levels: Levels | None = None) -> CellFit:
+def fit_cell(
+    law: Law,
+    data: CellData,
+    *,
+    noise: float,
+    levels: Levels | None = None,
+    start: Array | None = None,
+) -> CellFit:
     """Return a law fitted to one cell.
 
     The exponential law needs to know how many pulses span the window. The halves' own numbers
@@ -73,9 +80,12 @@ def fit_cell(law: Law, data: CellData, *, noise: float, levels: Levels | None = 
         data: of the cell.
         noise: a guess at the noise of a reading (scaled); 0: none is fitted.
         levels: pulses that span the window, if they are known.
+        start: parameters near the maximum, if they are known.
     """
     given = problem(law, data.trains, levels=levels or data.levels, read_noise=noise)
-    found = _bounded(solve(given), data)
+    if start is not None:
+        given = replace(given, theta=np.where(given.free, start, given.theta))
+    found = _bounded(solve(given, warm=start is not None), data)
     if levels is None and "levels" in law.names:
         found = _with_levels(found, data, noise)
     return _finished(found, data)
@@ -107,20 +117,23 @@ def _bounded(found: Solution, data: CellData) -> Solution:
 
 def _with_levels(found: Solution, data: CellData, noise: float) -> Solution:
     # Levels and a bound that no pulse stopped at cannot both be told: the bound is put where the
-    # data end, unless noisy readings lie about it.
+    # data end, unless noisy readings about it tell it.
     law = found.problem.law
     start = problem(law, data.trains, levels=data.levels, read_noise=noise, free_levels=True)
     free = start.free.copy()
     free[:2] = False
-    other = solve(replace(start, free=free))
+    theta = found.theta.copy()
+    theta[:2] = start.theta[:2]
+    other = solve(replace(found.problem, theta=theta, free=free), warm=True)
+    settled = all(data.trains.stops)
     if start.reads:
         wider = solve(replace(other.problem, theta=other.theta, free=start.free), warm=True)
-        other = wider if wider.value > other.value + 2.0 else other
+        settled = wider.value > other.value + _BETTER
+        other = wider if settled else other
     if not other.value > found.value + _BETTER:
         return found
     at = law.names.index("levels")
     counts = np.exp(np.clip(other.theta[at : at + 2], 0.0, math.log(_MOST_LEVELS)))
-    settled = all(data.trains.stops)
     whole = np.maximum(np.round(counts) if settled else np.ceil(counts - 1e-3), 1)
     levels = (int(whole[0]), int(whole[1]))
     again = _bounded(solve(problem(law, data.trains, levels=levels, read_noise=noise)), data)

@@ -15,6 +15,7 @@ from mho.fit.pulse.solve import Mask
 
 _FOLDS = 5
 _LEAST_CYCLES = 4  # with fewer, blocks of pulses are left out instead of cycles
+_SAME = 1e-3  # log likelihood a pulse by which laws do not differ in earnest
 _BLOCKS = 10  # of a train
 
 Refit = Callable[[Trains, Mask, int], Predicted]
@@ -75,8 +76,12 @@ class HeldOut:
         for part in parts:
             units.append(part.unit + first)
             first += int(part.unit.max()) + 1
-        columns = zip(*((p.log_density, p.below, p.until) for p in parts), strict=True)
-        return cls(*(np.concatenate(column) for column in columns), np.concatenate(units))
+        return cls(
+            log_density=np.concatenate([part.log_density for part in parts]),
+            below=np.concatenate([part.below for part in parts]),
+            until=np.concatenate([part.until for part in parts]),
+            unit=np.concatenate(units),
+        )
 
     def calibration(self, seed: int) -> Calibration:
         """Return how often pulses fell inside the central intervals predicted for them.
@@ -106,7 +111,8 @@ def held_out(trains: Trains, refit: Refit, seed: int) -> HeldOut:
         out = fold == k
         for row, value in zip(parts, (found.log_density, found.below, found.until), strict=True):
             row[out] = value.numpy()[out]
-    return HeldOut(*(part[valid] for part in parts), unit[valid])
+    log_density, below, until = (part[valid] for part in parts)
+    return HeldOut(log_density, below, until, unit[valid])
 
 
 def table(found: dict[str, HeldOut], parameters: dict[str, int | None]) -> tuple[Choice, ...]:
@@ -131,7 +137,7 @@ def table(found: dict[str, HeldOut], parameters: dict[str, int | None]) -> tuple
 
 def chosen(rows: tuple[Choice, ...]) -> str:
     """Return the simplest law within a standard error of the best; of equals the better."""
-    near = [row for row in rows if row.behind <= row.behind_error or row.behind == 0.0]
+    near = [row for row in rows if row.behind <= max(row.behind_error, _SAME)]
     return min(near, key=lambda row: (row.parameters or np.inf, row.behind)).law
 
 

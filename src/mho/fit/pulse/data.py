@@ -109,7 +109,7 @@ def halves(response: Any) -> tuple[Array, Array]:
             entries that are not finite, or the conductance does not rise and fall.
     """
     if len(response) != 2:
-        raise ValueError(f"response must have 2 halves (set, reset), got {len(response)}")
+        raise ValueError(f"response must have 2 halves, got {len(response)}")
     both = tuple(_half(name, v) for name, v in zip(("set", "reset"), response, strict=True))
     up, down = both
     if up.shape[0] != down.shape[0]:

@@ -20,14 +20,13 @@ from mho.fit.pulse.data import Steps, Trains
 from mho.fit.pulse.laws import NODES, Law
 from mho.fit.pulse.likelihood import Predicted
 from mho.fit.pulse.population import Population, population
+from mho.fit.pulse.readings import READ_START, gained_by_reading, with_reading
 from mho.fit.pulse.simulate import CellModel
 from mho.fit.pulse.solve import Mask, solve
 from mho.fit.pulse.table import Profiles, fit_profiles, gain
 
 _TRIAL_CELLS = 3  # that tell whether readings are noisy, and how many pulses span the window
-_CHOICE_CELLS = 5  # whose pulses are left out in turn
-_READS = 2.0  # of log likelihood that noise of readings must gain
-_READ_START = 0.01
+CHOICE_CELLS = 5  # whose pulses are left out in turn
 
 
 class Fitted(Protocol):
@@ -100,7 +99,7 @@ class ParametricFit:
 
     def held_out(self, seed: int) -> HeldOut:
         """Return what the law says of pulses left out, of some cells."""
-        return HeldOut.joined([_held_out(cell, seed) for cell in _some(self.cells, _CHOICE_CELLS)])
+        return HeldOut.joined([_held_out(cell, seed) for cell in some(self.cells, CHOICE_CELLS)])
 
     def cell_model(self, k: int) -> CellModel:
         """Return the step of a cell."""
@@ -170,7 +169,8 @@ class TableFit:
     def held_out(self, seed: int) -> HeldOut:
         """Return what tables say of pulses left out, of some cells."""
         pairs = list(zip(self.cells, self.profiles, strict=True))
-        return HeldOut.joined([self._held_out(*pair, seed) for pair in _some(pairs, _CHOICE_CELLS)])
+        tried = some(pairs, CHOICE_CELLS)
+        return HeldOut.joined([self._held_out(data, whole, seed) for data, whole in tried])
 
     def _held_out(self, data: CellData, whole: Profiles, seed: int) -> HeldOut:
         def refit(trains: Trains, kept: Mask, fold: int) -> Predicted:
@@ -217,15 +217,18 @@ def fit_parametric(law: Law, cells: tuple[CellData, ...]) -> ParametricFit:
         law: the law.
         cells: their data.
     """
-    trial = _some(cells, _TRIAL_CELLS)
+    trial = some(cells, _TRIAL_CELLS)
     fits = [fit_cell(law, cell, noise=0.0) for cell in trial]
     noise = 0.0
-    if not any(any(cell.trains.stops) for cell in cells):
+    starts = [None if any(any(c.trains.stops) for c in cells) else with_reading(f) for f in fits]
+    if any(start is not None for start in starts):
         # Readings without noise would show states that pile up; noisy ones may hide them.
-        noisy = [fit_cell(law, cell, noise=_READ_START) for cell in trial]
-        gained = sum(b.solution.value - a.solution.value for a, b in zip(fits, noisy, strict=True))
-        if gained > _READS:
-            noise, fits = _READ_START, noisy
+        noisy = [
+            fit_cell(law, cell, noise=READ_START, start=start)
+            for cell, start in zip(trial, starts, strict=True)
+        ]
+        if sum(gained_by_reading(*pair) for pair in zip(fits, noisy, strict=True)) > 0.0:
+            noise, fits = READ_START, noisy
     if len(cells) == 1:
         return ParametricFit(law, tuple(fits))
     levels = _common_levels(law, fits)
@@ -261,7 +264,7 @@ def _held_out(fit: CellFit, seed: int) -> HeldOut:
     whole = fit.solution
 
     def refit(trains: Trains, kept: Mask, fold: int) -> Predicted:
-        rows = kept.any(axis=1)
+        rows: Mask = np.asarray(kept.any(axis=1))
         part = replace(whole.problem, trains=trains.rows(rows), theta=whole.theta, kept=kept[rows])
         theta = solve(part, warm=True, errors=False).theta
         return whole.problem.predicted(theta)
@@ -273,7 +276,7 @@ def _common_levels(law: Law, fits: list[CellFit]) -> Levels | None:
     if "levels" not in law.names:
         return None
     found = np.median([levels_of(fit) for fit in fits], axis=0)
-    return int(round(found[0])), int(round(found[1]))
+    return round(float(found[0])), round(float(found[1]))
 
 
 def _device(law: Law, values: Mapping[str, Any], cell: CellFit) -> PulsedDevice:
@@ -293,7 +296,8 @@ def _zero(value: float) -> float:
     return max(float(value), 0.0)  # a bound put at 0 may be a digit below
 
 
-def _some(items: Any, most: int) -> list[Any]:
+def some(items: Any, most: int) -> list[Any]:
+    """Return at most so many of some things, spread over all of them."""
     places = np.linspace(0, len(items) - 1, min(len(items), most)).round().astype(int)
     return [items[k] for k in places]
 

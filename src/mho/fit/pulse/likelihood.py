@@ -7,7 +7,9 @@ variables", Econometrica 1958, doi 10.2307/1907382). Where the instrument adds n
 ``y = G + r·η``, the state is followed from reading to reading by its mean and variance, taken as
 normal before each pulse, with the law's slope there (extended Kalman filter) and with the
 probabilities of being at a bound (assumed-density filter; P. S. Maybeck, "Stochastic models,
-estimation and control", vol. 2, 1982, chapter 12).
+estimation and control", vol. 2, 1982, chapter 12). A reading is conditioned on its last ten to
+twenty, not on all (A. V. Vecchia, J. R. Stat. Soc. B 50, 297, 1988,
+doi 10.1111/j.2517-6161.1988.tb01729.x): short segments run side by side.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from mho.fit.pulse.laws import StepModel
 
 FLOOR = 1e-9  # of the window: the least noise of a pulse and of a reading
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+_COUNTED, _WARM = 10, 10  # readings of a segment that count, and those before them
 _SLOPE = 1e-4  # of the window: over which the slope of a law is taken
 
 
@@ -90,24 +93,55 @@ def of_readings(
         read_noise: standard deviation of a reading, likewise.
         shares: whether the probabilities of lower values are wanted (else they are 0).
     """
-    y = torch.from_numpy(trains.g)
-    up, valid = torch.from_numpy(trains.up), torch.from_numpy(trains.valid)
+    cut = _Segments.of(trains)
+    y, up = cut.readings, cut.up
     r2 = read_noise.square() + FLOOR**2
     mean = torch.minimum(torch.maximum(y[:, 0].expand(len(low), -1), low), high)
     variance = r2.expand_as(mean)
     densities, errors, scores = [], [], []
-    for k in range(y.shape[1] - 1):
-        now, here = y[:, k + 1], valid[:, k]
+    for now in y[:, 1:].unbind(dim=-1):
         ahead, spread = _pulse(model, mean, variance, up)
-        log_density, mean, variance = _read(now, ahead, spread, low, high, r2)
-        densities.append(torch.where(here, log_density, 0.0))
-        errors.append(torch.where(here, now - ahead, 0.0))
         if shares:
             middle, width = _clipped(ahead, spread.sqrt(), low, high)
             scores.append((now - middle) / (width + r2).sqrt())
-    density, error = torch.stack(densities, dim=-1), torch.stack(errors, dim=-1)
-    share = torch.special.ndtr(torch.stack(scores, dim=-1)) if shares else torch.zeros_like(error)
+        log_density, mean, variance = _read(now, ahead, spread, low, high, r2)
+        densities.append(log_density)
+        errors.append(now - ahead)
+    density, error = cut.joined(densities), cut.joined(errors)
+    share = torch.special.ndtr(cut.joined(scores)) if shares else torch.zeros_like(error)
     return Predicted(density, error, share, share)
+
+
+@dataclass(frozen=True)
+class _Segments:
+    # Trains cut into short ones that run side by side. Each begins some readings before the first
+    # that counts, so that a reading is conditioned on its last ten to twenty rather than on all.
+    readings: Tensor
+    up: Tensor
+    segment: Tensor
+    offset: Tensor
+    valid: Tensor
+
+    @classmethod
+    def of(cls, trains: Trains) -> _Segments:
+        valid = torch.from_numpy(trains.valid)
+        rows, pulses = valid.shape
+        number = -(-pulses // _COUNTED)
+        first = torch.arange(number) * _COUNTED
+        start = (first - _WARM).clamp_min(0)
+        length = min(_COUNTED + _WARM, pulses)
+        index = (start[:, None] + torch.arange(length + 1)).clamp(max=pulses)
+        readings = torch.from_numpy(trains.g)[:, index].reshape(rows * number, length + 1)
+        segment = torch.arange(pulses) // _COUNTED
+        offset = torch.arange(pulses) - start[segment]
+        up = torch.from_numpy(trains.up).repeat_interleave(number)
+        return cls(readings, up, segment, offset, valid)
+
+    def joined(self, steps: list[Tensor]) -> Tensor:
+        # From steps of all segments, [candidates, segments] each, to [candidates, trains, pulses].
+        whole = torch.stack(steps, dim=-1)
+        rows = whole.view(len(whole), len(self.valid), -1, whole.shape[-1])
+        return torch.where(self.valid, rows[:, :, self.segment, self.offset], 0.0)
 
 
 def _pulse(model: StepModel, mean: Tensor, variance: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:

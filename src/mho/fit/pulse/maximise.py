@@ -13,7 +13,7 @@ from mho.fit.calibration import Array
 Batch = Callable[[Array], Array]
 """Values ``[candidates]`` of candidate parameters ``[candidates, parameters]``."""
 
-_GRADIENT_STEP, _HESSIAN_STEP = 0.02, 0.2  # of a standard error
+_GRADIENT_STEP, _HESSIAN_STEP = 1e-3, 0.2  # of a standard error
 _ROUNDS = 3
 _BLIND = 1e-3
 
@@ -68,14 +68,14 @@ def _climb(
     of: Batch, start: Array, value: float, scale: Array
 ) -> tuple[tuple[Array, float], float]:
     size = len(start)
-    offsets = _GRADIENT_STEP * np.concatenate([np.zeros((1, size)), np.eye(size), -np.eye(size)])
+    offsets = _GRADIENT_STEP * np.concatenate([np.zeros((1, size)), np.eye(size)])
 
     def negative(u: Array) -> tuple[float, Array]:
         values = np.nan_to_num(of(start + (u + offsets) @ scale.T), nan=-1e100, neginf=-1e100)
-        slope = (values[1 : size + 1] - values[size + 1 :]) / (2 * _GRADIENT_STEP)
+        slope = (values[1:] - values[0]) / _GRADIENT_STEP
         return value - float(values[0]), -slope
 
-    options = {"gtol": 1e-3, "maxiter": 100}
+    options = {"gtol": 5e-3, "maxiter": 100}
     found = optimize.minimize(negative, np.zeros(size), jac=True, method="BFGS", options=options)
     if not found.fun <= 0.0:
         return (start, value), 0.0

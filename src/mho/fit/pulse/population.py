@@ -19,7 +19,7 @@ from mho.cells.spread import Spread, spread_about
 from mho.fit.calibration import Array
 from mho.fit.estimates import Estimates
 
-_CHANCE = 0.05  # that cells which are all alike are said to differ
+_CHANCE = 0.02  # that cells which are all alike are said to differ
 _FEWEST_FOR_CORRELATION = 6
 _CORRELATED = 2.8  # standard errors of Fisher's z: ten pairs are looked at
 _SKEWED = 0.25  # a positive parameter with a relative spread above this is taken as log-normal
@@ -94,7 +94,8 @@ class Population:
             return loadings
         wanted = self.correlation[np.ix_(joined, joined)]
         upper = np.triu(np.isfinite(wanted), 1)
-        strongest = int(joined[np.nanargmax(np.nanmax(np.abs(np.where(upper, wanted, np.nan)), 1))])
+        strength = np.where(np.eye(len(joined), dtype=bool), 0.0, np.abs(np.nan_to_num(wanted)))
+        strongest = int(joined[strength.max(axis=1).argmax()])
         first = np.nan_to_num(self.correlation[strongest, joined], nan=0.3)
         start = np.where(joined == strongest, 0.8, 0.8 * np.sign(first))
         found = optimize.least_squares(
@@ -163,7 +164,7 @@ def _spread_of(x: Array, variance: Array) -> tuple[float, float, float, float, b
 
 
 def _correlation(values: Array, covariances: Array, differs: Array) -> Array:
-    cells, size = values.shape
+    size = values.shape[1]
     result = np.full((size, size), np.nan)
     np.fill_diagonal(result, 1.0)
     known = np.isfinite(values).all(axis=1) & np.isfinite(covariances).all(axis=(1, 2))

@@ -20,6 +20,7 @@ Mask = npt.NDArray[np.bool_]
 _BOUND_SCALE = 0.3  # of the window: how far off a bound may reasonably lie
 _WEAK = 10.0  # so many such distances wide is the prior that keeps what nothing tells finite
 _LEAST_NOISE = 0.02  # of a pulse, relative to that of all
+_NOISELESS = 1e-3  # errors of single pulses, of the window, that may be none
 _LARGEST_BATCH = 1_000_000
 
 
@@ -127,14 +128,14 @@ def solve(given: Problem, *, warm: bool = False, errors: bool = True) -> Solutio
     centre = given.theta[free] if not warm else base[free]
     weak = _WEAK * _scales(given.law)[free]
 
-    def log_likelihood(candidates: Array) -> Array:
+    def posterior(candidates: Array) -> Array:
         theta = np.repeat(base[None], len(candidates), axis=0)
         theta[:, free] = candidates
         values = _log_likelihood(start, chosen, theta)
         prior: Array = -0.5 * (((candidates - centre) / weak) ** 2).sum(axis=1)
         return values + prior
 
-    found = maximum(log_likelihood, base[free], _whitening(start, chosen), errors=errors)
+    found = maximum(posterior, base[free], _whitening(start, chosen), errors=errors)
     theta = base.copy()
     theta[free] = found.point
     covariance = np.zeros((len(theta), len(theta)))
@@ -158,9 +159,9 @@ def _log_likelihood(given: Problem, steps: Steps, theta: Array) -> Array:
     return torch.cat(values).numpy()
 
 
-def least_squares(given: Problem) -> Problem:
-    """Return a problem that starts from the least-squares fit of the mean steps."""
-    return _least_squares(given, given.trains.steps().where(_flat(given)))
+def log_likelihood(given: Problem, theta: Array) -> Array:
+    """Return the log likelihoods of whole parameter vectors, ``[candidates, names]``."""
+    return _log_likelihood(given, given.trains.steps().where(_flat(given)), theta)
 
 
 def _least_squares(given: Problem, steps: Steps) -> Problem:
@@ -182,17 +183,15 @@ def _least_squares(given: Problem, steps: Steps) -> Problem:
             ahead, back = np.split(_errors(law, open_steps, _filled(theta, free, near)), 2)
             return ((ahead - back) / (2 * h[:, None])).T
 
+        search = {"jac": slopes, "x_scale": _scales(law)[free]}
         reach = _WEAK * _scales(law)[free]
-        limits = (theta[free] - reach, theta[free] + reach)
-        found = optimize.least_squares(
-            errors,
-            theta[free],
-            jac=slopes,
-            bounds=limits,
-            x_scale=_scales(law)[free],
-            **dict.fromkeys(("ftol", "xtol", "gtol"), 1e-15),
-            max_nfev=200,
-        )
+        search["bounds"] = (theta[free] - reach, theta[free] + reach)
+        rough = dict.fromkeys(("ftol", "xtol", "gtol"), 1e-6)
+        found = optimize.least_squares(errors, theta[free], **search, **rough, max_nfev=40)
+        if found.cost < _NOISELESS**2 * found.fun.size:
+            # Nothing but rounding is left at the end: only then do its last digits matter.
+            fine = dict.fromkeys(("ftol", "xtol", "gtol"), 1e-15)
+            found = optimize.least_squares(errors, found.x, **search, **fine, max_nfev=200)
         if best is None or found.cost < best[0]:
             best = found.cost, _filled(theta, free, found.x[None])[0]
     assert best is not None

@@ -19,7 +19,7 @@ from mho.fit.pulse.likelihood import FLOOR, Predicted, of_readings, of_steps
 
 LEAST_STEPS = 40  # of each direction
 _ROWS = 100
-_ROUNDS = 6  # of filling in what bounds cut off
+_ROUNDS = 4  # of filling in what bounds cut off
 _LEAST_SIGMA = 1e-6  # of the window, in a table
 _LEAST_SHARE = 0.02  # of the noise at a place that readings' own noise may leave
 
@@ -48,9 +48,7 @@ class Profiles:
         index, part = left.long(), place - left
         both = []
         for rows in (self.mean, self.sigma):
-            ways = []
-            for row in torch.from_numpy(rows):
-                ways.append(torch.lerp(row[index], row[index + 1], part))
+            ways = [torch.lerp(row[index], row[index + 1], part) for row in torch.from_numpy(rows)]
             both.append(torch.where(up, ways[0], ways[1]))
         return both[0], both[1]
 

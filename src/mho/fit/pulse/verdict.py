@@ -34,7 +34,7 @@ class Findings:
         device: the device.
         estimates: of its parameters.
         response: measured curves (S), see `mho.fit.PulseFit`.
-        bands: standard deviation of single curves (S).
+        deviations: standard deviation of single curves (S).
         residuals: mean measured minus mean fitted (S).
         choice: the laws compared.
         calibration: held-out coverage.
@@ -47,10 +47,10 @@ class Findings:
     device: PulsedDevice
     estimates: Estimates
     response: tuple[Array, Array]
-    bands: tuple[Array, Array]
+    deviations: tuple[Array, Array]
     residuals: tuple[Array, Array]
     choice: tuple[Choice, ...]
-    calibration: Calibration
+    calibration: Calibration | None
 
 
 def words(f: Findings) -> str:
@@ -82,11 +82,11 @@ def _misses(f: Findings) -> str:
     width = float(np.mean([cell.window.width for cell in f.cells]))
     worst, place, name = 0.0, 0.0, ""
     largest = max(float(np.abs(residual).max()) for residual in f.residuals) / width
-    for way, half, residual, band in zip(
-        ("set", "reset"), f.response, f.residuals, f.bands, strict=True
+    for way, half, residual, deviation in zip(
+        ("set", "reset"), f.response, f.residuals, f.deviations, strict=True
     ):
         curves = half.shape[0] * half.shape[1]
-        doubt = band * np.sqrt(1.0 / curves + 1.0 / TRAINS) + 1e-6 * width
+        doubt = deviation * np.sqrt(1.0 / curves + 1.0 / TRAINS) + 1e-6 * width
         sure = np.where(np.abs(residual) > _SURE * doubt, np.abs(residual), 0.0)
         k = int(sure.argmax())
         if sure[k] > worst:
@@ -121,13 +121,13 @@ def _others(f: Findings) -> str:
     if len(f.choice) == 1:
         return missing.strip()
     if f.chosen:
-        names = _listed([_TITLES[row.law] for row in f.choice if row.law != own.law])
+        names = _listed([f"the {_TITLES[row.law]}" for row in f.choice if row.law != own.law])
         if best.law == own.law:
             said = f"It predicts pulses left out best, before {names}."
         else:
             said = (
                 f"It is the simplest law that predicts pulses left out within a standard error of "
-                f"the best ({_TITLES[best.law]}), of it and {names}."
+                f"the best, the {_TITLES[best.law]}."
             )
         return said + missing
     if own.behind > max(own.behind_error, 0.0):
@@ -140,6 +140,8 @@ def _others(f: Findings) -> str:
 
 
 def _coverage(f: Findings) -> str:
+    if f.calibration is None:
+        return ""
     inside = dict(zip(f.calibration.levels, f.calibration.coverage, strict=True))
     return (
         f"Its 90 % intervals hold {100 * inside[0.9]:.1f} % of {f.calibration.count} such pulses."
@@ -163,16 +165,17 @@ def _spread(f: Findings) -> str:
 
 
 def _bounds(f: Findings) -> str:
-    stops = np.array([cell.trains.stops for cell in f.cells])
-    if stops.all():
+    ends = []
+    for name, stopped in zip(
+        ("g_min", "g_max"), zip(*(cell.trains.stops for cell in f.cells), strict=True), strict=True
+    ):
+        if all(stopped):
+            continue
+        value = f.estimates.get(name, f"{nominal(getattr(f.device, name)):.4g}")
+        where = f"in {stopped.count(False)} of {len(stopped)} cells " if any(stopped) else ""
+        ends.append(f"{where}no pulse is seen stopped at {name} ({value} S)")
+    if not ends:
         return "Pulses pile up at both bounds, which are so known, and which stop the cell."
-    ends = [
-        f"no pulse is seen stopped at {name} ({f.estimates[name]} S)"
-        if name in f.estimates
-        else f"no pulse is seen stopped at {name} ({nominal(getattr(f.device, name)):.4g} S)"
-        for name, some in zip(("g_min", "g_max"), stops.all(axis=0), strict=True)
-        if not some
-    ]
     rest = ": what lies beyond the data is the law's extrapolation" if f.fit.parameters else ""
     said = " and ".join(ends) + rest
     return said[0].upper() + said[1:] + "."
