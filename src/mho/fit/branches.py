@@ -14,8 +14,11 @@ from mho.fit.sweeps import Excursion, Sweeps, excursions, rested, sweeps
 
 _LEAST = 0.05  # width over current: narrower loops are drift or a cell's capacitance
 _SURE = 1e-4  # probability that noise alone makes such a loop
-_BLOCK = 8  # pairs of samples, at least, that are looked at together
+_BLOCK = 12  # pairs of samples, at least, that are looked at together
 _BLOCKS = 4  # of one excursion, at most
+_SHORTEST = 6  # pairs of an excursion that say something
+_JUMP = 3  # second differences that a jump makes large
+_SAFETY = 8.0  # of the variance of the mean, see `_Block.error`
 _SMOOTH = 5  # samples
 _TOP = 0.9  # of the largest distance of both ways: what exceeds it tells where they switch
 
@@ -59,9 +62,8 @@ def hysteresis(
 
     In every excursion from 0 V out and back the currents of both branches are compared at the same
     voltages. Their differences are averaged over blocks of neighbouring voltages and tested
-    against the scatter inside of the block (Student's t, with fewer degrees of freedom where the
-    scatter hangs together), so that noise of any size, also one that grows with the current, is
-    taken for what it is.
+    against the noise, which is what is rough from sample to sample, so that noise of any size, also
+    one that grows with the current, or hangs together over some samples, is taken for what it is.
 
     Args:
         voltage: (V), in the order of measurement: one after the other, or one array a cycle.
@@ -198,7 +200,6 @@ def _pairs(v: Array, part: Excursion) -> _Pairs | None:
 class _Block:
     sign: int
     difference: Array  # out minus back, in the direction of the voltage (A)
-    rest: Array  # of a straight line through it
     square: float  # mean square current
 
     @property
@@ -209,59 +210,51 @@ class _Block:
     def count(self) -> int:
         return len(self.difference)
 
-    def error(self, hang: float) -> tuple[float, float]:
-        """Standard error of the mean and its degrees of freedom, for correlated neighbours."""
-        free = max(self.count * (1.0 - hang) / (1.0 + hang), 2.0)
-        scatter = float((self.rest**2).sum()) / max(self.count - 2, 1)
-        return float(np.sqrt(scatter / free)), free - 1.0
+    @property
+    def noise(self) -> float:
+        """Variance of the rough part of the currents of each way."""
+        return float((np.diff(self.difference, 2) ** 2).mean() / 12.0)
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean that noise may have, on the safe side.
+
+        Noise is what is rough: second differences, without those of a jump, which is no noise. It
+        is taken to hang together from sample to sample by up to 0.6, which hides two thirds of
+        its variance from second differences, and leaves the mean a quarter of its data.
+        """
+        rough = np.sort(np.diff(self.difference, 2) ** 2)[: max(self.count - 2 - _JUMP, 1)] / 6.0
+        return float(np.sqrt(_SAFETY * rough.mean() / self.count))
 
 
 def _blocks(v: Array, i: Array) -> list[_Block]:
     found = []
     for part in excursions(v):
         pairs = _pairs(v, part)
-        if pairs is None or len(pairs.at) < 4:
+        if pairs is None or len(pairs.at) < _SHORTEST:
             continue
         difference, mean = pairs.difference(i), pairs.mean(i)
         many = min(max(1, len(difference) // _BLOCK), _BLOCKS)
         parts = (np.array_split(part.sign * difference, many), np.array_split(mean, many))
-        for d, c in zip(*parts, strict=True):
-            x = np.arange(len(d))
-            line = np.polynomial.polynomial.polyfit(x, d, 1)
-            rest = d - np.polynomial.polynomial.polyval(x, line)
-            found.append(_Block(part.sign, d, rest, float((c**2).mean())))
+        found += [
+            _Block(part.sign, d, float((c**2).mean())) for d, c in zip(*parts, strict=True)
+        ]
     return found
 
 
-def _hang(blocks: list[_Block]) -> float:
-    """Return the correlation of neighbours; interpolated ones share samples, too."""
-    # Each block in its own scale, its line's share put back (about 4/n of a correlation).
-    shares = [
-        (float((b.rest[1:] * b.rest[:-1]).sum() / square) + 4.0 / b.count, b.count)
-        for b in blocks
-        if (square := float((b.rest**2).sum())) > 0.0
-    ]
-    if not shares:
-        return 0.2
-    found, count = np.array(shares).T
-    return float(np.clip(np.average(found, weights=count), 0.2, 0.95))
-
-
 def _chance(blocks: list[_Block]) -> float:
-    hang, chances = _hang(blocks), []
+    chances = []
     for block in blocks:
-        error, freedom = block.error(hang)
-        t = abs(block.mean) / max(error, 1e-9 * np.sqrt(block.square), 1e-300)
-        chances.append(2.0 * float(stats.t.sf(t, max(freedom, 1.0))))
+        t = abs(block.mean) / max(block.error, 1e-9 * np.sqrt(block.square), 1e-300)
+        chances.append(2.0 * float(stats.t.sf(t, max(block.count / 4.0, 2.0))))
     # Blocks of one curve agree, or not: Fisher's sum, which many weak hints can add up in.
     logs = -2.0 * float(np.log(np.maximum(chances, 1e-12)).sum())
     return float(stats.chi2.sf(logs, 2 * len(chances)))
 
 
 def _width(blocks: list[_Block]) -> float:
-    hang = _hang(blocks)
     count = np.array([block.count for block in blocks], np.float64)
-    gap = np.array([block.mean**2 - block.error(hang)[0] ** 2 for block in blocks])
+    gap = np.array([(block.difference**2).mean() - 2.0 * block.noise for block in blocks])
     square = np.array([block.square for block in blocks])
     if not square.any():
         return 0.0

@@ -165,9 +165,7 @@ def _stanford_pku(s: Scale) -> tuple[Free, ...]:
         _sizes("velocity", 1e-3, 1e7, 10.0),
         Free("gamma0", 2.0, 60.0, likely=16.0),
         Free("beta", 0.0, 30.0, likely=2.0),
-        Free("e_a", 0.2, 2.0, likely=0.7),
-        _sizes("r_th", 10.0 / power, 3000.0 / power, 100.0 / power),
-        Free("f_min", 0.0, 2e9, likely=3e8),
+        _sizes("r_th", 0.01 / power, 3000.0 / power, 10.0 / power),
     )
 
 
@@ -223,10 +221,11 @@ MODELS = {
         ),
         LoopModel(
             "stanford_pku",
-            # The random term is no part of a loop's mean; see its docstring for what it does.
-            lambda s: StanfordPKU(delta_gap=0.0),
+            # The random term is no part of a loop's mean. The energy is not told apart from the
+            # velocity (and from r_th) by a sweep at one rate; no least field is needed.
+            lambda s: StanfordPKU(delta_gap=0.0, f_min=0.0),
             _stanford_pku,
-            ("i0", "gamma0", "e_a", "r_th"),
+            ("i0", "gamma0", "beta", "velocity"),
         ),
         LoopModel(
             "data_driven_2018",
