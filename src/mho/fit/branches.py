@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from mho.fit.calibration import Array
@@ -13,9 +14,15 @@ from mho.fit.sweeps import Excursion, Sweeps, excursions, rested, sweeps
 
 _LEAST = 0.05  # width over current: narrower loops are drift or a cell's capacitance
 _SURE = 1e-4  # probability that noise alone makes such a loop
-_BLOCK = 8  # pairs of samples, at least, that are looked at together
+_BLOCK = 12  # pairs of samples, at least, that are looked at together
 _BLOCKS = 4  # of one excursion, at most
+_SHORTEST = 6  # pairs of an excursion that say something
+_JUMP = 3  # second differences that a jump makes large
+_SAFETY = 8.0  # of the variance of the mean, see `_Block.error`
 _SMOOTH = 5  # samples
+_TOP = 0.9  # of the largest distance of both ways: what exceeds it tells where they switch
+
+Voltages = tuple[Array, Array]
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class Hysteresis:
         polarity: +1 where a positive voltage sets (raises the current), -1 where it resets, 0
             where there is no loop, or both polarities do the same.
         set_voltages: one a cycle (V), NaN where a cycle has none: where the way out lies farthest
-            below the way back; `crossing` says how.
+            below the way back; `mho.fit.branches.switching_voltages` says how.
         reset_voltages: one a cycle (V): where the way out lies farthest above the way back.
         verdict: the same in words.
     """
@@ -55,9 +62,8 @@ def hysteresis(
 
     In every excursion from 0 V out and back the currents of both branches are compared at the same
     voltages. Their differences are averaged over blocks of neighbouring voltages and tested
-    against the scatter inside of the block (Student's t, with fewer degrees of freedom where the
-    scatter hangs together), so that noise of any size, also one that grows with the current, is
-    taken for what it is.
+    against the noise, which is what is rough from sample to sample, so that noise of any size, also
+    one that grows with the current, or hangs together over some samples, is taken for what it is.
 
     Args:
         voltage: (V), in the order of measurement: one after the other, or one array a cycle.
@@ -95,52 +101,39 @@ def of_sweeps(data: Sweeps) -> Hysteresis:
     return Hysteresis(True, width, chance, polarity, on, off, told)
 
 
-def switching_voltages(data: Sweeps, polarity: int) -> tuple[Array, Array]:
+def switching_voltages(data: Sweeps, polarity: int, current: Array | None = None) -> Voltages:
     """Return where cycles set and reset (V), one of each a cycle, NaN where there is none.
 
-    A cell has not switched as long as its ways out and back draw apart; the voltage is that of the
-    way out at which they are farthest apart (smoothed over five samples, the top of a parabola). It
-    needs no threshold current, and is the same rule for measured and for modelled loops.
+    A cell has not switched as long as its ways out and back draw apart. The voltage is the centre
+    of where they are farthest apart (what of their distance exceeds nine tenths of the largest, as
+    a weight), smoothed over five samples. It needs no threshold current, moves continuously
+    with the currents, and is the same rule for measured and for modelled loops.
 
     Args:
         data: the cycles.
         polarity: +1 where a positive voltage sets, -1 where a negative one does.
+        current: other currents through the same sweeps, ``[samples, …, cycles]`` (A); the
+            measured ones if not given.
+
+    Returns:
+        Set and reset voltages, ``[…, cycles]`` each.
     """
-    found = np.full((2, data.cycles), np.nan)
+    current = data.current if current is None else current
+    on, off = (np.full(current.shape[1:], np.nan) for _ in range(2))
     for k in range(data.cycles):
-        v, i = _in_order(data, k)
-        for part in excursions(v):
+        v, _ = data.cycle(k)
+        order = rested(v)
+        own = current[order, ..., k]
+        seen = set()
+        for part in excursions(v[order]):
             sets = part.sign == polarity
-            at = crossing(v, i, part, sets=sets)
-            row = 0 if sets else 1
-            if np.isnan(found[row, k]):
-                found[row, k] = at
-    return found[0], found[1]
-
-
-def crossing(v: Array, i: Array, part: Excursion, *, sets: bool) -> float:
-    """Return the voltage at which one excursion switches; NaN if it does not.
-
-    Args:
-        v: voltages of the sweep (V).
-        i: currents (A).
-        part: the excursion.
-        sets: whether it should raise the current (else lower it).
-    """
-    pairs = _pairs(v, i, part)
-    if pairs is None:
-        return float("nan")
-    at, difference, _ = pairs
-    gap = _smooth(difference * part.sign * (-1.0 if sets else 1.0))
-    k = int(gap.argmax())
-    if gap[k] <= 0.0:
-        return float("nan")
-    if not 0 < k < len(gap) - 1:
-        return float(at[k])
-    bend = gap[k - 1] - 2.0 * gap[k] + gap[k + 1]
-    shift = 0.5 * (gap[k - 1] - gap[k + 1]) / bend if bend < 0.0 else 0.0
-    step = at[k + 1] - at[k] if shift > 0.0 else at[k] - at[k - 1]
-    return float(at[k] + shift * step)
+            pairs = _pairs(v[order], part)
+            if pairs is None or part.sign in seen:
+                continue
+            seen.add(part.sign)
+            gap = part.sign * pairs.difference(own) * (-1.0 if sets else 1.0)
+            (on if sets else off)[..., k] = _farthest(pairs.at, gap)
+    return on, off
 
 
 def _in_order(data: Sweeps, k: int) -> tuple[Array, Array]:
@@ -149,24 +142,64 @@ def _in_order(data: Sweeps, k: int) -> tuple[Array, Array]:
     return v[order], i[order]
 
 
-def _pairs(v: Array, i: Array, part: Excursion) -> tuple[Array, Array, Array] | None:
-    """Return voltages passed both ways, the difference out minus back, and the mean current."""
-    out, back = v[part.out], v[part.back]
-    low = max(np.abs(out).min(), np.abs(back).min())
-    inside = (np.abs(out) >= low) & (np.abs(out) <= np.abs(back).max())
-    if inside.sum() < 2 or len(back) < 2:
+def _farthest(at: Array, gap: Array) -> Array:
+    """Return the centre of where gaps ``[pairs, …]`` are largest, NaN where none is above 0."""
+    gap = _smooth(gap)
+    top = gap.max(axis=0)
+    weight = np.maximum(gap - _TOP * top, 0.0)
+    total = weight.sum(axis=0)
+    found = np.tensordot(at, weight, axes=1) / np.where(total > 0.0, total, 1.0)
+    result: Array = np.where((top > 0.0) & (total > 0.0), found, np.nan)
+    return result
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Samples of the way out, and where the way back passed the same voltages."""
+
+    at: Array  # voltages (V)
+    out: npt.NDArray[np.intp]
+    before: npt.NDArray[np.intp]
+    after: npt.NDArray[np.intp]
+    share: Array  # of the one after
+
+    def difference(self, current: Array) -> Array:
+        """Currents ``[samples, …]`` out minus back, ``[pairs, …]``."""
+        share = self.share.reshape(-1, *[1] * (current.ndim - 1))
+        back = current[self.before] * (1.0 - share) + current[self.after] * share
+        found: Array = current[self.out] - back
+        return found
+
+    def mean(self, current: Array) -> Array:
+        """Of both currents."""
+        found: Array = current[self.out] - 0.5 * self.difference(current)
+        return found
+
+
+def _pairs(v: Array, part: Excursion) -> _Pairs | None:
+    size = np.abs(v)
+    samples = np.arange(len(v))
+    out, back = samples[part.out], samples[part.back]
+    if len(back) < 2:
         return None
-    order = np.argsort(np.abs(back), kind="stable")
-    returned = np.interp(np.abs(out[inside]), np.abs(back[order]), i[part.back][order])
-    gone = i[part.out][inside]
-    return out[inside], gone - returned, 0.5 * (gone + returned)
+    back = back[np.argsort(size[back], kind="stable")]
+    inside = (size[out] >= size[back[0]]) & (size[out] <= size[back[-1]])
+    out = out[inside]
+    if len(out) < 2:
+        return None
+    place = np.searchsorted(size[back], size[out], side="right").clip(1, len(back) - 1)
+    before, after = back[place - 1], back[place]
+    width = size[after] - size[before]
+    share = np.where(
+        width > 0.0, (size[out] - size[before]) / np.where(width > 0.0, width, 1.0), 0.0
+    )
+    return _Pairs(v[out], out, before, after, share)
 
 
 @dataclass(frozen=True)
 class _Block:
     sign: int
     difference: Array  # out minus back, in the direction of the voltage (A)
-    rest: Array  # of a straight line through it
     square: float  # mean square current
 
     @property
@@ -177,59 +210,51 @@ class _Block:
     def count(self) -> int:
         return len(self.difference)
 
-    def error(self, hang: float) -> tuple[float, float]:
-        """Standard error of the mean and its degrees of freedom, for correlated neighbours."""
-        free = max(self.count * (1.0 - hang) / (1.0 + hang), 2.0)
-        scatter = float((self.rest**2).sum()) / max(self.count - 2, 1)
-        return float(np.sqrt(scatter / free)), free - 1.0
+    @property
+    def noise(self) -> float:
+        """Variance of the rough part of the currents of each way."""
+        return float((np.diff(self.difference, 2) ** 2).mean() / 12.0)
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean that noise may have, on the safe side.
+
+        Noise is what is rough: second differences, without those of a jump, which is no noise. It
+        is taken to hang together from sample to sample by up to 0.6, which hides two thirds of
+        its variance from second differences, and leaves the mean a quarter of its data.
+        """
+        rough = np.sort(np.diff(self.difference, 2) ** 2)[: max(self.count - 2 - _JUMP, 1)] / 6.0
+        return float(np.sqrt(_SAFETY * rough.mean() / self.count))
 
 
 def _blocks(v: Array, i: Array) -> list[_Block]:
     found = []
     for part in excursions(v):
-        pairs = _pairs(v, i, part)
-        if pairs is None or len(pairs[0]) < 4:
+        pairs = _pairs(v, part)
+        if pairs is None or len(pairs.at) < _SHORTEST:
             continue
-        _, difference, mean = pairs
+        difference, mean = pairs.difference(i), pairs.mean(i)
         many = min(max(1, len(difference) // _BLOCK), _BLOCKS)
         parts = (np.array_split(part.sign * difference, many), np.array_split(mean, many))
-        for d, c in zip(*parts, strict=True):
-            x = np.arange(len(d))
-            line = np.polynomial.polynomial.polyfit(x, d, 1)
-            rest = d - np.polynomial.polynomial.polyval(x, line)
-            found.append(_Block(part.sign, d, rest, float((c**2).mean())))
+        found += [
+            _Block(part.sign, d, float((c**2).mean())) for d, c in zip(*parts, strict=True)
+        ]
     return found
 
 
-def _hang(blocks: list[_Block]) -> float:
-    """Return the correlation of neighbours; interpolated ones share samples, too."""
-    # Each block in its own scale, its line's share put back (about 4/n of a correlation).
-    shares = [
-        (float((b.rest[1:] * b.rest[:-1]).sum() / square) + 4.0 / b.count, b.count)
-        for b in blocks
-        if (square := float((b.rest**2).sum())) > 0.0
-    ]
-    if not shares:
-        return 0.2
-    found, count = np.array(shares).T
-    return float(np.clip(np.average(found, weights=count), 0.2, 0.95))
-
-
 def _chance(blocks: list[_Block]) -> float:
-    hang, chances = _hang(blocks), []
+    chances = []
     for block in blocks:
-        error, freedom = block.error(hang)
-        t = abs(block.mean) / max(error, 1e-9 * np.sqrt(block.square), 1e-300)
-        chances.append(2.0 * float(stats.t.sf(t, max(freedom, 1.0))))
+        t = abs(block.mean) / max(block.error, 1e-9 * np.sqrt(block.square), 1e-300)
+        chances.append(2.0 * float(stats.t.sf(t, max(block.count / 4.0, 2.0))))
     # Blocks of one curve agree, or not: Fisher's sum, which many weak hints can add up in.
     logs = -2.0 * float(np.log(np.maximum(chances, 1e-12)).sum())
     return float(stats.chi2.sf(logs, 2 * len(chances)))
 
 
 def _width(blocks: list[_Block]) -> float:
-    hang = _hang(blocks)
     count = np.array([block.count for block in blocks], np.float64)
-    gap = np.array([block.mean**2 - block.error(hang)[0] ** 2 for block in blocks])
+    gap = np.array([(block.difference**2).mean() - 2.0 * block.noise for block in blocks])
     square = np.array([block.square for block in blocks])
     if not square.any():
         return 0.0
@@ -262,8 +287,12 @@ def _where(polarity: int, on: Array, off: Array) -> str:
 
 
 def _smooth(values: Array) -> Array:
+    # Means of neighbours along the first axis.
     width = min(_SMOOTH, len(values) // 2 * 2 - 1)
     if width < 3:
         return values
-    padded = np.pad(values, width // 2, mode="edge")
-    return np.convolve(padded, np.full(width, 1.0 / width), mode="valid")
+    half = width // 2
+    padded = np.concatenate([values[:1]] * half + [values] + [values[-1:]] * half)
+    total = np.cumsum(np.concatenate([np.zeros_like(values[:1]), padded]), axis=0)
+    found: Array = (total[width:] - total[:-width]) / width
+    return found

@@ -13,7 +13,6 @@ from mho.devices.switching import SwitchingDevice
 from mho.fit.branches import switching_voltages
 from mho.fit.calibration import LEVELS, Array, Calibration
 from mho.fit.loop_search import Problem, descend
-from mho.fit.sweeps import Sweeps
 
 _LOOSE = 0.15  # of the way between bounds, that a cycle's parameter may lie from that of all
 _INDEPENDENT = 20.0  # residuals of a cycle, as they hang together
@@ -52,6 +51,7 @@ def own_parameters(problem: Problem, shared: Array, varies: Sequence[str]) -> Ow
     base = np.repeat(shared[None], data.cycles, axis=0)
     scale = np.sqrt((data.current**2).sum(axis=0))
     rough = float(np.sqrt((problem.residuals(shared[None]) ** 2).sum()))
+    many = np.sqrt(data.cycles)  # each cycle is a problem of its own
     pull = rough / np.sqrt(_INDEPENDENT) / _LOOSE
 
     def residuals(parts: Array) -> Array:
@@ -61,8 +61,9 @@ def own_parameters(problem: Problem, shared: Array, varies: Sequence[str]) -> Ow
         current = problem.course(full.transpose(1, 0, 2)).current.numpy()
         miss = (data.current[:, None] - current) * data.measured[:, None] / scale
         miss = np.nan_to_num(miss, nan=1.0, posinf=1.0, neginf=-1.0)
+        off = problem.switching(current).reshape(parts.shape[1], 2, -1).transpose(2, 0, 1)
         away = pull * (parts - shared[columns])
-        return np.concatenate([miss.transpose(2, 1, 0), away], axis=2)
+        return np.concatenate([miss.transpose(2, 1, 0), off * many, away], axis=2)
 
     found, _ = descend(residuals, base[:, columns], iterations=_ITERATIONS)
     base[:, columns] = found
@@ -87,17 +88,18 @@ def spread_device(
     mean, sigma = own.values.mean(axis=0), own.values.std(axis=0, ddof=1)
     common = _common(own.values) if len(own.values) >= _COMMON else np.zeros(len(mean))
     fields: dict[str, float | Spread] = {}
-    for name, m, s, load in zip(own.names, mean, sigma, common, strict=True):
+    ends = own.values.min(axis=0), own.values.max(axis=0)
+    for name, m, s, load, least, most in zip(own.names, mean, sigma, common, *ends, strict=True):
         if s <= 1e-6 * abs(m):
             fields[name] = float(m)
             continue
         low, high = bounds[name]
-        # Neither beyond the bounds nor across 0: cells keep signs and order.
+        # Not far beyond what was seen, and not across 0: cells keep signs and order.
         fields[name] = Spread(
             "Normal",
             (("loc", float(m)), ("scale", float(s))),
-            low=float(max(low, m - 3.0 * s)),
-            high=float(min(high, m + 3.0 * s)),
+            low=float(max(low, least - 0.5 * s)),
+            high=float(min(high, most + 0.5 * s)),
             shared="cycle" if load else None,
             correlation=float(load),
         )
@@ -148,18 +150,6 @@ def _said(volts: Array) -> str:
     return f"{at.mean():.3g}{spread} V"
 
 
-def switching_of(data: Sweeps, current: Array, polarity: int) -> Switching:
-    """Return where loops of other currents through the same sweeps switch.
-
-    Args:
-        data: the sweeps.
-        current: ``[samples, cycles]`` (A).
-        polarity: of setting.
-    """
-    loops = Sweeps(data.voltage, current, data.seconds, data.measured, data.timed)
-    return Switching(*switching_voltages(loops, polarity))
-
-
 def population(
     problem: Problem, shared: Array, device: SwitchingDevice, polarity: int, seed: int
 ) -> tuple[Array, Array]:
@@ -172,8 +162,7 @@ def population(
             value = drawn[free.name].double().numpy()
             parts[:, :, k] = free.part(value)
     current = problem.course(parts).current.numpy()
-    found = [switching_of(problem.data, current[:, k], polarity) for k in range(_DRAWS)]
-    return np.stack([f.set for f in found]), np.stack([f.reset for f in found])
+    return switching_voltages(problem.data, polarity, current)
 
 
 def coverage(measured: Switching, drawn: tuple[Array, Array]) -> Calibration | None:

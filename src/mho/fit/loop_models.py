@@ -127,7 +127,7 @@ def _sizes(name: str, low: float, high: float, likely: float, sign: int = 1) -> 
 def _vteam(s: Scale) -> tuple[Free, ...]:
     speed = 3e-9 / s.seconds
     return (
-        _sizes("r_on", 0.05 / s.high, 3.0 / s.high, 0.5 / s.high),
+        _sizes("r_on", 0.02 / s.high, 3.0 / s.high, 0.5 / s.high),
         _sizes("r_off", 1.0 / s.high, 100.0 / s.low, 1.0 / s.low),
         _sizes("v_on", 0.02 * s.volts, s.volts, 0.3 * s.volts, -1),
         _sizes("v_off", 0.02 * s.volts, s.volts, 0.3 * s.volts),
@@ -146,12 +146,12 @@ def _yakopcic(s: Scale) -> tuple[Free, ...]:
         Free("b", 0.1 / s.volts, 12.0 / s.volts, likely=3.0 / s.volts),
         Free("v_p", 0.0, 0.9 * s.volts, likely=0.25 * s.volts),
         Free("v_n", 0.0, 0.9 * s.volts, likely=0.25 * s.volts),
-        _sizes("amplitude_p", 1e-3 / s.seconds, 1e6 / s.seconds, 30.0 / s.seconds),
-        _sizes("amplitude_n", 1e-3 / s.seconds, 1e6 / s.seconds, 30.0 / s.seconds),
+        _sizes("amplitude_p", 1e-3 / s.seconds, 1e8 / s.seconds, 30.0 / s.seconds),
+        _sizes("amplitude_n", 1e-3 / s.seconds, 1e8 / s.seconds, 30.0 / s.seconds),
         Free("x_p", 0.0, 0.99, likely=0.3),
         Free("x_n", 0.0, 0.99, likely=0.3),
-        Free("alpha_p", 0.0, 30.0, likely=5.0),
-        Free("alpha_n", 0.0, 30.0, likely=5.0),
+        Free("alpha_p", 0.0, 60.0, likely=5.0),
+        Free("alpha_n", 0.0, 60.0, likely=5.0),
     )
 
 
@@ -165,9 +165,7 @@ def _stanford_pku(s: Scale) -> tuple[Free, ...]:
         _sizes("velocity", 1e-3, 1e7, 10.0),
         Free("gamma0", 2.0, 60.0, likely=16.0),
         Free("beta", 0.0, 30.0, likely=2.0),
-        Free("e_a", 0.2, 2.0, likely=0.7),
-        _sizes("r_th", 10.0 / power, 3000.0 / power, 100.0 / power),
-        Free("f_min", 0.0, 2e9, likely=3e8),
+        _sizes("r_th", 0.01 / power, 3000.0 / power, 10.0 / power),
     )
 
 
@@ -212,32 +210,35 @@ def _data_driven_2021(s: Scale) -> tuple[Free, ...]:
 MODELS = {
     model.name: model
     for model in (
-        LoopModel("vteam", lambda s: VTEAM(), _vteam, ("r_on", "r_off", "v_on", "v_off")),
+        LoopModel(
+            "vteam", lambda s: VTEAM(), _vteam, ("r_on", "r_off", "v_on", "v_off", "k_on", "k_off")
+        ),
         LoopModel(
             "yakopcic",
             lambda s: Yakopcic(eta=s.polarity),
             _yakopcic,
-            ("a1", "v_p", "v_n", "x_p", "x_n"),
+            ("a1", "a2", "v_p", "v_n", "x_p", "x_n", "amplitude_p", "amplitude_n"),
         ),
         LoopModel(
             "stanford_pku",
-            # The random term is no part of a loop's mean; see its docstring for what it does.
-            lambda s: StanfordPKU(delta_gap=0.0),
+            # The random term is no part of a loop's mean. The energy is not told apart from the
+            # velocity (and from r_th) by a sweep at one rate; no least field is needed.
+            lambda s: StanfordPKU(delta_gap=0.0, f_min=0.0),
             _stanford_pku,
-            ("i0", "gamma0", "e_a", "r_th"),
+            ("i0", "gamma0", "beta", "velocity"),
         ),
         LoopModel(
             "data_driven_2018",
             # The amplitude a only scales R: chosen so that R is about the resistance.
             lambda s: DataDriven2018(a=0.25 * s.volts),
             _data_driven_2018,
-            ("r_on", "r_off", "r_p0", "r_n0"),
+            ("r_on", "r_off", "r_p0", "r_n0", "a_p", "a_n"),
         ),
         LoopModel(
             "data_driven_2021",
             lambda s: DataDriven2021(a=0.25 * s.volts),
             _data_driven_2021,
-            ("r_on", "r_off", "r_p0", "r_n0"),
+            ("r_on", "r_off", "r_p0", "r_n0", "a_p", "a_n"),
         ),
     )
 }

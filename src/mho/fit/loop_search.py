@@ -15,6 +15,7 @@ from scipy.stats import qmc
 from mho.devices.switching import SwitchingDevice
 from mho.fit import loop_simulation
 from mho.fit.access import Access
+from mho.fit.branches import switching_voltages
 from mho.fit.calibration import Array
 from mho.fit.loop_models import Free
 from mho.fit.loop_simulation import Course
@@ -23,9 +24,10 @@ from mho.fit.sweeps import Sweeps
 _NUDGE = 1e-4  # of the way between bounds, to find slopes
 _WORST = 10.0  # a residual is not taken for more than so many times the current
 _POINTS, _NEAR = 512, 0.4  # of the first look, and how near likely values half of them are
-_STARTS, _ROUNDS, _DESCENT = 4, 3, 8  # of the descents: half of them go on after each round
+_STARTS, _ROUNDS, _DESCENT = 8, 3, 8  # of the descents: half of them go on after each round
 _DAMPINGS = np.array([1e-2, 0.1, 1.0, 10.0])  # of those of a step, tried at once
 _GAIN = 1e-4  # of the square: less in two steps is none
+_SWITCHING = 0.5  # weight of switching voltages beside currents, both relative
 _AT_ONCE = 200_000  # states that are moved by one operation
 
 ACCESS = tuple(name for name in Access().to_dict() if name not in ("type", "compliance"))
@@ -44,6 +46,7 @@ class Problem:
         free: what is searched.
         held: values of the access and ``start`` that are not.
         compliance: largest current of the source (A), or None.
+        polarity: of setting, as measured.
         data: the cycles.
     """
 
@@ -52,6 +55,7 @@ class Problem:
     free: tuple[Free, ...]
     held: Mapping[str, float]
     compliance: float | None
+    polarity: int
     data: Sweeps
 
     @property
@@ -94,22 +98,40 @@ class Problem:
         return {n: values.get(n, self.held.get(n, both.get(n, 0.0))) for n in ACCESS}
 
     def residuals(self, parts: Array) -> Array:
-        """Return measured minus simulated currents, ``[candidates, samples of all cycles]``.
+        """Return what candidates miss, ``[candidates, samples of all cycles + 2 · cycles]``.
 
-        In units in which the sum of squares is the relative mean square error of all cycles.
+        Measured minus simulated currents, in units in which their sum of squares is the relative
+        mean square error of all cycles; then set and reset voltages relative to the measured ones,
+        with a weight of their own: squares of currents alone care little for where a loop
+        switches, as few samples are on the way.
         """
         parts = parts if parts.ndim == 3 else parts[:, None, :]  # the same in all cycles
         measured = self.data.measured
         count = max(1, _AT_ONCE // measured.size)
+        scale = float(np.sqrt((self.data.current[measured] ** 2).sum()))
         found = []
         for block in np.array_split(parts, -(-len(parts) // count)):
             current = self.course(block).current.numpy()
             miss = (self.data.current[:, None, :] - current).transpose(1, 2, 0)
-            found.append(miss[:, measured.T])
-        scale = float(np.sqrt((self.data.current[measured] ** 2).sum()))
+            found.append(np.hstack([miss[:, measured.T] / scale, self.switching(current)]))
         worst = _WORST / np.sqrt(measured.sum())
-        miss = np.nan_to_num(np.concatenate(found) / scale, nan=worst, posinf=worst, neginf=-worst)
+        miss = np.nan_to_num(np.concatenate(found), nan=worst, posinf=worst, neginf=-worst)
         return miss.clip(-worst, worst)
+
+    def switching(self, current: Array) -> Array:
+        """Return how far off candidates ``[samples, candidates, cycles]`` switch, weighted.
+
+        Returns:
+            ``[candidates, 2 · cycles]``: parts of the measured voltages; a candidate that does not
+            switch is off by all of it.
+        """
+        measured = switching_voltages(self.data, self.polarity)
+        found = switching_voltages(self.data, self.polarity, current)
+        off = [
+            np.where(np.isfinite(m), np.nan_to_num((f - m) / np.abs(m), nan=1.0), 0.0)
+            for m, f in zip(measured, found, strict=True)
+        ]
+        return _SWITCHING / np.sqrt(self.data.cycles) * np.hstack(off)
 
     def trials(self, parts: Array) -> Array:
         """Return the residuals of ``[starts, trials, free]``, of all cycles each."""

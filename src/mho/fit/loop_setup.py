@@ -103,7 +103,7 @@ def problem_of(
     held, compliance = _held(data, access)
     free, device, held = _asked(free, device, held, bounds or {}, fixed or {})
     sign = scale.polarity * device.set_polarity
-    return Problem(device, sign, tuple(free), held, compliance, data)
+    return Problem(device, sign, tuple(free), held, compliance, scale.polarity, data)
 
 
 def _held(data: Sweeps, access: Access | str) -> tuple[dict[str, float], float | None]:
@@ -134,7 +134,7 @@ def _free_access(data: Sweeps, scale: Scale, access: Access | str) -> list[Free]
                 Free(
                     f"gain_{side}",
                     0.1 * scale.high / scale.volts,
-                    50.0 * scale.high / scale.volts,
+                    300.0 * scale.high / scale.volts,
                     logarithmic=True,
                     likely=5.0 * scale.high / scale.volts,
                 ),

@@ -41,7 +41,9 @@ def _covariance(matrix: Array, residuals: Array, lengths: list[int]) -> Array:
     scale = np.linalg.norm(matrix, axis=0)
     inverse = np.linalg.pinv(matrix / scale, rcond=1e-6)
     bread = inverse @ inverse.T
-    cycle = np.repeat(np.arange(len(lengths)), lengths)
+    # Samples of all cycles, then set voltages, then reset voltages.
+    each = np.arange(len(lengths))
+    cycle = np.concatenate([np.repeat(each, lengths), each, each])
     if len(lengths) >= _LEAST:
         pulls = np.stack(
             [(matrix[cycle == k] / scale).T @ residuals[cycle == k] for k in range(len(lengths))]

@@ -12,7 +12,7 @@ from mho.core import checks
 from mho.devices.switching import SwitchingDevice
 from mho.fit import loop_verdict
 from mho.fit.access import Access
-from mho.fit.branches import Hysteresis, of_sweeps
+from mho.fit.branches import Hysteresis, of_sweeps, switching_voltages
 from mho.fit.calibration import Array, Calibration
 from mho.fit.estimates import Estimates
 from mho.fit.loop_cycles import (
@@ -22,7 +22,6 @@ from mho.fit.loop_cycles import (
     own_parameters,
     population,
     spread_device,
-    switching_of,
 )
 from mho.fit.loop_models import MODELS
 from mho.fit.loop_search import ACCESS, Problem, descend, explore, values_of
@@ -31,8 +30,8 @@ from mho.fit.loop_uncertainty import estimates_of
 from mho.fit.sweeps import Sweeps, sweeps
 
 _EXPLORED = 4  # cycles that the search looks at,
-_SAMPLES = 120  # thinned to about so many samples each
-_SIZE, _GENERATIONS = 32, 24
+_SAMPLES = 90  # thinned to about so many samples each
+_SIZE, _GENERATIONS = 64, 24
 _POLISH, _REFINE = 10, 4  # iterations on all cycles
 _ROUNDS = 2  # of cycles' own parameters and the shared rest
 _LEAST = 4  # cycles of which some are held out
@@ -120,8 +119,8 @@ def loop(
     The model is simulated along every sweep, in series with what the loops were measured through,
     and its currents are brought to the measured ones by least squares: a search over a population
     of candidates, a descent on the parameters that all cycles share, then on those that differ
-    from cycle to cycle (thresholds, resistances). Of several models the one that predicts held-out
-    cycles best is taken.
+    from cycle to cycle (thresholds, speeds, resistances). Of several models the one that predicts
+    held-out cycles best is taken, their currents and where they switch.
 
     A voltage sweep without times does not say how fast a cell moves: with ``rate`` not given 1 V/s
     is assumed, and speeds (k, A, velocities) are relative to it.
@@ -159,7 +158,7 @@ def loop(
     train, rest = _halves(data.cycles)
     parts = {name: _searched(problem, train, seed) for name, problem in problems.items()}
     held_out = {name: _rmse(problems[name], parts[name], rest) for name in names}
-    best = min(names, key=lambda name: held_out[name])
+    best = min(names, key=lambda name: _missed(problems[name], parts[name], rest))
     problem = problems[best]
     calibration = _calibration(problem, parts[best], best, train, rest, found.polarity, seed)
     shared, own = _fitted(problem, parts[best], MODELS[best].varies)
@@ -202,9 +201,14 @@ def _searched(problem: Problem, cycles: list[int], seed: int) -> Array:
     return best
 
 
+def _missed(problem: Problem, parts: Array, cycles: list[int]) -> float:
+    own = problem.on(problem.data.only(cycles))
+    return float((own.residuals(parts[None]) ** 2).sum())
+
+
 def _rmse(problem: Problem, parts: Array, cycles: list[int]) -> float:
     own = problem.on(problem.data.only(cycles))
-    return float(np.sqrt((own.residuals(parts[None]) ** 2).sum()))
+    return _pooled(own.data, own.course(parts[None, None]).current.numpy()[:, 0])
 
 
 def _fitted(problem: Problem, parts: Array, varies: tuple[str, ...]) -> tuple[Array, Own]:
@@ -248,7 +252,7 @@ def _calibration(
     own = own_parameters(seen, parts, MODELS[name].varies)
     device = spread_device(_device(problem, parts), own, _bounds(problem))
     drawn = population(unseen, parts, device, polarity, seed)
-    return coverage(switching_of(unseen.data, unseen.data.current, polarity), drawn)
+    return coverage(Switching(*switching_voltages(unseen.data, polarity)), drawn)
 
 
 def _device(problem: Problem, parts: Array) -> SwitchingDevice:
@@ -296,7 +300,7 @@ def _result(
         rmse_to_mean=_per_cycle(data, own_current, to_mean=True),
         held_out_rmse=held_out,
         measured=Switching(found.set_voltages, found.reset_voltages),
-        fitted=switching_of(data, own_current, found.polarity),
+        fitted=Switching(*switching_voltages(data, found.polarity, own_current)),
         drawn=_drawn(problem, own, device, found.polarity, seed),
         calibration=calibration,
         verdict="",
