@@ -55,6 +55,16 @@ def test_relaxation_goes_by_the_conductance_programmed():
     assert torch.allclose(cells.g, before - 2e-6 * before / 1e-4, rtol=1e-12)
 
 
+def test_cells_written_anew_on_a_running_clock_go_on_from_there():
+    cells = cells_with(CMO)
+    cells.age(100.0)
+    cells.hold(torch.full_like(cells.g, 5e-5))
+    cells.age(900.0)
+    moved = (cells.g - 5e-5) * 1e6
+    log, n = math.log(10.0), len(moved)
+    assert abs(float(moved.std()) / (0.04201137 * log) - 1) < 4 / (2 * n) ** 0.5
+
+
 def test_relaxation_does_not_fall_below_zero_and_comes_in_one_score():
     cells = cells_with(Relaxation(spread=1e-5), g=2e-6)
     cells.age(100.0)

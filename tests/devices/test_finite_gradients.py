@@ -44,7 +44,12 @@ from mho.effects import (
 DEVICES: dict[str, Device] = {
     **{preset.name: presets.get(preset.name) for preset in presets.list()},
     "generic": GenericStatistical(
-        write_sigma=(0.0, 1e-6), nu=(0.05,), nu_std=(0.01,), read_sigma=(0.0, 1e-7), t_read=1e-6
+        write_sigma=(0.0, 1e-6),
+        write_bias=(-1e-7, 1e-7),
+        nu=(0.05,),
+        nu_std=(0.01,),
+        read_sigma=(0.0, 1e-7),
+        t_read=1e-6,
     ),
     "generic of zeros": GenericStatistical(),
     "power below one": PowStep(exponent_set=0.5, exponent_reset=0.5, c2c=0.1, step=5e-6),

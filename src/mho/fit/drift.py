@@ -166,7 +166,7 @@ def retention(
     rho = rho if rho * np.sqrt(len(t)) > _LASTING else 0.0
     of_all = noise.sd_at(np.clip(found.g0 / high, 0.0, 1.0))
     found = cells_of.steadied(found, records, of_all, min(rho, 0.98))
-    drift = _exponents(found, start, high, levels, degree, seed)
+    drift = _exponents(found, records, start, high, levels, degree, seed)
     found, exponents = replace(found, suspicious=drift.suspicious), drift.found
     estimates = _estimates(exponents, noise)
     still = _still(exponents)
@@ -180,7 +180,9 @@ def retention(
         t_read=t_read,
     )
     calibration = drift.calibration
-    if calibration is None and len(noise_data.y) >= _MANY:
+    if not noise.sd.any() and not exponents.sd.any():
+        calibration = None  # nothing varies
+    elif calibration is None and len(noise_data.y) >= _MANY:
         calibration = held_out.coverage(noise_data, noise, seed=seed)
     fitted = RetentionFit(
         device,
@@ -358,10 +360,17 @@ class _Exponents:
 
 
 def _exponents(
-    cells: CellDrift, t0: float, g_max: float, levels: int, degree: int | None, seed: int
+    cells: CellDrift,
+    records: Records,
+    t0: float,
+    g_max: float,
+    levels: int,
+    degree: int | None,
+    seed: int,
 ) -> _Exponents:
-    count = len(cells.g0)
-    data = Data.of(np.clip(cells.g0 / g_max, 0.0, 1.0), cells.nu, known=cells.nu_error**2)
+    count, known = len(cells.g0), cells.nu_error**2
+    g0 = cells.programmed(records, _shrunk(cells.nu, known))
+    data = Data.of(np.clip(g0 / g_max, 0.0, 1.0), cells.nu, known=known)
     most = min(2, levels - 1, max(count // _MANY - 1, 0))
     if degree is not None:
         checks.integer("degree", degree, least=0, most=min(levels, count) - 1)
@@ -384,10 +393,20 @@ def _exponents(
     return _Exponents(replace(found, bounded=True), data, suspicious, calibration)
 
 
+def _shrunk(nu: Array, known: Array) -> Array:
+    """Return exponents drawn towards their mean by what is uncertain of each."""
+    data = Data.of(np.zeros(len(nu)), nu, known=known)
+    found = moments.fit(data, 0, 0 if len(nu) >= _MANY else NONE, shares=(0.02,))
+    spread = found.sd_at(data.x) ** 2
+    own = np.divide(spread, spread + known, out=np.ones(len(nu)), where=spread + known > 0.0)
+    mean = found.mean_at(data.x)
+    return np.where(found.suspicious(data), nu, mean + own * (nu - mean))
+
+
 def _still(exponents: Moments) -> bool:
     """Whether ν is one number, and 0 within two standard errors."""
     error = float(np.sqrt(exponents.covariance[0, 0])) if len(exponents.covariance) else 0.0
-    return len(exponents.mean) == 1 and abs(exponents.mean[0]) < 2.0 * error
+    return len(exponents.mean) == 1 and abs(exponents.mean[0]) <= 2.0 * error
 
 
 def _estimates(exponents: Moments, noise: Moments) -> Estimates:

@@ -13,6 +13,7 @@ LEAST_READINGS = 3  # two parameters, and one to tell their error
 _STEPS = 30
 _FAR = 8.0  # robust standard deviations beyond which a reading is left out
 _ENOUGH = 8  # readings of a cell that tell which of them are far out
+_EXACT = 1e-9  # less, relative to a conductance, is rounding
 _PRIOR = 10.0  # readings that what all cells say of the noise of one is worth
 
 
@@ -82,6 +83,20 @@ class CellDrift:
         """Return the law (S) at every reading."""
         return self.g0[records.cell] * np.exp(-self.nu[records.cell] * records.elapsed)
 
+    def programmed(self, records: Records, nu: Array) -> Array:
+        """Return conductances at t0 (S), ``[cells]``, from the middle of every record on.
+
+        There level and exponent of a regression are independent; at t0 an exponent that is too
+        large by chance comes with a conductance that is, too, and seems to be its cause.
+
+        Args:
+            records: of these cells.
+            nu: how each drifts from the middle back to t0, ``[cells]``.
+        """
+        weight = records.weight * self.at(records) ** 2
+        middle = records.total(weight * records.elapsed) / records.total(weight)
+        return np.asarray(self.g0 * np.exp((nu - self.nu) * middle))
+
     def leverage(self, records: Records) -> Array:
         """Return the share of every reading's noise that its own cell's law follows, 0…1."""
         weight = records.weight * self.at(records) ** 2
@@ -117,6 +132,8 @@ def regress(records: Records) -> CellDrift:
             break
     error = records.g - np.exp(log_g0[each] - nu[each] * elapsed)
     variance = records.total(records.weight * error**2) / (records.counts - 2.0)
+    variance = np.where(np.sqrt(variance) < _EXACT * level, 0.0, variance)
+    nu = np.where(np.abs(nu) < _EXACT, 0.0, nu)
     nu_error = np.sqrt(variance * a / determinant)
     return CellDrift(np.exp(log_g0), nu, nu_error, np.sqrt(variance), np.zeros(cells, bool))
 
@@ -137,7 +154,8 @@ def without_glitches(records: Records, found: CellDrift) -> Records:
 def persistence(records: Records, found: CellDrift) -> float:
     """Return the correlation of a reading's residual with that of the one before, of its cell."""
     z = (records.g - found.at(records)) * np.sqrt(records.weight)
-    z = z / np.maximum(found.noise, 1e-300)[records.cell]
+    noise = found.noise[records.cell]
+    z = np.divide(z, noise, out=np.zeros_like(z), where=noise > 0.0)
     order = np.lexsort((records.elapsed, records.cell))
     z, cell, kept = z[order], records.cell[order], records.weight[order] > 0.0
     pair = (cell[1:] == cell[:-1]) & kept[1:] & kept[:-1]

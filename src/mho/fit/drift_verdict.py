@@ -40,7 +40,9 @@ def verdict(fit: RetentionFit, *, steep: bool, still: bool, levels: int, rho: fl
     told += _left_out(fit)
     if levels == 1 and len(fit.labels) > 1:
         told.append("all cells were at one level: nothing is known of others")
-    if fit.calibration is None:
+    if fit.calibration is None and not any(fit.device.read_sigma):  # type: ignore[arg-type]
+        told.append("nothing varies that could be predicted")
+    elif fit.calibration is None:
         told.append("too little was read to hold something out")
     else:
         what = "cells' exponents" if len(fit.labels) >= _MANY else "readings"

@@ -12,7 +12,8 @@ from mho.fit.calibration import LEVELS, OUR_STREAM, Array, Calibration
 from mho.fit.moments import Data, Index, Moments, Steep, fit
 
 FOLDS = 5
-MOST_DATA = 20_000  # more are not needed to tell degrees apart
+MOST_DATA = 10_000  # more are not needed to tell degrees apart, or whether intervals are kept
+MOST_FITTED = 200_000  # more would not be seen in any estimate: their errors are of 0.2 %
 
 
 def choose(
@@ -27,6 +28,8 @@ def choose(
 
     As well is: not worse than the best by more than the standard error of the difference.
 
+    Of more than 200 000 data, so many chosen by chance are fitted.
+
     Args:
         data: what is fitted.
         means: degrees of the mean to choose from, rising.
@@ -34,11 +37,8 @@ def choose(
         seed: of the choice of what is held out.
         refine: what the data are (where their spread is) once moments are known.
     """
-    part = _fold(data, seed)
-    few = data
-    if len(data.x) > MOST_DATA:
-        keep = np.random.default_rng([seed, OUR_STREAM, 1]).permutation(len(data.x))[:MOST_DATA]
-        few, part = data.part(keep), part[keep]
+    data, few = some(data, MOST_FITTED, seed), some(data, MOST_DATA, seed)
+    part = _fold(few, seed)
     known = {}
 
     def held(mean: int, sd: int) -> Array:
@@ -50,8 +50,15 @@ def choose(
     mean = _simplest([held(k, sd) for k in means], few.group, means)
     found = fit(data, mean, sd)
     for _ in range(2 if refine is not None else 0):
-        found = fit(refine(data, found), mean, sd)  # type: ignore[misc]
+        found = fit(refine(data, found), mean, sd, shares=(max(found.outliers, 0.02),))  # type: ignore[misc]
     return found
+
+
+def some(data: Data, count: int, seed: int) -> Data:
+    """Return so many data at most, chosen by chance."""
+    if len(data.x) <= count:
+        return data
+    return data.part(np.random.default_rng([seed, OUR_STREAM, 1]).permutation(len(data.x))[:count])
 
 
 def _fold(data: Data, seed: int) -> Index:
@@ -105,6 +112,7 @@ def coverage(
         steep: how it was fitted, see `fit`.
         outliers: the same.
     """
+    data = some(data, MOST_DATA, seed)
     part, z = _fold(data, seed), np.empty(len(data.y))
     for k in range(FOLDS):
         out = part == k

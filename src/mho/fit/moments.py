@@ -23,6 +23,7 @@ _NORMAL_MAD = 1.4826  # standard deviation over median absolute deviation
 _FLOOR = 1e-3  # of the spread of all data: no likelihood without an end
 _MOST_OUTLIERS = 0.5
 _NO_OUTLIERS = 1e-4
+_ROUNDING = 1e-9
 _GROUPS = 8  # for each parameter
 _BROAD = 20.0  # outliers spread over at least so many standard deviations: flat noise is noise
 
@@ -126,13 +127,19 @@ def value(coefficients: Array, x: Array) -> Array:
 
 def _logs(m: Moments, data: Data) -> tuple[Array, Array]:
     # Logarithms of both parts of the density; of a floored datum, of both parts' probability.
-    variance = np.maximum(m.sd_at(data.at) ** 2 + data.known, np.finfo(float).tiny)
+    variance = _variance(m, data)
     z = (data.y - m.mean_at(data.x)) / np.sqrt(variance)
     regular = -0.5 * (z**2 + np.log(2 * np.pi * variance))
     regular = np.where(data.floored, special.log_ndtr(z), regular) + np.log1p(-m.outliers)
     with np.errstate(divide="ignore"):
         share = np.log(m.outliers)
     return regular, share + np.where(data.floored, np.log(0.5), -np.log(m.width))
+
+
+def _variance(m: Moments, data: Data) -> Array:
+    # What is known exactly, and does not vary, is still known to rounding alone.
+    least = max((_ROUNDING * m.width) ** 2, np.finfo(float).tiny)
+    return np.asarray(np.maximum(m.sd_at(data.at) ** 2 + data.known, least))
 
 
 def fit(
@@ -239,7 +246,7 @@ def _split(p: Array, mean: int, blank: Moments) -> Moments:
 def _scores(m: Moments, data: Data) -> Array:
     """Return the gradient of every datum's log density, ``[data, parameters]``."""
     sd = m.sd_at(data.at)
-    variance = np.maximum(sd**2 + data.known, np.finfo(float).tiny)
+    variance = _variance(m, data)
     sigma = np.sqrt(variance)
     z = (data.y - m.mean_at(data.x)) / sigma
     by_mean, by_sd = z / sigma, (z**2 - 1.0) * sd / variance

@@ -84,7 +84,8 @@ def programming(
     another law (stuck cells), of which only the range is supposed. Where degrees are not given,
     they are the lowest that predict held-out pairs as well as any (to one standard error): up to
     3 for σ, 2 for the bias, where none at all is the simplest; never more coefficients than there
-    are levels of targets. What reads as 0 S or less counts as stopped at 0 S.
+    are levels of targets. What reads as 0 S or less counts as stopped at 0 S. Of more than
+    200 000 pairs, so many chosen by chance are fitted.
 
     Args:
         target: conductances asked for (S), >= 0.
@@ -109,6 +110,10 @@ def programming(
         raise ValueError(f"target and achieved must be as many, got {len(t)} and {len(a)}")
     if len(t) < _LEAST:
         raise ValueError(f"too few pairs to fit: got {len(t)}, at least {_LEAST} are needed")
+    if (a > 0.0).sum() < _LEAST:
+        raise ValueError(
+            f"achieved must be > 0 S of at least {_LEAST} pairs, got {int((a > 0.0).sum())}"
+        )
     if t.min() < 0.0:
         raise ValueError(f"target must be >= 0 S, got {t.min():.4g}")
     group = np.arange(len(t)) if cell is None else labels("cell", cell, len(t))[1]
@@ -125,7 +130,7 @@ def programming(
     data = Data(x, np.maximum(a, 0.0) - t, np.zeros(len(t)), x, a <= 0.0, group)
 
     def refine(data: Data, found: Moments) -> Data:
-        return replace(data, at=np.clip(x[: len(data.x)] + found.mean_at(data.x) / high, 0.0, 1.0))
+        return replace(data, at=np.clip(data.x + found.mean_at(data.x) / high, 0.0, 1.0))
 
     found = held_out.choose(data, means, sds, seed=seed, refine=refine)
     data = refine(data, found)
@@ -229,7 +234,7 @@ def _verdict(fit: ProgrammingFit, found: Moments) -> str:
     g_min, g_max = fit.device.window
     ends = fit.sigma([g_min, g_max]) * 1e6
     count, odd = len(fit.target), int(fit.suspicious.sum())
-    if not found.sd.any() and not odd:
+    if not found.sd.any() and not found.mean.any() and not odd:
         return f"{count} pairs: what was asked for was achieved exactly; σ is 0."
     told = [
         f"{count} pairs{_where(fit)}: σ {ends[0]:.3g} µS at {g_min * 1e6:.4g} µS and {ends[1]:.3g} "
@@ -249,7 +254,8 @@ def _verdict(fit: ProgrammingFit, found: Moments) -> str:
         )
     if odd > _MANY * count:
         told.append("so many are no exceptions: the error has another shape than a normal one")
-    told.append(_shape(fit))
+    if found.sd.any():
+        told.append(_shape(fit))
     if fit.kept > 0.1:
         told.append(
             f"{fit.kept:.0%} of the variance stays with the cell from write to write, which the "
@@ -259,7 +265,8 @@ def _verdict(fit: ProgrammingFit, found: Moments) -> str:
 
 
 def _where(fit: ProgrammingFit) -> str:
-    return f" at {fit.levels} levels" if fit.levels < 8 else ""
+    few = len(np.unique(fit.target)) == fit.levels
+    return f" at {fit.levels} levels" if few else ""
 
 
 def _shape(fit: ProgrammingFit) -> str:

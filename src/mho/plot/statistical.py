@@ -97,7 +97,7 @@ def programming_error(
 
     Of a population programmed to every target the root mean square of ``G - target`` is drawn, at
     one or several times after programming, and dashed the σ that the device states for
-    programming (where no cell stops at 0 S, the two agree at time 0).
+    programming (where no cell stops at 0 S and there is no bias, the two agree at time 0).
 
     Args:
         device: the device.

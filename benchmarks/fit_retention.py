@@ -1,0 +1,67 @@
+"""What fits of programming and retention, and cells in service, cost.
+
+    python benchmarks/fit_retention.py [--rounds 5] [--threads 1]
+
+Prints one JSON line each: median seconds of a fit of so many pairs or cells, and of a step of a
+million cells in service (an hour of drift is there to compare with).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from mho import effects, fit
+from mho.devices import LinearDevice
+from timing import medians, report
+
+MILLION = (1000, 1000)
+
+
+def pairs(count: int) -> Callable[[], object]:
+    rng = np.random.default_rng(0)
+    target = rng.uniform(1e-6, 25e-6, count)
+    achieved = target + (0.2e-6 + 0.02 * target) * rng.standard_normal(count)
+    return lambda: fit.programming(target, achieved)
+
+
+def records(cells: int) -> Callable[[], object]:
+    rng = np.random.default_rng(0)
+    time = np.r_[0.0, np.geomspace(1.0, 1e5, 24)]
+    g0, nu = rng.uniform(2e-6, 25e-6, cells), rng.normal(0.05, 0.01, cells)
+    g = g0[:, None] * np.maximum(time, 1.0) ** -nu[:, None]
+    g = g + 1e-7 * rng.standard_normal(g.shape)
+    return lambda: fit.retention(time, g)
+
+
+def service(effect: effects.Effect, reads: float = 0.0) -> Callable[[], object]:
+    device = LinearDevice(g_min=1e-6, g_max=1e-4)
+    cells = device.cells_type((device, effect), MILLION)
+    cells.program(torch.tensor(5e-5))
+    return lambda: cells.age(3600.0, reads)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    work = {
+        "programming, 1 000 pairs": pairs(1_000),
+        "programming, 1 000 000 pairs": pairs(1_000_000),
+        "retention, 100 cells, 25 readings": records(100),
+        "retention, 10 000 cells, 25 readings": records(10_000),
+        "an hour of power-law drift, 1 000 000 cells": service(effects.PowerLawDrift(0.05)),
+        "an hour of traps, 1 000 000 cells": service(effects.TelegraphNoise(0.1, tau=1e3)),
+        "8 000 reads, 1 000 000 cells": service(effects.ReadDisturb(1e6), 8000.0),
+    }
+    for name, seconds in medians(work, options.rounds, warm_up=0).items():
+        report(name, seconds=round(seconds, 4))
+
+
+if __name__ == "__main__":
+    main()
