@@ -15,7 +15,7 @@ from torch.distributions import Normal
 
 from mho import fit
 from mho.cli.main import main
-from mho.devices import Device, ExponentialDevice, LinearDevice, Spread, TabularDevice
+from mho.devices import VTEAM, Device, ExponentialDevice, LinearDevice, Spread, TabularDevice
 from mho.devices.steps import LinearStep
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -98,23 +98,14 @@ def test_one_direction_is_no_device(tmp_path, capsys):
     assert not (tmp_path / "t.yaml").exists()
 
 
-@pytest.mark.parametrize(
-    ("directions", "scale", "header", "runs_on"),
-    [
-        (False, 1.0, "pulse,conductance", False),
-        (True, 1.0, "pulse,conductance,direction", False),
-        (False, 1e6, "Pulse, Conductance (uS)", False),
-        (False, 1e6, "Pulse #,G [µS]", True),
-    ],
-)
-def test_pulse_response(tmp_path, capsys, directions, scale, header, runs_on):
-    path, truth = response(
-        tmp_path / "p.csv", directions=directions, scale=scale, header=header, runs_on=runs_on
-    )
+def test_pulse_response(tmp_path, capsys):
+    path, truth = response(tmp_path / "p.csv")
     arguments = ("--out", tmp_path / "d.yaml", "--law", "exponential")
     status, said, _ = mho(capsys, "fit", path, *arguments)
     assert status == 0
     assert "6 cycles of 40 set and 40 reset pulses" in said
+    assert "g_max = " in said
+    assert (tmp_path / "d.png").stat().st_size > 20_000
     device = Device.load(tmp_path / "d.yaml")
     low, high = device.window
     assert high == pytest.approx(truth.g_max, rel=0.1)
@@ -123,6 +114,18 @@ def test_pulse_response(tmp_path, capsys, directions, scale, header, runs_on):
     found = device.fabricate((), dtype=torch.float64).respond(pulses=40, cycles=60).mean(1)
     wanted = truth.fabricate((), dtype=torch.float64).respond(pulses=40, cycles=60).mean(1)
     assert float((found - wanted).abs().max()) < 0.06 * 8e-6
+
+
+def test_forms_of_one_response(tmp_path):
+    wanted = fit.read(response(tmp_path / "p.csv")[0]).arrays
+    for form in (
+        {"directions": True, "header": "pulse,conductance,direction"},
+        {"scale": 1e6, "header": "Pulse, Conductance (uS)"},
+        {"scale": 1e6, "header": "Pulse #,G [µS]", "runs_on": True},
+    ):
+        found = fit.read(response(tmp_path / "q.csv", **form)[0]).arrays
+        for name in ("set", "reset"):
+            np.testing.assert_allclose(found[name], wanted[name], rtol=1e-9)
 
 
 def test_cells_spread(tmp_path, capsys):
@@ -191,6 +194,78 @@ def test_one_state_needs_the_other(tmp_path, capsys):
     status, _, _ = mho(capsys, "fit", path, "--out", tmp_path / "d.yaml", "--g-min", 1e-6)
     assert status == 0
     assert Device.load(tmp_path / "d.yaml").g_min == 1e-6
+
+
+def test_a_curve(tmp_path, capsys):
+    case = next(case for case in corpus.CASES if case.name == "latin-1")
+    (tmp_path / "iv.csv").write_bytes(case.data)
+    status, said, _ = mho(capsys, "fit", tmp_path / "iv.csv", "--out", tmp_path / "d.yaml")
+    assert status == 0
+    device = Device.load(tmp_path / "d.yaml")
+    v = torch.tensor([-0.4, 0.1, 0.3], dtype=torch.float64)
+    current = device.current_of(v, torch.tensor(device.window[1], dtype=torch.float64))
+    wanted = 20e-6 * torch.sinh(3 * v) / 3
+    assert torch.allclose(current, wanted, rtol=1e-3)
+    assert "law: sinh" in said
+    assert re.search(r"b = (3|2\.99)", said)
+    window = ("--g-min", 1e-6, "--g-max", 1e-4)
+    assert mho(capsys, "fit", tmp_path / "iv.csv", "--out", tmp_path / "d.yaml", *window)[0] == 0
+    assert Device.load(tmp_path / "d.yaml").window == (1e-6, 1e-4)
+
+
+def test_a_curve_that_no_law_describes(tmp_path, capsys):
+    rng = np.random.default_rng(3)
+    v = np.linspace(0.05, 0.5, 60)
+    path = written(tmp_path / "iv.csv", "V,I (uA)", v, np.abs(rng.normal(5, 3, 60)))
+    status, _, complaint = mho(capsys, "fit", path, "--out", tmp_path / "d.yaml")
+    assert status == 1
+    assert "no law describes this curve" in complaint
+    assert not (tmp_path / "d.yaml").exists()
+
+
+def test_a_switching_loop_is_no_curve(tmp_path, capsys, monkeypatch):
+    cell = VTEAM(r_on=1e3, r_off=1e4, v_on=-0.5, v_off=0.4, k_on=-2e-8, k_off=1e-8)
+    way = np.linspace(0, 1, 30)
+    sweep = np.concatenate([way, way[::-1], -way, -way[::-1]])
+    v = torch.tensor(np.tile(sweep, 2))
+    time = np.arange(len(v)) / len(sweep)
+    population = cell.fabricate((), seed=0, dtype=torch.float64)
+    current = population.simulate(v, dt=time[1], adaptive=True).numpy()
+    path = written(tmp_path / "loop.csv", "t (s),V,I (mA)", time, v.numpy(), 1e3 * current)
+    given = {}
+
+    def loop(*pair, **choices):  # the fit itself is tested where it stands
+        given.update(choices, pair=pair)
+        raise ValueError("fitted")
+
+    monkeypatch.setattr(fit, "loop", loop)
+    status, said, complaint = mho(capsys, "fit", path, "--law", "vteam", "--seed", 3)
+    assert (status, complaint) == (1, "mho fit: fitted\n")
+    assert "2 cycles" in said
+    np.testing.assert_allclose(given["pair"][1], current, rtol=1e-9)
+    np.testing.assert_allclose(given["time"], time)
+    assert np.bincount(given["cycle"].astype(int)).tolist() == [120, 120]
+    assert (given["model"], given["seed"], given["rate"]) == ("vteam", 3, None)
+
+
+def test_retention_and_programming(tmp_path, capsys):
+    rng = np.random.default_rng(8)
+    time, cells = np.geomspace(1, 1e5, 12), 15
+    nu, g0 = rng.normal(0.05, 0.01, cells), rng.uniform(10, 50, cells)
+    g = g0[:, None] * time ** -nu[:, None] * (1 + 0.002 * rng.normal(size=(cells, 12)))
+    header = ",".join(["time (s)", *(f"cell {k} (uS)" for k in range(cells))])
+    path = written(tmp_path / "r.csv", header, time, *g)
+    status, said, _ = mho(capsys, "fit", path, "--out", tmp_path / "r.yaml")
+    assert status == 0
+    assert "15 cells, 180 readings, 1 … 100000 s" in said
+    assert Device.load(tmp_path / "r.yaml").nu[0] == pytest.approx(nu.mean(), abs=0.003)
+    target = np.repeat(np.linspace(5, 50, 6), 20)
+    achieved = target + rng.normal(0, 0.5, 120)
+    path = written(tmp_path / "p.csv", "target (uS),achieved (uS)", target, achieved)
+    status, said, _ = mho(capsys, "fit", path, "--out", tmp_path / "p.yaml")
+    assert status == 0
+    assert "120 programmed conductances of 6 targets" in said
+    assert Device.load(tmp_path / "p.yaml").write_sigma[0] == pytest.approx(0.5e-6, rel=0.2)
 
 
 def test_choices_of_another_kind_are_refused(tmp_path, capsys):
