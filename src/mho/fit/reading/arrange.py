@@ -12,7 +12,7 @@ from mho.fit.calibration import Array
 from mho.fit.reading import files, maps, pulses, readings, sweeps
 from mho.fit.reading.columns import Column
 from mho.fit.reading.names import READINGS
-from mho.fit.reading.plausible import question, question_jumps
+from mho.fit.reading.plausible import question, question_conductances, question_jumps
 from mho.fit.reading.table import Ints, Table
 from mho.fit.reading.wishes import Wishes
 
@@ -47,6 +47,7 @@ def arranged(
     if wishes.read_voltage is not None and (kind == "iv" or not _currents(columns)):
         raise ValueError(f"{table.paths[0]}: no current is read at a voltage: no --read-voltage")
     if kind == "iv":
+        _question_sweep(table, columns)
         return _iv(table, wishes)
     voltage, said = readings.read_voltage(table, wishes.read_voltage, before)
     quantity = readings.reading(columns)
@@ -56,6 +57,8 @@ def arranged(
         raise ValueError(f"{table.paths[0]}: no conductance, resistance or current")
     dimension = readings.dimension_of(columns, quantity)
     g, noted = readings.conductance(table, quantity, dimension, voltage)
+    column = next(c for c in columns if c.quantity == quantity)
+    question_conductances(table, column, g)
     noted = [*([said] if dimension == "A" else []), *noted]
     if kind != "jumps":
         noted += readings.agreement(table, quantity, g, voltage)
@@ -88,6 +91,15 @@ def _one_cell(table: Table, name: str) -> Table:
         shown = ", ".join(names[:12]) or "none that has a name"
         raise ValueError(f"{table.paths[0]}: no cell {name!r}; there are {shown}")
     return table.kept(table.labels["cell"] == name)
+
+
+def _question_sweep(table: Table, columns: Sequence[Column]) -> None:
+    # Where the voltage is large enough to say a conductance.
+    voltage, current = np.abs(table.values["voltage"]), np.abs(table.values["current"])
+    if np.isfinite(voltage).any() and np.nanmax(voltage) > 0.0:
+        far = voltage > 0.2 * np.nanmax(voltage)
+        g = np.where(far, current, np.nan) / np.where(far, voltage, 1.0)
+        question_conductances(table, next(c for c in columns if c.quantity == "current"), g)
 
 
 def _cells(table: Table) -> list[tuple[str, Ints]]:
@@ -259,7 +271,10 @@ def _retention(table: Table, g: Array, wishes: Wishes) -> Arranged:
 
 
 def _map(table: Table, g: Array, wishes: Wishes) -> Arranged:
-    arrays, left = maps.states(table, g)
+    places = [table.values[axis] for axis in ("x", "y") if axis in table.values]
+    placed, lost = _complete(table, *places) if places else (np.ones(len(g), bool), [])
+    arrays, left = maps.states(table.kept(placed), g[placed])
+    left = lost + left
     number = len(arrays["lrs"] if "lrs" in arrays else arrays["hrs"])
     known = " and ".join(name.upper() for name in ("lrs", "hrs") if name in arrays)
     return arrays, (), f"{_count(number, 'cell')}, {known}", left

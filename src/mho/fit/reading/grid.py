@@ -188,7 +188,7 @@ def _numbered(separator: str, rows: list[Row], overrides: dict[str, Meaning]) ->
     for at, row in enumerate(rows):
         if width and len(row.trimmed) >= max(width, 2) and all(map(numbers.numeric, row.trimmed)):
             names = tuple(str(k) for k in range(1, len(row.trimmed) + 1))
-            header = Row(0, names)
+            header = Row(row.line, tuple(f"column {name}" for name in names))
             matching = _matching(rows[at:], [], len(names))
             return _Found(separator, [header, *rows[at:]], 0, names, width, matching)
     return None

@@ -239,10 +239,13 @@ def _turn(cycles: Array) -> int:
 
 def _with_starts(table: Table, halves: list[Half]) -> list[Half]:
     """Put the last reading of a cycle's first half before its second, where it begins there."""
+    # Later cycles may lack the reading that the first begins with: it ended the one before.
+    length, later = len(halves[0].rows) if halves else 0, halves[2::2]
+    lacking = [len(half.rows) == length - 1 for half in later[:-1]]
+    short = bool(later) and all(lacking) and len(later[-1].rows) < length
     found: list[Half] = []
     for k, half in enumerate(halves):
-        # So does a later cycle that lacks just the reading that the first begins with.
-        begins = k % 2 == 1 or (k and len(half.rows) == len(halves[0].rows) - 1)
+        begins = k % 2 == 1 or (k > 0 and short)
         if begins and not _own_start(table, int(halves[k - 1].rows[-1]), int(half.rows[0])):
             half = Half(half.sign, np.concatenate([halves[k - 1].rows[-1:], half.rows]))
         found.append(half)

@@ -176,8 +176,8 @@ def meaning(name: str) -> Meaning:
             quantity = "conductance"
         if known is not None and quantity not in (*DIMENSIONS, "target", "achieved", "value", ""):
             continue  # a pulse in µs is its width, not its number
-        if not quantity:
-            continue
+        if not quantity or (quantity == "time" and phrase.strip() == "T" and known is None):
+            continue  # T alone is a temperature as well
         dimension, factor = known or ("", 1.0)
         return replace(found, quantity=quantity, unit=text, dimension=dimension, factor=factor)
     return Meaning()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from mho.fit.calibration import Array
 from mho.fit.reading.columns import Column
-from mho.fit.reading.names import READINGS
+from mho.fit.reading.names import DIMENSIONS, READINGS
 from mho.fit.reading.table import Table
 
 # Smallest and largest that the largest magnitude of a column may be (SI); the second is of
@@ -53,12 +55,33 @@ def question(table: Table, column: Column) -> None:
         f"{values[row]:.4g} {base} is out of what is usual for a cell ({low:g} … {high:g} {base}"
         f"{'' if column.meaning.unit else ' where no unit is given'}); "
     )
-    name = column.name.split("(")[0].split("[")[0].strip() or quantity
+    name = _short(column)
     why += (
         f"--unit {name!r}={other} would read {raw * factor:.4g} {base}, "
         f"--unit {name!r}={column.meaning.unit or base} takes it as it is"
     )
     raise table.refuse(row, quantity, why)
+
+
+def question_conductances(table: Table, column: Column, g: Array) -> None:
+    """Refuse currents (or resistances) whose conductances no memory cell has (ValueError)."""
+    if column.asserted or column.quantity == "conductance" or not np.isfinite(g).any():
+        return
+    with_unit, without, _ = _BOUNDS["conductance"]
+    low, high = with_unit if column.meaning.unit else without
+    row = int(np.nanargmax(g))
+    if low <= g[row] <= high:
+        return
+    base = column.meaning.dimension or DIMENSIONS.get(column.quantity, "S")
+    name = _short(column)
+    raise table.refuse(
+        row,
+        column.quantity,
+        f"a conductance of {g[row]:.3g} S follows, out of what is usual for a cell ({low:g} … "
+        f"{high:g} S{'' if column.meaning.unit else ' where no unit is given'}): say the unit, as "
+        f"in --unit {name!r}={_UNITS[base][0]} or, if it is so, --unit {name!r}="
+        f"{column.meaning.unit or base}",
+    )
 
 
 def question_jumps(table: Table, g: Array, dg: Array) -> None:
@@ -71,6 +94,11 @@ def question_jumps(table: Table, g: Array, dg: Array) -> None:
             f"a jump of {dg[row]:.3g} S is larger than every conductance (at most "
             f"{np.nanmax(g):.3g} S): say their units, as in --unit dg=nS",
         )
+
+
+def _short(column: Column) -> str:
+    # Its name without the unit, as one would type it.
+    return re.split(r"[(\[/]", column.name)[0].strip() or column.quantity
 
 
 def _telling(values: Array, *, smallest: bool) -> int:

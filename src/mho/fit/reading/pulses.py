@@ -42,6 +42,10 @@ def response(
     direction, falls = _directions(table, g, cells), True
     if direction is None:
         direction, falls = counted_down(table, [rows for _, rows in cells]), False
+    if direction is not None and not (np.abs(direction) == 1.0).all():
+        names = [name for name in ("direction", "amplitude", "pulse") if name in table.names]
+        row = int((np.abs(direction) != 1.0).argmax())
+        raise table.refuse(row, names[0], "is this pulse a set or a reset pulse?")
     if direction is not None and cycles is not None:
         raise ValueError(f"{table.paths[0]}: directions tell the cycles: no --cycles")
     if direction is not None:
