@@ -161,6 +161,11 @@ def _jumps(table: Table, g: Array, wishes: Wishes) -> Arranged:
     whole, left = _complete(table, g, dg)
     question_jumps(table, g, dg)
     way = table.values.get("direction", np.ones(len(g)))
+    if "amplitude" in table.values:
+        way = np.sign(table.values["amplitude"])
+        if (way > 0).any() and np.nanmean(dg[way > 0]) < 0.0:
+            way = -way
+            left.append("negative pulses set")
     arrays: dict[str, Array] = {}
     counts = []
     for name, sign in (("set", 1.0), ("reset", -1.0)):

@@ -43,9 +43,9 @@ def response(
     if direction is None:
         direction, falls = counted_down(table, [rows for _, rows in cells]), False
     if direction is not None and not (np.abs(direction) == 1.0).all():
-        names = [name for name in ("direction", "amplitude", "pulse") if name in table.names]
+        told = [name for name in ("direction", "amplitude", "pulse") if name in table.names]
         row = int((np.abs(direction) != 1.0).argmax())
-        raise table.refuse(row, names[0], "is this pulse a set or a reset pulse?")
+        raise table.refuse(row, told[0], "is this pulse a set or a reset pulse?")
     if direction is not None and cycles is not None:
         raise ValueError(f"{table.paths[0]}: directions tell the cycles: no --cycles")
     if direction is not None:
@@ -64,6 +64,9 @@ def response(
     _check_turns(table, trains)
     whole, left_out = _whole(table, curves, [name for name, _ in cells])
     names, kept, chosen = _rectangle(whole, [name for name, _ in cells])
+    polar = table.values.get("amplitude") if "direction" not in table.values else None
+    if direction is not None and polar is not None and (direction * polar < 0.0).any():
+        left_out.insert(0, "negative pulses set")
     said = left_out + chosen
     halves = [np.array([[pair[k] for pair in pairs] for pairs in kept]) for k in (0, 1)]
     _check_ways(table, *halves)

@@ -20,9 +20,11 @@ Labels = npt.NDArray[np.object_]
 Ints = npt.NDArray[np.int64]
 
 _WORDS = {
-    1.0: "set ltp potentiation pot potentiate up increase 1 +1 + p pos positive program write on",
-    -1.0: "reset ltd depression dep depress down decrease -1 - − d n neg negative erase off",
+    1.0: "set ltp potentiation pot potentiate up increase 1 +1 p program write on",
+    -1.0: "reset ltd depression dep depress down decrease -1 d n erase off",
 }
+# Which polarity sets is the cell's matter: the readings say it.
+_POLARITIES = {"+": 1.0, "pos": 1.0, "positive": 1.0, "-": -1.0, "neg": -1.0, "negative": -1.0}
 _DIRECTIONS = {word: sign for sign, words in _WORDS.items() for word in words.split()}
 
 
@@ -106,18 +108,26 @@ def tabulate(grid: Grid, columns: list[Column], mark: str) -> Table:
     single = [column for column in columns if column not in alike]
     values: dict[str, Array] = {}
     labels: dict[str, Labels] = {}
+    names = {column.quantity: column.name for column in columns}
     for column in single:
-        if column.quantity in LABELS:
+        if column.quantity == "direction" and _polar(grid, column):
+            texts = [row.cells[column.at].lower() for row in grid.rows]
+            values["amplitude"] = np.array([_POLARITIES[text] for text in texts])
+            names["amplitude"] = names.pop("direction")
+        elif column.quantity in LABELS:
             labels[column.quantity] = _texts(grid, column)
         else:
             values[column.quantity] = _numbers(grid, column, mark)
     line = np.array([row.line for row in grid.rows], np.int64)
     block = np.array(grid.blocks, np.int64)
-    names = {column.quantity: column.name for column in columns}
     one = Table(
         (grid.path,), values, labels, line, np.zeros_like(line), block, names, tuple(columns)
     )
     return _stacked(grid, one, alike, mark) if alike else one
+
+
+def _polar(grid: Grid, column: Column) -> bool:
+    return all(row.cells[column.at].lower() in _POLARITIES for row in grid.rows)
 
 
 def _alike(grid: Grid, columns: list[Column]) -> list[Column]:
