@@ -14,8 +14,11 @@ from mho.fit.pulse.solve import Solution, problem, solve
 
 Levels = tuple[int, int]
 
-_BETTER = 6.9  # of log likelihood, for two more parameters: one in a thousand by chance
+# Of log likelihood, for two more parameters: one in a thousand by chance, or one in twenty where
+# no bound says what the window is.
+_BETTER, _BETTER_OPEN = 6.9, 3.0
 _MOST_LEVELS = 100_000
+_STEP = 1e-5  # of the parameters, for the delta method
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def fit_cell(
     found = _bounded(solve(given, warm=start is not None), data)
     if levels is None and "levels" in law.names:
         found = _with_levels(found, data, noise)
-    return _finished(found, data)
+    return _finished(_freed(found), data)
 
 
 def levels_of(fit: CellFit) -> Levels:
@@ -108,7 +111,8 @@ def _bounded(found: Solution, data: CellData) -> Solution:
     moved = given.free & (theta != found.theta)
     if not moved.any():
         return found
-    again = solve(replace(given, theta=theta, free=given.free & ~moved), warm=True)
+    # Not from where it was: without noise the maximum is sharp, and moves.
+    again = solve(replace(given, theta=theta, free=given.free & ~moved), warm=given.reads)
     covariance = again.covariance.copy()
     for k in np.flatnonzero(moved):
         covariance[k, k] = found.covariance[k, k]
@@ -130,16 +134,29 @@ def _with_levels(found: Solution, data: CellData, noise: float) -> Solution:
         wider = solve(replace(other.problem, theta=other.theta, free=start.free), warm=True)
         settled = wider.value > other.value + _BETTER
         other = wider if settled else other
-    if not other.value > found.value + _BETTER:
+    least = found.value + (_BETTER if settled else _BETTER_OPEN)
+    if not other.value > least:
         return found
     at = law.names.index("levels")
     counts = np.exp(np.clip(other.theta[at : at + 2], 0.0, math.log(_MOST_LEVELS)))
     whole = np.maximum(np.round(counts) if settled else np.ceil(counts - 1e-3), 1)
     levels = (int(whole[0]), int(whole[1]))
     again = _bounded(solve(problem(law, data.trains, levels=levels, read_noise=noise)), data)
-    if not again.value > found.value + _BETTER:
+    if not again.value > least:
         return found
     return replace(again, covariance=other.covariance) if settled else again
+
+
+def _freed(found: Solution) -> Solution:
+    # The greatest likelihood spends no freedom on what it fits: noise comes out too small, by as
+    # much as parameters of the mean were fitted to so many pulses.
+    given = found.problem
+    pulses, fitted = int(given.kept.sum()), int(given.free[:-2].sum())
+    if given.reads or pulses <= fitted:
+        return found
+    theta = found.theta.copy()
+    theta[-2] += 0.5 * math.log(pulses / (pulses - fitted))
+    return replace(found, theta=theta)
 
 
 def _finished(found: Solution, data: CellData) -> CellFit:
@@ -150,13 +167,18 @@ def _finished(found: Solution, data: CellData) -> CellFit:
         if stops:
             covariance[k, k] = (range_.resolution / range_.width) ** 2
     numbers = _numbers(law, found.theta, range_)
-    columns = []
-    for k in range(len(found.theta)):
-        step = 1e-5 * (0.0 if np.isinf(found.theta[k]) else 1.0)
-        shift = step * np.eye(len(found.theta))[k]
-        ahead, back = (_numbers(law, found.theta + s, range_) for s in (shift, -shift))
-        columns.append((ahead - back) / (2e-5))
-    slopes = np.stack(columns, axis=1)
+    shifts = _STEP * np.diag(np.isfinite(found.theta).astype(np.float64))
+    slopes = np.stack(
+        [
+            (
+                _numbers(law, found.theta + shift, range_)
+                - _numbers(law, found.theta - shift, range_)
+            )
+            / (2 * _STEP)
+            for shift in shifts
+        ],
+        axis=1,
+    )
     return CellFit(data, found, numbers, slopes @ covariance @ slopes.T)
 
 

@@ -12,6 +12,7 @@ import torch
 from mho.fit.calibration import Array
 
 LEAST_PULSES = 8
+_BELOW_ZERO = 0.2  # of the range: what noise of readings may reach
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,17 @@ def halves(response: Any) -> tuple[Array, Array]:
     """Return the set and reset halves of a response, each ``[cells, cycles, pulses + 1]``.
 
     Raises:
+        TypeError: if they are no numbers.
         ValueError: if there are not two halves, one has a wrong shape, fewer than 8 pulses, or
-            entries that are not finite, or the conductance does not rise and fall.
+            entries that are negative or not finite, or the conductance does not rise and fall.
     """
-    if len(response) != 2:
-        raise ValueError(f"response must have 2 halves, got {len(response)}")
-    both = tuple(_half(name, v) for name, v in zip(("set", "reset"), response, strict=True))
-    up, down = both
+    try:
+        given = tuple(response)
+    except TypeError:
+        raise TypeError(f"response must be a pair (set, reset), got {response!r}") from None
+    if len(given) != 2:
+        raise ValueError(f"response must have 2 halves, got {len(given)}")
+    up, down = (_half(name, v) for name, v in zip(("set", "reset"), given, strict=True))
     if up.shape[0] != down.shape[0]:
         raise ValueError(
             "both halves of response must be of as many cells, got "
@@ -158,7 +163,12 @@ def trains(up: Array, down: Array, of: Window) -> Trains:
 
 
 def _half(name: str, values: Any) -> Array:
-    half = np.asarray(values, np.float64)
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+    try:
+        half = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"the {name} half of response must be an array of numbers") from None
     if half.ndim not in (1, 2, 3):
         raise ValueError(
             f"the {name} half of response must be [pulses + 1], [cycles, pulses + 1] or "
@@ -173,6 +183,12 @@ def _half(name: str, values: Any) -> Array:
     if bad:
         raise ValueError(
             f"response must be finite, but {bad} of {half.size} entries of the {name} half are not"
+        )
+    low, high = float(half.min()), float(half.max())
+    if low < -_BELOW_ZERO * (high - low) or high <= 0.0:
+        raise ValueError(
+            f"response must hold conductances, >= 0 but for noise of readings, got {low:g} … "
+            f"{high:g} S in the {name} half"
         )
     return half.reshape((1,) * (3 - half.ndim) + half.shape)
 

@@ -217,7 +217,9 @@ def fit_parametric(law: Law, cells: tuple[CellData, ...]) -> ParametricFit:
         law: the law.
         cells: their data.
     """
-    trial = some(cells, _TRIAL_CELLS)
+    # Cells that pile up at both bounds tell best how many pulses span the window.
+    settled = [cell for cell in cells if all(cell.trains.stops)]
+    trial = some(settled or cells, _TRIAL_CELLS)
     fits = [fit_cell(law, cell, noise=0.0) for cell in trial]
     noise = 0.0
     starts = [None if any(any(c.trains.stops) for c in cells) else with_reading(f) for f in fits]

@@ -15,7 +15,7 @@ Batch = Callable[[Array], Array]
 
 _GRADIENT_STEP, _HESSIAN_STEP = 1e-3, 0.2  # of a standard error
 _ROUNDS = 3
-_BLIND = 1e-3
+_BLIND = 1e-3  # information, relative to what was thought, that is taken as none
 
 
 @dataclass(frozen=True)

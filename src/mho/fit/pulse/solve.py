@@ -191,7 +191,7 @@ def _least_squares(given: Problem, steps: Steps) -> Problem:
         if found.cost < _NOISELESS**2 * found.fun.size:
             # Nothing but rounding is left at the end: only then do its last digits matter.
             fine = dict.fromkeys(("ftol", "xtol", "gtol"), 1e-15)
-            found = optimize.least_squares(errors, found.x, **search, **fine, max_nfev=200)
+            found = optimize.least_squares(errors, found.x, **search, **fine, max_nfev=60)
         if best is None or found.cost < best[0]:
             best = found.cost, _filled(theta, free, found.x[None])[0]
     assert best is not None

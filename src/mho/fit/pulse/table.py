@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,7 +79,11 @@ class Profiles:
 
 def available() -> bool:
     """Whether scikit-learn is there, which tables need."""
-    return importlib.util.find_spec("sklearn") is not None
+    try:
+        import sklearn  # noqa: F401 (an extra)
+    except ImportError:
+        return False
+    return True
 
 
 def enough(trains: Trains) -> bool:
