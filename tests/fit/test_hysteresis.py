@@ -68,7 +68,9 @@ def test_loops_are_found_with_their_polarity(samples, noise):
 def test_width_of_a_made_loop():
     # Branches ±10 % about the mean, outside of any noise: they differ by 20 % of the current.
     v = triangle(200)
-    way = np.concatenate([np.full(200, 0.9), np.full(200, 1.1), np.full(200, 1.1), np.full(200, 0.9)])
+    way = np.concatenate(
+        [np.full(200, 0.9), np.full(200, 1.1), np.full(200, 1.1), np.full(200, 0.9)]
+    )
     found = fit.hysteresis(v, 1e-5 * v * way)
     assert found.width == pytest.approx(0.2, rel=0.02)
     assert (found.is_loop, found.polarity) == (True, 1)

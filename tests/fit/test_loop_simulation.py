@@ -83,13 +83,22 @@ def scipys(device, access, v, dt, start):
     def rate(t, x):
         state = float(np.clip(x[0], 0.0, 1.0))
         volts = float(np.interp(t, times, v))
-        over = reference_cell_voltage(lambda u: device.current_at(state, float(u), p), volts, access)
+        over = reference_cell_voltage(
+            lambda u: device.current_at(state, float(u), p), volts, access
+        )
         slope = device.rate(state, device.drive(float(over), p), p)
         held = (state <= 0.0 and slope < 0.0) or (state >= 1.0 and slope > 0.0)
         return [0.0 if held else slope]
 
     found = integrate.solve_ivp(
-        rate, (0.0, times[-1]), [start], "Radau", t_eval=times, rtol=1e-6, atol=1e-8, max_step=4 * dt
+        rate,
+        (0.0, times[-1]),
+        [start],
+        "Radau",
+        t_eval=times,
+        rtol=1e-6,
+        atol=1e-8,
+        max_step=4 * dt,
     )
     states = found.y[0].clip(0.0, 1.0)
     volts = [
@@ -104,7 +113,9 @@ def ours(device, access, v, dt, start, iterations=4):
     volts = torch.from_numpy(v)[:, None]
     seconds = torch.full_like(volts, dt)
     begin = torch.full((1, 1), start, dtype=torch.float64)
-    found = simulate(device, device.parameters(), access, begin, volts, seconds, iterations=iterations)
+    found = simulate(
+        device, device.parameters(), access, begin, volts, seconds, iterations=iterations
+    )
     assert found.hurried == 0
     return found.state[:, 0, 0].numpy(), found.current[:, 0, 0].numpy()
 

@@ -95,6 +95,36 @@ class LoopFit:
     shared_current: Array = field(repr=False)
     own_current: Array = field(repr=False)
 
+    def simulate(
+        self,
+        voltage: Any,
+        *,
+        time: Any = None,
+        rate: float | None = None,
+        start: float | None = None,
+    ) -> Array:
+        """Return the currents (A) of the nominal device, with its access, along another sweep.
+
+        Args:
+            voltage: as measured loops have it (V), ``[samples]``.
+            time: of the samples (s), increasing.
+            rate: of the sweep (V/s), where there are no times; 1 V/s if not given.
+            start: state at the first sample, in [0, 1]; that of the fit if not given.
+
+        Raises:
+            ValueError: if the sweep is refused.
+        """
+        if start is not None:
+            checks.probability("start", start)
+        volts = np.asarray(voltage, np.float64).ravel()
+        cycle = np.zeros(len(volts)) if len(volts) else None
+        data = sweeps(volts, np.zeros_like(volts), time=time, rate=rate, cycle=cycle)
+        held = {name: float(getattr(self.access, name)) for name in ACCESS}
+        held["start"] = self.start if start is None else start
+        problem = Problem(self.nominal, self.orientation, (), held, self.access.compliance, 1, data)
+        current: Array = problem.course(np.zeros((1, 1, 0))).current.numpy()[:, 0, 0]
+        return current
+
     @property
     def pooled_rmse(self) -> float:
         """√(ΣΔI²/ΣI²) over all samples of all cycles, with the cycles' own parameters."""
