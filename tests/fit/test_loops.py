@@ -10,9 +10,9 @@ import torch
 
 from mho import Hardware, fit, plot
 from mho.devices import VTEAM, Device, Spread
-from mho.fit import loop_cycles, loop_models, loop_setup, loop_simulation
+from mho.fit import loop_cycles, loop_models, loop_setup
 from mho.fit.access import Access
-from mho.fit.loop_search import Problem, descend, jacobian
+from mho.fit.loop_search import descend, jacobian
 
 matplotlib.use("Agg")
 

@@ -32,8 +32,8 @@ from mho.fit.sweeps import Sweeps, sweeps
 _EXPLORED = 4  # cycles that the search looks at,
 _SAMPLES = 90  # thinned to about so many samples each
 _SIZE, _GENERATIONS = 64, 24
-_POLISH, _REFINE = 10, 4  # iterations on all cycles
-_ROUNDS = 2  # of cycles' own parameters and the shared rest
+_POLISH, _REFINE = 16, 5  # iterations on all cycles
+_ROUNDS = 3  # of cycles' own parameters and the shared rest
 _LEAST = 4  # cycles of which some are held out
 
 
@@ -190,6 +190,10 @@ def loop(
     held_out = {name: _rmse(problems[name], parts[name], rest) for name in names}
     best = min(names, key=lambda name: _missed(problems[name], parts[name], rest))
     problem = problems[best]
+    # A second search, from other points: valleys are many.
+    again = (parts[best], _searched(problem, train, seed + 1))
+    parts[best] = min(again, key=lambda found: _missed(problem, found, train))
+    held_out[best] = _rmse(problem, parts[best], rest)
     calibration = _calibration(problem, parts[best], best, train, rest, found.polarity, seed)
     shared, own = _fitted(problem, parts[best], MODELS[best].varies)
     return _result(best, problem, shared, own, held_out, calibration, found, rate, seed)
