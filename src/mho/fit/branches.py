@@ -236,9 +236,7 @@ def _blocks(v: Array, i: Array) -> list[_Block]:
         difference, mean = pairs.difference(i), pairs.mean(i)
         many = min(max(1, len(difference) // _BLOCK), _BLOCKS)
         parts = (np.array_split(part.sign * difference, many), np.array_split(mean, many))
-        found += [
-            _Block(part.sign, d, float((c**2).mean())) for d, c in zip(*parts, strict=True)
-        ]
+        found += [_Block(part.sign, d, float((c**2).mean())) for d, c in zip(*parts, strict=True)]
     return found
 
 

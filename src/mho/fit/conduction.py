@@ -240,7 +240,7 @@ class _Fitted:
 
     @classmethod
     def of(cls, name: str, data: _Data) -> _Fitted:
-        shape = _Shape(name, data.volts, data.v)
+        shape = _Shape(name, data)
         return cls.at(name, data, shape, _least_squares(data, shape))
 
     @classmethod
@@ -264,10 +264,13 @@ class _Fitted:
 class _Shape:
     """A family of laws with its parameters scaled to about 1, and where to begin."""
 
-    def __init__(self, name: str, volts: float, v: Array) -> None:
+    def __init__(self, name: str, data: _Data) -> None:
+        volts = data.volts
         self.name, self.volts = name, volts
         if name == "table":
-            self.names, self.starts, self.bounds, self._make = conduction_table.shape(v)
+            best = data.which == data.which[np.abs(data.i).argmax()]
+            made = conduction_table.shape(data.v[best], data.i[best])
+            self.names, self.starts, self.bounds, self._make = made
             return
         family = _LAWS[name]
         many = len(family.names)
@@ -303,8 +306,10 @@ def _least_squares(data: _Data, shape: _Shape, begin: Array | None = None) -> Ar
     )
     usual = [float(np.abs(data.i[data.which == k]).max()) / data.amps for k in range(many)]
     starts = [[*usual, *start, *[0.0] * data.offset] for start in shape.starts]
+    # A table's points hang together in long valleys, whose ends change nothing any more.
+    ends = {"ftol": 1e-6, "xtol": 1e-6, "max_nfev": 40} if shape.name == "table" else {}
     fits = [
-        optimize.least_squares(misfit, start, bounds=bounds)
+        optimize.least_squares(misfit, start, bounds=bounds, **ends)
         for start in (starts if begin is None else [begin])
     ]
     found: Array = min(fits, key=lambda fit: fit.cost).x
@@ -376,7 +381,7 @@ def _held_out(best: _Fitted, data: _Data) -> Calibration:
     errors = np.empty_like(data.i)
     for k in range(_PARTS):
         seen = best.data.part(part != k)
-        shape = _Shape(best.name, data.volts, data.v)
+        shape = _Shape(best.name, data)
         trial = _Fitted.at(best.name, seen, shape, _least_squares(seen, shape, best.point))
         errors[part == k] = trial.missed(best.data.part(part == k))
     weighted = weights * best.residuals

@@ -17,7 +17,7 @@ Made = tuple[
 ]
 
 
-def shape(v: Array) -> Made:
+def shape(v: Array, i: Array) -> Made:
     """Return what a search for such a law needs: names, starts, bounds and a maker.
 
     The points lie over the voltages measured, closer near 0 V, where the slope is the conductance;
@@ -26,6 +26,7 @@ def shape(v: Array) -> Made:
 
     Args:
         v: voltages measured (V).
+        i: currents measured (A) in one state, from which the search begins.
     """
     low, high = min(float(v.min()), 0.0), max(float(v.max()), 0.0)
     odd = low == 0.0 or high == 0.0
@@ -48,7 +49,22 @@ def shape(v: Array) -> Made:
 
     names = tuple(f"slope[{0.5 * (volts[k] + volts[k + 1]):.3g} V]" for k in others)
     bounds = ([-_DEEPEST] * len(others), [_DEEPEST] * len(others))
-    return names, [np.zeros(len(others))], bounds, make
+    slope = _slopes(np.abs(v) if odd else v, np.abs(i) if odd else i, volts)
+    begin = np.log(slope[others] / slope[first]).clip(-_DEEPEST, _DEEPEST)
+    return names, [begin], bounds, make
+
+
+def _slopes(v: Array, i: Array, volts: Array) -> Array:
+    # From means of what lies near each point, none below a thousandth of the steepest.
+    order = np.argsort(v, kind="stable")
+    edges = np.searchsorted(v[order], 0.5 * (volts[1:] + volts[:-1]))
+    parts = np.split(order, edges)
+    full = [k for k, part in enumerate(parts) if len(part)]
+    places = np.array([v[parts[k]].mean() for k in full])
+    means = np.array([i[parts[k]].mean() for k in full])
+    slope = np.diff(np.interp(volts, places, means)) / np.diff(volts)
+    found: Array = np.maximum(slope, 1e-3 * slope.max())
+    return found
 
 
 def _spaced(count: int) -> Array:

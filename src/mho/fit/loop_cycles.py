@@ -146,7 +146,8 @@ def _said(volts: Array) -> str:
     at = volts[np.isfinite(volts)]
     if not len(at):
         return "nowhere"
-    spread = f" ± {at.std(ddof=1):.2g}" if len(at) > 1 else ""
+    sigma = float(at.std(ddof=1)) if len(at) > 1 else 0.0
+    spread = f" ± {sigma:.2g}" if sigma > 1e-6 * abs(at.mean()) else ""
     return f"{at.mean():.3g}{spread} V"
 
 

@@ -127,8 +127,8 @@ def _sizes(name: str, low: float, high: float, likely: float, sign: int = 1) -> 
 def _vteam(s: Scale) -> tuple[Free, ...]:
     speed = 3e-9 / s.seconds
     return (
-        _sizes("r_on", 0.02 / s.high, 3.0 / s.high, 0.5 / s.high),
-        _sizes("r_off", 1.0 / s.high, 100.0 / s.low, 1.0 / s.low),
+        _sizes("r_on", 0.02 / s.high, 2.0 / s.high, 1.0 / s.high),
+        _sizes("r_off", 2.1 / s.high, 100.0 / s.low, 1.0 / s.low),
         _sizes("v_on", 0.02 * s.volts, s.volts, 0.3 * s.volts, -1),
         _sizes("v_off", 0.02 * s.volts, s.volts, 0.3 * s.volts),
         _sizes("k_on", 1e-5 * speed, 1e5 * speed, speed, -1),
@@ -174,8 +174,8 @@ def _data_driven(s: Scale) -> tuple[Free, ...]:
     slope = 6.0 * middle / s.volts
     return (
         Free("b", 0.1 / s.volts, 12.0 / s.volts, likely=4.0 / s.volts),
-        _sizes("r_on", 0.01 / s.high, 10.0 / s.high, 0.5 / s.high),
-        _sizes("r_off", 0.3 / s.high, 100.0 / s.low, 1.0 / s.low),
+        _sizes("r_on", 0.01 / s.high, 1.0 / s.high, 0.3 / s.high),
+        _sizes("r_off", 1.1 / s.high, 100.0 / s.low, 1.0 / s.low),
         Free("r_p0", -3.0 * middle, 3.0 * middle),
         Free("r_p1", -slope, slope),
         Free("r_n0", -3.0 * middle, 3.0 * middle),

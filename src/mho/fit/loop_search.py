@@ -24,10 +24,11 @@ from mho.fit.sweeps import Sweeps
 _NUDGE = 1e-4  # of the way between bounds, to find slopes
 _WORST = 10.0  # a residual is not taken for more than so many times the current
 _POINTS, _NEAR = 512, 0.4  # of the first look, and how near likely values half of them are
-_STARTS, _ROUNDS, _DESCENT = 8, 3, 8  # of the descents: half of them go on after each round
+_STARTS, _ROUNDS, _DESCENT = 6, 4, 7  # of the descents: half of them go on after each round
 _DAMPINGS = np.array([1e-2, 0.1, 1.0, 10.0])  # of those of a step, tried at once
 _GAIN = 1e-4  # of the square: less in two steps is none
 _SWITCHING = 0.5  # weight of switching voltages beside currents, both relative
+_PULL = 5e-3  # weight of the distances to likely values, in ways between bounds
 _AT_ONCE = 200_000  # states that are moved by one operation
 
 ACCESS = tuple(name for name in Access().to_dict() if name not in ("type", "compliance"))
@@ -62,6 +63,11 @@ class Problem:
     def names(self) -> tuple[str, ...]:
         """Of what is free."""
         return tuple(free.name for free in self.free)
+
+    @property
+    def guess(self) -> Array:
+        """The candidate of likely values, ``[free]``."""
+        return np.array([free.guess for free in self.free])
 
     def on(self, data: Sweeps) -> Problem:
         """Return the same for other cycles."""
@@ -98,22 +104,24 @@ class Problem:
         return {n: values.get(n, self.held.get(n, both.get(n, 0.0))) for n in ACCESS}
 
     def residuals(self, parts: Array) -> Array:
-        """Return what candidates miss, ``[candidates, samples of all cycles + 2 · cycles]``.
+        """Return what candidates miss, ``[candidates, samples of all cycles + 2 · cycles + free]``.
 
         Measured minus simulated currents, in units in which their sum of squares is the relative
         mean square error of all cycles; then set and reset voltages relative to the measured ones,
         with a weight of their own: squares of currents alone care little for where a loop
-        switches, as few samples are on the way.
+        switches, as few samples are on the way. Last, the distances to likely values, with next to
+        no weight: they only decide where loops do not.
         """
         parts = parts if parts.ndim == 3 else parts[:, None, :]  # the same in all cycles
-        measured = self.data.measured
+        measured, many = self.data.measured, len(self.free)
         count = max(1, _AT_ONCE // measured.size)
         scale = float(np.sqrt((self.data.current[measured] ** 2).sum()))
         found = []
         for block in np.array_split(parts, -(-len(parts) // count)):
             current = self.course(block).current.numpy()
             miss = (self.data.current[:, None, :] - current).transpose(1, 2, 0)
-            found.append(np.hstack([miss[:, measured.T] / scale, self.switching(current)]))
+            away = np.broadcast_to(_PULL * (block.mean(axis=1) - self.guess), (len(block), many))
+            found.append(np.hstack([miss[:, measured.T] / scale, self.switching(current), away]))
         worst = _WORST / np.sqrt(measured.sum())
         miss = np.nan_to_num(np.concatenate(found), nan=worst, posinf=worst, neginf=-worst)
         return miss.clip(-worst, worst)
@@ -143,7 +151,8 @@ def explore(problem: Problem, *, size: int, generations: int, seed: int) -> Arra
     """Return the best candidate ``[free]`` of a search over everything between the bounds.
 
     A population begins as the best of many points of a Sobol sequence, half of them drawn towards
-    likely values; differential evolution improves it, and its best members descend.
+    likely values; differential evolution improves it. Its best members, and the best of the first
+    points as they were, descend; after some steps half of them go on.
 
     Source: Storn & Price 1997, doi 10.1023/A:1008202821328, as in scipy.
     """
@@ -153,13 +162,13 @@ def explore(problem: Problem, *, size: int, generations: int, seed: int) -> Arra
         return square
 
     drawn = qmc.Sobol(len(problem.free), seed=seed).random(_POINTS)
-    guess = np.array([free.guess for free in problem.free])
     near = slice(None, None, 2)
-    drawn[near] = guess + _NEAR * (drawn[near] - guess)
+    drawn[near] = problem.guess + _NEAR * (drawn[near] - problem.guess)
+    drawn = drawn[np.argsort(cost(drawn.T), kind="stable")]
     found = optimize.differential_evolution(
         cost,
         [(0.0, 1.0)] * len(problem.free),
-        init=drawn[np.argsort(cost(drawn.T), kind="stable")[:size]],
+        init=drawn[:size],
         maxiter=generations,
         strategy="currenttobest1bin",
         mutation=(0.4, 0.9),
@@ -170,7 +179,8 @@ def explore(problem: Problem, *, size: int, generations: int, seed: int) -> Arra
         vectorized=True,
         seed=seed,
     )
-    parts = found.population[np.argsort(found.population_energies, kind="stable")[:_STARTS]]
+    evolved = found.population[np.argsort(found.population_energies, kind="stable")]
+    parts = np.concatenate([evolved[:_STARTS], drawn[:_STARTS]])
     for _ in range(_ROUNDS):
         parts, square = descend(problem.trials, parts, iterations=_DESCENT)
         parts = parts[np.argsort(square, kind="stable")[: max(1, len(parts) // 2)]]
@@ -207,7 +217,7 @@ def descend(residuals: Residuals, parts: Array, *, iterations: int) -> tuple[Arr
         best = found.argmin(axis=1)
         row = np.arange(many)
         better = found[row, best] < square
-        gained = np.where(better, 1.0 - found[row, best] / square, 0.0)
+        gained = np.where(better, 1.0 - found[row, best] / np.maximum(square, 1e-300), 0.0)
         parts = np.where(better[:, None], ahead[row, best], parts)
         square = np.where(better, found[row, best], square)
         damping = np.where(better, damping * _DAMPINGS[best], 100.0 * damping).clip(1e-9, 1e9)

@@ -99,7 +99,7 @@ def problem_of(
     device = model.device(scale)
     free = [*model.free(scale), *_free_access(data, scale, access)]
     first = excursions(data.cycle(0)[0])[0]
-    free.append(Free("start", 0.0, 1.0, likely=0.1 if first.sign == scale.polarity else 0.9))
+    free.append(Free("start", 0.0, 1.0, likely=0.05 if first.sign == scale.polarity else 0.95))
     held, compliance = _held(data, access)
     free, device, held = _asked(free, device, held, bounds or {}, fixed or {})
     sign = scale.polarity * device.set_polarity
@@ -151,30 +151,30 @@ def _asked(
 ) -> tuple[list[Free], SwitchingDevice, dict[str, float]]:
     """Return what is free, the device and what is held, as a user's bounds and values say."""
     known = {f.name: f for f in free}
+    fields = {n: v for n, v in device.to_dict().items() if isinstance(v, float)}
     for name, pair in bounds.items():
-        if name not in known or name in fixed:
+        if name in fixed or (name not in known and name not in fields):
             raise ValueError(
                 f"bounds has {name!r}, which is not searched; searched are {', '.join(known)}"
             )
         low, high = (float(value) for value in pair)
-        old = known[name]
+        # A field of the device that is not searched by itself is, if bounds ask for it.
+        old = known.get(name, Free(name, low, high, low * high > 0.0, fields.get(name)))
         # Bounds given may cross 0, where there is no logarithm.
         spans = old.logarithmic and low * high > 0.0
         known[name] = Free(name, low, high, spans, old.likely)
-    fields = device.to_dict()
     for name, value in fixed.items():
         checks.number(f"fixed[{name!r}]", value)
-        if name in fields:
-            device = device.replace(**{name: float(value)})
-        elif name in known or name in ACCESS:
+        if name in known or name in ACCESS:
             held = {**held, name: float(value)}
-        else:
+        elif name not in fields:
             raise ValueError(
                 f"fixed has {name!r}, which is no parameter of {type(device).__name__} or of the "
-                f"access; these are {', '.join([*fields, *ACCESS][1:])}, start"
+                f"access; these are {', '.join([*fields, *ACCESS])}, start"
             )
         known.pop(name, None)
-    return list(known.values()), device, held
+    device = device.replace(**{name: float(v) for name, v in fixed.items() if name in fields})
+    return list(known.values()), device, {n: v for n, v in held.items() if n not in fields}
 
 
 def parameters(problem: Problem, values: Mapping[str, Any]) -> dict[str, float]:

@@ -41,9 +41,10 @@ def _covariance(matrix: Array, residuals: Array, lengths: list[int]) -> Array:
     scale = np.linalg.norm(matrix, axis=0)
     inverse = np.linalg.pinv(matrix / scale, rcond=1e-6)
     bread = inverse @ inverse.T
-    # Samples of all cycles, then set voltages, then reset voltages.
+    # Samples of all cycles, set voltages, reset voltages, and what belongs to none.
     each = np.arange(len(lengths))
     cycle = np.concatenate([np.repeat(each, lengths), each, each])
+    cycle = np.append(cycle, np.full(len(residuals) - len(cycle), -1))
     if len(lengths) >= _LEAST:
         pulls = np.stack(
             [(matrix[cycle == k] / scale).T @ residuals[cycle == k] for k in range(len(lengths))]

@@ -19,7 +19,8 @@ _AT_BOUND = 1e-3  # of the way between bounds
 
 def told(fit: LoopFit, problem: Problem, rate: float | None, course: Course) -> LoopFit:
     """Return the fit with its verdict."""
-    parts = [_how_good(fit), _where(fit), _spread(fit), _times(fit, rate), _bounds(fit, problem)]
+    parts = [_how_good(fit), _where(fit), _spread(fit), _window(fit, course)]
+    parts += [_times(fit, rate), _bounds(fit, problem)]
     if course.hurried:
         parts.append(
             f"{course.hurried} steps of the simulation were cut short: the model is too fast there."
@@ -76,6 +77,21 @@ def _spread(fit: LoopFit) -> str:
         for level, found in zip(fit.calibration.levels, fit.calibration.coverage, strict=True)
     )
     return f"{told} Held-out switching voltages inside their intervals – {inside}."
+
+
+def _window(fit: LoopFit, course: Course) -> str:
+    # What of the device's window the loops show.
+    p = fit.nominal.parameters()
+    seen = [float(fit.nominal.conductance_at(float(x), p)) for x in _ends(course)]
+    low, high = fit.nominal.window
+    return (
+        f"The loops pass conductances of {min(seen):.3g} … {max(seen):.3g} S of the cell; the rest "
+        f"of its window, {low:.3g} … {high:.3g} S, is the model's."
+    )
+
+
+def _ends(course: Course) -> tuple[float, float]:
+    return float(course.state.min()), float(course.state.max())
 
 
 def _times(fit: LoopFit, rate: float | None) -> str:

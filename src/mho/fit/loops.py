@@ -32,8 +32,8 @@ from mho.fit.sweeps import Sweeps, sweeps
 _EXPLORED = 4  # cycles that the search looks at,
 _SAMPLES = 90  # thinned to about so many samples each
 _SIZE, _GENERATIONS = 64, 24
-_POLISH, _REFINE = 10, 4  # iterations on all cycles
-_ROUNDS = 2  # of cycles' own parameters and the shared rest
+_POLISH, _REFINE = 16, 5  # iterations on all cycles
+_ROUNDS = 3  # of cycles' own parameters and the shared rest
 _LEAST = 4  # cycles of which some are held out
 
 
@@ -94,6 +94,36 @@ class LoopFit:
     data: Sweeps = field(repr=False)
     shared_current: Array = field(repr=False)
     own_current: Array = field(repr=False)
+
+    def simulate(
+        self,
+        voltage: Any,
+        *,
+        time: Any = None,
+        rate: float | None = None,
+        start: float | None = None,
+    ) -> Array:
+        """Return the currents (A) of the nominal device, with its access, along another sweep.
+
+        Args:
+            voltage: as measured loops have it (V), ``[samples]``.
+            time: of the samples (s), increasing.
+            rate: of the sweep (V/s), where there are no times; 1 V/s if not given.
+            start: state at the first sample, in [0, 1]; that of the fit if not given.
+
+        Raises:
+            ValueError: if the sweep is refused.
+        """
+        if start is not None:
+            checks.probability("start", start)
+        volts = np.asarray(voltage, np.float64).ravel()
+        cycle = np.zeros(len(volts)) if len(volts) else None
+        data = sweeps(volts, np.zeros_like(volts), time=time, rate=rate, cycle=cycle)
+        held = {name: float(getattr(self.access, name)) for name in ACCESS}
+        held["start"] = self.start if start is None else start
+        problem = Problem(self.nominal, self.orientation, (), held, self.access.compliance, 1, data)
+        current: Array = problem.course(np.zeros((1, 1, 0))).current.numpy()[:, 0, 0]
+        return current
 
     @property
     def pooled_rmse(self) -> float:
@@ -160,6 +190,10 @@ def loop(
     held_out = {name: _rmse(problems[name], parts[name], rest) for name in names}
     best = min(names, key=lambda name: _missed(problems[name], parts[name], rest))
     problem = problems[best]
+    # A second search, from other points: valleys are many.
+    again = (parts[best], _searched(problem, train, seed + 1))
+    parts[best] = min(again, key=lambda found: _missed(problem, found, train))
+    held_out[best] = _rmse(problem, parts[best], rest)
     calibration = _calibration(problem, parts[best], best, train, rest, found.polarity, seed)
     shared, own = _fitted(problem, parts[best], MODELS[best].varies)
     return _result(best, problem, shared, own, held_out, calibration, found, rate, seed)
