@@ -313,6 +313,7 @@ def test_the_pictures_show_records_laws_and_exponents(parts):
             lambda: fit.retention([1, 2, 3, 4, 5], np.ones(5), degree=1),
             "degree must be >= 0 and <= 0",
         ),
+        (lambda: fit.retention([1, 2, 3, 4, 5], np.ones(5), g_max=0.5), "g_max must be >= the"),
         (lambda: fit.retention([1, 2, 3, 4, 5], np.ones(5), g_min=2.0), "g_min must be < g_max"),
     ],
 )

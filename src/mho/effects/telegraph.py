@@ -128,10 +128,11 @@ class TelegraphNoise(ReadingEffect):
         drawn = {}
         kind: Any = {"dtype": context.dtype, "device": context.device}
         for trap in range(self.traps):
-            step: Tensor | float = nominal(self.amplitude)
             if isinstance(self.amplitude, Spread):
-                step = self.amplitude.sample(context.shape, context.generator, **kind)
-                step = step.clamp_(0.0, 1.0)
+                sampled = self.amplitude.sample(context.shape, context.generator, **kind)
+                step: Tensor | float = sampled.clamp_(0.0, 1.0)
+            else:
+                step = self.amplitude
             if isinstance(step, Tensor) or self.fraction < 1.0:
                 drawn[f"step{_of(trap)}"] = (context.uniform() < self.fraction) * step
             if isinstance(self.tau, Spread):
@@ -147,7 +148,8 @@ class TelegraphNoise(ReadingEffect):
         changed = {}
         for trap, name in enumerate(self.changing):
             filled = context.state[name]
-            tau = torch.as_tensor(context.state.get(f"tau{_of(trap)}", self.tau)).to(filled)
+            tau: Any = context.state.get(f"tau{_of(trap)}", self.tau)
+            tau = torch.as_tensor(tau, dtype=filled.dtype, device=filled.device)
             chance = self.occupancy + (filled - self.occupancy) * (-seconds / tau).exp()
             changed[name] = (context.uniform() < chance).to(filled)
         return changed
@@ -174,7 +176,8 @@ class TelegraphNoise(ReadingEffect):
         return g
 
     def _step(self, g: Tensor, context: Context, trap: int) -> Tensor | float:
-        step = context.state.get(f"step{_of(trap)}", nominal(self.amplitude))
+        name = f"step{_of(trap)}"
+        step = context.state[name] if name in context.state else nominal(self.amplitude)
         if self.hrs_growth == 0.0:
             return step
         floor = torch.finfo(g.dtype).tiny ** 0.25

@@ -11,15 +11,15 @@ import numpy.typing as npt
 from mho.core import checks
 from mho.devices.statistical import SCORES, GenericStatistical, steepest_drift
 from mho.fit import drift_cells as cells_of
+from mho.fit import drift_records as given
 from mho.fit import held_out, moments
-from mho.fit.calibration import Array, Calibration, vector
+from mho.fit.calibration import Array, Calibration
 from mho.fit.drift_cells import CellDrift, Records
 from mho.fit.drift_verdict import verdict
 from mho.fit.estimates import Estimates
 from mho.fit.moments import NONE, Data, Index, Mask, Moments
-from mho.fit.programming_error import coefficients, labels, named
+from mho.fit.programming_error import coefficients, named
 
-_LEAST_READINGS = 5
 _MANY = 10  # cells that tell how cells differ
 _STEEP = 0.98  # of the slope that the device refuses
 _MOST_READINGS = 200_000
@@ -28,8 +28,6 @@ _GAIN = 4.0  # of the logarithm of the likelihood, at which noise counts as grow
 _SHORTEST, _SHORT, _TRIALS = 1e-9, 0.1, 7  # of t_read: s, of t0, places tried
 _EXACT = 1e-9  # of g_max: less is rounding
 _SPREAD = 2.0  # of the logarithm of the likelihood, at which few cells count as unlike
-_WIDE = 0.05  # of the largest conductance: less is one level
-CLOCKS = ("programming", "running")
 
 
 @dataclass(frozen=True)
@@ -149,14 +147,14 @@ def retention(
         TypeError, ValueError: if there are fewer than 5 readings, or 3 of a cell, no time passes,
             or a value is refused.
     """
-    t, values, index, names = _records(time, g, cell, clock)
-    start = _origin(t, t0)
+    t, values, index, names = given.readings(time, g, cell, clock)
+    start = given.origin(t, t0)
     elapsed = np.log(np.maximum(t, start) / start)
     records = Records(elapsed, values, index, np.ones(len(t)))
-    _check(records, names)
+    given.check(records, names)
     found = cells_of.regress(records)
     records = cells_of.without_glitches(records, found)
-    low, high, levels = _window(found.g0, g_min, g_max)
+    low, high, levels = given.window(found.g0, g_min, g_max)
     t_read = _growing(records, start, high, levels, noise_degree, seed)
     if t_read is not None:
         records = records.weighed(_growth(records.elapsed, start, t_read))
@@ -199,89 +197,6 @@ def retention(
     )
     told = verdict(fitted, steep=exponents.bounded, still=still, levels=levels, rho=rho)
     return replace(fitted, verdict=told)
-
-
-# ── what is given ────────────────────────────────────────────────────────────────────────────
-
-
-def _records(time: Any, g: Any, cell: Any, clock: str | None) -> tuple[Array, Array, Index, Any]:
-    if np.ndim(g) == 2:
-        if cell is not None:
-            raise ValueError("cell must not be given with g [cells, readings]: its rows are cells")
-        rows, columns = np.shape(g)
-        time = np.tile(vector("time", time), rows)
-        if len(time) != rows * columns:
-            raise ValueError(
-                f"time must be {columns}, as the columns of g, got {len(time) // rows}"
-            )
-        cell = np.repeat(np.arange(rows), columns)
-    t, values = vector("time", time), vector("g", g)
-    if len(t) != len(values):
-        raise ValueError(f"time and g must be as many, got {len(t)} and {len(values)}")
-    if len(t) < _LEAST_READINGS:
-        raise ValueError(
-            f"too few readings to fit: got {len(t)}, at least {_LEAST_READINGS} needed"
-        )
-    if t.min() < 0.0:
-        raise ValueError(f"time must be >= 0 s, got {t.min():.4g}")
-    if clock is not None:
-        checks.one_of("clock", clock, CLOCKS)
-    names, index = labels("cell", np.zeros(len(t)) if cell is None else cell, len(t))
-    first, last = np.full(len(names), np.inf), np.full(len(names), -np.inf)
-    np.minimum.at(first, index, t)
-    np.maximum.at(last, index, t)
-    if clock is None and len(names) > 1:
-        order = np.argsort(first)
-        if (first[order][1:] > last[order][:-1]).all():
-            raise ValueError(
-                "cells were read one after the other: say clock='running' if one clock ran "
-                "through all of it, and each cell was programmed just before its first reading, "
-                "or clock='programming' if times count from the programming of each"
-            )
-    return t - first[index] if clock == "running" else t, values, index, names
-
-
-def _origin(t: Array, t0: float | None) -> float:
-    if t0 is not None:
-        checks.number("t0", t0, above=0.0)
-    if not (t > 0.0).any():
-        raise ValueError("time must be > 0 somewhere: no time passes")
-    return float(t[t > 0.0].min()) if t0 is None else float(t0)
-
-
-def _check(records: Records, names: Any) -> None:
-    counts, sums = records.counts, records.total(records.g)
-    few = int(counts.argmin())
-    if counts[few] < cells_of.LEAST_READINGS:
-        raise ValueError(
-            f"every cell must have at least {cells_of.LEAST_READINGS} readings, cell "
-            f"{names[few]!r} has {int(counts[few])}"
-        )
-    dark = int((sums / counts).argmin())
-    if sums[dark] <= 0.0:
-        raise ValueError(
-            f"the mean of a cell's readings must be > 0 S, that of cell {names[dark]!r} is "
-            f"{sums[dark] / counts[dark]:.3g}: leave it out"
-        )
-    mean = records.total(records.elapsed) / counts
-    spread = records.total((records.elapsed - mean[records.cell]) ** 2)
-    if (spread <= 1e-12).any():
-        raise ValueError(
-            f"time must pass for every cell, but all readings of cell "
-            f"{names[int(spread.argmin())]!r} are at one time (up to t0 nothing drifts)"
-        )
-
-
-def _window(g0: Array, g_min: float | None, g_max: float | None) -> tuple[float, float, int]:
-    for name, given in (("g_min", g_min), ("g_max", g_max)):
-        if given is not None:
-            checks.number(name, given, least=0.0)
-    high = float(g0.max()) if g_max is None else float(g_max)
-    wide = float(np.ptp(g0)) > _WIDE * high
-    low = (float(g0.min()) if wide else 0.0) if g_min is None else float(g_min)
-    if low >= high:
-        raise ValueError(f"g_min must be < g_max, got {low:.4g} and {high:.4g} S")
-    return low, high, held_out.distinct(g0) if wide else 1
 
 
 # ── what is fitted ───────────────────────────────────────────────────────────────────────────

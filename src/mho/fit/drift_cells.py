@@ -9,7 +9,6 @@ import numpy as np
 from mho.fit.calibration import Array
 from mho.fit.moments import Index, Mask
 
-LEAST_READINGS = 3  # two parameters, and one to tell their error
 _STEPS = 30
 _FAR = 8.0  # robust standard deviations beyond which a reading is left out
 _ENOUGH = 8  # readings of a cell that tell which of them are far out

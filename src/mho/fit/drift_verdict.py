@@ -66,7 +66,8 @@ def _what(fit: RetentionFit) -> str:
 def _drift(fit: RetentionFit, still: bool) -> str:
     nu = fit.estimates["nu_0"]
     if still:
-        return f"no drift is visible: ν = 0 within its error ({nu}), and the device does not drift"
+        mean = " on average" if any(fit.device.nu_std) else ""  # type: ignore[arg-type]
+        return f"no drift is visible{mean}: ν = 0 within its error ({nu}), and is 0 in the device"
     if len(fit.device.nu) == 1:  # type: ignore[arg-type]
         way = " (conductances rise)" if nu.value < 0.0 else ""
         return f"ν = {nu}{way}"
