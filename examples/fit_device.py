@@ -1,20 +1,18 @@
-"""From measurements to a device: what `mho fit-device` does, in Python and on the command line.
+"""From measurements to a device: what `mho fit` does, in Python and on the command line.
 
 The measurements here are of a simulated cell, so that the fit can be compared with the truth. Your
 own go in the same way: pairs of conductance and jump, or pulse responses, or I–V sweeps.
 """
 
-import csv
 from pathlib import Path
 
 import torch
-import yaml
 
 from mho import fit
 from mho.cli.main import main
 from mho.devices import Device, presets
 
-folder = Path("mho-fit-device")
+folder = Path("mho-fit")
 folder.mkdir(exist_ok=True)
 
 # 1. What a lab would have: one cell cycled ten times up and down, read after every pulse.
@@ -31,15 +29,16 @@ print(f"held-out steps inside their intervals: {found.calibration}")
 table = fit.jump_table(*fit.pairs(response[0]))
 print(f"jump table: {table.table}, {table.calibration}")
 
-# 4. On the command line, from a CSV file: YAML and a figure with data, mean, σ and residuals.
-with (folder / "pulses.csv").open("w", newline="") as file:
-    rows = csv.writer(file)
-    rows.writerow(["pulse", "conductance (uS)", "direction"])
-    for up, down in zip(*(1e6 * half for half in response), strict=True):
-        rows.writerows((k, float(g), "set") for k, g in enumerate(up))
-        rows.writerows((40 + k, float(g), "reset") for k, g in enumerate(down[1:], 1))
-main(["fit-device", str(folder / "pulses.csv"), "--out", str(folder / "device.yaml")])
+# 4. What an instrument writes: a counter that runs on, decimal commas, currents at a read voltage.
+lines = ["Instrument;parameter analyser", "Read voltage;0,1 V", "", "Pulse #;I_read (nA)"]
+readings = [g for up, down in zip(*response, strict=True) for g in (*up, *down[1:])]
+lines += [f"{k};{1e8 * float(g):.6g}".replace(".", ",") for k, g in enumerate(readings)]
+(folder / "pulses.csv").write_text("\n".join(lines), encoding="utf-16")
+print(fit.read(folder / "pulses.csv"))
 
-# 5. Read back, it is a device like any other.
-device = Device.from_dict(yaml.safe_load((folder / "device.yaml").read_text()))
+# 5. On the command line: the same three lines, the fit, YAML and a figure.
+main(["fit", str(folder / "pulses.csv"), "--out", str(folder / "device.yaml")])
+
+# 6. Read back, it is a device like any other.
+device = Device.load(folder / "device.yaml")
 print(f"{type(device).__name__} with a window of {device.window} S")

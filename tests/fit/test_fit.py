@@ -136,7 +136,7 @@ def test_exponential_takes_halves_of_unlike_length():
         ("ohmic", {"g": 3e-4}),
         ("sinh", {"g": 2e-5, "b": 2.7}),
         ("poole_frenkel", {"g": 1e-5, "beta": 2.0}),
-        ("space_charge", {"g": 1e-4, "c": 3e-4}),
+        ("space_charge", {"g": 1e-4, "c": 3.0}),
         ("diode", {"g": 1e-4, "b": -1.5}),
     ],
 )
@@ -146,7 +146,7 @@ def test_laws_are_found_and_told_apart(law, parameters):
         "ohmic": lambda g: g * v,
         "sinh": lambda g, b: g / b * np.sinh(b * v),
         "poole_frenkel": lambda g, beta: g * v * np.exp(beta * np.sqrt(np.abs(v))),
-        "space_charge": lambda g, c: g * v + c * v * np.abs(v),
+        "space_charge": lambda g, c: g * (v + c * v * np.abs(v)),
         "diode": lambda g, b: g / b * (np.exp(b * v) - 1),
     }[law](**parameters)
     noise = 0.003 * np.abs(clean).max()
@@ -254,3 +254,32 @@ def test_missing_extra_is_named(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ImportError, match=r"scikit-learn: pip install 'mho\[viz\]'"):
         fit.jump_table(*made(200))
+
+
+def test_groups_lose_little_beside_a_process_of_all_pairs():
+    # The same two processes, in which every pair stands for itself.
+    process = pytest.importorskip("sklearn.gaussian_process")
+    kernels = process.kernels
+    g, dg = made(500, seed=4)
+    x, scale = g[:, None] / 1e-4, dg.std()
+    kernel = kernels.ConstantKernel(1.0) * kernels.RBF(0.3, (0.03, 30.0))
+    at = np.linspace(2e-6, 98e-6, 49)
+    noise = (sigma_of(g) / scale) ** 2  # known to the reference
+    full = process.GaussianProcessRegressor(kernel, alpha=noise).fit(x, (dg - dg.mean()) / scale)
+    mean, error = full.predict(at[:, None] / 1e-4, return_std=True)
+    binned, sigma = profiles(g, dg, at)
+    assert np.abs((binned - dg.mean()) / scale - mean).max() < 2 * error.max()
+    assert np.abs((binned - dg.mean()) / scale - mean).mean() < error.mean()
+    assert np.abs(np.log(sigma / sigma_of(at))).mean() < 0.15
+
+
+def test_a_jump_table_says_how_good_it_is():
+    good = fit.jump_table(*made(2000))
+    assert good.device is None
+    assert len(good.estimates) == 0
+    assert "needs set and reset" in good.verdict
+    skewed = fit.jump_table(*made(6000, noise="exponential"))
+    assert "shape='empirical' may hold" in skewed.verdict
+    g, dg = made(2000)
+    stopped = fit.jump_table(g, np.minimum(g + 2 * dg, 0.98e-4) - g)
+    assert "stopped by a bound" in stopped.verdict

@@ -1,1 +1,1 @@
-"""The command line: `mho demo`, `mho fit-device`."""
+"""The command line: `mho demo`, `mho fit`."""

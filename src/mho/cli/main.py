@@ -78,70 +78,145 @@ def _demo(options: argparse.Namespace) -> None:
     run(options.out, seed=options.seed, quick=options.quick)
 
 
-def _add_fit_device(commands: Commands) -> None:
-    text = "fit a device to measurements in a CSV file"
-    parser = commands.add_parser(
-        "fit-device",
-        help=text,
-        description=f"F{text[1:]}, and write it as YAML with a figure of the fit.",
-        epilog=_CSV_COLUMNS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _add_fit(commands: Commands) -> None:
+    text = "fit a device to what an instrument measured"
+    for name, more in (("fit", ""), ("fit-device", " (the old name of fit)")):
+        parser = commands.add_parser(
+            name,
+            help=text + more,
+            description=f"F{text[1:]}: say what the files hold, fit, and write the device as YAML "
+            "with a figure of the fit.",
+            epilog=_MEASUREMENTS,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.add_argument(
+            "data", type=Path, nargs="+", metavar="FILE", help="of one measurement, in their order"
+        )
+        _add_reading(parser)
+        _add_fitting(parser)
+        parser.set_defaults(run=_fit)
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how to read, where a file leaves two ways")
+    kinds = ("pulses", "jumps", "iv", "programming", "retention", "map", *_OLD_KINDS)
+    group.add_argument(
+        "--kind", choices=kinds, metavar="KIND", help=f"one of {', '.join(kinds[:6])}"
     )
-    parser.add_argument("data", type=Path, metavar="data.csv", help="the measurements")
-    parser.add_argument(
+    group.add_argument(
+        "--read-voltage", type=float, metavar="V", help="at which currents were read"
+    )
+    pairs = (("unit", "COLUMN=UNIT", "as in G=µS"), ("column", "NAME=MEANING", "as in Foo=voltage"))
+    for name, form, example in pairs:
+        group.add_argument(
+            f"--{name}", type=_pair, action="append", default=[], metavar=form, help=example
+        )
+    group.add_argument("--separator", metavar="NAME", help="comma, semicolon, tab, bar or blanks")
+    group.add_argument("--decimal", choices=(".", ","), help="the decimal mark")
+    group.add_argument("--sheet", metavar="NAME", help="of a workbook")
+    group.add_argument(
+        "--cycles", type=_positive, metavar="N", help="of a pulse counter that runs on"
+    )
+    group.add_argument(
+        "--each-file", choices=("cell", "cycle", "state", "part"), help="what each of several is"
+    )
+    group.add_argument("--cell", metavar="NAME", help="the only one to read")
+    group.add_argument(
+        "--dry-run", action="store_true", help="say what was understood, and no more"
+    )
+
+
+def _add_fitting(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the fit, and what is written")
+    group.add_argument(
         "--out",
         type=Path,
         default=Path("device.yaml"),
         metavar="FILE",
         help="where the YAML goes (default: %(default)s)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--figure", type=Path, metavar="FILE", help="where the PNG goes (default: beside --out)"
     )
-    kinds = ("jump-table", "exponential", "iv", "retention")
-    parser.add_argument("--kind", choices=kinds, help="told from the header if not given")
-    parser.add_argument(
-        "--rows",
-        type=_natural,
-        default=60,
-        help="conductances of a jump table (default: %(default)s)",
+    group.add_argument(
+        "--law", metavar="NAME", help="of pulses, a curve or a loop (default: the best)"
     )
-    parser.add_argument(
+    group.add_argument(
+        "--rows",
+        type=_positive,
+        help="conductances of a jump table (default: 60)",
+    )
+    for name, end in (("--g-min", "lowest"), ("--g-max", "highest")):
+        group.add_argument(
+            name, type=float, metavar="S", help=f"{end} conductance, where the data do not say it"
+        )
+    group.add_argument(
+        "--clock",
+        choices=("programming", "running"),
+        help="whether times of a record count from each cell's programming, or run on",
+    )
+    group.add_argument(
+        "--rate", type=float, metavar="V/S", help="of a switching loop measured without times"
+    )
+    group.add_argument(
         "--seed",
         type=_natural,
         default=0,
         help="of the choice of the data held out to test the fit (default: %(default)s)",
     )
-    parser.set_defaults(run=_fit_device)
 
 
-_CSV_COLUMNS = """\
-the header of the CSV file says what was measured (SI units, or the unit behind the name, as in
-"conductance (uS)"):
-  g, dg [, direction]               S before a pulse and its change: a jump table; with directions
-                                    (set, reset) both tables: a TabularDevice
-  pulse, conductance [, direction]  pulse number and S, cycle after cycle (the number falls where a
-                                    cycle begins), each set pulses and then reset pulses (without
-                                    directions it turns where the mean is highest): an
-                                    ExponentialDevice
-  voltage, current                  V, A: a current-voltage law of one state
-  time, conductance                 s since programming (> 0), S: power-law drift
-lines that begin with # are skipped.
+_OLD_KINDS = {"jump-table": "jumps", "exponential": "pulses"}
+_MEASUREMENTS = """\
+what the columns say (any order; others are named as not read):
+  pulse, conductance [, direction, cycle, cell]   pulse responses (or LTP and LTD side by side)
+  g, dg, direction                                jumps of set and reset pulses
+  voltage, current [, time, cycle]                a current-voltage curve, or a switching loop
+  target, achieved [, cell]                       errors of programming
+  time, conductance [, cell]                      retention
+  x, y, LRS, HRS                                  a map of cells (also as grids, one file a state)
+resistance, or current with a read voltage, does in place of conductance. Units stand in brackets,
+behind a slash or in a row below the names: "G (uS)", "I_read [nA]", "R / kOhm"; without, SI.
+CSV of any separator, decimal mark and encoding; Excel and parquet with pip install 'mho[tables]'.
 """
 
 
-def _fit_device(options: argparse.Namespace) -> None:
+def _fit(options: argparse.Namespace) -> None:
     from mho.cli.fit import run
+    from mho.cli.fitting import Choices
 
-    told = run(
+    run(
         options.data,
         options.out,
-        kind=options.kind,
         figure=options.figure,
-        rows=options.rows,
-        seed=options.seed,
+        dry_run=options.dry_run,
+        choices=Choices(
+            options.law,
+            options.rows,
+            options.seed,
+            options.g_min,
+            options.g_max,
+            options.clock,
+            options.rate,
+        ),
+        kind=_OLD_KINDS.get(options.kind, options.kind),
+        read_voltage=options.read_voltage,
+        units=dict(options.unit),
+        columns=dict(options.column),
+        separator=options.separator,
+        decimal=options.decimal,
+        sheet=options.sheet,
+        cycles=options.cycles,
+        cell=options.cell,
+        each_file=options.each_file,
     )
-    print(told)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, found, value = text.rpartition("=")
+    if not found or not name or not value:
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, got {text!r}")
+    return name, value
 
 
 def _add_card(commands: Commands) -> None:
@@ -234,4 +309,4 @@ def _natural(text: str) -> int:
     return int(text)
 
 
-_COMMANDS = (_add_demo, _add_fit_device, _add_card, _add_accuracy)
+_COMMANDS = (_add_demo, _add_fit, _add_card, _add_accuracy)

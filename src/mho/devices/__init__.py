@@ -12,6 +12,16 @@ from mho.cells.device import Device
 from mho.cells.population import Cells
 from mho.cells.spread import Spread
 from mho.devices import presets, waveforms
+from mho.devices.conduction import (
+    ConductionDevice,
+    ConductionLaw,
+    Diode,
+    Ohmic,
+    PooleFrenkel,
+    Sinh,
+    SpaceCharge,
+    TabulatedLaw,
+)
 from mho.devices.data_driven import DataDriven2018, DataDriven2021
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.fefet import MultiDomainFeFET
@@ -54,10 +64,13 @@ __all__ = [
     "VTEAM",
     "Biolek",
     "Cells",
+    "ConductionDevice",
+    "ConductionLaw",
     "ConstantStep",
     "DataDriven2018",
     "DataDriven2021",
     "Device",
+    "Diode",
     "ExpStep",
     "ExponentialDevice",
     "GenericStatistical",
@@ -68,9 +81,11 @@ __all__ = [
     "LinearIonDrift",
     "LinearStep",
     "MultiDomainFeFET",
+    "Ohmic",
     "PCMHermes",
     "Pickett",
     "PiecewiseStep",
+    "PooleFrenkel",
     "PowStep",
     "Prodromakis",
     "PulsedCells",
@@ -78,7 +93,9 @@ __all__ = [
     "ReRAMCMO",
     "ReRAMWan",
     "Rectangular",
+    "Sinh",
     "SoftBoundsDevice",
+    "SpaceCharge",
     "Spread",
     "StanfordPKU",
     "StepDevice",
@@ -86,6 +103,7 @@ __all__ = [
     "SwitchingDevice",
     "TabularCells",
     "TabularDevice",
+    "TabulatedLaw",
     "Window",
     "Yakopcic",
     "presets",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,12 @@ from scipy import special
 from mho.core import checks
 from mho.devices.tabular import JumpTable
 from mho.fit.calibration import LEVELS, OUR_STREAM, Array, Calibration, vector
+from mho.fit.estimates import Estimates
 from mho.fit.kriging import profiles
 
 _LEAST_PAIRS = 40
+_NONE: Array = np.zeros(0)
+_OFF = 3.0  # standard errors by which coverage must be off to say so
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,9 @@ class JumpTableFit:
         sigma: standard deviation (S) of the jump at the table's rows.
         residuals: of the pairs, in units of sigma there.
         calibration: of held-out pairs under a table fitted without them.
+        verdict: how well the table holds, in words.
+        device: None: a device needs the tables of both directions (see `mho.fit.pulses`).
+        estimates: none: a table has no parameters.
     """
 
     table: JumpTable
@@ -38,6 +44,9 @@ class JumpTableFit:
     sigma: Array
     residuals: Array
     calibration: Calibration
+    verdict: str
+    device: None = None
+    estimates: Estimates = field(default_factory=lambda: Estimates((), _NONE, _NONE[:, None]))
 
 
 def pairs(response: npt.ArrayLike) -> tuple[Array, Array]:
@@ -103,7 +112,8 @@ def jump_table(
     trial, *_ = _fit_table(g[kept], dg[kept], axis, columns, shape)
     table, mean, sigma, residuals = _fit_table(g, dg, axis, columns, shape)
     calibration = _covered_by_table(trial, g[~kept], dg[~kept])
-    return JumpTableFit(table, g, dg, mean, sigma, residuals, calibration)
+    verdict = _verdict(g, dg, mean, sigma, residuals, calibration, shape)
+    return JumpTableFit(table, g, dg, mean, sigma, residuals, calibration, verdict)
 
 
 def _fit_table(
@@ -115,9 +125,34 @@ def _fit_table(
     residuals = (dg - mean[len(axis) :]) / sigma[len(axis) :]
     mean, sigma = mean[: len(axis)], sigma[: len(axis)]
     if shape == "normal":
-        cumulative, score = special.ndtr, np.linspace(-5.0, 5.0, 101)
+        table = normal_table(axis, mean, sigma, columns=columns)
     else:
-        cumulative, score = _empirical(residuals)
+        table = _shaped_table(axis, mean, sigma, columns, *_empirical(residuals))
+    return table, mean, sigma, residuals
+
+
+def normal_table(
+    axis: Array, mean: Array, sigma: Array, *, columns: int | None = None
+) -> JumpTable:
+    """Return the table of normal jumps.
+
+    Args:
+        axis: conductances of the rows (S).
+        mean: mean jump (S) of each row.
+        sigma: its standard deviation (S), > 0.
+        columns: ΔG columns; if not given, enough to resolve the narrowest row (200…1000).
+    """
+    return _shaped_table(axis, mean, sigma, columns, special.ndtr, np.linspace(-5.0, 5.0, 101))
+
+
+def _shaped_table(
+    axis: Array,
+    mean: Array,
+    sigma: Array,
+    columns: int | None,
+    cumulative: Callable[[Array], Array],
+    score: Array,
+) -> JumpTable:
     nodes = np.sort((mean[:, None] + sigma[:, None] * score).ravel())
     if columns is None:
         # Four columns a standard deviation, where all rows are as narrow as the narrowest.
@@ -125,8 +160,7 @@ def _fit_table(
     # Columns are denser where more rows have their jumps.
     dg_axis = np.unique(np.quantile(nodes, np.linspace(0.0, 1.0, columns)))
     cdf = cumulative((dg_axis - mean[:, None]) / sigma[:, None])
-    table = JumpTable(_plain(axis), _plain(dg_axis), tuple(map(_plain, cdf)))
-    return table, mean, sigma, residuals
+    return JumpTable(_plain(axis), _plain(dg_axis), tuple(map(_plain, cdf)))
 
 
 def _empirical(residuals: Array) -> tuple[Callable[[Array], Array], Array]:
@@ -145,6 +179,41 @@ def _covered_by_table(table: JumpTable, g: Array, dg: Array) -> Calibration:
     at = [np.interp(g, table.g, column) for column in bounds.T]
     inside = [float(((dg >= at[k]) & (dg <= at[k + len(tails)])).mean()) for k in range(len(tails))]
     return Calibration(LEVELS, tuple(inside), len(g))
+
+
+def _verdict(
+    g: Array,
+    dg: Array,
+    mean: Array,
+    sigma: Array,
+    residuals: Array,
+    calibration: Calibration,
+    shape: str,
+) -> str:
+    told = [
+        f"A jump table of {len(g)} pairs: the mean jump is {mean.min():.3g} … {mean.max():.3g} S, "
+        f"its noise {sigma.min():.3g} … {sigma.max():.3g} S."
+    ]
+    inside = dict(zip(calibration.levels, calibration.coverage, strict=True))[0.9]
+    off = max(calibration.deviations, key=abs)
+    told.append(
+        f"Its 90 % intervals hold {100 * inside:.1f} % of {calibration.count} pairs left out."
+    )
+    if abs(off) > _OFF:
+        skew = float((residuals**3).mean() / max((residuals**2).mean() ** 1.5, 1e-300))
+        told.append(
+            f"Coverage is off by {abs(off):.1f} standard errors (skewness of the residuals "
+            f"{skew:.2g})" + ("; shape='empirical' may hold." if shape == "normal" else ".")
+        )
+    ends = g + dg
+    stopped = [int((ends == end).sum()) for end in (ends.min(), ends.max())]
+    if max(stopped) >= 2 and len(np.unique(ends)) > 0.5 * len(ends):
+        told.append(
+            f"{sum(stopped)} jumps end at exactly one conductance, stopped by a bound: mean and "
+            "noise near it are too small; fit.pulses takes that into account."
+        )
+    told.append("One direction makes no device: a TabularDevice needs set and reset.")
+    return " ".join(told)
 
 
 def _plain(values: Array) -> tuple[float, ...]:

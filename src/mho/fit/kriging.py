@@ -15,7 +15,7 @@ _SMALLEST_GROUP, _MOST_GROUPS, _ROUNDS = 8, 200, 2
 _FLOOR = 1e-12  # of a variance, relative to that of all data: noise-free pairs stay solvable
 
 
-def profiles(x: Array, y: Array, at: Array) -> tuple[Array, Array]:
+def profiles(x: Array, y: Array, at: Array, *, groups: int = _MOST_GROUPS) -> tuple[Array, Array]:
     """Return the mean and the standard deviation of y over x.
 
     Two Gaussian processes in turn: one for the mean, weighted by the noise as known so far; one
@@ -33,6 +33,7 @@ def profiles(x: Array, y: Array, at: Array) -> tuple[Array, Array]:
         x: places of the data, not all alike.
         y: data, as many.
         at: places of the profiles.
+        groups: at most so many; the cost grows with their third power.
 
     Returns:
         Mean and standard deviation at ``at``.
@@ -43,17 +44,17 @@ def profiles(x: Array, y: Array, at: Array) -> tuple[Array, Array]:
     low, width = x.min(), x.max() - x.min()
     level, scale = y.mean(), y.std() or 1.0
     x, at, y = (x - low) / width, (at - low) / width, (y - level) / scale
-    groups = _groups(x)
-    size = np.array([len(group) for group in groups])
-    centre = np.array([x[group].mean() for group in groups])
-    value = np.array([y[group].mean() for group in groups])
-    variance = np.full(len(groups), np.mean([y[group].var() for group in groups]) + _FLOOR)
+    parts = _groups(x, groups)
+    size = np.array([len(part) for part in parts])
+    centre = np.array([x[part].mean() for part in parts])
+    value = np.array([y[part].mean() for part in parts])
+    variance = np.full(len(parts), np.mean([y[part].var() for part in parts]) + _FLOOR)
     mean = _regression(centre, value, variance / size)
     for _ in range(_ROUNDS):
         squared = (y - mean.predict(x[:, None])) ** 2
         # The mean followed each group's own data in part: that freedom is spent.
         free = size - 1.0 + (1.0 - _leverage(mean)) ** 2
-        spread = np.array([squared[group].sum() for group in groups]) / free
+        spread = np.array([squared[part].sum() for part in parts]) / free
         bias = special.digamma(free / 2) - np.log(free / 2)
         logarithm = np.log(spread + _FLOOR) - bias
         typical = logarithm.mean()
@@ -65,8 +66,8 @@ def profiles(x: Array, y: Array, at: Array) -> tuple[Array, Array]:
     return level + scale * middle, scale * deviation
 
 
-def _groups(x: Array) -> list[npt.NDArray[np.intp]]:
-    number = max(2, min(len(x) // _SMALLEST_GROUP, _MOST_GROUPS))
+def _groups(x: Array, most: int) -> list[npt.NDArray[np.intp]]:
+    number = max(2, min(len(x) // _SMALLEST_GROUP, most))
     return np.array_split(np.argsort(x, kind="stable"), number)
 
 

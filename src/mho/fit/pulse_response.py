@@ -1,127 +1,204 @@
-"""Exponential devices, fitted to the response of cells to set and reset pulses."""
+"""Pulse-count devices, fitted to the response of cells to set and reset pulses."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from scipy import optimize
 
-from mho.devices.exponential import LARGEST_NONLINEARITY, ExponentialDevice, curvature, nonlinearity
-from mho.fit.calibration import OUR_STREAM, Array, Calibration, normal_coverage
+from mho.core import checks
+from mho.devices.pulsed import PulsedDevice
+from mho.fit.calibration import Array, Calibration
+from mho.fit.estimates import Estimates
+from mho.fit.pulse import data, table
+from mho.fit.pulse.cell import CellData
+from mho.fit.pulse.choice import Choice, chosen
+from mho.fit.pulse.choice import table as compared
+from mho.fit.pulse.fitted import (
+    CHOICE_CELLS,
+    Fitted,
+    ParametricFit,
+    fit_parametric,
+    fit_table,
+    some,
+)
+from mho.fit.pulse.laws import LAWS
+from mho.fit.pulse.simulate import Curve, simulated
+from mho.fit.pulse.verdict import Findings, words
 
-_LEAST_PULSES = 8
+TABLE = "jump_table"
+_ALL = (*LAWS, TABLE)
 
 
 @dataclass(frozen=True)
-class ExponentialFit:
-    """An exponential device fitted to a pulse response.
+class PulseFit:
+    """A device fitted to a pulse response.
 
     Attributes:
-        device: the device.
-        response: the measured set and reset curves (S), each ``[cycles, pulses + 1]``.
-        curves: the fitted curves (S), set and reset, each ``[pulses + 1]``.
-        residuals: measured mean over the cycles minus fitted (S), set and reset.
-        calibration: of single steps of held-out cycles; None for fewer than 5 cycles.
+        device: the device; with `Spread` parameters where several cells were measured and differ.
+        law: name of its law.
+        estimates: of all parameters fitted; of several cells the population's means and, as
+            ``…_spread``, its standard deviations from cell to cell. Of one cell's jump table none.
+        response: the measured set and reset curves (S), each ``[cells, cycles, pulses + 1]``.
+        curves: mean of the fitted cells' curves (S), noise and bounds included, each
+            ``[pulses + 1]``.
+        deviations: standard deviation (S) of a single curve about the mean of its cell's, each
+            ``[pulses + 1]``.
+        bands: the 5 %, 50 % and 95 % quantiles (S) of all fitted cells' curves, each
+            ``[3, pulses + 1]``.
+        residuals: measured mean over cells and cycles minus fitted (S), each ``[pulses + 1]``.
+        choice: how well each law tried predicts pulses left out of its fit, the simplest first.
+        calibration: coverage of these pulses by the law's intervals; None without any noise.
+        cells: estimates of each cell, where the law has parameters.
+        verdict: how good the fit is, in words.
     """
 
-    device: ExponentialDevice
+    device: PulsedDevice
+    law: str
+    estimates: Estimates
     response: tuple[Array, Array]
     curves: tuple[Array, Array]
+    deviations: tuple[Array, Array]
+    bands: tuple[Array, Array]
     residuals: tuple[Array, Array]
+    choice: tuple[Choice, ...]
     calibration: Calibration | None
+    cells: tuple[Estimates, ...]
+    verdict: str
 
 
-def exponential(pulse_response: Any, *, seed: int = 0) -> ExponentialFit:
-    """Fit an `ExponentialDevice` to a pulse response.
+def pulses(response: Any, *, law: str = "best", seed: int = 0) -> PulseFit:
+    """Fit a pulse-count device to a pulse response, and say how sure it is.
 
-    Each half must span the whole window: set from its lowest to its highest conductance, reset
-    back. The curves are fitted to the mean over all cycles, ``c2c`` to the single steps about
-    them (it includes the noise of the measurement).
+    The parameters of a law maximise the likelihood of every single pulse: normal about the law's
+    mean step from where the cell stood, with the law's own noise, and stopped at the bounds
+    (`mho.fit.pulse.likelihood`). A fit to the mean curve would be biased by that stop, however
+    many cycles it had. Where no state is seen exactly at a bound, noise of the readings is fitted
+    too, if it makes the data likelier. ± come from the observed information.
+
+    ``law="best"`` takes the simplest law within one standard error of the best held-out likelihood:
+    every pulse is predicted by a fit without its cycle (with fewer than four cycles: without its
+    part of the train; of many cells five are tried so). A law asked for by name is compared
+    with the jump table alone.
+
+    Several cells give their population: every cell is fitted for itself, and what the estimates
+    differ by beyond their errors is the spread from cell to cell (`mho.fit.pulse.population`).
 
     Args:
-        pulse_response: the conductances (S) after 0, 1, … set pulses and after 0, 1, … reset
-            pulses, each ``[…, pulses + 1]``, where the leading axes are repetitions: a pair, or
-            one array ``[2, …, pulses + 1]`` (as `PulsedCells.respond` gives).
-        seed: of the choice of the cycles left out.
+        response: conductances (S) after 0, 1, … set pulses, and after 0, 1, … reset pulses: a
+            pair of arrays ``[pulses + 1]``, ``[cycles, pulses + 1]`` or ``[cells, cycles,
+            pulses + 1]``, of unlike lengths if need be. The response of one cell is as
+            `PulsedCells.respond` gives it; that of several has its first two axes transposed.
+        law: ``"soft_bounds"`` (`SoftBoundsDevice`), ``"exponential"`` (`ExponentialDevice`),
+            ``"power"`` (`PowStep`), ``"piecewise"`` (`PiecewiseStep`), ``"jump_table"``
+            (`TabularDevice`; needs scikit-learn), or ``"best"`` of them.
+        seed: of the choice of the pulses left out, and of simulated curves.
 
     Raises:
-        ValueError: if a half has fewer than 8 pulses, or the conductance does not rise and fall.
+        TypeError, ValueError: if the response or an argument is refused: fewer than 8 pulses, a
+            half that does not rise (set) or fall (reset), numbers that are not finite.
+        ImportError: if a jump table is asked for and scikit-learn is missing.
     """
-    if len(pulse_response) != 2:
-        raise ValueError(f"pulse_response must have 2 halves, got {len(pulse_response)}")
-    up, down = (np.asarray(half, np.float64) for half in pulse_response)
-    response = (up.reshape(-1, up.shape[-1]), down.reshape(-1, down.shape[-1]))
-    for name, half in zip(("set", "reset"), response, strict=True):
-        if half.shape[1] < _LEAST_PULSES + 1:
-            raise ValueError(
-                f"too few pulses to fit: the {name} half has {half.shape[1] - 1}, "
-                f"at least {_LEAST_PULSES} are needed"
-            )
-        if not np.isfinite(half).all():
-            raise ValueError(f"pulse_response must be finite, the {name} half is not")
-    if response[0][:, -1].mean() <= response[0][:, 0].mean():
-        raise ValueError("the set half of pulse_response must rise from its first to its last")
-    device = _fit_device(response)
-    curves = (_curve(device, response[0].shape[1], 1), _curve(device, response[1].shape[1], -1))
-    residuals = (response[0].mean(axis=0) - curves[0], response[1].mean(axis=0) - curves[1])
-    calibration = None
-    cycles = min(len(response[0]), len(response[1]))
-    if cycles >= 5:
-        order = np.random.default_rng([seed, OUR_STREAM]).permutation(cycles)
-        test, train = order[: cycles // 5], order[cycles // 5 :]
-        trial = _fit_device((response[0][train], response[1][train]))
-        errors = _step_errors(trial, (response[0][test], response[1][test]))
-        calibration = normal_coverage(errors, trial.c2c * float(trial.g_max - trial.g_min))  # type: ignore[operator]
-    return ExponentialFit(device, response, curves, residuals, calibration)
-
-
-def _fit_device(response: tuple[Array, Array]) -> ExponentialDevice:
-    up, down = response[0].mean(axis=0), response[1].mean(axis=0)
-    low, high = min(up.min(), down.min()), max(up.max(), down.max())
-    steps = (np.linspace(0.0, 1.0, len(up)), np.linspace(1.0, 0.0, len(down)))
-    steepest = float(curvature(torch.tensor(LARGEST_NONLINEARITY, dtype=torch.float64)))
-
-    def misfit(p: Array) -> Array:
-        model = [p[0] + (p[1] - p[0]) * _bent(x, k) for x, k in zip(steps, p[2:], strict=True)]
-        return np.concatenate(model) - (np.concatenate([up, down]) - low) / (high - low)
-
-    bounds = ([-1.0, 0.1, -steepest, -steepest], [0.9, 3.0, steepest, steepest])
-    starts = [(0.0, 1.0, a, b) for a in (-2.0, 2.0) for b in (-2.0, 2.0)]
-    fits = [optimize.least_squares(misfit, start, bounds=bounds) for start in starts]
-    p = min(fits, key=lambda fit: fit.cost).x
-    labels = nonlinearity(torch.tensor(p[2:], dtype=torch.float64)).tolist()
-    device = ExponentialDevice(
-        g_min=max(float(low + (high - low) * p[0]), 0.0),
-        g_max=float(low + (high - low) * p[1]),
-        nonlinearity_set=labels[0],
-        nonlinearity_reset=labels[1],
-        levels=len(up) - 1,
-        levels_reset=len(down) - 1,
+    checks.one_of("law", law, ("best", *_ALL))
+    checks.integer("seed", seed, least=0)
+    halves = data.halves(response)
+    cells = tuple(CellData.of(*pair) for pair in zip(*halves, strict=True))
+    untried = _untried(cells)
+    if law == TABLE and untried:
+        raise (ImportError if not table.available() else ValueError)(f"no jump table: {untried}")
+    tried = tuple(some(cells, CHOICE_CELLS)) if law == "best" else cells
+    fits = _fits(law, tried, tables=not untried, seed=seed)
+    left_out = {name: fit.held_out(seed) for name, fit in fits.items()}
+    choice = compared(left_out, {name: fit.parameters for name, fit in fits.items()})
+    best = chosen(choice) if law == "best" else law
+    fit = fits[best]
+    if len(tried) < len(cells):
+        fit = _fits(best, cells, tables=best == TABLE, seed=seed)[best]
+    curves = _curves(fit, cells, halves, seed)
+    findings = Findings(
+        fit=fit,
+        chosen=law == "best",
+        cells=cells,
+        untried=untried,
+        device=fit.device(),
+        estimates=fit.estimates(),
+        response=halves,
+        deviations=(curves[0].deviation, curves[1].deviation),
+        residuals=(
+            halves[0].mean(axis=(0, 1)) - curves[0].mean,
+            halves[1].mean(axis=(0, 1)) - curves[1].mean,
+        ),
+        choice=choice,
+        calibration=None if _noiseless(fit) else left_out[best].calibration(seed),
     )
-    noise = float(np.sqrt((_step_errors(device, response) ** 2).mean()) / (high - low))
-    return device.replace(c2c=noise)
+    own = fit.of_cell if isinstance(fit, ParametricFit) else None
+    return PulseFit(
+        device=findings.device,
+        law=fit.name,
+        estimates=findings.estimates,
+        response=halves,
+        curves=(curves[0].mean, curves[1].mean),
+        deviations=findings.deviations,
+        bands=(curves[0].band, curves[1].band),
+        residuals=findings.residuals,
+        choice=choice,
+        calibration=findings.calibration,
+        cells=() if own is None else tuple(own(k) for k in range(len(cells))),
+        verdict=words(findings),
+    )
 
 
-def _bent(x: Array, k: float) -> Array:
-    # The normalised exponential curve from (0, 0) to (1, 1).
-    return x if abs(k) < 1e-9 else np.expm1(-k * x) / np.expm1(-k)
+def exponential(response: Any, *, seed: int = 0) -> PulseFit:
+    """Fit an `ExponentialDevice` to a pulse response: ``pulses(response, law="exponential")``.
+
+    Args:
+        response: see `pulses`.
+        seed: see `pulses`.
+
+    Raises:
+        TypeError, ValueError: see `pulses`.
+    """
+    return pulses(response, law="exponential", seed=seed)
 
 
-def _curve(device: ExponentialDevice, length: int, sign: int) -> Array:
-    cell = device.constants()
-    start = cell["g_min"] if sign > 0 else cell["g_max"]
-    counts = sign * torch.arange(length, dtype=torch.float64)
-    return device.burst(torch.full_like(counts, start), counts, cell).numpy()
+def _untried(cells: tuple[CellData, ...]) -> str:
+    # Why there is no jump table; empty if there is one.
+    if not table.available():
+        return "it needs scikit-learn: pip install 'mho[viz]'"
+    if not all(table.enough(cell.trains) for cell in cells):
+        return f"it needs {table.LEAST_STEPS} pulses of each direction from every cell"
+    return ""
 
 
-def _step_errors(device: ExponentialDevice, response: tuple[Array, Array]) -> Array:
-    # Of every single pulse: the conductance measured after it minus that predicted from before.
-    errors = []
-    for half, sign in zip(response, (1.0, -1.0), strict=True):
-        before = torch.tensor(half[:, :-1])
-        after = device.burst(before, torch.full_like(before, sign), device.constants())
-        errors.append((half[:, 1:] - after.numpy()).ravel())
-    return np.concatenate(errors)
+def _fits(law: str, cells: tuple[CellData, ...], *, tables: bool, seed: int) -> dict[str, Fitted]:
+    # The law asked for, or all of them; and jump tables, which take the noise of readings from
+    # the law that fits best: they have no other way of telling it.
+    names = {"best": (*LAWS,), TABLE: ("exponential", "piecewise")}.get(law, (law,))
+    fits = {name: fit_parametric(LAWS[name], cells) for name in names}
+    found: dict[str, Fitted] = {} if law == TABLE else dict(fits)
+    if tables:
+        best = max(fits.values(), key=lambda fit: sum(c.solution.value for c in fit.cells))
+        noise = float(np.mean([cell.numbers[-1] for cell in best.cells]))
+        found[TABLE] = fit_table(cells, read_noise=noise, seed=seed)
+    return found
+
+
+def _curves(
+    fit: Fitted, cells: tuple[CellData, ...], halves: tuple[Array, Array], seed: int
+) -> list[Curve]:
+    models = [fit.cell_model(k) for k in range(len(cells))]
+    windows = [cell.window for cell in cells]
+    return [
+        simulated(models, windows, half, up, seed)
+        for half, up in zip(halves, (True, False), strict=True)
+    ]
+
+
+def _noiseless(fit: Fitted) -> bool:
+    # Intervals of no width hold nothing and everything.
+    return isinstance(fit, ParametricFit) and all(
+        cell.solution.theta[-2] < math.log(1e-6) and not cell.solution.problem.reads
+        for cell in fit.cells
+    )

@@ -8,6 +8,7 @@ from mho.plot.chip import fault_tolerance, floor_plan
 from mho.plot.cost import cost_breakdown
 from mho.plot.crossbar import conductance_map, target_histogram, weight_error
 from mho.plot.landscape import landscape_contour, landscape_line, landscape_surface
+from mho.plot.loops import loop_fit
 from mho.plot.quantiser import transfer_curve
 from mho.plot.styles import style
 from mho.plot.training import accuracy_curve, rank_accuracy, weight_histogram, writes_map
@@ -34,6 +35,7 @@ __all__ = [
     "landscape_contour",
     "landscape_line",
     "landscape_surface",
+    "loop_fit",
     "measured_against_predicted",
     "rank_accuracy",
     "residuals_by_current",

@@ -13,7 +13,7 @@ import torch
 
 from mho.devices.pulsed import PulsedDevice
 from mho.devices.tabular import JumpTable
-from mho.fit import ExponentialFit, IVFit, JumpTableFit, RetentionFit
+from mho.fit import IVFit, JumpTableFit, PulseFit, RetentionFit
 from mho.plot.statistical import retention_records
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def jump_table(
 
 
 def fit_report(
-    fit: JumpTableFit | ExponentialFit | IVFit | RetentionFit,
+    fit: JumpTableFit | PulseFit | IVFit | RetentionFit,
     *,
     data: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     axes: tuple[Axes, Axes] | None = None,
@@ -169,7 +169,7 @@ def fit_report(
     top, bottom = _two_axes() if axes is None else axes
     if isinstance(fit, JumpTableFit):
         _report_jumps(fit, top, bottom)
-    elif isinstance(fit, ExponentialFit):
+    elif isinstance(fit, PulseFit):
         _report_response(fit, top, bottom)
     elif isinstance(fit, RetentionFit):
         _report_retention(fit, top, bottom)
@@ -204,20 +204,50 @@ def _report_jumps(fit: JumpTableFit, top: Axes, bottom: Axes) -> None:
     _zero(bottom)
 
 
-def _report_response(fit: ExponentialFit, top: Axes, bottom: Axes) -> None:
+def _report_response(fit: PulseFit, top: Axes, bottom: Axes) -> None:
     pulse_response(fit.response, ax=top)
     unit, prefix = _unit(*fit.response)
     start = 0
-    for curve, residual, colour in zip(fit.curves, fit.residuals, (_SET, _RESET), strict=True):
-        x = start + np.arange(len(curve))
-        label = "fit" if start == 0 else None
-        top.plot(x, curve / unit, "--", color=_FIT, label=label)
+    for way, colour in enumerate((_SET, _RESET)):
+        half, band, residual = fit.response[way], fit.bands[way], fit.residuals[way]
+        x = start + np.arange(half.shape[2])
+        labels = ("fit: median", "central 90 %") if start == 0 else (None, None)
+        top.plot(x, band[1] / unit, "--", color=_FIT, label=labels[0], zorder=3)
+        top.plot(x, band[0] / unit, ":", color=_FIT, linewidth=1.0, label=labels[1], zorder=3)
+        top.plot(x, band[2] / unit, ":", color=_FIT, linewidth=1.0, zorder=3)
+        # Two standard errors of the mean of so many curves.
+        doubt = 2.0 * fit.deviations[way] / (half.shape[0] * half.shape[1]) ** 0.5 / unit
+        bottom.fill_between(x, -doubt, doubt, color="0.85", linewidth=0, zorder=0)
         bottom.plot(x, residual / unit, color=colour)
-        start += len(curve) - 1
+        start += half.shape[2] - 1
     top.set(xlabel="")
-    top.legend(frameon=False)
+    top.legend(frameon=False, fontsize="small")
+    if len(fit.choice) > 1:
+        _note_choice(fit, top)
     bottom.set(xlabel="pulse number", ylabel=f"mean − fit ({prefix}S)")
     _zero(bottom)
+
+
+def _note_choice(fit: PulseFit, ax: Axes) -> None:
+    # The laws compared, best first, in the corner that pulse responses leave free.
+    rows = sorted(fit.choice, key=lambda row: row.behind)
+    lines = ["log likelihood a pulse, held out"]
+    for row in rows:
+        mark = "▸ " if row.law == fit.law else "   "
+        behind = "best" if row is rows[0] else f"−{row.behind:.2g} ± {row.behind_error:.1g}"
+        lines.append(f"{mark}{row.law.replace('_', ' ')}: {behind}")
+    box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none"}
+    ax.text(
+        0.5,
+        0.03,
+        "\n".join(lines),
+        transform=ax.transAxes,
+        fontsize="x-small",
+        ha="center",
+        va="bottom",
+        bbox=box,
+        zorder=4,
+    )
 
 
 def _report_iv(

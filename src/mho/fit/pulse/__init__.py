@@ -1,0 +1,1 @@
+"""The parts of `mho.fit.pulses`: data, laws, their likelihood, choice, population, words."""

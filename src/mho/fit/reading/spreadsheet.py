@@ -1,0 +1,98 @@
+"""Workbooks and parquet files, as rows of text like any other table (through pandas, an extra)."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from mho.fit.reading.separators import Row
+
+_EXCEL, _PARQUET = b"PK\x03\x04", b"PAR1"
+
+
+def is_workbook(data: bytes) -> bool:
+    """Whether a file is an Excel workbook (or another zip archive)."""
+    return data.startswith(_EXCEL)
+
+
+def is_parquet(data: bytes) -> bool:
+    """Whether a file is a parquet file."""
+    return data.startswith(_PARQUET)
+
+
+def sheets(data: bytes, path: Path) -> dict[str, list[Row]]:
+    """Return the rows of every sheet of a workbook.
+
+    Args:
+        data: the file.
+        path: of it.
+
+    Raises:
+        ImportError: if pandas or openpyxl is missing.
+        ValueError: if it is no workbook.
+    """
+    pandas = _pandas()
+    try:
+        found = pandas.read_excel(
+            io.BytesIO(data), sheet_name=None, header=None, dtype=object, engine="openpyxl",
+            keep_default_na=False, na_values=[""],
+        )  # fmt: skip
+    except ImportError as error:
+        raise ImportError("workbooks need openpyxl: pip install 'mho[tables]'") from error
+    except Exception as error:  # a zip archive of something else, in as many ways as there are
+        raise ValueError(f"{path} is no workbook that can be read: {error}") from error
+    return {
+        str(name): [
+            Row(line, tuple(map(_text, cells)))
+            for line, cells in enumerate(frame.itertuples(index=False, name=None), 1)
+        ]
+        for name, frame in found.items()
+    }
+
+
+def parquet(data: bytes, path: Path) -> list[Row]:
+    """Return the rows of a parquet file, the first its header.
+
+    Args:
+        data: the file.
+        path: of it.
+
+    Raises:
+        ImportError: if pandas or pyarrow is missing.
+        ValueError: if it is no parquet file.
+    """
+    pandas = _pandas()
+    try:
+        frame = pandas.read_parquet(io.BytesIO(data))
+    except ImportError as error:
+        raise ImportError("parquet files need pyarrow: pip install 'mho[tables]'") from error
+    except Exception as error:
+        raise ValueError(f"{path} is no parquet file that can be read: {error}") from error
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
+    header = Row(1, tuple(map(str, frame.columns)))
+    rows = enumerate(frame.itertuples(index=False, name=None), 2)
+    return [header, *(Row(line, tuple(map(_text, cells))) for line, cells in rows)]
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(
+            "workbooks and parquet files need pandas: pip install 'mho[tables]'"
+        ) from error
+    return pandas
+
+
+def _text(cell: Any) -> str:
+    if cell is None or cell != cell:
+        return ""
+    if isinstance(cell, float) and cell == int(cell) if _finite(cell) else False:
+        return str(int(cell)) if abs(cell) < 1e15 else repr(float(cell))
+    return repr(float(cell)) if isinstance(cell, float) else str(cell).strip()
+
+
+def _finite(cell: Any) -> bool:
+    return isinstance(cell, float) and abs(cell) != float("inf")
