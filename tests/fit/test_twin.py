@@ -1,5 +1,6 @@
 """A chip's twin: hidden parameters found again, and what cannot be found refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from mho.fit.pit import agreement
 from mho.fit.twin_cells import least_score
 from mho.fit.twin_model import State
 from mho.fit.twin_solve import variance_components
+from mho.fit.twin_task import Task
 
 MEASURED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "lea" / "figure_3"
 needs_measurements = pytest.mark.skipif(
@@ -382,7 +384,7 @@ def test_derivatives_are_those_of_the_outputs(wires):
     names = () if wires.ideal else ("source", "word", "bit", "sense")
     array = twin_model.Array(bare(6, 5, wires=wires))
     free = frozenset({"gain", "offset", "nonlinearity", "cells"})
-    task = twin_search.Task(array, v, v @ g[0], state, free, (*names, "access"), 0.01)
+    task = Task(array, v, v @ g[0], state, free, (*names, "access"), 0.01)
     cells = torch.arange(6).expand(5, 6)
     own, shared, _ = twin_search.derivatives(task, state, v, cells, array.reach(state))
 
@@ -393,12 +395,12 @@ def test_derivatives_are_those_of_the_outputs(wires):
     def moved(name, line, step):
         value = getattr(state, name).clone()
         value[line] += step
-        return twin_search.replace(state, **{name: value})
+        return replace(state, **{name: value})
 
     def cell(row, col, step):
         value = g.clone()
         value[0, row, col] += step
-        return twin_search.replace(state, g=value)
+        return replace(state, g=value)
 
     for line in range(5):
         close = {"rtol": 1e-5, "atol": 1e-9 * float(own[line].abs().max())}
@@ -414,7 +416,7 @@ def test_derivatives_are_those_of_the_outputs(wires):
         found = by(lambda s, n=name, r=value: state.with_resistances({n: r + s}), 1e-2)
         scale = float(found.abs().max())
         np.testing.assert_allclose(shared[:, :, k].T, found, rtol=1e-4, atol=1e-5 * scale)
-    found = by(lambda s: twin_search.replace(state, compression=3e3 + s), 1.0)
+    found = by(lambda s: replace(state, compression=3e3 + s), 1.0)
     np.testing.assert_allclose(shared[:, :, -1].T, found, rtol=1e-5)
 
 

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from mho.core import checks, random
 from mho.devices import Device
+from mho.fit import twin_noise
 from mho.fit import twin_search as search
 from mho.fit.calibration import OUR_STREAM, Array, Calibration
 from mho.fit.estimates import Estimates
 from mho.fit.pit import Agreement, agreement
 from mho.fit.twin_hardware import alike, estimates, exactly
-from mho.fit.twin_search import Found, Task
+from mho.fit.twin_task import Found, Task
 from mho.hardware import Hardware
 
 _LEFT = 1e-6  # of what the data say of a shared parameter, once the lines' own have had theirs
@@ -91,7 +92,7 @@ def judge(task: Task, found: Found, v: Tensor, y: Tensor) -> dict[str, Any]:
     mean, variance = predicted(task, found, v)
     together = found.random.together
     errors, deviations = (y - mean).numpy(), variance.sqrt().numpy()
-    agree, calibration = agreement(errors, deviations, together, search.rounding(task))
+    agree, calibration = agreement(errors, deviations, together, twin_noise.rounding(task))
     return {
         "hardware": exactly(task, found),
         "alike": alike(task, found),
@@ -113,9 +114,9 @@ def predicted(task: Task, found: Found, v: Tensor) -> tuple[Tensor, Tensor]:
     state, noise = found.state, found.noise
     reach = task.array.reach(state) if found.cells.numel() else None
     own, _, mean = search.derivatives(task, state, v, found.cells, reach)
-    factor = search.handed_on(task, state, v)
-    variance = search.fixed_noise(task, state, v) * factor + search.converter_noise(task)
-    shapes = search.shapes_of(task, state, v)
+    factor = twin_noise.handed_on(task, state, v)
+    variance = twin_noise.fixed_noise(task, state, v) * factor + twin_noise.converter_noise(task)
+    shapes = twin_noise.shapes_of(task, state, v)
     if shapes:
         variance = variance + noise.tau[0] * shapes[noise.relative_to] * factor + noise.tau[1]
     return mean, variance + ((own @ found.solved.inverse) * own).sum(-1).T

@@ -18,7 +18,7 @@ from mho.fit import twin_search as search
 from mho.fit.calibration import Array as Values
 from mho.fit.judged import Judged, check_determined, judge, parted
 from mho.fit.twin_model import RESISTANCES, Array, State
-from mho.fit.twin_search import CELLS, Found, Task
+from mho.fit.twin_task import CELLS, Found, Task
 from mho.fit.twin_verdict import verdict
 from mho.hardware import Hardware
 

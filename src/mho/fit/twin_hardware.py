@@ -9,7 +9,7 @@ from mho.cells.spread import Spread, spread_about
 from mho.effects import AccessResistance, ReadNoise, StuckAt, StuckCells, WriteNoise
 from mho.effects.base import Effect
 from mho.fit.estimates import Estimates
-from mho.fit.twin_search import CELLS, GAIN, OFFSET, Found, Task
+from mho.fit.twin_task import CELLS, GAIN, OFFSET, Found, Task
 from mho.hardware import Hardware
 from mho.periphery import Amplifier
 

@@ -14,7 +14,7 @@ from mho.fit import twin_search as search
 from mho.fit.calibration import Array
 from mho.fit.judged import Judged, check_determined, judge, parted
 from mho.fit.twin_model import Direct, State
-from mho.fit.twin_search import Task
+from mho.fit.twin_task import Task
 from mho.fit.twin_verdict import verdict
 from mho.hardware import Hardware
 from mho.periphery.amplifier import Lying

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from mho.cells import life
-from mho.core import random
 from mho.effects.programming import WriteNoise
-from mho.effects.reading import ReadNoise
 from mho.fit import twin_model as model
 from mho.fit.pit import agreement
 from mho.fit.twin_cells import least_score, suspicious
-from mho.fit.twin_model import Array, State
-from mho.fit.twin_solve import Normal, Solved, variance_components
+from mho.fit.twin_model import State
+from mho.fit.twin_noise import fitted_noise, shapes_and_fixed
+from mho.fit.twin_solve import Normal, Solved
+from mho.fit.twin_task import CELLS, GAIN, OFFSET, Found, Noise, Random, Task
 
-GAIN, OFFSET, CELLS = 0, 1, 2  # own parameters of a line: its gain, its offset, its cells
 _ROUNDS, _STEPS, _HALVINGS = 8, 25, 8
 _STILL = 1e-2  # of a standard error
 _FIRST_RESISTANCE = 1.0  # ohm, where the hardware says 0
@@ -25,110 +23,6 @@ _FIRST_PROGRAMMING = 0.05  # relative
 _LEAST_PROGRAMMING = 1e-5  # relative
 _LEAST_TOGETHER = 1e-3  # of the noise of single lines
 _LEAST_REFERENCE = 1e-3  # of the window
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is measured, and what is looked for.
-
-    Attributes:
-        array: the array.
-        v: ``f(v) [reads, rows]``.
-        y: outputs ``[reads, lines]`` (A).
-        start: first guess; what is not free stays as it is there.
-        free: names of what is free.
-        wires: names of the resistances that are.
-        rate: of false ones among suspicious cells.
-    """
-
-    array: Array
-    v: Tensor
-    y: Tensor
-    start: State
-    free: frozenset[str]
-    wires: tuple[str, ...]
-    rate: float
-
-    @property
-    def shared(self) -> tuple[str, ...]:
-        """Names of the shared parameters."""
-        return self.wires + (("compression",) if "nonlinearity" in self.free else ())
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Variance of reads: ``known + cells · shape + amplifier``.
-
-    Attributes:
-        relative_to: of the cells' noise: ``"range"`` or ``"value"``; ``"gain"`` where gains vary.
-        tau: of these (relative, squared), and of the amplifiers (A²).
-        covariance: of these two.
-        likelihood: its logarithm, up to a constant.
-        variance: ``[reads, lines]`` (A²).
-    """
-
-    relative_to: str
-    tau: Tensor
-    covariance: Tensor
-    likelihood: float
-    variance: Tensor
-
-
-@dataclass(frozen=True)
-class Random:
-    """Sizes of what is drawn from normal distributions: programming errors, and lines' common part.
-
-    Attributes:
-        relative_to: of programming errors: ``"range"`` or ``"value"``.
-        reference: what they are relative to ``[lines, rows]`` (S).
-        programming: their relative standard deviation; 0 where cells are as given.
-        together: standard deviation of what lines of one read have in common (A); 0 for nothing.
-        of_cells: how many programming errors the data determine.
-        of_reads: how many of the common parts.
-    """
-
-    relative_to: str
-    reference: Tensor
-    programming: float
-    together: float
-    of_cells: float = 0.0
-    of_reads: float = 0.0
-
-    def precision(self, drawn: Tensor, cells: Tensor) -> Tensor:
-        """Return one over the variance of what is drawn ``[lines, 2 + cells]``, else 0."""
-        size = (self.programming * self.reference.gather(1, cells)).clamp_min(1e-300)
-        whole = torch.nn.functional.pad(size, (CELLS, 0), value=1.0)
-        return torch.where(drawn, whole.pow(-2), 0.0)
-
-    def near(self, other: Random) -> bool:
-        """Whether sizes are the same to a hundredth."""
-        pairs = ((self.programming, other.programming), (self.together, other.together))
-        return all(abs(one - two) <= 1e-2 * two for one, two in pairs)
-
-
-@dataclass(frozen=True)
-class Found:
-    """Where the search ended.
-
-    Attributes:
-        state: the estimate.
-        solved: step and covariance there.
-        noise: of the reads.
-        cells: rows of the cells among the own parameters ``[lines, cells]``.
-        fitted: which own parameters were looked for ``[lines, 2 + cells]``.
-        odd: the suspicious cells ``[lines, rows]``.
-        random: sizes of what is drawn.
-        evidence: logarithm of the likelihood, up to a constant.
-    """
-
-    state: State
-    solved: Solved
-    noise: Noise
-    cells: Tensor
-    fitted: Tensor
-    odd: Tensor
-    random: Random
-    evidence: float
 
 
 def search(task: Task) -> Found:
@@ -202,12 +96,12 @@ def _settled(task: Task, state: State, odd: Tensor, random_: Random) -> Found:
     drawn = chosen & ~odd.gather(1, cells) & bool(random_.programming)
     drawn = torch.nn.functional.pad(drawn, (CELLS, 0))
     # Noise, and what a cell does to its line, hardly change from step to step, and are dear.
-    shapes = _shapes(task, state)
+    shapes = shapes_and_fixed(task, state)
     reach = task.array.reach(state) if cells.numel() else None
     for _ in range(_STEPS):
         precision = random_.precision(drawn, cells)
         used = (fitted & ~drawn).sum(1) + (random_.of_cells + random_.of_reads) / len(odd)
-        noise = _noise(task, state, shapes, used)
+        noise = fitted_noise(task, state, shapes, used)
         own, shared, mean = derivatives(task, state, task.v, cells, reach)
         parts = own, shared, (task.y - mean).T - state.common, noise.variance.T.reciprocal()
         normal = Normal.of(*parts)
@@ -433,86 +327,6 @@ def _still(step: Solved, solved: Solved, variance: Tensor, moving: Tensor) -> bo
     known = solved.shared_covariance.diagonal()[: len(step.shared)]
     shared = step.shared.square() / known.clamp_min(1e-300)
     return bool((torch.cat((own, shared)) < _STILL**2).all())
-
-
-# ── noise ────────────────────────────────────────────────────────────────────────────────────
-
-
-def fixed_noise(task: Task, state: State, v: Tensor) -> Tensor:
-    """Return the variance of currents (A²) that the hardware says and no fit changes."""
-    hardware = task.array.hardware
-    free = "read_noise" in task.free
-    acting = [
-        b
-        for b in hardware.behaviours
-        if b.acts_on("read_std") and not (free and isinstance(b, ReadNoise))
-    ]
-    if not acting:
-        return v.new_zeros(len(v), len(state.gain))
-    behaviours = (hardware.device, *(b for b in acting if b is not hardware.device))
-    drawn = life.fabricate(behaviours, state.g, random.stream(0))
-    variance = torch.as_tensor(life.variance_of("read_std", state.seen, drawn), dtype=v.dtype)
-    return task.array.noise(state, v, variance.expand_as(state.g).contiguous())
-
-
-def shapes_of(task: Task, state: State, v: Tensor) -> dict[str, Tensor]:
-    """Return the variance of currents (A²) by cells' noise of relative size 1, by its kind."""
-    return task.array.noises(state, v) if "read_noise" in task.free else {}
-
-
-def _shapes(task: Task, state: State) -> tuple[dict[str, Tensor], Tensor]:
-    return shapes_of(task, state, task.v), fixed_noise(task, state, task.v)
-
-
-def handed_on(task: Task, state: State, v: Tensor) -> Tensor:
-    """Return the square of what outputs make of a small change of the current."""
-    z = task.array.currents(state, v) * state.gain + state.offset
-    return (model.slope(z, state.compression) * state.gain).square()
-
-
-def converter_noise(task: Task) -> float:
-    """Return the variance (A²) after the currents that is known: amplifiers', and rounding."""
-    hardware = task.array.hardware
-    found = 0.0
-    if hardware.amplified is not None and "read_noise" not in task.free:
-        found += hardware.amplified.noise**2
-    return found + rounding(task) ** 2 / 12.0
-
-
-def rounding(task: Task) -> float:
-    """Return the step (A) that outputs are rounded to; 0 where they are not."""
-    adc = task.array.hardware.adc
-    if adc is None or isinstance(adc.range, str):
-        return 0.0
-    return float(adc.step(torch.tensor(adc.range, dtype=torch.float64)))
-
-
-def _noise(
-    task: Task,
-    state: State,
-    shapes: tuple[dict[str, Tensor], Tensor],
-    used: Tensor,
-) -> Noise:
-    """Fit the variance of the residuals; of several kinds of cells' noise the likeliest."""
-    by_kind, fixed = shapes
-    factor = handed_on(task, state, task.v)
-    known = fixed * factor + converter_noise(task)
-    if not by_kind:
-        empty = torch.zeros(2, dtype=task.y.dtype)
-        return Noise("range", empty, torch.zeros(2, 2, dtype=task.y.dtype), 0.0, known)
-    reads = len(task.y)
-    squares = task.y - task.array.outputs(state, task.v) - state.common.unsqueeze(1)
-    squares = squares.square()
-    squares = squares * (reads / (reads - used).clamp_min(1.0))
-    best: Noise | None = None
-    for kind, shape in by_kind.items():
-        both = torch.stack((shape * factor, torch.ones_like(shape)))
-        tau, covariance, likelihood = variance_components(squares, both, known)
-        if best is None or likelihood > best.likelihood:
-            variance = (known + torch.einsum("k,krl->rl", tau, both)).clamp_min(1e-40)
-            best = Noise(kind, tau, covariance, likelihood, variance)
-    assert best is not None
-    return best
 
 
 # ── suspicious cells ─────────────────────────────────────────────────────────────────────────

@@ -8,7 +8,7 @@ import numpy as np
 
 from mho.fit.estimates import Estimates
 from mho.fit.pit import Agreement
-from mho.fit.twin_search import Found, Task
+from mho.fit.twin_task import Found, Task
 
 if TYPE_CHECKING:
     from mho.fit.judged import Judged
