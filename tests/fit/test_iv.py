@@ -138,6 +138,7 @@ def test_a_noisy_sweep_there_and_back_is_no_loop():
         ({"current": np.zeros(81)}, "must not be 0 everywhere"),
         ({"voltage": V[:3], "current": V[:3]}, "too few points"),
         ({"voltage": V[:5]}, "as many"),
+        ({"current": -sinh(1e-5)}, "must flow with the voltage"),
     ],
 )
 def test_bad_curves_are_refused(given, message):
