@@ -2,8 +2,8 @@
 
     python benchmarks/fit_loops.py [folder of the ReRAM cycles]
 
-The folder has the files ``iv_positive_cycle1.txt``, ``iv_negative_cycle1.txt``, … (Yousuf et al. 2025,
-doi 10.1038/s41467-025-56319-6, figure 3c); without it loops are made.
+The folder has the files ``iv_positive_cycle1.txt``, ``iv_negative_cycle1.txt``, … (Yousuf et al.
+2025, doi 10.1038/s41467-025-56319-6, figure 3c); without it loops are made.
 """
 
 import json

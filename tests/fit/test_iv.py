@@ -103,8 +103,6 @@ def test_a_table_follows_a_curve_that_no_law_does(low):
     assert np.sqrt(((found.current(v) - clean) ** 2).mean()) < 2e-7  # less than the noise
     assert found.relative_error < best.relative_error / 3
     assert "law='table'" in best.verdict
-    estimate = found.estimates["g"]
-    assert abs(estimate.value - 1e-5) < 4 * estimate.error
     f = found.device.law(torch.linspace(low, 1.0, 50, dtype=torch.float64))
     assert bool((f.diff() > 0).all())
 
@@ -140,6 +138,7 @@ def test_a_noisy_sweep_there_and_back_is_no_loop():
         ({"current": np.zeros(81)}, "must not be 0 everywhere"),
         ({"voltage": V[:3], "current": V[:3]}, "too few points"),
         ({"voltage": V[:5]}, "as many"),
+        ({"current": -sinh(1e-5)}, "must flow with the voltage"),
     ],
 )
 def test_bad_curves_are_refused(given, message):

@@ -308,6 +308,5 @@ def test_measured_loops_are_reproduced_with_their_spread():
         # A standard deviation of 19 cycles is known to 1/√36, that of the drawn far better.
         assert np.nanstd(drawn) == pytest.approx(real.std(ddof=1), rel=3 / 36**0.5), name
     assert found.calibration.count == 18
-    assert max(map(abs, found.calibration.deviations)) < 4
     assert "1 V/s, an assumption" in found.verdict
     assert isinstance(found.device.v_on, Spread)

@@ -21,7 +21,7 @@ from mho.devices.conduction import (
     Sinh,
     SpaceCharge,
 )
-from mho.fit import conduction_table
+from mho.fit import conduction_table, conduction_verdict
 from mho.fit.branches import of_sweeps
 from mho.fit.calibration import Array, Calibration, normal_coverage, vector
 from mho.fit.estimates import Estimates
@@ -29,7 +29,7 @@ from mho.fit.sweeps import whole
 
 _STEEPEST = 100.0  # a factor e^100 over the sweep is far beyond any cell
 _PARTS = 5  # that data are held out in
-_HANG = 0.5  # correlation of neighbouring residuals above which a law misses the shape
+_NOTHING = 0.99  # of the current missed: no law that conducts
 
 
 @dataclass(frozen=True)
@@ -317,12 +317,30 @@ def _least_squares(data: _Data, shape: _Shape, begin: Array | None = None) -> Ar
 
 
 def _result(best: _Fitted, data: _Data, g_min: float | None, g_max: float | None) -> IVFit:
-    low, high = _window(best.g, g_min, g_max)
     relative = float(np.sqrt((best.residuals**2).mean() / (data.i**2).mean()))
+    if relative > _NOTHING:
+        raise ValueError(
+            f"current must flow with the voltage, but a law that does misses {relative:.0%} of it"
+        )
     separation = _separation(best, data) if len(data.labels) > 1 else None
+    low, high = _window(best.g, g_min, g_max)
     device = ConductionDevice(g_min=low, g_max=high, law=best.law)
     calibration = _held_out(best, data)
-    told = _verdict(best, data, relative, separation, device, g_min, g_max)
+    told = conduction_verdict.told(
+        best.name,
+        relative,
+        _hang(best.residuals, data),
+        None if separation is None else (len(data.labels), separation),
+        (float(data.v.min()), float(data.v.max())),
+        [
+            f"{name} = {value:.4g} S is {why}"
+            for name, given, value, why in (
+                ("g_min", g_min, low, "an assumption"),
+                ("g_max", g_max, high, "this curve's"),
+            )
+            if given is None and separation is None
+        ],
+    )
     return IVFit(
         best.name,
         device,
@@ -397,48 +415,6 @@ def _separation(best: _Fitted, data: _Data) -> float:
     )
     more = float((best.residuals**2).sum()) - own
     return float(np.sqrt(max(more, 0.0) / (data.i**2).sum()))
-
-
-def _verdict(
-    best: _Fitted,
-    data: _Data,
-    relative: float,
-    separation: float | None,
-    device: ConductionDevice,
-    g_min: float | None,
-    g_max: float | None,
-) -> str:
-    told = [f"The {best.name} law misses {relative:.2%} of the current (root mean square)"]
-    hang = _hang(best.residuals, data)
-    if hang > _HANG:
-        other = "" if best.name == "table" else "; law='table' follows any curve"
-        told[0] += (
-            f", and neighbouring residuals correlate by {hang:.2f}: it is the shape that is "
-            f"missed, not noise, and the errors of the estimates are too small{other}."
-        )
-    else:
-        told[0] += f", as noise does: neighbouring residuals correlate by {hang:.2f}."
-    if separation is not None:
-        how = "separates" if separation < 0.02 else "does not quite separate"
-        told.append(
-            f"The current of the {len(data.labels)} states {how} into g · f(v): one f for all "
-            f"misses {separation:.2%} of the current more than one f each."
-        )
-    if len(data.labels) == 1 and (g_min is None or g_max is None):
-        ends = [
-            f"{name} = {value:.4g} S is {why}"
-            for name, given, value, why in (
-                ("g_min", g_min, device.window[0], "an assumption"),
-                ("g_max", g_max, device.window[1], "this curve's"),
-            )
-            if given is None
-        ]
-        told.append(f"One curve shows no window: {' and '.join(ends)}; give g_min and g_max.")
-    beyond = "goes on in a straight line" if best.name == "table" else "is extrapolated"
-    told.append(
-        f"Measured from {data.v.min():.3g} to {data.v.max():.3g} V; beyond, the law {beyond}."
-    )
-    return " ".join(told)
 
 
 def _hang(residuals: Array, data: _Data) -> float:

@@ -38,7 +38,7 @@ def loop_fit(
         (off, "reset", fit.measured.reset, fit.drawn.reset),
     ):
         _distribution(ax, name, measured, drawn)
-    on.legend(frameon=False, fontsize="small", loc="upper left")
+    on.legend(frameon=False, fontsize="small", loc="best")
     return loops, on, off
 
 
