@@ -17,6 +17,7 @@ Levels = tuple[int, int]
 # Of log likelihood, for two more parameters: one in a thousand by chance, or one in twenty where
 # no bound says what the window is.
 _BETTER, _BETTER_OPEN = 6.9, 3.0
+_CLOSE = 0.3  # of log likelihood that whole levels may cost
 _MOST_LEVELS = 100_000
 _STEP = 1e-5  # of the parameters, for the delta method
 
@@ -137,14 +138,31 @@ def _with_levels(found: Solution, data: CellData, noise: float) -> Solution:
     least = found.value + (_BETTER if settled else _BETTER_OPEN)
     if not other.value > least:
         return found
-    at = law.names.index("levels")
-    counts = np.exp(np.clip(other.theta[at : at + 2], 0.0, math.log(_MOST_LEVELS)))
-    whole = np.maximum(np.round(counts) if settled else np.ceil(counts - 1e-3), 1)
-    levels = (int(whole[0]), int(whole[1]))
-    again = _bounded(solve(problem(law, data.trains, levels=levels, read_noise=noise)), data)
+    again = _whole(other, data, noise, settled)
     if not again.value > least:
         return found
     return replace(again, covariance=other.covariance) if settled else again
+
+
+def _whole(other: Solution, data: CellData, noise: float, settled: bool) -> Solution:
+    # With whole levels: the nearest, or, where bounds are free, the first above (or a few more)
+    # whose window holds the data.
+    law = other.problem.law
+    at = law.names.index("levels")
+    counts = np.exp(np.clip(other.theta[at : at + 2], 0.0, math.log(_MOST_LEVELS)))
+    whole = np.maximum(np.round(counts) if settled else np.ceil(counts - 1e-3), 1)
+    more = [(0, 0)] if settled or noise else [(0, 0), (1, 1), (1, 0), (0, 1), (3, 3)]
+    best: Solution | None = None
+    for extra in more:
+        up, down = whole + extra
+        given = problem(law, data.trains, levels=(int(up), int(down)), read_noise=noise)
+        found = _bounded(solve(given), data)
+        if best is None or found.value > best.value:
+            best = found
+        if best.value > other.value - _CLOSE:
+            break
+    assert best is not None
+    return best
 
 
 def _freed(found: Solution) -> Solution:

@@ -185,7 +185,7 @@ def _half(name: str, values: Any) -> Array:
             f"response must be finite, but {bad} of {half.size} entries of the {name} half are not"
         )
     low, high = float(half.min()), float(half.max())
-    if low < -_BELOW_ZERO * (high - low) or high <= 0.0:
+    if low < -_BELOW_ZERO * (high - low) or high < 0.0:
         raise ValueError(
             f"response must hold conductances, >= 0 but for noise of readings, got {low:g} … "
             f"{high:g} S in the {name} half"

@@ -156,11 +156,16 @@ def _spread_of(x: Array, variance: Array) -> tuple[float, float, float, float, b
         return float(optimize.brentq(lambda s: excess(s)[0] - at, 0.0, upper, xtol=1e-18)) ** 0.5
 
     tau = spread(free)
-    ends = [spread(float(stats.chi2.ppf(p, free))) for p in ((1 + _SIGMA) / 2, (1 - _SIGMA) / 2)]
+    # Few cells tell its upper end worst, so that is the error.
+    largest = spread(float(stats.chi2.ppf((1 - _SIGMA) / 2, free)))
     _, mean, weight = excess(tau**2)
     differs = excess(0.0)[0] > stats.chi2.ppf(1.0 - _CHANCE, free) and tau > 1e-9
-    error = (ends[1] - ends[0]) / 2
-    return mean * scale, weight**-0.5 * scale, tau * scale, error * scale, bool(differs)
+    error = largest - tau
+    if not largest:  # closer than their errors: what spread would not have been seen
+        error = float((2.0 / (variance**-2.0).sum()) ** 0.25)
+    # Few cells tell their spread badly: Student's t holds one standard error's share.
+    wider = float(stats.t.ppf((1 + _SIGMA) / 2, free))
+    return mean * scale, wider * weight**-0.5 * scale, tau * scale, error * scale, bool(differs)
 
 
 def _correlation(values: Array, covariances: Array, differs: Array) -> Array:

@@ -16,6 +16,7 @@ _GAIN = 2.0  # of log likelihood that it must bring
 _SLACK = 5.0  # of log likelihood that a look without a search may be short of it
 _SHARES = (0.1, 0.25, 0.45, 0.65)  # of the errors of single pulses that may be the readings'
 _LEAST_SHARE = 0.02
+_SPIKES = 2  # readings that bounds may be put on
 _INSETS = (0.0, 1.0, 2.5)  # how many times its noise a bound may lie inside of the data
 _NOISELESS = 1e-6  # errors of single pulses, of the window, below which there is no noise at all
 
@@ -48,15 +49,19 @@ def with_reading(fit: CellFit) -> Array | None:
 def gained_by_reading(without: CellFit, noisy: CellFit) -> float:
     """Return by how much noise of readings makes the data likelier than it must.
 
-    A bound put exactly on one reading makes that one as likely as one wants if readings have next
-    to no noise: both bounds must bring more than that, and noise that is lost beside the pulses'
-    own is none.
+    A bound put exactly on one reading makes that one likely, of whatever size its jump was: what
+    two readings gain does not count. Noise that is lost beside the pulses' own is none.
     """
-    share = float(np.exp(noisy.solution.theta[-1])) / _error(without)
-    if share < _LEAST_SHARE:
+    if float(np.exp(noisy.solution.theta[-1])) < _LEAST_SHARE * _error(without):
         return -np.inf
-    spike = 2.0 * max(-float(np.log(share)), 0.0)
-    return noisy.solution.value - without.solution.value - _GAIN - spike
+    gains = np.sort(_log_density(noisy) - _log_density(without))
+    return float(gains[:-_SPIKES].sum()) - _GAIN
+
+
+def _log_density(fit: CellFit) -> Array:
+    given = fit.solution.problem
+    values: Array = given.predicted(fit.solution.theta).log_density.numpy()[given.trains.valid]
+    return values
 
 
 def _error(fit: CellFit) -> float:
