@@ -139,3 +139,12 @@ def test_balance_point_of_noisy_soft_bounds():
 def test_bad_values_are_refused(kind, change, match):
     with pytest.raises(ValueError, match=match):
         kind(**change)
+
+
+def test_unlike_parameters_of_the_two_directions_keep_double_precision():
+    device = PowStep(g_min=0.0, g_max=1.0, step=0.01, exponent_set=1.7, exponent_reset=2.3)
+    g = torch.tensor([0.3, 0.6], dtype=torch.float64)
+    for up, ahead, power in ((True, 1.0 - g, 1.7), (False, g, 2.3)):
+        found = device.change(g, torch.full((2,), up), device.constants())
+        expected = (1.0 if up else -1.0) * 0.01 * (2.0 * ahead) ** power
+        torch.testing.assert_close(found, expected, rtol=1e-13, atol=0.0)

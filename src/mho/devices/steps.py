@@ -142,17 +142,19 @@ class LinearStep(StepDevice):
     def response(self, z: Tensor, up: Tensor, cell: Cell) -> Tensor:
         """Return the shape; see `StepDevice.response`."""
         ahead = torch.where(up, z, -z)
-        return (1.0 - pick(up, cell["slope_set"], cell["slope_reset"]) * ahead).clamp_min(0.0)
+        return (1.0 - pick(up, cell["slope_set"], cell["slope_reset"], ahead) * ahead).clamp_min(
+            0.0
+        )
 
     def burst(self, g: Tensor, counts: Tensor, cell: Cell) -> Tensor:
         """Return the conductances (S) after noise-free trains; see `PulsedDevice.burst`."""
         slope = (cell["slope_set"], cell["slope_reset"])
-        return _linear_burst(g, counts, cell, pick(counts > 0, *slope))
+        return _linear_burst(g, counts, cell, pick(counts > 0, *slope, g))
 
     def burst_std(self, g: Tensor, counts: Tensor, cell: Cell) -> Tensor:
         """Return the standard deviation (S) of trains; see `PulsedDevice.burst_std`."""
         slope = (cell["slope_set"], cell["slope_reset"])
-        return _linear_std(g, counts, cell, pick(counts > 0, *slope))
+        return _linear_std(g, counts, cell, pick(counts > 0, *slope, g))
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,7 @@ class PowStep(StepDevice):
     def response(self, z: Tensor, up: Tensor, cell: Cell) -> Tensor:
         """Return the shape; see `StepDevice.response`."""
         room = (1.0 - torch.where(up, z, -z)).clamp_min(0.0)
-        power = pick(up, cell["exponent_set"], cell["exponent_reset"])
+        power = pick(up, cell["exponent_set"], cell["exponent_reset"], z)
         result: Tensor = room**power
         return result
 
@@ -248,8 +250,8 @@ class ExpStep(StepDevice):
     def response(self, z: Tensor, up: Tensor, cell: Cell) -> Tensor:
         """Return the shape; see `StepDevice.response`."""
         ahead = torch.where(up, z, -z)
-        rate = pick(up, cell["rate_set"], cell["rate_reset"])
-        amplitude = pick(up, cell["amplitude_set"], cell["amplitude_reset"])
+        rate = pick(up, cell["rate_set"], cell["rate_reset"], ahead)
+        amplitude = pick(up, cell["amplitude_set"], cell["amplitude_reset"], ahead)
         return (1.0 - amplitude * (rate * ahead).exp()).clamp_min(0.0)
 
 

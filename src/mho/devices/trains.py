@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -26,11 +26,18 @@ def bounded(g: Tensor, cell: Cell) -> Tensor:
     return g.clamp(low, high)
 
 
-def pick(up: Tensor, when_set: float | Tensor, when_reset: float | Tensor) -> float | Tensor:
-    """Return a parameter by direction of the pulse; one number where both are equal."""
+def pick(
+    up: Tensor, when_set: float | Tensor, when_reset: float | Tensor, like: Tensor
+) -> float | Tensor:
+    """Return a parameter by direction of the pulse; one number where both are equal.
+
+    Two numbers become a tensor of the precision of ``like``: `torch.where` of numbers alone knows
+    torch's default only.
+    """
     if not isinstance(when_set, Tensor) and when_set == when_reset:
         return when_set
-    return torch.where(up, when_set, when_reset)
+    kind: Any = {"dtype": like.dtype, "device": like.device}
+    return torch.where(up, torch.as_tensor(when_set, **kind), torch.as_tensor(when_reset, **kind))
 
 
 def relax(x: Tensor, rate: float | Tensor, drive: float | Tensor, n: Tensor) -> Tensor:
