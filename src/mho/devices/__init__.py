@@ -15,6 +15,7 @@ from mho.devices import presets, waveforms
 from mho.devices.data_driven import DataDriven2018, DataDriven2021
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.fefet import MultiDomainFeFET
+from mho.devices.jart_vcm import JARTVCM
 from mho.devices.linear import LinearDevice
 from mho.devices.linear_ion_drift import LinearIonDrift
 from mho.devices.mtj import MTJ
@@ -48,6 +49,7 @@ from mho.devices.windows import (
 from mho.devices.yakopcic import Yakopcic
 
 __all__ = [
+    "JARTVCM",
     "MTJ",
     "PCM",
     "TEAM",

@@ -54,6 +54,26 @@ def sinh(value: Any) -> Any:
     return torch.sinh(value)
 
 
+def asinh(value: Any) -> Any:
+    """Return the inverse of the hyperbolic sine."""
+    return math.asinh(value) if type(value) is float else torch.asinh(value)
+
+
+def tanh(value: Any) -> Any:
+    """Return the hyperbolic tangent."""
+    return math.tanh(value) if type(value) is float else torch.tanh(value)
+
+
+def asin(value: Any) -> Any:
+    """Return the inverse of the sine, of values in ``[-1, 1]``."""
+    return math.asin(value) if type(value) is float else torch.asin(value)
+
+
+def softplus(value: Any) -> Any:
+    """Return ``ln(1 + e^value)``, which overflows for none."""
+    return positive(value) + log1p(exp(-abs(value)))
+
+
 def sqrt(value: Any) -> Any:
     """Return the square root."""
     return math.sqrt(value) if type(value) is float else torch.sqrt(value)
