@@ -101,6 +101,7 @@ class JARTVCM(SwitchingDevice):
         ("fermi", "barrier"),
     )
     separable: ClassVar[bool] = False
+    implicit: ClassVar[bool] = True
     # The current has kinks, at 0 V and where image forces take the whole barrier away.
     bend_tolerance: ClassVar[float] = 2e-3
 
@@ -200,21 +201,22 @@ class JARTVCM(SwitchingDevice):
         heat = p.r_th * maths.where(up, p.reset_heating, 1.0) * i * within
         return i, p.t_ambient + heat, within
 
+    def _needed(self, s: Any, i: Any, hot: Any, up: Any, n: Any, p: Any) -> Any:
+        """Return the voltage (V) that the barrier needs to pass ``i``, lowered as it is at ``s``."""
+        phi = self._lowered(s, up, n, p)
+        if type(up) is bool:
+            passed = self._thermionic(phi, hot, p) if up else self._tunnelling(s, phi, n, hot, p)
+        else:
+            over, through = self._thermionic(phi, hot, p), self._tunnelling(s, phi, n, hot, p)
+            passed = (maths.where(up, over[0], through[0]), maths.where(up, over[1], through[1]))
+        level, scale = passed
+        return scale * maths.softplus(maths.log(maths.clip(i, 1e-35, math.inf)) - level)
+
     def _excess(self, t: Any, size: Any, up: Any, n: Any, p: Any) -> Any:
         """Return ``ln |Vs|`` less what the barrier needs for the current there, at ``ln |Vs|``."""
         s = maths.exp(t)
         i, hot, _ = self._inside(s, size, up, n, p)
-        phi = self._lowered(s, up, n, p)
-        log_i = maths.log(maths.clip(i, 1e-35, math.inf))
-        if type(up) is bool:
-            level, scale = (
-                self._thermionic(phi, hot, p) if up else self._tunnelling(s, phi, n, hot, p)
-            )
-        else:
-            over, through = self._thermionic(phi, hot, p), self._tunnelling(s, phi, n, hot, p)
-            level, scale = (maths.where(up, a, b) for a, b in zip(over, through, strict=True))
-        needed = scale * maths.softplus(log_i - level)
-        return t - maths.log(maths.clip(needed, 1e-35, math.inf))
+        return t - maths.log(maths.clip(self._needed(s, i, hot, up, n, p), 1e-35, math.inf))
 
     def _solved(self, x: Any, v: Any, p: Any) -> tuple[Any, Any, Any, Any, Any]:
         """Return density, sign (-1…1, 0 at 0 V), current, temperature and inner voltage."""
@@ -248,7 +250,18 @@ class JARTVCM(SwitchingDevice):
     def rate(self, x: Any, drive: tuple[Any, ...], p: Any) -> Any:
         """Return dx/dt (1/s)."""
         n, sign, i, hot, within = self._solved(x, drive[0], p)
-        up = sign >= 0.0
+        return -sign * self._speed(x, n, i, hot, within, sign >= 0.0, p)
+
+    def settled(self, x: Any, v: Any, u: Any, p: Any) -> tuple[Any, Any, Any]:
+        """Return what a voltage ``u`` over the barrier means; see `SwitchingDevice.settled`."""
+        n, up = self._density(x, p), v >= 0.0
+        i, hot, within = self._inside(u, abs(v), up, n, p)
+        speed = self._speed(x, n, i, hot, within, up, p)
+        current, rate = maths.where(up, i, -i), maths.where(up, -speed, speed)
+        return self._needed(u, i, hot, up, n, p), current, rate
+
+    def _speed(self, x: Any, n: Any, i: Any, hot: Any, within: Any, up: Any, p: Any) -> Any:
+        # |dx/dt| (1/s).
         field = maths.where(up, within / p.l_cell, i * self._disc(n, p) / p.l_disc)
         gamma = maths.clip(p.valence * p.hop * field / (math.pi * p.activation), 0.0, 1.0)
         eased = maths.sqrt(1.0 - gamma * gamma) + gamma * maths.asin(gamma)
@@ -259,8 +272,7 @@ class JARTVCM(SwitchingDevice):
         span = _span(p)
         room = maths.where(up, x, 1.0 - x) * span
         speed = 0.5 * (p.n_plug / n + 1.0) * p.hop * p.attempts / p.l_disc / span
-        speed = speed * net * -maths.expm1(-10.0 * room)
-        return -sign * speed
+        return speed * net * -maths.expm1(-10.0 * room)
 
     def conductance_at(self, x: Any, p: Any) -> Any:
         """Return the low-voltage conductance (S) at states ``x``, for positive voltages."""

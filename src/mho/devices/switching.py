@@ -39,10 +39,13 @@ class SwitchingDevice(Device):
 
     Class attributes:
         signed: parameters whose spread may cross zero; all others keep their sign in every cell.
+        implicit: whether the current is found by solving for a voltage inside of the cell; the
+            equation is then what `settled` says.
     """
 
     ordered: ClassVar[tuple[tuple[str, str], ...]] = (("r_on", "r_off"),)
     signed: ClassVar[tuple[str, ...]] = ()
+    implicit: ClassVar[bool] = False
 
     # ---- the model's equations ---------------------------------------------------------------
 
@@ -69,6 +72,15 @@ class SwitchingDevice(Device):
     def current_at(self, x: Any, v: Any, p: Any) -> Any:
         """Return the current (A) at states ``x`` under voltages ``v`` (V)."""
         return self.conductance_at(x, p) * self.transfer_at(v, p)
+
+    def settled(self, x: Any, v: Any, u: Any, p: Any) -> tuple[Any, Any, Any]:
+        """Return what an inner voltage of ``u`` (V) means, for models that are ``implicit``.
+
+        Returns:
+            The inner voltage that follows from it (V), which is ``u`` itself at the solution, the
+            current (A), and dx/dt (1/s).
+        """
+        raise NotImplementedError
 
     def pulse(self, x: Tensor, v: Tensor, duration: Tensor, p: Any) -> Tensor | None:
         """Return the states after a constant voltage, in closed form; None where there is none.
