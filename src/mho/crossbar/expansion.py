@@ -3,9 +3,10 @@
     I(v, g) ≈ g [v + Σ_k ψ_k(v) χ_k(g)]        Σ_k ψ_k χ_k ≈ I(v, g)/g - v
 
 What bends away from Ohm's law is expanded (`mho.circuit.expand`) for nominal parameters, once per
-device and read voltage, to the device's `bend_tolerance`. Each row of the array becomes ``terms`` neighbouring rows: inputs
-``v, ψ_1(v), …`` meet matrices ``g, g χ_1(g), …``; currents of one tile still add up before its
-converter. By construction a cell without conductance passes no current.
+device and read voltage, as well as the device's ``bend_tolerance`` asks. Each row of the array
+becomes ``terms`` neighbouring rows: inputs ``v, ψ_1(v), …`` meet matrices ``g, g χ_1(g), …``;
+currents of one tile still add up before its converter. By construction a cell without conductance
+passes no current.
 
 Outside of what is expanded the law goes on along its chord: a cell below or above the window
 (stuck, drifted, noisy) bends as one at that end of the window, scaled to its own conductance, and

@@ -15,7 +15,7 @@ import torch
 
 # A sum is worth a node of its own where it is needed twice and is longer than this (characters).
 _LONG = 40
-_COMPARED = frozenset("> >= < <=".split())
+_COMPARED = frozenset([">", ">=", "<", "<="])
 _JOINED = {"&": "&&", "|": "||"}
 
 

@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
-from mho.cells.spread import Spread, check, check_order
-from mho.devices import maths
-from mho.devices.switching import SwitchingDevice
+from mho.cells.behaviour import Context
+from mho.cells.population import Cells
+from mho.cells.spread import Spread, check, check_order, nominal
+from mho.core import checks
+from mho.devices import jart_cycles, maths
+from mho.devices.jart_cycles import JARTCells, shaped
+from mho.devices.switching import SwitchingCells, SwitchingDevice
 
 _E, _H, _M = 1.602176634e-19, 6.62607015e-34, 9.1093837e-31
 _EPS0 = 8.8541878128e-12
@@ -55,6 +60,9 @@ class JARTVCM(SwitchingDevice):
     ψ lowers, can make three solutions of one; the current is the one that goes on from 0 V, that
     of the least Vs.
 
+    With ``c2c_radius`` or ``c2c_length`` above 0, radius and length of the disc are drawn anew for
+    a cell whenever its voltage changes sign; see `mho.devices.jart_cycles`.
+
     The state held is logarithmic, ``x = ln(N/n_min)/ln(n_max/n_min)``. A negative voltage sets
     the cell (``set_polarity`` = -1). The low-voltage conductance is that at 0 V from above: at
     small negative voltages the tunnelling law passes less, and where φ = 0 it passes
@@ -90,6 +98,9 @@ class JARTVCM(SwitchingDevice):
         r_line: resistance of the lines (Ω), >= 0.
         alpha_line: its temperature coefficient (1/K), >= 0.
         r_th_line: thermal resistance of the lines (K/W), >= 0.
+        c2c_radius: standard deviation of the radius from cycle to cycle, as a part of the cell's
+            own, in [0, 0.3].
+        c2c_length: standard deviation of ``l_disc`` likewise, in [0, 0.3].
 
     Raises:
         ValueError: if a parameter is out of its range.
@@ -128,6 +139,8 @@ class JARTVCM(SwitchingDevice):
     r_line: float | Spread = 719.2437
     alpha_line: float | Spread = 3.92e-3
     r_th_line: float | Spread = 90471.47
+    c2c_radius: float = 0.0
+    c2c_length: float = 0.0
 
     def __post_init__(self) -> None:
         positive = "n_max n_min n_plug radius l_disc l_cell mobility valence hop attempts"
@@ -138,6 +151,27 @@ class JARTVCM(SwitchingDevice):
             check(name, getattr(self, name), least=0.0)
         for low, high in self.ordered:
             check_order(low, getattr(self, low), high, getattr(self, high))
+        for name in ("c2c_radius", "c2c_length"):
+            checks.number(name, getattr(self, name), least=0.0, most=0.3)
+        longest = nominal(self.l_disc) * (1.0 + 3.0 * self.c2c_length)
+        if longest >= nominal(self.l_cell):
+            raise ValueError(
+                f"c2c_length={self.c2c_length!r} would make discs of {longest:g} m; "
+                f"they must be < l_cell={self.l_cell!r}"
+            )
+
+    @property
+    def cells_type(self) -> type[Cells]:
+        """The class of this device's populations: with a memory of cycles where they differ."""
+        return JARTCells if self.c2c_radius or self.c2c_length else SwitchingCells
+
+    def fabricate_state(self, context: Context) -> dict[str, Tensor]:
+        """Draw the spreads, and begin the first cycle; see `SwitchingDevice.fabricate_state`."""
+        drawn = super().fabricate_state(context)
+        if self.cells_type is SwitchingCells:
+            return drawn
+        blank = torch.empty(context.shape, dtype=context.dtype, device=context.device)
+        return {**drawn, **jart_cycles.at_rest(blank, self.parameters(drawn))}
 
     @property
     def set_polarity(self) -> int:
@@ -146,7 +180,8 @@ class JARTVCM(SwitchingDevice):
 
     # ---- the series circuit; energies in volts -----------------------------------------------
 
-    def _density(self, x: Any, p: Any) -> Any:
+    def density(self, x: Any, p: Any) -> Any:
+        """Return the density of vacancies in the disc (1/m³) at states ``x``."""
         return p.n_min * maths.exp(x * _span(p))
 
     def _disc(self, n: Any, p: Any) -> Any:
@@ -202,7 +237,7 @@ class JARTVCM(SwitchingDevice):
         return i, p.t_ambient + heat, within
 
     def _needed(self, s: Any, i: Any, hot: Any, up: Any, n: Any, p: Any) -> Any:
-        """Return the voltage (V) that the barrier needs to pass ``i``, lowered as it is at ``s``."""
+        """Return the voltage (V) that the barrier, lowered as at ``s``, needs to pass ``i``."""
         phi = self._lowered(s, up, n, p)
         if type(up) is bool:
             passed = self._thermionic(phi, hot, p) if up else self._tunnelling(s, phi, n, hot, p)
@@ -218,9 +253,8 @@ class JARTVCM(SwitchingDevice):
         i, hot, _ = self._inside(s, size, up, n, p)
         return t - maths.log(maths.clip(self._needed(s, i, hot, up, n, p), 1e-35, math.inf))
 
-    def _solved(self, x: Any, v: Any, p: Any) -> tuple[Any, Any, Any, Any, Any]:
-        """Return density, sign (-1…1, 0 at 0 V), current, temperature and inner voltage."""
-        n = self._density(x, p)
+    def _solved(self, n: Any, v: Any, p: Any) -> tuple[Any, Any, Any, Any]:
+        """Return the voltage's sign (0 at 0 V), the current, temperature and inner voltage."""
         up = v >= 0.0
         size = maths.where(up, v, -v) + (_NOTHING + 0.0 * n)
 
@@ -232,7 +266,7 @@ class JARTVCM(SwitchingDevice):
             slope = (excess(t + _STEP) - excess(t - _STEP)) / (2.0 * _STEP)
         # One more step of Newton's method, with the derivatives of the root by every argument.
         t = t - excess(t) / slope
-        return n, v / size, *self._inside(maths.exp(t), size, up, n, p)
+        return v / size, *self._inside(maths.exp(t), size, up, n, p)
 
     def _lowest(self, size: Any, up: Any, n: Any, p: Any) -> Any:
         # Where the search starts: below the least root for v > 0, near the root for v < 0.
@@ -244,17 +278,21 @@ class JARTVCM(SwitchingDevice):
 
     def current_at(self, x: Any, v: Any, p: Any) -> Any:
         """Return the current (A) at states ``x`` under voltages ``v`` (V)."""
-        _, sign, i, _, _ = self._solved(x, v, p)
+        n = self.density(x, p)
+        sign, i, _, _ = self._solved(n, v, shaped(n, p))
         return sign * i
 
     def rate(self, x: Any, drive: tuple[Any, ...], p: Any) -> Any:
         """Return dx/dt (1/s)."""
-        n, sign, i, hot, within = self._solved(x, drive[0], p)
+        n = self.density(x, p)
+        p = shaped(n, p)
+        sign, i, hot, within = self._solved(n, drive[0], p)
         return -sign * self._speed(x, n, i, hot, within, sign >= 0.0, p)
 
     def settled(self, x: Any, v: Any, u: Any, p: Any) -> tuple[Any, Any, Any]:
         """Return what a voltage ``u`` over the barrier means; see `SwitchingDevice.settled`."""
-        n, up = self._density(x, p), v >= 0.0
+        n, up = self.density(x, p), v >= 0.0
+        p = shaped(n, p)
         i, hot, within = self._inside(u, abs(v), up, n, p)
         speed = self._speed(x, n, i, hot, within, up, p)
         current, rate = maths.where(up, i, -i), maths.where(up, -speed, speed)
@@ -276,7 +314,8 @@ class JARTVCM(SwitchingDevice):
 
     def conductance_at(self, x: Any, p: Any) -> Any:
         """Return the low-voltage conductance (S) at states ``x``, for positive voltages."""
-        n = self._density(x, p)
+        n = self.density(x, p)
+        p = shaped(n, p)
         level, scale = self._thermionic(self._lowered(0.0, True, n, p), p.t_ambient, p)
         ohms = self._disc(n, p) + self._plug(p) + p.r_tiox + p.r_line
         return 1.0 / (ohms + scale * maths.exp(-level))

@@ -25,7 +25,7 @@ from mho.devices.switching import SwitchingCells, SwitchingDevice
 # Where equations are traced: the scale of what they come to.
 _STATE, _VOLTS = 0.5, 0.5
 # A state slows down over this last part of its range, and stops at the end.
-_STOP = 1e-5
+_STOP = 1e-7
 _WIDTH = 100
 
 TRANSIENT = ".options reltol=1e-6 abstol=1e-15 vntol=1e-9 itl4=200 method=gear"
@@ -223,7 +223,7 @@ def _transient(samples: int, m: int, n: int, dt: float, output: str) -> list[str
 
 def _instances(cells: SwitchingCells, wires: Wires, hold: bool) -> Iterator[str]:
     m, n = cells.shape
-    drawn = {key: value.double().tolist() for key, value in _own(cells).items()}
+    drawn = {key: value.double().tolist() for key, value in cells.present().items()}
     state, g = cells.x.double().tolist(), cells.g.double().tolist()
     stuck = None if cells.stuck is None else cells.stuck.tolist()
     for i in range(m):
@@ -235,7 +235,3 @@ def _instances(cells: SwitchingCells, wires: Wires, hold: bool) -> Iterator[str]
                 continue
             own = " ".join(f"{key}={value[i][j]!r}" for key, value in drawn.items())
             yield _wrapped(f"Xcell_{i}_{j} {ends} cell x0={state[i][j]!r} hold={hold:d} {own}")
-
-
-def _own(cells: SwitchingCells) -> dict[str, Tensor]:
-    return {k: v for k, v in cells.parameters_drawn().items() if k in cells.spec.spreads()}

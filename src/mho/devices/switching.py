@@ -233,6 +233,11 @@ class SwitchingCells(Cells):
         self.x = torch.zeros_like(self.g)
         self.seconds = 0.0
 
+    def present(self) -> dict[str, Tensor]:
+        """Return the parameters that differ from cell to cell, as they are now."""
+        spreads, drawn = self.spec.spreads(), self.parameters_drawn()
+        return {name: value for name, value in drawn.items() if name in spreads}
+
     def _values(self) -> Any:
         return self.spec.parameters(self.parameters_drawn())
 
