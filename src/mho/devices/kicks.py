@@ -1,0 +1,157 @@
+"""Noise of states in [0, 1], as kicks between which the drift acts alone.
+
+    dx = rate dt + intensity dW   (Itô)
+
+A kick stands for the noise of an interval; then the drift, however steep, moves the state by its
+own solver to the interval's end. An interval is so short that the noise within it stays short
+beside the range, and that over its width the drift hardly differs: then a kick is the free
+Gaussian, folded back at the bounds, and the weak error is of order 1 in the interval.
+
+Some drifts differ sharply however short the interval: at a threshold which pushes back whatever
+crosses it, or at a bound against which the state is pressed. Where the layer in which noise and
+such a drift are in balance, ``intensity²/(2 rate)``, is too thin to matter, they are walls. A state
+kicked through a wall and then pushed back to it would have lost all that noise did on the far side
+before: an error of order ½. So the farthest point M of the kick's path (a Brownian bridge to its
+end, whose extremes have a law of their own) is drawn too, and what the drift takes from there,
+J(M) - M beyond J(m) - m at the other extreme m, is taken from the end: at a hard wall that is the
+reflected path itself (Skorokhod).
+
+Source: for a bridge's extremes, P. Glasserman, "Monte Carlo methods in financial engineering"
+(2003), section 6.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mho.devices import maths, stiff
+from mho.devices.diffusion import fold
+from mho.devices.maths import unit
+
+# ``rate(x, s)``: what a state would move by within one sample, at the part s of the way.
+Rate = Callable[[Any, Any], Any]
+
+# The longest kick (one σ), as a part of the range: of states that drift, and of any.
+_LONG = 0.03
+# A kick this short is harmless whatever the drift.
+_HARMLESS = 3e-4
+# The drift's differences over a kick's width may move a state by this part of the kick.
+_SMOOTH = 0.1
+# A wall pushes so hard that at this depth behind it next to nothing (e^-6) is left.
+_DEPTH, _STEEP = 2e-3, 6.0
+# Kicks from further than this many σ do not reach a bound.
+_REACH = 4.0
+_PROBES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+_HALVINGS = 60
+_ROOT = 1e-4
+_BLOCK = 4096
+
+
+class Draws:
+    """Normal and uniform numbers: shaped like a tensor, or one by one as floats.
+
+    Args:
+        generator: where they come from; None is torch's default one.
+    """
+
+    def __init__(self, generator: torch.Generator | None) -> None:
+        self.generator = generator
+        self._normals: list[float] = []
+        self._uniforms: list[float] = []
+
+    def normal(self, like: Any) -> Any:
+        """Return standard normals."""
+        if isinstance(like, Tensor):
+            return torch.empty_like(like).normal_(generator=self.generator)
+        if not self._normals:
+            self._normals = torch.randn(_BLOCK, generator=self.generator).double().tolist()
+        return self._normals.pop()
+
+    def uniform(self, like: Any) -> Any:
+        """Return numbers in (0, 1]."""
+        if isinstance(like, Tensor):
+            return 1.0 - torch.empty_like(like).uniform_(generator=self.generator)
+        if not self._uniforms:
+            block = torch.rand(_BLOCK, generator=self.generator, dtype=torch.float64)
+            self._uniforms = (1.0 - block).tolist()
+        return self._uniforms.pop()
+
+
+def kick(rate: Rate, sigma: Any, x: Any, s: Any, draws: Draws) -> tuple[Any, Any]:
+    """Return states after a kick, and the intervals it stands for, as parts of a sample.
+
+    Args:
+        rate: the drift.
+        sigma: standard deviation the noise would bring within one sample.
+        x: states.
+        s: where between two samples they are.
+        draws: the noise.
+    """
+    length, below, above = _interval(rate, sigma, x, s)
+    width = sigma * length**0.5
+    step = width * draws.normal(x)
+    # Differences that the interval had to accept, and bounds that the drift presses against.
+    reach = _REACH * width
+    differs = _differ(x, width, length, below, above) > _SMOOTH
+    top = (x + reach > 1.0) & (length * above > _SMOOTH * width)
+    bottom = (x - reach < 0.0) & (length * below < -_SMOOTH * width)
+    walled = (differs | top | bottom) & (width > _HARMLESS)
+    kicked = fold(x + step)
+    if not maths.some(walled):
+        return kicked, length
+    upper = maths.where(differs, abs(above) >= abs(below), top)
+    highest, lowest = _extremes(x, step, width, draws)
+    taken = _moved(rate, highest, length, s) - _moved(rate, lowest, length, s)
+    taken = maths.where(upper, taken, -taken)
+    return maths.where(walled, unit(x + step + taken), kicked), length
+
+
+def _interval(rate: Rate, sigma: Any, x: Any, s: Any) -> tuple[Any, Any, Any]:
+    """Return the length of the next interval, and the drift below and above the state there."""
+    room = 1.0 - s
+    wide = sigma * sigma + 1e-300
+    length = maths.smallest(room, 0.0 * x + _LONG**2 / wide)
+    if maths.some(length < room):
+        length = maths.where(_at_rest(rate, x, s), room, length)
+    for _ in range(_HALVINGS):
+        width = sigma * length**0.5
+        below, above = rate(unit(x - width), s + length), rate(unit(x + width), s + length)
+        smooth = _differ(x, width, length, below, above) <= _SMOOTH
+        steepest = maths.largest(abs(below), abs(above))
+        wall = (2.0 * _DEPTH * steepest > _STEEP * wide) & (width <= 1.01 * _LONG)
+        if maths.every(smooth | wall | (width <= _HARMLESS)):
+            break
+        length = maths.where(smooth | wall | (width <= _HARMLESS), length, 0.25 * length)
+    return length, below, above
+
+
+def _differ(x: Any, width: Any, length: Any, below: Any, above: Any) -> Any:
+    # By which part of their distance two states move apart, or together.
+    apart = unit(x + width) - unit(x - width)
+    return length * abs(above - below) / (apart + 1e-300)
+
+
+def _at_rest(rate: Rate, x: Any, s: Any) -> Any:
+    # Without any drift until the next sample, a kick may be as long as it likes.
+    still = x >= 0.0
+    for probe in _PROBES:
+        state = 0.0 * x + probe
+        still = still & (rate(state, s) == 0.0) & (rate(state, 1.0 + 0.0 * s) == 0.0)
+    return still
+
+
+def _extremes(x: Any, step: Any, width: Any, draws: Draws) -> tuple[Any, Any]:
+    """Return the highest and the lowest point of the Brownian path that ends in a step."""
+    square = step * step - 2.0 * width * width * maths.log(draws.uniform(x))
+    around = maths.sqrt(square)
+    return x + 0.5 * (step + around), x + 0.5 * (step - around)
+
+
+def _moved(rate: Rate, x: Any, length: Any, s: Any) -> Any:
+    """Return what the drift moves a state by in an interval, from one implicit step."""
+    end = s + length
+    return length * stiff.stage(lambda y: rate(y, end), x, length, 0.0 * x, _ROOT)
