@@ -19,11 +19,13 @@ from torch import Tensor
 
 from mho.devices import kicks, stiff
 from mho.devices.kicks import Draws
-from mho.devices.maths import unit
+from mho.devices.kicks import Rate
 from mho.devices.stiff import Step
 
 # Error of a step, as a part of the range: of a deterministic model, and beside noise.
 _TOLERANCE, _BESIDE_NOISE = 1e-5, 1e-3
+# What is left of a sample's time by rounding.
+_CLOSE = 1e-12
 # Steps of one cell from one sample to the next.
 _MOST_STEPS = 1_000_000
 # Up to so many cells, Python's floats beat tensor operations.
@@ -153,28 +155,32 @@ def _one(course: Course, x: float, draws: Draws) -> list[float]:
             value: float = course.rate(y, course.voltage(k, s), course.p)
             return value
 
-        start = 0.0
-        while start < 1.0:
-            end = 1.0
-            if course.spec.stochastic:
-                v = course.voltage(k, start)
-                sigma = float(course.noise(x, v, course.p))
-                x, length = kicks.kick(rate, sigma, x, start, draws)
-                end = min(1.0, start + length)
-                slope = None
-            if slope is None:
-                slope = stiff.held(x, rate(x, start))
-            x, slope, h = _flow(rate, x, slope, start, end, h, course.tolerance)
-            start = end
+        s = 0.0
+        while s < 1.0:
+            if not course.spec.stochastic:
+                x, slope, h = _flow(rate, x, slope, s, 1.0, h, course.tolerance)
+                break
+            # Half of an interval's drift, its noise, the other half.
+            sigma = float(course.noise(x, course.voltage(k, s), course.p))
+            length = kicks.interval(rate, sigma, x, s)
+            end = 1.0 if s + length > 1.0 - _CLOSE else s + length
+            middle = 0.5 * (s + end)
+            x, _, h = _flow(rate, x, None, s, middle, h, course.tolerance)
+            sigma = float(course.noise(x, course.voltage(k, middle), course.p))
+            x = kicks.kick(rate, sigma, x, middle, end - s, draws)
+            x, _, h = _flow(rate, x, None, middle, end, h, course.tolerance)
+            s = end
         trace.append(x)
     return trace
 
 
 def _flow(
-    rate: Any, x: float, slope: float, start: float, end: float, h: float, tol: float
+    rate: Any, x: float, slope: float | None, start: float, end: float, h: float, tol: float
 ) -> tuple[float, float, float]:
     """Move one state from one part of the way between two samples to another."""
     left = end - start
+    if slope is None:
+        slope = stiff.held(x, rate(x, start))
     for _ in range(_MOST_STEPS):
         h = min(h, left)
         s = end - left
@@ -204,62 +210,84 @@ class _Many:
         self, course: Course, x: Tensor, every: int | None, generator: torch.Generator | None
     ) -> None:
         self.course, self.every, self.draws = course, every, Draws(generator)
+        self.noisy = course.spec.stochastic
         self.end = x.clone()
         kept = -(-course.samples // every) if every else 0
         self.kept = x.new_empty((kept, len(x)))
         if every:
             self.kept[0] = x
         self.at = torch.arange(len(x), device=x.device)
-        self.p = course.p
         self.k = torch.zeros_like(self.at)
-        self.x = x
+        self.x = x.clone()
         self.s, self.h = torch.zeros_like(x), torch.ones_like(x)
-        self.left = torch.ones_like(x)  # of the way to go before the next noise, or sample
         self.slope = torch.zeros_like(x)
-        self.fresh = torch.ones_like(x, dtype=torch.bool)  # whose noise or slope is to be found
+        self.left = torch.zeros_like(x)  # of the way to the next stop
+        self.stop = torch.zeros_like(x)  # where the interval of the next noise ends
+        self.halfway = torch.zeros_like(x, dtype=torch.bool)  # whether that noise is still to come
 
     def run(self) -> tuple[Tensor, Tensor]:
         """Move all cells to the end."""
         for _ in range(_MOST_STEPS * max(1, self.course.samples)):
             if not len(self.at):
                 return self.kept, self.end
-            self._begin()
+            self._leave()
             self._step()
+            self._arrive()
         raise _too_stiff()
 
-    def _rate(self, x: Tensor, s: Tensor, among: Tensor | None = None) -> Tensor:
-        if among is None:
-            k, at, p = self.k, self.at, self.p
-        else:
-            k, at = self.k[among], self.at[among]
-            p = self.course.values(at)
-        value: Tensor = self.course.rate(x, self.course.voltage(k, s, at), p)
-        return value
-
-    def _begin(self) -> None:
-        """Give noise to cells at the start of an interval, and find the slopes of these."""
-        if not bool(self.fresh.any()):
-            return
-        new = self.fresh.nonzero().squeeze(1)
-        p = self.course.values(self.at[new])
-        k, at, s, x = self.k[new], self.at[new], self.s[new], self.x[new]
+    def _laws(self, those: Tensor) -> tuple[Rate, Rate]:
+        """Return the drift and the noise of some cells, of states and parts of the way."""
+        k, at = self.k[those], self.at[those]
+        course, p = self.course, self.course.values(at)
 
         def rate(y: Tensor, s: Tensor) -> Tensor:
-            value: Tensor = self.course.rate(y, self.course.voltage(k, s, at), p)
+            value: Tensor = course.rate(y, course.voltage(k, s, at), p)
             return value
 
-        if self.course.spec.stochastic:
-            sigma = self.course.noise(x, self.course.voltage(k, s, at), p) + 0.0 * x
-            x, length = kicks.kick(rate, sigma, x, s, self.draws)
-            self.x[new] = x
-            self.left[new] = torch.minimum(length, 1.0 - s)
-        self.slope[new] = stiff.held(x, rate(x, s))
-        self.fresh[new] = False
+        def noise(y: Tensor, s: Tensor) -> Tensor:
+            value: Tensor = course.noise(y, course.voltage(k, s, at), p) + 0.0 * y
+            return value
+
+        return rate, noise
+
+    def _leave(self) -> None:
+        """Find the next stop of the cells that are at one, their noise there, their slope."""
+        stopped = self.left <= 0.0
+        if not bool(stopped.any()):
+            return
+        if self.noisy:
+            self._kick((stopped & self.halfway).nonzero().squeeze(1))
+            self._plan((stopped & ~self.halfway).nonzero().squeeze(1))
+            self.halfway = self.halfway ^ stopped
+        else:
+            self.left = torch.where(stopped, 1.0, self.left)
+        those = stopped.nonzero().squeeze(1)
+        rate, _ = self._laws(those)
+        x = self.x[those]
+        self.slope[those] = stiff.held(x, rate(x, self.s[those]))
+
+    def _plan(self, those: Tensor) -> None:
+        if not len(those):
+            return
+        x, s = self.x[those], self.s[those]
+        rate, noise = self._laws(those)
+        stop = s + kicks.interval(rate, noise(x, s), x, s)
+        stop = torch.where(stop > 1.0 - _CLOSE, 1.0, stop)
+        self.stop[those], self.left[those] = stop, 0.5 * (stop - s)
+
+    def _kick(self, those: Tensor) -> None:
+        if not len(those):
+            return
+        x, s = self.x[those], self.s[those]
+        left = self.stop[those] - s
+        rate, noise = self._laws(those)
+        self.x[those] = kicks.kick(rate, noise(x, s), x, s, 2.0 * left, self.draws)
+        self.left[those] = left
 
     def _step(self) -> None:
-        h = torch.minimum(self.h, self.left)
-        s = self.s
-        step = stiff.explicit(lambda y, c: self._rate(y, s + c * h), self.x, self.slope, h, self.course.tolerance)
+        h, s, tol = torch.minimum(self.h, self.left), self.s, self.course.tolerance
+        rate, _ = self._laws(torch.arange(len(h), device=h.device))
+        step = stiff.explicit(lambda y, c: rate(y, s + c * h), self.x, self.slope, h, tol)
         x, slope, excess, factor = step.x, step.slope, step.excess, step.factor()
         hard = (excess > 1.0).nonzero().squeeze(1)
         if len(hard):
@@ -273,38 +301,32 @@ class _Many:
         self.s = torch.where(good, s + h, s)
         self.left = torch.where(good, self.left - h, self.left)
         self.h = h * factor
-        self._arrive(self.left <= 0.0)
 
     def _hard(self, hard: Tensor, h: Tensor) -> Step:
-        s, k, at = self.s[hard], self.k[hard], self.at[hard]
-        p = self.course.values(at)
+        s, (rate, _) = self.s[hard], self._laws(hard)
+        return stiff.implicit(
+            lambda y, c: rate(y, s + c * h),
+            self.x[hard],
+            self.slope[hard],
+            h,
+            self.course.tolerance,
+        )
 
-        def rate(y: Tensor, c: float) -> Tensor:
-            value: Tensor = self.course.rate(y, self.course.voltage(k, s + c * h, at), p)
-            return value
-
-        return stiff.implicit(rate, self.x[hard], self.slope[hard], h, self.course.tolerance)
-
-    def _arrive(self, done: Tensor) -> None:
-        if not bool(done.any()):
+    def _arrive(self) -> None:
+        """Count the samples that cells have reached."""
+        over = (self.left <= 0.0) & (self.s >= 1.0 - _CLOSE)
+        if not bool(over.any()):
             return
-        over = done & (self.s >= 1.0 - 1e-12)
         self.k = self.k + over.long()
         self.s = torch.where(over, 0.0, self.s)
-        self.left = torch.where(done, 1.0 - self.s, self.left)
-        self.fresh = self.fresh | done if self.course.spec.stochastic else self.fresh
         if self.every:
             here = over & (self.k % self.every == 0) & (self.k < self.course.samples)
             self.kept[self.k[here] // self.every, self.at[here]] = self.x[here]
         out = self.k >= self.course.samples
         if bool(out.any()):
             self.end[self.at[out]] = self.x[out]
-            self._keep(~out)
-
-    def _keep(self, those: Tensor) -> None:
-        for name in ("at", "k", "x", "s", "h", "left", "slope", "fresh"):
-            setattr(self, name, getattr(self, name)[those])
-        self.p = self.course.values(self.at)
+            for name in ("at", "k", "x", "s", "h", "slope", "left", "stop", "halfway"):
+                setattr(self, name, getattr(self, name)[~out])
 
 
 def _too_stiff() -> ValueError:

@@ -38,15 +38,16 @@ Rate = Callable[[Any, Any], Any]
 # The longest kick (one σ), as a part of the range: of states that drift, and of any.
 _LONG = 0.03
 # A kick this short is harmless whatever the drift.
-_HARMLESS = 3e-4
-# The drift's differences over a kick's width may move a state by this part of the kick.
-_SMOOTH = 0.1
+_HARMLESS = 1e-3
+# The drift's differences over a kick's width may move a state by this part of the kick, and a
+# drift towards a bound within reach may be this part of it.
+_SMOOTH, _PRESSED = 0.4, 0.1
 # A wall pushes so hard that at this depth behind it next to nothing (e^-6) is left.
 _DEPTH, _STEEP = 2e-3, 6.0
 # Kicks from further than this many σ do not reach a bound.
 _REACH = 4.0
 _PROBES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-_HALVINGS = 60
+_QUARTERINGS = 30
 _ROOT = 1e-4
 _BLOCK = 4096
 
@@ -81,52 +82,54 @@ class Draws:
         return self._uniforms.pop()
 
 
-def kick(rate: Rate, sigma: Any, x: Any, s: Any, draws: Draws) -> tuple[Any, Any]:
-    """Return states after a kick, and the intervals it stands for, as parts of a sample.
+def interval(rate: Rate, sigma: Any, x: Any, s: Any) -> Any:
+    """Return how long, as parts of a sample, one kick may stand for the noise.
 
     Args:
         rate: the drift.
         sigma: standard deviation the noise would bring within one sample.
         x: states.
         s: where between two samples they are.
-        draws: the noise.
     """
-    length, below, above = _interval(rate, sigma, x, s)
-    width = sigma * length**0.5
-    step = width * draws.normal(x)
-    # Differences that the interval had to accept, and bounds that the drift presses against.
-    reach = _REACH * width
-    differs = _differ(x, width, length, below, above) > _SMOOTH
-    top = (x + reach > 1.0) & (length * above > _SMOOTH * width)
-    bottom = (x - reach < 0.0) & (length * below < -_SMOOTH * width)
-    walled = (differs | top | bottom) & (width > _HARMLESS)
-    kicked = fold(x + step)
-    if not maths.some(walled):
-        return kicked, length
-    upper = maths.where(differs, abs(above) >= abs(below), top)
-    highest, lowest = _extremes(x, step, width, draws)
-    taken = _moved(rate, highest, length, s) - _moved(rate, lowest, length, s)
-    taken = maths.where(upper, taken, -taken)
-    return maths.where(walled, unit(x + step + taken), kicked), length
-
-
-def _interval(rate: Rate, sigma: Any, x: Any, s: Any) -> tuple[Any, Any, Any]:
-    """Return the length of the next interval, and the drift below and above the state there."""
     room = 1.0 - s
     wide = sigma * sigma + 1e-300
     length = maths.smallest(room, 0.0 * x + _LONG**2 / wide)
     if maths.some(length < room):
         length = maths.where(_at_rest(rate, x, s), room, length)
-    for _ in range(_HALVINGS):
+    for _ in range(_QUARTERINGS):
         width = sigma * length**0.5
         below, above = rate(unit(x - width), s + length), rate(unit(x + width), s + length)
         smooth = _differ(x, width, length, below, above) <= _SMOOTH
         steepest = maths.largest(abs(below), abs(above))
         wall = (2.0 * _DEPTH * steepest > _STEEP * wide) & (width <= 1.01 * _LONG)
-        if maths.every(smooth | wall | (width <= _HARMLESS)):
+        fine = smooth | wall | (width <= _HARMLESS)
+        if maths.every(fine):
             break
-        length = maths.where(smooth | wall | (width <= _HARMLESS), length, 0.25 * length)
-    return length, below, above
+        length = maths.where(fine, length, 0.25 * length)
+    return length
+
+
+def kick(rate: Rate, sigma: Any, x: Any, s: Any, length: Any, draws: Draws) -> Any:
+    """Return states after the noise of an interval around ``s``; arguments as in `interval`."""
+    width = sigma * length**0.5
+    step = width * draws.normal(x)
+    kicked = fold(x + step)
+    below, above = rate(unit(x - width), s), rate(unit(x + width), s)
+    # Differences that the interval had to accept, and bounds that the drift presses against.
+    differs = _differ(x, width, length, below, above) > _SMOOTH
+    top = (x + _REACH * width > 1.0) & (length * above > _PRESSED * width)
+    bottom = (x - _REACH * width < 0.0) & (length * below < -_PRESSED * width)
+    walled = (differs | top | bottom) & (width > _HARMLESS)
+    if not maths.some(walled):
+        return kicked
+    upper = maths.where(differs, abs(above) >= abs(below), top)
+    highest, lowest = _extremes(x, step, width, draws)
+    up, down = _carried(rate, highest, lowest, length, s)
+    taken = (up - highest) - (down - lowest)
+    bent = unit(x + step + maths.where(upper, taken, -taken))
+    # Where the drift brings all of the path to one place, the state is there.
+    bent = maths.where(abs(up - down) <= _DEPTH, 0.5 * (up + down), bent)
+    return maths.where(walled, bent, kicked)
 
 
 def _differ(x: Any, width: Any, length: Any, below: Any, above: Any) -> Any:
@@ -151,7 +154,12 @@ def _extremes(x: Any, step: Any, width: Any, draws: Draws) -> tuple[Any, Any]:
     return x + 0.5 * (step + around), x + 0.5 * (step - around)
 
 
-def _moved(rate: Rate, x: Any, length: Any, s: Any) -> Any:
-    """Return what the drift moves a state by in an interval, from one implicit step."""
-    end = s + length
-    return length * stiff.stage(lambda y: rate(y, end), x, length, 0.0 * x, _ROOT)
+def _carried(rate: Rate, one: Any, other: Any, length: Any, s: Any) -> Any:
+    """Return where the drift carries two states in an interval, by one implicit step."""
+
+    def carry(x: Any) -> Any:
+        return x + length * stiff.stage(lambda y: rate(y, s), x, length, 0.0 * x, _ROOT)
+
+    if isinstance(one, Tensor):
+        return carry(torch.stack([one, other]))
+    return carry(one), carry(other)

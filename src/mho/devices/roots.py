@@ -68,20 +68,28 @@ def _of_cells(
 ) -> Tensor:
     """Sections of the bracket, as many at once as cost little: first finer towards the guess."""
     half = max(1, min(_SECTIONS, _AT_ONCE // max(1, guess.numel())) // 2)
-    parts = torch.arange(1, 2 * half, dtype=guess.dtype, device=guess.device) / (2 * half)
+    like = {"dtype": guess.dtype, "device": guess.device}
+    along = (-1,) + (1,) * guess.ndim
+    parts = torch.arange(1, 2 * half + 1, **like).view(along) / (2 * half + 1)
     # From the tolerance to the whole bracket in equal ratios, on either side of the guess.
     ratio = (tolerance / (high - low).clamp(min=tolerance)) ** (1.0 / half)
-    powers = ratio ** torch.arange(half, 0, -1, dtype=guess.dtype, device=guess.device)[:, None]
-    away = powers * (high - low)
-    points = torch.cat([guess - away.flip(0), guess + away]).clamp(low, high)
+    away = ratio ** torch.arange(half, -1, -1, **like).view(along) * (high - low)
+    points = torch.cat([guess - away.flip(0), guess[None], guess + away]).clamp(low, high)
+    below = function(points) < 0.0
+    # Of several roots, the next one on the way from the guess.
+    rises = below[half + 1]
+    beyond = torch.where(rises, points > guess, points < guess)
+    low, high = torch.where(rises, guess, low), torch.where(rises, high, guess)
     for _ in range(_MOST):
-        below = function(points) < 0.0
-        low = torch.where(below, points, low).amax(0)
-        high = torch.where(below, high, points).amin(0)
-        # A function that is not rising all over may seem to have its root at several places.
-        high = torch.maximum(low, high)
+        first = torch.where(~below & beyond, points, high).amin(0)
+        last = torch.where(below & beyond, points, low).amax(0)
+        first = torch.where(rises, first, torch.where(~below & beyond & (points > last), points, high).amin(0))
+        last = torch.where(rises, torch.where(below & beyond & (points < first), points, low).amax(0), last)
+        low, high = last, first
         width = high - low
         if bool((width <= tolerance).all()):
             break
-        points = low + width * parts[:, None]
+        points = low + width * parts
+        below = function(points) < 0.0
+        beyond = torch.ones_like(below)
     return 0.5 * (low + high)
