@@ -9,7 +9,6 @@ the cell with the most steps, not the sum over all samples of the most that any 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -17,9 +16,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from mho.devices import kicks, stiff
-from mho.devices.kicks import Draws
-from mho.devices.kicks import Rate
+from mho.devices import diffusion, stiff
+from mho.devices.diffusion import Draws, Rate
 from mho.devices.stiff import Step
 
 # Error of a step, as a part of the range: of a deterministic model, and beside noise.
@@ -62,16 +60,15 @@ class Course:
 
     Attributes:
         spec: the device.
-        p: its parameters: numbers, or of shape ``[cells]``.
+        p: its parameters, numbers or of shape ``[cells]``, and ``seconds``, the time between two
+            samples (s), as one of them.
         volts: what is applied, each of ``[samples + 1]`` or ``[samples + 1, cells]`` (V), the last
             sample twice. With several, the device's ``drive`` takes a tuple.
-        dt: between samples (s).
     """
 
     spec: Model
     p: Any
     volts: tuple[Any, ...]
-    dt: float
 
     @property
     def tolerance(self) -> float:
@@ -86,7 +83,7 @@ class Course:
     def of(self, cell: int) -> Course:
         """Return the same for one cell, in Python's numbers."""
         volts = (v if v.ndim == 1 else v[:, cell] for v in self.volts)
-        return Course(self.spec, of_cell(self.p, cell), tuple(v.tolist() for v in volts), self.dt)
+        return Course(self.spec, of_cell(self.p, cell), tuple(v.tolist() for v in volts))
 
     def values(self, at: Tensor) -> Any:
         """Return the parameters of some of the cells."""
@@ -105,11 +102,11 @@ class Course:
 
     def rate(self, x: Any, v: Any, p: Any) -> Any:
         """Return how far a state would go within one sample."""
-        return self.dt * self.spec.rate(x, self.spec.drive(v, p), p)
+        return p.seconds * self.spec.rate(x, self.spec.drive(v, p), p)
 
     def noise(self, x: Any, v: Any, p: Any) -> Any:
         """Return the standard deviation that noise would bring within one sample."""
-        return math.sqrt(self.dt) * self.spec.diffusion(x, self.spec.drive(v, p), p)
+        return p.seconds**0.5 * self.spec.diffusion(x, self.spec.drive(v, p), p)
 
     def follow(
         self, x: Tensor, every: int | None, generator: torch.Generator | None = None
@@ -162,12 +159,12 @@ def _one(course: Course, x: float, draws: Draws) -> list[float]:
                 break
             # Half of an interval's drift, its noise, the other half.
             sigma = float(course.noise(x, course.voltage(k, s), course.p))
-            length = kicks.interval(rate, sigma, x, s)
+            length = diffusion.interval(rate, sigma, x, s)
             end = 1.0 if s + length > 1.0 - _CLOSE else s + length
             middle = 0.5 * (s + end)
             x, _, h = _flow(rate, x, None, s, middle, h, course.tolerance)
             sigma = float(course.noise(x, course.voltage(k, middle), course.p))
-            x = kicks.kick(rate, sigma, x, middle, end - s, draws)
+            x = diffusion.kick(rate, sigma, x, middle, end - s, draws)
             x, _, h = _flow(rate, x, None, middle, end, h, course.tolerance)
             s = end
         trace.append(x)
@@ -271,7 +268,7 @@ class _Many:
             return
         x, s = self.x[those], self.s[those]
         rate, noise = self._laws(those)
-        stop = s + kicks.interval(rate, noise(x, s), x, s)
+        stop = s + diffusion.interval(rate, noise(x, s), x, s)
         stop = torch.where(stop > 1.0 - _CLOSE, 1.0, stop)
         self.stop[those], self.left[those] = stop, 0.5 * (stop - s)
 
@@ -281,7 +278,7 @@ class _Many:
         x, s = self.x[those], self.s[those]
         left = self.stop[those] - s
         rate, noise = self._laws(those)
-        self.x[those] = kicks.kick(rate, noise(x, s), x, s, 2.0 * left, self.draws)
+        self.x[those] = diffusion.kick(rate, noise(x, s), x, s, 2.0 * left, self.draws)
         self.left[those] = left
 
     def _step(self) -> None:

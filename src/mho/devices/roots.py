@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mho.devices import maths
+
 Function = Callable[[Any], Any]
 
 _MOST = 100
@@ -68,28 +70,56 @@ def _of_cells(
 ) -> Tensor:
     """Sections of the bracket, as many at once as cost little: first finer towards the guess."""
     half = max(1, min(_SECTIONS, _AT_ONCE // max(1, guess.numel())) // 2)
-    like = {"dtype": guess.dtype, "device": guess.device}
-    along = (-1,) + (1,) * guess.ndim
-    parts = torch.arange(1, 2 * half + 1, **like).view(along) / (2 * half + 1)
+    counted = torch.arange(2 * half + 2, dtype=guess.dtype, device=guess.device)
+    counted = counted.view(-1, *(1,) * guess.ndim)
     # From the tolerance to the whole bracket in equal ratios, on either side of the guess.
     ratio = (tolerance / (high - low).clamp(min=tolerance)) ** (1.0 / half)
-    away = ratio ** torch.arange(half, -1, -1, **like).view(along) * (high - low)
-    points = torch.cat([guess - away.flip(0), guess[None], guess + away]).clamp(low, high)
+    away = (high - low) * ratio ** counted[: half + 1]
+    points = torch.cat([guess - away, guess[None], guess + away.flip(0)]).clamp(low, high)
     below = function(points) < 0.0
-    # Of several roots, the next one on the way from the guess.
-    rises = below[half + 1]
-    beyond = torch.where(rises, points > guess, points < guess)
-    low, high = torch.where(rises, guess, low), torch.where(rises, high, guess)
+    # Of several roots the next one from the guess: upwards from where the function is below zero.
+    up = below[half + 1]
+    low, high = torch.where(up, guess, low), torch.where(up, high, guess)
     for _ in range(_MOST):
-        first = torch.where(~below & beyond, points, high).amin(0)
-        last = torch.where(below & beyond, points, low).amax(0)
-        first = torch.where(rises, first, torch.where(~below & beyond & (points > last), points, high).amin(0))
-        last = torch.where(rises, torch.where(below & beyond & (points < first), points, low).amax(0), last)
-        low, high = last, first
-        width = high - low
-        if bool((width <= tolerance).all()):
+        low, high = _next_root(points, below, low, high, up)
+        if bool((high - low <= tolerance).all()):
             break
-        points = low + width * parts
+        points = low + (high - low) * counted[1:-1] / (2 * half + 1)
         below = function(points) < 0.0
-        beyond = torch.ones_like(below)
     return 0.5 * (low + high)
+
+
+def _next_root(
+    points: Tensor, below: Tensor, low: Tensor, high: Tensor, up: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the neighbouring points around the lowest root (going ``up``), or the highest."""
+    under, over = below & (points > low), ~below & (points < high)
+    first = torch.where(over & (points > low), points, high).amin(0)
+    last = torch.where(under & (points < high), points, low).amax(0)
+    before = torch.where(under & (points < first), points, low).amax(0)
+    after = torch.where(over & (points > last), points, high).amin(0)
+    return torch.where(up, before, last), torch.where(up, first, after)
+
+
+def crossing(function: Function, low: Any, high: Any, y: Any, tolerance: float) -> Any:
+    """Return where a smooth rising function passes zero; arguments as in `rising`.
+
+    Secant steps where they make good progress, bisection elsewhere, all cells in step: for
+    functions that are nearly straight, one evaluation after the other is cheaper than many at once.
+    """
+    value = function(y)
+    low, high = maths.where(value < 0.0, y, low), maths.where(value < 0.0, high, y)
+    before, value_before = y, value
+    # Of a slope of about 1.
+    y = maths.largest(maths.smallest(y - value, high), low)
+    for _ in range(_MOST):
+        if maths.every((abs(y - before) <= tolerance) | (high - low <= tolerance)):
+            break
+        value = function(y)
+        low, high = maths.where(value < 0.0, y, low), maths.where(value < 0.0, high, y)
+        rise = value - value_before
+        secant = y - value * (y - before) / maths.where(rise == 0.0, rise + 1.0, rise)
+        good = (abs(value) <= 0.5 * abs(value_before)) & (secant >= low) & (secant <= high)
+        new = maths.where(good, secant, 0.5 * (low + high))
+        before, value_before, y = y, value, maths.where(value == 0.0, y, new)
+    return y

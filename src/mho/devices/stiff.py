@@ -98,9 +98,7 @@ def implicit(rate: Rate, x: Any, slope: Any, h: Any, tolerance: float) -> Step:
     return Step(new, k3, excess, 3)
 
 
-def stage(
-    rate: Callable[[Any], Any], base: Any, h: Any, guess: Any, tolerance: float
-) -> Any:
+def stage(rate: Callable[[Any], Any], base: Any, h: Any, guess: Any, tolerance: float) -> Any:
     """Return the slope k = (y - base)/h of the state ``y = base + h · rate(y)`` in [0, 1]."""
     low = 0.0 * base
     y = rising(
