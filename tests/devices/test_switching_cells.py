@@ -20,7 +20,8 @@ from mho.devices.jart_vcm import JARTVCM
 from mho.devices.linear_ion_drift import LinearIonDrift
 from mho.devices.pickett import Pickett
 from mho.devices.stanford_pku import StanfordPKU
-from mho.devices.switching import SwitchingCells, SwitchingDevice
+from mho.devices.switching import SwitchingDevice
+from mho.devices.switching_cells import SwitchingCells
 from mho.devices.team import TEAM
 from mho.devices.vteam import VTEAM
 from mho.devices.windows import Biolek, Kvatinsky

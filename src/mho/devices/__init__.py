@@ -23,6 +23,7 @@ from mho.devices.pcm import PCM, PCMHermes
 from mho.devices.pickett import Pickett
 from mho.devices.pulsed import PulsedCells, PulsedDevice
 from mho.devices.reram import ReRAMCMO, ReRAMWan
+from mho.devices.series import Resistor, Transistor
 from mho.devices.stanford_pku import StanfordPKU
 from mho.devices.statistical import GenericStatistical
 from mho.devices.steps import (
@@ -34,7 +35,8 @@ from mho.devices.steps import (
     SoftBoundsDevice,
     StepDevice,
 )
-from mho.devices.switching import SwitchingCells, SwitchingDevice
+from mho.devices.switching import SwitchingDevice
+from mho.devices.switching_cells import SwitchingCells
 from mho.devices.tabular import JumpTable, TabularCells, TabularDevice
 from mho.devices.team import TEAM
 from mho.devices.vteam import VTEAM
@@ -80,6 +82,7 @@ __all__ = [
     "ReRAMCMO",
     "ReRAMWan",
     "Rectangular",
+    "Resistor",
     "SoftBoundsDevice",
     "Spread",
     "StanfordPKU",
@@ -88,6 +91,7 @@ __all__ = [
     "SwitchingDevice",
     "TabularCells",
     "TabularDevice",
+    "Transistor",
     "Window",
     "Yakopcic",
     "presets",

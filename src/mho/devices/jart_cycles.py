@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mho.core import random
 from mho.devices import maths
-from mho.devices.switching import SwitchingCells
+from mho.devices.switching_cells import SwitchingCells
 
 # New shapes are normal within so many standard deviations.
 _SIGMAS = 3.0

@@ -15,7 +15,8 @@ from mho.cells.spread import Spread, check, check_order, nominal
 from mho.core import checks
 from mho.devices import jart_cycles, maths
 from mho.devices.jart_cycles import JARTCells, shaped
-from mho.devices.switching import SwitchingCells, SwitchingDevice
+from mho.devices.switching import SwitchingDevice
+from mho.devices.switching_cells import SwitchingCells
 
 _E, _H, _M = 1.602176634e-19, 6.62607015e-34, 9.1093837e-31
 _EPS0 = 8.8541878128e-12
@@ -350,7 +351,7 @@ def _least_root(excess: Any, size: Any, up: Any, t: Any) -> Any:
         t = maths.where(inside, t, 0.5 * (low + high))
         found = excess(t)
         done = abs(found) <= close
-        if _all(done):
+        if maths.every(done):
             break
         low = maths.where(done | (found >= 0.0), low, t)
         high = maths.where(done | (found < 0.0), high, t)
@@ -359,7 +360,3 @@ def _least_root(excess: Any, size: Any, up: Any, t: Any) -> Any:
         ahead = t - found / slope if count < _SECANTS else 0.5 * (low + high)
         past, before, t = t, found, maths.where(done, t, ahead)
     return t
-
-
-def _all(condition: Any) -> bool:
-    return condition if type(condition) is bool else bool(condition.all())

@@ -112,3 +112,27 @@ def where(condition: Any, yes: Any, no: Any) -> Any:
     if type(condition) is bool:
         return yes if condition else no
     return torch.where(condition, yes, no)
+
+
+def every(condition: Any) -> bool:
+    """Return whether a condition holds in all cells."""
+    return condition if type(condition) is bool else bool(condition.all())
+
+
+def largest(one: Any, other: Any) -> Any:
+    """Return the larger of two values of one kind."""
+    if type(one) is float:
+        return one if one > other else other
+    return torch.maximum(one, other)
+
+
+def smallest(one: Any, other: Any) -> Any:
+    """Return the smaller of two values of one kind."""
+    if type(one) is float:
+        return one if one < other else other
+    return torch.minimum(one, other)
+
+
+def some(condition: Any) -> bool:
+    """Return whether a condition holds in any cell."""
+    return condition if type(condition) is bool else bool(condition.any())

@@ -20,7 +20,8 @@ from mho.circuit.wires import Wires
 from mho.core import checks
 from mho.core.spec import Spec
 from mho.devices.expressions import Expression, Written
-from mho.devices.switching import SwitchingCells, SwitchingDevice
+from mho.devices.switching import SwitchingDevice
+from mho.devices.switching_cells import SwitchingCells
 
 # Where equations are traced: the scale of what they come to.
 _STATE, _VOLTS = 0.5, 0.5

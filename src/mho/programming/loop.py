@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mho.circuit.half_select import as_arrays
 from mho.core import checks, notice
-from mho.devices.switching import SwitchingCells
+from mho.devices.switching_cells import SwitchingCells
 from mho.programming import access
 from mho.programming.controller import Controller, Orders
 from mho.programming.passive import PassiveWriter
