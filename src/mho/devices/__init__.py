@@ -11,7 +11,7 @@ from typing import Any
 from mho.cells.device import Device
 from mho.cells.population import Cells
 from mho.cells.spread import Spread
-from mho.devices import presets, waveforms
+from mho.devices import presets, spice, waveforms
 from mho.devices.data_driven import DataDriven2018, DataDriven2021
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.fefet import MultiDomainFeFET
@@ -95,6 +95,7 @@ __all__ = [
     "Window",
     "Yakopcic",
     "presets",
+    "spice",
     "waveforms",
 ]
 

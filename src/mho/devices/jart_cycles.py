@@ -82,31 +82,41 @@ class JARTCells(SwitchingCells):
         return {**super().present(), **{name: now[name] for name in _SHAPES}}
 
     @torch.no_grad()
-    def apply_pulse(self, v: Tensor | float, duration: Tensor | float) -> None:
+    def apply_pulse(self, v: Tensor | float, duration: Tensor | float, **settings: Any) -> None:
         """Move the states by a constant voltage; see `SwitchingCells.apply_pulse`."""
         voltage, seconds = self._per_cell("v", v), self._per_cell("duration", duration)
         self._turn(voltage * (seconds > 0.0))
-        super().apply_pulse(v, duration)
+        super().apply_pulse(v, duration, **settings)
 
     @torch.no_grad()
     def simulate(
-        self, voltage: Tensor, *, dt: float, every: int | None = 1, **settings: Any
+        self,
+        voltage: Tensor,
+        *,
+        dt: float,
+        every: int | None = 1,
+        gate: Tensor | None = None,
+        **settings: Any,
     ) -> Tensor:
         """Drive the cells with a waveform; see `SwitchingCells.simulate`.
 
         Raises:
             ValueError: if a waveform's sign does not change for all cells at once.
         """
-        volts = self._waveform(voltage)
-        parts = []
+        volts = self._waveform("voltage", voltage)
+        if gate is not None and len(gate) != len(volts):
+            raise ValueError(f"gate must have {len(volts)} samples as voltage, got {len(gate)}")
+        found = [super().simulate(volts[:0], dt=dt, every=every, **settings)]
         for start, stop in _halves(volts):
-            half = volts[start:stop]
-            self._turn(half.abs().amax(0) * _sign(half))
-            if stop < len(volts):
-                half = torch.cat([half, torch.zeros_like(half[:1])])
+            # Between two half cycles the voltage passes 0 V.
+            last = stop == len(volts)
+            half = volts[start:stop] if last else torch.cat([volts[start:stop], volts[:1] * 0.0])
+            self._turn(_extreme(half))
+            if gate is not None:
+                settings["gate"] = gate[start : start + len(half)]
             kept = super().simulate(half, dt=dt, every=every and 1, **settings)
-            parts.append(kept[: stop - start])
-        return torch.cat(parts)[:: every or 1] if parts else super().simulate(volts, dt=dt)
+            found.append(kept[: stop - start])
+        return torch.cat(found)[:: every or 1]
 
     def _born(self) -> Any:
         drawn = self.parameters_drawn()
@@ -141,13 +151,16 @@ def _normal(like: Tensor, source: torch.Generator) -> Tensor:
     return torch.special.ndtri(share).to(like)
 
 
-def _sign(half: Tensor) -> Tensor:
+def _extreme(half: Tensor) -> Tensor:
+    """Return the voltage farthest from 0 of waveforms of one sign."""
     low, high = half.amin(0), half.amax(0)
-    return torch.where(high > -low, 1.0, torch.where(low < 0.0, -1.0, 0.0))
+    return torch.where(-low > high, low, high)
 
 
 def _halves(volts: Tensor) -> list[tuple[int, int]]:
     """Return where the half cycles of a waveform begin and end; each is of one sign."""
+    if not volts.numel():
+        return [(0, len(volts))] if len(volts) else []
     signs = volts.reshape(len(volts), -1).sign()
     low, high = signs.amin(1).tolist(), signs.amax(1).tolist()
     cuts, before = [0], 0.0
@@ -161,4 +174,4 @@ def _halves(volts: Tensor) -> list[tuple[int, int]]:
         if sign and before and sign != before:
             cuts.append(k)
         before = sign or before
-    return list(zip(cuts, [*cuts[1:], len(volts)], strict=True)) if len(volts) else []
+    return list(zip(cuts, [*cuts[1:], len(volts)], strict=True))

@@ -26,8 +26,8 @@ _IMAGE = _E**3 / (8.0 * math.pi**2 * _EPS0**3)
 _TUNNEL = _H / (4.0 * math.pi) / math.sqrt(_M * _EPS0)
 
 _BISECTIONS = 60
-# The search ends at so small an error of ln(Vs); one step of Newton's method squares it.
-_CLOSE = {torch.float32: 1e-5, torch.float64: 1e-8}
+# The search ends at so small an error of ln(Vs); one more step all but squares it.
+_CLOSE = {torch.float32: 1e-5, torch.float64: 1e-7}
 _SECANTS, _SEARCHES = 25, 90
 _STEP = 1e-4
 # A voltage (V) that nobody can tell from 0: the solution goes by logarithms.
@@ -256,17 +256,20 @@ class JARTVCM(SwitchingDevice):
 
     def _solved(self, n: Any, v: Any, p: Any) -> tuple[Any, Any, Any, Any]:
         """Return the voltage's sign (0 at 0 V), the current, temperature and inner voltage."""
-        up = v >= 0.0
+        up = _one_sign(v >= 0.0)
         size = maths.where(up, v, -v) + (_NOTHING + 0.0 * n)
 
         def excess(t: Any) -> Any:
             return self._excess(t, size, up, n, p)
 
         with torch.no_grad():
-            t = _least_root(excess, size, up, self._lowest(size, up, n, p))
-            slope = (excess(t + _STEP) - excess(t - _STEP)) / (2.0 * _STEP)
-        # One more step of Newton's method, with the derivatives of the root by every argument.
-        t = t - excess(t) / slope
+            t, left, slope = _least_root(excess, size, self._lowest(size, up, n, p))
+        if isinstance(t, Tensor) and torch.is_grad_enabled():
+            # A step of Newton's method has the derivatives of the root by every argument.
+            with torch.no_grad():
+                slope = (excess(t + _STEP) - excess(t - _STEP)) / (2.0 * _STEP)
+            left = excess(t)
+        t = t - left / slope
         return v / size, *self._inside(maths.exp(t), size, up, n, p)
 
     def _lowest(self, size: Any, up: Any, n: Any, p: Any) -> Any:
@@ -336,27 +339,41 @@ def _span(p: Any) -> Any:
     return maths.log(p.n_max / p.n_min)
 
 
-def _least_root(excess: Any, size: Any, up: Any, t: Any) -> Any:
-    """Return the least root of ``excess``, which rises to it, below ``ln size``.
+def _one_sign(up: Any) -> Any:
+    # Cells that all see voltages of one sign need one law alone.
+    if type(up) is bool or not up.numel():
+        return up
+    every = bool(up.all())
+    return every if every or not bool(up.any()) else up
 
-    Secants from the left of a root of a concave function do not pass it. What leaves the bracket,
-    and what has not ended after some secants, is bisected.
+
+def _least_root(excess: Any, size: Any, t: Any) -> tuple[Any, Any, Any]:
+    """Return nearly the least root of ``excess``, which rises to it, below ``ln size``.
+
+    Secants from the left of a root of a concave function do not pass it; only where the barrier is
+    far from the published one may they leap over a root that has another just behind it. What
+    leaves the bracket, and what has not ended after some secants, is bisected.
+
+    Returns:
+        Where the search ended, the excess and the slope there.
     """
     low, high = t - 100.0, maths.log(maths.clip(size, 1e-30, math.inf))
-    close = _CLOSE.get(getattr(t, "dtype", torch.float64), 1e-8)
+    close = _CLOSE.get(getattr(t, "dtype", torch.float64), 1e-7)
     past, before = t, excess(t)
+    slope = 0.0 * t + 1.0
     t, done = t - before, abs(before) <= close
     for count in range(_SEARCHES):
         inside = done | ((t > low) & (t < high))
         t = maths.where(inside, t, 0.5 * (low + high))
         found = excess(t)
+        moved = t != past
+        secant = (found - before) / maths.where(moved, t - past, 0.0 * t + 1.0)
+        slope = maths.where(moved, maths.clip(secant, 1e-3, math.inf), slope)
         done = abs(found) <= close
         if maths.every(done):
             break
         low = maths.where(done | (found >= 0.0), low, t)
         high = maths.where(done | (found < 0.0), high, t)
-        slope = (found - before) / maths.where(t == past, 0.0 * t + 1.0, t - past)
-        slope = maths.clip(slope, 1e-3, math.inf)
         ahead = t - found / slope if count < _SECANTS else 0.5 * (low + high)
         past, before, t = t, found, maths.where(done, t, ahead)
-    return t
+    return t, found, slope

@@ -232,7 +232,16 @@ def _instances(cells: SwitchingCells, wires: Wires, hold: bool) -> Iterator[str]
             ends = f"{word_node(i, j, n, wires)} {bit_node(i, j, m, wires)}"
             if stuck is not None and stuck[i][j]:
                 if g[i][j] > 0.0:
-                    yield f"Rcell_{i}_{j} {ends} {1.0 / g[i][j]!r}"
+                    yield _broken(cells.spec, f"cell_{i}_{j}", ends, g[i][j])
                 continue
             own = " ".join(f"{key}={value[i][j]!r}" for key, value in drawn.items())
             yield _wrapped(f"Xcell_{i}_{j} {ends} cell x0={state[i][j]!r} hold={hold:d} {own}")
+
+
+def _broken(device: SwitchingDevice, name: str, ends: str, g: float) -> str:
+    # As `Cells.with_broken` has it: a nominal cell's law, or a resistor where that is no product.
+    if not device.separable or device.ohmic:
+        return f"R{name} {ends} {1.0 / g!r}"
+    v = Expression(f"V({ends.replace(' ', ',')})", value=_VOLTS)
+    driven = Written().text(device.transfer_at(v, device.parameters()))
+    return f"B{name} {ends} I = {g!r}*{driven}"
