@@ -56,7 +56,6 @@ LOOPS: dict[str, tuple[SwitchingDevice, float, float, float]] = {
     "team": (TEAM(i_on=-115e-6), 0.3, 0.6, 0.2),
     "pickett": (Pickett(), 0.75, 0.75, 0.02),
     "stanford-pku": (StanfordPKU(delta_gap=0.0, f_min=0.0), 0.467, 0.9, 1e4),
-    "stanford-pku-threshold": (StanfordPKU(delta_gap=0.0), 0.467, 1.2, 1e4),
     "2018": (DataDriven2018(), 0.57, 0.9, 100.0),
     "2021": (DataDriven2021(), 0.5, 1.5, 2e3),
     "yakopcic": (Yakopcic(), 0.11, 0.45, 100.0),
@@ -106,17 +105,24 @@ def test_loops_agree_with_ngspice(name: str, tmp_path: Path) -> None:
 
 
 @ngspice
-def test_a_loop_that_sets_and_resets_abruptly(tmp_path: Path) -> None:
-    _, volts = waveforms.triangle(-1.5, 1e3, dt=2e-6)
+@pytest.mark.parametrize(
+    ("device", "start", "amplitude"),
+    [(JARTVCM(), 0.0, -1.5), (StanfordPKU(delta_gap=0.0), 0.467, 1.2)],
+)
+def test_loops_that_set_and_reset_abruptly(
+    device: SwitchingDevice, start: float, amplitude: float, tmp_path: Path
+) -> None:
+    _, volts = waveforms.triangle(amplitude, 1e4, dt=1e-7)
     volts = volts.double()
-    cells = JARTVCM().fabricate((1, 1), dtype=F64)
-    deck = spice.netlist(cells, Wires(), volts[:, None], dt=2e-6)
-    found = follow(deck, tmp_path, len(volts), 2e-6)
-    expected = cells.simulate(volts, dt=2e-6).numpy().reshape(-1)
-    off = np.abs(found - expected) / np.abs(expected).max()
-    # Two samples fall into the jumps, which last nanoseconds.
-    assert np.sort(off)[-3] < 1e-2
-    assert off.mean() < 1e-2 * (np.abs(expected) / np.abs(expected).max()).mean()
+    cells = device.fabricate((1, 1), dtype=F64)
+    cells.x = torch.full((1, 1), start, dtype=F64)
+    deck = spice.netlist(cells, Wires(), volts[:, None], dt=1e-7)
+    found = follow(deck, tmp_path, len(volts), 1e-7)
+    expected = cells.simulate(volts, dt=1e-7).numpy().reshape(-1)
+    off = np.abs(found - expected)
+    assert off.sum() < 1e-2 * np.abs(expected).sum()
+    # A few of the samples fall into the jumps.
+    assert (off > 1e-2 * np.abs(expected).max()).sum() <= 5
 
 
 def spread(device: SwitchingDevice, name: str) -> SwitchingDevice:

@@ -16,6 +16,8 @@ import torch
 # A sum is worth a node of its own where it is needed twice and is longer than this (characters).
 _LONG = 40
 _COMPARED = frozenset([">", ">=", "<", "<="])
+# From 0 to 1 over a ten-thousandth of what is compared.
+_RAMP = "min(1,max(0,0.5+1e4*({0}-{1})/(abs({0})+abs({1})+1e-300)))"
 _JOINED = {"&": "&&", "|": "||"}
 
 
@@ -33,6 +35,11 @@ class Expression:
         self, form: str, parts: tuple[Any, ...] = (), value: Any = 1.0, condition: bool = False
     ) -> None:
         self.form, self.parts, self.value, self.condition = form, parts, value, condition
+
+    @property
+    def compared(self) -> bool:
+        """Whether this says that one number is larger than another."""
+        return self.condition and self.form in ("({}>{})", "({}>={})")
 
     # ---- operators ---------------------------------------------------------------------------
 
@@ -159,6 +166,11 @@ def _where(condition: Any, yes: Any, no: Any) -> Any:
     if yes is no or (_is(yes, 0.0) and _is(no, 0.0)):
         return yes
     value = _value(yes) if condition.value else _value(no)
+    if _is(no, 0.0) and condition.compared and not _is(condition.parts[1], 0.0):
+        # What a threshold lets in at once would stop a solver that stands on it.
+        a, b = condition.parts
+        ramp = Expression(_RAMP, (a, b), 1.0 if condition.value else 0.0)
+        return Expression("({}*{})", (yes, ramp), value)
     return Expression("({} ? {} : {})", (condition, yes, no), value)
 
 
