@@ -282,18 +282,18 @@ def test_shapes_move_from_the_old_to_the_new_with_the_density() -> None:
 
 
 def test_loops_differ_from_cycle_to_cycle_and_are_repeated_by_the_seed() -> None:
-    _, volts = waveforms.triangle(-1.3, 1e3, dt=1e-5, cycles=2)
+    _, volts = waveforms.triangle(-1.3, 1e3, dt=2e-5, cycles=2)
     runs = []
     for seed in (1, 1, 2):
-        cells = cycling().fabricate((3,), seed=seed, dtype=F64)
-        runs.append(cells.simulate(volts, dt=1e-5))
+        cells = cycling().fabricate((2,), seed=seed, dtype=F64)
+        runs.append(cells.simulate(volts, dt=2e-5))
     assert torch.equal(runs[0], runs[1])
     assert not torch.equal(runs[0], runs[2])
-    least = runs[0][:200].reshape(2, 100, 3).amin(1)  # the largest set current of every cycle
+    least = runs[0][:100].reshape(2, 50, 2).amin(1)  # the largest set current of every cycle
     assert bool((least[0] != least[1]).all())
     one = DEVICE.fabricate((), dtype=F64)
     same = cycling(c2c_radius=1e-12, c2c_length=0.0).fabricate((), dtype=F64)
-    expected, found = (cells.simulate(volts, dt=1e-5) for cells in (one, same))
+    expected, found = (cells.simulate(volts, dt=2e-5) for cells in (one, same))
     # Only one sample of an abrupt switch may fall to the other side.
     off = (found - expected).abs() > 1e-3 * expected.abs().max()
     assert int(off.sum()) <= 2
@@ -348,7 +348,9 @@ def _observed(device: JARTVCM) -> list[torch.Tensor]:
     cells = device.fabricate((3,), seed=7, dtype=F64)
     seen = [torch.tensor(device.window, dtype=F64), cells.conductance()]
     cells.x = torch.tensor([0.3, 0.5, 0.7], dtype=F64)
-    for v, seconds in ((-0.6, 1e-9), (1.2, 1e-6)):
+    for v, seconds in ((-0.6, 1e-10), (1.2, 1e-10)):
         cells.apply_pulse(v, seconds)
-        seen.extend((cells.x.clone(), cells.current(-0.3), cells.current(0.6)))
+        cells.x = cells.x.clamp(0.25, 0.75)
+        p = device.parameters(cells.parameters_drawn())
+        seen.extend((cells.x.clone(), cells.current(v), device.rate(cells.x, (v,), p)))
     return seen
