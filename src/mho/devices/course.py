@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from mho.devices import diffusion, stiff
-from mho.devices.diffusion import Draws, Rate
+from mho.devices import kicks, stiff
+from mho.devices.kicks import Draws, Rate
 from mho.devices.stiff import Step
 
 # Error of a step, as a part of the range: of a deterministic model, and beside noise.
@@ -27,7 +27,7 @@ _CLOSE = 1e-12
 # Steps of one cell from one sample to the next.
 _MOST_STEPS = 1_000_000
 # Up to so many cells, Python's floats beat tensor operations.
-_FEW = 4
+_FEW = 16
 
 
 class Model(Protocol):
@@ -159,12 +159,15 @@ def _one(course: Course, x: float, draws: Draws) -> list[float]:
                 break
             # Half of an interval's drift, its noise, the other half.
             sigma = float(course.noise(x, course.voltage(k, s), course.p))
-            length = diffusion.interval(rate, sigma, x, s)
+            length, together = kicks.interval(rate, sigma, x, s)
             end = 1.0 if s + length > 1.0 - _CLOSE else s + length
+            if together:
+                x, s = kicks.step(rate, sigma, x, s, end - s, draws), end
+                continue
             middle = 0.5 * (s + end)
             x, _, h = _flow(rate, x, None, s, middle, h, course.tolerance)
             sigma = float(course.noise(x, course.voltage(k, middle), course.p))
-            x = diffusion.kick(rate, sigma, x, middle, end - s, draws)
+            x = kicks.kick(rate, sigma, x, middle, end - s, draws)
             x, _, h = _flow(rate, x, None, middle, end, h, course.tolerance)
             s = end
         trace.append(x)
@@ -253,9 +256,9 @@ class _Many:
         if not bool(stopped.any()):
             return
         if self.noisy:
-            self._kick((stopped & self.halfway).nonzero().squeeze(1))
-            self._plan((stopped & ~self.halfway).nonzero().squeeze(1))
-            self.halfway = self.halfway ^ stopped
+            due, free = stopped & self.halfway, stopped & ~self.halfway
+            self._kick(due.nonzero().squeeze(1))
+            self._plan(free.nonzero().squeeze(1))
         else:
             self.left = torch.where(stopped, 1.0, self.left)
         those = stopped.nonzero().squeeze(1)
@@ -268,9 +271,16 @@ class _Many:
             return
         x, s = self.x[those], self.s[those]
         rate, noise = self._laws(those)
-        stop = s + diffusion.interval(rate, noise(x, s), x, s)
+        sigma = noise(x, s)
+        length, together = kicks.interval(rate, sigma, x, s)
+        stop = s + length
         stop = torch.where(stop > 1.0 - _CLOSE, 1.0, stop)
-        self.stop[those], self.left[those] = stop, 0.5 * (stop - s)
+        self.stop[those], self.left[those] = stop, torch.where(together, 0.0, 0.5 * (stop - s))
+        self.halfway[those] = ~together
+        if bool(together.any()):
+            after = kicks.step(rate, sigma, x, s, stop - s, self.draws)
+            self.x[those] = torch.where(together, after, x)
+            self.s[those] = torch.where(together, stop, s)
 
     def _kick(self, those: Tensor) -> None:
         if not len(those):
@@ -278,8 +288,9 @@ class _Many:
         x, s = self.x[those], self.s[those]
         left = self.stop[those] - s
         rate, noise = self._laws(those)
-        self.x[those] = diffusion.kick(rate, noise(x, s), x, s, 2.0 * left, self.draws)
+        self.x[those] = kicks.kick(rate, noise(x, s), x, s, 2.0 * left, self.draws)
         self.left[those] = left
+        self.halfway[those] = False
 
     def _step(self) -> None:
         h, s, tol = torch.minimum(self.h, self.left), self.s, self.course.tolerance
@@ -297,7 +308,7 @@ class _Many:
         self.slope = torch.where(good, slope, self.slope)
         self.s = torch.where(good, s + h, s)
         self.left = torch.where(good, self.left - h, self.left)
-        self.h = h * factor
+        self.h = torch.where(h > 0.0, h * factor, self.h)
 
     def _hard(self, hard: Tensor, h: Tensor) -> Step:
         s, (rate, _) = self.s[hard], self._laws(hard)

@@ -1,23 +1,22 @@
-"""Noise of states in [0, 1], as kicks between which the drift acts alone.
+"""States that diffuse between two walls: ``dx = rate(x) dt + intensity(x) dW`` (Itô) on [0, 1].
 
-    dx = rate dt + intensity dW   (Itô)
+What would leave is reflected, so nothing gathers at a wall. Three transitions make a pulse:
 
-A kick stands for the noise of an interval; then the drift, however steep, moves the state by its
-own solver to the interval's end. An interval is so short that the noise within it stays short
-beside the range, and that over its width the drift hardly differs: then a kick is the free
-Gaussian, folded back at the bounds, and the weak error is of order 1 in the interval.
+* at rest (no drift, the same intensity everywhere) the free Gaussian, folded back at both walls:
+  exact over any time (the method of images);
+* else steps of each cell's own, as long as its diffusion length ``√(intensity² h)`` and its drift
+  ``rate · h`` stay short beside the range;
+* next to a wall that the drift presses against, in layers far thinner than the range, one step
+  for all the time left.
 
-Some drifts differ sharply however short the interval: at a threshold which pushes back whatever
-crosses it, or at a bound against which the state is pressed. Where the layer in which noise and
-such a drift are in balance, ``intensity²/(2 rate)``, is too thin to matter, they are walls. A state
-kicked through a wall and then pushed back to it would have lost all that noise did on the far side
-before: an error of order ½. So the farthest point M of the kick's path (a Brownian bridge to its
-end, whose extremes have a law of their own) is drawn too, and what the drift takes from there,
-J(M) - M beyond J(m) - m at the other extreme m, is taken from the end: at a hard wall that is the
-reflected path itself (Skorokhod).
+A step is exact for constant drift and intensity at the nearer wall: with the free displacement
+``X = x + rate h + intensity √h N`` and the least value m of the Brownian bridge from x to X, drawn
+by its own law, the reflected state is ``X − min(m, 0)`` (Skorokhod). So the statistics do not
+depend on how a pulse is cut. The weak error is of order 1 in the length of the steps.
 
-Source: for a bridge's extremes, P. Glasserman, "Monte Carlo methods in financial engineering"
-(2003), section 6.4.
+Source: for the bridge's least value, P. Glasserman, "Monte Carlo methods in financial
+engineering" (2003), section 6.4; for reflection in weak approximations, M. Bossy, E. Gobet,
+D. Talay, J. Appl. Probab. 41 (2004), doi 10.1239/jap/1091543429.
 """
 
 from __future__ import annotations
@@ -28,59 +27,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.devices import maths, stiff
-from mho.devices.maths import unit
+Law = Callable[[Any], Any]
 
-# ``rate(x, s)``: what a state would move by within one sample, at the part s of the way.
-Rate = Callable[[Any, Any], Any]
-
-# The longest kick (one σ), as a part of the range: of states that drift, and of any.
-_LONG = 0.03
-# A kick this short is harmless whatever the drift.
-_HARMLESS = 1e-3
-# The drift's differences over a kick's width may move a state by this part of the kick, and a
-# drift towards a bound within reach may be this part of it.
-_SMOOTH, _PRESSED = 0.4, 0.1
-# A wall pushes so hard that at this depth behind it next to nothing (e^-6) is left.
-_DEPTH, _STEEP = 2e-3, 6.0
-# Kicks from further than this many σ do not reach a bound.
-_REACH = 4.0
-_PROBES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-# So many times 1/intensity² make any state forget where it began (e^-49 is left).
+# The longest diffusion length and drift of a step, as parts of the range.
+_DIFFUSION, _DRIFT = 0.05, 0.05
+# ...and no step is shorter than this part of the whole time: a drift that steep is over at once.
+_SHORTEST = 1e-7
+# A layer at a wall counts as thin where drift · depth / intensity² is past this at this depth:
+# then e^-12 of the cells are deeper.
+_DEPTH, _PRESSED = 0.05, 6.0
+# So many relaxation times 1/intensity² make any state forget where it began (e^-49 is left).
 _FORGOTTEN = 10.0
-_QUARTERINGS = 30
-_ROOT = 1e-4
-_BLOCK = 4096
-
-
-class Draws:
-    """Normal and uniform numbers: shaped like a tensor, or one by one as floats.
-
-    Args:
-        generator: where they come from; None is torch's default one.
-    """
-
-    def __init__(self, generator: torch.Generator | None) -> None:
-        self.generator = generator
-        self._normals: list[float] = []
-        self._uniforms: list[float] = []
-
-    def normal(self, like: Any) -> Any:
-        """Return standard normals."""
-        if isinstance(like, Tensor):
-            return torch.empty_like(like).normal_(generator=self.generator)
-        if not self._normals:
-            self._normals = torch.randn(_BLOCK, generator=self.generator).double().tolist()
-        return self._normals.pop()
-
-    def uniform(self, like: Any) -> Any:
-        """Return numbers in (0, 1]."""
-        if isinstance(like, Tensor):
-            return 1.0 - torch.empty_like(like).uniform_(generator=self.generator)
-        if not self._uniforms:
-            block = torch.rand(_BLOCK, generator=self.generator, dtype=torch.float64)
-            self._uniforms = (1.0 - block).tolist()
-        return self._uniforms.pop()
+_PROBES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def fold(x: Any) -> Any:
@@ -88,114 +46,79 @@ def fold(x: Any) -> Any:
     return 1.0 - abs(x % 2.0 - 1.0)
 
 
-def interval(rate: Rate, sigma: Any, x: Any, s: Any) -> Any:
-    """Return how long, as parts of a sample, one kick may stand for the noise.
+def reflected(
+    rate: Law, intensity: Law, x: Tensor, duration: Tensor, generator: torch.Generator | None
+) -> Tensor:
+    """Move states by drift and noise at a constant drive.
 
     Args:
-        rate: the drift.
-        sigma: standard deviation the noise would bring within one sample.
-        x: states.
-        s: where between two samples they are.
+        rate: ``rate(x)``, drift (1/s).
+        intensity: ``intensity(x)``, noise intensity (1/√s).
+        x: states, in [0, 1].
+        duration: of each cell's drive (s), >= 0, of the shape of ``x``.
+        generator: of the noise; None is torch's default one.
+
+    Returns:
+        The states after ``duration``, in [0, 1].
     """
-    room = 1.0 - s
-    wide = sigma * sigma + 1e-300
-    length = maths.smallest(room, 0.0 * x + _LONG**2 / wide)
-    if maths.some(length < room):
-        whole = _at_rest(rate, x, s) | _pinned(rate, wide, x, s)
-        length = maths.where(whole, room, length)
-    for _ in range(_QUARTERINGS):
-        width = sigma * length**0.5
-        near = maths.smallest(width, 0.0 * x + _LONG)
-        below, above = rate(unit(x - near), s + length), rate(unit(x + near), s + length)
-        smooth = _differ(x, near, length, below, above) <= _SMOOTH
-        steepest = maths.largest(abs(below), abs(above))
-        fine = smooth | (2.0 * _DEPTH * steepest > _STEEP * wide) | (width <= _HARMLESS)
-        if maths.every(fine):
-            break
-        length = maths.where(fine, length, 0.25 * length)
-    return length
+    still, least = _at_rest(rate, intensity, x)
+    rested = fold(x + intensity(x) * duration.sqrt() * _normal(x, generator))
+    rested = torch.where(duration > 0.0, rested, x)
+    if bool(still.all()):
+        return rested
+    # A state that has forgotten its past is where any later one is.
+    left = torch.minimum(duration, _FORGOTTEN / least.square().clamp(min=1e-30))
+    moving = torch.where(still, 0.0, left).double()  # a float32 would not hold its last steps
+    shortest = _SHORTEST * moving
+    while bool((moving > 0.0).any()):
+        slope, noise = rate(x), intensity(x) + 0.0 * x
+        pressed = _pressed(x, slope, noise)
+        step = torch.where(pressed, moving, torch.maximum(_step(slope, noise), shortest))
+        h = torch.minimum(step, moving).to(x.dtype)
+        # Heun's rule: its second slope sees where a threshold on the way stops the drift. A cell
+        # that is pressed against a wall feels the drift and the noise there.
+        ahead = (x + h * slope).clamp(0.0, 1.0)
+        second = rate(ahead)
+        drift = h * torch.where(pressed, second, 0.5 * (slope + second))
+        noise = torch.where(pressed, intensity(ahead), noise)
+        x = torch.where(moving > 0.0, _stepped(x, drift, noise, h, generator), x)
+        moving = moving - h
+    return torch.where(still, rested, x)
 
 
-def kick(rate: Rate, sigma: Any, x: Any, s: Any, length: Any, draws: Draws) -> Any:
-    """Return states after the noise of an interval around ``s``; arguments as in `interval`."""
-    width = sigma * length**0.5
-    normal = draws.normal(x)
-    kicked = fold(x + width * normal)
-    # Only states at rest, or pinned to a bound, take longer intervals than this.
-    width = maths.smallest(width, 0.0 * x + _LONG)
-    below, above = rate(unit(x - width), s), rate(unit(x + width), s)
-    # Differences that the interval had to accept, and bounds that the drift presses against.
-    differs = _differ(x, width, length, below, above) > _SMOOTH
-    top = (x + _REACH * width > 1.0) & (length * above > _PRESSED * width)
-    bottom = (x - _REACH * width < 0.0) & (length * below < -_PRESSED * width)
-    walled = (differs | top | bottom) & (width > _HARMLESS)
-    if not maths.some(walled):
-        return kicked
-    upper = maths.where(differs, abs(above) >= abs(below), top)
-    step = width * normal
-    highest, lowest = _extremes(x, step, width, draws)
-    up, down = _carried(rate, highest, lowest, length, s)
-    taken = (up - highest) - (down - lowest)
-    bent = unit(x + step + maths.where(upper, taken, -taken))
-    # Where the drift brings all of the path to one place, the state is there.
-    bent = maths.where(abs(up - down) <= _DEPTH, 0.5 * (up + down), bent)
-    return maths.where(walled, bent, kicked)
+def _at_rest(rate: Law, intensity: Law, x: Tensor) -> tuple[Tensor, Tensor]:
+    # Which cells have neither drift nor a gradient of the noise; and the least noise of each.
+    states = [torch.full_like(x, probe) for probe in _PROBES]
+    drift = torch.stack([rate(state) + 0.0 * x for state in states]).abs().amax(0)
+    noise = torch.stack([intensity(state) + 0.0 * x for state in states])
+    low, high = noise.amin(0), noise.amax(0)
+    return (drift == 0.0) & (high - low <= 1e-6 * high), low
 
 
-def memory(spec: Any, p: Any, x: Tensor, v: Tensor) -> Tensor:
-    """Return after which time (s) at a constant voltage a state has forgotten where it began.
-
-    Args:
-        spec: the device.
-        p: its parameters.
-        x: of the shape of the population.
-        v: voltages (V), of the shape of ``x``.
-    """
-    drive = spec.drive(v, p)
-    noise = [spec.diffusion(torch.full_like(x, probe), drive, p) + 0.0 * x for probe in _PROBES]
-    return _FORGOTTEN / torch.stack(noise).amin(0).square().clamp(min=1e-30)
+def _step(slope: Tensor, noise: Tensor) -> Tensor:
+    wide = noise.square().clamp(min=1e-30)
+    return torch.minimum(_DIFFUSION**2 / wide, _DRIFT / slope.abs().clamp(min=1e-30)).double()
 
 
-def _differ(x: Any, width: Any, length: Any, below: Any, above: Any) -> Any:
-    # By which part of their distance two states move apart, or together.
-    apart = unit(x + width) - unit(x - width)
-    return length * abs(above - below) / (apart + 1e-300)
+def _pressed(x: Tensor, slope: Tensor, noise: Tensor) -> Tensor:
+    ahead = torch.where(slope > 0.0, 1.0 - x, x)
+    return (ahead < _DEPTH) & (slope.abs() * _DEPTH > _PRESSED * noise.square())
 
 
-def _at_rest(rate: Rate, x: Any, s: Any) -> Any:
-    # Without any drift until the next sample, a kick may be as long as it likes.
-    still = x >= 0.0
-    for probe in _PROBES:
-        state = 0.0 * x + probe
-        still = still & (rate(state, s) == 0.0) & (rate(state, 1.0 + 0.0 * s) == 0.0)
-    return still
+def _stepped(
+    x: Tensor, drift: Tensor, noise: Tensor, h: Tensor, generator: torch.Generator | None
+) -> Tensor:
+    wide = noise * h.sqrt()
+    free = x + drift + wide * _normal(x, generator)
+    # Seen from the wall that the step's middle is nearer to.
+    upper = x + free > 1.0
+    start, end = torch.where(upper, 1.0 - x, x), torch.where(upper, 1.0 - free, free)
+    uniform = torch.empty_like(x).uniform_(generator=generator).clamp(min=1e-30)
+    spread = (end - start).square() - 2.0 * wide.square() * uniform.log()
+    least = 0.5 * (start + end - spread.sqrt())
+    end = end - least.clamp(max=0.0)
+    return fold(torch.where(upper, 1.0 - end, end))
 
 
-def _pinned(rate: Rate, wide: Any, x: Any, s: Any) -> Any:
-    # At a bound which the drift presses against from all around, until the next sample.
-    top = x > 0.5
-    pinned = maths.smallest(x, 1.0 - x) <= _DEPTH
-    for depth in (_DEPTH, _LONG, 2.0 * _LONG):
-        state = maths.where(top, 1.0 - depth + 0.0 * x, depth + 0.0 * x)
-        for when in (s, 1.0 + 0.0 * s):
-            push = maths.where(top, rate(state, when), -rate(state, when))
-            pinned = pinned & (2.0 * _DEPTH * push > 2.0 * _STEEP * wide)
-    return pinned
-
-
-def _extremes(x: Any, step: Any, width: Any, draws: Draws) -> tuple[Any, Any]:
-    """Return the highest and the lowest point of the Brownian path that ends in a step."""
-    square = step * step - 2.0 * width * width * maths.log(draws.uniform(x))
-    around = maths.sqrt(square)
-    return x + 0.5 * (step + around), x + 0.5 * (step - around)
-
-
-def _carried(rate: Rate, one: Any, other: Any, length: Any, s: Any) -> Any:
-    """Return where the drift carries two states in an interval, by one implicit step."""
-
-    def carry(x: Any) -> Any:
-        return x + length * stiff.stage(lambda y: rate(y, s), x, length, 0.0 * x, _ROOT)
-
-    if isinstance(one, Tensor):
-        return carry(torch.stack([one, other]))
-    return carry(one), carry(other)
+def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    return torch.empty_like(like).normal_(generator=generator)

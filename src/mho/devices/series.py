@@ -130,6 +130,8 @@ class Loaded:
         size, sign = abs(v), maths.sign(v)
         limit = maths.where(v > 0.0, 0.0 * v + self.limits[0], 0.0 * v + self.limits[1])
 
+        high = 0.0 * v + _WIDEST
+
         def excess(y: Any) -> Any:
             u, rest = _shares(y)
             cell = abs(self.spec.current_at(x, sign * size * u, p))
@@ -138,8 +140,17 @@ class Loaded:
                 maths.largest(passed, 0.0 * passed + _LEAST)
             )
 
-        low, high = 0.0 * v - _WIDEST, 0.0 * v + _WIDEST
-        y = crossing(excess, low, high, 0.0 * v, _PRECISE)
+        # Where both are ohmic, this is the root.
+        cell = abs(self.spec.current_at(x, v, p))
+        passed = maths.smallest(current(self.series, size, gate), limit)
+        guess = maths.log((passed + _LEAST) / (cell + _LEAST))
+        if self.series is None:
+            # All of the voltage is the cells' where that drives less than the limit.
+            ratio = passed / maths.largest(cell - passed, 0.0 * cell + _LEAST)
+            guess = maths.where(cell > limit, maths.log(ratio), high)
+        y = crossing(
+            excess, -high, high, maths.largest(maths.smallest(guess, high), -high), _PRECISE
+        )
         return v * _shares(y)[0]
 
     def pulse(self, x: Any, v: Any, duration: Any, p: Any) -> None:

@@ -16,6 +16,7 @@ from mho.devices import diffusion, integrate
 from mho.devices.course import Course, Model, of_cell
 from mho.devices.integrate import Integrator
 from mho.devices.maths import unit
+from mho.devices.series import Loaded
 
 # Fixed steps that move a cell by more of its range than this are refused as too coarse.
 _MOST = 0.05
@@ -208,8 +209,8 @@ def hold(
 ) -> Tensor:
     """Return the states after a constant voltage.
 
-    In closed form where the device has one; else by explicit steps; what these do not finish soon,
-    and what is random, by a `Course` of one sample.
+    In closed form where the device has one; else by explicit steps, and what these do not finish
+    soon by a `Course` of one sample. Noise is a reflected diffusion.
 
     Args:
         spec: the device, or one that is `Loaded`.
@@ -219,9 +220,7 @@ def hold(
         seconds: for how long, >= 0, of the shape of ``x``.
         generator: of the noise of stochastic models.
     """
-    if spec.stochastic:
-        seconds = torch.minimum(seconds, diffusion.memory(spec, p, x, voltage))
-    else:
+    if not spec.stochastic:
         closed: Tensor | None = spec.pulse(x, voltage, seconds, p)
         if closed is not None:
             return closed
@@ -231,6 +230,15 @@ def hold(
         )
         if not bool((seconds > 0.0).any()):
             return x
+    elif not isinstance(spec, Loaded):
+        drive = spec.drive(voltage, p)
+        return diffusion.reflected(
+            lambda x: spec.rate(x, drive, p),
+            lambda x: spec.diffusion(x, drive, p),
+            x,
+            seconds,
+            generator,
+        )
     volts = voltage.double().reshape(1, -1).expand(2, -1)
     course = Course(spec, in_a_row(p, x, seconds), (volts,))
     return course.follow(x.double().reshape(-1), None, generator)[1].to(x).reshape(x.shape)
