@@ -215,7 +215,16 @@ def test_a_subcircuit_has_the_parameters_of_the_model() -> None:
         assert f" {part}" in text
     assert "left out" not in text
     assert "the random term of the state is left out" in spice.subcircuit(StanfordPKU())
+    assert "delta_gap" not in spice.subcircuit(StanfordPKU())
     assert spice.subcircuit(TEAM()).startswith("* TEAM")
+    cycles = JARTVCM(c2c_radius=0.1)
+    assert "differences from cycle to cycle are left out" in spice.subcircuit(cycles)
+    cells = cycles.fabricate((1, 2), seed=3, dtype=F64)
+    cells.x = torch.full((1, 2), 0.6, dtype=F64)
+    cells.apply_pulse(-0.6, 1e-8)
+    deck = spice.netlist(cells, Wires(), torch.ones(1))
+    for radius in cells.present()["radius"].flatten().tolist():
+        assert f" radius={radius!r}" in deck
 
 
 @dataclass(frozen=True)
@@ -225,7 +234,16 @@ class Unsaid(SwitchingDevice):
     g_min, g_max = 1e-6, 1e-4
 
 
+@dataclass(frozen=True)
+class Timed(Unsaid):
+    """A device with a parameter of a name that decks need."""
+
+    time: float = 1.0
+
+
 def test_refusals() -> None:
+    with pytest.raises(ValueError, match=r"names that a deck needs: \['time'\]"):
+        spice.subcircuit(Timed())
     cells = VTEAM().fabricate((2, 3))
     with pytest.raises(TypeError, match="device must be SwitchingDevice"):
         spice.subcircuit(LinearDevice())  # type: ignore[arg-type]

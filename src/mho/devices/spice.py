@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +29,8 @@ _STATE, _VOLTS = 0.5, 0.5
 # A state slows down over this last part of its range, and stops at the end.
 _STOP = 1e-7
 _WIDTH = 100
+# Names that mean something else in a deck.
+_TAKEN = {"x0", "hold", "time", "temper", "hertz"}
 
 TRANSIENT = ".options reltol=1e-6 abstol=1e-15 vntol=1e-9 itl4=200 method=gear"
 """Tolerances of waveforms; ngspice's defaults let stiff states wander."""
@@ -38,12 +41,14 @@ def subcircuit(device: SwitchingDevice, name: str | None = None) -> str:
 
         X1 word bit name x0=0.3
 
-    Its parameters are the device's, by name (those of a window as ``window_<name>``), at their
-    nominal values; an instance may give others. ``x0`` is the state at the start of a transient
-    analysis, which must be asked for with ``uic``. With ``hold=1`` the state stays ``x0``
-    whatever happens: for operating points and reads. Node ``x`` inside is the state.
+    Its parameters are those of the device that act in it, by name (of a window as
+    ``window_<name>``), at their nominal values; an instance may give others. ``x0`` is the state
+    at the start of a transient analysis, which must be asked for with ``uic``. With ``hold=1`` the
+    state stays ``x0`` whatever happens: for operating points and reads. Node ``x`` inside is the
+    state.
 
-    The random term of a stochastic model is left out; the text says so.
+    The random term of a stochastic model is left out, and so are differences from cycle to cycle;
+    the text says so.
 
     Args:
         device: a voltage-driven device.
@@ -55,13 +60,16 @@ def subcircuit(device: SwitchingDevice, name: str | None = None) -> str:
     Raises:
         TypeError: if the device is not voltage-driven, or its equations need more than
             behavioural sources know.
-        ValueError: if the name is none.
+        ValueError: if the name is none, or a parameter has one that a deck needs.
     """
     checks.instance("device", device, SwitchingDevice)
     name = name or type(device).__name__.lower()
     if not name.isidentifier() or not name.isascii():
         raise ValueError(f"name must be letters, digits and underscores, got {name!r}")
     values, traced, p = _symbols(device)
+    taken = _TAKEN & values.keys()
+    if taken:
+        raise ValueError(f"parameters must not have names that a deck needs: {sorted(taken)}")
     x = Expression("V(x)", value=_STATE)
     inside = torch.clamp(x, 0.0, 1.0)  # type: ignore[call-overload]
     v = Expression("V(p,n)", value=_VOLTS)
@@ -77,12 +85,18 @@ def subcircuit(device: SwitchingDevice, name: str | None = None) -> str:
         f"Bx 0 x I = hold > 0.5 ? x0-V(x) : {move}",
         "Cx x 0 1 ic={x0}",
     ]
-    given = " ".join(f"{key}={value!r}" for key, value in values.items())
-    head = [f"* {type(device).__name__}: x=1 is low resistance; SI units"]
-    if device.stochastic:
-        head.append("* the random term of the state is left out")
+    words = set(re.findall(r"[a-z_]\w*", " ".join((*text.lines, *sources))))
+    given = " ".join(f"{key}={value!r}" for key, value in values.items() if key in words)
+    head = [f"* {type(device).__name__}: x=1 is low resistance; SI units", *_left_out(device)]
     lines = [*head, f".subckt {name} p n params: x0=0.0 hold=0.0 {given}", *text.lines, *sources]
     return "\n".join((*(_wrapped(line) for line in lines), f".ends {name}", ""))
+
+
+def _left_out(device: SwitchingDevice) -> Iterator[str]:
+    if device.stochastic:
+        yield "* the random term of the state is left out"
+    if device.cells_type is not SwitchingCells:
+        yield "* differences from cycle to cycle are left out"
 
 
 def _symbols(device: SwitchingDevice) -> tuple[dict[str, float], SwitchingDevice, Any]:
@@ -144,7 +158,8 @@ def netlist(
     """Write an array of cells as they are now as a deck for ngspice (``ngspice -b deck.cir``).
 
     Every cell has its own parameters, as fabrication drew them, and its own state; broken cells
-    are resistors. Nodes and lines are named as in `mho.circuit.netlist`.
+    conduct as in `mho.cells.population.Cells.with_broken`. Nodes and lines are named as in
+    `mho.circuit.netlist`.
 
     Args:
         cells: of shape ``[m, n]``.
@@ -175,13 +190,14 @@ def netlist(
     checks.finite("voltages", voltages)
     checks.number("sink", sink)
     drivers = _held(voltages, m) if dt is None else _waveforms(voltages, m, dt)
+    model = subcircuit(cells.spec, "cell")
     lines = [
         f"* {m} x {n} array of {type(cells.spec).__name__} cells",
-        subcircuit(cells.spec, "cell"),
+        model,
         *(f"Vin{i} in_{i} 0 {each}" for i, each in enumerate(drivers)),
         *(f"Vsense{j} out_{j} 0 DC {sink!r}" for j in range(n)),
         *wiring(m, n, wires),
-        *_instances(cells, wires, hold=dt is None),
+        *_instances(cells, wires, set(re.findall(r"(\w+)=", model)), hold=dt is None),
         OPTIONS if dt is None else TRANSIENT,
         ".control",
         "set numdgt=15",
@@ -222,7 +238,7 @@ def _transient(samples: int, m: int, n: int, dt: float, output: str) -> list[str
     ]
 
 
-def _instances(cells: SwitchingCells, wires: Wires, hold: bool) -> Iterator[str]:
+def _instances(cells: SwitchingCells, wires: Wires, used: set[str], hold: bool) -> Iterator[str]:
     m, n = cells.shape
     drawn = {key: value.double().tolist() for key, value in cells.present().items()}
     state, g = cells.x.double().tolist(), cells.g.double().tolist()
@@ -234,7 +250,7 @@ def _instances(cells: SwitchingCells, wires: Wires, hold: bool) -> Iterator[str]
                 if g[i][j] > 0.0:
                     yield _broken(cells.spec, f"cell_{i}_{j}", ends, g[i][j])
                 continue
-            own = " ".join(f"{key}={value[i][j]!r}" for key, value in drawn.items())
+            own = " ".join(f"{key}={value[i][j]!r}" for key, value in drawn.items() if key in used)
             yield _wrapped(f"Xcell_{i}_{j} {ends} cell x0={state[i][j]!r} hold={hold:d} {own}")
 
 
