@@ -16,10 +16,12 @@ from mho.cells.spread import Spread
 from mho.core.spec import Spec
 from mho.devices import waveforms
 from mho.devices.data_driven import DataDriven2018, DataDriven2021
+from mho.devices.jart_vcm import JARTVCM
 from mho.devices.linear_ion_drift import LinearIonDrift
 from mho.devices.pickett import Pickett
 from mho.devices.stanford_pku import StanfordPKU
-from mho.devices.switching import SwitchingCells, SwitchingDevice
+from mho.devices.switching import SwitchingDevice
+from mho.devices.switching_cells import SwitchingCells
 from mho.devices.team import TEAM
 from mho.devices.vteam import VTEAM
 from mho.devices.windows import Biolek, Kvatinsky
@@ -34,6 +36,7 @@ DEVICES: list[SwitchingDevice] = [
     VTEAM(k_on=-1e-8, k_off=5e-7, resistance="exponential", window_function=WIDE),
     TEAM(),
     Pickett(),
+    JARTVCM(),
     StanfordPKU(delta_gap=0.0),
     StanfordPKU(),
     DataDriven2018(),
@@ -47,6 +50,7 @@ SPREAD = {
     VTEAM: "r_off",
     TEAM: "r_off",
     Pickett: "area",
+    JARTVCM: "radius",
     StanfordPKU: "i0",
     DataDriven2018: "r_off",
     DataDriven2021: "a",
@@ -128,7 +132,7 @@ def test_low_voltage_current_is_the_conductance(device: SwitchingDevice) -> None
 def test_separable_currents_are_g_times_f(device: SwitchingDevice) -> None:
     v = torch.linspace(-1.0, 1.0, 9, dtype=F64)
     if not device.separable:
-        with pytest.raises(NotImplementedError, match="Pickett"):
+        with pytest.raises(NotImplementedError, match=type(device).__name__):
             device.transfer(v)
         assert not device.ohmic
         return

@@ -35,6 +35,8 @@ class Device(Behaviour):
         discrete: whether cells hold only some conductances; see `reach`.
         separable: whether ``I = g · f(v)``; reads of an array are then one product, else one
             over a few terms per row (`mho.crossbar.expansion`), for nominal parameters.
+        bend_tolerance: where it does not separate, the largest error of what bends away from Ohm's
+            law in the reads of an array, relative to the largest bend.
         ordered: pairs of parameters ``(low, high)`` that must not cross in any cell; where two
             spreads cross, both are drawn again.
     """
@@ -42,6 +44,7 @@ class Device(Behaviour):
     ordered: ClassVar[tuple[tuple[str, str], ...]] = (("g_min", "g_max"),)
     discrete: ClassVar[bool] = False
     separable: ClassVar[bool] = True
+    bend_tolerance: ClassVar[float] = 1e-4
 
     g_min: float | Spread
     g_max: float | Spread

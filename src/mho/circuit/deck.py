@@ -52,10 +52,7 @@ def netlist(G: Tensor, wires: Wires, voltages: Tensor, sink: float = 0.0) -> str
         *(f"Vin{i} in_{i} 0 DC {value!r}" for i, value in enumerate(drivers)),
         *(f"Vsense{j} out_{j} 0 DC {sink!r}" for j in range(n)),
     ]
-    for i in range(m):
-        lines += _word_line(i, n, wires)
-    for j in range(n):
-        lines += _bit_line(j, m, wires)
+    lines += wiring(m, n, wires)
     for i, row in enumerate(G.detach().tolist()):
         lines += [
             f"Rcell_{i}_{j} {word_node(i, j, n, wires)} {bit_node(i, j, m, wires)} {1 / g!r}"
@@ -65,6 +62,14 @@ def netlist(G: Tensor, wires: Wires, voltages: Tensor, sink: float = 0.0) -> str
     prints = [f"print i(vsense{j})" for j in range(n)]
     lines += [OPTIONS, ".control", "set numdgt=15", "op", *prints, "quit", ".endc", ".end", ""]
     return "\n".join(lines)
+
+
+def wiring(m: int, n: int, wires: Wires) -> Iterator[str]:
+    """Yield the deck's resistors of all lines of an array of ``m`` rows and ``n`` columns."""
+    for i in range(m):
+        yield from _word_line(i, n, wires)
+    for j in range(n):
+        yield from _bit_line(j, m, wires)
 
 
 def word_node(i: int, j: int, n: int, wires: Wires) -> str:

@@ -3,9 +3,10 @@
     I(v, g) ≈ g [v + Σ_k ψ_k(v) χ_k(g)]        Σ_k ψ_k χ_k ≈ I(v, g)/g - v
 
 What bends away from Ohm's law is expanded (`mho.circuit.expand`) for nominal parameters, once per
-device and read voltage. Each row of the array becomes ``terms`` neighbouring rows: inputs
-``v, ψ_1(v), …`` meet matrices ``g, g χ_1(g), …``; currents of one tile still add up before its
-converter. By construction a cell without conductance passes no current.
+device and read voltage, as well as the device's ``bend_tolerance`` asks. Each row of the array
+becomes ``terms`` neighbouring rows: inputs ``v, ψ_1(v), …`` meet matrices ``g, g χ_1(g), …``;
+currents of one tile still add up before its converter. By construction a cell without conductance
+passes no current.
 
 Outside of what is expanded the law goes on along its chord: a cell below or above the window
 (stuck, drifted, noisy) bends as one at that end of the window, scaled to its own conductance, and
@@ -29,9 +30,6 @@ from torch import Tensor
 from mho.cells.device import Device
 from mho.circuit.lowrank import POINTS, Expansion, expand, interpolate
 from mho.hardware import Hardware
-
-TOLERANCE = 1e-4
-"""Largest error of the bend that is allowed, relative to the largest bend."""
 
 _DECADES = 4
 
@@ -131,7 +129,7 @@ def _expansion(device: Device, v_max: float) -> Expansion:
 
     # Not an inference tensor: it is kept for reads that need gradients.
     with torch.inference_mode(False), torch.no_grad():
-        return expand(bend, (-v_max, v_max), tolerance=TOLERANCE, points=POINTS)
+        return expand(bend, (-v_max, v_max), tolerance=device.bend_tolerance, points=POINTS)
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Any
 from mho.cells.device import Device
 from mho.cells.population import Cells
 from mho.cells.spread import Spread
-from mho.devices import presets, waveforms
+from mho.devices import presets, spice, waveforms
 from mho.devices.conduction import (
     ConductionDevice,
     ConductionLaw,
@@ -25,6 +25,7 @@ from mho.devices.conduction import (
 from mho.devices.data_driven import DataDriven2018, DataDriven2021
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.fefet import MultiDomainFeFET
+from mho.devices.jart_vcm import JARTVCM
 from mho.devices.linear import LinearDevice
 from mho.devices.linear_ion_drift import LinearIonDrift
 from mho.devices.mtj import MTJ
@@ -32,6 +33,7 @@ from mho.devices.pcm import PCM, PCMHermes
 from mho.devices.pickett import Pickett
 from mho.devices.pulsed import PulsedCells, PulsedDevice
 from mho.devices.reram import ReRAMCMO, ReRAMWan
+from mho.devices.series import Resistor, Transistor
 from mho.devices.stanford_pku import StanfordPKU
 from mho.devices.statistical import GenericStatistical
 from mho.devices.steps import (
@@ -43,7 +45,8 @@ from mho.devices.steps import (
     SoftBoundsDevice,
     StepDevice,
 )
-from mho.devices.switching import SwitchingCells, SwitchingDevice
+from mho.devices.switching import SwitchingDevice
+from mho.devices.switching_cells import SwitchingCells
 from mho.devices.tabular import JumpTable, TabularCells, TabularDevice
 from mho.devices.team import TEAM
 from mho.devices.vteam import VTEAM
@@ -58,6 +61,7 @@ from mho.devices.windows import (
 from mho.devices.yakopcic import Yakopcic
 
 __all__ = [
+    "JARTVCM",
     "MTJ",
     "PCM",
     "TEAM",
@@ -93,6 +97,7 @@ __all__ = [
     "ReRAMCMO",
     "ReRAMWan",
     "Rectangular",
+    "Resistor",
     "Sinh",
     "SoftBoundsDevice",
     "SpaceCharge",
@@ -104,9 +109,11 @@ __all__ = [
     "TabularCells",
     "TabularDevice",
     "TabulatedLaw",
+    "Transistor",
     "Window",
     "Yakopcic",
     "presets",
+    "spice",
     "waveforms",
 ]
 

@@ -41,9 +41,9 @@ _FORGOTTEN = 10.0
 _PROBES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def fold(x: Tensor) -> Tensor:
+def fold(x: Any) -> Any:
     """Return free states reflected into ``[0, 1]``, at both walls as often as it takes."""
-    return 1.0 - (torch.remainder(x, 2.0) - 1.0).abs()
+    return 1.0 - abs(x % 2.0 - 1.0)
 
 
 def reflected(

@@ -204,6 +204,27 @@ def adaptive(
     Raises:
         ValueError: if the model is too stiff for the duration.
     """
+    x, left = part_way(rate, x, duration, tolerance, _MAX_STEPS)
+    if bool((left > 0.0).any()):
+        raise ValueError(
+            f"duration of up to {float(duration.max()):g} s is too long for this model: it is too "
+            f"stiff to be followed in {_MAX_STEPS} steps; apply the pulse in shorter parts"
+        )
+    return x
+
+
+def part_way(
+    rate: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    duration: Tensor,
+    tolerance: float | None,
+    most: int,
+) -> tuple[Tensor, Tensor]:
+    """Integrate as `adaptive` does, for as long as ``most`` steps take.
+
+    Returns:
+        The states then, and the time that is left for each (s).
+    """
 
     def inside(state: Tensor, t: Tensor) -> Tensor:
         slope = rate(state, t)
@@ -217,9 +238,9 @@ def adaptive(
     left = duration.clone()
     k1 = inside(x, duration - left)
     h = torch.minimum(left, 0.5 * _MOST / k1.abs().clamp(min=1e-30))
-    for _ in range(_MAX_STEPS):
+    for _ in range(most):
         if not bool((left > 0.0).any()):
-            return x
+            break
         h = torch.minimum(h, left)
         t = duration - left
         k2 = inside(unit(x + 0.5 * h * k1), t + 0.5 * h)
@@ -236,7 +257,4 @@ def adaptive(
         k1 = torch.where(good, k4, k1)
         left = torch.where(good, left - h, left)
         h = h * (0.9 / excess.clamp(min=1e-3)).clamp(1e-4, 5.0)
-    raise ValueError(
-        f"duration of up to {float(duration.max()):g} s is too long for this model: it is too "
-        f"stiff to be followed in {_MAX_STEPS} steps; apply the pulse in shorter parts"
-    )
+    return x, left

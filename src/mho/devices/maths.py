@@ -54,6 +54,26 @@ def sinh(value: Any) -> Any:
     return torch.sinh(value)
 
 
+def asinh(value: Any) -> Any:
+    """Return the inverse of the hyperbolic sine."""
+    return math.asinh(value) if type(value) is float else torch.asinh(value)
+
+
+def tanh(value: Any) -> Any:
+    """Return the hyperbolic tangent."""
+    return math.tanh(value) if type(value) is float else torch.tanh(value)
+
+
+def asin(value: Any) -> Any:
+    """Return the inverse of the sine, of values in ``[-1, 1]``."""
+    return math.asin(value) if type(value) is float else torch.asin(value)
+
+
+def softplus(value: Any) -> Any:
+    """Return ``ln(1 + e^value)``, which overflows for none."""
+    return positive(value) + log1p(exp(-abs(value)))
+
+
 def sqrt(value: Any) -> Any:
     """Return the square root."""
     return math.sqrt(value) if type(value) is float else torch.sqrt(value)
@@ -92,3 +112,27 @@ def where(condition: Any, yes: Any, no: Any) -> Any:
     if type(condition) is bool:
         return yes if condition else no
     return torch.where(condition, yes, no)
+
+
+def every(condition: Any) -> bool:
+    """Return whether a condition holds in all cells."""
+    return condition if type(condition) is bool else bool(condition.all())
+
+
+def largest(one: Any, other: Any) -> Any:
+    """Return the larger of two values of one kind."""
+    if type(one) is float:
+        return one if one > other else other
+    return torch.maximum(one, other)
+
+
+def smallest(one: Any, other: Any) -> Any:
+    """Return the smaller of two values of one kind."""
+    if type(one) is float:
+        return one if one < other else other
+    return torch.minimum(one, other)
+
+
+def some(condition: Any) -> bool:
+    """Return whether a condition holds in any cell."""
+    return condition if type(condition) is bool else bool(condition.any())

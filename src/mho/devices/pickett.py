@@ -71,6 +71,7 @@ class Pickett(SwitchingDevice):
 
     ordered: ClassVar[tuple[tuple[str, str], ...]] = (("w_on", "w_off"),)
     separable: ClassVar[bool] = False
+    implicit: ClassVar[bool] = True
     signed: ClassVar[tuple[str, ...]] = ("a_off", "a_on")
 
     c_off: float | Spread = 3.5e-6
@@ -167,8 +168,17 @@ class Pickett(SwitchingDevice):
 
     def rate(self, x: Any, drive: tuple[Any, ...], p: Any) -> Any:
         """Return dx/dt (1/s)."""
+        return self._speed(self._width(x, p), self.current_at(x, drive[0], p), p)
+
+    def settled(self, x: Any, v: Any, u: Any, p: Any) -> tuple[Any, Any, Any]:
+        """Return what a voltage ``u`` over the barrier means; see `SwitchingDevice.settled`."""
         w = self._width(x, p)
-        i = self.current_at(x, drive[0], p)
+        size = self._tunnel(w, u, p)[0]
+        i = maths.sign(v) * size
+        return abs(v) - p.r_series * size, i, self._speed(w, i, p)
+
+    def _speed(self, w: Any, i: Any, p: Any) -> Any:
+        # dx/dt (1/s) of a barrier of width w that passes the current i.
         size = abs(i)
         shift = size / p.b
 

@@ -19,8 +19,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from mho.cells.device import Device
+from mho.cells.spread import Spread, spread_about
 from mho.devices import pulsed_presets as pulsed
 from mho.devices.data_driven import DataDriven2018, DataDriven2021
+from mho.devices.jart_vcm import JARTVCM
 from mho.devices.linear import LinearDevice
 from mho.devices.linear_ion_drift import LinearIonDrift
 from mho.devices.mtj import MTJ
@@ -134,6 +136,28 @@ def hfox_stanford_pku() -> Device:
     return StanfordPKU()
 
 
+def hfox_jart() -> Device:
+    """HfOx valence-change cell: JART VCM v1b with its spread from cell to cell.
+
+    The spreads are those of the public netlister for the model: vacancies 0.008 ± 0.002 to
+    20 ± 1 · 10²⁶/m³, disc 0.4 ± 0.04 nm, radius 45 ± 5 nm, cut off at three standard deviations.
+    Variability from cycle to cycle is off: ``device.replace(c2c_radius=0.1, c2c_length=0.1)``.
+
+    Source: C. Bengel et al., IEEE TCAS-I 2020, doi 10.1109/TCSI.2020.3018502; deterministic model
+    F. Cüppers et al., APL Materials 2019, doi 10.1063/1.5108654.
+    """
+
+    def spread(mean: float, sigma: float) -> Spread:
+        return spread_about(mean, sigma, low=mean - 3.0 * sigma, high=mean + 3.0 * sigma)
+
+    return JARTVCM(
+        n_min=spread(0.008e26, 0.002e26),
+        n_max=spread(20e26, 1e26),
+        l_disc=spread(0.4e-9, 0.04e-9),
+        radius=spread(45e-9, 5e-9),
+    )
+
+
 # ---- devices known by their statistics -----------------------------------------------------------
 
 
@@ -215,6 +239,7 @@ _PRESETS: dict[str, Callable[[], Device]] = {
         tiox_2018,
         tiox_2021,
         hfox_stanford_pku,
+        hfox_jart,
         pcm_joshi,
         pcm_hermes_1,
         pcm_hermes_2,

@@ -3,47 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mho.devices import integrate
+from mho.devices import diffusion, integrate
+from mho.devices.course import Course, Model, of_cell
 from mho.devices.integrate import Integrator
 from mho.devices.maths import unit
+from mho.devices.series import Loaded
 
 # Fixed steps that move a cell by more of its range than this are refused as too coarse.
 _MOST = 0.05
+# ...and steps by more than this are not precise enough to be chosen where others can be.
+_GENTLE = 0.01
+# So many steps every cell of a pulse may take before it is taken for a stiff one.
+_EXPLICIT_STEPS = 300
+# Currents found at once.
+_AT_ONCE = 1 << 20
 # A proposed step keeps this much below the limit, and kicks of so many σ within it.
 _MARGIN, _SIGMAS = 0.8, 6.0
 
 
-class Model(Protocol):
-    """What a simulation asks of a voltage-driven device; `SwitchingDevice` explains each."""
-
-    @property
-    def state_free(self) -> bool:
-        """Whether the rate depends on the drive alone."""
-
-    @property
-    def stochastic(self) -> bool:
-        """Whether the state moves at random, too."""
-
-    def drive(self, v: Any, p: Any) -> Any:
-        """What a voltage (V) means for the state."""
-
-    def rate(self, x: Any, drive: Any, p: Any) -> Any:
-        """Return dx/dt (1/s)."""
-
-    def diffusion(self, x: Any, drive: Any, p: Any) -> Any:
-        """Return the noise intensity (1/√s)."""
-
-    def current_at(self, x: Any, v: Any, p: Any) -> Any:
-        """Return the current (A)."""
+class TooCoarseError(ValueError):
+    """Fixed steps of one sample would move a cell too far."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +44,8 @@ class Run:
         voltage: of shape ``[time]`` or ``[time, *shape]`` (V).
         dt: between samples (s).
         every: which currents are kept; None: none.
+        gate: a second waveform, for models whose ``drive`` takes a pair (V).
+        gentle: refuse fixed steps that others could well do better.
     """
 
     spec: Model
@@ -63,6 +53,12 @@ class Run:
     voltage: Tensor
     dt: float
     every: int | None
+    gate: Tensor | None = None
+    gentle: bool = False
+
+    @property
+    def _most(self) -> float:
+        return _GENTLE if self.gentle else _MOST
 
     @property
     def rate(self) -> integrate.Rate:
@@ -74,8 +70,8 @@ class Run:
         """Move the whole population by one tensor operation after the other."""
         if self.spec.state_free and self._alike():
             increments = self._increments(solver)
-            gentle = float(increments.abs().max()) <= _MOST
-            return self._follow(x, _sums(x, increments.tolist()), check=not gentle)
+            fine = float(increments.abs().max()) <= self._most
+            return self._follow(x, _sums(x, increments.tolist()), check=not fine)
         return self._follow(x, solver.states(self.rate, x, self._drives(solver.middle), self.dt))
 
     def noisy(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -91,9 +87,24 @@ class Run:
         )
         return self._follow(x, states)
 
-    def adaptive(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def adaptive(
+        self, x: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Move every cell with as many steps between two samples as it needs."""
-        return self._follow(x, self._adaptive_states(x), check=False)
+        p, cells = in_a_row(self.p, x, self.dt), x.numel()
+        volts = tuple(_flat(v) for v in self._waveforms())
+        course = Course(self.spec, p, tuple(torch.cat([v, v[-1:]]) for v in volts))
+        kept, end = course.follow(x.double().reshape(-1), self.every, generator)
+        current = x.new_empty((len(kept), cells))
+        size = max(1, _AT_ONCE // max(1, cells))
+        for start in range(0, len(kept), size):
+            part = slice(start, start + size)
+            v = tuple(v[:: self.every or 1][part].reshape(len(kept[part]), -1) for v in volts)
+            current[part] = self.spec.current_at(kept[part], v[0] if len(v) == 1 else v, p)
+        return current.reshape(-1, *x.shape), end.to(x).reshape(x.shape)
+
+    def _waveforms(self) -> tuple[Tensor, ...]:
+        return (self.voltage,) if self.gate is None else (self.voltage, self.gate)
 
     def on_floats(self, x: Tensor, solver: Integrator) -> tuple[Tensor, Tensor]:
         """Move one cell after the other on Python's floats, with the same equations."""
@@ -102,8 +113,8 @@ class Run:
         current = volts.new_empty((len(volts) if self.every else 0, cells))
         ends = []
         for cell, start in enumerate(x.double().flatten().tolist()):
-            p = _of_cell(self.p, cell)
-            trace = Run(self.spec, p, volts[:, cell], self.dt, None)._trace(start, solver)
+            p = of_cell(self.p, cell)
+            trace = replace(self, p=p, voltage=volts[:, cell], every=None)._trace(start, solver)
             moved = trace.diff().abs()
             self._refuse_coarse(float(moved.max()), int(moved.argmax()), x)
             ends.append(float(trace[-1]))
@@ -142,18 +153,6 @@ class Run:
             samples = torch.cat([torch.stack([samples[:-1], middles], 1).flatten(), v[-1:]])
         return self.spec.drive(samples, self.p)
 
-    def _adaptive_states(self, x: Tensor) -> Iterator[Tensor]:
-        seconds = torch.full_like(x, self.dt)
-        for now, ahead in pairwise(chain(self.voltage, self.voltage[-1:])):
-            slope = (ahead - now) / self.dt
-
-            def rate(x: Tensor, t: Tensor, now: Tensor = now, slope: Tensor = slope) -> Tensor:
-                value: Tensor = self.spec.rate(x, self.spec.drive(now + slope * t, self.p), self.p)
-                return value
-
-            x = integrate.adaptive(rate, x, seconds)
-            yield x
-
     def _follow(
         self, x: Tensor, states: Iterable[Tensor], check: bool = True
     ) -> tuple[Tensor, Tensor]:
@@ -177,13 +176,12 @@ class Run:
         return torch.from_numpy(np.fromiter(states, np.float64, len(self.voltage) + 1))
 
     def _refuse_coarse(self, moved: float, k: int, x: Tensor) -> None:
-        if moved <= _MOST:
+        if moved <= self._most:
             return
-        other = "" if self.spec.stochastic else ", or adaptive=True"
-        raise ValueError(
+        raise TooCoarseError(
             f"dt={self.dt:g} s is too coarse for {type(self.spec).__name__}: the step after "
-            f"sample {k} would move a cell by {moved:.2g} of its range (at most {_MOST:g}); "
-            f"dt <= {self._fine(x):.1e} s would do for this waveform{other}"
+            f"sample {k} would move a cell by {moved:.2g} of its range (at most {self._most:g}); "
+            f"dt <= {self._fine(x):.1e} s would do for this waveform, or method='auto'"
         )
 
     def _fine(self, x: Tensor) -> float:
@@ -196,9 +194,54 @@ class Run:
                 rate = float(self.rate(state, drive).abs().max())
                 sigma = float(torch.as_tensor(self.spec.diffusion(state, drive, self.p)).max())
                 share = 0.5 if sigma > 0.0 else 1.0
-                fine = min(fine, _MARGIN * share * _MOST / max(rate, 1e-30))
-                fine = min(fine, (share * _MOST / max(_SIGMAS * sigma, 1e-30)) ** 2)
+                fine = min(fine, _MARGIN * share * self._most / max(rate, 1e-30))
+                fine = min(fine, (share * self._most / max(_SIGMAS * sigma, 1e-30)) ** 2)
         return fine
+
+
+def hold(
+    spec: Any,
+    p: Any,
+    x: Tensor,
+    voltage: Tensor,
+    seconds: Tensor,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """Return the states after a constant voltage.
+
+    In closed form where the device has one; else by explicit steps, and what these do not finish
+    soon by a `Course` of one sample. Noise is a reflected diffusion.
+
+    Args:
+        spec: the device, or one that is `Loaded`.
+        p: its parameters.
+        x: states before.
+        voltage: (V), of the shape of ``x``.
+        seconds: for how long, >= 0, of the shape of ``x``.
+        generator: of the noise of stochastic models.
+    """
+    if not spec.stochastic:
+        closed: Tensor | None = spec.pulse(x, voltage, seconds, p)
+        if closed is not None:
+            return closed
+        drive = spec.drive(voltage, p)
+        x, seconds = integrate.part_way(
+            lambda x, t: spec.rate(x, drive, p), x, seconds, None, _EXPLICIT_STEPS
+        )
+        if not bool((seconds > 0.0).any()):
+            return x
+    elif not isinstance(spec, Loaded):
+        drive = spec.drive(voltage, p)
+        return diffusion.reflected(
+            lambda x: spec.rate(x, drive, p),
+            lambda x: spec.diffusion(x, drive, p),
+            x,
+            seconds,
+            generator,
+        )
+    volts = voltage.double().reshape(1, -1).expand(2, -1)
+    course = Course(spec, in_a_row(p, x, seconds), (volts,))
+    return course.follow(x.double().reshape(-1), None, generator)[1].to(x).reshape(x.shape)
 
 
 def _sums(x: Tensor, increments: list[float]) -> Iterator[Tensor]:
@@ -207,10 +250,16 @@ def _sums(x: Tensor, increments: list[float]) -> Iterator[Tensor]:
         yield x
 
 
-def _of_cell(p: Any, cell: int) -> Any:
+def in_a_row(p: Any, x: Tensor, seconds: float | Tensor) -> Any:
+    """Return the parameters of all cells in a row, in float64, with ``seconds`` as one more."""
+    values = {**vars(p), "seconds": seconds}
     return SimpleNamespace(
         **{
-            name: float(value.flatten()[cell]) if isinstance(value, Tensor) else value
-            for name, value in vars(p).items()
+            n: v.double().expand(x.shape).reshape(-1) if isinstance(v, Tensor) else v
+            for n, v in values.items()
         }
     )
+
+
+def _flat(waveform: Tensor) -> Tensor:
+    return waveform.double().reshape(len(waveform), -1) if waveform.ndim > 1 else waveform.double()

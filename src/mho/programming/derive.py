@@ -13,7 +13,8 @@ from torch import Tensor
 from mho.cells.device import Device
 from mho.core import checks
 from mho.devices.pulsed import PulsedDevice
-from mho.devices.switching import SwitchingCells, SwitchingDevice
+from mho.devices.switching import SwitchingDevice
+from mho.devices.switching_cells import SwitchingCells
 from mho.programming.pulses import Pulses
 
 _WIDTHS = tuple(10.0**exponent for exponent in range(-9, 1))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mho.cells.programming import Round
 from mho.circuit.half_select import as_arrays
-from mho.devices.switching import SwitchingCells
+from mho.devices.switching_cells import SwitchingCells
 from mho.programming import access
 from mho.programming.controller import Orders
 from mho.programming.passive import PassiveWriter

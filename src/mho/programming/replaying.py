@@ -9,7 +9,7 @@ from mho.cells.population import Cells
 from mho.cells.programming import Round
 from mho.core import checks
 from mho.devices.pulsed import PulsedCells
-from mho.devices.switching import SwitchingCells
+from mho.devices.switching_cells import SwitchingCells
 from mho.programming.controller import Orders
 from mho.programming.pulser import Pulser
 from mho.programming.recipes import Sheet

@@ -8,7 +8,7 @@ from torch import Tensor
 from mho.cells.population import Cells
 from mho.core import checks, random
 from mho.devices.pulsed import PulsedCells
-from mho.devices.switching import SwitchingCells
+from mho.devices.switching_cells import SwitchingCells
 from mho.programming.loop import Run
 from mho.programming.report import WriteReport
 from mho.programming.scheme import WriteVerify

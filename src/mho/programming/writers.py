@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mho.cells.population import Cells
 from mho.devices.pulsed import PulsedCells
-from mho.devices.switching import SwitchingCells
+from mho.devices.switching_cells import SwitchingCells
 from mho.programming.controller import Orders
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ def follow(cells: SwitchingCells, volts: Tensor, step: float, currents: bool = T
     """
     if len(volts) > 1:
         try:
-            return cells.simulate(volts, dt=step, every=1 if currents else None)
+            return cells.simulate(volts, dt=step, method="heun", every=1 if currents else None)
         except ValueError as refused:
             if "too coarse" not in str(refused):
                 raise
