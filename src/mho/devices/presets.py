@@ -134,6 +134,21 @@ def hfox_stanford_pku() -> Device:
     return StanfordPKU()
 
 
+def hfox_stanford_pku_retentive() -> Device:
+    """HfOx ReRAM: the Stanford–PKU filament model, its random term frozen at rest: it retains.
+
+    The published random term hardly depends on the temperature (its onset is 500 K wide): it acts
+    on a cell at rest too, which forgets any state within 30 ms. Here the onset is 8 K wide
+    (**illustrative**): the term is that of the source where the cell's own heat takes it beyond
+    450 K, as in switching; at rest and 298 K the gap spreads by 2 pm in ten years, 0.8 % in the
+    current (by 85 pm, a third, within two days at 85 °C).
+
+    Source: Z. Jiang et al., SISPAD 2014, doi 10.1109/SISPAD.2014.6931558, and IEEE Trans. Electron
+    Devices 2016, doi 10.1109/TED.2016.2545412.
+    """
+    return StanfordPKU(t_smooth=8.0)
+
+
 # ---- devices known by their statistics -----------------------------------------------------------
 
 
@@ -215,6 +230,7 @@ _PRESETS: dict[str, Callable[[], Device]] = {
         tiox_2018,
         tiox_2021,
         hfox_stanford_pku,
+        hfox_stanford_pku_retentive,
         pcm_joshi,
         pcm_hermes_1,
         pcm_hermes_2,
