@@ -12,6 +12,7 @@ from mho.cells.device import Device
 from mho.cells.population import Cells
 from mho.cells.spread import Spread
 from mho.devices import presets, spice, waveforms
+from mho.devices.antiserial import simulate_antiserial
 from mho.devices.conduction import (
     ConductionDevice,
     ConductionLaw,
@@ -113,6 +114,7 @@ __all__ = [
     "Window",
     "Yakopcic",
     "presets",
+    "simulate_antiserial",
     "spice",
     "waveforms",
 ]
