@@ -244,8 +244,8 @@ def test_adaptive_follows_a_cell_that_switches_within_a_sample() -> None:
     # The end state creeps on doubly exponentially slowly: both are near, never at, the bound.
     assert 0.3 < float(cells.x[0]) < 1.0
     assert float(cells.x[0]) == pytest.approx(float(fine.x[0]), abs=0.02)
-    with pytest.raises(ValueError, match="adaptive must be False"):
-        StanfordPKU().fabricate((2,)).simulate(v, dt=1e-6, adaptive=True)
+    with pytest.raises(ValueError, match="method must be 'auto', got 'rk4'"):
+        cells.simulate(v, dt=1e-6, adaptive=True, method="rk4")
 
 
 @each
@@ -358,10 +358,10 @@ def test_a_coarse_dt_is_refused_with_one_that_would_do(
     state = cells.x.clone()
     v = torch.full((4,), 1.2, dtype=F64)
     with pytest.raises(ValueError, match=r"dt=1 s is too coarse .* would do") as caught:
-        cells.simulate(v, dt=1.0)
+        cells.simulate(v, dt=1.0, method="heun")
     assert torch.equal(cells.x, state)
     fine = float(str(caught.value).split("dt <= ")[1].split(" s")[0])
-    cells.simulate(v, dt=fine)
+    cells.simulate(v, dt=fine, method="heun")
     assert not torch.equal(cells.x, state)
 
 
@@ -376,7 +376,7 @@ def test_empty_populations_are_legal(device: SwitchingDevice) -> None:
 def test_a_noisy_model_names_a_step_that_would_do() -> None:
     cells = StanfordPKU(delta_gap=1e3).fabricate((500,), dtype=F64)
     cells.x.fill_(0.5)
-    with pytest.raises(ValueError, match=r"too coarse for StanfordPKU.* waveform$") as caught:
-        cells.simulate(torch.zeros(20), dt=1e-6)
+    with pytest.raises(ValueError, match=r"too coarse for StanfordPKU.* method='auto'$") as caught:
+        cells.simulate(torch.zeros(20), dt=1e-6, method="heun")
     fine = float(str(caught.value).split("dt <= ")[1].split(" s")[0])
-    cells.simulate(torch.zeros(20), dt=fine)
+    cells.simulate(torch.zeros(20), dt=fine, method="heun")

@@ -12,6 +12,7 @@ from mho.cells.device import Device
 from mho.cells.population import Cells
 from mho.cells.spread import Spread
 from mho.devices import presets, spice, waveforms
+from mho.devices.antiserial import simulate_antiserial
 from mho.devices.data_driven import DataDriven2018, DataDriven2021
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.fefet import MultiDomainFeFET
@@ -95,6 +96,7 @@ __all__ = [
     "Window",
     "Yakopcic",
     "presets",
+    "simulate_antiserial",
     "spice",
     "waveforms",
 ]

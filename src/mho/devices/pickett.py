@@ -20,6 +20,8 @@ _STEEPEST = 60.0
 _LARGEST_STOP = 50.0
 # Newton's method on a convex function from its right converges in a few steps, always.
 _NEWTON = 6
+# ...and squares its error: what is left after a step of this part of the voltage is no error.
+_CONVERGED = 1e-9
 _STEP = 1e-3
 _BISECTIONS = 60
 
@@ -163,7 +165,10 @@ class Pickett(SwitchingDevice):
         u = size + 0.0 * w
         for _ in range(_NEWTON):
             i, slope = self._tunnel(w, u, p)
+            last = u
             u = maths.positive(u - (u + p.r_series * i - size) / (1.0 + p.r_series * slope))
+            if maths.every(abs(u - last) <= _CONVERGED * size):
+                break
         return maths.sign(v) * self._tunnel(w, u, p)[0]
 
     def rate(self, x: Any, drive: tuple[Any, ...], p: Any) -> Any:

@@ -136,6 +136,21 @@ def hfox_stanford_pku() -> Device:
     return StanfordPKU()
 
 
+def hfox_stanford_pku_retentive() -> Device:
+    """HfOx ReRAM: the Stanford–PKU filament model, its random term frozen at rest: it retains.
+
+    The published random term hardly depends on the temperature (its onset at 450 K is 500 K wide):
+    it acts on a cell at rest too, which forgets any state within 30 ms. Here the onset is 8 K wide
+    (**illustrative**): the term acts only where a cell's own current heats it towards 450 K or
+    beyond, late in a set; at rest and 298 K the gap spreads by 2 pm in ten years, 0.8 % in the
+    current (by 85 pm, a third, within two days at 85 °C).
+
+    Source: Z. Jiang et al., SISPAD 2014, doi 10.1109/SISPAD.2014.6931558, and IEEE Trans. Electron
+    Devices 2016, doi 10.1109/TED.2016.2545412.
+    """
+    return StanfordPKU(t_smooth=8.0)
+
+
 def hfox_jart() -> Device:
     """HfOx valence-change cell: JART VCM v1b with its spread from cell to cell.
 
@@ -239,6 +254,7 @@ _PRESETS: dict[str, Callable[[], Device]] = {
         tiox_2018,
         tiox_2021,
         hfox_stanford_pku,
+        hfox_stanford_pku_retentive,
         hfox_jart,
         pcm_joshi,
         pcm_hermes_1,

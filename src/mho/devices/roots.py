@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ Function = Callable[[Any], Any]
 
 _MOST = 100
 # Evaluating so many numbers at once takes hardly longer than evaluating one.
-_AT_ONCE = 8192
+_AT_ONCE = 4096
 _SECTIONS = 16
 
 
@@ -44,24 +45,24 @@ def _of_one(function: Function, low: float, high: float, y: float, tolerance: fl
     # Where the function is steeper than 1 (as those of implicit steps mostly are), the root is
     # on the way to this point.
     y = min(max(y - value, low), high)
-    if value < 0.0:
-        low = before
-    else:
-        high = before
+    low, high = (before, high) if value < 0.0 else (low, before)
+    good = False
     for _ in range(_MOST):
-        if abs(y - before) <= tolerance or high - low <= tolerance:
+        if value == 0.0 or high - low <= tolerance:
             break
         value = function(y)
-        if value < 0.0:
-            low = y
-        else:
-            high = y
-        # Where the value did not at least halve, the line through both points says little.
+        low, high = (y, high) if value < 0.0 else (low, y)
+        # Where the value did not at least halve, the line through both points says little; it must
+        # halve twice in a row for a short step to mean that the root is near, not a jump.
+        twice, good = good, abs(value) <= 0.5 * abs(value_before)
         new = 0.5 * (low + high)
-        if abs(value) <= 0.5 * abs(value_before):
+        if good:
             secant = y - value * (y - before) / (value - value_before)
-            new = secant if low < secant < high else new
+            new = secant if low <= secant <= high else new
+        short = good and twice and abs(new - y) <= tolerance
         before, value_before, y = y, value, new
+        if short:
+            break
     return y
 
 
@@ -112,14 +113,20 @@ def crossing(function: Function, low: Any, high: Any, y: Any, tolerance: float) 
     before, value_before = y, value
     # Of a slope of about 1.
     y = maths.largest(maths.smallest(y - value, high), low)
+    good = value > math.inf
     for _ in range(_MOST):
-        if maths.every((abs(y - before) <= tolerance) | (high - low <= tolerance)):
+        if maths.every((value == 0.0) | (high - low <= tolerance)):
             break
         value = function(y)
         low, high = maths.where(value < 0.0, y, low), maths.where(value < 0.0, high, y)
         rise = value - value_before
         secant = y - value * (y - before) / maths.where(rise == 0.0, rise + 1.0, rise)
-        good = (abs(value) <= 0.5 * abs(value_before)) & (secant >= low) & (secant <= high)
-        new = maths.where(good, secant, 0.5 * (low + high))
-        before, value_before, y = y, value, maths.where(value == 0.0, y, new)
+        twice, good = good, abs(value) <= 0.5 * abs(value_before)
+        straight = good & (secant >= low) & (secant <= high)
+        new = maths.where(straight, secant, 0.5 * (low + high))
+        new = maths.where(value == 0.0, y, new)
+        near = (good & twice & (abs(new - y) <= tolerance)) | (high - low <= tolerance)
+        before, value_before, y = y, value, new
+        if maths.every(near | (value == 0.0)):
+            break
     return y

@@ -12,6 +12,7 @@ are ohmic, it is one.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -25,7 +26,7 @@ from mho.devices.roots import crossing
 # u and v - u are resolved to e^-40 of v; below the least current nothing flows.
 _WIDEST = 40.0
 _LEAST = 1e-300
-_PRECISE = 1e-11
+_PRECISE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Transistor(Spec):
 
 KINDS = (Resistor, Transistor, Selector)
 Series: TypeAlias = "Resistor | Transistor | Selector"
+Law: TypeAlias = Callable[[Any], Any]
 Compliance: TypeAlias = "float | tuple[float, float]"
 
 
@@ -127,31 +129,21 @@ class Loaded:
         """
         v, gate = v if isinstance(v, tuple) else (v, None)
         v = v + 0.0 * x
-        size, sign = abs(v), maths.sign(v)
         limit = maths.where(v > 0.0, 0.0 * v + self.limits[0], 0.0 * v + self.limits[1])
 
-        high = 0.0 * v + _WIDEST
+        def cell(u: Any) -> Any:
+            return self.spec.current_at(x, u, p)
 
-        def excess(y: Any) -> Any:
-            u, rest = _shares(y)
-            cell = abs(self.spec.current_at(x, sign * size * u, p))
-            passed = maths.smallest(current(self.series, size * rest, gate), limit)
-            return maths.log(maths.largest(cell, 0.0 * cell + _LEAST)) - maths.log(
-                maths.largest(passed, 0.0 * passed + _LEAST)
-            )
+        def rest(size: Any) -> Any:
+            return maths.smallest(current(self.series, abs(size), gate), limit)
 
-        # Where both are ohmic, this is the root.
-        cell = abs(self.spec.current_at(x, v, p))
-        passed = maths.smallest(current(self.series, size, gate), limit)
-        guess = maths.log((passed + _LEAST) / (cell + _LEAST))
-        if self.series is None:
-            # All of the voltage is the cells' where that drives less than the limit.
-            ratio = passed / maths.largest(cell - passed, 0.0 * cell + _LEAST)
-            guess = maths.where(cell > limit, maths.log(ratio), high)
-        y = crossing(
-            excess, -high, high, maths.largest(maths.smallest(guess, high), -high), _PRECISE
-        )
-        return v * _shares(y)[0]
+        if self.series is not None:
+            return divide(cell, rest, v)
+        # All of the voltage is the cells' where that drives less than the limit.
+        free = abs(cell(v))
+        over = free > limit
+        ratio = limit / maths.where(over, free - limit, 1.0 + 0.0 * free)
+        return divide(cell, rest, v, maths.where(over, maths.log(ratio), 0.0 * v + _WIDEST))
 
     def pulse(self, x: Any, v: Any, duration: Any, p: Any) -> None:
         """Return None: there is no closed form."""
@@ -171,6 +163,31 @@ class Loaded:
     def current_at(self, x: Any, v: Any, p: Any) -> Any:
         """Return the current (A) through both."""
         return self.spec.current_at(x, self.share(x, v, p), p)
+
+
+def divide(one: Law, other: Law, v: Any, guess: Any = None) -> Any:
+    """Return the part of a voltage (V) over the first of two in series, ``one(u) = other(v - u)``.
+
+    Args:
+        one: its current (A) at voltages (V), of their sign; it must rise with them.
+        other: that of the second.
+        v: voltages over both.
+        guess: of ``ln(u/(v - u))``; if not given, as if both were ohmic.
+    """
+    high = 0.0 * v + _WIDEST
+
+    def log_current(law: Law, u: Any) -> Any:
+        size = abs(law(u))
+        return maths.log(maths.largest(size, 0.0 * size + _LEAST))
+
+    def excess(y: Any) -> Any:
+        u, rest = _shares(y)
+        return log_current(one, v * u) - log_current(other, v * rest)
+
+    if guess is None:
+        guess = log_current(other, v) - log_current(one, v)
+    guess = maths.largest(maths.smallest(guess, high), -high)
+    return v * _shares(crossing(excess, -high, high, guess, _PRECISE))[0]
 
 
 def _shares(y: Any) -> tuple[Any, Any]:

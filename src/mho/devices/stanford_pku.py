@@ -39,7 +39,8 @@ class StanfordPKU(SwitchingDevice):
     rest between ``gap_min`` and ``gap_max``, which reflect it. With the default numbers and
     298 K, σ = 8.5 nm/√s: a gap of 0.5 nm is spread by 8.5 pm after 1 µs, by 85 pm (a third of g0,
     34 % in the current) after 0.1 ms, and has forgotten its state (uniform over the 1.5 nm)
-    within 30 ms. The term was published for the fluctuations of switching; for storage, set
+    within 30 ms. The term was published for the fluctuations of switching; for storage, take the
+    preset ``hfox_stanford_pku_retentive``, whose random term acts on hot cells only, or set
     ``delta_gap`` to 0, or to what measured retention allows.
 
     Source: Jiang, Yu, Wu, Engel, Guan & Wong 2014, doi 10.1109/SISPAD.2014.6931558; Jiang et

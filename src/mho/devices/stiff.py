@@ -34,7 +34,7 @@ Rate = Callable[[Any, Any], Any]
 # order, and of the roots in an implicit one.
 _EXPLICIT, _ROOT = 0.1, 0.01
 # No step moves a state further: it must not leap over a window that would have stopped it.
-_MOST = 0.05
+MOST = 0.05
 # Steps so short that the state might as well jump.
 SHORTEST = 1e-14
 
@@ -81,7 +81,7 @@ def explicit(rate: Rate, x: Any, slope: Any, h: Any, tolerance: float) -> Step:
     # The difference to Euler's step: an error of order 2, beyond that of the step itself.
     error = 0.5 * h * abs(end - slope)
     travel = h * maths.largest(abs(end), abs(slope))
-    excess = maths.largest(error / (_EXPLICIT * tolerance), (travel / _MOST) ** 2)
+    excess = maths.largest(error / (_EXPLICIT * tolerance), (travel / MOST) ** 2)
     return Step(unit(x + 0.5 * h * (slope + end)), end, excess, 2)
 
 
@@ -94,7 +94,7 @@ def implicit(rate: Rate, x: Any, slope: Any, h: Any, tolerance: float) -> Step:
     k3 = stage(lambda y: rate(y, 1.0), base, _G * h, k2, root)
     new = unit(base + _G * h * k3)
     error = h * abs((_B1 - _E1) * k1 + (_B2 - _E2) * k2 + _G * k3)
-    excess = maths.largest(error / tolerance, (abs(new - x) / _MOST) ** 3)
+    excess = maths.largest(error / tolerance, (abs(new - x) / MOST) ** 3)
     return Step(new, k3, excess, 3)
 
 

@@ -206,7 +206,7 @@ class SwitchingCells(Cells):
                 f"method must be 'auto', got {method!r}: with adaptive=True, something in series "
                 "or a compliance, steps are not one a sample"
             )
-        volts = self._waveform("voltage", voltage)
+        volts = self.waveform("voltage", voltage)
         run = Run(spec, self._values(), volts, float(dt), every, self._gate(gate, series, volts))
         if not len(run.voltage) or not self.x.numel():
             kept = len(run.voltage[:: every or 1]) if every else 0
@@ -219,7 +219,7 @@ class SwitchingCells(Cells):
             return None
         if not isinstance(series, Transistor):
             raise ValueError("gate needs series=Transistor(…): nothing else has a gate")
-        waveform = self._waveform("gate", gate)
+        waveform = self.waveform("gate", gate)
         if len(waveform) != len(volts):
             raise ValueError(
                 f"gate must have as many samples as voltage, {len(volts)}, got {len(waveform)}"
@@ -244,7 +244,8 @@ class SwitchingCells(Cells):
         noise = random.take(self.rng, self.x.device) if self.spec.stochastic else None
         return run.adaptive(self.x, noise)
 
-    def _waveform(self, name: str, voltage: Tensor) -> Tensor:
+    def waveform(self, name: str, voltage: Tensor) -> Tensor:
+        """Return a waveform as the cells take it, or refuse it by its name."""
         voltage = torch.as_tensor(voltage, dtype=self.x.dtype, device=self.x.device)
         if voltage.ndim == 0 or (voltage.ndim > 1 and voltage.shape[1:] != self.shape):
             raise ValueError(
