@@ -103,7 +103,7 @@ class JARTCells(SwitchingCells):
         Raises:
             ValueError: if a waveform's sign does not change for all cells at once.
         """
-        volts = self._waveform("voltage", voltage)
+        volts = self.waveform("voltage", voltage)
         if gate is not None and len(gate) != len(volts):
             raise ValueError(f"gate must have {len(volts)} samples as voltage, got {len(gate)}")
         found = [super().simulate(volts[:0], dt=dt, every=every, **settings)]
