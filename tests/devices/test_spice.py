@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import solve_ivp
 from torch.distributions import Normal
 
 from mho.circuit import Wires, solve_nonlinear
@@ -168,6 +169,33 @@ def test_cells_of_an_array_move_as_simulated(tmp_path: Path) -> None:
     currents = cells.simulate(volts[:, :, None].expand(-1, 2, 2), dt=5e-4)
     expected = currents.sum(1)[:, 1].numpy()
     assert np.abs(found - expected).max() < 3e-3 * np.abs(expected).max()
+
+
+@ngspice
+@pytest.mark.slow
+def test_a_write_through_wires_sets_what_it_sets_by_the_solver(tmp_path: Path) -> None:
+    cells = JARTVCM().fabricate((2, 2), dtype=F64)
+    cells.x = torch.full((2, 2), 0.5, dtype=F64)
+    volts = torch.zeros(60, 2, dtype=F64)
+    volts[3:, 1] = -0.62
+    wires = Wires(50, 2, 2, 50)
+    deck = spice.netlist(cells, wires, volts, dt=5e-10)
+    nodes = " ".join(f"v(xcell_{i}_{j}.x)" for i in range(2) for j in range(2))
+    deck = deck.replace("wrdata currents.data", f"wrdata currents.data {nodes}")
+    run(deck, tmp_path)
+    found = np.loadtxt(tmp_path / "currents.data")[-1, 1:5]
+
+    def slope(t: float, x: np.ndarray) -> np.ndarray:
+        cells.x = torch.from_numpy(x).clamp(0.0, 1.0).view(2, 2)
+        v = torch.tensor([0.0, np.interp(t, np.arange(60) * 5e-10, volts[:, 1])], dtype=F64)
+        seen = solve_nonlinear(cells.current, (2, 2), wires, v).cell_voltages
+        p = cells.spec.parameters()
+        return cells.spec.rate(cells.x, (seen,), p).flatten().numpy()
+
+    end = 59 * 5e-10
+    expected = solve_ivp(slope, (0, end), [0.5] * 4, rtol=1e-4, atol=1e-5, max_step=end / 20)
+    assert expected.y[2, -1] > 0.53  # written, and its neighbour on the word line too
+    np.testing.assert_allclose(found, expected.y[:, -1], atol=2e-3)
 
 
 @ngspice

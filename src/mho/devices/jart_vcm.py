@@ -32,6 +32,7 @@ _SECANTS, _SEARCHES = 25, 90
 _STEP = 1e-4
 # A voltage (V) that nobody can tell from 0: the solution goes by logarithms.
 _NOTHING = 1e-24
+_MERGED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,8 @@ class JARTVCM(SwitchingDevice):
         part = maths.tanh(ratio)
         cube = ratio**3 * (1.0 / 3.0 - ratio**2 * (2.0 / 15.0 - ratio**2 * (17.0 / 315.0)))
         bend = maths.where(ratio < 0.05, cube, ratio - part)
-        field = maths.clip(math.pi * w00 * (s + phi * (1.0 - part * part)), 1e-30, math.inf)
+        # Below 1e-8 V or so the law is taken for straight: a root's slope at 0 is infinite.
+        field = maths.clip(math.pi * w00 * (s + phi * (1.0 - part * part)), 1e-10, math.inf)
         area = math.pi * p.radius**2 * p.richardson
         return maths.log(area * t / _K) + 0.5 * maths.log(field) - phi * part / w00, w00 / bend
 
@@ -237,22 +239,21 @@ class JARTVCM(SwitchingDevice):
         heat = p.r_th * maths.where(up, p.reset_heating, 1.0) * i * within
         return i, p.t_ambient + heat, within
 
-    def _needed(self, s: Any, i: Any, hot: Any, up: Any, n: Any, p: Any) -> Any:
-        """Return the voltage (V) that the barrier, lowered as at ``s``, needs to pass ``i``."""
+    def _passed(self, s: Any, hot: Any, up: Any, n: Any, p: Any) -> tuple[Any, Any]:
+        """Return logarithm of the barrier's saturation current (A), and its voltage scale (V)."""
         phi = self._lowered(s, up, n, p)
         if type(up) is bool:
-            passed = self._thermionic(phi, hot, p) if up else self._tunnelling(s, phi, n, hot, p)
-        else:
-            over, through = self._thermionic(phi, hot, p), self._tunnelling(s, phi, n, hot, p)
-            passed = (maths.where(up, over[0], through[0]), maths.where(up, over[1], through[1]))
-        level, scale = passed
-        return scale * maths.softplus(maths.log(maths.clip(i, 1e-35, math.inf)) - level)
+            return self._thermionic(phi, hot, p) if up else self._tunnelling(s, phi, n, hot, p)
+        over, through = self._thermionic(phi, hot, p), self._tunnelling(s, phi, n, hot, p)
+        return maths.where(up, over[0], through[0]), maths.where(up, over[1], through[1])
 
     def _excess(self, t: Any, size: Any, up: Any, n: Any, p: Any) -> Any:
         """Return ``ln |Vs|`` less what the barrier needs for the current there, at ``ln |Vs|``."""
         s = maths.exp(t)
         i, hot, _ = self._inside(s, size, up, n, p)
-        return t - maths.log(maths.clip(self._needed(s, i, hot, up, n, p), 1e-35, math.inf))
+        level, scale = self._passed(s, hot, up, n, p)
+        needed = scale * maths.softplus(maths.log(maths.clip(i, 1e-35, math.inf)) - level)
+        return t - maths.log(maths.clip(needed, 1e-35, math.inf))
 
     def _solved(self, n: Any, v: Any, p: Any) -> tuple[Any, Any, Any, Any]:
         """Return the voltage's sign (0 at 0 V), the current, temperature and inner voltage."""
@@ -297,10 +298,21 @@ class JARTVCM(SwitchingDevice):
         """Return what a voltage ``u`` over the barrier means; see `SwitchingDevice.settled`."""
         n, up = self.density(x, p), v >= 0.0
         p = shaped(n, p)
-        i, hot, within = self._inside(u, abs(v), up, n, p)
+        # On the way to a solution ``u`` may be anything.
+        size = abs(v)
+        u = maths.positive(u) - maths.positive(u - size)
+        i, hot, within = self._inside(u, size, up, n, p)
+        hot = maths.clip(hot, 1.0, 1e6)
         speed = self._speed(x, n, i, hot, within, up, p)
         current, rate = maths.where(up, i, -i), maths.where(up, -speed, speed)
-        return self._needed(u, i, hot, up, n, p), current, rate
+
+        def needed(up: bool) -> Any:
+            level, scale = self._passed(u, hot, up, n, p)
+            return scale * maths.log1p(i * maths.exp(maths.clip(-level, -99.0, 99.0)))
+
+        # Within a microvolt one law passes into the other, lest solutions near 0 V jump.
+        part = maths.clip(0.5 + 0.5 * v / _MERGED, 0.0, 1.0)
+        return part * needed(True) + (1.0 - part) * needed(False), current, rate
 
     def _speed(self, x: Any, n: Any, i: Any, hot: Any, within: Any, up: Any, p: Any) -> Any:
         # |dx/dt| (1/s).

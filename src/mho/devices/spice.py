@@ -28,6 +28,8 @@ from mho.devices.switching_cells import SwitchingCells
 _STATE, _VOLTS = 0.5, 0.5
 # A state slows down over this last part of its range, and stops at the end.
 _STOP = 1e-7
+# How long an inner voltage takes to follow (s).
+_LAG = 1e-13
 _WIDTH = 100
 # Names that mean something else in a deck.
 _TAKEN = {"x0", "hold", "time", "temper", "hertz"}
@@ -78,7 +80,8 @@ def subcircuit(device: SwitchingDevice, name: str | None = None) -> str:
     text.count((current, rate, *(() if inner is None else (inner,))))
     sources = [f"Bcell p n I = {text.text(current)}"]
     if inner is not None:
-        sources.append(f"Binner u 0 V = {text.text(inner)}")
+        # It follows within a tenth of a picosecond: small steps in time help Newton's method then.
+        sources += [f"Binner inner 0 V = {text.text(inner)}", "Ru inner u 1", f"Cu u 0 {_LAG!r}"]
     move = f"V(rate)*(V(rate) > 0 ? min(1,max(0,1-V(x))/{_STOP!r}) : min(1,max(0,V(x))/{_STOP!r}))"
     sources += [
         f"Brate rate 0 V = {text.text(rate)}",
