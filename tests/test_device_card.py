@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
-from torch.distributions import Normal
+from torch.distributions import LogNormal, Normal
 
 from mho.cells.device import Device
 from mho.cells.spread import Spread
@@ -67,6 +67,12 @@ def test_card_of_spread_devices_shows_their_windows():
     figure = device_card(device)
     assert "ends of the window" in titles(figure)
     assert "Normal(100 µS, 10 µS)" in texts(figure)
+
+
+def test_card_says_log_normal_spreads_by_their_median():
+    spread = Spread(LogNormal(np.log(50e-6), 0.1), low=1e-6)
+    said = texts(device_card(LinearDevice(g_min=1e-9, g_max=spread)))
+    assert "LogNormal(median 50 µS, ln σ 0.1)" in said
 
 
 def test_card_draws_into_a_given_figure():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +41,11 @@ def load(path: str | Path, kind: type[S]) -> S:
         data: Any = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(data, Mapping):
+        raise TypeError(
+            f"{path} describes no {kind.__name__}: it is no list of names and values (a file of "
+            "measurements becomes a device by mho fit)"
+        )
     return kind.from_dict(data)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -64,7 +65,10 @@ class Spec:
             ValueError: if a key or the type is unknown, or a value is refused by the spec.
         """
         if not isinstance(data, Mapping):
-            raise TypeError(f"{cls.__name__} must be given as a mapping, got {data!r}")
+            raise TypeError(
+                f"{cls.__name__} must be given as a mapping (name: value), got "
+                f"{reprlib.repr(data)} ({type(data).__name__})"
+            )
         kind = _find(data["type"], cls) if "type" in data else cls
         if not issubclass(kind, cls):
             raise TypeError(f"expected a {cls.__name__}, got a {kind.__name__}")

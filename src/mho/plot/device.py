@@ -107,10 +107,11 @@ def _wrapped(key: str, text: str) -> list[str]:
 
 def _value(value: Any, symbol: str) -> str:
     if isinstance(value, Spread):
-        numbers = ", ".join(_value(v, symbol) for _, v in value.parameters)
-        return f"{value.distribution}({numbers})"
+        return _spread(value, symbol)
     if isinstance(value, JumpTable):
         return f"{len(value.g)} × {len(value.dg)} table"
+    if isinstance(value, tuple) and all(isinstance(item, float) for item in value):
+        return "(" + ", ".join(f"{item:.3g}" for item in value) + ")"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         text = str(value)
         return text if len(text) <= 60 else text[:57] + "…"
@@ -119,6 +120,17 @@ def _value(value: Any, symbol: str) -> str:
 
         return str(EngFormatter(symbol, places=None)(float(f"{value:.4g}")))
     return f"{value:.4g}"
+
+
+def _spread(spread: Spread, symbol: str) -> str:
+    given = dict(spread.parameters)
+    if spread.distribution == "LogNormal":  # its parameters are those of the logarithm
+        median = _value(float(np.exp(given["loc"])), symbol)
+        return f"LogNormal(median {median}, ln σ {given['scale']:.3g})"
+    # Of a place and a width the unit is that of the parameter; of a shape there is none.
+    sized = ("loc", "scale", "low", "high")
+    said = [_value(v, symbol if name in sized else "") for name, v in given.items()]
+    return f"{spread.distribution}({', '.join(said)})"
 
 
 def _unit_of(device: Device, name: str) -> str:

@@ -217,7 +217,8 @@ def _report_response(fit: PulseFit, top: Axes, bottom: Axes) -> None:
         top.plot(x, band[2] / unit, ":", color=_FIT, linewidth=1.0, zorder=3)
         # Two standard errors of the mean of so many curves.
         doubt = 2.0 * fit.deviations[way] / (half.shape[0] * half.shape[1]) ** 0.5 / unit
-        bottom.fill_between(x, -doubt, doubt, color="0.85", linewidth=0, zorder=0)
+        said = "±2 standard errors" if start == 0 else None
+        bottom.fill_between(x, -doubt, doubt, color="0.85", linewidth=0, zorder=0, label=said)
         bottom.plot(x, residual / unit, color=colour)
         start += half.shape[2] - 1
     top.set(xlabel="")
@@ -225,6 +226,7 @@ def _report_response(fit: PulseFit, top: Axes, bottom: Axes) -> None:
     if len(fit.choice) > 1:
         _note_choice(fit, top)
     bottom.set(xlabel="pulse number", ylabel=f"mean − fit ({prefix}S)")
+    bottom.legend(frameon=False, fontsize="x-small", loc="lower left")
     _zero(bottom)
 
 
@@ -257,11 +259,15 @@ def _report_iv(
     unit, prefix = _unit(i)
     grid = np.linspace(v.min(), v.max(), 200)
     sigma = fit.residuals.std()
-    fitted = fit.current(grid)
     top.plot(v, i / unit, ".", color="0.5", markersize=4, label="measured")
-    band = ((fitted - sigma) / unit, (fitted + sigma) / unit)
-    top.fill_between(grid, *band, color=_SET, alpha=0.3, linewidth=0, label="±σ")
-    top.plot(grid, fitted / unit, color=_FIT, label=f"{fit.law} ({fit.relative_error:.1%} rms)")
+    said = ("±σ", f"{fit.law} ({fit.relative_error:.1%} rms)")
+    for name, state in fit.estimates.items():
+        if name == "g" or name.startswith("g["):  # one curve a state
+            fitted = fit.current(grid, g=state.value)
+            band = ((fitted - sigma) / unit, (fitted + sigma) / unit)
+            top.fill_between(grid, *band, color=_SET, alpha=0.3, linewidth=0, label=said[0])
+            top.plot(grid, fitted / unit, color=_FIT, label=said[1])
+            said = ("_", "_")
     top.set(ylabel=f"current ({prefix}A)")
     top.legend(frameon=False)
     bottom.plot(v, fit.residuals / unit, ".", color="0.4", markersize=4)

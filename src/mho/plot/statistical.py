@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _YEAR = 3.1536e7
 _CONTINUOUS = 8  # levels of targets, from which on they are none
+_A_LEVEL = 8  # pairs of one target make a level of it
 _MICRO = 1e6
 _MARKS = ((1.0, "1 s"), (3600.0, "1 h"), (86400.0, "1 d"), (2.592e6, "1 mo"), (_YEAR, "1 y"))
 
@@ -189,10 +190,12 @@ def _deviations(fit: ProgrammingFit) -> tuple[Any, Any, Any]:
     kept = ~fit.suspicious
     target, residual = fit.target[kept], fit.residuals[kept]
     order = np.argsort(target, kind="stable")
-    if fit.levels < _CONTINUOUS:
+    steps = np.diff(target[order])
+    if len(np.unique(target)) * _A_LEVEL <= len(target):  # as many pieces as levels
+        pieces = np.split(order, np.flatnonzero(steps) + 1)
+    elif fit.levels < _CONTINUOUS:
         width = float(np.ptp(target)) / 12.0
-        edges = np.flatnonzero(np.diff(target[order]) > width) + 1
-        pieces = np.split(order, edges)
+        pieces = np.split(order, np.flatnonzero(steps > width) + 1)
     else:
         pieces = np.array_split(order, min(12, max(len(order) // 25, 2)))
     pieces = [piece for piece in pieces if len(piece) > 1]
