@@ -98,6 +98,15 @@ class Cells(nn.Module):
         """The seed of its fabrication."""
         return int(self.streams[_FABRICATE, 0])
 
+    @property
+    def lines_seed(self) -> int:
+        """The seed of what stands at their lines: of the chip and the place, where they have one.
+
+        Cells that have left a chip keep it: they are a copy, their lines too.
+        """
+        where = self.identity.find("chip ")
+        return self.born if where < 0 else random.derive(0, self.identity[where:])
+
     def next_seed(self) -> int:
         """Return the seed of the population that follows this one, where none is given."""
         return random.derive(self.born, "next")
@@ -313,7 +322,7 @@ class Cells(nn.Module):
                 nothing goes by them.
         """
         checks.number("seconds", seconds, least=0.0)
-        self._check_reads(reads)
+        self.check_reads(reads)
         stop, all_reads = self.seconds + float(seconds), self.reads + float(reads)
         drawn = self.drawn("program").at(stop)
         if next(drawn.acting("age"), None) is not None:
@@ -328,7 +337,8 @@ class Cells(nn.Module):
         if seconds > 0.0:
             self._advance(float(seconds))
 
-    def _check_reads(self, reads: float) -> None:
+    def check_reads(self, reads: float) -> None:
+        """Refuse reads (TypeError, ValueError) that are no count, or that nothing goes by."""
         checks.number("reads", reads, least=0.0)
         if reads and not self.counts_reads:
             raise ValueError(
@@ -350,7 +360,7 @@ class Cells(nn.Module):
 
     @property
     def changing(self) -> tuple[str, ...]:
-        """Names of the buffers of behaviours' tensors that time changes."""
+        """Names of the buffers of behaviours' tensors that change: by time, or by pulses."""
         named = enumerate(behaviour.changing for behaviour in self.behaviours)
         return tuple(f"state_{index}_{name}" for index, names in named for name in names)
 
@@ -446,7 +456,7 @@ class Cells(nn.Module):
     def scatter(self, place: Tensor, part: Cells) -> None:
         """Take back what cells given away by `gather` hold now, and the pulses they received.
 
-        With it what time changed of their behaviours.
+        With it what changed of their behaviours' tensors.
         """
         here = (place >= 0).flatten()
         at = place.flatten()[here]
