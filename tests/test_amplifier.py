@@ -9,6 +9,7 @@ from torch.distributions import Normal
 
 import mho
 from mho import ADC, DAC, Amplifier, Array, Hardware, effects
+from mho.chip import Chip
 from mho.devices import LinearDevice, Spread
 from mho.encoding import Differential, SingleColumn
 
@@ -101,6 +102,39 @@ def test_drawn_lines_are_the_chips_own_and_come_back():
     assert torch.equal(copy.deepcopy(same)(x), before)
 
 
+def test_lines_of_a_chip_are_the_chips():
+    parts = {"device": DEVICE, "array": Array(3, 4)}
+    hardware = Hardware(amplifier=Amplifier(Spread(Normal(1.0, 0.1))), **parts)
+
+    def placed(chip_seed, *model_seeds):
+        chip = Chip(40, 40, hardware, seed=chip_seed)
+        found = [mho.Crossbar(7, 5, hardware, seed=seed) for seed in model_seeds]
+        for each in found:
+            each.program(torch.ones(7, 5))
+            chip.place(each)
+        return chip, found, [each.reader._lines.gain for each in found]
+
+    chip, models, (one, two) = placed(7, 1, 1)
+    assert not (one == two).any()  # other places, other lines
+    _, _, again = placed(7, 2, 3)
+    assert torch.equal(torch.stack((one, two)), torch.stack(again))  # whatever the model
+    assert not (one == placed(8, 1)[2][0]).any()
+    models[0].train()
+    assert torch.equal(models[0].reader._amplifiers(training=True).gain, one)
+    chip.remove(models[0])
+    assert torch.equal(models[0].reader._lines.gain, one)  # a copy of its cells, and lines
+    mho.fabricate(models[1], 5)
+    assert models[1].cells.lines_seed == models[1].cells.born
+
+
+@pytest.mark.parametrize("low", [None, 0.0])
+def test_no_drawn_gain_is_negative(low):
+    amplifier = Amplifier(Spread(Normal(1.0, 1.0), low=low))
+    wide = mho.Crossbar(64, 64, Hardware(array=Array(8, 64), amplifier=amplifier), seed=0)
+    assert float(wide.reader._lines.gain.min()) >= 0.0
+    assert amplifier.gain == Spread(Normal(1.0, 1.0), low=0.0)
+
+
 def test_drawn_lines_have_their_spread():
     amplifier = Amplifier(Spread(Normal(1.1, 0.1)), Spread(Normal(2e-7, 1e-6)))
     wide = mho.Crossbar(200, 200, Hardware(array=Array(10, 16), amplifier=amplifier), seed=3)
@@ -184,6 +218,7 @@ def test_the_summary_says_it():
         ({"gain": 0.0}, ValueError, "gain must be > 0"),
         ({"gain": (1.0, -1.0)}, ValueError, r"gain\[1\] must be > 0"),
         ({"gain": ()}, ValueError, "must not be empty"),
+        ({"gain": Spread(Normal(1.0, 1.0), low=-1.0)}, ValueError, "low=-1.0"),
         ({"gain": "high"}, TypeError, "gain must be a number"),
         ({"offset": float("nan")}, ValueError, "offset must be finite"),
         ({"offset": (0.0, "x")}, TypeError, r"offset\[1\]"),
@@ -237,6 +272,19 @@ def test_stuck_cells_stand_at_their_places():
 )
 def test_stuck_cells_that_cannot_be_are_refused(places, conductances, message):
     with pytest.raises(ValueError, match=message):
+        effects.StuckCells(places, conductances)
+
+
+@pytest.mark.parametrize(
+    ("places", "conductances", "message"),
+    [
+        ((1, 2, 3), (1e-6,), r"places must be \(slice, row, column\) each, got 1"),
+        (7, (1e-6,), r"places must be \(slice, row, column\) each, got 7"),
+        (((0, 1, 1),), 1e-6, "conductances must be one number"),
+    ],
+)
+def test_stuck_cells_of_another_form_are_refused(places, conductances, message):
+    with pytest.raises(TypeError, match=message):
         effects.StuckCells(places, conductances)
 
 

@@ -8,13 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.distributions import LogNormal
+from torch.distributions import LogNormal, Normal
 
 import mho
 from mho import Crossbar, Hardware
 from mho.chip import Chip
 from mho.devices import PCM, LinearDevice, ReRAMCMO, Spread
 from mho.effects import PowerLawDrift, ReadDisturb, Relaxation
+from mho.train import Practice, Recipe
 
 DEVICE = LinearDevice(g_min=1e-6, g_max=1e-4)
 X = torch.linspace(-1.0, 1.0, 24).view(4, 6)
@@ -167,6 +168,51 @@ def test_a_model_is_worn_by_its_reads_and_keeps_count():
     assert torch.equal(model(X), other(X))
 
 
+@pytest.mark.parametrize("reads", [1e3, Spread(LogNormal(7.0, 0.1))])
+@pytest.mark.parametrize(
+    "how", [{"voltage": 100.0}, {"shape": 300.0}, {"voltage": 1e300, "shape": 1e3, "slope": 1e-3}]
+)
+def test_reads_that_do_all_move_cells_all_the_way(how, reads):
+    cells = cells_with(ReadDisturb(reads, **how), shape=(100,))
+    cells.age(0.0, reads=1e4)
+    assert torch.allclose(cells.g, torch.full_like(cells.g, 1e-4))
+    cells.age(0.0, reads=1e6)
+    assert torch.allclose(cells.g, torch.full_like(cells.g, 1e-4))
+
+
+def test_an_empty_chip_refuses_the_same_reads():
+    with pytest.raises(ValueError, match="reads must be >= 0"):
+        Chip(8, 8, Hardware(device=DEVICE, effects=(ReadDisturb(1e3),))).age(1.0, reads=-5)
+    with pytest.raises(ValueError, match="would change nothing"):
+        Chip(8, 8, Hardware(device=DEVICE)).age(1.0, reads=5)
+
+
+def test_training_goes_by_the_reads_that_practice_says():
+    hardware, effect = Hardware(device=DEVICE), ReadDisturb(1e4)
+    weight = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = X.double()
+    for parts, added in ((hardware, (effect,)), (hardware.replace(effects=(effect,)), ())):
+        crossbar = Crossbar(6, 4, parts, dtype=torch.float64)
+        crossbar.practise(Practice(effects=added, reads=(1e4, 1e4), compensated=False))
+        seen = crossbar.read_through(x, weight)
+        assert torch.allclose(seen, x @ weight * math.exp(-1.0))
+        crossbar.practise(Practice(effects=added, reads=(1e4, 1e4)))
+        assert torch.allclose(crossbar.read_through(x, weight), x @ weight)
+    with pytest.raises(ValueError, match=r"reads=.* would change nothing"):
+        Crossbar(6, 4, hardware).practise(Practice(reads=(1.0, 10.0)))
+
+
+def test_a_recipe_wears_the_layers_that_go_by_reads():
+    chain = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4))
+    recipe = Recipe(Practice(reads=(1.0, 1e4)))
+    worn, plain = Hardware(device=DEVICE, effects=(ReadDisturb(1e4),)), Hardware(device=DEVICE)
+    model = recipe.prepare(chain, worn, overrides={"1": plain})
+    assert model[0].crossbar.practice.reads == (1.0, 1e4)
+    assert model[1].crossbar.practice.reads == (0.0, 0.0)
+    with pytest.raises(ValueError, match="would change nothing"):
+        recipe.prepare(chain, plain)
+
+
 def test_a_differential_pair_fades_as_both_its_cells_fill():
     hardware = Hardware(device=DEVICE, effects=(ReadDisturb(1e4),))
     crossbar = Crossbar(30, 20, hardware, dtype=torch.float64)
@@ -196,6 +242,7 @@ def test_reads_happen_on_a_chip_too():
     ("make", "match"),
     [
         (lambda: ReadDisturb(0.0), "reads must be > 0"),
+        (lambda: ReadDisturb(Spread(Normal(1e3, 1.0), low=-1.0)), "reads must be > 0"),
         (lambda: ReadDisturb(1e3, toward="up"), "toward must be one of"),
         (lambda: ReadDisturb(1e3, shape=0.0), "shape"),
         (lambda: ReadDisturb(1e3, slope=0.0), "slope"),

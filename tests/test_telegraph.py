@@ -143,6 +143,19 @@ def test_steps_are_larger_in_high_resistance_states():
     assert (full.read(g, context) >= 0).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("growth", [1e-3, 1.0, 5.0, 1e3])
+def test_steps_are_finite_in_cells_that_conduct_nothing(growth, dtype):
+    effect = TelegraphNoise(0.1, fraction=0.5, occupancy=1.0, hrs_growth=growth)
+    g = torch.tensor([0.0, 1e-45, 1e-30, 1e-12, 1e-4], dtype=dtype).expand(40, 5)
+    context = Context(g, 0.0, 1e-4, random.stream(0))
+    context.state = effect.fabricate_state(context)
+    for seen in (effect.read(g, context), effect.shown(g, context)):
+        assert bool(torch.isfinite(seen).all() & (seen >= 0).all() & (seen <= g).all())
+    without = context.state["step"] == 0
+    assert torch.equal(seen[without], g[without])
+
+
 def test_times_of_many_decades_add_up_to_noise_that_falls_slowly():
     # τ log-uniform over 1e-2…1e2 s: the correlation falls as the logarithm of the time.
     tau = Spread("LogNormal", (("loc", 0.0), ("scale", 2.0)))

@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 from torch.distributions import Normal
 
 from mho.devices import JARTVCM, Spread, presets, waveforms
+from mho.programming import WriteVerify
 from mho.testing import DeviceContract, expect
 
 F64 = torch.float64
@@ -310,6 +311,24 @@ def test_cycles_are_saved_gathered_and_written_over() -> None:
     cells.write(1e-4)
     assert bool((cells.present()["radius"] == 45e-9).all())
     torch.testing.assert_close(cells.conductance(), torch.full((4,), 1e-4, dtype=F64))
+
+
+def test_cycles_of_lent_cells_come_back() -> None:
+    cells = cycling().fabricate((2, 3), seed=1, dtype=F64)
+    place = torch.tensor([[4, 1, -1]])
+    part = cells.gather(place)
+    part.apply_pulse(-0.9, 1e-7)
+    cells.scatter(place, part)
+    for name, held in (("radius", part.present()), ("l_disc", part.present())):
+        torch.testing.assert_close(cells.present()[name].flatten()[[4, 1]], held[name][0, :2])
+    assert not torch.equal(part.present()["radius"][0, 0], torch.tensor(45e-9, dtype=F64))
+    assert float(cells.parameters_drawn()["heading"].abs().sum()) == 2
+
+
+def test_cycles_go_on_where_write_verify_has_left_them() -> None:
+    cells = cycling().fabricate((2, 3), seed=1, dtype=F64)
+    cells.program(torch.full((2, 3), 1e-4, dtype=F64), WriteVerify(tolerance=0.1))
+    assert bool((cells.parameters_drawn()["heading"] != 0.0).all())
 
 
 def test_waveforms_of_two_signs_at_once_are_refused() -> None:

@@ -455,3 +455,8 @@ def test_numpy_agrees_on_the_gradient():
     gradient = x.T @ error / 16
     assert np.allclose(told.share.numpy(), np.stack([gradient, -gradient]) / 2)
     assert np.allclose(told.alone.numpy(), np.stack([gradient, -gradient]))
+
+
+def test_devices_without_pulses_are_told_which_policy_needs_them():
+    with pytest.raises(TypeError, match=r"^product descent needs .* LinearDevice takes no pulses"):
+        mho.Hardware(device=LinearDevice(), programming=ProductDescent())

@@ -59,6 +59,13 @@ def test_orders_without_a_matrix_are_refused_with_the_nearest(order):
         WriteVerify(hadamard=order)
 
 
+def test_the_nearest_orders_are_told():
+    with pytest.raises(ValueError, match=r"nearest to 92 are 88 and 96$"):
+        WriteVerify(hadamard=92)
+    with pytest.raises(ValueError, match=r"nearest to 2000 is 1024$"):
+        WriteVerify(hadamard=2000)
+
+
 @pytest.mark.parametrize(
     ("reads_", "order"), [(1, 1), (9, 1), (1, 2), (1, 12), (1, 16), (4, 16), (1, 64), (3, 20)]
 )

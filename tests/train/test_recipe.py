@@ -14,7 +14,7 @@ import mho
 from mho import ADC, DAC, Crossbar, Hardware
 from mho.crossbar.training import Practice
 from mho.devices import LinearDevice, Spread
-from mho.effects import PowerLawDrift, ReadNoise, StuckAt, WriteNoise
+from mho.effects import PowerLawDrift, ReadDisturb, ReadNoise, StuckAt, WriteNoise
 from mho.study import over_chips
 from mho.testing import EffectContract
 from mho.train.recipes.recipe import DropConnect, Recipe
@@ -282,6 +282,14 @@ def test_recipes_are_printed_saved_and_read_back(tmp_path):
         (lambda: Practice(ages=(1.0,)), ValueError, "two times"),
         (lambda: Practice(effects=(ReadNoise(0.1),)), ValueError, "ReadNoise"),
         (lambda: Practice(effects=(0.1,)), TypeError, "effect"),
+        (lambda: Practice(effects=(PowerLawDrift(0.1),)), ValueError, "say the cells' ages"),
+        (
+            lambda: Practice(effects=(ReadDisturb(1e3),), ages=(1.0, 1e6)),
+            ValueError,
+            "ReadDisturb goes by reads",
+        ),
+        (lambda: Practice(reads=(0.0, 1.0)), ValueError, "fewest of reads"),
+        (lambda: Practice(reads=(1.0,)), ValueError, "reads must be two counts"),
         (lambda: DropConnect(1.5), ValueError, "DropConnect p"),
         (lambda: Recipe(ranges="guessed"), ValueError, "ranges"),
         (lambda: Recipe(clip=0.0), ValueError, "clip"),

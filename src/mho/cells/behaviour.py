@@ -141,7 +141,7 @@ class Behaviour(Spec):
 
     @property
     def changing(self) -> tuple[str, ...]:
-        """Names of the per-cell tensors that time changes; see `advance`."""
+        """Names of the per-cell tensors that change: by time, see `advance`, or by pulses."""
         return ()
 
     def fabricates(self) -> bool:

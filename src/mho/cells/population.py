@@ -9,7 +9,6 @@ anew, from the population's own seed, whenever it is needed.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
@@ -17,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mho.cells import checkpoint, kin, life
+from mho.cells import checkpoint, clock, kin, lending, life
 from mho.cells.behaviour import Behaviour, Context
 from mho.cells.life import Broken, Drawn
 from mho.cells.programming import Programming, Site, Written
@@ -97,6 +96,15 @@ class Cells(nn.Module):
     def born(self) -> int:
         """The seed of its fabrication."""
         return int(self.streams[_FABRICATE, 0])
+
+    @property
+    def lines_seed(self) -> int:
+        """The seed of what stands at their lines: of the chip and the place, where they have one.
+
+        Cells that have left a chip keep it: they are a copy, their lines too.
+        """
+        where = self.identity.find("chip ")
+        return self.born if where < 0 else random.derive(0, self.identity[where:])
 
     def next_seed(self) -> int:
         """Return the seed of the population that follows this one, where none is given."""
@@ -299,60 +307,19 @@ class Cells(nn.Module):
     def writes(self, pulses: Tensor) -> None:
         self.pulses, self._all_pulses = pulses, 0
 
-    @torch.inference_mode(False)
-    @torch.no_grad()
-    def age(self, seconds: float, reads: float = 0.0) -> None:
-        """Let time pass, and reads happen.
-
-        Args:
-            seconds: how long (s), >= 0; adds to the time since programming.
-            reads: of every cell in that time, >= 0, for effects that go by them.
-
-        Raises:
-            TypeError, ValueError: if one is not a non-negative number, or there are reads and
-                nothing goes by them.
-        """
-        checks.number("seconds", seconds, least=0.0)
-        self._check_reads(reads)
-        stop, all_reads = self.seconds + float(seconds), self.reads + float(reads)
-        drawn = self.drawn("program").at(stop)
-        if next(drawn.acting("age"), None) is not None:
-            past, since, before = self.g, self.seconds, self.reads
-            if self.written is not None:
-                past, since, before = self.written, self.written_at, 0.0
-            drawn = dataclasses.replace(drawn, reads=(before, all_reads))
-            self.hold(life.age(past, drawn, since, stop))
-            if life.remembers(self.behaviours):
-                self.written, self.written_at = past, since
-        self.seconds, self.reads = stop, all_reads
-        if seconds > 0.0:
-            self._advance(float(seconds))
-
-    def _check_reads(self, reads: float) -> None:
-        checks.number("reads", reads, least=0.0)
-        if reads and not self.counts_reads:
-            raise ValueError(
-                f"reads={reads!r} would change nothing: none of {self.behaviours} goes by reads "
-                "(as mho.effects.ReadDisturb does)"
-            )
-
     @property
     def counts_reads(self) -> bool:
         """Whether aging goes by the reads, too."""
         return any(b.counts_reads and b.acts_on("age") for b in self.behaviours)
 
-    def _advance(self, seconds: float) -> None:
-        for index, behaviour in enumerate(self.behaviours):
-            if behaviour.changing:
-                changed = behaviour.advance(self.context(index), seconds)
-                for name, value in changed.items():
-                    self.register_buffer(f"state_{index}_{name}", value.to(self.g))
-
     @property
     def changing(self) -> tuple[str, ...]:
-        """Names of the buffers of behaviours' tensors that time changes."""
+        """Names of the buffers of behaviours' tensors that change: by time, or by pulses."""
         named = enumerate(behaviour.changing for behaviour in self.behaviours)
         return tuple(f"state_{index}_{name}" for index, names in named for name in names)
+
+    age = clock.age
+    check_reads = clock.check_reads
 
     # ── read ─────────────────────────────────────────────────────────────────────────────────
 
@@ -418,49 +385,8 @@ class Cells(nn.Module):
         for name in kin.PLAIN:
             setattr(self, name, getattr(twin, name))
 
-    def gather(self: C, place: Tensor) -> C:
-        """Return some of the cells, in another arrangement, as a population of its own.
-
-        Args:
-            place: positions in the flattened population (int64), each once, in the shape wanted;
-                -1 for a place without a cell: it conducts nothing and answers to nothing.
-        """
-        part = self.fork()
-        part.shape = tuple(place.shape)
-        absent, at = place < 0, place.clamp(min=0)
-        stuck = self.stuck
-        for index in range(len(self.behaviours)):
-            for name, value in self.state(index).items():
-                part.register_buffer(f"state_{index}_{name}", value.reshape(-1)[at])
-        for name in kin.PER_CELL:
-            held = self._buffers.get(name)
-            if held is not None:
-                part.register_buffer(name, held.reshape(-1)[at])
-        mask = absent if stuck is None else absent | stuck.reshape(-1)[at]
-        part.broken_at = None
-        if stuck is not None or bool(absent.any()):
-            part.g = torch.where(absent, 0.0, part.g)
-            part.broken_at = mask.flatten().nonzero().squeeze(1)
-        return part
-
-    def scatter(self, place: Tensor, part: Cells) -> None:
-        """Take back what cells given away by `gather` hold now, and the pulses they received.
-
-        With it what time changed of their behaviours.
-        """
-        here = (place >= 0).flatten()
-        at = place.flatten()[here]
-
-        def taken(mine: Any, theirs: Any) -> Tensor:
-            given = theirs.reshape(-1)[here].to(mine)
-            both: Tensor = mine.reshape(-1).index_copy(0, at, given).view(self.shape)
-            return both
-
-        self.g, self.writes = taken(self.g, part.g), taken(self.writes, part.writes)
-        self.inner = self.written = None
-        for name in self.changing:
-            self.register_buffer(name, taken(self._buffers[name], part._buffers[name]))
-
+    gather = lending.gather
+    scatter = lending.scatter
     beside = kin.beside
     under = kin.under
 

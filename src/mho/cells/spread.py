@@ -215,6 +215,21 @@ def check(name: str, value: float | Spread, **bounds: float) -> None:
     checks.number(name, value.nominal if isinstance(value, Spread) else value, **bounds)
 
 
+def positive(name: str, value: float | Spread) -> float | Spread:
+    """Return a parameter that is > 0 everywhere: a spread one without a lower bound gets it at 0.
+
+    Raises:
+        TypeError: if it is neither a number nor a `Spread`.
+        ValueError: if it, its nominal value or its lower bound is not positive.
+    """
+    check(name, value, above=0.0)
+    if not isinstance(value, Spread):
+        return value
+    if value.low is not None and value.low < 0.0:
+        raise ValueError(f"{name} must be > 0, got a Spread of low={value.low!r}; leave low=0")
+    return value.replace(low=0.0) if value.low is None else value
+
+
 def check_order(low: str, low_value: float | Spread, high: str, high_value: float | Spread) -> None:
     """Refuse two parameters whose nominal values are not in order (ValueError)."""
     if nominal(low_value) >= nominal(high_value):

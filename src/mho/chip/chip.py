@@ -378,6 +378,7 @@ class Chip(nn.Module):
                 nothing goes by them.
         """
         checks.number("seconds", seconds, least=0.0)
+        self.cells.check_reads(reads)
         living = [r.crossbar for r in self.residents if r.crossbar is not None]
         lost = sorted({repr(r.owner) for r in self.residents if r.crossbar is None})
         if lost:

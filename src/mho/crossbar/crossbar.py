@@ -408,9 +408,11 @@ class Crossbar(nn.Module):
             practice: see `mho.train.Practice`.
 
         Raises:
-            TypeError: if it is of another kind.
+            TypeError, ValueError: if it is of another kind, or says reads where nothing goes by
+                them.
         """
         checks.instance("practice", practice, Practice)
+        practice.refuse_idle_reads(self.hardware)
         self._practice = practice
         self.refresh()
 

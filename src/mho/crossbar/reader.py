@@ -127,9 +127,9 @@ class Reader:
         drawn = practice.draw(self.cells)
         target, digital = self.suited(target, drawn)
         g = self.hardware.policy.write(target, drawn, noise=practice.noise)
-        seconds = practice.draw_age(g)
-        if seconds:
-            fresh, drawn = g, drawn.at(seconds)
+        seconds, reads = practice.draw_age(g), practice.draw_reads(g)
+        if seconds or reads:
+            fresh, drawn = g, replace(drawn.at(seconds), reads=(0.0, reads))
             g = life.age(g, drawn, 0.0, seconds)
             if life.remembers(drawn.behaviours):
                 drawn = replace(drawn, written=fresh, written_at=0.0)
@@ -194,7 +194,7 @@ class Reader:
         if not (training and amplifier.drawn) or self.practice.own_cells:
             if self._lines is not None:
                 return self._lines
-            seed: int | None = self.cells.born
+            seed: int | None = self.cells.lines_seed
         else:
             seed = None
         tiling = Tiling.of(self.cells.g, self.groups, self.hardware.array)

@@ -10,6 +10,7 @@ gradient checkpointing and ``torch.func`` mean what they always mean.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -37,9 +38,13 @@ class Practice(Spec):
         own_cells: whether the cells are this chip's own, its spread parameters and its stuck cells,
             instead of newly drawn ones: the network then learns around its defects. Crossbars that
             lie on a `mho.chip.Chip` always train so.
+        reads: how often the cells have been read since they were written, at every read drawn
+            log-uniformly between these two, both > 0, or both 0; for effects that go by reads
+            (`mho.effects.ReadDisturb`), those of the hardware too.
 
     Raises:
-        TypeError, ValueError: if a value is refused, or an effect acts on reads.
+        TypeError, ValueError: if a value is refused, an effect acts on reads, or one of aging has
+            no ``ages``, or no ``reads`` where it goes by these.
     """
 
     effects: tuple[Effect, ...] = ()
@@ -47,6 +52,7 @@ class Practice(Spec):
     ages: tuple[float, float] = (0.0, 0.0)
     compensated: bool = True
     own_cells: bool = False
+    reads: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         checks.instance("Practice effects", self.effects, (tuple, list))
@@ -58,27 +64,48 @@ class Practice(Spec):
                     f"{type(effect).__name__} acts on reads: that is part of the hardware itself"
                 )
         checks.number("Practice noise", self.noise, least=0.0)
-        checks.instance("Practice ages", self.ages, (tuple, list))
-        object.__setattr__(self, "ages", tuple(float(a) for a in self.ages))
-        if len(self.ages) != 2:
-            raise ValueError(f"ages must be two times, got {self.ages!r}")
-        youngest, oldest = self.ages
-        if self.ages != (0.0, 0.0):
-            checks.number("youngest of ages", youngest, above=0.0)
-            checks.number("oldest of ages", oldest, least=youngest)
+        object.__setattr__(self, "ages", _two("ages", self.ages, "times", "youngest", "oldest"))
+        object.__setattr__(self, "reads", _two("reads", self.reads, "counts", "fewest", "most"))
+        for effect in self.effects:
+            self._refuse_idle(effect)
         checks.instance("Practice compensated", self.compensated, bool)
         checks.instance("Practice own_cells", self.own_cells, bool)
 
+    def _refuse_idle(self, effect: Effect) -> None:
+        name = type(effect).__name__
+        if effect.counts_reads and not self.reads[1]:
+            raise ValueError(
+                f"{name} goes by reads, and in training there are none: say how many, as "
+                "Practice(reads=(1e3, 1e6))"
+            )
+        if effect.stage == "aging" and not self.ages_cells:
+            raise ValueError(
+                f"{name} acts as time passes, and in training none does: say the cells' ages, as "
+                "Practice(ages=(1.0, 1e6))"
+            )
+
     @property
     def ages_cells(self) -> bool:
-        """Whether cells are older than new."""
-        return self.ages[1] > 0.0
+        """Whether cells are older than new, or have been read."""
+        return self.ages[1] > 0.0 or self.reads[1] > 0.0
 
     def hardware(self, hardware: Hardware) -> Hardware:
         """Return what training is done on: the hardware with these effects added."""
         return (
             hardware.replace(effects=hardware.effects + self.effects) if self.effects else hardware
         )
+
+    def counted_by(self, hardware: Hardware) -> bool:
+        """Whether something of the hardware, or of these effects, goes by reads."""
+        return any(b.counts_reads for b in hardware.behaviours + self.effects)
+
+    def refuse_idle_reads(self, hardware: Hardware) -> None:
+        """Refuse reads that change nothing on this hardware (ValueError)."""
+        if self.reads[1] and not self.counted_by(hardware):
+            raise ValueError(
+                f"reads={self.reads!r} would change nothing: no effect of {hardware} or of the "
+                "practice goes by reads (as mho.effects.ReadDisturb does)"
+            )
 
     def draw(self, cells: Cells) -> Drawn:
         """Return the cells of one training read, programmed just now.
@@ -102,9 +129,30 @@ class Practice(Spec):
 
     def draw_age(self, like: Tensor) -> float:
         """Return the age (s) of the cells at one read."""
-        youngest, oldest = self.ages
-        if not self.ages_cells:
-            return 0.0
-        source = random.training_source(like.device)
-        share = float(torch.rand((), device=like.device, generator=source))
-        return youngest * (oldest / youngest) ** share
+        return _log_uniform(self.ages, like)
+
+    def draw_reads(self, like: Tensor) -> float:
+        """Return how often the cells have been read before one read."""
+        return _log_uniform(self.reads, like)
+
+
+def _two(
+    name: str, values: Sequence[float], what: str, least: str, most: str
+) -> tuple[float, float]:
+    checks.instance(f"Practice {name}", values, (tuple, list))
+    if len(values) != 2:
+        raise ValueError(f"{name} must be two {what}, got {values!r}")
+    low, high = (float(value) for value in values)
+    if (low, high) != (0.0, 0.0):
+        checks.number(f"{least} of {name}", low, above=0.0)
+        checks.number(f"{most} of {name}", high, least=low)
+    return low, high
+
+
+def _log_uniform(bounds: tuple[float, float], like: Tensor) -> float:
+    low, high = bounds
+    if not high:
+        return 0.0
+    source = random.training_source(like.device)
+    share = float(torch.rand((), device=like.device, generator=source))
+    return low * (high / low) ** share

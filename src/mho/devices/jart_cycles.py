@@ -25,6 +25,8 @@ from mho.devices.switching_cells import SwitchingCells
 # New shapes are normal within so many standard deviations.
 _SIGMAS = 3.0
 _SHAPES = ("radius", "l_disc")
+CYCLE = ("heading", "n_from", "n_to", *(f"{n}_{end}" for n in _SHAPES for end in ("from", "to")))
+"""Names of the tensors that say where a cell is in its cycle."""
 
 
 def shaped(n: Any, p: Any) -> Any:

@@ -167,6 +167,11 @@ class JARTVCM(SwitchingDevice):
         """The class of this device's populations: with a memory of cycles where they differ."""
         return JARTCells if self.c2c_radius or self.c2c_length else SwitchingCells
 
+    @property
+    def changing(self) -> tuple[str, ...]:
+        """Names of what pulses change of the cells beside their states: their cycles."""
+        return () if self.cells_type is SwitchingCells else jart_cycles.CYCLE
+
     def fabricate_state(self, context: Context) -> dict[str, Tensor]:
         """Draw the spreads, and begin the first cycle; see `SwitchingDevice.fabricate_state`."""
         drawn = super().fabricate_state(context)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
-from mho.cells.spread import Spread, check
+from mho.cells.spread import Spread, positive
 from mho.core import checks
 from mho.core.polynomials import coefficients, grid, polynomial
 from mho.effects.base import AgingEffect
@@ -121,6 +121,8 @@ class Relaxation(AgingEffect):
 
 
 TOWARD = ("high", "low")
+_LARGEST_EXPONENT = 700.0  # e to more overflows
+_ALL_THE_WAY = 1e4  # factors e: nothing is left of any distance
 
 
 @dataclass(frozen=True)
@@ -160,9 +162,7 @@ class ReadDisturb(AgingEffect):
     net: float = 1.0
 
     def __post_init__(self) -> None:
-        check("ReadDisturb reads", self.reads, above=0.0)
-        if isinstance(self.reads, Spread) and self.reads.low is None:
-            object.__setattr__(self, "reads", self.reads.replace(low=0.0))
+        object.__setattr__(self, "reads", positive("ReadDisturb reads", self.reads))
         checks.one_of("toward", self.toward, TOWARD)
         for name in ("shape", "slope"):
             checks.number(f"ReadDisturb {name}", getattr(self, name), above=0.0)
@@ -179,7 +179,8 @@ class ReadDisturb(AgingEffect):
 
     def harm(self, reads: float) -> float:
         """Return the number of reads at the reference voltage, of one polarity, that do as much."""
-        return reads * self.net * math.exp((self.voltage - self.reference) / self.slope)
+        exponent = (self.voltage - self.reference) / self.slope
+        return reads * self.net * math.exp(min(exponent, _LARGEST_EXPONENT))
 
     def age(self, g: Tensor, context: Context, start: float, stop: float) -> Tensor:
         """Move by the reads of the time that passes (``context.reads``)."""
@@ -187,8 +188,18 @@ class ReadDisturb(AgingEffect):
         if after == before:
             return g
         borne: Tensor | float = context.state.get("reads", self.reads)  # type: ignore[arg-type]
-        way = (after / borne) ** self.shape - (before / borne) ** self.shape
+        way = self._way(after, borne) - self._way(before, borne)
         gone = -torch.expm1(-torch.as_tensor(way, dtype=g.dtype, device=g.device))
         if self.toward == "high":
             return g + torch.relu(context.g_max - g) * gone
         return g - torch.relu(g - context.g_min) * gone
+
+    def _way(self, harm: float, borne: Tensor | float) -> Tensor | float:
+        """Return how far (in factors e) that much harm brings cells; enough where it is all."""
+        if isinstance(borne, Tensor):
+            shares = harm / borne.clamp(min=torch.finfo(borne.dtype).tiny)
+            return (shares**self.shape).clamp(max=_ALL_THE_WAY)
+        share = harm / borne
+        if share and self.shape * math.log(share) > math.log(_ALL_THE_WAY):
+            return _ALL_THE_WAY
+        return float(share**self.shape)

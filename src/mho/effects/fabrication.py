@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,15 +100,19 @@ class StuckCells(FabricationEffect):
         conductances: of each (S), >= 0.
 
     Raises:
-        ValueError: if a place is named twice, the two differ in length, or a value is refused.
+        TypeError, ValueError: if a place is named twice, the two differ in length, or a value is
+            refused.
     """
 
     places: tuple[tuple[int, int, int], ...]
     conductances: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "places", tuple(tuple(place) for place in self.places))
-        object.__setattr__(self, "conductances", tuple(self.conductances))
+        places = _listed("places", self.places, "(slice, row, column) each")
+        each = (_listed("places", place, "(slice, row, column) each") for place in places)
+        object.__setattr__(self, "places", tuple(each))
+        given = _listed("conductances", self.conductances, "one number (S) a place")
+        object.__setattr__(self, "conductances", given)
         for place in self.places:
             if len(place) != 3:
                 raise ValueError(
@@ -142,6 +148,12 @@ class StuckCells(FabricationEffect):
             )
         position = (at[:, 0] * shape[1] + at[:, 1]) * shape[2] + at[:, 2]
         return position, torch.tensor(self.conductances, dtype=context.dtype, device=context.device)
+
+
+def _listed(name: str, values: Any, form: str) -> tuple[Any, ...]:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"StuckCells {name} must be {form}, got {values!r}")
+    return tuple(values)
 
 
 def _bernoulli(

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
-from mho.cells.spread import Spread, check
+from mho.cells.spread import Spread, positive
 from mho.core import checks
 from mho.core.spec import Spec
 from mho.effects.base import AgingEffect, Effect, ProgrammingEffect
@@ -50,7 +50,7 @@ class FailureLaw(Spec):
     stable: float | None = None
 
     def __post_init__(self) -> None:
-        check("FailureLaw p0", self.p0, above=0.0)
+        object.__setattr__(self, "p0", positive("FailureLaw p0", self.p0))
         for name in ("p1", "p2", "p3"):
             checks.number(f"FailureLaw {name}", getattr(self, name))
         if self.stable is not None:

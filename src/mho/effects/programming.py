@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
-from mho.cells.spread import Spread, check, check_order
+from mho.cells.spread import Spread, check_order, positive
 from mho.core import checks
 from mho.effects.base import ProgrammingEffect
 from mho.periphery.quantize import straight_through
@@ -86,8 +86,9 @@ class CycleVariability(ProgrammingEffect):
     r_off: float | Spread
 
     def __post_init__(self) -> None:
-        check("CycleVariability r_on", self.r_on, above=0.0)
-        check("CycleVariability r_off", self.r_off, above=0.0)
+        for name in ("r_on", "r_off"):
+            value = positive(f"CycleVariability {name}", getattr(self, name))
+            object.__setattr__(self, name, value)
         check_order("r_on", self.r_on, "r_off", self.r_off)
 
     def program(self, g: Tensor, context: Context) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
-from mho.cells.spread import Spread, check, nominal
+from mho.cells.spread import Spread, check, nominal, positive
 from mho.core import checks
 from mho.effects.base import ReadingEffect
 
@@ -70,9 +70,7 @@ class TelegraphNoise(ReadingEffect):
         checks.probability("TelegraphNoise fraction", self.fraction)
         checks.probability("TelegraphNoise occupancy", self.occupancy)
         if self.tau is not None:
-            check("TelegraphNoise tau", self.tau, above=0.0)
-            if isinstance(self.tau, Spread) and self.tau.low is None:
-                object.__setattr__(self, "tau", self.tau.replace(low=0.0))
+            object.__setattr__(self, "tau", positive("TelegraphNoise tau", self.tau))
         checks.integer("TelegraphNoise traps", self.traps)
         checks.number("TelegraphNoise hrs_growth", self.hrs_growth, least=0.0)
 
@@ -180,9 +178,10 @@ class TelegraphNoise(ReadingEffect):
         step = context.state[name] if name in context.state else nominal(self.amplitude)
         if self.hrs_growth == 0.0:
             return step
-        floor = torch.finfo(g.dtype).tiny ** 0.25
-        grown = (context.g_max / g.detach().clamp(min=floor)) ** self.hrs_growth
-        return (step * grown).clamp(max=1.0)
+        finite = torch.finfo(g.dtype)
+        grown = (context.g_max / g.detach().clamp(min=finite.tiny)) ** self.hrs_growth
+        # Where there is no trap the step is 0, however large it would grow.
+        return (step * grown.clamp(max=finite.max)).clamp(max=1.0)
 
 
 def _of(trap: int) -> str:

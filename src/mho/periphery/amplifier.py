@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mho.cells.spread import Spread, check
+from mho.cells.spread import Spread, check, positive
 from mho.core import checks, random
 from mho.core.spec import Spec
 
@@ -59,12 +59,14 @@ class Amplifier(Spec):
     own: where a pair of bit lines is subtracted before the converter, the pair has one.
 
     A number is the same for all lines. A `Spread` is drawn for every line of every tile when the
-    chip is made (and afresh in training, as the cells are). A tuple is what was measured on one
-    array: a value for each of the bit lines of a tile (of each converter's, one after the other,
-    where an output has several), the same on all tiles.
+    chip is made (and afresh in training, as the cells are). On a `mho.chip.Chip` the lines are the
+    chip's: they go by its seed and by where on it the crossbar lies (its regions, and their order
+    of lines), whatever the model's seed; training sees these very lines. A tuple is what was
+    measured on one array: a value for each of the bit lines of a tile (of each converter's, one
+    after the other, where an output has several), the same on all tiles.
 
     Attributes:
-        gain: factor on the current, > 0.
+        gain: factor on the current, > 0; a `Spread` without a lower bound is bounded by 0.
         offset: current added to it (A).
         compression: by what share a large current is compressed (1/A), >= 0: a current of
             ``1/compression`` comes out as half of it.
@@ -95,8 +97,10 @@ class Amplifier(Spec):
                     raise ValueError(f"Amplifier {name} must not be empty: one value a bit line")
                 for k, each in enumerate(value):
                     checks.number(f"Amplifier {name}[{k}]", each, **bounds)
+            elif name == "gain":
+                object.__setattr__(self, name, positive("Amplifier gain", value))
             else:
-                check(f"Amplifier {name}", value, **bounds)
+                check(f"Amplifier {name}", value)
         checks.number("Amplifier compression", self.compression, least=0.0)
         checks.number("Amplifier noise", self.noise, least=0.0)
         checks.number("Amplifier shared_noise", self.shared_noise, least=0.0)
@@ -127,7 +131,8 @@ class Amplifier(Spec):
         """Return the amplifiers of all tiles.
 
         Args:
-            seed: of the chip's fabrication; None draws from torch's own generator.
+            seed: of the lines, as `mho.cells.population.Cells.lines_seed` says it; None draws from
+                torch's own generator.
             groups: how many matrices lie side by side.
             tiling: how lines lie on tiles.
             like: gives dtype and device.

@@ -41,20 +41,31 @@ def pulses_for(
         raise ValueError(f"amplitude must be one number or (set, reset), got {amplitude!r}")
     for value in both:
         checks.number("amplitude", value, above=0.0)
+    refuse_pulseless("write–verify", device)
     if isinstance(device, SwitchingDevice):
         return {
             name: _found(device, tolerance, steps, stuck_after, up, sought)
             for name, up, sought in (("set", True, both[0]), ("reset", False, both[1]))
         }
-    if isinstance(device, PulsedDevice):
-        needed = pulses_through(device, tolerance)
-        stand_in = Pulses(1.0, 0.0, 1.0, 100e-9)
-        trains = {"train": max(1, needed // 8), "max_pulses": max(500, 8 * needed)}
-        return {"set": stand_in, "reset": stand_in, **trains}
-    raise TypeError(
-        "write–verify needs a voltage-driven or pulse-count device, and "
-        f"{type(device).__name__} takes no pulses"
-    )
+    assert isinstance(device, PulsedDevice)
+    needed = pulses_through(device, tolerance)
+    stand_in = Pulses(1.0, 0.0, 1.0, 100e-9)
+    trains = {"train": max(1, needed // 8), "max_pulses": max(500, 8 * needed)}
+    return {"set": stand_in, "reset": stand_in, **trains}
+
+
+def refuse_pulseless(policy: str, device: Any) -> None:
+    """Refuse a device that takes no pulses (TypeError).
+
+    Args:
+        policy: what needs them, for the message.
+        device: any.
+    """
+    if not isinstance(device, (SwitchingDevice, PulsedDevice)):
+        raise TypeError(
+            f"{policy} needs a voltage-driven or pulse-count device, and {type(device).__name__} "
+            "takes no pulses"
+        )
 
 
 @functools.lru_cache(maxsize=64)

@@ -27,11 +27,15 @@ def hadamard(order: int) -> Tensor:
     """
     if not 1 <= order <= LARGEST or not constructible(order):
         near = [n for n in range(1, LARGEST + 1) if constructible(n)]
-        below = max((n for n in near if n < order), default=1)
-        above = min((n for n in near if n > order), default=LARGEST)
+        beside = (
+            max([n for n in near if n < order], default=None),
+            min([n for n in near if n > order], default=None),
+        )
+        known = [str(n) for n in beside if n is not None]
         raise ValueError(
             f"hadamard must be an order of a Hadamard matrix (1, 2, 4, 8, 12, 16, 20, … "
-            f"{LARGEST}); the nearest to {order} are {below} and {above}"
+            f"{LARGEST}); the nearest to {order} {'is' if len(known) == 1 else 'are'} "
+            + " and ".join(known)
         )
     found = _built(order)
     assert found is not None

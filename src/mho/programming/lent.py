@@ -61,6 +61,9 @@ class Lent:
     def settle(self) -> None:
         """Let the population hold what the places hold; effects of programming act on it."""
         self._whole.rng.copy_(self.cells.rng)
+        for name in self._whole.changing:
+            changed = self.cells.get_buffer(name)
+            self._whole.register_buffer(name, self.back(changed))
         self._whole.hold(life.settle(self.back(self.cells.g), self._whole.drawn(), own=False))
 
 

@@ -14,6 +14,7 @@ from mho.cells.life import Drawn
 from mho.cells.population import Cells
 from mho.cells.programming import Programming, Round, Site, Written, nearest
 from mho.core import checks
+from mho.programming.derive import refuse_pulseless
 from mho.programming.descent import Descent, ProductReport
 from mho.programming.lent import Lent
 from mho.programming.pulses import Pulses
@@ -107,6 +108,7 @@ class ProductDescent(Programming):
 
     def check(self, device: Any) -> None:
         """Refuse a device that takes no pulses (TypeError, ValueError)."""
+        refuse_pulseless("product descent", device)
         self.scheme.check(device)
         if self.first is not None:
             self.first.check(device)

@@ -16,9 +16,8 @@ from mho.cells.programming import Programming, Round, Site, Written, nearest
 from mho.circuit import Selector, Wires
 from mho.core import checks
 from mho.devices.pulsed import PulsedDevice
-from mho.devices.switching import SwitchingDevice
 from mho.programming import reading
-from mho.programming.derive import pulses_for
+from mho.programming.derive import pulses_for, refuse_pulseless
 from mho.programming.hadamard import hadamard
 from mho.programming.lent import Lent
 from mho.programming.loop import Run
@@ -191,11 +190,7 @@ class WriteVerify(Programming):
         Raises:
             TypeError, ValueError: if it does not suit.
         """
-        if not isinstance(device, (SwitchingDevice, PulsedDevice)):
-            raise TypeError(
-                "write–verify needs a voltage-driven or pulse-count device, and "
-                f"{type(device).__name__} takes no pulses"
-            )
+        refuse_pulseless("write–verify", device)
         counted = isinstance(device, PulsedDevice)
         for name in ("restart", "refine") if counted else ("train",):
             if getattr(self, name) != getattr(type(self), name):

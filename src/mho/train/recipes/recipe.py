@@ -119,11 +119,14 @@ class Recipe(Spec):
             _refuse_clipping(analog)
         if self.ranges != "as_given":
             calibrate(analog, inputs, correct=False)
-        for layer in layers(analog).values():
-            for crossbar in layer.crossbars.values():
-                crossbar.practise(self.practice)
-                if self.ranges == "learned":
-                    crossbar.learn_ranges()
+        found = [c for layer in layers(analog).values() for c in layer.crossbars.values()]
+        counting = [self.practice.counted_by(crossbar.hardware) for crossbar in found]
+        for crossbar, counts in zip(found, counting, strict=True):
+            # As `mho.age`: only some crossbars may have an effect that goes by reads.
+            idle = any(counting) and not counts
+            crossbar.practise(self.practice.replace(reads=(0.0, 0.0)) if idle else self.practice)
+            if self.ranges == "learned":
+                crossbar.learn_ranges()
         return analog.train()
 
     @torch.no_grad()
