@@ -363,6 +363,50 @@ def test_nothing_is_found_where_there_is_nothing():
     assert access.value < 3.5 * access.error
 
 
+@pytest.mark.parametrize("encoding", [SingleColumn(), Differential()])
+def test_one_line_keeps_its_wires(encoding):
+    rng = np.random.default_rng(0)
+    known = Hardware(device=DEVICE, encoding=encoding, array=Array(64, 64))
+    wired = known.replace(array=Array(32, 1, wires=Wires(bit=20.0)))
+    g = torch.from_numpy(rng.uniform(1e-5, 1e-4, (encoding.slices, 32, 1)))
+    v = torch.from_numpy(rng.uniform(0.0, 0.2, (300, 32)))
+    y = twin_model.Array(wired).outputs(State.of(wired, g, 1, 300), v).numpy()
+    y = y + 1e-3 * y.std() * rng.standard_normal(y.shape)
+    found = fit.hardware(known, v, g, y, free=("bit", "read_noise"))
+    assert found.hardware.array.wires.bit == pytest.approx(20.0, rel=0.02)
+    off = (found.read(found.inputs) - found.measured) / found.deviations
+    assert off.shape == (60, 1)
+    assert np.abs(off).max() < 8
+    if encoding.slices == 1:
+        with pytest.raises(ValueError, match="at least 2 columns"):
+            found.crossbar()
+
+
+@pytest.mark.parametrize("free", [("gain", "offset"), ("gain", "offset", "read_noise")])
+def test_noise_of_gains_that_is_known_counts(free):
+    rng = np.random.default_rng(1)
+    g, v = rng.uniform(1e-6, 1e-4, (8, 6)), rng.uniform(-0.2, 0.2, (500, 8))
+    gain = 1 + 0.05 * rng.standard_normal(6)
+    y = gain * (v @ g) * (1 + 0.05 * rng.standard_normal((500, 6)))
+    y += 2e-8 * rng.standard_normal(y.shape) + 3e-7 * rng.standard_normal((500, 1))
+    amplifier = Amplifier(noise=2e-8, gain_noise=0.05, shared_noise=3e-7)
+    found = fit.hardware(bare(8, 6, amplifier=amplifier), v, g, y, free=free)
+    pairs = fit.products(v @ g, y, bare(8, 6, amplifier=amplifier), free=free)
+    for each in (found, pairs):
+        e = [each.estimates[f"gain[{j}]"] for j in range(6)]
+        z = [(x.value - t) / x.error for x, t in zip(e, gain, strict=True)]
+        assert np.abs(z).max() < 3.5
+        assert each.agreement.holds
+        assert each.hardware.amplifier.gain_noise == pytest.approx(0.05, rel=0.1)
+        assert each.hardware.amplifier.shared_noise == 3e-7
+    assert found.hardware.amplifier.gain_noise == 0.05
+    if "read_noise" in free:
+        assert found.estimates["read_noise"].value < 5e-4
+    again = np.concatenate([found.read(found.inputs, seed=s) for s in range(20)])
+    ratio = (again - np.tile(found.predicted, (20, 1))) / np.tile(found.deviations, (20, 1))
+    assert ratio.std() == pytest.approx(1.0, abs=0.05)
+
+
 # ── parts ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -571,8 +615,34 @@ def test_amplifiers_are_found_from_pairs_of_currents():
 def test_pairs_that_tell_nothing_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         fit.products(*arguments)
+    with pytest.raises(TypeError, match="collection of names"):
+        fit.products(X, X, free="gain")
     with pytest.raises(ValueError, match="every name in free"):
         fit.products(np.arange(30.0), np.arange(30.0), free=("wires",))
+
+
+X = 1e-5 * np.random.default_rng(0).standard_normal((60, 3))
+
+
+@pytest.mark.parametrize(
+    ("expected", "hardware", "free", "message"),
+    [
+        (X, None, ("gain", "offset"), "free must name 'read_noise'"),
+        (X, None, (), "must name something"),
+        (X * [1, 0, 1], None, ("gain", "read_noise"), r"lines \[1\]"),
+        (X, Hardware(device=PCM()), ("gain", "read_noise"), "PCM: without inputs"),
+        (X, Hardware(effects=(effects.ReadNoise(0.01),)), ("gain",), "ReadNoise: without"),
+        (
+            np.where(np.arange(60)[:, None] == 3, 0.0, X),
+            Hardware(amplifier=Amplifier(gain_noise=0.1)),
+            ("gain",),
+            "3 of 180 outputs have none",
+        ),
+    ],
+)
+def test_products_without_noise_are_refused(expected, hardware, free, message):
+    with pytest.raises(ValueError, match=message):
+        fit.products(expected, X, hardware, free=free)
 
 
 def measured():

@@ -10,8 +10,10 @@ from mho.fit.calibration import Calibration
 from mho.fit.combine import statistical
 from mho.fit.conduction import IVFit, iv
 from mho.fit.drift import RetentionFit, retention
+from mho.fit.estimates import Estimate, Estimates
 from mho.fit.jumps import JumpTableFit, jump_table, pairs
 from mho.fit.loops import LoopFit, loop
+from mho.fit.pit import Agreement
 from mho.fit.programming_error import ProgrammingFit, programming
 from mho.fit.pulse_response import PulseFit, exponential, pulses
 from mho.fit.reading import Measurement, read
@@ -21,8 +23,11 @@ from mho.fit.wafer import CellMapFit, cell_map
 
 __all__ = [
     "Access",
+    "Agreement",
     "Calibration",
     "CellMapFit",
+    "Estimate",
+    "Estimates",
     "Hysteresis",
     "IVFit",
     "JumpTableFit",

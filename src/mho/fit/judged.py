@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +67,22 @@ class Judged:
         return float(np.sqrt((self.residuals**2).mean() / (spread**2).mean()))
 
 
+def names_of(free: Collection[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of what is looked for, each once.
+
+    Raises:
+        TypeError, ValueError: if there are none, or others than those known.
+    """
+    if isinstance(free, str):
+        raise TypeError(f"free must be a collection of names, got the text {free!r}")
+    names = tuple(dict.fromkeys(free))
+    for name in names:
+        checks.one_of("every name in free", name, known)
+    if not names:
+        raise ValueError("free must name something to look for, got nothing")
+    return names
+
+
 def parted(reads: int, held_out: float, seed: int) -> tuple[Tensor, Tensor]:
     """Return which reads are used and which are held out, each in their order.
 
@@ -120,6 +137,25 @@ def predicted(task: Task, found: Found, v: Tensor) -> tuple[Tensor, Tensor]:
     if shapes:
         variance = variance + noise.tau[0] * shapes[noise.relative_to] * factor + noise.tau[1]
     return mean, variance + ((own @ found.solved.inverse) * own).sum(-1).T
+
+
+def check_noise(task: Task, v: Tensor) -> None:
+    """Refuse reads that have no noise, neither known nor looked for (ValueError).
+
+    Args:
+        task: what is looked for.
+        v: inputs of all reads, as the task's.
+    """
+    if "read_noise" in task.free:
+        return
+    known = twin_noise.fixed_noise(task, task.start, v)
+    known = known * twin_noise.handed_on(task, task.start, v) + twin_noise.converter_noise(task)
+    without = int((known <= 0.0).sum())
+    if without:
+        raise ValueError(
+            "free must name 'read_noise', or the hardware say what noise reads have: "
+            f"{without} of {known.numel()} outputs have none"
+        )
 
 
 def check_determined(task: Task, found: Found) -> None:

@@ -16,7 +16,7 @@ from mho.crossbar.crossbar import Crossbar
 from mho.effects import AccessResistance
 from mho.fit import twin_search as search
 from mho.fit.calibration import Array as Values
-from mho.fit.judged import Judged, check_determined, judge, parted
+from mho.fit.judged import Judged, check_determined, check_noise, judge, names_of, parted
 from mho.fit.twin_model import RESISTANCES, Array, State
 from mho.fit.twin_task import CELLS, Found, Task
 from mho.fit.twin_verdict import verdict
@@ -56,15 +56,31 @@ class TwinFit(Judged):
 
         Args:
             seed: of its read noise.
+
+        Raises:
+            ValueError: if there are no outputs: of a `SingleColumn` that has its offset column
+                alone. `read` reads it nevertheless.
         """
         g = torch.from_numpy(self.conductances)
-        encoding = self.hardware.encoding
-        outputs = g.shape[2]
-        if encoding.physical_cols(outputs) != outputs:
-            outputs -= encoding.physical_cols(outputs) - outputs
+        if not self._outputs(g):
+            raise ValueError(
+                f"conductances must have at least 2 columns for a crossbar of "
+                f"{type(self.hardware.encoding).__name__}, whose last is subtracted from the "
+                "others; got 1, which read() reads"
+            )
+        return self._holding(g, seed)
+
+    def _outputs(self, g: Tensor) -> int:
+        cols = g.shape[2]
+        return 2 * cols - self.hardware.encoding.physical_cols(cols)
+
+    def _holding(self, g: Tensor, seed: int) -> Crossbar:
+        outputs = self._outputs(g)
         # Drivers whose full scale is v_max take volts.
         drive = self.hardware.drive
         volts = self.hardware.replace(dac=drive.replace(range=drive.v_max, percentile=None))
+        if volts.array.cols < g.shape[2]:
+            volts = volts.replace(array=volts.array.replace(cols=g.shape[2]))
         crossbar = Crossbar(g.shape[1], outputs, volts, seed=seed, dtype=torch.float64)
         crossbar.store(g, scale=torch.ones_like(crossbar.scale))
         return crossbar
@@ -79,10 +95,14 @@ class TwinFit(Judged):
         Returns:
             Outputs ``[reads, lines]`` (A).
         """
-        crossbar = self.crossbar(seed)
+        g = torch.from_numpy(self.conductances)
+        lines = self.measured.shape[1]
+        if not self._outputs(g):  # beside its one column another, of open cells
+            g = torch.nn.functional.pad(g, (0, 1))
+        crossbar = self._holding(g, seed)
         crossbar.commit(observed=True)
         (currents,) = crossbar.reader.observe(torch.as_tensor(np.asarray(inputs, np.float64)))
-        adc, found = self.hardware.adc, currents[0, 0]
+        adc, found = self.hardware.adc, currents[0, 0][:, :lines]
         if adc is not None:
             found = adc.convert(found, found.new_tensor(adc.range))
         values: Values = found.numpy()
@@ -136,7 +156,7 @@ def hardware(
     """
     checks.instance("hardware", hardware, Hardware)
     checks.number("false_alarms", false_alarms, above=0.0, below=1.0)
-    names = _names(free)
+    names = names_of(free, NAMES)
     g = _conductances(conductances, hardware)
     v, y = _reads(inputs, outputs, g, hardware)
     _check_hardware(hardware, names)
@@ -155,6 +175,7 @@ def hardware(
         _wires(names, fixed_gain="gain" not in names),
         false_alarms,
     )
+    check_noise(task, fv)
     found = search.search(task)
     check_determined(task, found)
     judged_so = judge(task, found, v=fv[judged], y=y[judged])
@@ -169,17 +190,6 @@ def hardware(
 
 
 # ── what is given ────────────────────────────────────────────────────────────────────────────
-
-
-def _names(free: Collection[str]) -> tuple[str, ...]:
-    if isinstance(free, str):
-        raise TypeError(f"free must be a collection of names, got the text {free!r}")
-    names = tuple(dict.fromkeys(free))
-    for name in names:
-        checks.one_of("every name in free", name, NAMES)
-    if not names:
-        raise ValueError("free must name something to look for, got nothing")
-    return names
 
 
 def _wires(names: tuple[str, ...], *, fixed_gain: bool) -> tuple[str, ...]:
@@ -265,10 +275,6 @@ def _check_hardware(hardware: Hardware, names: tuple[str, ...]) -> None:
             "free must not name 'cells' or 'programming' where bit lines are subtracted before "
             "their converter: which cell of a pair is off cannot be told"
         )
-    noisy = hardware.adc is not None or any(b.acts_on("read_std") for b in hardware.behaviours)
-    noisy = noisy or (hardware.amplified is not None and hardware.amplified.noise > 0)
-    if "read_noise" not in names and not noisy:
-        raise ValueError("free must name 'read_noise', or the hardware say what noise reads have")
 
 
 def _check_inputs(v: Tensor, names: tuple[str, ...]) -> None:

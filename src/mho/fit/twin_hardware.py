@@ -59,7 +59,8 @@ def _hardware(
     _, rows, cols = task.start.g.shape
     lines = len(found.state.gain)
     size = {"rows": rows, "cols": cols} if rows else {"cols": lines // given.encoding.converters}
-    array = given.array if lines == 1 else given.array.replace(**size, wires=found.state.wires)
+    apart = bool(rows) or lines > 1  # currents of one line may be of any, all alike
+    array = given.array.replace(**size, wires=found.state.wires) if apart else given.array
     return given.replace(
         array=array,
         amplifier=None if amplifier.ideal else amplifier,

@@ -16,6 +16,19 @@ from mho.fit.twin_task import Noise, Task
 
 def fixed_noise(task: Task, state: State, v: Tensor) -> Tensor:
     """Return the variance of currents (A²) that the hardware says and no fit changes."""
+    return _of_cells(task, state, v) + _of_gains(task, state, v)
+
+
+def _of_gains(task: Task, state: State, v: Tensor) -> Tensor:
+    """Return the variance of currents by gains that vary as the hardware says."""
+    amplifier = task.array.hardware.amplified
+    sought = "read_noise" in task.free and isinstance(task.array, model.Direct)
+    if amplifier is None or not amplifier.gain_noise or sought:
+        return v.new_zeros(len(v), len(state.gain))
+    return task.array.currents(state, v).square() * amplifier.gain_noise**2
+
+
+def _of_cells(task: Task, state: State, v: Tensor) -> Tensor:
     hardware = task.array.hardware
     free = "read_noise" in task.free
     acting = [

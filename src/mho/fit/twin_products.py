@@ -10,9 +10,10 @@ import numpy.typing as npt
 import torch
 
 from mho.core import checks, random
+from mho.effects import ReadNoise
 from mho.fit import twin_search as search
 from mho.fit.calibration import Array
-from mho.fit.judged import Judged, check_determined, judge, parted
+from mho.fit.judged import Judged, check_determined, check_noise, judge, names_of, parted
 from mho.fit.twin_model import Direct, State
 from mho.fit.twin_task import Task
 from mho.fit.twin_verdict import verdict
@@ -89,21 +90,37 @@ def products(
     """
     hardware = Hardware() if hardware is None else hardware
     checks.instance("hardware", hardware, Hardware)
-    names = frozenset(free)
-    for name in names:
-        checks.one_of("every name in free", name, NAMES)
+    names = frozenset(names_of(free, NAMES))
+    _check_cells(hardware, names)
     x, y = _pairs(expected, measured, hardware)
     used, judged = parted(len(x), held_out, seed)
     lines = x.shape[1]
     if {"gain", "offset"} <= names and bool((x[used] == x[used][:1]).all(0).any()):
         raise ValueError("expected must vary on every line: else gain and offset are one")
+    dead = (x[used] == 0.0).all(0).nonzero().flatten().tolist()
+    if dead and "gain" in names:
+        raise ValueError(
+            f"expected must not be 0 on every read of a line whose gain is free; lines {dead} are"
+        )
     cells = torch.zeros(hardware.encoding.slices, 0, lines, dtype=torch.float64)
     start = State.of(hardware, cells, lines, len(used))
     task = Task(Direct(hardware), x[used], y[used], start, names, (), 0.01)
+    check_noise(task, x)
     found = search.search(task)
     check_determined(task, found)
     result = ProductsFit(**judge(task, found, x[judged], y[judged]), expected=x[judged].numpy())
     return replace(result, verdict=verdict(task, found, result))
+
+
+def _check_cells(hardware: Hardware, names: frozenset[str]) -> None:
+    """Refuse cells whose noise is known: what it makes of currents takes inputs."""
+    for behaviour in hardware.behaviours:
+        replaced = isinstance(behaviour, ReadNoise) and "read_noise" in names
+        if behaviour.acts_on("read_std") and not replaced:
+            raise ValueError(
+                f"hardware must not have cells with read noise, got {type(behaviour).__name__}: "
+                "without inputs all noise counts as the amplifiers'; mho.fit.hardware takes both"
+            )
 
 
 def _pairs(

@@ -144,12 +144,13 @@ def _sized(
         total = float(relative[drawn[:, CELLS:]].square().sum())
         size = max((total / max(count, 1.0)) ** 0.5, _LEAST_PROGRAMMING)
         now = replace(now, programming=size, of_cells=count)
-    if now.together and "shared_noise" in task.free:
+    if now.together:
         unsure = solved.shared_covariance.diagonal()[len(task.shared) :]
         count = float((1.0 - unsure / now.together**2).clamp(0.0, 1.0).sum())
         total = float(state.common.square().sum())
         size = max((total / max(count, 1.0)) ** 0.5, _LEAST_TOGETHER * noise)
-        now = replace(now, together=size, of_reads=count)
+        sought = "shared_noise" in task.free  # what is known takes its share of the residuals too
+        now = replace(now, together=size if sought else now.together, of_reads=count)
     return now
 
 
