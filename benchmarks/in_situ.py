@@ -36,7 +36,7 @@ def variants(tables):
     }
     for stem in sorted(Path(tables).glob("**/*_set_cdf.txt")) if tables else ():
         name = stem.name.removesuffix("_set_cdf.txt")
-        device = TabularDevice.load(stem.parent / name)
+        device = TabularDevice.from_tables(stem.parent / name)
         found[f"tabular_{name}"] = {"device": device, "granularity": 0.1}
     return found
 

@@ -161,3 +161,60 @@ def test_the_study_alone():
             study.accuracy(model, hardware, x, y, calibration=x, seeds=[0], times=times)
     with pytest.raises(ValueError, match="as many"):
         study.accuracy(model, hardware, x, y[:3], calibration=x, seeds=[0])
+
+
+def test_reads_and_what_only_they_change():
+    torch.manual_seed(0)
+    model = torch.nn.Linear(16, 8)
+    x = torch.randn(200, 16)
+    y = model(x).argmax(1)
+    worn = mho.Hardware(effects=(mho.effects.ReadDisturb(reads=1e3),))
+    trapped = mho.Hardware(effects=(mho.effects.TelegraphNoise(0.3, tau=1.0),))
+    assert not ages(worn)
+    assert ages(trapped)
+    given = {"calibration": x[:20], "seeds": [0, 1]}
+    unread = study.accuracy(model, worn, x, y, **given)
+    assert unread.times == (0.0,)
+    assert "ReadDisturb" in unread.note
+    assert "reads_per_second" in unread.to_dict()["note"]
+    read = study.accuracy(model, worn, x, y, times=(0.0, 3600.0), reads_per_second=1.0, **given)
+    assert read.note == ""
+    assert float(read.chips[:, 1].mean()) < float(read.chips[:, 0].mean()) - 0.1
+    for rate, error in ((1.0, ValueError), (-1.0, ValueError), ("1", TypeError)):
+        with pytest.raises(error, match="reads_per_second"):
+            study.accuracy(model, trapped, x, y, reads_per_second=rate, **given)
+    with pytest.raises(ValueError, match="seeds must hold at least one"):
+        study.accuracy(model, worn, x, y, calibration=x, seeds=[])
+
+
+@pytest.mark.usefixtures("folder")
+def test_reads_on_the_command_line(capsys):
+    worn = mho.Hardware(effects=(mho.effects.ReadDisturb(reads=1e3),))
+    mho.save_hardware(worn, "chip.yaml")
+    assert run("chip.yaml", "--chips", "2") == 0
+    assert "none are counted here" in capsys.readouterr().out
+    assert run("chip.yaml", "--chips", "2", "--reads-per-second", "0.1") == 0
+    assert "0.1 reads a second" in capsys.readouterr().out
+    assert all(later < chip for chip, *_, later in numbers()["chips"])
+    assert run("ideal", "--reads-per-second", "0.1") == 1
+    assert "would change nothing" in capsys.readouterr().err
+
+
+def test_what_was_written_stands_until_all_is_written(folder, monkeypatch):
+    card = folder / "card.png"
+    card.write_text("before")
+
+    def fails(*_, **__):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure.savefig", fails)
+        assert main(["card", "ag_a_si", "--out", str(card)]) == 1
+    assert card.read_text() == "before"
+    assert run("ideal", "--chips", "1") == 0
+    before = {one.name: one.read_bytes() for one in (folder / "out").iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr("mho.save_hardware", fails)
+        assert run("pcm_joshi", "--chips", "1") == 1
+    assert {one.name: one.read_bytes() for one in (folder / "out").iterdir()} == before
+    assert not list(folder.glob(".*.draft*"))

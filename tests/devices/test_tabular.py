@@ -9,6 +9,7 @@ import yaml
 from scipy import stats
 
 from mho.core.spec import Spec
+from mho.devices import presets
 from mho.devices.tabular import JumpTable, TabularDevice
 
 TABLES = (
@@ -259,3 +260,12 @@ def test_bad_device_values_are_refused():
         device(g_min=2.0)
     with pytest.raises(ValueError, match="probability must lie in"):
         smooth().quantiles(1.5)
+
+
+def test_the_benchmark_reads_tables_of_a_folder(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    import in_situ
+
+    device = presets.get("fefet_3v0")
+    device.to_tables(tmp_path / "mine")
+    assert in_situ.variants(tmp_path)["tabular_mine"]["device"].set_table == device.set_table

@@ -355,3 +355,16 @@ def test_a_measured_map(tmp_path, capsys):
         LEA / "d" / "conductance_map_multibit_k17.txt", kind="map", units={"value": "pS"}
     )
     assert found.arrays["lrs"].mean() == pytest.approx(177e-6, rel=0.01)
+
+
+def test_the_old_kind_exponential_is_its_law(tmp_path, capsys):
+    path, _ = response(tmp_path / "p.csv")
+    status, said, _ = mho(
+        capsys, "fit", path, "--kind", "exponential", "--out", tmp_path / "d.yaml"
+    )
+    assert status == 0
+    assert "law: exponential" in said
+    assert isinstance(Device.load(tmp_path / "d.yaml"), ExponentialDevice)
+    status, _, complaint = mho(capsys, "fit", path, "--kind", "exponential", "--law", "linear")
+    assert status == 1
+    assert "--kind exponential is --law exponential" in complaint

@@ -48,6 +48,10 @@ def test_the_window_is_as_told_or_refused():
     assert "window" not in found.verdict
     with pytest.raises(ValueError, match="g_min < g_max"):
         fit.iv(V, i, g_min=4e-5)
+    for given in ({"g_max": 1e-9}, {"g_min": 4e-5, "g_max": 1e-4}):
+        with pytest.raises(ValueError, match="g_min and g_max must enclose"):
+            fit.iv(V, i, **given)
+    assert fit.iv(V, i, law="sinh", g_max=2.99e-5).device.g_max == 2.99e-5  # rounded
     with pytest.raises(ValueError, match="g_max must be >= 0"):
         fit.iv(V, i, g_max=-1.0)
 

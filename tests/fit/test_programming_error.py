@@ -257,3 +257,11 @@ def test_measured_levels_of_reram():
         assert float(found.sigma(middle)) == pytest.approx(healthy.std(), rel=0.2)
         assert float(found.bias(middle)) == pytest.approx(healthy.mean(), abs=2.5e-6)
     assert 6e-6 < found.sigma(middles).min() < found.sigma(middles).max() < 12e-6
+
+
+def test_a_seed_is_an_integer():
+    target = np.linspace(1e-6, 2e-5, 40)
+    with pytest.raises(TypeError, match="seed must be an integer"):
+        fit.programming(target, target, seed=1.5)
+    with pytest.raises(ValueError, match="seed must be >= 0"):
+        fit.jump_table(target, 0.01 * target, seed=-1)

@@ -386,3 +386,19 @@ def test_what_is_asked_for_is_checked(tmp_path):
         fit.read([])
     with pytest.raises(FileNotFoundError):
         fit.read(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"units": {"G": 5}}, "name and text of units must be str, got 5"),
+        ({"columns": {"G": 5}}, "name and text of columns must be str, got 5"),
+        ({"columns": {1: "time"}}, "name and text of columns must be str, got 1"),
+        ({"units": ["G"]}, "units must be Mapping"),
+        ({"cell": 3}, "cell must be str"),
+    ],
+)
+def test_what_is_said_of_columns_is_text(tmp_path, given, words):
+    (tmp_path / "r.csv").write_text("time,G\n1,1e-6\n2,1e-6\n")
+    with pytest.raises(TypeError, match=words):
+        fit.read(tmp_path / "r.csv", **given)

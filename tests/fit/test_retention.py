@@ -277,6 +277,42 @@ def test_one_device_of_both_is_at_every_conductance_what_each_is(parts):
         fit.statistical(programming=drifting)
 
 
+@pytest.mark.parametrize("g_max", [40e-6, 22e-6])
+def test_another_window_leaves_the_polynomials_what_was_fitted(parts, g_max):
+    written, drifting = parts
+    both = {"programming": written, "retention": drifting}
+    g = torch.linspace(2e-6, 20e-6, 9, dtype=torch.float64)
+    for given in (
+        both,
+        {"programming": written.device.replace(write_sigma=(1e-7, 4e-7))},
+        {"retention": drifting},
+    ):
+        usual, other = fit.statistical(**given), fit.statistical(**given, g_max=g_max)
+        assert other.g_max == g_max
+        for one, two in zip(usual.drift_moments(g), other.drift_moments(g), strict=True):
+            assert torch.allclose(one, two, rtol=1e-12)
+        context = usual.fabricate((9,), dtype=torch.float64).context()
+        for name in ("write_std", "read_std", "program"):
+            one, two = (getattr(device, name)(g, context) for device in (usual, other))
+            assert torch.allclose(torch.as_tensor(one), torch.as_tensor(two), rtol=1e-12)
+    given = fit.statistical(**both, g_max=g_max, read_sigma=(1e-9, 2e-9))
+    assert given.read_sigma == (1e-9, 2e-9)  # as it was said, of the device's own window
+    with pytest.raises(ValueError, match="g_max"):
+        fit.statistical(**both, g_max=1e-7)
+
+
+def test_records_that_reach_zero_are_read_as_they_are(tmp_path):
+    time = np.geomspace(1.0, 1e4, 12)
+    g = 1e-7 * time**-0.05
+    g[4], g[7] = 0.0, -5e-10
+    rows = "\n".join(f"{t:.17g},{v:.17g}" for t, v in zip(time, g, strict=True))
+    (tmp_path / "r.csv").write_text(f"time (s),G (S)\n{rows}\n")
+    found = fit.read(tmp_path / "r.csv")
+    assert found.kind == "retention"
+    np.testing.assert_array_equal(found.arrays["g"], g)
+    assert found.said[2] == "noted: 1 reading a little below 0 kept: noise (line 9)"
+
+
 def test_a_window_far_beyond_what_was_measured_is_refused_with_the_way_out(parts):
     written, drifting = parts
     wide = written.device.replace(g_max=90e-6, write_sigma=1e-7, write_bias=0.0)
@@ -315,6 +351,7 @@ def test_the_pictures_show_records_laws_and_exponents(parts):
         ),
         (lambda: fit.retention([1, 2, 3, 4, 5], np.ones(5), g_max=0.5), "g_max must be >= the"),
         (lambda: fit.retention([1, 2, 3, 4, 5], np.ones(5), g_min=2.0), "g_min must be < g_max"),
+        (lambda: fit.retention([1, 2, 3, 4, 5], np.ones(5), seed=-1), "seed must be >= 0"),
     ],
 )
 def test_bad_data_is_refused(call, match):

@@ -144,3 +144,29 @@ def test_the_picture():
     drawn = np.sort(np.concatenate([line.get_ydata() for line in axes[0].lines[::2]]))
     measured = np.sort(np.concatenate(cells(100, 10)))
     np.testing.assert_allclose(drawn / drawn[-1], measured / measured[-1], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ({"x": np.arange(30)}, ValueError, "x must be given with y"),
+        ({"y": np.arange(30)}, ValueError, "y must be given with x"),
+        ({"x": np.arange(30), "y": np.arange(29)}, ValueError, "y must be as many as the cells"),
+        ({"x": np.arange(60), "y": np.arange(60)}, ValueError, "x must be as many as the cells"),
+        ({"seed": -1}, ValueError, "seed must be >= 0"),
+        ({"seed": 1.5}, TypeError, "seed must be an integer"),
+    ],
+)
+def test_positions_and_seeds_are_checked(given, error, words):
+    with pytest.raises(error, match=words):
+        fit.cell_map(*cells(30, 0), **given)
+
+
+def test_the_picture_of_ones_own_is_one_figure():
+    from matplotlib import pyplot as plt
+
+    plt.close("all")
+    top, bottom = spread_report(fit.cell_map(*cells(30, 0)))
+    assert top.figure is bottom.figure
+    assert len(plt.get_fignums()) == 1
+    plt.close("all")

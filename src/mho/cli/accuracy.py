@@ -16,10 +16,12 @@ from mho.cells.device import Device
 from mho.cli import given
 from mho.cli.given import Task
 from mho.core import random
+from mho.core.files import drafts
 from mho.core.text import duration, table
 from mho.demo.page import picture, png, render
 from mho.plot.styles import COLOURS, GREY
 from mho.study.chips import torch_threads
+from mho.study.network import check_reads
 
 _CALIBRATION = 100
 _WORKERS = min(os.cpu_count() or 1, 8)
@@ -34,6 +36,7 @@ def run(
     chips: int = 8,
     adc_bits: int | None = None,
     seed: int = 0,
+    reads_per_second: float = 0.0,
 ) -> None:
     """Measure networks on chips of a device; print, draw and write a report.
 
@@ -45,9 +48,11 @@ def run(
         chips: how many, each with cells of its own.
         adc_bits: of the converters around a device; 0: exact reads; 8 if not given.
         seed: of everything random.
+        reads_per_second: that cells are through as time passes; see `mho.study.accuracy`.
 
     Raises:
-        ValueError: if bits are given for a hardware, which has converters of its own.
+        ValueError: if bits are given for a hardware, which has converters of its own, or reads for
+            one that does not go by them.
     """
     if isinstance(what, mho.Hardware):
         if adc_bits is not None:
@@ -55,6 +60,7 @@ def run(
         hardware = what
     else:
         hardware = around(what, 8 if adc_bits is None else adc_bits)
+    check_reads(hardware, reads_per_second)
     out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made: say so now
     with torch_threads(1):  # the same numbers on any number of cores
         tasks = {model: given.task(model)} if model else _digits(seed)
@@ -72,16 +78,19 @@ def run(
                 task.labels,
                 calibration=task.calibration,
                 seeds=seeds,
+                reads_per_second=reads_per_second,
                 workers=_WORKERS,
                 label=label,
             )
             if len(summaries) == 1:
                 held = analog
     rows, costs = _rows(found), [_cost(label, one) for label, one in found.items()]
+    notes = list(dict.fromkeys(one.note for one in found.values() if one.note))
     head = ("accuracy (%)", *found)
-    print(f"{name}: {hardware.device}\n{_setting(hardware, chips, seed)}\n")
+    setting = _setting(hardware, chips, seed, reads_per_second)
+    print(f"{name}: {hardware.device}\n{setting}\n")
     print(table(head, rows) + "\n")
-    print("\n".join(costs))
+    print("\n".join([*costs, *notes]))
     programmed = "\n\n".join(f"{label}\n{report}" for label, report in reports.items())
     print(f"\nProgramming the first chip: {hardware.policy.says}\n\n{programmed}\n")
     with plot.style():
@@ -95,20 +104,26 @@ def run(
         "accuracy.html.j2",
         version=mho.__version__,
         name=name,
-        setting=_setting(hardware, chips, seed),
-        costs=costs,
+        setting=setting,
+        costs=[*costs, *notes],
         head=head,
         rows=rows,
         pictures=[picture("Accuracy on its chips", caption, image)],
         programmed=programmed,
         summary="\n\n".join(summaries),
     )
-    (out / "accuracy.png").write_bytes(image)
-    mho.save_hardware(hardware, out / "hardware.yaml")
     numbers = {"chips": chips, "seed": seed, "models": {k: v.to_dict() for k, v in found.items()}}
-    (out / "numbers.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
-    (out / "report.html").write_text(page, encoding="utf-8")
+    _write(out, image, hardware, json.dumps(numbers, indent=1) + "\n", page)
     print(f"Report: {out / 'report.html'}, with accuracy.png, hardware.yaml, numbers.json")
+
+
+def _write(out: Path, image: bytes, hardware: mho.Hardware, numbers: str, page: str) -> None:
+    names = ("accuracy.png", "hardware.yaml", "numbers.json", "report.html")
+    with drafts(*(out / name for name in names)) as (picture_file, spec, data, report):
+        picture_file.write_bytes(image)
+        mho.save_hardware(hardware, spec)
+        data.write_text(numbers, encoding="utf-8")
+        report.write_text(page, encoding="utf-8")
 
 
 def around(device: Device, adc_bits: int) -> mho.Hardware:
@@ -135,10 +150,12 @@ def _digits(seed: int) -> dict[str, Task]:
     return tasks
 
 
-def _setting(hardware: mho.Hardware, chips: int, seed: int) -> str:
+def _setting(hardware: mho.Hardware, chips: int, seed: int, reads_per_second: float) -> str:
     read = f"{hardware.adc.bits}-bit converters" if hardware.adc else "exact reads"
     tile = f"tiles of {hardware.array.rows} × {hardware.array.cols}"
-    return f"{chips} chips, {tile}, {read}; programming: {hardware.policy.says}; seed {seed}"
+    worn = f"{reads_per_second:g} reads a second; " if reads_per_second else ""
+    written = f"programming: {hardware.policy.says}"
+    return f"{chips} chips, {tile}, {read}; {worn}{written}; seed {seed}"
 
 
 def _rows(found: dict[str, study.Accuracy]) -> list[tuple[str, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mho.cells.device import Device
+from mho.core.files import drafts
 from mho.plot.device import device_card
 
 
@@ -26,5 +27,6 @@ def run(device: Device, name: str, out: Path, *, seed: int = 0) -> str:
     figure = Figure(figsize=(11.7, 8.3), layout="constrained")
     FigureCanvasAgg(figure)
     device_card(device, figure, name=name, seed=seed)
-    figure.savefig(out)
+    with drafts(out) as (draft,):
+        figure.savefig(draft)
     return f"{device}\nwritten: {out}"

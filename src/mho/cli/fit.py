@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from mho import fit
 from mho.cells.device import Device
 from mho.cli.fitting import Choices, Fitted, fitted
 from mho.cli.pictures import draw
+from mho.core.files import drafts
 
 _WIDTH = 96
 
@@ -71,20 +71,9 @@ def _wrapped(line: str) -> str:
 
 def _write(device: Device, found: Fitted, paths: Sequence[Path], out: Path, picture: Path) -> None:
     # Both are complete under other names before either takes its place.
-    drafts = [_draft(target) for target in (out, picture)]
-    try:
-        device.save(drafts[0])
-        if Device.load(drafts[0]) != device:
+    with drafts(out, picture) as (device_file, picture_file):
+        device.save(device_file)
+        if Device.load(device_file) != device:
             raise ValueError(f"the {type(device).__name__} does not read back from its YAML")
         name = paths[0].name + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
-        draw(drafts[1], name, found.reports)
-        for draft, target in zip(drafts, (out, picture), strict=True):
-            os.replace(draft, target)
-    finally:
-        for draft in drafts:
-            draft.unlink(missing_ok=True)
-
-
-def _draft(target: Path) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return target.with_name(f".{target.stem}.draft{target.suffix}")
+        draw(picture_file, name, found.reports)

@@ -1,9 +1,11 @@
-"""Specs in YAML files, written to be read and edited by people."""
+"""Specs in YAML files, to be read and edited by people; files written whole or not at all."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,3 +60,30 @@ def save(spec: Spec, path: str | Path) -> None:
     """
     text = yaml.safe_dump(spec.to_dict(), sort_keys=False, allow_unicode=True)
     Path(path).write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def drafts(*targets: Path) -> Iterator[list[Path]]:
+    """Give other names to write files under; all take their places if the ``with`` block ends well.
+
+    Whatever goes wrong in between, what stood at the targets stands there still. Their folders are
+    made. A draft ends as its target does.
+
+    Args:
+        targets: of the files; existing ones are replaced.
+
+    Raises:
+        OSError: if a target cannot be written, is a folder for example.
+    """
+    for target in targets:
+        if target.is_dir():
+            raise IsADirectoryError(f"{target} is a folder, not a file to write")
+        target.parent.mkdir(parents=True, exist_ok=True)
+    written = [target.with_name(f".{target.stem}.draft{target.suffix}") for target in targets]
+    try:
+        yield written
+        for draft, target in zip(written, targets, strict=True):
+            os.replace(draft, target)
+    finally:
+        for draft in written:
+            draft.unlink(missing_ok=True)

@@ -120,7 +120,8 @@ def retention(
     Every cell's ν is found by regression on the logarithm of the time; from all of them, less the
     noise that these estimates have, how the mean and the spread of ν follow the conductance; from
     the residuals the read noise, white (q = 1) or growing as 1/f noise does, whichever is more
-    likely. Degrees are the lowest that predict held-out cells as well as any.
+    likely. Degrees are the lowest that predict held-out cells as well as any. Of more than 200 000
+    readings, read noise is fitted to so many chosen by chance.
 
     Until t0 nothing drifts: readings at time 0 are welcome and say what was programmed.
 
@@ -147,6 +148,7 @@ def retention(
         TypeError, ValueError: if there are fewer than 5 readings, or 3 of a cell, no time passes,
             or a value is refused.
     """
+    checks.integer("seed", seed, least=0)
     t, values, index, names = given.readings(time, g, cell, clock)
     start = given.origin(t, t0)
     elapsed = np.log(np.maximum(t, start) / start)

@@ -57,7 +57,8 @@ def readings(
             raise ValueError(
                 "cells were read one after the other: say clock='running' if one clock ran "
                 "through all of it, and each cell was programmed just before its first reading, "
-                "or clock='programming' if times count from the programming of each"
+                "or clock='programming' if times count from the programming of each (in mho fit, "
+                "--clock)"
             )
     return t - first[index] if clock == "running" else t, values, index, names
 

@@ -90,6 +90,7 @@ def jump_table(
         ValueError: if there are fewer than 40 pairs or all at one conductance.
         ImportError: if scikit-learn is missing.
     """
+    checks.integer("seed", seed, least=0)
     g, dg = vector("g", g), vector("dg", dg)
     if len(g) != len(dg):
         raise ValueError(f"g and dg must be as many, got {len(g)} and {len(dg)}")

@@ -105,6 +105,7 @@ def programming(
     Raises:
         TypeError, ValueError: if there are fewer than 20 pairs, or a value is refused.
     """
+    checks.integer("seed", seed, least=0)
     t, a = vector("target", target), vector("achieved", achieved)
     if len(t) != len(a):
         raise ValueError(f"target and achieved must be as many, got {len(t)} and {len(a)}")

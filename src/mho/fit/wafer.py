@@ -63,21 +63,24 @@ def cell_map(
     Args:
         lrs: conductances of the cells in the low-resistance state (S), > 0.
         hrs: those of the same cells in the high-resistance state (S), > 0.
-        x: positions of the cells, any unit; with ``y``, the verdict says how much of the spread
-            follows from where a cell stands.
-        y: likewise.
+        x: positions of the cells, any unit, as many; with ``y``, the verdict says how much of the
+            spread follows from where a cell stands (of 19 cells or more).
+        y: likewise; both are given, or neither.
         g_min: lowest conductance (S) of all cells, where no map of the HRS was measured.
         distribution: of each state: ``"LogNormal"``, ``"Normal"``, or the ``"best"`` of them.
         seed: of the choice of the cells held out.
 
     Raises:
-        ValueError: if there are fewer than 8 cells, or a conductance is not > 0.
+        TypeError, ValueError: if there are fewer than 8 cells, a conductance is not > 0, or an
+            argument is refused.
     """
+    checks.integer("seed", seed, least=0)
     checks.one_of("distribution", distribution, (*_DISTRIBUTIONS, "best"))
     states = [("lrs", vector("lrs", lrs))]
     if hrs is not None:
         states.append(("hrs", vector("hrs", hrs)))
     _check(states, hrs is not None, g_min)
+    places = _places(x, y, len(states[0][1]))
     values = np.array([state for _, state in states])
     best = distribution == "best"
     kinds = tuple(_likelier(state) if best else distribution for state in values)
@@ -87,7 +90,7 @@ def cell_map(
     estimates = _estimates(kinds, values, correlation)
     device = _device(kinds, values, correlation if joined else 0.0, g_min)
     calibration = _calibration(kinds, values, seed)
-    verdict = _verdict(kinds, values, scores, correlation, joined, device, x, y)
+    verdict = _verdict(kinds, values, scores, correlation, joined, device, places)
     return CellMapFit(device, kinds, estimates, scores, calibration, verdict)
 
 
@@ -115,6 +118,21 @@ def _check(states: list[tuple[str, Array]], pair: bool, g_min: float | None) -> 
         checks.number("g_min", g_min, least=0.0, below=float(np.median(states[0][1])))
         if pair:
             raise ValueError("g_min must not be given beside hrs: the map says it")
+
+
+def _places(
+    x: npt.ArrayLike | None, y: npt.ArrayLike | None, count: int
+) -> tuple[Array, Array] | None:
+    if x is None and y is None:
+        return None
+    if x is None or y is None:
+        given, lacking = ("y", "x") if x is None else ("x", "y")
+        raise ValueError(f"{given} must be given with {lacking}: a position is both")
+    found = vector("x", x), vector("y", y)
+    for name, values in zip(("x", "y"), found, strict=True):
+        if len(values) != count:
+            raise ValueError(f"{name} must be as many as the cells, got {len(values)} for {count}")
+    return found
 
 
 def _fitted(kind: str, values: Array) -> tuple[float, float]:
@@ -201,8 +219,7 @@ def _verdict(
     correlation: float,
     joined: bool,
     device: Device | None,
-    x: npt.ArrayLike | None,
-    y: npt.ArrayLike | None,
+    places: tuple[Array, Array] | None,
 ) -> str:
     said = []
     for name, kind, state, score in zip(("LRS", "HRS"), kinds, values, scores, strict=False):
@@ -217,8 +234,8 @@ def _verdict(
             )
         if far:
             text += f"; {far} beyond {_FAR:g} standard deviations: broken cells, say so by StuckAt"
-        if x is not None and y is not None:
-            share = _explained(score, np.asarray(x, np.float64), np.asarray(y, np.float64))
+        if places is not None:
+            share = _explained(score, *places)
             if share is not None:
                 text += f"; {share:.0%} of the variance follows the position"
         said.append(text)
@@ -240,7 +257,7 @@ def _verdict(
 def _explained(score: Array, x: Array, y: Array) -> float | None:
     # By a bowl over the wafer, less what a bowl explains of nothing at all (adjusted R²).
     base = np.stack([np.ones_like(x), x, y, x**2, y**2, x * y], axis=1)
-    if len(score) <= 3 * base.shape[1] or len(score) != len(x):
+    if len(score) <= 3 * base.shape[1]:
         return None
     solution, _, rank, _ = np.linalg.lstsq(base, score, rcond=None)
     left = float(((score - base @ solution) ** 2).sum()) / (len(score) - rank)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _SET, _RESET, _FIT = "tab:red", "tab:blue", "black"
 _BINS = 80
-_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
 
 
 def pulse_response(response: Any, *, ax: Axes | None = None) -> Axes:
@@ -325,9 +324,8 @@ def _edges(centres: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _unit(*values: npt.NDArray[np.float64]) -> tuple[float, str]:
-    # The SI prefix that makes the largest value one to three digits long.
-    largest = max(float(np.abs(value).max()) for value in values)
-    for factor, prefix in _PREFIXES:
-        if largest >= factor:
-            return factor, prefix
-    return _PREFIXES[-1]
+    # The SI prefix that makes the largest value one to three digits long. Imported here: that
+    # module needs matplotlib at once.
+    from mho.plot.styles import unit
+
+    return unit(max(float(np.abs(value).max()) for value in values))

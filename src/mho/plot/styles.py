@@ -66,4 +66,5 @@ def numbers(values: Tensor) -> npt.NDArray[np.float64]:
 
 def unit(largest: float) -> tuple[float, str]:
     """Return the SI prefix that suits a magnitude: its size and its letter."""
-    return next((p for p in _PREFIXES if largest >= p[0]), (1.0, ""))
+    small = _PREFIXES[-1] if largest > 0.0 else _PREFIXES[0]
+    return next((p for p in _PREFIXES if largest >= p[0]), small)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 from scipy import stats
 
 from mho.fit.wafer import CellMapFit
-from mho.plot.styles import BLUE, GREY, ORANGE
-from mho.plot.styles import axes as of_new
+from mho.plot.styles import BLUE, GREY, ORANGE, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
 
 
 def spread_report(found: CellMapFit, *, axes: tuple[Axes, Axes] | None = None) -> tuple[Axes, Axes]:
@@ -27,12 +25,12 @@ def spread_report(found: CellMapFit, *, axes: tuple[Axes, Axes] | None = None) -
         found: a fit of `mho.fit.cell_map`.
         axes: where to draw cells and residuals; a new figure's if not given.
     """
-    top, bottom = axes or (of_new(None), of_new(None))
+    top, bottom = axes or _panels()
     names = (("LRS", "g_max", ORANGE), ("HRS", "g_min", BLUE))
     values = [
         _conductances(found, k, name[1]) for k, name in enumerate(names[: len(found.residuals)])
     ]
-    unit, prefix = _unit(max(float(v.max()) for v in values))
+    size, prefix = unit(max(float(v.max()) for v in values))
     for (label, name, colour), scores, g, kind in zip(
         names, found.residuals, values, found.distributions, strict=False
     ):
@@ -40,8 +38,8 @@ def spread_report(found: CellMapFit, *, axes: tuple[Axes, Axes] | None = None) -
         rank = stats.norm.ppf((np.arange(len(scores)) + 0.5) / len(scores))
         loc, scale = found.estimates[f"{name}_loc"], found.estimates[f"{name}_scale"]
         line = loc.value + scale.value * rank
-        top.plot(rank, g[order] / unit, ".", color=colour, markersize=3, label=label)
-        fitted = (np.exp(line) if kind == "LogNormal" else line) / unit
+        top.plot(rank, g[order] / size, ".", color=colour, markersize=3, label=label)
+        fitted = (np.exp(line) if kind == "LogNormal" else line) / size
         words = "lognormal" if kind == "LogNormal" else "normal"
         top.plot(rank, fitted, color=colour, linewidth=1.0, label=f"{label}: {words}")
         bottom.plot(rank, scores[order] - rank, ".", color=colour, markersize=3)
@@ -62,13 +60,15 @@ def spread_report(found: CellMapFit, *, axes: tuple[Axes, Axes] | None = None) -
     return top, bottom
 
 
+def _panels() -> tuple[Axes, Axes]:
+    shared: Any = {"sharex": True, "height_ratios": (3, 1), "layout": "constrained"}
+    top, bottom = plt.subplots(2, 1, **shared)[1]
+    return top, bottom
+
+
 def _conductances(
     found: CellMapFit, k: int, name: str
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     loc, scale = found.estimates[f"{name}_loc"].value, found.estimates[f"{name}_scale"].value
     values = loc + scale * found.residuals[k]
     return np.exp(values) if found.distributions[k] == "LogNormal" else values
-
-
-def _unit(largest: float) -> tuple[float, str]:
-    return next(((f, p) for f, p in _PREFIXES if largest >= f), _PREFIXES[-1])

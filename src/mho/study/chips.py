@@ -54,11 +54,7 @@ def over_chips(
     """
     layers(analog)  # refuses a model without crossbars
     checks.integer("workers", workers)
-    seeds = list(seeds)
-    if not seeds:
-        raise ValueError("seeds must hold at least one seed, got none")
-    for seed in seeds:
-        checks.integer("every seed", seed, least=0)
+    seeds = listed(seeds)
 
     @torch.no_grad()
     def one(seed: int) -> Tensor:
@@ -78,6 +74,16 @@ def over_chips(
             found.append(value)
             bar.update()
     return torch.stack(found)
+
+
+def listed(seeds: Sequence[int]) -> list[int]:
+    """Return seeds of chips; refuse none at all, and what is no seed (TypeError, ValueError)."""
+    found = list(seeds)
+    if not found:
+        raise ValueError("seeds must hold at least one seed, got none")
+    for seed in found:
+        checks.integer("every seed", seed, least=0)
+    return found
 
 
 def _map(one: Callable[[int], Tensor], seeds: Sequence[int], workers: int) -> Iterator[Tensor]:

@@ -18,7 +18,7 @@ from mho.hardware import Hardware
 from mho.model.calibrate import calibrate
 from mho.model.convert import convert
 from mho.model.lifecycle import age
-from mho.study.chips import over_chips
+from mho.study.chips import listed, over_chips
 
 HOUR, DAY, MONTH, YEAR = 3600.0, 86_400.0, 2_592_000.0, 31_557_600.0
 _BATCH = 1000
@@ -35,6 +35,8 @@ class Accuracy:
         recalibrated: the same, calibrated anew before every test, ``[chips, times]``.
         times: after programming (s); the first is 0.
         samples: how many inputs were tested.
+        reads_per_second: that every cell was through as time passed.
+        note: what was left out, in words; empty if nothing.
     """
 
     digital: float
@@ -43,6 +45,8 @@ class Accuracy:
     recalibrated: Tensor
     times: tuple[float, ...]
     samples: int
+    reads_per_second: float = 0.0
+    note: str = ""
 
     @property
     def loss(self) -> tuple[float, float]:
@@ -65,6 +69,8 @@ class Accuracy:
             "chips": self.chips.tolist(),
             "recalibrated": self.recalibrated.tolist(),
             "samples": self.samples,
+            "reads_per_second": self.reads_per_second,
+            "note": self.note,
         }
 
 
@@ -76,8 +82,35 @@ def ideal_cells(hardware: Hardware) -> Hardware:
 
 
 def ages(hardware: Hardware) -> bool:
-    """Whether cells of this hardware change while they lie still."""
-    return any(behaviour.acts_on("age") for behaviour in hardware.behaviours)
+    """Whether cells of this hardware change while they lie still, unread."""
+    return any(
+        behaviour.changing or (behaviour.acts_on("age") and not behaviour.counts_reads)
+        for behaviour in hardware.behaviours
+    )
+
+
+def check_reads(hardware: Hardware, reads_per_second: float) -> None:
+    """Refuse reads of hardware that does not go by them (TypeError, ValueError)."""
+    checks.number("reads_per_second", reads_per_second, least=0.0)
+    if reads_per_second and not _counting(hardware):
+        raise ValueError(
+            f"reads_per_second={reads_per_second!r} would change nothing: the hardware has no "
+            "effect that goes by reads (as mho.effects.ReadDisturb does)"
+        )
+
+
+def _counting(hardware: Hardware) -> list[str]:
+    return [type(one).__name__ for one in hardware.behaviours if one.counts_reads]
+
+
+def _note(hardware: Hardware, reads_per_second: float) -> str:
+    counting = _counting(hardware)
+    if not counting or reads_per_second:
+        return ""
+    return (
+        f"reads change these cells ({', '.join(counting)}), and none are counted here: say "
+        "reads_per_second"
+    )
 
 
 def accuracy(
@@ -89,6 +122,7 @@ def accuracy(
     calibration: Tensor,
     seeds: Sequence[int],
     times: Sequence[float] | None = None,
+    reads_per_second: float = 0.0,
     workers: int = 1,
     label: str | None = None,
 ) -> Accuracy:
@@ -104,20 +138,26 @@ def accuracy(
         calibration: inputs to calibrate with, none of those tested.
         seeds: one chip each.
         times: after programming (s) at which to test, rising from 0. If not given: 0 and, where
-            cells age, an hour, a day, a month and a year.
+            cells age (or are read), an hour, a day, a month and a year.
+        reads_per_second: that every cell is through as time passes, >= 0, for hardware with an
+            effect that goes by them (`mho.effects.ReadDisturb`); reads of the tests are none.
         workers: how many chips are made at once.
         label: names a progress bar; None shows none.
 
     Raises:
         TypeError, ValueError: if the model has no layer for crossbars, inputs and labels are not
-            as many, or times do not rise from 0.
+            as many, there is no seed, times do not rise from 0, or there are reads and nothing
+            goes by them.
     """
     if len(inputs) != len(labels) or not len(inputs):
         raise ValueError(
             f"inputs and labels must be as many, at least one, got {len(inputs)} and {len(labels)}"
         )
+    seeds = listed(seeds)
+    check_reads(hardware, reads_per_second)
     if times is None:
-        times = (0.0, HOUR, DAY, MONTH, YEAR) if ages(hardware) else (0.0,)
+        passing_changes = ages(hardware) or reads_per_second > 0.0
+        times = (0.0, HOUR, DAY, MONTH, YEAR) if passing_changes else (0.0,)
     for time in times:
         checks.number("every time", time, least=0.0)
     if not times or times[0] != 0.0 or any(b <= a for a, b in pairwise(times)):
@@ -139,7 +179,7 @@ def accuracy(
         def evaluate(chip: nn.Module) -> list[float]:
             found, now = [fresh(chip)], 0.0
             for stop in times[1:]:
-                age(chip, stop - now)
+                age(chip, stop - now, reads_per_second * (stop - now))
                 now = stop
                 found.append(fresh(chip) if recalibrated else rightly(chip))
             return found
@@ -161,4 +201,6 @@ def accuracy(
         recalibrated=again,
         times=tuple(times),
         samples=len(inputs),
+        reads_per_second=reads_per_second,
+        note=_note(hardware, reads_per_second),
     )

@@ -56,7 +56,8 @@ def arranged(
     if quantity is None:
         raise ValueError(f"{table.paths[0]}: no conductance, resistance or current")
     dimension = readings.dimension_of(columns, quantity)
-    g, noted = readings.conductance(table, quantity, dimension, voltage)
+    noisy = kind == "retention"
+    g, noted = readings.conductance(table, quantity, dimension, voltage, noisy=noisy)
     column = next(c for c in columns if c.quantity == quantity)
     question_conductances(table, column, g)
     noted = [*([said] if dimension == "A" else []), *noted]
@@ -245,7 +246,7 @@ def _programming(
 
 def _retention(table: Table, g: Array, wishes: Wishes) -> Arranged:
     time = table.values["time"]
-    whole, left = _complete(table, time, np.where(g > 0.0, g, np.nan))
+    whole, left = _complete(table, time, g)
     table, time, g = table.kept(whole), time[whole], g[whole]
     for name in ("number", "state"):
         if name in table.labels and "cell" not in table.labels:

@@ -134,9 +134,8 @@ def states(table: Table, g: Array) -> tuple[dict[str, Array], list[str]]:
     arrays = {name: values[k] for k, name in enumerate(names)}
     if len(known) == 2 and set(known) != {"lrs", "hrs"}:
         said.append(f"{known[names.index('lrs')]} is taken as the LRS, for it conducts more")
-    for axis in ("x", "y"):
-        if axis in table.values:
-            arrays[axis] = table.values[axis][index[0]]
+    if {"x", "y"} <= set(table.values):  # one of them alone is a name
+        arrays |= {axis: table.values[axis][index[0]] for axis in ("x", "y")}
     return arrays, said
 
 

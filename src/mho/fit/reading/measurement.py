@@ -23,7 +23,8 @@ class Measurement:
                  cycle, state]
     programming  target, achieved[, cell]    conductances wanted and reached (S)
     retention    time, g[, cell]             records (s, S); cell is a number from 0
-    map          lrs[, hrs], x, y            conductances of cells (S) where they stand
+    map          [lrs][, hrs][, x, y]        conductances of cells (S), of one state or both; where
+                                             they stand, unless they are known by name alone
     ===========  ==========================  ====================================================
 
     Attributes:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mho.core import checks
 from mho.fit.reading import files, kinds, maps, numbers, readings, separators, spreadsheet, text
 from mho.fit.reading.arrange import arranged
 from mho.fit.reading.columns import Column, columns_of
@@ -42,7 +43,8 @@ def read(
     decimal mark; Excel workbooks and parquet files with the extra ``mho[tables]``. Lines before
     the header are metadata; units stand in brackets, behind a slash or in a row below the names.
     Missing values are left out and counted. Where two readings are possible the file is refused,
-    with the argument that decides.
+    with the argument that decides, named as ``mho fit`` has it: ``--each-file cell`` is
+    ``each_file="cell"`` here, and ``--unit G=µS`` is ``units={"G": "µS"}``.
 
     Args:
         path: of the file, or of several files of one measurement, joined in this order.
@@ -70,6 +72,8 @@ def read(
     paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(one) for one in path]
     if not paths:
         raise ValueError("path must name at least one file")
+    for name, given in (("units", units), ("columns", columns)):
+        checks.instance(name, {} if given is None else given, Mapping)
     wishes = Wishes(
         kind, read_voltage, dict(units or {}), dict(columns or {}), separator, decimal, sheet,
         cycles, cell, each_file,

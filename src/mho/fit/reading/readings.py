@@ -30,7 +30,12 @@ def reading(columns: Sequence[Column]) -> str | None:
 
 
 def conductance(
-    table: Table, quantity: str, dimension: str, voltage: Array | float | None
+    table: Table,
+    quantity: str,
+    dimension: str,
+    voltage: Array | float | None,
+    *,
+    noisy: bool = False,
 ) -> tuple[Array, list[str]]:
     """Return conductances (S), ``[rows]``, and what had to be taken as something else.
 
@@ -39,6 +44,7 @@ def conductance(
         quantity: of the column.
         dimension: ``"S"``, ``"Ω"`` or ``"A"``.
         voltage: at which currents were read (V).
+        noisy: whether readings a little below 0 stay what they are, as noise about a conductance.
 
     Raises:
         ValueError: if a current has no read voltage, or a conductance is negative.
@@ -63,10 +69,10 @@ def conductance(
             raise table.refuse(bad, quantity, "the read voltage is 0 or missing here")
     else:
         g = values
-    return _above_zero(table, quantity, g)
+    return _above_zero(table, quantity, g, noisy)
 
 
-def _above_zero(table: Table, quantity: str, g: Array) -> tuple[Array, list[str]]:
+def _above_zero(table: Table, quantity: str, g: Array, noisy: bool) -> tuple[Array, list[str]]:
     below = g < 0.0
     if not below.any():
         return g, []
@@ -77,8 +83,11 @@ def _above_zero(table: Table, quantity: str, g: Array) -> tuple[Array, list[str]
             quantity,
             f"a conductance must be >= 0, got {g[worst]:.4g} S ({int(below.sum())} are below 0)",
         )
-    noted = f"{int(below.sum())} readings a little below 0 taken as 0 ({table.lines(below)})"
-    return np.where(below, 0.0, g), [noted]
+    many = int(below.sum())
+    said = f"{many} reading{'' if many == 1 else 's'} a little below 0"
+    if noisy:
+        return g, [f"{said} kept: noise ({table.lines(below)})"]
+    return np.where(below, 0.0, g), [f"{said} taken as 0 ({table.lines(below)})"]
 
 
 def agreement(table: Table, chosen: str, g: Array, voltage: Array | float | None) -> list[str]:

@@ -55,6 +55,11 @@ class Wishes:
             checks.one_of("decimal", self.decimal, (".", ","))
         if self.cycles is not None:
             checks.integer("cycles", self.cycles)
+        for name, given in (("units", self.units), ("columns", self.columns)):
+            _check_texts(name, given)
+        for name in ("separator", "sheet", "cell"):
+            if getattr(self, name) is not None:
+                checks.instance(name, getattr(self, name), str)
         for name, text in self.units.items():
             if unit(text) is None:
                 raise ValueError(
@@ -84,6 +89,12 @@ class Wishes:
         """Return the units given to columns: text, base unit and factor, by name in lower case."""
         known = {key(name): (text, unit(text)) for name, text in self.units.items()}
         return {name: (text, *found) for name, (text, found) in known.items() if found is not None}
+
+
+def _check_texts(name: str, given: Mapping[str, str]) -> None:
+    for column, text in given.items():
+        for one in (column, text):
+            checks.instance(f"every name and text of {name}", one, str)
 
 
 def in_unit(said: Meaning, other: Meaning) -> Meaning:
