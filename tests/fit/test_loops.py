@@ -1,5 +1,6 @@
 """Switching loops, fitted back and measured."""
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import torch
 
 from mho import Hardware, fit, plot
 from mho.devices import VTEAM, Device, Spread
-from mho.fit import loop_cycles, loop_models, loop_setup
+from mho.devices.jart_vcm import JARTVCM
+from mho.fit import loop_cycles, loop_models, loop_setup, loop_uncertainty, loop_verdict
 from mho.fit.access import Access
 from mho.fit.loop_search import descend, jacobian
 
@@ -23,6 +25,10 @@ needs_loops = pytest.mark.skipif(
 
 TRUE = VTEAM(r_on=1e3, r_off=1e4, v_on=-0.5, v_off=0.4, k_on=-2e-8, k_off=1e-8, alpha_on=2.0)
 DT = 5e-3
+EVERYTHING = {
+    **{n: v for n, v in TRUE.to_dict().items() if n in loop_models.MODELS["vteam"].varies},
+    **{"alpha_on": 2.0, "alpha_off": 3.0, "start": 1.0},
+}
 
 
 def triangle(samples=50):
@@ -109,6 +115,45 @@ def test_the_fit_simulates_other_sweeps(one):
         one.simulate(v, start=1.5)
 
 
+def test_a_sweep_to_simulate_has_the_fits_rate_and_any_length(one):
+    v, _ = made()
+    fast = 1.0 / (49 * DT)  # of the measured times, but for the repeated turns
+    assert one.rate == pytest.approx(fast, rel=0.03)
+    assert one.simulate(v) == pytest.approx(one.simulate(v, rate=one.rate))
+    assert one.simulate(v) != pytest.approx(one.simulate(v, rate=1.0), rel=0.01)
+    assert len(one.simulate([0.0, 0.05, 0.1])) == 3
+    for wrong in (np.stack([v, v]), [v, v], [0.5], []):
+        with pytest.raises(ValueError, match=r"voltage must (be one sweep|not be empty)"):
+            one.simulate(wrong)
+    with pytest.raises(ValueError, match="rate must not be given with time"):
+        one.simulate(v, rate=1.0, time=DT * np.arange(len(v)))
+    with pytest.raises(ValueError, match="time and voltage must be as many, got 3"):
+        one.simulate(v, time=[0.0, 1.0, 2.0])
+    with pytest.raises(ValueError, match="rate must be > 0"):
+        one.simulate(v, rate=0.0)
+
+
+def test_a_given_rate_is_kept():
+    v, i = made()
+    fixed = {n: getattr(TRUE, n) for n in ("r_on", "r_off", "v_on", "k_on", "k_off", "alpha_on")}
+    found = fit.loop(
+        v, i[:, 0], rate=5.0, model="vteam", access="none", fixed={**fixed, "start": 1.0}
+    )
+    assert found.rate == 5.0
+    assert found.simulate(v) == pytest.approx(found.shared_current[:, 0])
+
+
+def test_errors_of_one_cycle_are_not_called_held_out(one):
+    assert np.isnan(one.held_out_rmse["vteam"])
+    two = dataclasses.replace(one, held_out_rmse={"vteam": np.nan, "jart": np.nan})
+    told = loop_verdict._compared(two, {"vteam": 0.02, "jart": 0.1})
+    assert (
+        told == "No cycle was held out; errors of the fits to all of them: vteam 2.0%, jart 10.0%."
+    )
+    two = dataclasses.replace(one, held_out_rmse={"vteam": 0.02, "jart": 0.1})
+    assert loop_verdict._compared(two, two.held_out_rmse).startswith("Cycles held out: vteam")
+
+
 def test_figures(one):
     for logarithmic in (False, True):
         loops, on, off = plot.loop_fit(one, logarithmic=logarithmic)
@@ -169,6 +214,16 @@ def test_bounds_fixed_values_and_access_act():
         ({"fixed": {"v_on": float("nan")}}, r"fixed\['v_on'\] must be finite"),
         ({"access": "wires"}, "access must be one of"),
         ({"model": "team"}, "model must be one of"),
+        ({"bounds": {"alpha_on": (1.0,)}}, r"bounds\['alpha_on'\] must be \(low, high\)"),
+        ({"bounds": {"alpha_on": 3.0}}, r"bounds\['alpha_on'\] must be .* got 3.0"),
+        ({"bounds": {"alpha_on": "ab"}}, r"bounds\['alpha_on'\] must be .* got 'ab'"),
+        ({"bounds": {"alpha_on": ("a", "b")}}, r"bounds\['alpha_on'\] must be .* got \('a', 'b'\)"),
+        ({"bounds": {"alpha_on": (1.0, np.inf)}}, r"two finite numbers, got \(1.0, inf\)"),
+        ({"bounds": {"start": (0.0, 2.0)}}, r"bounds\['start'\] must be"),
+        ({"bounds": {"series": (-5.0, 5.0)}}, r"bounds\['series'\] must be >= 0"),
+        ({"fixed": {"start": 2.0}}, r"fixed\['start'\] must be"),
+        ({"fixed": {"gain_positive": -1.0}}, r"fixed\['gain_positive'\] must be >= 0"),
+        ({"access": "none", "fixed": EVERYTHING}, "fixed must leave a parameter to search"),
         ({"seed": -1}, "seed must be >= 0"),
         ({"rate": -1.0}, "rate must be > 0"),
     ],
@@ -176,6 +231,20 @@ def test_bounds_fixed_values_and_access_act():
 def test_bad_wishes_are_refused(options, message):
     v, i = made()
     with pytest.raises(ValueError, match=message):
+        fit.loop(v, i[:, 0], **{"model": "vteam", **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"access": 3}, "access must be 'auto', 'none' or an Access, got 3"),
+        ({"bounds": [("v_on", 1.0)]}, "bounds must be a mapping"),
+        ({"fixed": 3.0}, "fixed must be a mapping"),
+    ],
+)
+def test_wishes_of_a_wrong_kind_are_refused(options, message):
+    v, i = made()
+    with pytest.raises(TypeError, match=message):
         fit.loop(v, i[:, 0], **{"model": "vteam", **options})
 
 
@@ -266,6 +335,59 @@ def test_own_parameters_of_every_cycle_are_found():
     own = loop_cycles.own_parameters(found, shared, ("v_off",))
     true = spread.fabricate((5,), seed=0, dtype=torch.float64).parameters_drawn()["v_off"]
     assert own.values[:, 0] == pytest.approx(true.numpy(), abs=0.01)
+
+
+def test_what_loops_do_not_tell_has_no_error():
+    found = problem(fixed={"alpha_on": 2.0, "alpha_off": 3.0, "start": 1.0})
+    values = {**{n: getattr(TRUE, n) for n in found.names if n != "series"}, "series": 100.0}
+    parts = np.array([float(f.part(np.array(values[f.name]))) for f in found.free])
+    estimates = loop_uncertainty.estimates_of(found, parts)
+    assert np.isfinite([estimates[name].error for name in ("r_on", "v_on", "v_off")]).all()
+    # A loop that does not reach high resistance tells the product of r_off and speeds alone.
+    assert np.isnan([estimates[name].error for name in ("r_off", "k_on", "k_off")]).all()
+    parts[found.names.index("v_on")] = 0.0
+    assert np.isnan(loop_uncertainty.estimates_of(found, parts)["v_on"].error)
+    # What moves no current is left where it is likely.
+    wide = found.on(dataclasses.replace(found.data, seconds=0.0 * found.data.seconds))
+    errors = loop_uncertainty.estimates_of(wide, parts)
+    assert np.isnan(errors["k_on"].error)
+    assert np.isnan(errors["k_off"].error)
+
+
+@pytest.mark.parametrize("cycles", [3, 10])
+def test_intervals_from_few_cycles_cover_what_they_say(cycles):
+    # Voltages of a normal distribution: cycles that estimate it, one that is held out.
+    rng = np.random.default_rng(0)
+    inside = []
+    for _ in range(1500):
+        seen = rng.standard_normal(cycles)
+        drawn = seen.mean() + seen.std(ddof=1) * rng.standard_normal((200, 1))
+        held_out = loop_cycles.Switching(rng.standard_normal(1), np.array([np.nan]))
+        found = loop_cycles.coverage(held_out, (drawn, drawn), (0.0, 0.0), cycles)
+        assert found.count == 1
+        inside.append(found.coverage)
+    assert np.mean(inside, axis=0) == pytest.approx([0.5, 0.8, 0.9, 0.95], abs=0.04)
+    missed = loop_cycles.coverage(held_out, (drawn, drawn), (1e4, 0.0), cycles)
+    assert missed.coverage[0] == 1.0
+
+
+@pytest.mark.slow
+def test_a_loop_of_jart_is_recovered():
+    true = JARTVCM(
+        radius=50e-9, l_disc=0.5e-9, n_max=15e26, n_min=0.01e26, r_th=1.3e7, barrier=0.2, r_line=0.0
+    )
+    u = np.linspace(0.0, 1.5, 40)
+    v = np.concatenate([-u, -u[::-1], u, u[::-1]])
+    cells = true.fabricate((), dtype=torch.float64)
+    cells.x = torch.tensor(0.15, dtype=torch.float64)
+    i = cells.simulate(torch.from_numpy(v), dt=u[1], adaptive=True).numpy()
+    noise = 0.01 * np.sqrt((i**2).mean()) * np.random.default_rng(0).standard_normal(len(i))
+    found = fit.loop(v, i + noise, rate=1.0, model="jart", access="none", cycle=np.zeros(len(v)))
+    miss = found.shared_current[:, 0] - i
+    assert np.sqrt((miss**2).mean() / (i**2).mean()) < 0.05
+    true = fit.hysteresis(v, i)
+    assert found.fitted.set == pytest.approx(true.set_voltages, abs=0.03)
+    assert found.fitted.reset == pytest.approx(true.reset_voltages, abs=0.03)
 
 
 @needs_loops

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import stats
 
 from mho.cells.spread import Spread
 from mho.devices.switching import SwitchingDevice
@@ -166,17 +167,43 @@ def population(
     return switching_voltages(problem.data, polarity, current)
 
 
-def coverage(measured: Switching, drawn: tuple[Array, Array]) -> Calibration | None:
-    """Return how often measured switching voltages lie where a population draws them."""
+def missed(problem: Problem, own: Own, polarity: int) -> tuple[float, float]:
+    """Return by how much the cycles' own loops miss set and reset voltages (V), mean square."""
+    current = problem.course(own.parts[None]).current.numpy()[:, 0]
+    pairs = zip(
+        switching_voltages(problem.data, polarity),
+        switching_voltages(problem.data, polarity, current),
+        strict=True,
+    )
+    off = [(at - found)[np.isfinite(at - found)] for at, found in pairs]
+    on, back = (float((one**2).mean()) if len(one) else 0.0 for one in off)
+    return on, back
+
+
+def coverage(
+    measured: Switching, drawn: tuple[Array, Array], miss: tuple[float, float], cycles: int
+) -> Calibration | None:
+    """Return how often measured switching voltages lie in their predictive intervals.
+
+    The interval of a voltage is ``mean ± t √((1 + 1/n) s² + m²)`` with mean and standard deviation
+    of the population, what the model misses, and Student's t of n - 1 degrees of freedom: mean and
+    spread are those of n cycles.
+
+    Args:
+        measured: of cycles that the population does not know.
+        drawn: set and reset voltages of the population through the same sweeps.
+        miss: mean squares of what the model misses of either (V²).
+        cycles: n, from which the population was made, at least 2.
+    """
     inside, count = np.zeros(len(LEVELS)), 0
-    for at, draws in zip((measured.set, measured.reset), drawn, strict=True):
+    widths = stats.t.ppf(0.5 + 0.5 * np.array(LEVELS), cycles - 1)
+    for at, draws, m in zip((measured.set, measured.reset), drawn, miss, strict=True):
         for k in np.flatnonzero(np.isfinite(at)):
             own = draws[:, k][np.isfinite(draws[:, k])]
             if len(own) < 2:
                 continue
-            # The rank of the measured among the drawn, which any interval of theirs shares.
-            rank = float((own < at[k]).mean())
-            inside += [abs(rank - 0.5) <= level / 2 for level in LEVELS]
+            sigma = np.sqrt((1.0 + 1.0 / cycles) * own.var(ddof=1) + m)
+            inside += np.abs(at[k] - own.mean()) <= widths * sigma
             count += 1
     if not count:
         return None

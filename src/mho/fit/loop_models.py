@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mho.devices.data_driven import DataDriven2018, DataDriven2021
+from mho.devices.jart_vcm import JARTVCM
 from mho.devices.stanford_pku import StanfordPKU
 from mho.devices.switching import SwitchingDevice
 from mho.devices.vteam import VTEAM
@@ -110,12 +111,15 @@ class LoopModel:
         device: makes the device whose free fields are replaced.
         free: makes the parameters searched, but for the access's.
         varies: the fields that may differ from cycle to cycle.
+        costly: whether its currents are solved for inside: fewer candidates and cycles are looked
+            at, and ``best`` leaves it out.
     """
 
     name: str
     device: Callable[[Scale], SwitchingDevice]
     free: Callable[[Scale], tuple[Free, ...]]
     varies: tuple[str, ...]
+    costly: bool = False
 
 
 def _sizes(name: str, low: float, high: float, likely: float, sign: int = 1) -> Free:
@@ -207,6 +211,20 @@ def _data_driven_2021(s: Scale) -> tuple[Free, ...]:
     )
 
 
+def _jart(s: Scale) -> tuple[Free, ...]:
+    return (
+        _sizes("radius", 5e-9, 500e-9, 45e-9),
+        _sizes("l_disc", 0.1e-9, 2.5e-9, 0.4e-9),
+        _sizes("n_min", 0.0005e26, 0.4e26, 0.008e26),
+        _sizes("n_max", 0.5e26, 200e26, 20e26),
+        Free("barrier", 0.11, 0.5, likely=0.18),
+        Free("activation", 0.6, 2.0, likely=1.35),
+        _sizes("r_th", 1e4, 1e9, 1.5e7),
+        Free("reset_heating", 0.01, 1.5, likely=0.27),
+        _sizes("r_tiox", 0.01 / s.high, 2.0 / s.high, 0.3 / s.high),
+    )
+
+
 MODELS = {
     model.name: model
     for model in (
@@ -239,6 +257,14 @@ MODELS = {
             lambda s: DataDriven2021(a=0.25 * s.volts),
             _data_driven_2021,
             ("r_on", "r_off", "r_p0", "r_n0", "a_p", "a_n"),
+        ),
+        LoopModel(
+            "jart",
+            # What stands in series is the access's, but for the oxide's own resistance.
+            lambda s: JARTVCM(r_line=0.0),
+            _jart,
+            ("radius", "l_disc", "n_min", "n_max", "activation", "r_th"),
+            costly=True,
         ),
     )
 }

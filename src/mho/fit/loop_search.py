@@ -23,12 +23,12 @@ from mho.fit.sweeps import Sweeps
 
 _NUDGE = 1e-4  # of the way between bounds, to find slopes
 _WORST = 10.0  # a residual is not taken for more than so many times the current
-_POINTS, _NEAR = 512, 0.4  # of the first look, and how near likely values half of them are
+_NEAR = 0.4  # to likely values half of the points of the first look are drawn
 _STARTS, _ROUNDS, _DESCENT = 6, 4, 7  # of the descents: half of them go on after each round
 _DAMPINGS = np.array([1e-2, 0.1, 1.0, 10.0])  # of those of a step, tried at once
 _GAIN = 1e-4  # of the square: less in two steps is none
 _SWITCHING = 0.5  # weight of switching voltages beside currents, both relative
-_PULL = 5e-3  # weight of the distances to likely values, in ways between bounds
+PULL = 5e-3  # weight of the distances to likely values, in ways between bounds
 _AT_ONCE = 200_000  # states that are moved by one operation
 
 ACCESS = tuple(name for name in Access().to_dict() if name not in ("type", "compliance"))
@@ -120,7 +120,7 @@ class Problem:
         for block in np.array_split(parts, -(-len(parts) // count)):
             current = self.course(block).current.numpy()
             miss = (self.data.current[:, None, :] - current).transpose(1, 2, 0)
-            away = np.broadcast_to(_PULL * (block.mean(axis=1) - self.guess), (len(block), many))
+            away = np.broadcast_to(PULL * (block.mean(axis=1) - self.guess), (len(block), many))
             found.append(np.hstack([miss[:, measured.T] / scale, self.switching(current), away]))
         worst = _WORST / np.sqrt(measured.sum())
         miss = np.nan_to_num(np.concatenate(found), nan=worst, posinf=worst, neginf=-worst)
@@ -147,7 +147,7 @@ class Problem:
         return found.reshape(*parts.shape[:2], -1)
 
 
-def explore(problem: Problem, *, size: int, generations: int, seed: int) -> Array:
+def explore(problem: Problem, *, points: int, size: int, generations: int, seed: int) -> Array:
     """Return the best candidate ``[free]`` of a search over everything between the bounds.
 
     A population begins as the best of many points of a Sobol sequence, half of them drawn towards
@@ -161,7 +161,7 @@ def explore(problem: Problem, *, size: int, generations: int, seed: int) -> Arra
         square: Array = (problem.residuals(np.ascontiguousarray(parts.T)) ** 2).sum(axis=1)
         return square
 
-    drawn = qmc.Sobol(len(problem.free), seed=seed).random(_POINTS)
+    drawn = qmc.Sobol(len(problem.free), seed=seed).random(points)
     near = slice(None, None, 2)
     drawn[near] = problem.guess + _NEAR * (drawn[near] - problem.guess)
     drawn = drawn[np.argsort(cost(drawn.T), kind="stable")]

@@ -101,7 +101,11 @@ def problem_of(
     first = excursions(data.cycle(0)[0])[0]
     free.append(Free("start", 0.0, 1.0, likely=0.05 if first.sign == scale.polarity else 0.95))
     held, compliance = _held(data, access)
-    free, device, held = _asked(free, device, held, bounds or {}, fixed or {})
+    bounds, fixed = _mappings(bounds, fixed)
+    free, device, held = _asked(free, device, held, bounds, fixed)
+    _plausible(free, held)
+    if not free:
+        raise ValueError(f"fixed must leave a parameter to search, got all: {', '.join(fixed)}")
     sign = scale.polarity * device.set_polarity
     return Problem(device, sign, tuple(free), held, compliance, scale.polarity, data)
 
@@ -110,7 +114,8 @@ def _held(data: Sweeps, access: Access | str) -> tuple[dict[str, float], float |
     if isinstance(access, Access):
         given = {name: float(getattr(access, name)) for name in ACCESS}
         return given, access.compliance
-    checks.instance("access", access, str)
+    if not isinstance(access, str):
+        raise TypeError(f"access must be 'auto', 'none' or an Access, got {access!r}")
     checks.one_of("access", access, _ACCESSES)
     return {}, compliance_of(data)
 
@@ -142,6 +147,39 @@ def _free_access(data: Sweeps, scale: Scale, access: Access | str) -> list[Free]
     return found
 
 
+def _mappings(bounds: Any, fixed: Any) -> tuple[Bounds, Mapping[str, float]]:
+    for name, given, form in (
+        ("bounds", bounds, "{name: (low, high)}"),
+        ("fixed", fixed, "{name: value}"),
+    ):
+        if given is not None and not isinstance(given, Mapping):
+            raise TypeError(f"{name} must be a mapping {form}, got {given!r}")
+    return bounds or {}, fixed or {}
+
+
+def _pair(name: str, pair: Any) -> tuple[float, float]:
+    told = f"bounds[{name!r}] must be (low, high), two finite numbers, got {pair!r}"
+    if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
+        raise ValueError(told)
+    try:
+        low, high = (float(value) for value in pair)
+    except (TypeError, ValueError):
+        raise ValueError(told) from None
+    if not np.isfinite([low, high]).all():
+        raise ValueError(told)
+    return low, high
+
+
+def _plausible(free: list[Free], held: Mapping[str, float]) -> None:
+    # What is not the device's own, which it checks itself.
+    ends = [(f"bounds[{f.name!r}]", f.name, value) for f in free for value in (f.low, f.high)]
+    for what, name, value in [*ends, *((f"fixed[{n!r}]", n, v) for n, v in held.items())]:
+        if name == "start":
+            checks.probability(what, value)
+        elif name == "series" or (name in ACCESS and not name.startswith("turn_on")):
+            checks.number(what, value, least=0.0)
+
+
 def _asked(
     free: list[Free],
     device: SwitchingDevice,
@@ -157,7 +195,7 @@ def _asked(
             raise ValueError(
                 f"bounds has {name!r}, which is not searched; searched are {', '.join(known)}"
             )
-        low, high = (float(value) for value in pair)
+        low, high = _pair(name, pair)
         # A field of the device that is not searched by itself is, if bounds ask for it.
         old = known.get(name, Free(name, low, high, low * high > 0.0, fields.get(name)))
         # Bounds given may cross 0, where there is no logarithm.
@@ -175,9 +213,3 @@ def _asked(
         known.pop(name, None)
     device = device.replace(**{name: float(v) for name, v in fixed.items() if name in fields})
     return list(known.values()), device, {n: v for n, v in held.items() if n not in fields}
-
-
-def parameters(problem: Problem, values: Mapping[str, Any]) -> dict[str, float]:
-    """Return those of the values that are fields of the device."""
-    fields = problem.device.to_dict()
-    return {name: float(value) for name, value in values.items() if name in fields}

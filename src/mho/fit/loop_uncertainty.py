@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mho.fit.calibration import Array
 from mho.fit.estimates import Estimates
-from mho.fit.loop_search import Problem, jacobian
+from mho.fit.loop_search import PULL, Problem, jacobian
 
 _AT_BOUND = 1e-3  # of the way between bounds
+_BLIND = 12.0**-0.5  # as wide as if anything between the bounds were as likely
+_DECIDED = 0.5  # of an estimate, that its likely value decides, not the loops
 _LEAST = 5  # cycles that show how far estimates differ from cycle to cycle
 
 
@@ -18,7 +22,8 @@ def estimates_of(problem: Problem, shared: Array) -> Estimates:
     Residuals of a loop hang together over a whole branch; cycles are independent. The covariance
     is that of estimates whose cycles are drawn anew (Liang & Zeger 1986, doi
     10.1093/biomet/73.1.13); with fewer than five cycles that of white residuals, times how far
-    theirs hang together. A parameter at its bound has no error.
+    theirs hang together. A parameter at its bound has no error (NaN); nor has one that the loops
+    do not tell: where the error is as wide as the bounds, or the likely value decides.
 
     Args:
         problem: of all cycles.
@@ -26,15 +31,30 @@ def estimates_of(problem: Problem, shared: Array) -> Estimates:
     """
     miss, slopes = jacobian(problem.trials, shared[None])
     residuals, matrix = miss[0], slopes[0]
-    inside = (shared > _AT_BOUND) & (shared < 1.0 - _AT_BOUND) & matrix.any(axis=0)
+    inside = ~at_bound(shared) & matrix.any(axis=0)
     covariance = np.full((len(shared), len(shared)), np.nan)
     if inside.any():
-        covariance[np.ix_(inside, inside)] = _covariance(
-            matrix[:, inside], residuals, problem.data.lengths
-        )
+        own = matrix[:, inside]
+        found = _covariance(own, residuals, problem.data.lengths)
+        blind = (np.sqrt(np.diagonal(found)) > _BLIND) | (_pulled(own) > _DECIDED)
+        found[blind, :] = found[:, blind] = np.nan
+        covariance[np.ix_(inside, inside)] = found
     slope = np.array([f.slope(shared[k : k + 1])[0] for k, f in enumerate(problem.free)])
     values = np.array([f.value(shared[k]) for k, f in enumerate(problem.free)])
     return Estimates(problem.names, values, covariance * np.outer(slope, slope))
+
+
+def at_bound(parts: Array) -> Any:
+    """Return which parts of the way lie at a bound."""
+    return (parts <= _AT_BOUND) | (parts >= 1.0 - _AT_BOUND)
+
+
+def _pulled(matrix: Array) -> Array:
+    """Return the part of each estimate that its likely value decides, not the loops."""
+    scale = np.linalg.norm(matrix, axis=0)
+    inverse = np.linalg.pinv((matrix / scale).T @ (matrix / scale), hermitian=True)
+    found: Array = np.diagonal(inverse) * (PULL / scale) ** 2
+    return found
 
 
 def _covariance(matrix: Array, residuals: Array, lengths: list[int]) -> Array:

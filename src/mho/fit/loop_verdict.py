@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,17 +10,32 @@ import numpy as np
 
 from mho.fit.loop_search import Problem
 from mho.fit.loop_simulation import Course
+from mho.fit.loop_uncertainty import at_bound
 from mho.fit.sweeps import excursions
 
 if TYPE_CHECKING:
     from mho.fit.loops import LoopFit
 
-_AT_BOUND = 1e-3  # of the way between bounds
 
+def told(
+    fit: LoopFit, problem: Problem, rate: float | None, errors: Mapping[str, float], course: Course
+) -> LoopFit:
+    """Return the fit with its verdict.
 
-def told(fit: LoopFit, problem: Problem, rate: float | None, course: Course) -> LoopFit:
-    """Return the fit with its verdict."""
-    parts = [_how_good(fit), _where(fit), _spread(fit), _window(fit, course)]
+    Args:
+        fit: without it.
+        problem: that was searched.
+        rate: as it was given.
+        errors: of every model on the cycles held out, or on all where none was.
+        course: of the cycles with their own parameters.
+    """
+    parts = [
+        _how_good(fit),
+        _compared(fit, errors),
+        _where(fit),
+        _spread(fit),
+        _window(fit, course),
+    ]
     parts += [_times(fit, rate), _bounds(fit, problem)]
     if course.hurried:
         parts.append(
@@ -31,17 +47,22 @@ def told(fit: LoopFit, problem: Problem, rate: float | None, course: Course) -> 
 def _how_good(fit: LoopFit) -> str:
     cycles = fit.data.cycles
     shared = float(np.sqrt((fit.shared_rmse**2).mean()))
-    told = (
+    return (
         f"{fit.model} reproduces {cycles} loop{'s' if cycles > 1 else ''} within a relative RMSE "
         f"√(ΣΔI²/ΣI²) of {fit.pooled_rmse:.1%} with parameters of each cycle "
         f"({fit.relative_rmse.min():.1%} … {fit.relative_rmse.max():.1%}; over the mean current "
         f"{fit.rmse_to_mean.mean():.1%}), {shared:.1%} with one set for all."
     )
-    if len(fit.held_out_rmse) > 1:
-        order = sorted(fit.held_out_rmse.items(), key=lambda item: item[1])
-        names = ", ".join(f"{name} {error:.1%}" for name, error in order)
-        told += f" Cycles held out: {names}."
-    return told
+
+
+def _compared(fit: LoopFit, errors: Mapping[str, float]) -> str:
+    if len(errors) < 2:
+        return ""
+    order = sorted(errors.items(), key=lambda item: item[1])
+    names = ", ".join(f"{name} {error:.1%}" for name, error in order)
+    if np.isnan(fit.held_out_rmse[fit.model]):
+        return f"No cycle was held out; errors of the fits to all of them: {names}."
+    return f"Cycles held out: {names}."
 
 
 def _where(fit: LoopFit) -> str:
@@ -102,11 +123,16 @@ def _times(fit: LoopFit, rate: float | None) -> str:
 
 
 def _bounds(fit: LoopFit, problem: Problem) -> str:
-    at = [
-        free.name
-        for free in problem.free
-        if not _AT_BOUND
-        < float(free.part(np.array(fit.estimates[free.name].value)))
-        < 1 - _AT_BOUND
-    ]
-    return f"At a bound of the search: {', '.join(at)}." if at else ""
+    point = fit.estimates.point
+    parts = np.array([float(free.part(np.array(point[k]))) for k, free in enumerate(problem.free)])
+    at, blind = at_bound(parts), np.isnan(fit.estimates.errors)
+    names = np.array(problem.names)
+    told = []
+    if at.any():
+        told.append(f"At a bound of the search, so without an error: {', '.join(names[at])}.")
+    if (blind & ~at).any():
+        told.append(
+            f"The loops do not tell {', '.join(names[blind & ~at])}: other values, with what "
+            "belongs to them, give the same loops."
+        )
+    return " ".join(told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,22 +19,37 @@ from mho.fit.loop_cycles import (
     Own,
     Switching,
     coverage,
+    missed,
     own_parameters,
     population,
     spread_device,
 )
-from mho.fit.loop_models import MODELS
+from mho.fit.loop_models import MODELS, LoopModel
 from mho.fit.loop_search import ACCESS, Problem, descend, explore, values_of
 from mho.fit.loop_setup import problem_of
+from mho.fit.loop_simulation import Course
 from mho.fit.loop_uncertainty import estimates_of
-from mho.fit.sweeps import Sweeps, sweeps
+from mho.fit.sweeps import Sweeps, applied, sweeps
 
-_EXPLORED = 4  # cycles that the search looks at,
-_SAMPLES = 90  # thinned to about so many samples each
-_SIZE, _GENERATIONS = 64, 24
 _POLISH, _REFINE = 16, 5  # iterations on all cycles
 _ROUNDS = 3  # of cycles' own parameters and the shared rest
 _LEAST = 4  # cycles of which some are held out
+
+
+@dataclass(frozen=True)
+class _Effort:
+    """What a search looks at."""
+
+    cycles: int
+    samples: int  # of each, about
+    points: int  # at first
+    size: int  # of the population
+    generations: int
+
+
+_USUAL = _Effort(cycles=4, samples=90, points=512, size=64, generations=24)
+_COMPARED = replace(_USUAL, cycles=2)  # of several models, before the best is searched for again
+_COSTLY = _Effort(cycles=2, samples=90, points=256, size=32, generations=12)
 
 
 @dataclass(frozen=True)
@@ -62,13 +77,14 @@ class LoopFit:
         rmse_to_mean: of every cycle with its own parameters: root mean square ΔI over the mean |I|,
             as papers that divide by the average state it; never the smaller number.
         held_out_rmse: √(ΣΔI²/ΣI²) over the cycles held out of the search, by model; every second
-            cycle is, where there are four or more.
+            cycle is, where there are four or more; NaN where none was held out.
         measured: set and reset voltages of the measured cycles.
         fitted: those of the loops with the cycles' own parameters.
         drawn: those of a population drawn from ``device``, through the same sweeps.
-        calibration: of held-out cycles' set and reset voltages in populations that the other cycles
-            give; None with fewer than six cycles.
+        calibration: of held-out cycles' set and reset voltages in predictive intervals that the
+            other cycles give, as wide as so few cycles make them; None with fewer than six.
         verdict: how good the fit is and where it misses, in words.
+        rate: of the sweeps (V/s): given, or 1, or the mean of measured times.
         data: the cycles.
         shared_current: with the shared parameters, ``[samples, cycles]`` (A).
         own_current: with the cycles' own, likewise.
@@ -91,6 +107,7 @@ class LoopFit:
     drawn: Switching
     calibration: Calibration | None
     verdict: str
+    rate: float
     data: Sweeps = field(repr=False)
     shared_current: Array = field(repr=False)
     own_current: Array = field(repr=False)
@@ -108,17 +125,19 @@ class LoopFit:
         Args:
             voltage: as measured loops have it (V), ``[samples]``.
             time: of the samples (s), increasing.
-            rate: of the sweep (V/s), where there are no times; 1 V/s if not given.
+            rate: of the sweep (V/s), where there are no times; that of the fit if not given.
             start: state at the first sample, in [0, 1]; that of the fit if not given.
 
         Raises:
-            ValueError: if the sweep is refused.
+            ValueError: if it is not one sweep, or a number is out of its range.
         """
         if start is not None:
             checks.probability("start", start)
-        volts = np.asarray(voltage, np.float64).ravel()
-        cycle = np.zeros(len(volts)) if len(volts) else None
-        data = sweeps(volts, np.zeros_like(volts), time=time, rate=rate, cycle=cycle)
+        if time is not None and rate is not None:
+            raise ValueError("rate must not be given with time: they would say two things")
+        if rate is not None:
+            checks.number("rate", rate, above=0.0)
+        data = applied(voltage, time=time, rate=self.rate if rate is None else rate)
         held = {name: float(getattr(self.access, name)) for name in ACCESS}
         held["start"] = self.start if start is None else start
         problem = Problem(self.nominal, self.orientation, (), held, self.access.compliance, 1, data)
@@ -164,7 +183,7 @@ def loop(
         cycle: of every sample, a number or a name; where not given, a cycle begins wherever the
             voltage takes up the polarity again that it began with.
         model: ``vteam``, ``yakopcic``, ``stanford_pku``, ``data_driven_2018``,
-            ``data_driven_2021``, or ``best`` of them.
+            ``data_driven_2021``, or ``best`` of these; or ``jart``, which takes longer.
         bounds: ``{"v_on": (-2.0, -0.1)}``: between which values (SI units) a parameter is searched.
         fixed: ``{"alpha_on": 3.0}``: parameters that are not searched.
         access: ``auto``: a resistance in series, a transistor where low resistance conducts only
@@ -180,23 +199,29 @@ def loop(
     checks.one_of("model", model, (*MODELS, "best"))
     checks.integer("seed", seed, least=0)
     found = _looped(of_sweeps(data))
-    names = list(MODELS) if model == "best" else [model]
+    names = [name for name, one in MODELS.items() if not one.costly or name == model]
+    names = names if model == "best" else [model]
     problems = {
         name: problem_of(MODELS[name], data, found, access=access, bounds=bounds, fixed=fixed)
         for name in names
     }
     train, rest = _halves(data.cycles)
-    parts = {name: _searched(problem, train, seed) for name, problem in problems.items()}
-    held_out = {name: _rmse(problems[name], parts[name], rest) for name in names}
+    parts = {
+        name: _searched(problem, train, seed, _effort(name, compared=len(names) > 1))
+        for name, problem in problems.items()
+    }
+    errors = {name: _rmse(problems[name], parts[name], rest) for name in names}
     best = min(names, key=lambda name: _missed(problems[name], parts[name], rest))
     problem = problems[best]
     # A second search, from other points: valleys are many.
-    again = (parts[best], _searched(problem, train, seed + 1))
+    again = (parts[best], _searched(problem, train, seed + 1, _effort(best)))
     parts[best] = min(again, key=lambda found: _missed(problem, found, train))
-    held_out[best] = _rmse(problem, parts[best], rest)
+    errors[best] = _rmse(problem, parts[best], rest)
     calibration = _calibration(problem, parts[best], best, train, rest, found.polarity, seed)
-    shared, own = _fitted(problem, parts[best], MODELS[best].varies)
-    return _result(best, problem, shared, own, held_out, calibration, found, rate, seed)
+    shared, own = _fitted(problem, parts[best], MODELS[best])
+    held_out = errors if train != rest else dict.fromkeys(errors, np.nan)
+    fit = _result(best, problem, shared, own, held_out, calibration, found, rate, seed)
+    return loop_verdict.told(fit, problem, rate, errors, _course(problem, own))
 
 
 def _looped(found: Hysteresis) -> Hysteresis:
@@ -218,15 +243,22 @@ def _halves(cycles: int) -> tuple[list[int], list[int]]:
     return (every[::2], every[1::2]) if cycles >= _LEAST else (every, every)
 
 
-def _searched(problem: Problem, cycles: list[int], seed: int) -> Array:
+def _effort(name: str, *, compared: bool = False) -> _Effort:
+    if MODELS[name].costly:
+        return _COSTLY
+    return _COMPARED if compared else _USUAL
+
+
+def _searched(problem: Problem, cycles: list[int], seed: int, effort: _Effort) -> Array:
     """Return a candidate from a search on some of the cycles."""
-    spaced = np.unique(np.linspace(0, len(cycles) - 1, min(_EXPLORED, len(cycles))).round())
+    spaced = np.unique(np.linspace(0, len(cycles) - 1, min(effort.cycles, len(cycles))).round())
     chosen = [cycles[int(k)] for k in spaced]
-    every = max(1, max(problem.data.lengths) // _SAMPLES)
+    every = max(1, max(problem.data.lengths) // effort.samples)
     found = explore(
         problem.on(problem.data.only(chosen, every)),
-        size=_SIZE,
-        generations=_GENERATIONS,
+        points=effort.points,
+        size=effort.size,
+        generations=effort.generations,
         seed=seed,
     )
     thinned = problem.on(problem.data.only(cycles, max(1, every // 2)))
@@ -245,10 +277,14 @@ def _rmse(problem: Problem, parts: Array, cycles: list[int]) -> float:
     return _pooled(own.data, own.course(parts[None, None]).current.numpy()[:, 0])
 
 
-def _fitted(problem: Problem, parts: Array, varies: tuple[str, ...]) -> tuple[Array, Own]:
+def _fitted(problem: Problem, parts: Array, model: LoopModel) -> tuple[Array, Own]:
     """Return the shared candidate, and every cycle's own."""
-    found, _ = descend(problem.trials, parts[None], iterations=_POLISH)
+    varies = model.varies
+    polish = _REFINE if model.costly else _POLISH
+    found, _ = descend(problem.trials, parts[None], iterations=polish)
     shared: Array = found[0]
+    if model.costly:
+        return shared, own_parameters(problem, shared, varies)
     own = own_parameters(problem, shared, varies)
     for _ in range(_ROUNDS - 1):
         own = own_parameters(problem, _rest(problem, shared, own), varies)
@@ -286,7 +322,8 @@ def _calibration(
     own = own_parameters(seen, parts, MODELS[name].varies)
     device = spread_device(_device(problem, parts), own, _bounds(problem))
     drawn = population(unseen, parts, device, polarity, seed)
-    return coverage(Switching(*switching_voltages(unseen.data, polarity)), drawn)
+    measured = Switching(*switching_voltages(unseen.data, polarity))
+    return coverage(measured, drawn, missed(seen, own, polarity), len(train))
 
 
 def _device(problem: Problem, parts: Array) -> SwitchingDevice:
@@ -315,10 +352,9 @@ def _result(
     nominal = _device(problem, shared)
     device = spread_device(nominal, own, _bounds(problem))
     shared_current = problem.course(shared[None, None]).current.numpy()[:, 0]
-    course = problem.course(own.parts[None])
-    own_current = course.current.numpy()[:, 0]
+    own_current = _course(problem, own).current.numpy()[:, 0]
     fields = problem.access(values)
-    fit = LoopFit(
+    return LoopFit(
         model=name,
         device=device,
         nominal=nominal,
@@ -338,11 +374,15 @@ def _result(
         drawn=_drawn(problem, own, device, found.polarity, seed),
         calibration=calibration,
         verdict="",
+        rate=data.rate if data.timed else rate or 1.0,
         data=data,
         shared_current=shared_current,
         own_current=own_current,
     )
-    return loop_verdict.told(fit, problem, rate, course)
+
+
+def _course(problem: Problem, own: Own) -> Course:
+    return problem.course(own.parts[None])
 
 
 def _drawn(

@@ -56,6 +56,11 @@ class Sweeps:
         return self.voltage.shape[1]
 
     @property
+    def rate(self) -> float:
+        """Mean rate of the sweeps (V/s): the way of the voltage over the time it took."""
+        return float(np.abs(np.diff(self.voltage, axis=0)).sum() / self.seconds.sum())
+
+    @property
     def lengths(self) -> list[int]:
         """Samples of every cycle."""
         lengths: list[int] = self.measured.sum(axis=0).tolist()
@@ -132,6 +137,31 @@ def sweeps(
 def whole(voltage: Array, current: Array) -> Sweeps:
     """Return samples as one sweep, whatever they go through, without times."""
     return _packed([voltage], [current], [np.zeros_like(voltage)], timed=False)
+
+
+def applied(voltage: Any, *, time: Any = None, rate: float = 1.0) -> Sweeps:
+    """Return one sweep that is to be simulated: any course of voltages, without currents.
+
+    Args:
+        voltage: (V), ``[samples]``, at least 2.
+        time: of the samples (s), increasing.
+        rate: of the voltage (V/s) where there are no times.
+
+    Raises:
+        ValueError: if it is not one sweep, or times do not increase.
+    """
+    parts = _parts("voltage", voltage)
+    if len(parts) != 1 or np.ndim(voltage) != 1 or len(parts[0]) < 2:
+        raise ValueError(
+            "voltage must be one sweep, [samples], of at least 2 samples, got an array of shape "
+            f"{tuple(np.shape(voltage))}"
+        )
+    volts = parts[0]
+    times = vector("time", time) if time is not None else None
+    if times is not None and len(times) != len(volts):
+        raise ValueError(f"time and voltage must be as many, got {len(times)} and {len(volts)}")
+    seconds = _seconds(volts, times, rate, 0)
+    return _packed([volts], [np.zeros_like(volts)], [seconds], timed=times is not None)
 
 
 def excursions(voltage: Array) -> list[Excursion]:
