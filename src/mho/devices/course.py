@@ -21,7 +21,7 @@ from mho.devices.kicks import Draws, Rate
 from mho.devices.stiff import Step
 
 # Error of a step, as a part of the range: of a deterministic model, and beside noise.
-_TOLERANCE, _BESIDE_NOISE = 1e-5, 1e-3
+_TOLERANCE, _BESIDE_NOISE = 1e-6, 1e-3
 # What is left of a sample's time by rounding.
 _CLOSE = 1e-12
 # Steps of one cell from one sample to the next.

@@ -32,7 +32,7 @@ Rate = Callable[[Any, Any], Any]
 
 # Errors as parts of a step's tolerance: of an explicit step, whose estimate is that of a lower
 # order, and of the roots in an implicit one.
-_EXPLICIT, _ROOT = 0.1, 0.01
+_EXPLICIT, _ROOT = 1.0, 0.01
 # No step moves a state further: it must not leap over a window that would have stopped it.
 MOST = 0.05
 # Steps so short that the state might as well jump.
