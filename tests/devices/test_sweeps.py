@@ -226,10 +226,11 @@ def test_implicit_steps_are_of_order_three():
     for steps in (10, 20, 40):
         x, slope, h = 0.2, 0.0, 1.0 / steps
         for k in range(steps):
-            rate = lambda y, c, k=k, h=h: (  # noqa: E731
-                2 * math.cos((k + c) * h) ** 2 * y * (1 - y)
-            )
-            step = stiff.implicit(rate, x, slope, h, 1e-8)
+
+            def law(c, k=k, h=h):
+                return lambda y: 2 * math.cos((k + c) * h) ** 2 * y * (1 - y)
+
+            step = stiff.implicit(law, x, slope, h, 1e-8)
             x, slope = step.x, step.slope
         grown = 0.25 * math.exp(1.0 + math.sin(2.0) / 2.0)
         errors.append(abs(x - grown / (1.0 + grown)))
@@ -240,11 +241,14 @@ def test_implicit_steps_are_of_order_three():
 @pytest.mark.parametrize("kind", ["float", "tensor"])
 def test_a_steep_fall_is_one_step_and_a_jump_holds(kind):
     x = 0.9 if kind == "float" else torch.tensor([0.9], dtype=F64)
-    steep = stiff.implicit(lambda y, c: 1e9 * (0.2 - y), x, 0.0 * x, 0.0 * x + 1.0, 1e-5)
+    steep = stiff.implicit(lambda c: lambda y: 1e9 * (0.2 - y), x, 0.0 * x, 0.0 * x + 1.0, 1e-5)
     assert float(steep.x) == pytest.approx(0.2, abs=1e-6)
-    above = lambda y, c: (  # noqa: E731
-        (-1e7 if y > 0.4 else 1.0) if kind == "float" else torch.where(y > 0.4, -1e7, 1.0)
-    )
+
+    def above(c):
+        if kind == "float":
+            return lambda y: -1e7 if y > 0.4 else 1.0
+        return lambda y: torch.where(y > 0.4, -1e7, 1.0)
+
     held = stiff.implicit(above, 0.0 * x + 0.4, 0.0 * x, 0.0 * x + 1.0, 1e-5)
     assert float(held.x) == pytest.approx(0.4, abs=1e-6)
     assert float(held.excess) <= 1.0

@@ -214,12 +214,12 @@ def _split(
     """Return both states after one cell's implicit step and then the other's, in either order."""
 
     def upper(x: Any, y: Any) -> Any:
-        rate = lambda z, c: pair.upper_rate(z, y, v + rise * c)  # noqa: E731
-        return stiff.implicit(rate, x, slopes[0], h, _TOLERANCE)
+        law = lambda c: lambda z: pair.upper_rate(z, y, v + rise * c)  # noqa: E731
+        return stiff.implicit(law, x, slopes[0], h, _TOLERANCE)
 
     def lower(x: Any, y: Any) -> Any:
-        rate = lambda z, c: pair.lower_rate(x, z, v + rise * c)  # noqa: E731
-        return stiff.implicit(rate, y, slopes[1], h, _TOLERANCE)
+        law = lambda c: lambda z: pair.lower_rate(x, z, v + rise * c)  # noqa: E731
+        return stiff.implicit(law, y, slopes[1], h, _TOLERANCE)
 
     first = upper(x, y)
     second = lower(first.x, y)
