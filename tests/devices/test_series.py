@@ -374,3 +374,14 @@ def test_pairs_are_checked():
     twin = device.fabricate((2,))
     assert simulate_antiserial(cells, twin, torch.zeros(5), dt=1e-6, every=2).shape == (3, 2)
     assert simulate_antiserial(cells, twin, torch.zeros(5), dt=1e-6, every=None).shape == (0, 2)
+
+
+def test_nothing_in_series_with_no_cells_is_nothing():
+    cells = STILL.fabricate((0, 3))
+    assert cells.simulate(torch.ones(5), dt=1e-6, series=NMOS, every=2).shape == (3, 0, 3)
+    cells.apply_pulse(1.0, 1e-6, compliance=1e-4)
+    assert simulate_antiserial(cells, STILL.fabricate((0, 3)), torch.ones(5), dt=1e-6).shape == (
+        5,
+        0,
+        3,
+    )

@@ -123,7 +123,7 @@ class Course:
         Raises:
             ValueError: if a model is too stiff even for this.
         """
-        if x.numel() > _FEW:
+        if not 0 < x.numel() <= _FEW:
             return _Many(self, x, every, generator).run()
         draws = Draws(generator)
         traces = [_one(self.of(c), start, draws) for c, start in enumerate(x.tolist())]

@@ -74,7 +74,7 @@ class Draws:
         if isinstance(like, Tensor):
             return torch.empty_like(like).normal_(generator=self.generator)
         if not self._normals:
-            self._normals = torch.randn(_BLOCK, generator=self.generator).double().tolist()
+            self._normals = self._block().normal_(generator=self.generator).tolist()
         return self._normals.pop()
 
     def uniform(self, like: Any) -> Any:
@@ -82,9 +82,12 @@ class Draws:
         if isinstance(like, Tensor):
             return 1.0 - torch.empty_like(like).uniform_(generator=self.generator)
         if not self._uniforms:
-            block = torch.rand(_BLOCK, generator=self.generator, dtype=torch.float64)
-            self._uniforms = (1.0 - block).tolist()
+            self._uniforms = (1.0 - self._block().uniform_(generator=self.generator)).tolist()
         return self._uniforms.pop()
+
+    def _block(self) -> Tensor:
+        device = "cpu" if self.generator is None else self.generator.device
+        return torch.empty(_BLOCK, dtype=torch.float64, device=device)
 
 
 def interval(law: Law, sigma: Any, x: Any, s: Any) -> tuple[Any, Any]:
@@ -114,7 +117,7 @@ def interval(law: Law, sigma: Any, x: Any, s: Any) -> tuple[Any, Any]:
     for _ in range(_QUARTERINGS):
         width = sigma * length**0.5
         near = maths.smallest(width, 0.0 * x + _LONG)
-        below, above = _both(law(s + length), unit(x - near), unit(x + near))
+        below, above = _at(law(s + length), unit(x - near), unit(x + near))
         steepest = maths.largest(abs(below), abs(above))
         smooth = _differ(x, near, length, below, above) <= _SMOOTH
         beside = (x + _REACH * near > 1.0) | (x - _REACH * near < 0.0)
@@ -155,7 +158,7 @@ def kick(law: Law, sigma: Any, x: Any, s: Any, length: Any, draws: Draws) -> Any
     kicked = fold(x + width * normal)
     # Only states at rest, or pinned to a bound, take longer intervals than this.
     width = maths.smallest(width, 0.0 * x + _LONG)
-    below, above = _both(law(s), unit(x - width), unit(x + width))
+    below, above = _at(law(s), unit(x - width), unit(x + width))
     # Differences that the interval had to accept, and bounds that the drift presses against.
     differs = _differ(x, width, length, below, above) > _SMOOTH
     top = (x + _REACH * width > 1.0) & (length * above > _PRESSED * width)
@@ -174,11 +177,11 @@ def kick(law: Law, sigma: Any, x: Any, s: Any, length: Any, draws: Draws) -> Any
     return maths.where(walled, bent, kicked)
 
 
-def _both(rate: Callable[[Any], Any], one: Any, other: Any) -> Any:
-    # One evaluation of both costs little more than one of either.
-    if isinstance(one, Tensor):
-        return rate(torch.stack([one, other]))
-    return rate(one), rate(other)
+def _at(rate: Callable[[Any], Any], *states: Any) -> Any:
+    # One evaluation of several states of every cell costs little more than one of either.
+    if isinstance(states[0], Tensor):
+        return rate(torch.stack(states))
+    return [rate(state) for state in states]
 
 
 def _differ(x: Any, width: Any, length: Any, below: Any, above: Any) -> Any:
@@ -189,22 +192,27 @@ def _differ(x: Any, width: Any, length: Any, below: Any, above: Any) -> Any:
 
 def _at_rest(law: Law, x: Any, s: Any) -> Any:
     # Without any drift until the next sample, a kick may be as long as it likes.
-    still, start, end = x >= 0.0, law(s), law(1.0 + 0.0 * s)
-    for probe in _PROBES:
-        state = 0.0 * x + probe
-        still = still & (start(state) == 0.0) & (end(state) == 0.0)
+    states = [0.0 * x + probe for probe in _PROBES]
+    still = x >= 0.0
+    for rate in (law(s), law(1.0 + 0.0 * s)):
+        for drift in _at(rate, *states):
+            still = still & (drift == 0.0)
+        if not maths.some(still):
+            break
     return still
 
 
 def _pinned(law: Law, wide: Any, x: Any, s: Any) -> Any:
     # At a bound which the drift presses against from all around, until the next sample.
-    top, ends = x > 0.5, (law(s), law(1.0 + 0.0 * s))
     pinned = maths.smallest(x, 1.0 - x) <= _DEPTH
-    for depth in (_DEPTH, _LONG, 2.0 * _LONG):
-        state = maths.where(top, 1.0 - depth + 0.0 * x, depth + 0.0 * x)
-        for rate in ends:
-            push = maths.where(top, rate(state), -rate(state))
-            pinned = pinned & (2.0 * _DEPTH * push > 2.0 * _STEEP * wide)
+    if not maths.some(pinned):
+        return pinned
+    top = x > 0.5
+    depths = [0.0 * x + depth for depth in (_DEPTH, _LONG, 2.0 * _LONG)]
+    states = [maths.where(top, 1.0 - depth, depth) for depth in depths]
+    for rate in (law(s), law(1.0 + 0.0 * s)):
+        for drift in _at(rate, *states):
+            pinned = pinned & (2.0 * _DEPTH * maths.where(top, drift, -drift) > 2.0 * _STEEP * wide)
     return pinned
 
 
