@@ -30,7 +30,7 @@ from mho.devices.series import divide
 from mho.devices.simulation import in_a_row
 from mho.devices.switching_cells import SwitchingCells
 
-_TOLERANCE = 3e-5
+_TOLERANCE = 3e-6
 _MOST_STEPS = 1_000_000
 # Up to so many pairs, Python's floats beat tensor operations.
 _FEW = 16
@@ -200,7 +200,7 @@ def _heun(
     wrong = [0.5 * h * abs(b - a) for a, b in zip(slopes, ends, strict=True)]
     travel = [h * maths.largest(abs(a), abs(b)) for a, b in zip(slopes, ends, strict=True)]
     excess = maths.largest(
-        maths.largest(wrong[0], wrong[1]) / (0.1 * _TOLERANCE),
+        maths.largest(wrong[0], wrong[1]) / _TOLERANCE,
         (maths.largest(travel[0], travel[1]) / stiff.MOST) ** 2,
     )
     new_x = unit(x + 0.5 * h * (slopes[0] + ends[0]))
@@ -214,12 +214,12 @@ def _split(
     """Return both states after one cell's implicit step and then the other's, in either order."""
 
     def upper(x: Any, y: Any) -> Any:
-        rate = lambda z, c: pair.upper_rate(z, y, v + rise * c)  # noqa: E731
-        return stiff.implicit(rate, x, slopes[0], h, _TOLERANCE)
+        law = lambda c: lambda z: pair.upper_rate(z, y, v + rise * c)  # noqa: E731
+        return stiff.implicit(law, x, slopes[0], h, _TOLERANCE)
 
     def lower(x: Any, y: Any) -> Any:
-        rate = lambda z, c: pair.lower_rate(x, z, v + rise * c)  # noqa: E731
-        return stiff.implicit(rate, y, slopes[1], h, _TOLERANCE)
+        law = lambda c: lambda z: pair.lower_rate(x, z, v + rise * c)  # noqa: E731
+        return stiff.implicit(law, y, slopes[1], h, _TOLERANCE)
 
     first = upper(x, y)
     second = lower(first.x, y)

@@ -9,6 +9,7 @@ the cell with the most steps, not the sum over all samples of the most that any 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -17,11 +18,11 @@ import torch
 from torch import Tensor
 
 from mho.devices import kicks, stiff
-from mho.devices.kicks import Draws, Rate
+from mho.devices.kicks import Draws, Law
 from mho.devices.stiff import Step
 
 # Error of a step, as a part of the range: of a deterministic model, and beside noise.
-_TOLERANCE, _BESIDE_NOISE = 1e-5, 1e-3
+_TOLERANCE, _BESIDE_NOISE = 1e-6, 1e-3
 # What is left of a sample's time by rounding.
 _CLOSE = 1e-12
 # Steps of one cell from one sample to the next.
@@ -100,9 +101,10 @@ class Course:
             found.append(now + (ahead - now) * s)
         return found[0] if len(found) == 1 else tuple(found)
 
-    def rate(self, x: Any, v: Any, p: Any) -> Any:
-        """Return how far a state would go within one sample."""
-        return p.seconds * self.spec.rate(x, self.spec.drive(v, p), p)
+    def rate(self, v: Any, p: Any) -> Callable[[Any], Any]:
+        """Return how far states would go within one sample."""
+        drive, spec = self.spec.drive(v, p), self.spec
+        return lambda x: p.seconds * spec.rate(x, drive, p)
 
     def noise(self, x: Any, v: Any, p: Any) -> Any:
         """Return the standard deviation that noise would bring within one sample."""
@@ -121,7 +123,7 @@ class Course:
         Raises:
             ValueError: if a model is too stiff even for this.
         """
-        if x.numel() > _FEW:
+        if not 0 < x.numel() <= _FEW:
             return _Many(self, x, every, generator).run()
         draws = Draws(generator)
         traces = [_one(self.of(c), start, draws) for c, start in enumerate(x.tolist())]
@@ -148,46 +150,44 @@ def _one(course: Course, x: float, draws: Draws) -> list[float]:
     slope: float | None = None
     for k in range(course.samples):
 
-        def rate(y: float, s: float, k: int = k) -> float:
-            value: float = course.rate(y, course.voltage(k, s), course.p)
-            return value
+        def law(s: float, k: int = k) -> Callable[[float], float]:
+            return course.rate(course.voltage(k, s), course.p)
 
         s = 0.0
         while s < 1.0:
             if not course.spec.stochastic:
-                x, slope, h = _flow(rate, x, slope, s, 1.0, h, course.tolerance)
+                x, slope, h = _flow(law, x, slope, s, 1.0, h, course.tolerance)
                 break
             # Half of an interval's drift, its noise, the other half.
             sigma = float(course.noise(x, course.voltage(k, s), course.p))
-            length, together = kicks.interval(rate, sigma, x, s)
+            length, together = kicks.interval(law, sigma, x, s)
             end = 1.0 if s + length > 1.0 - _CLOSE else s + length
             if together:
-                x, s = kicks.step(rate, sigma, x, s, end - s, draws), end
+                x, s = kicks.step(law, sigma, x, s, end - s, draws), end
                 continue
             middle = 0.5 * (s + end)
-            x, _, h = _flow(rate, x, None, s, middle, h, course.tolerance)
+            x, _, h = _flow(law, x, None, s, middle, h, course.tolerance)
             sigma = float(course.noise(x, course.voltage(k, middle), course.p))
-            x = kicks.kick(rate, sigma, x, middle, end - s, draws)
-            x, _, h = _flow(rate, x, None, middle, end, h, course.tolerance)
+            x = kicks.kick(law, sigma, x, middle, end - s, draws)
+            x, _, h = _flow(law, x, None, middle, end, h, course.tolerance)
             s = end
         trace.append(x)
     return trace
 
 
 def _flow(
-    rate: Any, x: float, slope: float | None, start: float, end: float, h: float, tol: float
+    law: Any, x: float, slope: float | None, start: float, end: float, h: float, tol: float
 ) -> tuple[float, float, float]:
     """Move one state from one part of the way between two samples to another."""
     left = end - start
     if slope is None:
-        slope = stiff.held(x, rate(x, start))
+        slope = stiff.held(x, law(start)(x))
     for _ in range(_MOST_STEPS):
         h = min(h, left)
         s = end - left
 
-        def within(y: float, c: float, s: float = s, h: float = h) -> float:
-            value: float = rate(y, s + c * h)
-            return value
+        def within(c: float, s: float = s, h: float = h) -> Callable[[float], float]:
+            return law(s + c * h)
 
         step = stiff.explicit(within, x, slope, h, tol)
         if step.excess > 1.0:
@@ -235,20 +235,19 @@ class _Many:
             self._arrive()
         raise _too_stiff()
 
-    def _laws(self, those: Tensor) -> tuple[Rate, Rate]:
+    def _laws(self, those: Tensor) -> tuple[Law, Callable[[Tensor, Tensor], Tensor]]:
         """Return the drift and the noise of some cells, of states and parts of the way."""
         k, at = self.k[those], self.at[those]
         course, p = self.course, self.course.values(at)
 
-        def rate(y: Tensor, s: Tensor) -> Tensor:
-            value: Tensor = course.rate(y, course.voltage(k, s, at), p)
-            return value
+        def law(s: Tensor) -> Callable[[Tensor], Tensor]:
+            return course.rate(course.voltage(k, s, at), p)
 
         def noise(y: Tensor, s: Tensor) -> Tensor:
             value: Tensor = course.noise(y, course.voltage(k, s, at), p) + 0.0 * y
             return value
 
-        return rate, noise
+        return law, noise
 
     def _leave(self) -> None:
         """Find the next stop of the cells that are at one, their noise there, their slope."""
@@ -262,23 +261,23 @@ class _Many:
         else:
             self.left = torch.where(stopped, 1.0, self.left)
         those = stopped.nonzero().squeeze(1)
-        rate, _ = self._laws(those)
+        law, _ = self._laws(those)
         x = self.x[those]
-        self.slope[those] = stiff.held(x, rate(x, self.s[those]))
+        self.slope[those] = stiff.held(x, law(self.s[those])(x))
 
     def _plan(self, those: Tensor) -> None:
         if not len(those):
             return
         x, s = self.x[those], self.s[those]
-        rate, noise = self._laws(those)
+        law, noise = self._laws(those)
         sigma = noise(x, s)
-        length, together = kicks.interval(rate, sigma, x, s)
+        length, together = kicks.interval(law, sigma, x, s)
         stop = s + length
         stop = torch.where(stop > 1.0 - _CLOSE, 1.0, stop)
         self.stop[those], self.left[those] = stop, torch.where(together, 0.0, 0.5 * (stop - s))
         self.halfway[those] = ~together
         if bool(together.any()):
-            after = kicks.step(rate, sigma, x, s, stop - s, self.draws)
+            after = kicks.step(law, sigma, x, s, stop - s, self.draws)
             self.x[those] = torch.where(together, after, x)
             self.s[those] = torch.where(together, stop, s)
 
@@ -287,15 +286,15 @@ class _Many:
             return
         x, s = self.x[those], self.s[those]
         left = self.stop[those] - s
-        rate, noise = self._laws(those)
-        self.x[those] = kicks.kick(rate, noise(x, s), x, s, 2.0 * left, self.draws)
+        law, noise = self._laws(those)
+        self.x[those] = kicks.kick(law, noise(x, s), x, s, 2.0 * left, self.draws)
         self.left[those] = left
         self.halfway[those] = False
 
     def _step(self) -> None:
         h, s, tol = torch.minimum(self.h, self.left), self.s, self.course.tolerance
-        rate, _ = self._laws(torch.arange(len(h), device=h.device))
-        step = stiff.explicit(lambda y, c: rate(y, s + c * h), self.x, self.slope, h, tol)
+        law, _ = self._laws(torch.arange(len(h), device=h.device))
+        step = stiff.explicit(lambda c: law(s + c * h), self.x, self.slope, h, tol)
         x, slope, excess, factor = step.x, step.slope, step.excess, step.factor()
         hard = (excess > 1.0).nonzero().squeeze(1)
         if len(hard):
@@ -311,9 +310,9 @@ class _Many:
         self.h = torch.where(h > 0.0, h * factor, self.h)
 
     def _hard(self, hard: Tensor, h: Tensor) -> Step:
-        s, (rate, _) = self.s[hard], self._laws(hard)
+        s, (law, _) = self.s[hard], self._laws(hard)
         return stiff.implicit(
-            lambda y, c: rate(y, s + c * h),
+            lambda c: law(s + c * h),
             self.x[hard],
             self.slope[hard],
             h,

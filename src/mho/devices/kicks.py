@@ -32,8 +32,8 @@ from mho.devices import maths, stiff
 from mho.devices.diffusion import fold
 from mho.devices.maths import unit
 
-# ``rate(x, s)``: what a state would move by within one sample, at the part s of the way.
-Rate = Callable[[Any, Any], Any]
+# ``law(s)``: what states would move by within one sample, at the part s of the way.
+Law = Callable[[Any], Callable[[Any], Any]]
 
 # The longest kick (one σ), as a part of the range: of states that drift, and of any.
 _LONG = 0.06
@@ -74,7 +74,7 @@ class Draws:
         if isinstance(like, Tensor):
             return torch.empty_like(like).normal_(generator=self.generator)
         if not self._normals:
-            self._normals = torch.randn(_BLOCK, generator=self.generator).double().tolist()
+            self._normals = self._block().normal_(generator=self.generator).tolist()
         return self._normals.pop()
 
     def uniform(self, like: Any) -> Any:
@@ -82,16 +82,19 @@ class Draws:
         if isinstance(like, Tensor):
             return 1.0 - torch.empty_like(like).uniform_(generator=self.generator)
         if not self._uniforms:
-            block = torch.rand(_BLOCK, generator=self.generator, dtype=torch.float64)
-            self._uniforms = (1.0 - block).tolist()
+            self._uniforms = (1.0 - self._block().uniform_(generator=self.generator)).tolist()
         return self._uniforms.pop()
 
+    def _block(self) -> Tensor:
+        device = "cpu" if self.generator is None else self.generator.device
+        return torch.empty(_BLOCK, dtype=torch.float64, device=device)
 
-def interval(rate: Rate, sigma: Any, x: Any, s: Any) -> tuple[Any, Any]:
+
+def interval(law: Law, sigma: Any, x: Any, s: Any) -> tuple[Any, Any]:
     """Return how long, as parts of a sample, one kick may stand for the noise.
 
     Args:
-        rate: the drift.
+        law: the drift.
         sigma: standard deviation the noise would bring within one sample.
         x: states.
         s: where between two samples they are.
@@ -109,12 +112,12 @@ def interval(rate: Rate, sigma: Any, x: Any, s: Any) -> tuple[Any, Any]:
     whole = x < 0.0
     asked = maths.some(length < room)
     if asked:
-        whole = _at_rest(rate, x, s) | _pinned(rate, wide, x, s)
+        whole = _at_rest(law, x, s) | _pinned(law, wide, x, s)
         length = maths.where(whole, room, length)
     for _ in range(_QUARTERINGS):
         width = sigma * length**0.5
         near = maths.smallest(width, 0.0 * x + _LONG)
-        below, above = rate(unit(x - near), s + length), rate(unit(x + near), s + length)
+        below, above = _at(law(s + length), unit(x - near), unit(x + near))
         steepest = maths.largest(abs(below), abs(above))
         smooth = _differ(x, near, length, below, above) <= _SMOOTH
         beside = (x + _REACH * near > 1.0) | (x - _REACH * near < 0.0)
@@ -123,7 +126,7 @@ def interval(rate: Rate, sigma: Any, x: Any, s: Any) -> tuple[Any, Any]:
         # A cell is either away from the bounds, or takes a short step, or the bound is a wall.
         fine = whole | wall | (width <= _HARMLESS) | (smooth & (short | (beside ^ True)))
         if not asked and not maths.every(fine):
-            asked, whole = True, _pinned(rate, wide, x, s)
+            asked, whole = True, _pinned(law, wide, x, s)
             fine = fine | whole
         if maths.every(fine):
             break
@@ -131,14 +134,14 @@ def interval(rate: Rate, sigma: Any, x: Any, s: Any) -> tuple[Any, Any]:
     return length, smooth & beside & short & ((whole | wall) ^ True)
 
 
-def step(rate: Rate, sigma: Any, x: Any, s: Any, length: Any, draws: Draws) -> Any:
+def step(law: Law, sigma: Any, x: Any, s: Any, length: Any, draws: Draws) -> Any:
     """Return states after drift and noise together; arguments as in `kick`.
 
     Exact where both are constant: reflected at the nearer bound by the least value of the Brownian
     bridge to the free end (Skorokhod).
     """
-    first = rate(x, s)
-    drift = 0.5 * length * (first + rate(unit(x + length * first), s + length))
+    first = law(s)(x)
+    drift = 0.5 * length * (first + law(s + length)(unit(x + length * first)))
     width = sigma * length**0.5
     free = x + drift + width * draws.normal(x)
     upper = x + free > 1.0
@@ -148,14 +151,14 @@ def step(rate: Rate, sigma: Any, x: Any, s: Any, length: Any, draws: Draws) -> A
     return fold(maths.where(upper, 1.0 - end, end))
 
 
-def kick(rate: Rate, sigma: Any, x: Any, s: Any, length: Any, draws: Draws) -> Any:
+def kick(law: Law, sigma: Any, x: Any, s: Any, length: Any, draws: Draws) -> Any:
     """Return states after the noise of an interval around ``s``; arguments as in `interval`."""
     width = sigma * length**0.5
     normal = draws.normal(x)
     kicked = fold(x + width * normal)
     # Only states at rest, or pinned to a bound, take longer intervals than this.
     width = maths.smallest(width, 0.0 * x + _LONG)
-    below, above = rate(unit(x - width), s), rate(unit(x + width), s)
+    below, above = _at(law(s), unit(x - width), unit(x + width))
     # Differences that the interval had to accept, and bounds that the drift presses against.
     differs = _differ(x, width, length, below, above) > _SMOOTH
     top = (x + _REACH * width > 1.0) & (length * above > _PRESSED * width)
@@ -166,12 +169,19 @@ def kick(rate: Rate, sigma: Any, x: Any, s: Any, length: Any, draws: Draws) -> A
     upper = maths.where(differs, abs(above) >= abs(below), top)
     step = width * normal
     highest, lowest = _extremes(x, step, width, draws)
-    up, down = _carried(rate, highest, lowest, length, s)
+    up, down = _carried(law(s), highest, lowest, length)
     taken = (up - highest) - (down - lowest)
     bent = unit(x + step + maths.where(upper, taken, -taken))
     # Where the drift brings all of the path to one place, the state is there.
     bent = maths.where(abs(up - down) <= _DEPTH, 0.5 * (up + down), bent)
     return maths.where(walled, bent, kicked)
+
+
+def _at(rate: Callable[[Any], Any], *states: Any) -> Any:
+    # One evaluation of several states of every cell costs little more than one of either.
+    if isinstance(states[0], Tensor):
+        return rate(torch.stack(states))
+    return [rate(state) for state in states]
 
 
 def _differ(x: Any, width: Any, length: Any, below: Any, above: Any) -> Any:
@@ -180,24 +190,29 @@ def _differ(x: Any, width: Any, length: Any, below: Any, above: Any) -> Any:
     return length * abs(above - below) / (apart + 1e-300)
 
 
-def _at_rest(rate: Rate, x: Any, s: Any) -> Any:
+def _at_rest(law: Law, x: Any, s: Any) -> Any:
     # Without any drift until the next sample, a kick may be as long as it likes.
+    states = [0.0 * x + probe for probe in _PROBES]
     still = x >= 0.0
-    for probe in _PROBES:
-        state = 0.0 * x + probe
-        still = still & (rate(state, s) == 0.0) & (rate(state, 1.0 + 0.0 * s) == 0.0)
+    for rate in (law(s), law(1.0 + 0.0 * s)):
+        for drift in _at(rate, *states):
+            still = still & (drift == 0.0)
+        if not maths.some(still):
+            break
     return still
 
 
-def _pinned(rate: Rate, wide: Any, x: Any, s: Any) -> Any:
+def _pinned(law: Law, wide: Any, x: Any, s: Any) -> Any:
     # At a bound which the drift presses against from all around, until the next sample.
-    top = x > 0.5
     pinned = maths.smallest(x, 1.0 - x) <= _DEPTH
-    for depth in (_DEPTH, _LONG, 2.0 * _LONG):
-        state = maths.where(top, 1.0 - depth + 0.0 * x, depth + 0.0 * x)
-        for when in (s, 1.0 + 0.0 * s):
-            push = maths.where(top, rate(state, when), -rate(state, when))
-            pinned = pinned & (2.0 * _DEPTH * push > 2.0 * _STEEP * wide)
+    if not maths.some(pinned):
+        return pinned
+    top = x > 0.5
+    depths = [0.0 * x + depth for depth in (_DEPTH, _LONG, 2.0 * _LONG)]
+    states = [maths.where(top, 1.0 - depth, depth) for depth in depths]
+    for rate in (law(s), law(1.0 + 0.0 * s)):
+        for drift in _at(rate, *states):
+            pinned = pinned & (2.0 * _DEPTH * maths.where(top, drift, -drift) > 2.0 * _STEEP * wide)
     return pinned
 
 
@@ -208,11 +223,11 @@ def _extremes(x: Any, step: Any, width: Any, draws: Draws) -> tuple[Any, Any]:
     return x + 0.5 * (step + around), x + 0.5 * (step - around)
 
 
-def _carried(rate: Rate, one: Any, other: Any, length: Any, s: Any) -> Any:
+def _carried(rate: Callable[[Any], Any], one: Any, other: Any, length: Any) -> Any:
     """Return where the drift carries two states in an interval, by one implicit step."""
 
     def carry(x: Any) -> Any:
-        return x + length * stiff.stage(lambda y: rate(y, s), x, length, 0.0 * x, _ROOT)
+        return x + length * stiff.stage(rate, x, length, 0.0 * x, _ROOT)
 
     if isinstance(one, Tensor):
         return carry(torch.stack([one, other]))

@@ -23,7 +23,7 @@ _MOST = 0.05
 # ...and steps by more than this are not precise enough to be chosen where others can be.
 _GENTLE = 0.01
 # So many steps every cell of a pulse may take before it is taken for a stiff one.
-_EXPLICIT_STEPS = 300
+_EXPLICIT_STEPS = 100
 # Currents found at once.
 _AT_ONCE = 1 << 20
 # A proposed step keeps this much below the limit, and kicks of so many σ within it.

@@ -27,12 +27,13 @@ from mho.devices import maths
 from mho.devices.maths import unit
 from mho.devices.roots import rising
 
-# ``rate(x, c)``: change of a state in the whole time unit, at the part ``c`` of the step.
-Rate = Callable[[Any, Any], Any]
+# Change of a state in the whole time unit; ``law(c)`` is that at the part ``c`` of a step.
+Rate = Callable[[Any], Any]
+Law = Callable[[float], Rate]
 
 # Errors as parts of a step's tolerance: of an explicit step, whose estimate is that of a lower
 # order, and of the roots in an implicit one.
-_EXPLICIT, _ROOT = 0.1, 0.01
+_EXPLICIT, _ROOT = 1.0, 0.01
 # No step moves a state further: it must not leap over a window that would have stopped it.
 MOST = 0.05
 # Steps so short that the state might as well jump.
@@ -74,10 +75,10 @@ def held(x: Any, slope: Any) -> Any:
     return maths.where(leaving, 0.0 * slope, slope)
 
 
-def explicit(rate: Rate, x: Any, slope: Any, h: Any, tolerance: float) -> Step:
+def explicit(law: Law, x: Any, slope: Any, h: Any, tolerance: float) -> Step:
     """Return Heun's step of length ``h`` from states with known slopes."""
     ahead = unit(x + h * slope)
-    end = held(ahead, rate(ahead, 1.0))
+    end = held(ahead, law(1.0)(ahead))
     # The difference to Euler's step: an error of order 2, beyond that of the step itself.
     error = 0.5 * h * abs(end - slope)
     travel = h * maths.largest(abs(end), abs(slope))
@@ -85,20 +86,20 @@ def explicit(rate: Rate, x: Any, slope: Any, h: Any, tolerance: float) -> Step:
     return Step(unit(x + 0.5 * h * (slope + end)), end, excess, 2)
 
 
-def implicit(rate: Rate, x: Any, slope: Any, h: Any, tolerance: float) -> Step:
+def implicit(law: Law, x: Any, slope: Any, h: Any, tolerance: float) -> Step:
     """Return the implicit step of length ``h``; ``slope`` is a guess."""
     root = _ROOT * tolerance
-    k1 = stage(lambda y: rate(y, _G), x, _G * h, slope, root)
-    k2 = stage(lambda y: rate(y, _C2), x + h * _A21 * k1, _G * h, k1, root)
+    k1 = stage(law(_G), x, _G * h, slope, root)
+    k2 = stage(law(_C2), x + h * _A21 * k1, _G * h, k1, root)
     base = x + h * (_B1 * k1 + _B2 * k2)
-    k3 = stage(lambda y: rate(y, 1.0), base, _G * h, k2, root)
+    k3 = stage(law(1.0), base, _G * h, k2, root)
     new = unit(base + _G * h * k3)
     error = h * abs((_B1 - _E1) * k1 + (_B2 - _E2) * k2 + _G * k3)
     excess = maths.largest(error / tolerance, (abs(new - x) / MOST) ** 3)
     return Step(new, k3, excess, 3)
 
 
-def stage(rate: Callable[[Any], Any], base: Any, h: Any, guess: Any, tolerance: float) -> Any:
+def stage(rate: Rate, base: Any, h: Any, guess: Any, tolerance: float) -> Any:
     """Return the slope k = (y - base)/h of the state ``y = base + h · rate(y)`` in [0, 1]."""
     low = 0.0 * base
     y = rising(

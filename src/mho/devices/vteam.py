@@ -69,8 +69,8 @@ class VTEAM(SwitchingDevice):
 
     The state held is ``x = (w_off - w)/(w_off - w_on)``. A positive voltage resets the cell
     (``set_polarity`` = -1). Without a window (`Rectangular`) a pulse moves ``x`` in proportion
-    to its width. With the default speeds a cell sets within picoseconds at -1 V: to simulate
-    slower waveforms take ``adaptive=True``, or smaller ``k_on`` and ``k_off``.
+    to its width. With the default speeds a cell sets within picoseconds at -1 V: for cells
+    switching slowly take smaller ``k_on`` and ``k_off``.
 
     Source: Kvatinsky, Ramadan, Friedman & Kolodny 2015, doi 10.1109/TCSII.2015.2433536.
 
