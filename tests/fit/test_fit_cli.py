@@ -368,3 +368,28 @@ def test_the_old_kind_exponential_is_its_law(tmp_path, capsys):
     status, _, complaint = mho(capsys, "fit", path, "--kind", "exponential", "--law", "linear")
     assert status == 1
     assert "--kind exponential is --law exponential" in complaint
+
+
+def test_files_that_name_the_same_cycles_are_not_joined_silently(tmp_path, capsys):
+    paths = []
+    for name, top in (("a", 40.0), ("b", 80.0)):
+        g = [1.0 + top * (1.0 - 0.8**k) for k in range(11)]
+        rows = [f"{k},{x:.4f},set,{c}" for c in range(2) for k, x in enumerate(g)]
+        rows += [f"{k},{x:.4f},reset,{c}" for c in range(2) for k, x in enumerate(g[::-1])]
+        paths.append(tmp_path / f"{name}.csv")
+        paths[-1].write_text("pulse,G (uS),direction,cycle\n" + "\n".join(rows))
+    assert main(["fit", *map(str, paths), "--dry-run"]) == 1
+    error = capsys.readouterr().err
+    assert "cycle 0 stands in several of them" in error
+    assert "--each-file cell" in error
+    assert main(["fit", *map(str, paths), "--dry-run", "--each-file", "cell"]) == 0
+    assert "2 cells, 2 cycles" in capsys.readouterr().out
+
+
+def test_states_are_no_cycles(tmp_path, capsys):
+    v = np.linspace(-1.0, 1.0, 41)
+    rows = [f"{s},{x:.3f},{g * np.sinh(x):.6g}" for s, g in enumerate((1e-5, 3e-5)) for x in v]
+    path = tmp_path / "states.csv"
+    path.write_text("state,voltage (V),current (A)\n" + "\n".join(rows))
+    assert main(["fit", str(path), "--dry-run"]) == 0
+    assert "1 cycle, 2 states" in capsys.readouterr().out

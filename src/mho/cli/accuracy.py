@@ -185,9 +185,15 @@ def _cost(label: str, one: study.Accuracy) -> str:
     # Chips are compared on the same inputs; other inputs would give other numbers.
     others = (one.digital * (1 - one.digital) / one.samples) ** 0.5
     sure = "" if error != error else f" ± {100 * error:.1f}"
+    later = ""
+    if len(one.times) > 1:
+        lost = [100 * float((one.ideal - a[:, -1]).mean()) for a in (one.chips, one.recalibrated)]
+        last = duration(one.times[-1])
+        later = f"; after {last} {lost[0]:.1f}, recalibrated then {lost[1]:.1f}"
     return (
-        f"{label}: the cells cost {100 * loss:.1f}{sure} points against ideal ones (± of the mean "
-        f"over chips; {one.samples} test inputs, by themselves good to ± {100 * others:.1f})"
+        f"{label}: just programmed, the cells cost {100 * loss:.1f}{sure} points against ideal ones"
+        f"{later} (± of the mean over chips; {one.samples} test inputs, by themselves good to "
+        f"± {100 * others:.1f})"
     )
 
 

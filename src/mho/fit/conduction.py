@@ -143,7 +143,7 @@ def _states(state: Any, count: int) -> tuple[list[str], npt.NDArray[np.intp]]:
     if len(label) != count:
         raise ValueError(f"state and voltage must be as many, got {len(label)} and {count}")
     names, which = np.unique(label, return_inverse=True)
-    return [str(name) for name in names], which
+    return [f"{n:g}" if isinstance(n, np.floating) else str(n) for n in names], which
 
 
 def _refuse_loop(v: Array, i: Array, label: str) -> None:

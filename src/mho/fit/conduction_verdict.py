@@ -26,7 +26,7 @@ def told(
     """
     parts = [f"The {law} law misses {relative:.2%} of the current (root mean square)"]
     if hang > _HANG:
-        other = "" if law == "table" else "; law='table' follows any curve"
+        other = "" if law == "table" else "; the law table follows any curve"
         parts[0] += (
             f", and neighbouring residuals correlate by {hang:.2f}: it is the shape that is "
             f"missed, not noise, and the errors of the estimates are too small{other}."

@@ -207,7 +207,7 @@ def _iv(table: Table, wishes: Wishes) -> Arranged:
     if "state" in table.labels:
         arrays["state"], known = _codes(table, "state")
         states = f", {_count(len(known), 'state')}"
-    cycle = _codes(table, "cycle")[0] if "cycle" in table.labels else sweeps.cycles_of(voltage)
+    cycle = _cycles(table, voltage, arrays.get("state"))
     count = len(np.unique(cycle))
     if count > 1:
         arrays["cycle"] = cycle
@@ -216,6 +216,18 @@ def _iv(table: Table, wishes: Wishes) -> Arranged:
         + states
     )
     return arrays, (), what, left + turned
+
+
+def _cycles(table: Table, voltage: Array, state: Array | None) -> Array:
+    # Those named, else those of the sweeps; states are swept one by one.
+    if "cycle" in table.labels:
+        return _codes(table, "cycle")[0]
+    if state is None:
+        return sweeps.cycles_of(voltage)
+    cycle = np.zeros(len(voltage))
+    for code in np.unique(state):
+        cycle[state == code] = sweeps.cycles_of(voltage[state == code])
+    return cycle
 
 
 def _programming(

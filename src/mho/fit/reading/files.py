@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -80,7 +80,17 @@ def check_sweep(table: Table, wishes: Wishes) -> None:
 def check_cycles(table: Table, cycles: int, wishes: Wishes) -> list[str]:
     """Return that files are taken as cycles; refuse files of several each (ValueError)."""
     several = len(table.paths) > 1 and not wishes.each_file
-    if not several or {"cell", "cycle"} & set(table.labels):
+    if not several or "cell" in table.labels:
+        return []
+    if "cycle" in table.labels:
+        names = [set(table.labels["cycle"][table.file == k]) for k in range(len(table.paths))]
+        twice = set.union(*(a & b for a, b in combinations(names, 2)))
+        if twice:
+            raise ValueError(
+                f"{table.paths[0]} and others: cycle {min(twice)} stands in several of them: say "
+                "whether each file is a cell or a part of one record, --each-file cell or "
+                "--each-file part"
+            )
         return []
     if cycles > len(table.paths):
         raise ValueError(

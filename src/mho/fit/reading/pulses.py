@@ -169,13 +169,15 @@ def _whole(
         pairs = []
         for n in range(max(len(up), len(down))):
             if n >= min(len(up), len(down)):
-                said.append(f"cycle {n + 1}{of_cell}: not complete")
+                said.append(f"cycle no. {n + 1}{of_cell} is left out: not complete")
                 continue
             gone = np.zeros(len(table), bool)
             for values, rows in (up[n], down[n]):
                 gone[rows[np.isnan(values)]] = True
             if gone.any():
-                said.append(f"cycle {n + 1}{of_cell}: no reading in {table.lines(gone)}")
+                said.append(
+                    f"cycle no. {n + 1}{of_cell} is left out: no reading in {table.lines(gone)}"
+                )
             else:
                 pairs.append((up[n][0], down[n][0]))
         whole.append(pairs)
