@@ -350,6 +350,23 @@ def test_cells_twice_and_heads_that_cannot_be_are_refused(tmp_path):
             load_recipe(tmp_path / "bad.json")
 
 
+def test_a_layer_that_is_lost_or_renamed_is_missed(tmp_path):
+    model = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3))
+    report = mho.fabricate(mho.convert(model, mho.Hardware(device=COUNTED)), seed=3)
+    save_recipe(report, tmp_path / "chip.json")
+    text = (tmp_path / "chip.json").read_text()
+    lost, renamed, none = json.loads(text), json.loads(text), json.loads(text)
+    del lost["crossbars"][1]
+    renamed["crossbars"][1]["layer"] = "2"
+    none["crossbars"] = []
+    for bad, match in ((lost, "key sum"), (renamed, "key sum"), (none, "no crossbars")):
+        (tmp_path / "bad.json").write_text(json.dumps(bad))
+        with pytest.raises(ValueError, match=match):
+            load_recipe(tmp_path / "bad.json")
+    with pytest.raises(ValueError, match="at least one crossbar"):
+        save_recipe(Recipe({}), tmp_path / "chip.csv")
+
+
 def small(policy, path):
     hardware = mho.Hardware(device=POLICIES[policy][0], programming=POLICIES[policy][1])
     save_recipe(mho.Crossbar(3, 2, hardware, seed=4).program(WEIGHT[:3, :2]), path)

@@ -31,9 +31,11 @@ def save_recipe(report: Any, path: str | Path) -> None:
 
     Raises:
         TypeError: if there can be no recipe of it.
-        ValueError: if the file's ending is another.
+        ValueError: if the file's ending is another, or nothing was programmed.
     """
     recipe = report if isinstance(report, Recipe) else Recipe.of(report)
+    if not recipe.sheets:
+        raise ValueError("report must be of at least one crossbar, got none")
     path = Path(path)
     write = {"csv": _write_csv, "json": _write_json}[_ending(path)]
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -130,7 +132,7 @@ def _texts(values: Tensor) -> list[str]:
 def _write_csv(recipe: Recipe, file: TextIO) -> None:
     file.write(f"# {MARK} {VERSION}\n# {GUIDE}\n")
     for name, sheet in recipe.sheets.items():
-        file.write(f"# crossbar {json.dumps({'layer': name, **head_of(sheet)})}\n")
+        file.write(f"# crossbar {json.dumps(head_of(sheet, name, recipe.sheets))}\n")
     table = csv.writer(file, lineterminator="\n")
     table.writerow(COLUMNS)
     for name, sheet in recipe.sheets.items():
@@ -142,7 +144,7 @@ def _write_json(recipe: Recipe, file: TextIO) -> None:
     head = {"format": MARK, "version": VERSION, "guide": GUIDE, "columns": COLUMNS[1:]}
     file.write(json.dumps(head, indent=1)[:-2] + ',\n "crossbars": [')
     for count, (name, sheet) in enumerate(recipe.sheets.items()):
-        start = json.dumps({"layer": name, **head_of(sheet)})[:-1]
+        start = json.dumps(head_of(sheet, name, recipe.sheets))[:-1]
         file.write(f'{"," if count else ""}\n  {start}, "cells": [')
         for number, line in enumerate(_lines(sheet)):
             values = [float(v) if v else None for v in line[6:8]]

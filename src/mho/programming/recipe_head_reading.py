@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -70,15 +70,15 @@ class Head:
         """How many."""
         return math.prod(self.shape)
 
-    def check(self, sheet: Sheet) -> Sheet:
-        """Return the sheet that was read, or refuse it (ValueError)."""
+    def check(self, sheet: Sheet, layers: Iterable[str]) -> Sheet:
+        """Return the sheet that was read, one of these layers, or refuse it (ValueError)."""
         if sheet.counted != self.counted:
             raise ValueError(f"{self.where}, key counted: must be {sheet.counted} of such pulses")
-        made = head_of(sheet)["sum"]
+        made = head_of(sheet, self.layer, layers)["sum"]
         if made != self.sum:
             raise ValueError(
                 f"{self.where}, key sum: {self.layer or 'the crossbar'} is not as it was saved, "
-                f"its values make {made!r}, got {self.sum!r}"
+                f"its values and the layers make {made!r}, got {self.sum!r}"
             )
         return sheet
 
@@ -87,7 +87,7 @@ def read_head(found: Any, where: str) -> Head:
     """Check what a file says of a crossbar.
 
     Args:
-        found: as `head_of` gives it, with ``layer``.
+        found: as `head_of` gives it.
         where: it stands in the file.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -57,10 +58,16 @@ def nominal(scheme: Any) -> tuple[tuple[float | None, ...], tuple[float | None, 
     return (-down.start, up.start), (down.width, up.width)
 
 
-def head_of(sheet: Sheet) -> dict[str, Any]:
-    """Return what a file says of a sheet, but for its layer and its cells."""
-    head = _common(sheet)
-    return {**head, "sum": _check_sum(head, sheet)}
+def head_of(sheet: Sheet, layer: str, layers: Iterable[str]) -> dict[str, Any]:
+    """Return what a file says of a sheet, but for its cells.
+
+    Args:
+        sheet: of the recipe.
+        layer: its name.
+        layers: names of all sheets of the recipe: none can get lost.
+    """
+    head = {"layer": layer, **_common(sheet)}
+    return {**head, "sum": _check_sum({**head, "layers": sorted(layers)}, sheet)}
 
 
 def _common(sheet: Sheet) -> dict[str, Any]:

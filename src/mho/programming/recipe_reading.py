@@ -112,7 +112,7 @@ def read_csv(file: TextIO) -> Recipe:
                 names = ", ".join(map(repr, rows))
                 raise ValueError(f"{at}, column layer: must be {names}, got {fields[0]!r}")
             rows[fields[0]].add(at, [*fields[1:-1], fields[-1].split()])
-    return Recipe({layer: _sheet(head, rows[layer]) for layer, head in heads.items()})
+    return _recipe(heads, rows)
 
 
 def _csv_heads(file: TextIO) -> tuple[dict[str, Head], int]:
@@ -165,14 +165,14 @@ def read_json(file: TextIO) -> Recipe:
             raise ValueError(f"key {key}: must be {wanted!r}, got {data.get(key)!r}")
     checks.instance("key crossbars:", data.get("crossbars"), list)
     heads: dict[str, Head] = {}
-    sheets = {}
+    rows = {}
     for number, found in enumerate(data["crossbars"]):
         at = f"crossbars[{number}]"
         checks.instance(at, found, dict)
         cells = found.pop("cells", None)
         head = _add(heads, read_head(found, at))
-        sheets[head.layer] = _sheet(head, _json_rows(cells, at))
-    return Recipe(sheets)
+        rows[head.layer] = _json_rows(cells, at)
+    return _recipe(heads, rows)
 
 
 def _json_rows(cells: Any, at: str) -> Rows:
@@ -199,6 +199,13 @@ def _add(heads: dict[str, Head], head: Head) -> Head:
 # ── one crossbar ─────────────────────────────────────────────────────────────────────────────
 
 
+def _recipe(heads: dict[str, Head], rows: dict[str, Rows]) -> Recipe:
+    if not heads:
+        raise ValueError("it has no crossbars")
+    sheets = {layer: _sheet(head, rows[layer]) for layer, head in heads.items()}
+    return Recipe({layer: heads[layer].check(sheet, heads) for layer, sheet in sheets.items()})
+
+
 def _sheet(head: Head, rows: Rows) -> Sheet:
     if len(rows.at) != head.cells:
         name = head.layer or "the crossbar"
@@ -218,7 +225,7 @@ def _sheet(head: Head, rows: Rows) -> Sheet:
     for column, wanted in zip(_PLACE, sheet.place.T, strict=True):
         found = rows.integers(column)
         rows.agree(column, found, wanted, "by slice, row, column and the tiling")
-    return head.check(sheet)
+    return sheet
 
 
 def _order(head: Head, rows: Rows) -> list[int]:
