@@ -1,16 +1,26 @@
 """Recipes for the lab: every programming makes one, files hold it, and a replay repeats it."""
 
 import csv
+import io
 import json
 import os
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 import mho
 from mho.circuit import Selector, Wires
-from mho.devices import PCM, VTEAM, ExponentialDevice, LinearDevice, SoftBoundsDevice
+from mho.devices import (
+    PCM,
+    VTEAM,
+    ExponentialDevice,
+    LinearDevice,
+    LinearIonDrift,
+    SoftBoundsDevice,
+)
 from mho.effects import StuckAt
 from mho.programming import (
     Exact,
@@ -230,6 +240,215 @@ def test_what_is_no_recipe_is_refused(tmp_path):
         replay(VOLTS.fabricate((2, 10, 7)), sheet)
     with pytest.raises(TypeError, match="cells must be"):
         replay(LinearDevice().fabricate((2, 10, 7)), sheet)
+
+
+def saved(path, name="verified counts"):
+    save_recipe(crossbar(*POLICIES[name]).program(WEIGHT), path)
+    return path
+
+
+def table(path):
+    """Of a CSV: the lines of its head and of columns; the rows."""
+    lines = path.read_text().splitlines()
+    rows = [line for line in lines if line and not line.startswith("#")]
+    return [line for line in lines if line.startswith("#")] + rows[:1], list(csv.reader(rows[1:]))
+
+
+def write_table(path, head, rows):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    path.write_text("\n".join(head) + "\n" + text.getvalue(), newline="")
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_rows_in_any_order_are_those_of_the_same_cells(name, tmp_path):
+    recipe = load_recipe(saved(tmp_path / "chip.csv", name))
+    head, rows = table(tmp_path / "chip.csv")
+    write_table(tmp_path / "sorted.csv", head, sorted(rows, key=lambda row: (row[8], row[5])))
+    assert_equal(recipe, load_recipe(tmp_path / "sorted.csv"))
+    data = json.loads(saved(tmp_path / "chip.json", name).read_text())
+    data["crossbars"][0]["cells"].reverse()
+    (tmp_path / "sorted.json").write_text(json.dumps(data))
+    assert_equal(recipe, load_recipe(tmp_path / "sorted.json"))
+
+
+def test_what_a_spreadsheet_makes_of_a_table_is_read(tmp_path):
+    recipe = load_recipe(saved(tmp_path / "chip.csv", "passive"))
+    rows = list(csv.reader((tmp_path / "chip.csv").read_text().splitlines()))
+    text = io.StringIO()
+    wide = max(map(len, rows))
+    csv.writer(text, lineterminator="\r\n").writerows(r + [""] * (12 - len(r)) for r in rows)
+    assert wide > 12  # the head has been cut at its commas
+    (tmp_path / "chip.csv").write_text(text.getvalue(), newline="", encoding="utf-8-sig")
+    assert_equal(recipe, load_recipe(tmp_path / "chip.csv"))
+
+
+REFUSED = {
+    "array": ["-1", "1", "", "0.0"],
+    "bit_line": ["99999", "3", "1e400"],
+    "row": ["7", "10", "-3", "x"],
+    "target_S": ["nan", "-5", "inf", "x"],
+    "final_S": ["inf", "-1e-5", "1e99", ""],
+    "pulses": ["-4", "100000", "", "9" * 30],
+    "failure": ["foo", "reached"],
+    "sequence": [
+        "0:set:1.0:1e-07:1",
+        "999:set:1.0:1e-07:1",
+        "1:sett:1.0:1e-07:1",
+        "1:set:1.0:1e-07:-3",
+        "1:set:1.0:5:3",
+        "1:set:-1.0:1e-07:1",
+        "1:set:1.0:1e-07:1 1:set:1.0:1e-07:1",
+        "1:set",
+        "1:erase:::1",
+        "1:set:nan:1e-07:1",
+    ],
+}
+
+
+@pytest.mark.parametrize("column", REFUSED)
+def test_every_field_that_cannot_be_is_named(column, tmp_path):
+    head, rows = table(saved(tmp_path / "chip.csv"))
+    which = head[-1].split(",").index(column)
+    for value in REFUSED[column]:
+        bad = [list(row) for row in rows]
+        bad[0][which] = value
+        write_table(tmp_path / "bad.csv", head, bad)
+        with pytest.raises(ValueError, match=rf"line \d+, columns? .*{column}"):
+            load_recipe(tmp_path / "bad.csv")
+    data = json.loads(saved(tmp_path / "chip.json").read_text())
+    for value in (*REFUSED[column], True, 1.5, {}, [1]):
+        if value == 1.5 and column.endswith("_S"):
+            continue
+        data["crossbars"][0]["cells"][0][which - 1] = value
+        (tmp_path / "bad.json").write_text(json.dumps(data))
+        with pytest.raises(ValueError, match=rf"cells\[\d+\], columns? .*{column}"):
+            load_recipe(tmp_path / "bad.json")
+
+
+def test_cells_twice_and_heads_that_cannot_be_are_refused(tmp_path):
+    head, rows = table(saved(tmp_path / "chip.csv"))
+    write_table(tmp_path / "bad.csv", head, [rows[1], *rows[1:]])
+    with pytest.raises(ValueError, match=r"line 6, columns slice, row, column: name the same cell"):
+        load_recipe(tmp_path / "bad.csv")
+    write_table(tmp_path / "bad.csv", [*head[:-1], *head[-2:]], rows)
+    with pytest.raises(ValueError, match=r"line 4, key layer: '' is also that of line 3"):
+        load_recipe(tmp_path / "bad.csv")
+    for key, value in (
+        ("dtype", "int7"),
+        ("dtype", "int32"),
+        ("rounds", [-1]),
+        ("tiling", {"groups": 3, "rows": 4, "cols": 6, "interleaved": False}),
+        ("shape", [2, 10, -7]),
+        ("sum", "0"),
+        ("colour", "red"),
+    ):
+        data = json.loads(saved(tmp_path / "chip.json").read_text())
+        data["crossbars"][0][key] = value
+        (tmp_path / "bad.json").write_text(json.dumps(data))
+        with pytest.raises(ValueError, match=rf"crossbars\[0\].*{key}"):
+            load_recipe(tmp_path / "bad.json")
+
+
+def test_a_layer_that_is_lost_or_renamed_is_missed(tmp_path):
+    model = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3))
+    report = mho.fabricate(mho.convert(model, mho.Hardware(device=COUNTED)), seed=3)
+    save_recipe(report, tmp_path / "chip.json")
+    text = (tmp_path / "chip.json").read_text()
+    lost, renamed, none = json.loads(text), json.loads(text), json.loads(text)
+    del lost["crossbars"][1]
+    renamed["crossbars"][1]["layer"] = "2"
+    none["crossbars"] = []
+    for bad, match in ((lost, "key sum"), (renamed, "key sum"), (none, "no crossbars")):
+        (tmp_path / "bad.json").write_text(json.dumps(bad))
+        with pytest.raises(ValueError, match=match):
+            load_recipe(tmp_path / "bad.json")
+    with pytest.raises(ValueError, match="at least one crossbar"):
+        save_recipe(Recipe({}), tmp_path / "chip.csv")
+
+
+def small(policy, path):
+    hardware = mho.Hardware(device=POLICIES[policy][0], programming=POLICIES[policy][1])
+    save_recipe(mho.Crossbar(3, 2, hardware, seed=4).program(WEIGHT[:3, :2]), path)
+    return path.read_text()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    at = tmp_path_factory.mktemp("recipes")
+    return at, {
+        (name, ending): small(name, at / f"whole.{ending}")
+        for name in ("statistical", "open loop", "verified volts", "product counts")
+        for ending in ("csv", "json")
+    }
+
+
+def leaves(value, path=()):
+    """All places of plain values in what JSON holds."""
+    if isinstance(value, (dict, list)):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from leaves(value[key], (*path, key))
+    yield path
+
+
+ODD = ["", "0", "1", "-1", "2", "nan", "inf", "-0.0", "1e-7", "set", "stuck", "1:set:1.0:1e-7:1"]
+PLAIN = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4), st.sampled_from(ODD)
+)
+
+
+def damaged(data, text, ending):
+    """One field of a file changed: a value of its table, or of a head."""
+    if ending == "json":
+        whole = json.loads(text)
+        *path, last = data.draw(st.sampled_from([p for p in leaves(whole) if p]))
+        at = whole
+        for key in path:
+            at = at[key]
+        at[last] = data.draw(PLAIN | st.lists(PLAIN, max_size=2))
+        return json.dumps(whole)
+    lines = text.splitlines()
+    row = data.draw(st.integers(0, len(lines) - 1))
+    fields = lines[row].split(",")
+    which = data.draw(st.integers(0, len(fields) - 1))
+    parts = fields[which].split(":") if data.draw(st.booleans()) else [fields[which]]
+    parts[data.draw(st.integers(0, len(parts) - 1))] = str(data.draw(PLAIN))
+    fields[which] = ":".join(parts)
+    return "\n".join([*lines[:row], ",".join(fields), *lines[row + 1 :]])
+
+
+@pytest.mark.parametrize("ending", ["csv", "json"])
+@pytest.mark.parametrize("name", ["statistical", "open loop", "verified volts", "product counts"])
+@given(data=st.data())
+def test_a_damaged_field_is_refused_or_does_not_matter(files, name, ending, data):
+    at, texts = files
+    whole, bad = at / f"whole.{ending}", at / f"bad.{ending}"
+    whole.write_text(texts[name, ending])
+    bad.write_text(damaged(data, texts[name, ending], ending), newline="", encoding="utf-8")
+    try:
+        found = load_recipe(bad)
+    except ValueError:
+        return
+    assert_equal(load_recipe(whole), found)
+
+
+def test_pulses_of_the_other_sign_are_not_replayed():
+    sheet = Recipe.of(crossbar(*POLICIES["verified volts"]).program(WEIGHT)).sheets[""]
+    other = LinearIonDrift()
+    assert other.set_polarity != VOLTS.set_polarity
+    with pytest.raises(ValueError, match="cells must be set by negative voltages"):
+        replay(other.fabricate(sheet.shape), sheet)
+
+
+def test_pulses_that_run_out_are_counted_as_they_were_given():
+    scheme = WriteVerify.for_device(VOLTS, access="1R", order="row", bias="V/3", amplitude=2.4)
+    # Noisy reads judge cells anew: one that was within tolerance is not in the last read.
+    scheme = scheme.replace(max_pulses=20, read_noise=0.02, on_failure="report", record=True)
+    report = crossbar(VOLTS, scheme).program(WEIGHT)
+    given = torch.zeros(report.target.numel(), dtype=torch.int64)
+    for each in report.written.report.rounds_given:
+        given[each.cells] += 1
+    assert torch.equal(given, report.written.pulses.flatten())
 
 
 def test_an_existing_file_stays_whole_where_writing_fails(tmp_path, monkeypatch):

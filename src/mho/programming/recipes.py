@@ -12,6 +12,7 @@ from torch import Tensor
 from mho.cells.programming import Programming, Round
 from mho.core import checks
 from mho.crossbar.report import ProgramReport
+from mho.crossbar.tiling import Tiling
 from mho.programming.descent import ProductReport
 from mho.programming.report import REASONS, WriteReport
 
@@ -27,23 +28,22 @@ class Sheet:
         target: conductances asked for (S), of the population's shape; NaN for cells that were not
             to be programmed.
         final: conductances at the end (S), effects of programming included.
-        place: physical place of each cell ``[cells, 3]`` (int64): array, word line, bit line,
-            counted from 0; cells in the order of the flattened population, arrays in that of
-            `mho.crossbar.tiling.Tiling.places`.
         pulses: pulses each cell was given (int64), of the population's shape.
         failure: why a cell failed (int8), an index into ``FAILURES``; 0 where it did not, or
             nobody looked.
         programming: the policy, with the pulses that it chose.
         rounds: all pulses in order; None where the policy gives none, or did not record them.
+        tiling: which physical arrays the cells lie on; None: each ``[rows, cols]`` of the
+            population is one.
     """
 
     target: Tensor
     final: Tensor
-    place: Tensor
     pulses: Tensor
     failure: Tensor
     programming: Programming
     rounds: tuple[Round, ...] | None
+    tiling: Tiling | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -64,6 +64,15 @@ class Sheet:
         rows = self.shape[-2] if len(self.shape) > 1 else 1
         cols = self.shape[-1] if self.shape else 1
         return _unravelled(torch.arange(self.target.numel()), rows, cols)
+
+    @property
+    def place(self) -> Tensor:
+        """Physical place of each cell ``[cells, 3]`` (int64): array, word line, bit line.
+
+        Counted from 0; cells in the order of the flattened population, arrays in that of
+        `mho.crossbar.tiling.Tiling.places`.
+        """
+        return self.index if self.tiling is None else _placed(self.tiling.places())
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +116,14 @@ def _of_crossbar(report: ProgramReport) -> Sheet:
     asked: Programming = getattr(own, "scheme", programming)
     pulses = torch.as_tensor(written.pulses).cpu().expand(target.shape)
     rounds = programming.rounds_of(written)
-    place = _alone(target) if report.tiling is None else _placed(report.tiling.places())
     return Sheet(
-        target, report.achieved.cpu(), place, pulses, _failure(own, target), asked, _home(rounds)
+        target,
+        report.achieved.cpu(),
+        pulses,
+        _failure(own, target),
+        asked,
+        _home(rounds),
+        report.tiling,
     )
 
 
@@ -118,7 +132,6 @@ def _of_population(report: WriteReport) -> Sheet:
     return Sheet(
         target,
         report.achieved.cpu(),
-        _alone(target),
         report.pulses.cpu(),
         _failure(report, target),
         report.scheme,
@@ -145,12 +158,6 @@ def _home(rounds: tuple[Round, ...] | None) -> tuple[Round, ...] | None:
         Round(here(r.cells), here(r.up), here(r.volts), here(r.count), r.scheme, r.erase)
         for r in rounds
     )
-
-
-def _alone(like: Tensor) -> Tensor:
-    rows = like.shape[-2] if like.dim() > 1 else 1
-    cols = like.shape[-1] if like.dim() else 1
-    return _unravelled(torch.arange(like.numel()), rows, cols)
 
 
 def _placed(places: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ def replay(cells: Cells, sheet: Sheet) -> None:
 
     Raises:
         TypeError: if the cells take no pulses, or not of the kind that was recorded.
-        ValueError: if the shape is another or no pulses were recorded.
+        ValueError: if the shape is another, no pulses were recorded, or their voltages have the
+            sign that does not set these cells.
     """
     checks.instance("cells", cells, (SwitchingCells, PulsedCells))
     checks.instance("sheet", sheet, Sheet)
@@ -45,6 +46,8 @@ def replay(cells: Cells, sheet: Sheet) -> None:
     if any(not each.erase for each in sheet.rounds) and sheet.counted != counted:
         kind = "counted pulses" if not counted else "voltage pulses"
         raise TypeError(f"the recipe is of {kind}, and cells are those of {cells.spec}")
+    if isinstance(cells, SwitchingCells):
+        _check_polarity(cells, sheet)
     place = sheet.place.to(cells.g.device)
     size = [int(n) + 1 for n in place.amax(0)] if len(place) else [0, 0, 0]
     at = (place[:, 0] * size[1] + place[:, 1]) * size[2] + place[:, 2]
@@ -60,6 +63,19 @@ def replay(cells: Cells, sheet: Sheet) -> None:
     cells.rng.copy_(part.rng)
     cells.hold(part.conductance().reshape(-1)[at].view(cells.shape))
     cells.count(sheet.pulses.to(at.device))
+
+
+def _check_polarity(cells: SwitchingCells, sheet: Sheet) -> None:
+    polarity = cells.spec.set_polarity
+    for each in sheet.rounds or ():
+        if each.volts is None:
+            continue
+        setting = torch.where(torch.as_tensor(each.up), each.volts, -each.volts)
+        if bool((setting * polarity < 0.0).any()):
+            raise ValueError(
+                f"cells must be set by {'negative' if polarity > 0 else 'positive'} voltages, as "
+                f"those of the recipe, got {cells.spec}"
+            )
 
 
 def _give(part: Cells, given: Round, at: Tensor) -> None:
