@@ -374,8 +374,10 @@ def test_files_that_name_the_same_cycles_are_not_joined_silently(tmp_path, capsy
     paths = []
     for name, top in (("a", 40.0), ("b", 80.0)):
         g = [1.0 + top * (1.0 - 0.8**k) for k in range(11)]
-        rows = [f"{k},{x:.4f},set,{c}" for c in range(2) for k, x in enumerate(g)]
-        rows += [f"{k},{x:.4f},reset,{c}" for c in range(2) for k, x in enumerate(g[::-1])]
+        rows = []
+        for c in range(2):
+            rows += [f"{k},{x:.4f},set,{c}" for k, x in enumerate(g)]
+            rows += [f"{k},{x:.4f},reset,{c}" for k, x in enumerate(g[::-1])]
         paths.append(tmp_path / f"{name}.csv")
         paths[-1].write_text("pulse,G (uS),direction,cycle\n" + "\n".join(rows))
     assert main(["fit", *map(str, paths), "--dry-run"]) == 1
