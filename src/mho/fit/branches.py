@@ -39,7 +39,7 @@ class Hysteresis:
         polarity: +1 where a positive voltage sets (raises the current), -1 where it resets, 0
             where there is no loop, or both polarities do the same.
         set_voltages: one a cycle (V), NaN where a cycle has none: where the way out, below the way
-            back until then, has closed half of the largest distance (of the currents) to it;
+            back until then, has closed a fifth of the largest distance (of the currents) to it;
             `mho.fit.branches.switching_voltages` says how.
         reset_voltages: one a cycle (V): likewise, where the way out lies above the way back.
         verdict: the same in words.
@@ -110,11 +110,11 @@ def of_sweeps(data: Sweeps) -> Hysteresis:
 def switching_voltages(data: Sweeps, polarity: int, current: Array | None = None) -> Voltages:
     """Return where cycles set and reset (V), one of each a cycle, NaN where there is none.
 
-    Before a cell switches, its way out differs from its way back; once it has switched, the two
-    agree. The voltage is where, on the way out, their distance has fallen to half of its largest:
-    an abrupt cell's jump, to within the spacing of samples, and the middle of a gradual transition.
-    For noise's sake the distance is smoothed over five samples, and the voltage is the mean of
-    those where the distance last reaches 25 % to 75 % of its largest, interpolated. It needs no
+    A cell has not switched as long as its ways out and back draw apart. The voltage is where, on
+    the way out, their distance has fallen by a fifth from its largest: an abrupt cell's jump, to
+    within the spacing of samples, and the beginning of a gradual transition. For noise's sake the
+    distance is a median over five samples, and the voltage is the mean of those where the distance
+    last reaches 70 % to 90 % of its largest, interpolated. It needs no
     threshold current, moves continuously with the currents, and is the same rule for measured and
     for modelled loops.
 
