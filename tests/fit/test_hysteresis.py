@@ -6,6 +6,7 @@ import torch
 
 from mho import fit
 from mho.devices import VTEAM, Yakopcic
+from mho.fit.branches import switching_voltages
 from mho.fit.sweeps import excursions, sweeps
 
 
@@ -35,6 +36,25 @@ def test_noise_makes_no_loop(kind, samples, size):
     alarms = sum(fit.hysteresis(v, noisy(v, kind, size, rng)).is_loop for _ in range(100))
     # Stated: one in ten thousand; noise that hangs together is allowed for, not known.
     assert alarms <= (2 if kind == "correlated" else 0)
+
+
+@pytest.mark.parametrize("kind", [3, 5, 9, 0.7, 0.9])
+@pytest.mark.parametrize("proportional", [False, True])
+def test_noise_that_hangs_together_makes_no_loop(kind, proportional):
+    rng = np.random.default_rng(7)
+    v = triangle(60)
+    current = 1e-5 * np.sinh(2.0 * v)
+    size = 0.1 * (current if proportional else np.abs(current).max())
+    alarms = 0
+    for _ in range(60):
+        draw = rng.standard_normal(len(v) + 100)
+        # Averages over so many samples, or an autoregression.
+        taps = (
+            np.ones(kind) / kind**0.5 if kind > 1 else (1 - kind**2) ** 0.5 * kind ** np.arange(80)
+        )
+        noise = np.convolve(draw, taps, "valid")[: len(v)]
+        alarms += fit.hysteresis(v, current + size * noise).is_loop
+    assert alarms <= 1
 
 
 def loop_of(device, samples, amplitude, period):
@@ -89,10 +109,32 @@ def test_switching_voltages_of_a_made_loop():
     low[800:1200] = v[800:1200] < -0.7
     found = fit.hysteresis(v, np.where(low, 1e-4, 1e-6) * v)
     assert found.polarity == -1
-    # The centre of what exceeds nine tenths of the distance, smoothed over 5 samples.
-    assert found.set_voltages[0] == pytest.approx(-0.7 * 0.965, abs=0.02)
-    assert found.reset_voltages[0] == pytest.approx(0.5 * 0.965, abs=0.02)
+    assert found.set_voltages[0] == pytest.approx(-0.7, abs=1 / 399)
+    assert found.reset_voltages[0] == pytest.approx(0.5, abs=1 / 399)
     assert "sets at" in found.verdict
+
+
+@pytest.mark.parametrize("samples", [15, 60, 200])
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_abrupt_cells_switch_where_they_jump(samples, noise):
+    v = triangle(samples)
+    on = np.concatenate([v[:samples] >= 0.6, np.ones(samples, bool), v[2 * samples :] > -0.5])
+    on[3 * samples :] = False
+    current = np.where(on, 1e-4, 1e-6) * v
+    current += noise * 1e-4 * np.random.default_rng(0).standard_normal(len(v))
+    data = sweeps(v, current)
+    (on_at,), (off_at,) = switching_voltages(data, 1)
+    spacing = 1 / (samples - 1)
+    assert on_at == pytest.approx(0.6, abs=spacing)
+    assert off_at == pytest.approx(-0.5, abs=spacing)
+
+
+def test_gradual_cells_switch_where_their_ways_begin_to_close():
+    # The distance of the ways rises to 0.5 V and falls linearly to 0 at 1 V: 80 % at 0.6 V.
+    v = triangle(201)
+    gap = np.minimum(np.abs(v), 1.0 - np.abs(v)) * np.repeat([0.0, 1.0, 0.0, 1.0], 201)
+    found, _ = switching_voltages(sweeps(v, 1e-5 * (v + gap)), 1)
+    assert found[0] == pytest.approx(0.6, abs=0.005)
 
 
 def test_one_way_shows_nothing():

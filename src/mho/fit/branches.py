@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from mho.fit import branch_noise as noise
 from mho.fit.calibration import Array
 from mho.fit.sweeps import Excursion, Sweeps, excursions, rested, sweeps
 
@@ -16,11 +17,11 @@ _LEAST = 0.05  # width over current: narrower loops are drift or a cell's capaci
 _SURE = 1e-4  # probability that noise alone makes such a loop
 _BLOCK = 12  # pairs of samples, at least, that are looked at together
 _BLOCKS = 4  # of one excursion, at most
+_HIDDEN = 0.55  # correlation of neighbours that is allowed for even where none is seen
 _SHORTEST = 6  # pairs of an excursion that say something
 _JUMP = 3  # second differences that a jump makes large
-_SAFETY = 8.0  # of the variance of the mean, see `_Block.error`
 _SMOOTH = 5  # samples
-_TOP = 0.9  # of the largest distance of both ways: what exceeds it tells where they switch
+_FALL = (0.7, 0.9)  # of the largest distance of both ways: its fall between tells the switching
 
 Voltages = tuple[Array, Array]
 
@@ -37,9 +38,10 @@ class Hysteresis:
         chance: probability that the noise of a curve without hysteresis makes such differences.
         polarity: +1 where a positive voltage sets (raises the current), -1 where it resets, 0
             where there is no loop, or both polarities do the same.
-        set_voltages: one a cycle (V), NaN where a cycle has none: where the way out lies farthest
-            below the way back; `mho.fit.branches.switching_voltages` says how.
-        reset_voltages: one a cycle (V): where the way out lies farthest above the way back.
+        set_voltages: one a cycle (V), NaN where a cycle has none: where the way out, below the way
+            back until then, has closed a fifth of the largest distance (of the currents) to it;
+            `mho.fit.branches.switching_voltages` says how.
+        reset_voltages: one a cycle (V): likewise, where the way out lies above the way back.
         verdict: the same in words.
     """
 
@@ -62,8 +64,12 @@ def hysteresis(
 
     In every excursion from 0 V out and back the currents of both branches are compared at the same
     voltages. Their differences are averaged over blocks of neighbouring voltages and tested
-    against the noise, which is what is rough from sample to sample, so that noise of any size, also
-    one that grows with the current, or hangs together over some samples, is taken for what it is.
+    against the noise, which is what is rough from sample to sample, of any size, also one that
+    grows with the current. How far it hangs together (an instrument's averaging, a filter) is
+    estimated from excursions of 30 samples out and more: averages over up to 9 samples, and noise
+    whose neighbours correlate by up to 0.9, are taken for what they are. Shorter sweeps do not show
+    it; there, neighbours are taken to correlate by 0.55, and noise that hangs together by more may
+    pass for a loop.
 
     Args:
         voltage: (V), in the order of measurement: one after the other, or one array a cycle.
@@ -104,10 +110,13 @@ def of_sweeps(data: Sweeps) -> Hysteresis:
 def switching_voltages(data: Sweeps, polarity: int, current: Array | None = None) -> Voltages:
     """Return where cycles set and reset (V), one of each a cycle, NaN where there is none.
 
-    A cell has not switched as long as its ways out and back draw apart. The voltage is the centre
-    of where they are farthest apart (what of their distance exceeds nine tenths of the largest, as
-    a weight), smoothed over five samples. It needs no threshold current, moves continuously
-    with the currents, and is the same rule for measured and for modelled loops.
+    A cell has not switched as long as its ways out and back draw apart. The voltage is where, on
+    the way out, their distance has fallen by a fifth from its largest: an abrupt cell's jump, to
+    within the spacing of samples, and the beginning of a gradual transition. For noise's sake the
+    distance is a median over five samples, and the voltage is the mean of those where the distance
+    last reaches 70 % to 90 % of its largest, interpolated. It needs no
+    threshold current, moves continuously with the currents, and is the same rule for measured and
+    for modelled loops.
 
     Args:
         data: the cycles.
@@ -132,7 +141,7 @@ def switching_voltages(data: Sweeps, polarity: int, current: Array | None = None
                 continue
             seen.add(part.sign)
             gap = part.sign * pairs.difference(own) * (-1.0 if sets else 1.0)
-            (on if sets else off)[..., k] = _farthest(pairs.at, gap)
+            (on if sets else off)[..., k] = _fallen(pairs.at, gap)
     return on, off
 
 
@@ -142,14 +151,19 @@ def _in_order(data: Sweeps, k: int) -> tuple[Array, Array]:
     return v[order], i[order]
 
 
-def _farthest(at: Array, gap: Array) -> Array:
-    """Return the centre of where gaps ``[pairs, …]`` are largest, NaN where none is above 0."""
+def _fallen(at: Array, gap: Array) -> Array:
+    """Return up to where gaps ``[pairs, …]`` are open, NaN where none is above 0."""
     gap = _smooth(gap)
-    top = gap.max(axis=0)
-    weight = np.maximum(gap - _TOP * top, 0.0)
-    total = weight.sum(axis=0)
-    found = np.tensordot(at, weight, axes=1) / np.where(total > 0.0, total, 1.0)
-    result: Array = np.where((top > 0.0) & (total > 0.0), found, np.nan)
+    # The largest gap at or beyond each voltage falls only once, whatever the noise or the steps.
+    beyond = np.maximum.accumulate(gap[::-1], axis=0)[::-1]
+    top = beyond[0]
+    low, high = _FALL
+    level = beyond / np.where(top > 0.0, top, 1.0)
+    # Integrated over voltage, this is the mean of the voltages of all levels between the two.
+    open_ = np.clip((level - low) / (high - low), 0.0, 1.0)
+    steps = np.diff(at)
+    found = at[0] + np.tensordot(steps, 0.5 * (open_[1:] + open_[:-1]), axes=1)
+    result: Array = np.where(top > 0.0, found, np.nan)
     return result
 
 
@@ -201,6 +215,7 @@ class _Block:
     sign: int
     difference: Array  # out minus back, in the direction of the voltage (A)
     square: float  # mean square current
+    correlation: float  # of the noise of neighbours
 
     @property
     def mean(self) -> float:
@@ -212,31 +227,39 @@ class _Block:
 
     @property
     def noise(self) -> float:
-        """Variance of the rough part of the currents of each way."""
-        return float((np.diff(self.difference, 2) ** 2).mean() / 12.0)
+        """Variance that noise gives the difference."""
+        return self._variance(self.correlation)
 
     @property
     def error(self) -> float:
-        """Standard error of the mean that noise may have, on the safe side.
+        """Standard error of the mean that noise may have, on the safe side."""
+        rho = max(self.correlation, _HIDDEN)
+        return float(np.sqrt(self._variance(rho) * noise.of_mean(rho, self.count)))
 
-        Noise is what is rough: second differences, without those of a jump, which is no noise. It
-        is taken to hang together from sample to sample by up to 0.6, which hides two thirds of
-        its variance from second differences, and leaves the mean a quarter of its data.
-        """
-        rough = np.sort(np.diff(self.difference, 2) ** 2)[: max(self.count - 2 - _JUMP, 1)] / 6.0
-        return float(np.sqrt(_SAFETY * rough.mean() / self.count))
+    def _variance(self, rho: float) -> float:
+        # Noise is what is rough: second differences, without those of a jump, which is no noise.
+        # They show 2·(1 − ρ)·(3 − ρ) times the variance of noise that correlates by ρ.
+        rough = np.sort(np.diff(self.difference, 2) ** 2)[: max(self.count - 2 - _JUMP, 1)]
+        return float(rough.mean() / (2.0 * (1.0 - rho) * (3.0 - rho)))
 
 
 def _blocks(v: Array, i: Array) -> list[_Block]:
+    usable = [
+        (part.sign, pairs)
+        for part in excursions(v)
+        if (pairs := _pairs(v, part)) is not None and len(pairs.at) >= _SHORTEST
+    ]
+    if not usable:
+        return []
+    rho = noise.correlation([pairs.difference(i) for _, pairs in usable])
+    # Blocks must be longer than what hangs together, to count as independent.
+    least = max(_BLOCK, int(4.0 * noise.time(max(rho, _HIDDEN))))
     found = []
-    for part in excursions(v):
-        pairs = _pairs(v, part)
-        if pairs is None or len(pairs.at) < _SHORTEST:
-            continue
+    for sign, pairs in usable:
         difference, mean = pairs.difference(i), pairs.mean(i)
-        many = min(max(1, len(difference) // _BLOCK), _BLOCKS)
-        parts = (np.array_split(part.sign * difference, many), np.array_split(mean, many))
-        found += [_Block(part.sign, d, float((c**2).mean())) for d, c in zip(*parts, strict=True)]
+        many = min(max(1, len(difference) // least), _BLOCKS)
+        parts = (np.array_split(sign * difference, many), np.array_split(mean, many))
+        found += [_Block(sign, d, float((c**2).mean()), rho) for d, c in zip(*parts, strict=True)]
     return found
 
 
@@ -252,7 +275,7 @@ def _chance(blocks: list[_Block]) -> float:
 
 def _width(blocks: list[_Block]) -> float:
     count = np.array([block.count for block in blocks], np.float64)
-    gap = np.array([(block.difference**2).mean() - 2.0 * block.noise for block in blocks])
+    gap = np.array([(block.difference**2).mean() - block.noise for block in blocks])
     square = np.array([block.square for block in blocks])
     if not square.any():
         return 0.0
@@ -285,12 +308,12 @@ def _where(polarity: int, on: Array, off: Array) -> str:
 
 
 def _smooth(values: Array) -> Array:
-    # Means of neighbours along the first axis.
+    # Medians of neighbours along the first axis: they keep a jump where it is.
     width = min(_SMOOTH, len(values) // 2 * 2 - 1)
     if width < 3:
         return values
     half = width // 2
     padded = np.concatenate([values[:1]] * half + [values] + [values[-1:]] * half)
-    total = np.cumsum(np.concatenate([np.zeros_like(values[:1]), padded]), axis=0)
-    found: Array = (total[width:] - total[:-width]) / width
+    windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=0)
+    found: Array = np.median(windows, axis=-1)
     return found
