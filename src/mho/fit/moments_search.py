@@ -23,8 +23,8 @@ Misfit = Callable[[Array], tuple[float, Array]]
 
 _FREE = {
     "L-BFGS-B": {"maxiter": 500, "ftol": 1e-13, "gtol": 1e-7},
-    "SLSQP": {"maxiter": 300, "ftol": 1e-10},
     "Nelder-Mead": {"maxiter": 5000, "xatol": 1e-6, "fatol": 1e-10},
+    "SLSQP": {"maxiter": 300, "ftol": 1e-10},
 }
 _HELD = {
     "SLSQP": {"maxiter": 300, "ftol": 1e-10},
