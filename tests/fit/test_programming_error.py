@@ -119,6 +119,47 @@ def test_errors_are_those_of_repeated_measurements():
     assert np.abs(scores.std(0) - 1).max() < 4 / 50**0.5
 
 
+def test_errors_hold_with_few_pairs_and_sound_ones_are_no_strangers():
+    scores = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        t = rng.uniform(2e-6, 25e-6, 24)
+        a = t + 1e-7 + 4e-7 * rng.standard_normal(24)
+        found = fit.programming(t, a, g_max=25e-6, degree=0, bias_degree=0)
+        assert not found.suspicious.any()
+        pairs = zip(("write_bias_0", "write_sigma_0"), (1e-7, 4e-7), strict=True)
+        scores.append([(found.estimates[n].value - v) / found.estimates[n].error for n, v in pairs])
+    assert np.std(scores, axis=0).max() < 1.2
+    assert np.abs(np.mean(scores, axis=0)).max() < 4 / 60**0.5
+
+
+def test_a_search_that_fails_is_never_used(monkeypatch):
+    rng = np.random.default_rng(0)
+    t = rng.uniform(2e-6, 25e-6, 100)
+    a = t + 4e-7 * rng.standard_normal(100)
+    wanted = fit.programming(t, a, degree=1, bias_degree=1).device
+    search, failed = optimize.minimize, []
+
+    def half_way(fun, start, *, method, **rest):
+        if method == "trust-constr":
+            return search(fun, start, method=method, **rest)
+        failed.append(method)
+        wrong = np.asarray(start) * 0.5
+        return optimize.OptimizeResult(x=wrong, fun=-1e9, success=False)
+
+    monkeypatch.setattr(optimize, "minimize", half_way)
+    found = fit.programming(t, a, degree=1, bias_degree=1).device
+    assert failed
+    assert found.write_sigma == pytest.approx(wanted.write_sigma, rel=0.02)
+    monkeypatch.setattr(
+        optimize,
+        "minimize",
+        lambda fun, start, **_: optimize.OptimizeResult(x=start, fun=0.0, success=False),
+    )
+    with pytest.raises(RuntimeError, match="no greatest likelihood was found of"):
+        fit.programming(t, a, degree=1, bias_degree=1)
+
+
 def test_likelihood_is_that_of_another_optimiser():
     t, a, _ = made(400, 3, TRUTH.replace(g_min=5e-6, write_bias=0.0))
     found = fit.programming(t, a, degree=1, bias_degree=-1)

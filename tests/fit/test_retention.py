@@ -4,12 +4,14 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from matplotlib import pyplot as plt
+from scipy import optimize
 
 from mho import fit
 from mho.devices import GenericStatistical
@@ -87,7 +89,7 @@ def test_noise_does_not_make_exponents_follow_the_conductance():
         estimate = found.estimates["nu_1"]
         slopes.append((estimate.value / estimate.error, naive / estimate.error))
     slopes = np.array(slopes)
-    assert slopes[:, 1].min() > 5.0
+    assert slopes[:, 1].min() > 4.0
     assert abs(slopes[:, 0].mean()) < 1.5
 
 
@@ -109,6 +111,74 @@ def test_errors_are_those_of_other_cells():
     assert np.abs(scores.std(0) - 1).max() < 4 / 32**0.5
 
 
+def few_cells(cells, seed, nu_std=0.012):
+    """Readings of cells at one level, and their exponents."""
+    rng = np.random.default_rng(seed)
+    nu = 0.06 + nu_std * rng.standard_normal(cells)
+    g = 15e-6 * np.maximum(TIMES, 1.0) ** -nu[:, None]
+    return g + 2e-7 * rng.standard_normal(g.shape), nu
+
+
+@pytest.mark.parametrize("cells", [3, 5, 9])
+def test_the_spread_of_few_cells_is_that_of_greatest_likelihood(cells):
+    for seed in range(12):
+        g, _ = few_cells(cells, seed)
+        found = fit.retention(TIMES, g, g_max=25e-6)
+        nu, known = found.cells.nu, found.cells.nu_error**2
+
+        def misfit(p, nu=nu, known=known):
+            variance = p[1] ** 2 + known
+            return 0.5 * (np.log(variance) + (nu - p[0]) ** 2 / variance).sum()
+
+        other = optimize.minimize(misfit, [nu.mean(), nu.std()], method="Nelder-Mead").x
+        assert found.estimates["nu_0"].value == pytest.approx(other[0], rel=1e-3)
+        if abs(other[1]) > 0.004:
+            wanted = abs(other[1]) * (cells / (cells - 1)) ** 0.5
+            assert found.estimates["nu_std_0"].value == pytest.approx(wanted, rel=0.01)
+
+
+@pytest.mark.parametrize("cells", [5, 10, 12, 15, 20])
+def test_few_cells_that_differ_are_no_strangers_and_errors_are_theirs(cells):
+    scores, means = [], []
+    for seed in range(40):
+        g, _ = few_cells(cells, seed)
+        found = fit.retention(TIMES, g, g_max=25e-6, degree=0, noise_degree=0)
+        assert not found.cells.suspicious.any()
+        scores.append((found.estimates["nu_0"].value - 0.06) / found.estimates["nu_0"].error)
+        means.append((found.nu - 0.06) / found.nu_error)
+    assert np.std(scores) < 1.5
+    assert np.std(means) < 1.5
+
+
+def test_a_stranger_among_few_cells_is_seen():
+    g, _ = few_cells(14, 0)
+    g[3] *= np.maximum(TIMES, 1.0) ** 0.3
+    found = fit.retention(TIMES, g, g_max=25e-6)
+    assert found.cells.suspicious.nonzero()[0].tolist() == [3]
+    assert found.estimates["nu_std_0"].value < 0.02
+
+
+def test_mean_exponent_is_that_of_the_cells_not_of_the_well_known_ones():
+    scores = []
+    for seed in range(12):
+        g = records(100, seed=seed)  # high cells drift less, and are better known
+        found = fit.retention(TIMES, g, g_max=25e-6, degree=1, noise_degree=1)
+        assert abs(found.nu - found.cells.nu.mean()) < 0.5 * found.nu_error
+        scores.append((found.nu - (0.06 - 0.03 * 13.5 / 25.0)) / found.nu_error)
+    assert np.abs(scores).max() < 4.0
+    assert 0.4 < np.std(scores) < 1.6
+
+
+def test_the_mean_of_cells_alike_leans_on_those_that_are_well_known():
+    g0, rng = np.geomspace(1e-6, 1e-4, 40), np.random.default_rng(0)
+    error = 1e-9 / g0
+    nu = 0.03 + error * rng.standard_normal(40)
+    found = drift_cells.mean_of_all(nu, error, g0)
+    assert abs(found[0] - 0.03) < 4.0 * found[1] < 4.0 * error.mean() / 40**0.5
+    assert drift_cells.mean_of_all(nu[:1], error[:1], g0[:1]) == (nu[0], error[0])
+    assert drift_cells.mean_of_all(np.ones(3), np.zeros(3), g0[:3]) == (1.0, 0.0)
+
+
 def test_noise_that_grows_is_told_from_white_noise():
     growing = TRUTH.replace(t_read=250e-9, read_sigma=(0.05e-6, 0.1e-6))
     found = fit.retention(TIMES, records(400, growing), g_max=25e-6)
@@ -122,6 +192,12 @@ def test_noise_that_grows_is_told_from_white_noise():
         ]
         assert sigmas[0] == pytest.approx(sigmas[1], rel=0.06)
     assert "grows as 1/f" in found.verdict
+    middle = 1e5**0.5
+    known = np.polyval(growing.read_sigma[::-1], 0.5)
+    known *= np.log((middle + 250e-9) / 2 / 250e-9) ** 0.5 * 1e6
+    said = float(re.search(r"1/f noise, ([\d.]+) µS at", found.verdict)[1])
+    assert said == pytest.approx(known, rel=0.15)
+    assert "its errors hold with t_read" in found.verdict
 
 
 def test_each_cell_is_regressed_exactly_and_apart():
@@ -327,7 +403,7 @@ def test_the_pictures_show_records_laws_and_exponents(parts):
     assert len([line for line in left.lines if len(line.get_xdata()) == 100]) == 5
     assert "mean ν" in right.get_legend_handles_labels()[1]
     top, _ = pulsed.fit_report(parts[1])
-    assert "ν" in top.get_legend().get_texts()[0].get_text()
+    assert "mean ν of 150 cells" in top.get_legend().get_texts()[0].get_text()
     plt.close("all")
 
 

@@ -17,7 +17,8 @@ from mho.fit.calibration import Array, Calibration
 from mho.fit.drift_cells import CellDrift, Records
 from mho.fit.drift_verdict import verdict
 from mho.fit.estimates import Estimates
-from mho.fit.moments import NONE, Data, Index, Mask, Moments
+from mho.fit.moments import Data, Index, Mask, Moments
+from mho.fit.moments_search import NONE
 from mho.fit.programming_error import coefficients, named
 
 _MANY = 10  # cells that tell how cells differ
@@ -38,6 +39,9 @@ class RetentionFit:
         device: with the window, ``nu``, ``nu_std``, ``t0``, ``read_sigma`` and ``t_read``; it
             programs exactly.
         estimates: ``nu_k``, ``nu_std_k`` and ``read_sigma_k`` (S), the coefficients of ``x^k``.
+            Of noise that grows, errors of ``read_sigma_k`` are those with this very ``t_read``,
+            which is one of a few tried and hardly seen: what is known is ``read_sigma · q(t)``
+            during the record, and the verdict says it.
         residuals: reading minus the law of its cell (S), ``[readings]``.
         calibration: of the exponents of held-out cells; of held-out readings where there are
             fewer than 10 cells; None for fewer than 10 readings of these.
@@ -69,12 +73,17 @@ class RetentionFit:
 
     @property
     def nu(self) -> float:
-        """Mean drift exponent of the cells that are not suspicious, by what each tells."""
+        """Mean drift exponent of cells like those that are not suspicious.
+
+        Of all such cells alike, where they differ by more than their exponents' errors; where they
+        do not, by what each tells (random effects). For how it follows the conductance see
+        ``device.nu``.
+        """
         return self._mean()[0]
 
     @property
     def nu_error(self) -> float:
-        """Standard error of `nu`, for these very cells."""
+        """Standard error of `nu` with other cells: of their readings, and of how cells differ."""
         return self._mean()[1]
 
     @property
@@ -93,10 +102,7 @@ class RetentionFit:
     def _mean(self) -> tuple[float, float]:
         kept = ~self.cells.suspicious
         nu, error = self.cells.nu[kept], self.cells.nu_error[kept]
-        if not error.all():
-            return float(nu.mean()), 0.0
-        weight = 1.0 / error**2
-        return float((weight * nu).sum() / weight.sum()), float(weight.sum() ** -0.5)
+        return cells_of.mean_of_all(nu, error, self.cells.g0[kept])
 
 
 def retention(
@@ -295,11 +301,12 @@ def _exponents(
     how: dict[str, Any] = {"steep": (_STEEP * steepest_drift(t0), SCORES), "outliers": False}
     if count < _MANY:
         alike = moments.fit(data, means[0], NONE, **how)
-        spread = moments.fit(data, means[0], 0, **how) if count > 2 else alike
+        spread = moments.fit(data, means[0], 0, **how) if count > 1 else alike
         gain = float((spread.log_density(data) - alike.log_density(data)).sum())
         found = spread if gain > _SPREAD else alike
         return _Exponents(found, data, np.zeros(count, bool), None)
     found = held_out.choose(data, means, range(NONE, most + 1), seed=seed)
+    found = replace(found, bounded=False)  # a spread held at 0 is not a slope that is held
     suspicious = found.suspicious(data)
     if not moments.is_steep(found, how["steep"]):
         return _Exponents(found, data, suspicious, held_out.coverage(data, found, seed=seed))

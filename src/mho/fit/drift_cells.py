@@ -14,6 +14,7 @@ _FAR = 8.0  # robust standard deviations beyond which a reading is left out
 _ENOUGH = 8  # readings of a cell that tell which of them are far out
 _EXACT = 1e-9  # less, relative to a conductance, is rounding
 _PRIOR = 10.0  # readings that what all cells say of the noise of one is worth
+_FEW = 4  # cells that tell how the errors of exponents follow the conductance
 
 
 @dataclass(frozen=True)
@@ -181,3 +182,38 @@ def steadied(found: CellDrift, records: Records, noise: Array, rho: float) -> Ce
     lasting = np.sqrt((1.0 + rho) / (1.0 - rho))
     error = np.where(found.noise > 0.0, found.nu_error * factor, 0.0) * lasting
     return CellDrift(found.g0, found.nu, error, found.noise, found.suspicious)
+
+
+def mean_of_all(nu: Array, error: Array, g0: Array) -> tuple[float, float]:
+    """Return the mean exponent of cells that differ, and its standard error (random effects).
+
+    Weights are ``1 / (τ² + s²)``: τ² is how cells differ beyond their errors, s² follows the
+    conductance smoothly. A cell's own error would not do: it goes with its own exponent.
+
+    Args:
+        nu: exponents, ``[cells]``.
+        error: of each.
+        g0: conductance of each (S).
+    """
+    count, known = len(nu), error**2
+    if count == 1:
+        return float(nu[0]), float(error[0])
+    between = max(float(nu.var(ddof=1) - known.mean()), 0.0)
+    variance = between + _smooth(known, g0)
+    if not variance.any():
+        return float(nu.mean()), 0.0
+    weight = 1.0 / variance
+    mean = float((weight * nu).sum() / weight.sum())
+    # Cells that scatter more than their errors say, by chance or not, widen the error.
+    seen = float((weight * (nu - mean) ** 2).sum()) / (count - 1)
+    return mean, float(np.sqrt(max(seen, 1.0) / weight.sum()))
+
+
+def _smooth(known: Array, g0: Array) -> Array:
+    """Return variances as a power of the conductance, of the same mean."""
+    log_g0 = np.log(g0)
+    if len(known) < _FEW or not known.all() or float(np.ptp(log_g0)) < 1e-3:
+        return np.full(len(known), known.mean())
+    power = np.polyfit(log_g0, np.log(known), 1)
+    smooth = np.exp(np.polyval(power, log_g0))
+    return np.asarray(smooth * known.mean() / smooth.mean())

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mho.devices.statistical import log_noise
+
 if TYPE_CHECKING:
     from mho.fit.drift import RetentionFit
 
@@ -103,8 +105,12 @@ def _noise(fit: RetentionFit) -> str:
     )
     if fit.device.t_read is None:
         return f"white read noise of {ends} µS ({fit.noise:.2%} of a reading)"
+    t_read, middle = fit.device.t_read, float(np.sqrt(fit.t0 * fit.time.max()))
+    typical = float(np.median(sigma)) * log_noise(middle, t_read)
     return (
-        f"read noise of {ends} µS · q(t) that grows as 1/f noise, t_read {fit.device.t_read:.1g} s"
+        f"read noise that grows as 1/f noise, {typical * 1e6:.3g} µS at {middle:.2g} s: that is "
+        f"known, q(t) · read_sigma; read_sigma alone ({ends} µS) and its errors hold with "
+        f"t_read = {t_read:.1g} s, which is hardly seen"
     )
 
 

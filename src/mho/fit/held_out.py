@@ -9,7 +9,8 @@ import numpy as np
 from scipy import special
 
 from mho.fit.calibration import LEVELS, OUR_STREAM, Array, Calibration
-from mho.fit.moments import Data, Index, Moments, Steep, fit
+from mho.fit.moments import Data, Index, Moments, fit
+from mho.fit.moments_search import Steep
 
 FOLDS = 5
 MOST_DATA = 10_000  # more are not needed to tell degrees apart, or whether intervals are kept

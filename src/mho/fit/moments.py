@@ -13,25 +13,25 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special
+from scipy import special
 
+from mho.fit import moments_search as search
 from mho.fit.calibration import Array
+from mho.fit.moments_search import FLOOR, NONE, Steep
 
-NONE = -1  # the degree of a polynomial that is 0
-_GRID, _FINE = np.linspace(0.0, 1.0, 41), np.linspace(0.0, 1.0, 2001)
+_FINE = np.linspace(0.0, 1.0, 2001)
 _NORMAL_MAD = 1.4826  # standard deviation over median absolute deviation
-_FLOOR = 1e-3  # of the spread of all data: no likelihood without an end
-_MOST_OUTLIERS = 0.5
+MOST_OUTLIERS = 0.2
+_LEAST, _FEW = 10, 20  # groups without which there are no outliers, or only by twice the evidence
+_EVIDENCE = 4.0  # gain of the logarithm of the likelihood
 _NO_OUTLIERS = 1e-4
 _ROUNDING = 1e-9
-_GROUPS = 8  # for each parameter
+_GROUPS, _MANY = 8, 40  # for each parameter, to tell the shape of the noise: at all, and well
+_INSIDE = 0.5 * (1.0 + special.erf(np.sqrt(0.5)))  # below one standard deviation
 _BROAD = 20.0  # outliers spread over at least so many standard deviations: flat noise is noise
 
 Mask = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.int64]
-
-Steep = tuple[float, float]
-"""Bound on ``x (d mean/dx + k |d sd/dx|)``, and k."""
 
 
 @dataclass(frozen=True)
@@ -149,74 +149,146 @@ def fit(
     *,
     steep: Steep | None = None,
     outliers: bool = True,
-    shares: tuple[float, ...] = (0.02, 0.2),
+    shares: tuple[float, ...] = (0.02, 0.1),
 ) -> Moments:
     """Return the moments of greatest likelihood.
+
+    Outliers must be seen: they are supposed where they make the data more likely by far than
+    chance would; of fewer than 20 groups by further, of fewer than 10 not at all.
+
+    The spread is larger than that of greatest likelihood by the data that the mean follows,
+    ``√(n / (n - coefficients))``; errors allow for few data as Student's t does.
 
     Args:
         data: at least as many as there are coefficients.
         mean: degree of the mean; -1 for 0.
         sd: degree of the spread, which is kept >= 0; -1 for 0.
         steep: see `Steep`.
-        outliers: whether there may be some.
+        outliers: whether there may be some, up to a share of 0.2.
         shares: of them, from which the search starts.
+
+    Raises:
+        RuntimeError: if no search for the greatest likelihood ends in success.
     """
     level, scale, width = _start(data, mean)
     if scale == 0.0:  # all data are just where the mean is
         return Moments(level, np.zeros(sd + 1), 0.0, max(width, 1.0))
     unit = replace(data, y=data.y / scale, known=data.known / scale**2)
-    first = np.zeros(max(sd + 1, 0))
-    first[:1] = np.sqrt(max(1.0 - np.median(unit.known), 0.04))
-    start = np.concatenate([level / scale, first, [0.02]])
-    blank = Moments(level[:0], first[:0], 0.0, width / scale)
-    rows, bound = _bounds(mean, sd, steep, scale)
-    edges = [(None, None)] * (len(start) - 1) + [(0.0, _MOST_OUTLIERS if outliers else 0.0)]
+    blank = Moments(level[:0], level[:0], 0.0, width / scale)
+    task = _Task(unit, mean, sd, blank, *search.bounds(mean, sd, steep, scale))
+    found = task.plain(level / scale)
+    groups = len(np.unique(data.group))
+    if outliers and groups >= _LEAST:
+        mixed = task.mixed(level / scale, shares)
+        # Data that vary must not look like strangers only because no spread is fitted.
+        other = found if sd > NONE else task.of_spread().plain(level / scale)
+        if mixed is not None and _gain(mixed, other, unit) > _needed(groups):
+            found = mixed
+    return _of_scale(found, task, scale)
 
-    def misfit(p: Array) -> tuple[float, Array]:
-        now = _split(p, mean, blank)
-        return -float(now.log_density(unit).mean()), -_scores(now, unit).mean(axis=0)
 
-    within = {"type": "ineq", "fun": lambda p: bound - rows @ p, "jac": lambda p: -rows}
-    if len(rows):
-        start = _inside(start, rows, bound, mean)
-    options = {"maxiter": 300, "ftol": 1e-10}
-    best = min(
-        (
-            optimize.minimize(
-                misfit,
-                np.r_[start[:-1], share],
-                jac=True,
-                method="SLSQP",
-                bounds=edges,
-                constraints=[within] if len(rows) else (),
-                options=options,
+def _needed(groups: int) -> float:
+    return float(_EVIDENCE + 0.5 * np.log(groups)) * (2.0 if groups < _FEW else 1.0)
+
+
+def _gain(one: Moments, other: Moments, data: Data) -> float:
+    return float((one.log_density(data) - other.log_density(data)).sum())
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is fitted, in units of its scale, and within which bounds."""
+
+    unit: Data
+    mean: int
+    sd: int
+    blank: Moments
+    rows: Array
+    bound: Array
+
+    def of_spread(self) -> _Task:
+        """Return the same task with a constant spread."""
+        rows = np.hstack([self.rows, np.zeros((len(self.rows), 1))])
+        return replace(self, sd=0, rows=rows)
+
+    def plain(self, level: Array) -> Moments:
+        """Return the moments of data without outliers."""
+        error = self.unit.y - value(level, self.unit.x)
+        start = self._start(level, float((error**2).mean()))
+
+        def misfit(p: Array) -> tuple[float, Array]:
+            fun, slope = self._misfit(np.r_[p, 0.0])
+            return fun, slope[:-1]
+
+        p = search.least(misfit, [start], self._edges(), self.rows, self.bound)
+        if p is None:
+            raise RuntimeError(
+                f"no greatest likelihood was found of {len(self.unit.y)} data with a mean of "
+                f"degree {self.mean} and a spread of degree {self.sd}: try lower degrees"
             )
-            for share in (shares if outliers else (0.0,))
-        ),
-        key=lambda found: found.fun,
-    )
-    p = best.x
-    p[-1] = p[-1] if p[-1] > _NO_OUTLIERS else 0.0
-    found = _split(p, mean, blank)
-    if sd > NONE:  # between the places at which it was held, a polynomial may dip a little
-        found.sd[0] += max(0.5 * _FLOOR - float(found.sd_at(_FINE).min()), 0.0)
-    covariance = _covariance(found, unit, mean, blank)
-    units = np.r_[np.full(len(p) - 1, scale), 1.0]
+        return _split(np.r_[p, 0.0], self.mean, self.blank)
+
+    def mixed(self, level: Array, shares: tuple[float, ...]) -> Moments | None:
+        """Return the moments of data with outliers; None where there are none."""
+        first = self._start(level, 1.0)
+        edges = [*self._edges(), (0.0, MOST_OUTLIERS)]
+        starts = [np.r_[first, min(share, MOST_OUTLIERS)] for share in shares]
+        p = search.least(self._misfit, starts, edges, self.rows, self.bound)
+        if p is None or p[-1] <= _NO_OUTLIERS:
+            return None
+        return _split(p, self.mean, self.blank)
+
+    def bounded(self, found: Moments) -> bool:
+        """Whether a bound holds a coefficient."""
+        flat = self.sd == 0 and found.sd[0] <= FLOOR + 1e-6
+        at = self.rows @ np.r_[found.mean, found.sd] > self.bound - 1e-6
+        return bool(flat or at.any())
+
+    def _start(self, level: Array, variance: float) -> Array:
+        first = np.zeros(self.sd + 1)
+        first[:1] = np.sqrt(max(variance - float(np.median(self.unit.known)), 0.04))
+        return search.inside(np.r_[level, first], self.rows, self.bound, self.mean)
+
+    def _edges(self) -> search.Edges:
+        free: search.Edges = [(None, None)] * (self.mean + self.sd + 2)
+        if self.sd == 0:
+            free[-1] = (FLOOR, None)
+        return free
+
+    def _misfit(self, p: Array) -> tuple[float, Array]:
+        now = _split(p, self.mean, self.blank)
+        fun = -float(now.log_density(self.unit).mean())
+        return fun, -_scores(now, self.unit).mean(axis=0)
+
+
+def _of_scale(found: Moments, task: _Task, scale: float) -> Moments:
+    bounded = task.bounded(found)
+    if task.sd > NONE:  # between the places at which it was held, a polynomial may dip a little
+        found.sd[0] += max(0.5 * FLOOR - float(found.sd_at(_FINE).min()), 0.0)
+    covariance = _covariance(found, task.unit, task.mean, task.blank)
+    units = np.r_[np.full(len(covariance) - 1, scale), 1.0]
+    left = len(task.unit.y) - len(found.mean)
+    lost, student = 1.0, 1.0
+    if left > 0 and len(found.mean):
+        student = float(special.stdtrit(left, _INSIDE)) ** 2
+    if left > 0 and len(found.sd):
+        lost = len(task.unit.y) / left
+    covariance = covariance * lost * student
     return Moments(
         found.mean * scale,
-        found.sd * scale,
+        found.sd * scale * np.sqrt(lost),
         found.outliers,
-        width,
+        found.width * scale,
         covariance * np.outer(units, units),
-        bool(len(rows)) and bool((rows @ p > bound - 1e-6).any()),
+        bounded,
     )
 
 
 def is_steep(found: Moments, steep: Steep) -> bool:
     """Whether a fit is steeper than it may be."""
-    rows, bound = _bounds(len(found.mean) - 1, len(found.sd) - 1, steep, 1.0)
+    rows, bound = search.bounds(len(found.mean) - 1, len(found.sd) - 1, steep, 1.0)
     rows, bound = rows[bound > 0.0], bound[bound > 0.0]
-    return bool((rows @ np.r_[found.mean, found.sd, 0.0] > bound).any())
+    return bool((rows @ np.r_[found.mean, found.sd] > bound).any())
 
 
 def _start(data: Data, mean: int) -> tuple[Array, float, float]:
@@ -271,38 +343,6 @@ def _scores(m: Moments, data: Data) -> Array:
     )
 
 
-def _bounds(mean: int, sd: int, steep: Steep | None, scale: float) -> tuple[Array, Array]:
-    # rows @ p <= bound, at every place of the grid.
-    rows, bound = [], []
-    place_mean = _GRID[:, None] ** np.arange(mean + 1)
-    place_sd = _GRID[:, None] ** np.arange(sd + 1)
-    zero = np.zeros((len(_GRID), 1))
-    if sd > NONE:
-        rows.append(np.hstack([0.0 * place_mean, -place_sd, zero]))
-        bound.append(np.full(len(_GRID), -_FLOOR))
-    if steep is not None and max(mean, sd) > 0:
-        most, factor = steep
-        slope = place_mean * np.arange(mean + 1)
-        for sign in (1.0, -1.0) if sd > 0 else (0.0,):
-            slope_sd = sign * factor * place_sd * np.arange(sd + 1)
-            rows.append(np.hstack([slope, slope_sd, zero]))
-            bound.append(np.full(len(_GRID), most / scale))
-    if not rows:
-        return np.empty((0, mean + sd + 3)), np.empty(0)
-    return np.vstack(rows), np.concatenate(bound)
-
-
-def _inside(start: Array, rows: Array, bound: Array, mean: int) -> Array:
-    # Slopes are taken back until all bounds hold: a constant mean and spread always do.
-    constant = start.copy()
-    constant[1 : mean + 1] = 0.0
-    for part in (1.0, 0.5, 0.25, 0.1):
-        trial = part * start + (1.0 - part) * constant
-        if (rows @ trial <= bound).all():
-            return trial
-    return constant
-
-
 def _covariance(m: Moments, data: Data, mean: int, blank: Moments) -> Array:
     """Return the covariance of the estimates, robust to the shape of the noise (sandwich)."""
     p = np.concatenate([m.mean, m.sd, [m.outliers]])
@@ -322,13 +362,21 @@ def _covariance(m: Moments, data: Data, mean: int, blank: Moments) -> Array:
     np.add.at(sums, data.group, scores)
     sums = sums[np.unique(data.group)]
     inverse = np.linalg.pinv(-0.5 * (hessian + hessian.T)[np.ix_(free, free)])
-    count = len(sums)
-    if count < _GROUPS * int(free.sum()):  # too few to tell the shape of the noise
-        inverse_free = inverse
-        covariance = np.full((len(p), len(p)), np.nan)
-        covariance[np.ix_(free, free)] = inverse_free
-        return covariance
-    middle = sums[:, free].T @ sums[:, free] * count / max(count - int(free.sum()), 1)
     covariance = np.full((len(p), len(p)), np.nan)
-    covariance[np.ix_(free, free)] = inverse @ middle @ inverse
+    covariance[np.ix_(free, free)] = _robust(inverse, sums[:, free])
     return covariance
+
+
+def _robust(inverse: Array, sums: Array) -> Array:
+    """Return the sandwich; what few groups say of the noise may only widen errors."""
+    count, free = sums.shape
+    if count < _GROUPS * free:
+        return inverse
+    sandwich = inverse @ (sums.T @ sums) @ inverse * count / max(count - free, 1)
+    if count >= _MANY * free:
+        return sandwich
+    normal, found = np.diag(inverse), np.diag(sandwich)
+    wider = np.sqrt(
+        np.divide(normal, found, out=np.ones(free), where=(found > 0) & (normal > found))
+    )
+    return np.asarray(sandwich * np.outer(wider, wider))

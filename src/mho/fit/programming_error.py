@@ -13,11 +13,11 @@ from mho.devices.statistical import GenericStatistical
 from mho.fit import held_out, moments
 from mho.fit.calibration import Array, Calibration, vector
 from mho.fit.estimates import Estimates
-from mho.fit.moments import NONE, Data, Index, Mask, Moments
+from mho.fit.moments import Data, Index, Mask, Moments
+from mho.fit.moments_search import NONE
 
 _LEAST = 20
 _HIGHEST = 3  # degree of σ; of the bias, 2
-_MANY = 0.2  # share of outliers above which they are no exceptions
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,9 @@ def programming(
 
         achieved = max(m + σ(m / g_max) · N(0, 1), 0),  m = target + bias(target / g_max)
 
-    σ and bias are polynomials whose likelihood is greatest; a share of the pairs may follow
-    another law (stuck cells), of which only the range is supposed. Where degrees are not given,
+    σ and bias are polynomials whose likelihood is greatest (σ less the bias that this has with few
+    pairs). A share of the pairs, up to 0.2, may follow another law (stuck cells), of which only
+    the range is supposed, where it makes them more likely by far. Where degrees are not given,
     they are the lowest that predict held-out pairs as well as any (to one standard error): up to
     3 for σ, 2 for the bias, where none at all is the simplest; never more coefficients than there
     are levels of targets. What reads as 0 S or less counts as stopped at 0 S. Of more than
@@ -253,7 +254,7 @@ def _verdict(fit: ProgrammingFit, found: Moments) -> str:
             f"{odd} pairs ({odd / count:.1%}) are suspicious and left out: look at these cells; "
             "those that are stuck are an effect of their own, mho.effects.StuckAt"
         )
-    if odd > _MANY * count:
+    if found.outliers > 0.99 * moments.MOST_OUTLIERS:
         told.append("so many are no exceptions: the error has another shape than a normal one")
     if found.sd.any():
         told.append(_shape(fit))

@@ -276,7 +276,9 @@ def _report_iv(
 
 def _report_retention(fit: RetentionFit, top: Axes, bottom: Axes) -> None:
     retention_records(fit, ax=top)
-    top.plot([], [], color="0.3", label=f"mean ν = {fit.nu:.2g} ± {fit.nu_error:.1g}")
+    count = int((~fit.cells.suspicious).sum())
+    what = "ν" if count == 1 else f"mean ν of {count} cells, ± with others,"
+    top.plot([], [], color="0.3", label=f"{what} = {fit.nu:.2g} ± {fit.nu_error:.1g}")
     top.legend(loc="best")
     top.set(xlabel="")
     unit, prefix = _unit(fit.residuals)
