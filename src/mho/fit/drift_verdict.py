@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _DECADES = 2.0  # of time, below which a law to ten years is a guess
 _MANY = 10
+_SURE = 3.0  # standard errors by which a coverage must be off to be called wrong
 
 
 def verdict(fit: RetentionFit, *, steep: bool, still: bool, levels: int, rho: float) -> str:
@@ -51,9 +52,24 @@ def verdict(fit: RetentionFit, *, steep: bool, still: bool, levels: int, rho: fl
         pairs = zip(fit.calibration.levels, fit.calibration.coverage, strict=True)
         inside = ", ".join(f"{found:.0%} of {level:.0%}" for level, found in pairs)
         worst = max(map(abs, fit.calibration.deviations))
-        good = "as they should" if worst < 4.0 else "which is not as they should"
+        good = "as they should" if worst < _SURE else "not as they should"
         told.append(f"held-out {what} fall inside their intervals {good} ({inside})")
+    told.append(_assumed(fit))
     return "; ".join(told) + "."
+
+
+def _assumed(fit: RetentionFit) -> str:
+    low, high = (g * 1e6 for g in fit.device.window)
+    met = (fit.cells.g0.min() * 1e6, fit.cells.g0.max() * 1e6)
+    beyond = ""
+    if low < 0.99 * met[0] or high > 1.01 * met[1]:
+        beyond = (
+            f" (conductances of {met[0]:.4g} … {met[1]:.4g} µS were met: beyond, the laws go on)"
+        )
+    return (
+        f"the device has the window {low:.4g} … {high:.4g} µS{beyond} and is written exactly: "
+        "retention tells neither (g_min and g_max say the one, a fit of programming the other)"
+    )
 
 
 def _what(fit: RetentionFit) -> str:

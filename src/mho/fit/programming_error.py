@@ -244,7 +244,8 @@ def _verdict(fit: ProgrammingFit, found: Moments) -> str:
     ]
     if len(found.mean):
         bias = fit.bias([g_min, g_max]) * 1e6
-        told.append(f"bias {bias[0]:+.3g} to {bias[1]:+.3g} µS (degree {len(found.mean) - 1})")
+        to = f" to {bias[1]:+.3g}" if len(found.mean) > 1 else ""
+        told.append(f"bias {bias[0]:+.3g}{to} µS (degree {len(found.mean) - 1})")
     else:
         told.append("no bias")
     if found.bounded:
@@ -263,6 +264,12 @@ def _verdict(fit: ProgrammingFit, found: Moments) -> str:
             f"{fit.kept:.0%} of the variance stays with the cell from write to write, which the "
             "device draws anew at every write"
         )
+    met = (fit.target.min() * 1e6, fit.target.max() * 1e6)
+    if g_min * 1e6 < 0.99 * met[0] or g_max * 1e6 > 1.01 * met[1]:
+        told.append(
+            f"targets were {met[0]:.4g} … {met[1]:.4g} µS: beyond, σ and bias are extrapolated"
+        )
+    told.append("drift and read noise were not measured, and are 0 in the device")
     return "; ".join(told) + "."
 
 
@@ -277,7 +284,7 @@ def _shape(fit: ProgrammingFit) -> str:
         for level, found in zip(fit.calibration.levels, fit.calibration.coverage, strict=True)
     )
     worst = max(map(abs, fit.calibration.deviations))
-    if worst < 4.0:
+    if worst < 3.0:
         return f"held-out pairs fall inside their intervals as they should ({inside})"
     # Flat: many are neither near nor far. Peaked: many are.
     middle, outer = fit.calibration.deviations[0], fit.calibration.deviations[-1]
