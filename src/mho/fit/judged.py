@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mho.cells.device import Device
 from mho.core import checks, random
-from mho.devices import Device
 from mho.fit import twin_noise
 from mho.fit import twin_search as search
 from mho.fit.calibration import OUR_STREAM, Array, Calibration
