@@ -6,7 +6,7 @@ import numpy as np
 
 from mho.fit.calibration import Array
 
-_GRID = np.array([0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.88, 0.91, 0.93, 0.95])
+_GRID = np.array([0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.88, 0.91])
 _SHORT = 30  # pairs of an excursion: fewer do not tell correlation from a loop
 _DEGREE = 3  # of the smooth curve that noise is told from
 _DROP = 2.0  # of the logarithm of the likelihood: what the data still bear, at 95 %
