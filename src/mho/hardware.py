@@ -8,6 +8,7 @@ from pathlib import Path
 from mho.cells.behaviour import Behaviour
 from mho.cells.device import Device
 from mho.cells.programming import Programming
+from mho.cells.spread import refuse_shared
 from mho.circuit import Wires
 from mho.core import checks, files
 from mho.core.spec import Spec, derived
@@ -114,10 +115,12 @@ class Hardware(Spec):
         if self.amplifier is not None:
             checks.instance("amplifier", self.amplifier, Amplifier)
             self._check_lines(self.amplifier)
+            refuse_shared(self.amplifier)
         checks.instance("effects", self.effects, (tuple, list))
         object.__setattr__(self, "effects", tuple(self.effects))
         for effect in self.effects:
             checks.instance("every effect", effect, Effect)
+            refuse_shared(effect)
         if self.programming is not None:
             if not isinstance(self.programming, Programming):
                 raise TypeError(

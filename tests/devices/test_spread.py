@@ -9,6 +9,7 @@ import torch
 from scipy import stats
 from torch import distributions as td
 
+import mho
 from mho.cells.device import Device
 from mho.core.spec import Spec
 from mho.devices import LinearDevice, Spread
@@ -201,3 +202,17 @@ def test_with_a_generator_torchs_own_is_left_alone():
     state = torch.get_rng_state()
     normal().sample((5,), torch.Generator().manual_seed(0))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("of", ["effect", "part of an effect", "amplifier"])
+def test_only_a_devices_own_spreads_share_a_cause(of):
+    shared = Spread(td.Normal(0.1, 0.01), low=0.0, shared="cause", correlation=0.9)
+    parts = {
+        "effect": {"effects": (mho.effects.TelegraphNoise(shared),)},
+        "part of an effect": {
+            "effects": (mho.effects.Endurance(lrs=mho.effects.FailureLaw(p0=shared)),)
+        },
+        "amplifier": {"amplifier": mho.Amplifier(gain=shared)},
+    }
+    with pytest.raises(ValueError, match="must not share a cause, got shared='cause'"):
+        mho.Hardware(**parts[of])

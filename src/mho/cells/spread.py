@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -228,6 +229,27 @@ def positive(name: str, value: float | Spread) -> float | Spread:
     if value.low is not None and value.low < 0.0:
         raise ValueError(f"{name} must be > 0, got a Spread of low={value.low!r}; leave low=0")
     return value.replace(low=0.0) if value.low is None else value
+
+
+def refuse_shared(spec: Any) -> None:
+    """Refuse spreads that share a cause where each is drawn for itself: all but a device's own.
+
+    Args:
+        spec: an effect or a part of the periphery, with its parts.
+
+    Raises:
+        ValueError: if one of its fields is such a spread.
+    """
+    for field in dataclasses.fields(spec):
+        value = getattr(spec, field.name)
+        if isinstance(value, Spread):
+            if value.shared is not None:
+                raise ValueError(
+                    f"{type(spec).__name__} {field.name} must not share a cause, got "
+                    f"shared={value.shared!r}: only a device's own parameters are drawn together"
+                )
+        elif dataclasses.is_dataclass(value):
+            refuse_shared(value)
 
 
 def check_order(low: str, low_value: float | Spread, high: str, high_value: float | Spread) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from mho.cells import life
 from mho.cells.life import Drawn
 from mho.cells.population import Cells
+from mho.cells.spread import refuse_shared
 from mho.core import checks, random
 from mho.core.spec import Spec
 from mho.effects.base import Effect
@@ -59,6 +60,7 @@ class Practice(Spec):
         object.__setattr__(self, "effects", tuple(self.effects))
         for effect in self.effects:
             checks.instance("every effect", effect, Effect)
+            refuse_shared(effect)
             if effect.stage == "reading":
                 raise ValueError(
                     f"{type(effect).__name__} acts on reads: that is part of the hardware itself"
