@@ -449,3 +449,10 @@ def test_measured_states_of_reram_do_not_drift():
     assert found.noise < 0.005
     assert found.device.window == pytest.approx((121e-6, 237e-6), rel=0.01)
     assert 0.2e-6 < np.polyval(found.device.read_sigma[::-1], 0.7) < 0.7e-6
+
+
+def test_polynomials_that_go_on_beyond_what_was_measured_are_told():
+    drifting = GenericStatistical(g_min=0.0, g_max=25e-6, nu=(0.06, -0.03))
+    wide = GenericStatistical(g_min=0.0, g_max=60e-6, write_sigma=1e-7)
+    with pytest.warns(UserWarning, match="nu of retention go up to 2.5e-05 S"):
+        fit.statistical(programming=wide, retention=drifting)

@@ -682,3 +682,14 @@ def test_the_measured_array_has_resistances_that_its_map_has_not():
     assert twin.estimates["access"].value > 5 * twin.estimates["access"].error
     naive = fit.hardware(hardware, volts, g, found, free=("gain", "offset", "read_noise"))
     assert twin.error < naive.error
+
+
+def test_cells_stuck_at_known_places_are_told_by_their_conductances():
+    g = np.full((4, 3), 1e-5)
+    stuck = effects.StuckCells(((0, 1, 1),), (0.0,))
+    hardware = Hardware(
+        device=LinearDevice(), encoding=SingleColumn(), array=Array(4, 3), effects=(stuck,)
+    )
+    v = np.random.default_rng(0).uniform(-0.2, 0.2, (50, 4))
+    with pytest.raises(ValueError, match="must have no StuckCells"):
+        fit.hardware(hardware, v, g, v @ g)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mho.cells.spread import check_window, nominal
-from mho.core import checks
+from mho.core import checks, notice
 from mho.devices.statistical import GenericStatistical
 from mho.fit.drift import RetentionFit
 from mho.fit.programming_error import ProgrammingFit
@@ -55,6 +55,8 @@ def statistical(
         drifting = devices["retention"]
         found |= _written_in(drifting, _DRIFTING, high)
         found |= {name: getattr(drifting, name) for name in _OF_DRIFT}
+    for name, device in devices.items():
+        _tell_beyond(name, device, _WRITTEN if name == "programming" else _DRIFTING, high)
     try:
         return base.replace(**{**found, **changes})
     except ValueError as error:
@@ -71,6 +73,17 @@ def _written_in(device: GenericStatistical, names: tuple[str, ...], high: float)
     """Return polynomials in ``g / g_max`` of a device as polynomials in ``g / high``."""
     part = high / device.window[1]
     return {name: tuple(c * part**k for k, c in enumerate(getattr(device, name))) for name in names}
+
+
+def _tell_beyond(
+    name: str, device: GenericStatistical, names: tuple[str, ...], high: float
+) -> None:
+    bent = [n for n in names if len(getattr(device, n)) > 1]
+    if bent and high > 1.001 * device.window[1]:
+        notice.warn(
+            f"{', '.join(bent)} of {name} go up to {device.window[1]:.4g} S: to {high:.4g} S they "
+            "go on as polynomials, where nothing was measured"
+        )
 
 
 def _fitted_to(devices: dict[str, GenericStatistical], high: float) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mho.core import checks
 from mho.crossbar.crossbar import Crossbar
-from mho.effects import AccessResistance
+from mho.effects import AccessResistance, StuckCells
 from mho.fit import twin_search as search
 from mho.fit.calibration import Array as Values
 from mho.fit.judged import Judged, check_determined, check_noise, judge, names_of, parted
@@ -155,6 +155,11 @@ def hardware(
             what is looked for; the message says which reads or which other knowledge it takes.
     """
     checks.instance("hardware", hardware, Hardware)
+    if any(isinstance(effect, StuckCells) for effect in hardware.effects):
+        raise ValueError(
+            "hardware must have no StuckCells: conductances say what every cell holds, the stuck "
+            'ones too; "cells" in free finds those that are not known'
+        )
     checks.number("false_alarms", false_alarms, above=0.0, below=1.0)
     names = names_of(free, NAMES)
     g = _conductances(conductances, hardware)
