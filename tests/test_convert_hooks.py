@@ -1,6 +1,8 @@
 """Hooks of a torch layer run on the crossbar layer in its place, in their order."""
 
+import gc
 import threading
+import weakref
 
 import pytest
 import torch
@@ -156,3 +158,17 @@ def test_a_forward_set_on_a_layer_keeps_it_digital():
     model[0].program = "a name taken"
     with pytest.raises(ValueError, match=r"'0'.*'program'"):
         mho.convert(model, IDEAL)
+
+
+def test_a_layer_that_was_taken_over_stays_alive_as_long_as_the_memo():
+    # Else something made later may get its id, and be taken for it.
+    memo = {}
+    given = torch.nn.Linear(3, 2)
+    alive = weakref.ref(given)
+    mho.nn.Linear.from_digital(given, hardware=mho.Hardware(), memo=memo)
+    del given
+    gc.collect()
+    assert alive() is not None
+    memo.clear()
+    gc.collect()
+    assert alive() is None

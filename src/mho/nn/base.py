@@ -97,6 +97,8 @@ class AnalogLayer(nn.Module):
         computed.refuse_unknown(digital, self._tensors(digital))
         _refuse_patched(digital)
         memo[id(digital)] = self
+        # As copy.deepcopy keeps what it has copied: an id must not pass to something else.
+        memo.setdefault(id(memo), []).append(digital)
         computed.detach_computed(digital, memo)
         computed.add_properties(self, computed.parametrized_names(digital))
         for name, value in vars(digital).items():

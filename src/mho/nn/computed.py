@@ -193,6 +193,7 @@ def detach_computed(module: nn.Module, memo: dict[int, Any]) -> None:
         for value in vars(part).values():
             if isinstance(value, Tensor) and not value.is_leaf:
                 memo[id(value)] = value.detach().clone()
+                memo.setdefault(id(memo), []).append(value)  # its id is to stay its own
 
 
 def carry_hooks(source: nn.Module, target: nn.Module, memo: dict[int, Any]) -> None:
