@@ -25,7 +25,6 @@ _K = 1.380649e-23 / _E  # V/K
 _IMAGE = _E**3 / (8.0 * math.pi**2 * _EPS0**3)
 _TUNNEL = _H / (4.0 * math.pi) / math.sqrt(_M * _EPS0)
 
-_BISECTIONS = 60
 # The search ends at so small an error of ln(Vs); one more step all but squares it.
 _CLOSE = {torch.float32: 1e-5, torch.float64: 1e-7}
 _SECANTS, _SEARCHES = 25, 90
@@ -343,13 +342,7 @@ class JARTVCM(SwitchingDevice):
 
     def state_at(self, g: Any, p: Any) -> Any:
         """Return the state of low-voltage conductance ``g`` (S), by bisection."""
-        low, high = 0.0 * g, 0.0 * g + 1.0
-        for _ in range(_BISECTIONS):
-            middle = 0.5 * (low + high)
-            below = self.conductance_at(middle, p) < g
-            low = maths.where(below, middle, low)
-            high = maths.where(below, high, middle)
-        return 0.5 * (low + high)
+        return maths.inverse(lambda x: self.conductance_at(x, p), g)
 
 
 def _span(p: Any) -> Any:

@@ -7,6 +7,7 @@ A population is moved by tensor operations; one single cell is far faster with P
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ import torch
 # exp(700) is still a float64; beyond it Python raises where torch gives inf.
 _LARGEST = 700.0
 _LOG_TWO = math.log(2.0)
+_BISECTIONS = 60
 
 
 def exp(value: Any) -> Any:
@@ -136,3 +138,18 @@ def smallest(one: Any, other: Any) -> Any:
 def some(condition: Any) -> bool:
     """Return whether a condition holds in any cell."""
     return condition if type(condition) is bool else bool(condition.any())
+
+
+def inverse(rising: Callable[[Any], Any], value: Any) -> Any:
+    """Return where in [0, 1] a rising function has a value, by bisection to the last bit.
+
+    Args:
+        rising: of a state in [0, 1].
+        value: of the function; beyond its ends, the nearer bound is returned.
+    """
+    low, high = 0.0 * value, 0.0 * value + 1.0
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (low + high)
+        below = rising(middle) < value
+        low, high = where(below, middle, low), where(below, high, middle)
+    return 0.5 * (low + high)

@@ -23,7 +23,6 @@ _NEWTON = 6
 # ...and squares its error: what is left after a step of this part of the voltage is no error.
 _CONVERGED = 1e-9
 _STEP = 1e-3
-_BISECTIONS = 60
 
 
 @dataclass(frozen=True)
@@ -208,10 +207,4 @@ class Pickett(SwitchingDevice):
 
     def state_at(self, g: Any, p: Any) -> Any:
         """Return the state of low-voltage conductance ``g`` (S), by bisection."""
-        low, high = 0.0 * g, 0.0 * g + 1.0
-        for _ in range(_BISECTIONS):
-            middle = 0.5 * (low + high)
-            below = self.conductance_at(middle, p) < g
-            low = maths.where(below, middle, low)
-            high = maths.where(below, high, middle)
-        return 0.5 * (low + high)
+        return maths.inverse(lambda x: self.conductance_at(x, p), g)
