@@ -29,16 +29,6 @@ def test_what_no_residual_depends_on_is_not_known():
     assert np.isnan(found["b"].error)
 
 
-def test_draws_give_their_own_covariance():
-    rng = np.random.default_rng(1)
-    mixing = np.array([[1.0, 0.0], [0.8, 0.6]])
-    draws = rng.standard_normal((20_000, 2)) @ mixing.T
-    found = Estimates.of_draws(("a", "b"), [0.0, 0.0], draws)
-    assert found.errors == pytest.approx([1.0, 1.0], abs=0.02)
-    assert found.correlation[0, 1] == pytest.approx(0.8, abs=0.02)
-    assert Estimates.of_draws(("a",), [0.0], draws[:, :1]).errors == pytest.approx([1.0], abs=0.02)
-
-
 @pytest.mark.parametrize(
     ("estimate", "text"),
     [

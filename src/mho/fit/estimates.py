@@ -67,18 +67,6 @@ class Estimates(Mapping[str, Estimate]):
         covariance[blind, :] = covariance[:, blind] = np.nan
         return cls(names, np.asarray(values, np.float64), covariance)
 
-    @classmethod
-    def of_draws(cls, names: tuple[str, ...], values: npt.ArrayLike, draws: Array) -> Estimates:
-        """Return the estimates of a bootstrap.
-
-        Args:
-            names: of the parameters.
-            values: of the fit to all data.
-            draws: those of fits to resampled data, ``[draws, parameters]``, at least 2.
-        """
-        covariance = np.atleast_2d(np.cov(draws, rowvar=False))
-        return cls(names, np.asarray(values, np.float64), covariance)
-
     @property
     def errors(self) -> Array:
         """Standard errors, ``[parameters]``."""
