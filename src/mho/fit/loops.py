@@ -48,7 +48,8 @@ class _Effort:
 
 
 _USUAL = _Effort(cycles=4, samples=90, points=512, size=64, generations=24)
-_COMPARED = replace(_USUAL, cycles=2)  # of several models, before the best is searched for again
+# Of several models, before the best is searched for again.
+_COMPARED = replace(_USUAL, cycles=2, generations=16)
 _COSTLY = _Effort(cycles=2, samples=90, points=256, size=32, generations=12)
 
 
