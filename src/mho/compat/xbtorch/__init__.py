@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from torch import nn as _nn
 
+from mho.compat._names import lend as _lend
 from mho.compat.xbtorch._params import XBParams, get_xbtorch_param, initialize
 
 activation_types = (
@@ -86,3 +87,5 @@ __all__ = [
     "patches",
     "quant",
 ]
+
+_lend(optim, patches.decorators)

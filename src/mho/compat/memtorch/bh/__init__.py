@@ -1,7 +1,11 @@
 """Behaviour: devices, crossbars, converters and non-idealities."""
+# ruff: noqa: F403
 
+from mho.compat._names import lend
 from mho.compat.memtorch.bh import Quantize, crossbar, memristor, nonideality
-from mho.compat.memtorch.bh.crossbar.Crossbar import Crossbar, Scheme, init_crossbar
+from mho.compat.memtorch.bh.crossbar import *
+from mho.compat.memtorch.bh.memristor import *
+from mho.compat.memtorch.bh.Quantize import quant_methods, quantize
 from mho.compat.memtorch.bh.StochasticParameter import (
     Dict2Obj,
     StochasticParameter,
@@ -9,14 +13,17 @@ from mho.compat.memtorch.bh.StochasticParameter import (
 )
 
 __all__ = [
-    "Crossbar",
     "Dict2Obj",
     "Quantize",
-    "Scheme",
     "StochasticParameter",
     "crossbar",
-    "init_crossbar",
     "memristor",
     "nonideality",
+    "quant_methods",
+    "quantize",
     "unpack_parameters",
 ]
+__all__ += crossbar.__all__
+__all__ += memristor.__all__
+
+lend(StochasticParameter)

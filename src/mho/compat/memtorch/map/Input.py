@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from mho.compat.memtorch._require import require
+from mho.compat.memtorch.utils import convert_range
 
-__all__ = ["naive_scale", "scale"]
+__all__ = ["convert_range", "naive_scale", "scale"]
 
 
 def naive_scale(module: Any, input: Tensor, force_scale: bool = False) -> Tensor:

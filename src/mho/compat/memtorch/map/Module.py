@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Line", "identity", "naive_tune"]
+from mho.compat.memtorch.utils import pad_tensor
+
+__all__ = ["Line", "identity", "naive_tune", "pad_tensor"]
 
 
 def identity(x: Tensor) -> Tensor:

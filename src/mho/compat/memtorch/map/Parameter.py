@@ -7,8 +7,9 @@ from torch import Tensor
 
 from mho.compat.memtorch._require import require
 from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
+from mho.compat.memtorch.utils import convert_range
 
-__all__ = ["naive_map"]
+__all__ = ["convert_range", "naive_map"]
 
 
 def naive_map(

@@ -1,5 +1,8 @@
 """Memristive layers."""
 
+from mho.compat._names import lend
+from mho.compat.memtorch.bh.crossbar import init_crossbar, simulate_matmul, tiled_inference
+from mho.compat.memtorch.map import naive_map, naive_scale, naive_tune
 from mho.compat.memtorch.mn import Module
 from mho.compat.memtorch.mn.Conv1d import Conv1d
 from mho.compat.memtorch.mn.Conv2d import Conv2d
@@ -15,11 +18,22 @@ __all__ = [
     "Conv3d",
     "Linear",
     "Module",
+    "naive_map",
+    "naive_scale",
     "patch_model",
     "supported_module_parameters",
 ]
 
-# Each name is the class and the module of that name.
-for _class in (Linear, Conv1d, Conv2d, Conv3d, RNN):
-    setattr(_class, _class.__name__, _class)
-del _class
+_layers = (Linear, Conv1d, Conv2d, Conv3d, RNN)
+for _layer in _layers:
+    lend(
+        _layer,
+        init_crossbar,
+        naive_map,
+        naive_scale,
+        naive_tune,
+        simulate_matmul,
+        tiled_inference,
+    )
+lend(Module, *_layers, naive_map, naive_scale)
+del _layer, _layers

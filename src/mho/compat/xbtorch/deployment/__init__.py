@@ -1,5 +1,7 @@
 """Deployment on inference accelerators."""
 
+from mho.compat._names import lend
+from mho.compat.xbtorch.deployment import base, weight_encoding
 from mho.compat.xbtorch.deployment.base import (
     ACCELERATOR_REGISTRY,
     Daffodil,
@@ -16,7 +18,7 @@ from mho.compat.xbtorch.deployment.correction import (
     train_collaborative,
 )
 from mho.compat.xbtorch.deployment.mapping import map_random
-from mho.compat.xbtorch.deployment.metrics import compute_error
+from mho.compat.xbtorch.deployment.metrics import compute_error, error_mapping
 from mho.compat.xbtorch.deployment.weight_encoding import (
     encode_LEA1,
     encode_LEA2,
@@ -45,3 +47,6 @@ __all__ = [
     "test_committee",
     "train_collaborative",
 ]
+
+lend(base, encode_LEA1, encode_LEA2, encode_simple_binary, map_random)
+lend(weight_encoding, error_mapping)

@@ -1,5 +1,7 @@
 """Non-idealities of devices, applied to patched models."""
 
+from mho.compat._names import lend
+from mho.compat.memtorch.bh.crossbar import naive_program
 from mho.compat.memtorch.bh.nonideality import (
     DeviceFaults,
     Endurance,
@@ -30,6 +32,8 @@ from mho.compat.memtorch.bh.nonideality.NonIdeality import (
 )
 from mho.compat.memtorch.bh.nonideality.NonLinear import apply_non_linear
 from mho.compat.memtorch.bh.nonideality.Retention import apply_retention_model
+from mho.compat.memtorch.map import naive_map
+from mho.compat.memtorch.mn import patch_model, supported_module_parameters
 
 __all__ = [
     "DeviceFaults",
@@ -52,4 +56,17 @@ __all__ = [
     "model_endurance_retention_gradual",
     "required",
     "scale_p_0",
+    "supported_module_parameters",
 ]
+
+lend(
+    NonIdeality,
+    apply_device_faults,
+    apply_endurance_model,
+    apply_finite_conductance_states,
+    apply_non_linear,
+    apply_retention_model,
+    supported_module_parameters=supported_module_parameters,
+)
+lend(Endurance, model_endurance_retention, naive_map, naive_program, patch_model)
+lend(Retention, model_conductance_drift, model_endurance_retention, naive_map, naive_program)
