@@ -1,4 +1,8 @@
-"""Clear refusals: every check names the parameter, the value found and what is allowed."""
+"""Clear refusals: every check names the parameter, the value found and what is allowed.
+
+Numbers may be Python's, NumPy's, or arrays and tensors without dimensions (`plain`). What checks of
+numbers return is Python's: a caller that goes on with it needs not know where it came from.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,28 @@ import math
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+PLAIN = frozenset((bool, int, float, str, type(None)))
+"""Types that `plain` leaves as they are."""
+
+
+def plain(value: Any) -> Any:
+    """Return a number (or truth value, or text) of NumPy or torch as Python's.
+
+    Arrays and tensors count where they have no dimension. A tensor that requires a gradient, which
+    would be lost, is returned as it is, and so is everything else.
+    """
+    if type(value) in PLAIN:
+        return value
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        found = value.item()
+        return float(found) if isinstance(found, np.floating) else found  # np.longdouble
+    if isinstance(value, Tensor) and value.dim() == 0 and not value.requires_grad:
+        return value.item()
+    return value
 
 
 def number(
@@ -18,7 +42,7 @@ def number(
     least: float | None = None,
     below: float | None = None,
     most: float | None = None,
-) -> None:
+) -> float:
     """Refuse what is not a finite number inside the stated bounds.
 
     Args:
@@ -29,10 +53,14 @@ def number(
         below: exclusive upper bound.
         most: inclusive upper bound.
 
+    Returns:
+        The number, as Python's.
+
     Raises:
         TypeError: if ``value`` is not a real number.
         ValueError: if it is not finite or out of bounds.
     """
+    value = plain(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})")
     bounds = []
@@ -47,18 +75,33 @@ def number(
     if not math.isfinite(value) or not all(ok for ok, _ in bounds):
         allowed = " and ".join(text for _, text in bounds) or "finite"
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
+    return value
 
 
-def integer(name: str, value: Any, *, least: int = 1, most: int | None = None) -> None:
-    """Refuse what is not an integer in ``[least, most]`` (TypeError, ValueError)."""
+def integer(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
+    """Refuse what is not an integer in ``[least, most]``; return it as Python's.
+
+    Raises:
+        TypeError: if ``value`` is not an integer.
+        ValueError: if it is out of bounds.
+    """
+    value = plain(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an integer, got {value!r} ({type(value).__name__})")
     number(name, value, least=least, most=most)
+    return value
 
 
-def probability(name: str, value: Any) -> None:
-    """Refuse what is not a number in ``[0, 1]``."""
-    number(name, value, least=0.0, most=1.0)
+def probability(name: str, value: Any) -> float:
+    """Refuse what is not a number in ``[0, 1]``; return it as Python's."""
+    return number(name, value, least=0.0, most=1.0)
+
+
+def truth(name: str, value: Any) -> bool:
+    """Refuse what is not a truth value (TypeError: ``"false"`` is a text); return it as Python's."""
+    value = plain(value)
+    instance(name, value, bool)
+    return value
 
 
 def one_of(name: str, value: Any, allowed: Collection[Any]) -> None:

@@ -1,19 +1,23 @@
 """Specs: frozen dataclasses of plain numbers that describe hardware, and nothing else.
 
 A spec validates itself on construction, compares, prints, hashes and round-trips through a
-dict of plain values (so through YAML and JSON). It holds no tensors and no randomness.
+dict of plain values (so through YAML and JSON). It holds no tensors and no randomness: numbers of
+NumPy and torch become Python's before a spec checks itself.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
+
+from mho.core import checks
 
 S = TypeVar("S", bound="Spec")
 T = TypeVar("T")
@@ -27,6 +31,17 @@ class Spec:
     """
 
     said: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        # Where a spec checks itself its values are plain already: in one place for all specs.
+        super().__init_subclass__(**settings)
+        check = vars(cls).get("__post_init__")
+        if check is not None:
+            cls.__post_init__ = _settled_before(check)  # type: ignore[method-assign]
+
+    def __post_init__(self) -> None:
+        """Check the fields. Subclasses find them as Python's numbers and truth values."""
+        _settle(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return this spec as plain values; ``from_dict`` takes them back.
@@ -122,12 +137,49 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default
 
 
+def _settled_before(check: Callable[[Any], None]) -> Callable[[Any], None]:
+    @functools.wraps(check)
+    def __post_init__(self: Any) -> None:  # noqa: N807
+        _settle(self)
+        check(self)
+
+    return __post_init__
+
+
+def _settle(spec: Any) -> None:
+    """Make the fields' numbers plain; refuse texts and numbers where a truth value is wanted."""
+    values = vars(spec)
+    for field in dataclasses.fields(spec):
+        given = values.get(field.name)
+        if type(given) not in checks.PLAIN:
+            value = _settled(given, "tuple" in str(field.type))
+            if value is not given:
+                object.__setattr__(spec, field.name, value)
+        if field.type in ("bool", bool) and field.init:
+            checks.truth(f"{type(spec).__name__} {field.name}", values[field.name])
+
+
+def _settled(value: Any, several: bool) -> Any:
+    """Return a value with plain numbers; arrays as tuples where several numbers are wanted."""
+    if several and isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim:
+        return _tuple(value.tolist())
+    if isinstance(value, (tuple, list)):
+        items = [_settled(item, several) for item in value]
+        same = all(item is old for item, old in zip(items, value, strict=True))
+        return value if same else tuple(items)
+    return checks.plain(value)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(map(_tuple, value)) if isinstance(value, list) else value
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Spec):
         return value.to_dict()
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
-    return value.item() if isinstance(value, np.generic) else value
+    return value
 
 
 def _revive(value: Any) -> Any:
