@@ -46,7 +46,7 @@ def random_direction(
     """
     checks.instance("model", model, nn.Module)
     checks.one_of("normalise", normalise, NORMALISATIONS)
-    checks.integer("seed", seed, least=0)
+    seed = checks.integer("seed", seed, least=0)
     direction = {}
     for name, weight in snapshot(model).items():
         source = random.generator(random.derive(seed, name), weight.device)
@@ -84,7 +84,7 @@ def trajectory_directions(
     Raises:
         ValueError: if there are too few points or they do not differ.
     """
-    checks.integer("count", count)
+    count = checks.integer("count", count)
     if len(trajectory) < count + 1:
         raise ValueError(f"trajectory must have at least {count + 1} points, got {len(trajectory)}")
     last = trajectory[-1]
@@ -122,11 +122,11 @@ def hessian_directions(
         TypeError, ValueError: if an argument is refused.
     """
     checks.instance("model", model, nn.Module)
-    checks.integer("count", count)
-    checks.number("tolerance", tolerance, above=0.0)
+    count = checks.integer("count", count)
+    tolerance = checks.number("tolerance", tolerance, above=0.0)
     point = snapshot(model)
     whole = flat(point)
-    checks.integer("count", count, most=len(whole) - 1)
+    count = checks.integer("count", count, most=len(whole) - 1)
 
     with eval_mode(model), torch.enable_grad():
         whole = whole.requires_grad_()

@@ -86,8 +86,8 @@ def landscape(
         TypeError, ValueError: if an argument is refused; chips or seconds of a plain model.
     """
     checks.instance("model", model, nn.Module)
-    checks.integer("points", points, least=2)
-    checks.number("seconds", seconds, least=0.0)
+    points = checks.integer("points", points, least=2)
+    seconds = checks.number("seconds", seconds, least=0.0)
     if len(directions) not in (1, 2):
         raise ValueError(f"directions must be one or two, got {len(directions)}")
     origin = snapshot(model)
@@ -114,8 +114,9 @@ def landscape(
 
 
 def _ranges(span: float | Sequence[tuple[float, float]], count: int) -> list[tuple[float, float]]:
+    span = checks.plain(span)
     if isinstance(span, (int, float)):
-        checks.number("span", span, above=0.0)
+        span = checks.number("span", span, above=0.0)
         return [(-float(span), float(span))] * count
     if len(span) != count:
         raise ValueError(f"span must be one number or {count} ranges, got {span!r}")

@@ -32,7 +32,7 @@ def adc_energy(bits: int) -> tuple[float, float]:
     Raises:
         TypeError, ValueError: if it is not a positive integer.
     """
-    checks.integer("bits", bits)
+    bits = checks.integer("bits", bits)
     nearest = min(max(bits, min(_SURVEYED)), max(_SURVEYED))
     low, typical = _SURVEYED[nearest]
     factor = 2.0 ** (bits - nearest)

@@ -30,7 +30,7 @@ def age(cells: Cells, seconds: float, reads: float = 0.0) -> None:
         TypeError, ValueError: if one is not a non-negative number, or there are reads and
             nothing goes by them.
     """
-    checks.number("seconds", seconds, least=0.0)
+    seconds = checks.number("seconds", seconds, least=0.0)
     cells.check_reads(reads)
     stop, all_reads = cells.seconds + float(seconds), cells.reads + float(reads)
     drawn = cells.drawn("program").at(stop)
@@ -49,7 +49,7 @@ def age(cells: Cells, seconds: float, reads: float = 0.0) -> None:
 
 def check_reads(cells: Cells, reads: float) -> None:
     """Refuse reads (TypeError, ValueError) that are no count, or that nothing goes by."""
-    checks.number("reads", reads, least=0.0)
+    reads = checks.number("reads", reads, least=0.0)
     if reads and not cells.counts_reads:
         raise ValueError(
             f"reads={reads!r} would change nothing: none of {cells.behaviours} goes by reads "

@@ -77,11 +77,10 @@ class Cells(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        for size in shape:
-            checks.integer("shape", size, least=0)
+        shape = tuple(checks.integer("shape", size, least=0) for size in shape)
         self.behaviours = tuple(behaviours)
         self.spec: Any = self.behaviours[0]
-        self.shape = tuple(shape)
+        self.shape = shape
         streams = random.streams(seed)
         self.register_buffer("streams", streams.to(device or torch.get_default_device()))
         kind = dtype or torch.get_default_dtype()

@@ -75,14 +75,14 @@ class Chip(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        checks.integer("rows", rows)
-        checks.integer("cols", cols)
+        rows = checks.integer("rows", rows)
+        cols = checks.integer("cols", cols)
         hardware = Hardware() if hardware is None else hardware
         checks.instance("hardware", hardware, Hardware)
         dtype = dtype or torch.get_default_dtype()
         refuse_half(dtype)
         if endurance is not None:
-            checks.integer("endurance", endurance)
+            endurance = checks.integer("endurance", endurance)
         self.rows, self.cols, self.hardware, self.endurance = rows, cols, hardware, endurance
         kind = hardware.device.cells_type
         self.cells: Cells = kind(
@@ -357,7 +357,7 @@ class Chip(nn.Module):
         if isinstance(region, str):
             checks.one_of("region", region, list(self.regions))
             regions = self.regions[region]
-            checks.integer("slice", slice, least=0, most=len(regions) - 1)
+            slice = checks.integer("slice", slice, least=0, most=len(regions) - 1)
             region = regions[slice]
         if region.bottom > self.rows or region.right > self.cols:
             raise ValueError(f"{region} is not on this chip of {self.rows} × {self.cols} cells")
@@ -377,7 +377,7 @@ class Chip(nn.Module):
             TypeError, ValueError: if one is not a non-negative number, or there are reads and
                 nothing goes by them.
         """
-        checks.number("seconds", seconds, least=0.0)
+        seconds = checks.number("seconds", seconds, least=0.0)
         self.cells.check_reads(reads)
         living = [r.crossbar for r in self.residents if r.crossbar is not None]
         lost = sorted({repr(r.owner) for r in self.residents if r.crossbar is None})

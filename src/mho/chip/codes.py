@@ -64,9 +64,9 @@ def search_code(
     if float(confusion.min()) < 0:
         raise ValueError(f"confusion must be >= 0, got {float(confusion.min())!r}")
     classes = len(confusion)
-    checks.integer("bits", bits, least=(classes - 1).bit_length(), most=62)
+    bits = checks.integer("bits", bits, least=(classes - 1).bit_length(), most=62)
     if distance is not None:
-        checks.integer("distance", distance, most=bits)
+        distance = checks.integer("distance", distance, most=bits)
     source = random.generator(seed)
     weight = _importance(confusion)
     pool = _candidates(bits, source)
@@ -250,7 +250,7 @@ class CollaborativeClassifier(nn.Module):
         """
         checks.columns("logits", logits, self.codewords.shape[1])
         if margin is not None:
-            checks.integer("margin", margin)
+            margin = checks.integer("margin", margin)
         code = self.codewords[:, self.order]
         wrong = (logits[:, self.order] > 0).unsqueeze(1) != code  # [samples, classes, bits]
         apart = wrong.cumsum(-1)

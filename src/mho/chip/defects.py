@@ -25,6 +25,6 @@ def outside(conductance: Tensor, low: float, high: float) -> tuple[Tensor, Tenso
     if conductance.dim() != 2:
         raise ValueError(f"conductance must be [rows, cols], got {list(conductance.shape)}")
     checks.finite("conductance", conductance)
-    checks.number("low", low, least=0.0)
-    checks.number("high", high, above=low)
+    low = checks.number("low", low, least=0.0)
+    high = checks.number("high", high, above=low)
     return (conductance < low) | (conductance > high), conductance

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from mho.core.checks import instance
+from mho.core.checks import instance, plain
 
 Ohms: TypeAlias = "Tensor | float"
 
@@ -58,6 +58,7 @@ def as_lines(
         TypeError: if it is neither a number nor a tensor.
         ValueError: for another shape, and negative, NaN or infinite resistances.
     """
+    ohms = plain(ohms)
     if isinstance(ohms, bool) or not isinstance(ohms, (int, float, Tensor)):
         raise TypeError(f"{name} must be a number or a tensor, got {ohms!r}")
     values = torch.as_tensor(ohms, dtype=like.dtype, device=like.device)

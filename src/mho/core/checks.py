@@ -98,7 +98,7 @@ def probability(name: str, value: Any) -> float:
 
 
 def truth(name: str, value: Any) -> bool:
-    """Refuse what is not a truth value (TypeError: ``"false"`` is a text); return it as Python's."""
+    """Refuse what is no truth value, such as ``"false"`` (TypeError); return it as Python's."""
     value = plain(value)
     instance(name, value, bool)
     return value

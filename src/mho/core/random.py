@@ -23,7 +23,7 @@ _SEED_BITS = 63
 
 def derive(seed: int, *path: int | str) -> int:
     """Return a new seed for a named part of a whole; different paths give unrelated seeds."""
-    text = "/".join(map(str, (seed, *path)))
+    text = "/".join(map(str, (checks.plain(seed), *path)))
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> (64 - _SEED_BITS)
 
@@ -34,7 +34,7 @@ def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     Raises:
         TypeError, ValueError: if ``seed`` is not a non-negative integer below 2**63.
     """
-    checks.integer("seed", seed, least=0, most=2**_SEED_BITS - 1)
+    seed = checks.integer("seed", seed, least=0, most=2**_SEED_BITS - 1)
     return torch.Generator(device=device).manual_seed(seed)
 
 
@@ -47,7 +47,7 @@ def streams(seed: int) -> Tensor:
     Raises:
         TypeError, ValueError: if ``seed`` is not a non-negative integer below 2**63.
     """
-    checks.integer("seed", seed, least=0, most=2**_SEED_BITS - 1)
+    seed = checks.integer("seed", seed, least=0, most=2**_SEED_BITS - 1)
     return torch.stack([stream(derive(seed, purpose)) for purpose in PURPOSES])
 
 
@@ -57,7 +57,7 @@ def stream(seed: int) -> Tensor:
     Raises:
         TypeError, ValueError: if ``seed`` is not a non-negative integer below 2**63.
     """
-    checks.integer("seed", seed, least=0, most=2**_SEED_BITS - 1)
+    seed = checks.integer("seed", seed, least=0, most=2**_SEED_BITS - 1)
     return torch.tensor([seed, 0], dtype=torch.int64)
 
 

@@ -22,6 +22,8 @@ from mho.core import checks
 S = TypeVar("S", bound="Spec")
 T = TypeVar("T")
 
+_ARRAYS = (np.ndarray, torch.Tensor)
+
 
 class Spec:
     """Base of every spec. Subclasses are ``@dataclass(frozen=True)``.
@@ -37,7 +39,7 @@ class Spec:
         super().__init_subclass__(**settings)
         check = vars(cls).get("__post_init__")
         if check is not None:
-            cls.__post_init__ = _settled_before(check)  # type: ignore[method-assign]
+            cls.__post_init__ = _settled_before(check)  # type: ignore[assignment, method-assign]
 
     def __post_init__(self) -> None:
         """Check the fields. Subclasses find them as Python's numbers and truth values."""
@@ -150,24 +152,27 @@ def _settle(spec: Any) -> None:
     """Make the fields' numbers plain; refuse texts and numbers where a truth value is wanted."""
     values = vars(spec)
     for field in dataclasses.fields(spec):
-        given = values.get(field.name)
+        given, told = values.get(field.name), field.type
         if type(given) not in checks.PLAIN:
-            value = _settled(given, "tuple" in str(field.type))
+            kind = told.__name__ if isinstance(told, type) else str(told)
+            value = _settled(given, "tuple" in kind)
+            if isinstance(value, _ARRAYS) and kind.startswith(("int", "float")):
+                checks.number(f"{type(spec).__name__} {field.name}", value)  # which it is not
             if value is not given:
                 object.__setattr__(spec, field.name, value)
-        if field.type in ("bool", bool) and field.init:
+        if told in ("bool", bool) and field.init:
             checks.truth(f"{type(spec).__name__} {field.name}", values[field.name])
 
 
 def _settled(value: Any, several: bool) -> Any:
     """Return a value with plain numbers; arrays as tuples where several numbers are wanted."""
-    if several and isinstance(value, (np.ndarray, torch.Tensor)) and value.ndim:
-        return _tuple(value.tolist())
     if isinstance(value, (tuple, list)):
         items = [_settled(item, several) for item in value]
         same = all(item is old for item, old in zip(items, value, strict=True))
         return value if same else tuple(items)
-    return checks.plain(value)
+    value = checks.plain(value)
+    lossless = isinstance(value, _ARRAYS) and not getattr(value, "requires_grad", False)
+    return _tuple(value.tolist()) if several and lossless else value
 
 
 def _tuple(value: Any) -> Any:

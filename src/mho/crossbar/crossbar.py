@@ -84,9 +84,9 @@ class Crossbar(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        checks.integer("rows", rows)
-        checks.integer("cols", cols)
-        checks.integer("groups", groups)
+        rows = checks.integer("rows", rows)
+        cols = checks.integer("cols", cols)
+        groups = checks.integer("groups", groups)
         checks.instance("hardware", hardware, Hardware)
         self.rows, self.cols, self.groups = rows, cols, groups
         self.hardware, self._practice = hardware, Practice()

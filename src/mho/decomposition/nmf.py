@@ -32,10 +32,10 @@ class NMF(Decomposition):
     def __init__(
         self, rank: int, streaming: bool = False, *, iterations: int = 20, seed: int = 0
     ) -> None:
-        checks.integer("NMF rank", rank)
+        rank = checks.integer("NMF rank", rank)
         checks.instance("NMF streaming", streaming, bool)
-        checks.integer("NMF iterations", iterations)
-        checks.integer("NMF seed", seed, least=0)
+        iterations = checks.integer("NMF iterations", iterations)
+        seed = checks.integer("NMF seed", seed, least=0)
         self.rank = rank
         self.streaming = streaming
         self.iterations = iterations

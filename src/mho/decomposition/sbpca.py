@@ -58,11 +58,11 @@ class StreamingBatchPCA(Decomposition):
     def __init__(
         self, rank: int, sub_batch: int = 32, *, carry: float = 1.0, seed: int = 0
     ) -> None:
-        checks.integer("StreamingBatchPCA rank", rank)
-        checks.integer("StreamingBatchPCA sub_batch", sub_batch)
+        rank = checks.integer("StreamingBatchPCA rank", rank)
+        sub_batch = checks.integer("StreamingBatchPCA sub_batch", sub_batch)
         if carry != float("inf"):
-            checks.number("StreamingBatchPCA carry", carry, least=0.0)
-        checks.integer("StreamingBatchPCA seed", seed, least=0)
+            carry = checks.number("StreamingBatchPCA carry", carry, least=0.0)
+        seed = checks.integer("StreamingBatchPCA seed", seed, least=0)
         self.rank = rank
         self.sub_batch = sub_batch
         self.carry = carry

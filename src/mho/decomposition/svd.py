@@ -47,7 +47,7 @@ class TruncatedSVD(Decomposition):
     rank: int
 
     def __init__(self, rank: int) -> None:
-        checks.integer("TruncatedSVD rank", rank)
+        rank = checks.integer("TruncatedSVD rank", rank)
         self.rank = rank
 
     def factors(

@@ -64,9 +64,9 @@ def simulate_antiserial(
         ValueError: if the populations do not fit together or have a random term, or the waveform
             or ``dt`` is refused.
     """
-    checks.number("dt", dt, above=0.0)
+    dt = checks.number("dt", dt, above=0.0)
     if every is not None:
-        checks.integer("every", every)
+        every = checks.integer("every", every)
     for name, cells in (("upper", upper), ("lower", lower)):
         checks.instance(name, cells, SwitchingCells)
         if cells.spec.stochastic:

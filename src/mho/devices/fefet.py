@@ -114,11 +114,11 @@ class MultiDomainFeFET(Spec):
             Conductances (S) ``[pulses + 1, cells]``, from all domains down, and the pulses'
             directions (bool, true for set) ``[pulses, cells]``.
         """
-        checks.number("set_voltage", set_voltage, above=0.0)
-        checks.number("reset_voltage", reset_voltage, below=0.0)
-        checks.number("width", width, above=0.0)
-        checks.integer("cells", cells)
-        checks.integer("pulses", pulses)
+        set_voltage = checks.number("set_voltage", set_voltage, above=0.0)
+        reset_voltage = checks.number("reset_voltage", reset_voltage, below=0.0)
+        width = checks.number("width", width, above=0.0)
+        cells = checks.integer("cells", cells)
+        pulses = checks.integer("pulses", pulses)
         generator = random.generator(seed)
         shape = (cells, self.domains)
         activation = torch.empty(shape, dtype=torch.float64).normal_(generator=generator)

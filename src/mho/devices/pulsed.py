@@ -248,8 +248,8 @@ class PulsedCells(Cells):
         Raises:
             TypeError, ValueError: if a number is refused.
         """
-        checks.integer("pulses", pulses)
-        checks.integer("cycles", cycles)
+        pulses = checks.integer("pulses", pulses)
+        cycles = checks.integer("cycles", cycles)
         halves = []
         for _ in range(cycles):
             for sign in (1, -1):

@@ -191,7 +191,7 @@ def netlist(
         raise ValueError("wires must not be gated: gated arrays have no netlist")
     m, n = cells.shape
     checks.finite("voltages", voltages)
-    checks.number("sink", sink)
+    sink = checks.number("sink", sink)
     drivers = _held(voltages, m) if dt is None else _waveforms(voltages, m, dt)
     model = subcircuit(cells.spec, "cell")
     lines = [
@@ -221,7 +221,7 @@ def _held(voltages: Tensor, m: int) -> list[str]:
 
 
 def _waveforms(voltages: Tensor, m: int, dt: float) -> list[str]:
-    checks.number("dt", dt, above=0.0)
+    dt = checks.number("dt", dt, above=0.0)
     if voltages.ndim != 2 or voltages.shape[1] != m or len(voltages) < 2:
         raise ValueError(f"voltages must have shape [time, {m}], got {list(voltages.shape)}")
     out = []

@@ -195,10 +195,10 @@ class SwitchingCells(Cells):
             ValueError: if ``dt`` is not positive, or too coarse for a fixed ``method`` (the
                 message says what would do), or the waveforms or options do not fit together.
         """
-        checks.number("dt", dt, above=0.0)
+        dt = checks.number("dt", dt, above=0.0)
         checks.one_of("method", method, ("auto", *INTEGRATORS))
         if every is not None:
-            checks.integer("every", every)
+            every = checks.integer("every", every)
         spec = self._loaded(series, compliance)
         adaptive = adaptive or spec is not self.spec
         if adaptive and method != "auto":

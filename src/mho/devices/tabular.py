@@ -111,7 +111,7 @@ class JumpTable(Spec):
             FileNotFoundError: if a file is missing.
             ValueError: if a file holds no numbers, or they make no jump table.
         """
-        checks.number("unit", unit, above=0.0)
+        unit = checks.number("unit", unit, above=0.0)
         stem = Path(stem)
         axis = Path(dg_file) if dg_file is not None else _find_dg(stem)
         try:
@@ -125,7 +125,7 @@ class JumpTable(Spec):
 
     def save(self, stem: str | Path, *, unit: float = 1.0) -> None:
         """Write the three text files that `load` reads; ``unit`` is siemens per unit in them."""
-        checks.number("unit", unit, above=0.0)
+        unit = checks.number("unit", unit, above=0.0)
         stem = Path(stem)
         stem.parent.mkdir(parents=True, exist_ok=True)
         np.savetxt(_named(stem, _G_FILE), np.array(self.g) / unit, fmt="%.17g")

@@ -78,14 +78,14 @@ def pulse_train(
     Returns:
         Times (s) and voltages (V), of ``count · len(levels)`` periods.
     """
-    checks.number("dt", dt, above=0.0)
-    checks.number("width", width, least=dt)
-    checks.number("period", period, least=width)
-    checks.number("baseline", baseline)
-    checks.integer("count", count)
+    dt = checks.number("dt", dt, above=0.0)
+    width = checks.number("width", width, least=dt)
+    period = checks.number("period", period, least=width)
+    baseline = checks.number("baseline", baseline)
+    count = checks.integer("count", count)
+    levels = checks.plain(levels)
     heights = [levels] if isinstance(levels, (int, float)) else list(levels)
-    for height in heights:
-        checks.number("levels", height)
+    heights = [checks.number("levels", height) for height in heights]
     on, whole = round(width / dt), round(period / dt)
     volts = torch.full((count, len(heights), whole), baseline, dtype=torch.float64)
     volts[:, :, :on] = torch.tensor(heights, dtype=torch.float64)[:, None]
@@ -107,10 +107,10 @@ def programming_signal(
     Returns:
         Times (s) and voltages (V).
     """
-    checks.number("resolution", resolution, above=0.0)
-    checks.number("duration", duration, least=resolution)
-    checks.number("refractory", refractory, least=0.0)
-    checks.number("level", level)
+    resolution = checks.number("resolution", resolution, above=0.0)
+    duration = checks.number("duration", duration, least=resolution)
+    refractory = checks.number("refractory", refractory, least=0.0)
+    level = checks.number("level", level)
     return pulse_train(
         level, width=duration, period=duration + refractory, dt=resolution, count=count
     )
@@ -119,9 +119,9 @@ def programming_signal(
 def _cycles(amplitude: float, frequency: float, dt: float, cycles: float, offset: float) -> Tensor:
     checks.number("amplitude", amplitude)
     checks.number("offset", offset)
-    checks.number("frequency", frequency, above=0.0)
-    checks.number("cycles", cycles, above=0.0)
-    checks.number("dt", dt, above=0.0, most=0.5 / frequency)
+    frequency = checks.number("frequency", frequency, above=0.0)
+    cycles = checks.number("cycles", cycles, above=0.0)
+    dt = checks.number("dt", dt, above=0.0, most=0.5 / frequency)
     samples = round(cycles / (frequency * dt)) + 1
     return dt * torch.arange(samples, dtype=torch.float64)
 

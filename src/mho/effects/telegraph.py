@@ -86,8 +86,8 @@ class TelegraphNoise(ReadingEffect):
             tau_emission: mean time that it stays filled (s), > 0.
             others: further fields.
         """
-        checks.number("tau_capture", tau_capture, above=0.0)
-        checks.number("tau_emission", tau_emission, above=0.0)
+        tau_capture = checks.number("tau_capture", tau_capture, above=0.0)
+        tau_emission = checks.number("tau_emission", tau_emission, above=0.0)
         tau = 1.0 / (1.0 / tau_capture + 1.0 / tau_emission)
         return cls(amplitude, occupancy=tau / tau_capture, tau=tau, **others)
 

@@ -154,7 +154,7 @@ def retention(
         TypeError, ValueError: if there are fewer than 5 readings, or 3 of a cell, no time passes,
             or a value is refused.
     """
-    checks.integer("seed", seed, least=0)
+    seed = checks.integer("seed", seed, least=0)
     t, values, index, names = given.readings(time, g, cell, clock)
     start = given.origin(t, t0)
     elapsed = np.log(np.maximum(t, start) / start)
@@ -258,7 +258,7 @@ def _read_noise(
         data = replace(data, y=np.zeros_like(data.y))
     most = min(2, levels - 1)
     if degree is not None:
-        checks.integer("noise_degree", degree, least=0, most=max(levels - 1, 0))
+        degree = checks.integer("noise_degree", degree, least=0, most=max(levels - 1, 0))
     sds = range(most + 1) if degree is None else range(degree, degree + 1)
     if len(np.unique(data.group)) < 2 * held_out.FOLDS:
         return moments.fit(data, NONE, sds[0]), data
@@ -296,7 +296,7 @@ def _exponents(
     data = Data.of(np.clip(g0 / g_max, 0.0, 1.0), cells.nu, known=known)
     most = min(2, levels - 1, max(count // _MANY - 1, 0))
     if degree is not None:
-        checks.integer("degree", degree, least=0, most=min(levels, count) - 1)
+        degree = checks.integer("degree", degree, least=0, most=min(levels, count) - 1)
     means = range(most + 1) if degree is None else range(degree, degree + 1)
     how: dict[str, Any] = {"steep": (_STEEP * steepest_drift(t0), SCORES), "outliers": False}
     if count < _MANY:

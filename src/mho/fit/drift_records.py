@@ -66,7 +66,7 @@ def readings(
 def origin(t: Array, t0: float | None) -> float:
     """Return when the programmed value is read (s): as given, or the first positive time."""
     if t0 is not None:
-        checks.number("t0", t0, above=0.0)
+        t0 = checks.number("t0", t0, above=0.0)
     if not (t > 0.0).any():
         raise ValueError("time must be > 0 somewhere: no time passes")
     return float(t[t > 0.0].min()) if t0 is None else float(t0)

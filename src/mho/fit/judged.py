@@ -89,8 +89,8 @@ def parted(reads: int, held_out: float, seed: int) -> tuple[Tensor, Tensor]:
     Raises:
         TypeError, ValueError: if the share or the seed are refused.
     """
-    checks.number("held_out", held_out, least=0.05, most=0.5)
-    checks.integer("seed", seed, least=0)
+    held_out = checks.number("held_out", held_out, least=0.05, most=0.5)
+    seed = checks.integer("seed", seed, least=0)
     generator = random.generator(random.derive(seed, OUR_STREAM))
     order = torch.randperm(reads, generator=generator)
     count = max(round(held_out * reads), 1)

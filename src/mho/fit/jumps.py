@@ -90,15 +90,15 @@ def jump_table(
         ValueError: if there are fewer than 40 pairs or all at one conductance.
         ImportError: if scikit-learn is missing.
     """
-    checks.integer("seed", seed, least=0)
+    seed = checks.integer("seed", seed, least=0)
     g, dg = vector("g", g), vector("dg", dg)
     if len(g) != len(dg):
         raise ValueError(f"g and dg must be as many, got {len(g)} and {len(dg)}")
-    checks.integer("rows", rows, least=2)
+    rows = checks.integer("rows", rows, least=2)
     if columns is not None:
-        checks.integer("columns", columns, least=10)
+        columns = checks.integer("columns", columns, least=10)
     checks.one_of("shape", shape, ("normal", "empirical"))
-    checks.number("held_out", held_out, least=0.05, most=0.5)
+    held_out = checks.number("held_out", held_out, least=0.05, most=0.5)
     # Not default_rng(seed) itself: data made with that same seed would choose who is left out.
     kept = np.random.default_rng([seed, OUR_STREAM]).random(len(g)) >= held_out
     if kept.sum() < _LEAST_PAIRS or kept.all():

@@ -133,11 +133,11 @@ class LoopFit:
             ValueError: if it is not one sweep, or a number is out of its range.
         """
         if start is not None:
-            checks.probability("start", start)
+            start = checks.probability("start", start)
         if time is not None and rate is not None:
             raise ValueError("rate must not be given with time: they would say two things")
         if rate is not None:
-            checks.number("rate", rate, above=0.0)
+            rate = checks.number("rate", rate, above=0.0)
         data = applied(voltage, time=time, rate=self.rate if rate is None else rate)
         held = {name: float(getattr(self.access, name)) for name in ACCESS}
         held["start"] = self.start if start is None else start
@@ -198,7 +198,7 @@ def loop(
     """
     data = sweeps(voltage, current, time=time, rate=rate, cycle=cycle)
     checks.one_of("model", model, (*MODELS, "best"))
-    checks.integer("seed", seed, least=0)
+    seed = checks.integer("seed", seed, least=0)
     found = _looped(of_sweeps(data))
     names = [name for name, one in MODELS.items() if not one.costly or name == model]
     names = names if model == "best" else [model]

@@ -106,7 +106,7 @@ def programming(
     Raises:
         TypeError, ValueError: if there are fewer than 20 pairs, or a value is refused.
     """
-    checks.integer("seed", seed, least=0)
+    seed = checks.integer("seed", seed, least=0)
     t, a = vector("target", target), vector("achieved", achieved)
     if len(t) != len(a):
         raise ValueError(f"target and achieved must be as many, got {len(t)} and {len(a)}")
@@ -198,7 +198,7 @@ def _window(t: Array, g_min: float | None, g_max: float | None) -> tuple[float, 
 def _degrees(name: str, given: int | None, least: int, most: int, levels: int) -> range:
     if given is None:
         return range(least, most + 1)
-    checks.integer(name, given, least=least, most=8)
+    given = checks.integer(name, given, least=least, most=8)
     if given > levels - 1:
         raise ValueError(
             f"{name} must be <= {levels - 1} with targets at {levels} levels, got {given}"

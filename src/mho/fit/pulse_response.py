@@ -102,7 +102,7 @@ def pulses(response: Any, *, law: str = "best", seed: int = 0) -> PulseFit:
         ImportError: if a jump table is asked for and scikit-learn is missing.
     """
     checks.one_of("law", law, ("best", *_ALL))
-    checks.integer("seed", seed, least=0)
+    seed = checks.integer("seed", seed, least=0)
     halves = data.halves(response)
     cells = tuple(CellData.of(*pair) for pair in zip(*halves, strict=True))
     untried = _untried(cells)

@@ -126,7 +126,7 @@ def sweeps(
                 f"every cycle must have at least {_LEAST} samples, cycle {k + 1} has {len(part)}"
             )
     if rate is not None:
-        checks.number("rate", rate, above=0.0)
+        rate = checks.number("rate", rate, above=0.0)
     seconds = [
         _seconds(part, None if times is None else times[k], rate or 1.0, k)
         for k, part in enumerate(volts)

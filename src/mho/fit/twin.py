@@ -160,7 +160,7 @@ def hardware(
             "hardware must have no StuckCells: conductances say what every cell holds, the stuck "
             'ones too; "cells" in free finds those that are not known'
         )
-    checks.number("false_alarms", false_alarms, above=0.0, below=1.0)
+    false_alarms = checks.number("false_alarms", false_alarms, above=0.0, below=1.0)
     names = names_of(free, NAMES)
     g = _conductances(conductances, hardware)
     v, y = _reads(inputs, outputs, g, hardware)

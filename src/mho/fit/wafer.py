@@ -74,7 +74,7 @@ def cell_map(
         TypeError, ValueError: if there are fewer than 8 cells, a conductance is not > 0, or an
             argument is refused.
     """
-    checks.integer("seed", seed, least=0)
+    seed = checks.integer("seed", seed, least=0)
     checks.one_of("distribution", distribution, (*_DISTRIBUTIONS, "best"))
     states = [("lrs", vector("lrs", lrs))]
     if hrs is not None:

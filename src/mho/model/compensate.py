@@ -71,8 +71,8 @@ def maintain(
         TypeError, ValueError: as `compensate`, or if a time is refused; nothing is then changed.
     """
     checks.instance("model", model, nn.Module)
-    checks.number("seconds", seconds, least=0.0)
-    checks.number("every", every, above=0.0)
+    seconds = checks.number("seconds", seconds, least=0.0)
+    every = checks.number("every", every, above=0.0)
     checks.one_of("mode", mode, MODES)
     found = crossbars(model)
     _refuse_unprogrammed(found)

@@ -72,7 +72,7 @@ def convert(
     """
     checks.instance("model", model, nn.Module)
     checks.instance("hardware", hardware, Hardware)
-    checks.integer("seed", seed, least=0)
+    seed = checks.integer("seed", seed, least=0)
     overrides = dict(overrides or {})
     chosen = _choose(model, hardware, only, skip, overrides)
     if not chosen:

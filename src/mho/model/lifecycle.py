@@ -144,8 +144,8 @@ def age(model: nn.Module, seconds: float, reads: float = 0.0) -> None:
         TypeError, ValueError: if the model has no crossbars, one is not a non-negative number, or
             there are reads and no crossbar goes by them.
     """
-    checks.number("seconds", seconds, least=0.0)
-    checks.number("reads", reads, least=0.0)
+    seconds = checks.number("seconds", seconds, least=0.0)
+    reads = checks.number("reads", reads, least=0.0)
     found = listing(model)
     counting = [entry.crossbar.cells.counts_reads for entry in found]
     if reads and not any(counting):
@@ -173,7 +173,7 @@ def fabricate(model: nn.Module, seed: int) -> ModelReport:
     Raises:
         ValueError: if the model has no crossbars.
     """
-    checks.integer("seed", seed, least=0)
+    seed = checks.integer("seed", seed, least=0)
     found = listing(model)
     paths = {module: name for name, module in model.named_modules()}
     weights = {entry.crossbar: entry.weight() for entry in found}

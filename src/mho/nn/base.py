@@ -73,7 +73,7 @@ class AnalogLayer(nn.Module):
         self, digital: nn.Module, hardware: Hardware, seed: int, memo: dict[int, Any] | None = None
     ) -> None:
         checks.instance("hardware", hardware, Hardware)
-        checks.integer("seed", seed, least=0)
+        seed = checks.integer("seed", seed, least=0)
         self.take_over(digital, {} if memo is None else memo)
         self.put_on(hardware, seed)
 

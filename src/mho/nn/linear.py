@@ -48,8 +48,8 @@ class Linear(AnalogLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        checks.integer("in_features", in_features)
-        checks.integer("out_features", out_features)
+        in_features = checks.integer("in_features", in_features)
+        out_features = checks.integer("out_features", out_features)
         self._build(nn.Linear(in_features, out_features, bias, device, dtype), hardware, seed)
 
     @property

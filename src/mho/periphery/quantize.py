@@ -98,7 +98,7 @@ def uniform(
     Raises:
         ValueError: if ``bits`` < 1 or the rounding is unknown.
     """
-    checks.integer("bits", bits)
+    bits = checks.integer("bits", bits)
     checks.one_of("rounding", rounding, ROUNDINGS)
     if bits == 1 and signed:
         return sign_ste(x, limit)
@@ -184,7 +184,7 @@ def check_percentile(converter: str, percentile: float | None, policy: str | flo
     """Refuse a percentile for calibration that is out of range, or would not act."""
     if percentile is None:
         return
-    checks.number(f"{converter} percentile", percentile, above=0.0, most=100.0)
+    percentile = checks.number(f"{converter} percentile", percentile, above=0.0, most=100.0)
     if policy != "calibrated":
         raise ValueError(
             f"{converter} percentile={percentile:g} only acts where range is 'calibrated', got "

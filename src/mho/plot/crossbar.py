@@ -40,7 +40,7 @@ def conductance_map(crossbar: Crossbar, ax: Axes | None = None, slice: int = 0) 
         ValueError: if there is no such slice.
     """
     checks.instance("crossbar", crossbar, Crossbar)
-    checks.integer("slice", slice, least=0, most=crossbar.G.shape[0] - 1)
+    slice = checks.integer("slice", slice, least=0, most=crossbar.G.shape[0] - 1)
     ax = axes(ax)
     g = numbers(crossbar.G[slice])
     low, high = crossbar.hardware.device.window

@@ -68,7 +68,7 @@ def pulses_map(report: WriteReport, ax: Axes | None = None, index: int = 0) -> A
     pulses, reason = (numbers(x.double()) for x in (report.pulses, report.reason))
     shape = (1, 1, -1) if pulses.ndim < 2 else (-1, *pulses.shape[-2:])
     pulses, reason = pulses.reshape(shape), reason.reshape(shape)
-    checks.integer("index", index, least=0, most=len(pulses) - 1)
+    index = checks.integer("index", index, least=0, most=len(pulses) - 1)
     ax = axes(ax)
     image = ax.imshow(pulses[index], cmap="cividis", aspect="auto", interpolation="nearest")
     ax.figure.colorbar(image, ax=ax, label="pulses", pad=0.02)

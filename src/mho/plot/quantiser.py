@@ -49,9 +49,9 @@ def transfer_curve(
         ValueError: if the range is empty.
     """
     formats.check("quantiser", quantiser)
-    checks.number("low", low)
-    checks.number("high", high, above=low)
-    checks.integer("points", points, least=2)
+    low = checks.number("low", low)
+    high = checks.number("high", high, above=low)
+    points = checks.integer("points", points, least=2)
     x = torch.linspace(low, high, points, dtype=torch.float64).requires_grad_()
     stream = random.stream(seed)
     stochastic = formats.is_stochastic(quantiser)

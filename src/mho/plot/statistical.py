@@ -54,9 +54,9 @@ def drift_over_time(
         TypeError, ValueError: if an argument is refused.
     """
     checks.instance("device", device, StatisticalDevice)
-    checks.number("until", until, above=1.0)
-    checks.integer("cells", cells)
-    checks.integer("points", points, least=2)
+    until = checks.number("until", until, above=1.0)
+    cells = checks.integer("cells", cells)
+    points = checks.integer("points", points, least=2)
     ax = _axes(ax)
     goals = _goals(device, targets, 6)
     goals = goals[1:] if targets is None else goals
@@ -112,8 +112,8 @@ def programming_error(
         TypeError, ValueError: if an argument is refused.
     """
     checks.instance("device", device, StatisticalDevice)
-    checks.integer("cells", cells)
-    checks.integer("points", points, least=2)
+    cells = checks.integer("cells", cells)
+    points = checks.integer("points", points, least=2)
     for before, time in zip((0.0, *times), times, strict=False):
         checks.number("times", time, least=before)
     ax = _axes(ax)
@@ -223,7 +223,7 @@ def retention_fit(
         cells: drawn on the left, at most.
     """
     checks.instance("fit", fit, RetentionFit)
-    checks.integer("cells", cells)
+    cells = checks.integer("cells", cells)
     left, right = _two_axes() if axes is None else axes
     retention_records(fit, cells=cells, ax=left)
     g0, nu, error = fit.cells.g0 * _MICRO, fit.cells.nu, fit.cells.nu_error
@@ -253,7 +253,7 @@ def retention_records(fit: RetentionFit, *, cells: int = 12, ax: Axes | None = N
         ax: where to draw.
     """
     checks.instance("fit", fit, RetentionFit)
-    checks.integer("cells", cells)
+    cells = checks.integer("cells", cells)
     ax = _axes(ax)
     order = np.argsort(fit.cells.g0)
     chosen = order[np.unique(np.linspace(0, len(order) - 1, cells).round().astype(int))]

@@ -164,7 +164,7 @@ def weight_histogram(
     Raises:
         ValueError: if weights are not finite.
     """
-    checks.integer("bins", bins)
+    bins = checks.integer("bins", bins)
     both = {"before": numbers(before).ravel(), "after": numbers(after).ravel()}
     for name, values in both.items():
         checks.finite(name, torch.from_numpy(values))
@@ -201,5 +201,5 @@ def _band(runs: Tensor) -> tuple[np.ndarray, np.ndarray]:
 def _of(writes: Tensor, cell: int | None) -> Tensor:
     if cell is None:
         return writes.amax(0)
-    checks.integer("cell", cell, least=0, most=len(writes) - 1)
+    cell = checks.integer("cell", cell, least=0, most=len(writes) - 1)
     return writes[cell]

@@ -35,7 +35,7 @@ def pulses_for(
     stuck_after: int,
 ) -> dict[str, Any]:
     """Return the fields of a `WriteVerify` that depend on the device; see its ``for_device``."""
-    checks.integer("steps", steps, least=2)
+    steps = checks.integer("steps", steps, least=2)
     both = amplitude if isinstance(amplitude, (tuple, list)) else (amplitude, amplitude)
     if len(both) != 2:
         raise ValueError(f"amplitude must be one number or (set, reset), got {amplitude!r}")

@@ -53,7 +53,7 @@ def over_chips(
             the evaluations differ in shape.
     """
     layers(analog)  # refuses a model without crossbars
-    checks.integer("workers", workers)
+    workers = checks.integer("workers", workers)
     seeds = listed(seeds)
 
     @torch.no_grad()
@@ -81,9 +81,7 @@ def listed(seeds: Sequence[int]) -> list[int]:
     found = list(seeds)
     if not found:
         raise ValueError("seeds must hold at least one seed, got none")
-    for seed in found:
-        checks.integer("every seed", seed, least=0)
-    return found
+    return [checks.integer("every seed", seed, least=0) for seed in found]
 
 
 def _map(one: Callable[[int], Tensor], seeds: Sequence[int], workers: int) -> Iterator[Tensor]:

@@ -91,7 +91,7 @@ def ages(hardware: Hardware) -> bool:
 
 def check_reads(hardware: Hardware, reads_per_second: float) -> None:
     """Refuse reads of hardware that does not go by them (TypeError, ValueError)."""
-    checks.number("reads_per_second", reads_per_second, least=0.0)
+    reads_per_second = checks.number("reads_per_second", reads_per_second, least=0.0)
     if reads_per_second and not _counting(hardware):
         raise ValueError(
             f"reads_per_second={reads_per_second!r} would change nothing: the hardware has no "
@@ -158,8 +158,7 @@ def accuracy(
     if times is None:
         passing_changes = ages(hardware) or reads_per_second > 0.0
         times = (0.0, HOUR, DAY, MONTH, YEAR) if passing_changes else (0.0,)
-    for time in times:
-        checks.number("every time", time, least=0.0)
+    times = [checks.number("every time", time, least=0.0) for time in times]
     if not times or times[0] != 0.0 or any(b <= a for a, b in pairwise(times)):
         raise ValueError(f"times must rise from 0, got {list(times)}")
 

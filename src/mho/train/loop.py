@@ -116,9 +116,9 @@ def fit(
             "data must hold equally many inputs and targets, one at least, got "
             f"{len(inputs)} and {len(targets)}"
         )
-    for name, count in (("epochs", epochs), ("batch", batch), ("every", every)):
-        if count is not None:
-            checks.integer(name, count)
+    epochs, batch = checks.integer("epochs", epochs), checks.integer("batch", batch)
+    every = None if every is None else checks.integer("every", every)
+    seed = checks.plain(seed)
     run = {"seed": seed, "batch": batch, "samples": len(inputs)}
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     path = None if checkpoint is None else Path(checkpoint)

@@ -11,7 +11,7 @@ from mho.compat.memtorch import bh, map, mn, submodules, utils, version
 from mho.compat.memtorch.bh import *
 from mho.compat.memtorch.bh.nonideality import *
 from mho.compat.memtorch.map import *
-from mho.compat.memtorch.mn import *
+from mho.compat.memtorch.mn import *  # type: ignore[no-redef]  # Module, of both
 from mho.compat.memtorch.utils import *
 from mho.compat.memtorch.version import __version__
 

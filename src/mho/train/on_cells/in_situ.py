@@ -114,7 +114,7 @@ class InSitu(OnCells, Wrapper):
             checks.instance("model", model, nn.Module)
         checks.one_of("initialise", initialise, INITIALISE)
         checks.one_of("ranks", ranks, gradients.RANKS)
-        checks.integer("seed", seed, least=0)
+        seed = checks.integer("seed", seed, least=0)
         if ranks == "one_by_one" and decomposition is None:
             raise ValueError("ranks='one_by_one' needs a decomposition")
         self.rule = PulseRule(rounding, threshold, max_pulses)

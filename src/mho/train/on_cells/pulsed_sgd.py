@@ -77,8 +77,8 @@ class PulsedOptimizer(OnCells, WholeCopies):
         seed: int,
     ) -> None:
         checks.instance("model", model, nn.Module)
-        checks.number("lr", lr, least=0.0)
-        checks.integer("seed", seed, least=0)
+        lr = checks.number("lr", lr, least=0.0)
+        seed = checks.integer("seed", seed, least=0)
         low, high = check_range(weight_range)
         self.update: PulsedUpdate = StochasticPulses() if update is None else update
         checks.instance("update", self.update, PulsedUpdate)

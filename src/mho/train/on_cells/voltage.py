@@ -65,7 +65,7 @@ class VoltagePulses(PulsedDevice):
         Raises:
             ValueError: if no pulse takes the cells through their window.
         """
-        checks.integer("levels", levels)
+        levels = checks.integer("levels", levels)
         scheme = WriteVerify.for_device(device, amplitude=amplitude)
         shorter = scheme.stuck_after / levels
         return cls(

@@ -74,7 +74,7 @@ class WeightCells(nn.Module):
         checks.instance("device", device, PulsedDevice)
         checks.instance("layout", layout, CellLayout)
         if endurance is not None:
-            checks.integer("endurance", endurance)
+            endurance = checks.integer("endurance", endurance)
         self.device, self.layout, self.endurance = device, layout, endurance
         self.shape = tuple(shape)
         self.frame = layout.frame(device, weight_range)
@@ -129,7 +129,7 @@ class WeightCells(nn.Module):
         Args:
             sigma: standard deviation of the references' error (weight units of a cell), >= 0.
         """
-        checks.number("sigma", sigma, least=0.0)
+        sigma = checks.number("sigma", sigma, least=0.0)
         point = symmetry_point(self.cells)
         self.cells.write(point)
         if sigma:
@@ -336,5 +336,5 @@ def _steps(
         for value in granularity:
             checks.number("granularity", value, above=0.0)
         return float(granularity[0]), float(granularity[1])
-    checks.number("granularity", granularity, above=0.0)
+    granularity = checks.number("granularity", granularity, above=0.0)
     return float(granularity), float(granularity)

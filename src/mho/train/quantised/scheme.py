@@ -165,7 +165,7 @@ def quantise(
     """
     checks.instance("model", model, nn.Module)
     checks.instance("scheme", scheme, Scheme)
-    checks.integer("seed", seed, least=0)
+    seed = checks.integer("seed", seed, least=0)
     if any(isinstance(module, AnalogLayer) for module in model.modules()):
         raise TypeError("the model is on crossbars: quantise it first, then convert it")
     closed = (nn.MultiheadAttention,)

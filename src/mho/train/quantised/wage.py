@@ -33,7 +33,7 @@ _MARGIN = 1.5  # of the initial weights over the smallest number, the paper's β
 
 def levels(bits: int) -> float:
     """Return ``S(k) = 2^(k-1)``, how many steps one has."""
-    checks.integer("bits", bits)
+    bits = checks.integer("bits", bits)
     return 2.0 ** (bits - 1)
 
 
@@ -42,7 +42,7 @@ def on_grid(x: Tensor, bits: int) -> Tensor:
 
     One bit is the sign, with sign(0) = 0; above 15 bits nothing is rounded.
     """
-    checks.integer("bits", bits)
+    bits = checks.integer("bits", bits)
     if bits > _EXACT:
         return x
     return _on_grid(x.detach().clone(), bits)
@@ -57,7 +57,7 @@ def _on_grid(x: Tensor, bits: int, scale: float = 1.0) -> Tensor:
 
 def limit(bits: int) -> float:
     """Return the largest number of ``k`` bits, ``1 - 1 / S(k)``; 1 for one bit and above 15."""
-    checks.integer("bits", bits)
+    bits = checks.integer("bits", bits)
     return 1.0 if bits == 1 or bits > _EXACT else 1.0 - 1.0 / levels(bits)
 
 
@@ -320,7 +320,7 @@ def initialise(model: nn.Module, bits: int = 2, *, seed: int = 0) -> nn.Module:
         ValueError: if the model has no such layer.
     """
     checks.instance("model", model, nn.Module)
-    checks.integer("bits", bits)
+    bits = checks.integer("bits", bits)
     source = random.stream(seed)
     drawn: set[int] = set()
     for module in model.modules():
