@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from mho.compat.memtorch.bh import Scheme
+from mho.compat.memtorch.map import naive_map, naive_scale
 from mho.compat.memtorch.utils import LoadCIFAR10, LoadMNIST, clip, convert_range, pad_tensor
 
 loaders = pytest.mark.parametrize(
@@ -40,6 +42,22 @@ def test_padding_to_whole_tiles():
         pad_tensor(torch.rand(2, 2, 2), (2, 2))
 
 
+@pytest.mark.parametrize("number", [np.float64, np.float32, torch.tensor])
+def test_numbers_of_numpy_and_torch(number):
+    tiles = [np.int64(4), torch.tensor(3)]
+    assert pad_tensor(torch.rand(5, 7), tiles).shape == (8, 9)
+    weight = torch.linspace(-2.0, 2.0, 12)
+    for scheme in Scheme:
+        found = naive_map(weight, number(1e3), number(1e4), scheme, p_l=number(0.5))
+        wanted = naive_map(weight, 1e3, 1e4, scheme, p_l=0.5)
+        for a, b in zip(found, wanted, strict=True):
+            torch.testing.assert_close(a, b)
+    volts = naive_scale(SimpleNamespace(max_input_voltage=number(0.5)), weight)
+    assert float(volts.abs().max()) == pytest.approx(0.5)
+    assert float(convert_range(number(0.5), 0, 1, 0, 4)) == 2.0
+    assert [float(clip(number(v), number(-1), number(2))) for v in (-3.0, 0.5, 7.0)] == [-1, 0.5, 2]
+
+
 @loaders
 def test_without_torchvision_it_is_named(load, name, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
@@ -71,7 +89,9 @@ def vision(kind):
 @loaders
 def test_loaders_of_what_is_there(load, name, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", vision(Data))
-    train, held_out, test = load(batch_size=10)
+    assert load()[0].num_workers == 1
+    train, held_out, test = load(batch_size=10, num_workers=0)
+    assert [loader.num_workers for loader in (train, held_out, test)] == [0, 0, 0]
     assert [len(loader.dataset) for loader in (train, held_out, test)] == [80, 20, 40]
     assert (train.batch_size, test.batch_size) == (10, 5)
     seen = torch.cat([x for loader in (train, held_out) for x, _ in loader])

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 from typing import Any
 
 import torch.nn.functional as F
@@ -70,16 +69,19 @@ def pad_tensor(tensor: Tensor, tile_shape: tuple[int, int]) -> Tensor:
     require(tensor.ndim in (1, 2), f"tensor must be 1- or 2-D, got {list(tensor.shape)}")
     pads: list[int] = []
     for size, side in reversed(list(zip(tensor.shape, tile_shape, strict=False))):
-        pads += [0, math.ceil(size / side) * side - size]
+        pads += [0, -size % int(side)]
     return F.pad(tensor, pads)
 
 
-def LoadMNIST(batch_size: int = 32, validation: bool = True) -> tuple[Any, Any, Any]:
+def LoadMNIST(
+    batch_size: int = 32, validation: bool = True, num_workers: int = 1
+) -> tuple[Any, Any, Any]:
     """Load MNIST from ``data/`` with torchvision; nothing is downloaded.
 
     Args:
         batch_size: of training and validation; the test loader has half of it.
         validation: split a fifth off the training set.
+        num_workers: processes of each loader.
 
     Returns:
         Loaders for training, validation (or None) and test.
@@ -88,27 +90,17 @@ def LoadMNIST(batch_size: int = 32, validation: bool = True) -> tuple[Any, Any, 
         ImportError: if torchvision is not installed.
         FileNotFoundError: if the data are not there.
     """
-    return _loaders("MNIST", batch_size, validation)
+    return _loaders("MNIST", batch_size, validation, num_workers)
 
 
-def LoadCIFAR10(batch_size: int = 32, validation: bool = True) -> tuple[Any, Any, Any]:
-    """Load CIFAR-10 from ``data/`` with torchvision; nothing is downloaded.
-
-    Args:
-        batch_size: of training and validation; the test loader has half of it.
-        validation: split a fifth off the training set.
-
-    Returns:
-        Loaders for training, validation (or None) and test.
-
-    Raises:
-        ImportError: if torchvision is not installed.
-        FileNotFoundError: if the data are not there.
-    """
-    return _loaders("CIFAR10", batch_size, validation)
+def LoadCIFAR10(
+    batch_size: int = 32, validation: bool = True, num_workers: int = 1
+) -> tuple[Any, Any, Any]:
+    """Load CIFAR-10 from ``data/`` with torchvision; see `LoadMNIST`."""
+    return _loaders("CIFAR10", batch_size, validation, num_workers)
 
 
-def _loaders(name: str, batch_size: int, validation: bool) -> tuple[Any, Any, Any]:
+def _loaders(name: str, batch_size: int, validation: bool, workers: int) -> tuple[Any, Any, Any]:
     try:
         vision = importlib.import_module("torchvision")
     except ImportError:
@@ -126,17 +118,14 @@ def _loaders(name: str, batch_size: int, validation: bool) -> tuple[Any, Any, An
             f"{name} is not in ./data, and nothing is downloaded here; fetch it once with "
             f"torchvision.datasets.{name}('data', download=True)"
         ) from error
+    batch_size, workers = int(batch_size), int(workers)
     held_out = None
     if validation:
         size = int(0.8 * len(train))
         train, rest = random_split(train, [size, len(train) - size])
-        held_out = _loader(rest, batch_size, shuffle=True)
+        held_out = DataLoader(rest, batch_size, shuffle=True, num_workers=workers)
     return (
-        _loader(train, batch_size, shuffle=True),
+        DataLoader(train, batch_size, shuffle=True, num_workers=workers),
         held_out,
-        _loader(test, max(batch_size // 2, 1), shuffle=False),
+        DataLoader(test, max(batch_size // 2, 1), num_workers=workers),
     )
-
-
-def _loader(data: Any, batch_size: int, *, shuffle: bool) -> DataLoader[tuple[Tensor, int]]:
-    return DataLoader(data, batch_size=batch_size, shuffle=shuffle)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mho.compat.memtorch._require import require
 from mho.compat.memtorch.utils import convert_range
+from mho.core.checks import plain
 
 __all__ = ["convert_range", "naive_scale", "scale"]
 
@@ -42,9 +43,9 @@ def scale(module: Any, input: Tensor, force_scale: bool = False) -> float | None
         input: any shape.
         force_scale: scale also inputs that do not exceed ``max_input_voltage``.
     """
-    most = module.max_input_voltage
-    if most is None:
+    if module.max_input_voltage is None:
         return None
+    most = plain(module.max_input_voltage)
     require(
         isinstance(most, (int, float)) and not isinstance(most, bool) and most > 0,
         f"max_input_voltage must be None or a number > 0, got {most!r}",

@@ -8,6 +8,7 @@ from torch import Tensor
 from mho.compat.memtorch._require import require
 from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.utils import convert_range
+from mho.core.checks import plain
 
 __all__ = ["convert_range", "naive_map"]
 
@@ -38,6 +39,7 @@ def naive_map(
         Refused: if an argument is refused.
     """
     require(isinstance(scheme, Scheme), f"scheme must be a Scheme, got {scheme!r}")
+    r_on, r_off = plain(r_on), plain(r_off)
     require(0 < r_on < r_off, f"0 < r_on < r_off must hold, got r_on={r_on!r}, r_off={r_off!r}")
     low, high = 1.0 / r_off, 1.0 / r_on
     part = weight / _largest(weight.detach(), p_l)
@@ -53,6 +55,7 @@ def _largest(weight: Tensor, p_l: float | None) -> Tensor:
     if p_l is None:
         largest = sizes.amax()
     else:
+        p_l = plain(p_l)
         require(0 <= p_l <= 1, f"p_l must be None or in [0, 1], got {p_l!r}")
         largest = sizes.kthvalue(1 + round(p_l * (sizes.numel() - 1))).values
     return largest if float(largest) > 0.0 else largest.new_ones(())
