@@ -243,8 +243,8 @@ TABLE = {
     "memtorch.utils.convert_range": "old_value, old_min, old_max, new_min, new_max",
     "memtorch.utils.clip": "value, lower, upper",
     "memtorch.utils.pad_tensor": "tensor, tile_shape",
-    "memtorch.utils.LoadMNIST": "batch_size=32, validation=True",
-    "memtorch.utils.LoadCIFAR10": "batch_size=32, validation=True",
+    "memtorch.utils.LoadMNIST": "batch_size=32, validation=True, num_workers=1",
+    "memtorch.utils.LoadCIFAR10": "batch_size=32, validation=True, num_workers=1",
 }
 METHODS = {
     f"{BH}.crossbar.Crossbar.Crossbar": {
