@@ -5,58 +5,34 @@ A thin translation: devices are those of `mho.devices`, gradients are decomposed
 `mho.chip` and `mho.encoding`. Conductances here are in µS (or, where ``g_max`` is below 1e-3, in
 siemens), as in XBTorch's programs. Deliberate differences are listed in the documentation.
 """
+# ruff: noqa: F401
 
 # mypy: disable-error-code="attr-defined"
 from __future__ import annotations
 
 from torch import nn as _nn
 
-from mho.compat._names import lend as _lend
+from mho.compat import _names
 from mho.compat.xbtorch._params import XBParams, get_xbtorch_param, initialize
 
-activation_types = (
-    _nn.ReLU,
-    _nn.Sigmoid,
-    _nn.Tanh,
-    _nn.LeakyReLU,
-    _nn.Softmax,
-    _nn.Softplus,
-    _nn.Softsign,
-    _nn.ELU,
-    _nn.PReLU,
-    _nn.SELU,
-    _nn.GELU,
-    _nn.Hardtanh,
-    _nn.Hardsigmoid,
-    _nn.Hardshrink,
-    _nn.Hardswish,
-    _nn.LogSigmoid,
-    _nn.SiLU,
-    _nn.Mish,
-    _nn.LogSoftmax,
+
+def _kinds(names: str) -> tuple[type[_nn.Module], ...]:
+    return tuple(getattr(_nn, name) for name in names.split())
+
+
+activation_types = _kinds(
+    "ReLU Sigmoid Tanh LeakyReLU Softmax Softplus Softsign ELU PReLU SELU GELU Hardtanh "
+    "Hardsigmoid Hardshrink Hardswish LogSigmoid SiLU Mish LogSoftmax"
 )
 """Activations that patching knows."""
 
 layer_types = (_nn.Linear, _nn.Conv2d, _nn.RNN, _nn.LSTM)
 """Layers with weights that patching replaces."""
 
-misc_types = (
-    _nn.Dropout,
-    _nn.Dropout2d,
-    _nn.Dropout3d,
-    _nn.MaxPool1d,
-    _nn.MaxPool2d,
-    _nn.MaxPool3d,
-    _nn.AvgPool1d,
-    _nn.AvgPool2d,
-    _nn.AvgPool3d,
-    _nn.AdaptiveMaxPool1d,
-    _nn.AdaptiveMaxPool2d,
-    _nn.AdaptiveMaxPool3d,
-    _nn.AdaptiveAvgPool1d,
-    _nn.AdaptiveAvgPool2d,
-    _nn.AdaptiveAvgPool3d,
-    _nn.Flatten,
+misc_types = _kinds(
+    "Dropout Dropout2d Dropout3d MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d AvgPool3d "
+    "AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d "
+    "AdaptiveAvgPool3d Flatten"
 )
 """Layers without weights that patching keeps."""
 
@@ -71,21 +47,4 @@ from mho.compat.xbtorch import (  # noqa: E402
     quant,
 )
 
-__all__ = [
-    "XBParams",
-    "activation_types",
-    "decomposition",
-    "deployment",
-    "devices",
-    "get_xbtorch_param",
-    "initialize",
-    "layer_types",
-    "loss",
-    "misc_types",
-    "nn",
-    "optim",
-    "patches",
-    "quant",
-]
-
-_lend(optim, patches.decorators)
+_names.lend(optim, patches.decorators)

@@ -1,29 +1,11 @@
 """Behaviour: devices, crossbars, converters and non-idealities."""
-# ruff: noqa: F403
+# ruff: noqa: F401, F403, F405
 
-from mho.compat._names import lend
-from mho.compat.memtorch.bh import Quantize, crossbar, memristor, nonideality
+from mho.compat import _names
+from mho.compat.memtorch.bh import nonideality
 from mho.compat.memtorch.bh.crossbar import *
 from mho.compat.memtorch.bh.memristor import *
-from mho.compat.memtorch.bh.Quantize import quant_methods, quantize
-from mho.compat.memtorch.bh.StochasticParameter import (
-    Dict2Obj,
-    StochasticParameter,
-    unpack_parameters,
-)
+from mho.compat.memtorch.bh.Quantize import *
+from mho.compat.memtorch.bh.StochasticParameter import *
 
-__all__ = [
-    "Dict2Obj",
-    "Quantize",
-    "StochasticParameter",
-    "crossbar",
-    "memristor",
-    "nonideality",
-    "quant_methods",
-    "quantize",
-    "unpack_parameters",
-]
-__all__ += crossbar.__all__
-__all__ += memristor.__all__
-
-lend(StochasticParameter)
+_names.lend(StochasticParameter)

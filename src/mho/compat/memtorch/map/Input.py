@@ -12,7 +12,7 @@ from mho.compat.memtorch._require import require
 from mho.compat.memtorch.utils import convert_range
 from mho.core.checks import plain
 
-__all__ = ["convert_range", "naive_scale", "scale"]
+__all__ = ["convert_range", "naive_scale"]
 
 
 def naive_scale(module: Any, input: Tensor, force_scale: bool = False) -> Tensor:

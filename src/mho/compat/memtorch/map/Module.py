@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mho.compat.memtorch.utils import pad_tensor
 
-__all__ = ["Line", "identity", "naive_tune", "pad_tensor"]
+__all__ = ["naive_tune", "pad_tensor"]
 
 
 def identity(x: Tensor) -> Tensor:

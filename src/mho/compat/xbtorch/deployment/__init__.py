@@ -1,6 +1,7 @@
 """Deployment on inference accelerators."""
+# ruff: noqa: F401
 
-from mho.compat._names import lend
+from mho.compat import _names
 from mho.compat.xbtorch.deployment import base, weight_encoding
 from mho.compat.xbtorch.deployment.base import (
     ACCELERATOR_REGISTRY,
@@ -27,26 +28,5 @@ from mho.compat.xbtorch.deployment.weight_encoding import (
     encode_simple_binary,
 )
 
-__all__ = [
-    "ACCELERATOR_REGISTRY",
-    "CollaborativeLoss",
-    "Daffodil",
-    "GenericAccelerator",
-    "SimpleFixedPoint",
-    "add_collaborative_logistic_classifiers",
-    "compute_error",
-    "dnn_favorable_searching_code",
-    "encode_LEA1",
-    "encode_LEA2",
-    "encode_MAO",
-    "encode_multilevel_differential",
-    "encode_simple_binary",
-    "map_random",
-    "register_accelerator",
-    "test_collaborative",
-    "test_committee",
-    "train_collaborative",
-]
-
-lend(base, encode_LEA1, encode_LEA2, encode_simple_binary, map_random)
-lend(weight_encoding, error_mapping)
+_names.lend(base, encode_LEA1, encode_LEA2, encode_simple_binary, map_random)
+_names.lend(weight_encoding, error_mapping)

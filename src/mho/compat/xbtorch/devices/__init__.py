@@ -1,6 +1,7 @@
 """Devices whose cells hold the weights in training."""
+# ruff: noqa: F401
 
-from mho.compat._names import lend
+from mho.compat import _names
 from mho.compat.xbtorch.devices import base
 from mho.compat.xbtorch.devices.base import AnalyticalDevice, GenericDevice, TabularDevice
 from mho.compat.xbtorch.devices.presets import (
@@ -12,15 +13,4 @@ from mho.compat.xbtorch.devices.presets import (
 )
 from mho.compat.xbtorch.devices.utils import find_nearest, find_nearest_2d, stochastic_round
 
-__all__ = [
-    "AnalyticalDevice",
-    "AnalyticalIdeal",
-    "AnalyticalReal",
-    "GenericDevice",
-    "TabularAnalyticalReal",
-    "TabularCompactFeFETKriging",
-    "TabularDevice",
-    "TabularExperimentalFemFETKriging",
-]
-
-lend(base, find_nearest, find_nearest_2d, stochastic_round)
+_names.lend(base, find_nearest, find_nearest_2d, stochastic_round)

@@ -1,6 +1,7 @@
 """Patching of models, layers and optimizers."""
+# ruff: noqa: F401
 
-from mho.compat._names import lend
+from mho.compat import _names
 from mho.compat.xbtorch._params import get_xbtorch_param
 from mho.compat.xbtorch.patches import decorators
 from mho.compat.xbtorch.patches.model import xbtorch_model
@@ -9,6 +10,4 @@ from mho.compat.xbtorch.patches.utils import (
     replace_all_layers_stateless,
 )
 
-__all__ = ["replace_all_layers_stateful", "replace_all_layers_stateless", "xbtorch_model"]
-
-lend(decorators, get_xbtorch_param)
+_names.lend(decorators, get_xbtorch_param)

@@ -1,4 +1,5 @@
 """Fixed-point numbers and WAGE quantisation."""
+# ruff: noqa: F401
 
 from mho.compat.xbtorch.quant.quantizers import (
     FixedPointQuantF,
@@ -6,10 +7,3 @@ from mho.compat.xbtorch.quant.quantizers import (
     fixed_point_quantize_wrapper,
     get_range_fixed_point,
 )
-
-__all__ = [
-    "FixedPointQuantF",
-    "fixed_point_quantize",
-    "fixed_point_quantize_wrapper",
-    "get_range_fixed_point",
-]

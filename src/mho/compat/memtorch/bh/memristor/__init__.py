@@ -1,7 +1,7 @@
 """Device models."""
+# ruff: noqa: F401, F403
 
-from mho.compat._names import lend
-from mho.compat.memtorch.bh.memristor import window
+from mho.compat import _names
 from mho.compat.memtorch.bh.memristor.Data_Driven import Data_Driven
 from mho.compat.memtorch.bh.memristor.Data_Driven2021 import Data_Driven2021
 from mho.compat.memtorch.bh.memristor.LinearIonDrift import LinearIonDrift
@@ -12,27 +12,9 @@ from mho.compat.memtorch.bh.memristor.Memristor import (
 )
 from mho.compat.memtorch.bh.memristor.Stanford_PKU import Stanford_PKU
 from mho.compat.memtorch.bh.memristor.VTEAM import VTEAM
-from mho.compat.memtorch.bh.memristor.window import Biolek, Jogelkar, Prodromakis
+from mho.compat.memtorch.bh.memristor.window import *
 from mho.compat.memtorch.utils import clip, convert_range
 
-__all__ = [
-    "VTEAM",
-    "Biolek",
-    "Data_Driven",
-    "Data_Driven2021",
-    "Jogelkar",
-    "LinearIonDrift",
-    "Memristor",
-    "Prodromakis",
-    "Stanford_PKU",
-    "clip",
-    "convert_range",
-    "plot_bipolar_switching_behaviour",
-    "plot_hysteresis_loop",
-    "window",
-]
-
-lend(Memristor)
+_names.lend(Memristor)
 for _model in (LinearIonDrift, VTEAM, Stanford_PKU, Data_Driven, Data_Driven2021):
-    lend(_model, Memristor, clip, convert_range)
-del _model
+    _names.lend(_model, Memristor, clip, convert_range)
