@@ -59,9 +59,7 @@ class Array(Spec):
         checks.integer("Array rows", self.rows)
         checks.integer("Array cols", self.cols)
         checks.instance("Array wires", self.wires, Wires)
-        checks.instance("Array interleaved", self.interleaved, bool)
         checks.integer("Array solve_every", self.solve_every)
-        checks.instance("Array exact_reads", self.exact_reads, bool)
         if self.wires.gated:
             raise ValueError(
                 "Array wires must not be gated: a gated array's currents are no fixed matrix "

@@ -22,7 +22,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from mho.core.checks import instance, number, one_of
+from mho.core.checks import instance, plain, number, one_of
 
 SCHEMES = ("grounded", "V/2", "V/3", "floating")
 # Parts of V on the other word lines and bit lines; a floating line is guessed half way.
@@ -189,6 +189,7 @@ def tallies(chosen: Tensor, scheme: str) -> list[tuple[float, Tensor]]:
 
 
 def _selected(name: str, which: Selection, size: int) -> Tensor:
+    which = plain(which)
     instance(name, which, (int, Tensor))
     if isinstance(which, bool):
         raise TypeError(f"{name} must be an integer or a tensor, got {which!r}")

@@ -70,8 +70,6 @@ class Practice(Spec):
         object.__setattr__(self, "reads", _two("reads", self.reads, "counts", "fewest", "most"))
         for effect in self.effects:
             self._refuse_idle(effect)
-        checks.instance("Practice compensated", self.compensated, bool)
-        checks.instance("Practice own_cells", self.own_cells, bool)
 
     def _refuse_idle(self, effect: Effect) -> None:
         name = type(effect).__name__

@@ -33,7 +33,7 @@ class NMF(Decomposition):
         self, rank: int, streaming: bool = False, *, iterations: int = 20, seed: int = 0
     ) -> None:
         rank = checks.integer("NMF rank", rank)
-        checks.instance("NMF streaming", streaming, bool)
+        streaming = checks.truth("NMF streaming", streaming)
         iterations = checks.integer("NMF iterations", iterations)
         seed = checks.integer("NMF seed", seed, least=0)
         self.rank = rank

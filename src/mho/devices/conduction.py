@@ -148,7 +148,6 @@ class TabulatedLaw(ConductionLaw):
             object.__setattr__(self, name, tuple(float(value) for value in given))
             for value in getattr(self, name):
                 checks.number(name, value)
-        checks.instance("odd", self.odd, bool)
         checks.one_of("beyond", self.beyond, BEYOND)
         self._check_points()
         if not self._curve[1][self._origin] > 0.0:

@@ -36,7 +36,6 @@ class Scaling(Spec):
 
     def __post_init__(self) -> None:
         checks.number("percentile", self.percentile, above=0.0, most=100.0)
-        checks.instance("per_column", self.per_column, bool)
 
     def limit(self, weight: Tensor) -> Tensor:
         """Return the weight magnitude that fills the range: ``[]`` or ``[cols]``, all > 0."""

@@ -139,7 +139,6 @@ class LEA(Redundant):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.instance("LEA tuned", self.tuned, bool)
         checks.one_of("LEA rank", self.rank, RANKS)
         if self.best is not None:
             checks.integer("LEA best", self.best)
@@ -261,7 +260,6 @@ class InnerFaultTolerance(Redundant):
                 f"InnerFaultTolerance strength must be <= copies = {self.copies}, "
                 f"got {self.strength}"
             )
-        checks.instance("InnerFaultTolerance foresight", self.foresight, bool)
 
     @property
     def carriers(self) -> int:

@@ -70,8 +70,6 @@ class DAC(Spec):
                 raise ValueError(
                     f"DAC {name} is for mode 'bit_serial', got {value!r} for amplitude"
                 )
-        checks.instance("DAC signed", self.signed, bool)
-        checks.instance("DAC converts_once", self.converts_once, bool)
         if self.mode == "bit_serial" and self.bits is None:
             raise ValueError("DAC bits must be given for mode='bit_serial', got None")
         if self.code == "twos_complement" and self.signed and self.bits == 1:

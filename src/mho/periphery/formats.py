@@ -124,8 +124,6 @@ class FixedPoint(Format):
     def __post_init__(self) -> None:
         checks.integer("FixedPoint word", self.word, most=53)
         checks.integer("FixedPoint fraction", self.fraction, least=-126, most=126)
-        for name in ("signed", "clamp", "symmetric"):
-            checks.instance(f"FixedPoint {name}", getattr(self, name), bool)
         checks.one_of("FixedPoint rounding", self.rounding, ROUNDINGS)
         if self.symmetric and self.word == 1 and self.signed:
             raise ValueError("FixedPoint word must be >= 2 where signed and symmetric, got 1")
@@ -195,11 +193,7 @@ class FloatFormat(Format):
 
     def __post_init__(self) -> None:
         checks.integer("FloatFormat exponent", self.exponent, least=2, most=8)
-        checks.integer(
-            "FloatFormat mantissa", self.mantissa, least=int(self.finite is True), most=23
-        )
-        for name in ("subnormals", "saturate", "finite"):
-            checks.instance(f"FloatFormat {name}", getattr(self, name), bool)
+        checks.integer("FloatFormat mantissa", self.mantissa, least=int(self.finite), most=23)
         checks.one_of("FloatFormat rounding", self.rounding, ROUNDINGS)
         if self.exponent == 8 and self.finite:
             raise ValueError("FloatFormat finite needs exponent < 8: float32 has no room for more")

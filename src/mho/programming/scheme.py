@@ -150,7 +150,6 @@ class WriteVerify(Programming):
         for name in ("read_time", "read_noise", "read_offset", "read_step", "stuck_change"):
             checks.number(name, getattr(self, name), least=0.0)
         checks.number("read_voltage", self.read_voltage)
-        checks.instance("record", self.record, bool)
         allowed = {
             "relative_to": RELATIVE_TO,
             "access": ACCESS,

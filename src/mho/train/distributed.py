@@ -58,11 +58,9 @@ class LowRankState:
     ) -> None:
         checks.instance("model", model, nn.Module)
         checks.instance("decomposition", decomposition, Decomposition)
-        checks.instance("error_feedback", error_feedback, bool)
-        checks.instance("only_if_smaller", only_if_smaller, bool)
         self.decomposition = decomposition
-        self.error_feedback = error_feedback
-        self.only_if_smaller = only_if_smaller
+        self.error_feedback = checks.truth("error_feedback", error_feedback)
+        self.only_if_smaller = checks.truth("only_if_smaller", only_if_smaller)
         self.process_group = process_group
         self.bytes_sent = 0
         self.bytes_full = 0

@@ -88,8 +88,6 @@ class StochasticPulses(PulsedUpdate):
 
     def __post_init__(self) -> None:
         checks.integer("bl", self.bl)
-        for name in ("adaptive", "balanced", "sequential"):
-            checks.instance(name, getattr(self, name), bool)
 
     def counts(self, x: Tensor, delta: Tensor, gain: float, source: torch.Generator) -> Counts:
         """Draw every cell's coincidences; see `PulsedUpdate.counts`."""
@@ -154,9 +152,6 @@ class ExpectedPulses(PulsedUpdate):
     """
 
     sequential: bool = False
-
-    def __post_init__(self) -> None:
-        checks.instance("sequential", self.sequential, bool)
 
     def counts(self, x: Tensor, delta: Tensor, gain: float, source: torch.Generator) -> Counts:
         """Round every cell's expected pulses; see `PulsedUpdate.counts`."""
