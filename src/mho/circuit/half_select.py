@@ -22,7 +22,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from mho.core.checks import instance, plain, number, one_of
+from mho.core.checks import instance, number, one_of, plain
 
 SCHEMES = ("grounded", "V/2", "V/3", "floating")
 # Parts of V on the other word lines and bit lines; a floating line is guessed half way.
