@@ -160,10 +160,17 @@ def check_function(module: str, path: str, told: str, allowed: Differences) -> N
     for part in path.split("."):
         thing = getattr(thing, part)
     if thing is not object.__init__:
-        assert differences(wanted, parameters(thing)) == allowed
+        _compare(path, differences(wanted, parameters(thing)), allowed)
     if path.endswith(".__init__"):  # as it is called, too
         kind = getattr(around, path.partition(".")[0])
-        assert differences(wanted[1:], parameters(kind)) == allowed
+        _compare(path, differences(wanted[1:], parameters(kind)), allowed)
+
+
+def _compare(path: str, found: Differences, allowed: Differences) -> None:
+    assert found == allowed, (
+        f"{path}: (documented, here) differ in {found - allowed or NOTHING}; "
+        f'in "Signatures that differ" and no longer so: {allowed - found or NOTHING}'
+    )
 
 
 def parameters(thing: Any) -> Parameters:
@@ -181,7 +188,7 @@ def check_value(module: str, name: str, told: str, allowed: Differences) -> None
     wanted = evaluate(said, around)
     assert type(found) is type(wanted)
     if wanted != {}:  # a registry, which is filled from outside
-        assert ({(said, str(found))} if found != wanted else set()) == allowed
+        _compare(name, {(said, str(found))} if found != wanted else set(), allowed)
 
 
 def check_class(module: str, name: str, facts: dict[str, Any]) -> None:
