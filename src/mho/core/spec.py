@@ -184,7 +184,7 @@ def _plain(value: Any) -> Any:
         return value.to_dict()
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
-    return value
+    return checks.plain(value)
 
 
 def _revive(value: Any) -> Any:
