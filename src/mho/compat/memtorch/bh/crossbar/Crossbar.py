@@ -95,19 +95,12 @@ class Crossbar(CellTensors):
         self.tile_shape = tile_shape
         self.use_bindings = use_bindings
         self.cuda_malloc_heap_size = cuda_malloc_heap_size
-        self.columns, self.rows = int(shape[0]), math.prod(int(size) for size in shape[1:])
         self.per_device = not is_tensor_model(memristor_model)
-        self.stuck: Tensor | None = None
-        self.tiles_map: Tensor | None = None
-        blank = self._cut(torch.zeros(self.rows, self.columns))
-        self._g = blank
-        self._objects: Any = None
-        self._parameters: dict[str, Any] = {}
-        self._fabricate(tuple(blank.shape))
+        super().__init__(math.prod(int(size) for size in shape[1:]), int(shape[0]))
+        size = tuple(self._g.shape)
+        self._fabricate(size)
         low, high = self._window()
-        start = (
-            low + torch.rand(blank.shape).to(low) * (high - low) if random_crossbar_init else low
-        )
+        start = low + torch.rand(size).to(low) * (high - low) if random_crossbar_init else low
         self.conductance_matrix = torch.where(self.used, start, 0.0)
         if self.per_device:
             self.update(from_devices=False)
