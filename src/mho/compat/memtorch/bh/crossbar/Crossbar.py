@@ -48,8 +48,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -115,15 +117,12 @@ class Crossbar(CellTensors):
             from_devices: from the devices to the matrix (True), or from it to the devices (False).
             parallelize: has no effect.
         """
-        if not self.per_device:
-            return
-        if from_devices:
-            values = [float(device.g) for device in self._objects.flat]
-            g = torch.tensor(values, dtype=self._g.dtype).reshape(self._g.shape)
+        if self.per_device and from_devices:
+            g = torch.from_numpy(self.g_np(self.devices)).to(self._g)
             self.conductance_matrix = torch.where(self.used, g, 0.0)
-            return
-        for device, g in zip(self._objects.flat, self._g.flatten().tolist(), strict=True):
-            device.set_conductance(g)
+        elif self.per_device:
+            for device, g in zip(self.devices.flat, self._g.flatten().tolist(), strict=True):
+                device.set_conductance(g)
 
     def write_conductance_matrix(
         self,
@@ -158,6 +157,7 @@ class Crossbar(CellTensors):
         target = self.clamp(self._cut(wanted.contiguous()))
         if transistor or programming_routine is None:
             self.store(target)
+            self.update(from_devices=False)
         elif programming_routine is naive_program and not self.per_device:
             program_all(self, target, **programming_routine_params)
         else:
@@ -165,6 +165,7 @@ class Crossbar(CellTensors):
                 self.devices = programming_routine(
                     self, point, float(target[point]), **programming_routine_params
                 )
+        if self.per_device or not transistor:  # what a user's own devices made of it
             self.update(from_devices=True)
 
 
@@ -271,12 +272,31 @@ def simulate_matmul(
     Raises:
         Refused: if an argument is refused.
     """
-    from_views = getattr(crossbar, "crossbar", crossbar)
+    if isinstance(crossbar, np.ndarray):
+        crossbar = _of_devices(crossbar, tiles_map, crossbar_shape)
     vectors = input.unsqueeze(0) if input.dim() == 1 else input
     out = _currents.matmul(
-        vectors, from_views, nl, max_input_voltage, ADC_resolution, ADC_overflow_rate, quant_method
+        vectors, crossbar, nl, max_input_voltage, ADC_resolution, ADC_overflow_rate, quant_method
     )
     return out.squeeze(0) if input.dim() == 1 else out
+
+
+def _of_devices(devices: Any, tiles_map: Tensor | None, shape: tuple[int, int] | None) -> Any:
+    """Return what a read needs of a crossbar, given its devices alone."""
+    whole = getattr(devices, "crossbar", None)
+    if whole is not None and whole.conductance_matrix.shape == devices.shape:
+        return whole
+    g = torch.from_numpy(Crossbar.g_np(devices)).float()
+    rows, columns = devices.shape if shape is None else shape
+    return SimpleNamespace(
+        per_device=True,
+        devices=devices,
+        conductance_matrix=g,
+        rows=rows,
+        columns=columns,
+        tiles_map=tiles_map,
+        tile_shape=None if devices.ndim == 2 else devices.shape[1:],
+    )
 
 
 # ``memtorch.bh.crossbar.Crossbar`` is the class and the module: its names hang on both.

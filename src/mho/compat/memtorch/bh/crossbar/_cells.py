@@ -8,7 +8,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -35,6 +35,8 @@ class CellTensors:
     The conductances are the state (and not a model's inner one, which follows from them): faults,
     drift and rounding to levels put cells where no model does, beyond their windows too.
     """
+
+    g_np: ClassVar[Any] = np.vectorize(lambda device: float(device.g), otypes=[np.float64])
 
     memristor_model: Any
     memristor_model_params: dict[str, Any]
@@ -263,7 +265,7 @@ class CellTensors:
 
     @max_abs_conductance.setter
     def max_abs_conductance(self, value: Any) -> None:
-        """Nothing to keep: it follows from the conductances. (Programs used to refresh it.)"""
+        """Accept what programs used to refresh: it follows from the conductances."""
 
     def cells(self) -> SwitchingCells:
         """Return the cells as a population of mho, in their present states (float64).
@@ -293,13 +295,11 @@ class CellTensors:
         self.store(g if moved is None else torch.where(moved, g, self._g))
 
     def store(self, g: Tensor) -> None:
-        """Put all cells to conductances (S) but stuck ones and padding, and tell the devices."""
+        """Put all cells to conductances (S) but stuck ones and padding."""
         g = torch.where(self.used, g.to(self._g.device), 0.0).to(g.dtype)
         if self.stuck is not None:
             g = torch.where(self.stuck, self._g.to(g.dtype), g)
         self.conductance_matrix = g.to(stored_dtype(g.dtype))
-        if self.per_device:
-            self.update(from_devices=False)
 
     def to(self, *where: Any) -> Self:
         """Move the tensors to a device; see `torch.Tensor.to`."""
