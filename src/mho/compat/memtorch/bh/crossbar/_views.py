@@ -91,7 +91,9 @@ class InCrossbar:
 
     def __init__(self, crossbar: Any, place: int) -> None:
         self.crossbar, self.place = crossbar, place
-        self._image = self._exact = self._made = None
+        self._image: Any = None
+        self._exact: Any = None
+        self._made: Any = None
 
     def get(self, name: str) -> Any:
         """Return a parameter."""

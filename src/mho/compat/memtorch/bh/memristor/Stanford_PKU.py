@@ -49,6 +49,9 @@ class Stanford_PKU(Modelled, tensor=True):
         **kwargs: ``reference=True`` takes the means of stochastic parameters.
     """
 
+    T_init: Any
+    R_th: Any
+
     def __init__(
         self,
         time_series_resolution: Any = 1e-4,

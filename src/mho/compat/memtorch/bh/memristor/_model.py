@@ -325,8 +325,8 @@ class Modelled(Memristor):
 
 
 def ordered(
-    values: dict[str, Any], means: Mapping[str, Any] | None = None
-) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    values: dict[str, Any], means: dict[str, Any] | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return parameters, and their means, with the smaller of ``r_on`` and ``r_off`` as ``r_on``.
 
     Warns:

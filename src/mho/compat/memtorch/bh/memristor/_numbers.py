@@ -43,7 +43,7 @@ def samples(signal: Any) -> list[float]:
 
 def each(function: Callable[[Any], Any], value: Any) -> Any:
     """Return a function of a number, or of each number in an array or a tensor."""
-    if type(value) is not float and getattr(value, "ndim", 0):
+    if isinstance(value, (np.ndarray, Tensor)) and value.ndim:
         result = torch.as_tensor(function(torch.as_tensor(value, dtype=torch.float64)))
         result = result.expand(tuple(value.shape))
         return result.to(value) if isinstance(value, Tensor) else result.numpy()
