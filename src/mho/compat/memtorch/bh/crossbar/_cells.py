@@ -131,7 +131,7 @@ class CellTensors:
             return torch.tensor(values, dtype=self._g.dtype).reshape(self._g.shape)
         value = self._parameters[name]
         if isinstance(value, Tensor):
-            return value
+            return value.to(self._g.dtype)
         return torch.full(self._g.shape, float(value), dtype=self._g.dtype, device=self._g.device)
 
     def _window(self) -> tuple[Tensor, Tensor]:

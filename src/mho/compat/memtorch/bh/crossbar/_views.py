@@ -111,7 +111,7 @@ class InCrossbar:
                 crossbar.hold_objects()  # no tensor can say this of one cell
                 crossbar._objects.flat[self.place]._cell.set(name, value)
                 return
-            crossbar._parameters[name] = crossbar.parameter(name)
+            crossbar._parameters[name] = crossbar.parameter(name).double().fill_(before)
         crossbar._parameters[name].view(-1)[self.place] = value
 
     @property

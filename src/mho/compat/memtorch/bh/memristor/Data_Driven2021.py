@@ -73,7 +73,7 @@ class Data_Driven2021(PerResistance, tensor=True):
 
     def dRdt(self, voltage: float) -> float:
         """Return the resistance's speed (Ω/s) under a voltage (V)."""
-        return each(self._dRdt, voltage) if type(voltage) is not float else self._dRdt(voltage)
+        return each(self._dRdt, voltage)
 
     def _dRdt(self, voltage: float) -> float:
         side = "p" if voltage > 0 else "n"

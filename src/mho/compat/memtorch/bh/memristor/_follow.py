@@ -153,6 +153,8 @@ def hold(rate: Callable[[float], float], x: float, seconds: float) -> float | No
         while abs(ahead - slope) * h > 2.0 * _ERROR and h * abs(slope) > _REST:
             h *= 0.4
             ahead = rate(unit(x + h * slope))
+        if slope * ahead < 0.0:  # driven from both sides to somewhere between, nearer than _ERROR
+            return unit(x + h * slope * slope / (slope - ahead))
         x, left = unit(x + 0.5 * h * (slope + ahead)), left - h
         if left <= 0.0:
             return x

@@ -41,10 +41,9 @@ def samples(signal: Any) -> list[float]:
     return values
 
 
-def each(function: Callable[[Any], Any], value: Any) -> Any:
-    """Return a function of a number, or of each number in an array or a tensor."""
+def each(function: Callable[[float], Any], value: Any) -> Any:
+    """Return a function of a float, or of each number in an array or a tensor."""
     if isinstance(value, (np.ndarray, Tensor)) and value.ndim:
-        result = torch.as_tensor(function(torch.as_tensor(value, dtype=torch.float64)))
-        result = result.expand(tuple(value.shape))
-        return result.to(value) if isinstance(value, Tensor) else result.numpy()
+        found = np.array([float(function(v)) for v in samples(value)]).reshape(value.shape)
+        return torch.from_numpy(found).to(value) if isinstance(value, Tensor) else found
     return float(function(float(value)))
