@@ -268,3 +268,24 @@ def test_reads_take_devices_alone(crossbar):
     for nl in (True, False):
         found = simulate_matmul(v, own.devices, nl=nl, **options)
         torch.testing.assert_close(found, simulate_matmul(v, own))
+
+
+def test_padding_and_cells_without_conductance_answer(crossbar):
+    crossbar.conductance_matrix.zero_()
+    device = crossbar.devices.flat[0]
+    assert (device.current(0.1), device.get_resistance()) == (0.0, float("inf"))
+    assert device.x == pytest.approx(device.d)
+    device.simulate([-0.25] * 5)
+    assert device.g > 1e-3
+
+
+def test_crossbars_made_and_used_in_inference_mode():
+    spread = memtorch.bh.StochasticParameter(torch.distributions.Normal, loc=50.0, scale=1.0)
+    with torch.inference_mode():
+        crossbar = Crossbar(VTEAM, {"r_on": spread}, (3, 4))
+    device = crossbar.devices[0][0]
+    before, version = device.g, crossbar.version
+    device.simulate([0.1, -0.3])
+    assert device.g != before
+    assert crossbar.conductance_matrix[0, 0].item() == device.g
+    assert crossbar.version != version

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from mho.compat.memtorch._require import require
-from mho.compat.memtorch.bh.crossbar._views import Devices, InCrossbar, Parameters, shared
+from mho.compat.memtorch.bh.crossbar._views import Devices, InCrossbar, Parameters, shared, version
 from mho.compat.memtorch.bh.crossbar.Tile import gen_tiles
 from mho.compat.memtorch.bh.memristor._model import Alone, Equations, Modelled, one, ordered
-from mho.compat.memtorch.bh.memristor._numbers import plain
+from mho.compat.memtorch.bh.memristor._numbers import plain, samples
 from mho.compat.memtorch.bh.memristor.Memristor import Memristor
 from mho.core import checks
 from mho.devices import SwitchingCells
@@ -36,7 +36,7 @@ class CellTensors:
     drift and rounding to levels put cells where no model does, beyond their windows too.
     """
 
-    g_np: ClassVar[Any] = np.vectorize(lambda device: float(device.g), otypes=[np.float64])
+    g_np: ClassVar[Any] = np.vectorize(lambda device: samples(device.g)[0], otypes=[np.float64])
 
     memristor_model: Any
     memristor_model_params: dict[str, Any]
@@ -58,6 +58,7 @@ class CellTensors:
         self._parameters = Parameters({})
         # Devices as objects, once asked for; and what they carried when the crossbar was saved.
         self._objects: Any = None
+        self._shown: Any = None
         self._carried: dict[int, dict[str, Any]] = {}
         self._keep(self._cut(torch.zeros(rows, columns)))
 
@@ -205,7 +206,7 @@ class CellTensors:
             cell = device._cell = InCrossbar(self, place)
             there[place] = device
             if self.stuck is not None:
-                self.stuck.view(-1)[place] = False
+                self.stuck[np.unravel_index(place, self.stuck.shape)] = False
             for name, value in values.items():
                 cell.set(name, value)
             there[place]._cell.exact = g
@@ -215,7 +216,7 @@ class CellTensors:
         if not self.per_device:
             for device in self.devices.reshape(-1):
                 device._cell = device._cell.alone()
-            self.per_device = True
+            self.per_device, self._shown = True, None
 
     def __getstate__(self) -> dict[str, Any]:
         state = {**self.__dict__, "_row": None}
@@ -233,7 +234,8 @@ class CellTensors:
         """Conductances (S), ``[rows, columns]`` or ``[tiles, tile_rows, tile_columns]``."""
         if self._written:
             self._written = False
-            self._g[:0].zero_()  # changes nothing but the tensor's version, by which caches go
+            if not self._g.is_inference():
+                self._g[:0].zero_()  # changes nothing but the tensor's version, by which caches go
         return self._g
 
     @conductance_matrix.setter
@@ -250,8 +252,7 @@ class CellTensors:
         It holds as long as the tensors it was taken of are kept.
         """
         g = self.conductance_matrix
-        numbers = [v for v in self._parameters.values() if not isinstance(v, (Tensor, list))]
-        return (id(g), g._version, *numbers, *self._parameters.stamp())
+        return id(g), version(g), self._parameters.stamp()
 
     @property
     def device(self) -> torch.device:

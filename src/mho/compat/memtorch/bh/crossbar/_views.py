@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mho.compat.memtorch.bh.memristor._model import Alone, Equations
+from mho.compat.memtorch.bh.memristor._numbers import plain
 
 
 def shared(tensor: Tensor) -> Any:
@@ -35,6 +36,11 @@ class Far:
         self.row[place] = value
 
 
+def version(tensor: Tensor) -> Any:
+    """Return what changes with a tensor; of one that does not say, always something new."""
+    return object() if tensor.is_inference() else tensor._version
+
+
 class Parameters(dict[str, Any]):
     """Device parameters by name, each a number for all cells or a tensor with one for each.
 
@@ -46,9 +52,12 @@ class Parameters(dict[str, Any]):
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         super().__init__()
+        self._stamp = object()
+        self._changed()
         self.update(values)
 
     def __setitem__(self, name: str, value: Any) -> None:
+        value = plain(value)
         super().__setitem__(name, value.contiguous() if isinstance(value, Tensor) else value)
         self._changed()
 
@@ -61,19 +70,23 @@ class Parameters(dict[str, Any]):
         self.tensors = [value for value in self.values() if isinstance(value, Tensor)]
         self.rows: dict[str, Any] = {}
         self.made: Equations | None = None  # of all cells, where all are alike
+        self._tracked = not any(tensor.is_inference() for tensor in self.tensors)
+        self._versions: Any = None
 
     def __reduce__(self) -> Any:
         return Parameters, (dict(self),)
 
     def row(self, name: str) -> Any:
         """Return a parameter that is a tensor, all cells in a row."""
-        if name not in self.rows:
-            self.rows[name] = shared(self[name])
-        return self.rows[name]
+        row = self.rows[name] = shared(self[name])
+        return row
 
-    def stamp(self) -> tuple[Any, ...]:
-        """Return what changes with every change of a tensor, as long as these are kept."""
-        return tuple([(id(tensor), tensor._version) for tensor in self.tensors])
+    def stamp(self) -> object:
+        """Return what is another object after every change of a parameter."""
+        versions = [tensor._version for tensor in self.tensors] if self._tracked else object()
+        if versions != self._versions:
+            self._versions, self._stamp = versions, object()
+        return self._stamp
 
 
 class InCrossbar:
@@ -98,6 +111,9 @@ class InCrossbar:
     def get(self, name: str) -> Any:
         """Return a parameter."""
         parameters = self.crossbar._parameters
+        row = parameters.rows.get(name)
+        if row is not None:
+            return row.item(self.place)
         value = parameters[name]
         return parameters.row(name).item(self.place) if isinstance(value, Tensor) else value
 
@@ -123,7 +139,7 @@ class InCrossbar:
     @g.setter
     def g(self, value: float) -> None:
         crossbar = self.crossbar
-        if crossbar.stuck is None or not bool(crossbar.stuck.view(-1)[self.place]):
+        if crossbar.stuck is None or not bool(crossbar.stuck.reshape(-1)[self.place]):
             row = crossbar._row
             if row is None:
                 row = crossbar.row()
@@ -150,7 +166,7 @@ class InCrossbar:
                 parameters.made = self.crossbar.memristor_model.equations(parameters)
             return parameters.made
         stamp = parameters.stamp()
-        if self._made is None or self._made[0] != stamp:
+        if self._made is None or self._made[0] is not stamp:
             self._made = (stamp, self.crossbar.memristor_model.equations(self._values()))
         return self._made[1]
 

@@ -14,7 +14,6 @@ from mho.compat.memtorch.bh.memristor._numbers import each, plain
 from mho.compat.memtorch.bh.memristor._specs import TwoBranch2018
 from mho.compat.memtorch.bh.memristor.Memristor import hysteresis, switching
 from mho.devices import SwitchingDevice
-from mho.devices.maths import unit
 
 
 class PerResistance(Modelled):
@@ -42,7 +41,7 @@ class PerResistance(Modelled):
         """Return the resistance (Ω) after one sample of a voltage (V), which does not move it."""
         spec: Any
         spec, p = self._cell.equations()
-        x = unit(spec.state_at(self._cell.exact, p))
+        x = self._state
         step = float(self.time_series_resolution)
         return each(lambda v: 1.0 / spec.conductance_at(spec.pulse(x, v, step, p), p), voltage)
 

@@ -58,7 +58,7 @@ class LinearIonDrift(Modelled, tensor=True):
     @property
     def x(self) -> float:
         """State, 0…1; 1 is low resistance."""
-        return (self.r_off - 1.0 / self._cell.exact) / (self.r_off - self.r_on)
+        return self._state
 
     @x.setter
     def x(self, value: float) -> None:
@@ -68,7 +68,7 @@ class LinearIonDrift(Modelled, tensor=True):
         """Return the state's speed (1/s) under a current (A), whatever the thresholds."""
         spec: Any
         spec, p = self._cell.equations()
-        x = min(max(self.x, 0.0), 1.0)
+        x = self._state
         volts_per_ampere = 1.0 / spec.conductance_at(x, p)
         return each(lambda i: spec.unthresholded(x, i * volts_per_ampere, p), current)
 

@@ -71,7 +71,7 @@ class Memristor(ABC):
 
     def get_resistance(self) -> float:
         """Return the resistance (Ω) now."""
-        return 1 / self.g
+        return 1 / self.g if self.g else math.inf
 
     def plot_hysteresis_loop(
         self,

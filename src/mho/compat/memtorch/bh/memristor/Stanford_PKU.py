@@ -15,7 +15,6 @@ from mho.compat.memtorch.bh.memristor._model import Derived, Modelled, nominal
 from mho.compat.memtorch.bh.memristor._specs import ReadAtVoltage
 from mho.compat.memtorch.bh.memristor.Memristor import hysteresis, switching
 from mho.devices import SwitchingDevice
-from mho.devices.maths import unit
 
 
 class Stanford_PKU(Modelled, tensor=True):
@@ -118,7 +117,8 @@ class Stanford_PKU(Modelled, tensor=True):
     @property
     def gap(self) -> float:
         """Gap now (m)."""
-        return float(_gap(self, 1.0 / self._cell.exact))
+        _, p = self._cell.equations()
+        return float(p.gap_max - self._state * (p.gap_max - p.gap_min))
 
     @gap.setter
     def gap(self, value: float) -> None:
@@ -134,7 +134,7 @@ class Stanford_PKU(Modelled, tensor=True):
         hot = SimpleNamespace(
             **{**vars(p), "t_ambient": float(self.T_current(voltage, current)), "r_th": 0.0}
         )
-        x, v = unit(spec.state_at(self._cell.exact, p)), float(voltage)
+        x, v = self._state, float(voltage)
         return float(-spec.rate(x, spec.drive(v, hot), hot) * (p.gap_max - p.gap_min))
 
     def _speed(self, voltage: float) -> float:

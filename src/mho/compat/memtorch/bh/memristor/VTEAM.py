@@ -78,7 +78,7 @@ class VTEAM(Modelled, tensor=True):
     @property
     def x(self) -> float:
         """State (m), 0…d; 0 is low resistance."""
-        return self.d * (1.0 / self._cell.exact - self.r_on) / (self.r_off - self.r_on)
+        return self.d * (1.0 - self._state)
 
     @x.setter
     def x(self, value: float) -> None:

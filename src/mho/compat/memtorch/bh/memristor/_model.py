@@ -258,7 +258,7 @@ class Modelled(Memristor):
         else:
             cell = self._cell
             spec, p = cell.equations()
-            x = unit(spec.state_at(cell.exact, p))
+            x = state(cell, spec, p)
             passed, after = _follow.follow(spec, p, x, volts, step, currents, self._population)
             if after != x:
                 cell.exact = spec.conductance_at(after, p)
@@ -279,10 +279,10 @@ class Modelled(Memristor):
 
     def _hold(self, voltage: float, seconds: float) -> None:
         spec, p = self._cell.equations()
-        before, x = self._cell.exact, unit(spec.state_at(self._cell.exact, p))
+        before, x = self._cell.exact, state(self._cell, spec, p)
 
-        def rate(state: float) -> float:
-            self._cell.exact = before if state == x else spec.conductance_at(state, p)
+        def rate(y: float) -> float:
+            self._cell.exact = before if y == x else spec.conductance_at(y, p)
             return float(self._speed(voltage))
 
         after = _follow.hold(rate, x, seconds)
@@ -316,12 +316,23 @@ class Modelled(Memristor):
     def _rate(self, voltage: Any) -> float:
         """Return dx/dt (1/s) of mho's device now."""
         spec, p = self._cell.equations()
-        x = unit(spec.state_at(self._cell.exact, p))
+        x = self._state
         return each(lambda v: spec.rate(x, spec.drive(v, p), p), voltage)
+
+    @property
+    def _state(self) -> float:
+        """The state of mho's device now, 0…1; 1 is low resistance."""
+        return state(self._cell, *self._cell.equations())
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={self._cell.get(name)!r}" for name in self.defaults)
         return f"{type(self).__name__}({values})"
+
+
+def state(cell: Cell, spec: SwitchingDevice, p: Any) -> float:
+    """Return the state, 0…1, that a cell's conductance says."""
+    g = cell.exact
+    return unit(spec.state_at(g, p)) if g > 0.0 else 0.0
 
 
 def ordered(
