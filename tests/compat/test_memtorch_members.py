@@ -65,7 +65,9 @@ def test_linear_ion_drift():
     for _ in range(20):
         device, v = drawn(B.LinearIonDrift, rng), rng.uniform(-1, 1)
         current = device.current(v)
-        assert current == pytest.approx(v / (device.r_off - device.x * (device.r_off - device.r_on)))
+        assert current == pytest.approx(
+            v / (device.r_off - device.x * (device.r_off - device.r_on))
+        )
         window = B.window.Jogelkar(device.x, device.p)
         speed = device.u_v * device.r_on / device.d**2 * current * window
         assert device.dxdt(current) == pytest.approx(speed)

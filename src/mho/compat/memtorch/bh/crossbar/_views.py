@@ -147,16 +147,12 @@ class InCrossbar:
             crossbar._written = True
             self._image, self._exact = row.item(self.place), value
 
-    @property
-    def exact(self) -> float:
-        """The conductance (S), unrounded."""
+    def _unrounded(self) -> float:
         row = self.crossbar._row
         g = (self.crossbar.row() if row is None else row).item(self.place)
         return self._exact if g == self._image else g
 
-    @exact.setter
-    def exact(self, value: float) -> None:
-        self.g = value
+    exact = property(_unrounded, g.fset, doc="The conductance (S), unrounded.")
 
     def equations(self) -> Equations:
         """Return mho's device and its parameters (floats)."""

@@ -58,10 +58,6 @@ def follow(
     if not volts:
         return (), x
     if not spec.stochastic:
-        if len(volts) == 1 and not currents:
-            after = _after(spec, p, x, volts[0], step)
-            if after is not None:
-                return (), after
         states = None
         if len(volts) > _LONG:
             found = _as_population(population(), volts, step, currents)
@@ -116,15 +112,17 @@ def _held(spec: Any, p: Any, x: float, volts: list[float], step: float) -> list[
     """Return the states as `_gentle` does, with each voltage held; None: too stiff."""
     states = [x]
     for v in volts:
-        after = _after(spec, p, states[-1], v, step)
+        after = held(spec, p, states[-1], v, step)
         if after is None:
             return None
         states.append(after)
     return states
 
 
-def _after(spec: Any, p: Any, x: float, v: float, seconds: float) -> float | None:
-    """Return the state after a voltage was held; None: too stiff."""
+def held(spec: Any, p: Any, x: float, v: float, seconds: float) -> float | None:
+    """Return the state after a voltage was held; None: noise, or too stiff for floats."""
+    if spec.stochastic:
+        return None
     after: float | None = spec.pulse(x, v, seconds, p)
     if after is not None:
         return after

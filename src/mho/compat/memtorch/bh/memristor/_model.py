@@ -259,7 +259,10 @@ class Modelled(Memristor):
             cell = self._cell
             spec, p = cell.equations()
             x = state(cell, spec, p)
-            passed, after = _follow.follow(spec, p, x, volts, step, currents, self._population)
+            single = len(volts) == 1 and not currents
+            after = _follow.held(spec, p, x, volts[0], step) if single else None
+            if after is None:
+                passed, after = _follow.follow(spec, p, x, volts, step, currents, self._population)
             if after != x:
                 cell.exact = spec.conductance_at(after, p)
         return _follow.array(passed) if currents else None
