@@ -1,4 +1,4 @@
-"""Crossbars: cells as tensors, and views of them that look like single devices.
+"""Crossbars: cells as tensors, and views of them that are single devices.
 
 What one may build on
 ---------------------
@@ -6,41 +6,27 @@ A layer of ``memtorch.mn`` has ``crossbars``, a list of `Crossbar`. With ``Doubl
 in pairs (positive, negative), with ``SingleColumn`` one by one; ``Conv3d`` has a pair (or one) for
 each input channel. A crossbar is its tensors, and nothing else holds state:
 
-* ``crossbar.conductance_matrix``: conductances (S), ``[rows, columns]``, or
-  ``[tiles, tile_rows, tile_columns]`` when it has a ``tile_shape``. Assigning a new tensor and
-  changing it in place are both seen by the next read (caches compare the tensor's version).
-  Padding cells of tiles hold 0 S.
-* ``crossbar.parameters``: device parameters by the names of the model's constructor. Each is a
-  number where all cells are alike, or a tensor shaped like ``conductance_matrix``. ``r_on``,
-  ``r_off`` and ``time_series_resolution`` are always there. Assigning is allowed:
-  ``crossbar.parameters["r_on"] = tensor``.
-* ``crossbar.parameter(name)``: the same, always as a tensor shaped like ``conductance_matrix``.
-* ``crossbar.used``: bool, shaped like ``conductance_matrix``: False in the padding of tiles.
-* ``crossbar.stuck``: None, or a bool mask of cells that keep their conductance whatever is written
-  to them or applied to them (assigning ``conductance_matrix`` itself moves them all the same).
-* ``crossbar.devices``: views, ``devices[i][j]`` or ``devices[tile][i][j]``. ``.g`` and the
-  parameters read and write the tensors above at once; nothing needs ``update``.
-* ``crossbar.clamp(g)``: ``g`` within every cell's ``[1/r_off, 1/r_on]``.
-* ``crossbar.transfer(v)``: ``f(v)`` of the static current ``I = g · f(v)`` with the model's nominal
-  parameters (``f(v) = v`` for LinearIonDrift and VTEAM); ``crossbar.ohmic`` says if it is ``v``.
-* ``crossbar.cells()``: an `mho.devices.SwitchingCells` population in the cells' present states
-  (float64), to be simulated or programmed; ``crossbar.take(cells)`` stores its conductances.
-* ``crossbar.r_on_mean``, ``crossbar.r_off_mean``, ``crossbar.rows``, ``crossbar.columns``,
-  ``crossbar.tile_shape``, ``crossbar.tiles_map``, ``crossbar.max_abs_conductance``.
-* ``crossbar.per_device``: True in the fallback for a user's own ``Memristor`` subclass. Then
-  ``devices`` is a numpy object array of real objects, ``parameters`` are read from them, and
-  ``crossbar.update(from_devices=False)`` carries the tensor to the objects.
+* ``conductance_matrix``: conductances (S), ``[rows, columns]``, or ``[tiles, tile_rows,
+  tile_columns]`` with a ``tile_shape`` (padding holds 0 S). Assigning it and changing it in place
+  are seen by the next read; ``version`` changes with every such change and every cell's.
+* ``parameters``: device parameters by the names of the model's constructor, each a number where
+  all cells are alike, or a tensor shaped like ``conductance_matrix``; assigning is allowed.
+  ``parameter(name)``: the same, always as a tensor.
+* ``used``: bool, False in the padding of tiles. ``stuck``: None, or which cells keep their
+  conductance whatever is written to them or applied to them (assigning ``conductance_matrix``
+  itself moves them all the same).
+* ``devices``: a numpy array of objects, ``devices[i][j]`` or ``devices[tile][i][j]``. ``.g`` and
+  the parameters read and write the tensors above at once; nothing needs ``update``.
+* ``clamp(g)``: within every cell's ``[1/r_off, 1/r_on]``. ``transfer(v)``: ``f(v)`` of the static
+  current ``I = g · f(v)`` with nominal parameters; ``ohmic`` says if it is ``v``.
+* ``cells()``: a population of mho in the cells' present states (float64), to be simulated or
+  programmed; ``take(cells)`` stores its conductances.
+* ``per_device``: True in the fallback for a user's own class of devices. ``devices`` are then
+  objects of their own, ``parameters`` are read from them, and ``update`` carries conductances.
 
-What a non-ideality wants to change about *reading* it says by ``layer.non_linear``: None (reads are
-``I = g · v``), or a picklable callable ``(crossbar, v) -> f(v)`` (elementwise on a tensor of
-voltages), and reads are ``I = g · f(v)`` with no source and line resistances.
-
-A stochastic parameter is a callable ``p`` with ``p()`` (one draw), ``p(return_mean=True)`` (the
-nominal value) and ``p.sample(shape)`` (a float tensor of independent draws); a crossbar draws all
-of its cells by one ``sample``.
-
-What is refused raises `mho.compat.memtorch._errors.Refused`, at once a ValueError and an
-AssertionError (MemTorch's own refusals are assertions).
+A layer's ``non_linear`` is None (reads are ``I = g · v``), or a picklable callable
+``(crossbar, v) -> f(v)`` of reads ``I = g · f(v)``. A stochastic parameter is a callable ``p`` with
+``p()`` (one draw), ``p(return_mean=True)`` and ``p.sample(shape)`` (draws for all cells).
 """
 # ruff: noqa: N999
 
@@ -188,18 +174,18 @@ def init_crossbar(
 
     Args:
         weights: ``[outputs, …]``; five dimensions (``Conv3d``) make crossbars for each channel.
-        memristor_model: class of the cells.
-        memristor_model_params: its keyword arguments.
-        transistor: 1T1R cells (True) or passive ones (False).
+        memristor_model: see `Crossbar`, as for the other arguments of its names.
+        memristor_model_params: likewise.
+        transistor: see `Crossbar.write_conductance_matrix`, as for ``programming_routine…``.
         mapping_routine: ``routine(weights, r_on, r_off, scheme=…, p_l=…)``, such as `naive_map`.
-        programming_routine: see `Crossbar.write_conductance_matrix`.
-        programming_routine_params: its keyword arguments.
+        programming_routine: see above.
+        programming_routine_params: see above.
         p_l: if not None, the proportion of weights to retain.
         scheme: how weights are held.
-        tile_shape: rows and columns of a tile; None: arrays are not cut.
-        use_bindings: has no effect.
-        cuda_malloc_heap_size: has no effect.
-        random_crossbar_init: begin at random conductances.
+        tile_shape: see above.
+        use_bindings: see above.
+        cuda_malloc_heap_size: see above.
+        random_crossbar_init: see above.
 
     Returns:
         The crossbars, and the `Operation` that joins what they give.

@@ -190,7 +190,7 @@ class CellTensors:
 
     def install(self, devices: Iterable[tuple[int, Any]]) -> None:
         """Make devices the cells at places in the row of all."""
-        there = self.devices.reshape(-1) if self.per_device else self._objects.reshape(-1)
+        there = self._objects.reshape(-1)
         given = [(place, device) for place, device in devices if there[place] is not device]
         if any(type(device) is not self.memristor_model for _, device in given):
             self.hold_objects()
@@ -308,7 +308,7 @@ class CellTensors:
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> Self:
         """Replace every tensor by a function of it."""
-        self._keep(function(self._g))
+        self._keep(function(self.conductance_matrix))
         self.tiles_map = None if self.tiles_map is None else function(self.tiles_map)
         self.stuck = None if self.stuck is None else function(self.stuck)
         self._parameters.update(

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from itertools import takewhile
 from types import SimpleNamespace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,46 +29,27 @@ EQUATIONS = ("current", "dxdt", "dg_dt", "T_current", "resistance", "dRdt", "r_p
 Equations = tuple[SwitchingDevice, Any]
 
 
-class Cell(Protocol):
-    """Where a device's values are: its own, or a crossbar's tensors."""
-
-    g: Any
-    exact: Any
-
-    def get(self, name: str) -> Any:
-        """Return a parameter."""
-
-    def set(self, name: str, value: Any) -> None:
-        """Change a parameter."""
-
-    def equations(self) -> Equations:
-        """Return mho's device and its parameters (floats)."""
-
-    def alone(self) -> Alone:
-        """Return the same values as a device's own."""
-
-
 class Alone:
-    """The values of a device of its own.
+    """Where the values of a device of its own are.
 
     Args:
         model: its class.
         values: its parameters.
-        g: its conductance (S).
+        exact: its conductance (S).
     """
 
-    def __init__(self, model: type[Modelled], values: dict[str, Any], g: float) -> None:
-        self.model, self.values, self.g = model, values, g
+    def __init__(self, model: type[Modelled], values: dict[str, Any], exact: float) -> None:
+        self.model, self.values, self.exact = model, values, exact
         self._made: Equations | None = None
 
     @property
-    def exact(self) -> float:
-        """The conductance (S), unrounded."""
-        return self.g
+    def g(self) -> float:
+        """Conductance (S), as it is stored: here unrounded."""
+        return self.exact
 
-    @exact.setter
-    def exact(self, value: float) -> None:
-        self.g = value
+    @g.setter
+    def g(self, value: float) -> None:
+        self.exact = value
 
     def get(self, name: str) -> Any:
         """Return a parameter."""
@@ -87,7 +68,7 @@ class Alone:
 
     def alone(self) -> Alone:
         """Return a copy."""
-        return Alone(self.model, dict(self.values), self.g)
+        return Alone(self.model, dict(self.values), self.exact)
 
 
 def _parameter(name: str) -> Any:
@@ -123,7 +104,7 @@ class Modelled(Memristor):
 
     defaults: ClassVar[dict[str, Any]]
     as_published: bool = True
-    _cell: Cell
+    _cell: Any  # `Alone`, or where a crossbar's tensors hold the values
 
     def __init_subclass__(cls, *, tensor: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -332,7 +313,7 @@ class Modelled(Memristor):
         return f"{type(self).__name__}({values})"
 
 
-def state(cell: Cell, spec: SwitchingDevice, p: Any) -> float:
+def state(cell: Any, spec: SwitchingDevice, p: Any) -> float:
     """Return the state, 0…1, that a cell's conductance says."""
     g = cell.exact
     return unit(spec.state_at(g, p)) if g > 0.0 else 0.0
