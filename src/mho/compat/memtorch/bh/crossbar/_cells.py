@@ -256,8 +256,12 @@ class CellTensors:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors are."""
+        """Where the tensors are; assigning moves them."""
         return self._g.device
+
+    @device.setter
+    def device(self, where: Any) -> None:
+        self.to(where)
 
     @property
     def max_abs_conductance(self) -> Tensor:

@@ -130,14 +130,16 @@ class InCrossbar:
             crossbar._parameters[name] = crossbar.parameter(name).double().fill_(before)
         crossbar._parameters[name].view(-1)[self.place] = value
 
-    @property
-    def g(self) -> float:
-        """Conductance (S)."""
+    def _stored(self) -> float:
         row = self.crossbar._row
         return (self.crossbar.row() if row is None else row).item(self.place)
 
-    @g.setter
-    def g(self, value: float) -> None:
+    def _unrounded(self) -> float:
+        row = self.crossbar._row
+        g = (self.crossbar.row() if row is None else row).item(self.place)
+        return self._exact if g == self._image else g
+
+    def _store(self, value: float) -> None:
         crossbar = self.crossbar
         if crossbar.stuck is None or not bool(crossbar.stuck.reshape(-1)[self.place]):
             row = crossbar._row
@@ -147,12 +149,8 @@ class InCrossbar:
             crossbar._written = True
             self._image, self._exact = row.item(self.place), value
 
-    def _unrounded(self) -> float:
-        row = self.crossbar._row
-        g = (self.crossbar.row() if row is None else row).item(self.place)
-        return self._exact if g == self._image else g
-
-    exact = property(_unrounded, g.fset, doc="The conductance (S), unrounded.")
+    g = property(_stored, _store, doc="Conductance (S), as the tensor holds it.")
+    exact = property(_unrounded, _store, doc="The conductance (S), unrounded.")
 
     def equations(self) -> Equations:
         """Return mho's device and its parameters (floats)."""
@@ -200,6 +198,10 @@ class Devices(np.ndarray[Any, np.dtype[Any]]):
             others = np.broadcast_to(np.asarray(given, dtype=object), places.shape)
             pairs = zip(places.flat, others.flat, strict=True)
             crossbar.install([(place._cell.place, other) for place, other in pairs])
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        # What functions make of devices are no devices.
+        return array[()] if return_scalar else np.asarray(array)
 
     @property
     def flat(self) -> Any:

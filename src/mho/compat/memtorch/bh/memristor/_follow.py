@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 import torch
 
 from mho.devices import SwitchingCells
@@ -55,25 +54,17 @@ def follow(
     Raises:
         ValueError: if the model is too stiff for the waveform.
     """
-    if not volts:
-        return (), x
+    if len(volts) > (1 if spec.stochastic else _LONG):
+        found = _as_population(population(), volts, step, currents)
+        if found is not None:
+            return found
     if not spec.stochastic:
-        states = None
-        if len(volts) > _LONG:
-            found = _as_population(population(), volts, step, currents)
-            if found is not None:
-                return found
-        elif len(volts) > 1:
-            states = _gentle(spec, p, x, volts, step)
-        states = states or _held(spec, p, x, volts, step)
+        gentle = _gentle(spec, p, x, volts, step) if 1 < len(volts) <= _LONG else None
+        states = gentle or _held(spec, p, x, volts, step)
         if states is not None:
             pairs = zip(states, volts, strict=False)
             return [spec.current_at(y, v, p) for y, v in pairs] if currents else (), states[-1]
-    cells = population()
-    found = _as_population(cells, volts, step, currents) if len(volts) > 1 else None
-    if found is not None:
-        return found
-    passed = []
+    cells, passed = population(), []
     for voltage in volts:
         if currents:
             passed.append(float(cells.current(voltage)))
@@ -158,8 +149,3 @@ def hold(rate: Callable[[float], float], x: float, seconds: float) -> float | No
             return x
         slope = rate(x)
     return None
-
-
-def array(currents: Iterable[float]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return currents as an array."""
-    return np.asarray(currents, np.float64)

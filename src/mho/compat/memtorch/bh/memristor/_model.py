@@ -11,6 +11,7 @@ from itertools import takewhile
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -246,7 +247,7 @@ class Modelled(Memristor):
                 passed, after = _follow.follow(spec, p, x, volts, step, currents, self._population)
             if after != x:
                 cell.exact = spec.conductance_at(after, p)
-        return _follow.array(passed) if currents else None
+        return np.asarray(passed, np.float64) if currents else None
 
     def _population(self) -> SwitchingCells:
         g = torch.tensor(self._cell.exact, dtype=torch.float64)
