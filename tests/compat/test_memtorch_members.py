@@ -157,6 +157,29 @@ def test_a_signal_of_one_sample_is_a_pulse(model):
         assert spec.state_at(device.g, p) == pytest.approx(float(cells.x), abs=1e-4)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_populations_and_single_cells_have_every_cells_own_parameters(model):
+    spread = {
+        name: memtorch.bh.StochasticParameter(
+            torch.distributions.Normal, loc=value, scale=0.05 * abs(value), min=0.1 * value
+        )
+        for name, value in model.defaults.items()
+        if name in ("r_on", "r_off", "k_off", "k_p", "A_p", "u_v", "V_0")
+    }
+    torch.manual_seed(0)
+    crossbar = Crossbar(model, spread, (3, 2), random_crossbar_init=True)
+    cells = crossbar.cells()
+    step = float(crossbar.time_series_resolution)
+    expected = cells.current(0.3)
+    found = [device.current(0.3) for device in crossbar.devices.flat]
+    np.testing.assert_allclose(found, expected.flatten(), rtol=1e-6)
+    cells.apply_pulse(0.7, step)
+    for device in crossbar.devices.flat:
+        device.simulate([0.7])
+    moved = crossbar.conductance_matrix
+    np.testing.assert_allclose(moved, cells.conductance(), rtol=2e-4)
+
+
 NUMBERS = {
     "list": list,
     "tuple": tuple,
