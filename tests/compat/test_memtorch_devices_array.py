@@ -22,13 +22,13 @@ class Resistor(Memristor):
     def __init__(self, r_on=1e2, r_off=1e4, time_series_resolution=1e-3, **kwargs):
         self.r_on, self.r_off = r_on, r_off
         self.time_series_resolution = time_series_resolution
-        self.g = torch.tensor(1 / r_off)
+        self.g = torch.tensor([1 / r_off])
 
     def simulate(self, voltage_signal, return_current=False):
-        return [v * self.g for v in voltage_signal] if return_current else None
+        return [float(v) * float(self.g[0]) for v in voltage_signal]
 
     def set_conductance(self, conductance):
-        self.g = np.float32(conductance)
+        self.g = np.array([conductance], np.float32)
 
 
 @pytest.fixture(params=[None, (2, 3)])
@@ -168,6 +168,9 @@ def test_new_arrays_of_devices_are_taken(crossbar):
 @pytest.mark.parametrize("other", [Resistor, Drift])
 def test_a_device_of_another_kind_makes_all_cells_objects(crossbar, other):
     before, view = held(crossbar), crossbar.devices.flat[1]
+    with pytest.raises(ValueError, match="Memristor"):
+        crossbar.devices.flat[0] = None
+    assert not crossbar.per_device
     new = other()
     new.set_conductance(5e-3)
     crossbar.devices.flat[0] = new

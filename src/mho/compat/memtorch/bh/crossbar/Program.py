@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mho.circuit import half_select
 from mho.compat.memtorch._require import require
-from mho.compat.memtorch.bh.crossbar._cells import CellTensors
+from mho.compat.memtorch.bh.crossbar._cells import CellTensors, conductance_of
 from mho.devices import SwitchingCells
 
 __all__ = ["gen_programming_signal", "naive_program"]
@@ -271,7 +271,7 @@ def _program_object(
     levels = (pulses.pos_voltage_level, pulses.neg_voltage_level)
     stop, tried = time.monotonic() + pulses.timeout, False
     for _ in range(int(pulses.failure_iteration_threshold)):
-        before = float(device.g)
+        before = conductance_of(device)
         if abs(before - target) <= pulses.rel_tol * target:
             return
         up = before < target
@@ -280,7 +280,7 @@ def _program_object(
         device.simulate(signal)
         if pulses.simulate_neighbours:
             _half_select_objects(crossbar, point, signal)
-        after = float(device.g)
+        after = conductance_of(device)
         if (after - before) * (1 if up else -1) < 0 and not tried:
             sign, tried = -sign, True
         elif (after < target) != up:
@@ -294,7 +294,7 @@ def _program_object(
                 sign = -sign
         if time.monotonic() > stop:
             break
-    if abs(float(device.g) - target) > pulses.rel_tol * target:
+    if abs(conductance_of(device) - target) > pulses.rel_tol * target:
         _warn(1, pulses.rel_tol)
 
 

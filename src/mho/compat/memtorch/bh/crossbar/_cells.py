@@ -18,7 +18,7 @@ from mho.compat.memtorch._require import require
 from mho.compat.memtorch.bh.crossbar._views import Devices, InCrossbar, Parameters, shared, version
 from mho.compat.memtorch.bh.crossbar.Tile import gen_tiles
 from mho.compat.memtorch.bh.memristor._model import Alone, Equations, Modelled, one, ordered
-from mho.compat.memtorch.bh.memristor._numbers import plain, samples
+from mho.compat.memtorch.bh.memristor._numbers import plain
 from mho.compat.memtorch.bh.memristor.Memristor import Memristor
 from mho.core import checks
 from mho.devices import SwitchingCells
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 _REDRAWS = 100
 
 
+def conductance_of(device: Any) -> float:
+    """Return a device's conductance (S), which may be a number, or an array or tensor of one."""
+    g = device.g
+    return float(g.reshape(-1)[0] if getattr(g, "ndim", 0) else g)
+
+
 class CellTensors:
     """Base of `Crossbar`: everything about the cells but how they are written.
 
@@ -36,7 +42,7 @@ class CellTensors:
     drift and rounding to levels put cells where no model does, beyond their windows too.
     """
 
-    g_np: ClassVar[Any] = np.vectorize(lambda device: samples(device.g)[0], otypes=[np.float64])
+    g_np: ClassVar[Any] = np.vectorize(conductance_of, otypes=[np.float64])
 
     memristor_model: Any
     memristor_model_params: dict[str, Any]
@@ -192,12 +198,15 @@ class CellTensors:
         """Make devices the cells at places in the row of all."""
         there = self._objects.reshape(-1)
         given = [(place, device) for place, device in devices if there[place] is not device]
+        for _, device in given:
+            require(hasattr(device, "g"), f"devices must be Memristor objects, got {device!r}")
         if any(type(device) is not self.memristor_model for _, device in given):
             self.hold_objects()
         for place, device in given:
             if self.per_device:
                 there[place] = device
-                self.row()[place], self._written = float(device.g), True
+                if device.g is not None:
+                    self.row()[place], self._written = conductance_of(device), True
                 continue
             values, g = device._cell.alone().values, device._cell.exact
             if not isinstance(device._cell, Alone):  # it is a cell already, and stays it

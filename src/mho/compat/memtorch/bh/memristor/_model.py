@@ -341,7 +341,7 @@ def ordered(
 
 def one(value: Any, *, mean: bool = False) -> Any:
     """Return a parameter's value for one device: stochastic ones are drawn."""
-    if not callable(value):
+    if type(value) is float or not callable(value):
         return plain(value)
     drawn = value(return_mean=True) if mean else value()
     return float(drawn)

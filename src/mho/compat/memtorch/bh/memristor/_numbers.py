@@ -15,9 +15,10 @@ from mho.compat.memtorch._errors import Refused
 
 def plain(value: Any) -> Any:
     """Return a Python number for a NumPy scalar or a 0-d array or tensor; others as they are."""
-    if isinstance(value, (np.generic, np.ndarray, Tensor)) and value.ndim == 0:
-        return value.item()
-    return value
+    if type(value) is float or type(value) is int:
+        return value
+    numeric = isinstance(value, (np.generic, np.ndarray, Tensor))
+    return value.item() if numeric and value.ndim == 0 else value
 
 
 def samples(signal: Any) -> list[float]:
