@@ -172,20 +172,11 @@ def init_crossbar(
 ) -> tuple[list[Crossbar], Operation]:
     """Map weights to conductances and write them to new crossbars.
 
-    Args:
-        weights: ``[outputs, …]``; five dimensions (``Conv3d``) make crossbars for each channel.
-        memristor_model: see `Crossbar`, as for the other arguments of its names.
-        memristor_model_params: likewise.
-        transistor: see `Crossbar.write_conductance_matrix`, as for ``programming_routine…``.
-        mapping_routine: ``routine(weights, r_on, r_off, scheme=…, p_l=…)``, such as `naive_map`.
-        programming_routine: see above.
-        programming_routine_params: see above.
-        p_l: if not None, the proportion of weights to retain.
-        scheme: how weights are held.
-        tile_shape: see above.
-        use_bindings: see above.
-        cuda_malloc_heap_size: see above.
-        random_crossbar_init: see above.
+    ``weights`` are ``[outputs, …]``; five dimensions (``Conv3d``) make crossbars for each channel.
+    ``mapping_routine(weights, r_on, r_off, scheme=scheme, p_l=p_l)`` makes conductances of them,
+    such as `naive_map`; ``p_l``, if not None, is the proportion of weights to retain, and
+    ``scheme`` says how a signed weight is held. All else is for `Crossbar` and its
+    `write_conductance_matrix`.
 
     Returns:
         The crossbars, and the `Operation` that joins what they give.

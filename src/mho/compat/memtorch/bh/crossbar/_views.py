@@ -250,8 +250,4 @@ class Flat:
             self.base[np.unravel_index(place, self.base.shape)] = other
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
-        return self.copy()
-
-    def copy(self) -> np.ndarray[Any, Any]:
-        """Return the devices in an array of one dimension."""
-        return np.asarray(self._all.copy())  # type: ignore[attr-defined]
+        return np.asarray(self.copy())

@@ -187,8 +187,7 @@ def plot_hysteresis_loop(
     current = _currents(memristor_model, voltage, time)
     if return_result:
         return voltage, current
-    scale = "symlog" if log_scale else "linear"
-    _draw(voltage, current, "Hysteresis loop", "Current (A)", scale)
+    _draw(voltage, current, "Hysteresis loop", "symlog" if log_scale else "linear")
     return None
 
 
@@ -217,8 +216,8 @@ def plot_bipolar_switching_behaviour(
     current = _currents(memristor_model, voltage, time)
     if return_result:
         return voltage, current
-    scale = "log" if log_scale else "linear"
-    _draw(voltage, np.abs(current), "Bipolar switching behaviour (DC)", "|Current| (A)", scale)
+    title = "Bipolar switching behaviour (DC)"
+    _draw(voltage, np.abs(current), title, "log" if log_scale else "linear")
     return None
 
 
@@ -242,11 +241,12 @@ def _currents(device: Any, voltage: Signal, time: Signal) -> Signal:
     return np.asarray(device.simulate(voltage, return_current=True), np.float64)
 
 
-def _draw(voltage: Signal, current: Signal, title: str, label: str, scale: str) -> None:
+def _draw(voltage: Signal, current: Signal, title: str, scale: str) -> None:
     from matplotlib import pyplot as plt  # optional, as everywhere in mho
 
     figure, axes = plt.subplots()
     axes.plot(voltage, current)
+    label = "|Current| (A)" if current.min() >= 0 else "Current (A)"
     axes.set(title=title, xlabel="Voltage (V)", ylabel=label, yscale=scale)
     figure.tight_layout()
     plt.show()
