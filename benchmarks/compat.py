@@ -3,7 +3,8 @@
     python benchmarks/compat.py [--rounds 15] [--threads 1]
 
 MemTorch: patching, tuning and reading 784-512-10 (VTEAM, tiles of 128 × 128, 8-bit converters), a
-passive `Linear(128, 64)` behind 5 Ω wires, and a simulated nonlinear read of `Linear(256, 128)`.
+passive `Linear(128, 64)` behind 5 Ω wires, a simulated nonlinear read of `Linear(256, 128)`, and
+calls for one cell after the other beside a plain Python object that takes the same step.
 Beside each stand the digital layers, mho's own read of the same hardware, and where there is one
 the loop over cells that the old system ran (on a size it can bear). Processor time, medians of
 interleaved rounds; memory is what patching keeps and, at its peak, takes.
@@ -144,6 +145,62 @@ def memtorch_nonlinear(rounds: int) -> None:
     report("memtorch nonlinear 256 x 128: loop over views", ms=1e3 * whole * seconds["loop"])
 
 
+class Plain(memtorch.bh.memristor.Memristor):
+    """VTEAM as a plain Python object: what a call for one cell costs at least."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(1000.0, 50.0, 1e-10)
+        self.x, self.g = 0.0, 1 / 50
+
+    def current(self, voltage: float) -> float:
+        """Return the current (A)."""
+        return voltage * self.g
+
+    def set_conductance(self, conductance: float) -> None:
+        """Put it to a conductance (S)."""
+        self.g = min(max(conductance, 1 / self.r_off), 1 / self.r_on)
+
+    def simulate(self, voltage_signal: Any, return_current: bool = False) -> None:
+        """Take Euler's steps."""
+        for v in voltage_signal:
+            speed = 5e-4 * (v / 0.02 - 1) if v > 0.02 else -10 * max(v / -0.2 - 1, 0.0) ** 3
+            self.x = min(max(self.x + speed * 1e-10, 0.0), 3e-9)
+            self.g = 1 / (50 + 950 * self.x / 3e-9)
+
+
+CALLS: dict[str, Callable[[Any], object]] = {
+    "g": lambda device: device.g,
+    "r_on": lambda device: device.r_on,
+    "set_conductance": lambda device: device.set_conductance(0.01),
+    "simulate": lambda device: device.simulate([0.1]),
+    "current": lambda device: device.current(0.1),
+}
+
+
+def memtorch_one_cell(rounds: int) -> None:
+    """Calls for one cell after the other, by ``crossbar.devices[i][j]``."""
+    kinds = {"view": memtorch.bh.memristor.VTEAM, "object": Plain}
+    made = {name: memtorch.bh.crossbar.Crossbar(kind, {}, (20, 20)) for name, kind in kinds.items()}
+
+    def loop(crossbar: Any, call: Callable[[Any], object]) -> Callable[[], object]:
+        return lambda: [call(crossbar.devices[i][j]) for i in range(20) for j in range(20)]
+
+    for name, call in CALLS.items():
+        took = medians({kind: loop(crossbar, call) for kind, crossbar in made.items()}, rounds)
+        report(
+            f"memtorch one cell: {name}",
+            target_ratio=5,
+            ratio=took["view"] / took["object"],
+            us=1e6 * took["view"] / 400,
+        )
+
+    def devices() -> None:
+        memtorch.bh.crossbar.Crossbar(kinds["view"], {}, (256, 256)).devices[0][0]
+
+    took = medians({"devices": devices}, 3)
+    report("memtorch devices of 256 x 256", target_ms=150, ms=1e3 * took["devices"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
@@ -155,6 +212,7 @@ def main() -> None:
         memtorch_mlp(arguments.rounds)
         memtorch_passive(arguments.rounds)
         memtorch_nonlinear(arguments.rounds)
+        memtorch_one_cell(arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from mho.cells.spread import Spread, check, check_order
@@ -139,10 +138,10 @@ class DataDriven2018(_DataDriven):
         _, speed, bound = self.drive(v, p)
         k = maths.where(v > 0.0, p.k_p + 0.0 * v, p.k_n + 0.0 * v)
         start = self._distance(x, v, bound, p)
-        passed = k * speed.abs() * duration
+        passed = k * abs(speed) * duration
         # exp(-u) as a sum of positive terms: exact for short and for long pulses.
-        end = -torch.log(torch.exp(-start - passed) - torch.expm1(-passed))
-        state: Tensor = maths.unit(x - torch.sign(v) * (start - end) / k / (p.r_off - p.r_on))
+        end = -maths.log(maths.exp(-start - passed) - maths.expm1(-passed))
+        state: Tensor = maths.unit(x - maths.sign(v) * (start - end) / k / (p.r_off - p.r_on))
         return state
 
 

@@ -1,4 +1,4 @@
-"""Crossbars: cells as tensors, and views of them that look like single devices.
+"""Crossbars: cells as tensors, and views of them that are single devices.
 
 What one may build on
 ---------------------
@@ -6,41 +6,27 @@ A layer of ``memtorch.mn`` has ``crossbars``, a list of `Crossbar`. With ``Doubl
 in pairs (positive, negative), with ``SingleColumn`` one by one; ``Conv3d`` has a pair (or one) for
 each input channel. A crossbar is its tensors, and nothing else holds state:
 
-* ``crossbar.conductance_matrix``: conductances (S), ``[rows, columns]``, or
-  ``[tiles, tile_rows, tile_columns]`` when it has a ``tile_shape``. Assigning a new tensor and
-  changing it in place are both seen by the next read (caches compare the tensor's version).
-  Padding cells of tiles hold 0 S.
-* ``crossbar.parameters``: device parameters by the names of the model's constructor. Each is a
-  number where all cells are alike, or a tensor shaped like ``conductance_matrix``. ``r_on``,
-  ``r_off`` and ``time_series_resolution`` are always there. Assigning is allowed:
-  ``crossbar.parameters["r_on"] = tensor``.
-* ``crossbar.parameter(name)``: the same, always as a tensor shaped like ``conductance_matrix``.
-* ``crossbar.used``: bool, shaped like ``conductance_matrix``: False in the padding of tiles.
-* ``crossbar.stuck``: None, or a bool mask of cells that keep their conductance whatever is written
-  to them or applied to them (assigning ``conductance_matrix`` itself moves them all the same).
-* ``crossbar.devices``: views, ``devices[i][j]`` or ``devices[tile][i][j]``. ``.g`` and the
-  parameters read and write the tensors above at once; nothing needs ``update``.
-* ``crossbar.clamp(g)``: ``g`` within every cell's ``[1/r_off, 1/r_on]``.
-* ``crossbar.transfer(v)``: ``f(v)`` of the static current ``I = g · f(v)`` with the model's nominal
-  parameters (``f(v) = v`` for LinearIonDrift and VTEAM); ``crossbar.ohmic`` says if it is ``v``.
-* ``crossbar.cells()``: an `mho.devices.SwitchingCells` population in the cells' present states
-  (float64), to be simulated or programmed; ``crossbar.take(cells)`` stores its conductances.
-* ``crossbar.r_on_mean``, ``crossbar.r_off_mean``, ``crossbar.rows``, ``crossbar.columns``,
-  ``crossbar.tile_shape``, ``crossbar.tiles_map``, ``crossbar.max_abs_conductance``.
-* ``crossbar.per_device``: True in the fallback for a user's own ``Memristor`` subclass. Then
-  ``devices`` is a numpy object array of real objects, ``parameters`` are read from them, and
-  ``crossbar.update(from_devices=False)`` carries the tensor to the objects.
+* ``conductance_matrix``: conductances (S), ``[rows, columns]``, or ``[tiles, tile_rows,
+  tile_columns]`` with a ``tile_shape`` (padding holds 0 S). Assigning it and changing it in place
+  are seen by the next read; ``version`` changes with every such change and every cell's.
+* ``parameters``: device parameters by the names of the model's constructor, each a number where
+  all cells are alike, or a tensor shaped like ``conductance_matrix``; assigning is allowed.
+  ``parameter(name)``: the same, always as a tensor.
+* ``used``: bool, False in the padding of tiles. ``stuck``: None, or which cells keep their
+  conductance whatever is written to them or applied to them (assigning ``conductance_matrix``
+  itself moves them all the same).
+* ``devices``: a numpy array of objects, ``devices[i][j]`` or ``devices[tile][i][j]``. ``.g`` and
+  the parameters read and write the tensors above at once; nothing needs ``update``.
+* ``clamp(g)``: within every cell's ``[1/r_off, 1/r_on]``. ``transfer(v)``: ``f(v)`` of the static
+  current ``I = g · f(v)`` with nominal parameters; ``ohmic`` says if it is ``v``.
+* ``cells()``: a population of mho in the cells' present states (float64), to be simulated or
+  programmed; ``take(cells)`` stores its conductances.
+* ``per_device``: True in the fallback for a user's own class of devices. ``devices`` are then
+  objects of their own, ``parameters`` are read from them, and ``update`` carries conductances.
 
-What a non-ideality wants to change about *reading* it says by ``layer.non_linear``: None (reads are
-``I = g · v``), or a picklable callable ``(crossbar, v) -> f(v)`` (elementwise on a tensor of
-voltages), and reads are ``I = g · f(v)`` with no source and line resistances.
-
-A stochastic parameter is a callable ``p`` with ``p()`` (one draw), ``p(return_mean=True)`` (the
-nominal value) and ``p.sample(shape)`` (a float tensor of independent draws); a crossbar draws all
-of its cells by one ``sample``.
-
-What is refused raises `mho.compat.memtorch._errors.Refused`, at once a ValueError and an
-AssertionError (MemTorch's own refusals are assertions).
+A layer's ``non_linear`` is None (reads are ``I = g · v``), or a picklable callable
+``(crossbar, v) -> f(v)`` of reads ``I = g · f(v)``. A stochastic parameter is a callable ``p`` with
+``p()`` (one draw), ``p(return_mean=True)`` and ``p.sample(shape)`` (draws for all cells).
 """
 # ruff: noqa: N999
 
@@ -48,8 +34,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -95,19 +83,12 @@ class Crossbar(CellTensors):
         self.tile_shape = tile_shape
         self.use_bindings = use_bindings
         self.cuda_malloc_heap_size = cuda_malloc_heap_size
-        self.columns, self.rows = int(shape[0]), math.prod(int(size) for size in shape[1:])
         self.per_device = not is_tensor_model(memristor_model)
-        self.stuck: Tensor | None = None
-        self.tiles_map: Tensor | None = None
-        blank = self._cut(torch.zeros(self.rows, self.columns))
-        self._g = blank
-        self._objects: Any = None
-        self._parameters: dict[str, Any] = {}
-        self._fabricate(tuple(blank.shape))
+        super().__init__(math.prod(int(size) for size in shape[1:]), int(shape[0]))
+        size = tuple(self._g.shape)
+        self._fabricate(size)
         low, high = self._window()
-        start = (
-            low + torch.rand(blank.shape).to(low) * (high - low) if random_crossbar_init else low
-        )
+        start = low + torch.rand(size).to(low) * (high - low) if random_crossbar_init else low
         self.conductance_matrix = torch.where(self.used, start, 0.0)
         if self.per_device:
             self.update(from_devices=False)
@@ -122,15 +103,12 @@ class Crossbar(CellTensors):
             from_devices: from the devices to the matrix (True), or from it to the devices (False).
             parallelize: has no effect.
         """
-        if not self.per_device:
-            return
-        if from_devices:
-            values = [float(device.g) for device in self._objects.flat]
-            g = torch.tensor(values, dtype=self._g.dtype).reshape(self._g.shape)
+        if self.per_device and from_devices:
+            g = torch.from_numpy(self.g_np(self.devices)).to(self._g)
             self.conductance_matrix = torch.where(self.used, g, 0.0)
-            return
-        for device, g in zip(self._objects.flat, self._g.flatten().tolist(), strict=True):
-            device.set_conductance(g)
+        elif self.per_device:
+            for device, g in zip(self.devices.flat, self._g.flatten().tolist(), strict=True):
+                device.set_conductance(g)
 
     def write_conductance_matrix(
         self,
@@ -165,6 +143,7 @@ class Crossbar(CellTensors):
         target = self.clamp(self._cut(wanted.contiguous()))
         if transistor or programming_routine is None:
             self.store(target)
+            self.update(from_devices=False)
         elif programming_routine is naive_program and not self.per_device:
             program_all(self, target, **programming_routine_params)
         else:
@@ -172,6 +151,7 @@ class Crossbar(CellTensors):
                 self.devices = programming_routine(
                     self, point, float(target[point]), **programming_routine_params
                 )
+        if self.per_device or not transistor:  # what a user's own devices made of it
             self.update(from_devices=True)
 
 
@@ -192,20 +172,11 @@ def init_crossbar(
 ) -> tuple[list[Crossbar], Operation]:
     """Map weights to conductances and write them to new crossbars.
 
-    Args:
-        weights: ``[outputs, …]``; five dimensions (``Conv3d``) make crossbars for each channel.
-        memristor_model: class of the cells.
-        memristor_model_params: its keyword arguments.
-        transistor: 1T1R cells (True) or passive ones (False).
-        mapping_routine: ``routine(weights, r_on, r_off, scheme=…, p_l=…)``, such as `naive_map`.
-        programming_routine: see `Crossbar.write_conductance_matrix`.
-        programming_routine_params: its keyword arguments.
-        p_l: if not None, the proportion of weights to retain.
-        scheme: how weights are held.
-        tile_shape: rows and columns of a tile; None: arrays are not cut.
-        use_bindings: has no effect.
-        cuda_malloc_heap_size: has no effect.
-        random_crossbar_init: begin at random conductances.
+    ``weights`` are ``[outputs, …]``; five dimensions (``Conv3d``) make crossbars for each channel.
+    ``mapping_routine(weights, r_on, r_off, scheme=scheme, p_l=p_l)`` makes conductances of them,
+    such as `naive_map`; ``p_l``, if not None, is the proportion of weights to retain, and
+    ``scheme`` says how a signed weight is held. All else is for `Crossbar` and its
+    `write_conductance_matrix`.
 
     Returns:
         The crossbars, and the `Operation` that joins what they give.
@@ -278,12 +249,31 @@ def simulate_matmul(
     Raises:
         Refused: if an argument is refused.
     """
-    from_views = getattr(crossbar, "crossbar", crossbar)
+    if isinstance(crossbar, np.ndarray):
+        crossbar = _of_devices(crossbar, tiles_map, crossbar_shape)
     vectors = input.unsqueeze(0) if input.dim() == 1 else input
     out = _currents.matmul(
-        vectors, from_views, nl, max_input_voltage, ADC_resolution, ADC_overflow_rate, quant_method
+        vectors, crossbar, nl, max_input_voltage, ADC_resolution, ADC_overflow_rate, quant_method
     )
     return out.squeeze(0) if input.dim() == 1 else out
+
+
+def _of_devices(devices: Any, tiles_map: Tensor | None, shape: tuple[int, int] | None) -> Any:
+    """Return what a read needs of a crossbar, given its devices alone."""
+    whole = getattr(devices, "crossbar", None)
+    if whole is not None and whole.conductance_matrix.shape == devices.shape:
+        return whole
+    g = torch.from_numpy(Crossbar.g_np(devices)).float()
+    rows, columns = devices.shape if shape is None else shape
+    return SimpleNamespace(
+        per_device=True,
+        devices=devices,
+        conductance_matrix=g,
+        rows=rows,
+        columns=columns,
+        tiles_map=tiles_map,
+        tile_shape=None if devices.ndim == 2 else devices.shape[1:],
+    )
 
 
 # ``memtorch.bh.crossbar.Crossbar`` is the class and the module: its names hang on both.

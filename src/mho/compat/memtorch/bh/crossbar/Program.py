@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 import warnings
+from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,7 @@ from torch import Tensor
 
 from mho.circuit import half_select
 from mho.compat.memtorch._require import require
-from mho.compat.memtorch.bh.crossbar._cells import CellTensors
+from mho.compat.memtorch.bh.crossbar._cells import CellTensors, conductance_of
 from mho.devices import SwitchingCells
 
 __all__ = ["gen_programming_signal", "naive_program"]
@@ -78,37 +81,22 @@ def naive_program(
     Warns:
         RuntimeWarning: if the device was given up.
     """
+    pulses = SimpleNamespace(**locals())
     point = tuple(int(i) for i in point)
-    device = crossbar.devices[point]
+    device, target = crossbar.devices[point], float(conductance)
     low, high = 1.0 / device.r_off, 1.0 / device.r_on
-    target = float(conductance)
     require(
         low * (1 - 1e-6) <= target <= high * (1 + 1e-6),
         f"conductance must be in [{low:g}, {high:g}] S, got {target:g}",
     )
-    _samples(pulse_duration, refactory_period, float(device.time_series_resolution))
-    pulses = _Pulses(
-        rel_tol,
-        pulse_duration,
-        (pos_voltage_level, neg_voltage_level),
-        timeout,
-        force_adjustment,
-        force_adjustment_rel_tol,
-        (force_adjustment_pos_voltage_threshold, force_adjustment_neg_voltage_threshold),
-        failure_iteration_threshold,
-    )
+    _check(pulses, float(device.time_series_resolution))
     if crossbar.per_device:
-        _program_object(crossbar, point, target, pulses, simulate_neighbours)
-        return crossbar.devices[point]
-    shape = tuple(crossbar.conductance_matrix.shape)
-    goal = torch.full(shape, target, dtype=torch.float64)
-    chosen = torch.zeros(shape, dtype=torch.bool)
+        _program_object(crossbar, point, target, pulses)
+        return device
+    chosen = torch.zeros(crossbar.devices.shape, dtype=torch.bool)
     chosen[point] = True
-    cells = crossbar.cells()
-    start = cells.x.clone()
-    _program(crossbar, cells, goal, chosen, pulses, simulate_neighbours)
-    _report(cells, goal, chosen, rel_tol)
-    crossbar.take(cells, cells.x != start)
+    goal = torch.full(chosen.shape, target, dtype=torch.float64)
+    _program_cells(crossbar, goal, (chosen,), pulses)
     return device
 
 
@@ -123,73 +111,40 @@ def program_all(crossbar: CellTensors, target: Tensor, **params: Any) -> None:
         target: conductances (S), of its tensors' shape.
         **params: of `naive_program`.
     """
-    known = {"simulate_neighbours": True, **params}
-    disturbing = bool(known.pop("simulate_neighbours"))
-    defaults = naive_program.__defaults__ or ()
-    names = naive_program.__code__.co_varnames[3 : 3 + len(defaults)]
-    values = {**dict(zip(names, defaults, strict=True)), **known}
-    unknown = sorted(set(values) - set(names))
-    require(not unknown, f"naive_program takes no {', '.join(unknown)}")
-    resolution = float(crossbar.time_series_resolution)
-    _samples(values["pulse_duration"], values["refactory_period"], resolution)
+    given = inspect.signature(naive_program).bind(crossbar, (), target, **params)
+    given.apply_defaults()
+    pulses = SimpleNamespace(**given.arguments)
+    _check(pulses, float(crossbar.time_series_resolution))
     used = crossbar.used
-    levels = (values["pos_voltage_level"], values["neg_voltage_level"])
-    pulses = _Pulses(
-        values["rel_tol"],
-        values["pulse_duration"],
-        levels,
-        values["timeout"],
-        values["force_adjustment"],
-        values["force_adjustment_rel_tol"],
-        (
-            values["force_adjustment_pos_voltage_threshold"],
-            values["force_adjustment_neg_voltage_threshold"],
-        ),
-        values["failure_iteration_threshold"],
-    )
-    cells = crossbar.cells()
-    start = cells.x.clone()
-    goal = target.double()
-    if not disturbing or not _disturbs(cells, levels):
-        pulses.timeout *= int(used.sum())
-        _program(crossbar, cells, goal, used, pulses, False)
+    turns: Any = (used,)
+    if pulses.simulate_neighbours and _disturbs(crossbar.cells(), pulses):
+        places = used.flatten().nonzero().flatten()
+        turns = (torch.zeros_like(used).view(-1).index_fill(0, i, 1).view_as(used) for i in places)
     else:
-        for index in used.nonzero():
-            one = torch.zeros_like(used)
-            one[tuple(index)] = True
-            _program(crossbar, cells, goal, one, pulses, True)
-    _report(cells, goal, used, pulses.rel_tol)
-    crossbar.take(cells, cells.x != start)
+        pulses.simulate_neighbours = False
+        pulses.timeout *= int(used.sum())
+    _program_cells(crossbar, target.double(), turns, pulses)
 
 
-class _Pulses:
-    """How `naive_program` pulses; see there."""
-
-    def __init__(
-        self,
-        rel_tol: float,
-        width: float,
-        levels: tuple[float, float],
-        timeout: float,
-        nudge: float,
-        nudge_near: float,
-        nudge_levels: tuple[float, float],
-        rounds: int,
-    ) -> None:
-        require(rel_tol > 0, f"rel_tol must be > 0, got {rel_tol!r}")
-        require(
-            levels[0] > 0 > levels[1],
-            f"pos_voltage_level must be > 0 and neg_voltage_level < 0, got {levels}",
-        )
-        self.rel_tol, self.width, self.levels, self.timeout = rel_tol, width, levels, timeout
-        self.nudge, self.nudge_near, self.rounds = nudge, nudge_near, int(rounds)
-        self.frees = levels[0] >= nudge_levels[0] or levels[1] <= nudge_levels[1]
+def _check(pulses: Any, resolution: float) -> None:
+    positive, negative = pulses.pos_voltage_level, pulses.neg_voltage_level
+    require(pulses.rel_tol > 0, f"rel_tol must be > 0, got {pulses.rel_tol!r}")
+    require(
+        positive > 0 > negative,
+        "pos_voltage_level must be > 0 and neg_voltage_level < 0, "
+        f"got {positive!r} and {negative!r}",
+    )
+    _samples(pulses.pulse_duration, pulses.refactory_period, resolution)
+    pulses.frees = (
+        positive >= pulses.force_adjustment_pos_voltage_threshold
+        or negative <= pulses.force_adjustment_neg_voltage_threshold
+    )
 
 
-def _disturbs(cells: SwitchingCells, levels: tuple[float, float]) -> bool:
+def _disturbs(cells: SwitchingCells, pulses: Any) -> bool:
     """Whether half of a pulse moves some cell in some state."""
     p = cells._values()
-    for level in levels:
+    for level in (pulses.pos_voltage_level, pulses.neg_voltage_level):
         half = torch.full_like(cells.x, half_select.parts("V/2").row * level)
         for part in (0.1, 0.5, 0.9):
             x = torch.full_like(cells.x, part)
@@ -198,14 +153,25 @@ def _disturbs(cells: SwitchingCells, levels: tuple[float, float]) -> bool:
     return False
 
 
+def _program_cells(
+    crossbar: CellTensors, goal: Tensor, turns: Iterable[Tensor], pulses: Any
+) -> None:
+    """Program the cells of one mask after the other; warn of those that do not hold their goals."""
+    cells = crossbar.cells()
+    start, asked = cells.x.clone(), torch.zeros_like(goal, dtype=torch.bool)
+    for chosen in turns:
+        _program(crossbar, cells, goal, chosen, pulses)
+        asked |= chosen
+    wrong = (cells.conductance() - goal).abs() > pulses.rel_tol * goal
+    left = int((asked & wrong).sum())
+    if left:
+        _warn(left, pulses.rel_tol)
+    crossbar.take(cells, cells.x != start)
+
+
 @torch.no_grad()
 def _program(
-    crossbar: CellTensors,
-    cells: SwitchingCells,
-    goal: Tensor,
-    chosen: Tensor,
-    pulses: _Pulses,
-    disturb: bool,
+    crossbar: CellTensors, cells: SwitchingCells, goal: Tensor, chosen: Tensor, pulses: Any
 ) -> None:
     """Pulse the chosen cells until each is at its goal or given up.
 
@@ -215,15 +181,17 @@ def _program(
     """
     if crossbar.stuck is not None:
         chosen = chosen & ~crossbar.stuck
-    up_level = pulses.levels[0] if cells.spec.set_polarity > 0 else pulses.levels[1]
-    down_level = pulses.levels[1] if cells.spec.set_polarity > 0 else pulses.levels[0]
+    up_level, down_level = (pulses.pos_voltage_level, pulses.neg_voltage_level)[
+        :: cells.spec.set_polarity
+    ]
     low, high = crossbar._window()
     tolerance = pulses.rel_tol * goal
     burst, part = torch.ones_like(goal), torch.ones_like(goal)
     upward: Tensor | None = None
     stop = time.monotonic() + pulses.timeout
     hopeless = torch.zeros_like(chosen)
-    for turn in range(pulses.rounds):
+    rounds = int(pulses.failure_iteration_threshold)
+    for turn in range(rounds):
         g = cells.conductance()
         open_ = chosen & ~hopeless & ((g - goal).abs() > tolerance)
         if not bool(open_.any()):
@@ -237,7 +205,7 @@ def _program(
             burst = torch.where(turned, 1.0, burst)
         upward = up
         before = cells.x.clone()
-        seconds = torch.where(open_, pulses.width * part * burst, 0.0)
+        seconds = torch.where(open_, pulses.pulse_duration * part * burst, 0.0)
         volts = torch.where(up, up_level, down_level).to(seconds)
         cells.apply_pulse(volts, seconds)
         after = cells.conductance()
@@ -245,21 +213,14 @@ def _program(
         undone = passed & (burst > 1.0)
         cells.x = torch.where(undone, before, cells.x)
         pace = (after - g).abs() / burst
-        slow = open_ & ~passed & (pace * pulses.rounds < (goal - g).abs())
+        slow = open_ & ~passed & (pace * rounds < (goal - g).abs())
         _free(cells, slow, goal, (low, high), pulses)
-        if disturb:
+        if pulses.simulate_neighbours:
             _half_select(cells, open_ & ~undone, volts, seconds)
         still = (cells.conductance() - g).abs() < _STILL * tolerance
         hopeless |= open_ & ~passed & still & (burst >= _ENOUGH)
         burst = torch.where(undone, 0.5 * burst, torch.where(passed, 1.0, 2.0 * burst))
         burst = burst.clamp(1.0, _LONGEST)
-
-
-def _report(cells: SwitchingCells, goal: Tensor, chosen: Tensor, rel_tol: float) -> None:
-    """Warn of chosen cells that do not hold their goals."""
-    left = int((chosen & ((cells.conductance() - goal).abs() > rel_tol * goal)).sum())
-    if left:
-        _warn(left, rel_tol)
 
 
 def _warn(count: int, rel_tol: float) -> None:
@@ -275,7 +236,7 @@ def _free(
     slow: Tensor,
     goal: Tensor,
     window: tuple[Tensor, Tensor],
-    pulses: _Pulses,
+    pulses: Any,
 ) -> None:
     """Move cells that are stuck near a bound of their window away from it."""
     if not pulses.frees or not bool(slow.any()):
@@ -283,8 +244,8 @@ def _free(
     g = cells.conductance()
     near = torch.zeros_like(slow)
     for bound in window:
-        near |= (g - bound).abs() <= pulses.nudge_near * torch.maximum(g, bound.to(g))
-    step = (0.5 * (goal - g)).clamp(-pulses.nudge, pulses.nudge)
+        near |= (g - bound).abs() <= pulses.force_adjustment_rel_tol * torch.maximum(g, bound)
+    step = (0.5 * (goal - g)).clamp(-pulses.force_adjustment, pulses.force_adjustment)
     moved = cells.spec.state_at(g + step, cells._values())
     cells.x = torch.where(slow & near, moved.clamp(0.0, 1.0), cells.x)
 
@@ -301,38 +262,39 @@ def _half_select(cells: SwitchingCells, pulsed: Tensor, volts: Tensor, seconds: 
 
 
 def _program_object(
-    crossbar: CellTensors, point: tuple[int, ...], target: float, pulses: _Pulses, disturb: bool
+    crossbar: CellTensors, point: tuple[int, ...], target: float, pulses: Any
 ) -> None:
     """Program a user's own device by its ``simulate``, trying which polarity raises it."""
     device = crossbar.devices[point]
     step = float(device.time_series_resolution)
-    samples, sign = max(round(pulses.width / step), 1), 1
+    samples, sign = max(round(pulses.pulse_duration / step), 1), 1
+    levels = (pulses.pos_voltage_level, pulses.neg_voltage_level)
     stop, tried = time.monotonic() + pulses.timeout, False
-    for _ in range(pulses.rounds):
-        before = float(device.g)
+    for _ in range(int(pulses.failure_iteration_threshold)):
+        before = conductance_of(device)
         if abs(before - target) <= pulses.rel_tol * target:
             return
         up = before < target
-        level = pulses.levels[0 if up == (sign > 0) else 1]
+        level = levels[0 if up == (sign > 0) else 1]
         signal = np.full(samples, level)
         device.simulate(signal)
-        if disturb:
+        if pulses.simulate_neighbours:
             _half_select_objects(crossbar, point, signal)
-        after = float(device.g)
+        after = conductance_of(device)
         if (after - before) * (1 if up else -1) < 0 and not tried:
             sign, tried = -sign, True
         elif (after < target) != up:
             samples, tried = max(samples // 2, 1), True
         elif after == before and pulses.frees:
             near = min(abs(before * r - 1) for r in (float(device.r_on), float(device.r_off)))
-            if near <= pulses.nudge_near:
-                nudge = min(pulses.nudge, 0.5 * abs(target - before))
+            if near <= pulses.force_adjustment_rel_tol:
+                nudge = min(pulses.force_adjustment, 0.5 * abs(target - before))
                 device.set_conductance(before + (nudge if up else -nudge))
             if not tried:
                 sign = -sign
         if time.monotonic() > stop:
             break
-    if abs(float(device.g) - target) > pulses.rel_tol * target:
+    if abs(conductance_of(device) - target) > pulses.rel_tol * target:
         _warn(1, pulses.rel_tol)
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mho.compat.memtorch._require import require
-from mho.compat.memtorch.bh.crossbar import _views
+from mho.compat.memtorch.bh.crossbar._views import Devices, InCrossbar, Parameters, shared, version
 from mho.compat.memtorch.bh.crossbar.Tile import gen_tiles
-from mho.compat.memtorch.bh.memristor._model import Modelled, nominal, one, transfer_spec
+from mho.compat.memtorch.bh.memristor._model import Alone, Equations, Modelled, one, ordered
+from mho.compat.memtorch.bh.memristor._numbers import plain
 from mho.compat.memtorch.bh.memristor.Memristor import Memristor
 from mho.core import checks
 from mho.devices import SwitchingCells
@@ -26,8 +29,20 @@ if TYPE_CHECKING:
 _REDRAWS = 100
 
 
+def conductance_of(device: Any) -> float:
+    """Return a device's conductance (S), which may be a number, or an array or tensor of one."""
+    g = device.g
+    return float(g.reshape(-1)[0] if getattr(g, "ndim", 0) else g)
+
+
 class CellTensors:
-    """Base of `Crossbar`: everything about the cells but how they are written."""
+    """Base of `Crossbar`: everything about the cells but how they are written.
+
+    The conductances are the state (and not a model's inner one, which follows from them): faults,
+    drift and rounding to levels put cells where no model does, beyond their windows too.
+    """
+
+    g_np: ClassVar[Any] = np.vectorize(conductance_of, otypes=[np.float64])
 
     memristor_model: Any
     memristor_model_params: dict[str, Any]
@@ -40,10 +55,28 @@ class CellTensors:
     r_on_mean: float
     r_off_mean: float
     time_series_resolution: Any
-    _g: Tensor
-    _objects: Any
-    _parameters: dict[str, Any]
-    _nominal: dict[str, Any]
+    _parameters: Parameters
+    _nominal: Equations
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self.rows, self.columns = rows, columns
+        self.stuck = self.tiles_map = None
+        self._parameters = Parameters({})
+        # Devices as objects, once asked for; and what they carried when the crossbar was saved.
+        self._objects: Any = None
+        self._shown: Any = None
+        self._carried: dict[int, dict[str, Any]] = {}
+        self._keep(self._cut(torch.zeros(rows, columns)))
+
+    def _keep(self, g: Tensor) -> None:
+        # ``_row`` shares the tensor's memory: what is written through it is marked, for versions.
+        self._g, self._row, self._written = g.contiguous(), None, False
+
+    def row(self) -> Any:
+        """Return the conductances in a row; see `shared`."""
+        if self._row is None:
+            self._row = shared(self._g)
+        return self._row
 
     def update(self, from_devices: bool = True, parallelize: bool = False) -> None:
         """Carry conductances between the devices and the tensors."""
@@ -68,10 +101,11 @@ class CellTensors:
             return
         values = {**model.defaults, **_known(model, given)}
         means = {name: one(value, mean=True) for name, value in values.items()}
+        values, means = ordered(values, means)
         model.refuse(SimpleNamespace(**means))
-        self._parameters = {name: _drawn(value, shape) for name, value in values.items()}
+        self._parameters.update({name: _drawn(value, shape) for name, value in values.items()})
         self._uncross(values, shape)
-        self._nominal = means
+        self._nominal = model.equations(means)
         self.r_on_mean, self.r_off_mean = float(means["r_on"]), float(means["r_off"])
         self.time_series_resolution = means["time_series_resolution"]
 
@@ -104,7 +138,7 @@ class CellTensors:
             return torch.tensor(values, dtype=self._g.dtype).reshape(self._g.shape)
         value = self._parameters[name]
         if isinstance(value, Tensor):
-            return value
+            return value.to(self._g.dtype)
         return torch.full(self._g.shape, float(value), dtype=self._g.dtype, device=self._g.device)
 
     def _window(self) -> tuple[Tensor, Tensor]:
@@ -123,23 +157,94 @@ class CellTensors:
 
     @property
     def devices(self) -> Any:
-        """The cells, one by one: views of the tensors (objects in the fallback)."""
-        return self._objects if self.per_device else _views.Devices(self)
+        """The cells, one by one: a numpy array of objects, which are views of the tensors."""
+        if self._objects is None:
+            self._objects = self._views()
+        return self._objects if self.per_device else self._shown
 
     @devices.setter
     def devices(self, given: Any) -> None:
         # Programming routines return what they programmed, and programs assign it here.
-        if isinstance(given, (_views.Devices, Memristor)) or given is self._objects:
+        if isinstance(given, Memristor) or given is self.devices:
             return
+        given = np.asarray(given, dtype=object)
         require(
-            np.shape(given) == tuple(self._g.shape),
-            f"devices must have shape {list(self._g.shape)}, got {list(np.shape(given))}",
+            given.shape == tuple(self._g.shape),
+            f"devices must have shape {list(self._g.shape)}, got {list(given.shape)}",
         )
         self.devices[...] = given
+
+    def _views(self) -> Any:
+        kind = self.memristor_model
+        made = np.empty(self._g.numel(), dtype=object)
+        collecting = gc.isenabled()
+        gc.disable()  # it would look through all of them again and again
+        try:
+            for place in range(len(made)):
+                device = made[place] = object.__new__(kind)
+                device._cell = InCrossbar(self, place)
+        finally:
+            if collecting:
+                gc.enable()
+        for place, values in self._carried.items():
+            vars(made[place]).update(values)
+        made = made.reshape(self._g.shape)
+        # Who assigns must pass by `Devices.__setitem__`.
+        self._shown = made.view(Devices)
+        self._shown.flags.writeable = False
+        return made
+
+    def install(self, devices: Iterable[tuple[int, Any]]) -> None:
+        """Make devices the cells at places in the row of all."""
+        there = self._objects.reshape(-1)
+        given = [(place, device) for place, device in devices if there[place] is not device]
+        for _, device in given:
+            require(hasattr(device, "g"), f"devices must be Memristor objects, got {device!r}")
+        if any(type(device) is not self.memristor_model for _, device in given):
+            self.hold_objects()
+        for place, device in given:
+            if self.per_device:
+                there[place] = device
+                if device.g is not None:
+                    self.row()[place], self._written = conductance_of(device), True
+                continue
+            values, g = device._cell.alone().values, device._cell.exact
+            if not isinstance(device._cell, Alone):  # it is a cell already, and stays it
+                device = copy.copy(device)
+            there[place]._cell = there[place]._cell.alone()
+            cell = device._cell = InCrossbar(self, place)
+            there[place] = device
+            if self.stuck is not None:
+                self.stuck[np.unravel_index(place, self.stuck.shape)] = False
+            for name, value in values.items():
+                cell.set(name, value)
+            there[place]._cell.exact = g
+
+    def hold_objects(self) -> None:
+        """Make every cell a device of its own, as those of a user's own class are."""
+        if not self.per_device:
+            for device in self.devices.reshape(-1):
+                device._cell = device._cell.alone()
+            self.per_device, self._shown = True, None
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {**self.__dict__, "_row": None}
+        if not self.per_device and self._objects is not None:
+            state["_carried"] = {
+                place: {name: value for name, value in vars(device).items() if name != "_cell"}
+                for place, device in enumerate(self._objects.flat)
+                if len(vars(device)) > 1
+            }
+            state["_objects"] = state["_shown"] = None
+        return state
 
     @property
     def conductance_matrix(self) -> Tensor:
         """Conductances (S), ``[rows, columns]`` or ``[tiles, tile_rows, tile_columns]``."""
+        if self._written:
+            self._written = False
+            if not self._g.is_inference():
+                self._g[:0].zero_()  # changes nothing but the tensor's version, by which caches go
         return self._g
 
     @conductance_matrix.setter
@@ -147,17 +252,34 @@ class CellTensors:
         g = torch.as_tensor(g, device=self._g.device).detach()
         g = g if g.is_floating_point() else g.to(self._g)
         checks.shape("conductance_matrix", g, tuple(self._g.shape))
-        self._g = g
+        self._keep(g)
+
+    @property
+    def version(self) -> tuple[Any, ...]:
+        """What changes whenever a conductance or a parameter does, by a tensor or by a cell.
+
+        It holds as long as the tensors it was taken of are kept.
+        """
+        g = self.conductance_matrix
+        return id(g), version(g), self._parameters.stamp()
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors are."""
+        """Where the tensors are; assigning moves them."""
         return self._g.device
+
+    @device.setter
+    def device(self, where: Any) -> None:
+        self.to(where)
 
     @property
     def max_abs_conductance(self) -> Tensor:
         """The largest conductance now (S)."""
         return self._g.abs().amax()
+
+    @max_abs_conductance.setter
+    def max_abs_conductance(self, value: Any) -> None:
+        """Accept what programs used to refresh: it follows from the conductances."""
 
     def cells(self) -> SwitchingCells:
         """Return the cells as a population of mho, in their present states (float64).
@@ -187,13 +309,11 @@ class CellTensors:
         self.store(g if moved is None else torch.where(moved, g, self._g))
 
     def store(self, g: Tensor) -> None:
-        """Put all cells to conductances (S) but stuck ones and padding, and tell the devices."""
+        """Put all cells to conductances (S) but stuck ones and padding."""
         g = torch.where(self.used, g.to(self._g.device), 0.0).to(g.dtype)
         if self.stuck is not None:
             g = torch.where(self.stuck, self._g.to(g.dtype), g)
         self.conductance_matrix = g.to(stored_dtype(g.dtype))
-        if self.per_device:
-            self.update(from_devices=False)
 
     def to(self, *where: Any) -> Self:
         """Move the tensors to a device; see `torch.Tensor.to`."""
@@ -201,12 +321,12 @@ class CellTensors:
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> Self:
         """Replace every tensor by a function of it."""
-        self._g = function(self._g)
+        self._keep(function(self.conductance_matrix))
         self.tiles_map = None if self.tiles_map is None else function(self.tiles_map)
         self.stuck = None if self.stuck is None else function(self.stuck)
-        for name, value in self._parameters.items():
-            if isinstance(value, Tensor):
-                self._parameters[name] = function(value)
+        self._parameters.update(
+            {n: function(v) for n, v in self._parameters.items() if isinstance(v, Tensor)}
+        )
         return self
 
     def state(self) -> dict[str, Any]:
@@ -238,7 +358,7 @@ class CellTensors:
     @property
     def ohmic(self) -> bool:
         """Whether the cells' current is proportional to the voltage."""
-        return not self.per_device and self._device().ohmic
+        return not self.per_device and self._nominal[0].ohmic
 
     def transfer(self, v: Tensor) -> Tensor:
         """Return ``f(v)`` (V) of the static current ``I = g · f(v)``, for nominal parameters.
@@ -247,15 +367,7 @@ class CellTensors:
             Refused: in the fallback for a user's own devices.
         """
         require(not self.per_device, f"{self.memristor_model} is held object by object")
-        return self._device().transfer(v)
-
-    def _device(self) -> Any:
-        values = {
-            name: nominal(value) if isinstance(value, Tensor) else value
-            for name, value in self._nominal.items()
-        }
-        frozen = tuple((n, tuple(v) if isinstance(v, list) else v) for n, v in values.items())
-        return transfer_spec(self.memristor_model, frozen)
+        return self._nominal[0].transfer(v)
 
 
 def is_tensor_model(model: Any) -> bool:
@@ -283,7 +395,7 @@ def _known(model: type[Modelled], given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _drawn(value: Any, shape: tuple[int, ...]) -> Any:
     if not callable(value):
-        return value
+        return plain(value)
     if hasattr(value, "sample"):
         drawn: Tensor = value.sample(shape)
         return drawn.to(torch.get_default_dtype())

@@ -1,148 +1,253 @@
-"""Single devices as views of a crossbar's tensors."""
+"""Single devices as views of a crossbar's tensors, and the array of objects that they make."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-Index = tuple[int, ...]
+from mho.compat.memtorch.bh.memristor._model import Alone, Equations
+from mho.compat.memtorch.bh.memristor._numbers import plain
 
 
-class Crossbar(Protocol):
-    """What views need of a crossbar: its tensors."""
+def shared(tensor: Tensor) -> Any:
+    """Return a contiguous tensor's values in a row: by NumPy where the memory can be shared.
 
-    memristor_model: Any
-    stuck: Tensor | None
+    One value is read and written through NumPy in a tenth of the time a tensor takes.
+    """
+    row = tensor.detach().view(-1)
+    return row.numpy() if row.device.type == "cpu" and row.dtype != torch.bfloat16 else Far(row)
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """Device parameters by name: numbers, or one value per cell."""
 
-    def parameter(self, name: str) -> Tensor:
-        """Return a device parameter, one value per cell."""
+class Far:
+    """A tensor that NumPy cannot see, with what is needed of NumPy's arrays."""
 
-    @property
-    def conductance_matrix(self) -> Tensor:
-        """Conductances (S)."""
+    def __init__(self, row: Tensor) -> None:
+        self.row = row
+
+    def item(self, place: int) -> float:
+        """Return a value."""
+        return self.row[place].item()
+
+    def __setitem__(self, place: int, value: float) -> None:
+        self.row[place] = value
+
+
+def version(tensor: Tensor) -> Any:
+    """Return what changes with a tensor; of one that does not say, always something new."""
+    return object() if tensor.is_inference() else tensor._version
+
+
+class Parameters(dict[str, Any]):
+    """Device parameters by name, each a number for all cells or a tensor with one for each.
+
+    It notices what is assigned, so that what follows from the parameters is made only once.
+
+    Args:
+        values: the parameters.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._stamp = object()
+        self._changed()
+        self.update(values)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        value = plain(value)
+        super().__setitem__(name, value.contiguous() if isinstance(value, Tensor) else value)
+        self._changed()
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Assign several parameters."""
+        for name, value in dict(*args, **kwargs).items():
+            self[name] = value
+
+    def _changed(self) -> None:
+        self.tensors = [value for value in self.values() if isinstance(value, Tensor)]
+        self.rows: dict[str, Any] = {}
+        self.made: Equations | None = None  # of all cells, where all are alike
+        self._tracked = not any(tensor.is_inference() for tensor in self.tensors)
+        self._versions: Any = None
+
+    def __reduce__(self) -> Any:
+        return Parameters, (dict(self),)
+
+    def row(self, name: str) -> Any:
+        """Return a parameter that is a tensor, all cells in a row."""
+        row = self.rows[name] = shared(self[name])
+        return row
+
+    def stamp(self) -> object:
+        """Return what is another object after every change of a parameter."""
+        versions = [tensor._version for tensor in self.tensors] if self._tracked else object()
+        if versions != self._versions:
+            self._versions, self._stamp = versions, object()
+        return self._stamp
 
 
 class InCrossbar:
     """Where the values of one cell of a crossbar are.
 
+    Tensors may be float32; a cell keeps its exact conductance beside, as long as the tensor holds
+    the image of it, so that many small steps are not rounded away.
+
     Args:
         crossbar: the crossbar.
-        index: of the cell in its tensors.
+        place: of the cell in the row of all.
     """
 
-    def __init__(self, crossbar: Crossbar, index: Index) -> None:
-        self.crossbar, self.index = crossbar, index
+    __slots__ = ("_exact", "_image", "_made", "crossbar", "place")
+
+    def __init__(self, crossbar: Any, place: int) -> None:
+        self.crossbar, self.place = crossbar, place
+        self._image: Any = None
+        self._exact: Any = None
+        self._made: Any = None
 
     def get(self, name: str) -> Any:
         """Return a parameter."""
-        value = self.crossbar.parameters[name]
-        return value[self.index].item() if isinstance(value, Tensor) else value
+        parameters = self.crossbar._parameters
+        row = parameters.rows.get(name)
+        if row is not None:
+            return row.item(self.place)
+        value = parameters[name]
+        return parameters.row(name).item(self.place) if isinstance(value, Tensor) else value
 
     def set(self, name: str, value: Any) -> None:
         """Change a parameter of this cell."""
-        if not isinstance(self.crossbar.parameters[name], Tensor):
-            if value == self.crossbar.parameters[name]:
+        crossbar, before = self.crossbar, self.crossbar._parameters[name]
+        if not isinstance(before, Tensor):
+            if value == before:
                 return
-            self.crossbar.parameters[name] = self.crossbar.parameter(name)
-        self.crossbar.parameters[name][self.index] = value
+            if name == "eta" or not isinstance(value, (int, float)):
+                crossbar.hold_objects()  # no tensor can say this of one cell
+                crossbar._objects.flat[self.place]._cell.set(name, value)
+                return
+            crossbar._parameters[name] = crossbar.parameter(name).double().fill_(before)
+        crossbar._parameters[name].view(-1)[self.place] = value
 
-    @property
-    def g(self) -> float:
-        """Conductance (S)."""
-        return self.crossbar.conductance_matrix[self.index].item()
+    def _stored(self) -> float:
+        row = self.crossbar._row
+        return (self.crossbar.row() if row is None else row).item(self.place)
 
-    @g.setter
-    def g(self, value: float) -> None:
-        stuck = self.crossbar.stuck
-        if stuck is None or not bool(stuck[self.index]):
-            self.crossbar.conductance_matrix[self.index] = value
+    def _unrounded(self) -> float:
+        row = self.crossbar._row
+        g = (self.crossbar.row() if row is None else row).item(self.place)
+        return self._exact if g == self._image else g
+
+    def _store(self, value: float) -> None:
+        crossbar = self.crossbar
+        if crossbar.stuck is None or not bool(crossbar.stuck.reshape(-1)[self.place]):
+            row = crossbar._row
+            if row is None:
+                row = crossbar.row()
+            row[self.place] = value
+            crossbar._written = True
+            self._image, self._exact = row.item(self.place), value
+
+    g = property(_stored, _store, doc="Conductance (S), as the tensor holds it.")
+    exact = property(_unrounded, _store, doc="The conductance (S), unrounded.")
+
+    def equations(self) -> Equations:
+        """Return mho's device and its parameters (floats)."""
+        parameters = self.crossbar._parameters
+        if not parameters.tensors:
+            if parameters.made is None:
+                parameters.made = self.crossbar.memristor_model.equations(parameters)
+            return parameters.made
+        stamp = parameters.stamp()
+        if self._made is None or self._made[0] is not stamp:
+            self._made = (stamp, self.crossbar.memristor_model.equations(self._values()))
+        return self._made[1]
+
+    def _values(self) -> dict[str, Any]:
+        return {name: self.get(name) for name in self.crossbar._parameters}
+
+    def alone(self) -> Alone:
+        """Return the same values as a device's own."""
+        return Alone(self.crossbar.memristor_model, self._values(), self.exact)
 
 
-class Devices:
-    """The cells of a crossbar, indexed like a numpy array of objects.
+class Devices(np.ndarray[Any, np.dtype[Any]]):
+    """The cells of a crossbar as a numpy array of objects, which are views of its tensors.
 
-    Objects are made when they are asked for. ``np.vectorize`` and ``np.asarray`` take it as the
-    array of objects it looks like.
-
-    Args:
-        crossbar: the crossbar.
-        prefix: numbers that precede every index.
+    A device assigned to a place becomes the cell there, with its parameters and its conductance;
+    what was there is a device of its own from then on. Slices and transposes are the same cells,
+    copies are arrays like any other.
     """
 
-    def __init__(self, crossbar: Crossbar, prefix: Index = ()) -> None:
-        self.crossbar, self._prefix = crossbar, prefix
-
     @property
-    def shape(self) -> Index:
-        """Of the array."""
-        return tuple(self.crossbar.conductance_matrix.shape)[len(self._prefix) :]
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of cells."""
-        return math.prod(self.shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[i] for i in range(len(self)))
-
-    @property
-    def flat(self) -> Iterator[Any]:
-        """All cells, one after the other."""
-        return (self._device(index) for index in np.ndindex(self.shape))
-
-    def __getitem__(self, key: Any) -> Any:
-        keys = key if isinstance(key, tuple) else (key,)
-        if len(keys) > self.ndim or not all(isinstance(k, (int, np.integer)) for k in keys):
-            return np.asarray(self)[key]
-        index = tuple(self._whole(int(k), size) for k, size in zip(keys, self.shape, strict=False))
-        if len(index) == self.ndim:
-            return self._device(index)
-        return Devices(self.crossbar, self._prefix + index)
+    def crossbar(self) -> Any:
+        """The crossbar whose cells these are; None of copies."""
+        cell = getattr(self.item(0), "_cell", None) if self.size else None
+        crossbar = getattr(cell, "crossbar", None)
+        mine = crossbar is not None and np.may_share_memory(self, crossbar._objects)
+        return crossbar if mine else None
 
     def __setitem__(self, key: Any, given: Any) -> None:
-        """Copy conductances and parameters from other devices."""
-        places = self[key]
-        if not isinstance(places, (Devices, np.ndarray)):
-            places, given = [places], [given]
-        flat = places.flat if isinstance(places, (Devices, np.ndarray)) else places
-        others = given.flat if hasattr(given, "flat") else given
-        for place, other in zip(flat, others, strict=True):
-            if place._cell is not getattr(other, "_cell", None):
-                for name in place.defaults:
-                    setattr(place, name, getattr(other, name))
-                place.g = other.g
+        crossbar, places = self.crossbar, self[key]
+        if crossbar is None:
+            super().__setitem__(key, given)
+        elif not isinstance(places, np.ndarray):
+            crossbar.install([(places._cell.place, given)])
+        else:
+            others = np.broadcast_to(np.asarray(given, dtype=object), places.shape)
+            pairs = zip(places.flat, others.flat, strict=True)
+            crossbar.install([(place._cell.place, other) for place, other in pairs])
 
-    def _whole(self, k: int, size: int) -> int:
-        if not -size <= k < size:
-            raise IndexError(f"index {k} is out of range for {size} cells")
-        return k % size
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        # What functions make of devices are no devices.
+        return array[()] if return_scalar else np.asarray(array)
 
-    def _device(self, index: Index) -> Any:
-        device = object.__new__(self.crossbar.memristor_model)
-        device._cell = InCrossbar(self.crossbar, self._prefix + index)
-        return device
+    @property
+    def flat(self) -> Any:
+        """All cells in a row, to iterate over and to assign."""
+        return Flat(self)
+
+    @flat.setter
+    def flat(self, given: Any) -> None:
+        Flat(self)[:] = given
+
+    def fill(self, value: Any) -> None:
+        """Assign one device to all places."""
+        self[...] = value
+
+
+class Flat:
+    """`numpy.flatiter` of `Devices`, which tells the crossbar of assignments.
+
+    Args:
+        devices: the array.
+    """
+
+    def __init__(self, devices: Devices) -> None:
+        self.base = devices
+        self._all: Iterator[Any] = np.ndarray.flat.__get__(devices)
+
+    def __len__(self) -> int:
+        return self.base.size
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._all
+
+    def __next__(self) -> Any:
+        return next(self._all)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._all, name)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._all[key]  # type: ignore[index]
+
+    def __setitem__(self, key: Any, given: Any) -> None:
+        places = np.atleast_1d(np.arange(self.base.size)[key])
+        others = np.resize(np.asarray(given, dtype=object), places.shape)
+        for place, other in zip(places, others, strict=True):
+            self.base[np.unravel_index(place, self.base.shape)] = other
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
-        array = np.empty(self.shape, dtype=object)
-        for index in np.ndindex(self.shape):
-            array[index] = self._device(index)
-        return array
-
-    def __repr__(self) -> str:
-        return f"<{self.crossbar.memristor_model.__name__} devices {list(self.shape)}>"
+        return np.asarray(self.copy())

@@ -1,20 +1,63 @@
-"""Data-driven, 2018."""
+"""Data-driven, 2018, and what it shares with the model of 2021."""
 # ruff: noqa: N801, N999
-# mypy: disable-error-code="override"
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from mho.compat.memtorch._errors import Refused
 from mho.compat.memtorch.bh.memristor._model import Modelled
+from mho.compat.memtorch.bh.memristor._numbers import each, plain
 from mho.compat.memtorch.bh.memristor._specs import TwoBranch2018
-from mho.compat.memtorch.bh.memristor.Memristor import Memristor, Signal
+from mho.compat.memtorch.bh.memristor.Memristor import hysteresis, switching
 from mho.devices import SwitchingDevice
 
 
-class Data_Driven(Modelled, Memristor, tensor=True):
+class PerResistance(Modelled):
+    """What both data-driven models share: a conductance of ``1/R``, and one step a sample."""
+
+    @staticmethod
+    def fields(p: Any) -> dict[str, Any]:
+        """Return the parameters that both data-driven models of mho have."""
+        r_p, r_n = coefficients("r_p", p.r_p), coefficients("r_n", p.r_n)
+        return {
+            **{"r_on": p.r_on, "r_off": p.r_off},
+            **{"a_p": p.A_p, "a_n": p.A_n, "t_p": p.t_p, "t_n": p.t_n},
+            **{"r_p0": r_p[0], "r_p1": r_p[1], "r_n0": r_n[0], "r_n1": r_n[1]},
+            **{"a": p.a_p, "b": p.b_p, "a_neg": p.a_n, "b_neg": p.b_n},
+        }
+
+    @classmethod
+    def refuse(cls, p: Any) -> None:
+        """Refuse parameters that make no device."""
+        super().refuse(p)
+        for name in ("r_p", "r_n"):
+            coefficients(name, getattr(p, name))
+
+    def resistance(self, voltage: float) -> float:
+        """Return the resistance (Ω) after one sample of a voltage (V), which does not move it."""
+        spec: Any
+        spec, p = self._cell.equations()
+        x = self._state
+        step = float(self.time_series_resolution)
+        return each(lambda v: 1.0 / spec.conductance_at(spec.pulse(x, v, step, p), p), voltage)
+
+    def _hold(self, voltage: float, seconds: float) -> None:
+        kept = self.time_series_resolution
+        if seconds != kept:
+            self.time_series_resolution = seconds
+        try:
+            after = float(self.resistance(voltage))
+        finally:
+            if seconds != kept:
+                self.time_series_resolution = kept
+        self._cell.exact = 1.0 / min(max(after, self.r_on), self.r_off)
+
+
+class Data_Driven(PerResistance, tensor=True):
     """The data-driven model of 2018: `mho.devices.DataDriven2018`. The conductance is ``1/R``.
 
     Args:
@@ -62,7 +105,7 @@ class Data_Driven(Modelled, Memristor, tensor=True):
     @staticmethod
     def fields(p: Any) -> dict[str, Any]:
         """Return mho's parameters."""
-        return {"k_p": p.k_p, "k_n": p.k_n, **shared_fields(p)}
+        return {"k_p": p.k_p, "k_n": p.k_n, **PerResistance.fields(p)}
 
     @staticmethod
     def spec(values: Mapping[str, float], p: Any) -> SwitchingDevice:
@@ -75,53 +118,9 @@ class Data_Driven(Modelled, Memristor, tensor=True):
         super().refuse(p)
         if p.eta not in (1, -1):
             raise Refused(f"eta must be 1 or -1, got {p.eta!r}")
-        for name in ("r_p", "r_n"):
-            coefficients(name, getattr(p, name))
 
-    def plot_hysteresis_loop(
-        self,
-        duration: float = 1e-3,
-        voltage_signal_amplitude: float = 1.5,
-        voltage_signal_frequency: float = 10e3,
-        return_result: bool = False,
-        log_scale: bool = False,
-    ) -> tuple[Signal, Signal] | None:
-        """Plot the current under a sine; see `Memristor.plot_hysteresis_loop`."""
-        return super().plot_hysteresis_loop(
-            self,
-            duration,
-            voltage_signal_amplitude,
-            voltage_signal_frequency,
-            log_scale,
-            return_result,
-        )
-
-    def plot_bipolar_switching_behaviour(
-        self,
-        voltage_signal_amplitude: float = 1.5,
-        voltage_signal_frequency: float = 10e3,
-        log_scale: bool = True,
-        return_result: bool = False,
-    ) -> tuple[Signal, Signal] | None:
-        """Plot the current under a triangle; see `Memristor.plot_bipolar_switching_behaviour`."""
-        return super().plot_bipolar_switching_behaviour(
-            self,
-            voltage_signal_amplitude,
-            voltage_signal_frequency,
-            log_scale,
-            return_result,
-        )
-
-
-def shared_fields(p: Any) -> dict[str, Any]:
-    """Return the parameters that both data-driven models of mho have."""
-    r_p, r_n = coefficients("r_p", p.r_p), coefficients("r_n", p.r_n)
-    return {
-        **{"r_on": p.r_on, "r_off": p.r_off},
-        **{"a_p": p.A_p, "a_n": p.A_n, "t_p": p.t_p, "t_n": p.t_n},
-        **{"r_p0": r_p[0], "r_p1": r_p[1], "r_n0": r_n[0], "r_n1": r_n[1]},
-        **{"a": p.a_p, "b": p.b_p, "a_neg": p.a_n, "b_neg": p.b_n},
-    }
+    plot_hysteresis_loop = hysteresis(1e-3, 1.5, 10e3)
+    plot_bipolar_switching_behaviour = switching(1.5, 10e3)
 
 
 def coefficients(name: str, given: Any) -> tuple[float, float]:
@@ -130,6 +129,6 @@ def coefficients(name: str, given: Any) -> tuple[float, float]:
     Raises:
         Refused: if there are more than two, or none.
     """
-    if not isinstance(given, Sequence) or not 1 <= len(given) <= 2:
+    if np.ndim(given) != 1 or not 1 <= len(given) <= 2:
         raise Refused(f"{name} must be one or two coefficients, of 1 and v; got {given!r}")
-    return (float(given[0]), float(given[1]) if len(given) == 2 else 0.0)
+    return (float(plain(given[0])), float(plain(given[1])) if len(given) == 2 else 0.0)

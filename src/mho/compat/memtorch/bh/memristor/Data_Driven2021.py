@@ -1,20 +1,21 @@
 """Data-driven, 2021."""
-# ruff: noqa: N801, N999
-# mypy: disable-error-code="override"
+# ruff: noqa: N801, N802, N999
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from mho.compat.memtorch.bh.memristor._model import Modelled
+from mho.compat.memtorch.bh.memristor._numbers import each
 from mho.compat.memtorch.bh.memristor._specs import TwoBranch2021
-from mho.compat.memtorch.bh.memristor.Data_Driven import coefficients, shared_fields
-from mho.compat.memtorch.bh.memristor.Memristor import Memristor, Signal
+from mho.compat.memtorch.bh.memristor.Data_Driven import PerResistance, coefficients
+from mho.compat.memtorch.bh.memristor.Memristor import hysteresis, switching
 from mho.devices import SwitchingDevice
 
 
-class Data_Driven2021(Modelled, Memristor, tensor=True):
+class Data_Driven2021(PerResistance, tensor=True):
     """The data-driven model of 2021: `mho.devices.DataDriven2021`. The conductance is ``1/R``.
 
     Args:
@@ -33,7 +34,6 @@ class Data_Driven2021(Modelled, Memristor, tensor=True):
         a_n: amplitude of the current, negative voltages (V).
         b_p: steepness of the current, positive voltages (1/V).
         b_n: steepness of the current, negative voltages (1/V).
-        random_init: kept, and not used; see ``random_crossbar_init`` of `Crossbar`.
         **kwargs: ``reference=True`` takes the means of stochastic parameters.
     """
 
@@ -54,58 +54,46 @@ class Data_Driven2021(Modelled, Memristor, tensor=True):
         a_n: Any = 0.32046175,
         b_p: Any = 2.71689828,
         b_n: Any = 2.71689828,
-        random_init: bool = False,
         **kwargs: Any,
     ) -> None:
         self._adopt(locals())
-
-    @staticmethod
-    def fields(p: Any) -> dict[str, Any]:
-        """Return mho's parameters."""
-        return shared_fields(p)
 
     @staticmethod
     def spec(values: Mapping[str, float], p: Any) -> SwitchingDevice:
         """Return mho's device."""
         return TwoBranch2021(**values)
 
-    @classmethod
-    def refuse(cls, p: Any) -> None:
-        """Refuse parameters that make no device."""
-        super().refuse(p)
-        for name in ("r_p", "r_n"):
-            coefficients(name, getattr(p, name))
+    def s_pn(self, voltage: float, A: float, t: float) -> float:
+        """Return the speed ``A (exp(|v|/t) - 1)`` (1/(Ω s)) under a voltage (V)."""
+        return A * math.expm1(abs(voltage) / t)
 
-    def plot_hysteresis_loop(
-        self,
-        duration: float = 1e-3,
-        voltage_signal_amplitude: float = 1.5,
-        voltage_signal_frequency: float = 10e3,
-        return_result: bool = False,
-        log_scale: bool = False,
-    ) -> tuple[Signal, Signal] | None:
-        """Plot the current under a sine; see `Memristor.plot_hysteresis_loop`."""
-        return super().plot_hysteresis_loop(
-            self,
-            duration,
-            voltage_signal_amplitude,
-            voltage_signal_frequency,
-            log_scale,
-            return_result,
-        )
+    def r_pn(self, voltage: float, a0: float, a1: float) -> float:
+        """Return the bound ``a0 + a1 v`` (Ω) of a voltage (V)."""
+        return a0 + a1 * voltage
 
-    def plot_bipolar_switching_behaviour(
-        self,
-        voltage_signal_amplitude: float = 1.5,
-        voltage_signal_frequency: float = 10e3,
-        log_scale: bool = True,
-        return_result: bool = False,
-    ) -> tuple[Signal, Signal] | None:
-        """Plot the current under a triangle; see `Memristor.plot_bipolar_switching_behaviour`."""
-        return super().plot_bipolar_switching_behaviour(
-            self,
-            voltage_signal_amplitude,
-            voltage_signal_frequency,
-            log_scale,
-            return_result,
-        )
+    def dRdt(self, voltage: float) -> float:
+        """Return the resistance's speed (Ω/s) under a voltage (V)."""
+        return each(self._dRdt, voltage)
+
+    def _dRdt(self, voltage: float) -> float:
+        side = "p" if voltage > 0 else "n"
+        A, t, bound = (getattr(self, f"{name}_{side}") for name in ("A", "t", "r"))
+        s = self.s_pn(voltage, A, t)
+        ahead = self.r_pn(voltage, *coefficients(f"r_{side}", bound)) - 1.0 / self._cell.exact
+        # s and the way ahead have one sign exactly where the bound lies ahead.
+        return max(s * ahead, 0.0) * ahead
+
+    def resistance(self, voltage: float) -> float:
+        """Return the resistance (Ω) after one sample of a voltage (V), which does not move it."""
+        if self.as_published:
+            return super().resistance(voltage)
+        before = self._cell.exact
+        Modelled._hold(self, float(voltage), float(self.time_series_resolution))
+        after, self._cell.exact = self._cell.exact, before
+        return 1.0 / after
+
+    def _speed(self, voltage: float) -> float:
+        return -self.dRdt(voltage) / (self.r_off - self.r_on)
+
+    plot_hysteresis_loop = hysteresis(1e-3, 1.5, 10e3)
+    plot_bipolar_switching_behaviour = switching(1.5, 10e3)

@@ -1,19 +1,19 @@
 """Linear ion drift."""
 # ruff: noqa: N999
-# mypy: disable-error-code="override"
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from mho.compat.memtorch.bh.memristor._model import Modelled, nominal
+from mho.compat.memtorch.bh.memristor._model import Derived, Modelled, nominal
+from mho.compat.memtorch.bh.memristor._numbers import each
 from mho.compat.memtorch.bh.memristor._specs import ThresholdedDrift
-from mho.compat.memtorch.bh.memristor.Memristor import Memristor, Signal
+from mho.compat.memtorch.bh.memristor.Memristor import hysteresis, switching
 from mho.devices import Joglekar, SwitchingDevice
 
 
-class LinearIonDrift(Modelled, Memristor, tensor=True):
+class LinearIonDrift(Modelled, tensor=True):
     """Linear ion drift with Joglekar's window and write thresholds: `mho.devices.LinearIonDrift`.
 
     Args:
@@ -45,64 +45,37 @@ class LinearIonDrift(Modelled, Memristor, tensor=True):
     @staticmethod
     def fields(p: Any) -> dict[str, Any]:
         """Return mho's parameters."""
-        return {
-            "r_on": p.r_on,
-            "r_off": p.r_off,
-            "d": p.d,
-            "mobility": p.u_v,
-            "pos_write_threshold": p.pos_write_threshold,
-            "neg_write_threshold": p.neg_write_threshold,
-        }
+        names = ("r_on", "r_off", "d", "pos_write_threshold", "neg_write_threshold")
+        return {**{name: getattr(p, name) for name in names}, "mobility": p.u_v}
 
     @staticmethod
     def spec(values: Mapping[str, float], p: Any) -> SwitchingDevice:
         """Return mho's device."""
         return ThresholdedDrift(**values, window_function=Joglekar(nominal(p.p)))
 
+    r_i = Derived(lambda device: float(device.r_on))
+
     @property
     def x(self) -> float:
         """State, 0…1; 1 is low resistance."""
-        return (self.r_off - 1.0 / self.g) / (self.r_off - self.r_on)
+        return self._state
 
     @x.setter
     def x(self, value: float) -> None:
-        self.g = 1.0 / (self.r_off - value * (self.r_off - self.r_on))
+        self._cell.exact = 1.0 / (self.r_off - float(value) * (self.r_off - self.r_on))
 
-    @property
-    def r_i(self) -> float:
-        """Resistance of a new device (Ω)."""
-        return float(self.r_on)
+    def dxdt(self, current: float) -> float:
+        """Return the state's speed (1/s) under a current (A), whatever the thresholds."""
+        spec: Any
+        spec, p = self._cell.equations()
+        x = self._state
+        volts_per_ampere = 1.0 / spec.conductance_at(x, p)
+        return each(lambda i: spec.unthresholded(x, i * volts_per_ampere, p), current)
 
-    def plot_hysteresis_loop(
-        self,
-        duration: float = 4,
-        voltage_signal_amplitude: float = 5,
-        voltage_signal_frequency: float = 2.5,
-        return_result: bool = False,
-        log_scale: bool = False,
-    ) -> tuple[Signal, Signal] | None:
-        """Plot the current under a sine; see `Memristor.plot_hysteresis_loop`."""
-        return super().plot_hysteresis_loop(
-            self,
-            duration,
-            voltage_signal_amplitude,
-            voltage_signal_frequency,
-            log_scale,
-            return_result,
-        )
+    def _speed(self, voltage: float) -> float:
+        if self.neg_write_threshold < voltage < self.pos_write_threshold:
+            return 0.0
+        return self.dxdt(self.current(voltage))
 
-    def plot_bipolar_switching_behaviour(
-        self,
-        voltage_signal_amplitude: float = 5,
-        voltage_signal_frequency: float = 2.5,
-        log_scale: bool = True,
-        return_result: bool = False,
-    ) -> tuple[Signal, Signal] | None:
-        """Plot the current under a triangle; see `Memristor.plot_bipolar_switching_behaviour`."""
-        return super().plot_bipolar_switching_behaviour(
-            self,
-            voltage_signal_amplitude,
-            voltage_signal_frequency,
-            log_scale,
-            return_result,
-        )
+    plot_hysteresis_loop = hysteresis(4, 5, 2.5)
+    plot_bipolar_switching_behaviour = switching(5, 2.5)

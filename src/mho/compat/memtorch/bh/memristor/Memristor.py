@@ -31,8 +31,11 @@ class Memristor(ABC):
         neg_write_threshold: largest negative voltage that writes (V).
     """
 
+    # Also of devices whose constructor does not call this one.
     g: Any = None
     finite_states: Any = None
+    pos_write_threshold: Any = 0
+    neg_write_threshold: Any = 0
     r_on: Any
     r_off: Any
     time_series_resolution: Any
@@ -54,12 +57,12 @@ class Memristor(ABC):
         self.finite_states = None
 
     @abstractmethod
-    def simulate(self, voltage_signal: Any, return_current: bool = False) -> Any:
+    def simulate(self, voltage_signal: Any) -> Any:
         """Apply a voltage signal.
 
         Args:
-            voltage_signal: voltages (V), ``time_series_resolution`` apart.
-            return_current: whether to return the current (A) at every sample.
+            voltage_signal: voltages (V), ``time_series_resolution`` apart. (With
+                ``return_current=True``, the current (A) at every sample is returned.)
         """
 
     @abstractmethod
@@ -68,7 +71,7 @@ class Memristor(ABC):
 
     def get_resistance(self) -> float:
         """Return the resistance (Ω) now."""
-        return 1 / self.g
+        return 1 / self.g if self.g else math.inf
 
     def plot_hysteresis_loop(
         self,
@@ -79,24 +82,9 @@ class Memristor(ABC):
         log_scale: bool = False,
         return_result: bool = False,
     ) -> tuple[Signal, Signal] | None:
-        """Plot a device's current under a sine; see the function of this name.
-
-        Args:
-            memristor: the device (subclasses pass ``self``).
-            duration: of the signal (s).
-            voltage_signal_amplitude: its amplitude (V).
-            voltage_signal_frequency: its frequency (Hz).
-            log_scale: whether the axis of the current is symmetric-logarithmic.
-            return_result: return voltages and currents, and plot nothing.
-        """
-        return plot_hysteresis_loop(
-            memristor,
-            duration,
-            voltage_signal_amplitude,
-            voltage_signal_frequency,
-            log_scale,
-            return_result,
-        )
+        """Plot a device's current under a sine; see the function of this name."""
+        signal = (duration, voltage_signal_amplitude, voltage_signal_frequency)
+        return plot_hysteresis_loop(memristor, *signal, log_scale, return_result)
 
     def plot_bipolar_switching_behaviour(
         self,
@@ -106,22 +94,71 @@ class Memristor(ABC):
         log_scale: bool = True,
         return_result: bool = False,
     ) -> tuple[Signal, Signal] | None:
-        """Plot a device's current under one triangle; see the function of this name.
+        """Plot a device's current under one triangle; see the function of this name."""
+        signal = (voltage_signal_amplitude, voltage_signal_frequency)
+        return plot_bipolar_switching_behaviour(memristor, *signal, log_scale, return_result)
 
-        Args:
-            memristor: the device (subclasses pass ``self``).
-            voltage_signal_amplitude: amplitude of the triangle (V).
-            voltage_signal_frequency: its frequency (Hz).
-            log_scale: whether the axis of the current is logarithmic.
-            return_result: return voltages and currents, and plot nothing.
-        """
-        return plot_bipolar_switching_behaviour(
-            memristor,
-            voltage_signal_amplitude,
-            voltage_signal_frequency,
-            log_scale,
-            return_result,
+
+def hysteresis(
+    duration: float, amplitude: float, frequency: float, log_scale_first: bool = False
+) -> Any:
+    """Return the method `plot_hysteresis_loop` of a model, with the model's own defaults.
+
+    Args:
+        duration: of the signal (s).
+        amplitude: of the signal (V).
+        frequency: of the signal (Hz).
+        log_scale_first: it takes a ``log_scale``, before ``return_result``.
+    """
+
+    def plot_hysteresis_loop(
+        self: Any,
+        duration: float = duration,
+        voltage_signal_amplitude: float = amplitude,
+        voltage_signal_frequency: float = frequency,
+        return_result: bool = False,
+    ) -> tuple[Signal, Signal] | None:
+        """Plot the current under a sine; see the function of this name."""
+        signal = (duration, voltage_signal_amplitude, voltage_signal_frequency)
+        return Memristor.plot_hysteresis_loop(self, self, *signal, False, return_result)
+
+    def scaled(
+        self: Any,
+        duration: float = duration,
+        voltage_signal_amplitude: float = amplitude,
+        voltage_signal_frequency: float = frequency,
+        log_scale: bool = False,
+        return_result: bool = False,
+    ) -> tuple[Signal, Signal] | None:
+        """Plot the current under a sine; see the function `plot_hysteresis_loop`."""
+        signal = (duration, voltage_signal_amplitude, voltage_signal_frequency)
+        return Memristor.plot_hysteresis_loop(self, self, *signal, log_scale, return_result)
+
+    return scaled if log_scale_first else plot_hysteresis_loop
+
+
+def switching(amplitude: float, frequency: float) -> Any:
+    """Return the method `plot_bipolar_switching_behaviour` of a model, with its own defaults.
+
+    Args:
+        amplitude: of the triangle (V).
+        frequency: of the triangle (Hz).
+    """
+
+    def plot_bipolar_switching_behaviour(
+        self: Any,
+        voltage_signal_amplitude: float = amplitude,
+        voltage_signal_frequency: float = frequency,
+        log_scale: bool = True,
+        return_result: bool = False,
+    ) -> tuple[Signal, Signal] | None:
+        """Plot the current under a triangle; see the function of this name."""
+        signal = (voltage_signal_amplitude, voltage_signal_frequency)
+        return Memristor.plot_bipolar_switching_behaviour(
+            self, self, *signal, log_scale, return_result
         )
+
+    return plot_bipolar_switching_behaviour
 
 
 def plot_hysteresis_loop(
@@ -150,8 +187,7 @@ def plot_hysteresis_loop(
     current = _currents(memristor_model, voltage, time)
     if return_result:
         return voltage, current
-    scale = "symlog" if log_scale else "linear"
-    _draw(voltage, current, "Hysteresis loop", "Current (A)", scale)
+    _draw(voltage, current, "Hysteresis loop", "symlog" if log_scale else "linear")
     return None
 
 
@@ -180,30 +216,37 @@ def plot_bipolar_switching_behaviour(
     current = _currents(memristor_model, voltage, time)
     if return_result:
         return voltage, current
-    scale = "log" if log_scale else "linear"
-    _draw(voltage, np.abs(current), "Bipolar switching behaviour (DC)", "|Current| (A)", scale)
+    title = "Bipolar switching behaviour (DC)"
+    _draw(voltage, np.abs(current), title, "log" if log_scale else "linear")
     return None
+
+
+def _any_step(device: Any) -> bool:
+    """Whether a device is a model that takes any step, and `simulate` is the model's own."""
+    own = getattr(device, "simulate", None)
+    return hasattr(device, "follow") and getattr(own, "__module__", "").endswith("._model")
 
 
 def _times(device: Any, duration: float, cycles: float) -> Signal:
     step = float(device.time_series_resolution)
-    if hasattr(device, "follow"):  # a model that takes any step
+    if _any_step(device):
         step = max(step, duration / max(_PER_CYCLE * cycles, _AT_LEAST))
     return step * np.arange(round(duration / step) + 1, dtype=np.float64)
 
 
 def _currents(device: Any, voltage: Signal, time: Signal) -> Signal:
-    if hasattr(device, "follow"):
+    if _any_step(device):
         current: Signal = device.follow(voltage, float(time[1] - time[0]))
         return current
     return np.asarray(device.simulate(voltage, return_current=True), np.float64)
 
 
-def _draw(voltage: Signal, current: Signal, title: str, label: str, scale: str) -> None:
+def _draw(voltage: Signal, current: Signal, title: str, scale: str) -> None:
     from matplotlib import pyplot as plt  # optional, as everywhere in mho
 
     figure, axes = plt.subplots()
     axes.plot(voltage, current)
+    label = "|Current| (A)" if current.min() >= 0 else "Current (A)"
     axes.set(title=title, xlabel="Voltage (V)", ylabel=label, yscale=scale)
     figure.tight_layout()
     plt.show()

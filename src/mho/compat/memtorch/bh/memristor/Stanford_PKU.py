@@ -1,6 +1,5 @@
 """Stanford–PKU."""
-# ruff: noqa: N801, N999
-# mypy: disable-error-code="override"
+# ruff: noqa: N801, N802, N999
 
 from __future__ import annotations
 
@@ -12,13 +11,13 @@ from typing import Any
 import torch
 
 from mho.compat.memtorch._errors import Refused
-from mho.compat.memtorch.bh.memristor._model import Modelled
+from mho.compat.memtorch.bh.memristor._model import Derived, Modelled, nominal
 from mho.compat.memtorch.bh.memristor._specs import ReadAtVoltage
-from mho.compat.memtorch.bh.memristor.Memristor import Memristor, Signal
+from mho.compat.memtorch.bh.memristor.Memristor import hysteresis, switching
 from mho.devices import SwitchingDevice
 
 
-class Stanford_PKU(Modelled, Memristor, tensor=True):
+class Stanford_PKU(Modelled, tensor=True):
     """The Stanford–PKU model of RRAM: `mho.devices.StanfordPKU`.
 
     The conductance is that of a read at ``read_voltage``; ``r_on`` and ``r_off`` there say how far
@@ -48,6 +47,9 @@ class Stanford_PKU(Modelled, Memristor, tensor=True):
         T_smth: width of the onset (K).
         **kwargs: ``reference=True`` takes the means of stochastic parameters.
     """
+
+    T_init: Any
+    R_th: Any
 
     def __init__(
         self,
@@ -80,30 +82,18 @@ class Stanford_PKU(Modelled, Memristor, tensor=True):
     def fields(p: Any) -> dict[str, Any]:
         """Return mho's parameters."""
         return {
-            "i0": p.I_0,
-            "g0": p.g_0,
-            "v0": p.V_0,
-            "velocity": p.vel_0,
-            "gamma0": p.gamma_init,
-            "beta": p.beta,
-            "e_a": p.E_a,
-            "a0": p.a_0,
-            "t_ox": p.t_ox,
-            "f_min": p.F_min,
-            "gap_min": _gap(p, p.r_on),
-            "gap_max": _gap(p, p.r_off),
-            "t_ambient": p.T_init,
-            "r_th": p.R_th,
-            "t_crit": p.T_crit,
-            "t_smooth": p.T_smth,
+            **{"i0": p.I_0, "g0": p.g_0, "v0": p.V_0, "velocity": p.vel_0, "e_a": p.E_a},
+            **{"gamma0": p.gamma_init, "beta": p.beta, "a0": p.a_0, "t_ox": p.t_ox},
+            **{"f_min": p.F_min, "t_ambient": p.T_init, "r_th": p.R_th, "t_crit": p.T_crit},
+            **{"t_smooth": p.T_smth, "delta_gap": p.delta_g_init * p.model_switch},
+            **{"gap_min": _gap(p, p.r_on), "gap_max": _gap(p, p.r_off)},
             "read_voltage": p.read_voltage,
-            "delta_gap": p.delta_g_init * p.model_switch,
         }
 
     @staticmethod
     def spec(values: Mapping[str, float], p: Any) -> SwitchingDevice:
         """Return mho's device."""
-        return ReadAtVoltage(**values, noise_time=float(p.time_series_resolution))
+        return ReadAtVoltage(**values, noise_time=nominal(p.time_series_resolution))
 
     @staticmethod
     def initial(p: Any) -> Any:
@@ -121,58 +111,37 @@ class Stanford_PKU(Modelled, Memristor, tensor=True):
                 f"{_gap(p, p.r_on):g} m and {_gap(p, p.r_off):g} m"
             )
 
-    @property
-    def gap_min(self) -> float:
-        """Gap at ``r_on`` (m)."""
-        return float(_gap(self, self.r_on))
-
-    @property
-    def gap_max(self) -> float:
-        """Gap at ``r_off`` (m)."""
-        return float(_gap(self, self.r_off))
+    gap_min = Derived(lambda device: float(_gap(device, device.r_on)))
+    gap_max = Derived(lambda device: float(_gap(device, device.r_off)))
 
     @property
     def gap(self) -> float:
         """Gap now (m)."""
-        return float(_gap(self, 1.0 / self.g))
+        _, p = self._cell.equations()
+        return float(p.gap_max - self._state * (p.gap_max - p.gap_min))
 
     @gap.setter
     def gap(self, value: float) -> None:
-        self.g = _read(SimpleNamespace(**self._parameters()), value)
+        self._cell.exact = _read(self, float(value))
 
-    def plot_hysteresis_loop(
-        self,
-        duration: float = 0.5,
-        voltage_signal_amplitude: float = 1.5,
-        voltage_signal_frequency: float = 10,
-        log_scale: bool = False,
-        return_result: bool = False,
-    ) -> tuple[Signal, Signal] | None:
-        """Plot the current under a sine; see `Memristor.plot_hysteresis_loop`."""
-        return super().plot_hysteresis_loop(
-            self,
-            duration,
-            voltage_signal_amplitude,
-            voltage_signal_frequency,
-            log_scale,
-            return_result,
-        )
+    def T_current(self, voltage: float, current: float) -> float:
+        """Return the temperature (K) under a voltage (V) and its current (A)."""
+        return self.T_init + abs(voltage * current) * self.R_th
 
-    def plot_bipolar_switching_behaviour(
-        self,
-        voltage_signal_amplitude: float = 1.5,
-        voltage_signal_frequency: float = 0.05,
-        log_scale: bool = True,
-        return_result: bool = False,
-    ) -> tuple[Signal, Signal] | None:
-        """Plot the current under a triangle; see `Memristor.plot_bipolar_switching_behaviour`."""
-        return super().plot_bipolar_switching_behaviour(
-            self,
-            voltage_signal_amplitude,
-            voltage_signal_frequency,
-            log_scale,
-            return_result,
+    def dg_dt(self, voltage: float, current: float) -> float:
+        """Return the gap's drift (m/s) under a voltage (V) and its current (A), without noise."""
+        spec, p = self._cell.equations()
+        hot = SimpleNamespace(
+            **{**vars(p), "t_ambient": float(self.T_current(voltage, current)), "r_th": 0.0}
         )
+        x, v = self._state, float(voltage)
+        return float(-spec.rate(x, spec.drive(v, hot), hot) * (p.gap_max - p.gap_min))
+
+    def _speed(self, voltage: float) -> float:
+        return -self.dg_dt(voltage, self.current(voltage)) / (self.gap_max - self.gap_min)
+
+    plot_hysteresis_loop = hysteresis(0.5, 1.5, 10, log_scale_first=True)
+    plot_bipolar_switching_behaviour = switching(1.5, 0.05)
 
 
 def _read(p: Any, gap: float) -> float:

@@ -1,6 +1,5 @@
 """VTEAM."""
 # ruff: noqa: N999
-# mypy: disable-error-code="override"
 
 from __future__ import annotations
 
@@ -9,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from mho import devices
-from mho.compat.memtorch.bh.memristor._model import Modelled
-from mho.compat.memtorch.bh.memristor.Memristor import Memristor, Signal
+from mho.compat.memtorch.bh.memristor._model import Derived, Modelled
+from mho.compat.memtorch.bh.memristor.Memristor import hysteresis, switching
 from mho.devices import SwitchingDevice
 
 
-class VTEAM(Modelled, Memristor, tensor=True):
+class VTEAM(Modelled, tensor=True):
     """The VTEAM model with a resistance linear in its state: `mho.devices.VTEAM`.
 
     A voltage above ``v_off`` raises the resistance, one below ``v_on`` lowers it.
@@ -36,8 +35,6 @@ class VTEAM(Modelled, Memristor, tensor=True):
     """
 
     d: Any
-    v_on: Any
-    v_off: Any
 
     def __init__(
         self,
@@ -74,66 +71,26 @@ class VTEAM(Modelled, Memristor, tensor=True):
         """Return the conductance (S) of a new device: at the state ``x_on``."""
         return 1.0 / (p.r_on + (p.r_off - p.r_on) * p.x_on / p.d)
 
-    @property
-    def pos_write_threshold(self) -> float:
-        """Least positive voltage that writes (V)."""
-        return float(self.v_off)
-
-    @property
-    def neg_write_threshold(self) -> float:
-        """Largest negative voltage that writes (V)."""
-        return float(self.v_on)
-
-    @property
-    def lamda(self) -> float:
-        """``ln(r_off/r_on)``."""
-        return math.log(self.r_off / self.r_on)
+    pos_write_threshold = Derived(lambda device: float(device.v_off))
+    neg_write_threshold = Derived(lambda device: float(device.v_on))
+    lamda = Derived(lambda device: math.log(device.r_off / device.r_on))
 
     @property
     def x(self) -> float:
         """State (m), 0…d; 0 is low resistance."""
-        return self.d * (1.0 / self.g - self.r_on) / (self.r_off - self.r_on)
+        return self.d * (1.0 - self._state)
 
     @x.setter
     def x(self, value: float) -> None:
-        self.g = 1.0 / (self.r_on + (self.r_off - self.r_on) * value / self.d)
+        resistance = self.r_on + (self.r_off - self.r_on) * float(value) / self.d
+        self._cell.exact = 1.0 / resistance
 
     def dxdt(self, voltage: float) -> float:
         """Return the state's speed (m/s) under a voltage (V)."""
-        cells = self._population()
-        p = cells.spec.parameters()
-        return float(-self.d * cells.spec.rate(0.5, cells.spec.drive(float(voltage), p), p))
+        return -self.d * self._rate(voltage)
 
-    def plot_hysteresis_loop(
-        self,
-        duration: float = 200e-9,
-        voltage_signal_amplitude: float = 1,
-        voltage_signal_frequency: float = 50e6,
-        return_result: bool = False,
-        log_scale: bool = False,
-    ) -> tuple[Signal, Signal] | None:
-        """Plot the current under a sine; see `Memristor.plot_hysteresis_loop`."""
-        return super().plot_hysteresis_loop(
-            self,
-            duration,
-            voltage_signal_amplitude,
-            voltage_signal_frequency,
-            log_scale,
-            return_result,
-        )
+    def _speed(self, voltage: float) -> float:
+        return -self.dxdt(voltage) / self.d
 
-    def plot_bipolar_switching_behaviour(
-        self,
-        voltage_signal_amplitude: float = 1.5,
-        voltage_signal_frequency: float = 50e6,
-        log_scale: bool = True,
-        return_result: bool = False,
-    ) -> tuple[Signal, Signal] | None:
-        """Plot the current under a triangle; see `Memristor.plot_bipolar_switching_behaviour`."""
-        return super().plot_bipolar_switching_behaviour(
-            self,
-            voltage_signal_amplitude,
-            voltage_signal_frequency,
-            log_scale,
-            return_result,
-        )
+    plot_hysteresis_loop = hysteresis(200e-9, 1, 50e6)
+    plot_bipolar_switching_behaviour = switching(1.5, 50e6)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Mapping
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from itertools import takewhile
 from types import SimpleNamespace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,38 +18,39 @@ from torch import Tensor
 from mho.compat.memtorch._errors import Refused
 from mho.compat.memtorch._seeds import seed
 from mho.compat.memtorch.bh.memristor import _follow
-from mho.compat.memtorch.bh.memristor.Memristor import Signal
-from mho.core import checks
+from mho.compat.memtorch.bh.memristor._numbers import each, plain, samples
+from mho.compat.memtorch.bh.memristor.Memristor import Memristor, Signal
 from mho.devices import SwitchingCells, SwitchingDevice
+from mho.devices.diffusion import fold
+from mho.devices.maths import unit
 
+# Methods that say how a device moves and conducts: where a user has his own, they are called.
+EQUATIONS = ("current", "dxdt", "dg_dt", "T_current", "resistance", "dRdt", "r_pn", "s_pn")
 
-class Cell(Protocol):
-    """Where a device's values are: its own, or a crossbar's tensors."""
-
-    def get(self, name: str) -> Any:
-        """Return a parameter."""
-
-    def set(self, name: str, value: Any) -> None:
-        """Change a parameter."""
-
-    @property
-    def g(self) -> float:
-        """Conductance (S)."""
-
-    @g.setter
-    def g(self, value: float) -> None: ...
+Equations = tuple[SwitchingDevice, Any]
 
 
 class Alone:
-    """A device of its own.
+    """Where the values of a device of its own are.
 
     Args:
+        model: its class.
         values: its parameters.
-        g: its conductance (S).
+        exact: its conductance (S).
     """
 
-    def __init__(self, values: dict[str, Any], g: float) -> None:
-        self.values, self.g = values, g
+    def __init__(self, model: type[Modelled], values: dict[str, Any], exact: float) -> None:
+        self.model, self.values, self.exact = model, values, exact
+        self._made: Equations | None = None
+
+    @property
+    def g(self) -> float:
+        """Conductance (S), as it is stored: here unrounded."""
+        return self.exact
+
+    @g.setter
+    def g(self, value: float) -> None:
+        self.exact = value
 
     def get(self, name: str) -> Any:
         """Return a parameter."""
@@ -56,51 +59,68 @@ class Alone:
     def set(self, name: str, value: Any) -> None:
         """Change a parameter."""
         self.values[name] = value
+        self._made = None
+
+    def equations(self) -> Equations:
+        """Return mho's device and its parameters (floats)."""
+        if self._made is None:
+            self._made = self.model.equations(self.values)
+        return self._made
+
+    def alone(self) -> Alone:
+        """Return a copy."""
+        return Alone(self.model, dict(self.values), self.exact)
 
 
-class Parameter:
-    """An attribute of a device that is kept by its cell."""
+def _parameter(name: str) -> Any:
+    """Return an attribute of devices that is kept by their cells."""
+    return property(
+        lambda device: device._cell.get(name),
+        lambda device, value: device._cell.set(name, plain(value)),
+    )
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+
+class Derived:
+    """An attribute of a device that follows from others, until it is assigned."""
+
+    def __init__(self, follows: Callable[[Any], float]) -> None:
+        self.follows = follows
 
     def __get__(self, device: Modelled | None, kind: type) -> Any:
         """Return the value."""
-        return self if device is None else device._cell.get(self.name)
-
-    def __set__(self, device: Modelled, value: Any) -> None:
-        """Change the value."""
-        device._cell.set(self.name, value)
+        return self if device is None else self.follows(device)
 
 
-class Modelled:
-    """Base, beside `Memristor`, of the models that come with the package.
+class Modelled(Memristor):
+    """Base of the models that come with the package.
 
     An object is a *view*: of values of its own (``VTEAM(r_on=100)``), or of one cell of a
     crossbar (``crossbar.devices[i][j]``). A model is marked by ``tensor=True``; a user's subclass
-    of one is not, and is held object by object.
+    of one is not, and is held object by object. Where it overrides an equation, `simulate` goes
+    by its methods: every sample's voltage is held, and the equation they say is solved within it.
 
     Class attributes:
         defaults: the constructor's parameters and their defaults.
     """
 
     defaults: ClassVar[dict[str, Any]]
-    _cell: Cell
-    r_on: Any
-    r_off: Any
-    time_series_resolution: Any
+    as_published: bool = True
+    _cell: Any  # `Alone`, or where a crossbar's tensors hold the values
 
     def __init_subclass__(cls, *, tensor: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if not tensor:
+            own = takewhile(lambda kind: "defaults" not in vars(kind), cls.__mro__)
+            cls.as_published = not any(name in vars(kind) for kind in own for name in EQUATIONS)
             return
+        cls.as_published = True
         cls.defaults = {
             name: parameter.default
             for name, parameter in inspect.signature(cls.__init__).parameters.items()
             if parameter.default is not inspect.Parameter.empty
         }
         for name in cls.defaults:
-            setattr(cls, name, Parameter(name))
+            setattr(cls, name, _parameter(name))
 
     def _adopt(self, given: Mapping[str, Any]) -> None:
         """Take a constructor's arguments, ``locals()``: stochastic ones are drawn, or their means.
@@ -108,10 +128,19 @@ class Modelled:
         ``reference=True`` among the keyword arguments asks for the means.
         """
         mean = bool(given.get("kwargs", {}).get("reference", False))
-        values = {name: one(given[name], mean=mean) for name in self.defaults}
+        values, _ = ordered({name: one(given[name], mean=mean) for name in self.defaults})
         p = SimpleNamespace(**values)
         self.refuse(p)
-        self._cell = Alone(values, float(self.initial(p)))
+        self._cell = Alone(type(self), values, float(self.initial(p)))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in EQUATIONS:  # one device's own
+            self.as_published = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Copies are devices of their own.
+        return {**self.__dict__, "_cell": self._cell.alone()}
 
     # ---- what a model says of itself ----------------------------------------------------------
 
@@ -140,8 +169,19 @@ class Modelled:
         for name in ("time_series_resolution", "r_on", "r_off"):
             if not getattr(p, name) > 0:
                 raise Refused(f"{name} must be > 0, got {getattr(p, name)!r}")
-        if p.r_on > p.r_off:
-            raise Refused(f"r_on must be <= r_off, got r_on={p.r_on!r}, r_off={p.r_off!r}")
+
+    def _speed(self, voltage: float) -> float:
+        """Return dx/dt (1/s) by the device's own public methods; x is 1 at low resistance."""
+        raise NotImplementedError
+
+    @classmethod
+    def equations(cls, values: Mapping[str, Any]) -> Equations:
+        """Return mho's device of parameters that are numbers, and its parameters (floats)."""
+        p = SimpleNamespace(**values)
+        if p.r_on >= p.r_off:  # a worn-out cell may have no window
+            p.r_on = p.r_off * (1.0 - 1e-9)
+        spec = cls.spec({name: float(value) for name, value in cls.fields(p).items()}, p)
+        return spec, spec.parameters()
 
     @classmethod
     def population(
@@ -161,7 +201,7 @@ class Modelled:
         cells = cells.to(g.device).double()
         for name, value in fields.items():
             if isinstance(value, Tensor):
-                cells.register_buffer(f"p_{name}", value.double().expand(shape).clone())
+                cells.register_buffer(f"state_0_{name}", value.double().expand(shape).clone())
         cells.write(g.double())
         return cells
 
@@ -173,15 +213,8 @@ class Modelled:
         return self._cell.g
 
     @g.setter
-    def g(self, value: float) -> None:
+    def g(self, value: Any) -> None:
         self._cell.g = float(value)
-
-    def _parameters(self) -> dict[str, Any]:
-        return {name: self._cell.get(name) for name in self.defaults}
-
-    def _population(self) -> SwitchingCells:
-        g = torch.tensor(self.g, dtype=torch.float64)
-        return self.population(self._parameters(), g, ())
 
     def simulate(self, voltage_signal: Any, return_current: bool = False) -> Signal | None:
         """Apply a voltage signal; the device is moved by it.
@@ -195,37 +228,121 @@ class Modelled:
         Returns:
             Currents ``[samples]`` (A), or None.
         """
-        current = self.follow(voltage_signal, float(self.time_series_resolution), return_current)
-        return current if return_current else None
+        step = float(self.time_series_resolution)
+        passed = self.follow(voltage_signal, step, return_current)
+        return passed if return_current else None
 
-    def follow(self, voltage_signal: Any, step: float, currents: bool = True) -> Signal:
+    def follow(self, voltage_signal: Any, step: float, currents: bool = True) -> Any:
         """As `simulate`, with samples ``step`` seconds apart."""
-        volts = torch.as_tensor(np.asarray(voltage_signal, np.float64)).reshape(-1)
-        cells = self._population()
-        current = _follow.follow(cells, volts, step, currents)
-        if volts.numel():
-            self.g = float(cells.conductance())
-        return current.numpy()
+        volts = samples(voltage_signal)
+        if not self.as_published:
+            passed: Any = self._by_methods(volts, step, currents)
+        else:
+            cell = self._cell
+            spec, p = cell.equations()
+            x = state(cell, spec, p)
+            single = len(volts) == 1 and not currents
+            after = _follow.held(spec, p, x, volts[0], step) if single else None
+            if after is None:
+                passed, after = _follow.follow(spec, p, x, volts, step, currents, self._population)
+            if after != x:
+                cell.exact = spec.conductance_at(after, p)
+        return np.asarray(passed, np.float64) if currents else None
+
+    def _population(self) -> SwitchingCells:
+        g = torch.tensor(self._cell.exact, dtype=torch.float64)
+        return self.population({name: self._cell.get(name) for name in self.defaults}, g, ())
+
+    def _by_methods(self, volts: list[float], step: float, currents: bool) -> list[float]:
+        """Apply voltages by the device's own public methods."""
+        passed = []
+        for voltage in volts:
+            if currents:
+                passed.append(float(self.current(voltage)))
+            self._hold(voltage, step)
+        return passed
+
+    def _hold(self, voltage: float, seconds: float) -> None:
+        spec, p = self._cell.equations()
+        before, x = self._cell.exact, state(self._cell, spec, p)
+
+        def rate(y: float) -> float:
+            self._cell.exact = before if y == x else spec.conductance_at(y, p)
+            return float(self._speed(voltage))
+
+        after = _follow.hold(rate, x, seconds)
+        if after is None:
+            raise Refused(
+                f"the equations of {type(self).__name__} are too stiff to be followed for "
+                f"{seconds:g} s at {voltage:g} V in {_follow.STEPS} steps"
+            )
+        if spec.stochastic:
+            kick = spec.diffusion(after, spec.drive(voltage, p), p) * math.sqrt(seconds)
+            after = fold(after + kick * torch.randn(()).item())
+        self._cell.exact = before if after == x else spec.conductance_at(after, p)
 
     def set_conductance(self, conductance: float) -> None:
         """Put the device to a conductance (S), the nearest within ``[1/r_off, 1/r_on]``."""
         value = float(conductance)
-        checks.finite("conductance", torch.tensor(value))
-        self.g = min(max(value, 1.0 / self.r_off), 1.0 / self.r_on)
+        if not math.isfinite(value):
+            raise Refused(f"conductance must be finite, got {value!r}")
+        low, high = 1.0 / self.r_off, 1.0 / self.r_on
+        self._cell.g = low if value < low else high if value > high else value
 
     def current(self, voltage: float) -> float:
         """Return the current (A) under a voltage (V) that does not move the device."""
-        return float(self._population().current(float(voltage)))
+        cell = self._cell
+        spec, p = cell.equations()
+        if type(voltage) is float:
+            return cell.g * spec.transfer_at(voltage, p)
+        g = cell.g
+        return each(lambda v: g * spec.transfer_at(v, p), voltage)
+
+    def _rate(self, voltage: Any) -> float:
+        """Return dx/dt (1/s) of mho's device now."""
+        spec, p = self._cell.equations()
+        x = self._state
+        return each(lambda v: spec.rate(x, spec.drive(v, p), p), voltage)
+
+    @property
+    def _state(self) -> float:
+        """The state of mho's device now, 0…1; 1 is low resistance."""
+        return state(self._cell, *self._cell.equations())
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{name}={value!r}" for name, value in self._parameters().items())
+        values = ", ".join(f"{name}={self._cell.get(name)!r}" for name in self.defaults)
         return f"{type(self).__name__}({values})"
+
+
+def state(cell: Any, spec: SwitchingDevice, p: Any) -> float:
+    """Return the state, 0…1, that a cell's conductance says."""
+    g = cell.exact
+    return unit(spec.state_at(g, p)) if g > 0.0 else 0.0
+
+
+def ordered(
+    values: dict[str, Any], means: dict[str, Any] | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return parameters, and their means, with the smaller of ``r_on`` and ``r_off`` as ``r_on``.
+
+    Warns:
+        UserWarning: if they (or their means) were the other way round.
+    """
+    means = values if means is None else means
+    on, off = means["r_on"], means["r_off"]
+    if not on > off > 0:
+        return values, means
+    warnings.warn(
+        f"r_on={on!r} is larger than r_off={off!r}: the smaller is taken as r_on", stacklevel=4
+    )
+    turned = {"r_on": values["r_off"], "r_off": values["r_on"]}
+    return {**values, **turned}, {**means, "r_on": off, "r_off": on}
 
 
 def one(value: Any, *, mean: bool = False) -> Any:
     """Return a parameter's value for one device: stochastic ones are drawn."""
-    if not callable(value):
-        return value
+    if type(value) is float or not callable(value):
+        return plain(value)
     drawn = value(return_mean=True) if mean else value()
     return float(drawn)
 
@@ -237,10 +354,3 @@ def nominal(value: Any) -> float:
 
 def _number(value: Any) -> Any:
     return value if isinstance(value, Tensor) else float(value)
-
-
-@functools.cache
-def transfer_spec(model: type[Modelled], values: tuple[tuple[str, Any], ...]) -> SwitchingDevice:
-    """Return mho's device of a model's nominal parameters."""
-    p = SimpleNamespace(**dict(values))
-    return model.spec({name: float(value) for name, value in model.fields(p).items()}, p)

@@ -35,10 +35,13 @@ class ThresholdedDrift(devices.LinearIonDrift):
     def rate(self, x: Any, drive: tuple[Any, ...], p: Any) -> Any:
         """Return dx/dt (1/s)."""
         (v,) = drive
-        inside = maths.clip(x, INSIDE, 1.0 - INSIDE)
-        moved = super().rate(inside, drive, p)
+        moved = self.unthresholded(x, v, p)
         beyond = (v >= p.pos_write_threshold) | (v <= p.neg_write_threshold)
         return maths.where(beyond, moved, 0.0 * moved)
+
+    def unthresholded(self, x: Any, v: Any, p: Any) -> Any:
+        """Return dx/dt (1/s) as if there were no thresholds."""
+        return super().rate(maths.clip(x, INSIDE, 1.0 - INSIDE), (v,), p)
 
 
 @dataclass(frozen=True)
