@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mho.compat.xbtorch.quant import wage_qtorch
+from mho.compat.xbtorch.quant.quantizers import number
 
 # Quantisers that may be one's own, and what they quantise.
 _QUANTISERS = {
@@ -19,11 +20,6 @@ _QUANTISERS = {
     "grad_clip": (),
     "quantizer_act_error": ("activation", "error"),
 }
-
-
-def number(value: Any) -> Any:
-    """Return a NumPy scalar, or an array or tensor of one entry, as a plain number."""
-    return value.item() if hasattr(value, "item") else value
 
 
 def read_weight(x: Tensor, scale: float, bits: int, mode: str) -> Tensor:

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from mho import decomposition as rooms
-from mho.compat.xbtorch._params import number
 from mho.compat.xbtorch._seeds import seed
+from mho.compat.xbtorch.quant.quantizers import number
 from mho.core import checks
 
 Samples = Tensor | None

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from mho.compat.xbtorch._params import get_xbtorch_param
+from mho.compat.xbtorch.devices._cells import CellDevice
 from mho.compat.xbtorch.devices.utils import find_nearest, find_nearest_2d, stochastic_round
 from mho.devices.exponential import LARGEST_NONLINEARITY, ExponentialDevice, curvature
-from mho.devices.pulsed import PulsedCells, PulsedDevice
 from mho.devices.tabular import JumpTable
 from mho.devices.tabular import TabularDevice as Tables
 
@@ -43,12 +43,9 @@ class GenericDevice(abc.ABC):
     """Base of all devices: a subclass defines `write`, and has a ``max_level``.
 
     Args:
-        min_conductance: lowest conductance, in both directions.
-        max_conductance: highest conductance, in both directions.
-        min_conductance_set: lowest conductance of set pulses; so ``…_reset`` of reset pulses.
-        min_conductance_reset: see above.
-        max_conductance_set: highest conductance of set pulses; so ``…_reset`` of reset pulses.
-        max_conductance_reset: see above.
+        min_conductance: lowest conductance, in both directions; or by direction
+            ``min_conductance_set`` and ``min_conductance_reset``.
+        max_conductance: highest conductance; or by direction, as above.
 
     Attributes:
         min_conductance: lowest conductance that both directions reach.
@@ -131,87 +128,7 @@ class GenericDevice(abc.ABC):
         return stochastic_round(gradient * (self.max_level / (high - low)))
 
 
-class CellDevice(GenericDevice):
-    """Base of the devices that mho's pulse-count cells stand for.
-
-    Cells are made at the first write of a name and a shape, and are in ``params``; torch's global
-    generator seeds them, and the noise of every write.
-    """
-
-    def spec(self) -> PulsedDevice:
-        """Return mho's device."""
-        raise NotImplementedError
-
-    def write(self, G: Tensor, numPulse: Any, group_param_idx: Any = (0, 0)) -> Tensor:
-        """Apply pulses to cells.
-
-        Args:
-            G: conductances; changed in place, if pulses do not have to be broadcast to.
-            numPulse: signed numbers of pulses.
-            group_param_idx: names the cells.
-
-        Returns:
-            The conductances now. Cells without a pulse keep their very bits.
-        """
-        with torch.no_grad():
-            G = torch.as_tensor(G)
-            pulses = torch.as_tensor(numPulse, device=G.device)
-            if pulses.shape != G.shape:
-                G, pulses = (part.clone() for part in torch.broadcast_tensors(G, pulses))
-            known = self._known(G, group_param_idx)
-            index = pulses.reshape(-1).nonzero().squeeze(1)  # few cells move in most steps
-            after = self._pulsed(G, pulses, index, known)
-            flat = G.reshape(-1).index_copy_(0, index, after.to(G))
-            return G if G.is_contiguous() else G.copy_(flat.view(G.shape))
-
-    def _known(self, G: Tensor, key: Hashable) -> dict[str, Any]:
-        """Return what is known of some cells, these among it."""
-        spec, known = self.spec(), self.params.get(key)
-        if known is not None and known["cells"].shape != tuple(G.shape):
-            key = (key, tuple(G.shape))  # a single cell of that name, say: others are kept
-            known = self.params.get(key)
-        if known is None or not _still(known["cells"].spec, spec):
-            dtype = G.dtype if G.dtype in (torch.float32, torch.float64) else torch.float32
-            cells = spec.fabricate(tuple(G.shape), seed=_draws(1)[0], dtype=dtype, device=G.device)
-            self.params[key] = known = {"cells": cells, **self._described(cells)}
-        cells = known["cells"]
-        cells.spec = spec  # noise is of a cycle, not of a cell
-        if cells.g.device != G.device or cells.g.dtype.itemsize < G.dtype.itemsize:
-            cells.to(G)
-        if spec.noisy:
-            cells.rng.copy_(torch.tensor(_draws(2)))
-        return known
-
-    def _described(self, cells: Any) -> dict[str, Tensor]:
-        """Return what XBTorch's programs read of new cells."""
-        return {}
-
-    def _pulsed(self, G: Tensor, pulses: Tensor, index: Tensor, known: dict[str, Any]) -> Tensor:
-        """Return what pulses (fractions of them stochastically rounded) make of some cells."""
-        cells: PulsedCells = known["cells"]
-        some, counts = index, pulses.reshape(-1)[index]
-        if not _are_whole(counts):
-            counts = stochastic_round(counts)
-            some, counts = index[counts != 0], counts[counts != 0]
-        cells.write(G)
-        cells.pulse_at(some, counts.long())
-        return cells.conductance().reshape(-1)[index]
-
-
-def _draws(count: int) -> list[int]:
-    return torch.randint(2**62, (count,), dtype=torch.int64).tolist()
-
-
-def _are_whole(pulses: Tensor) -> bool:
-    return not pulses.is_floating_point() or torch.equal(pulses, pulses.trunc())
-
-
-def _still(old: Any, new: Any) -> bool:
-    # Whether cells of one device are cells of the other: these differ in the noise at most.
-    return old is new or old.replace(c2c=new.c2c) == new
-
-
-class AnalyticalDevice(CellDevice):
+class AnalyticalDevice(CellDevice, GenericDevice):
     """Cells with an exponential response, see `mho.devices.ExponentialDevice`.
 
     A subclass (or an object) with a `get_param_A`, `get_param_B`, `conductance_to_pulse` or
@@ -244,7 +161,7 @@ class AnalyticalDevice(CellDevice):
         nonlinearity_reset: float,
         max_level: int,
     ) -> None:
-        super().__init__(min_conductance, max_conductance)
+        GenericDevice.__init__(self, min_conductance, max_conductance)
         self.d2d_var, self.c2c_var = d2d_var, c2c_var
         self.nonlinearity_set, self.nonlinearity_reset = nonlinearity_set, nonlinearity_reset
         self.max_level = max_level
@@ -344,10 +261,7 @@ class AnalyticalDevice(CellDevice):
             for name, given in _OURS.items()
         )
 
-    def _pulsed(self, G: Tensor, pulses: Tensor, index: Tensor, known: dict[str, Any]) -> Tensor:
-        self.__dict__.update({name: known[name] for name in _CURVES})
-        if not self._own_curve and _are_whole(pulses.reshape(-1)[index]):
-            return super()._pulsed(G, pulses, index, known)
+    def _along(self, G: Tensor, pulses: Tensor, known: dict[str, Any]) -> Tensor:
         A, B = (
             torch.where(pulses > 0, known[f"param_{x}_set"].to(G), known[f"param_{x}_reset"].to(G))
             for x in ("A", "B")
@@ -358,7 +272,7 @@ class AnalyticalDevice(CellDevice):
         if self.c2c_var > 0:
             noise = torch.randn_like(G) * pulses.abs().sqrt()
             after = after + noise * (float(self.c2c_var) * (high - low))
-        return after.clamp(low, high).reshape(-1)[index]
+        return after.clamp(low, high)
 
 
 _OURS = {
@@ -367,20 +281,14 @@ _OURS = {
 }
 
 
-class TabularDevice(CellDevice):
+class TabularDevice(CellDevice, GenericDevice):
     """Cells whose pulses are drawn from jump tables, see `mho.devices.TabularDevice`.
 
     Args:
-        reset_g: file of the conductances of the reset table.
-        reset_dg: file of its jumps.
-        reset_cdf: file of its probabilities, rows conductances, columns jumps.
-        set_g: file of the conductances of the set table.
-        set_dg: file of its jumps.
-        set_cdf: file of its probabilities.
+        reset_g, reset_dg, reset_cdf: files of the reset table: conductances, jumps, and their
+            probabilities (rows conductances, columns jumps). Attributes ``reset_G`` and so on.
+        set_g, set_dg, set_cdf: files of the set table.
         max_level: pulses through the window.
-
-    Attributes:
-        set_G: conductances of the set table; likewise ``set_dG``, ``set_cdf``, and ``reset_…``.
     """
 
     data_dir = "tabular"
@@ -396,8 +304,8 @@ class TabularDevice(CellDevice):
         set_cdf: Any,
         max_level: int,
     ) -> None:
-        set_table = _table(*map(_read, (set_g, set_dg, set_cdf)))
-        reset_table = _table(*map(_read, (reset_g, reset_dg, reset_cdf)))
+        set_table = _table(*map(np.loadtxt, (set_g, set_dg, set_cdf)))
+        reset_table = _table(*map(np.loadtxt, (reset_g, reset_dg, reset_cdf)))
         self._adopt(set_table, reset_table, max_level)
 
     def _adopt(self, set_table: JumpTable, reset_table: JumpTable, max_level: int) -> None:
@@ -432,10 +340,6 @@ class TabularDevice(CellDevice):
     def write(self, G: Tensor, numPulse: Any, group_param_idx: Any = None) -> Tensor:
         """See `CellDevice.write`."""
         return super().write(G, numPulse, group_param_idx)
-
-
-def _read(file: Any) -> Any:
-    return np.loadtxt(file, dtype=np.float64)
 
 
 def _table(g: Any, dg: Any, cdf: Any) -> JumpTable:

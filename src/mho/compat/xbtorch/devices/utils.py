@@ -63,7 +63,7 @@ def sweep_conductance_full(
 
     def sweep(start: float, sign: float) -> list[float]:
         # In double precision: what is clipped at a bound is then not beyond it.
-        G, pulse = _numbers([start], torch.float64), _numbers([sign])
+        G, pulse = (_numbers([value], torch.float64) for value in (start, sign))
         trace = [float(start)]
         for _ in range(int(device.max_level)):
             G = written(device, G, pulse, group_param_idx)

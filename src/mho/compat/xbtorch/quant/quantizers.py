@@ -12,6 +12,11 @@ from mho.core import random
 from mho.periphery.formats import FixedPoint
 
 
+def number(value: Any) -> Any:
+    """Return a NumPy scalar, or an array or tensor of one entry, as a plain number."""
+    return value.item() if hasattr(value, "item") else value
+
+
 class Word(FixedPoint):
     """mho's fixed-point number, with QPyTorch's names ``wl`` and ``fl`` of its bits."""
 
@@ -50,7 +55,7 @@ def fixed_point_quantize(
         rounding: ``"nearest"`` or ``"stochastic"``.
     """
     options: Any = {"clamp": bool(clamp), "symmetric": bool(symmetric), "rounding": rounding}
-    return Word(int(wl), int(fl), **options).rounded(x)
+    return Word(number(wl), number(fl), **options).rounded(x)
 
 
 class FixedPointQuantF(torch.autograd.Function):
@@ -84,4 +89,5 @@ def fixed_point_quantize_wrapper(
 
 def get_range_fixed_point(num_format: Any) -> tuple[float, float]:
     """Return the lowest and highest number of a format: anything with wl, fl and symmetric."""
-    return Word(int(num_format.wl), int(num_format.fl), symmetric=bool(num_format.symmetric)).range
+    wl, fl = number(num_format.wl), number(num_format.fl)
+    return Word(wl, fl, symmetric=bool(num_format.symmetric)).range

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.compat.xbtorch.quant.quantizers import Word, fixed_point_quantize
+from mho.compat.xbtorch.quant.quantizers import Word, fixed_point_quantize, number
 from mho.train.quantised import wage
 
 
@@ -39,7 +39,7 @@ def QW(x: Tensor, bits: int, scale: float = 1.0, mode: str = "nearest") -> Tenso
     if bits == -1:
         return x
     y = fixed_point_quantize(x, bits, bits - 1, symmetric=True, rounding=mode)
-    return y / scale if scale > 1.8 else y
+    return y / float(scale) if scale > 1.8 else y
 
 
 def QG(x: Tensor, bits_G: int, lr: float, mode: str = "nearest") -> Tensor:
@@ -51,7 +51,11 @@ def QG(x: Tensor, bits_G: int, lr: float, mode: str = "nearest") -> Tensor:
         lr: learning rate, in steps.
         mode: ``"nearest"`` or ``"stochastic"``.
     """
-    return x * lr if bits_G == -1 else rounded_step(per_step(x, bits_G) * lr, bits_G, mode)
+    return (
+        x * float(lr)
+        if bits_G == -1
+        else rounded_step(per_step(x, bits_G) * float(lr), bits_G, mode)
+    )
 
 
 def per_step(x: Tensor, bits: int) -> Tensor:
@@ -131,4 +135,5 @@ class WAGEQuantizer(nn.Module):
 
 
 def _number(bits: int, mode: str) -> Word | None:
-    return None if bits == -1 else Word(int(bits), int(bits) - 1, symmetric=True, rounding=mode)
+    bits = number(bits)
+    return None if bits == -1 else Word(bits, bits - 1, symmetric=True, rounding=mode)
