@@ -159,6 +159,17 @@ def test_torchs_seed_governs_cells_and_every_write(make):
     assert torch.equal(writes(), writes())  # also in the middle of a device's life
 
 
+def test_torchs_seed_governs_where_streaming_decompositions_start():
+    gradient = torch.randn(6, 9)
+
+    def found(seed):
+        torch.manual_seed(seed)
+        return SBPCA(2).decompose(None, None, gradient, 0)
+
+    assert torch.equal(found(1), found(1))
+    assert not torch.equal(found(1), found(2))
+
+
 @pytest.mark.parametrize(
     "make", [lambda: device(0.2, 0.02), devices.TabularAnalyticalReal, lambda: SBPCA(2)]
 )
