@@ -168,6 +168,17 @@ def test_what_is_no_width_or_rounding_is_refused(wrong):
         xbtorch.initialize(wage_quantize=True, wage_params=wrong)
 
 
+def test_a_quantiser_of_ones_own_that_is_wages_is_wages():
+    for name, own in {
+        "quantizer_grad": lambda x, lr: wage_qtorch.QG(x, 8, lr),
+        "quantizer_weight": lambda x, scale: wage_qtorch.QW(x, 2, scale),
+        "grad_clip": lambda x: wage_qtorch.C(x, 2),
+        "quantizer_act_error": wage_qtorch.WAGEQuantizer,
+    }.items():
+        found = trained(wage_quantize=True, wage_params={name: own})
+        assert not differ(found, trained(wage_quantize=True)), name
+
+
 def test_one_bit_with_a_quantiser_of_ones_own():
     params = {"wl_weight": 1, "quantizer_weight": lambda x, scale: x.sign()}
     assert differ(trained(wage_quantize=True, wage_params=params), trained(wage_quantize=True))

@@ -155,6 +155,8 @@ class XBParams:
 
 def _check_kind(what: str, value: Any, *methods: str) -> None:
     # By what it does: a module of this layer that looked its classes up here would be a cycle.
+    if isinstance(value, type):
+        raise TypeError(f"Invalid {what} provided: {value!r} is a class, give an object of it")
     if value is not None and not all(callable(getattr(value, name, None)) for name in methods):
         raise TypeError(f"Invalid {what} provided: {value!r} has no {', '.join(methods)}")
 

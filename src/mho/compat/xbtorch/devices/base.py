@@ -12,20 +12,14 @@ from torch import Tensor
 
 from mho.compat.xbtorch._params import get_xbtorch_param
 from mho.compat.xbtorch.devices._cells import CellDevice
-from mho.compat.xbtorch.devices.utils import find_nearest, find_nearest_2d, stochastic_round
+from mho.compat.xbtorch.devices.utils import (
+    find_nearest,  # noqa: F401  (users find it here)
+    find_nearest_2d,  # noqa: F401
+    stochastic_round,
+)
 from mho.devices.exponential import LARGEST_NONLINEARITY, ExponentialDevice, curvature
 from mho.devices.tabular import JumpTable
 from mho.devices.tabular import TabularDevice as Tables
-
-__all__ = [
-    "AnalyticalDevice",
-    "GenericDevice",
-    "TabularDevice",
-    "find_nearest",
-    "find_nearest_2d",
-    "get_xbtorch_param",
-    "stochastic_round",
-]
 
 _STRAIGHT = 0.01  # a label this small is a straight line, and A is still a number
 _CURVES = ("param_A_set", "param_A_reset", "param_B_set", "param_B_reset")
@@ -43,13 +37,10 @@ class GenericDevice(abc.ABC):
     """Base of all devices: a subclass defines `write`, and has a ``max_level``.
 
     Args:
-        min_conductance: lowest conductance, in both directions; or by direction
-            ``min_conductance_set`` and ``min_conductance_reset``.
-        max_conductance: highest conductance; or by direction, as above.
+        min_conductance, max_conductance: the window, in both directions; or by direction
+            ``min_conductance_set`` and so on. Kept is what both directions reach.
 
     Attributes:
-        min_conductance: lowest conductance that both directions reach.
-        max_conductance: highest conductance that both directions reach.
         params: what is known of the cells written so far, by what names them.
 
     Raises:
@@ -72,10 +63,8 @@ class GenericDevice(abc.ABC):
         if min_conductance is not None and max_conductance is not None:
             min_conductance_set = min_conductance_reset = min_conductance
             max_conductance_set = max_conductance_reset = max_conductance
-        lowest, highest = (
-            (min_conductance_set, min_conductance_reset),
-            (max_conductance_set, max_conductance_reset),
-        )
+        lowest = min_conductance_set, min_conductance_reset
+        highest = max_conductance_set, max_conductance_reset
         bounds = dict(zip(_WINDOW, lowest + highest, strict=True))
         missing = [name for name, value in bounds.items() if value is None]
         if missing:
@@ -100,12 +89,7 @@ class GenericDevice(abc.ABC):
 
     @abc.abstractmethod
     def write(self, G: Tensor, pulse: Tensor) -> Tensor:
-        """Apply pulses.
-
-        Args:
-            G: conductances.
-            pulse: signed numbers of pulses, of the same shape.
-        """
+        """Return what signed numbers of pulses make of conductances, of the same shape."""
 
     def weight_to_conductance(self, weight: Tensor) -> Tensor:
         """Return the conductances that weights stand for: ``weight_range`` on the window."""

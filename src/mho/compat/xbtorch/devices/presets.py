@@ -136,6 +136,4 @@ def _analytical() -> Tables:
 
 @functools.lru_cache(maxsize=8)
 def _domains(voltage: float) -> Tables:
-    found = MultiDomainFeFET().tabular(voltage, -voltage, 50e-9, cells=200, pulses=600, seed=0)
-    assert isinstance(found, Tables)
-    return found
+    return MultiDomainFeFET().tabular(voltage, -voltage, 50e-9, cells=200, pulses=600, seed=0)
