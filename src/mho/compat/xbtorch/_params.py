@@ -51,14 +51,8 @@ class XBParams:
         "wage_params": {},
     }
     _wage_defaults: ClassVar[dict[str, Any]] = {
-        "wl_weight": 2,
-        "wl_activation": 8,
-        "wl_grad": 8,
-        "wl_error": 8,
-        "rounding_weight": "nearest",
-        "rounding_activation": "nearest",
-        "rounding_grad": "nearest",
-        "rounding_error": "nearest",
+        **{"wl_weight": 2, "wl_activation": 8, "wl_grad": 8, "wl_error": 8},
+        **{f"rounding_{part}": "nearest" for part in ("weight", "activation", "grad", "error")},
     }
     _global_dict: ClassVar[dict[str, Any]] = dict(_defaults)
 

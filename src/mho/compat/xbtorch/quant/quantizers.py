@@ -30,10 +30,13 @@ class Word(FixedPoint):
         """Bits behind the point."""
         return self.fraction
 
+    def bounds(self) -> tuple[float, float] | None:
+        """Return the ends beyond which no gradient comes through: those of the range."""
+        return self.range if self.clamp else None
+
     def rounded(self, x: Tensor) -> Tensor:
-        """Round without gradient; torch's global generator governs stochastic rounding."""
-        with torch.no_grad():
-            return self(x, random.stream(seed()) if self.stochastic else None)
+        """Round, stochastically as torch's global generator says."""
+        return self(x, random.stream(seed()) if self.stochastic else None)
 
 
 def fixed_point_quantize(
@@ -55,7 +58,7 @@ def fixed_point_quantize(
         rounding: ``"nearest"`` or ``"stochastic"``.
     """
     options: Any = {"clamp": bool(clamp), "symmetric": bool(symmetric), "rounding": rounding}
-    return Word(number(wl), number(fl), **options).rounded(x)
+    return Word(number(wl), number(fl), **options).rounded(x.detach())
 
 
 class FixedPointQuantF(torch.autograd.Function):

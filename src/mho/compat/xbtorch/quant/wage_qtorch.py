@@ -6,11 +6,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mho.compat.xbtorch.quant.quantizers import Word, fixed_point_quantize, number
 from mho.train.quantised import wage
+from mho.train.quantised.layers import Rounding
 
 
 def shift(x: Tensor) -> Tensor:
@@ -70,30 +70,14 @@ def rounded_step(step: Tensor, bits: int, mode: str) -> Tensor:
     return fixed_point_quantize(step, bits, bits - 1, clamp=False, symmetric=True, rounding=mode)
 
 
-class _Quantised(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, forward: Word | None, backward: Word | None) -> Tensor:
-        ctx.forward_number, ctx.number = forward, backward
-        if forward is None:
-            return x.clone()
-        ctx.save_for_backward(x)
-        return forward.rounded(x)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        grad = grads[0] if ctx.number is None else ctx.number.rounded(shift(grads[0]))
-        if ctx.forward_number is not None:
-            low, high = ctx.forward_number.range
-            (x,) = ctx.saved_tensors
-            grad = grad.masked_fill((x < low) | (x > high), 0.0)
-        return grad, None, None
+def _quantised(x: Tensor, activations: Word | None, errors: Rounding) -> Tensor:
+    # Of errors the rounding comes first, then what is clipped forward stops them.
+    rounded: Tensor = errors(x if activations is None else activations.rounded(x))
+    return rounded
 
 
-def _quantised(x: Tensor, forward: Word | None, backward: Word | None) -> Tensor:
-    if torch.is_grad_enabled() and x.requires_grad:
-        found: Tensor = _Quantised.apply(x, forward, backward)
-        return found
-    return x if forward is None else forward.rounded(x)
+def _error(x: Tensor, number: Word) -> Tensor:
+    return number.rounded(shift(x))
 
 
 class WAGEQuantizer(nn.Module):
@@ -120,8 +104,9 @@ class WAGEQuantizer(nn.Module):
         super().__init__()
         self.activate_number = _number(bits_A, A_mode)
         self.error_number = _number(bits_E, E_mode)
+        errors = self.error_number and partial(_error, number=self.error_number)
         self.quantizer: Any = partial(
-            _quantised, forward=self.activate_number, backward=self.error_number
+            _quantised, activations=self.activate_number, errors=Rounding(None, errors)
         )
 
     def forward(self, x: Tensor) -> Tensor:
