@@ -225,6 +225,21 @@ def test_schedulers_act():
     assert equal(first, steps(model, optimizer, 1))
 
 
+def test_steps_that_diverge_are_at_most_the_whole_range():
+    seen = []
+
+    class Watched(devices.AnalyticalDevice):
+        def write(self, G, numPulse, group_param_idx=(0, 0)):
+            seen.append(numPulse.abs().max().item())
+            return super().write(G, numPulse, group_param_idx)
+
+    xbtorch.initialize(device_type=Watched(LOW, HIGH, 0.0, 0.01, 2.4, -4.88, LEVELS))
+    model = net()
+    steps(model, optim.SGD(model.parameters(), lr=1e9), 2)
+    assert max(seen) == LEVELS
+    assert all(float(p.detach().abs().max()) <= 1.0 for p in model.parameters())
+
+
 def test_groups_are_added_and_have_rates_of_their_own():
     xbtorch.initialize(device_type=device(up=0.0, down=0.0))
     model = net()

@@ -137,7 +137,8 @@ class CellOptimizer(torch.optim.Optimizer):
     def _xb_pulsed(self, weight: Tensor, change: Tensor, key: Any) -> Tensor:
         device, (low, high) = self.device_type, self.weight_range
         weight = weight.clamp(low, high)
-        pulse = device.gradient_to_pulse(change)
+        # More than the whole range is no more: steps that diverge would be pulses without end.
+        pulse = device.gradient_to_pulse(change.clamp(low - high, high - low))
         conductance = written(device, device.weight_to_conductance(weight), pulse, key)
         found = device.conductance_to_weight(conductance).to(weight)
         return torch.where(pulse != 0, found.clamp(low, high), weight)
