@@ -51,8 +51,8 @@ class Translated(GenericDecomposition):
 
     def _settle(self, **numbers: Any) -> None:
         for name, value in numbers.items():
-            checks.integer(name, number(value))
             setattr(self, name, number(value))
+            checks.integer(name, getattr(self, name))
 
     @cached_property
     def _seed(self) -> int:

@@ -51,11 +51,7 @@ def written(device: Any, G: Tensor, pulse: Tensor, group_param_idx: Any) -> Any:
 def sweep_conductance_full(
     device: Any, group_param_idx: Any = (0, 0)
 ) -> tuple[list[float], list[float]]:
-    """Take one cell through its window by set pulses, and back by reset pulses.
-
-    Args:
-        device: any device.
-        group_param_idx: names the cell.
+    """Take one cell (of that name) through its window by set pulses, and back by reset pulses.
 
     Returns:
         Conductances after 0, 1, … ``max_level`` pulses of each direction.
@@ -123,15 +119,14 @@ def synthesize_G_dG_dataset(
 def get_kriging_profiles(
     g: Any, dg: Any, axis_size: int = 100, epsilon: float = 1e-10, **kwargs: Any
 ) -> tuple[Any, Any, Any, Any]:
-    """Fit mean and standard deviation of changes over conductance, by Kriging.
+    """Fit mean and standard deviation of changes ``dg`` over conductances ``g``, by Kriging.
 
     Args:
         g: conductances before pulses.
         dg: changes, as many.
         axis_size: points of either axis.
         epsilon: is added to the standard deviation.
-        **kwargs: parameters of the surrogate model of the SMT package. They are not needed: both
-            length scale and noise are found from the data. A warning says so.
+        **kwargs: of SMT's surrogate model: not needed, and a warning says so.
 
     Returns:
         Axis of conductances, axis of changes, means and standard deviations.
@@ -156,11 +151,7 @@ def get_kriging_profiles(
 def construct_cdf(G_axis: Any, dG_axis: Any, mean_profile: Any, std_profile: Any) -> Any:
     """Return the normal distribution functions ``[n, m]`` of changes, by conductance.
 
-    Args:
-        G_axis: conductances ``[n]``.
-        dG_axis: changes ``[m]``.
-        mean_profile: means ``[n]``.
-        std_profile: standard deviations ``[n]``.
+    Args: see what `get_kriging_profiles` returns.
     """
     mean, deviation = (np.asarray(x, dtype=np.float64) for x in (mean_profile, std_profile))
     if not len(G_axis) == len(mean) == len(deviation):

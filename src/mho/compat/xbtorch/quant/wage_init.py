@@ -22,12 +22,7 @@ def scale_limit(param: Any, limit: float, bits_W: int) -> float:
     """Set ``param.weight_scale``, and return the largest initial weight.
 
     With ``L_m = 1.5 / 2^(bits - 1)`` the scale is ``max(2^round(log2(L_m / limit)), 1)`` and the
-    largest weight ``max(L_m, limit)``.
-
-    Args:
-        param: gets the attribute.
-        limit: the largest weight that keeps variances.
-        bits_W: of a weight.
+    largest weight ``max(L_m, limit)``, where ``limit`` is the largest that keeps variances.
     """
     smallest = _MARGIN / 2.0 ** (float(bits_W) - 1)
     param.weight_scale = _scale(smallest / limit)

@@ -1,4 +1,7 @@
-"""WAGE quantisation as in QPyTorch's example, on `mho.train.wage`. Bits of -1 round nothing."""
+"""WAGE quantisation as in QPyTorch's example, on `mho.train.wage`.
+
+Bits of -1 round nothing; modes of rounding are ``"nearest"`` and ``"stochastic"``.
+"""
 
 # ruff: noqa: N802
 from __future__ import annotations
@@ -20,22 +23,12 @@ def shift(x: Tensor) -> Tensor:
 
 
 def C(x: Tensor, bits: int) -> Tensor:
-    """Clip to what ``bits`` bits can say, ``±(1 - 2^(1 - bits))``.
-
-    Bits of 1, and more than 15, clip to ±1.
-    """
+    """Clip to what bits can say, ``±(1 - 2^(1 - bits))``; 1, and more than 15, clip to ±1."""
     return x if bits == -1 else wage.clip(x, int(bits))
 
 
 def QW(x: Tensor, bits: int, scale: float = 1.0, mode: str = "nearest") -> Tensor:
-    """Round weights to ``bits`` bits, and divide by the layer's scale if that is above 1.8.
-
-    Args:
-        x: any shape.
-        bits: of a weight.
-        scale: of the layer.
-        mode: ``"nearest"`` or ``"stochastic"``.
-    """
+    """Round weights to ``bits`` bits, and divide by the layer's scale if that is above 1.8."""
     if bits == -1:
         return x
     y = fixed_point_quantize(x, bits, bits - 1, symmetric=True, rounding=mode)
@@ -43,13 +36,9 @@ def QW(x: Tensor, bits: int, scale: float = 1.0, mode: str = "nearest") -> Tenso
 
 
 def QG(x: Tensor, bits_G: int, lr: float, mode: str = "nearest") -> Tensor:
-    """Return the step of weights that a gradient stands for: in multiples of ``2^(1 - bits_G)``.
+    """Return the step that a gradient stands for, in multiples of ``2^(1 - bits_G)``.
 
-    Args:
-        x: a gradient.
-        bits_G: of a gradient.
-        lr: learning rate, in steps.
-        mode: ``"nearest"`` or ``"stochastic"``.
+    The learning rate is in these multiples, for the largest entries of a gradient.
     """
     return (
         x * float(lr)
@@ -87,10 +76,8 @@ class WAGEQuantizer(nn.Module):
     error comes through.
 
     Args:
-        bits_A: of activations; -1 leaves them.
-        bits_E: of errors; -1 leaves them.
-        A_mode: rounding of activations, ``"nearest"`` or ``"stochastic"``.
-        E_mode: rounding of errors.
+        bits_A, A_mode: bits and rounding of activations.
+        bits_E, E_mode: bits and rounding of errors.
 
     Attributes:
         activate_number: number format of activations, or None.
