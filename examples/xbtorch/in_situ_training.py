@@ -31,7 +31,7 @@ EPOCHS = 6 if QUICK else 15
 
 def train(loaders, lr=0.1, **session):
     """Return accuracy (%) after the last epoch, the mean loss there, and the seconds taken."""
-    torch.manual_seed(0)
+    torch.manual_seed(3)
     xbtorch.initialize(weight_range=(-1, 1), **session)
     model = xbtorch_model(Net())
     optimizer = xboptim.SGD(model.parameters(), lr=lr)

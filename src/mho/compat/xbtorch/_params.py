@@ -7,44 +7,29 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from mho.compat.xbtorch.quant import wage_qtorch
+from mho.compat.xbtorch.quant.quantizers import number
 
-_QUANTISERS = ("quantizer_weight", "quantizer_grad", "grad_clip", "quantizer_act_error")
-
-
-class WeightQuantizer:
-    """Weights as they are read, see `wage_qtorch.QW`."""
-
-    def __init__(self, bits: int, mode: str) -> None:
-        self.bits, self.mode = bits, mode
-
-    def __call__(self, x: Tensor, scale: float) -> Tensor:
-        """Round to the layer's grid."""
-        return x if self.bits == -1 else wage_qtorch.QW(x, self.bits, scale, mode=self.mode)
+# Quantisers that may be one's own, and what they quantise.
+_QUANTISERS = {
+    "quantizer_weight": ("weight",),
+    "quantizer_grad": ("grad",),
+    "grad_clip": (),
+    "quantizer_act_error": ("activation", "error"),
+}
 
 
-class GradientQuantizer:
-    """Steps of the weights as they are kept, see `wage_qtorch.QG`."""
-
-    def __init__(self, bits: int, mode: str) -> None:
-        self.bits, self.mode = bits, mode
-
-    def __call__(self, x: Tensor, lr: float) -> Tensor:
-        """Normalise, scale by the learning rate, round."""
-        return lr * x if self.bits == -1 else wage_qtorch.QG(x, self.bits, lr, mode=self.mode)
+def read_weight(x: Tensor, scale: float, bits: int, mode: str) -> Tensor:
+    """Return weights as they are read; see `wage_qtorch.QW`."""
+    return wage_qtorch.QW(x, bits, scale, mode)
 
 
-class Clip:
-    """Limits of the weights as they are kept, see `wage_qtorch.C`."""
-
-    def __init__(self, bits: int) -> None:
-        self.bits = bits
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Clip."""
-        return x if self.bits == -1 else wage_qtorch.C(x, self.bits)
+def gradient_step(x: Tensor, lr: float, bits: int, mode: str) -> Tensor:
+    """Return steps of the weights as they are kept; see `wage_qtorch.QG`."""
+    return wage_qtorch.QG(x, bits, lr, mode)
 
 
 class XBParams:
@@ -66,14 +51,8 @@ class XBParams:
         "wage_params": {},
     }
     _wage_defaults: ClassVar[dict[str, Any]] = {
-        "wl_weight": 2,
-        "wl_activation": 8,
-        "wl_grad": 8,
-        "wl_error": 8,
-        "rounding_weight": "nearest",
-        "rounding_activation": "nearest",
-        "rounding_grad": "nearest",
-        "rounding_error": "nearest",
+        **{"wl_weight": 2, "wl_activation": 8, "wl_grad": 8, "wl_error": 8},
+        **{f"rounding_{part}": "nearest" for part in ("weight", "activation", "grad", "error")},
     }
     _global_dict: ClassVar[dict[str, Any]] = dict(_defaults)
 
@@ -107,22 +86,26 @@ class XBParams:
             decomposition_algorithm: what gradients are decomposed by.
             device_type: the device whose cells hold the weights in training.
             weight_range: lowest and highest weight that its window stands for.
-            pytorch_device: where tensors live.
+            pytorch_device: where devices' tables and sweeps live; all else follows its tensors.
             wage_quantize: train with WAGE quantisation.
             wage_params: those of its parameters that are not at their defaults: bits ``wl_*`` (-1
                 for none), ``rounding_*``; or quantisers of one's own, ``quantizer_weight(x,
-                scale)``, ``quantizer_grad(x, lr)``, ``grad_clip(x)``, ``quantizer_act_error(bits_A,
-                bits_E)``.
+                scale)``, ``quantizer_grad(x, lr)`` (it returns the step), ``grad_clip(x)``,
+                ``quantizer_act_error(bits_A, bits_E)``. What has no meaning is warned of.
             inference_accelerator: the accelerator that models are deployed on.
 
         Raises:
             TypeError: if a part is of another kind, or ``weight_range`` is no range.
+            ValueError: if WAGE's bits or roundings are none.
         """
         _check_kind("decomposition algorithm", decomposition_algorithm, "decompose")
         _check_kind("device type", device_type, "write", "weight_to_conductance")
+        _check_place(pytorch_device)
         _check_kind("accelerator", inference_accelerator, "DAC_quantize", "ADC_quantize")
-        values = dict(self._defaults)
-        values.update(
+        if wage_params and not wage_quantize:
+            warnings.warn("wage_params have no meaning without wage_quantize", stacklevel=3)
+        values = dict(
+            self._defaults,
             initialized=True,
             decomposition_algorithm=decomposition_algorithm,
             device_type=device_type,
@@ -130,37 +113,58 @@ class XBParams:
             weight_range=_range(weight_range),
             inference_accelerator=inference_accelerator,
             wage_quantize=bool(wage_quantize),
-            wage_params=self._wage(wage_params) if wage_quantize else {},
+            wage_params=self._wage(wage_params or {}) if wage_quantize else {},
         )
         self._global_dict.clear()
         self._global_dict.update(values)
 
     def _wage(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        unknown = sorted(set(given) - set(self._wage_defaults) - set(_QUANTISERS))
-        if unknown:
-            warnings.warn(f"wage_params has no meaning for {', '.join(unknown)}", stacklevel=4)
-        found = {key: given.get(key, value) for key, value in self._wage_defaults.items()}
-        found["quantizer_weight"] = WeightQuantizer(found["wl_weight"], found["rounding_weight"])
-        found["quantizer_grad"] = GradientQuantizer(found["wl_grad"], found["rounding_grad"])
-        found["grad_clip"] = Clip(found["wl_weight"])
-        found["quantizer_act_error"] = partial(
-            wage_qtorch.WAGEQuantizer,
-            A_mode=found["rounding_activation"],
-            E_mode=found["rounding_error"],
-        )
-        found.update({key: given[key] for key in _QUANTISERS if key in given})
-        return found
+        own = {key: given[key] for key in _QUANTISERS if given.get(key) is not None}
+        found = {key: number(given.get(key, value)) for key, value in self._wage_defaults.items()}
+        idle = set(given) - set(found) - set(_QUANTISERS)
+        bits, mode = {}, {}
+        for name, parts in _QUANTISERS.items():
+            for part in parts:
+                bits[part], mode[part] = found[f"wl_{part}"], found[f"rounding_{part}"]
+                if name not in own:
+                    wage_qtorch.WAGEQuantizer(bits[part], -1, mode[part])  # refuses what is none
+                elif mode[part] != "nearest":
+                    idle.add(f"rounding_{part}")
+        if "quantizer_grad" in own and bits["grad"] != self._wage_defaults["wl_grad"]:
+            idle.add("wl_grad")
+        if idle:
+            names = ", ".join(sorted(idle))
+            warnings.warn(f"wage_params has no meaning for {names}", stacklevel=4)
+        return {
+            **found,
+            "quantizer_weight": partial(read_weight, bits=bits["weight"], mode=mode["weight"]),
+            "quantizer_grad": partial(gradient_step, bits=bits["grad"], mode=mode["grad"]),
+            "grad_clip": partial(wage_qtorch.C, bits=bits["weight"]),
+            "quantizer_act_error": partial(
+                wage_qtorch.WAGEQuantizer, A_mode=mode["activation"], E_mode=mode["error"]
+            ),
+            **own,
+        }
 
 
 def _check_kind(what: str, value: Any, *methods: str) -> None:
     # By what it does: a module of this layer that looked its classes up here would be a cycle.
+    if isinstance(value, type):
+        raise TypeError(f"Invalid {what} provided: {value!r} is a class, give an object of it")
     if value is not None and not all(callable(getattr(value, name, None)) for name in methods):
         raise TypeError(f"Invalid {what} provided: {value!r} has no {', '.join(methods)}")
 
 
+def _check_place(device: Any) -> None:
+    try:
+        torch.device("cpu" if device is None else device)
+    except (TypeError, RuntimeError) as error:
+        raise TypeError(f"Invalid pytorch device provided: {device!r} ({error})") from None
+
+
 def _range(given: Any) -> tuple[float, float]:
     try:
-        low, high = given
+        low, high = map(number, given)
         valid = bool(low < high)
     except (TypeError, ValueError):
         valid = False
@@ -170,12 +174,7 @@ def _range(given: Any) -> tuple[float, float]:
 
 
 def get_xbtorch_param(key: str, default: Any = None) -> Any:
-    """Return a parameter of the session.
-
-    Args:
-        key: its name.
-        default: what is returned if there is none of that name.
-    """
+    """Return a parameter of the session, or the default if there is none of that name."""
     return XBParams().get_var(key, default)
 
 

@@ -1,14 +1,21 @@
-"""What a decomposition is, and the one that leaves nothing out."""
+"""What a decomposition is, what all of mho's share here, and the one that leaves nothing out."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from functools import cached_property
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from mho import decomposition as rooms
+from mho.compat.xbtorch._seeds import seed
+from mho.compat.xbtorch.quant.quantizers import number
+from mho.core import checks
+
+Samples = Tensor | None
+Parts = Mapping[str, Callable[[Mapping[str, Any]], Tensor]]
 
 
 class GenericDecomposition(ABC):
@@ -30,51 +37,61 @@ class GenericDecomposition(ABC):
 
 
 class Translated(GenericDecomposition):
-    """Base of those that mho's decompositions do."""
+    """Base of those that mho's decompositions do: for every parameter one.
 
-    def _engine(self, largest: int) -> rooms.Decomposition:
-        """Return mho's decomposition for a matrix whose smaller side is ``largest``."""
+    Class attributes:
+        _parts: what `info` shows, by name: taken from what is remembered of a parameter.
+    """
+
+    _parts: ClassVar[Parts] = {}
+
+    def _room(self, rank: int) -> rooms.Decomposition:
+        """Return mho's decomposition, as the settings are now."""
         raise NotImplementedError
 
+    def _settle(self, **numbers: Any) -> None:
+        for name, value in numbers.items():
+            setattr(self, name, number(value))
+            checks.integer(name, getattr(self, name))
+
+    @cached_property
+    def _seed(self) -> int:
+        return seed()
+
+    @cached_property
+    def _known(self) -> dict[Hashable, tuple[Any, rooms.Decomposition]]:
+        return {}
+
+    @property
+    def info(self) -> dict[str, dict[Any, Tensor]]:
+        """What is remembered so far: by its name, and by parameter."""
+        memories = {key: room.memory(key) for key, (_, room) in self._known.items()}
+        return {
+            name: {key: part(memory).clone() for key, memory in memories.items() if memory}
+            for name, part in self._parts.items()
+        }
+
     def decompose(
-        self, input: Tensor | None, delta: Tensor | None, gradient: Tensor, group_param_idx: Any
+        self, input: Samples, delta: Samples, gradient: Tensor, group_param_idx: Any
     ) -> Tensor:
-        """See `GenericDecomposition.decompose`."""
-        key: Hashable = group_param_idx
-        engine = self._engine(min(gradient.shape))
-        # A new model has the same numbers of parameters, and other parameters.
-        shapes: dict[Hashable, Any] = self.__dict__.setdefault("_shapes", {})
-        if shapes.setdefault(key, gradient.shape) != gradient.shape:
-            shapes[key] = gradient.shape
-            engine.memory(key).clear()
+        """See `GenericDecomposition.decompose`. Of sequences every step is a sample."""
+        room = self._room(min(getattr(self, "rank", 1), *gradient.shape))
+        # What is remembered is of these settings, and of this model: a new one has other shapes.
+        what = tuple(gradient.shape), repr(room)
+        known = self._known.get(group_param_idx)
+        if known is None or known[0] != what:
+            known = self._known[group_param_idx] = what, room
         if input is None or delta is None:
-            input = delta = None
-        else:  # sequences and the like: every step is a sample
-            input, delta = input.detach().flatten(0, -2), delta.detach().flatten(0, -2)
-        return engine.decompose(input, delta, gradient, key)
+            return known[1].decompose(None, None, gradient, group_param_idx)
+        input, delta = (part.detach().flatten(0, -2) for part in (input, delta))
+        return known[1].decompose(input, delta, gradient, group_param_idx)
 
 
 class FullOuterProduct(Translated):
     """The whole sum of outer products, ``deltaᵀ · input``: the reference for low ranks.
 
-    It is the sum over the batch, not its mean.
+    It is the sum over the batch, not its mean; of the gradient the shape alone counts.
     """
 
-    def __init__(self) -> None:
-        self._whole = rooms.FullOuterProduct()
-
-    def _engine(self, largest: int) -> rooms.Decomposition:
-        return self._whole
-
-    def decompose(
-        self, input: Tensor | None, delta: Tensor | None, gradient: Tensor, group_param_idx: Any
-    ) -> Tensor:
-        """Return ``deltaᵀ · input``, summed over the batch.
-
-        Args:
-            input: ``[batch, inputs]``.
-            delta: ``[batch, outputs]``.
-            gradient: for the shape, ``[outputs, inputs]``.
-            group_param_idx: not used.
-        """
-        return super().decompose(input, delta, gradient, group_param_idx)
+    def _room(self, rank: int) -> rooms.Decomposition:
+        return rooms.FullOuterProduct()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from mho import decomposition as rooms
-from mho.compat.xbtorch.decomposition.base import Translated
-from mho.core import checks
+from mho.compat.xbtorch.decomposition.base import GenericDecomposition, Translated
+
+__all__ = ["FullSVD", "GenericDecomposition", "TruncatedSVD"]
 
 
 class FullSVD(Translated):
     """All singular values: the gradient itself."""
 
-    def __init__(self) -> None:
-        self._whole = rooms.FullSVD()
-
-    def _engine(self, largest: int) -> rooms.Decomposition:
-        return self._whole
+    def _room(self, rank: int) -> rooms.Decomposition:
+        return rooms.FullSVD()
 
 
 class TruncatedSVD(Translated):
@@ -25,8 +23,7 @@ class TruncatedSVD(Translated):
     """
 
     def __init__(self, rank: int = 1) -> None:
-        checks.integer("rank", rank)
-        self.rank = rank
+        self._settle(rank=rank)
 
-    def _engine(self, largest: int) -> rooms.Decomposition:
-        return rooms.TruncatedSVD(min(self.rank, largest))
+    def _room(self, rank: int) -> rooms.Decomposition:
+        return rooms.TruncatedSVD(rank)

@@ -11,37 +11,45 @@ import torch
 from torch import Tensor
 
 from mho.compat.xbtorch._params import get_xbtorch_param
-from mho.compat.xbtorch._seeds import seed
-from mho.compat.xbtorch.devices.utils import stochastic_round
+from mho.compat.xbtorch.devices._cells import CellDevice
+from mho.compat.xbtorch.devices.utils import (
+    find_nearest,  # noqa: F401  (users find it here)
+    find_nearest_2d,  # noqa: F401
+    stochastic_round,
+)
 from mho.devices.exponential import LARGEST_NONLINEARITY, ExponentialDevice, curvature
-from mho.devices.pulsed import PulsedCells, PulsedDevice
 from mho.devices.tabular import JumpTable
 from mho.devices.tabular import TabularDevice as Tables
 
 _STRAIGHT = 0.01  # a label this small is a straight line, and A is still a number
+_CURVES = ("param_A_set", "param_A_reset", "param_B_set", "param_B_reset")
+_WINDOW = tuple(f"{end}_conductance_{way}" for end in ("min", "max") for way in ("set", "reset"))
+
+
+class _Itself:
+    """An attribute that is its object, until something else is put there."""
+
+    def __get__(self, device: Any, kind: type) -> Any:
+        return self if device is None else device
 
 
 class GenericDevice(abc.ABC):
     """Base of all devices: a subclass defines `write`, and has a ``max_level``.
 
     Args:
-        min_conductance: lowest conductance, in both directions.
-        max_conductance: highest conductance, in both directions.
-        min_conductance_set: lowest conductance of set pulses.
-        min_conductance_reset: lowest conductance of reset pulses.
-        max_conductance_set: highest conductance of set pulses.
-        max_conductance_reset: highest conductance of reset pulses.
+        min_conductance, max_conductance: the window, in both directions; or by direction
+            ``min_conductance_set`` and so on. Kept is what both directions reach.
 
     Attributes:
-        min_conductance: lowest conductance that both directions reach.
-        max_conductance: highest conductance that both directions reach.
+        params: what is known of the cells written so far, by what names them.
 
     Raises:
         ValueError: if bounds are missing or leave no window.
     """
 
     max_level: int
-    params: dict[str, Any]
+    params: dict[Hashable, Any]
+    _device = _Itself()
 
     def __init__(
         self,
@@ -55,12 +63,9 @@ class GenericDevice(abc.ABC):
         if min_conductance is not None and max_conductance is not None:
             min_conductance_set = min_conductance_reset = min_conductance
             max_conductance_set = max_conductance_reset = max_conductance
-        bounds = {
-            "min_conductance_set": min_conductance_set,
-            "min_conductance_reset": min_conductance_reset,
-            "max_conductance_set": max_conductance_set,
-            "max_conductance_reset": max_conductance_reset,
-        }
+        lowest = min_conductance_set, min_conductance_reset
+        highest = max_conductance_set, max_conductance_reset
+        bounds = dict(zip(_WINDOW, lowest + highest, strict=True))
         missing = [name for name, value in bounds.items() if value is None]
         if missing:
             raise ValueError(
@@ -69,13 +74,14 @@ class GenericDevice(abc.ABC):
             )
         for name, value in bounds.items():
             setattr(self, name, float(value))
-        self.min_conductance = max(float(min_conductance_set), float(min_conductance_reset))
-        self.max_conductance = min(float(max_conductance_set), float(max_conductance_reset))
+        self.min_conductance = max(map(float, lowest))
+        self.max_conductance = min(map(float, highest))
         if not 0.0 <= self.min_conductance < self.max_conductance:
             raise ValueError(
                 "conductances must satisfy 0 <= lowest < highest, got "
                 f"{self.min_conductance:g} … {self.max_conductance:g}"
             )
+        self.params = {}
 
     def reset_cached_params(self) -> None:
         """Forget the cells: the next write draws new ones."""
@@ -83,12 +89,7 @@ class GenericDevice(abc.ABC):
 
     @abc.abstractmethod
     def write(self, G: Tensor, pulse: Tensor) -> Tensor:
-        """Apply pulses.
-
-        Args:
-            G: conductances.
-            pulse: signed numbers of pulses, of the same shape.
-        """
+        """Return what signed numbers of pulses make of conductances, of the same shape."""
 
     def weight_to_conductance(self, weight: Tensor) -> Tensor:
         """Return the conductances that weights stand for: ``weight_range`` on the window."""
@@ -111,60 +112,12 @@ class GenericDevice(abc.ABC):
         return stochastic_round(gradient * (self.max_level / (high - low)))
 
 
-class CellDevice(GenericDevice):
-    """Base of the devices that mho's pulse-count cells stand for.
-
-    Every parameter of a model has a population of cells of its own, made at its first write.
-    """
-
-    def spec(self) -> PulsedDevice:
-        """Return mho's device."""
-        raise NotImplementedError
-
-    def reset_cached_params(self) -> None:
-        """Forget the cells: the next write draws new ones."""
-        super().reset_cached_params()
-        self._cells: dict[Hashable, PulsedCells] = {}
-
-    def _population(self, G: Tensor, key: Hashable) -> PulsedCells:
-        cells = self._cells.get(key)
-        spec = self.spec()
-        fits = cells is not None and cells.shape == tuple(G.shape) and cells.g.device == G.device
-        if not fits or cells is None:
-            kind: Any = {"dtype": _dtype(G), "device": G.device}
-            made = spec.fabricate(tuple(G.shape), seed=seed(), **kind)
-            assert isinstance(made, PulsedCells)
-            self._cells[key] = cells = made
-        elif type(spec) is ExponentialDevice and cells.spec.c2c != spec.c2c:  # type: ignore[attr-defined]
-            cells.spec = cells.spec.replace(c2c=spec.c2c)  # noise is of a cycle, not of a cell
-        return cells
-
-    @torch.no_grad()
-    def write(self, G: Tensor, numPulse: Tensor, group_param_idx: Any = (0, 0)) -> Tensor:
-        """Apply pulses to cells.
-
-        Args:
-            G: conductances; changed in place.
-            numPulse: signed numbers of pulses.
-            group_param_idx: names the cells.
-
-        Returns:
-            ``G``.
-        """
-        counts = numPulse.to(torch.int64)
-        cells = self._population(G, group_param_idx)
-        cells.write(G.detach())
-        cells.pulse(counts)
-        # Cells that had no pulse keep their very bits, also outside of the window.
-        return G.copy_(torch.where(counts != 0, cells.conductance().to(G), G))
-
-
-def _dtype(G: Tensor) -> torch.dtype:
-    return G.dtype if G.dtype in (torch.float32, torch.float64) else torch.float32
-
-
-class AnalyticalDevice(CellDevice):
+class AnalyticalDevice(CellDevice, GenericDevice):
     """Cells with an exponential response, see `mho.devices.ExponentialDevice`.
+
+    A subclass (or an object) with a `get_param_A`, `get_param_B`, `conductance_to_pulse` or
+    `pulse_to_conductance` of its own is asked for its curve at every write: the cell's place on it
+    in pulses, plus the pulses, and there the noise of as many.
 
     Args:
         min_conductance: lowest conductance.
@@ -174,6 +127,10 @@ class AnalyticalDevice(CellDevice):
         nonlinearity_set: label of the set curve, -9…9.
         nonlinearity_reset: label of the reset curve, -9…9; negative for a usual cell.
         max_level: pulses through the window.
+
+    Attributes:
+        param_A_set: A (in pulses) of the set curves of the cells written last; before, of the
+            nominal cell. Likewise ``param_A_reset``, ``param_B_set`` and ``param_B_reset``.
     """
 
     data_dir = "analytical"
@@ -188,26 +145,37 @@ class AnalyticalDevice(CellDevice):
         nonlinearity_reset: float,
         max_level: int,
     ) -> None:
-        super().__init__(min_conductance, max_conductance)
-        self.d2d_var = d2d_var
-        self.c2c_var = c2c_var
-        self.nonlinearity_set = nonlinearity_set
-        self.nonlinearity_reset = nonlinearity_reset
+        GenericDevice.__init__(self, min_conductance, max_conductance)
+        self.d2d_var, self.c2c_var = d2d_var, c2c_var
+        self.nonlinearity_set, self.nonlinearity_reset = nonlinearity_set, nonlinearity_reset
         self.max_level = max_level
-        self.reset_cached_params()
         self.spec()  # refuses bad parameters now
+
+    def __getattr__(self, name: str) -> Tensor:
+        if name not in _CURVES:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self._curves({way: torch.tensor(self._label(way)) for way in ("set", "reset")})[name]
+
+    def _label(self, way: str) -> float:
+        return float(getattr(self, f"nonlinearity_{way}"))
 
     def spec(self) -> ExponentialDevice:
         """Return mho's device."""
         return ExponentialDevice(
-            g_min=self.min_conductance,
-            g_max=self.max_conductance,
-            nonlinearity_set=float(self.nonlinearity_set),
-            nonlinearity_reset=float(self.nonlinearity_reset),
+            g_min=float(self.min_conductance),
+            g_max=float(self.max_conductance),
+            nonlinearity_set=self._label("set"),
+            nonlinearity_reset=self._label("reset"),
             d2d=float(self.d2d_var),
             c2c=float(self.c2c_var),
             levels=int(self.max_level),
         )
+
+    def reset_cached_params(self) -> None:
+        """Forget the cells: the next write draws new ones."""
+        super().reset_cached_params()
+        for name in _CURVES:
+            self.__dict__.pop(name, None)
 
     def set_c2c_var(self, var: float) -> None:
         """Set the noise of pulses; it acts from the next write on."""
@@ -216,19 +184,18 @@ class AnalyticalDevice(CellDevice):
 
     def set_d2d_var(self, var: float) -> None:
         """Set the spread from cell to cell: new cells are made."""
-        self.d2d_var = var
-        self.spec()
-        self.reset_cached_params()
+        self._set("d2d_var", var)
 
     def set_nonlinearity_set(self, nl_set: float) -> None:
         """Set the label of the set curve: new cells are made."""
-        self.nonlinearity_set = nl_set
-        self.spec()
-        self.reset_cached_params()
+        self._set("nonlinearity_set", nl_set)
 
     def set_nonlinearity_reset(self, nl_reset: float) -> None:
         """Set the label of the reset curve: new cells are made."""
-        self.nonlinearity_reset = nl_reset
+        self._set("nonlinearity_reset", nl_reset)
+
+    def _set(self, name: str, value: float) -> None:
+        setattr(self, name, value)
         self.spec()
         self.reset_cached_params()
 
@@ -240,7 +207,7 @@ class AnalyticalDevice(CellDevice):
         """Return ``-A · ln(1 - (G - min_conductance)/B)``: the inverse."""
         return -A * torch.log1p(-(G - self.min_conductance) / B)
 
-    def get_param_A(self, nonlinearity: Tensor) -> Tensor:  # noqa: N802
+    def get_param_A(self, nonlinearity: Any) -> Tensor:  # noqa: N802
         """Return ``A / max_level`` of nonlinearity labels, solved (see `mho`'s ``curvature``).
 
         Labels nearer to zero than 0.01 are taken for 0.01: a straight line.
@@ -251,26 +218,65 @@ class AnalyticalDevice(CellDevice):
         size = label.abs().clamp(_STRAIGHT, LARGEST_NONLINEARITY)
         return sign / curvature(size.double()).to(label)
 
-    def get_param_B(self, A: Tensor) -> Tensor:  # noqa: N802
+    def get_param_B(self, A: Any) -> Tensor:  # noqa: N802
         """Return ``(max - min) / (1 - e^(-max_level/A))``, of A in pulses."""
         window = self.max_conductance - self.min_conductance
-        return -window / torch.expm1(-self.max_level / A)
+        return -window / torch.expm1(-self.max_level / torch.as_tensor(A))
+
+    def _curves(self, labels: dict[str, Tensor]) -> dict[str, Tensor]:
+        found = {}
+        for way, label in labels.items():
+            A = torch.as_tensor(self.get_param_A(label)) * self.max_level
+            found[f"param_A_{way}"] = A.expand(label.shape)
+            found[f"param_B_{way}"] = torch.as_tensor(self.get_param_B(A)).expand(label.shape)
+        return found
+
+    def _described(self, cells: Any) -> dict[str, Tensor]:
+        labels = {}
+        for way in ("set", "reset"):
+            label = torch.as_tensor(cells.parameter(f"nonlinearity_{way}")).to(cells.g)
+            labels[way] = label.expand(cells.shape) if self._own_curve else label
+        return {k: v.expand(cells.shape) for k, v in self._curves(labels).items()}
+
+    @property
+    def _own_curve(self) -> bool:
+        return any(
+            name in self.__dict__ or getattr(type(self), name) is not given
+            for name, given in _OURS.items()
+        )
+
+    def _along(self, G: Tensor, pulses: Tensor, known: dict[str, Any]) -> Tensor:
+        A, B = (
+            torch.where(pulses > 0, known[f"param_{x}_set"].to(G), known[f"param_{x}_reset"].to(G))
+            for x in ("A", "B")
+        )
+        low, high = self.min_conductance, self.max_conductance
+        place = self.conductance_to_pulse(G.clamp(low, high), A, B)
+        after = self.pulse_to_conductance(place + pulses, A, B)
+        if self.c2c_var > 0:
+            noise = torch.randn_like(G) * pulses.abs().sqrt()
+            after = after + noise * (float(self.c2c_var) * (high - low))
+        return after.clamp(low, high)
 
 
-class TabularDevice(CellDevice):
+_OURS = {
+    name: getattr(AnalyticalDevice, name)
+    for name in ("get_param_A", "get_param_B", "conductance_to_pulse", "pulse_to_conductance")
+}
+
+
+class TabularDevice(CellDevice, GenericDevice):
     """Cells whose pulses are drawn from jump tables, see `mho.devices.TabularDevice`.
 
     Args:
-        reset_g: file of the conductances of the reset table.
-        reset_dg: file of its jumps.
-        reset_cdf: file of its probabilities, rows conductances, columns jumps.
-        set_g: file of the conductances of the set table.
-        set_dg: file of its jumps.
-        set_cdf: file of its probabilities.
+        reset_g, reset_dg, reset_cdf: files of the reset table: conductances, jumps, and their
+            probabilities (rows conductances, columns jumps). Attributes ``reset_G`` and so on.
+        set_g, set_dg, set_cdf: files of the set table.
         max_level: pulses through the window.
     """
 
     data_dir = "tabular"
+    _d2d = 0.0
 
     def __init__(
         self,
@@ -282,33 +288,40 @@ class TabularDevice(CellDevice):
         set_cdf: Any,
         max_level: int,
     ) -> None:
-        read = (np.loadtxt(f, dtype=np.float64) for f in (reset_g, reset_dg, reset_cdf))
-        reset_table = _table(*read)
-        read = (np.loadtxt(f, dtype=np.float64) for f in (set_g, set_dg, set_cdf))
-        self._adopt(_table(*read), reset_table, max_level)
+        set_table = _table(*map(np.loadtxt, (set_g, set_dg, set_cdf)))
+        reset_table = _table(*map(np.loadtxt, (reset_g, reset_dg, reset_cdf)))
+        self._adopt(set_table, reset_table, max_level)
 
     def _adopt(self, set_table: JumpTable, reset_table: JumpTable, max_level: int) -> None:
-        self._tables = (set_table, reset_table)
+        kind: Any = {"dtype": torch.float32, "device": get_xbtorch_param("pytorch_device")}
         for way, table in (("set", set_table), ("reset", reset_table)):
-            setattr(self, f"{way}_G", torch.tensor(table.g, dtype=torch.float32))
-            setattr(self, f"{way}_dG", torch.tensor(table.dg, dtype=torch.float32))
-            setattr(self, f"{way}_cdf", torch.tensor(table.cdf, dtype=torch.float32))
-        GenericDevice.__init__(
-            self,
-            min_conductance_set=set_table.g[0],
-            max_conductance_set=set_table.g[-1],
-            min_conductance_reset=reset_table.g[0],
-            max_conductance_reset=reset_table.g[-1],
-        )
+            setattr(self, f"{way}_G", torch.tensor(table.g, **kind))
+            setattr(self, f"{way}_dG", torch.tensor(table.dg, **kind))
+            setattr(self, f"{way}_cdf", torch.tensor(table.cdf, **kind))
+        ends = (set_table.g[0], reset_table.g[0], set_table.g[-1], reset_table.g[-1])
+        GenericDevice.__init__(self, **dict(zip(_WINDOW, ends, strict=True)))
         self.max_level = max_level
-        self._spec = Tables(*self._tables, g_min=self.min_conductance, g_max=self.max_conductance)
-        self.reset_cached_params()
+        self._made = (self._shown(), (set_table, reset_table))
+        self.spec()  # refuses bad parameters now
+
+    def _shown(self) -> list[Tensor]:
+        parts = (f"{way}_{part}" for way in ("set", "reset") for part in ("G", "dG", "cdf"))
+        return [torch.as_tensor(getattr(self, name)).cpu().clone() for name in parts]
 
     def spec(self) -> Tables:
-        """Return mho's device."""
-        return self._spec
+        """Return mho's device, of the tables as they are now."""
+        now = self._shown()
+        if not all(map(torch.equal, now, self._made[0])):
+            parts = [part.double().numpy() for part in now]
+            self._made = (now, (_table(*parts[:3]), _table(*parts[3:])))
+        return Tables(
+            *self._made[1],
+            g_min=float(self.min_conductance),
+            g_max=float(self.max_conductance),
+            d2d=self._d2d,
+        )
 
-    def write(self, G: Tensor, numPulse: Tensor, group_param_idx: Any = None) -> Tensor:
+    def write(self, G: Tensor, numPulse: Any, group_param_idx: Any = None) -> Tensor:
         """See `CellDevice.write`."""
         return super().write(G, numPulse, group_param_idx)
 

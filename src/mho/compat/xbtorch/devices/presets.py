@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,9 @@ class TabularAnalyticalReal(TabularDevice):
 class TabularCompactFeFETKriging(TabularDevice):
     """Jump tables of a compact model of ferroelectric transistors, 32 levels.
 
-    Without XBTorch's own tables these are of mho's multi-domain model, pulses of ±3 V and 50 ns,
-    whatever read voltage and spread the name says.
+    Without XBTorch's own tables these are of mho's multi-domain model, pulses of ±3 V and 50 ns;
+    jumps then differ by the spread from cell to cell. The read voltage does not count, and a
+    warning says so.
 
     Args:
         name: ends in ``…vgs_V_sd_S``: read voltage 0.1, 0.5, 0.9, 1, 1.1 or 1.5 V, and spread of
@@ -75,14 +77,19 @@ class TabularCompactFeFETKriging(TabularDevice):
                 f"name must end in vgs_V_sd_S with V of {', '.join(_VOLTAGES)} and S of "
                 f"{', '.join(_SPREADS)}; got {name!r}"
             )
-        set_stem = _stem(f"fefet/Kriging_set{voltage}V_{spread}_SD")
-        reset_stem = _stem(f"fefet/Kriging_reset{voltage}V_{spread}_SD")
-        if set_stem is None or reset_stem is None:
+        stems = [_stem(f"fefet/Kriging_{way}{voltage}V_{spread}_SD") for way in ("set", "reset")]
+        if None in stems:
+            warnings.warn(
+                f"the tables of {name!r} are not at hand (see {FOLDER}): a model stands in, whose "
+                f"cells differ by {spread} %, but whose read voltage is not {voltage} V",
+                stacklevel=2,
+            )
+            self._d2d = float(spread) / 100.0
             model = _domains(_PULSE)
-            tables = (model.set_table, model.reset_table)
+            tables = [model.set_table, model.reset_table]
         else:
-            tables = (JumpTable.load(set_stem), JumpTable.load(reset_stem))
-        self._adopt(*tables, 32)
+            tables = [JumpTable.load(stem) for stem in stems if stem is not None]
+        self._adopt(tables[0], tables[1], 32)
 
 
 class TabularExperimentalFemFETKriging(TabularDevice):
@@ -114,27 +121,19 @@ def _stem(name: str) -> Path | None:
     return Path(folder) / "tabular" / name if folder else None
 
 
-def _normal_table(g: object, mean: object, deviation: object, reach: float) -> JumpTable:
-    dg = np.linspace(-reach, reach, 201)
-    cdf = construct_cdf(g, dg, mean, deviation)
-    rows = tuple(map(tuple, cdf.tolist()))
-    return JumpTable(tuple(np.asarray(g).tolist()), tuple(dg.tolist()), rows)
-
-
 @functools.lru_cache(maxsize=1)
 def _analytical() -> Tables:
     g = torch.linspace(3e-9, 38e-9, 100, dtype=torch.float64)
-    cell = _REAL.constants()
-    deviation = np.full(len(g), 1.2e-9)
+    dg, cell = np.linspace(-9e-9, 9e-9, 201), _REAL.constants()
     tables = []
     for up in (True, False):
         mean = _REAL.change(g, torch.full(g.shape, up), cell).numpy()
-        tables.append(_normal_table(g.numpy(), mean, deviation, 9e-9))
+        cdf = construct_cdf(g, dg, mean, np.full(len(g), 1.2e-9))
+        rows = tuple(map(tuple, cdf.tolist()))
+        tables.append(JumpTable(tuple(g.tolist()), tuple(dg.tolist()), rows))
     return Tables(tables[0], tables[1])
 
 
 @functools.lru_cache(maxsize=8)
 def _domains(voltage: float) -> Tables:
-    found = MultiDomainFeFET().tabular(voltage, -voltage, 50e-9, cells=200, pulses=600, seed=0)
-    assert isinstance(found, Tables)
-    return found
+    return MultiDomainFeFET().tabular(voltage, -voltage, 50e-9, cells=200, pulses=600, seed=0)

@@ -3,6 +3,7 @@
 # ruff: noqa: N802
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import Any
 
@@ -11,34 +12,22 @@ import torch
 from scipy import special
 from torch import Tensor
 
+from mho.compat.xbtorch._params import get_xbtorch_param
 from mho.fit import kriging
 
 _ROUNDS = 1000  # of redrawing pulses that are not valid
 
 
-def find_nearest(array: Tensor, values: Tensor) -> Tensor:
-    """Return the positions of the entries of ``array`` nearest to each value.
+def find_nearest(array: Tensor, values: Any) -> Tensor:
+    """Return the positions ``[m]`` of the entries of ``array [n]`` nearest to values ``[m]``.
 
-    Args:
-        array: ``[n]``.
-        values: ``[m]``.
-
-    Returns:
-        Positions ``[m]``; of equally near ones the first.
+    Of equally near ones the first.
     """
-    return (array.unsqueeze(0) - values.unsqueeze(1)).abs().argmin(dim=1)
+    return find_nearest_2d(array, values)
 
 
 def find_nearest_2d(array: Tensor, values: Any) -> Tensor:
-    """Return the positions of the nearest entries, each value in a row of its own.
-
-    Args:
-        array: ``[n]``, or ``[m, n]``.
-        values: ``[m]``.
-
-    Returns:
-        Positions ``[m]``.
-    """
+    """As `find_nearest`; ``array`` may be ``[m, n]``, each value in a row of its own."""
     values = torch.as_tensor(values, dtype=array.dtype, device=array.device)
     rows = array.unsqueeze(0) if array.dim() == 1 else array
     return (rows - values.unsqueeze(1)).abs().argmin(dim=1)
@@ -50,14 +39,19 @@ def stochastic_round(x: Tensor) -> Tensor:
     return low + (x - low > torch.rand_like(x)).to(x)
 
 
+def written(device: Any, G: Tensor, pulse: Tensor, group_param_idx: Any) -> Any:
+    """Return what a device's ``write`` does, also of one that asks for no ``group_param_idx``."""
+    takes = inspect.signature(device.write).parameters
+    kinds = [parameter.kind for parameter in takes.values()]
+    if len(kinds) > 2 or inspect.Parameter.VAR_POSITIONAL in kinds:
+        return device.write(G, pulse, group_param_idx)
+    return device.write(G, pulse)
+
+
 def sweep_conductance_full(
     device: Any, group_param_idx: Any = (0, 0)
 ) -> tuple[list[float], list[float]]:
-    """Take one cell through its window by set pulses, and back by reset pulses.
-
-    Args:
-        device: any device.
-        group_param_idx: names the cell.
+    """Take one cell (of that name) through its window by set pulses, and back by reset pulses.
 
     Returns:
         Conductances after 0, 1, … ``max_level`` pulses of each direction.
@@ -65,14 +59,18 @@ def sweep_conductance_full(
 
     def sweep(start: float, sign: float) -> list[float]:
         # In double precision: what is clipped at a bound is then not beyond it.
-        G, pulse = torch.tensor([float(start)], dtype=torch.float64), torch.tensor([sign])
+        G, pulse = (_numbers([value], torch.float64) for value in (start, sign))
         trace = [float(start)]
         for _ in range(int(device.max_level)):
-            G = device.write(G, numPulse=pulse, group_param_idx=group_param_idx)
+            G = written(device, G, pulse, group_param_idx)
             trace.append(G.item())
         return trace
 
     return sweep(device.min_conductance_set, 1.0), sweep(device.max_conductance_reset, -1.0)
+
+
+def _numbers(values: Any, dtype: torch.dtype | None = None) -> Tensor:
+    return torch.tensor(values, dtype=dtype, device=get_xbtorch_param("pytorch_device"))
 
 
 def synthesize_G_dG_dataset(
@@ -98,18 +96,16 @@ def synthesize_G_dG_dataset(
         RuntimeError: if hardly any point is valid.
     """
     low, high = float(device.min_conductance), float(device.max_conductance)
+    pulse = _numbers([1.0 if set else -1.0] * num_points)
     found: list[Any] = []
     missing = num_points
     for _ in range(_ROUNDS):
-        before = low + (high - low) * torch.rand(num_points, dtype=torch.float64)
-        pulse = torch.full((num_points,), 1.0 if set else -1.0)
-        after = device.write(before.clone(), numPulse=pulse, group_param_idx="data set")
-        change = after - before
+        before = low + (high - low) * torch.rand_like(pulse, dtype=torch.float64)
+        change = written(device, before.clone(), pulse, "data set") - before
+        after = before + change
         valid = (after >= low) & (after <= high) & (change.abs() > min_delta_ratio * before.abs())
-        if disable_filtering:
-            valid = torch.ones_like(valid)
-        points = torch.stack((before, change), dim=1)[valid][:missing]
-        found.append(points.double().numpy())
+        points = torch.stack((before, change), dim=1)[valid | disable_filtering][:missing]
+        found.append(points.double().cpu().numpy())
         missing -= len(points)
         if missing == 0:
             return np.concatenate(found)
@@ -123,15 +119,14 @@ def synthesize_G_dG_dataset(
 def get_kriging_profiles(
     g: Any, dg: Any, axis_size: int = 100, epsilon: float = 1e-10, **kwargs: Any
 ) -> tuple[Any, Any, Any, Any]:
-    """Fit mean and standard deviation of changes over conductance, by Kriging.
+    """Fit mean and standard deviation of changes ``dg`` over conductances ``g``, by Kriging.
 
     Args:
         g: conductances before pulses.
         dg: changes, as many.
         axis_size: points of either axis.
         epsilon: is added to the standard deviation.
-        **kwargs: parameters of the surrogate model of the SMT package. They are not needed: both
-            length scale and noise are found from the data. A warning says so.
+        **kwargs: of SMT's surrogate model: not needed, and a warning says so.
 
     Returns:
         Axis of conductances, axis of changes, means and standard deviations.
@@ -154,16 +149,9 @@ def get_kriging_profiles(
 
 
 def construct_cdf(G_axis: Any, dG_axis: Any, mean_profile: Any, std_profile: Any) -> Any:
-    """Return the normal distribution functions of changes, by conductance.
+    """Return the normal distribution functions ``[n, m]`` of changes, by conductance.
 
-    Args:
-        G_axis: conductances ``[n]``.
-        dG_axis: changes ``[m]``.
-        mean_profile: means ``[n]``.
-        std_profile: standard deviations ``[n]``.
-
-    Returns:
-        Array ``[n, m]``.
+    Args: see what `get_kriging_profiles` returns.
     """
     mean, deviation = (np.asarray(x, dtype=np.float64) for x in (mean_profile, std_profile))
     if not len(G_axis) == len(mean) == len(deviation):

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 from mho.analysis.landscapes import landscape
+from mho.compat.xbtorch.nn.utils import train_classifier
+
+__all__ = ["compute_grid_loss", "reduction_pca", "reduction_random", "train_classifier"]
 
 
 def reduction_pca(matrix: Any, seed: int = 0) -> tuple[Any, Any, dict[str, Any]]:
@@ -87,53 +90,40 @@ def compute_grid_loss(
     Raises:
         ValueError: if the model has no such parameter.
     """
-    names = [name for name, _ in model.named_parameters()]
-    if param_name not in names:
-        raise ValueError(f"param_name must be one of {', '.join(names)}; got {param_name!r}")
+    centre = copy.deepcopy(model).to(device)
+    parameters = dict(centre.named_parameters())
+    if param_name not in parameters:
+        raise ValueError(f"param_name must be one of {', '.join(parameters)}; got {param_name!r}")
+    origin = {k: torch.as_tensor(np.asarray(full_weights[k][epoch])) for k in parameters}
+    along, across = (_direction(parameters, param_name, way) for way in reduced_dirs)
     step = 1.0 / resolution
     x, y = (np.arange(low, high + step, step) for low, high in (x_range, y_range))
-    centre = _at(model, full_weights, epoch, device)
-    ways = [_direction(centre, param_name, way) for way in reduced_dirs]
+    span, label = [(float(x[0]), float(x[-1]))], "loss grid" if log else None
     batches = [next(iter(data_loader))] if fast else list(data_loader)
-    loss = np.zeros((len(x), len(y)))
-    count = 0
-    for inputs, labels in batches:
-        found = _grid(centre, criterion, (inputs.to(device), labels.to(device)), ways, x, y, log)
-        loss += found * len(labels)
-        count += len(labels)
-    return *np.meshgrid(x, y, indexing="ij"), loss / count
-
-
-def _at(model: Any, full_weights: Any, epoch: int, device: Any) -> Any:
-    found = copy.deepcopy(model).to(device)
-    with torch.no_grad():
-        for name, parameter in found.named_parameters():
-            parameter.copy_(torch.as_tensor(np.asarray(full_weights[name][epoch])))
-    return found
-
-
-def _direction(model: Any, param_name: str, way: Any) -> dict[str, Tensor]:
-    found = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
-    chosen = found[param_name]
-    found[param_name] = torch.as_tensor(np.asarray(way)).to(chosen).view_as(chosen)
-    return found
-
-
-def _grid(model: Any, criterion: Any, data: Any, ways: Any, x: Any, y: Any, log: bool) -> Any:
-    rows = []
-    label = "loss grid" if log else None
-    parameters = dict(model.named_parameters())
-    origin = {name: p.detach().clone() for name, p in parameters.items()}
+    sizes = np.array([len(labels) for _, labels in batches])
+    lines = []
     for place in y:
         with torch.no_grad():
             for name, p in parameters.items():
-                p.copy_(origin[name] + float(place) * ways[1][name])
-        span = [(float(x[0]), float(x[-1]))]
-        line = landscape(
-            model, criterion, data, [ways[0]], span=span, points=len(x), label=label
-        ).loss[0]
-        rows.append(line.double().numpy())
-    with torch.no_grad():
-        for name, p in parameters.items():
-            p.copy_(origin[name])
-    return np.stack(rows, axis=1)
+                p.copy_(origin[name].to(p) + float(place) * across[name])
+        found = [
+            landscape(
+                centre,
+                criterion,
+                (inputs.to(device), labels.to(device)),
+                [along],
+                span=span,
+                points=len(x),
+                label=label,
+            ).loss[0]
+            for inputs, labels in batches
+        ]
+        lines.append(sizes @ torch.stack(found).double().cpu().numpy() / sizes.sum())
+    return *np.meshgrid(x, y, indexing="ij"), np.stack(lines, axis=1)
+
+
+def _direction(parameters: dict[str, Tensor], param_name: str, way: Any) -> dict[str, Tensor]:
+    found = {name: torch.zeros_like(p) for name, p in parameters.items()}
+    chosen = found[param_name]
+    found[param_name] = torch.as_tensor(np.asarray(way)).to(chosen).view_as(chosen)
+    return found

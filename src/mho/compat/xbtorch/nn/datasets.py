@@ -24,35 +24,19 @@ def findFiles(path: str) -> list[str]:
 
 
 def unicodeToAscii(s: str, vocab: str) -> str:
-    """Return a string without accents, and of the letters of a vocabulary only.
-
-    Args:
-        s: the string.
-        vocab: allowed characters.
-    """
+    """Return a string without accents, and of the letters of a vocabulary only."""
     plain = unicodedata.normalize("NFD", s)
     return "".join(c for c in plain if unicodedata.category(c) != "Mn" and c in vocab)
 
 
 def read_lines(filename: str, vocab: str) -> list[str]:
-    """Return the lines of a file, each as `unicodeToAscii` returns it.
-
-    Args:
-        filename: of the file.
-        vocab: allowed characters.
-    """
+    """Return the lines of a file, each as `unicodeToAscii` returns it."""
     text = Path(filename).read_text(encoding="utf-8")
     return [unicodeToAscii(line, vocab) for line in text.strip().split("\n")]
 
 
 def name_to_tensor(MAX_NAME_LENGTH: int, line: str, vocab: str) -> Tensor:
-    """Return one-hot letters ``[MAX_NAME_LENGTH, len(vocab)]``.
-
-    Args:
-        MAX_NAME_LENGTH: what is longer is cut off.
-        line: the name.
-        vocab: letters.
-    """
+    """Return a name's one-hot letters ``[MAX_NAME_LENGTH, len(vocab)]``; more are cut off."""
     found = torch.zeros(MAX_NAME_LENGTH, len(vocab))
     for place, letter in enumerate(line[:MAX_NAME_LENGTH]):
         found[place, vocab.index(letter)] = 1.0
@@ -62,16 +46,7 @@ def name_to_tensor(MAX_NAME_LENGTH: int, line: str, vocab: str) -> Tensor:
 def get_dataloaders(
     dataset: Any, train_split: float = 0.8, batch_size: int = 32
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Split a data set at random.
-
-    Args:
-        dataset: to be split.
-        train_split: fraction for training.
-        batch_size: of training; tests are one by one.
-
-    Returns:
-        Loaders for training and for tests.
-    """
+    """Split a data set at random; return loaders for training, and for tests one by one."""
     count = int(train_split * len(dataset))
     train, test = random_split(dataset, [count, len(dataset) - count])
     return DataLoader(train, batch_size, shuffle=True), DataLoader(test, 1)
@@ -86,19 +61,9 @@ def train_rnn(
     num_epochs: int = 10,
     device: Any = "cpu",
 ) -> float:
-    """Train for one epoch, with gradients clipped to norm 1.
+    """Train for one epoch, gradients clipped to norm 1, and return the mean loss.
 
-    Args:
-        model: classifies sequences.
-        data_loader: sequences and labels.
-        criterion: loss of outputs and labels.
-        optimizer: of the model's parameters.
-        epoch: number of this epoch.
-        num_epochs: of all.
-        device: where to compute.
-
-    Returns:
-        The mean loss.
+    Args: see `mho.compat.xbtorch.nn.utils.train_classifier`.
     """
     model = model.to(device).train()
     total = right = count = 0.0
@@ -122,13 +87,7 @@ def train_rnn(
 
 @torch.no_grad()
 def test_rnn(model: Any, data_loader: Any, device: Any = "cpu") -> tuple[list[int], list[int]]:
-    """Return the classes found, and the labels.
-
-    Args:
-        model: classifies sequences.
-        data_loader: sequences and labels.
-        device: where to compute.
-    """
+    """Return the classes found for the sequences of a loader, and their labels."""
     model = model.to(device)
     found: list[int] = []
     wanted: list[int] = []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, ClassVar
+
 from torch import Tensor, nn
 
 from mho.compat.xbtorch.nn.nn import SelectLastStep
@@ -45,26 +48,15 @@ class VGG(_Sequential):
 
     def __init__(self, num_classes: int = 10) -> None:
         layers: list[nn.Module] = []
-        inputs = 3
-        for width in (128, 256, 512):
-            layers += [
-                nn.Conv2d(inputs, width, 3, padding=1, bias=False),
-                nn.ReLU(),
-                nn.Conv2d(width, width, 3, padding=1, bias=False),
-                nn.MaxPool2d(2, 2),
-                nn.ReLU(),
-            ]
-            inputs = width
-        layers += [
-            nn.Flatten(),
-            nn.Linear(8192, 1024, bias=False),
-            nn.ReLU(),
-            nn.Linear(1024, num_classes, bias=False),
-        ]
-        super().__init__(*layers)
+        for inputs, width in ((3, 128), (128, 256), (256, 512)):
+            one = nn.Conv2d(inputs, width, 3, padding=1, bias=False)
+            two = nn.Conv2d(width, width, 3, padding=1, bias=False)
+            layers += [one, nn.ReLU(), two, nn.MaxPool2d(2, 2), nn.ReLU()]
+        layers += [nn.Flatten(), nn.Linear(8192, 1024, bias=False), nn.ReLU()]
+        super().__init__(*layers, nn.Linear(1024, num_classes, bias=False))
 
 
-class RNN(_Sequential):
+class _Recurrent(_Sequential):
     """A recurrent layer and a linear one, for sequences ``[batch, time, input_size]``.
 
     Args:
@@ -74,32 +66,27 @@ class RNN(_Sequential):
         output_size: outputs.
     """
 
+    _kind: ClassVar[Callable[..., nn.Module]]
+
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int, output_size: int
     ) -> None:
+        options: Any = {"num_layers": num_layers, "batch_first": True, "bias": False}
         super().__init__(
-            nn.RNN(input_size, hidden_size, num_layers=num_layers, batch_first=True, bias=False),
+            self._kind(input_size, hidden_size, **options),
             SelectLastStep(),
             nn.Linear(hidden_size, output_size, bias=False),
         )
         self.hidden_size = hidden_size
 
 
-class SimpleLSTM(_Sequential):
-    """An LSTM and a linear layer, for sequences ``[batch, time, input_size]``.
+class RNN(_Recurrent):
+    """A plain recurrent layer and a linear one; see `_Recurrent`."""
 
-    Args:
-        input_size: features of a step.
-        hidden_size: of the hidden state.
-        num_layers: recurrent layers.
-        output_size: outputs.
-    """
+    _kind = nn.RNN
 
-    def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int, output_size: int
-    ) -> None:
-        super().__init__(
-            nn.LSTM(input_size, hidden_size, num_layers, batch_first=True, bias=False),
-            SelectLastStep(),
-            nn.Linear(hidden_size, output_size, bias=False),
-        )
+
+class SimpleLSTM(_Recurrent):
+    """An LSTM and a linear layer; see `_Recurrent`."""
+
+    _kind = nn.LSTM

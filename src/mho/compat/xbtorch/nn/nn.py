@@ -6,26 +6,26 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mho.compat.xbtorch.patches.decorators import xbtorch_layer
+from mho.compat.xbtorch.patches import decorators
 from mho.train.quantised.wage import sse
 
 
-@xbtorch_layer
+@decorators.xbtorch_layer
 class Linear(nn.Linear):
     """`torch.nn.Linear`; see `patches.decorators.xbtorch_layer`."""
 
 
-@xbtorch_layer
+@decorators.xbtorch_layer
 class Conv2d(nn.Conv2d):
     """`torch.nn.Conv2d`; see `patches.decorators.xbtorch_layer`."""
 
 
-@xbtorch_layer
+@decorators.xbtorch_layer
 class RNN(nn.RNN):
     """`torch.nn.RNN`; see `patches.decorators.xbtorch_layer`."""
 
 
-@xbtorch_layer
+@decorators.xbtorch_layer
 class LSTM(nn.LSTM):
     """`torch.nn.LSTM`; see `patches.decorators.xbtorch_layer`."""
 
@@ -49,4 +49,4 @@ def SSE(logits: Tensor, label: Tensor) -> Tensor:  # noqa: N802
     return sse(logits, label)
 
 
-__all__ = ["LSTM", "RNN", "SSE", "Conv2d", "Linear", "SelectLastStep"]
+__all__ = ["LSTM", "RNN", "SSE", "Conv2d", "Linear", "SelectLastStep", "decorators"]

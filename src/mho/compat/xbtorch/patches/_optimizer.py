@@ -3,18 +3,25 @@
 # mypy: disable-error-code="misc,attr-defined"
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mho.compat.xbtorch._params import get_xbtorch_param, require_initialized
+from mho.compat.xbtorch._params import get_xbtorch_param, gradient_step, require_initialized
+from mho.compat.xbtorch.devices.utils import written
 from mho.compat.xbtorch.quant import wage_init, wage_qtorch
-from mho.compat.xbtorch.quant.quantizers import fixed_point_quantize
+from mho.decomposition.base import stream
+from mho.train import finite
+from mho.train.on_cells.gradients import as_scaled, replaced
 
-Named = tuple[Any, Any, Tensor]
+_SETTINGS = {
+    "decomp_alg": "decomposition_algorithm",
+    **{name: name for name in ("device_type", "weight_range", "wage_quantize", "wage_params")},
+}
+_KEPT = ("weight_acc", "weight_read")  # under WAGE: weights as they are kept, and as they are read
+_SAME = 1e-2  # samples this near to a gradient (part of its size) are those it was made of
 
 
 class CellOptimizer(torch.optim.Optimizer):
@@ -30,12 +37,13 @@ class CellOptimizer(torch.optim.Optimizer):
         require_initialized()
         if not isinstance(self, (torch.optim.SGD, torch.optim.Adam)):
             raise NotImplementedError("only SGD and Adam optimizers are supported")
-        self.decomp_alg = get_xbtorch_param("decomposition_algorithm")
-        self.device_type = get_xbtorch_param("device_type")
-        self.weight_range = get_xbtorch_param("weight_range")
-        self.wage_quantize = get_xbtorch_param("wage_quantize")
-        self.wage_params = get_xbtorch_param("wage_params")
+        for name, setting in _SETTINGS.items():
+            setattr(self, name, get_xbtorch_param(setting))
         super().__init__(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Torch keeps its own attributes only; copies are of the same session."""
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in _SETTINGS}}
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step.
@@ -54,108 +62,100 @@ class CellOptimizer(torch.optim.Optimizer):
             self._xb_step()
         return loss
 
-    def _xb_parameters(self) -> Iterator[Named]:
-        for group_number, group in enumerate(self.param_groups):
-            for number, parameter in enumerate(group["params"]):
-                yield group, (group_number, number), parameter
+    def _xb_parameters(self) -> Iterator[tuple[Any, tuple[int, int], Any]]:
+        """Go through groups, what names parameters, and parameters: those with a gradient."""
+        for number, group in enumerate(self.param_groups):
+            for place, parameter in enumerate(group["params"]):
+                if parameter.grad is not None:
+                    yield group, (number, place), parameter
 
     def _xb_step(self) -> None:
-        passed = self._xb_pass_by()
-        given = {p: p.grad for _, _, p in self._xb_parameters()}
-        before = {p: p.detach().clone() for _, _, p in self._xb_parameters() if p.grad is not None}
-        try:
-            for _, key, parameter in self._xb_parameters():
-                if parameter in before:
-                    parameter.grad = self._xb_gradient(parameter, key)
-            super().step()
-            for _, key, parameter in self._xb_parameters():
-                if parameter in before:
-                    self._xb_answer(key, parameter, before[parameter])
-        finally:
-            for parameter, grad in {**given, **passed}.items():
-                parameter.grad = grad
-
-    def _xb_pass_by(self) -> dict[Tensor, Tensor | None]:
         # A gradient that is not finite says nothing: the parameter stays where it is.
-        bad: dict[Tensor, Tensor | None] = {
-            p: p.grad
-            for _, _, p in self._xb_parameters()
-            if p.grad is not None and not bool(torch.isfinite(p.grad).all())
-        }
-        for parameter in bad:
-            parameter.grad = None
+        bad = finite.bad_gradients(p for _, _, p in self._xb_parameters())
         if bad:
-            warnings.warn(
-                f"gradients of {len(bad)} parameters are not finite; they are passed by",
-                stacklevel=4,
-            )
-        return bad
+            shown = {f"gradient of shape {list(p.shape)}": grad for p, grad in bad.items()}
+            finite.warn("gradients are", shown, stacklevel=4)
+        with finite.without(bad):
+            moved = list(self._xb_parameters())
+            before = [parameter.detach().clone() for _, _, parameter in moved]
+            seen = {p: self._xb_gradient(p, key, group["lr"]) for group, key, p in moved}
+            with replaced(seen):
+                super().step()
+            for (_, key, parameter), old in zip(moved, before, strict=True):
+                self._xb_answer(key, parameter, old)
 
-    def _xb_gradient(self, parameter: Any, key: Any) -> Tensor:
+    def _xb_gradient(self, parameter: Any, key: Any, lr: Any) -> Tensor:
         """Return the gradient that the optimizer sees."""
         gradient: Tensor = parameter.grad
         if self.decomp_alg is not None and parameter.dim() > 1:
-            samples = getattr(parameter, "input", None), getattr(parameter, "delta", None)
             matrix = gradient.flatten(1)
-            if samples[0] is None:
-                samples = _rows_as_samples(matrix)
-            found = self.decomp_alg.decompose(*samples, matrix, key)
+            found = self.decomp_alg.decompose(*_samples(parameter, matrix), matrix, key)
             gradient = found.to(gradient).view_as(gradient)
-        if self.wage_quantize:
-            bits = self.wage_params["wl_grad"]
-            steps = 1.0 if bits == -1 else 2.0 ** (bits - 1)
-            gradient = wage_qtorch.shift(gradient) / steps
-        return gradient
+        if not self.wage_quantize:
+            return gradient
+        if self._xb_rounds:
+            return wage_qtorch.per_step(gradient, self.wage_params["wl_grad"])
+        # One's own quantiser returns the step itself: the optimizer's rate undoes a division by it.
+        step: Tensor = self.wage_params["quantizer_grad"](gradient, lr)
+        return step / lr if lr else torch.zeros_like(step)
+
+    @property
+    def _xb_rounds(self) -> bool:
+        """Whether gradients are quantised as WAGE does it: any proposal is then rounded, once."""
+        return getattr(self.wage_params["quantizer_grad"], "func", None) is gradient_step
 
     def _xb_answer(self, key: Any, parameter: Any, before: Tensor) -> None:
         """Turn a proposal into what cells and quantisers make of it."""
         change = parameter.detach() - before
-        if self.wage_quantize:
-            change = self._xb_rounded(change)
-        kept = self._xb_kept(parameter, before) if self._xb_is_wage(parameter) else before
+        if self.wage_quantize and self._xb_rounds:
+            bits, mode = self.wage_params["wl_grad"], self.wage_params["rounding_grad"]
+            change = wage_qtorch.rounded_step(change, bits, mode)
+        wage = self.wage_quantize and parameter.dim() > 1
+        kept = self._xb_kept(parameter, before) if wage else before
         after = kept + change if self.device_type is None else self._xb_pulsed(kept, change, key)
-        if self._xb_is_wage(parameter):
-            after = self.wage_params["grad_clip"](after)
-            parameter.weight_acc = after
-            after = self.wage_params["quantizer_weight"](after, parameter.weight_scale)
+        if wage:
+            parameter.weight_acc = self.wage_params["grad_clip"](after)
+            after = self.wage_params["quantizer_weight"](
+                parameter.weight_acc, parameter.weight_scale
+            )
             parameter.weight_read = after.clone()
+            self.state[parameter].update({name: getattr(parameter, name) for name in _KEPT})
         parameter.copy_(after)
-
-    def _xb_is_wage(self, parameter: Any) -> bool:
-        if not self.wage_quantize or parameter.dim() < 2:
-            return False
-        if not hasattr(parameter, "weight_scale"):  # copies of models lose it
-            parameter.weight_scale = wage_init.scale_of(parameter, self.wage_params["wl_weight"])
-        return True
-
-    def _xb_rounded(self, change: Tensor) -> Tensor:
-        bits, mode = self.wage_params["wl_grad"], self.wage_params["rounding_grad"]
-        if bits == -1:
-            return change
-        return fixed_point_quantize(
-            change, bits, bits - 1, clamp=False, symmetric=True, rounding=mode
-        )
 
     def _xb_kept(self, parameter: Any, before: Tensor) -> Tensor:
         """Return the weights as they are kept; those loaded since are taken over."""
-        read = getattr(parameter, "weight_read", None)
-        if read is None or read.shape != before.shape or not torch.equal(read.to(before), before):
-            scale = parameter.weight_scale if parameter.weight_scale > 1.8 else 1.0
-            parameter.weight_acc = self.wage_params["grad_clip"](before * scale)
-        kept: Tensor = parameter.weight_acc
-        return kept.to(before)
+        if not hasattr(parameter, "weight_scale"):  # copies of models lose it
+            parameter.weight_scale = wage_init.scale_of(parameter, self.wage_params["wl_weight"])
+        for known in (parameter.__dict__, self.state.get(parameter, {})):  # a loaded state
+            kept, read = (known.get(name) for name in _KEPT)
+            if read is not None and torch.equal(read.to(before), before):
+                return kept.to(before)
+        scale = parameter.weight_scale if parameter.weight_scale > 1.8 else 1.0
+        first: Tensor = self.wage_params["grad_clip"](before * scale)
+        return first.to(before)
 
     def _xb_pulsed(self, weight: Tensor, change: Tensor, key: Any) -> Tensor:
-        low, high = self.weight_range
+        device, (low, high) = self.device_type, self.weight_range
         weight = weight.clamp(low, high)
-        pulse = self.device_type.gradient_to_pulse(change)
-        conductance = self.device_type.weight_to_conductance(weight)
-        conductance = self.device_type.write(conductance, pulse, key)
-        found = self.device_type.conductance_to_weight(conductance).to(weight)
+        # More than the whole range is no more: steps that diverge would be pulses without end.
+        pulse = device.gradient_to_pulse(change.clamp(low - high, high - low))
+        conductance = written(device, device.weight_to_conductance(weight), pulse, key)
+        found = device.conductance_to_weight(conductance).to(weight)
         return torch.where(pulse != 0, found.clamp(low, high), weight)
 
 
-def _rows_as_samples(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    # Multi-weight cells say no samples: a gradient's own rows are as good.
-    eye = torch.eye(len(gradient), dtype=gradient.dtype, device=gradient.device)
-    return gradient, eye
+def _samples(parameter: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Return samples ``[batch, inputs]`` and ``[batch, outputs]`` that a gradient is the sum of.
+
+    The layer's own of its last pass, if they are: scaled as the gradient was (by clipping, say). If
+    it is of several passes, or its layer says no samples, its own rows are as good.
+    """
+    input, delta = getattr(parameter, "input", None), getattr(parameter, "delta", None)
+    if input is not None and delta is not None:
+        input, delta = (part.detach().flatten(0, -2) for part in (input, delta))
+        input, delta = as_scaled(input, delta, gradient)
+        probe = torch.linspace(0.5, 1.5, gradient.shape[1]).sin().to(gradient)
+        expected, found = gradient @ probe, delta.T.to(gradient) @ (input.to(gradient) @ probe)
+        if (found - expected).norm() <= _SAME * expected.norm():
+            return input, delta
+    return stream(None, None, gradient)

@@ -12,6 +12,33 @@ from mho.core import random
 from mho.periphery.formats import FixedPoint
 
 
+def number(value: Any) -> Any:
+    """Return a NumPy scalar, or an array or tensor of one entry, as a plain number."""
+    return value.item() if hasattr(value, "item") else value
+
+
+class Word(FixedPoint):
+    """mho's fixed-point number, with QPyTorch's names ``wl`` and ``fl`` of its bits."""
+
+    @property
+    def wl(self) -> int:
+        """Bits of a word, sign included."""
+        return self.word
+
+    @property
+    def fl(self) -> int:
+        """Bits behind the point."""
+        return self.fraction
+
+    def bounds(self) -> tuple[float, float] | None:
+        """Return the ends beyond which no gradient comes through: those of the range."""
+        return self.range if self.clamp else None
+
+    def rounded(self, x: Tensor) -> Tensor:
+        """Round, stochastically as torch's global generator says."""
+        return self(x, random.stream(seed()) if self.stochastic else None)
+
+
 def fixed_point_quantize(
     x: Tensor,
     wl: int,
@@ -30,10 +57,8 @@ def fixed_point_quantize(
         symmetric: leave the lowest number out.
         rounding: ``"nearest"`` or ``"stochastic"``.
     """
-    number = FixedPoint(wl, fl, clamp=clamp, symmetric=symmetric, rounding=rounding)
-    rng = random.stream(seed()) if number.stochastic else None
-    with torch.no_grad():
-        return number(x, rng)
+    options: Any = {"clamp": bool(clamp), "symmetric": bool(symmetric), "rounding": rounding}
+    return Word(number(wl), number(fl), **options).rounded(x.detach())
 
 
 class FixedPointQuantF(torch.autograd.Function):
@@ -60,24 +85,12 @@ class FixedPointQuantF(torch.autograd.Function):
 def fixed_point_quantize_wrapper(
     input: Tensor, wl: int, fl: int, symmetric: bool = True, rounding: str = "nearest"
 ) -> Tensor:
-    """Round to fixed point; the gradient passes unchanged.
-
-    Args:
-        input: any shape.
-        wl: bits of a word.
-        fl: bits behind the point.
-        symmetric: leave the lowest number out.
-        rounding: ``"nearest"`` or ``"stochastic"``.
-    """
+    """Round, see `fixed_point_quantize`; the gradient passes unchanged."""
     rounded: Tensor = FixedPointQuantF.apply(input, wl, fl, symmetric, rounding)
     return rounded
 
 
 def get_range_fixed_point(num_format: Any) -> tuple[float, float]:
-    """Return the lowest and highest number of a format.
-
-    Args:
-        num_format: anything with ``wl``, ``fl`` and ``symmetric``.
-    """
-    number = FixedPoint(num_format.wl, num_format.fl, symmetric=bool(num_format.symmetric))
-    return number.range
+    """Return the lowest and highest number of a format: anything with wl, fl and symmetric."""
+    wl, fl = number(num_format.wl), number(num_format.fl)
+    return Word(wl, fl, symmetric=bool(num_format.symmetric)).range

@@ -12,48 +12,36 @@ _MARGIN = 1.5  # of the initial weights over the smallest number
 
 
 def truncated_normal_(tensor: Tensor, mean: float = 0, std: float = 1) -> None:
-    """Fill a tensor with normal numbers that lie within two standard deviations.
-
-    Args:
-        tensor: to be filled.
-        mean: of the normal distribution.
-        std: its standard deviation.
-    """
+    """Fill a tensor with normal numbers that lie within two standard deviations of the mean."""
+    low, high = float(mean - 2 * std), float(mean + 2 * std)
     with torch.no_grad():
-        torch.nn.init.trunc_normal_(tensor, mean, std, mean - 2 * std, mean + 2 * std)
+        torch.nn.init.trunc_normal_(tensor, float(mean), float(std), low, high)
 
 
 def scale_limit(param: Any, limit: float, bits_W: int) -> float:
     """Set ``param.weight_scale``, and return the largest initial weight.
 
     With ``L_m = 1.5 / 2^(bits - 1)`` the scale is ``max(2^round(log2(L_m / limit)), 1)`` and the
-    largest weight ``max(L_m, limit)``.
-
-    Args:
-        param: gets the attribute.
-        limit: the largest weight that keeps variances.
-        bits_W: of a weight.
+    largest weight ``max(L_m, limit)``, where ``limit`` is the largest that keeps variances.
     """
-    smallest = _MARGIN / 2.0 ** (bits_W - 1)
-    param.weight_scale = max(2.0 ** round(math.log2(smallest / limit)), 1.0)
-    return max(smallest, limit)
+    smallest = _MARGIN / 2.0 ** (float(bits_W) - 1)
+    param.weight_scale = _scale(smallest / limit)
+    return max(smallest, float(limit))
 
 
 def scale_of(tensor: Tensor, bits_W: int) -> float:
     """Return the scale of a layer whose weights are ``tensor``; 1 for vectors and exact weights."""
     if tensor.dim() < 2 or bits_W == -1:
         return 1.0
-    ratio = _MARGIN / 2.0 ** (bits_W - 1) / limit_of(tensor, 1.0)
+    return _scale(_MARGIN / 2.0 ** (float(bits_W) - 1) / limit_of(tensor, 1.0))
+
+
+def _scale(ratio: float) -> float:
     return max(2.0 ** round(math.log2(ratio)), 1.0)
 
 
 def limit_of(tensor: Tensor, factor: float = 2.0, mode: str = "fan_in") -> float:
-    """Return ``√(3 · factor / fan_in)``.
-
-    Raises:
-        NotImplementedError: for another mode.
-        ValueError: for vectors.
-    """
+    """Return ``√(3 · factor / fan_in)``; see `wage_init_`."""
     if mode != "fan_in":
         raise NotImplementedError(f"mode must be 'fan_in', got {mode!r}")
     if tensor.dim() < 2:

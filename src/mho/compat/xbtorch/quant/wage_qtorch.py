@@ -1,93 +1,72 @@
-"""WAGE quantisation as in QPyTorch's example, on `mho.train.wage`."""
+"""WAGE quantisation as in QPyTorch's example, on `mho.train.wage`.
+
+Bits of -1 round nothing; modes of rounding are ``"nearest"`` and ``"stochastic"``.
+"""
 
 # ruff: noqa: N802
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from mho.compat.xbtorch._seeds import seed
-from mho.compat.xbtorch.quant.quantizers import fixed_point_quantize
-from mho.core import random
-from mho.periphery.formats import FixedPoint
+from mho.compat.xbtorch.quant.quantizers import Word, fixed_point_quantize, number
 from mho.train.quantised import wage
+from mho.train.quantised.layers import Rounding
 
 
 def shift(x: Tensor) -> Tensor:
-    """Divide by the power of two not below the largest magnitude; zeros stay zeros.
-
-    Args:
-        x: any shape.
-    """
+    """Divide by the power of two not below the largest magnitude; zeros stay zeros."""
     largest = x.detach().abs().amax() if x.numel() else x.new_ones(())
     return x / wage.shift(largest, "ceil")
 
 
 def C(x: Tensor, bits: int) -> Tensor:
-    """Clip to what ``bits`` bits can say, ``±(1 - 2^(1 - bits))``.
-
-    Args:
-        x: any shape.
-        bits: 1, and more than 15, clip to ±1.
-    """
-    return wage.clip(x, bits)
+    """Clip to what bits can say, ``±(1 - 2^(1 - bits))``; 1, and more than 15, clip to ±1."""
+    return x if bits == -1 else wage.clip(x, int(bits))
 
 
 def QW(x: Tensor, bits: int, scale: float = 1.0, mode: str = "nearest") -> Tensor:
-    """Round weights to ``bits`` bits, and divide by the layer's scale if that is above 1.8.
-
-    Args:
-        x: any shape.
-        bits: of a weight.
-        scale: of the layer.
-        mode: ``"nearest"`` or ``"stochastic"``.
-    """
+    """Round weights to ``bits`` bits, and divide by the layer's scale if that is above 1.8."""
+    if bits == -1:
+        return x
     y = fixed_point_quantize(x, bits, bits - 1, symmetric=True, rounding=mode)
-    return y / scale if scale > 1.8 else y
+    return y / float(scale) if scale > 1.8 else y
 
 
 def QG(x: Tensor, bits_G: int, lr: float, mode: str = "nearest") -> Tensor:
-    """Return the step of weights that a gradient stands for: in multiples of ``2^(1 - bits_G)``.
+    """Return the step that a gradient stands for, in multiples of ``2^(1 - bits_G)``.
 
-    Args:
-        x: a gradient.
-        bits_G: of a gradient.
-        lr: learning rate, in steps.
-        mode: ``"nearest"`` or ``"stochastic"``.
+    The learning rate is in these multiples, for the largest entries of a gradient.
     """
-    step = shift(x) * (lr / 2.0 ** (bits_G - 1))
-    return fixed_point_quantize(
-        step, bits_G, bits_G - 1, clamp=False, symmetric=True, rounding=mode
+    return (
+        x * float(lr)
+        if bits_G == -1
+        else rounded_step(per_step(x, bits_G) * float(lr), bits_G, mode)
     )
 
 
-class _Quantised(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, forward: FixedPoint | None, backward: FixedPoint | None
-    ) -> Tensor:
-        ctx.forward_number, ctx.number = forward, backward
-        if forward is not None:
-            ctx.save_for_backward(x)
-            return forward(x.detach(), _stream(forward))
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        grad = grads[0]
-        if ctx.number is not None:
-            grad = ctx.number(shift(grad), _stream(ctx.number))
-        if ctx.forward_number is not None:
-            low, high = ctx.forward_number.range
-            (x,) = ctx.saved_tensors
-            grad = grad.masked_fill((x < low) | (x > high), 0.0)
-        return grad, None, None
+def per_step(x: Tensor, bits: int) -> Tensor:
+    """Return a gradient in steps of the weights, for a learning rate of 1."""
+    return shift(x) / (1.0 if bits == -1 else 2.0 ** (float(bits) - 1))
 
 
-def _stream(number: FixedPoint) -> Tensor | None:
-    return random.stream(seed()) if number.stochastic else None
+def rounded_step(step: Tensor, bits: int, mode: str) -> Tensor:
+    """Return a change of weights in whole steps."""
+    if bits == -1:
+        return step
+    return fixed_point_quantize(step, bits, bits - 1, clamp=False, symmetric=True, rounding=mode)
+
+
+def _quantised(x: Tensor, activations: Word | None, errors: Rounding) -> Tensor:
+    # Of errors the rounding comes first, then what is clipped forward stops them.
+    rounded: Tensor = errors(x if activations is None else activations.rounded(x))
+    return rounded
+
+
+def _error(x: Tensor, number: Word) -> Tensor:
+    return number.rounded(shift(x))
 
 
 class WAGEQuantizer(nn.Module):
@@ -97,10 +76,13 @@ class WAGEQuantizer(nn.Module):
     error comes through.
 
     Args:
-        bits_A: of activations; -1 leaves them.
-        bits_E: of errors; -1 leaves them.
-        A_mode: rounding of activations, ``"nearest"`` or ``"stochastic"``.
-        E_mode: rounding of errors.
+        bits_A, A_mode: bits and rounding of activations.
+        bits_E, E_mode: bits and rounding of errors.
+
+    Attributes:
+        activate_number: number format of activations, or None.
+        error_number: number format of errors, or None.
+        quantizer: what `forward` calls.
     """
 
     def __init__(
@@ -109,13 +91,14 @@ class WAGEQuantizer(nn.Module):
         super().__init__()
         self.activate_number = _number(bits_A, A_mode)
         self.error_number = _number(bits_E, E_mode)
+        errors = self.error_number and partial(_error, number=self.error_number)
+        self.quantizer: Any = partial(
+            _quantised, activations=self.activate_number, errors=Rounding(None, errors)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the rounded activations."""
-        if not (torch.is_grad_enabled() and x.requires_grad):
-            number = self.activate_number
-            return x if number is None else number(x, _stream(number))
-        rounded: Tensor = _Quantised.apply(x, self.activate_number, self.error_number)
+        rounded: Tensor = self.quantizer(x)
         return rounded
 
     def extra_repr(self) -> str:
@@ -123,5 +106,6 @@ class WAGEQuantizer(nn.Module):
         return f"activations={self.activate_number}, errors={self.error_number}"
 
 
-def _number(bits: int, mode: str) -> FixedPoint | None:
-    return None if bits == -1 else FixedPoint(bits, bits - 1, symmetric=True, rounding=mode)
+def _number(bits: int, mode: str) -> Word | None:
+    bits = number(bits)
+    return None if bits == -1 else Word(bits, bits - 1, symmetric=True, rounding=mode)
