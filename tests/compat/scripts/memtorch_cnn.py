@@ -185,7 +185,7 @@ positive, negative = patched.conv1.crossbars
 kernel = model.conv1.weight.detach().view(8, -1).numpy()
 conductances = np.vectorize(lambda d: d.g)(positive.devices)
 difference = conductances - np.vectorize(lambda d: d.g)(negative.devices)
-print("correlation %.6f" % abs(np.corrcoef(difference.ravel(), kernel.T.ravel())[0, 1]))
+print("correlation %.6f" % np.corrcoef(difference.ravel(), kernel.T.ravel())[0, 1])
 
 # Passive arrays: lines have a resistance.
 for line in np.linspace(0.5, 50, 2):
