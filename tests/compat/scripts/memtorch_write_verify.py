@@ -104,7 +104,7 @@ print("same end %.2e" % abs(device.g - twin.g))
 print("energy within", lowest * 0.999 <= parts <= highest * 1.001)
 
 # 3. The same for devices of a patched layer, cell by cell: five refresh pulses on every cell.
-net = nn.Sequential(nn.Linear(12, 6))
+net = nn.Sequential(nn.Linear(8, 4))
 ledger.clear()
 patched = patch_model(
     copy.deepcopy(net),
@@ -120,7 +120,7 @@ patched = patch_model(
     verbose=False,
 )
 patched.tune_()
-x = torch.zeros(200, 12).uniform_(-1, 1)
+x = torch.zeros(200, 8).uniform_(-1, 1)
 with torch.no_grad():
     r = np.corrcoef(patched(x).numpy().ravel(), net(x).numpy().ravel())[0, 1]
 print("layer devices %d correlation %.5f" % (len(ledger), r))
