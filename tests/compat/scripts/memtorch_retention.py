@@ -206,9 +206,9 @@ print("all failed", np.isclose(r, 5e3).mean() + np.isclose(r, 5e5).mean())
 p_0 = scale_p_0(1e6, 1.0, v_stop=np.float64(1.3), v_stop_min=1.0, v_stop_max=2.0, v_stop_optimal=1.5)
 print("p_0 at the optimum at least", scale_p_0(1e6, 1.0, 1.5, 1.0, 2.0, 1.5) >= p_0)
 resistances = []
-for cycles in [1e3, 1e6, 1e7, 1e8]:
+for cycles in [1e5, 1e6, 1e7, 1e8]:
     r = model_endurance_retention_gradual(
-        initial_resistance=torch.full((4, 4), 1e5), x=cycles, p_0=np.log10(1e5), p_1=0.0, p_2=0.0,
+        initial_resistance=torch.full((4, 4), 1e5), x=cycles, p_0=np.log10(1e5), p_1=0.1, p_2=0.0,
         p_3=-0.2, threshold=1e5, temperature_constant=298, cell_size=10)
     resistances.append(float(torch.as_tensor(r).mean()))
 print("gradual", " ".join("%.4e" % r for r in resistances))
