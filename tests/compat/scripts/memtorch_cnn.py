@@ -175,7 +175,9 @@ with open("cnn.csv", "w", newline="") as f:
     writer.writerows(grid)
 
 for shape in sorted(set(row[0] for row in grid)):
-    plt.plot([r[1] for r in grid if r[0] == shape], [r[2] for r in grid if r[0] == shape], label=shape)
+    plt.plot(
+        [r[1] for r in grid if r[0] == shape], [r[2] for r in grid if r[0] == shape], label=shape
+    )
 plt.xlabel("ADC resolution (bits)")
 plt.legend()
 plt.savefig("cnn.png")

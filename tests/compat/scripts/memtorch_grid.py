@@ -173,11 +173,14 @@ if __name__ == "__main__":
     print("spawned the same", result == results[kind][float(value)])
 
     with ProcessPoolExecutor(max_workers=1) as executor:
-        for proportion, (found, before) in zip([0.1, 0.35], executor.map(count_faults, [0.1, 0.35])):
+        for proportion, (found, before) in zip(
+            [0.1, 0.35], executor.map(count_faults, [0.1, 0.35])
+        ):
             print("faults asked %.3f found %.5f before %.5f" % (proportion, found, before))
 
     version = subprocess.check_output(
-        [sys.executable, "-c", "import memtorch; print(memtorch.__version__)"], universal_newlines=True
+        [sys.executable, "-c", "import memtorch; print(memtorch.__version__)"],
+        universal_newlines=True,
     )
     print("same version", version.strip() == memtorch.__version__)
 

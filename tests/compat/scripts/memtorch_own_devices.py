@@ -62,17 +62,31 @@ class PulsedPCM(Memristor):
     def set_conductance(self, conductance):
         self.g = clip(conductance, 1 / self.r_off, 1 / self.r_on)
 
-    def plot_hysteresis_loop(self, duration=2e-4, voltage_signal_amplitude=1.0,
-                             voltage_signal_frequency=1e4, return_result=False):
+    def plot_hysteresis_loop(
+        self,
+        duration=2e-4,
+        voltage_signal_amplitude=1.0,
+        voltage_signal_frequency=1e4,
+        return_result=False,
+    ):
         return super(PulsedPCM, self).plot_hysteresis_loop(
-            self, duration=duration, voltage_signal_amplitude=voltage_signal_amplitude,
-            voltage_signal_frequency=voltage_signal_frequency, return_result=return_result)
+            self,
+            duration=duration,
+            voltage_signal_amplitude=voltage_signal_amplitude,
+            voltage_signal_frequency=voltage_signal_frequency,
+            return_result=return_result,
+        )
 
-    def plot_bipolar_switching_behaviour(self, voltage_signal_amplitude=1.0,
-                                         voltage_signal_frequency=1e4, log_scale=True,
-                                         return_result=False):
+    def plot_bipolar_switching_behaviour(
+        self,
+        voltage_signal_amplitude=1.0,
+        voltage_signal_frequency=1e4,
+        log_scale=True,
+        return_result=False,
+    ):
         return super(PulsedPCM, self).plot_bipolar_switching_behaviour(
-            self, voltage_signal_amplitude, voltage_signal_frequency, log_scale, return_result)
+            self, voltage_signal_amplitude, voltage_signal_frequency, log_scale, return_result
+        )
 
 
 class HalfSpeed(VTEAM):
@@ -127,10 +141,13 @@ device.simulate(np.ones(10))
 expected = 1 / 2e4 + (1 / 1e6 - 1 / 2e4) * 0.9**10
 print("pulsed %.6e expected %.6e resistance %.1f" % (device.g, expected, device.get_resistance()))
 voltage, current = device.plot_hysteresis_loop(return_result=True)
-print("pinched %.2e largest %.2e" % (abs(np.array(current)[np.abs(voltage) < 1e-9]).max(),
-                                     abs(np.array(current)).max()))
+print(
+    "pinched %.2e largest %.2e"
+    % (abs(np.array(current)[np.abs(voltage) < 1e-9]).max(), abs(np.array(current)).max())
+)
 crossbar = memtorch.bh.crossbar.Crossbar(
-    PulsedPCM, {"eta": memtorch.bh.StochasticParameter(loc=0.1, scale=0.02, min=0.01)}, (20, 10))
+    PulsedPCM, {"eta": memtorch.bh.StochasticParameter(loc=0.1, scale=0.02, min=0.01)}, (20, 10)
+)
 etas = np.vectorize(lambda d: d.eta)(crossbar.devices)
 print("etas mean %.3f std %.3f" % (etas.mean(), etas.std()))
 for d in crossbar.devices.flatten():
@@ -139,8 +156,10 @@ crossbar.update(from_devices=True)
 lifted = (crossbar.conductance_matrix.numpy() - 1e-6) / (5e-5 - 1e-6)
 print("lifted by eta %.2e" % np.abs(lifted - etas).max())
 naive_program(crossbar, (3, 4), 2e-5, rel_tol=0.1, pulse_duration=1e-6, simulate_neighbours=False)
-print("own programmed %.3f pulses %d" % (crossbar.devices[3][4].g / 2e-5,
-                                         len(crossbar.devices[3][4].history) - 1))
+print(
+    "own programmed %.3f pulses %d"
+    % (crossbar.devices[3][4].g / 2e-5, len(crossbar.devices[3][4].history) - 1)
+)
 
 net = nn.Sequential(nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 4))
 x = torch.randn(100, 12)
@@ -159,13 +178,22 @@ for model in [PulsedPCM, HalfSpeed, Sinh, Windowed, Noisy, Counted]:
     patched, off = error(model)
     print("network of %s error %.4f" % (model.__name__, off))
     if model is Noisy:
-        writes = [d.writes for layer in (patched[0], patched[2]) for c in layer.crossbars
-                  for d in c.devices.flatten()]
+        writes = [
+            d.writes
+            for layer in (patched[0], patched[2])
+            for c in layer.crossbars
+            for d in c.devices.flatten()
+        ]
         print("writes at least once", min(writes) >= 1, "devices", len(writes))
 
 patched, _ = error(PulsedPCM)
-patched = apply_nonidealities(patched, [NonIdeality.DeviceFaults], lrs_proportion=0.5,
-                              hrs_proportion=0.0, electroform_proportion=0.0)
+patched = apply_nonidealities(
+    patched,
+    [NonIdeality.DeviceFaults],
+    lrs_proportion=0.5,
+    hrs_proportion=0.0,
+    electroform_proportion=0.0,
+)
 g = np.vectorize(lambda d: d.g)(patched[0].crossbars[0].devices)
 print("own faults %.4f" % np.isclose(g, 1 / 2e4).mean())
 
@@ -184,15 +212,21 @@ print("in a crossbar %.4f" % ((1 / crossbar.devices[0][1].g - 500) / (1 / a.g - 
 patched = patch_model(copy.deepcopy(net[:1]), Sinh, {}, [nn.Linear], verbose=False)
 nonlinear = apply_nonidealities(copy.deepcopy(patched), [NonIdeality.NonLinear], simulate=True)
 v = torch.rand(5, 12)
-expected = torch.sinh(3 * v) / 3 @ (patched[0].crossbars[0].conductance_matrix
-                                    - patched[0].crossbars[1].conductance_matrix)
+expected = (
+    torch.sinh(3 * v)
+    / 3
+    @ (patched[0].crossbars[0].conductance_matrix - patched[0].crossbars[1].conductance_matrix)
+)
 found = memtorch.bh.crossbar.simulate_matmul(
-    v, patched[0].crossbars[0], nl=False) - memtorch.bh.crossbar.simulate_matmul(
-    v, patched[0].crossbars[1], nl=False)
+    v, patched[0].crossbars[0], nl=False
+) - memtorch.bh.crossbar.simulate_matmul(v, patched[0].crossbars[1], nl=False)
 print("sinh current %.2e" % float((found - expected).abs().max() / expected.abs().max()))
-slope = np.polyfit(expected.numpy().ravel(),
-                   (nonlinear(v) - net[0].bias).detach().numpy().ravel(), 1)
-rest = (nonlinear(v) - net[0].bias).detach().numpy().ravel() - np.polyval(slope, expected.numpy().ravel())
+slope = np.polyfit(
+    expected.numpy().ravel(), (nonlinear(v) - net[0].bias).detach().numpy().ravel(), 1
+)
+rest = (nonlinear(v) - net[0].bias).detach().numpy().ravel() - np.polyval(
+    slope, expected.numpy().ravel()
+)
 print("sinh layer %.2e" % np.abs(rest).max())
 
 # 4. Another window: at the bound Biolek's lets a device come back at once.
@@ -205,8 +239,10 @@ for d in (a, b):
     times.append(d.x - start)
 x_0 = (16000 - 8000) / (16000 - 100)
 rate = 1e-14 * 100 / 1e-16 * (1 / 8000)
-print("windows moved %.5e %.5e first order %.5e %.5e" % (
-    times[0], times[1], rate * 5e-4 * (1 - (2 * x_0 - 1) ** 2), rate * 5e-4 * (1 - x_0**2)))
+print(
+    "windows moved %.5e %.5e first order %.5e %.5e"
+    % (times[0], times[1], rate * 5e-4 * (1 - (2 * x_0 - 1) ** 2), rate * 5e-4 * (1 - x_0**2))
+)
 
 # 5. No motion, and what is counted.
 f = Frozen()

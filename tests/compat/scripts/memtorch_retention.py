@@ -114,8 +114,10 @@ with open("patched.pkl", "rb") as f:
     print("pickled the same", test(pickle.load(f)) == before)
 loaded = torch.load("patched_model.pt", weights_only=False)
 print("loaded the same", test(loaded) == before)
-print("loaded devices", loaded.fc1.crossbars[0].devices[0][0][0].g ==
-      patched.fc1.crossbars[0].devices[0][0][0].g)
+print(
+    "loaded devices",
+    loaded.fc1.crossbars[0].devices[0][0][0].g == patched.fc1.crossbars[0].devices[0][0][0].g,
+)
 torch.save(model.state_dict(), "state.pt")
 fresh = patch(Net(), 0.1)
 fresh.load_state_dict(torch.load("state.pt"), strict=False)
@@ -177,10 +179,15 @@ own = apply_nonidealities(
 )
 g_0, g_1 = conductances(patched)[1][:, :20, :10], conductances(own)[1][:, :20, :10]
 low = 1 / patched.fc1.crossbars[1].r_off_mean
-print("stretched %.5f expected %.5f" % (((g_1 - low).sum() / (g_0 - low).sum()).item(),
-                                        math.exp(-(0.5**0.7))))
+print(
+    "stretched %.5f expected %.5f"
+    % (((g_1 - low).sum() / (g_0 - low).sum()).item(), math.exp(-(0.5**0.7)))
+)
 seen = np.vectorize(lambda d: d.g)(own.fc1.crossbars[1].devices)
-print("devices follow %.1e" % np.abs(seen / own.fc1.crossbars[1].conductance_matrix.numpy() - 1)[0, :20, :10].max())
+print(
+    "devices follow %.1e"
+    % np.abs(seen / own.fc1.crossbars[1].conductance_matrix.numpy() - 1)[0, :20, :10].max()
+)
 own.tune_()
 print("own tuned %.2f" % test(own))
 
@@ -203,14 +210,30 @@ worn = apply_nonidealities(
 )
 r = 1 / conductances(worn)[0][0, :20, :10].numpy()
 print("all failed", np.isclose(r, 5e3).mean() + np.isclose(r, 5e5).mean())
-p_0 = scale_p_0(1e6, 1.0, v_stop=np.float64(1.3), v_stop_min=1.0, v_stop_max=2.0, v_stop_optimal=1.5)
+p_0 = scale_p_0(
+    1e6, 1.0, v_stop=np.float64(1.3), v_stop_min=1.0, v_stop_max=2.0, v_stop_optimal=1.5
+)
 print("p_0 at the optimum at least", scale_p_0(1e6, 1.0, 1.5, 1.0, 2.0, 1.5) >= p_0)
 resistances = []
 for cycles in [1e5, 1e6, 1e7, 1e8]:
     r = model_endurance_retention_gradual(
-        initial_resistance=torch.full((4, 4), 1e5), x=cycles, p_0=np.log10(1e5), p_1=0.1, p_2=0.0,
-        p_3=-0.2, threshold=1e5, temperature_constant=298, cell_size=10)
+        initial_resistance=torch.full((4, 4), 1e5),
+        x=cycles,
+        p_0=np.log10(1e5),
+        p_1=0.1,
+        p_2=0.0,
+        p_3=-0.2,
+        threshold=1e5,
+        temperature_constant=298,
+        cell_size=10,
+    )
     resistances.append(float(torch.as_tensor(r).mean()))
 print("gradual", " ".join("%.4e" % r for r in resistances))
-for name in ["patched_state.pt", "patched_model.pt", "patched.pkl", "retention.csv", "retention.pdf"]:
+for name in [
+    "patched_state.pt",
+    "patched_model.pt",
+    "patched.pkl",
+    "retention.csv",
+    "retention.pdf",
+]:
     assert os.path.getsize(name) > 0

@@ -44,13 +44,17 @@ def recordings(n):
 class EEGNet(nn.Module):
     def __init__(self):
         super().__init__()
-        self.net = nn.Sequential(OrderedDict([
-            ("conv1", nn.Conv1d(CHANNELS, 8, kernel_size=7, stride=2)),
-            ("bn", nn.BatchNorm1d(8)),
-            ("relu", nn.ReLU()),
-            ("pool", nn.MaxPool1d(2)),
-            ("conv2", nn.Conv1d(8, 8, 5, groups=2, dilation=2)),
-        ]))
+        self.net = nn.Sequential(
+            OrderedDict(
+                [
+                    ("conv1", nn.Conv1d(CHANNELS, 8, kernel_size=7, stride=2)),
+                    ("bn", nn.BatchNorm1d(8)),
+                    ("relu", nn.ReLU()),
+                    ("pool", nn.MaxPool1d(2)),
+                    ("conv2", nn.Conv1d(8, 8, 5, groups=2, dilation=2)),
+                ]
+            )
+        )
         self.classifier = nn.ModuleList([nn.Linear(8 * 22, 16), nn.Linear(16, 2)])
 
     def forward(self, x):
@@ -169,9 +173,15 @@ for network in (Recurrent(), Volumes()):
     network = fit(network, loader, 6)
     other = patch(copy.deepcopy(network), module_parameters_to_patch=LAYERS)
     other.tune_()
-    print("%s digital %.2f patched %.2f difference %.1e" % (
-        name, score(network, loader)[2], score(other, loader)[2],
-        (network(x) - other(x)).abs().max().item()))
+    print(
+        "%s digital %.2f patched %.2f difference %.1e"
+        % (
+            name,
+            score(network, loader)[2],
+            score(other, loader)[2],
+            (network(x) - other(x)).abs().max().item(),
+        )
+    )
     other.forward_legacy(True)
     print("%s legacy %.1e" % (name, (network(x) - other(x)).abs().max().item()))
 

@@ -36,7 +36,7 @@ def write_verify(
     up=-0.23,
     down=0.4,
     max_pulses=2000,
-    **kwargs
+    **kwargs,
 ):
     """Pulse one device (a negative voltage raises VTEAM's conductance) until it is right."""
     device = crossbar.devices[point]
@@ -177,4 +177,7 @@ for model, amplitude, duration in [
 # 6. The routine that comes along.
 crossbar = Crossbar(memtorch.bh.memristor.LinearIonDrift, {}, shape=(3, 3))
 device = naive_program(crossbar, (1, 2), 2e-3, rel_tol=0.02, simulate_neighbours=False)
-print("naive error %.4f" % abs(crossbar.devices[1][2].g / 2e-3 - 1), device.g == crossbar.devices[1, 2].g)
+print(
+    "naive error %.4f" % abs(crossbar.devices[1][2].g / 2e-3 - 1),
+    device.g == crossbar.devices[1, 2].g,
+)
