@@ -304,6 +304,11 @@ def test_crossbars_by_hand(tmp_path):
     assert said.has("reference True")
 
 
+def test_what_people_try_out_line_by_line(tmp_path):
+    out = output_of("memtorch_habits.py", tmp_path)
+    assert re.search(r"^habits \d+ failed 0$", out, re.MULTILINE), out
+
+
 def test_a_notebook_in_the_manner_of_a_tutorial(tmp_path):
     said = Said(output_of("memtorch_tutorial.ipynb", tmp_path))
     digital = said.one("digital")
