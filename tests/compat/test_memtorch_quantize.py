@@ -167,5 +167,6 @@ def test_refusals_are_both_kinds_of_errors(arguments, named):
     for kind in (ValueError, AssertionError):
         with pytest.raises(kind, match=named):
             quantize(torch.rand(4), **arguments)
-    with pytest.raises(TypeError, match="tensor"):
-        quantize(torch.arange(4), 4)
+    for wrong in ([1.0, 2.0], torch.ones(3, dtype=torch.complex64)):
+        with pytest.raises(TypeError, match="tensor"):
+            quantize(wrong, 4)
