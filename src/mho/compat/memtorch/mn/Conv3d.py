@@ -15,7 +15,7 @@ from mho.compat.memtorch.map.Parameter import naive_map
 from mho.compat.memtorch.mn._conv import Convolution
 
 
-class Conv3d(Convolution, nn.Conv3d):
+class Conv3d(nn.Conv3d, Convolution):
     """A convolution whose kernels are columns of crossbars, one array a channel.
 
     Args: ``convolutional_layer`` is what it stands for; for the others see `patch_model`. Their
@@ -23,6 +23,7 @@ class Conv3d(Convolution, nn.Conv3d):
     """
 
     digital = nn.Conv3d
+    forward = Convolution.forward
 
     def __init__(
         self,

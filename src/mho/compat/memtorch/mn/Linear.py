@@ -18,7 +18,7 @@ from mho.compat.memtorch.mn import _read
 from mho.compat.memtorch.mn._layer import Memristive, torch_settings
 
 
-class Linear(Memristive, nn.Linear):
+class Linear(nn.Linear, Memristive):
     """A linear layer whose weight is on crossbars.
 
     Args: ``linear_layer`` is what it stands for; for the others see `patch_model`.

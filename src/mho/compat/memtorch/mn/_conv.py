@@ -33,12 +33,12 @@ _SAME = (
 
 
 class Convolution(Memristive):
-    """Base, before the torch layer, of convolutions whose kernels are columns of crossbars."""
+    """Base, beside the torch layer, of convolutions whose kernels are columns of crossbars."""
 
     digital: type[nn.Module]
     """The torch layer."""
 
-    def __init__(
+    def construct(
         self,
         convolutional_layer: Any,
         memristor_model: Any,
@@ -64,6 +64,7 @@ class Convolution(Memristive):
         *args: Any,
         **kwargs: Any,
     ) -> None:
+        """Do as the constructor of a layer does: `__init__` would stand in torch's way."""
         self._make(locals())
 
     def _make(self, given: Mapping[str, Any]) -> None:

@@ -60,7 +60,7 @@ _NUMBERS: dict[str, Callable[[str, Any], Any]] = {
 
 
 class Memristive(nn.Module):
-    """Base, before the torch layer, of memristive layers.
+    """Base, beside the torch layer, of memristive layers.
 
     Programs may set ``non_linear`` (see `apply_non_linear`), which fresh layers do not have.
 
