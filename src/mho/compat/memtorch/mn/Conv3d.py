@@ -51,7 +51,7 @@ class Conv3d(nn.Conv3d, Convolution):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        self._make(locals())
+        self._patch("convolutional_layer", locals())
 
     def tune(self, input_batch_size: int = 4, input_shape: int = 32) -> None:
         """Find ``transform_output`` with random inputs of this size; see `naive_tune`."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mho.compat.memtorch._require import require
@@ -15,7 +14,7 @@ from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.map.Input import naive_scale
 from mho.compat.memtorch.map.Parameter import naive_map
 from mho.compat.memtorch.mn import _read
-from mho.compat.memtorch.mn._layer import Memristive, torch_settings
+from mho.compat.memtorch.mn._layer import Memristive
 
 
 class Linear(nn.Linear, Memristive):
@@ -23,6 +22,9 @@ class Linear(nn.Linear, Memristive):
 
     Args: ``linear_layer`` is what it stands for; for the others see `patch_model`.
     """
+
+    digital = nn.Linear
+    same = ("in_features", "out_features")
 
     def __init__(
         self,
@@ -50,9 +52,7 @@ class Linear(nn.Linear, Memristive):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        same = ("in_features", "out_features")
-        super().__init__(**torch_settings(linear_layer, nn.Linear, "linear_layer", same, kwargs))
-        self._patch(linear_layer, locals())
+        self._patch("linear_layer", locals())
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the outputs ``[…, out_features]`` of inputs ``[…, in_features]``."""
@@ -65,9 +65,6 @@ class Linear(nn.Linear, Memristive):
     def tune(self, input_shape: int = 4098) -> None:
         """Find ``transform_output`` with ``input_shape`` random inputs; see `naive_tune`."""
         self._tune(input_shape, self.in_features)
-
-    def _digital(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
 
     def _arranged(self, matrices: Tensor) -> Tensor:
         return matrices[0]

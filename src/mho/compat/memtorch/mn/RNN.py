@@ -13,17 +13,18 @@ from torch import Tensor, nn
 from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.map.Input import naive_scale
 from mho.compat.memtorch.map.Parameter import naive_map
-from mho.compat.memtorch.mn._layer import FOR_CROSSBARS, SETTINGS, take_settings, torch_settings
+from mho.compat.memtorch.mn._layer import SETTINGS, take_settings, torch_settings
 from mho.compat.memtorch.mn.Linear import Linear
 from mho.recurrence.form import Form
 from mho.recurrence.layout import Sequences
 from mho.recurrence.runner import run
 
-_SAME = ("input_size", "hidden_size", "num_layers", "nonlinearity")
-_SAME += ("batch_first", "dropout", "bidirectional")
+_SIZES = ("input_size", "hidden_size", "num_layers")
+_SAME = (*_SIZES, "nonlinearity", "batch_first", "dropout", "bidirectional")
 # What holds for the layers of all weights, whenever it is set.
-_PASSED_ON = {*SETTINGS, "forward_legacy_enabled", "cuda_malloc_heap_size"}
-_PASSED_ON |= {"non_linear", "simulate"}
+_SWITCHES = ("non_linear", "simulate", "forward_legacy_enabled", "cuda_malloc_heap_size")
+_PASSED_ON = frozenset((*SETTINGS, *_SWITCHES))
+_NOT_PASSED_ON = ("self", "rnn_layer", "args", "kwargs", "__class__")
 
 
 class RNN(nn.RNN):
@@ -40,6 +41,11 @@ class RNN(nn.RNN):
         return_hidden: whether ``forward`` returns ``(output, h_n)`` as `torch.nn.RNN` does, rather
             than the output alone; `patch_model` asks for it.
     """
+
+    w_ih: list[Linear]
+    w_hh: list[Linear]
+    w_ih_reverse: list[Linear]
+    w_hh_reverse: list[Linear]
 
     def __init__(
         self,
@@ -68,11 +74,11 @@ class RNN(nn.RNN):
         **kwargs: Any,
     ) -> None:
         given = dict(locals())
-        super().__init__(**torch_settings(rnn_layer, nn.RNN, "rnn_layer", _SAME, kwargs))
+        super().__init__(**torch_settings(nn.RNN, "rnn_layer", given, _SAME))
         for name, parameter in rnn_layer.named_parameters():
             setattr(self, name, nn.Parameter(parameter.detach(), requires_grad=False))
         take_settings(self, given)
-        chosen = {name: given[name] for name in {*FOR_CROSSBARS, *SETTINGS}}
+        chosen = {name: value for name, value in given.items() if name not in _NOT_PASSED_ON}
         weights = [name for name, _ in self.named_parameters() if "weight" in name]
         self.arrays = nn.ModuleDict(
             {name: Linear(self._digital(name), **chosen, legacy=self.legacy) for name in weights}
@@ -107,7 +113,7 @@ class RNN(nn.RNN):
     @property
     def device(self) -> torch.device:
         """Where the crossbars are."""
-        return next(iter(self.arrays.values())).device
+        return self.w_ih[0].device
 
     def forward(self, input: Sequences, h_0: Tensor | None = None) -> Any:
         """Run a sequence.
@@ -129,11 +135,13 @@ class RNN(nn.RNN):
         return (output, h_n) if self.return_hidden else output
 
     def _product(self, part: str, x: Tensor) -> Tensor:
-        return self.arrays[f"weight_{part}"](x)
+        array: Any = self.arrays[f"weight_{part}"]
+        result: Tensor = array(x)
+        return result
 
     def tune(self) -> None:
         """Tune the layers of all weights."""
-        for array in self.arrays.values():
+        for array in (*self.w_ih, *self.w_hh, *self.w_ih_reverse, *self.w_hh_reverse):
             array.tune()
 
     def __str__(self) -> str:

@@ -9,34 +9,33 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mho.compat.memtorch._require import require
 from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.map.Input import naive_scale
 from mho.compat.memtorch.map.Parameter import naive_map
 from mho.compat.memtorch.mn import _read
-from mho.compat.memtorch.mn._layer import Memristive, torch_settings
+from mho.compat.memtorch.mn._layer import Memristive
 from mho.nn.convolve import Geometry
 
 _MOST_UNFOLDED = 1 << 24
-_SAME = (
-    "in_channels",
-    "out_channels",
-    "kernel_size",
-    "stride",
-    "padding",
-    "dilation",
-    "groups",
-    "padding_mode",
-)
+_SIZES = ("in_channels", "out_channels", "kernel_size")
 
 
 class Convolution(Memristive):
     """Base, beside the torch layer, of convolutions whose kernels are columns of crossbars."""
 
-    digital: type[nn.Module]
-    """The torch layer."""
+    same = (*_SIZES, "stride", "padding", "dilation", "groups", "padding_mode")
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    padding_mode: str
+    _reversed_padding_repeated_twice: list[int]
+    _conv_forward: Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
     def construct(
         self,
@@ -65,14 +64,7 @@ class Convolution(Memristive):
         **kwargs: Any,
     ) -> None:
         """Do as the constructor of a layer does: `__init__` would stand in torch's way."""
-        self._make(locals())
-
-    def _make(self, given: Mapping[str, Any]) -> None:
-        """Do as a constructor, with its ``locals()``."""
-        layer, name = given["convolutional_layer"], "convolutional_layer"
-        kind: Any = self.digital
-        kind.__init__(self, **torch_settings(layer, kind, name, _SAME, given["kwargs"]))
-        self._patch(layer, given)
+        self._patch("convolutional_layer", locals())
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the outputs of inputs ``[batch, in_channels, *size]`` (batch optional)."""
@@ -90,21 +82,13 @@ class Convolution(Memristive):
         """Find ``transform_output`` with random inputs of this size; see `naive_tune`."""
         self._tune(input_batch_size, self.in_channels, *[input_shape] * len(self.kernel_size))
 
-    def _digital(self, x: Tensor) -> Tensor:
-        result: Tensor = self._conv_forward(x, self.weight, self.bias)
-        return result
-
-    def _over_outputs(self, bias: Tensor) -> Tensor:
-        return bias.view(-1, *[1] * len(self.kernel_size))
-
     def _arranged(self, matrices: Tensor) -> Tensor:
         # From [arrays, rows, columns]: rows are channels and kernel, or each channel is an array.
         kernels = matrices.permute(2, 0, 1).reshape(self.out_channels, -1, *self.kernel_size)
         return kernels.contiguous()
 
     def _product(self, v: Tensor, arranged: Tensor) -> Tensor:
-        result: Tensor = self._conv_forward(v, arranged, None)
-        return result
+        return self._conv_forward(v, arranged, None)
 
     def _by_vector(self, v: Tensor) -> Tensor:
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode

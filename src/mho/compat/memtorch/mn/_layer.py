@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,38 +20,13 @@ from mho.compat.memtorch.map.Input import naive_scale, scale
 from mho.compat.memtorch.map.Module import Line, identity, naive_tune
 from mho.compat.memtorch.mn import _read
 
-SETTINGS = (
-    "transistor",
-    "scheme",
-    "tile_shape",
-    "max_input_voltage",
-    "scaling_routine",
-    "scaling_routine_params",
-    "source_resistance",
-    "line_resistance",
-    "ADC_resolution",
-    "ADC_overflow_rate",
-    "quant_method",
-    "use_bindings",
-    "verbose",
-)
+LINES = ("transistor", "source_resistance", "line_resistance")
+INPUTS = ("max_input_voltage", "scaling_routine", "scaling_routine_params")
+CONVERTER = ("ADC_resolution", "ADC_overflow_rate", "quant_method")
+SETTINGS = (*LINES, *INPUTS, *CONVERTER, "scheme", "tile_shape", "use_bindings", "verbose")
 """Arguments of `patch_model` that are attributes of a layer, which reads go by."""
 
-FOR_CROSSBARS = (
-    "memristor_model",
-    "memristor_model_params",
-    "transistor",
-    "mapping_routine",
-    "programming_routine",
-    "programming_routine_params",
-    "p_l",
-    "scheme",
-    "tile_shape",
-    "use_bindings",
-    "random_crossbar_init",
-)
-"""Arguments of `patch_model` that crossbars are made by."""
-
+_FOR_CROSSBARS = frozenset(inspect.signature(init_crossbar).parameters)
 _NUMBERS: dict[str, Callable[[str, Any], Any]] = {
     "tile_shape": lambda _, value: sides(value),
     "ADC_resolution": whole,
@@ -78,34 +54,40 @@ class Memristive(nn.Module):
     crossbar_operation: Operation
     transform_output: Callable[[Tensor], Tensor]
     forward_legacy_enabled: bool
+    scaling_routine: Callable[..., Any]
+    scaling_routine_params: Mapping[str, Any]
     legacy: bool
+    quant_method: str | None
+    bias: Any
+    verbose: bool
     lent = False
     """Whether its parameters are another layer's, which saves and loads them."""
 
-    def _patch(self, digital: nn.Module, given: Mapping[str, Any]) -> None:
-        """Take a digital layer's parameters and put its weight on crossbars.
+    digital: Any
+    """The torch layer."""
+    same: tuple[str, ...]
+    """Arguments of the torch layer that are attributes of it, too."""
+
+    def _patch(self, name: str, given: Mapping[str, Any]) -> None:
+        """Do as a constructor: take a digital layer's parameters, put its weight on crossbars.
 
         Args:
-            digital: the layer; its parameters are shared.
+            name: of the argument that is the digital layer; its parameters are shared.
             given: the constructor's arguments, ``locals()``.
         """
-        for name, parameter in digital.named_parameters(recurse=False):
-            shared = nn.Parameter(parameter.detach(), requires_grad=False)
-            self.register_parameter(name, shared)
+        self.digital.__init__(self, **torch_settings(self.digital, name, given, self.same))
+        for own, parameter in given[name].named_parameters(recurse=False):
+            self.register_parameter(own, nn.Parameter(parameter.detach(), requires_grad=False))
         chosen = take_settings(self, given)
         self.transform_output = identity
         self._kept: dict[str, Any] = {}
         weight: Any = self.weight
         self.crossbars, self.crossbar_operation = init_crossbar(weights=weight, **chosen)
-        self.train(digital.training)
+        self.train(given[name].training)
         if self.verbose:
-            print(f"Patched {digital} -> {self}")
+            print(f"Patched {given[name]} -> {self}")
 
     # ---- what a kind of layer says ------------------------------------------------------------
-
-    def _digital(self, x: Tensor) -> Tensor:
-        """Return the digital layer's outputs."""
-        raise NotImplementedError
 
     def _arranged(self, matrices: Tensor) -> Tensor:
         """Return ``[arrays, rows, columns]`` as `_product` takes it."""
@@ -119,17 +101,14 @@ class Memristive(nn.Module):
         """Return the currents, read tile by tile with `_read.vectors`."""
         raise NotImplementedError
 
-    def _over_outputs(self, bias: Tensor) -> Tensor:
-        """Return the bias as it is added to outputs."""
-        return bias
-
     # ---- reads --------------------------------------------------------------------------------
 
     def _outputs(self, x: Tensor) -> Tensor:
         """Return what ``forward`` returns for inputs of the right shape."""
         if self.forward_legacy_enabled:
             require(self.weight is not None, f"{self} has given up its weight")
-            return self._digital(x)
+            digital: Tensor = self.digital.forward(self, x)
+            return digital
         dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
         # Differences of conductances need more digits than half precision has.
         volts, unscale = self._volts(x.to(torch.promote_types(dtype, torch.float32)))
@@ -155,7 +134,7 @@ class Memristive(nn.Module):
     def _finished(self, currents: Tensor, unscale: float) -> Tensor:
         """Return outputs: scaled back, transformed, with the bias."""
         line, bias = self.transform_output, self.bias
-        over = None if bias is None else self._over_outputs(bias)
+        over = None if bias is None else bias.view(-1, *[1] * len(getattr(self, "kernel_size", ())))
         if isinstance(line, Line) and over is not None:  # one pass instead of four
             return torch.add(over + line.intercept, currents, alpha=unscale * line.slope)
         out = line(currents if unscale == 1.0 else currents * unscale)
@@ -246,31 +225,26 @@ def take_settings(layer: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     layer.cuda_malloc_heap_size = None
     layer.forward_legacy_enabled = False
     layer.legacy = bool(values["kwargs"].get("legacy", False))
-    return {name: values[name] for name in FOR_CROSSBARS}
+    return {name: value for name, value in values.items() if name in _FOR_CROSSBARS}
 
 
 def torch_settings(
-    digital: Any, kind: type[nn.Module], name: str, same: tuple[str, ...], more: Mapping[str, Any]
+    kind: type[nn.Module], name: str, given: Mapping[str, Any], same: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return the arguments that make a torch layer like a given one, without memory.
 
     Args:
-        digital: the layer.
-        kind: what it must be.
-        name: of the argument, for the refusal.
+        kind: the torch layer.
+        name: of the argument that is one.
+        given: a constructor's arguments; those of ``kwargs`` but ``legacy`` are torch's.
         same: names of arguments that are attributes, too.
-        more: further arguments of a memristive layer: ``legacy``, and torch's own.
 
     Raises:
         Refused: if it is of another kind.
     """
-    require(
-        isinstance(digital, kind),
-        f"{name} must be a torch.nn.{kind.__name__}, got {type(digital).__name__}",
-    )
-    settings = {n: getattr(digital, n) for n in same} | {"bias": _has_bias(digital), **more}
+    layer = given[name]
+    found = type(layer).__name__
+    require(isinstance(layer, kind), f"{name} must be a torch.nn.{kind.__name__}, got {found}")
+    bias = layer.bias if isinstance(layer.bias, bool) else layer.bias is not None
+    settings = {n: getattr(layer, n) for n in same} | {"bias": bias, **given["kwargs"]}
     return {n: value for n, value in settings.items() if n != "legacy"} | {"device": "meta"}
-
-
-def _has_bias(digital: Any) -> bool:
-    return bool(digital.bias) if isinstance(digital.bias, bool) else digital.bias is not None

@@ -43,8 +43,8 @@ def driven(layer: Any, v: Tensor) -> Tensor | None:
     if f is _currents.common:
         apart = any(c.per_device or _currents.spread(c) for c in layer.crossbars)
         return None if apart else _currents.common(layer.crossbars[0], v)
-    first, *others = (f(crossbar, v) for crossbar in layer.crossbars)
-    return first if all(torch.equal(first, other) for other in others) else None
+    each: list[Any] = [f(crossbar, v) for crossbar in layer.crossbars]
+    return each[0] if all(torch.equal(each[0], other) for other in each[1:]) else None
 
 
 def vectors(layer: Any, v: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mho.compat.memtorch._numbers import sides, whole
+from mho.compat.memtorch._numbers import sides
 from mho.compat.memtorch._require import require
 from mho.compat.memtorch.bh.crossbar._currents import added
 from mho.compat.memtorch.bh.crossbar.Passive import effective
