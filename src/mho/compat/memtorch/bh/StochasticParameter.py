@@ -85,30 +85,25 @@ def StochasticParameter(
     """
     min, max = float(min), float(max)
     require(not math.isnan(min) and not math.isnan(max), f"bounds must be numbers: {min}, {max}")
-    # torch takes Python's numbers and tensors; arrays of NumPy hold one number each.
-    kwargs = {
-        n: v.item() if isinstance(v, (np.generic, np.ndarray)) else v for n, v in kwargs.items()
-    }
     if min > max:
         warnings.warn(f"min={min:g} exceeds max={max:g}: taken the other way round", stacklevel=2)
         min, max = max, min
     if not kwargs and distribution is Normal and math.isfinite(min) and math.isfinite(max):
         kwargs = {"loc": (min + max) / 2, "scale": (max - min) / 6}
-    check_parameters(distribution, kwargs)
-    if kwargs.get("scale") == 0:
-        # No spread at all: torch refuses it, grids of simulations begin with it.
-        kwargs = {**kwargs, "validate_args": False}
-    drawn = Generator(distribution(**kwargs), min, max)
+    drawn = Generator(made(distribution, kwargs), min, max)
     return drawn if function else drawn()
 
 
-def check_parameters(distribution: Any, kwargs: Mapping[str, Any], prefix: str = "") -> None:
-    """Refuse a distribution that is none, and parameters it has not or lacks.
+def made(distribution: Any, kwargs: Mapping[str, Any], prefix: str = "") -> Distribution:
+    """Return a distribution.
 
     Args:
         distribution: a class of ``torch.distributions``.
-        kwargs: its parameters.
-        prefix: of the refusal.
+        kwargs: its parameters. NumPy's numbers are numbers, and a scale of 0 is no spread.
+        prefix: of refusals.
+
+    Raises:
+        ValueError: if the distribution is none, or a parameter of it is missing or unknown.
     """
     require(
         isinstance(distribution, type) and issubclass(distribution, Distribution),
@@ -121,6 +116,12 @@ def check_parameters(distribution: Any, kwargs: Mapping[str, Any], prefix: str =
     needed = [n for n, p in known.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     missing = [key for key in needed if key not in kwargs]
     require(not missing, f"{name} needs {', '.join(missing)}")
+    numbers = (np.generic, np.ndarray)
+    given = {n: torch.as_tensor(v) if isinstance(v, numbers) else v for n, v in kwargs.items()}
+    if "scale" in given and not np.any(np.asarray(given["scale"])):
+        # No spread at all: torch refuses it, grids of simulations begin with it.
+        given["validate_args"] = False
+    return distribution(**given)
 
 
 class Dict2Obj:
