@@ -117,8 +117,8 @@ def made(distribution: Any, kwargs: Mapping[str, Any], prefix: str = "") -> Dist
     missing = [key for key in needed if key not in kwargs]
     require(not missing, f"{name} needs {', '.join(missing)}")
     numbers = (np.generic, np.ndarray)
-    given = {n: torch.as_tensor(v) if isinstance(v, numbers) else v for n, v in kwargs.items()}
-    if "scale" in given and not np.any(np.asarray(given["scale"])):
+    given = {n: v.item() if isinstance(v, numbers) else v for n, v in kwargs.items()}
+    if given.get("scale") == 0:
         # No spread at all: torch refuses it, grids of simulations begin with it.
         given["validate_args"] = False
     return distribution(**given)

@@ -124,7 +124,7 @@ _NOT_OPTIONS = ("model", "module_parameters_to_patch", "kwargs")
 
 
 def _layer_for(module: nn.Module) -> Any:
-    found = {**supported_module_parameters, _RNN: RNN}.get(str(type(module)))
+    found = {_RNN: RNN, **supported_module_parameters}.get(str(type(module)))
     require(found is not None, f"patching of {type(module)} is not supported")
     return found
 

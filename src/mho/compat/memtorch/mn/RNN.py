@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.map.Input import naive_scale
 from mho.compat.memtorch.map.Parameter import naive_map
-from mho.compat.memtorch.mn._layer import SETTINGS, take_settings, torch_settings
+from mho.compat.memtorch.mn._layer import (
+    BESIDE,
+    SETTINGS,
+    keep_beside,
+    take_settings,
+    telling,
+    torch_settings,
+)
 from mho.compat.memtorch.mn.Linear import Linear
 from mho.recurrence.form import Form
 from mho.recurrence.layout import Sequences
@@ -141,8 +148,25 @@ class RNN(nn.RNN):
 
     def tune(self) -> None:
         """Tune the layers of all weights."""
-        for array in (*self.w_ih, *self.w_hh, *self.w_ih_reverse, *self.w_hh_reverse):
+        for array in self._layers():
             array.tune()
+
+    def _layers(self) -> list[Linear]:
+        return [*self.w_ih, *self.w_hh, *self.w_ih_reverse, *self.w_hh_reverse]
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        keep_beside(destination, prefix, self._shapes())
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, *others: Any
+    ) -> None:
+        with telling(self, prefix, local_metadata.get(BESIDE) == self._shapes()):
+            super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
+
+    def _shapes(self) -> list[list[int]]:
+        crossbars = (c for array in self._layers() for c in array.crossbars)
+        return [list(crossbar.conductance_matrix.shape) for crossbar in crossbars]
 
     def __str__(self) -> str:
         return (

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -163,34 +164,57 @@ class Memristive(nn.Module):
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         if not self.lent:
             super()._save_to_state_dict(destination, prefix, keep_vars)
-        # Beside the tensors, where torch keeps versions: keys are those of the digital layer.
-        line, beside = self.transform_output, getattr(destination, "_metadata", {})
-        beside.setdefault(prefix[:-1], {})["memristive"] = {
-            "crossbars": [crossbar.state() for crossbar in self.crossbars],
-            "line": [line.slope, line.intercept] if isinstance(line, Line) else None,
-        }
+        line = self.transform_output
+        keep_beside(
+            destination,
+            prefix,
+            {
+                "crossbars": [crossbar.state() for crossbar in self.crossbars],
+                "line": [line.slope, line.intercept] if isinstance(line, Line) else None,
+            },
+        )
 
     def _load_from_state_dict(
         self, state_dict: Any, prefix: str, local_metadata: Any, *others: Any
     ) -> None:
-        held = local_metadata.get("memristive")
-        own = {} if self.lent else dict(self.named_parameters(recurse=False))
-        before = {name: value.detach().clone() for name, value in own.items()}
+        held = local_metadata.get(BESIDE, {"crossbars": (), "line": None})
+        shapes = [values["conductance_matrix"].shape for values in held["crossbars"]]
+        fits = shapes == [crossbar.conductance_matrix.shape for crossbar in self.crossbars]
         if not self.lent:
-            super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
-        if held is not None and [c["conductance_matrix"].shape for c in held["crossbars"]] == [
-            c.conductance_matrix.shape for c in self.crossbars
-        ]:
+            with telling(self, prefix, fits):
+                super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
+        if fits:
             for crossbar, values in zip(self.crossbars, held["crossbars"], strict=True):
                 crossbar.restore(values)
             if held["line"] is not None:
                 self.transform_output = Line(*held["line"])
-        elif any(not torch.equal(before[name], own[name]) for name in before):
-            warnings.warn(
-                f"{prefix[:-1] or self}: other weights were loaded, without conductances that fit: "
-                "the crossbars keep what they hold. Patch a model after its weights are loaded",
-                stacklevel=2,
-            )
+
+
+BESIDE = "memristive"
+"""Under which name conductances are beside the tensors of a ``state_dict``."""
+
+
+def keep_beside(destination: Any, prefix: str, values: Any) -> None:
+    """Keep values beside a ``state_dict``'s tensors, where torch keeps versions.
+
+    So the tensors' names are those of the digital layer, and either loads the other's. torch
+    saves, copies and loads what is there with the tensors.
+    """
+    getattr(destination, "_metadata", {}).setdefault(prefix[:-1], {})[BESIDE] = values
+
+
+@contextmanager
+def telling(layer: nn.Module, prefix: str, fits: bool) -> Iterator[None]:
+    """Warn if weights change within, without conductances that fit: crossbars stay as they are."""
+    own = dict(layer.named_parameters(recurse=False))
+    before = {name: value.detach().clone() for name, value in own.items()}
+    yield
+    if not fits and any(not torch.equal(before[name], own[name]) for name in own):
+        warnings.warn(
+            f"{prefix[:-1] or layer}: other weights were loaded, without conductances that fit: "
+            "the crossbars keep what they hold. Patch a model after its weights are loaded",
+            stacklevel=4,
+        )
 
 
 def take_settings(layer: Any, given: Mapping[str, Any]) -> dict[str, Any]:

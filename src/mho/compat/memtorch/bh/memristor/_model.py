@@ -161,7 +161,7 @@ class Modelled:
         cells = cells.to(g.device).double()
         for name, value in fields.items():
             if isinstance(value, Tensor):
-                cells.register_buffer(f"p_{name}", value.double().expand(shape).clone())
+                cells.register_buffer(f"state_0_{name}", value.double().expand(shape).clone())
         cells.write(g.double())
         return cells
 
