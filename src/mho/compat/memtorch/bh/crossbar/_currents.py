@@ -11,6 +11,7 @@ import copy
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -187,8 +188,19 @@ def reference(v: Tensor, crossbar: Any, law: Law) -> Tensor:
 
 def _laws(crossbar: Any) -> tuple[Any, dict[str, Any]]:
     """Return mho's device of a crossbar, and its parameters by name: numbers, or one per cell."""
-    cells = crossbar.cells()
-    return cells.spec, vars(cells.spec.parameters(cells.parameters_drawn()))
+    now = getattr(crossbar, "version", None)
+    found = _kept.get(crossbar)
+    if found is None or now is None or found[0] != now:
+        cells = crossbar.cells()
+        laws = cells.spec, vars(cells.spec.parameters(cells.parameters_drawn()))
+        # With what the version was taken of: it holds as long as these do.
+        found = now, (*crossbar.parameters.values(), crossbar.conductance_matrix), laws
+        _kept[crossbar] = found
+    result: tuple[Any, dict[str, Any]] = found[-1]
+    return result
+
+
+_kept: WeakKeyDictionary[Any, tuple[Any, ...]] = WeakKeyDictionary()
 
 
 def _cells(v: Tensor, crossbar: Any, height: int) -> Tensor:
