@@ -233,6 +233,33 @@ def _crossbars(model):
     return [c for layer in model.modules() for c in getattr(layer, "crossbars", ())]
 
 
+def test_the_line_of_a_tuned_model_goes_with_its_cells():
+    _, model, x = model_of()
+    plain, before = copy.deepcopy(model.state_dict()), model(x)
+    model.tune_()
+    tuned = model(x)
+    model.load_state_dict(plain)
+    assert torch.equal(model(x), before)
+    assert not torch.equal(before, tuned)
+    model[0].transform_output = torch.sin
+    mine = model(x)
+    model.load_state_dict(copy.deepcopy(model.state_dict()))
+    assert torch.equal(model(x), mine)
+
+
+@pytest.mark.parametrize("options", [{}, {**TILED, **CONVERTED}], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_may_follow_a_read_of_inference(kind, options):
+    layer, x = memristive(kind, **options)
+    with torch.inference_mode():
+        before = layer(x)
+    x.requires_grad_()
+    after = layer(x)
+    assert torch.equal(before, after)
+    after.sum().backward()
+    assert bool((x.grad != 0).any())
+
+
 def test_conductances_of_other_tiles_are_not_taken():
     _, model, x = model_of(**TILED)
     _, other, _ = model_of(tile_shape=(3, 3))

@@ -121,6 +121,20 @@ class Leaky(memtorch.bh.memristor.Memristor):
         self.g = conductance
 
 
+def test_the_reference_of_a_single_column_is_a_device_too():
+    single = memtorch.bh.Scheme.SingleColumn
+    layer = memtorch.mn.Linear(
+        nn.Linear(4, 3, bias=False), Leaky, {}, verbose=False, scheme=single, tile_shape=(3, 2)
+    )
+    layer.non_linear = True
+    x = torch.randn(2, 4)
+    g, first = layer.crossbars[0], layer.crossbars[0].devices.flat[0]
+    straight = layer.crossbar_operation([g], lambda c: c.conductance_matrix)
+    wanted = x @ _whole(g, straight) + _leaks(g) - 4 * first.leak
+    torch.testing.assert_close(layer(x), wanted, rtol=1e-4, atol=1e-6)
+    assert layer(x[:0]).shape == (0, 3)
+
+
 @pytest.mark.parametrize("converted", [False, True])
 @pytest.mark.parametrize("tile_shape", [None, (3, 2)])
 def test_every_device_answers_for_itself(tile_shape, converted):
@@ -143,8 +157,11 @@ def test_every_device_answers_for_itself(tile_shape, converted):
 
 
 def _leaks(crossbar):
-    shape = crossbar.conductance_matrix.shape
-    leaks = torch.tensor([d.leak for d in np.asarray(crossbar.devices).flat]).view(shape)
+    leaks = torch.tensor([d.leak for d in np.asarray(crossbar.devices).flat])
+    return _whole(crossbar, leaks.view(crossbar.conductance_matrix.shape)).sum(0)
+
+
+def _whole(crossbar, tiles):
     if crossbar.tile_shape is not None:
-        leaks = torch.cat([torch.cat([leaks[int(k)] for k in r], 1) for r in crossbar.tiles_map])
-    return leaks[:4, :3].sum(0)
+        tiles = torch.cat([torch.cat([tiles[int(k)] for k in r], 1) for r in crossbar.tiles_map])
+    return tiles[:4, :3]

@@ -31,8 +31,7 @@ _FOR_CROSSBARS = frozenset(inspect.signature(init_crossbar).parameters)
 _NUMBERS: dict[str, Callable[[str, Any], Any]] = {
     "tile_shape": lambda _, value: sides(value),
     "ADC_resolution": whole,
-    **dict.fromkeys(("max_input_voltage", "ADC_overflow_rate", "p_l"), real),
-    **dict.fromkeys(("source_resistance", "line_resistance"), real),
+    **dict.fromkeys((*LINES[1:], "max_input_voltage", "ADC_overflow_rate", "p_l"), real),
 }
 
 
@@ -165,14 +164,10 @@ class Memristive(nn.Module):
         if not self.lent:
             super()._save_to_state_dict(destination, prefix, keep_vars)
         line = self.transform_output
-        keep_beside(
-            destination,
-            prefix,
-            {
-                "crossbars": [crossbar.state() for crossbar in self.crossbars],
-                "line": [line.slope, line.intercept] if isinstance(line, Line) else None,
-            },
-        )
+        tuned = [line.slope, line.intercept] if isinstance(line, Line) else None
+        tuned = [] if line is identity else tuned  # nothing can be said of a user's function
+        cells = [crossbar.state() for crossbar in self.crossbars]
+        keep_beside(destination, prefix, {"crossbars": cells, "line": tuned})
 
     def _load_from_state_dict(
         self, state_dict: Any, prefix: str, local_metadata: Any, *others: Any
@@ -187,7 +182,7 @@ class Memristive(nn.Module):
             for crossbar, values in zip(self.crossbars, held["crossbars"], strict=True):
                 crossbar.restore(values)
             if held["line"] is not None:
-                self.transform_output = Line(*held["line"])
+                self.transform_output = Line(*held["line"]) if held["line"] else identity
 
 
 BESIDE = "memristive"
@@ -231,18 +226,12 @@ def take_settings(layer: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     for name, number in _NUMBERS.items():
         if values[name] is not None:
             values[name] = number(name, values[name])
-    require(
-        isinstance(values["scheme"], Scheme), f"scheme must be a Scheme, got {given['scheme']!r}"
-    )
-    lines = values["source_resistance"], values["line_resistance"]
+    scheme = values["scheme"]
+    require(isinstance(scheme, Scheme), f"scheme must be a Scheme, got {scheme!r}")
     if not values["transistor"]:
-        message = "source_resistance and line_resistance must be given when transistor is False"
-        require(None not in lines, message)
-        wires(*lines)
-    bits, rate, method = (
-        values[n] for n in ("ADC_resolution", "ADC_overflow_rate", "quant_method")
-    )
-    if converter(bits, rate, method) is None and bits is not None:
+        wires(values["source_resistance"], values["line_resistance"])
+    ready = converter(*(values[name] for name in CONVERTER))
+    if ready is None and values["ADC_resolution"] is not None:
         warnings.warn("ADC_resolution has no effect without a quant_method", stacklevel=5)
     for name in SETTINGS:
         setattr(layer, name, values[name])

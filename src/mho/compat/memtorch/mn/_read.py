@@ -114,7 +114,8 @@ def kept(layer: Any, key: str, dtype: torch.dtype, make: Callable[[], Tensor]) -
         if all(a is b for a, b in zip(before, sources, strict=True)):
             result: Tensor = found[2]
             return result
-    with torch.no_grad():
+    # Not an inference tensor: it is kept for reads that need gradients.
+    with torch.inference_mode(False), torch.no_grad():
         made = make().to(dtype)
     layer._kept[key] = (now, sources, made)
     return made

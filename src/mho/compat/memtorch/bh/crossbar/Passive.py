@@ -13,7 +13,7 @@ from mho.compat.memtorch._require import require
 __all__ = ["solve_passive"]
 
 
-def wires(R_source: float, R_line: float) -> Wires:
+def wires(R_source: float | None, R_line: float | None) -> Wires:
     """Return the lines of a passive crossbar.
 
     Sources drive the word lines' left ends and hold the bit lines' bottom ends, each through
@@ -22,11 +22,13 @@ def wires(R_source: float, R_line: float) -> Wires:
     Raises:
         ValueError: if a resistance is missing, negative or not finite.
     """
+    message = "source_resistance and line_resistance must be given when transistor is False"
+    require(R_source is not None and R_line is not None, message)
     source, line = (real(n, v, least=0.0) for n, v in (("R_source", R_source), ("R_line", R_line)))
     return Wires(source=source, word=line, bit=line, sense=source)
 
 
-def effective(conductances: Tensor, R_source: float, R_line: float) -> Tensor:
+def effective(conductances: Tensor, R_source: float | None, R_line: float | None) -> Tensor:
     """Return ``T`` (S) with which currents are ``V @ T``: the lines solved once, exactly.
 
     Args:

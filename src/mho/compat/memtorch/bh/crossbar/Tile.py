@@ -153,7 +153,7 @@ def tile_matmul(
     )
     ready = converter(ADC_resolution, ADC_overflow_rate, quant_method)
     if not transistor:
-        mat_b_tiles = _passive(mat_b_tiles, source_resistance, line_resistance)
+        mat_b_tiles = effective(mat_b_tiles, source_resistance, line_resistance)
     inputs = mat_a_tiles[mat_a_tiles_map.flatten().long().to(mat_a_tiles.device)]
     cells = mat_b_tiles[mat_b_tiles_map.long().to(mat_b_tiles.device)]
     side_by_side = cells.transpose(1, 2).flatten(2)[..., : int(mat_b_shape[1])]
@@ -162,18 +162,6 @@ def tile_matmul(
         return out[: int(mat_a_shape[0])]
     currents = torch.bmm(inputs.to(cells), side_by_side)
     return added([currents], cells.shape[-1], ready)[: int(mat_a_shape[0])]
-
-
-def _passive(
-    tiles: Tensor, source_resistance: float | None, line_resistance: float | None
-) -> Tensor:
-    require(
-        source_resistance is not None and line_resistance is not None,
-        "source_resistance and line_resistance must be given when transistor is False",
-    )
-    assert source_resistance is not None
-    assert line_resistance is not None
-    return effective(tiles, source_resistance, line_resistance)
 
 
 def tile_matmul_row(
@@ -191,18 +179,7 @@ def tile_matmul_row(
 ) -> Tensor:
     """Multiply one row of a matrix with a matrix, both given as tiles; see `tile_matmul`.
 
-    Args:
-        mat_a_row_tiles: the row, ``[tiles, rows]`` or ``[tiles, 1, rows]``.
-        mat_a_tiles_map: as for `tile_matmul`, and so the others.
-        mat_b_tiles: crossbar tiles.
-        mat_b_tiles_map: their numbers.
-        mat_b_shape: shape of the matrix they stand for.
-        source_resistance: between sources and lines (Ω).
-        line_resistance: between neighbouring cells (Ω).
-        ADC_resolution: bits.
-        ADC_overflow_rate: fraction of currents that full scale may leave out.
-        quant_method: one of ``quant_methods``; None: no conversion.
-        transistor: 1T1R cells (True), or passive ones (False).
+    Args: ``mat_a_row_tiles`` is the row, ``[tiles, rows]`` or ``[tiles, 1, rows]``.
 
     Returns:
         The product, ``[mat_b_shape[1]]``.
@@ -212,19 +189,12 @@ def tile_matmul_row(
         row.ndim == 3 and row.shape[1] == 1,
         f"mat_a_row_tiles must be [tiles, rows], got {list(mat_a_row_tiles.shape)}",
     )
+    tiles = mat_b_tiles, mat_b_tiles_map, mat_b_shape
+    lines = source_resistance, line_resistance
+    converted: Any = ADC_resolution, ADC_overflow_rate, quant_method
+    shape = (1, mat_b_shape[0])
     return tile_matmul(
-        row,
-        mat_a_tiles_map,
-        (1, mat_b_shape[0]),
-        mat_b_tiles,
-        mat_b_tiles_map,
-        mat_b_shape,
-        source_resistance,
-        line_resistance,
-        ADC_resolution,
-        ADC_overflow_rate,
-        quant_method,
-        transistor,
+        row, mat_a_tiles_map, shape, *tiles, *lines, *converted, transistor=transistor
     )[0]
 
 
@@ -243,21 +213,14 @@ def tiled_inference(input: Tensor, m: Any, transistor: bool) -> Tensor:
 
     def stored(crossbar: Any) -> Tensor:
         g: Tensor = crossbar.conductance_matrix
-        return g if transistor else _passive(g, m.source_resistance, m.line_resistance)
+        return g if transistor else effective(g, m.source_resistance, m.line_resistance)
 
-    first = m.crossbars[0]
+    first, cells = m.crossbars[0], m.crossbar_operation(m.crossbars, stored)
+    held = cells, first.tiles_map, (first.rows, first.columns)
     tiles, tiles_map = gen_tiles(input, m.tile_shape, input=True)
-    return tile_matmul(
-        tiles,
-        tiles_map,
-        (input.shape[0], input.shape[1]),
-        m.crossbar_operation(m.crossbars, stored),
-        first.tiles_map,
-        (first.rows, first.columns),
-        ADC_resolution=m.ADC_resolution,
-        ADC_overflow_rate=m.ADC_overflow_rate,
-        quant_method=m.quant_method,
-    )
+    converted: Any = m.ADC_resolution, m.ADC_overflow_rate, m.quant_method
+    shape = (input.shape[0], input.shape[1])
+    return tile_matmul(tiles, tiles_map, shape, *held, None, None, *converted)
 
 
 # ``memtorch.bh.crossbar.Tile`` is the class and the module: its names hang on both.

@@ -177,7 +177,8 @@ def reference(v: Tensor, crossbar: Any, law: Law) -> Tensor:
     if driven is None and crossbar.per_device:
         device = copy.deepcopy(crossbar.devices.flat[0])
         device.set_conductance(g)
-        currents = v.new_tensor(np.vectorize(lambda x: _answer(device, x))(_volts(v)))
+        answers = np.vectorize(lambda volt: _answer(device, volt), otypes=[float])
+        currents = v.new_tensor(answers(_volts(v)))
     else:
         currents = g * (crossbar.transfer(v) if driven is None else driven)
     return torch.stack([part.sum(1, keepdim=True) for part in currents.split(size(crossbar)[0], 1)])
@@ -229,8 +230,8 @@ def _cells(v: Tensor, crossbar: Any, height: int) -> Tensor:
 
 def _objects(v: Tensor, crossbar: Any, height: int) -> Tensor:
     """Add the currents of a user's own devices, one after the other."""
-    numbers = torch.arange(crossbar.conductance_matrix.numel())
-    places = joined(crossbar, numbers.view(crossbar.conductance_matrix.shape)).numpy()
+    g = crossbar.conductance_matrix
+    places = joined(crossbar, torch.arange(g.numel(), device=g.device).view(g.shape)).cpu().numpy()
     devices, volts = np.asarray(crossbar.devices).reshape(-1), _volts(v)
     out = np.zeros((-(-crossbar.rows // height), len(v), crossbar.columns))
     for (row, column), place in np.ndenumerate(places):
