@@ -189,13 +189,10 @@ def tile_matmul_row(
         row.ndim == 3 and row.shape[1] == 1,
         f"mat_a_row_tiles must be [tiles, rows], got {list(mat_a_row_tiles.shape)}",
     )
-    tiles = mat_b_tiles, mat_b_tiles_map, mat_b_shape
+    cells = mat_b_tiles, mat_b_tiles_map, mat_b_shape
     lines = source_resistance, line_resistance
-    converted: Any = ADC_resolution, ADC_overflow_rate, quant_method
-    shape = (1, mat_b_shape[0])
-    return tile_matmul(
-        row, mat_a_tiles_map, shape, *tiles, *lines, *converted, transistor=transistor
-    )[0]
+    settings: Any = *lines, ADC_resolution, ADC_overflow_rate, quant_method, transistor
+    return tile_matmul(row, mat_a_tiles_map, (1, mat_b_shape[0]), *cells, *settings)[0]
 
 
 def tiled_inference(input: Tensor, m: Any, transistor: bool) -> Tensor:
