@@ -87,6 +87,20 @@ def test_the_dtype_is_that_of_the_inputs(kind, options):
     torch.testing.assert_close(layer(whole.long()), layer(whole))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_models_of_half_precision_keep_their_conductances(dtype):
+    tiny = {"memristor_model_params": {"r_on": 1e7, "r_off": 1e8}}
+    layer, x = memristive("Linear", **tiny)
+    layer.tune()
+    wanted, before = layer(x), layer.crossbars[0].conductance_matrix.clone()
+    layer.to(dtype)
+    assert layer.weight.dtype == dtype
+    assert torch.equal(layer.crossbars[0].conductance_matrix, before)
+    torch.testing.assert_close(layer(x.to(dtype)).float(), wanted, rtol=2e-2, atol=2e-2)
+    layer.double()
+    assert layer.crossbars[0].conductance_matrix.dtype == torch.float64
+
+
 def test_an_empty_batch_has_the_layers_shape():
     layer, x = memristive("RNN")
     assert layer(x[:0]).shape == (0, 4, 5)

@@ -153,8 +153,17 @@ class Memristive(nn.Module):
         return self.crossbars[0].conductance_matrix.device
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        def moved(tensor: Tensor) -> Tensor:
+            # Small conductances have no half precision: only the place changes.
+            after = fn(tensor)
+            return (
+                tensor.to(after.device)
+                if after.element_size() < 4 <= tensor.element_size()
+                else after
+            )
+
         for crossbar in getattr(self, "crossbars", ()):
-            crossbar.apply(fn)
+            crossbar.apply(moved)
         return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict[str, Any]:
