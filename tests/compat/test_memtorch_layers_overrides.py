@@ -1,6 +1,8 @@
 """What users override in layers, and put in place of functions, is called as it was."""
 
 import copy
+import inspect
+import sys
 
 import numpy as np
 import pytest
@@ -94,6 +96,59 @@ def test_models_of_ones_own_are_called_by_name(kind, monkeypatch):
         **{time: 5.0, f"{kind}_model": own, f"{kind}_model_kwargs": {"by": 2}},
     )
     assert calls == [(layer, 5.0, 2)]
+
+
+# Who calls what: of each non-ideality of a whole model, the function and what it is given.
+SWEEP = {f"sweep_{n}": 2.0 for n in ("duration", "voltage_signal_amplitude")}
+SWEEP["sweep_voltage_signal_frequency"] = 3.0
+FUNCTIONS = {
+    "FiniteConductanceStates": (
+        "apply_finite_conductance_states",
+        {"conductance_states": 4},
+        {"n_conductance_states": 4},
+    ),
+    "DeviceFaults": (
+        "apply_device_faults",
+        {"lrs_proportion": 0.1, "hrs_proportion": 0.2, "electroform_proportion": 0.3},
+        {"lrs_proportion": 0.1, "hrs_proportion": 0.2, "electroform_proportion": 0.3},
+    ),
+    "NonLinear": (
+        "apply_non_linear",
+        {**SWEEP, "num_conductance_states": 5},
+        {**SWEEP, "num_conductance_states": 5, "simulate": False},
+    ),
+    "Endurance": (
+        "apply_endurance_model",
+        {"x": 5, "endurance_model": abs, "endurance_model_kwargs": {"a": 1}},
+        {"x": 5, "endurance_model": abs, "endurance_model_kwargs": {"a": 1}},
+    ),
+    "Retention": (
+        "apply_retention_model",
+        {"time": 6, "retention_model": abs, "retention_model_kwargs": {"b": 2}},
+        {"time": 6, "retention_model": abs, "retention_model_kwargs": {"b": 2}},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_non_idealities_of_models_call_those_of_layers(kind, monkeypatch):
+    name, given, wanted = FUNCTIONS[kind]
+    module = sys.modules[apply_nonidealities.__module__]
+    signature, calls = inspect.signature(getattr(module, name)), []
+
+    def instead(*args, **kwargs):
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        calls.append(bound.arguments)
+
+    monkeypatch.setattr(module, name, instead)
+    layers = [memtorch.mn.Linear(nn.Linear(4, 3), VTEAM, {}, verbose=False) for _ in range(2)]
+    apply_nonidealities(nn.Sequential(*layers), [NonIdeality[kind]], **given)
+    assert calls == [{"layer": layer, **wanted} for layer in layers]
+
+
+def test_the_table_names_every_non_ideality():
+    assert set(FUNCTIONS) == {kind.name for kind in NonIdeality}
 
 
 # ---- devices of one's own under nonlinear reads

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, unique
 from typing import Any, TypeVar
 
@@ -102,19 +102,16 @@ def _apply(layer: Any, kind: NonIdeality, kwargs: Mapping[str, Any]) -> None:
         names = (*_SWEEP, "num_conductance_states", "simulate")
         apply_non_linear(layer, **{name: kwargs[name] for name in names if name in kwargs})
         return
-    *values, last = (kwargs[name] for name in _REQUIRED[kind])
-    if isinstance(last, Mapping):
-        _FUNCTIONS[kind](layer, *values, **last)
+    needed = [kwargs[name] for name in _REQUIRED[kind]]
+    if kind is NonIdeality.FiniteConductanceStates:
+        apply_finite_conductance_states(layer, *needed)
+    elif kind is NonIdeality.DeviceFaults:
+        apply_device_faults(layer, *needed)
     else:
-        _FUNCTIONS[kind](layer, *values, last)
+        x, model, more = needed
+        ages = kind is NonIdeality.Retention
+        (apply_retention_model if ages else apply_endurance_model)(layer, x, model, **more)
 
-
-_FUNCTIONS: dict[NonIdeality, Callable[..., Any]] = {
-    NonIdeality.FiniteConductanceStates: apply_finite_conductance_states,
-    NonIdeality.DeviceFaults: apply_device_faults,
-    NonIdeality.Endurance: apply_endurance_model,
-    NonIdeality.Retention: apply_retention_model,
-}
 
 # ``memtorch.bh.nonideality.NonIdeality`` is the enumeration and the module.
 NonIdeality.NonIdeality = NonIdeality  # type: ignore[attr-defined]
