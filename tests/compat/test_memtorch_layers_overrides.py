@@ -59,6 +59,12 @@ def test_overridden_methods_are_called(name, monkeypatch):
     assert calls[method] == CALLS[name]["read"]
 
 
+def test_the_weights_of_a_recurrent_layer_are_tuned_once(capsys):
+    model = patch_model(nn.Sequential(nn.RNN(4, 3)), VTEAM, {}, [nn.RNN])
+    model.tune_()
+    assert capsys.readouterr().out.count("Tuned") == 2
+
+
 def test_what_overridden_methods_return_counts():
     class Doubled(memtorch.mn.Linear):
         def forward(self, input):
