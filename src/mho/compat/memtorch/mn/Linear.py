@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mho.compat.memtorch._require import require
+from mho.compat.memtorch._errors import Refused
 from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.map.Input import naive_scale
 from mho.compat.memtorch.map.Parameter import naive_map
@@ -56,10 +56,9 @@ class Linear(nn.Linear, Memristive):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the outputs ``[…, out_features]`` of inputs ``[…, in_features]``."""
-        require(
-            input.dim() > 0 and input.shape[-1] == self.in_features,
-            f"input must have shape […, {self.in_features}], got {list(input.shape)}",
-        )
+        if input.dim() == 0 or input.shape[-1] != self.in_features:
+            shape = list(input.shape)
+            raise Refused(f"input must have shape […, {self.in_features}], got {shape}")
         return self._outputs(input)
 
     def tune(self, input_shape: int = 4098) -> None:

@@ -134,7 +134,8 @@ class Memristive(nn.Module):
     def _finished(self, currents: Tensor, unscale: float) -> Tensor:
         """Return outputs: scaled back, transformed, with the bias."""
         line, bias = self.transform_output, self.bias
-        over = None if bias is None else bias.view(-1, *[1] * len(getattr(self, "kernel_size", ())))
+        dims = len(self.__dict__.get("kernel_size", ()))
+        over = bias.view(-1, *[1] * dims) if dims and bias is not None else bias
         if isinstance(line, Line) and over is not None:  # one pass instead of four
             return torch.add(over + line.intercept, currents, alpha=unscale * line.slope)
         out = line(currents if unscale == 1.0 else currents * unscale)

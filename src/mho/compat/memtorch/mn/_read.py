@@ -25,7 +25,8 @@ def law(layer: Any) -> Law:
     ``non_linear`` is not there or false (none), a function of the user's, or true: the devices'
     own. Reads disturb no device, so that ``simulate`` makes no difference.
     """
-    given = getattr(layer, "non_linear", None)
+    # As getattr, which is slow for what a module has not.
+    given = layer.__dict__.get("non_linear", getattr(type(layer), "non_linear", None))
     if not callable(given):
         return _currents.common if given else None
     result: Law = given
@@ -103,17 +104,14 @@ def _places(layer: Any, array: int) -> Any:
 def kept(layer: Any, key: str, dtype: torch.dtype, make: Callable[[], Tensor]) -> Tensor:
     """Return what was made for the conductances and settings as they are, or make it."""
     sources = [crossbar.conductance_matrix for crossbar in layer.crossbars]
-    now = (
-        [_version(crossbar) for crossbar in layer.crossbars],
-        (layer.transistor, layer.source_resistance, layer.line_resistance, law(layer) is None),
-        (layer.crossbar_operation, dtype),
-    )
+    now = [_version(crossbar) for crossbar in layer.crossbars]
+    lines = layer.transistor, layer.source_resistance, layer.line_resistance, law(layer) is None
+    now += [*lines, layer.crossbar_operation, dtype]
     found = layer._kept.get(key)
-    if found is not None and found[0] == now:
-        before: list[Tensor] = found[1]
-        if all(a is b for a, b in zip(before, sources, strict=True)):
-            result: Tensor = found[2]
-            return result
+    # Tensors are compared by what they are, not by what they hold.
+    if found is not None and found[0] == now and list(map(id, found[1])) == list(map(id, sources)):
+        result: Tensor = found[2]
+        return result
     # Not an inference tensor: it is kept for reads that need gradients.
     with torch.inference_mode(False), torch.no_grad():
         made = make().to(dtype)
