@@ -167,5 +167,59 @@ def test_refusals_are_both_kinds_of_errors(arguments, named):
     for kind in (ValueError, AssertionError):
         with pytest.raises(kind, match=named):
             quantize(torch.rand(4), **arguments)
-    with pytest.raises(TypeError, match="tensor"):
-        quantize(torch.arange(4), 4)
+    for wrong in ([1.0, 2.0], torch.ones(3, dtype=torch.complex64)):
+        with pytest.raises(TypeError, match="tensor"):
+            quantize(wrong, 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int8, torch.uint8, torch.bool])
+@pytest.mark.parametrize("method", [*quant_methods, None])
+def test_whole_numbers_become_floating_point(dtype, method):
+    x = torch.tensor([0, 1, 1, 0, 3, 9, 7]).to(dtype)
+    found = quantize(x, 3, quant_method=method)
+    assert found.dtype == torch.get_default_dtype()
+    assert torch.equal(found, quantize(x.float(), 3, quant_method=method))
+    with pytest.raises(TypeError, match="override_original"):
+        quantize(x, 3, quant_method=method, override_original=True)
+
+
+def test_numpys_arrays_and_numbers():
+    values = np.random.default_rng(0).normal(size=(4, 3))
+    x = torch.from_numpy(values)
+    arguments = {"overflow_rate": np.float32(0.25), "min": np.float64(-1), "max": np.array(0.5)}
+    for method in (*quant_methods, None):
+        plain = quantize(x, 4, 0.25, method, -1.0, 0.5)
+        assert torch.equal(quantize(values, np.int32(4), quant_method=method, **arguments), plain)
+    bounds = np.full((4, 3), 0.5)
+    assert torch.equal(quantize(values, 4, max=bounds), quantize(x, 4, max=0.5))
+    written = values.copy()
+    found = quantize(written, 4, quant_method="linear", override_original=True)
+    assert np.array_equal(written, found.numpy())
+    for none in (np.nan, np.inf, torch.tensor(float("nan"))):
+        assert torch.equal(quantize(x, 4, max=none), quantize(x, 4))
+
+
+def test_halves_become_the_upper_level():
+    # floor(x / step + 1/2), where the step is 1 for three bits and a full scale of 4.
+    x = torch.tensor([-4.0, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5])
+    wanted = [-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0]
+    assert quantize(x, 3, quant_method="linear").tolist() == wanted
+    assert quantize(x, 9, min=-4, max=4).tolist() == wanted
+    eight = torch.tensor([0.0, 0.5, 1.5, 2.5, 7.0])
+    assert quantize(eight, 3, quant_method="minmax").tolist() == [0.0, 1.0, 2.0, 3.0, 7.0]
+    # and in the tiles of a layer, whose currents are converted in place
+    inputs, cells = torch.eye(7).unsqueeze(0), x.view(1, 7, 1).expand(1, 7, 2).contiguous()
+    cells = torch.stack((cells[0, :, 0], torch.full((7,), 4.0)), -1)[None]
+    maps = torch.zeros(1), torch.zeros(1, 1)
+    found = tile_matmul(
+        inputs, maps[0], (7, 7), cells, maps[1], (7, 2), ADC_resolution=3, quant_method="linear"
+    )
+    assert found[:, 0].tolist() == wanted
+
+
+def test_zero_is_a_bound_like_any_other():
+    x = torch.tensor([-2.0, 0.1, 2.0])
+    assert quantize(x, 4, quant_method="linear", min=0.0).tolist() == [0.0, 0.0, 1.75]
+    assert quantize(x, 3, min=0.0).tolist() == [0.0, 0.0, 2.0]
+    assert quantize(x, 1, quant_method="linear").tolist() == [-2.0, 2.0, 2.0]
+    assert quantize(torch.zeros(2), 1, quant_method="linear", max=3.0).tolist() == [3.0, 3.0]

@@ -5,6 +5,7 @@ import math
 import pickle
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -150,3 +151,14 @@ def test_all_names_hang_on_the_function_too():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         StochasticParameter.StochasticParameter(loc=1.0, scale=1.0)
+
+
+def test_numpys_numbers_are_numbers():
+    given = {"loc": np.float32(5), "scale": np.int64(0)}
+    drawn = StochasticParameter(min=np.float64(1), max=np.array(9), **given)
+    assert drawn() == 5.0
+    assert drawn(return_mean=True) == 5.0
+    assert drawn.sample((2, 3)).shape == (2, 3)
+    many = StochasticParameter(loc=np.array(5.0), scale=np.array([1.0])).sample((4,))
+    assert many.shape == (4,)
+    assert build(1.0, 2.0, resample_threshold=np.int64(3)).r_on == 1.0

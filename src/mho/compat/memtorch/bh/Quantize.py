@@ -1,14 +1,19 @@
 # ruff: noqa: N999
-"""Converters and level grids, on `mho.periphery.quantize`."""
+"""Converters and level grids, on `mho.periphery`.
+
+Levels on a grid are the nearest; a value halfway between two becomes the upper one,
+``floor(x / step + 1/2)``. (mho's own converters round halves to even.)
+"""
 
 from __future__ import annotations
 
-import math
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mho.compat.memtorch._numbers import real, whole
 from mho.compat.memtorch._require import require
 from mho.periphery import ADC
 from mho.periphery import quantize as grids
@@ -18,9 +23,19 @@ __all__ = ["quant_methods", "quantize"]
 quant_methods = ["linear", "log", "log_minmax", "minmax", "tanh"]
 """What ``quant_method`` may be."""
 
+Bounds = tuple[Tensor | None, Tensor | None]
+
+
+class Converter(NamedTuple):
+    """A converter: its bits, the fraction of values full scale may leave out, its method."""
+
+    bits: int
+    overflow_rate: float
+    method: str
+
 
 def quantize(
-    tensor: Tensor,
+    tensor: Any,
     quant: int,
     overflow_rate: float = 0.0,
     quant_method: str | None = None,
@@ -33,105 +48,91 @@ def quantize(
     With a method, ``quant`` is the bit width of a converter whose full scale is the largest
     magnitude of the tensor (the bounds', where they are given and larger), after the
     ``overflow_rate`` largest fraction is dropped; see `mho.periphery.ADC` for the methods. One
-    bit is the sign at full scale. Without a method, ``quant`` is a number of levels, evenly
-    spaced from ``min`` to ``max``, both included; one level is the mean.
+    bit is a comparator: the sign (of 0: +) at full scale, with ``minmax`` the nearer of the two
+    ends. Without a method, ``quant`` is a number of levels, evenly spaced from ``min`` to ``max``,
+    both included; one level is the mean.
 
     Args:
-        tensor: floating point, any shape.
+        tensor: any shape, or a NumPy array. Integers become torch's default floating type.
         quant: bits (with a method) or levels (without), >= 1.
         overflow_rate: fraction of values, in [0, 1], that full scale may leave out.
         quant_method: one of `quant_methods`, or None.
-        min: smallest value, a number or a tensor that fits ``tensor``; NaN: the tensor's own.
+        min: smallest value, a number or a tensor that fits ``tensor``; NaN: the tensor's own. 0 is
+            a bound like any other.
         max: largest value, likewise.
-        override_original: write the result into ``tensor``, too.
+        override_original: write the result into ``tensor``, too; it must be floating point.
 
     Returns:
         The quantised tensor; rounding passes gradients, clipping stops them.
 
     Raises:
         ValueError: if an argument is refused.
-        TypeError: if ``tensor`` is not a floating-point tensor.
+        TypeError: if ``tensor`` is no tensor of numbers, or cannot hold the result.
     """
-    _check(tensor, quant, overflow_rate, quant_method)
-    low, high = _bound("min", min, tensor), _bound("max", max, tensor)
-    if tensor.numel() == 0:
-        result = tensor.clone()
+    original, x = _values(tensor, override_original)
+    count = whole("quant", quant)
+    rate = real("overflow_rate", overflow_rate, least=0.0, most=1.0)
+    _check_method(quant_method)
+    low, high = _bound("min", min, x), _bound("max", max, x)
+    if x.numel() == 0:
+        result = x.clone()
     elif quant_method is None:
-        result = _to_levels(tensor, int(quant), low, high)
+        result = _to_levels(x, count, low, high)
     else:
-        inside = tensor if low is None and high is None else tensor.clamp(low, high)
-        result = convert(inside, quant, overflow_rate, quant_method, bounds=(low, high))
-    if override_original:
-        with torch.no_grad():
-            return tensor.copy_(result)
-    return result
+        inside = x if low is None and high is None else x.clamp(low, high)
+        ready = Converter(count, rate, quant_method)
+        result = convert(inside.reshape(1, -1), ready, (low, high)).reshape(x.shape)
+    if not override_original:
+        return result
+    with torch.no_grad():
+        return original.copy_(result)
 
 
-def convert(
-    tensor: Tensor,
-    bits: int,
-    overflow_rate: float,
-    quant_method: str,
-    *,
-    bounds: tuple[Tensor | None, Tensor | None] = (None, None),
-    each_row: bool = False,
-) -> Tensor:
-    """Convert as a converter of ``bits`` bits does; what `quantize` does with a method.
+def converter(bits: Any, overflow_rate: Any, quant_method: str | None) -> Converter | None:
+    """Return a layer's converter, or None where nothing is converted.
+
+    Raises:
+        Refused: if it is impossible.
+    """
+    if quant_method is None:
+        return None
+    _check_method(quant_method)
+    rate = real("ADC_overflow_rate", overflow_rate, least=0.0, most=1.0)
+    return Converter(whole("ADC_resolution", bits), rate, quant_method)
+
+
+def convert(tensor: Tensor, ready: Converter, bounds: Bounds = (None, None)) -> Tensor:
+    """Convert as a converter does, each last dimension with a full scale of its own.
 
     Args:
-        tensor: floating point, not empty.
-        bits: >= 1.
-        overflow_rate: fraction of values in [0, 1] that full scale may leave out.
-        quant_method: one of `quant_methods`.
+        tensor: floating point, ``[…, values]``.
+        ready: the converter.
         bounds: values that full scale reaches to at least.
-        each_row: every last dimension is one conversion with a full scale of its own.
-
-    Returns:
-        Tensor of the same shape.
     """
-    values = tensor.detach() if each_row else tensor.detach().reshape(1, -1)
-    full_scale = _full_scale(values.abs(), overflow_rate, bounds)
-    adc = ADC(bits=int(bits), method=quant_method)
-    if quant_method == "minmax":
+    bits, rate, method = ready
+    values = tensor.detach()
+    full = _full_scale(values.abs(), rate, bounds)
+    if method == "linear" and bits > 1:
+        step, top = grids.power_of_two_step(full, bits), 2 ** (bits - 1)
+        return _half_up(tensor / step, -top, top - 1) * step
+    if method == "minmax":
         low, high = values.aminmax(dim=-1, keepdim=True)
-        limit = _stack(low, high, bounds, full_scale, each_row)
-    elif quant_method == "log_minmax":
+        low, high = torch.maximum(low, -full), torch.minimum(high, full)
+        low = low if bounds[0] is None else torch.minimum(low, bounds[0].amin())
+        high = high if bounds[1] is None else torch.maximum(high, bounds[1].amax())
+        return _to_levels(tensor, 2**bits, low, high)
+    limit = full
+    if method == "log_minmax":
         sizes = values.abs()
         # What rounding leaves of currents that cancel is no current.
-        rounding = full_scale * torch.finfo(sizes.dtype).eps
-        least = torch.where(sizes > rounding, sizes, full_scale).amin(-1, keepdim=True)
-        limit = (
-            torch.stack((least, full_scale))
-            if each_row
-            else torch.stack((least.reshape(()), full_scale.reshape(())))
-        )
-    else:
-        limit = full_scale if each_row else full_scale.reshape(())
+        rounding = full * torch.finfo(sizes.dtype).eps
+        limit = torch.stack((torch.where(sizes > rounding, sizes, full).amin(-1, True), full))
     # A copy: the converter may work in place.
-    return adc.convert(tensor.clone(), limit)
+    return ADC(bits=bits, method=method).convert(tensor.clone(), limit)
 
 
-def _stack(
-    low: Tensor,
-    high: Tensor,
-    bounds: tuple[Tensor | None, Tensor | None],
-    full_scale: Tensor,
-    each_row: bool,
-) -> Tensor:
-    """Both ends of a min–max converter, each within full scale unless bounds say otherwise."""
-    low, high = torch.maximum(low, -full_scale), torch.minimum(high, full_scale)
-    if bounds[0] is not None:
-        low = torch.minimum(low, bounds[0].amin())
-    if bounds[1] is not None:
-        high = torch.maximum(high, bounds[1].amax())
-    ends = torch.stack((low, high))
-    return ends if each_row else ends.reshape(2)
-
-
-def _full_scale(
-    sizes: Tensor, overflow_rate: float, bounds: tuple[Tensor | None, Tensor | None]
-) -> Tensor:
-    """Largest magnitude that is not dropped, ``[rows, 1]``; 1 where there is no signal."""
+def _full_scale(sizes: Tensor, overflow_rate: float, bounds: Bounds) -> Tensor:
+    """Largest magnitude that is not dropped, ``[…, 1]``; 1 where there is no signal."""
     count = sizes.shape[-1]
     # As int(x + 1/2): Python rounds halves to even.
     drop = min(int(overflow_rate * count + 0.5), count - 1)
@@ -155,40 +156,46 @@ def _to_levels(tensor: Tensor, count: int, low: Tensor | None, high: Tensor | No
     step = (top - bottom) / (count - 1)
     # Levels of no distance are one level.
     unit = torch.where(step == 0, torch.ones_like(step), step)
-    return grids.to_grid((tensor - bottom) / unit, 0, count - 1) * step + bottom
+    return _half_up((tensor - bottom) / unit, 0, count - 1) * step + bottom
 
 
-def _check(tensor: Tensor, quant: int, overflow_rate: float, quant_method: str | None) -> None:
-    if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-        kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
-        raise TypeError(f"tensor must be a floating-point tensor, got {kind}")
-    require(
-        isinstance(quant, (int, np.integer)) and not isinstance(quant, bool) and quant > 0,
-        f"quant must be an integer > 0, got {quant!r}",
-    )
-    require(
-        isinstance(overflow_rate, (int, float)) and 0 <= overflow_rate <= 1,
-        f"overflow_rate must be in [0, 1], got {overflow_rate!r}",
-    )
+def _half_up(x: Tensor, low: float, high: float) -> Tensor:
+    """Round to integers within bounds; gradients as those of `mho.periphery.quantize.to_grid`."""
+    hard = (x.detach() + 0.5).floor_().clamp_(low, high)
+    return grids.straight_through(hard, x.clamp(low - 0.5, high + 0.5))
+
+
+def _check_method(quant_method: str | None) -> None:
     require(
         quant_method is None or quant_method in quant_methods,
         f"quant_method must be None or one of {quant_methods}, got {quant_method!r}",
     )
 
 
-def _bound(name: str, value: float | Tensor, like: Tensor) -> Tensor | None:
-    if isinstance(value, Tensor):
-        bound = value.detach().to(like)
-        require(not bool(bound.isnan().any()), f"{name} must not hold NaN")
-        try:
-            bound.expand(like.shape)
-        except RuntimeError:
-            require(
-                False,
-                f"{name} must fit a tensor of shape {list(like.shape)}, got {list(bound.shape)}",
-            )
-        return bound
-    require(isinstance(value, (int, float)), f"{name} must be a number, got {value!r}")
-    return (
-        None if math.isnan(value) else torch.as_tensor(value, dtype=like.dtype, device=like.device)
-    )
+def _values(tensor: Any, to_be_written: bool) -> tuple[Tensor, Tensor]:
+    """Return a tensor as it was given (an array's memory is shared), and in floating point."""
+    given = torch.from_numpy(tensor) if isinstance(tensor, np.ndarray) else tensor
+    if not isinstance(given, Tensor) or given.is_complex():
+        kind = given.dtype if isinstance(given, Tensor) else type(given).__name__
+        raise TypeError(f"tensor must be a tensor of real numbers, got {kind}")
+    if given.is_floating_point():
+        return given, given
+    if to_be_written:
+        raise TypeError(f"override_original: a tensor of {given.dtype} cannot hold the result")
+    return given, given.to(torch.get_default_dtype())
+
+
+def _bound(name: str, value: Any, like: Tensor) -> Tensor | None:
+    """Return a bound as a tensor; None where it is NaN, or infinite: no bound."""
+    if np.ndim(value) == 0:
+        number = value.item() if hasattr(value, "item") else value
+        unbounded = isinstance(number, float) and not np.isfinite(number)
+        return None if unbounded else like.new_tensor(real(name, number))
+    bound = torch.as_tensor(value).detach().to(like)
+    require(not bool(bound.isnan().any()), f"{name} must not hold NaN")
+    try:
+        bound.expand(like.shape)
+    except RuntimeError:
+        given = f"got {list(bound.shape)}"
+        require(False, f"{name} must fit a tensor of shape {list(like.shape)}, {given}")
+    return bound

@@ -13,10 +13,12 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
+from mho.compat.memtorch._numbers import whole
 from mho.compat.memtorch._require import require
 
 __all__ = ["Dict2Obj", "StochasticParameter", "unpack_parameters"]
@@ -81,31 +83,45 @@ def StochasticParameter(
     Raises:
         ValueError: if the distribution is none, or a parameter of it is missing or unknown.
     """
-    require(
-        isinstance(distribution, type) and issubclass(distribution, Distribution),
-        f"distribution must be a class of torch.distributions, got {distribution!r}",
-    )
+    min, max = float(min), float(max)
     require(not math.isnan(min) and not math.isnan(max), f"bounds must be numbers: {min}, {max}")
     if min > max:
         warnings.warn(f"min={min:g} exceeds max={max:g}: taken the other way round", stacklevel=2)
         min, max = max, min
     if not kwargs and distribution is Normal and math.isfinite(min) and math.isfinite(max):
         kwargs = {"loc": (min + max) / 2, "scale": (max - min) / 6}
-    names = [name for name in inspect.signature(distribution).parameters if name != "validate_args"]
-    unknown = sorted(set(kwargs) - {*names, "validate_args"})
-    require(not unknown, f"{distribution.__name__} has no parameter {', '.join(unknown)}")
-    missing = [name for name in _required(distribution) if name not in kwargs]
-    require(not missing, f"{distribution.__name__} needs {', '.join(missing)}")
-    if "scale" in kwargs and isinstance(kwargs["scale"], (int, float)) and kwargs["scale"] == 0:
-        # No spread at all: torch refuses it, grids of simulations begin with it.
-        kwargs = {**kwargs, "validate_args": False}
-    drawn = Generator(distribution(**kwargs), min, max)
+    drawn = Generator(made(distribution, kwargs), min, max)
     return drawn if function else drawn()
 
 
-def _required(distribution: type[Distribution]) -> list[str]:
-    parameters = inspect.signature(distribution).parameters.values()
-    return [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+def made(distribution: Any, kwargs: Mapping[str, Any], prefix: str = "") -> Distribution:
+    """Return a distribution.
+
+    Args:
+        distribution: a class of ``torch.distributions``.
+        kwargs: its parameters. NumPy's numbers are numbers, and a scale of 0 is no spread.
+        prefix: of refusals.
+
+    Raises:
+        ValueError: if the distribution is none, or a parameter of it is missing or unknown.
+    """
+    require(
+        isinstance(distribution, type) and issubclass(distribution, Distribution),
+        f"distribution must be a class of torch.distributions, got {distribution!r}",
+    )
+    known = inspect.signature(distribution).parameters
+    name = f"{prefix}{distribution.__name__}"
+    unknown = sorted(set(kwargs) - set(known))
+    require(not unknown, f"{name} has no parameter {', '.join(unknown)}")
+    needed = [n for n, p in known.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    missing = [key for key in needed if key not in kwargs]
+    require(not missing, f"{name} needs {', '.join(missing)}")
+    numbers = (np.generic, np.ndarray)
+    given = {n: v.item() if isinstance(v, numbers) else v for n, v in kwargs.items()}
+    if given.get("scale") == 0:
+        # No spread at all: torch refuses it, grids of simulations begin with it.
+        given["validate_args"] = False
+    return distribution(**given)
 
 
 class Dict2Obj:
@@ -149,10 +165,7 @@ def unpack_parameters(
         ValueError: if an argument is refused, or r_on and r_off stay too close.
     """
     require(r_rel_tol is None or r_abs_tol is None, "give r_rel_tol or r_abs_tol, not both")
-    require(
-        isinstance(resample_threshold, int) and resample_threshold >= 0,
-        f"resample_threshold must be an integer >= 0, got {resample_threshold!r}",
-    )
+    resample_threshold = whole("resample_threshold", resample_threshold, least=0)
     inner = local_args.get("kwargs")
     reference = bool(local_args.get("reference")) or (
         isinstance(inner, Mapping) and bool(inner.get("reference"))

@@ -1,53 +1,29 @@
 """Convolutions of three dimensions."""
 # ruff: noqa: N999
-# mypy: disable-error-code="misc, override, assignment"
+# mypy: disable-error-code="misc"
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.map.Input import naive_scale
 from mho.compat.memtorch.map.Parameter import naive_map
-from mho.compat.memtorch.mn import _conv
-from mho.compat.memtorch.mn._layer import Memristive, torch_settings
+from mho.compat.memtorch.mn._conv import Convolution
 
 
-class Conv3d(nn.Conv3d, Memristive):
+class Conv3d(nn.Conv3d, Convolution):
     """A convolution whose kernels are columns of crossbars, one array a channel.
 
-    Args:
-        convolutional_layer: what it stands for; its parameters are shared.
-        memristor_model: class of the cells.
-        memristor_model_params: its keyword arguments.
-        mapping_routine: from weights to conductances, such as `naive_map`.
-        transistor: 1T1R cells (True), or passive ones (False), whose lines count.
-        programming_routine: writes passive cells, such as `naive_program`.
-        programming_routine_params: its keyword arguments.
-        p_l: if not None, the proportion of weights to retain.
-        scheme: how weights are held.
-        tile_shape: rows and columns of a tile; None: arrays are not cut.
-        max_input_voltage: what inputs are encoded to at most (V); None: they are voltages.
-        scaling_routine: from inputs to voltages, such as `naive_scale`.
-        scaling_routine_params: its keyword arguments.
-        line_resistance: between neighbouring cells (Ω).
-        source_resistance: between sources and lines (Ω).
-        ADC_overflow_rate: fraction of currents that full scale may leave out.
-        ADC_resolution: bits, with a ``quant_method``.
-        quant_method: one of ``memtorch.bh.Quantize.quant_methods``; None: no conversion.
-        use_bindings: has no effect.
-        random_crossbar_init: cells begin at random conductances.
-        verbose: print what is patched and tuned.
-        *args: have no effect.
-        **kwargs: of the torch layer; and ``legacy=True``: currents are not scaled back where
-            `naive_scale` scaled inputs, as in MemTorch 1.1.6, to compare with its results.
-
-    Raises:
-        Refused: if an argument is refused.
+    Args: ``convolutional_layer`` is what it stands for; for the others see `patch_model`. Their
+    order is this layer's own.
     """
+
+    digital = nn.Conv3d
+    forward = Convolution.forward
 
     def __init__(
         self,
@@ -75,16 +51,8 @@ class Conv3d(nn.Conv3d, Memristive):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**_conv.settings(convolutional_layer, nn.Conv3d, torch_settings(kwargs)))
-        self._patch(convolutional_layer, locals())
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the outputs of inputs ``[batch, in_channels, size, size, size]``."""
-        return _conv.forward(self, input)
+        self._patch("convolutional_layer", locals())
 
     def tune(self, input_batch_size: int = 4, input_shape: int = 32) -> None:
         """Find ``transform_output`` with random inputs of this size; see `naive_tune`."""
-        self._tune((input_batch_size, self.in_channels, input_shape, input_shape, input_shape))
-
-    def __str__(self) -> str:
-        return _conv.text(self)
+        super().tune(input_batch_size, input_shape)

@@ -1,55 +1,30 @@
 """Linear layers."""
 # ruff: noqa: N999
-# mypy: disable-error-code="misc, override, assignment"
+# mypy: disable-error-code="misc, override"
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mho.compat.memtorch._require import require
+from mho.compat.memtorch._errors import Refused
 from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.map.Input import naive_scale
 from mho.compat.memtorch.map.Parameter import naive_map
 from mho.compat.memtorch.mn import _read
-from mho.compat.memtorch.mn._layer import Memristive, torch_settings
+from mho.compat.memtorch.mn._layer import Memristive
 
 
 class Linear(nn.Linear, Memristive):
     """A linear layer whose weight is on crossbars.
 
-    Args:
-        linear_layer: what it stands for; its parameters are shared.
-        memristor_model: class of the cells.
-        memristor_model_params: its keyword arguments.
-        mapping_routine: from weights to conductances, such as `naive_map`.
-        transistor: 1T1R cells (True), or passive ones (False), whose lines count.
-        programming_routine: writes passive cells, such as `naive_program`.
-        programming_routine_params: its keyword arguments.
-        p_l: if not None, the proportion of weights to retain.
-        scheme: how weights are held.
-        tile_shape: rows and columns of a tile; None: arrays are not cut.
-        max_input_voltage: what inputs are encoded to at most (V); None: they are voltages.
-        scaling_routine: from inputs to voltages, such as `naive_scale`.
-        scaling_routine_params: its keyword arguments.
-        source_resistance: between sources and lines (Ω).
-        line_resistance: between neighbouring cells (Ω).
-        ADC_resolution: bits, with a ``quant_method``.
-        ADC_overflow_rate: fraction of currents that full scale may leave out.
-        quant_method: one of ``memtorch.bh.Quantize.quant_methods``; None: no conversion.
-        use_bindings: has no effect.
-        random_crossbar_init: cells begin at random conductances.
-        verbose: print what is patched and tuned.
-        *args: have no effect.
-        **kwargs: of the torch layer; and ``legacy=True``: currents are not scaled back where
-            `naive_scale` scaled inputs, as in MemTorch 1.1.6, to compare with its results.
-
-    Raises:
-        Refused: if an argument is refused.
+    Args: ``linear_layer`` is what it stands for; for the others see `patch_model`.
     """
+
+    digital = nn.Linear
+    same = ("in_features", "out_features")
 
     def __init__(
         self,
@@ -77,30 +52,28 @@ class Linear(nn.Linear, Memristive):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        require(
-            isinstance(linear_layer, nn.Linear),
-            f"linear_layer must be a torch.nn.Linear, got {type(linear_layer).__name__}",
-        )
-        size = (linear_layer.in_features, linear_layer.out_features)
-        has_bias = linear_layer.bias is not None
-        super().__init__(*size, **{"bias": has_bias, **torch_settings(kwargs), "device": "meta"})
-        self._patch(linear_layer, locals())
+        self._patch("linear_layer", locals())
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the outputs ``[…, out_features]`` of inputs ``[…, in_features]``."""
-        if self.forward_legacy_enabled:
-            require(self.weight is not None, f"{self} has given up its weight")
-            return F.linear(input, self.weight, self.bias)
-        volts, unscale = self._volts(input)
-        currents = _read.linear(self, volts, lambda v, matrix: v @ matrix[0])
-        if currents is None:
-            rows = volts.reshape(-1, 1, self.in_features)
-            currents = _read.vectors(self, rows).reshape(*input.shape[:-1], self.out_features)
-        return self._finished(currents, unscale, self.bias)
+        if input.dim() == 0 or input.shape[-1] != self.in_features:
+            shape = list(input.shape)
+            raise Refused(f"input must have shape […, {self.in_features}], got {shape}")
+        return self._outputs(input)
 
     def tune(self, input_shape: int = 4098) -> None:
         """Find ``transform_output`` with ``input_shape`` random inputs; see `naive_tune`."""
-        self._tune((input_shape, self.in_features))
+        self._tune(input_shape, self.in_features)
+
+    def _arranged(self, matrices: Tensor) -> Tensor:
+        return matrices[0]
+
+    def _product(self, v: Tensor, arranged: Tensor) -> Tensor:
+        return v @ arranged
+
+    def _by_vector(self, v: Tensor) -> Tensor:
+        currents = _read.vectors(self, v.reshape(-1, 1, self.in_features))
+        return currents.reshape(*v.shape[:-1], self.out_features)
 
     def __str__(self) -> str:
         return (

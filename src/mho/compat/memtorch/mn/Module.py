@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -113,8 +114,9 @@ def patch_model(
             setattr(model.get_submodule(parent), child, patched[module])
         else:
             model = patched[module]  # type: ignore[assignment]
-    for method in (_Tune, _ForwardLegacy, _DisableLegacy, _SetHeapSize):
-        setattr(model, method.name, method(model))
+    for method in (tune_, forward_legacy, disable_legacy, set_cuda_malloc_heap_size):
+        # Not methods of a class, but of this model: they are copied and saved with it.
+        setattr(model, method.__name__, functools.partial(method, model))
     return model
 
 
@@ -122,39 +124,28 @@ _NOT_OPTIONS = ("model", "module_parameters_to_patch", "kwargs")
 
 
 def _layer_for(module: nn.Module) -> Any:
-    found = {**supported_module_parameters, _RNN: RNN}.get(str(type(module)))
+    found = {_RNN: RNN, **supported_module_parameters}.get(str(type(module)))
     require(found is not None, f"patching of {type(module)} is not supported")
     return found
 
 
-class _Method:
-    """A method of one patched model: an object, so that the model can be copied and saved."""
-
-    name: str
-
-    def __init__(self, model: nn.Module) -> None:
-        # In a tuple: the model must not become a part of itself.
-        self._model = (model,)
-
-    def layers(self) -> list[Any]:
-        return [m for m in self._model[0].modules() if isinstance(m, (Memristive, RNN))]
+def _layers(model: nn.Module) -> list[Any]:
+    return [m for m in model.modules() if isinstance(m, (Memristive, RNN))]
 
 
-class _Tune(_Method):
-    name = "tune_"
+def tune_(model: nn.Module, tune_kwargs: Mapping[Any, Mapping[str, Any]] | None = None) -> None:
+    """Tune all layers of a model.
 
-    def __call__(self, tune_kwargs: Mapping[Any, Mapping[str, Any]] | None = None) -> None:
-        """Tune all layers.
-
-        Args:
-            tune_kwargs: keyword arguments of ``tune`` by type of layer: the class, its name or
-                ``str`` of it.
-        """
-        given = {} if tune_kwargs is None else dict(tune_kwargs)
-        for layer in self._model[0].modules():
-            if hasattr(layer, "tune") and not isinstance(layer, RNN):
-                chosen: Any = next((given[key] for key in _keys(type(layer)) if key in given), {})
-                layer.tune(**chosen)  # type: ignore[operator]
+    Args:
+        model: patched.
+        tune_kwargs: keyword arguments of ``tune`` by type of layer: the class, its name or
+            ``str`` of it.
+    """
+    given = {} if tune_kwargs is None else dict(tune_kwargs)
+    for layer in model.modules():
+        if hasattr(layer, "tune") and not getattr(layer, "lent", False):
+            chosen: Any = next((given[key] for key in _keys(type(layer)) if key in given), {})
+            layer.tune(**chosen)  # type: ignore[operator]
 
 
 def _keys(kind: type) -> list[Any]:
@@ -162,35 +153,25 @@ def _keys(kind: type) -> list[Any]:
     return [kind, str(kind), f"<class '{path.removeprefix('mho.compat.')}'>", kind.__name__]
 
 
-class _ForwardLegacy(_Method):
-    name = "forward_legacy"
-
-    def __call__(self, enable_forward_legacy: bool) -> None:
-        """Make all layers compute digitally (True) or on their crossbars (False)."""
-        for layer in self.layers():
-            layer.forward_legacy_enabled = enable_forward_legacy
+def forward_legacy(model: nn.Module, enable_forward_legacy: bool) -> None:
+    """Make all layers compute digitally (True) or on their crossbars (False)."""
+    for layer in _layers(model):
+        layer.forward_legacy_enabled = enable_forward_legacy
 
 
-class _DisableLegacy(_Method):
-    name = "disable_legacy"
-
-    def __call__(self) -> None:
-        """Give up the digital weights; all layers compute on their crossbars from now on."""
-        model = self._model[0]
-        for layer in self.layers():
-            layer.forward_legacy_enabled = False
-            for name in [n for n, _ in layer.named_parameters(recurse=False) if "weight" in n]:
-                layer.register_parameter(name, None)
-        if hasattr(model, "forward_legacy"):
-            delattr(model, "forward_legacy")
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+def disable_legacy(model: nn.Module) -> None:
+    """Give up the digital weights; all layers compute on their crossbars from now on."""
+    for layer in _layers(model):
+        layer.forward_legacy_enabled = False
+        for name in [n for n, _ in layer.named_parameters(recurse=False) if "weight" in n]:
+            layer.register_parameter(name, None)
+    if hasattr(model, "forward_legacy"):
+        delattr(model, "forward_legacy")
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
-class _SetHeapSize(_Method):
-    name = "set_cuda_malloc_heap_size"
-
-    def __call__(self, cuda_malloc_heap_size: int) -> None:
-        """Keep a number that has no effect."""
-        for layer in self.layers():
-            layer.cuda_malloc_heap_size = cuda_malloc_heap_size
+def set_cuda_malloc_heap_size(model: nn.Module, cuda_malloc_heap_size: int) -> None:
+    """Keep a number that has no effect."""
+    for layer in _layers(model):
+        layer.cuda_malloc_heap_size = cuda_malloc_heap_size

@@ -7,54 +7,52 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from mho.compat.memtorch._require import require
 from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.map.Input import naive_scale
 from mho.compat.memtorch.map.Parameter import naive_map
+from mho.compat.memtorch.mn._layer import (
+    BESIDE,
+    SETTINGS,
+    keep_beside,
+    take_settings,
+    telling,
+    torch_settings,
+)
 from mho.compat.memtorch.mn.Linear import Linear
 from mho.recurrence.form import Form
 from mho.recurrence.layout import Sequences
 from mho.recurrence.runner import run
 
+_SIZES = ("input_size", "hidden_size", "num_layers")
+_SAME = (*_SIZES, "nonlinearity", "batch_first", "dropout", "bidirectional")
+# What holds for the layers of all weights, whenever it is set.
+_SWITCHES = ("non_linear", "simulate", "forward_legacy_enabled", "cuda_malloc_heap_size")
+_PASSED_ON = frozenset((*SETTINGS, *_SWITCHES))
+_NOT_PASSED_ON = ("self", "rnn_layer", "args", "kwargs", "__class__")
+
 
 class RNN(nn.RNN):
     """A recurrent layer whose weights are on crossbars, two for each layer and direction.
 
-    Args:
-        rnn_layer: what it stands for; its parameters are shared.
-        memristor_model: class of the cells.
-        memristor_model_params: its keyword arguments.
-        mapping_routine: from weights to conductances, such as `naive_map`.
-        transistor: 1T1R cells (True), or passive ones (False), whose lines count.
-        programming_routine: writes passive cells, such as `naive_program`.
-        programming_routine_params: its keyword arguments.
-        p_l: if not None, the proportion of weights to retain.
-        scheme: how weights are held.
-        tile_shape: rows and columns of a tile; None: arrays are not cut.
-        max_input_voltage: what inputs are encoded to at most (V); None: they are voltages.
-        scaling_routine: from inputs to voltages, such as `naive_scale`.
-        scaling_routine_params: its keyword arguments.
-        source_resistance: between sources and lines (Ω).
-        line_resistance: between neighbouring cells (Ω).
-        ADC_resolution: bits, with a ``quant_method``.
-        ADC_overflow_rate: fraction of currents that full scale may leave out.
-        quant_method: one of ``memtorch.bh.Quantize.quant_methods``; None: no conversion.
-        use_bindings: has no effect.
-        random_crossbar_init: cells begin at random conductances.
-        verbose: print what is patched and tuned.
-        *args: have no effect.
-        **kwargs: ``legacy=True`` for the layers of all weights, see `Linear`.
+    Args: ``rnn_layer`` is what it stands for; for the others see `patch_model`.
 
     Attributes:
         arrays: the memristive `Linear` layers of all weights, by their names in `torch.nn.RNN`.
+        w_ih: those of the inputs, a list with one for each of the stacked layers; likewise
+            ``w_hh`` of hidden states, and ``w_ih_reverse`` and ``w_hh_reverse`` of the other
+            direction (empty where there is none).
+        b_ih: their biases (None without bias); likewise ``b_hh`` and so on.
         return_hidden: whether ``forward`` returns ``(output, h_n)`` as `torch.nn.RNN` does, rather
             than the output alone; `patch_model` asks for it.
-
-    Raises:
-        Refused: if an argument is refused.
     """
+
+    w_ih: list[Linear]
+    w_hh: list[Linear]
+    w_ih_reverse: list[Linear]
+    w_hh_reverse: list[Linear]
 
     def __init__(
         self,
@@ -82,58 +80,47 @@ class RNN(nn.RNN):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        require(
-            isinstance(rnn_layer, nn.RNN),
-            f"rnn_layer must be a torch.nn.RNN, got {type(rnn_layer).__name__}",
-        )
-        given = {
-            name: value
-            for name, value in locals().items()
-            if name not in ("self", "rnn_layer", "args", "kwargs", "__class__")
-        }
-        legacy = bool(kwargs.get("legacy", False))
-        super().__init__(
-            rnn_layer.input_size,
-            rnn_layer.hidden_size,
-            rnn_layer.num_layers,
-            nonlinearity=rnn_layer.nonlinearity,
-            bias=rnn_layer.bias,
-            batch_first=rnn_layer.batch_first,
-            dropout=rnn_layer.dropout,
-            bidirectional=rnn_layer.bidirectional,
-        )
+        given = dict(locals())
+        super().__init__(**torch_settings(nn.RNN, "rnn_layer", given, _SAME))
         for name, parameter in rnn_layer.named_parameters():
             setattr(self, name, nn.Parameter(parameter.detach(), requires_grad=False))
+        take_settings(self, given)
+        chosen = {name: value for name, value in given.items() if name not in _NOT_PASSED_ON}
+        weights = [name for name, _ in self.named_parameters() if "weight" in name]
         self.arrays = nn.ModuleDict(
-            {name: Linear(self._digital(name), **given, legacy=legacy) for name in self._weights()}
+            {name: Linear(self._digital(name), **chosen, legacy=self.legacy) for name in weights}
         )
-        self.verbose = verbose
+        for name, array in self.arrays.items():
+            array.lent = True
+            array.weight = getattr(self, name)
+            array.bias = getattr(self, name.replace("weight", "bias"), None)
+        for end in ("ih", "hh", "ih_reverse", "hh_reverse"):
+            product, _, way = end.partition("_")
+            layers = range(0 if way and not self.bidirectional else self.num_layers)
+            names = [f"{product}_l{n}{'_reverse' * bool(way)}" for n in layers]
+            setattr(self, f"w_{end}", [self.arrays[f"weight_{name}"] for name in names])
+            setattr(self, f"b_{end}", [getattr(self, f"bias_{name}", None) for name in names])
         self.return_hidden = False
-        self._legacy = False
         self.train(rnn_layer.training)
 
-    def _weights(self) -> list[str]:
-        return [name for name, _ in self.named_parameters(recurse=False) if "weight" in name]
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in _PASSED_ON and "arrays" in self._modules:
+            for array in self.arrays.values():
+                setattr(array, name, value)
 
     def _digital(self, name: str) -> nn.Linear:
         weight: Tensor = getattr(self, name)
         layer = nn.Linear(weight.shape[1], weight.shape[0], bias=self.bias, device="meta")
-        layer.weight = nn.Parameter(weight, requires_grad=False)
+        layer.weight = weight
         if self.bias:
-            bias: Tensor = getattr(self, name.replace("weight", "bias"))
-            layer.bias = nn.Parameter(bias, requires_grad=False)
+            layer.bias = getattr(self, name.replace("weight", "bias"))
         return layer
 
     @property
-    def forward_legacy_enabled(self) -> bool:
-        """Whether ``forward`` is the digital layer's."""
-        return self._legacy
-
-    @forward_legacy_enabled.setter
-    def forward_legacy_enabled(self, enabled: bool) -> None:
-        self._legacy = bool(enabled)
-        for array in self.arrays.values():
-            array.forward_legacy_enabled = bool(enabled)
+    def device(self) -> torch.device:
+        """Where the crossbars are."""
+        return self.w_ih[0].device
 
     def forward(self, input: Sequences, h_0: Tensor | None = None) -> Any:
         """Run a sequence.
@@ -150,15 +137,36 @@ class RNN(nn.RNN):
         if h_0 is not None and h_0.dim() == 4:
             h_0 = h_0.transpose(0, 1).flatten(0, 1)
         output, (h_n,) = run(Form.of(self), input, h_0, self._product, training=self.training)
+        if isinstance(output, Tensor):
+            output = output.contiguous()
         return (output, h_n) if self.return_hidden else output
 
     def _product(self, part: str, x: Tensor) -> Tensor:
-        return self.arrays[f"weight_{part}"](x)
+        array: Any = self.arrays[f"weight_{part}"]
+        result: Tensor = array(x)
+        return result
 
     def tune(self) -> None:
         """Tune the layers of all weights."""
-        for array in self.arrays.values():
-            array.tune()  # type: ignore[operator]
+        for array in self._layers():
+            array.tune()
+
+    def _layers(self) -> list[Linear]:
+        return [*self.w_ih, *self.w_hh, *self.w_ih_reverse, *self.w_hh_reverse]
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        keep_beside(destination, prefix, self._shapes())
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, *others: Any
+    ) -> None:
+        with telling(self, prefix, local_metadata.get(BESIDE) == self._shapes()):
+            super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
+
+    def _shapes(self) -> list[list[int]]:
+        crossbars = (c for array in self._layers() for c in array.crossbars)
+        return [list(crossbar.conductance_matrix.shape) for crossbar in crossbars]
 
     def __str__(self) -> str:
         return (

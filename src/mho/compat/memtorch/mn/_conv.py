@@ -1,98 +1,120 @@
 """What the convolutions share: kernels as columns, patches as inputs."""
+# mypy: disable-error-code="misc, override, attr-defined"
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mho.compat.memtorch._require import require
+from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
+from mho.compat.memtorch.map.Input import naive_scale
+from mho.compat.memtorch.map.Parameter import naive_map
 from mho.compat.memtorch.mn import _read
 from mho.compat.memtorch.mn._layer import Memristive
 from mho.nn.convolve import Geometry
 
 _MOST_UNFOLDED = 1 << 24
+_SIZES = ("in_channels", "out_channels", "kernel_size")
 
 
-def settings(digital: Any, kind: type[nn.Module], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments that make a torch layer like a given one, without memory.
+class Convolution(Memristive):
+    """Base, beside the torch layer, of convolutions whose kernels are columns of crossbars."""
 
-    Raises:
-        Refused: if it is of another kind.
-    """
-    require(
-        isinstance(digital, kind),
-        f"convolutional_layer must be a torch.nn.{kind.__name__}, got {type(digital).__name__}",
-    )
-    names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation")
-    same = {name: getattr(digital, name) for name in (*names, "groups", "padding_mode")}
-    return {**same, "bias": digital.bias is not None, **kwargs, "device": "meta"}
+    same = (*_SIZES, "stride", "padding", "dilation", "groups", "padding_mode")
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    padding_mode: str
+    _reversed_padding_repeated_twice: list[int]
+    _conv_forward: Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
+    def construct(
+        self,
+        convolutional_layer: Any,
+        memristor_model: Any,
+        memristor_model_params: Mapping[str, Any],
+        mapping_routine: Callable[..., Any] = naive_map,
+        transistor: bool = True,
+        programming_routine: Callable[..., Any] | None = None,
+        programming_routine_params: Mapping[str, Any] = {},
+        p_l: float | None = None,
+        scheme: Scheme = Scheme.DoubleColumn,
+        tile_shape: tuple[int, int] | None = None,
+        max_input_voltage: float | None = None,
+        scaling_routine: Callable[..., Any] = naive_scale,
+        scaling_routine_params: Mapping[str, Any] = {},
+        source_resistance: float | None = None,
+        line_resistance: float | None = None,
+        ADC_resolution: int | None = None,
+        ADC_overflow_rate: float = 0.0,
+        quant_method: str | None = None,
+        use_bindings: bool = True,
+        random_crossbar_init: bool = False,
+        verbose: bool = True,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Do as the constructor of a layer does: `__init__` would stand in torch's way."""
+        self._patch("convolutional_layer", locals())
 
-def forward(layer: Memristive, x: Tensor) -> Tensor:
-    """Return the outputs of a convolution, ``[batch, channels, *size]`` (batch optional)."""
-    conv: Any = layer
-    if layer.forward_legacy_enabled:
-        require(conv.weight is not None, f"{layer} has given up its weight")
-        digital: Tensor = conv._conv_forward(x, conv.weight, conv.bias)
-        return digital
-    dims = len(conv.kernel_size)
-    if x.dim() == dims + 1:
-        return forward(layer, x.unsqueeze(0)).squeeze(0)
-    require(
-        x.dim() == dims + 2 and x.shape[1] == conv.in_channels,
-        f"input must have shape [batch, {conv.in_channels}, {', '.join(['size'] * dims)}], "
-        f"got {list(x.shape)}",
-    )
-    volts, unscale = layer._volts(x)
-    currents = _read.linear(layer, volts, lambda v, matrix: _convolve(conv, v, matrix))
-    if currents is None:
-        currents = _by_patch(conv, volts)
-    bias = None if conv.bias is None else conv.bias.view(-1, *[1] * dims)
-    return layer._finished(currents, unscale, bias)
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the outputs of inputs ``[batch, in_channels, *size]`` (batch optional)."""
+        dims = len(self.kernel_size)
+        require(
+            input.dim() in (dims + 1, dims + 2) and input.shape[-1 - dims] == self.in_channels,
+            f"input must have shape [batch, {self.in_channels}, {', '.join(['size'] * dims)}], "
+            f"got {list(input.shape)}",
+        )
+        if input.dim() == dims + 1:
+            return self._outputs(input.unsqueeze(0)).squeeze(0)
+        return self._outputs(input)
 
+    def tune(self, input_batch_size: int = 8, input_shape: int = 32) -> None:
+        """Find ``transform_output`` with random inputs of this size; see `naive_tune`."""
+        self._tune(input_batch_size, self.in_channels, *[input_shape] * len(self.kernel_size))
 
-def _convolve(conv: Any, v: Tensor, matrix: Tensor) -> Tensor:
-    # From [arrays, rows, columns]: rows are channels and kernel, or each channel is an array.
-    kernel = matrix.permute(2, 0, 1).reshape(conv.out_channels, -1, *conv.kernel_size)
-    result: Tensor = conv._conv_forward(v, kernel, None)
-    return result
+    def _arranged(self, matrices: Tensor) -> Tensor:
+        # From [arrays, rows, columns]: rows are channels and kernel, or each channel is an array.
+        kernels = matrices.permute(2, 0, 1).reshape(self.out_channels, -1, *self.kernel_size)
+        return kernels.contiguous()
 
+    def _product(self, v: Tensor, arranged: Tensor) -> Tensor:
+        return self._conv_forward(v, arranged, None)
 
-def _by_patch(conv: Any, v: Tensor) -> Tensor:
-    mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
-    image = F.pad(v, conv._reversed_padding_repeated_twice, mode=mode)
-    geometry = Geometry(conv.kernel_size, conv.stride, conv.dilation, conv.groups)
-    # Unfolded images are many times as large: no more of them at once than memory bears.
-    each = math.prod((image.shape[1], *geometry.out(tuple(image.shape[2:])), *conv.kernel_size))
-    parts = image.split(max(1, _MOST_UNFOLDED // max(each, 1)))
-    return torch.cat([_unfolded(conv, part, geometry) for part in parts])
+    def _by_vector(self, v: Tensor) -> Tensor:
+        mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+        image = F.pad(v, self._reversed_padding_repeated_twice, mode=mode)
+        geometry = Geometry(self.kernel_size, self.stride, self.dilation, self.groups)
+        # Unfolded images are many times as large: no more of them at once than memory bears.
+        places = geometry.out(tuple(image.shape[2:]))
+        each = math.prod((image.shape[1], *places, *self.kernel_size))
+        parts = image.split(max(1, _MOST_UNFOLDED // max(each, 1)))
+        return torch.cat([self._unfolded(part, geometry) for part in parts])
 
+    def _unfolded(self, image: Tensor, geometry: Geometry) -> Tensor:
+        patches = geometry.patches(image)  # [batch, *out, groups, rows]
+        places, groups = patches.shape[:-2], self.groups
+        rows = self.crossbars[0].rows
+        count = math.prod(places)
+        flat = patches.reshape(count * groups, patches.shape[-1] // rows, rows)
+        currents = _read.vectors(self, flat).reshape(count, groups, self.out_channels)
+        if groups > 1:  # a column answers to the inputs of its own group alone
+            blocks = currents.unflatten(-1, (groups, -1))
+            currents = blocks.diagonal(dim1=1, dim2=2).transpose(1, 2)
+        return currents.reshape(*places, self.out_channels).movedim(-1, 1).contiguous()
 
-def _unfolded(conv: Any, image: Tensor, geometry: Geometry) -> Tensor:
-    patches = geometry.patches(image)  # [batch, *out, groups, rows]
-    places, groups = patches.shape[:-2], conv.groups
-    rows = conv.crossbars[0].rows
-    count = math.prod(places)
-    flat = patches.reshape(count * groups, patches.shape[-1] // rows, rows)
-    currents = _read.vectors(conv, flat).reshape(count, groups, conv.out_channels)
-    if groups > 1:  # a column answers to the inputs of its own group alone
-        blocks = currents.unflatten(-1, (groups, -1))
-        currents = blocks.diagonal(dim1=1, dim2=2).transpose(1, 2)
-    return currents.reshape(*places, conv.out_channels).movedim(-1, 1)
-
-
-def text(layer: Any) -> str:
-    """Say in short what a convolution is."""
-    kind = type(layer).__name__
-    values = [f"in_channels={layer.in_channels}", f"out_channels={layer.out_channels}"]
-    values += [f"{name}={getattr(layer, name)}" for name in ("kernel_size", "stride", "padding")]
-    if set(layer.dilation) != {1}:
-        values.append(f"dilation={layer.dilation}")
-    if layer.groups != 1:
-        values.append(f"groups={layer.groups}")
-    return f"bh.{kind}({', '.join(values)})"
+    def __str__(self) -> str:
+        names = ["in_channels", "out_channels", "kernel_size", "stride", "padding"]
+        names += ["dilation"] if set(self.dilation) != {1} else []
+        names += ["groups"] if self.groups != 1 else []
+        values = ", ".join(f"{name}={getattr(self, name)}" for name in names)
+        return f"bh.{type(self).__name__}({values})"

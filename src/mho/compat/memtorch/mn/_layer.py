@@ -1,53 +1,44 @@
-"""What all memristive layers share: their settings, crossbars, tuning and state."""
+"""What all memristive layers share: their settings, crossbars, reads, tuning and state."""
+# mypy: disable-error-code="misc"
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mho.compat.memtorch._numbers import real, sides, whole
 from mho.compat.memtorch._require import require
-from mho.compat.memtorch.bh.crossbar.Crossbar import Crossbar, Operation, init_crossbar
+from mho.compat.memtorch.bh.crossbar.Crossbar import Crossbar, Operation, Scheme, init_crossbar
 from mho.compat.memtorch.bh.crossbar.Passive import wires
-from mho.compat.memtorch.bh.crossbar.Tile import check_converter
+from mho.compat.memtorch.bh.Quantize import converter
 from mho.compat.memtorch.map.Input import naive_scale, scale
 from mho.compat.memtorch.map.Module import Line, identity, naive_tune
+from mho.compat.memtorch.mn import _read
 
-_SETTINGS = (
-    "transistor",
-    "scheme",
-    "tile_shape",
-    "max_input_voltage",
-    "scaling_routine",
-    "scaling_routine_params",
-    "source_resistance",
-    "line_resistance",
-    "ADC_resolution",
-    "ADC_overflow_rate",
-    "quant_method",
-    "use_bindings",
-    "verbose",
-)
-_FOR_CROSSBARS = (
-    "memristor_model",
-    "memristor_model_params",
-    "transistor",
-    "mapping_routine",
-    "programming_routine",
-    "programming_routine_params",
-    "p_l",
-    "scheme",
-    "tile_shape",
-    "use_bindings",
-    "random_crossbar_init",
-)
+LINES = ("transistor", "source_resistance", "line_resistance")
+INPUTS = ("max_input_voltage", "scaling_routine", "scaling_routine_params")
+CONVERTER = ("ADC_resolution", "ADC_overflow_rate", "quant_method")
+SETTINGS = (*LINES, *INPUTS, *CONVERTER, "scheme", "tile_shape", "use_bindings", "verbose")
+"""Arguments of `patch_model` that are attributes of a layer, which reads go by."""
+
+_FOR_CROSSBARS = frozenset(inspect.signature(init_crossbar).parameters)
+_NUMBERS: dict[str, Callable[[str, Any], Any]] = {
+    "tile_shape": lambda _, value: sides(value),
+    "ADC_resolution": whole,
+    **dict.fromkeys((*LINES[1:], "max_input_voltage", "ADC_overflow_rate", "p_l"), real),
+}
 
 
 class Memristive(nn.Module):
     """Base, beside the torch layer, of memristive layers.
+
+    Programs may set ``non_linear`` (see `apply_non_linear`), which fresh layers do not have.
 
     Attributes:
         crossbars: what holds the weight.
@@ -55,7 +46,6 @@ class Memristive(nn.Module):
         weight: the digital weight, for comparison and tuning; None once it was given up.
         bias: added to the outputs digitally.
         transform_output: from currents (A) to outputs; what tuning finds.
-        non_linear: None, or ``f(crossbar, v)`` of reads ``I = g · f(v)``.
         forward_legacy_enabled: whether ``forward`` is the digital layer's.
         legacy: whether currents stay as `naive_scale` scaled their inputs, as in MemTorch 1.1.6.
     """
@@ -63,57 +53,77 @@ class Memristive(nn.Module):
     crossbars: list[Crossbar]
     crossbar_operation: Operation
     transform_output: Callable[[Tensor], Tensor]
-    non_linear: Callable[[Crossbar, Tensor], Tensor] | None
     forward_legacy_enabled: bool
+    scaling_routine: Callable[..., Any]
+    scaling_routine_params: Mapping[str, Any]
     legacy: bool
-    transistor: bool
-    tile_shape: tuple[int, int] | None
-    max_input_voltage: float | None
-    source_resistance: float | None
-    line_resistance: float | None
-    ADC_resolution: int | None
-    ADC_overflow_rate: float
     quant_method: str | None
+    bias: Any
     verbose: bool
+    lent = False
+    """Whether its parameters are another layer's, which saves and loads them."""
 
-    def _patch(self, digital: nn.Module, given: Mapping[str, Any]) -> None:
-        """Take a digital layer's parameters and put its weight on crossbars.
+    digital: Any
+    """The torch layer."""
+    same: tuple[str, ...]
+    """Arguments of the torch layer that are attributes of it, too."""
+
+    def _patch(self, name: str, given: Mapping[str, Any]) -> None:
+        """Do as a constructor: take a digital layer's parameters, put its weight on crossbars.
 
         Args:
-            digital: the layer; its parameters are shared.
+            name: of the argument that is the digital layer; its parameters are shared.
             given: the constructor's arguments, ``locals()``.
         """
-        for name, parameter in digital.named_parameters(recurse=False):
-            shared = nn.Parameter(parameter.detach(), requires_grad=False)
-            self.register_parameter(name, shared)
-        self._set(given)
-        weight: Any = self.weight
-        chosen = {name: given[name] for name in _FOR_CROSSBARS}
-        self.crossbars, self.crossbar_operation = init_crossbar(weights=weight, **chosen)
-        self.train(digital.training)
-        if self.verbose:
-            print(f"Patched {digital} -> {self}")
-
-    def _set(self, given: Mapping[str, Any]) -> None:
-        _check(given)
-        for name in _SETTINGS:
-            setattr(self, name, given[name])
-        self.cuda_malloc_heap_size = None
+        self.digital.__init__(self, **torch_settings(self.digital, name, given, self.same))
+        for own, parameter in given[name].named_parameters(recurse=False):
+            self.register_parameter(own, nn.Parameter(parameter.detach(), requires_grad=False))
+        chosen = take_settings(self, given)
         self.transform_output = identity
-        self.non_linear = None
-        self.forward_legacy_enabled = False
-        self.legacy = bool(given.get("kwargs", {}).get("legacy", False))
-        self._kept: dict[Any, tuple[Any, list[Tensor], Tensor]] = {}
+        self._kept: dict[str, Any] = {}
+        weight: Any = self.weight
+        self.crossbars, self.crossbar_operation = init_crossbar(weights=weight, **chosen)
+        self.train(given[name].training)
+        if self.verbose:
+            print(f"Patched {given[name]} -> {self}")
 
-    @property
-    def device(self) -> torch.device:
-        """Where the crossbars are."""
-        return self.crossbars[0].conductance_matrix.device
+    # ---- what a kind of layer says ------------------------------------------------------------
+
+    def _arranged(self, matrices: Tensor) -> Tensor:
+        """Return ``[arrays, rows, columns]`` as `_product` takes it."""
+        raise NotImplementedError
+
+    def _product(self, v: Tensor, arranged: Tensor) -> Tensor:
+        """Return the currents of all tiles together."""
+        raise NotImplementedError
+
+    def _by_vector(self, v: Tensor) -> Tensor:
+        """Return the currents, read tile by tile with `_read.vectors`."""
+        raise NotImplementedError
+
+    # ---- reads --------------------------------------------------------------------------------
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        """Return what ``forward`` returns for inputs of the right shape."""
+        if self.forward_legacy_enabled:
+            require(self.weight is not None, f"{self} has given up its weight")
+            digital: Tensor = self.digital.forward(self, x)
+            return digital
+        dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
+        # Differences of conductances need more digits than half precision has.
+        volts, unscale = self._volts(x.to(torch.promote_types(dtype, torch.float32)))
+        driven = None if self.quant_method is not None else _read.driven(self, volts)
+        if driven is None:
+            currents = self._by_vector(volts)
+        else:
+            make = lambda: self._arranged(_read.matrices_of(self))  # noqa: E731
+            matrix = _read.kept(self, "arranged", driven.dtype, make)
+            currents = self._product(driven, matrix)
+        return self._finished(currents, unscale).to(dtype)
 
     def _volts(self, x: Tensor) -> tuple[Tensor, float]:
         """Return voltages, and what currents are to be multiplied by."""
-        params: Mapping[str, Any] = self.scaling_routine_params  # type: ignore[assignment]
-        routine: Any = self.scaling_routine
+        params, routine = self.scaling_routine_params, self.scaling_routine
         if routine is not naive_scale:
             return routine(self, x, **params), 1.0
         factor = scale(self, x, **params)
@@ -121,65 +131,143 @@ class Memristive(nn.Module):
             return x, 1.0
         return x * factor, 1.0 if self.legacy else 1.0 / factor
 
-    def _finished(self, currents: Tensor, unscale: float, bias: Tensor | None) -> Tensor:
+    def _finished(self, currents: Tensor, unscale: float) -> Tensor:
         """Return outputs: scaled back, transformed, with the bias."""
-        line = self.transform_output
-        if isinstance(line, Line) and bias is not None:  # one pass instead of four
-            return torch.add(bias + line.intercept, currents, alpha=unscale * line.slope)
+        line, bias = self.transform_output, self.bias
+        dims = len(self.__dict__.get("kernel_size", ()))
+        over = bias.view(-1, *[1] * dims) if dims and bias is not None else bias
+        if isinstance(line, Line) and over is not None:  # one pass instead of four
+            return torch.add(over + line.intercept, currents, alpha=unscale * line.slope)
         out = line(currents if unscale == 1.0 else currents * unscale)
-        return out if bias is None else out + bias
+        return out if over is None else out + over
 
-    def _tune(self, shape: tuple[int, ...]) -> None:
+    def _tune(self, *shape: int) -> None:
         require(self.weight is not None, f"{self} cannot be tuned: its weight was given up")
-        self.transform_output = naive_tune(self, shape, self.verbose)
+        sizes = tuple(whole("the input's size", size) for size in shape)
+        self.transform_output = naive_tune(self, sizes, self.verbose)
 
     # ---- state --------------------------------------------------------------------------------
 
+    @property
+    def device(self) -> torch.device:
+        """Where the crossbars are."""
+        return self.crossbars[0].conductance_matrix.device
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        def moved(tensor: Tensor) -> Tensor:
+            # Small conductances have no half precision: only the place changes.
+            after = fn(tensor)
+            return (
+                tensor.to(after.device)
+                if after.element_size() < 4 <= tensor.element_size()
+                else after
+            )
+
         for crossbar in getattr(self, "crossbars", ()):
-            crossbar.apply(fn)
+            crossbar.apply(moved)
         return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": {}}
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """Return what the crossbars hold, and the tuned line, for ``state_dict``."""
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        if not self.lent:
+            super()._save_to_state_dict(destination, prefix, keep_vars)
         line = self.transform_output
-        return {
-            "crossbars": [crossbar.state() for crossbar in self.crossbars],
-            "line": [line.slope, line.intercept] if isinstance(line, Line) else None,
-        }
+        tuned = [line.slope, line.intercept] if isinstance(line, Line) else None
+        tuned = [] if line is identity else tuned  # nothing can be said of a user's function
+        cells = [crossbar.state() for crossbar in self.crossbars]
+        keep_beside(destination, prefix, {"crossbars": cells, "line": tuned})
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take back what `get_extra_state` returned.
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, *others: Any
+    ) -> None:
+        held = local_metadata.get(BESIDE, {"crossbars": (), "line": None})
+        shapes = [values["conductance_matrix"].shape for values in held["crossbars"]]
+        fits = shapes == [crossbar.conductance_matrix.shape for crossbar in self.crossbars]
+        if not self.lent:
+            with telling(self, prefix, fits):
+                super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
+        if fits:
+            for crossbar, values in zip(self.crossbars, held["crossbars"], strict=True):
+                crossbar.restore(values)
+            if held["line"] is not None:
+                self.transform_output = Line(*held["line"]) if held["line"] else identity
 
-        Raises:
-            Refused: if the crossbars are others.
-        """
-        require(
-            len(state["crossbars"]) == len(self.crossbars),
-            f"the state is of {len(state['crossbars'])} crossbars, not {len(self.crossbars)}",
+
+BESIDE = "memristive"
+"""Under which name conductances are beside the tensors of a ``state_dict``."""
+
+
+def keep_beside(destination: Any, prefix: str, values: Any) -> None:
+    """Keep values beside a ``state_dict``'s tensors, where torch keeps versions.
+
+    So the tensors' names are those of the digital layer, and either loads the other's. torch
+    saves, copies and loads what is there with the tensors.
+    """
+    getattr(destination, "_metadata", {}).setdefault(prefix[:-1], {})[BESIDE] = values
+
+
+@contextmanager
+def telling(layer: nn.Module, prefix: str, fits: bool) -> Iterator[None]:
+    """Warn if weights change within, without conductances that fit: crossbars stay as they are."""
+    own = dict(layer.named_parameters(recurse=False))
+    before = {name: value.detach().clone() for name, value in own.items()}
+    yield
+    if not fits and any(not torch.equal(before[name], own[name]) for name in own):
+        warnings.warn(
+            f"{prefix[:-1] or layer}: other weights were loaded, without conductances that fit: "
+            "the crossbars keep what they hold. Patch a model after its weights are loaded",
+            stacklevel=4,
         )
-        for crossbar, values in zip(self.crossbars, state["crossbars"], strict=True):
-            crossbar.restore(values)
-        if state["line"] is not None:
-            self.transform_output = Line(*state["line"])
 
 
-def torch_settings(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a layer's further keyword arguments without its own, ``legacy``."""
-    return {name: value for name, value in kwargs.items() if name != "legacy"}
+def take_settings(layer: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep a constructor's arguments as attributes; return those its crossbars are made by.
 
+    Args:
+        layer: memristive; it may be a recurrent one, whose crossbars are others'.
+        given: the arguments, ``locals()``. Numbers may be NumPy's.
 
-def _check(given: Mapping[str, Any]) -> None:
-    if not given["transistor"]:
-        require(
-            given["source_resistance"] is not None and given["line_resistance"] is not None,
-            "source_resistance and line_resistance must be given when transistor is False",
-        )
-        wires(given["source_resistance"], given["line_resistance"])
-    if given["quant_method"] is not None:
-        check_converter(given["ADC_resolution"], given["ADC_overflow_rate"], given["quant_method"])
-    elif given["ADC_resolution"] is not None:
+    Raises:
+        Refused: if an argument is refused.
+    """
+    values = dict(given)
+    for name, number in _NUMBERS.items():
+        if values[name] is not None:
+            values[name] = number(name, values[name])
+    scheme = values["scheme"]
+    require(isinstance(scheme, Scheme), f"scheme must be a Scheme, got {scheme!r}")
+    if not values["transistor"]:
+        wires(values["source_resistance"], values["line_resistance"])
+    ready = converter(*(values[name] for name in CONVERTER))
+    if ready is None and values["ADC_resolution"] is not None:
         warnings.warn("ADC_resolution has no effect without a quant_method", stacklevel=5)
+    for name in SETTINGS:
+        setattr(layer, name, values[name])
+    layer.cuda_malloc_heap_size = None
+    layer.forward_legacy_enabled = False
+    layer.legacy = bool(values["kwargs"].get("legacy", False))
+    return {name: value for name, value in values.items() if name in _FOR_CROSSBARS}
+
+
+def torch_settings(
+    kind: type[nn.Module], name: str, given: Mapping[str, Any], same: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the arguments that make a torch layer like a given one, without memory.
+
+    Args:
+        kind: the torch layer.
+        name: of the argument that is one.
+        given: a constructor's arguments; those of ``kwargs`` but ``legacy`` are torch's.
+        same: names of arguments that are attributes, too.
+
+    Raises:
+        Refused: if it is of another kind.
+    """
+    layer = given[name]
+    found = type(layer).__name__
+    require(isinstance(layer, kind), f"{name} must be a torch.nn.{kind.__name__}, got {found}")
+    bias = layer.bias if isinstance(layer.bias, bool) else layer.bias is not None
+    settings = {n: getattr(layer, n) for n in same} | {"bias": bias, **given["kwargs"]}
+    return {n: value for n, value in settings.items() if n != "legacy"} | {"device": "meta"}

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from mho.circuit import Wires, effective_conductance, solve
+from mho.compat.memtorch._numbers import real, whole
 from mho.compat.memtorch._require import require
 
 __all__ = ["solve_passive"]
 
 
-def wires(R_source: float, R_line: float) -> Wires:
+def wires(R_source: float | None, R_line: float | None) -> Wires:
     """Return the lines of a passive crossbar.
 
     Sources drive the word lines' left ends and hold the bit lines' bottom ends, each through
@@ -21,15 +22,13 @@ def wires(R_source: float, R_line: float) -> Wires:
     Raises:
         ValueError: if a resistance is missing, negative or not finite.
     """
-    for name, value in (("R_source", R_source), ("R_line", R_line)):
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        require(number and 0 <= value < float("inf"), f"{name} must be >= 0 ohm, got {value!r}")
-    return Wires(
-        source=float(R_source), word=float(R_line), bit=float(R_line), sense=float(R_source)
-    )
+    message = "source_resistance and line_resistance must be given when transistor is False"
+    require(R_source is not None and R_line is not None, message)
+    source, line = (real(n, v, least=0.0) for n, v in (("R_source", R_source), ("R_line", R_line)))
+    return Wires(source=source, word=line, bit=line, sense=source)
 
 
-def effective(conductances: Tensor, R_source: float, R_line: float) -> Tensor:
+def effective(conductances: Tensor, R_source: float | None, R_line: float | None) -> Tensor:
     """Return ``T`` (S) with which currents are ``V @ T``: the lines solved once, exactly.
 
     Args:
@@ -83,7 +82,7 @@ def solve_passive(
     lines = wires(R_source, R_line)
     _positive(conductance_matrix)
     rows, columns = conductance_matrix.shape
-    lead = () if n_input_batches is None else (n_input_batches,)
+    lead = () if n_input_batches is None else (whole("n_input_batches", n_input_batches),)
     word = _voltages("V_WL", V_WL, (*lead, rows), conductance_matrix)
     bit = _voltages("V_BL", V_BL, (*lead, columns), conductance_matrix)
     if det_readout_currents and not bool(bit.any()):

@@ -1,27 +1,49 @@
-"""Reads of one crossbar: whole tensors, or a user's own devices one after the other."""
+"""Currents of crossbars, tile by tile, and how they are converted and added.
+
+Of one law ``I = g · f(v)`` for all cells, currents are products. Where cells have laws of their
+own (spread parameters of the I–V curve) every cell's is evaluated, exactly, in blocks that stay in
+the cache; devices of a user's own class answer one after the other.
+"""
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mho.compat.memtorch._numbers import real
 from mho.compat.memtorch._require import require
-from mho.compat.memtorch.bh.crossbar._cells import CellTensors
-from mho.compat.memtorch.bh.crossbar.Tile import check_converter, gen_tiles, multiply
-from mho.compat.memtorch.bh.Quantize import convert
+from mho.compat.memtorch.bh.Quantize import Converter, convert, converter
+from mho.crossbar.read import partial_currents
+from mho.crossbar.readout import Readout
+from mho.hardware import Hardware
+from mho.periphery import ADC
+
+# Hardware that keeps tiles apart; MemTorch's converters themselves are its own (`Quantize`).
+_CONVERTED = Hardware(adc=ADC())
+_NO_NOISE = torch.zeros(2, dtype=torch.int64)
+# Cells evaluated at once: what a core's cache holds; a GPU wants more of them.
+_BLOCK, _BLOCK_ELSEWHERE = 1 << 16, 1 << 24
+# Parameters of a cell that never shape its current.
+_NO_CURVE = frozenset(("r_on", "r_off", "time_series_resolution"))
+
+Law: TypeAlias = Callable[[Any, Tensor], Tensor | None] | None
+"""From a crossbar and voltages to ``f(v)``; its result None: cells answer one by one."""
 
 
 def matmul(
     v: Tensor,
-    crossbar: CellTensors,
+    crossbar: Any,
     linear: bool,
-    max_input_voltage: float | None,
-    bits: int | None,
-    overflow_rate: float,
+    max_input_voltage: Any,
+    bits: Any,
+    overflow_rate: Any,
     quant_method: str | None,
 ) -> Tensor:
     """Read a crossbar; see `simulate_matmul`."""
@@ -29,72 +51,200 @@ def matmul(
         v.dim() == 2 and v.shape[1] == crossbar.rows,
         f"input must have shape [vectors, {crossbar.rows}], got {list(v.shape)}",
     )
-    if quant_method is not None:
-        check_converter(bits, overflow_rate, quant_method)
+    ready = converter(bits, overflow_rate, quant_method)
     if max_input_voltage is not None:
-        v = v.clamp(-max_input_voltage, max_input_voltage)
-    if crossbar.per_device and not linear:
-        current = object_currents(v, crossbar)
-        return (
-            current
-            if quant_method is None
-            else _converted(current, bits, overflow_rate, quant_method)
-        )
-    driven = v if linear else crossbar.transfer(v)
-    g = crossbar.conductance_matrix.to(driven)
+        most = real("max_input_voltage", max_input_voltage, least=0.0)
+        v = v.clamp(-most, most)
+    parts = tile_currents(v, crossbar, None if linear else common)
+    return added([parts], size(crossbar)[1], ready)
+
+
+def size(crossbar: Any) -> tuple[int, int]:
+    """Return rows and columns of one tile; of the crossbar where it is not cut."""
+    whole = crossbar.rows, crossbar.columns
+    tile: tuple[int, int] = whole if crossbar.tile_shape is None else crossbar.tile_shape
+    return tile
+
+
+def joined(crossbar: Any, tiles: Tensor) -> Tensor:
+    """Put one value per cell, shaped as the crossbar's tensors, together: ``[rows, columns]``."""
     if crossbar.tile_shape is None:
-        current = driven @ g
-        return (
-            current
-            if quant_method is None
-            else _converted(current, bits, overflow_rate, quant_method)
-        )
-    assert crossbar.tiles_map is not None
-    tiles, _ = gen_tiles(driven, crossbar.tile_shape, input=True)
-    placed = g[crossbar.tiles_map.long()]
-    return multiply(tiles, placed, bits, overflow_rate, quant_method, crossbar.columns)
+        return tiles
+    placed = tiles[crossbar.tiles_map.long()].transpose(1, 2)  # [high, rows, wide, columns]
+    return placed.flatten(2, 3).flatten(0, 1)[: crossbar.rows, : crossbar.columns]
 
 
-def _converted(current: Tensor, bits: int | None, overflow_rate: float, method: str) -> Tensor:
-    assert bits is not None
-    return convert(current, bits, overflow_rate, method, each_row=True)
+def common(crossbar: Any, v: Tensor) -> Tensor | None:
+    """Return ``f(v)`` (V) of ``I = g · f(v)``, or None where cells have laws of their own."""
+    if crossbar.per_device or spread(crossbar):
+        return None
+    driven: Tensor = crossbar.transfer(v)
+    return driven
 
 
-def object_currents(v: Tensor, crossbar: CellTensors) -> Tensor:
-    """Return currents ``[vectors, columns]`` (A) of a user's own devices, one after the other.
+def spread(crossbar: Any) -> bool:
+    """Whether parameters that shape the I–V curve differ from cell to cell."""
+    values = crossbar.parameters.items()
+    if all(name in _NO_CURVE or not isinstance(value, Tensor) for name, value in values):
+        return False
+    spec, p = _laws(crossbar)
+    # Other parameters may differ: those are seen that change a current.
+    some = torch.full((1,), 0.1, dtype=torch.float64, device=crossbar.conductance_matrix.device)
+    return bool(spec.transfer_at(some, SimpleNamespace(**p)).numel() > 1)
 
-    A copy of each device answers each voltage, so that reads move no state.
+
+def tile_currents(v: Tensor, crossbar: Any, law: Law) -> Tensor:
+    """Return the currents of every row of tiles, ``[tile rows, vectors, columns]`` (A).
+
+    Args:
+        v: voltages ``[vectors, rows]`` (V).
+        crossbar: what is read.
+        law: None: by conductances.
     """
-    objects = matrix_of(crossbar)
-    out = np.zeros((v.shape[0], crossbar.columns))
-    volts = v.detach().cpu().double().numpy()
-    for (row, column), device in np.ndenumerate(objects):
-        out[:, column] += [_object_current(device, float(volt)) for volt in volts[:, row]]
+    height = size(crossbar)[0]
+    driven = v if law is None else law(crossbar, v)
+    if driven is not None:
+        g = joined(crossbar, crossbar.conductance_matrix).to(driven.dtype)
+        return torch.cat(products(driven[None], g[None], height))
+    one_by_one = _objects if crossbar.per_device else _cells
+    return one_by_one(v, crossbar, height)
+
+
+def products(v: Tensor, matrices: Tensor, height: int) -> list[Tensor]:
+    """Multiply voltages with conductances, rows of tiles apart.
+
+    Args:
+        v: ``[arrays, vectors, rows]`` (V).
+        matrices: ``[arrays, rows, columns]`` (S).
+        height: rows of a tile.
+
+    Returns:
+        ``[arrays · tile rows, vectors, columns]`` (A), in one or two pieces.
+    """
+    readout = Readout(matrices, None, None, matrices.new_ones(()))
+    parts = partial_currents(v, readout, _CONVERTED, _NO_NOISE, tile_rows=height)
+    return [part.flatten(0, 1) for part in parts]
+
+
+def added(parts: list[Tensor], width: int, ready: Converter | None) -> Tensor:
+    """Convert every tile's currents, each vector with a full scale of its own, and add the tiles.
+
+    Args:
+        parts: ``[tile rows, vectors, columns]`` (A), in any number of pieces; overwritten.
+        width: columns of a tile. Padding has no converter, so that no fault in it changes a full
+            scale: the last tile may be narrower.
+        ready: the converter; None: currents are only added.
+
+    Returns:
+        ``[vectors, columns]`` (A).
+    """
+    if ready is None:
+        return torch.cat([part.sum(0, keepdim=True) for part in parts]).sum(0)
+    count = parts[0].shape[-1]
+    whole = count // width * width
+    sums = []
+    for start, stop in ((0, whole), (whole, count)):
+        if start == stop:
+            continue
+        pieces = [p[..., start:stop].unflatten(-1, (-1, min(width, stop - start))) for p in parts]
+        converted = [_convert(piece, ready) for piece in pieces]
+        total = converted[0].sum(0)
+        for more in converted[1:]:
+            total = total + more.sum(0)
+        sums.append(total.flatten(1))
+    return sums[0] if len(sums) == 1 else torch.cat(sums, dim=-1)
+
+
+def _convert(currents: Tensor, ready: Converter) -> Tensor:
+    graded = torch.is_grad_enabled() and currents.requires_grad
+    bits, overflow_rate, method = ready
+    if graded or method != "linear" or bits == 1 or overflow_rate:
+        return convert(currents, ready)
+    # In place: at this size fresh memory costs more than the arithmetic.
+    limit = torch.maximum(currents.amax(-1, keepdim=True), -currents.amin(-1, keepdim=True))
+    step = ADC(bits=bits, method=method).step(torch.where(limit == 0.0, 1.0, limit))
+    top = 2 ** (bits - 1)
+    return currents.div_(step).add_(0.5).floor_().clamp_(-top, top - 1).mul_(step)
+
+
+def reference(v: Tensor, crossbar: Any, law: Law) -> Tensor:
+    """Return the currents of a column of cells at the middle of the window, as `tile_currents`.
+
+    They are what a single column's currents are less, ``[tile rows, vectors, 1]`` (A).
+    """
+    g = (1 / crossbar.r_on_mean + 1 / crossbar.r_off_mean) / 2
+    driven = v if law is None else law(crossbar, v)
+    if driven is None and crossbar.per_device:
+        device = copy.deepcopy(crossbar.devices.flat[0])
+        device.set_conductance(g)
+        answers = np.vectorize(lambda volt: _answer(device, volt), otypes=[float])
+        currents = v.new_tensor(answers(_volts(v)))
+    else:
+        currents = g * (crossbar.transfer(v) if driven is None else driven)
+    return torch.stack([part.sum(1, keepdim=True) for part in currents.split(size(crossbar)[0], 1)])
+
+
+# ---- cells with laws of their own ----------------------------------------------------------------
+
+
+def _laws(crossbar: Any) -> tuple[Any, dict[str, Any]]:
+    """Return mho's device of a crossbar, and its parameters by name: numbers, or one per cell."""
+    now = getattr(crossbar, "version", None)
+    found = _kept.get(crossbar)
+    if found is None or now is None or found[0] != now:
+        cells = crossbar.cells()
+        laws = cells.spec, vars(cells.spec.parameters(cells.parameters_drawn()))
+        # With what the version was taken of: it holds as long as these do.
+        found = now, (*crossbar.parameters.values(), crossbar.conductance_matrix), laws
+        _kept[crossbar] = found
+    result: tuple[Any, dict[str, Any]] = found[-1]
+    return result
+
+
+_kept: WeakKeyDictionary[Any, tuple[Any, ...]] = WeakKeyDictionary()
+
+
+def _cells(v: Tensor, crossbar: Any, height: int) -> Tensor:
+    """Add ``g f(v)`` of cells that each have an ``f`` of their own."""
+    spec, values = _laws(crossbar)
+    each = {n: joined(crossbar, p).to(v) for n, p in values.items() if isinstance(p, Tensor)}
+    g = joined(crossbar, crossbar.conductance_matrix).to(v)
+    block = _BLOCK if v.device.type == "cpu" else _BLOCK_ELSEWHERE
+    deep = max(1, min(height, block // crossbar.columns))
+
+    def currents(x: Tensor, rows: slice) -> Tensor:
+        p = SimpleNamespace(**{**values, **{name: value[rows] for name, value in each.items()}})
+        many = max(1, block // g[rows].numel())
+        parts = [
+            spec.transfer_at(part.unsqueeze(-1), p).mul(g[rows]).sum(1) for part in x.split(many)
+        ]
+        return torch.cat(parts)
+
+    tiles = []
+    for top in range(0, crossbar.rows, height):
+        bottom = min(top + height, crossbar.rows)
+        pieces = [slice(start, min(start + deep, bottom)) for start in range(top, bottom, deep)]
+        tiles.append(torch.stack([currents(v[:, rows], rows) for rows in pieces]).sum(0))
+    return torch.stack(tiles)
+
+
+def _objects(v: Tensor, crossbar: Any, height: int) -> Tensor:
+    """Add the currents of a user's own devices, one after the other."""
+    g = crossbar.conductance_matrix
+    places = joined(crossbar, torch.arange(g.numel(), device=g.device).view(g.shape)).cpu().numpy()
+    devices, volts = np.asarray(crossbar.devices).reshape(-1), _volts(v)
+    out = np.zeros((-(-crossbar.rows // height), len(v), crossbar.columns))
+    for (row, column), place in np.ndenumerate(places):
+        answers = [_answer(devices[place], volt) for volt in volts[:, row]]
+        out[row // height, :, column] += answers
     return torch.from_numpy(out).to(v)
 
 
-def reference_currents(v: Tensor, crossbar: CellTensors, g: float) -> Tensor:
-    """Return currents ``[vectors, 1]`` (A) of a column of a user's own devices at ``g`` (S)."""
-    device = copy.deepcopy(crossbar.devices.flat[0])
-    device.set_conductance(g)
-    volts = v.detach().cpu().double().tolist()
-    sums = [[sum(_object_current(device, volt) for volt in row)] for row in volts]
-    return torch.tensor(sums, dtype=v.dtype, device=v.device).reshape(len(v), 1)
+def _volts(v: Tensor) -> Any:
+    return v.detach().cpu().double().numpy()
 
 
-def _object_current(device: Any, volt: float) -> float:
-    answer = copy.deepcopy(device).simulate(torch.tensor([volt]), return_current=True)
+def _answer(device: Any, volt: float) -> float:
+    """Return a device's current (A). A copy answers, so that reads move no state."""
+    answer = copy.deepcopy(device).simulate(torch.tensor([float(volt)]), return_current=True)
     return float(np.asarray(answer).reshape(-1)[0])
-
-
-def matrix_of(crossbar: CellTensors) -> np.ndarray[Any, Any]:
-    """Return a user's own devices as one array ``[rows, columns]``, without padding."""
-    objects = crossbar.devices
-    if crossbar.tile_shape is not None:
-        assert crossbar.tiles_map is not None
-        high, wide = crossbar.tiles_map.shape
-        rows, columns = crossbar.tile_shape
-        tiles = objects.reshape(high, wide, rows, columns).swapaxes(1, 2)
-        objects = tiles.reshape(high * rows, wide * columns)
-    matrix: np.ndarray[Any, Any] = objects[: crossbar.rows, : crossbar.columns]
-    return matrix

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch.distributions import Distribution
 
+from mho.compat.memtorch._numbers import real
 from mho.compat.memtorch._require import require
 from mho.compat.memtorch.bh.nonideality._layers import (
     crossbars,
@@ -18,6 +18,7 @@ from mho.compat.memtorch.bh.nonideality._layers import (
     set_resistance,
     store,
 )
+from mho.compat.memtorch.bh.StochasticParameter import made
 
 __all__ = ["apply_cycle_variability", "apply_device_faults"]
 
@@ -49,14 +50,11 @@ def apply_device_faults(
         "hrs_proportion": hrs_proportion,
         "electroform_proportion": electroform_proportion,
     }
-    for name, value in given.items():
-        require(0 <= value <= 1, f"{name} must be in [0, 1], got {value!r}")
-    high = hrs_proportion + electroform_proportion
-    total = lrs_proportion + high
+    low, high, unformed = (real(name, v, least=0.0, most=1.0) for name, v in given.items())
+    total = low + high + unformed
     require(total <= 1 + 1e-9, f"the proportions must add up to at most 1, got {total:g}")
-
     for crossbar in crossbars(layer):
-        _fail(crossbar, lrs_proportion, high)
+        _fail(crossbar, low, high + unformed)
     return layer
 
 
@@ -105,28 +103,18 @@ def apply_cycle_variability(
     Raises:
         ValueError: if the distribution is none, or a parameter of it is missing or unknown.
     """
-    require(
-        isinstance(distribution, type) and issubclass(distribution, Distribution),
-        f"distribution must be a class of torch.distributions, got {distribution!r}",
-    )
-    require(min <= max, f"min must be <= max, got {min!r} and {max!r}")
-    wanted = inspect.signature(distribution).parameters
-    for name, kwargs in (("r_off_kwargs", r_off_kwargs), ("r_on_kwargs", r_on_kwargs)):
-        unknown = sorted(set(kwargs) - set(wanted))
-        require(not unknown, f"{name}: {distribution.__name__} has no {', '.join(unknown)}")
-        missing = [key for key, p in wanted.items() if p.default is p.empty and key not in kwargs]
-        require(not missing, f"{name}: {distribution.__name__} needs {', '.join(missing)}")
+    least, most = float(min), float(max)
+    require(least <= most, f"min must be <= max, got {min!r} and {max!r}")
     drawn_from = {
-        "r_off": distribution(**r_off_kwargs),
-        "r_on": distribution(**r_on_kwargs),
+        "r_off": made(distribution, r_off_kwargs, "r_off_kwargs: "),
+        "r_on": made(distribution, r_on_kwargs, "r_on_kwargs: "),
     }
     for crossbar in crossbars(layer):
         g = crossbar.conductance_matrix.detach().clone()
         for name, source in drawn_from.items():
-            set_resistance(crossbar, name, source.sample(g.shape).clamp(min, max).to(g))
+            set_resistance(crossbar, name, source.sample(g.shape).clamp(least, most).to(g))
             set_resistance(crossbar, name, resistance(crossbar, name))
-        least = (1 / resistance(crossbar, "r_off")).to(g)
-        most = (1 / resistance(crossbar, "r_on")).to(g)
-        inside = torch.maximum(torch.minimum(g, most), least)
+        low, high = ((1 / resistance(crossbar, name)).to(g) for name in ("r_off", "r_on"))
+        inside = torch.maximum(torch.minimum(g, high), low)
         store(crossbar, torch.where(free(crossbar), inside, g))
     return layer

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mho.compat.memtorch._require import require
+from mho.compat.memtorch._numbers import whole
 from mho.compat.memtorch.bh.nonideality._layers import change, resistance
 from mho.compat.memtorch.bh.Quantize import quantize
 
@@ -29,13 +29,7 @@ def apply_finite_conductance_states(layer: Any, n_conductance_states: int) -> An
     Raises:
         ValueError: if the number is not whole or below 1.
     """
-    require(
-        not isinstance(n_conductance_states, bool)
-        and int(n_conductance_states) == n_conductance_states
-        and n_conductance_states >= 1,
-        f"n_conductance_states must be a whole number >= 1, got {n_conductance_states!r}",
-    )
-    count = int(n_conductance_states)
+    count = whole("n_conductance_states", n_conductance_states)
 
     def round_to_states(crossbar: Any, g: Tensor) -> Tensor:
         r_on, r_off = resistance(crossbar, "r_on").to(g), resistance(crossbar, "r_off").to(g)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, unique
 from typing import Any, TypeVar
 
@@ -78,7 +78,7 @@ def apply_nonidealities(
     require(bool(layers), f"{type(model).__name__} has no memristive layers: patch it first")
     for layer in layers:
         for kind in wanted:
-            _APPLY[kind](layer, kwargs)
+            _apply(layer, kind, kwargs)
     return model
 
 
@@ -97,36 +97,21 @@ def required(kwargs: Mapping[str, Any], arguments: Sequence[str], call: str) -> 
     require(not missing, f"{call} needs {', '.join(missing)}")
 
 
-def _states(layer: Any, kwargs: Mapping[str, Any]) -> None:
-    apply_finite_conductance_states(layer, kwargs["conductance_states"])
+def _apply(layer: Any, kind: NonIdeality, kwargs: Mapping[str, Any]) -> None:
+    if kind is NonIdeality.NonLinear:
+        names = (*_SWEEP, "num_conductance_states", "simulate")
+        apply_non_linear(layer, **{name: kwargs[name] for name in names if name in kwargs})
+        return
+    needed = [kwargs[name] for name in _REQUIRED[kind]]
+    if kind is NonIdeality.FiniteConductanceStates:
+        apply_finite_conductance_states(layer, *needed)
+    elif kind is NonIdeality.DeviceFaults:
+        apply_device_faults(layer, *needed)
+    else:
+        x, model, more = needed
+        ages = kind is NonIdeality.Retention
+        (apply_retention_model if ages else apply_endurance_model)(layer, x, model, **more)
 
-
-def _faults(layer: Any, kwargs: Mapping[str, Any]) -> None:
-    apply_device_faults(layer, *(kwargs[name] for name in _REQUIRED[NonIdeality.DeviceFaults]))
-
-
-def _non_linear(layer: Any, kwargs: Mapping[str, Any]) -> None:
-    names = (*_SWEEP, "num_conductance_states", "simulate")
-    apply_non_linear(layer, **{name: kwargs[name] for name in names if name in kwargs})
-
-
-def _endurance(layer: Any, kwargs: Mapping[str, Any]) -> None:
-    more = kwargs["endurance_model_kwargs"]
-    apply_endurance_model(layer, kwargs["x"], kwargs["endurance_model"], **more)
-
-
-def _retention(layer: Any, kwargs: Mapping[str, Any]) -> None:
-    more = kwargs["retention_model_kwargs"]
-    apply_retention_model(layer, kwargs["time"], kwargs["retention_model"], **more)
-
-
-_APPLY: dict[NonIdeality, Callable[[Any, Mapping[str, Any]], None]] = {
-    NonIdeality.FiniteConductanceStates: _states,
-    NonIdeality.DeviceFaults: _faults,
-    NonIdeality.NonLinear: _non_linear,
-    NonIdeality.Endurance: _endurance,
-    NonIdeality.Retention: _retention,
-}
 
 # ``memtorch.bh.nonideality.NonIdeality`` is the enumeration and the module.
 NonIdeality.NonIdeality = NonIdeality  # type: ignore[attr-defined]

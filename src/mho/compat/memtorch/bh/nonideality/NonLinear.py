@@ -3,13 +3,9 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
+from mho.compat.memtorch._numbers import real
 from mho.compat.memtorch._require import require
 from mho.compat.memtorch.bh.nonideality._layers import crossbars
 from mho.compat.memtorch.bh.nonideality.FiniteConductanceStates import (
@@ -17,8 +13,6 @@ from mho.compat.memtorch.bh.nonideality.FiniteConductanceStates import (
 )
 
 __all__ = ["apply_non_linear"]
-
-_POINTS = 65
 
 
 def apply_non_linear(
@@ -32,8 +26,12 @@ def apply_non_linear(
     """Read a layer's devices through their nonlinear I–V curves.
 
     Reading disturbs no device: neither a sweep nor a simulated read leaves a trace, and every
-    device conducts by the curve of the state it is in, ``I = g · f(v)``. So the sweep's duration,
-    amplitude and frequency do not matter, and both ways read the same currents.
+    device conducts by the curve of its own parameters and of the state it is in,
+    ``I = g · f(v)``. So the sweep's duration, amplitude and frequency do not matter, and both ways
+    read the same currents.
+
+    ``layer.non_linear = True`` is all that is done; ``False`` undoes it, and a function
+    ``f(crossbar, v)``, elementwise on voltages, takes the place of the devices' own.
 
     Args:
         layer: a memristive layer.
@@ -56,31 +54,10 @@ def apply_non_linear(
         "sweep_voltage_signal_frequency": sweep_voltage_signal_frequency,
     }
     for name, value in sweep.items():
-        require(0 < value < float("inf"), f"{name} must be > 0, got {value!r}")
+        require(real(name, value) > 0, f"{name} must be > 0, got {value!r}")
     if num_conductance_states is not None:
         apply_finite_conductance_states(layer, num_conductance_states)
-    layer.non_linear = static_current
+    layer.non_linear = True
+    if simulate:
+        layer.simulate = True
     return layer
-
-
-def static_current(crossbar: Any, voltages: Tensor) -> Tensor:
-    """Return ``f(v)`` (V) of the devices' ``I = g · f(v)``.
-
-    Args:
-        crossbar: with the devices. A user's own ones are asked by example: a copy of the first
-            answers voltages on a grid.
-        voltages: any shape (V).
-    """
-    if not crossbar.per_device:
-        read: Tensor = crossbar.transfer(voltages)
-        return read
-    device, most = crossbar.devices.flat[0], float(voltages.detach().abs().amax())
-    grid = np.linspace(-most, most, _POINTS) if most else np.array([-1.0, 1.0])
-    curve = [_current(device, float(v)) / float(device.g) for v in grid]
-    at = voltages.detach().cpu().double().numpy()
-    return torch.from_numpy(np.interp(at, grid, curve)).to(voltages)
-
-
-def _current(device: Any, voltage: float) -> float:
-    answer = copy.deepcopy(device).simulate(torch.tensor([voltage]), return_current=True)
-    return float(np.asarray(answer).reshape(-1)[0])

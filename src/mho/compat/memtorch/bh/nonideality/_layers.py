@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mho.cells.behaviour import Context
 from mho.compat.memtorch._require import require
+
+Model = Callable[..., Any]
 
 
 def change(layer: Any, act: Callable[[Any, Tensor], Tensor]) -> Any:
@@ -41,6 +44,21 @@ def crossbars(layer: Any) -> list[Any]:
         f"layer must be a memristive layer, got {type(layer).__name__}",
     )
     return list(layer.crossbars)
+
+
+def apply_model(
+    layer: Any, x: Any, name: str, model: Model, known: list[Model], kwargs: Mapping[str, Any]
+) -> Any:
+    """Call ``model(layer=layer, x=x, **kwargs)`` if it is known by a list ``valid_{name}s``."""
+    require(model in known, f"{name} must be one of valid_{name}s, got {model!r}")
+    return model(layer=layer, x=x, **kwargs)
+
+
+def context(crossbar: Any, g: Tensor, r_on: float | None = None) -> Context:
+    """Return what effects of mho need of cells: their (mean) window; no randomness."""
+    low = crossbar.r_on_mean if r_on is None else r_on
+    nothing = torch.zeros(2, dtype=torch.int64)
+    return Context(like=g, rng=nothing, g_min=1 / crossbar.r_off_mean, g_max=1 / low)
 
 
 def free(crossbar: Any) -> Tensor:

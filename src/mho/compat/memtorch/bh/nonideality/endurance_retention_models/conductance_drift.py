@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from mho.cells.behaviour import Context
+from mho.compat.memtorch._numbers import real
 from mho.compat.memtorch._require import require
-from mho.compat.memtorch.bh.nonideality._layers import change
+from mho.compat.memtorch.bh.nonideality._layers import change, context
 from mho.effects import PowerLawDrift
 
 __all__ = ["model_conductance_drift"]
@@ -35,18 +32,8 @@ def model_conductance_drift(
     Source: I. Boybat et al., "Impact of conductance drift on multi-PCM synaptic architectures",
     NVMTS 2018.
     """
-    start = 1e-12 if initial_time == 0 else initial_time
-    require(
-        0 < start < x < float("inf"), f"0 <= initial_time < x must hold, got {initial_time}, {x}"
-    )
-    require(
-        0 <= drift_coefficient <= 1, f"drift_coefficient must be in [0, 1], got {drift_coefficient}"
-    )
-    drift = PowerLawDrift(nu=float(drift_coefficient), t0=float(start))
-
-    def age(crossbar: Any, g: Tensor) -> Tensor:
-        window = {"g_min": 1 / crossbar.r_off_mean, "g_max": 1 / crossbar.r_on_mean}
-        context = Context(like=g, rng=torch.zeros(2, dtype=torch.int64), **window)
-        return drift.age(g, context, float(start), float(x))
-
-    return change(layer, age)
+    start, stop = real("initial_time", initial_time) or 1e-12, real("x", x)
+    require(0 < start < stop, f"0 <= initial_time < x must hold, got {initial_time}, {x}")
+    nu = real("drift_coefficient", drift_coefficient, least=0.0, most=1.0)
+    drift = PowerLawDrift(nu=nu, t0=start)
+    return change(layer, lambda crossbar, g: drift.age(g, context(crossbar, g), start, stop))

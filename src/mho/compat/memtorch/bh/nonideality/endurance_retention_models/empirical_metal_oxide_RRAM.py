@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from mho.cells.behaviour import Context
+from mho.compat.memtorch._numbers import real
 from mho.compat.memtorch._require import require
-from mho.compat.memtorch.bh.nonideality._layers import change
+from mho.compat.memtorch.bh.nonideality._layers import change, context
 from mho.effects.metal_oxide import FailureLaw, Retention
 
 __all__ = [
@@ -69,7 +68,6 @@ def scale_p_0(
     Raises:
         ValueError: if an argument is refused.
     """
-    require(v_stop_max > v_stop_min, f"v_stop_max must be > {v_stop_min}, got {v_stop_max}")
     require(
         v_stop_min < v_stop_optimal < v_stop_max,
         f"v_stop_optimal must be between {v_stop_min} and {v_stop_max}, got {v_stop_optimal}",
@@ -171,7 +169,8 @@ def model_endurance_retention(
         isinstance(operation_mode, OperationMode),
         f"operation_mode must be an OperationMode, got {operation_mode!r}",
     )
-    require(0 < x < float("inf"), f"x must be > 0, got {x!r}")
+    stop = real("x", x)
+    require(stop > 0, f"x must be > 0, got {x!r}")
     cold = temperature is None or temperature_threshold is None
     sudden = operation_mode is OperationMode.sudden
     size = _CELL_SIZE if cell_size is None else float(cell_size)
@@ -187,9 +186,7 @@ def model_endurance_retention(
     def fail(crossbar: Any, g: Tensor) -> Tensor:
         # The window says nothing but the midpoint: (2 r_on + r_off) / 2 is the one of old.
         r_on = crossbar.r_on_mean * (2 if legacy else 1)
-        window = {"g_min": 1 / crossbar.r_off_mean, "g_max": 1 / r_on}
-        context = Context(like=g, rng=torch.zeros(2, dtype=torch.int64), **window)
-        return failing.fail(g, context, 0.0, float(x))
+        return failing.fail(g, context(crossbar, g, r_on), 0.0, stop)
 
     return change(layer, fail)
 
