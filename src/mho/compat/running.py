@@ -1,0 +1,142 @@
+"""Running a program as ``__main__``: a script, a notebook, a module, code."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import tokenize
+import warnings
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+from mho.compat import gone, notebooks
+from mho.compat.installation import NAMES, NotShadowedError, forced, install
+
+MAIN = "MHO_COMPAT_MAIN"
+"""Environment variable: the program that workers import again."""
+
+
+def prepare(force: bool = False, year: int | None = None, trusted: Sequence[str] = ()) -> list[str]:
+    """Install all compatibility layers there are, and what else was asked for.
+
+    What is really installed stays as it is, with a remark on stderr, unless ``force``. What is not
+    given here is looked up in the environment, as children do.
+
+    Args:
+        force: hide really installed packages.
+        year: see `gone.as_of`.
+        trusted: see `gone.trust_pickle`.
+
+    Returns:
+        The names that resolve to mho now.
+    """
+    for path in trusted:
+        gone.trust_pickle(path)
+    gone.from_environment()
+    if year is not None:
+        gone.as_of(year)
+    return [name for name in NAMES if _installs(name, force or forced())]
+
+
+def _installs(name: str, force: bool) -> bool:
+    try:
+        install(name, force=force)
+    except NotShadowedError as error:
+        print(f"mho.compat: {error} (--force)", file=sys.stderr)
+        return False
+    except ImportError:  # not part of this installation
+        return False
+    return True
+
+
+def run(path: Path, args: Sequence[str]) -> None:
+    """Run a script or notebook as ``__main__``.
+
+    Args:
+        path: of the file.
+        args: its command line.
+    """
+    text = _text(path)
+    blocks = notebooks.blocks_of(str(path), text)
+    names = _main(str(path), args)
+    names["__file__"] = str(path)
+    if path.suffix == ".ipynb":
+        notebooks.inline()
+    if [block.python for block in blocks] != [text] or gone.active():
+        # What Python does not read, or what needs more than the path: workers that import the
+        # program again do so through `mho.compat.child`.
+        os.environ[MAIN] = os.path.abspath(path)
+        names["__spec__"] = ModuleSpec("mho.compat.child", None, origin=str(path))
+    notebooks.run(blocks, names)
+
+
+def run_again(names: dict[str, Any]) -> None:
+    """Run the program of the parent process in a worker, not as ``__main__``.
+
+    A notebook has no guard: of it workers have the imports, functions, classes and constants.
+
+    Args:
+        names: global variables of the worker's main module.
+    """
+    prepare()
+    path = os.environ[MAIN]
+    names["__file__"] = path
+    blocks = notebooks.blocks_of(path, _text(Path(path)))
+    notebooks.run(blocks, names, definitions=True)
+
+
+def run_text(text: str, given: bool, args: Sequence[str]) -> None:
+    """Run code as ``__main__``.
+
+    Args:
+        text: the code.
+        given: on the command line (``-c``), else from stdin.
+        args: its command line.
+    """
+    names = _main("-c" if given else "-", args)
+    notebooks.run(notebooks.blocks_of("<string>" if given else "<stdin>", text), names)
+
+
+def run_module(name: str, args: Sequence[str]) -> None:
+    """Run a module, or a package's ``__main__``, as ``python -m`` does."""
+    sys.argv[:] = [name, *args]
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def without_own_frames(function: Callable[[], None]) -> None:
+    """Call a function; an error's traceback begins where the user's program does."""
+    try:
+        function()
+    except Exception as error:
+        error.__traceback__ = _users(error.__traceback__)
+        sys.excepthook(type(error), error, error.__traceback__)
+        sys.exit(1)
+
+
+def _users(traceback: TracebackType | None) -> TracebackType | None:
+    own = (os.path.dirname(__file__), os.path.abspath(runpy.__file__), "<frozen runpy>")
+    whole = traceback
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(own):
+        traceback = traceback.tb_next
+    return traceback or whole
+
+
+def _main(argument: str, args: Sequence[str]) -> dict[str, Any]:
+    """Make the module ``__main__`` and return its global variables."""
+    module = ModuleType("__main__")
+    sys.argv[:] = [argument, *args]
+    sys.modules["__main__"] = module
+    # Pictures are for who looks at the screen; without one, matplotlib warns at every show().
+    warnings.filterwarnings("ignore", message=r"\w*Agg is non-interactive")
+    return vars(module)
+
+
+def _text(path: Path) -> str:
+    if path.suffix == ".ipynb":
+        return path.read_text(encoding="utf-8")
+    with tokenize.open(path) as file:
+        return file.read()
