@@ -97,7 +97,7 @@ def run(blocks: Sequence[Block], names: dict[str, Any], definitions: bool = Fals
     flags = 0  # a __future__ import holds for the cells below, too
     for block in blocks:
         if not os.path.exists(block.name):
-            lines = block.text.splitlines(keepends=True)
+            lines = f"{block.text}\n".splitlines(keepends=True)
             linecache.cache[block.name] = (len(block.text), None, lines, block.name)
         tree = compile(block.python, block.name, "exec", flags | ast.PyCF_ONLY_AST, True)
         if definitions and not block.guarded:

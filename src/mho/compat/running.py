@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import runpy
 import sys
 import tokenize
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
+
+import tqdm.notebook
+import tqdm.std
 
 from mho.compat import gone, notebooks
 from mho.compat.installation import NAMES, NotShadowedError, forced, install
@@ -112,17 +117,17 @@ def without_own_frames(function: Callable[[], None]) -> None:
     try:
         function()
     except Exception as error:
-        error.__traceback__ = _users(error.__traceback__)
-        sys.excepthook(type(error), error, error.__traceback__)
+        users = error.__traceback__
+        own = (os.path.dirname(__file__), os.path.abspath(runpy.__file__), "<frozen runpy>")
+        while users is not None and users.tb_frame.f_code.co_filename.startswith(own):
+            users = users.tb_next
+        if users is not None or isinstance(error, SyntaxError):
+            error.__traceback__ = users
+        if sys.excepthook is sys.__excepthook__:
+            traceback.print_exception(error)  # which knows the lines of cells
+        else:
+            sys.excepthook(type(error), error, error.__traceback__)
         sys.exit(1)
-
-
-def _users(traceback: TracebackType | None) -> TracebackType | None:
-    own = (os.path.dirname(__file__), os.path.abspath(runpy.__file__), "<frozen runpy>")
-    whole = traceback
-    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(own):
-        traceback = traceback.tb_next
-    return traceback or whole
 
 
 def _main(argument: str, args: Sequence[str]) -> dict[str, Any]:
@@ -130,8 +135,13 @@ def _main(argument: str, args: Sequence[str]) -> dict[str, Any]:
     module = ModuleType("__main__")
     sys.argv[:] = [argument, *args]
     sys.modules["__main__"] = module
-    # Pictures are for who looks at the screen; without one, matplotlib warns at every show().
+    # What there is no screen or notebook for is no news to who runs a program this way.
     warnings.filterwarnings("ignore", message=r"\w*Agg is non-interactive")
+    if importlib.util.find_spec("ipywidgets") is None:
+        for name in ("tqdm", "tqdm_notebook"):
+            setattr(tqdm.notebook, name, tqdm.std.tqdm)
+        for name in ("trange", "tnrange"):
+            setattr(tqdm.notebook, name, tqdm.std.trange)
     return vars(module)
 
 
