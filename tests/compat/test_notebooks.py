@@ -151,10 +151,11 @@ def test_errors_point_at_the_line_of_the_cell(tmp_path):
 def test_an_exported_script_keeps_its_lines(tmp_path):
     (tmp_path / "export.py").write_text("%load_ext x\n!pip install \\\n  memtorch\n1 / 0\n")
     done = python("-m", "mho.compat", "export.py", cwd=tmp_path)
-    assert 'File "export.py", line 4, in <module>\n    1 / 0' in done.stderr
+    assert 'export.py", line 4, in <module>\n    1 / 0' in done.stderr
     (tmp_path / "export.py").write_text("%matplotlib inline\nx = = 1\n")
     done = python("-m", "mho.compat", "export.py", cwd=tmp_path)
-    assert done.stderr.startswith('  File "export.py", line 2\n    x = = 1\n')
+    assert done.stderr.startswith('  File "')
+    assert 'export.py", line 2\n    x = = 1\n' in done.stderr
 
 
 def test_functions_of_cells_have_their_source(tmp_path):

@@ -47,63 +47,59 @@ class Gone(NamedTuple):
     instead: str
 
 
-TABLE = (
-    Gone(
-        "collections",
-        2025,
-        "Python 3.10",
-        "Awaitable Callable Container Coroutine Generator Hashable ItemsView Iterable Iterator "
-        "KeysView Mapping MappingView MutableMapping MutableSequence MutableSet Reversible "
-        "Sequence Set Sized ValuesView",
-        "collections.abc.{}",
-    ),
-    Gone("inspect", 2025, "Python 3.11", "getargspec", "inspect.getfullargspec"),
-    Gone("numpy", 2022, "NumPy 1.24", "bool int float complex object str", "builtins.{}"),
-    Gone("numpy", 2022, "NumPy 1.24", "bool8", "numpy.bool_"),
-    Gone("numpy", 2022, "NumPy 1.24", "int0", "numpy.intp"),
-    Gone("numpy", 2022, "NumPy 1.23", "asscalar", "a.item()"),
-    Gone("numpy", 2022, "NumPy 1.23", "alen", "builtins.len"),
-    Gone("numpy", 2024, "NumPy 2.0", "float_", "numpy.float64"),
-    Gone("numpy", 2024, "NumPy 2.0", "complex_ cfloat", "numpy.complex128"),
-    Gone("numpy", 2024, "NumPy 2.0", "singlecomplex", "numpy.complex64"),
-    Gone("numpy", 2024, "NumPy 2.0", "longfloat", "numpy.longdouble"),
-    Gone("numpy", 2024, "NumPy 2.0", "string_", "numpy.bytes_"),
-    Gone("numpy", 2024, "NumPy 2.0", "unicode_", "numpy.str_"),
-    Gone("numpy", 2024, "NumPy 2.0", "NaN", "numpy.nan"),
-    Gone("numpy", 2024, "NumPy 2.0", "Inf Infinity infty PINF", "numpy.inf"),
-    Gone("numpy", 2024, "NumPy 2.0", "NINF", "-numpy.inf"),
-    Gone("numpy", 2024, "NumPy 2.0", "product", "numpy.prod"),
-    Gone("numpy", 2024, "NumPy 2.0", "cumproduct", "numpy.cumprod"),
-    Gone("numpy", 2024, "NumPy 2.0", "sometrue", "numpy.any"),
-    Gone("numpy", 2024, "NumPy 2.0", "alltrue", "numpy.all"),
-    Gone("numpy", 2024, "NumPy 2.0", "round_", "numpy.round"),
-    Gone("numpy", 2024, "NumPy 2.0", "mat", "numpy.asmatrix"),
-    Gone("numpy", 2024, "NumPy 2.0", "row_stack", "numpy.vstack"),
-    Gone("numpy", 2024, "NumPy 2.0", "msort", "numpy.sort(a, axis=0)"),
-    Gone("numpy", 2024, "NumPy 2.0", "asfarray", "numpy.asarray(a, float)"),
-    Gone("numpy", 2024, "NumPy 2.0", "source", "inspect.getsource, printed,"),
-    Gone("numpy.lib", 2024, "NumPy 2.0", "source", "inspect.getsource, printed,"),
-    Gone("numpy", 2025, "NumPy 2.4", "trapz", "numpy.trapezoid"),
-    Gone("numpy", 2025, "NumPy 2.4", "in1d", "numpy.isin of the flat array"),
-    Gone("torch", 2022, "PyTorch 2.0", "symeig", "torch.linalg.eigh"),
-    Gone("torch", 2022, "PyTorch 2.0", "lstsq", "torch.linalg.lstsq(A, B)"),
-    Gone("torch", 2022, "PyTorch 2.0", "solve", "torch.linalg.solve(A, B)"),
-    Gone("torch", 2022, "PyTorch 2.0", "matrix_rank", "torch.linalg.{}"),
-    Gone("scipy.integrate", 2024, "SciPy 1.14", "trapz", "scipy.integrate.trapezoid"),
-    Gone("scipy.integrate", 2024, "SciPy 1.14", "simps", "scipy.integrate.simpson"),
-    Gone("scipy.integrate", 2024, "SciPy 1.14", "cumtrapz", "scipy.integrate.cumulative_trapezoid"),
-    Gone(
-        "scipy.signal",
-        2024,
-        "SciPy 1.13",
-        "blackman gaussian hamming hann kaiser triang",
-        "scipy.signal.windows.{}",
-    ),
-    Gone("pandas:DataFrame", 2023, "pandas 2.0", "append", "pandas.concat"),
-    Gone("pandas:DataFrame", 2023, "pandas 2.0", "iteritems", "pandas.DataFrame.items"),
-    Gone("pandas:Series", 2023, "pandas 2.0", "append", "pandas.concat"),
-    Gone("pandas:Series", 2023, "pandas 2.0", "iteritems", "pandas.Series.items"),
-    Gone("matplotlib.cm", 2024, "matplotlib 3.9", "get_cmap", "matplotlib.pyplot.get_cmap"),
+_TEXT = """
+collections      | 2025 | Python 3.10    | Awaitable Callable Container Coroutine Generator              | collections.abc.{}
+collections      | 2025 | Python 3.10    | Hashable ItemsView Iterable Iterator KeysView                 | collections.abc.{}
+collections      | 2025 | Python 3.10    | Mapping MappingView MutableMapping MutableSequence MutableSet | collections.abc.{}
+collections      | 2025 | Python 3.10    | Reversible Sequence Set Sized ValuesView                      | collections.abc.{}
+inspect          | 2025 | Python 3.11    | getargspec                                                    | inspect.getfullargspec
+numpy            | 2022 | NumPy 1.24     | bool int float complex object str                             | builtins.{}
+numpy            | 2022 | NumPy 1.24     | bool8                                                         | numpy.bool_
+numpy            | 2022 | NumPy 1.24     | int0                                                          | numpy.intp
+numpy            | 2022 | NumPy 1.23     | asscalar                                                      | a.item()
+numpy            | 2022 | NumPy 1.23     | alen                                                          | builtins.len
+numpy            | 2024 | NumPy 2.0      | float_                                                        | numpy.float64
+numpy            | 2024 | NumPy 2.0      | complex_ cfloat                                               | numpy.complex128
+numpy            | 2024 | NumPy 2.0      | singlecomplex                                                 | numpy.complex64
+numpy            | 2024 | NumPy 2.0      | longfloat                                                     | numpy.longdouble
+numpy            | 2024 | NumPy 2.0      | string_                                                       | numpy.bytes_
+numpy            | 2024 | NumPy 2.0      | unicode_                                                      | numpy.str_
+numpy            | 2024 | NumPy 2.0      | NaN                                                           | numpy.nan
+numpy            | 2024 | NumPy 2.0      | Inf Infinity infty PINF                                       | numpy.inf
+numpy            | 2024 | NumPy 2.0      | NINF                                                          | -numpy.inf
+numpy            | 2024 | NumPy 2.0      | product                                                       | numpy.prod
+numpy            | 2024 | NumPy 2.0      | cumproduct                                                    | numpy.cumprod
+numpy            | 2024 | NumPy 2.0      | sometrue                                                      | numpy.any
+numpy            | 2024 | NumPy 2.0      | alltrue                                                       | numpy.all
+numpy            | 2024 | NumPy 2.0      | round_                                                        | numpy.round
+numpy            | 2024 | NumPy 2.0      | mat                                                           | numpy.asmatrix
+numpy            | 2024 | NumPy 2.0      | row_stack                                                     | numpy.vstack
+numpy            | 2024 | NumPy 2.0      | msort                                                         | numpy.sort(a, axis=0)
+numpy            | 2024 | NumPy 2.0      | asfarray                                                      | numpy.asarray(a, float)
+numpy            | 2024 | NumPy 2.0      | source                                                        | inspect.getsource, printed,
+numpy.lib        | 2024 | NumPy 2.0      | source                                                        | inspect.getsource, printed,
+numpy            | 2025 | NumPy 2.4      | trapz                                                         | numpy.trapezoid
+numpy            | 2025 | NumPy 2.4      | in1d                                                          | numpy.isin of the flat array
+torch            | 2022 | PyTorch 2.0    | symeig                                                        | torch.linalg.eigh
+torch            | 2022 | PyTorch 2.0    | lstsq                                                         | torch.linalg.lstsq(A, B)
+torch            | 2022 | PyTorch 2.0    | solve                                                         | torch.linalg.solve(A, B)
+torch            | 2022 | PyTorch 2.0    | matrix_rank                                                   | torch.linalg.{}
+scipy.integrate  | 2024 | SciPy 1.14     | trapz                                                         | scipy.integrate.trapezoid
+scipy.integrate  | 2024 | SciPy 1.14     | simps                                                         | scipy.integrate.simpson
+scipy.integrate  | 2024 | SciPy 1.14     | cumtrapz                                                      | scipy.integrate.cumulative_trapezoid
+scipy.signal     | 2024 | SciPy 1.13     | blackman gaussian hamming hann kaiser triang                  | scipy.signal.windows.{}
+pandas:DataFrame | 2023 | pandas 2.0     | append                                                        | pandas.concat
+pandas:DataFrame | 2023 | pandas 2.0     | iteritems                                                     | pandas.DataFrame.items
+pandas:Series    | 2023 | pandas 2.0     | append                                                        | pandas.concat
+pandas:Series    | 2023 | pandas 2.0     | iteritems                                                     | pandas.Series.items
+matplotlib.cm    | 2024 | matplotlib 3.9 | get_cmap                                                      | matplotlib.pyplot.get_cmap
+"""
+
+TABLE = tuple(
+    Gone(place, int(year), since, names, instead)
+    for place, year, since, names, instead in (
+        map(str.strip, line.split("|")) for line in _TEXT.strip().splitlines()
+    )
 )
 """What is offered. Styles of seaborn's, and ``torch.load``, have their own functions below."""
 

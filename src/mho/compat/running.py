@@ -65,17 +65,17 @@ def run(path: Path, args: Sequence[str]) -> None:
         path: of the file.
         args: its command line.
     """
-    text = _text(path)
-    blocks = notebooks.blocks_of(str(path), text)
+    text, place = _text(path), os.path.abspath(path)
+    blocks = notebooks.blocks_of(str(path) if path.suffix == ".ipynb" else place, text)
     names = _main(str(path), args)
-    names["__file__"] = str(path)
+    names["__file__"] = place
     if path.suffix == ".ipynb":
         notebooks.inline()
     if [block.python for block in blocks] != [text] or gone.active():
         # What Python does not read, or what needs more than the path: workers that import the
         # program again do so through `mho.compat.child`.
-        os.environ[MAIN] = os.path.abspath(path)
-        names["__spec__"] = ModuleSpec("mho.compat.child", None, origin=str(path))
+        os.environ[MAIN] = place
+        names["__spec__"] = ModuleSpec("mho.compat.child", None, origin=place)
     notebooks.run(blocks, names)
 
 
