@@ -32,75 +32,86 @@ class Gone(NamedTuple):
     """Names of a module or class that are gone.
 
     Attributes:
-        place: the module, or ``module:class``.
-        year: the last in which maintained releases had them.
         since: the release without them.
-        names: separated by blanks.
+        place: the module, or ``module:class``.
         instead: where to find what is used instead (``{}``: of the same name), or a key of
             `_WRITTEN`.
+        names: separated by blanks.
     """
 
-    place: str
-    year: int
     since: str
-    names: str
+    place: str
     instead: str
+    names: str
 
 
 _TEXT = """
-collections      | 2025 | Python 3.10    | Awaitable Callable Container Coroutine Generator              | collections.abc.{}
-collections      | 2025 | Python 3.10    | Hashable ItemsView Iterable Iterator KeysView                 | collections.abc.{}
-collections      | 2025 | Python 3.10    | Mapping MappingView MutableMapping MutableSequence MutableSet | collections.abc.{}
-collections      | 2025 | Python 3.10    | Reversible Sequence Set Sized ValuesView                      | collections.abc.{}
-inspect          | 2025 | Python 3.11    | getargspec                                                    | inspect.getfullargspec
-numpy            | 2022 | NumPy 1.24     | bool int float complex object str                             | builtins.{}
-numpy            | 2022 | NumPy 1.24     | bool8                                                         | numpy.bool_
-numpy            | 2022 | NumPy 1.24     | int0                                                          | numpy.intp
-numpy            | 2022 | NumPy 1.23     | asscalar                                                      | a.item()
-numpy            | 2022 | NumPy 1.23     | alen                                                          | builtins.len
-numpy            | 2024 | NumPy 2.0      | float_                                                        | numpy.float64
-numpy            | 2024 | NumPy 2.0      | complex_ cfloat                                               | numpy.complex128
-numpy            | 2024 | NumPy 2.0      | singlecomplex                                                 | numpy.complex64
-numpy            | 2024 | NumPy 2.0      | longfloat                                                     | numpy.longdouble
-numpy            | 2024 | NumPy 2.0      | string_                                                       | numpy.bytes_
-numpy            | 2024 | NumPy 2.0      | unicode_                                                      | numpy.str_
-numpy            | 2024 | NumPy 2.0      | NaN                                                           | numpy.nan
-numpy            | 2024 | NumPy 2.0      | Inf Infinity infty PINF                                       | numpy.inf
-numpy            | 2024 | NumPy 2.0      | NINF                                                          | -numpy.inf
-numpy            | 2024 | NumPy 2.0      | product                                                       | numpy.prod
-numpy            | 2024 | NumPy 2.0      | cumproduct                                                    | numpy.cumprod
-numpy            | 2024 | NumPy 2.0      | sometrue                                                      | numpy.any
-numpy            | 2024 | NumPy 2.0      | alltrue                                                       | numpy.all
-numpy            | 2024 | NumPy 2.0      | round_                                                        | numpy.round
-numpy            | 2024 | NumPy 2.0      | mat                                                           | numpy.asmatrix
-numpy            | 2024 | NumPy 2.0      | row_stack                                                     | numpy.vstack
-numpy            | 2024 | NumPy 2.0      | msort                                                         | numpy.sort(a, axis=0)
-numpy            | 2024 | NumPy 2.0      | asfarray                                                      | numpy.asarray(a, float)
-numpy            | 2024 | NumPy 2.0      | source                                                        | inspect.getsource, printed,
-numpy.lib        | 2024 | NumPy 2.0      | source                                                        | inspect.getsource, printed,
-numpy            | 2025 | NumPy 2.4      | trapz                                                         | numpy.trapezoid
-numpy            | 2025 | NumPy 2.4      | in1d                                                          | numpy.isin of the flat array
-torch            | 2022 | PyTorch 2.0    | symeig                                                        | torch.linalg.eigh
-torch            | 2022 | PyTorch 2.0    | lstsq                                                         | torch.linalg.lstsq(A, B)
-torch            | 2022 | PyTorch 2.0    | solve                                                         | torch.linalg.solve(A, B)
-torch            | 2022 | PyTorch 2.0    | matrix_rank                                                   | torch.linalg.{}
-scipy.integrate  | 2024 | SciPy 1.14     | trapz                                                         | scipy.integrate.trapezoid
-scipy.integrate  | 2024 | SciPy 1.14     | simps                                                         | scipy.integrate.simpson
-scipy.integrate  | 2024 | SciPy 1.14     | cumtrapz                                                      | scipy.integrate.cumulative_trapezoid
-scipy.signal     | 2024 | SciPy 1.13     | blackman gaussian hamming hann kaiser triang                  | scipy.signal.windows.{}
-pandas:DataFrame | 2023 | pandas 2.0     | append                                                        | pandas.concat
-pandas:DataFrame | 2023 | pandas 2.0     | iteritems                                                     | pandas.DataFrame.items
-pandas:Series    | 2023 | pandas 2.0     | append                                                        | pandas.concat
-pandas:Series    | 2023 | pandas 2.0     | iteritems                                                     | pandas.Series.items
-matplotlib.cm    | 2024 | matplotlib 3.9 | get_cmap                                                      | matplotlib.pyplot.get_cmap
+Python 3.10    | collections      | collections.abc.{} | Awaitable Callable Container Coroutine
+Python 3.10    | collections      | collections.abc.{} | Generator Hashable
+Python 3.10    | collections      | collections.abc.{} | ItemsView Iterable Iterator KeysView
+Python 3.10    | collections      | collections.abc.{} | Mapping MappingView
+Python 3.10    | collections      | collections.abc.{} | MutableMapping MutableSequence MutableSet
+Python 3.10    | collections      | collections.abc.{} | Reversible Sequence
+Python 3.10    | collections      | collections.abc.{} | Set Sized ValuesView
+Python 3.11    | inspect          | inspect.getfullargspec | getargspec
+NumPy 1.24     | numpy            | builtins.{} | bool int float complex object str
+NumPy 1.24     | numpy            | numpy.bool_ | bool8
+NumPy 1.24     | numpy            | numpy.intp | int0
+NumPy 1.23     | numpy            | a.item() | asscalar
+NumPy 1.23     | numpy            | builtins.len | alen
+NumPy 2.0      | numpy            | numpy.float64 | float_
+NumPy 2.0      | numpy            | numpy.complex128 | complex_ cfloat
+NumPy 2.0      | numpy            | numpy.complex64 | singlecomplex
+NumPy 2.0      | numpy            | numpy.longdouble | longfloat
+NumPy 2.0      | numpy            | numpy.bytes_ | string_
+NumPy 2.0      | numpy            | numpy.str_ | unicode_
+NumPy 2.0      | numpy            | numpy.nan | NaN
+NumPy 2.0      | numpy            | numpy.inf | Inf Infinity infty PINF
+NumPy 2.0      | numpy            | -numpy.inf | NINF
+NumPy 2.0      | numpy            | numpy.prod | product
+NumPy 2.0      | numpy            | numpy.cumprod | cumproduct
+NumPy 2.0      | numpy            | numpy.any | sometrue
+NumPy 2.0      | numpy            | numpy.all | alltrue
+NumPy 2.0      | numpy            | numpy.round | round_
+NumPy 2.0      | numpy            | numpy.asmatrix | mat
+NumPy 2.0      | numpy            | numpy.vstack | row_stack
+NumPy 2.0      | numpy            | numpy.sort(a, axis=0) | msort
+NumPy 2.0      | numpy            | numpy.asarray(a, float) | asfarray
+NumPy 2.0      | numpy            | inspect.getsource, printed, | source
+NumPy 2.0      | numpy.lib        | inspect.getsource, printed, | source
+NumPy 2.4      | numpy            | numpy.trapezoid | trapz
+NumPy 2.4      | numpy            | numpy.isin of the flat array | in1d
+PyTorch 2.0    | torch            | torch.linalg.eigh | symeig
+PyTorch 2.0    | torch            | torch.linalg.lstsq(A, B) | lstsq
+PyTorch 2.0    | torch            | torch.linalg.solve(A, B) | solve
+PyTorch 2.0    | torch            | torch.linalg.{} | matrix_rank
+SciPy 1.14     | scipy.integrate  | scipy.integrate.trapezoid | trapz
+SciPy 1.14     | scipy.integrate  | scipy.integrate.simpson | simps
+SciPy 1.14     | scipy.integrate  | scipy.integrate.cumulative_trapezoid | cumtrapz
+SciPy 1.13     | scipy.signal     | scipy.signal.windows.{} | blackman gaussian hamming hann kaiser
+SciPy 1.13     | scipy.signal     | scipy.signal.windows.{} | triang
+pandas 2.0     | pandas:DataFrame | pandas.concat | append
+pandas 2.0     | pandas:DataFrame | pandas.DataFrame.items | iteritems
+pandas 2.0     | pandas:Series    | pandas.concat | append
+pandas 2.0     | pandas:Series    | pandas.Series.items | iteritems
+matplotlib 3.9 | matplotlib.cm    | matplotlib.pyplot.get_cmap | get_cmap
 """
+# The last year in which maintained releases had what these have not.
+_YEARS = {
+    "Python 3.10": 2025,
+    "Python 3.11": 2025,
+    "NumPy 1.23": 2022,
+    "NumPy 1.24": 2022,
+    "NumPy 2.0": 2024,
+    "NumPy 2.4": 2025,
+    "PyTorch 2.0": 2022,
+    "SciPy 1.13": 2024,
+    "SciPy 1.14": 2024,
+    "pandas 2.0": 2023,
+    "matplotlib 3.9": 2024,
+}
 
-TABLE = tuple(
-    Gone(place, int(year), since, names, instead)
-    for place, year, since, names, instead in (
-        map(str.strip, line.split("|")) for line in _TEXT.strip().splitlines()
-    )
-)
+TABLE = [Gone(*re.split(r" +\| ", line)) for line in _TEXT.strip().splitlines()]
 """What is offered. Styles of seaborn's, and ``torch.load``, have their own functions below."""
 
 _asked: list[Gone] = []
@@ -114,7 +125,7 @@ def as_of(year: int) -> None:
         year: of the program, as 2022.
     """
     os.environ[YEAR] = str(int(year))
-    _asked[:] = [gone for gone in TABLE if year <= gone.year]
+    _asked[:] = [gone for gone in TABLE if year <= _YEARS[gone.since]]
     if not any(isinstance(finder, _Later) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Later())
     for name in _modules() & set(sys.modules):
