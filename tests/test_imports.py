@@ -23,6 +23,7 @@ HEAVY = (
     "torch._dynamo",
     "torch._inductor",
     "sympy",
+    "yaml",
     "mho.fit",
     "mho.plot",
     "mho.study",
