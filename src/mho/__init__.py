@@ -1,20 +1,9 @@
 """mho: neural networks on memristive crossbars, from one cell's physics to a network's accuracy."""
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mho import (
-    analysis,
-    chip,
-    circuit,
-    decomposition,
-    devices,
-    effects,
-    encoding,
-    nn,
-    programming,
-    train,
-)
+from mho import circuit, devices, effects, encoding, nn, programming
 from mho.crossbar import Crossbar
 from mho.crossbar.report import ProgramReport
 from mho.hardware import Array, Hardware, load_hardware, save_hardware
@@ -26,10 +15,23 @@ from mho.model.lifecycle import ModelReport, age, collapse, fabricate, program
 from mho.model.summary import Summary, summary
 from mho.periphery import ADC, DAC, Amplifier
 
+if TYPE_CHECKING:
+    from mho import analysis, chip, decomposition, fit, plot, study, testing, train
+
 __version__ = "0.1.0"
 
-# Rooms that stand on top of all others, or need an extra: imported when first asked for.
-_ON_FIRST_USE = ("fit", "plot", "study", "testing")
+# Rooms that a hardware and the reads of a converted model do not need, or that need an extra:
+# imported when first asked for. Modules of SciPy are, too: ``import scipy`` alone loads none.
+_ON_FIRST_USE = (
+    "analysis",
+    "chip",
+    "decomposition",
+    "fit",
+    "plot",
+    "study",
+    "testing",
+    "train",
+)
 
 __all__ = [
     "ADC",

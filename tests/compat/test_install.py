@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -12,9 +11,9 @@ import pytest
 
 import mho.compat
 from mho.compat import __main__ as runner
-from mho.compat.notebooks import Shell, source_of
 
-SCRIPTS = Path(__file__).parent / "scripts"
+# The mho under test, wherever the program runs.
+HERE = {"PYTHONPATH": str(Path(mho.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture
@@ -164,92 +163,6 @@ def test_only_known_names():
         mho.compat.install("numpy")
 
 
-NOTEBOOK = """\
-%matplotlib inline
-!pip install memtorch-cpu
-%cd MemTorch
-import math
-if True:
-    !git clone https://example.org
-    x = 2
-%time y = x + 1
-x?
-"""
-
-
-def run(source, said):
-    names = {}
-    shell = Shell(names, said.append)
-    exec(compile(source, "script.py", "exec"), {**names, "get_ipython": lambda: shell}, names)
-    return names
-
-
-def test_notebook_lines_are_skipped_with_a_remark():
-    said = []
-    source = source_of("script.py", NOTEBOOK)
-    assert len(source.splitlines()) == len(NOTEBOOK.splitlines())
-    names = run(source, said)
-    assert names["y"] == 3
-    assert said == [
-        "skipped %cd MemTorch",
-        "skipped the shell command: git clone https://example.org",
-    ]
-
-
-def test_lines_that_only_look_like_magics_are_left():
-    said = []
-    source = source_of(
-        "script.py", '%matplotlib inline\ny = (\'%d %d\'\n  % (1, 2))\ntext = """\n!ls\n"""\n'
-    )
-    names = run(source, said)
-    assert (names["y"], names["text"], said) == ("1 2", "\n!ls\n", [])
-
-
-def test_exports_call_get_ipython():
-    said = []
-    source = source_of(
-        "script.py",
-        "get_ipython().run_line_magic('matplotlib', 'inline')\n"
-        "get_ipython().system('nvidia-smi')\n"
-        "get_ipython().run_cell_magic('bash', '', 'ls')\n"
-        "files = get_ipython().getoutput('ls')\n",
-    )
-    assert run(source, said)["files"] == []
-    assert said == [
-        "skipped the shell command: nvidia-smi",
-        "skipped a cell: %%bash",
-        "skipped the shell command: ls",
-    ]
-
-
-def test_plain_python_is_left_as_it_is():
-    source = "x = 5\nx %= 3\ntext = '''\n%matplotlib\n!ls\n'''\n"
-    assert source_of("script.py", source) == source
-
-
-def test_a_notebook_is_its_code_cells(tmp_path):
-    def cell(kind, source):
-        return {"cell_type": kind, "source": source.splitlines(keepends=True)}
-
-    cells = [
-        cell("markdown", "# Title"),
-        cell("code", "%%time\nx = 1\n%matplotlib inline"),
-        cell("code", "%%bash\nls"),
-        cell("code", "y = x + 1"),
-    ]
-    said = []
-    names = run(source_of("book.ipynb", json.dumps({"cells": cells})), said)
-    assert names["y"] == 2
-    assert said == ["skipped a cell: %%bash"]
-    with pytest.raises(ValueError, match=r"book\.ipynb is not a Jupyter notebook"):
-        source_of("book.ipynb", "[]")
-
-
-def test_errors_stay_errors():
-    with pytest.raises(SyntaxError):
-        source_of("script.py", "%matplotlib inline\nx = = 1\n")
-
-
 def test_a_script_that_is_not_there(capsys):
     with pytest.raises(SystemExit):
         runner.main(["nothing.py"])
@@ -260,7 +173,7 @@ def python(*arguments, cwd, **env):
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
+        env={**os.environ, **HERE, **env},
         capture_output=True,
         text=True,
         timeout=300,

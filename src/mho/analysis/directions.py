@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import scipy
 import torch
-from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -140,8 +140,9 @@ def hessian_directions(
 
     source = random.generator(seed)
     start = torch.randn(len(whole), generator=source, dtype=torch.float64).numpy()
-    operator = LinearOperator((len(whole),) * 2, matvec=product, dtype="float64")
-    values, vectors = eigsh(operator, k=count, which="LA", v0=start, tol=tolerance)
+    linalg = scipy.sparse.linalg
+    operator = linalg.LinearOperator((len(whole),) * 2, matvec=product, dtype="float64")
+    values, vectors = linalg.eigsh(operator, k=count, which="LA", v0=start, tol=tolerance)
     order = values.argsort()[::-1].copy()
     basis = torch.from_numpy(vectors.T[order].copy()).to(whole.detach())
     return [unflat(row, point) for row in basis], torch.from_numpy(values[order].copy())

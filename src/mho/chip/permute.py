@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import scipy
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from mho.core import checks
@@ -59,7 +59,7 @@ def best_order(
     unit = target.abs().amax().clamp(min=torch.finfo(target.dtype).tiny)
     held = torch.where(stuck, stuck_g, 0.0) / unit
     cost = row_costs(target / unit, stuck, held, combination).cpu().numpy()
-    return torch.from_numpy(linear_sum_assignment(cost)[1]).to(target.device)
+    return torch.from_numpy(scipy.optimize.linear_sum_assignment(cost)[1]).to(target.device)
 
 
 def best_orders(

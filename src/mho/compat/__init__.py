@@ -8,10 +8,20 @@
     mho.compat.install("memtorch")
     import memtorch  # mho.compat.memtorch
 
-``python -m mho.compat script.py`` does so for a script or a notebook, ``pytest -p
-mho.compat.plugin`` for a test suite. Nothing else of mho needs or imports this package.
+Child processes find it, too. ``python -m mho.compat script.py`` does so for a script or a notebook,
+``pytest -p mho.compat.plugin`` for a test suite; `as_of` offers what NumPy, pandas and others have
+removed since. Nothing else of mho needs or imports this package.
 """
 
+from mho.compat.gone import as_of, trust_pickle
 from mho.compat.installation import NAMES, NotShadowedError, install, installed, uninstall
 
-__all__ = ["NAMES", "NotShadowedError", "install", "installed", "uninstall"]
+__all__ = [
+    "NAMES",
+    "NotShadowedError",
+    "as_of",
+    "install",
+    "installed",
+    "trust_pickle",
+    "uninstall",
+]

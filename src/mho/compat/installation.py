@@ -1,9 +1,15 @@
-"""Installing a compatibility layer under the old system's name."""
+"""Installing a compatibility layer under the old system's name, in child processes, too.
+
+Forked children have what their parent has. Others find a stand-in on their path: a package of the
+old name that installs the layer when it is imported (`stand_in`). It is last on the path, and after
+what ``PYTHONPATH`` holds: what is really there goes before.
+"""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import pkgutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,8 +17,15 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+from mho.compat import gone
+
 NAMES = ("memtorch", "xbtorch")
 """Packages that have a compatibility layer."""
+
+FORCE = "MHO_COMPAT_FORCE"
+"""Environment variable: really installed packages are hidden."""
+
+_STAND_INS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stand_ins")
 
 
 class NotShadowedError(ImportError):
@@ -25,11 +38,13 @@ class _Finder(MetaPathFinder):
     Args:
         name: of the old system.
         hidden: modules of the real package that had been imported before.
+        forced: what `FORCE` was before.
     """
 
-    def __init__(self, name: str, hidden: dict[str, ModuleType]) -> None:
+    def __init__(self, name: str, hidden: dict[str, ModuleType], forced: str | None) -> None:
         self.name = name
         self.hidden = hidden
+        self.forced = forced
 
     def find_spec(
         self,
@@ -91,7 +106,8 @@ def _import(name: str) -> ModuleType:
 def install(name: str, force: bool = False) -> None:
     """Make ``import name`` resolve to ``mho.compat.…``; nothing is imported yet.
 
-    Doing it again changes nothing.
+    Child processes started from now on find it, too, unless they are given an environment without
+    this one's ``PYTHONPATH``. Doing it again changes nothing.
 
     Args:
         name: ``"memtorch"`` or ``"xbtorch"``.
@@ -114,7 +130,8 @@ def install(name: str, force: bool = False) -> None:
             f"a package {name} is installed ({place}) and is not hidden; "
             f"ask for it with force=True, or use mho.compat.{name} by its own name"
         )
-    sys.meta_path.insert(0, _Finder(name, _take(name)))
+    sys.meta_path.insert(0, _Finder(name, _take(name), os.environ.get(FORCE)))
+    _export(name, hiding=place is not None)
 
 
 def uninstall(name: str) -> None:
@@ -126,6 +143,7 @@ def uninstall(name: str) -> None:
     finder = _finder(name)
     if finder is not None:
         sys.meta_path.remove(finder)
+        _withdraw(name, finder.forced)
         _take(name)
         sys.modules.update(finder.hidden)
 
@@ -140,13 +158,66 @@ def _finder(name: str) -> _Finder | None:
     return next(found, None)
 
 
+def forced() -> bool:
+    """Say whether the environment asks for hiding really installed packages."""
+    return os.environ.get(FORCE, "0") not in ("", "0")
+
+
+def stand_in(name: str) -> None:
+    """Install a layer in a child process: what the stand-in of that name calls when imported.
+
+    Raises:
+        NotShadowedError: if this process has the real package.
+    """
+    gone.from_environment()
+    install(name, forced())
+
+
+def _export(name: str, hiding: bool) -> None:
+    place = os.path.join(_STAND_INS, name)
+    paths = _paths()
+    for path in (sys.path, paths):
+        if place not in path:
+            # Before what is really there, if that is to be hidden; after the program's own folder.
+            path.insert(1 if hiding and path is sys.path else 0 if hiding else len(path), place)
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    if hiding:
+        os.environ[FORCE] = "1"
+
+
+def _withdraw(name: str, forced: str | None) -> None:
+    place = os.path.join(_STAND_INS, name)
+    sys.path[:] = [entry for entry in sys.path if entry != place]
+    _set("PYTHONPATH", os.pathsep.join(entry for entry in _paths() if entry != place) or None)
+    _set(FORCE, forced)
+
+
+def _paths() -> list[str]:
+    value = os.environ.get("PYTHONPATH", "")
+    return value.split(os.pathsep) if value else []
+
+
+def _set(variable: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = value
+
+
 def _real(name: str) -> str | None:
     """Where the real package is, or None. A folder without ``__init__`` is no package."""
     module = sys.modules.get(name)
-    spec = importlib.util.find_spec(name) if module is None else module.__spec__
+    spec = _spec(name) if module is None else module.__spec__
     if spec is None:
         return None if module is None else "already imported"
     return spec.origin
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """As `importlib.util.find_spec`, but for the stand-ins."""
+    path = [entry for entry in sys.path if not entry.startswith(_STAND_INS)]
+    found = (finder.find_spec(name, path) for finder in sys.meta_path)
+    return next((spec for spec in found if spec is not None), None)
 
 
 def _take(name: str) -> dict[str, ModuleType]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-from mho.compat.__main__ import prepare
 from mho.compat.installation import uninstall
+from mho.compat.running import prepare
 
 # Before any conftest is imported: they import the old systems, too. pytest imports plugins given
-# by -p first of all, before options are parsed, hence the environment variable.
-_INSTALLED = prepare(force=os.environ.get("MHO_COMPAT_FORCE", "0") not in ("", "0"))
+# by -p first of all, before options are parsed, hence the environment variables: MHO_COMPAT_FORCE,
+# MHO_COMPAT_AS_OF.
+_INSTALLED = prepare()
 
 
 def pytest_report_header() -> str:

@@ -9,22 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from mho.core.spec import Spec
 
 S = TypeVar("S", bound=Spec)
 
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads ``1e-6`` as text; people (and YAML 1.2) mean a number."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
+_NUMBER = re.compile(r"^[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$")
 
 
 def load(path: str | Path, kind: type[S]) -> S:
@@ -39,8 +28,14 @@ def load(path: str | Path, kind: type[S]) -> S:
         ValueError: if the file is not YAML, a key is unknown or a value is refused.
         TypeError: if a part is of another kind than its place asks for.
     """
+    import yaml  # here, since few programs read files and all import this module
+
+    class Loader(yaml.SafeLoader):
+        """YAML 1.1 reads ``1e-6`` as text; people (and YAML 1.2) mean a number."""
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, list("-+0123456789."))
     try:
-        data: Any = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
+        data: Any = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=Loader)
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(data, Mapping):
@@ -58,6 +53,8 @@ def save(spec: Spec, path: str | Path) -> None:
         spec: what to write.
         path: where to; an existing file is replaced.
     """
+    import yaml
+
     text = yaml.safe_dump(spec.to_dict(), sort_keys=False, allow_unicode=True)
     Path(path).write_text(text, encoding="utf-8")
 

@@ -12,8 +12,8 @@ import hashlib
 import threading
 
 import numpy as np
+import scipy
 import torch
-from scipy import special
 from torch import Tensor
 
 from mho.core import checks
@@ -138,7 +138,7 @@ _PIECE = 2**17
 @functools.cache
 def _slice_means() -> Tensor:
     """Means of the normal distribution over 65 536 equally likely slices, scaled to variance 1."""
-    edges = special.ndtri(np.arange(_SLICES + 1) / _SLICES)
+    edges = scipy.special.ndtri(np.arange(_SLICES + 1) / _SLICES)
     density = np.exp(-0.5 * edges**2) / np.sqrt(2 * np.pi)
     means = (density[:-1] - density[1:]) * _SLICES
     return torch.from_numpy(means / means.std()).to(torch.float32)

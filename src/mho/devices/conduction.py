@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy
 import torch
-from scipy import interpolate
 from torch import Tensor
 
 from mho.cells.device import Device
@@ -176,7 +176,7 @@ class TabulatedLaw(ConductionLaw):
         if self.odd:
             volts = np.concatenate([-volts[:0:-1], volts])
             values = np.concatenate([-values[:0:-1], values])
-        slopes = interpolate.PchipInterpolator(volts, values).derivative()(volts)
+        slopes = scipy.interpolate.PchipInterpolator(volts, values).derivative()(volts)
         return tuple(volts.tolist()), tuple(slopes.tolist()), tuple(values.tolist())
 
     @property

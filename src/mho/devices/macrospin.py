@@ -21,8 +21,8 @@ import functools
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 import torch
-from scipy.linalg import solve_banded
 from torch import Tensor
 
 Array = npt.NDArray[np.float64]
@@ -140,8 +140,8 @@ def _step(mass: Array, lower: Array, diagonal: Array, upper: Array, step: float)
         total[:-1] += (upper * q)[1:]
         return total
 
-    first = solve_banded((1, 1), bands, change(mass), check_finite=False)
+    first = scipy.linalg.solve_banded((1, 1), bands, change(mass), check_finite=False)
     between = mass + (1.0 - _GAMMA) * step * first
-    second = solve_banded((1, 1), bands, change(between), check_finite=False)
+    second = scipy.linalg.solve_banded((1, 1), bands, change(between), check_finite=False)
     result: Array = mass + step * ((1.0 - _GAMMA) * first + _GAMMA * second)
     return result

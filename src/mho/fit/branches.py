@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from mho.fit import branch_noise as noise
 from mho.fit.calibration import Array
@@ -267,10 +267,10 @@ def _chance(blocks: list[_Block]) -> float:
     chances = []
     for block in blocks:
         t = abs(block.mean) / max(block.error, 1e-9 * np.sqrt(block.square), 1e-300)
-        chances.append(2.0 * float(stats.t.sf(t, max(block.count / 4.0, 2.0))))
+        chances.append(2.0 * float(scipy.stats.t.sf(t, max(block.count / 4.0, 2.0))))
     # Blocks of one curve agree, or not: Fisher's sum, which many weak hints can add up in.
     logs = -2.0 * float(np.log(np.maximum(chances, 1e-12)).sum())
-    return float(stats.chi2.sf(logs, 2 * len(chances)))
+    return float(scipy.stats.chi2.sf(logs, 2 * len(chances)))
 
 
 def _width(blocks: list[_Block]) -> float:

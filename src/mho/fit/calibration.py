@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 Array = npt.NDArray[np.float64]
 
@@ -38,7 +38,7 @@ class Calibration:
 
 def normal_coverage(errors: Array, sigma: float) -> Calibration:
     """Return the calibration of held-out errors predicted as normal with one sigma."""
-    widths = [float(special.ndtri((1 + level) / 2)) * sigma for level in LEVELS]
+    widths = [float(scipy.special.ndtri((1 + level) / 2)) * sigma for level in LEVELS]
     inside = tuple(float((np.abs(errors) <= width).mean()) for width in widths)
     return Calibration(LEVELS, inside, len(errors))
 

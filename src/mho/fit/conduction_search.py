@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize
+import scipy
 
 from mho.devices.conduction import ConductionLaw
 from mho.fit.calibration import Array
@@ -89,7 +89,7 @@ def least_squares(data: Data, shape: Shape, begin: Array | None = None) -> Array
     # A table's points hang together in long valleys, whose ends change nothing any more.
     ends = {"ftol": 1e-6, "xtol": 1e-6, "max_nfev": 40} if shape.name == "table" else {}
     fits = [
-        optimize.least_squares(misfit, start, bounds=bounds, **ends)
+        scipy.optimize.least_squares(misfit, start, bounds=bounds, **ends)
         for start in (starts if begin is None else [begin])
     ]
     found: Array = min(fits, key=lambda fit: fit.cost).x

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import optimize
+import scipy
 
 from mho.fit.calibration import Array, Calibration, normal_coverage
 from mho.fit.conduction_laws import Data, Shape
@@ -33,7 +33,7 @@ def estimates(best: Fitted, data: Data) -> Estimates:
     def misfit(p: Array) -> Array:
         return weights * Fitted.residuals_at(p, best.data, best.shape)
 
-    slopes = optimize._numdiff.approx_derivative(misfit, best.point) / unit
+    slopes = scipy.optimize._numdiff.approx_derivative(misfit, best.point) / unit
     weighted = weights * best.residuals
     variance = float((weighted**2).sum()) / max(len(weighted) - len(names), 1)
     return Estimates.of_residuals(names, best.point * unit, slopes, variance)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from scipy import special
+import scipy
 
 from mho.fit.calibration import LEVELS, OUR_STREAM, Array, Calibration
 from mho.fit.moments import Data, Index, Moments, fit
@@ -124,8 +124,8 @@ def coverage(
     z, floored = z[counted], data.floored[counted]
     # What stopped at the floor would lie anywhere below it.
     chance = np.random.default_rng([seed, OUR_STREAM, 2]).uniform(1e-12, 1.0, len(z))
-    z = np.where(floored, special.ndtri(chance * special.ndtr(z)), z)
-    widths = [float(special.ndtri((1 + level) / 2)) for level in LEVELS]
+    z = np.where(floored, scipy.special.ndtri(chance * scipy.special.ndtr(z)), z)
+    widths = [float(scipy.special.ndtri((1 + level) / 2)) for level in LEVELS]
     inside = tuple(float((np.abs(z) <= width).mean()) for width in widths)
     return Calibration(LEVELS, inside, len(z))
 

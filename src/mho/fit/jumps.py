@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from mho.core import checks
 from mho.devices.tabular import JumpTable
@@ -143,7 +143,9 @@ def normal_table(
         sigma: its standard deviation (S), > 0.
         columns: ΔG columns; if not given, enough to resolve the narrowest row (200…1000).
     """
-    return _shaped_table(axis, mean, sigma, columns, special.ndtr, np.linspace(-5.0, 5.0, 101))
+    return _shaped_table(
+        axis, mean, sigma, columns, scipy.special.ndtr, np.linspace(-5.0, 5.0, 101)
+    )
 
 
 def _shaped_table(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 Array = npt.NDArray[np.float64]
 
@@ -55,10 +55,10 @@ def profiles(x: Array, y: Array, at: Array, *, groups: int = _MOST_GROUPS) -> tu
         # The mean followed each group's own data in part: that freedom is spent.
         free = size - 1.0 + (1.0 - _leverage(mean)) ** 2
         spread = np.array([squared[part].sum() for part in parts]) / free
-        bias = special.digamma(free / 2) - np.log(free / 2)
+        bias = scipy.special.digamma(free / 2) - np.log(free / 2)
         logarithm = np.log(spread + _FLOOR) - bias
         typical = logarithm.mean()
-        noise = _regression(centre, logarithm - typical, special.polygamma(1, free / 2))
+        noise = _regression(centre, logarithm - typical, scipy.special.polygamma(1, free / 2))
         variance = np.exp(noise.predict(centre[:, None]) + typical)
         mean = _regression(centre, value, variance / size)
     middle, doubt = mean.predict(at[:, None], return_std=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import torch
-from scipy import stats
 
 from mho.cells.spread import Spread
 from mho.devices.switching import SwitchingDevice
@@ -196,7 +196,7 @@ def coverage(
         cycles: n, from which the population was made, at least 2.
     """
     inside, count = np.zeros(len(LEVELS)), 0
-    widths = stats.t.ppf(0.5 + 0.5 * np.array(LEVELS), cycles - 1)
+    widths = scipy.stats.t.ppf(0.5 + 0.5 * np.array(LEVELS), cycles - 1)
     for at, draws, m in zip((measured.set, measured.reset), drawn, miss, strict=True):
         for k in np.flatnonzero(np.isfinite(at)):
             own = draws[:, k][np.isfinite(draws[:, k])]

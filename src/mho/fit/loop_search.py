@@ -8,9 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
-from scipy import optimize
-from scipy.stats import qmc
 
 from mho.devices.switching import SwitchingDevice
 from mho.fit import loop_simulation
@@ -161,11 +160,11 @@ def explore(problem: Problem, *, points: int, size: int, generations: int, seed:
         square: Array = (problem.residuals(np.ascontiguousarray(parts.T)) ** 2).sum(axis=1)
         return square
 
-    drawn = qmc.Sobol(len(problem.free), seed=seed).random(points)
+    drawn = scipy.stats.qmc.Sobol(len(problem.free), seed=seed).random(points)
     near = slice(None, None, 2)
     drawn[near] = problem.guess + _NEAR * (drawn[near] - problem.guess)
     drawn = drawn[np.argsort(cost(drawn.T), kind="stable")]
-    found = optimize.differential_evolution(
+    found = scipy.optimize.differential_evolution(
         cost,
         [(0.0, 1.0)] * len(problem.free),
         init=drawn[:size],

@@ -9,11 +9,12 @@ chosen elsewhere (`mho.fit.held_out`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 from mho.fit import moments_search as search
 from mho.fit.calibration import Array
@@ -27,7 +28,7 @@ _EVIDENCE = 4.0  # gain of the logarithm of the likelihood
 _NO_OUTLIERS = 1e-4
 _ROUNDING = 1e-9
 _GROUPS, _MANY = 8, 40  # for each parameter, to tell the shape of the noise: at all, and well
-_INSIDE = 0.5 * (1.0 + special.erf(np.sqrt(0.5)))  # below one standard deviation
+_INSIDE = 0.5 * (1.0 + math.erf(math.sqrt(0.5)))  # below one standard deviation
 _BROAD = 20.0  # outliers spread over at least so many standard deviations: flat noise is noise
 
 Mask = npt.NDArray[np.bool_]
@@ -130,7 +131,7 @@ def _logs(m: Moments, data: Data) -> tuple[Array, Array]:
     variance = _variance(m, data)
     z = (data.y - m.mean_at(data.x)) / np.sqrt(variance)
     regular = -0.5 * (z**2 + np.log(2 * np.pi * variance))
-    regular = np.where(data.floored, special.log_ndtr(z), regular) + np.log1p(-m.outliers)
+    regular = np.where(data.floored, scipy.special.log_ndtr(z), regular) + np.log1p(-m.outliers)
     with np.errstate(divide="ignore"):
         share = np.log(m.outliers)
     return regular, share + np.where(data.floored, np.log(0.5), -np.log(m.width))
@@ -270,7 +271,7 @@ def _of_scale(found: Moments, task: _Task, scale: float) -> Moments:
     left = len(task.unit.y) - len(found.mean)
     lost, student = 1.0, 1.0
     if left > 0 and len(found.mean):
-        student = float(special.stdtrit(left, _INSIDE)) ** 2
+        student = float(scipy.special.stdtrit(left, _INSIDE)) ** 2
     if left > 0 and len(found.sd):
         lost = len(task.unit.y) / left
     covariance = covariance * lost * student
@@ -324,7 +325,7 @@ def _scores(m: Moments, data: Data) -> Array:
     by_mean, by_sd = z / sigma, (z**2 - 1.0) * sd / variance
     if data.floored.any():
         # φ/Φ, from logarithms: Φ may be smaller than any number.
-        ratio = np.exp(-0.5 * z**2 - 0.5 * np.log(2 * np.pi) - special.log_ndtr(z))
+        ratio = np.exp(-0.5 * z**2 - 0.5 * np.log(2 * np.pi) - scipy.special.log_ndtr(z))
         by_mean = np.where(data.floored, -ratio / sigma, by_mean)
         by_sd = np.where(data.floored, -ratio * z * sd / variance, by_sd)
     regular, other = _logs(m, data)

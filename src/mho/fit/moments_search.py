@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
+import scipy
 
 from mho.fit.calibration import Array
 
@@ -100,12 +100,12 @@ def _search(
     edges: Edges,
     rows: Array,
     bound: Array,
-) -> optimize.OptimizeResult:
-    held = [optimize.LinearConstraint(rows, -np.inf, bound)] if len(rows) else ()
+) -> scipy.optimize.OptimizeResult:
+    held = [scipy.optimize.LinearConstraint(rows, -np.inf, bound)] if len(rows) else ()
     if method == "SLSQP" and len(rows):
         held = [{"type": "ineq", "fun": lambda p: bound - rows @ p, "jac": lambda p: -rows}]
     without = method == "Nelder-Mead"
-    return optimize.minimize(
+    return scipy.optimize.minimize(
         (lambda p: misfit(p)[0]) if without else misfit,
         start,
         jac=None if without else True,
@@ -116,6 +116,6 @@ def _search(
     )
 
 
-def _ended(end: optimize.OptimizeResult, rows: Array, bound: Array) -> bool:
+def _ended(end: scipy.optimize.OptimizeResult, rows: Array, bound: Array) -> bool:
     here: npt.NDArray[np.bool_] = rows @ end.x <= bound + _BEYOND
     return bool(end.success and np.isfinite(end.fun) and here.all())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+import scipy
 
 from mho.fit.calibration import LEVELS, OUR_STREAM, Array, Calibration
 
@@ -69,17 +69,17 @@ def agreement(
     if together:
         among = deviations[:, :, None] ** 2 * np.eye(errors.shape[1]) + together**2
         score = np.linalg.solve(np.linalg.cholesky(among), errors[..., None])[..., 0]
-    transforms = special.ndtr(score)
+    transforms = scipy.special.ndtr(score)
     if step and not together:
         own = np.sqrt(np.maximum(deviations**2 - step**2 / 12.0, (1e-6 * step) ** 2))
-        low, high = (special.ndtr((errors + half) / own) for half in (-step / 2, step / 2))
+        low, high = (scipy.special.ndtr((errors + half) / own) for half in (-step / 2, step / 2))
         transforms = low + np.random.default_rng(OUR_STREAM).uniform(size=low.shape) * (high - low)
     return of_transforms(transforms, score)
 
 
 def of_transforms(transforms: Array, score: Array) -> tuple[Agreement, Calibration]:
     """Judge transforms ``[reads, lines]``; ``score`` are the errors in standard deviations."""
-    test = stats.kstest(transforms.ravel(), "uniform")
+    test = scipy.stats.kstest(transforms.ravel(), "uniform")
     inside = tuple(float((np.abs(transforms - 0.5) <= level / 2).mean()) for level in LEVELS)
     agree = Agreement(
         transforms,
@@ -87,7 +87,7 @@ def of_transforms(transforms: Array, score: Array) -> tuple[Agreement, Calibrati
         float(test.pvalue),
         _shared(score),
         _lasting(score),
-        float(stats.kurtosis(score.ravel())),
+        float(scipy.stats.kurtosis(score.ravel())),
     )
     return agree, Calibration(LEVELS, inside, transforms.size)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from mho.cells.device import Device
 from mho.cells.spread import Spread
@@ -207,7 +207,7 @@ def _calibration(kinds: tuple[str, ...], values: Array, seed: int) -> Calibratio
         for row, (kind, state) in enumerate(zip(kinds, values, strict=True)):
             fitted = _fitted(kind, state[part != k])
             scores[row, part == k] = _scores(kind, state[part == k], *fitted)
-    widths = stats.norm.ppf([(1 + level) / 2 for level in LEVELS])
+    widths = scipy.stats.norm.ppf([(1 + level) / 2 for level in LEVELS])
     inside = tuple(float((np.abs(scores) <= width).mean()) for width in widths)
     return Calibration(LEVELS, inside, scores.size)
 
@@ -224,13 +224,13 @@ def _verdict(
     said = []
     for name, kind, state, score in zip(("LRS", "HRS"), kinds, values, scores, strict=False):
         relative = state.std() / state.mean()
-        fits = float(stats.kstest(score, "norm").pvalue)
+        fits = float(scipy.stats.kstest(score, "norm").pvalue)
         far = int((np.abs(score) > _FAR).sum())
         text = f"{name} of {len(state)} cells {kind.lower()}, {relative:.1%} from cell to cell"
         if fits < 0.01:
             text += (
                 " (not well: the largest gap between the distributions is "
-                f"{stats.kstest(score, 'norm').statistic:.2f}; several populations?)"
+                f"{scipy.stats.kstest(score, 'norm').statistic:.2f}; several populations?)"
             )
         if far:
             text += f"; {far} beyond {_FAR:g} standard deviations: broken cells, say so by StuckAt"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from scipy import stats
+import scipy
 
 from mho.fit.wafer import CellMapFit
 from mho.plot.styles import BLUE, GREY, ORANGE, unit
@@ -35,7 +35,7 @@ def spread_report(found: CellMapFit, *, axes: tuple[Axes, Axes] | None = None) -
         names, found.residuals, values, found.distributions, strict=False
     ):
         order = np.argsort(scores)
-        rank = stats.norm.ppf((np.arange(len(scores)) + 0.5) / len(scores))
+        rank = scipy.stats.norm.ppf((np.arange(len(scores)) + 0.5) / len(scores))
         loc, scale = found.estimates[f"{name}_loc"], found.estimates[f"{name}_scale"]
         line = loc.value + scale.value * rank
         top.plot(rank, g[order] / size, ".", color=colour, markersize=3, label=label)

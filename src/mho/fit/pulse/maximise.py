@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize
+import scipy
 
 from mho.fit.calibration import Array
 
@@ -76,7 +76,9 @@ def _climb(
         return value - float(values[0]), -slope
 
     options = {"gtol": 5e-3, "maxiter": 100}
-    found = optimize.minimize(negative, np.zeros(size), jac=True, method="BFGS", options=options)
+    found = scipy.optimize.minimize(
+        negative, np.zeros(size), jac=True, method="BFGS", options=options
+    )
     if not found.fun <= 0.0:
         return (start, value), 0.0
     return (start + scale @ found.x, value - float(found.fun)), float(np.abs(found.x).max())

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+import scipy
 
 from mho.cells.spread import Spread, spread_about
 from mho.fit.calibration import Array
@@ -98,7 +98,7 @@ class Population:
         strongest = int(joined[strength.max(axis=1).argmax()])
         first = np.nan_to_num(self.correlation[strongest, joined], nan=0.3)
         start = np.where(joined == strongest, 0.8, 0.8 * np.sign(first))
-        found = optimize.least_squares(
+        found = scipy.optimize.least_squares(
             lambda x: (np.outer(x, x) - wanted)[upper],
             start,
             bounds=(-_LARGEST_LOADING, _LARGEST_LOADING),
@@ -153,18 +153,20 @@ def _spread_of(x: Array, variance: Array) -> tuple[float, float, float, float, b
         upper = most
         while excess(upper)[0] > at:
             upper *= 4.0
-        return float(optimize.brentq(lambda s: excess(s)[0] - at, 0.0, upper, xtol=1e-18)) ** 0.5
+        return (
+            float(scipy.optimize.brentq(lambda s: excess(s)[0] - at, 0.0, upper, xtol=1e-18)) ** 0.5
+        )
 
     tau = spread(free)
     # Few cells tell its upper end worst, so that is the error.
-    largest = spread(float(stats.chi2.ppf((1 - _SIGMA) / 2, free)))
+    largest = spread(float(scipy.stats.chi2.ppf((1 - _SIGMA) / 2, free)))
     _, mean, weight = excess(tau**2)
-    differs = excess(0.0)[0] > stats.chi2.ppf(1.0 - _CHANCE, free) and tau > 1e-9
+    differs = excess(0.0)[0] > scipy.stats.chi2.ppf(1.0 - _CHANCE, free) and tau > 1e-9
     error = largest - tau
     if not largest:  # closer than their errors: what spread would not have been seen
         error = float((2.0 / (variance**-2.0).sum()) ** 0.25)
     # Few cells tell their spread badly: Student's t holds one standard error's share.
-    wider = float(stats.t.ppf((1 + _SIGMA) / 2, free))
+    wider = float(scipy.stats.t.ppf((1 + _SIGMA) / 2, free))
     return mean * scale, wider * weight**-0.5 * scale, tau * scale, error * scale, bool(differs)
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 import torch
-from scipy import optimize
 
 from mho.fit.calibration import Array
 from mho.fit.pulse.data import Steps, Trains
@@ -187,11 +187,11 @@ def _least_squares(given: Problem, steps: Steps) -> Problem:
         reach = _WEAK * _scales(law)[free]
         search["bounds"] = (theta[free] - reach, theta[free] + reach)
         rough = dict.fromkeys(("ftol", "xtol", "gtol"), 1e-6)
-        found = optimize.least_squares(errors, theta[free], **search, **rough, max_nfev=40)
+        found = scipy.optimize.least_squares(errors, theta[free], **search, **rough, max_nfev=40)
         if found.cost < _NOISELESS**2 * found.fun.size:
             # Nothing but rounding is left at the end: only then do its last digits matter.
             fine = dict.fromkeys(("ftol", "xtol", "gtol"), 1e-15)
-            found = optimize.least_squares(errors, found.x, **search, **fine, max_nfev=60)
+            found = scipy.optimize.least_squares(errors, found.x, **search, **fine, max_nfev=60)
         if best is None or found.cost < best[0]:
             best = found.cost, _filled(theta, free, found.x[None])[0]
     assert best is not None

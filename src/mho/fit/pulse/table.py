@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import torch
-from scipy import special
 from torch import Tensor
 
 from mho.devices.tabular import JumpTable
@@ -175,6 +175,6 @@ def _beyond(
     mean, sigma = (np.interp(g, axis, row) for row in known)
     score = way * (least - mean) / sigma
     # By the upper tail, where the digits are: share of what lies beyond.
-    tail = special.ndtr(-score) * (1.0 - share)
-    found: Array = mean - way * sigma * special.ndtri(np.maximum(tail, 1e-300))
+    tail = scipy.special.ndtr(-score) * (1.0 - share)
+    found: Array = mean - way * sigma * scipy.special.ndtri(np.maximum(tail, 1e-300))
     return found

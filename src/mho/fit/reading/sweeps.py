@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import signal
+import scipy
 
 from mho.fit.calibration import Array
 from mho.fit.reading.table import Table
@@ -55,8 +55,8 @@ def cycles_of(voltage: Array) -> Array:
     size = float(voltage.max() - voltage.min())
     if size == 0.0:
         return np.zeros(len(voltage))
-    tops = signal.find_peaks(voltage, prominence=_PROMINENT * size)[0]
-    feet = signal.find_peaks(-voltage, prominence=_PROMINENT * size)[0]
+    tops = scipy.signal.find_peaks(voltage, prominence=_PROMINENT * size)[0]
+    feet = scipy.signal.find_peaks(-voltage, prominence=_PROMINENT * size)[0]
     first, second = (tops, feet) if _before(tops, feet) else (feet, tops)
     rising = _before(tops, feet)
     starts = []

@@ -8,12 +8,12 @@ import warnings
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
-from scipy import special
 from torch import Tensor
 
+import mho
 from mho.compat.xbtorch._params import get_xbtorch_param
-from mho.fit import kriging
 
 _ROUNDS = 1000  # of redrawing pulses that are not valid
 
@@ -144,7 +144,7 @@ def get_kriging_profiles(
         )
     G_axis = np.linspace(g.min(), g.max(), axis_size)
     reach = np.abs(dg).max()
-    mean, deviation = kriging.profiles(g, dg, G_axis)
+    mean, deviation = mho.fit.kriging.profiles(g, dg, G_axis)
     return G_axis, np.linspace(-reach, reach, axis_size), mean, deviation + epsilon
 
 
@@ -159,4 +159,4 @@ def construct_cdf(G_axis: Any, dG_axis: Any, mean_profile: Any, std_profile: Any
             "G_axis, mean_profile and std_profile must be as many, got "
             f"{len(G_axis)}, {len(mean)} and {len(deviation)}"
         )
-    return special.ndtr((np.asarray(dG_axis)[None, :] - mean[:, None]) / deviation[:, None])
+    return scipy.special.ndtr((np.asarray(dG_axis)[None, :] - mean[:, None]) / deviation[:, None])

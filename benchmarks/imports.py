@@ -1,0 +1,40 @@
+"""What importing costs, against ``import torch``. Prints JSON lines.
+
+    python benchmarks/imports.py [--rounds 9]
+
+Every import runs in a fresh interpreter, the modules in turn in every round; times are the best
+round of each (wall clock, files in the cache), since anything else on the machine only adds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import subprocess
+import sys
+
+from timing import report
+
+MODULES = ("torch", "mho", "mho.compat.memtorch", "mho.compat.xbtorch", "mho.fit")
+TIMED = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
+
+
+def seconds(module: str) -> float:
+    command = [sys.executable, "-c", TIMED.format(module)]
+    return float(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    rounds = parser.parse_args().rounds
+    best = dict.fromkeys(MODULES, math.inf)
+    for _ in range(rounds):
+        for module in MODULES:
+            best[module] = min(best[module], seconds(module))
+    for module, time in best.items():
+        report(f"import {module}", s=round(time, 3), of_torch=round(time / best["torch"], 2))
+
+
+if __name__ == "__main__":
+    main()
