@@ -32,9 +32,8 @@ def compute_error(model: Any) -> tuple[list[list[float]], list[list[list[Any]]]]
                 continue
             accelerator = module.inference_accelerator
             weight = getattr(module, name).detach().flatten(1)
-            mapped = module._xb_read(name) * (
-                mapping["gamma"] / (accelerator.g_max - accelerator.g_min)
-            )
+            read = module._xb_read(name, by_cell=True)
+            mapped = read * (mapping["gamma"] / (accelerator.g_max - accelerator.g_min))
             error, pair = _compared(mapped, weight)
             errors.append(error)
             matrices.append(pair)

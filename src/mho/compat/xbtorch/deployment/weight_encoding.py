@@ -7,8 +7,10 @@ matrix will take, which are taken to be known exactly.
 # ruff: noqa: N802
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ Places = Sequence[tuple[int, int]]
 _NOWHERE: list[tuple[int, int]] = []
 _NO_ARGS: dict[str, Any] = {}
 ZERO_TOL = 1e-3
+_LOST = 0.25  # how far signs may be from weights, relative to these, before a word is said
 
 
 @dataclass(frozen=True)
@@ -61,16 +64,11 @@ def encode_simple_binary(
     """
     tolerance = additional_args.get("zero_tol", ZERO_TOL)
     low, high = float(accelerator.g_min), float(accelerator.g_max)
-    positive, negative = _signs(sw_weight, tolerance, low, high)
-    return _copies(positive, pos_idxs), _copies(negative, neg_idxs)
-
-
-def _signs(weight: Tensor, tolerance: float, low: float, high: float) -> tuple[Tensor, Tensor]:
-    weight = weight.detach()
+    weight = sw_weight.detach()
     rest = torch.full_like(weight, low)
-    return (
-        torch.where(weight > tolerance, high, rest),
-        torch.where(weight < -tolerance, high, rest),
+    positive = torch.where(weight > tolerance, high, rest)
+    return _copies(positive, pos_idxs), _copies(
+        torch.where(weight < -tolerance, high, rest), neg_idxs
     )
 
 
@@ -87,17 +85,10 @@ def encode_multilevel_differential(
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Encode magnitudes in ``2^bits`` evenly spaced conductances.
 
-    Args:
-        accelerator: with ``g_min`` and ``g_max``.
-        sw_weight: ``[outputs, inputs]``.
-        pos_idxs: places on the positive array.
-        neg_idxs: places on the negative array.
-        additional_args: ``bits`` of a cell (8), and ``zero_tol``.
-
-    Returns:
-        Conductances of the positive and of the negative array.
+    Arguments and result are those of `encode_simple_binary`; ``additional_args`` may also have
+    ``bits``, of a cell (8).
     """
-    bits = additional_args.get("bits", 8)
+    bits = int(additional_args.get("bits", 8))
     checks.integer("bits", bits, most=16)
     tolerance = additional_args.get("zero_tol", ZERO_TOL)
     low, high = float(accelerator.g_min), float(accelerator.g_max)
@@ -119,14 +110,9 @@ def encode_LEA1(
 ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
     """Layer-ensemble averaging: of ``beta`` copies, every output keeps its ``alpha`` best rows.
 
-    See `mho.encoding.LEA`, which calls kept copies ``best``.
-
-    Args:
-        accelerator: whose broken cells are looked at.
-        sw_weight: ``[outputs, inputs]``.
-        pos_idxs: places of the copies on the positive array, ``beta`` of them.
-        neg_idxs: places of the copies on the negative array.
-        additional_args: ``alpha`` and ``beta``.
+    See `mho.encoding.LEA`, which calls kept copies ``best``. Arguments are those of
+    `encode_simple_binary`; ``additional_args`` must have ``alpha`` and ``beta``, the number of
+    places on either array.
 
     Returns:
         Conductances of both arrays, and masks of the rows kept, ``[beta, outputs]``.
@@ -138,7 +124,7 @@ def encode_LEA1(
     missing = [name for name in ("alpha", "beta") if name not in additional_args]
     if missing:
         raise ValueError(f"additional_args must have {' and '.join(missing)}")
-    alpha, beta = additional_args["alpha"], additional_args["beta"]
+    alpha, beta = int(additional_args["alpha"]), int(additional_args["beta"])
     checks.integer("beta", beta)
     checks.integer("alpha", alpha, most=beta)
     for name, places in (("pos_idxs", pos_idxs), ("neg_idxs", neg_idxs)):
@@ -192,8 +178,8 @@ def encode_LEA2(
     Args:
         accelerator: whose broken cells are looked at.
         sw_weight: ``[outputs, inputs]``.
-        pos_idxs: places of the copies on the positive array.
-        neg_idxs: places of the copies on the negative array.
+        pos_idxs: places of the copies on the positive array, at least one.
+        neg_idxs: places of the copies on the negative array, as many.
         states: evenly spaced conductances of a cell, >= 2.
         additional_args: not needed.
         log: print how far the mean of all copies is from the weights, before and after.
@@ -219,18 +205,7 @@ def encode_MAO(
 
     One copy carries it, the others rest in reserve; healthy cells of all make up for the broken
     ones; see `mho.encoding.InnerFaultTolerance`. Read it with ``output_polling_mode="sum"``.
-
-    Args:
-        accelerator: whose broken cells are looked at.
-        sw_weight: ``[outputs, inputs]``.
-        pos_idxs: places of the copies on the positive array.
-        neg_idxs: places of the copies on the negative array.
-        states: evenly spaced conductances of a cell, >= 2.
-        additional_args: not needed.
-        log: print how far the sum of all copies is from the weights, before and after.
-
-    Returns:
-        Conductances of both arrays.
+    Arguments are those of `encode_LEA2`; there are no masks.
     """
     return _made_up(accelerator, sw_weight, pos_idxs, neg_idxs, states, True, log)
 
@@ -249,6 +224,7 @@ def _made_up(
             "pos_idxs and neg_idxs must be as many, at least one; got "
             f"{len(pos_idxs)} and {len(neg_idxs)}"
         )
+    states = int(states)
     checks.integer("states", states, least=2)
     copies = len(pos_idxs)
     low, high = float(accelerator.g_min), float(accelerator.g_max)
@@ -290,6 +266,37 @@ def _print_errors(
         real = torch.where(stuck, value, planned)
         error = torch.tensordot(c, real, dims=1) - signed
         print(f"{name} adjustment: root mean square error {float(error.square().mean().sqrt()):g}")
+
+
+def known(scheme: Any) -> bool:
+    """Whether an encoding, perhaps with arguments fixed by `functools.partial`, is one of these."""
+    return _function(scheme) in (
+        *(encode_simple_binary, encode_multilevel_differential),
+        *(encode_LEA1, encode_LEA2, encode_MAO),
+    )
+
+
+def _function(scheme: Any) -> Any:
+    while isinstance(scheme, partial):
+        scheme = scheme.func
+    return scheme
+
+
+def warn_of_lost_values(scheme: Any, weight: Tensor) -> None:
+    """Warn where an encoding keeps nothing but the signs of weights that are more than these."""
+    if _function(scheme) not in (encode_simple_binary, encode_LEA1) or not weight.numel():
+        return
+    weight = weight.detach()
+    full = gamma(weight)
+    lost = weight.abs().sub_(full).mul_(weight.abs() > ZERO_TOL).norm() / weight.norm()
+    if float(lost) > _LOST:
+        warnings.warn(
+            "weights of many values are mapped by their signs, which loses more than "
+            f"{_LOST:.0%} of them: train ternary weights (wage_quantize=True), give the "
+            'accelerator weight_encoding_args={"bits": 8}, or spread weights over copies with '
+            "encode_LEA2",
+            stacklevel=2,
+        )
 
 
 def quantize_to_nearest(x: float, G_min: float, d: float, n: int) -> float:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mho.compat.xbtorch._params import get_xbtorch_param, require_initialized
+from mho.compat.xbtorch._seeds import seed
 from mho.compat.xbtorch.patches import _deployed
 from mho.compat.xbtorch.patches._layer import CrossbarLayer
 from mho.compat.xbtorch.patches.utils import (
     replace_all_layers_stateful,
     replace_all_layers_stateless,
     toggle_xb_eval_all_layers_stateless,
+    unpatched,
 )
 from mho.core import checks
 
@@ -34,13 +37,27 @@ class _Method:
         """Layers of XBTorch's in the model, in the order of its modules."""
         return [m for m in self.model.modules() if isinstance(m, CrossbarLayer)]
 
+    def draw(self) -> None:
+        """Take other cells, where nobody asked for certain ones."""
+        given = getattr(self.accelerator, "_seed", None)
+        drawn = 0 if self.accelerator.stateful else seed()
+        for number, layer in enumerate(self.layers):
+            layer._xb_number, layer._xb_drawn = number, drawn
+            if layer._xb_base is None:
+                layer._xb_base = given
+
 
 class XbEval(_Method):
     """``model.xb_eval(enable=True)``."""
 
     def __call__(self, enable: bool = True) -> None:
-        """Compute on the accelerator from now on, or no longer."""
+        """Compute on the accelerator from now on, or no longer.
+
+        Without a chip, and without a seed that says which, a model is deployed on other cells.
+        """
         self.model.xb_forward = enable
+        if enable:
+            self.draw()
         toggle_xb_eval_all_layers_stateless(self.model, enable)
 
 
@@ -105,8 +122,8 @@ class ReprogramXb(_Method):
             programming_seed: of the first layer; each next one has the next.
         """
         self.accelerator.programming_seed = int(programming_seed)
-        for number, layer in enumerate(self.layers):
-            layer._xb_programming_seed = int(programming_seed) + number
+        for layer in self.layers:
+            layer._xb_base = int(programming_seed)
 
 
 def xbtorch_model(
@@ -147,7 +164,20 @@ def xbtorch_model(
         kinds = (XbEval, InitializeArrayMappings, GetArrayMappings, ReprogramXb)
         for name, kind in zip(_METHODS, kinds, strict=True):
             setattr(original_model, name, kind(original_model, accelerator, replace_all))
-        seed = accelerator.programming_seed
-        for number, layer in enumerate(original_model.xb_eval.layers):
-            layer._xb_programming_seed = seed + number
+        original_model.xb_eval.draw()
+    _warn(original_model, exclude or ())
     return original_model
+
+
+def _warn(model: Any, exclude: Sequence[str]) -> None:
+    """Name what stays digital, once."""
+    patched = any(isinstance(m, CrossbarLayer) for m in model.modules())
+    left = unpatched(model, exclude)
+    if patched and not left:
+        return
+    kinds = "; ".join(f"{kind} ({', '.join(names)})" for kind, names in left.items())
+    warnings.warn(
+        f"xbtorch_model {'left' if patched else 'replaced nothing and left'} as they are, "
+        f"digital: {kinds or 'all layers, none of which has a matrix'}",
+        stacklevel=3,
+    )
