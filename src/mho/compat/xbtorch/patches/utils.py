@@ -33,7 +33,8 @@ def replaced(module: Any) -> nn.Module | None:
     # An attention multiplies by the weight of its output without calling the layer.
     if kind is None or isinstance(module, (LazyModuleMixin, NonDynamicallyQuantizableLinear)):
         return None
-    own: Any = getattr(xbnn, kind.__name__) if type(module) is kind else patched_class(type(module))
+    cls: Any = type(module)
+    own: Any = getattr(xbnn, kind.__name__) if cls is kind else patched_class(cls)
     made: nn.Module = own.__new__(own)
     state = {k: copy.copy(v) if isinstance(v, dict) else v for k, v in vars(module).items()}
     vars(made).update(state)
