@@ -330,6 +330,18 @@ def test_decorated_layers_call_what_overrides_their_forward():
         assert calls["forward"] == 1
 
 
+def test_weights_that_are_computed_are_deployed():
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(6, 3))
+    expected = layer(X)
+    accelerator = no_chip(weight_encoding_args={"bits": 12, "zero_tol": 0.0})
+    model = deployed(accelerator, layer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = model(X)
+    torch.testing.assert_close(found, expected, rtol=1e-2, atol=2e-3)
+    assert not torch.equal(found, expected)
+
+
 def test_a_forward_that_does_without_torchs_functions_says_so():
     xbtorch.initialize(inference_accelerator=no_chip())
     model = xbtorch_model(Net(Blind(6, 3)))

@@ -48,18 +48,10 @@ def scores(shape: torch.Size) -> Tensor:
 def drifted(
     G: Tensor, effect: PowerLawDrift, score: Tensor | None, time: float, top: float
 ) -> Tensor:
-    """Return conductances at a time after programming.
+    """Return conductances at a time after programming; ``score`` is that of every exponent.
 
-    An exponent below zero does not carry a cell out of its window: no cell conducts better than
-    when it is fully set. Cells that were never written (below zero) and those that are broken
-    above ``top`` stay.
-
-    Args:
-        G: any shape.
-        effect: the law.
-        score: of every cell's exponent; None where all are alike.
-        time: since programming, in the unit of the effect's ``t0``.
-        top: highest conductance of a cell.
+    An exponent below zero does not carry a cell above ``top``: no cell conducts better than when
+    it is fully set. Cells that were never written (below zero) or that are broken above it stay.
     """
     state = {} if score is None else {"nu": effect.nu + effect.nu_spread * score.to(G)}
     aged = effect.age(G, Context(G, 0.0, top, None, state), 0.0, time)

@@ -67,13 +67,8 @@ def whole(name: str, value: Any, **bounds: int) -> int:
 
 
 def bit_planes(share: Tensor, limit: Tensor, bits: int) -> list[Tensor]:
-    """Return magnitudes as pulses of the limit or nothing, one tensor a bit, the lowest first.
-
-    Args:
-        share: of the limit, -1…1, any shape.
-        limit: broadcast to it.
-        bits: of a magnitude.
-    """
+    """Return shares (-1…1) of a limit as pulses of it or nothing, a tensor a bit, lowest first."""
+    bits = min(bits, 23)  # more than numbers of this precision have
     top = 2**bits - 1
     level = to_grid(share * top, -top, top)
     planes, _ = DAC(bits=bits + 1, mode="bit_serial").planes(level)
@@ -291,10 +286,7 @@ class GenericAccelerator(abc.ABC):
             self._chip[broken[0]] = broken[1]
 
     def gen_defect_map(self, stuck_percentage: float) -> Any:
-        """Choose broken cells, and what they read.
-
-        Args:
-            stuck_percentage: fraction of the cells, 0…1.
+        """Choose broken cells, that fraction (0…1) of all, and what they read.
 
         Returns:
             Positions (an array of first and one of second indices), and conductances; None if
@@ -371,19 +363,10 @@ class GenericAccelerator(abc.ABC):
     def read_chip(
         self, row: int, n_rows: int, col: int, n_cols: int, fast_mode: bool = True
     ) -> Tensor:
-        """Read cells of the chip.
+        """Return ``[n_rows, n_cols]`` conductances of the chip, -1 where nothing was written.
 
-        Broken cells read what they hold, also outside of the window.
-
-        Args:
-            row: first index of the first dimension.
-            n_rows: how many.
-            col: first index of the second dimension.
-            n_cols: how many.
-            fast_mode: must be True.
-
-        Returns:
-            Conductances, -1 where nothing was written.
+        Broken cells read what they hold, also outside of the window. ``row`` and ``col`` are the
+        first indices of either dimension; ``fast_mode`` must be True.
 
         Raises:
             RuntimeError: if there is no chip.
@@ -435,13 +418,7 @@ class GenericAccelerator(abc.ABC):
         neg_idxs: Any = _NOWHERE,
         additional_args: Mapping[str, Any] = _NO_ARGS,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Write a matrix to the chip.
-
-        Args:
-            sw_weight: ``[outputs, inputs]``.
-            pos_idxs: places of the positive arrays.
-            neg_idxs: places of the negative arrays.
-            additional_args: of the encoding.
+        """Write a matrix ``[outputs, inputs]`` to places of the chip, encoded.
 
         Returns:
             Masks of the rows to be read, ``[copies, outputs]``, if the encoding has some; or None
@@ -469,16 +446,10 @@ class GenericAccelerator(abc.ABC):
         programming_seed: int | None = None,
         additional_args: Mapping[str, Any] | None = None,
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the conductances of cells that hold a matrix.
+        """Return the conductances of positive and negative arrays that hold a matrix.
 
-        Args:
-            sw_weight: ``[outputs, inputs]``.
-            programming_seed: with the same seed the same cells. If not given they are the deployed
-                model's, else those of the accelerator's own seed, else others at every call.
-            additional_args: of the encoding.
-
-        Returns:
-            Conductances of the positive and of the negative arrays.
+        With the same seed they are the same cells; without one those of the deployed model, else
+        of the accelerator's own seed, else others at every call.
 
         Raises:
             RuntimeError: if there is a chip.
@@ -504,15 +475,7 @@ class GenericAccelerator(abc.ABC):
         title: str | None = None,
         show: bool = False,
     ) -> Tensor | None:
-        """Draw the chip, or a part of it.
-
-        Args:
-            x_start: first index of the first dimension; all four, or the whole chip.
-            x_count: how many.
-            y_start: first index of the second dimension.
-            y_count: how many.
-            title: of the figure.
-            show: show it.
+        """Draw the chip, or the part of it that all four numbers give.
 
         Returns:
             What was read; None if there is no chip.
@@ -546,8 +509,7 @@ _OURS = {name: vars(GenericAccelerator)[name] for names in _READS.values() for n
 def read_cell_by_cell(accelerator: Any) -> bool:
     """Whether a deployed model reads arrays through methods of the user's own, at every forward.
 
-    So it is if one of them is not the one defined here; without a chip also with an encoding of
-    the user's own, which programs cells for every forward.
+    Without a chip so does an encoding of the user's own: it programs cells for every forward.
     """
     kind, attributes = type(accelerator), vars(accelerator)
     for name in _READS[bool(accelerator.stateful)]:

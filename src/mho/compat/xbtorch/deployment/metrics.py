@@ -17,18 +17,15 @@ Found = tuple[list[float], list[list[Any]]]
 
 
 def compute_error(model: Any) -> tuple[list[list[float]], list[list[list[Any]]]]:
-    """Compare what all mapped layers of a model stand for with their weights.
-
-    Args:
-        model: patched, with mappings.
+    """Compare what all mapped layers of a model read as with their weights.
 
     Returns:
-        For every matrix the relative error (%), in a list of one; and ``[[mapped, ideal]]``.
+        For every matrix what `error_mapping` returns.
     """
     errors, matrices = [], []
     for module in model.modules():
         for name, mapping in getattr(module, "_xb_mappings", {}).items():
-            if "Gpos" not in mapping:
+            if not mapping:
                 continue
             accelerator = module.inference_accelerator
             weight = getattr(module, name).detach().flatten(1)
@@ -52,12 +49,12 @@ def error_mapping(
     """Compare what conductances stand for with weights.
 
     Args:
-        accelerator: where the conductances are.
+        accelerator: whose chip is read,
         sw_weight: ``[outputs, inputs]``.
-        pos_idxs: places of the positive arrays.
-        neg_idxs: places of the negative arrays.
-        pos_matrices: conductances of the positive arrays, in place of what is on the chip.
-        neg_matrices: conductances of the negative arrays.
+        pos_idxs: at these places of the positive arrays,
+        neg_idxs: and of the negative ones;
+        pos_matrices: or conductances of the positive arrays,
+        neg_matrices: and of the negative ones.
         polling_mode: ``"avg"``: copies are averaged; ``"sum"``: added.
 
     Returns:

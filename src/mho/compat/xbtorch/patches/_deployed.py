@@ -3,7 +3,6 @@
 # mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
-import inspect
 import math
 import warnings
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
+from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
@@ -46,30 +46,17 @@ class Combined:
         noise: ``√Σ_k 2 c_k²`` of every output: how the noise of independent cells adds up; None
             where the cells were read with their noise.
         gamma: the weight that a whole window stands for.
-        owners: objects that it was made from; it holds as long as they are the same,
-        settings: and these equal.
-        weight: likewise; None on a chip.
+        source: tensors and other objects that it was made from, and settings.
     """
 
     matrix: Tensor
     noise: Tensor | None
     gamma: Tensor
-    owners: tuple[Any, ...] = ()
-    settings: tuple[Any, ...] = ()
-    weight: Tensor | None = None
-
-    def holds(self, owners: tuple[Any, ...], settings: tuple[Any, ...], weight: Tensor) -> bool:
-        """Whether nothing has changed since."""
-        if not all(a is b for a, b in zip(self.owners, owners, strict=True)):
-            return False
-        if self.settings != settings:
-            return False
-        same = self.weight is None or self.weight.device == weight.device
-        return same and (self.weight is None or torch.equal(self.weight, weight))
+    source: tuple[list[Any], Any] = ([], None)
 
 
 def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
-    """Combine the arrays of a matrix; what was combined before is kept as long as it holds.
+    """Combine the arrays of a matrix, unless nothing has changed since they were.
 
     Where the user's own methods read cells (see `read_cell_by_cell`) all arrays are read anew.
 
@@ -88,24 +75,32 @@ def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
             "patch the model again"
         )
     mapping = layer._xb_mappings[name] if accelerator.stateful else {}
-    if accelerator.stateful and "Gpos" not in mapping:
+    if accelerator.stateful and not mapping:
         raise ValueError("the model is not on the chip: call initialize_array_mappings()")
     weight, seed = layer._xb_matrix(name), layer._xb_seed(name)
     if by_cell or read_cell_by_cell(accelerator):
         return _read(accelerator, mapping, weight, seed, True)
-    owners: tuple[Any, ...] = (accelerator,)
-    settings: tuple[Any, ...] = (seed, dict(accelerator.weight_encoding_args))
-    settings += tuple(getattr(accelerator, key) for key in _ACTING)
+    settings = [seed, dict(accelerator.weight_encoding_args)]
+    settings += [getattr(accelerator, key) for key in _ACTING]
     if accelerator.stateful:
-        owners += (accelerator._chip, accelerator.defect_map, mapping)
-        settings += (accelerator._chip._version,)
+        made_of = [accelerator, mapping, accelerator.defect_map, accelerator._chip]
+        settings.append(accelerator._chip._version)
+    else:
+        made_of = [accelerator, weight]
     found = layer._xb_found.get(name)
-    if found is None or not found.holds(owners, settings, weight):
+    if found is None or not _same(found.source, made_of, settings):
         found = _read(accelerator, mapping, weight, seed, False)
-        found.owners, found.settings = owners, settings
-        found.weight = None if accelerator.stateful else weight.clone()
+        kept = [thing.clone() if thing is weight else thing for thing in made_of]
+        found.source = (kept, settings)
         layer._xb_found[name] = found
     return found
+
+
+def _same(source: tuple[list[Any], Any], made_of: list[Any], settings: list[Any]) -> bool:
+    if source[1] != settings or any(a is not b for a, b in zip(source[0], made_of[:-1])):  # noqa: B905
+        return False
+    one, other = source[0][-1], made_of[-1]  # the chip, or weights that may change in place
+    return one is other or (one.device == other.device and torch.equal(one, other))
 
 
 def _read(
@@ -120,7 +115,7 @@ def _read(
         read = accelerator.read_chip_stateless if noisy else accelerator.aged
         with _cells.named(seed):
             arrays = accelerator.map_weights_to_array_stateless(weight)[:2]
-            pair = [[read(G) for G in (s if _is_list(s) else [s])] for s in arrays]
+            pair = [[read(G) for G in ([s] if _is_one(s) else s)] for s in arrays]
     matrix: Any = 0.0
     variance: Any = 0.0
     for sign, mask, side in zip((1.0, -1.0), ("maskpos", "maskneg"), pair, strict=True):
@@ -132,8 +127,8 @@ def _read(
     return Combined(matrix, noise, full)
 
 
-def _is_list(arrays: Any) -> bool:
-    return not isinstance(arrays, Tensor) or arrays.dim() > 2
+def _is_one(arrays: Any) -> bool:
+    return isinstance(arrays, Tensor) and arrays.dim() == 2
 
 
 def _shares(mapping: dict[str, Any], mask: str, copies: int, like: Tensor) -> list[Tensor]:
@@ -176,51 +171,43 @@ class OnArrays(TorchFunctionMode):
     """Within it torch's functions multiply by a layer's weights on the accelerator.
 
     So a layer's ``forward`` is its own, also a user's, and only its products are others.
-
-    Args:
-        layer: deployed.
     """
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
         self.layer, self.used = layer, False
 
-    def product(self, name: str, x: Tensor) -> Tensor:
-        """Return the product with the weight of that name."""
-        return product(self.layer.inference_accelerator, combined(self.layer, name), x)
-
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Compute what is on arrays there, anything else as torch does."""
         kwargs = kwargs or {}
-        own: dict[Any, Any] = {F.linear: self._linear, F.conv2d: self._conv2d}
-        if func in own:
-            given = _CALLS[func].bind(*args, **kwargs)
-            given.apply_defaults()
-            if given.arguments["weight"] is self.layer.weight:
-                self.used = True
-                return own[func](**given.arguments)
-        if func in _RECURRENT and any(a is self.layer._flat_weights for a in args):
-            self.used = True
-            return self._recur(args)
-        return func(*args, **kwargs)
+        weight = args[1] if len(args) > 1 else kwargs.get("weight")
+        own: Any = None
+        if func in (F.linear, F.conv2d) and weight is getattr(self.layer, "weight", self):
+            own = self._linear if func is F.linear else self._conv2d
+        elif func in _RECURRENT and any(a is self.layer._flat_weights for a in args):
+            own = self._recur
+        self.used |= own is not None
+        return (own or func)(*args, **kwargs)
 
-    def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        output = self.product("weight", input)
+    def _product(self, name: str, x: Tensor) -> Tensor:
+        return product(self.layer.inference_accelerator, combined(self.layer, name), x)
+
+    def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        output = self._product("weight", input)
         return output if bias is None else output + bias
 
     def _conv2d(
         self,
         input: Tensor,
         weight: Tensor,
-        bias: Any,
-        stride: Any,
-        padding: Any,
-        dilation: Any,
-        groups: int,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
     ) -> Tensor:
-        accelerator = self.layer.inference_accelerator
         form = SimpleNamespace(
             kernel_size=weight.shape[2:],
             stride=_pair(stride),
@@ -233,8 +220,8 @@ class OnArrays(TorchFunctionMode):
         found = combined(self.layer, "weight")
         noise = [None] * groups if found.noise is None else found.noise.chunk(groups)
         parts = [
-            product(accelerator, Combined(matrix, size, found.gamma), part)
-            for matrix, size, part in zip(
+            product(self.layer.inference_accelerator, Combined(G, size, found.gamma), part)
+            for G, size, part in zip(
                 found.matrix.chunk(groups), noise, rows.chunk(groups, -1), strict=True
             )
         ]
@@ -243,47 +230,25 @@ class OnArrays(TorchFunctionMode):
         output = output.transpose(1, 2).contiguous().unflatten(2, under.shape[-2:])
         return output if input.dim() == 4 else output.squeeze(0)
 
-    def _recur(self, args: tuple[Any, ...]) -> Any:
+    def _recur(self, *args: Any) -> Any:
         packed = args[3] is self.layer._flat_weights
-        x = PackedSequence(args[0], args[1]) if packed else args[0]
+        x: Any = PackedSequence(args[0], args[1]) if packed else args[0]
         hx = args[2] if packed else args[1]
-        output, state = run(Form.of(self.layer), x, hx, self._biased, training=self.layer.training)
+        training = self.layer.training
+        output, state = run(Form.of(self.layer), x, hx, self._biased, training=training)
         return (output.data if packed else output, *state)
 
     def _biased(self, part: str, x: Tensor) -> Tensor:
-        found, bias = self.product(f"weight_{part}", x), getattr(self.layer, f"bias_{part}", None)
+        found, bias = self._product(f"weight_{part}", x), getattr(self.layer, f"bias_{part}", None)
         return found if bias is None else found + bias
 
 
-def _linear(input: Any, weight: Any, bias: Any = None) -> None: ...
-
-
-def _conv2d(
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> None: ...
-
-
-_CALLS = {F.linear: inspect.signature(_linear), F.conv2d: inspect.signature(_conv2d)}
-
-
 def forward(layer: Any, own: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run a layer's own forward with its products on the accelerator.
-
-    Args:
-        layer: deployed.
-        own: its forward.
-        args: of it.
-        kwargs: of it.
-    """
+    """Run a layer's own forward with its products on the accelerator."""
     if not isinstance(layer, (nn.Linear, nn.Conv2d, nn.RNN, nn.LSTM)):
         raise NotImplementedError(f"{type(layer).__name__} cannot be deployed")
-    with OnArrays(layer) as mode:
+    # A weight that is computed is the same one, however often it is asked for.
+    with parametrize.cached(), OnArrays(layer) as mode:
         output = own(*args, **kwargs)
     if not mode.used:
         warnings.warn(

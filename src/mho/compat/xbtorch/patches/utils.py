@@ -43,12 +43,7 @@ def replaced(module: Any) -> nn.Module | None:
 
 
 def replace_all_layers_stateless(model: nn.Module, exclude: Sequence[str] = _NONE) -> None:
-    """Replace layers anywhere in a model.
-
-    Args:
-        model: is changed.
-        exclude: names of children that stay as they are, at any depth.
-    """
+    """Replace layers anywhere in a model, but for children of these names, at any depth."""
     _replace(model, exclude or (), {})
 
 
@@ -67,12 +62,7 @@ def _replace(model: nn.Module, exclude: Sequence[str], known: dict[Any, Any]) ->
 
 
 def replace_all_layers_stateful(model: Any, wage_quantize: bool) -> None:
-    """Replace the layers of ``model.model``, and put WAGE quantisers between them.
-
-    Args:
-        model: is changed.
-        wage_quantize: whether there are quantisers.
-    """
+    """Replace the layers of ``model.model``; with WAGE put quantisers between them."""
     layers = [m for m in model.model if not isinstance(m, WAGEQuantizer)]
     had = len(layers) < len(model.model)
     found = []
@@ -116,13 +106,7 @@ def prepare_wage(model: Any) -> None:
 
 
 def unpatched(model: nn.Module, exclude: Sequence[str] = _NONE, path: str = "") -> dict[str, Any]:
-    """Return the names of layers with matrices that are not XBTorch's, by kind.
-
-    Args:
-        model: patched.
-        exclude: names of children that are not looked at.
-        path: of the model, in the whole.
-    """
+    """Return the names of layers with matrices that are not XBTorch's, by kind."""
     if isinstance(model, CrossbarLayer):
         return {}
     found: dict[str, Any] = {}
@@ -135,13 +119,12 @@ def unpatched(model: nn.Module, exclude: Sequence[str] = _NONE, path: str = "") 
     return found
 
 
-def toggle_xb_eval_all_layers_stateless(model: nn.Module, enable: bool) -> None:
-    """Deploy all layers of a model, or none.
+def patched_layers(model: nn.Module) -> list[Any]:
+    """Return XBTorch's layers of a model, in the order of its modules."""
+    return [m for m in model.modules() if isinstance(m, CrossbarLayer)]
 
-    Args:
-        model: patched.
-        enable: whether.
-    """
-    for module in model.modules():
-        if isinstance(module, CrossbarLayer):
-            module._xb_inference = enable
+
+def toggle_xb_eval_all_layers_stateless(model: nn.Module, enable: bool) -> None:
+    """Deploy all layers of a patched model, or none."""
+    for layer in patched_layers(model):
+        layer._xb_inference = enable
