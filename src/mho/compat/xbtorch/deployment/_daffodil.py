@@ -9,12 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from mho import chip
-from mho.compat.xbtorch.deployment._generic import (
-    GenericAccelerator,
-    bit_planes,
-    inherited,
-    register_accelerator,
-)
+from mho.compat.xbtorch.deployment._generic import GenericAccelerator, register_accelerator
+from mho.compat.xbtorch.deployment._numbers import bit_planes, inherited
 from mho.compat.xbtorch.deployment.mapping import map_random
 
 

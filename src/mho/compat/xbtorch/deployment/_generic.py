@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import abc
-import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -16,17 +15,14 @@ from torch import Tensor
 from mho import chip
 from mho.compat.xbtorch._seeds import seed
 from mho.compat.xbtorch.deployment import _cells
+from mho.compat.xbtorch.deployment._numbers import plain, whole
 from mho.compat.xbtorch.deployment.mapping import map_random
 from mho.compat.xbtorch.deployment.weight_encoding import (
-    encode_multilevel_differential,
+    encode,
     encode_simple_binary,
-    known,
-    warn_of_lost_values,
 )
 from mho.core import checks, random
 from mho.effects import PowerLawDrift
-from mho.periphery.dac import DAC
-from mho.periphery.quantize import to_grid
 
 ACCELERATOR_REGISTRY: dict[str, type] = {}
 """Accelerators by name."""
@@ -50,34 +46,6 @@ def register_accelerator(name: str) -> Callable[[type], type]:
         return cls
 
     return register
-
-
-def plain(value: Any) -> Any:
-    """Return a number of NumPy's or torch's as Python's; anything else as it is."""
-    sized = isinstance(value, (np.generic, np.ndarray)) and value.size == 1
-    return value.item() if sized or (isinstance(value, Tensor) and value.numel() == 1) else value
-
-
-def whole(name: str, value: Any, **bounds: int) -> int:
-    """Return a whole number, however it is given; refuse anything else."""
-    value = plain(value)
-    value = int(value) if isinstance(value, float) and value.is_integer() else value
-    checks.integer(name, value, **bounds)
-    return int(value)
-
-
-def bit_planes(share: Tensor, limit: Tensor, bits: int) -> list[Tensor]:
-    """Return shares (-1…1) of a limit as pulses of it or nothing, a tensor a bit, lowest first."""
-    bits = min(bits, 23)  # more than numbers of this precision have
-    top = 2**bits - 1
-    level = to_grid(share * top, -top, top)
-    planes, _ = DAC(bits=bits + 1, mode="bit_serial").planes(level)
-    return [plane * limit for plane in planes]
-
-
-def inherited(given: dict[str, Any], *own: str) -> dict[str, Any]:
-    """Return the arguments of a constructor that are its base's: all but its own."""
-    return {key: v for key, v in given.items() if key not in ("self", "__class__", *own)}
 
 
 @register_accelerator("Generic")
@@ -348,7 +316,7 @@ class GenericAccelerator(abc.ABC):
                 self._scores = _cells.scores(chip.shape).to(chip)
         return self._scores.as_strided(G.shape, G.stride(), G.storage_offset())
 
-    def held(self, row: int, n_rows: int, col: int, n_cols: int) -> Tensor:
+    def _held(self, row: int, n_rows: int, col: int, n_cols: int) -> Tensor:
         """Return what cells of the chip hold now: `read_chip` without the noise of reading."""
         area = slice(row, row + n_rows), slice(col, col + n_cols)
         part = self._chip[area]
@@ -376,32 +344,18 @@ class GenericAccelerator(abc.ABC):
             raise RuntimeError("there is no chip to read: stateful is False")
         if not fast_mode:
             raise NotImplementedModeError("fast_mode must be True")
-        cells = self.held(row, n_rows, col, n_cols)
+        cells = self._held(row, n_rows, col, n_cols)
         return self._in_window(_cells.noisy(cells, self.read_noise))
 
     def read_chip_stateless(self, subarray: Tensor) -> Tensor:
         """Read cells that hold given conductances, any shape."""
-        return self._in_window(_cells.noisy(self.aged(subarray), self.read_noise))
+        return self._in_window(_cells.noisy(self._aged(subarray), self.read_noise))
 
-    def aged(self, cells: Tensor) -> Tensor:
+    def _aged(self, cells: Tensor) -> Tensor:
         """Return what given cells hold now: `read_chip_stateless` without the noise of reading."""
         return self._in_window(self.apply_conductance_drift(cells))
 
     # ── write ────────────────────────────────────────────────────────────────────────────────
-
-    def _encoded(self, weight: Tensor, args: Mapping[str, Any], **places: Any) -> Any:
-        checks.finite("sw_weight", weight)
-        args = {**self.weight_encoding_args, **args}
-        scheme = self.weight_encoding_scheme
-        if scheme is encode_simple_binary and "bits" in args:
-            scheme = encode_multilevel_differential
-        warn_of_lost_values(scheme, weight)
-        # A function of the user's own may know nothing of places and arguments.
-        offered = {"pos_idxs": [], "neg_idxs": [], **places, "additional_args": args}
-        takes = inspect.signature(scheme).parameters
-        anything = any(p.kind is p.VAR_KEYWORD for p in takes.values())
-        given = {key: value for key, value in offered.items() if anything or key in takes}
-        return scheme(self, weight, **given)
 
     def _programmed(self, G: Any, like: Tensor, source: torch.Generator | None) -> Tensor:
         G = torch.as_tensor(G).to(like)
@@ -430,9 +384,10 @@ class GenericAccelerator(abc.ABC):
         """
         if not self.stateful:
             raise RuntimeError("there is no chip to write to: stateful is False")
-        encoded = self._encoded(sw_weight, additional_args, pos_idxs=pos_idxs, neg_idxs=neg_idxs)
-        for matrices, places in zip(encoded[:2], (pos_idxs, neg_idxs), strict=True):
-            for G, (row, col) in zip(matrices, places, strict=False):
+        places = {"pos_idxs": pos_idxs, "neg_idxs": neg_idxs}
+        encoded = encode(self, sw_weight, additional_args, places)
+        for matrices, starts in zip(encoded[:2], places.values(), strict=True):
+            for G, (row, col) in zip(matrices, starts, strict=False):
                 part = self._chip[row : row + G.shape[0], col : col + G.shape[1]]
                 checks.shape(f"place ({row}, {col}) on the chip", part, tuple(G.shape))
                 part.copy_(self._programmed(G, part, None))
@@ -456,7 +411,7 @@ class GenericAccelerator(abc.ABC):
         """
         if self.stateful:
             raise RuntimeError("there is a chip: use map_weights_to_array")
-        encoded = self._encoded(sw_weight, additional_args or {})
+        encoded = encode(self, sw_weight, additional_args or {})
         known = (programming_seed, _cells.name(), self._seed)
         chosen = next((int(s) for s in known if s is not None), None)
         chosen = seed() if chosen is None else chosen
@@ -494,25 +449,3 @@ class GenericAccelerator(abc.ABC):
         if show:
             plt.show()
         return read
-
-
-_READS = {
-    True: ("read_chip", "apply_conductance_drift"),
-    False: (
-        *("read_chip_stateless", "apply_conductance_drift"),
-        "map_weights_to_array_stateless",
-    ),
-}
-_OURS = {name: vars(GenericAccelerator)[name] for names in _READS.values() for name in names}
-
-
-def read_cell_by_cell(accelerator: Any) -> bool:
-    """Whether a deployed model reads arrays through methods of the user's own, at every forward.
-
-    Without a chip so does an encoding of the user's own: it programs cells for every forward.
-    """
-    kind, attributes = type(accelerator), vars(accelerator)
-    for name in _READS[bool(accelerator.stateful)]:
-        if getattr(kind, name, None) is not _OURS[name] or name in attributes:
-            return True
-    return not accelerator.stateful and not known(accelerator.weight_encoding_scheme)

@@ -13,11 +13,9 @@ from mho.compat.xbtorch.deployment._daffodil import Daffodil
 from mho.compat.xbtorch.deployment._generic import (
     ACCELERATOR_REGISTRY,
     GenericAccelerator,
-    bit_planes,
-    inherited,
     register_accelerator,
-    whole,
 )
+from mho.compat.xbtorch.deployment._numbers import bit_planes, inherited, whole
 from mho.compat.xbtorch.deployment.mapping import map_random
 from mho.compat.xbtorch.deployment.weight_encoding import (
     encode_LEA1,

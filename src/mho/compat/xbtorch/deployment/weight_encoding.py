@@ -7,6 +7,7 @@ matrix will take, which are taken to be known exactly.
 # ruff: noqa: N802
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -219,7 +220,7 @@ def _made_up(
     add: bool,
     log: bool,
 ) -> tuple[list[Tensor], list[Tensor]]:
-    if len(pos_idxs) != len(neg_idxs) or not pos_idxs:
+    if len(pos_idxs) != len(neg_idxs) or not len(pos_idxs):
         raise ValueError(
             "pos_idxs and neg_idxs must be as many, at least one; got "
             f"{len(pos_idxs)} and {len(neg_idxs)}"
@@ -248,24 +249,32 @@ def _made_up(
         (low, high),
         states,
     )[:-1]
-    if log:
-        _print_errors(signed, target, new, stuck, value, combination)
+    for name, planned in (("before", target), ("after", new)) if log else ():
+        error = torch.tensordot(c, torch.where(stuck, value, planned), dims=1) - signed
+        print(f"{name} adjustment: root mean square error {float(error.square().mean().sqrt()):g}")
     return list(new[:copies].unbind()), list(new[copies:].unbind())
 
 
-def _print_errors(
-    signed: Tensor,
-    before: Tensor,
-    after: Tensor,
-    stuck: Tensor,
-    value: Tensor,
-    combination: Sequence[float],
-) -> None:
-    c = torch.tensor(combination, dtype=signed.dtype, device=signed.device)
-    for name, planned in (("before", before), ("after", after)):
-        real = torch.where(stuck, value, planned)
-        error = torch.tensordot(c, real, dims=1) - signed
-        print(f"{name} adjustment: root mean square error {float(error.square().mean().sqrt()):g}")
+def encode(
+    accelerator: Any,
+    weight: Tensor,
+    args: Mapping[str, Any],
+    places: Mapping[str, Places] = _NO_ARGS,
+) -> Any:
+    """Encode as the accelerator says, by its scheme and arguments and these more."""
+    checks.finite("sw_weight", weight)
+    args = {**accelerator.weight_encoding_args, **args}
+    scheme = accelerator.weight_encoding_scheme
+    if scheme is encode_simple_binary and "bits" in args:
+        scheme = encode_multilevel_differential
+    warn_of_lost_values(scheme, weight)
+    # A function of the user's own may know nothing of places and arguments.
+    offered = {"pos_idxs": [], "neg_idxs": [], **places, "additional_args": args}
+    takes = inspect.signature(scheme).parameters
+    anything = any(p.kind is p.VAR_KEYWORD for p in takes.values())
+    return scheme(
+        accelerator, weight, **{k: v for k, v in offered.items() if anything or k in takes}
+    )
 
 
 def known(scheme: Any) -> bool:
@@ -300,12 +309,5 @@ def warn_of_lost_values(scheme: Any, weight: Tensor) -> None:
 
 
 def quantize_to_nearest(x: float, G_min: float, d: float, n: int) -> float:
-    """Return the nearest of ``n`` conductances ``G_min, G_min + d, …``.
-
-    Args:
-        x: conductance.
-        G_min: the lowest.
-        d: step.
-        n: how many.
-    """
+    """Return the nearest to ``x`` of ``n`` conductances ``G_min, G_min + d, …``."""
     return G_min + min(max(round(float((x - G_min) / d)), 0), n - 1) * d

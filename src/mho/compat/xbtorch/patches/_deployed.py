@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
 from mho.compat.xbtorch.deployment import _cells
-from mho.compat.xbtorch.deployment._generic import read_cell_by_cell
+from mho.compat.xbtorch.deployment._overrides import read_cell_by_cell
 from mho.compat.xbtorch.deployment.weight_encoding import gamma
 from mho.core import random
 from mho.decomposition.convolution import patches
@@ -108,11 +108,11 @@ def _read(
 ) -> Combined:
     rows, cols = weight.shape
     if accelerator.stateful:
-        read = accelerator.read_chip if noisy else accelerator.held
+        read = accelerator.read_chip if noisy else accelerator._held
         places = [mapping["Gpos"], mapping["Gneg"]]
         pair = [[read(row, rows, col, cols) for row, col in side] for side in places]
     else:
-        read = accelerator.read_chip_stateless if noisy else accelerator.aged
+        read = accelerator.read_chip_stateless if noisy else accelerator._aged
         with _cells.named(seed):
             arrays = accelerator.map_weights_to_array_stateless(weight)[:2]
             pair = [[read(G) for G in ([s] if _is_one(s) else s)] for s in arrays]
