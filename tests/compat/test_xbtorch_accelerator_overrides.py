@@ -51,9 +51,9 @@ CHIP = {
     "Daffodil.adc_predict_voltage": {"forward": 1},
 }
 NO_CHIP = {
-    "GenericAccelerator.map_weights_to_array_stateless": {"forward": 1},
-    "GenericAccelerator.read_chip_stateless": {"forward": 2},
-    "GenericAccelerator.apply_conductance_drift": {"forward": 2},
+    "GenericAccelerator.map_weights_to_array_stateless": {"forward": 1, "error": 1},
+    "GenericAccelerator.read_chip_stateless": {"forward": 2, "error": 2},
+    "GenericAccelerator.apply_conductance_drift": {"forward": 2, "error": 2},
     "GenericAccelerator.initialize_chip": {"construct": 1, "new chip": 1},
     "GenericAccelerator.DAC_quantize": {"forward": 1},
     "GenericAccelerator.ADC_quantize": {"forward": 1},
@@ -268,7 +268,33 @@ def test_mapping_schemes_of_ones_own():
     places = model.get_array_mappings()[0]
     assert [list(map(int, places[side][0])) for side in ("Gpos", "Gneg")] == [[0, 0], [3, 0]]
     torch.testing.assert_close(model(X), X @ linear().weight.T, rtol=1e-3, atol=1e-3)
-    assert map_random.__name__ == "map_random"
+    fixed = iter([[(0, 0)], [(9, 9)]])
+    accelerator = SimpleFixedPoint(xb_size=(30, 40), xb_mapping_scheme=lambda *_: next(fixed))
+    places = deployed(accelerator).get_array_mappings()
+    assert places == [{"Gpos": [(0, 0)], "Gneg": [(9, 9)]}]
+
+
+def test_masks_of_ones_own_say_which_rows_are_averaged():
+    masks = torch.tensor([[1.0, 1, 0], [0, 1, 0], [1, 1, 1]])
+
+    def encode(accelerator, sw_weight, pos_idxs, neg_idxs, additional_args):
+        positive, negative = encode_simple_binary(accelerator, sw_weight, pos_idxs, neg_idxs)
+        for k in range(3):
+            positive[k] *= k + 1
+        return positive, negative, masks, torch.ones_like(masks)
+
+    accelerator = SimpleFixedPoint(
+        *(20, 20),
+        xb_size=(40, 60),
+        weight_encoding_scheme=encode,
+        xb_mapping_scheme=partial(map_random, beta=3),
+    )
+    model = deployed(accelerator)
+    model.initialize_array_mappings("reduced_avg")
+    mean = (masks * torch.arange(1.0, 4.0)[:, None]).sum(0) / masks.sum(0)
+    positive, negative = ((sign * linear().weight > 0) * 50 + 50 for sign in (1, -1))
+    expected = X @ (mean[:, None] * positive - negative).T * 0.5 / 50
+    torch.testing.assert_close(model(X), expected, rtol=1e-3, atol=1e-3)
 
 
 # ── layers ───────────────────────────────────────────────────────────────────────────────────

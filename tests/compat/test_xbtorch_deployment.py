@@ -34,7 +34,6 @@ from mho.compat.xbtorch.deployment import (
 )
 from mho.compat.xbtorch.patches import xbtorch_model
 
-
 # Layers are as torch draws them where their weights do not matter.
 pytestmark = pytest.mark.filterwarnings("ignore:weights of many values")
 
@@ -853,6 +852,11 @@ def test_mapping_errors():
     )
     assert found[0] == pytest.approx(0.0, abs=1e-6)
     np.testing.assert_allclose(mapped, 1.0)
+    for options, largest in (({}, 1e-3), ({"write_noise": 5.0}, 100.0)):  # without a chip, too
+        free = patched_anywhere(Net(nn.Linear(20, 8)), stateless(**options))
+        [[error]], [[[mapped, ideal]]] = deployment.compute_error(free)
+        assert 0 < error < max(largest, 1.0)
+        assert mapped.shape == ideal.shape == (8, 20)
 
 
 def test_committees():

@@ -15,7 +15,7 @@ from torch import Tensor
 from mho import chip
 from mho.compat.xbtorch._seeds import seed
 from mho.compat.xbtorch.deployment import _cells
-from mho.compat.xbtorch.deployment._numbers import plain, whole
+from mho.compat.xbtorch.deployment._given import plain, whole
 from mho.compat.xbtorch.deployment.mapping import map_random
 from mho.compat.xbtorch.deployment.weight_encoding import (
     encode,

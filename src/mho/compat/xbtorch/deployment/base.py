@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.compat.xbtorch.deployment._daffodil import Daffodil
+from mho.compat.xbtorch.deployment._daffodil import Daffodil, bit_planes
 from mho.compat.xbtorch.deployment._generic import (
     ACCELERATOR_REGISTRY,
     GenericAccelerator,
     register_accelerator,
 )
-from mho.compat.xbtorch.deployment._numbers import bit_planes, inherited, whole
+from mho.compat.xbtorch.deployment._given import inherited, whole
 from mho.compat.xbtorch.deployment.mapping import map_random
 from mho.compat.xbtorch.deployment.weight_encoding import (
     encode_LEA1,

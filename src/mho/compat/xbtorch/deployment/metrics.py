@@ -17,7 +17,7 @@ Found = tuple[list[float], list[list[Any]]]
 
 
 def compute_error(model: Any) -> tuple[list[list[float]], list[list[list[Any]]]]:
-    """Compare what all mapped layers of a model read as with their weights.
+    """Compare what all deployed layers of a model read as with their weights.
 
     Returns:
         For every matrix what `error_mapping` returns.
@@ -25,12 +25,13 @@ def compute_error(model: Any) -> tuple[list[list[float]], list[list[list[Any]]]]
     errors, matrices = [], []
     for module in model.modules():
         for name, mapping in getattr(module, "_xb_mappings", {}).items():
-            if not mapping:
-                continue
             accelerator = module.inference_accelerator
+            if accelerator is None or (accelerator.stateful and not mapping):
+                continue
             weight = getattr(module, name).detach().flatten(1)
+            full = mapping["gamma"] if mapping else gamma(weight)
             read = module._xb_read(name, by_cell=True)
-            mapped = read * (mapping["gamma"] / (accelerator.g_max - accelerator.g_min))
+            mapped = read * (full / (accelerator.g_max - accelerator.g_min))
             error, pair = _compared(mapped, weight)
             errors.append(error)
             matrices.append(pair)

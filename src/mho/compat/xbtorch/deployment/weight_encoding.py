@@ -7,7 +7,6 @@ matrix will take, which are taken to be known exactly.
 # ruff: noqa: N802
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mho.compat.xbtorch.deployment._given import call
 from mho.core import checks
 from mho.encoding.base import Encoding
 from mho.encoding.redundant import LEA, make_up
@@ -268,13 +268,8 @@ def encode(
     if scheme is encode_simple_binary and "bits" in args:
         scheme = encode_multilevel_differential
     warn_of_lost_values(scheme, weight)
-    # A function of the user's own may know nothing of places and arguments.
     offered = {"pos_idxs": [], "neg_idxs": [], **places, "additional_args": args}
-    takes = inspect.signature(scheme).parameters
-    anything = any(p.kind is p.VAR_KEYWORD for p in takes.values())
-    return scheme(
-        accelerator, weight, **{k: v for k, v in offered.items() if anything or k in takes}
-    )
+    return call(scheme, accelerator, weight, **offered)
 
 
 def known(scheme: Any) -> bool:

@@ -135,7 +135,8 @@ def _shares(mapping: dict[str, Any], mask: str, copies: int, like: Tensor) -> li
     """Return the share of every copy in every output, ``[outputs, 1]`` or one for all."""
     mode = mapping.get("output_polling_mode", "avg")
     if mode == "reduced_avg" and mask in mapping:
-        return list((mapping[mask].to(like) / mapping["alpha"]).transpose(1, 2).unbind())
+        rows = mapping[mask].to(like).transpose(1, 2)
+        return list((rows / rows.sum(0).clamp(min=1.0)).unbind())
     return [like.new_full((1, 1), 1.0 if mode == "sum" else 1.0 / copies)] * copies
 
 

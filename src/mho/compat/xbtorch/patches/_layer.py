@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.compat.xbtorch._params import get_xbtorch_param, require_initialized
+from mho.compat.xbtorch.deployment._given import call
 from mho.compat.xbtorch.deployment.weight_encoding import gamma
 from mho.compat.xbtorch.patches import _deployed
 from mho.core import random
@@ -99,11 +100,9 @@ class CrossbarLayer(nn.Module):
         accelerator: Any = self.inference_accelerator
         for name in self._xb_names:
             weight = self._xb_matrix(name)
+            place, shape = accelerator.xb_mapping_scheme, tuple(weight.shape)
             positive, negative = (
-                accelerator.xb_mapping_scheme(
-                    accelerator, tuple(weight.shape), current_mappings=taken
-                )
-                for _ in range(2)
+                call(place, accelerator, shape, current_mappings=taken) for _ in range(2)
             )
             masks = accelerator.map_weights_to_array(
                 weight, pos_idxs=positive, neg_idxs=negative, additional_args=args
@@ -112,7 +111,6 @@ class CrossbarLayer(nn.Module):
             found |= {"output_polling_mode": mode, "gamma": gamma(weight)}
             if masks is not None and masks[0] is not None:
                 found["maskpos"], found["maskneg"] = (mask.unsqueeze(1) for mask in masks)
-                found["alpha"] = args.get("alpha", len(masks[0]))
             self._xb_mappings[name] = found
 
     def _xb_read(self, name: str, by_cell: bool = False) -> Tensor:

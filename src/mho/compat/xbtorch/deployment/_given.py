@@ -1,15 +1,15 @@
-"""Numbers: as users give them, and as pulses."""
+"""Numbers, arguments and functions as users give them."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from mho.core import checks
-from mho.periphery.dac import DAC
-from mho.periphery.quantize import to_grid
 
 
 def plain(value: Any) -> Any:
@@ -26,15 +26,13 @@ def whole(name: str, value: Any, **bounds: int) -> int:
     return int(value)
 
 
-def bit_planes(share: Tensor, limit: Tensor, bits: int) -> list[Tensor]:
-    """Return shares (-1…1) of a limit as pulses of it or nothing, a tensor a bit, lowest first."""
-    bits = min(bits, 23)  # more than numbers of this precision have
-    top = 2**bits - 1
-    level = to_grid(share * top, -top, top)
-    planes, _ = DAC(bits=bits + 1, mode="bit_serial").planes(level)
-    return [plane * limit for plane in planes]
-
-
 def inherited(given: dict[str, Any], *own: str) -> dict[str, Any]:
     """Return the arguments of a constructor that are its base's: all but its own."""
     return {key: v for key, v in given.items() if key not in ("self", "__class__", *own)}
+
+
+def call(function: Callable[..., Any], *args: Any, **offered: Any) -> Any:
+    """Call a function that may be the user's own, with those keywords that it takes."""
+    takes = inspect.signature(function).parameters
+    anything = any(p.kind is p.VAR_KEYWORD for p in takes.values())
+    return function(*args, **{key: v for key, v in offered.items() if anything or key in takes})
