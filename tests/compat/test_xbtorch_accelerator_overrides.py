@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pack_sequence
 from compat.overriding import counting, public_methods
 from mho.compat import xbtorch
 from mho.compat.xbtorch import nn as xbnn
+from mho.compat.xbtorch.decomposition import FullOuterProduct
 from mho.compat.xbtorch.deployment import (
     CollaborativeLoss,
     Daffodil,
@@ -354,6 +355,14 @@ def test_decorated_layers_call_what_overrides_their_forward():
         factor = 2.0 if kind is Decorated else 1.0
         torch.testing.assert_close(model(X), factor * X @ layer.weight.T, rtol=1e-3, atol=1e-3)
         assert calls["forward"] == 1
+
+
+@pytest.mark.parametrize("kind", [Doubling, Functional, nn.Linear])
+def test_samples_are_those_of_the_product(kind):
+    xbtorch.initialize(decomposition_algorithm=FullOuterProduct())
+    layer = xbtorch_model(Net(kind(6, 3))).model[0]
+    layer(X).square().sum().backward()
+    torch.testing.assert_close(layer.weight.delta.T @ layer.weight.input, layer.weight.grad)
 
 
 def test_weights_that_are_computed_are_deployed():

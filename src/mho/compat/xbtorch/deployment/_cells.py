@@ -60,7 +60,8 @@ def drifted(
 
 def noisy(cells: Tensor, half_width: float) -> Tensor:
     """Return what one read of cells finds: uniform noise, no conductance below zero."""
-    if half_width <= 0:
+    half_width = float(half_width)
+    if half_width <= 0.0:
         return cells.clone()
     noise = torch.empty_like(cells).uniform_(-half_width, half_width)
     return torch.where(cells < 0, cells, (cells + noise).clamp(min=0.0))

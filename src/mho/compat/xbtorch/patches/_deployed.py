@@ -168,6 +168,14 @@ def product(accelerator: Any, found: Combined, x: Tensor) -> Tensor:
     return accelerator.ADC_quantize(current) * (after / (window * accelerator.v_read))
 
 
+def multiplies(layer: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call of a function of torch is the product with a layer's weight."""
+    if func not in (F.linear, F.conv2d):
+        return False
+    weight = args[1] if len(args) > 1 else kwargs.get("weight")
+    return weight is getattr(layer, "weight", layer)
+
+
 class OnArrays(TorchFunctionMode):
     """Within it torch's functions multiply by a layer's weights on the accelerator.
 
@@ -183,9 +191,8 @@ class OnArrays(TorchFunctionMode):
     ) -> Any:
         """Compute what is on arrays there, anything else as torch does."""
         kwargs = kwargs or {}
-        weight = args[1] if len(args) > 1 else kwargs.get("weight")
         own: Any = None
-        if func in (F.linear, F.conv2d) and weight is getattr(self.layer, "weight", self):
+        if multiplies(self.layer, func, args, kwargs):
             own = self._linear if func is F.linear else self._conv2d
         elif func in _RECURRENT and any(a is self.layer._flat_weights for a in args):
             own = self._recur
@@ -236,8 +243,9 @@ class OnArrays(TorchFunctionMode):
         x: Any = PackedSequence(args[0], args[1]) if packed else args[0]
         hx = args[2] if packed else args[1]
         training = self.layer.training
+        output: Any
         output, state = run(Form.of(self.layer), x, hx, self._biased, training=training)
-        return (output.data if packed else output, *state)
+        return (output.data if packed else output.contiguous(), *state)
 
     def _biased(self, part: str, x: Tensor) -> Tensor:
         found, bias = self._product(f"weight_{part}", x), getattr(self.layer, f"bias_{part}", None)

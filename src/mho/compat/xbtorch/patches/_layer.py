@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mho.compat.xbtorch._params import get_xbtorch_param, require_initialized
 from mho.compat.xbtorch.deployment._given import call
@@ -57,9 +58,14 @@ class CrossbarLayer(nn.Module):
         """As the torch layer; deployed, its products are the accelerator's."""
         if self._xb_inference:
             return _deployed.forward(self, super().forward, args, kwargs)
-        output = super().forward(*args, **kwargs)
-        if self._xb_samples and torch.is_grad_enabled() and isinstance(output, Tensor):
-            self._xb_record(args[0] if args else kwargs["input"], output)
+        forward: Any = super().forward
+        if not self._xb_samples or not torch.is_grad_enabled() or isinstance(self, nn.RNNBase):
+            return forward(*args, **kwargs)
+        if forward.__func__ not in (nn.Linear.forward, nn.Conv2d.forward):
+            with _Sampled(self):  # what the user's own makes of the product is not the product
+                return forward(*args, **kwargs)
+        output = forward(*args, **kwargs)
+        self._xb_record(args[0] if args else kwargs["input"], output)
         return output
 
     def _xb_record(self, x: Tensor, output: Tensor) -> None:
@@ -123,6 +129,22 @@ class CrossbarLayer(nn.Module):
         if patched is None:
             return super().__reduce_ex__(protocol)
         return _empty, (patched,), vars(self)
+
+
+class _Sampled(TorchFunctionMode):
+    """Within it the products with a layer's weight are recorded."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if _deployed.multiplies(self.layer, func, args, kwargs or {}):
+            self.layer._xb_record(args[0] if args else kwargs["input"], output)
+        return output
 
 
 def mixed(mixin: type, cls: C, **extra: Any) -> C:
