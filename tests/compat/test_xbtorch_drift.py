@@ -119,6 +119,21 @@ def test_parts_of_a_chip_drift_as_its_cells():
     assert not torch.equal(accelerator.read_chip(2, 20, 3, 30), before)
 
 
+def test_reads_of_ones_own_find_the_same_cells_again():
+    class Copying(SimpleFixedPoint):
+        def read_chip(self, row, n_rows, col, n_cols, fast_mode=True):
+            cells = self._chip[row : row + n_rows, col : col + n_cols].clone()
+            return self.apply_conductance_drift(cells)
+
+    options = {"drift_coefficient": 0.05, "drift_variation": 0.1, "retention_time": 50.0}
+    weight = torch.zeros(40, 50)
+    weight[0, 0] = 1.0
+    model = deployed(Copying(16, 16, xb_size=(120, 130), **options), weight)
+    read = model.model[0]._xb_read("weight")
+    assert torch.equal(read, model.model[0]._xb_read("weight"))
+    assert float(read[1:].std()) > 1.0  # both of a pair are cells of their own
+
+
 @pytest.mark.parametrize("stateful", [True, False])
 def test_drift_stays_physical(stateful):
     """The numbers of XBTorch's example: exponents far below zero do not raise a cell for ever."""

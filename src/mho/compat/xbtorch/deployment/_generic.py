@@ -189,17 +189,15 @@ class GenericAccelerator(abc.ABC):
         bits = {key: getattr(self, key, None) for key in ("dac_bits", "adc_bits")}
         ideal = {key: None if n is None or n > 24 else int(n) for key, n in bits.items()}
         serial = self.input_encoding_scheme == "linear" and ideal["dac_bits"]
-        conductances = {
-            "g_min": self.g_min,
-            "g_max": self.g_max,
-            "read_noise": self.read_noise,
-            "write_noise": self.write_noise,
-            "g_stuck_low": self.stuck_low,
-            "g_stuck_high": self.stuck_high,
-        }
+        names = ("g_min", "g_max", "read_noise", "write_noise", "stuck_low", "stuck_high")
+        found = {name: float(getattr(self, name)) * self.unit for name in names}
+        found["g_stuck_low"], found["g_stuck_high"] = (
+            found.pop("stuck_low"),
+            found.pop("stuck_high"),
+        )
         size = {"rows": self.rows, "cols": self.columns} if self.stateful else {}
         return {
-            **{key: float(value) * self.unit for key, value in conductances.items()},
+            **found,
             "v_read": float(self.v_read),
             "read_noise_kind": "uniform",
             "stuck": float(self.stuck_percentage),
@@ -232,7 +230,7 @@ class GenericAccelerator(abc.ABC):
         self._chip = torch.full((self.columns, self.rows), UNWRITTEN, device=self.device)
         self._scores = self._mask = None
         self.defect_map = self.gen_defect_map(self.stuck_percentage)
-        self._restore_broken()
+        self._at_broken(self._chip)
 
     def _set_stuck(self) -> None:
         given = (self.stuck_mode, self.g_min, self.g_max)
@@ -242,16 +240,11 @@ class GenericAccelerator(abc.ABC):
             self.stuck_low, self.stuck_high = micro if real else (self.g_min, self.g_max)
             self._stuck_for = given
 
-    def _broken(self) -> tuple[Any, Tensor] | None:
-        if self.defect_map is None or not len(self.defect_map[1]):
-            return None
-        at = tuple(torch.as_tensor(i, device=self._chip.device) for i in self.defect_map[0])
-        return at, torch.as_tensor(self.defect_map[1]).to(self._chip)
-
-    def _restore_broken(self) -> None:
-        broken = self._broken()
-        if broken is not None:
-            self._chip[broken[0]] = broken[1]
+    def _at_broken(self, array: Tensor, value: bool | None = None) -> None:
+        """Set an array of the chip's size at broken cells: to what they read, or to a value."""
+        if self.defect_map is not None and len(self.defect_map[1]):
+            at = tuple(torch.as_tensor(i, device=array.device) for i in self.defect_map[0])
+            array[at] = torch.as_tensor(self.defect_map[1]).to(array) if value is None else value
 
     def gen_defect_map(self, stuck_percentage: float) -> Any:
         """Choose broken cells, that fraction (0…1) of all, and what they read.
@@ -277,9 +270,7 @@ class GenericAccelerator(abc.ABC):
         # As in `defect_map` now: users put maps of their own there.
         if self._mask is None or self._mask[0] is not self.defect_map:
             mask = torch.zeros_like(self._chip, dtype=torch.bool)
-            broken = self._broken()
-            if broken is not None:
-                mask[broken[0]] = True
+            self._at_broken(mask, True)
             self._mask = (self.defect_map, mask)
         return self._mask[1], self._chip
 
@@ -391,7 +382,7 @@ class GenericAccelerator(abc.ABC):
                 part = self._chip[row : row + G.shape[0], col : col + G.shape[1]]
                 checks.shape(f"place ({row}, {col}) on the chip", part, tuple(G.shape))
                 part.copy_(self._programmed(G, part, None))
-        self._restore_broken()
+        self._at_broken(self._chip)
         return (encoded[2], encoded[3]) if len(encoded) > 2 else (None, None)
 
     def map_weights_to_array_stateless(

@@ -107,13 +107,13 @@ def _read(
     accelerator: Any, mapping: dict[str, Any], weight: Tensor, seed: int, noisy: bool
 ) -> Combined:
     rows, cols = weight.shape
-    if accelerator.stateful:
-        read = accelerator.read_chip if noisy else accelerator._held
-        places = [mapping["Gpos"], mapping["Gneg"]]
-        pair = [[read(row, rows, col, cols) for row, col in side] for side in places]
-    else:
-        read = accelerator.read_chip_stateless if noisy else accelerator._aged
-        with _cells.named(seed):
+    with _cells.named(seed):
+        if accelerator.stateful:
+            read = accelerator.read_chip if noisy else accelerator._held
+            places = [mapping["Gpos"], mapping["Gneg"]]
+            pair = [[read(row, rows, col, cols) for row, col in side] for side in places]
+        else:
+            read = accelerator.read_chip_stateless if noisy else accelerator._aged
             arrays = accelerator.map_weights_to_array_stateless(weight)[:2]
             pair = [[read(G) for G in ([s] if _is_one(s) else s)] for s in arrays]
     matrix: Any = 0.0

@@ -38,8 +38,7 @@ def xb_eval(model: Any, accelerator: Any, enable: bool = True) -> None:
 
 
 def _take_cells(model: Any, accelerator: Any) -> None:
-    given = getattr(accelerator, "_seed", None)
-    drawn = 0 if accelerator.stateful else seed()
+    given, drawn = getattr(accelerator, "_seed", None), seed()
     for number, layer in enumerate(patched_layers(model)):
         layer._xb_number, layer._xb_drawn = number, drawn
         if layer._xb_base is None:
