@@ -1,4 +1,4 @@
-"""Numbers, arguments and functions as users give them."""
+"""Numbers, weights, arguments and functions as users give them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mho.core import checks
@@ -29,6 +30,12 @@ def whole(name: str, value: Any, **bounds: int) -> int:
 def inherited(given: dict[str, Any], *own: str) -> dict[str, Any]:
     """Return the arguments of a constructor that are its base's: all but its own."""
     return {key: v for key, v in given.items() if key not in ("self", "__class__", *own)}
+
+
+def gamma(weight: Tensor) -> Tensor:
+    """Return the weight that fills the window: the largest magnitude, 1 where all are zero."""
+    largest = weight.detach().abs().amax() if weight.numel() else weight.new_zeros(())
+    return torch.where(largest > 0, largest, torch.ones_like(largest))
 
 
 def call(function: Callable[..., Any], *args: Any, **offered: Any) -> Any:

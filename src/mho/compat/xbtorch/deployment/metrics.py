@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mho.chip.metrics import MappingError
-from mho.compat.xbtorch.deployment.weight_encoding import gamma
+from mho.compat.xbtorch.deployment._given import gamma
 
 _NOWHERE: list[tuple[int, int]] = []
 

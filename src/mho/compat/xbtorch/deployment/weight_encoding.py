@@ -16,10 +16,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.compat.xbtorch.deployment._given import call
+from mho.compat.xbtorch.deployment._given import call, gamma
+from mho.compat.xbtorch.deployment.metrics import error_mapping
 from mho.core import checks
 from mho.encoding.base import Encoding
 from mho.encoding.redundant import LEA, make_up
+
+__all__ = [
+    "encode_LEA1",
+    "encode_LEA2",
+    "encode_MAO",
+    "encode_multilevel_differential",
+    "encode_simple_binary",
+    "error_mapping",
+    "quantize_to_nearest",
+]
 
 Places = Sequence[tuple[int, int]]
 
@@ -36,12 +47,6 @@ class _OneCell(Encoding):
     @property
     def analog(self) -> tuple[tuple[float, ...], ...]:
         return ((1.0,),)
-
-
-def gamma(weight: Tensor) -> Tensor:
-    """Return the weight that fills the window: the largest magnitude, 1 where all are zero."""
-    largest = weight.detach().abs().amax() if weight.numel() else weight.new_zeros(())
-    return torch.where(largest > 0, largest, torch.ones_like(largest))
 
 
 def encode_simple_binary(

@@ -18,8 +18,8 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
 from mho.compat.xbtorch.deployment import _cells
+from mho.compat.xbtorch.deployment._given import gamma
 from mho.compat.xbtorch.deployment._overrides import read_cell_by_cell
-from mho.compat.xbtorch.deployment.weight_encoding import gamma
 from mho.core import random
 from mho.decomposition.convolution import patches
 from mho.recurrence.form import Form

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from mho.compat.xbtorch._params import get_xbtorch_param, require_initialized
-from mho.compat.xbtorch.deployment._given import call
-from mho.compat.xbtorch.deployment.weight_encoding import gamma
+from mho.compat.xbtorch.deployment._given import call, gamma
 from mho.compat.xbtorch.patches import _deployed
 from mho.core import random
 from mho.decomposition.convolution import convolution_samples
