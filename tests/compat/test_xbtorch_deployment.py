@@ -509,8 +509,12 @@ def test_accelerators_of_ones_own():
     x = torch.randn(4, 6)
     torch.testing.assert_close(model(x), x.sign() @ (ternary(3, 6) / 0.5).T)
     del ACCELERATOR_REGISTRY["Mine"]
-    with pytest.raises(TypeError):
-        GenericAccelerator(50, 100, 0.3, 0, 0)
+    base = GenericAccelerator(50, 100, 0.3, 0, 0, xb_size=(20, 20))  # a chip without converters
+    base.map_weights_to_array(ternary(3, 6), pos_idxs=[(0, 0)], neg_idxs=[(5, 0)])
+    assert float(base.read_chip(0, 3, 0, 6).max()) == 100
+    for method in (base.DAC_quantize, base.ADC_quantize):
+        with pytest.raises(NotImplementedError, match="must define"):
+            method(x)
 
 
 # ── models on chips ──────────────────────────────────────────────────────────────────────────
