@@ -206,6 +206,26 @@ def test_what_overriding_methods_return_is_what_is_read():
     torch.testing.assert_close(model(X), 0.8 * expected, rtol=1e-3, atol=1e-3)
 
 
+def test_own_methods_may_know_other_settings():
+    class Pulses(SimpleFixedPoint):
+        def DAC_quantize(self, vector):  # noqa: N802
+            assert self.input_encoding_scheme == "pwm"
+            return vector
+
+        def gen_defect_map(self, stuck_percentage):
+            return [[0], [1]], [77.0]
+
+    accelerator = Pulses(16, 16, input_encoding_scheme="pwm", stuck_mode="mine", xb_size=(30, 40))
+    assert float(accelerator.read_chip(0, 2, 0, 2)[0, 1]) == 77.0
+    accelerator._chip[0, 1] = 75.0
+    model = deployed(accelerator)
+    assert float(accelerator._chip[0, 1]) == 77.0
+    assert model(X).shape == (5, 3)
+    for wrong in ({"input_encoding_scheme": "pwm"}, {"stuck_mode": "mine"}):
+        with pytest.raises(ValueError, match="must be one of"):
+            SimpleFixedPoint(**wrong)
+
+
 @pytest.mark.parametrize("stateful", [True, False])
 def test_both_ways_of_reading_find_the_same_cells(stateful):
     options = {"write_noise": 5.0, "retention_time": 50.0, "drift_coefficient": 0.05}

@@ -14,7 +14,7 @@ from torch import Tensor
 from mho import chip
 from mho.compat.xbtorch._seeds import seed
 from mho.compat.xbtorch.deployment import _cells
-from mho.compat.xbtorch.deployment._given import plain, whole
+from mho.compat.xbtorch.deployment._given import ours, plain, whole
 from mho.compat.xbtorch.deployment.mapping import map_random
 from mho.compat.xbtorch.deployment.weight_encoding import (
     encode,
@@ -145,12 +145,16 @@ class GenericAccelerator:
             f"stateful_{stateful}_cols_{self.columns}_row_{self.rows}_stuck_{stuck_percentage}"
         )
         self._set_stuck()
-        self.to_mho()  # refuses what no hardware has
+        chip.FixedPointAccelerator(**self._cell_numbers())  # refuses what no cells have
         self.initialize_chip()
 
     def _check(self) -> None:
-        checks.one_of("stuck_mode", self.stuck_mode, ("ideal", "real"))
-        checks.one_of("input_encoding_scheme", self.input_encoding_scheme, ("instant", "linear"))
+        # Methods of the user's own may know others.
+        if ours(type(self).gen_defect_map):
+            checks.one_of("stuck_mode", self.stuck_mode, ("ideal", "real"))
+        if ours(type(self).DAC_quantize):
+            schemes = ("instant", "linear")
+            checks.one_of("input_encoding_scheme", self.input_encoding_scheme, schemes)
         if self.stuck_percentage > 0 and not self.stateful:
             raise ValueError("stuck cells need a chip: stuck_percentage > 0 needs stateful=True")
         checks.number("retention_time", self.retention_time, above=0.0)
@@ -188,6 +192,10 @@ class GenericAccelerator:
         bits = {key: getattr(self, key, None) for key in ("dac_bits", "adc_bits")}
         ideal = {key: None if n is None or n > 24 else int(n) for key, n in bits.items()}
         serial = self.input_encoding_scheme == "linear" and ideal["dac_bits"]
+        inputs = "bit_serial" if serial else "instantaneous"
+        return {**self._cell_numbers(), **ideal, "inputs": inputs}
+
+    def _cell_numbers(self) -> dict[str, Any]:
         names = ("g_min", "g_max", "read_noise", "write_noise", "stuck_low", "stuck_high")
         found = {name: float(getattr(self, name)) * self.unit for name in names}
         found["g_stuck_low"], found["g_stuck_high"] = (
@@ -200,8 +208,6 @@ class GenericAccelerator:
             "v_read": float(self.v_read),
             "read_noise_kind": "uniform",
             "stuck": float(self.stuck_percentage),
-            "inputs": "bit_serial" if serial else "instantaneous",
-            **ideal,
             **size,
         }
 

@@ -38,6 +38,11 @@ def gamma(weight: Tensor) -> Tensor:
     return torch.where(largest > 0, largest, torch.ones_like(largest))
 
 
+def ours(method: Any) -> bool:
+    """Whether a method is one of this layer's, not the user's own."""
+    return str(getattr(method, "__module__", "")).startswith("mho.")
+
+
 def call(function: Callable[..., Any], *args: Any, **offered: Any) -> Any:
     """Call a function that may be the user's own, with those keywords that it takes."""
     takes = inspect.signature(function).parameters
