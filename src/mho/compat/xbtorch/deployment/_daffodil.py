@@ -3,35 +3,35 @@
 # ruff: noqa: N802
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
 
 from mho import chip
 from mho.compat.xbtorch.deployment._generic import GenericAccelerator, register_accelerator
+from mho.compat.xbtorch.deployment._given import inherited
 from mho.compat.xbtorch.deployment.mapping import map_random
+from mho.periphery.dac import DAC
+from mho.periphery.quantize import to_grid
+
+
+def bit_planes(share: Tensor, limit: Tensor, bits: int) -> list[Tensor]:
+    """Return shares (-1…1) of a limit as pulses of it or nothing, a tensor a bit, lowest first."""
+    bits = min(bits, 23)  # more than numbers of this precision have
+    top = 2**bits - 1
+    level = to_grid(share * top, -top, top)
+    planes, _ = DAC(bits=bits + 1, mode="bit_serial").planes(level)
+    return [plane * limit for plane in planes]
 
 
 @register_accelerator("Daffodil")
 class Daffodil(GenericAccelerator):
     """The Daffodil board: 12-bit drivers, a transimpedance stage and a 12-bit converter.
 
-    Args:
-        g_min: see `GenericAccelerator`, as all that follow.
-        g_max: lowest and highest conductance.
-        v_read: read voltage (V).
-        read_noise: half-width of the noise of reading.
-        write_noise: standard deviation of programming.
-        stuck_percentage: fraction of broken cells.
-        stuck_mode: what they read.
-        input_encoding_scheme: how inputs are applied.
-        xb_mapping_scheme: where matrices go.
-        retention_time: since programming.
-        drift_coefficient: of the drift.
-        drift_t0: of the drift.
-        drift_variation: of the drift.
-        device: where tensors live.
+    ``V = board_vref + dpot_r · I``, which the converter sees between zero and its reference: of
+    both signs at least 1 mA, in steps of 1.2 µA. The parts are those of `mho.chip.Daffodil`, whose
+    feedback is chosen for kernels of 25 rows. For the arguments see `GenericAccelerator`.
 
     Attributes:
         board_vref: output of the stage without a current (V).
@@ -44,10 +44,12 @@ class Daffodil(GenericAccelerator):
         adc_gain: of the converter.
         adc_vref: its reference (V).
         dpot_r: feedback of the stage (Ω).
-        currentscale: divides currents (in µS·V) before the stage.
+        currentscale: how many of the units of currents (µS·V) are an ampere.
 
     Source: O. Yousuf et al., 2024, arXiv:2404.15621; data sheet of the AD5391.
     """
+
+    _fixed_range = True
 
     def __init__(
         self,
@@ -65,35 +67,27 @@ class Daffodil(GenericAccelerator):
         drift_t0: float = 1.0,
         drift_variation: float = 0.0,
         device: Any = "cpu",
+        programming_seed: int | None = None,
+        weight_encoding_args: Mapping[str, Any] | None = None,
+        legacy: bool = False,
     ) -> None:
+        settings = inherited(locals())
         self.board_vref, self.board_vmax, self.board_vground = 2.0, 5.0, 1.7
         self.dac_n = 12
         self.dac_max_prec = 2**self.dac_n
-        self.dac_gain_mode, self.dac_offset, self.dac_vref = 4093, 0, 2.5
-        self.adc_gain, self.adc_vref = 0, 2.5
+        self.dac_gain_mode, self.dac_offset = 4093, 0
+        self.dac_vref = chip.Daffodil.dac_step * self.dac_max_prec / 2
+        self.adc_gain, self.adc_vref = 0, chip.Daffodil.v_adc
         self.dpot_r = -500.0
-        self.currentscale = 1e8
-        super().__init__(
-            g_min,
-            g_max,
-            v_read,
-            read_noise,
-            write_noise,
-            stuck_percentage=stuck_percentage,
-            stuck_mode=stuck_mode,
-            input_encoding_scheme=input_encoding_scheme,
-            xb_mapping_scheme=xb_mapping_scheme,
-            device=device,
-            retention_time=retention_time,
-            drift_coefficient=drift_coefficient,
-            drift_t0=drift_t0,
-            drift_variation=drift_variation,
-        )
+        self.currentscale = 1e6
+        super().__init__(**settings)
 
     def to_mho(self) -> chip.Accelerator:
         """See `GenericAccelerator.to_mho`."""
-        numbers = self._numbers()
-        return chip.Daffodil(**{**numbers, "dac_bits": None, "adc_bits": self.dac_n})
+        numbers = {**self._numbers(), "dac_bits": None, "adc_bits": self.dac_n}
+        if self.input_encoding_scheme == "linear":
+            numbers["inputs"] = "bit_serial"
+        return chip.Daffodil(**numbers)
 
     def dac_calcvout(self, x1: Tensor) -> Tensor:
         """Return the voltages (V) of driver registers ``0 … 2^12``.
@@ -115,9 +109,20 @@ class Daffodil(GenericAccelerator):
         register = (number * (self.dac_max_prec / (self.dac_gain_mode + 2))).round()
         return register.clamp(0, self.dac_max_prec - 1)
 
-    def DAC_quantize(self, voltage: Tensor) -> Tensor:
-        """Return the voltages that the drivers make; inputs of both signs are driven."""
-        return voltage.sign() * self.dac_calcvout(self.dac_invertvout(voltage.abs()))
+    def DAC_quantize(self, voltage: Tensor) -> Tensor | list[Tensor]:
+        """Return the voltages that the drivers make; inputs of both signs are driven.
+
+        With ``"linear"`` inputs a list, one tensor a bit: pulses of the largest voltage.
+        """
+        if self.input_encoding_scheme == "instant":
+            return voltage.sign() * self._driven(voltage.abs())
+        limit = voltage.detach().abs().amax(-1, keepdim=True)
+        share = voltage / limit.where(limit > 0, limit.new_ones(()))
+        return bit_planes(share, self._driven(limit), self.dac_n)
+
+    def _driven(self, voltage: Tensor) -> Tensor:
+        made = self.dac_calcvout(self.dac_invertvout(voltage.detach()))
+        return voltage + (made - voltage).detach() if voltage.requires_grad else made
 
     def adc_predict_voltage(self, registervalue: Tensor) -> Tensor:
         """Return the voltages (V) that converter registers stand for."""
@@ -138,13 +143,10 @@ class Daffodil(GenericAccelerator):
         return registers
 
     def ADC_quantize(self, current: Tensor) -> Tensor:
-        """Return the currents that the sensing chain makes of currents.
-
-        A current becomes a voltage about ``board_vref``, is clipped to what stage and converter
-        can say, becomes a register, and is computed back.
-        """
+        """Return the currents that the sensing chain makes of currents; it clips at its ends."""
         scale = self.dpot_r / (self.currentscale * (1e-6 / self.unit))
         highest = min(self.board_vmax - self.board_vground, (1 + self.adc_gain) * self.adc_vref)
         voltage = (self.board_vref + current * scale).clamp(0.0, highest)
-        found = self.adc_predict_voltage(self.adc_invert_voltage(voltage))
+        found = self.adc_predict_voltage(self.adc_invert_voltage(voltage.detach()))
+        found = voltage + (found - voltage).detach() if voltage.requires_grad else found
         return (found - self.board_vref) / scale

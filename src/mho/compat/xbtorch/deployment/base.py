@@ -9,15 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.compat.xbtorch.deployment._daffodil import Daffodil
+from mho.compat.xbtorch.deployment._daffodil import Daffodil, bit_planes
 from mho.compat.xbtorch.deployment._generic import (
     ACCELERATOR_REGISTRY,
     GenericAccelerator,
     register_accelerator,
 )
+from mho.compat.xbtorch.deployment._given import inherited, whole
 from mho.compat.xbtorch.deployment.mapping import map_random
-from mho.compat.xbtorch.deployment.weight_encoding import encode_simple_binary
-from mho.core import checks
+from mho.compat.xbtorch.deployment.weight_encoding import (
+    encode_LEA1,
+    encode_LEA2,
+    encode_simple_binary,
+)
 from mho.periphery.quantize import to_grid
 
 __all__ = [
@@ -25,6 +29,10 @@ __all__ = [
     "Daffodil",
     "GenericAccelerator",
     "SimpleFixedPoint",
+    "encode_LEA1",
+    "encode_LEA2",
+    "encode_simple_binary",
+    "map_random",
     "register_accelerator",
 ]
 
@@ -34,28 +42,8 @@ class SimpleFixedPoint(GenericAccelerator):
     """An accelerator with fixed-point converters, whose range every vector sets for itself.
 
     Args:
-        adc_bits: of the converters.
+        adc_bits: of the converters; all others: see `GenericAccelerator`.
         dac_bits: of the drivers.
-        g_min: see `GenericAccelerator`, as all that follow.
-        g_max: lowest and highest conductance.
-        v_read: read voltage (V).
-        read_noise: half-width of the noise of reading.
-        stateful: keep a whole chip.
-        xb_size: its size.
-        write_noise: standard deviation of programming.
-        stuck_percentage: fraction of broken cells.
-        stuck_mode: what they read.
-        input_encoding_scheme: how inputs are applied.
-        xb_mapping_scheme: where matrices go.
-        weight_encoding_scheme: from weights to conductances.
-        retention_time: since programming.
-        drift_coefficient: of the drift.
-        drift_t0: of the drift.
-        drift_variation: of the drift.
-        device: where tensors live.
-        programming_seed: of cells that are not ``stateful``.
-        weight_encoding_args: of the encoding.
-        legacy: as XBTorch did.
     """
 
     def __init__(
@@ -79,48 +67,25 @@ class SimpleFixedPoint(GenericAccelerator):
         drift_t0: float = 1.0,
         drift_variation: float = 0.0,
         device: Any = "cpu",
-        programming_seed: int = 0,
+        programming_seed: int | None = None,
         weight_encoding_args: Mapping[str, Any] | None = None,
         legacy: bool = False,
     ) -> None:
-        checks.integer("adc_bits", adc_bits, most=24)
-        checks.integer("dac_bits", dac_bits, most=24)
-        self.adc_bits, self.dac_bits = adc_bits, dac_bits
-        super().__init__(
-            g_min,
-            g_max,
-            v_read,
-            read_noise,
-            write_noise,
-            stateful,
-            xb_size,
-            stuck_percentage,
-            stuck_mode,
-            input_encoding_scheme,
-            weight_encoding_scheme,
-            xb_mapping_scheme,
-            retention_time,
-            drift_coefficient,
-            drift_t0,
-            drift_variation,
-            device,
-            programming_seed,
-            weight_encoding_args,
-            legacy,
-        )
+        settings = inherited(locals(), "adc_bits", "dac_bits")
+        self.adc_bits = whole("adc_bits", adc_bits, most=32)
+        self.dac_bits = whole("dac_bits", dac_bits, most=32)
+        super().__init__(**settings)
 
     def DAC_quantize(self, vector: Tensor) -> Tensor | list[Tensor]:
         """Round voltages ``[…, inputs]``; with ``"linear"`` inputs a list, one tensor a bit."""
         if self.input_encoding_scheme == "instant":
-            return self._rounded(vector, self.dac_bits)
+            return self._rounded(vector, int(self.dac_bits))
         limit, inverse = self._range(vector)
-        level = (vector * inverse * (2**self.dac_bits - 1)).round()
-        sign, size = level.sign() * limit, level.abs().to(torch.int64)
-        return [sign * ((size >> bit) & 1).to(vector.dtype) for bit in range(self.dac_bits)]
+        return bit_planes(vector * inverse, limit, int(self.dac_bits))
 
     def ADC_quantize(self, vector: Tensor) -> Tensor:
         """Round currents ``[…, outputs]``."""
-        return self._rounded(vector, self.adc_bits)
+        return self._rounded(vector, int(self.adc_bits))
 
     def _range(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """Return the range that vectors set for themselves, and its inverse (0 for 0)."""

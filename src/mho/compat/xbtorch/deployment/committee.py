@@ -17,14 +17,9 @@ def test_committee(
     all_models: Sequence[nn.Module] | nn.Module,
     device: Any,
 ) -> float:
-    """Return the accuracy (%) of several models whose outputs are averaged.
+    """Return the accuracy (%) of models whose outputs are averaged; one is a committee of one.
 
     Images are flattened where the models begin with a matrix.
-
-    Args:
-        dataloader: inputs and labels.
-        all_models: the members; one model is a committee of one.
-        device: where to compute.
 
     Raises:
         ValueError: if there are no members, or no data.

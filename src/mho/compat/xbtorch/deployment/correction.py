@@ -13,11 +13,7 @@ from mho.chip.codes import search_code
 
 
 class CollaborativeLogisticClassifier(nn.Module):
-    """A logistic classifier for every bit of a codeword.
-
-    Args:
-        input_size: features.
-        num_classifiers: bits.
+    """A logistic classifier for each of ``num_classifiers`` bits of a codeword.
 
     Attributes:
         classifiers: the linear layer.
@@ -54,13 +50,7 @@ class CollaborativeLoss(nn.Module):
         self.reg_lambda = 0.1
 
     def forward(self, output: Tensor, target: Tensor, threshold: float = 0.5) -> Tensor:
-        """Return the mean loss.
-
-        Args:
-            output: probabilities ``[batch, bits]``.
-            target: classes ``[batch]``.
-            threshold: from where a bit is one.
-        """
+        """Return the mean loss of probabilities ``[batch, bits]``, bits from ``threshold`` on."""
         wanted = self.codewords.to(output)[target]
         entropy = F.binary_cross_entropy(output, wanted, reduction="none")
         apart = ((output.detach() > threshold) != (wanted > 0.5)).sum(1, keepdim=True)
@@ -73,12 +63,7 @@ def dnn_favorable_searching_code(
     """Search codewords: those of classes that a network confuses lie far apart.
 
     Where no code of the distance is found, smaller distances are tried; see
-    `mho.chip.search_code`.
-
-    Args:
-        conf_matrix: how often class ``i`` was taken for ``j``, ``[classes, classes]``.
-        num_classifiers: bits.
-        hamming_distance: that codewords should keep.
+    `mho.chip.search_code`. ``conf_matrix[i, j]`` is how often class ``i`` was taken for ``j``.
 
     Returns:
         Codewords as integers, by class; and as rows of bits, ``[classes, bits]``.
@@ -97,13 +82,7 @@ def dnn_favorable_searching_code(
 
 
 def variable_length_decode(output: Tensor, codewords: Tensor, threshold: float = 0.5) -> Tensor:
-    """Return the classes ``[batch]`` whose codewords are nearest.
-
-    Args:
-        output: probabilities ``[batch, bits]``.
-        codewords: ``[classes, bits]``.
-        threshold: from where a bit is one.
-    """
+    """Return the classes ``[batch]`` whose codewords ``[classes, bits]`` are nearest."""
     found = (output > threshold).unsqueeze(1) != (codewords.to(output) > threshold)
     return found.sum(-1).argmin(1)
 
@@ -116,16 +95,7 @@ def train_collaborative(
     codewords: Tensor,
     device: Any,
 ) -> None:
-    """Train a model for one epoch.
-
-    Args:
-        model: with the classifiers as its last layer.
-        loader: inputs and labels.
-        optimizer: of its parameters.
-        loss_fn: a `CollaborativeLoss`.
-        codewords: ``[classes, bits]``.
-        device: where to compute.
-    """
+    """Train a model, whose last layer are the classifiers, for one epoch."""
     model.train()
     for inputs, labels in loader:
         optimizer.zero_grad()
@@ -138,14 +108,7 @@ def train_collaborative(
 def test_collaborative(
     model: nn.Module, loader: Iterable[tuple[Tensor, Tensor]], codewords: Tensor, device: Any
 ) -> float:
-    """Return the accuracy (0 … 1) of a model.
-
-    Args:
-        model: with the classifiers as its last layer.
-        loader: inputs and labels.
-        codewords: ``[classes, bits]``.
-        device: where to compute.
-    """
+    """Return the accuracy (0 … 1) of a model whose last layer are the classifiers."""
     model.eval()
     right = total = 0
     for inputs, labels in loader:
@@ -160,12 +123,9 @@ test_collaborative.__test__ = False  # type: ignore[attr-defined]  # pytest take
 
 
 def add_collaborative_logistic_classifiers(model: Any, num_classifiers: int, idx: int = -2) -> None:
-    """Put the classifiers in the place of a layer of ``model.model``.
+    """Put the classifiers in the place of layer ``idx`` of ``model.model``.
 
-    Args:
-        model: patched; it is changed, and gets ``collaborative_classifier``.
-        num_classifiers: bits.
-        idx: of the layer.
+    The model also gets them as ``collaborative_classifier``.
 
     Raises:
         ValueError: if there is no such layer.

@@ -1,22 +1,6 @@
 """The encodings under their older module name; see `weight_encoding`."""
 
-from mho.compat.xbtorch.deployment.weight_encoding import (
-    encode_LEA1,
-    encode_LEA2,
-    encode_MAO,
-    encode_multilevel_differential,
-    encode_simple_binary,
-    quantize_to_nearest,
-)
+from mho.compat.xbtorch.deployment.weight_encoding import *  # noqa: F403
+from mho.compat.xbtorch.deployment.weight_encoding import encode_simple_binary as encode_simple
 
-encode_simple = encode_simple_binary
-
-__all__ = [
-    "encode_LEA1",
-    "encode_LEA2",
-    "encode_MAO",
-    "encode_multilevel_differential",
-    "encode_simple",
-    "encode_simple_binary",
-    "quantize_to_nearest",
-]
+__all__ = ["encode_simple"]

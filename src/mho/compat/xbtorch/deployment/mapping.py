@@ -21,14 +21,7 @@ _NONE: list[Taken] = []  # stands for "not given"; nothing is ever put into it
 def check_overlap(
     start1: Sequence[int], shape1: Sequence[int], start2: Sequence[int], shape2: Sequence[int]
 ) -> bool:
-    """Whether two rectangles of cells have one in common.
-
-    Args:
-        start1: first row and column of the one.
-        shape1: its rows and columns.
-        start2: first row and column of the other.
-        shape2: its rows and columns.
-    """
+    """Whether two rectangles of cells, each of a first cell and a shape, have one in common."""
     return _region(start1, shape1).overlaps(_region(start2, shape2))
 
 
@@ -60,37 +53,28 @@ def map_random(
     taken = [] if current_mappings is _NONE else current_mappings
     size = tuple(int(n) for n in accelerator.get_xb_size())
     height, width = (int(n) for n in layer_shape)
+    what = f"a layer of {height} × {width} cells"
     if height > size[0] or width > size[1]:
-        raise ValueError(
-            f"layer of {height} × {width} cells is larger than the chip of {size[0]} × {size[1]}"
-        )
+        raise ValueError(f"{what} is larger than the chip of {size[0]} × {size[1]}")
     source = random.generator(seed())
     regions = [_region(*place) for place in taken]
-    found: list[Start] = []
-    for _ in range(beta):
-        region = _dart(size, height, width, regions, source)
+    for number in range(int(beta)):
+        region = _free(size, height, width, regions, source)
         if region is None:
             raise ValueError(
-                f"could not find a free place for copy {len(found) + 1} of {beta} of a layer of "
-                f"{height} × {width} cells on the chip of {size[0]} × {size[1]}"
+                f"could not find a free place for copy {number + 1} of {beta} of {what} on the "
+                f"chip of {size[0]} × {size[1]}"
             )
         regions.append(region)
-        found.append((region.row, region.col))
+    found = [(region.row, region.col) for region in regions[len(taken) :]]
     taken += [(start, (height, width)) for start in found]
     return found
 
 
-def _dart(
-    size: tuple[int, ...],
-    height: int,
-    width: int,
-    taken: list[Region],
-    source: torch.Generator,
-) -> Region | None:
+def _free(size: Any, height: int, width: int, taken: list[Region], source: Any) -> Region | None:
     # A few darts nearly always hit; only a crowded chip needs a look at all its places.
-    for share in torch.rand(_DARTS, 2, generator=source, dtype=torch.float64).tolist():
-        row = int(share[0] * (size[0] - height + 1))
-        col = int(share[1] * (size[1] - width + 1))
+    for down, across in torch.rand(_DARTS, 2, generator=source, dtype=torch.float64).tolist():
+        row, col = int(down * (size[0] - height + 1)), int(across * (size[1] - width + 1))
         region = Region(row, col, height, width)
         if not any(region.overlaps(other) for other in taken):
             return region

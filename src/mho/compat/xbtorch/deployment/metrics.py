@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mho.chip.metrics import MappingError
-from mho.compat.xbtorch.deployment.weight_encoding import gamma
+from mho.compat.xbtorch.deployment._given import gamma
 
 _NOWHERE: list[tuple[int, int]] = []
 
@@ -17,24 +17,21 @@ Found = tuple[list[float], list[list[Any]]]
 
 
 def compute_error(model: Any) -> tuple[list[list[float]], list[list[list[Any]]]]:
-    """Compare what all mapped layers of a model stand for with their weights.
-
-    Args:
-        model: patched, with mappings.
+    """Compare what all deployed layers of a model read as with their weights.
 
     Returns:
-        For every matrix the relative error (%), in a list of one; and ``[[mapped, ideal]]``.
+        For every matrix what `error_mapping` returns.
     """
     errors, matrices = [], []
     for module in model.modules():
         for name, mapping in getattr(module, "_xb_mappings", {}).items():
-            if "Gpos" not in mapping:
-                continue
             accelerator = module.inference_accelerator
+            if accelerator is None or (accelerator.stateful and not mapping):
+                continue
             weight = getattr(module, name).detach().flatten(1)
-            mapped = module._xb_read(name) * (
-                mapping["gamma"] / (accelerator.g_max - accelerator.g_min)
-            )
+            full = mapping["gamma"] if mapping else gamma(weight)
+            read = module._xb_read(name, by_cell=True)
+            mapped = read * (full / (accelerator.g_max - accelerator.g_min))
             error, pair = _compared(mapped, weight)
             errors.append(error)
             matrices.append(pair)
@@ -53,12 +50,12 @@ def error_mapping(
     """Compare what conductances stand for with weights.
 
     Args:
-        accelerator: where the conductances are.
+        accelerator: whose chip is read,
         sw_weight: ``[outputs, inputs]``.
-        pos_idxs: places of the positive arrays.
-        neg_idxs: places of the negative arrays.
-        pos_matrices: conductances of the positive arrays, in place of what is on the chip.
-        neg_matrices: conductances of the negative arrays.
+        pos_idxs: at these places of the positive arrays,
+        neg_idxs: and of the negative ones;
+        pos_matrices: or conductances of the positive arrays,
+        neg_matrices: and of the negative ones.
         polling_mode: ``"avg"``: copies are averaged; ``"sum"``: added.
 
     Returns:

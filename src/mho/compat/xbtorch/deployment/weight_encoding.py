@@ -7,22 +7,37 @@ matrix will take, which are taken to be known exactly.
 # ruff: noqa: N802
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mho.compat.xbtorch.deployment._given import call, gamma
+from mho.compat.xbtorch.deployment.metrics import error_mapping
 from mho.core import checks
 from mho.encoding.base import Encoding
 from mho.encoding.redundant import LEA, make_up
+
+__all__ = [
+    "encode_LEA1",
+    "encode_LEA2",
+    "encode_MAO",
+    "encode_multilevel_differential",
+    "encode_simple_binary",
+    "error_mapping",
+    "quantize_to_nearest",
+]
 
 Places = Sequence[tuple[int, int]]
 
 _NOWHERE: list[tuple[int, int]] = []
 _NO_ARGS: dict[str, Any] = {}
 ZERO_TOL = 1e-3
+_LOST = 0.25  # how far signs may be from weights, relative to these, before a word is said
 
 
 @dataclass(frozen=True)
@@ -32,12 +47,6 @@ class _OneCell(Encoding):
     @property
     def analog(self) -> tuple[tuple[float, ...], ...]:
         return ((1.0,),)
-
-
-def gamma(weight: Tensor) -> Tensor:
-    """Return the weight that fills the window: the largest magnitude, 1 where all are zero."""
-    largest = weight.detach().abs().amax() if weight.numel() else weight.new_zeros(())
-    return torch.where(largest > 0, largest, torch.ones_like(largest))
 
 
 def encode_simple_binary(
@@ -61,16 +70,11 @@ def encode_simple_binary(
     """
     tolerance = additional_args.get("zero_tol", ZERO_TOL)
     low, high = float(accelerator.g_min), float(accelerator.g_max)
-    positive, negative = _signs(sw_weight, tolerance, low, high)
-    return _copies(positive, pos_idxs), _copies(negative, neg_idxs)
-
-
-def _signs(weight: Tensor, tolerance: float, low: float, high: float) -> tuple[Tensor, Tensor]:
-    weight = weight.detach()
+    weight = sw_weight.detach()
     rest = torch.full_like(weight, low)
-    return (
-        torch.where(weight > tolerance, high, rest),
-        torch.where(weight < -tolerance, high, rest),
+    positive = torch.where(weight > tolerance, high, rest)
+    return _copies(positive, pos_idxs), _copies(
+        torch.where(weight < -tolerance, high, rest), neg_idxs
     )
 
 
@@ -87,17 +91,10 @@ def encode_multilevel_differential(
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Encode magnitudes in ``2^bits`` evenly spaced conductances.
 
-    Args:
-        accelerator: with ``g_min`` and ``g_max``.
-        sw_weight: ``[outputs, inputs]``.
-        pos_idxs: places on the positive array.
-        neg_idxs: places on the negative array.
-        additional_args: ``bits`` of a cell (8), and ``zero_tol``.
-
-    Returns:
-        Conductances of the positive and of the negative array.
+    Arguments and result are those of `encode_simple_binary`; ``additional_args`` may also have
+    ``bits``, of a cell (8).
     """
-    bits = additional_args.get("bits", 8)
+    bits = int(additional_args.get("bits", 8))
     checks.integer("bits", bits, most=16)
     tolerance = additional_args.get("zero_tol", ZERO_TOL)
     low, high = float(accelerator.g_min), float(accelerator.g_max)
@@ -119,14 +116,9 @@ def encode_LEA1(
 ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
     """Layer-ensemble averaging: of ``beta`` copies, every output keeps its ``alpha`` best rows.
 
-    See `mho.encoding.LEA`, which calls kept copies ``best``.
-
-    Args:
-        accelerator: whose broken cells are looked at.
-        sw_weight: ``[outputs, inputs]``.
-        pos_idxs: places of the copies on the positive array, ``beta`` of them.
-        neg_idxs: places of the copies on the negative array.
-        additional_args: ``alpha`` and ``beta``.
+    See `mho.encoding.LEA`, which calls kept copies ``best``. Arguments are those of
+    `encode_simple_binary`; ``additional_args`` must have ``alpha`` and ``beta``, the number of
+    places on either array.
 
     Returns:
         Conductances of both arrays, and masks of the rows kept, ``[beta, outputs]``.
@@ -138,7 +130,7 @@ def encode_LEA1(
     missing = [name for name in ("alpha", "beta") if name not in additional_args]
     if missing:
         raise ValueError(f"additional_args must have {' and '.join(missing)}")
-    alpha, beta = additional_args["alpha"], additional_args["beta"]
+    alpha, beta = int(additional_args["alpha"]), int(additional_args["beta"])
     checks.integer("beta", beta)
     checks.integer("alpha", alpha, most=beta)
     for name, places in (("pos_idxs", pos_idxs), ("neg_idxs", neg_idxs)):
@@ -192,8 +184,8 @@ def encode_LEA2(
     Args:
         accelerator: whose broken cells are looked at.
         sw_weight: ``[outputs, inputs]``.
-        pos_idxs: places of the copies on the positive array.
-        neg_idxs: places of the copies on the negative array.
+        pos_idxs: places of the copies on the positive array, at least one.
+        neg_idxs: places of the copies on the negative array, as many.
         states: evenly spaced conductances of a cell, >= 2.
         additional_args: not needed.
         log: print how far the mean of all copies is from the weights, before and after.
@@ -219,18 +211,7 @@ def encode_MAO(
 
     One copy carries it, the others rest in reserve; healthy cells of all make up for the broken
     ones; see `mho.encoding.InnerFaultTolerance`. Read it with ``output_polling_mode="sum"``.
-
-    Args:
-        accelerator: whose broken cells are looked at.
-        sw_weight: ``[outputs, inputs]``.
-        pos_idxs: places of the copies on the positive array.
-        neg_idxs: places of the copies on the negative array.
-        states: evenly spaced conductances of a cell, >= 2.
-        additional_args: not needed.
-        log: print how far the sum of all copies is from the weights, before and after.
-
-    Returns:
-        Conductances of both arrays.
+    Arguments are those of `encode_LEA2`; there are no masks.
     """
     return _made_up(accelerator, sw_weight, pos_idxs, neg_idxs, states, True, log)
 
@@ -244,11 +225,12 @@ def _made_up(
     add: bool,
     log: bool,
 ) -> tuple[list[Tensor], list[Tensor]]:
-    if len(pos_idxs) != len(neg_idxs) or not pos_idxs:
+    if len(pos_idxs) != len(neg_idxs) or not len(pos_idxs):
         raise ValueError(
             "pos_idxs and neg_idxs must be as many, at least one; got "
             f"{len(pos_idxs)} and {len(neg_idxs)}"
         )
+    states = int(states)
     checks.integer("states", states, least=2)
     copies = len(pos_idxs)
     low, high = float(accelerator.g_min), float(accelerator.g_max)
@@ -272,33 +254,60 @@ def _made_up(
         (low, high),
         states,
     )[:-1]
-    if log:
-        _print_errors(signed, target, new, stuck, value, combination)
+    for name, planned in (("before", target), ("after", new)) if log else ():
+        error = torch.tensordot(c, torch.where(stuck, value, planned), dims=1) - signed
+        print(f"{name} adjustment: root mean square error {float(error.square().mean().sqrt()):g}")
     return list(new[:copies].unbind()), list(new[copies:].unbind())
 
 
-def _print_errors(
-    signed: Tensor,
-    before: Tensor,
-    after: Tensor,
-    stuck: Tensor,
-    value: Tensor,
-    combination: Sequence[float],
-) -> None:
-    c = torch.tensor(combination, dtype=signed.dtype, device=signed.device)
-    for name, planned in (("before", before), ("after", after)):
-        real = torch.where(stuck, value, planned)
-        error = torch.tensordot(c, real, dims=1) - signed
-        print(f"{name} adjustment: root mean square error {float(error.square().mean().sqrt()):g}")
+def encode(
+    accelerator: Any,
+    weight: Tensor,
+    args: Mapping[str, Any],
+    places: Mapping[str, Places] = _NO_ARGS,
+) -> Any:
+    """Encode as the accelerator says, by its scheme and arguments and these more."""
+    checks.finite("sw_weight", weight)
+    args = {**accelerator.weight_encoding_args, **args}
+    scheme = accelerator.weight_encoding_scheme
+    if scheme is encode_simple_binary and "bits" in args:
+        scheme = encode_multilevel_differential
+    warn_of_lost_values(scheme, weight)
+    offered = {"pos_idxs": [], "neg_idxs": [], **places, "additional_args": args}
+    return call(scheme, accelerator, weight, **offered)
+
+
+def known(scheme: Any) -> bool:
+    """Whether an encoding, perhaps with arguments fixed by `functools.partial`, is one of these."""
+    return _function(scheme) in (
+        *(encode_simple_binary, encode_multilevel_differential),
+        *(encode_LEA1, encode_LEA2, encode_MAO),
+    )
+
+
+def _function(scheme: Any) -> Any:
+    while isinstance(scheme, partial):
+        scheme = scheme.func
+    return scheme
+
+
+def warn_of_lost_values(scheme: Any, weight: Tensor) -> None:
+    """Warn where an encoding keeps nothing but the signs of weights that are more than these."""
+    if _function(scheme) not in (encode_simple_binary, encode_LEA1) or not weight.numel():
+        return
+    weight = weight.detach()
+    full = gamma(weight)
+    lost = weight.abs().sub_(full).mul_(weight.abs() > ZERO_TOL).norm() / weight.norm()
+    if float(lost) > _LOST:
+        warnings.warn(
+            "weights of many values are mapped by their signs, which loses more than "
+            f"{_LOST:.0%} of them: train ternary weights (wage_quantize=True), give the "
+            'accelerator weight_encoding_args={"bits": 8}, or spread weights over copies with '
+            "encode_LEA2",
+            stacklevel=2,
+        )
 
 
 def quantize_to_nearest(x: float, G_min: float, d: float, n: int) -> float:
-    """Return the nearest of ``n`` conductances ``G_min, G_min + d, …``.
-
-    Args:
-        x: conductance.
-        G_min: the lowest.
-        d: step.
-        n: how many.
-    """
+    """Return the nearest to ``x`` of ``n`` conductances ``G_min, G_min + d, …``."""
     return G_min + min(max(round(float((x - G_min) / d)), 0), n - 1) * d

@@ -1,18 +1,40 @@
-"""The read of a deployed matrix: all copies and both arrays are one matrix product."""
+"""What a deployed layer computes: its matrix products, on the arrays of its accelerator."""
 
 # mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.utils import _pair
+from torch.nn.utils import parametrize
+from torch.nn.utils.rnn import PackedSequence
+from torch.overrides import TorchFunctionMode
 
+from mho.compat.xbtorch.deployment import _cells
+from mho.compat.xbtorch.deployment._given import gamma
+from mho.compat.xbtorch.deployment._overrides import read_cell_by_cell
 from mho.core import random
+from mho.decomposition.convolution import patches
+from mho.recurrence.form import Form
+from mho.recurrence.runner import run
 
 MODES = ("avg", "sum", "reduced_avg")
+_RECURRENT = (torch.lstm, torch.rnn_tanh, torch.rnn_relu)
+# What the arrays of a matrix go by, beside the chip or the weight.
+_ACTING = (
+    *("retention_time", "drift_coefficient", "drift_t0", "drift_variation", "g_min", "g_max"),
+    *("legacy", "programming_seed", "write_noise", "weight_encoding_scheme"),
+)
+
+
+# ── arrays ───────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(eq=False)
@@ -21,77 +43,226 @@ class Combined:
 
     Attributes:
         matrix: ``Σ_k c_k (G⁺_k - G⁻_k)``, ``[outputs, inputs]``.
-        noise: ``√Σ_k 2 c_k²`` of every output: how the noise of independent cells adds up.
-        source: what it was made from; it holds until this changes.
+        noise: ``√Σ_k 2 c_k²`` of every output: how the noise of independent cells adds up; None
+            where the cells were read with their noise.
+        gamma: the weight that a whole window stands for.
+        source: tensors and other objects that it was made from, and settings.
     """
 
     matrix: Tensor
-    noise: Tensor
-    source: Any
+    noise: Tensor | None
+    gamma: Tensor
+    source: tuple[list[Any], Any] = ([], None)
 
 
-def combination(mapping: dict[str, Any], outputs: int) -> tuple[Tensor, Tensor]:
-    """Return the share of every copy in every output, of both arrays, ``[copies, outputs]``."""
-    copies = len(mapping["Gpos"])
-    mode = mapping["output_polling_mode"]
-    if mode == "reduced_avg" and "maskpos" in mapping:
-        alpha = mapping["alpha"]
-        return mapping["maskpos"].squeeze(1) / alpha, mapping["maskneg"].squeeze(1) / alpha
-    share = torch.full((copies, outputs), 1.0 if mode == "sum" else 1.0 / copies)
-    return share, share
+def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
+    """Combine the arrays of a matrix, unless nothing has changed since they were.
+
+    Where the user's own methods read cells (see `read_cell_by_cell`) all arrays are read anew.
+
+    Args:
+        layer: deployed.
+        name: of its weight.
+        by_cell: read through the accelerator's public methods in any case.
+
+    Raises:
+        ValueError: without an accelerator, or before the model is mapped to its chip.
+    """
+    accelerator: Any = layer.inference_accelerator
+    if accelerator is None:
+        raise ValueError(
+            "deployed without an accelerator: give initialize an inference_accelerator, and "
+            "patch the model again"
+        )
+    mapping = layer._xb_mappings[name] if accelerator.stateful else {}
+    if accelerator.stateful and not mapping:
+        raise ValueError("the model is not on the chip: call initialize_array_mappings()")
+    weight, seed = layer._xb_matrix(name), layer._xb_seed(name)
+    if by_cell or read_cell_by_cell(accelerator):
+        return _read(accelerator, mapping, weight, seed, True)
+    settings = [seed, dict(accelerator.weight_encoding_args)]
+    settings += [getattr(accelerator, key) for key in _ACTING]
+    if accelerator.stateful:
+        made_of = [accelerator, mapping, accelerator.defect_map, accelerator._chip]
+        settings.append(accelerator._chip._version)
+    else:
+        made_of = [accelerator, weight]
+    found = layer._xb_found.get(name)
+    if found is None or not _same(found.source, made_of, settings):
+        found = _read(accelerator, mapping, weight, seed, False)
+        kept = [thing.clone() if thing is weight else thing for thing in made_of]
+        found.source = (kept, settings)
+        layer._xb_found[name] = found
+    return found
 
 
-def of_chip(accelerator: Any, mapping: dict[str, Any], shape: tuple[int, int]) -> Combined:
-    """Combine the arrays of a matrix on a chip."""
-    outputs, inputs = shape
-    shares = [s.to(accelerator._chip) for s in combination(mapping, outputs)]
+def _same(source: tuple[list[Any], Any], made_of: list[Any], settings: list[Any]) -> bool:
+    if source[1] != settings or any(a is not b for a, b in zip(source[0], made_of[:-1])):  # noqa: B905
+        return False
+    one, other = source[0][-1], made_of[-1]  # the chip, or weights that may change in place
+    return one is other or (one.device == other.device and torch.equal(one, other))
+
+
+def _read(
+    accelerator: Any, mapping: dict[str, Any], weight: Tensor, seed: int, noisy: bool
+) -> Combined:
+    rows, cols = weight.shape
+    with _cells.named(seed):
+        if accelerator.stateful:
+            read = accelerator.read_chip if noisy else accelerator._held
+            places = [mapping["Gpos"], mapping["Gneg"]]
+            pair = [[read(row, rows, col, cols) for row, col in side] for side in places]
+        else:
+            read = accelerator.read_chip_stateless if noisy else accelerator._aged
+            arrays = accelerator.map_weights_to_array_stateless(weight)[:2]
+            pair = [[read(G) for G in ([s] if _is_one(s) else s)] for s in arrays]
     matrix: Any = 0.0
-    for sign, share, places in zip((1.0, -1.0), shares, (mapping["Gpos"], mapping["Gneg"])):  # noqa: B905
-        for part, (row, col) in zip(share, places, strict=True):
-            cells = accelerator.drifted(row, outputs, col, inputs)
-            matrix = matrix + (sign * part).unsqueeze(1) * cells
-    noise = torch.sqrt(shares[0].square().sum(0) + shares[1].square().sum(0))
-    return Combined(matrix, noise, None)
+    variance: Any = 0.0
+    for sign, mask, side in zip((1.0, -1.0), ("maskpos", "maskneg"), pair, strict=True):
+        for share, G in zip(_shares(mapping, mask, len(side), weight), side, strict=True):
+            matrix = matrix + (sign * share) * G.to(weight)
+            variance = variance + share.square()
+    full = mapping["gamma"] if mapping else gamma(weight)
+    noise = None if noisy else variance.sqrt().expand(rows, 1).squeeze(1)
+    return Combined(matrix, noise, full)
 
 
-def of_cells(accelerator: Any, weight: Tensor, seed: int) -> Combined:
-    """Combine arrays that hold a matrix, without a chip."""
-    pair = accelerator.map_weights_to_array_stateless(weight, programming_seed=seed)
-    drift = accelerator.apply_conductance_drift
-    positive, negative = (
-        torch.stack([drift(G, seed, side, k) for k, G in enumerate(arrays)])
-        for side, arrays in zip(("+", "-"), pair, strict=True)
-    )
-    if accelerator.legacy:
-        window = accelerator.g_min, accelerator.g_max
-        positive, negative = positive.clamp(*window), negative.clamp(*window)
-    size = math.sqrt(1.0 / len(positive) + 1.0 / len(negative))
-    noise = torch.full_like(positive[0, :, 0], size)
-    return Combined(positive.mean(0) - negative.mean(0), noise, None)
+def _is_one(arrays: Any) -> bool:
+    return isinstance(arrays, Tensor) and arrays.dim() == 2
 
 
-def product(accelerator: Any, combined: Combined, gamma: Tensor, x: Tensor) -> Tensor:
+def _shares(mapping: dict[str, Any], mask: str, copies: int, like: Tensor) -> list[Tensor]:
+    """Return the share of every copy in every output, ``[outputs, 1]`` or one for all."""
+    mode = mapping.get("output_polling_mode", "avg")
+    if mode == "reduced_avg" and mask in mapping:
+        rows = mapping[mask].to(like).transpose(1, 2)
+        return list((rows / rows.sum(0).clamp(min=1.0)).unbind())
+    return [like.new_full((1, 1), 1.0 if mode == "sum" else 1.0 / copies)] * copies
+
+
+# ── products ─────────────────────────────────────────────────────────────────────────────────
+
+
+def product(accelerator: Any, found: Combined, x: Tensor) -> Tensor:
     """Return what the array makes of inputs ``[…, inputs]``: ``[…, outputs]``.
 
     Uniform noise of half-width a in every cell is, of many cells, Gaussian at the end of a line,
     with the variance ``a²/3 · Σ v² · Σ_k 2 c_k²``.
     """
-    driven = accelerator.DAC_quantize(x * (gamma.to(x) * accelerator.v_read))
+    full = found.gamma.to(x)
+    # Converters that find their range by themselves do not see where the scale of weights is.
+    before, after = (1.0, full) if getattr(accelerator, "_fixed_range", False) else (full, 1.0)
+    driven = accelerator.DAC_quantize(x * (before * accelerator.v_read))
     if isinstance(driven, (list, tuple)):
-        whole = 2.0 ** len(driven) - 1.0
-        bits = [2.0**b / whole for b in range(len(driven))]
-        volts: Any = sum(w * v for w, v in zip(bits, driven, strict=True))
-        power: Any = sum(w * w * v.detach().square() for w, v in zip(bits, driven, strict=True))
+        share = [2.0**bit / (2.0 ** len(driven) - 1.0) for bit in range(len(driven))]
+        volts: Any = sum(w * v for w, v in zip(share, driven, strict=True))
     else:
-        volts, power = driven, None
-    current = volts @ combined.matrix.to(volts).T
-    if accelerator.read_noise > 0:
-        power = volts.detach().square() if power is None else power
+        share, volts = [1.0], driven
+        driven = [driven]
+    current = volts @ found.matrix.to(volts).T
+    if accelerator.read_noise > 0 and found.noise is not None:
+        power: Any = sum(w * w * v.detach().square() for w, v in zip(share, driven, strict=True))
         size = power.sum(-1, keepdim=True).sqrt() * (accelerator.read_noise / math.sqrt(3.0))
-        source = random.take(accelerator._rng, current.device)
-        drawn = random.normal(current.detach(), source)
-        current = current + size * combined.noise.to(current) * drawn
+        current = current + size * found.noise.to(current) * random.normal(current.detach(), None)
     window = accelerator.g_max - accelerator.g_min
-    found: Tensor = accelerator.ADC_quantize(current)
-    scale = 1.0 / (window * accelerator.v_read)
-    return found * scale if found.requires_grad else found.mul_(scale)
+    return accelerator.ADC_quantize(current) * (after / (window * accelerator.v_read))
+
+
+def multiplies(layer: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call of a function of torch is the product with a layer's weight."""
+    if func not in (F.linear, F.conv2d):
+        return False
+    weight = args[1] if len(args) > 1 else kwargs.get("weight")
+    return weight is getattr(layer, "weight", layer)
+
+
+class OnArrays(TorchFunctionMode):
+    """Within it torch's functions multiply by a layer's weights on the accelerator.
+
+    So a layer's ``forward`` is its own, also a user's, and only its products are others.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer, self.used = layer, False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Compute what is on arrays there, anything else as torch does."""
+        kwargs = kwargs or {}
+        own: Any = None
+        if multiplies(self.layer, func, args, kwargs):
+            own = self._linear if func is F.linear else self._conv2d
+        elif func in _RECURRENT and any(a is self.layer._flat_weights for a in args):
+            own = self._recur
+        self.used |= own is not None
+        return (own or func)(*args, **kwargs)
+
+    def _product(self, name: str, x: Tensor) -> Tensor:
+        return product(self.layer.inference_accelerator, combined(self.layer, name), x)
+
+    def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        output = self._product("weight", input)
+        return output if bias is None else output + bias
+
+    def _conv2d(
+        self,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        form = SimpleNamespace(
+            kernel_size=weight.shape[2:],
+            stride=_pair(stride),
+            padding=padding if isinstance(padding, str) else _pair(padding),
+            dilation=_pair(dilation),
+            padding_mode="zeros",
+        )
+        under = patches(form, input if input.dim() == 4 else input.unsqueeze(0))
+        rows = under.flatten(1, 3).flatten(2).transpose(1, 2)  # [batch, places, in · kernel]
+        found = combined(self.layer, "weight")
+        noise = [None] * groups if found.noise is None else found.noise.chunk(groups)
+        parts = [
+            product(self.layer.inference_accelerator, Combined(G, size, found.gamma), part)
+            for G, size, part in zip(
+                found.matrix.chunk(groups), noise, rows.chunk(groups, -1), strict=True
+            )
+        ]
+        output = parts[0] if groups == 1 else torch.cat(parts, dim=-1)
+        output = output if bias is None else output + bias
+        output = output.transpose(1, 2).contiguous().unflatten(2, under.shape[-2:])
+        return output if input.dim() == 4 else output.squeeze(0)
+
+    def _recur(self, *args: Any) -> Any:
+        packed = args[3] is self.layer._flat_weights
+        x: Any = PackedSequence(args[0], args[1]) if packed else args[0]
+        hx = args[2] if packed else args[1]
+        training = self.layer.training
+        output: Any
+        output, state = run(Form.of(self.layer), x, hx, self._biased, training=training)
+        return (output.data if packed else output.contiguous(), *state)
+
+    def _biased(self, part: str, x: Tensor) -> Tensor:
+        found, bias = self._product(f"weight_{part}", x), getattr(self.layer, f"bias_{part}", None)
+        return found if bias is None else found + bias
+
+
+def forward(layer: Any, own: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run a layer's own forward with its products on the accelerator."""
+    if not isinstance(layer, (nn.Linear, nn.Conv2d, nn.RNN, nn.LSTM)):
+        raise NotImplementedError(f"{type(layer).__name__} cannot be deployed")
+    # A weight that is computed is the same one, however often it is asked for.
+    with parametrize.cached(), OnArrays(layer) as mode:
+        output = own(*args, **kwargs)
+    if not mode.used:
+        warnings.warn(
+            f"{type(layer).__name__} is deployed, but its forward calls no function of torch "
+            "with its weight: it is computed digitally",
+            stacklevel=3,
+        )
+    return output

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
-
-from mho.compat.xbtorch.patches._layer import CrossbarLayer
+from mho.compat.xbtorch._params import get_xbtorch_param
+from mho.compat.xbtorch.patches._layer import C, CrossbarLayer, mixed
 from mho.compat.xbtorch.patches._optimizer import CellOptimizer
 
-C = TypeVar("C", bound=type)
+__all__ = ["get_xbtorch_param", "xbtorch_layer", "xbtorch_optimizer"]
 
 
 def xbtorch_layer(cls: C) -> C:
     """Give a layer class samples for decompositions, and deployment.
 
     Args:
-        cls: a torch layer class, or a subclass of one.
+        cls: a torch layer class, or a subclass of one. A ``forward`` of its own is called, deployed
+            too; the products with its weight are then the accelerator's.
 
     Returns:
         A subclass of the same name.
     """
-    return _mixed(CrossbarLayer, cls)
+    return mixed(CrossbarLayer, cls)
 
 
 def xbtorch_optimizer(cls: C) -> C:
@@ -31,14 +31,4 @@ def xbtorch_optimizer(cls: C) -> C:
     Returns:
         A subclass of the same name.
     """
-    return _mixed(CellOptimizer, cls)
-
-
-def _mixed(mixin: type, cls: C) -> C:
-    names: dict[str, Any] = {
-        "__module__": cls.__module__,
-        "__qualname__": cls.__qualname__,
-        "__doc__": cls.__doc__,
-    }
-    made: Any = type(cls.__name__, (mixin, cls), names)
-    return made
+    return mixed(CellOptimizer, cls)

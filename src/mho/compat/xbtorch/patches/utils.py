@@ -2,90 +2,67 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from mho.compat import xbtorch
 from mho.compat.xbtorch import nn as xbnn
 from mho.compat.xbtorch._params import get_xbtorch_param
-from mho.compat.xbtorch.patches._layer import CrossbarLayer
+from mho.compat.xbtorch.patches._layer import CrossbarLayer, patched_class
 from mho.compat.xbtorch.quant import wage_init
 from mho.compat.xbtorch.quant.wage_qtorch import WAGEQuantizer
 
+_NONE: list[str] = []  # stands for "not given"; nothing is ever put into it
+
 
 def replaced(module: Any) -> nn.Module | None:
-    """Return XBTorch's layer for a torch layer, with its parameters; None where there is none."""
-    kind = next((k for k in (nn.Linear, nn.Conv2d, nn.RNN, nn.LSTM) if type(module) is k), None)
+    """Return XBTorch's layer for a torch layer, or for one of a subclass; None where there is none.
+
+    It shares the parameters, so that tied weights stay tied, and optimizers keep theirs.
+    """
     if isinstance(module, CrossbarLayer):  # patched before: in this session from now on
         module._xb_setup()
         return module
-    made: Any
-    if kind is nn.Linear:
-        made = xbnn.Linear(module.in_features, module.out_features, module.bias is not None)
-    elif kind is nn.Conv2d:
-        made = xbnn.Conv2d(
-            module.in_channels,
-            module.out_channels,
-            module.kernel_size,
-            module.stride,
-            module.padding,
-            module.dilation,
-            module.groups,
-            module.bias is not None,
-            module.padding_mode,
-        )
-    elif kind is nn.RNN or kind is nn.LSTM:
-        extra = {"proj_size": module.proj_size} if kind is nn.LSTM else {}
-        if kind is nn.RNN:
-            extra = {"nonlinearity": module.nonlinearity}
-        make: Any = xbnn.LSTM if kind is nn.LSTM else xbnn.RNN
-        made = make(
-            module.input_size,
-            module.hidden_size,
-            module.num_layers,
-            bias=module.bias,
-            batch_first=module.batch_first,
-            dropout=module.dropout,
-            bidirectional=module.bidirectional,
-            **extra,
-        )
-    else:
+    kind = next((k for k in xbtorch.layer_types if isinstance(module, k)), None)
+    # An attention multiplies by the weight of its output without calling the layer.
+    if kind is None or isinstance(module, (LazyModuleMixin, NonDynamicallyQuantizableLinear)):
         return None
-    some = next(module.parameters())
-    made = made.to(some.device, some.dtype)
-    made.load_state_dict(module.state_dict())
-    for name, parameter in module.named_parameters():
-        made.get_parameter(name).requires_grad_(parameter.requires_grad)
-    return made.train(module.training)
+    cls: Any = type(module)
+    own: Any = getattr(xbnn, kind.__name__) if cls is kind else patched_class(cls)
+    made: nn.Module = own.__new__(own)
+    state = {k: copy.copy(v) if isinstance(v, dict) else v for k, v in vars(module).items()}
+    vars(made).update(state)
+    made._xb_setup()  # type: ignore[operator]
+    return made
 
 
-def replace_all_layers_stateless(model: nn.Module, exclude: Sequence[str] = ()) -> None:
-    """Replace layers anywhere in a model.
+def replace_all_layers_stateless(model: nn.Module, exclude: Sequence[str] = _NONE) -> None:
+    """Replace layers anywhere in a model, but for children of these names, at any depth."""
+    _replace(model, exclude or (), {})
 
-    Args:
-        model: is changed.
-        exclude: names of children that stay as they are, at any depth.
-    """
-    for name, module in list(model.named_children()):
-        if name in (exclude or ()):
+
+def _replace(model: nn.Module, exclude: Sequence[str], known: dict[Any, Any]) -> None:
+    if isinstance(model, nn.TransformerEncoderLayer):
+        model.activation_relu_or_gelu = 0  # no fused path, which would not call its layers
+    for name, module in model._modules.items():
+        if module is None or name in exclude:
             continue
-        new = replaced(module)
-        if new is None:
-            replace_all_layers_stateless(module, exclude)
-        else:
-            setattr(model, name, new)
+        if module not in known:
+            known[module] = replaced(module)
+            if known[module] is None:
+                _replace(module, exclude, known)
+        if known[module] is not None:
+            model._modules[name] = known[module]
 
 
 def replace_all_layers_stateful(model: Any, wage_quantize: bool) -> None:
-    """Replace the layers of ``model.model``, and put WAGE quantisers between them.
-
-    Args:
-        model: is changed.
-        wage_quantize: whether there are quantisers.
-    """
+    """Replace the layers of ``model.model``; with WAGE put quantisers between them."""
     layers = [m for m in model.model if not isinstance(m, WAGEQuantizer)]
     had = len(layers) < len(model.model)
     found = []
@@ -128,13 +105,26 @@ def prepare_wage(model: Any) -> None:
         parameter.weight_acc = parameter.detach() * scale
 
 
-def toggle_xb_eval_all_layers_stateless(model: nn.Module, enable: bool) -> None:
-    """Deploy all layers of a model, or none.
+def unpatched(model: nn.Module, exclude: Sequence[str] = _NONE, path: str = "") -> dict[str, Any]:
+    """Return the names of layers with matrices that are not XBTorch's, by kind."""
+    if isinstance(model, CrossbarLayer):
+        return {}
+    found: dict[str, Any] = {}
+    if any(p.dim() > 1 for p in model.parameters(recurse=False)):
+        found[type(model).__name__] = [path or "the model itself"]
+    for name, module in model.named_children():
+        if name not in exclude:
+            for kind, names in unpatched(module, exclude, f"{path}.{name}".lstrip(".")).items():
+                found.setdefault(kind, []).extend(names)
+    return found
 
-    Args:
-        model: patched.
-        enable: whether.
-    """
-    for module in model.modules():
-        if isinstance(module, CrossbarLayer):
-            module._xb_inference = enable
+
+def patched_layers(model: nn.Module) -> list[Any]:
+    """Return XBTorch's layers of a model, in the order of its modules."""
+    return [m for m in model.modules() if isinstance(m, CrossbarLayer)]
+
+
+def toggle_xb_eval_all_layers_stateless(model: nn.Module, enable: bool) -> None:
+    """Deploy all layers of a patched model, or none."""
+    for layer in patched_layers(model):
+        layer._xb_inference = enable
