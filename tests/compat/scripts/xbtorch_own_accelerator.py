@@ -27,7 +27,7 @@ calls = Counter()
 
 @register_accelerator("PulseWidth")
 class PulseWidth(GenericAccelerator):
-    def __init__(self, pulses=np.int64(255), full_scale=200.0, decay=0.0, **kwargs):
+    def __init__(self, pulses=np.int64(255), full_scale=2000.0, decay=0.0, **kwargs):
         self.pulses = pulses
         self.full_scale = full_scale
         self.decay = decay
@@ -42,8 +42,8 @@ class PulseWidth(GenericAccelerator):
 
     def ADC_quantize(self, vector):
         calls["ADC"] += 1
-        lsb = self.full_scale / 2**11
-        return torch.clamp(torch.round(vector / lsb), -(2**11), 2**11 - 1) * lsb
+        lsb = self.full_scale / 2**15
+        return torch.clamp(torch.round(vector / lsb), -(2**15), 2**15 - 1) * lsb
 
     def apply_conductance_drift(self, G):
         calls["drift"] += 1
@@ -157,13 +157,13 @@ share = acc.plot_array()
 print("plotted", tuple(share.shape))
 
 
-def compare(scheme, beta, mode, seed, stuck=0.08, **args):
+def compare(scheme, copies, mode, seed, args={}, stuck=0.08, stuck_mode="ideal"):
     torch.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)
     acc = SimpleFixedPoint(
-        adc_bits=12, dac_bits=12, xb_size=(300, 300), stuck_percentage=stuck, stuck_mode="real",
-        weight_encoding_scheme=scheme, xb_mapping_scheme=partial(map_random, beta=beta),
+        adc_bits=12, dac_bits=12, xb_size=(300, 300), stuck_percentage=stuck, stuck_mode=stuck_mode,
+        weight_encoding_scheme=scheme, xb_mapping_scheme=partial(map_random, beta=copies),
     )
     net = put(acc, ternary_net(), output_polling_mode=mode, additional_args=args, existing_mappings=[])
     errors, _ = compute_error(net)
@@ -179,12 +179,15 @@ schemes = {
     "MAO": (partial(encode_MAO, states=4), 4, "sum", {}),
 }
 for name, (scheme, beta, mode, args) in schemes.items():
-    found = [compare(scheme, beta, mode, seed, **args)[:2] for seed in range(3)]
+    found = [compare(scheme, beta, mode, seed, args)[:2] for seed in range(3)]
     (out, mapped), spread = np.mean(found, axis=0), np.std(found, axis=0)
     print("scheme_%s output %.4f +- %.4f mapped %.2f" % (name, out, spread[0], mapped))
+for name in ("plain", "LEA1"):
+    scheme, beta, mode, args = schemes[name]
+    print("real_%s %.4f" % (name, compare(scheme, beta, mode, 0, args, stuck_mode="real")[0]))
 for name in ("plain", "MAO"):
     scheme, beta, mode, args = schemes[name]
-    print("healthy_%s %.4f" % (name, compare(scheme, beta, mode, 0, stuck=0.0, **args)[0]))
+    print("healthy_%s %.4f" % (name, compare(scheme, beta, mode, 0, args, stuck=0.0)[0]))
 
 # members of a committee share a chip; their mean is nearer than a member
 taken = []
