@@ -67,7 +67,9 @@ print("B_set_nS %.5f" % (1e9 * float(fitted.param_B_set)))
 # curve of the device by its own equations, over pulses
 pulses = np.arange(0, 501, 50)
 curve = fitted.pulse_to_conductance(
-    torch.tensor(pulses), torch.tensor(float(fitted.param_A_set)), torch.tensor(float(fitted.param_B_set))
+    torch.tensor(pulses),
+    torch.tensor(float(fitted.param_A_set)),
+    torch.tensor(float(fitted.param_B_set)),
 )
 back = fitted.conductance_to_pulse(
     curve, torch.tensor(float(fitted.param_A_set)), torch.tensor(float(fitted.param_B_set))
@@ -147,7 +149,10 @@ for n in bits:
             errors[which].append(float((net(images) - software).norm() / software.norm()))
         row.append(test_classifier(test_loader, net, device)[0])
     accs.append(row)
-    print("bits %d adc_error %.5f dac_error %.5f acc %.2f %.2f" % (n, errors["adc"][-1], errors["dac"][-1], *row))
+    print(
+        "bits %d adc_error %.5f dac_error %.5f acc %.2f %.2f"
+        % (n, errors["adc"][-1], errors["dac"][-1], *row)
+    )
 for which in errors:
     e = np.array(errors[which])
     slope = np.polyfit(bits[3:], np.log2(e[3:]), 1)[0]  # bits 5..10

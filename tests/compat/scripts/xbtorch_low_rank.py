@@ -56,7 +56,9 @@ def train(epochs=5, lr=0.3, seed=0, make=xoptim.SGD, bias=False, **settings):
     optimizer = make(model.parameters(), lr=lr)
     path = {name: [p.detach().numpy().copy()] for name, p in model.named_parameters()}
     for epoch in range(epochs):
-        loss = train_classifier(loader, model, nn.CrossEntropyLoss(), optimizer, epoch, epochs, "cpu")
+        loss = train_classifier(
+            loader, model, nn.CrossEntropyLoss(), optimizer, epoch, epochs, "cpu"
+        )
         for name, p in model.named_parameters():
             path[name].append(p.detach().numpy().copy())
     return model, test_classifier(test_loader, model, "cpu")[0], path, optimizer
@@ -66,15 +68,27 @@ def train(epochs=5, lr=0.3, seed=0, make=xoptim.SGD, bias=False, **settings):
 _, plain, path, _ = train()
 _, outer, outer_path, _ = train(decomposition_algorithm=FullOuterProduct())
 print("plain %.2f outer %.2f" % (plain, outer))
-print("outer_same %.6f" % max(np.abs(a[-1] - b[-1]).max() for a, b in zip(path.values(), outer_path.values())))
+print(
+    "outer_same %.6f"
+    % max(np.abs(a[-1] - b[-1]).max() for a, b in zip(path.values(), outer_path.values()))
+)
 _, full, full_path, _ = train(decomposition_algorithm=FullSVD())
-print("svd_same %.6f" % max(np.abs(a[-1] - b[-1]).max() for a, b in zip(path.values(), full_path.values())))
+print(
+    "svd_same %.6f"
+    % max(np.abs(a[-1] - b[-1]).max() for a, b in zip(path.values(), full_path.values()))
+)
 for rank in np.arange(1, 4):
     row = []
-    for alg in (SBPCA(rank=rank, sub_batch_size=16), TruncatedSVD(rank=rank), NMF(rank=rank, max_iters=np.int64(40))):
+    for alg in (
+        SBPCA(rank=rank, sub_batch_size=16),
+        TruncatedSVD(rank=rank),
+        NMF(rank=rank, max_iters=np.int64(40)),
+    ):
         row.append(train(decomposition_algorithm=alg)[1])
     print("rank %d SBPCA %.2f SVD %.2f NMF %.2f" % (rank, *row))
-model, adam, _, _ = train(lr=np.float64(0.01), make=xoptim.Adam, bias=True, decomposition_algorithm=SBPCA(rank=2))
+model, adam, _, _ = train(
+    lr=np.float64(0.01), make=xoptim.Adam, bias=True, decomposition_algorithm=SBPCA(rank=2)
+)
 print("adam %.2f" % adam)
 
 
@@ -85,14 +99,19 @@ class OnlyLargest(GenericDecomposition):
         self.asked = []
 
     def decompose(self, input, delta, gradient, group_param_idx):
-        self.asked.append((group_param_idx, tuple(input.shape), tuple(delta.shape), tuple(gradient.shape)))
+        self.asked.append(
+            (group_param_idx, tuple(input.shape), tuple(delta.shape), tuple(gradient.shape))
+        )
         whole = delta.T @ input
         return torch.where(whole.abs() > 0.1 * whole.abs().max(), whole, torch.zeros_like(whole))
 
 
 own = OnlyLargest()
 print("own %.2f" % train(decomposition_algorithm=own)[1])
-print("own_asked %d %s %s" % (len(own.asked), own.asked[0][1:], sorted({str(a[0]) for a in own.asked})))
+print(
+    "own_asked %d %s %s"
+    % (len(own.asked), own.asked[0][1:], sorted({str(a[0]) for a in own.asked}))
+)
 
 # rank of what is applied: one step of SVD of rank 2 is a matrix of rank 2
 xbtorch.initialize(decomposition_algorithm=TruncatedSVD(2))
@@ -162,7 +181,9 @@ class HalfWindow(AnalyticalIdeal):
 
 
 ratchet = Ratchet()
-model, accuracy, ratchet_path, optimizer = train(device_type=ratchet, weight_range=np.array([-1.0, 1.0]))
+model, accuracy, ratchet_path, optimizer = train(
+    device_type=ratchet, weight_range=np.array([-1.0, 1.0])
+)
 print("ratchet %.2f" % accuracy)
 print("ratchet_cells", *[tuple(v.shape) for v in ratchet.params.values()])
 moved = np.concatenate([(np.abs(p[-1] - p[0]) > 1e-6).ravel() for p in ratchet_path.values()])
@@ -184,7 +205,9 @@ real = AnalyticalReal()
 spreads = []
 for c2c in np.array([0.0, 0.01, 0.02]):
     real.set_c2c_var(c2c)
-    spreads.append(1e9 * float(real.write(torch.full((4000,), 20e-9), torch.ones(4000), ("c2c", 0)).std()))
+    spreads.append(
+        1e9 * float(real.write(torch.full((4000,), 20e-9), torch.ones(4000), ("c2c", 0)).std())
+    )
 print("c2c_nS", *["%.4f" % s for s in spreads])  # 0, 0.35, 0.70 nS: of a window of 35 nS
 real.set_c2c_var(0.0)
 slopes = []
@@ -213,17 +236,35 @@ full_weights = {name: np.array(values) for name, values in path.items()}
 name = list(full_weights)[0]
 matrix = np.array([(w - full_weights[name][-1]).flatten() for w in full_weights[name]])
 coords, directions, info = xbloss.reduction_pca(matrix, seed=np.int64(0))
-print("pca", coords.shape, directions.shape, "%.5f" % np.abs(directions @ directions.T - np.eye(2)).max())
+print(
+    "pca",
+    coords.shape,
+    directions.shape,
+    "%.5f" % np.abs(directions @ directions.T - np.eye(2)).max(),
+)
 _, randoms, _ = xbloss.reduction_random(matrix, seed=np.int64(3))
 print("random_orthonormal %.5f" % np.abs(randoms @ randoms.T - np.eye(2)).max())
 for fast in (True, False):
     xs, ys, grid = xbloss.compute_grid_loss(
-        model, full_weights, name, (-3, 3), (-3, 3), directions, [(X[:480], y[:480])],
-        nn.CrossEntropyLoss(), "cpu", -1, resolution=np.float64(1.0), fast=fast,
+        model,
+        full_weights,
+        name,
+        (-3, 3),
+        (-3, 3),
+        directions,
+        [(X[:480], y[:480])],
+        nn.CrossEntropyLoss(),
+        "cpu",
+        -1,
+        resolution=np.float64(1.0),
+        fast=fast,
     )
 print("grid", xs.shape, ys.shape, grid.shape)
 with torch.no_grad():
-    print("centre %.5f" % abs(grid[3, 3] - float(nn.functional.cross_entropy(model(X[:480]), y[:480]))))
+    print(
+        "centre %.5f"
+        % abs(grid[3, 3] - float(nn.functional.cross_entropy(model(X[:480]), y[:480])))
+    )
 print("rim_higher %s" % bool(grid[[0, -1]].mean() > grid[3, 3]))
 plt.contourf(xs, ys, grid)
 plt.savefig("landscape.png")

@@ -32,8 +32,13 @@ class PulseWidth(GenericAccelerator):
         self.full_scale = full_scale
         self.decay = decay
         super().__init__(
-            g_min=50.0, g_max=100.0, v_read=0.2, read_noise=0.0, write_noise=0.0,
-            input_encoding_scheme="pwm", **kwargs
+            g_min=50.0,
+            g_max=100.0,
+            v_read=0.2,
+            read_noise=0.0,
+            write_noise=0.0,
+            input_encoding_scheme="pwm",
+            **kwargs,
         )
 
     def DAC_quantize(self, vector):
@@ -122,8 +127,10 @@ print("registered", sorted(ACCELERATOR_REGISTRY))
 for stateful in (True, False):
     calls.clear()
     acc = ACCELERATOR_REGISTRY["PulseWidth"](
-        stateful=stateful, xb_size=(128, 128),
-        weight_encoding_scheme=encode_quarters, xb_mapping_scheme=map_shelf,
+        stateful=stateful,
+        xb_size=(128, 128),
+        weight_encoding_scheme=encode_quarters,
+        xb_mapping_scheme=map_shelf,
     )
     net = put(acc, ternary_net())
     with torch.no_grad():
@@ -134,7 +141,13 @@ for stateful in (True, False):
         print("%s_decayed %.4f" % (name, float(net(x).norm() / fresh.norm())))
         acc.decay = 1.0
         print("%s_dead %.4f" % (name, float(net(x).abs().max())))
-    for what in ("DAC", "ADC", "drift", "read_chip" if stateful else "read_chip_stateless", "encode"):
+    for what in (
+        "DAC",
+        "ADC",
+        "drift",
+        "read_chip" if stateful else "read_chip_stateless",
+        "encode",
+    ):
         print("called_%s_%s %s" % (name, what, calls[what] > 0))
     if stateful:
         spots = [p for m in net.get_array_mappings() for p in m["Gpos"] + m["Gneg"]]
@@ -152,7 +165,10 @@ acc.map_weights_to_array(torch.ones(60, 60), pos_idxs=[(0, 0)], neg_idxs=[(100, 
 inside = torch.zeros(200, 100, dtype=torch.bool)
 inside[rows, cols] = True
 print("healthy_written %s" % bool((acc._chip[:60, :60][~inside[:60, :60]] == 100).all()))
-print("overlap %s %s" % (check_overlap((0, 0), (2, 2), (1, 1), (2, 2)), check_overlap((0, 0), (2, 2), (2, 0), (2, 2))))
+print(
+    "overlap %s %s"
+    % (check_overlap((0, 0), (2, 2), (1, 1), (2, 2)), check_overlap((0, 0), (2, 2), (2, 0), (2, 2)))
+)
 share = acc.plot_array()
 print("plotted", tuple(share.shape))
 
@@ -162,10 +178,17 @@ def compare(scheme, copies, mode, seed, args={}, stuck=0.08, stuck_mode="ideal")
     np.random.seed(seed)
     random.seed(seed)
     acc = SimpleFixedPoint(
-        adc_bits=12, dac_bits=12, xb_size=(300, 300), stuck_percentage=stuck, stuck_mode=stuck_mode,
-        weight_encoding_scheme=scheme, xb_mapping_scheme=partial(map_random, beta=copies),
+        adc_bits=12,
+        dac_bits=12,
+        xb_size=(300, 300),
+        stuck_percentage=stuck,
+        stuck_mode=stuck_mode,
+        weight_encoding_scheme=scheme,
+        xb_mapping_scheme=partial(map_random, beta=copies),
     )
-    net = put(acc, ternary_net(), output_polling_mode=mode, additional_args=args, existing_mappings=[])
+    net = put(
+        acc, ternary_net(), output_polling_mode=mode, additional_args=args, existing_mappings=[]
+    )
     errors, _ = compute_error(net)
     with torch.no_grad():
         return distance(net(x), software), np.mean([e[0] for e in errors]), net
@@ -191,7 +214,9 @@ for name in ("plain", "MAO"):
 
 # members of a committee share a chip; their mean is nearer than a member
 taken = []
-acc = SimpleFixedPoint(adc_bits=12, dac_bits=12, xb_size=(300, 300), stuck_percentage=0.05, stuck_mode="ideal")
+acc = SimpleFixedPoint(
+    adc_bits=12, dac_bits=12, xb_size=(300, 300), stuck_percentage=0.05, stuck_mode="ideal"
+)
 members = [put(acc, ternary_net(), existing_mappings=taken) for _ in range(6)]
 print("taken %d" % len(taken))
 labels = software.argmax(1)

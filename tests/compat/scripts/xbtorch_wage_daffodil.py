@@ -119,7 +119,10 @@ print("own %.2f" % accuracy)
 print("own_calls", *["%s=%s" % (k, seen[k] > 0) for k in ("weight", "grad", "clip", "act")])
 print("own_lr %.4f" % seen["grad_lr"])  # of the last epoch: 4 * 0.85^5
 values = torch.cat([w.flatten() for w in weights_of(model)])
-print("own_grid %.6f largest %.2f" % (float((values * 4 - (values * 4).round()).abs().max()), values.abs().max()))
+print(
+    "own_grid %.6f largest %.2f"
+    % (float((values * 4 - (values * 4).round()).abs().max()), values.abs().max())
+)
 
 # a quantiser that says nothing moves: nothing moves
 model, _, start = fit(epochs=1, quantizer_grad=lambda x, lr: torch.zeros_like(x))
@@ -128,7 +131,10 @@ kept = [p.weight_acc.clone() for p in model.parameters()]
 again = xoptim.SGD(model.parameters(), lr=8.0)
 model(X[:64]).square().sum().backward()
 again.step()
-print("frozen %.6f" % max(float((p.weight_acc - k).abs().max()) for p, k in zip(model.parameters(), kept)))
+print(
+    "frozen %.6f"
+    % max(float((p.weight_acc - k).abs().max()) for p, k in zip(model.parameters(), kept))
+)
 # and one step of our own size is that size
 xbtorch.initialize(wage_quantize=True, wage_params={"quantizer_grad": sign_grad})
 model = xbtorch_model(MLP())
@@ -143,7 +149,10 @@ print("steps", *["%.6f" % v for v in moved[inside & (moved > 1e-7)].unique()[[0,
 print("C", C(torch.tensor([0.9, -0.2]), bits[0]).tolist())
 print("QW", QW(torch.tensor([0.4, 0.2, -0.3]), bits[0]).tolist())
 print("QG", QG(torch.tensor([0.5, -0.25, 0.0]), bits[2], 8.0).tolist())
-print("fixed", fixed_point_quantize_wrapper(torch.tensor([0.3, 5.0]), np.int64(8), np.int64(7)).tolist())
+print(
+    "fixed",
+    fixed_point_quantize_wrapper(torch.tensor([0.3, 5.0]), np.int64(8), np.int64(7)).tolist(),
+)
 print("act", WAGEQuantizer(bits[1], -1)(torch.tensor([0.3, 5.0])).tolist())
 
 # ------------------------------------------------------------------ on the board
@@ -178,7 +187,24 @@ for name, cls, kwargs in (
 acc = Daffodil(read_noise=0, write_noise=0)
 v = torch.linspace(-0.3, 0.3, 61)
 print("dac_volts %.6f" % float((acc.DAC_quantize(v) - v).abs().max()))
-print("dac_inverse %d" % int((acc.dac_invertvout(acc.dac_calcvout(torch.arange(100.0))) - torch.arange(100.0)).abs().max()))
-print("adc_inverse %.6f" % float((acc.adc_predict_voltage(acc.adc_invert_voltage(torch.tensor([1.0, 2.0]))) - torch.tensor([1.0, 2.0])).abs().max()))
+print(
+    "dac_inverse %d"
+    % int(
+        (acc.dac_invertvout(acc.dac_calcvout(torch.arange(100.0))) - torch.arange(100.0))
+        .abs()
+        .max()
+    )
+)
+print(
+    "adc_inverse %.6f"
+    % float(
+        (
+            acc.adc_predict_voltage(acc.adc_invert_voltage(torch.tensor([1.0, 2.0])))
+            - torch.tensor([1.0, 2.0])
+        )
+        .abs()
+        .max()
+    )
+)
 print("board", acc.dac_n, acc.dac_max_prec, acc.adc_vref, acc.dac_vref)
 print("done")
