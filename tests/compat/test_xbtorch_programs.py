@@ -173,11 +173,11 @@ def test_what_an_accelerator_overrides_counts(run, kind):
 
 def test_stuck_cells(run):
     said = run("xbtorch_own_accelerator.py")
-    assert said.number("stuck_fraction") == pytest.approx(0.12, abs=1e-4)
+    assert said.number("stuck_fraction") == pytest.approx(0.12, abs=2e-4)
     assert said.row("stuck_values") == [10, 500]
     assert said.number("stuck_high_share") == pytest.approx(0.5, abs=0.05)
     assert said.text("stuck_read") == "True"
-    assert said.number("unwritten") == 200 * 100 * 0.88
+    assert said.number("unwritten") == pytest.approx(200 * 100 * 0.88, abs=1)
     assert said.text("healthy_written") == "True"
     assert said.text("overlap") == "True False"
     assert said.row("plotted") == [200, 100]
