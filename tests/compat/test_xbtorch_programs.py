@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import mho
+
 SCRIPTS = Path(__file__).parent / "scripts"
+_SOURCE = str(Path(mho.__file__).resolve().parents[1])  # programs run in a folder of their own
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?:e[-+]\d+)?")
 
 pytestmark = pytest.mark.slow
@@ -53,7 +56,12 @@ def run(tmp_path_factory):
             done[name] = subprocess.run(
                 [sys.executable, "-m", "mho.compat", str(SCRIPTS / name)],
                 cwd=tmp_path_factory.mktemp("program"),
-                env={**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join((_SOURCE, os.environ.get("PYTHONPATH", ""))),
+                    "OMP_NUM_THREADS": "1",
+                    "MPLBACKEND": "Agg",
+                },
                 capture_output=True,
                 text=True,
                 timeout=240,
