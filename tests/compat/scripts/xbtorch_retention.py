@@ -128,11 +128,11 @@ def exponents(stateful, n=96, seed=3):
 
 
 def pairs(stateful, t=10.0, n=96):
-    """Zero weights are pairs of equal cells: they come apart by sqrt(2) nu_std ln t."""
+    """Zero weights are pairs of equal cells: they come apart by sqrt(2) nu_std ln t of G(t)."""
     weight = torch.zeros(n, n)
     weight[0, 0] = 1.0
     torch.manual_seed(5)
-    net = deployed(accelerator(stateful, t, nu=0.0), weight)
+    net = deployed(accelerator(stateful, t), weight)
     effective = probe(net, n)[1:, 1:]  # in units of the window of 50 uS
     return float(effective.std()), float(effective.mean())
 
@@ -143,7 +143,7 @@ def main():
         nu, std = exponents(stateful)
         print("%s_nu %.4f %.4f" % (name, nu, std))
         spread, mean = pairs(stateful)
-        expected = np.sqrt(2) * NU_STD * np.log(10.0)
+        expected = np.sqrt(2) * NU_STD * np.log(10.0) * 10.0**-NU
         print("%s_pairs %.4f %.4f expected %.4f" % (name, spread, mean, expected))
 
     # two layers of one shape are different cells
