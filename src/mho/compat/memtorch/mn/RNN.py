@@ -17,17 +17,15 @@ from mho.compat.memtorch.mn._layer import (
     BESIDE,
     SETTINGS,
     keep_beside,
+    take_over,
     take_settings,
     telling,
-    torch_settings,
 )
 from mho.compat.memtorch.mn.Linear import Linear
 from mho.recurrence.form import Form
 from mho.recurrence.layout import Sequences
 from mho.recurrence.runner import run
 
-_SIZES = ("input_size", "hidden_size", "num_layers")
-_SAME = (*_SIZES, "nonlinearity", "batch_first", "dropout", "bidirectional")
 # What holds for the layers of all weights, whenever it is set.
 _SWITCHES = ("non_linear", "simulate", "forward_legacy_enabled", "cuda_malloc_heap_size")
 _PASSED_ON = frozenset((*SETTINGS, *_SWITCHES))
@@ -81,9 +79,8 @@ class RNN(nn.RNN):
         **kwargs: Any,
     ) -> None:
         given = dict(locals())
-        super().__init__(**torch_settings(nn.RNN, "rnn_layer", given, _SAME))
-        for name, parameter in rnn_layer.named_parameters():
-            setattr(self, name, nn.Parameter(parameter.detach(), requires_grad=False))
+        names = [name for name, _ in rnn_layer.named_parameters()]
+        take_over(self, "rnn_layer", rnn_layer, nn.RNN, names)
         take_settings(self, given)
         chosen = {name: value for name, value in given.items() if name not in _NOT_PASSED_ON}
         weights = [name for name, _ in self.named_parameters() if "weight" in name]
@@ -101,7 +98,6 @@ class RNN(nn.RNN):
             setattr(self, f"w_{end}", [self.arrays[f"weight_{name}"] for name in names])
             setattr(self, f"b_{end}", [getattr(self, f"bias_{name}", None) for name in names])
         self.return_hidden = False
-        self.train(rnn_layer.training)
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)

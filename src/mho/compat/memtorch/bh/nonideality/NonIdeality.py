@@ -111,8 +111,3 @@ def _apply(layer: Any, kind: NonIdeality, kwargs: Mapping[str, Any]) -> None:
         x, model, more = needed
         ages = kind is NonIdeality.Retention
         (apply_retention_model if ages else apply_endurance_model)(layer, x, model, **more)
-
-
-# ``memtorch.bh.nonideality.NonIdeality`` is the enumeration and the module.
-NonIdeality.NonIdeality = NonIdeality  # type: ignore[attr-defined]
-NonIdeality.apply_nonidealities = staticmethod(apply_nonidealities)  # type: ignore[attr-defined]
