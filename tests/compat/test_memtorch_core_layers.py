@@ -490,7 +490,8 @@ def test_recurrent_layers_take_what_torch_s_take():
 
 
 def test_the_table_of_supported_layers():
-    kinds = {"Linear": nn.Linear, "Conv1d": nn.Conv1d, "Conv2d": nn.Conv2d, "Conv3d": nn.Conv3d}
+    names = ("Linear", "Conv1d", "Conv2d", "Conv3d", "RNN")
+    kinds = {name: getattr(nn, name) for name in names}
     assert {str(kinds[v.__name__]): v for v in supported_module_parameters.values()} == (
         supported_module_parameters
     )

@@ -32,10 +32,9 @@ supported_module_parameters: dict[str, Any] = {
     "<class 'torch.nn.modules.conv.Conv1d'>": Conv1d,
     "<class 'torch.nn.modules.conv.Conv2d'>": Conv2d,
     "<class 'torch.nn.modules.conv.Conv3d'>": Conv3d,
+    "<class 'torch.nn.modules.rnn.RNN'>": RNN,
 }
-"""Memristive layers by what they stand for; `torch.nn.RNN` is patched too where it is asked for."""
-
-_RNN = "<class 'torch.nn.modules.rnn.RNN'>"
+"""Memristive layers by what they stand for."""
 
 
 def patch_model(
@@ -143,8 +142,7 @@ def _layer_for(module: nn.Module) -> Any:
     Raises:
         Refused: if there is none for the type and its bases.
     """
-    known = {_RNN: RNN, **supported_module_parameters}
-    kind = type(module)
+    kind, known = type(module), supported_module_parameters
     base = next((base for base in kind.__mro__ if str(base) in known), None)
     require(base is not None, f"patching of {kind} is not supported")
     own = kind.forward is not base.forward or "forward" in vars(module)  # type: ignore[union-attr]
