@@ -57,8 +57,7 @@ def quantize(
         quant: bits (with a method) or levels (without), >= 1.
         overflow_rate: fraction of values, in [0, 1], that full scale may leave out.
         quant_method: one of `quant_methods`, or None.
-        min: smallest value, a number or a tensor that fits ``tensor``; NaN: the tensor's own. 0 is
-            a bound like any other.
+        min: smallest value, a number or a tensor that fits ``tensor``; NaN: the tensor's own.
         max: largest value, likewise.
         override_original: write the result into ``tensor``, too; it must be floating point.
 
@@ -66,7 +65,7 @@ def quantize(
         The quantised tensor; rounding passes gradients, clipping stops them.
 
     Raises:
-        ValueError: if an argument is refused.
+        Refused: if an argument is refused.
         TypeError: if ``tensor`` is no tensor of numbers, or cannot hold the result.
     """
     original, x = _values(tensor, override_original)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,23 +20,16 @@ def identity(x: Tensor) -> Tensor:
     return x
 
 
+@dataclass
 class Line:
-    """A straight line: what a tuned layer applies to its currents.
+    """A straight line: what a tuned layer applies to its currents."""
 
-    Args:
-        slope: per ampere.
-        intercept: output at no current.
-    """
-
-    def __init__(self, slope: float, intercept: float) -> None:
-        self.slope, self.intercept = slope, intercept
+    slope: float  # per ampere
+    intercept: float
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return ``slope · x + intercept``."""
         return x * self.slope + self.intercept
-
-    def __repr__(self) -> str:
-        return f"Line(slope={self.slope!r}, intercept={self.intercept!r})"
 
 
 @torch.no_grad()

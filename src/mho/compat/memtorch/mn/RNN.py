@@ -162,8 +162,8 @@ class RNN(nn.RNN):
             super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
 
     def _shapes(self) -> list[list[int]]:
-        crossbars = (c for array in self.arrays.values() for c in array.crossbars)
-        return [list(crossbar.conductance_matrix.shape) for crossbar in crossbars]
+        arrays: Any = self.arrays.values()
+        return [list(c.conductance_matrix.shape) for array in arrays for c in array.crossbars]
 
     def __str__(self) -> str:
         return (

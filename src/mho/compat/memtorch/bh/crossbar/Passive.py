@@ -31,13 +31,7 @@ def wires(R_source: float | None, R_line: float | None) -> Wires:
 def effective(conductances: Tensor, R_source: float | None, R_line: float | None) -> Tensor:
     """Return ``T`` (S) with which currents are ``V @ T``: the lines solved once, exactly.
 
-    Args:
-        conductances: ``[..., rows, columns]`` (S).
-        R_source: between sources and lines (Ω).
-        R_line: between neighbouring cells (Ω).
-
-    Returns:
-        Tensor of the same shape.
+    ``conductances`` and ``T`` are ``[..., rows, columns]``; for resistances (Ω) see `wires`.
     """
     _positive(conductances)
     return effective_conductance(conductances, wires(R_source, R_line))
@@ -101,8 +95,6 @@ def _positive(conductances: Tensor) -> None:
 
 def _voltages(name: str, values: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
     values = torch.as_tensor(values).to(like)
-    require(
-        tuple(values.shape) == shape,
-        f"{name} must have shape {list(shape)}, got {list(values.shape)}",
-    )
+    found = list(values.shape)
+    require(found == list(shape), f"{name} must have shape {list(shape)}, got {found}")
     return values

@@ -206,26 +206,25 @@ def _numbers(named: dict[str, Any]) -> list[Any]:
 
 
 def _cells(v: Tensor, crossbar: Any, height: int) -> Tensor:
-    """Add ``g f(v)`` of cells that each have an ``f`` of their own."""
+    """Add ``g f(v)`` of cells that each have an ``f`` of their own, in blocks."""
     spec, values = _laws(crossbar)
-    each = {n: joined(crossbar, p).to(v) for n, p in values.items() if isinstance(p, Tensor)}
+    p = {n: joined(crossbar, x).to(v) if isinstance(x, Tensor) else x for n, x in values.items()}
     g = joined(crossbar, crossbar.conductance_matrix).to(v)
     block = _BLOCK if v.device.type == "cpu" else _BLOCK_ELSEWHERE
     deep = max(1, min(height, block // crossbar.columns))
-
-    def currents(x: Tensor, rows: slice) -> Tensor:
-        p = SimpleNamespace(**{**values, **{name: value[rows] for name, value in each.items()}})
-        many = max(1, block // g[rows].numel())
-        parts = [
-            spec.transfer_at(part.unsqueeze(-1), p).mul(g[rows]).sum(1) for part in x.split(many)
-        ]
-        return torch.cat(parts)
-
+    many = max(1, block // (deep * crossbar.columns))
     tiles = []
     for top in range(0, crossbar.rows, height):
-        bottom = min(top + height, crossbar.rows)
-        pieces = [slice(start, min(start + deep, bottom)) for start in range(top, bottom, deep)]
-        tiles.append(torch.stack([currents(v[:, rows], rows) for rows in pieces]).sum(0))
+        end = min(top + height, crossbar.rows)
+        total: Any = 0.0
+        for start in range(top, end, deep):
+            rows = slice(start, min(start + deep, end))
+            own = SimpleNamespace(
+                **{n: x[rows] if isinstance(x, Tensor) else x for n, x in p.items()}
+            )
+            lots = (x.unsqueeze(-1) for x in v[:, rows].split(many))
+            total = total + torch.cat([(spec.transfer_at(x, own) * g[rows]).sum(1) for x in lots])
+        tiles.append(total)
     return torch.stack(tiles)
 
 

@@ -35,13 +35,9 @@ class Operation:
     def __call__(
         self, crossbars: Any, operation: Callable[..., Any], idx: Any = None, **kwargs: Any
     ) -> Any:
-        """Apply ``operation(crossbar, **kwargs)``.
+        """Apply ``operation(crossbar, **kwargs)`` to those of a layer's crossbars.
 
-        Args:
-            crossbars: those of a layer.
-            operation: applied to each.
-            idx: which: two numbers of a pair, or one; the first if not given.
-            **kwargs: of the operation.
+        ``idx`` says which: two numbers of a pair, or one; the first if not given.
         """
         if self.scheme is Scheme.DoubleColumn:
             pair = (0, 1) if idx is None else tuple(idx)

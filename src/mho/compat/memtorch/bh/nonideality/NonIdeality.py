@@ -88,31 +88,21 @@ def apply_nonidealities(
 
 
 def required(kwargs: Mapping[str, Any], arguments: Sequence[str], call: str) -> None:
-    """Refuse keyword arguments that lack what a call needs.
-
-    Args:
-        kwargs: keyword arguments.
-        arguments: names that must be there and not None.
-        call: what needs them.
-
-    Raises:
-        ValueError: if one is missing.
-    """
+    """Refuse keyword arguments in which one that ``call`` needs is missing, or None."""
     missing = [name for name in arguments if kwargs.get(name) is None]
     require(not missing, f"{call} needs {', '.join(missing)}")
 
 
 def _apply(layer: Any, kind: NonIdeality, kwargs: Mapping[str, Any]) -> None:
+    given: list[Any] = [kwargs.get(name) for name in _REQUIRED[kind]]
     if kind is NonIdeality.NonLinear:
         names = (*_SWEEP, "num_conductance_states", "simulate")
         apply_non_linear(layer, **{name: kwargs[name] for name in names if name in kwargs})
-        return
-    needed = [kwargs[name] for name in _REQUIRED[kind]]
-    if kind is NonIdeality.FiniteConductanceStates:
-        apply_finite_conductance_states(layer, *needed)
+    elif kind is NonIdeality.FiniteConductanceStates:
+        apply_finite_conductance_states(layer, *given)
     elif kind is NonIdeality.DeviceFaults:
-        apply_device_faults(layer, *needed)
+        apply_device_faults(layer, *given)
+    elif kind is NonIdeality.Endurance:
+        apply_endurance_model(layer, *given[:2], **given[2])
     else:
-        x, model, more = needed
-        ages = kind is NonIdeality.Retention
-        (apply_retention_model if ages else apply_endurance_model)(layer, x, model, **more)
+        apply_retention_model(layer, *given[:2], **given[2])
