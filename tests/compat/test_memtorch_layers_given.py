@@ -62,6 +62,22 @@ def test_a_layer_with_a_forward_of_its_own_stays_digital():
     assert model[0] is layer
 
 
+@pytest.mark.parametrize("given", [nn.Linear, [nn.Linear], (nn.Linear, nn.RNN), "table"], ids=str)
+def test_types_to_patch_may_be_one_or_many_or_the_table(given):
+    table = memtorch.mn.Module.supported_module_parameters
+    given = table if given == "table" else given
+    model = patch_model(nn.Sequential(nn.Linear(3, 2)), module_parameters_to_patch=given, **IDEAL)
+    assert type(model[0]) is memtorch.mn.Linear
+    with pytest.raises(ValueError, match=r"must be types of layers, got 'Linear'"):
+        patch_model(model, module_parameters_to_patch=["Linear"], **IDEAL)
+
+
+def test_a_model_in_which_nothing_is_patched_is_told():
+    for given in ({}, [nn.Conv2d]):
+        with pytest.warns(UserWarning, match="nothing was patched"):
+            patch_model(nn.Sequential(nn.Linear(3, 2)), module_parameters_to_patch=given, **IDEAL)
+
+
 def test_what_has_no_memristive_layer_is_refused():
     with pytest.raises(ValueError, match=r"LSTM.*not supported"):
         patched(nn.Sequential(nn.LSTM(3, 2)), nn.LSTM)
@@ -94,7 +110,8 @@ def test_pruned_and_parametrised_layers_are_patched_as_they_compute():
 
     halved = nn.Linear(6, 5)
     parametrize.register_parametrization(halved, "weight", Halved())
-    for digital in (pruned, halved):
+    normed = nn.utils.parametrizations.weight_norm(nn.Linear(6, 5))
+    for digital in (pruned, halved, normed):
         layer = patched(nn.Sequential(digital))[0]
         layer.tune()
         x = torch.randn(3, 6)

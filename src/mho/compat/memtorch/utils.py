@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, random_split
 
-from mho.compat.memtorch._require import require
+from mho.compat._common import require
 
 __all__ = ["LoadCIFAR10", "LoadMNIST", "clip", "convert_range", "pad_tensor"]
 

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat.memtorch._numbers import real, whole
-from mho.compat.memtorch._require import require
+from mho.compat._common import real, require, whole
 from mho.periphery import ADC
 from mho.periphery import quantize as grids
 

@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
-from mho.compat.memtorch._numbers import whole
-from mho.compat.memtorch._require import require
+from mho.compat._common import require, whole
 
 __all__ = ["Dict2Obj", "StochasticParameter", "unpack_parameters"]
 

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.compat.memtorch._numbers import real
-from mho.compat.memtorch._require import require
+from mho.compat._common import real, require
 from mho.compat.memtorch.utils import convert_range
 
 __all__ = ["convert_range", "naive_scale"]

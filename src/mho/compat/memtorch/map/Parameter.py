@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mho.compat.memtorch._numbers import real
-from mho.compat.memtorch._require import require
+from mho.compat._common import real, require
 from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.utils import convert_range
 from mho.core.checks import plain

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from mho.compat.memtorch._require import require
+from mho.compat._common import require
 from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.map.Input import naive_scale
 from mho.compat.memtorch.map.Parameter import naive_map
@@ -102,13 +102,13 @@ def patch_model(
     """
     options = {name: value for name, value in locals().items() if name not in _NOT_OPTIONS}
     options.update(kwargs)
-    kinds = tuple(module_parameters_to_patch)
+    wanted = _types(module_parameters_to_patch)
     closed = {part for m in model.modules() if isinstance(m, _CLOSED) for part in m.children()}
     patched: dict[nn.Module, nn.Module] = {}  # a layer that occurs twice stays one
     digital = []
     for name, module in list(model.named_modules(remove_duplicate=False)):
         self_contained(module)
-        if not isinstance(module, kinds) or isinstance(module, (Memristive, RNN)):
+        if not isinstance(module, wanted) or isinstance(module, (Memristive, RNN)):
             continue
         kind = None if module in closed else _layer_for(module)
         if kind is None:
@@ -126,6 +126,10 @@ def patch_model(
     if digital:
         message = "stay digital, as something else computes with their weights than their type does"
         warnings.warn(f"{', '.join(digital)}: {message}", stacklevel=2)
+    elif not _layers(model):
+        names = ", ".join(kind.__name__ for kind in wanted) or "no types"
+        message = f"nothing was patched: module_parameters_to_patch has {names}"
+        warnings.warn(message, stacklevel=2)
     for method in (tune_, forward_legacy, disable_legacy, set_cuda_malloc_heap_size):
         # Not methods of a class, but of this model: they are copied and saved with it.
         setattr(model, method.__name__, functools.partial(method, model))
@@ -134,6 +138,18 @@ def patch_model(
 
 _NOT_OPTIONS = ("model", "module_parameters_to_patch", "kwargs")
 _CLOSED = (nn.MultiheadAttention,)  # it reads the weights of its parts itself
+
+
+def _types(given: Any) -> tuple[type[nn.Module], ...]:
+    """Return types of layers, given by themselves or by their names in the table."""
+    known = {n: getattr(kind, "digital", None) for n, kind in supported_module_parameters.items()}
+    found: list[Any] = (
+        [given] if isinstance(given, type) else [known.get(kind, kind) for kind in given]
+    )
+    for kind in found:
+        message = f"module_parameters_to_patch must be types of layers, got {kind!r}"
+        require(isinstance(kind, type), message)
+    return tuple(found)
 
 
 def _layer_for(module: nn.Module) -> Any:

@@ -47,6 +47,7 @@ class RNN(nn.RNN):
             than the output alone; `patch_model` asks for it.
     """
 
+    digital = nn.RNN
     w_ih = property(lambda self: self._of_each_layer("ih", self._array))
     w_hh = property(lambda self: self._of_each_layer("hh", self._array))
     w_ih_reverse = property(lambda self: self._of_each_layer("ih_reverse", self._array))

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.compat.memtorch._numbers import real, sides, whole
-from mho.compat.memtorch._require import require
+from mho.compat._common import real, require, sides, whole
 from mho.compat.memtorch.bh.crossbar.Crossbar import Crossbar, Operation, Scheme, init_crossbar
 from mho.compat.memtorch.bh.crossbar.Passive import wires
 from mho.compat.memtorch.bh.Quantize import Converter, converter

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mho.compat._common import fingerprint
 from mho.compat.memtorch.bh.crossbar import _currents
 from mho.compat.memtorch.bh.crossbar._currents import Law
 from mho.compat.memtorch.bh.crossbar._operation import Scheme
-from mho.compat.memtorch.bh.crossbar._sweep import fingerprint
 from mho.compat.memtorch.bh.crossbar.Passive import effective
 from mho.compat.memtorch.bh.Quantize import Converter
 

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from mho.circuit import Wires, effective_conductance, solve
-from mho.compat.memtorch._numbers import real, whole
-from mho.compat.memtorch._require import require
+from mho.compat._common import real, require, whole
 
 __all__ = ["solve_passive"]
 

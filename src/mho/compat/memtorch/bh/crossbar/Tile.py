@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat.memtorch._numbers import sides
-from mho.compat.memtorch._require import require
+from mho.compat._common import require, sides
 from mho.compat.memtorch.bh.crossbar._currents import added
 from mho.compat.memtorch.bh.crossbar.Passive import effective
 from mho.compat.memtorch.bh.Quantize import converter

@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat.memtorch._numbers import real
-from mho.compat.memtorch._require import require
-from mho.compat.memtorch.bh.crossbar._sweep import Curve, curves, fingerprint, middle
+from mho.compat._common import fingerprint, real, require
+from mho.compat.memtorch.bh.crossbar._sweep import Curve, curves, middle
 from mho.compat.memtorch.bh.Quantize import Converter, convert, converter
 from mho.crossbar.read import partial_currents
 from mho.crossbar.readout import Readout

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mho.compat.memtorch._require import require
+from mho.compat._common import require
 
 
 class Scheme(Enum):

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
+
+from mho.compat._common import fingerprint
 
 Curve: TypeAlias = tuple[Any, Any]
 """Voltages (V), rising, and currents (A): arrays."""
@@ -61,21 +62,3 @@ def _mean(voltages: Any, currents: Any) -> Curve:
         order = first + np.argsort(voltages[first : last + 1])
         branches.append(np.interp(grid, voltages[order], currents[order], np.nan, np.nan))
     return grid, np.nanmean(branches, axis=0)
-
-
-# Sums of bits are kept for so many groups of values; a prime, so that rows fall apart.
-_GROUPS = 1021
-
-
-def fingerprint(values: Tensor) -> Tensor:
-    """Return sums of a tensor's bits: they tell whether it changed, however it was written to.
-
-    (torch does not count what is written through ``.data`` or NumPy.) Equal values have equal
-    sums; others do but for a chance that is none. In one pass, and of 1021 integers at most.
-    """
-    bits = values.detach().contiguous().view(torch.int32).flatten()
-    whole = len(bits) // _GROUPS * _GROUPS
-    sums = bits[:whole].view(-1, _GROUPS).sum(0, dtype=torch.int32)
-    if whole < len(bits):
-        sums[: len(bits) - whole] += bits[whole:]
-    return sums

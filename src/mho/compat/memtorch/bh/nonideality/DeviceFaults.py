@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from mho.compat.memtorch._numbers import real
-from mho.compat.memtorch._require import require
+from mho.compat._common import real, require
 from mho.compat.memtorch.bh.nonideality._layers import change, crossbars, resistance, store, window
 from mho.compat.memtorch.bh.StochasticParameter import made
 

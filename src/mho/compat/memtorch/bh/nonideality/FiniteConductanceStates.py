@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mho.compat.memtorch._numbers import whole
+from mho.compat._common import whole
 from mho.compat.memtorch.bh.nonideality._layers import change, window
 from mho.compat.memtorch.bh.Quantize import quantize
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from mho.compat.memtorch._require import require
+from mho.compat._common import require
 from mho.compat.memtorch.bh.nonideality.DeviceFaults import apply_device_faults
 from mho.compat.memtorch.bh.nonideality.Endurance import apply_endurance_model
 from mho.compat.memtorch.bh.nonideality.FiniteConductanceStates import (

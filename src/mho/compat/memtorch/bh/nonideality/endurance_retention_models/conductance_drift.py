@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mho.compat.memtorch._numbers import real
-from mho.compat.memtorch._require import require
+from mho.compat._common import real, require
 from mho.compat.memtorch.bh.nonideality._layers import change, context
 from mho.effects import PowerLawDrift
 

@@ -15,8 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mho.compat.memtorch._numbers import real
-from mho.compat.memtorch._require import require
+from mho.compat._common import real, require
 from mho.compat.memtorch.bh.nonideality._layers import change, context
 from mho.effects.metal_oxide import FailureLaw, Retention
 

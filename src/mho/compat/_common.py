@@ -1,0 +1,86 @@
+"""What the old interfaces share: refusals, numbers as programs give them, seeds, changes seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mho.core import checks
+
+
+class Refused(ValueError, AssertionError):  # noqa: N818
+    """A value that is not allowed.
+
+    It is a `ValueError`, as everywhere in mho, and an `AssertionError`, as MemTorch's programs
+    expect.
+    """
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `Refused` with the message unless the condition holds."""
+    if not condition:
+        raise Refused(message)
+
+
+def real(name: str, value: Any, *, least: float | None = None, most: float | None = None) -> float:
+    """Return a finite number within bounds: Python's, NumPy's, or an array or tensor of one.
+
+    Raises:
+        Refused: if it is none, or out of bounds.
+    """
+    try:
+        found = value.item() if hasattr(value, "item") else value
+        return float(checks.number(name, found, least=least, most=most))
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: of more than one element
+        bounds = "" if least is None else f" >= {least:g}"
+        bounds += "" if most is None else f" and <= {most:g}"
+        raise Refused(f"{name} must be a number{bounds}, got {value!r}") from None
+
+
+def whole(name: str, value: Any, *, least: int = 1) -> int:
+    """Return an integer, of any type of number, that is at least ``least``.
+
+    Raises:
+        Refused: if it is none, or too small.
+    """
+    found = real(name, value)
+    require(
+        found == int(found) >= least, f"{name} must be a whole number >= {least}, got {value!r}"
+    )
+    return int(found)
+
+
+def sides(tile_shape: Any) -> tuple[int, int]:
+    """Return the rows and columns of a tile, given as any sequence of two.
+
+    Raises:
+        Refused: if they are no two integers > 0.
+    """
+    two = hasattr(tile_shape, "__len__") and len(tile_shape) == 2
+    require(two, f"tile_shape must be two integers > 0, got {tile_shape!r}")
+    return whole("tile_shape's rows", tile_shape[0]), whole("tile_shape's columns", tile_shape[1])
+
+
+def seed() -> int:
+    """Draw a seed from torch's global generator: programs call ``torch.manual_seed``."""
+    return int(torch.randint(2**62, (), dtype=torch.int64))
+
+
+# Sums of bits are kept for so many groups of values; a prime, so that rows fall apart.
+_GROUPS = 1021
+
+
+def fingerprint(values: Tensor) -> Tensor:
+    """Return sums of a tensor's bits: they tell whether it changed, however it was written to.
+
+    (torch does not count what is written through ``.data`` or NumPy.) Equal values have equal
+    sums; others do but for a chance that is none. In one pass, and of 1021 integers at most.
+    """
+    bits = values.detach().flatten().contiguous().view(torch.int32)
+    whole = len(bits) // _GROUPS * _GROUPS
+    sums = bits[:whole].view(-1, _GROUPS).sum(0, dtype=torch.int32)
+    if whole < len(bits):
+        sums[: len(bits) - whole] += bits[whole:]
+    return sums
