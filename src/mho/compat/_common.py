@@ -68,19 +68,21 @@ def seed() -> int:
     return int(torch.randint(2**62, (), dtype=torch.int64))
 
 
-# Sums of bits are kept for so many groups of values; a prime, so that rows fall apart.
-_GROUPS = 1021
+# So many values are compared themselves; of more, sums of bits in so many groups, a prime, so that
+# neither rows nor columns can change places unseen.
+_FEW, _GROUPS = 1 << 14, 1021
 
 
 def fingerprint(values: Tensor) -> Tensor:
-    """Return sums of a tensor's bits: they tell whether it changed, however it was written to.
+    """Return what tells whether a tensor changed, however it was written to.
 
     (torch does not count what is written through ``.data`` or NumPy.) Equal values have equal
-    sums; others do but for a chance that is none. In one pass, and of 1021 integers at most.
+    ones; others do not, but for a chance that is none. It takes one pass.
     """
-    bits = values.detach().flatten().contiguous().view(torch.int32)
+    bits = values.detach().flatten().view(torch.int32)
+    if len(bits) <= _FEW:
+        return bits.clone()
     whole = len(bits) // _GROUPS * _GROUPS
     sums = bits[:whole].view(-1, _GROUPS).sum(0, dtype=torch.int32)
-    if whole < len(bits):
-        sums[: len(bits) - whole] += bits[whole:]
+    sums[: len(bits) - whole] += bits[whole:]
     return sums

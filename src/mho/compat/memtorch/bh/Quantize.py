@@ -111,7 +111,8 @@ def convert(
         fresh: the tensor may be overwritten, where no gradient is needed.
     """
     bits, rate, method = ready
-    low, high = tensor.detach().aminmax(dim=-1, keepdim=True)
+    # Not aminmax, which takes ten times as long over a dimension.
+    low, high = tensor.detach().amin(-1, keepdim=True), tensor.detach().amax(-1, keepdim=True)
     full = _full_scale(tensor.detach(), torch.maximum(high, -low), rate, bounds)
     if method == "linear" and bits > 1:
         step, top = grids.power_of_two_step(full, bits), 2 ** (bits - 1)

@@ -36,7 +36,7 @@ _NUMBERS: dict[str, Callable[[str, Any], Any]] = {
 
 
 class Memristive(nn.Module):
-    """Base, beside the torch layer, of memristive layers.
+    """Base, before the torch layer, of memristive layers.
 
     Programs may set ``non_linear`` (see `apply_non_linear`), which fresh layers do not have.
 
@@ -152,13 +152,10 @@ class Memristive(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         def moved(tensor: Tensor) -> Tensor:
-            # Small conductances have no half precision: only the place changes.
             after = fn(tensor)
-            return (
-                tensor.to(after.device)
-                if after.element_size() < 4 <= tensor.element_size()
-                else after
-            )
+            # Small conductances have no half precision: only the place changes.
+            narrowed = after.element_size() < 4 <= tensor.element_size()
+            return tensor.to(after.device) if narrowed else after
 
         for crossbar in getattr(self, "crossbars", ()):
             crossbar.apply(moved)
@@ -208,10 +205,10 @@ def keep_beside(destination: Any, prefix: str, values: Any) -> None:
 @contextmanager
 def telling(layer: nn.Module, prefix: str, fits: bool) -> Iterator[None]:
     """Warn if weights change within, without conductances that fit: crossbars stay as they are."""
-    own = dict(layer.named_parameters(recurse=False))
-    before = {name: value.detach().clone() for name, value in own.items()}
+    before = {name: p.detach().clone() for name, p in layer.named_parameters(recurse=False)}
     yield
-    if not fits and any(not torch.equal(before[name], own[name]) for name in own):
+    changed = (not torch.equal(value, getattr(layer, name)) for name, value in before.items())
+    if not fits and any(changed):
         warnings.warn(
             f"{prefix[:-1] or layer}: other weights were loaded, without conductances that fit: "
             "the crossbars keep what they hold. Patch a model after its weights are loaded",
@@ -259,7 +256,7 @@ def take_over(
     Args:
         layer: memristive.
         name: of the argument that is the digital one.
-        digital: it may be pruned or parametrised: its weights as they are now count.
+        digital: may be pruned or parametrised: its parameters count as they are now.
         kind: what it must be.
         parameters: their names.
 
