@@ -119,6 +119,23 @@ def test_pruned_and_parametrised_layers_are_patched_as_they_compute():
         torch.testing.assert_close(layer.weight, digital.weight)
 
 
+def test_pruned_recurrent_layers_are_patched_as_they_compute():
+    torch.manual_seed(0)
+    digital = prune.random_unstructured(nn.RNN(4, 3), "weight_ih_l0", 0.5)
+    layer, x = memtorch.mn.RNN(digital, **IDEAL), torch.randn(5, 2, 4)
+    layer.tune()
+    torch.testing.assert_close(layer(x), digital(x)[0], rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("kind", ["Linear", "RNN"])
+def test_the_device_may_be_assigned(kind):
+    layer = getattr(memtorch.mn, kind)(getattr(nn, kind)(4, 3), **IDEAL)
+    layer.device = "cpu"
+    assert layer.device == torch.device("cpu")
+    layer.device = torch.device("meta")
+    assert layer.device.type == next(layer.parameters()).device.type == "meta"
+
+
 def test_attributes_of_a_layer_are_kept_and_its_recurrent_weights_are_its_own():
     digital = nn.RNN(4, 3)
     digital.nickname = "head"
@@ -133,7 +150,8 @@ def test_attributes_of_a_layer_are_kept_and_its_recurrent_weights_are_its_own():
 def test_recurrent_layers_follow_parameters_put_in_place_of_others():
     layer, x = memtorch.mn.RNN(nn.RNN(4, 3), **IDEAL), torch.randn(5, 2, 4)
     other = nn.RNN(4, 3)
-    layer.load_state_dict(other.state_dict(), assign=True)
+    with pytest.warns(UserWarning, match="crossbars keep"):
+        layer.load_state_dict(other.state_dict(), assign=True)
     layer.forward_legacy_enabled = True
     torch.testing.assert_close(layer(x), other(x)[0])
     layer.forward_legacy_enabled = False

@@ -84,7 +84,7 @@ class RNN(nn.RNN):
         **kwargs: Any,
     ) -> None:
         given = dict(locals())
-        names = [name for name, _ in rnn_layer.named_parameters()]
+        names: Any = getattr(rnn_layer, "_flat_weights_names", ())  # of pruned weights, too
         take_over(self, "rnn_layer", rnn_layer, nn.RNN, names)
         take_settings(self, given)
         chosen = {name: value for name, value in given.items() if name not in _NOT_PASSED_ON}
@@ -121,8 +121,13 @@ class RNN(nn.RNN):
 
     @property
     def device(self) -> torch.device:
-        """Where the crossbars are."""
-        return self.w_ih[0].device
+        """Where the crossbars are; assigning moves the layer."""
+        found: torch.device = self.w_ih[0].device
+        return found
+
+    @device.setter
+    def device(self, where: Any) -> None:
+        self.to(where)
 
     def forward(self, input: Sequences, h_0: Tensor | None = None) -> Any:
         """Run a sequence.

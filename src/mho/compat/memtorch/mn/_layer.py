@@ -147,8 +147,12 @@ class Memristive(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the crossbars are."""
+        """Where the crossbars are; assigning moves the layer."""
         return self.crossbars[0].conductance_matrix.device
+
+    @device.setter
+    def device(self, where: Any) -> None:
+        self.to(where)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         def moved(tensor: Tensor) -> Tensor:
