@@ -141,7 +141,7 @@ def _types(given: Any) -> tuple[type[nn.Module], ...]:
     return result
 
 
-def _chosen(model: nn.Module, wanted: tuple[type, ...]) -> tuple[dict[nn.Module, Any], list[str]]:
+def _chosen(model: nn.Module, wanted: tuple[type[nn.Module], ...]) -> tuple[Any, list[str]]:
     """Return the memristive types of the layers to patch, and the names of those that stay digital.
 
     Raises:
