@@ -104,11 +104,8 @@ def convert(
 ) -> Tensor:
     """Convert as a converter does, each last dimension with a full scale of its own.
 
-    Args:
-        tensor: floating point, ``[…, values]``.
-        ready: the converter.
-        bounds: values that full scale reaches to at least.
-        fresh: the tensor may be overwritten, where no gradient is needed.
+    Full scale reaches to ``bounds`` at least. A ``fresh`` tensor may be overwritten, where no
+    gradient is needed.
     """
     bits, rate, method = ready
     # Not aminmax, which takes ten times as long over a dimension.

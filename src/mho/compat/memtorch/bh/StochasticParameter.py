@@ -76,7 +76,7 @@ def StochasticParameter(
         A `Generator`, or a float.
 
     Raises:
-        ValueError: if the distribution is none, or a parameter of it is missing or unknown.
+        Refused: if the distribution is none, or a parameter of it is missing or unknown.
     """
     min, max = float(min), float(max)
     require(not math.isnan(min) and not math.isnan(max), f"bounds must be numbers: {min}, {max}")
@@ -150,7 +150,7 @@ def unpack_parameters(
         A `Dict2Obj` of all local arguments.
 
     Raises:
-        ValueError: if an argument is refused, or r_on and r_off stay too close.
+        Refused: if an argument is refused, or r_on and r_off stay too close.
     """
     require(r_rel_tol is None or r_abs_tol is None, "give r_rel_tol or r_abs_tol, not both")
     tries = whole("resample_threshold", resample_threshold, least=0)

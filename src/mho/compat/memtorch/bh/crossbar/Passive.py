@@ -19,7 +19,7 @@ def wires(R_source: float | None, R_line: float | None) -> Wires:
     ``R_source``; ``R_line`` is between neighbouring cells. Both may be zero, exactly.
 
     Raises:
-        ValueError: if a resistance is missing, negative or not finite.
+        Refused: if a resistance is missing, negative or not finite.
     """
     message = "source_resistance and line_resistance must be given when transistor is False"
     require(R_source is not None and R_line is not None, message)
@@ -66,7 +66,7 @@ def solve_passive(
         voltages, ``[rows, columns]`` or ``[batches, rows, columns]`` (V).
 
     Raises:
-        ValueError: if an argument is refused.
+        Refused: if an argument is refused.
     """
     require(
         isinstance(conductance_matrix, Tensor) and conductance_matrix.ndim == 2,

@@ -33,14 +33,10 @@ class Tile:
         self.array = torch.zeros(shape)
 
     def update_array(self, new_array: Any) -> None:
-        """Put new values into the tile.
-
-        Args:
-            new_array: of the tile's shape, or smaller: then it fills the upper left corner and
-                the other values stay.
+        """Put new values into the tile: all, or fewer in its upper left corner.
 
         Raises:
-            ValueError: if it does not fit.
+            Refused: if they do not fit.
         """
         new = torch.from_numpy(new_array) if isinstance(new_array, np.ndarray) else new_array
         rows, columns = self.array.shape
@@ -59,18 +55,15 @@ def gen_tiles(
 ) -> tuple[Tensor, Tensor]:
     """Cut a matrix into tiles, padded with zeros.
 
-    Args:
-        tensor: ``[rows, columns]``; for an input, ``[patches, features]``.
-        tile_shape: rows and columns of a tile.
-        input: cut an input: its features run along the tiles' rows.
-        use_bindings: has no effect.
+    The matrix is ``[rows, columns]``; for an ``input`` ``[patches, features]``, whose features run
+    along the tiles' rows. ``use_bindings`` has no effect.
 
     Returns:
         The tiles, ``[tiles, rows, columns]`` (of an input ``[tiles, patches, rows]``), and the map
         of their numbers, ``[tile rows, tile columns]`` (of an input ``[tile rows]``).
 
     Raises:
-        ValueError: if the tensor is no matrix or the tile shape is refused.
+        Refused: if the tensor is no matrix or the tile shape is refused.
     """
     rows, columns = sides(tile_shape)
     require(
@@ -161,10 +154,7 @@ def tile_matmul_row(
 ) -> Tensor:
     """Multiply one row of a matrix with a matrix, both given as tiles; see `tile_matmul`.
 
-    Args: ``mat_a_row_tiles`` is the row, ``[tiles, rows]`` or ``[tiles, 1, rows]``.
-
-    Returns:
-        The product, ``[mat_b_shape[1]]``.
+    The row is ``[tiles, rows]`` or ``[tiles, 1, rows]``, the product ``[mat_b_shape[1]]``.
     """
     row = mat_a_row_tiles[:, None] if mat_a_row_tiles.ndim == 2 else mat_a_row_tiles
     require(
@@ -178,16 +168,10 @@ def tile_matmul_row(
 
 
 def tiled_inference(input: Tensor, m: Any, transistor: bool) -> Tensor:
-    """Read a memristive layer that is stored in tiles.
+    """Read a memristive layer ``m`` that is stored in tiles: ``[patches, outputs]``.
 
-    Args:
-        input: scaled inputs, ``[patches, features]`` (V).
-        m: the layer.
-        transistor: 1T1R cells (True), or passive ones (False), whose lines count: positive and
-            negative crossbars are solved as the two arrays they are.
-
-    Returns:
-        ``[patches, outputs]``.
+    ``input`` are voltages ``[patches, features]`` (V). Without transistors lines count: positive
+    and negative crossbars are solved as the two arrays they are.
     """
 
     def stored(crossbar: Any) -> Tensor:

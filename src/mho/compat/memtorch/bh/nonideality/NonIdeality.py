@@ -65,7 +65,7 @@ def apply_nonidealities(
         The model, changed in place.
 
     Raises:
-        ValueError: if an argument is missing, unknown or refused, or the model has no memristive
+        Refused: if an argument is missing, unknown or refused, or the model has no memristive
             layers.
     """
     wanted = [non_idealities] if isinstance(non_idealities, NonIdeality) else list(non_idealities)

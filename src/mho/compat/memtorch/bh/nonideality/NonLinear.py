@@ -43,11 +43,8 @@ def apply_non_linear(
         num_conductance_states: round conductances to so many states first; None: do not.
         simulate: simulate the devices at every read (True), rather than sweep them once (False).
 
-    Returns:
-        The layer, changed in place.
-
     Raises:
-        ValueError: if an argument is refused.
+        Refused: if an argument is refused.
     """
     sweep = {
         "duration": sweep_duration,

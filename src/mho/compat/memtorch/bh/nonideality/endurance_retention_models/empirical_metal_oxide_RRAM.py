@@ -123,7 +123,7 @@ def model_endurance_retention(
     is ``p_0 exp(p_1)``, as in MemTorch 1.1.6, to compare with its results.
 
     Args:
-        layer: a memristive layer.
+        layer: a memristive layer; it is changed in place.
         operation_mode: sudden failure (to a stable resistance) or gradual.
         x: SET–RESET cycles, energy (J), or retention time (s), > 0.
         p_lrs: p_0, p_1 (1/nm), p_2 and p_3 of the low-resistance state; None: it does not fail.
@@ -135,11 +135,8 @@ def model_endurance_retention(
         temperature_threshold: above which temperature counts (K); None: T_c = 0.
         legacy: see above.
 
-    Returns:
-        The layer, changed in place.
-
     Raises:
-        ValueError: if an argument is refused.
+        Refused: if an argument is refused.
     """
     message = f"operation_mode must be an OperationMode, got {operation_mode!r}"
     require(isinstance(operation_mode, OperationMode), message)
@@ -166,9 +163,9 @@ def model_endurance_retention(
 
 
 def _law(name: str, p: Any, stable: Any, cold: bool, sizeless: float | None) -> FailureLaw | None:
-    """A law in metres and siemens; without a temperature, that term is 0.
+    """A law in metres and siemens; if ``cold``, temperature counts nothing, nor does ``sizeless``.
 
-    ``sizeless``: the size (nm) that is not to count in the threshold, or None.
+    (The latter is a size (nm), or None.)
     """
     if p is None:
         return None
