@@ -45,9 +45,12 @@ def _swept(device: Any, settings: dict[str, Any]) -> Curve | None:
     sweep = getattr(device, "plot_hysteresis_loop", None)
     if sweep is None or str(getattr(sweep, "__module__", "")).startswith("mho.compat.memtorch."):
         return None
-    given = {**settings, "return_result": True, "memristor": device, "memristor_model": device}
-    known = inspect.signature(sweep).parameters
-    found = sweep(**{name: value for name, value in given.items() if name in known})
+    given = {**settings, "return_result": True}
+    known = inspect.signature(sweep).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
+        given |= {"memristor": device, "memristor_model": device}
+        given = {p.name: given[p.name] for p in known if p.name in given}
+    found = sweep(**given)
     if found is None:  # it only draws
         return None
     voltages, currents = (np.asarray(values, np.float64).reshape(-1) for values in found)
