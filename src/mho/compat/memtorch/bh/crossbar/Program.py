@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mho.circuit import half_select
-from mho.compat.memtorch._require import require
+from mho.compat._common import require
 from mho.compat.memtorch.bh.crossbar._cells import CellTensors, conductance_of
 from mho.devices import SwitchingCells
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat.memtorch._require import require
+from mho.compat._common import require
 from mho.compat.memtorch.bh.crossbar._views import Devices, InCrossbar, Parameters, shared, version
 from mho.compat.memtorch.bh.crossbar.Tile import gen_tiles
 from mho.compat.memtorch.bh.memristor._model import Alone, Equations, Modelled, one, ordered

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mho.compat.memtorch._errors import Refused
+from mho.compat._common import Refused
 from mho.compat.memtorch.bh.memristor._model import Modelled
 from mho.compat.memtorch.bh.memristor._numbers import each, plain
 from mho.compat.memtorch.bh.memristor._specs import TwoBranch2018

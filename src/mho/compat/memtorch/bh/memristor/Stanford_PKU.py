@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from mho.compat.memtorch._errors import Refused
+from mho.compat._common import Refused
 from mho.compat.memtorch.bh.memristor._model import Derived, Modelled, nominal
 from mho.compat.memtorch.bh.memristor._specs import ReadAtVoltage
 from mho.compat.memtorch.bh.memristor.Memristor import hysteresis, switching

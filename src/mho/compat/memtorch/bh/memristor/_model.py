@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat.memtorch._errors import Refused
-from mho.compat.memtorch._seeds import seed
+from mho.compat._common import Refused, seed
 from mho.compat.memtorch.bh.memristor import _follow
 from mho.compat.memtorch.bh.memristor._numbers import each, plain, samples
 from mho.compat.memtorch.bh.memristor.Memristor import Memristor, Signal

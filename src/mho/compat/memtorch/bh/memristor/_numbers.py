@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat.memtorch._errors import Refused
+from mho.compat._common import Refused
 
 
 def plain(value: Any) -> Any:

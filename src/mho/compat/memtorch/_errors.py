@@ -1,1 +1,0 @@
-from mho.compat._common import Refused as Refused
