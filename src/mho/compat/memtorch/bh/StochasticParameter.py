@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Normal
 
 from mho.compat._common import require, whole
+from mho.core import notice
 
 __all__ = ["Dict2Obj", "StochasticParameter", "unpack_parameters"]
 
@@ -81,7 +81,7 @@ def StochasticParameter(
     min, max = float(min), float(max)
     require(not math.isnan(min) and not math.isnan(max), f"bounds must be numbers: {min}, {max}")
     if min > max:
-        warnings.warn(f"min={min:g} exceeds max={max:g}: taken the other way round", stacklevel=2)
+        notice.warn(f"min={min:g} exceeds max={max:g}: taken the other way round")
         min, max = max, min
     if not kwargs and distribution is Normal and math.isfinite(min) and math.isfinite(max):
         kwargs = {"loc": (min + max) / 2, "scale": (max - min) / 6}

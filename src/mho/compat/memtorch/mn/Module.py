@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -21,6 +20,7 @@ from mho.compat.memtorch.mn.Conv2d import Conv2d
 from mho.compat.memtorch.mn.Conv3d import Conv3d
 from mho.compat.memtorch.mn.Linear import Linear
 from mho.compat.memtorch.mn.RNN import RNN
+from mho.core import notice
 from mho.nn.registry import self_contained
 
 __all__ = ["patch_model", "supported_module_parameters"]
@@ -115,11 +115,10 @@ def patch_model(
     model = patched.get(model, model)
     if digital:
         message = "stay digital, as something else computes with their weights than their type does"
-        warnings.warn(f"{', '.join(digital)}: {message}", stacklevel=2)
+        notice.warn(f"{', '.join(digital)}: {message}")
     elif not _layers(model):
         names = ", ".join(kind.__name__ for kind in wanted) or "no types"
-        message = f"nothing was patched: module_parameters_to_patch has {names}"
-        warnings.warn(message, stacklevel=2)
+        notice.warn(f"nothing was patched: module_parameters_to_patch has {names}")
     for method in (tune_, forward_legacy, disable_legacy, set_cuda_malloc_heap_size):
         # Not methods of a class, but of this model: they are copied and saved with it.
         setattr(model, method.__name__, functools.partial(method, model))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +19,7 @@ from mho.compat.memtorch.bh.Quantize import Converter, converter
 from mho.compat.memtorch.map.Input import naive_scale, scale
 from mho.compat.memtorch.map.Module import Line, identity, naive_tune
 from mho.compat.memtorch.mn import _read
+from mho.core import notice
 
 LINES = ("transistor", "source_resistance", "line_resistance")
 INPUTS = ("max_input_voltage", "scaling_routine", "scaling_routine_params")
@@ -213,10 +213,9 @@ def telling(layer: nn.Module, prefix: str, fits: bool) -> Iterator[None]:
     yield
     changed = (not torch.equal(value, getattr(layer, name)) for name, value in before.items())
     if not fits and any(changed):
-        warnings.warn(
+        notice.warn(
             f"{prefix[:-1] or layer}: other weights were loaded, without conductances that fit: "
-            "the crossbars keep what they hold. Patch a model after its weights are loaded",
-            stacklevel=4,
+            "the crossbars keep what they hold. Patch a model after its weights are loaded"
         )
 
 
@@ -240,10 +239,10 @@ def take_settings(layer: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         wires(values["source_resistance"], values["line_resistance"])
     converter(*(values[name] for name in CONVERTER))
     if values["quant_method"] is None and values["ADC_resolution"] is not None:
-        warnings.warn("ADC_resolution has no effect without a quant_method", stacklevel=5)
+        notice.warn("ADC_resolution has no effect without a quant_method")
     unknown = [*sorted(set(values["kwargs"]) - {"legacy"}), *map(repr, values["args"])]
     if unknown:
-        warnings.warn(f"{', '.join(unknown)}: no argument of a layer, no effect", stacklevel=5)
+        notice.warn(f"{', '.join(unknown)}: no argument of a layer, no effect")
     for name in SETTINGS:
         setattr(layer, name, values[name])
     layer.cuda_malloc_heap_size = None

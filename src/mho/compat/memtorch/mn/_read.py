@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from mho.compat.memtorch.bh.crossbar._currents import Law
 from mho.compat.memtorch.bh.crossbar._operation import Scheme
 from mho.compat.memtorch.bh.crossbar.Passive import effective
 from mho.compat.memtorch.bh.Quantize import Converter
+from mho.core import notice
 
 # Partial currents held at once: more vectors are read in turns.
 _MOST_CURRENTS = 1 << 20
@@ -39,8 +39,7 @@ def driven(layer: Any, v: Tensor) -> Tensor | None:
     if f is None:
         return v
     if not layer.transistor:
-        message = "nonlinear reads do not account for source and line resistances"
-        warnings.warn(message, stacklevel=4)
+        notice.warn("nonlinear reads do not account for source and line resistances")
     if f is _currents.common:
         return _currents.common(layer.crossbars[0], v) if _currents.alike(layer.crossbars) else None
     each: list[Any] = [f(crossbar, v) for crossbar in layer.crossbars]

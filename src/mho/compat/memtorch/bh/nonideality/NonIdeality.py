@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, unique
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from mho.compat.memtorch.bh.nonideality.FiniteConductanceStates import (
 )
 from mho.compat.memtorch.bh.nonideality.NonLinear import apply_non_linear
 from mho.compat.memtorch.bh.nonideality.Retention import apply_retention_model
+from mho.core import notice
 
 __all__ = ["NonIdeality", "apply_nonidealities", "required"]
 
@@ -75,10 +75,8 @@ def apply_nonidealities(
             required(kwargs, _REQUIRED[kind], f"NonIdeality.{kind.name}")
     unknown = sorted(set(kwargs) - _KNOWN)
     if unknown:
-        message = (
-            f"no non-ideality takes {', '.join(unknown)}: no effect; they take {sorted(_KNOWN)}"
-        )
-        warnings.warn(message, stacklevel=2)
+        known = f"they take {sorted(_KNOWN)}"
+        notice.warn(f"no non-ideality takes {', '.join(unknown)}: no effect; {known}")
     layers = [m for m in model.modules() if getattr(m, "crossbars", None) is not None]
     require(bool(layers), f"{type(model).__name__} has no memristive layers: patch it first")
     for layer in layers:
