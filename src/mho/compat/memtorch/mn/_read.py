@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.compat._common import fingerprint
+from mho.compat import _common
 from mho.compat.memtorch.bh.crossbar import _currents
 from mho.compat.memtorch.bh.crossbar._currents import Law
 from mho.compat.memtorch.bh.crossbar._operation import Scheme
@@ -101,13 +101,14 @@ def _joined(layer: Any, operation: Callable[[Any], Tensor]) -> list[Tensor]:
 
 def kept(layer: Any, key: str, dtype: torch.dtype, make: Callable[[], Tensor]) -> Tensor:
     """Return what was made for the conductances and settings as they are, or make it."""
-    settings = [layer.transistor, layer.source_resistance, layer.line_resistance]
-    settings += [law(layer) is None, layer.crossbar_operation, dtype]
-    now = [fingerprint(crossbar.conductance_matrix) for crossbar in layer.crossbars]
-    found = layer._kept.get(key)
-    if found is None or found[0] != settings or not all(map(torch.equal, found[1], now)):
+
+    def made() -> Tensor:
         # Not an inference tensor: it is kept for reads that need gradients.
         with torch.inference_mode(False), torch.no_grad():
-            found = layer._kept[key] = settings, now, make().to(dtype)
-    result: Tensor = found[-1]
+            return make().to(dtype)
+
+    lines = layer.transistor, layer.source_resistance, layer.line_resistance, law(layer) is None
+    sources = [crossbar.conductance_matrix for crossbar in layer.crossbars]
+    settings = [*lines, layer.crossbar_operation, dtype]
+    result: Tensor = _common.kept(layer._kept, key, settings, sources, made)
     return result

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat._common import fingerprint, real, require
+from mho.compat._common import kept, real, require
 from mho.compat.memtorch.bh.crossbar._sweep import Curve, curves, middle
 from mho.compat.memtorch.bh.Quantize import Converter, convert, converter
 from mho.crossbar.read import partial_currents
@@ -181,14 +181,15 @@ def reference(v: Tensor, crossbar: Any, law: Law) -> Tensor:
 def _laws(crossbar: Any) -> tuple[Any, dict[str, Any]]:
     """Return mho's device of a crossbar, and its parameters by name: numbers, or one per cell."""
     tensors = [p for p in crossbar.parameters.values() if isinstance(p, Tensor)]
-    plain = _numbers(crossbar.parameters)
-    now = torch.cat([fingerprint(tensor) for tensor in (crossbar.conductance_matrix, *tensors)])
-    found = _kept.get(crossbar)
-    if found is None or found[0] != plain or not torch.equal(found[1], now):
+
+    def laws() -> Any:
         cells = crossbar.cells()
-        laws = cells.spec, vars(cells.spec.parameters(cells.parameters_drawn()))
-        found = _kept[crossbar] = plain, now, laws
-    result: tuple[Any, dict[str, Any]] = found[-1]
+        return cells.spec, vars(cells.spec.parameters(cells.parameters_drawn()))
+
+    sources = [crossbar.conductance_matrix, *tensors]
+    result: tuple[Any, dict[str, Any]] = kept(
+        _kept, crossbar, _numbers(crossbar.parameters), sources, laws
+    )
     return result
 
 

@@ -7,9 +7,8 @@ import inspect
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 
-from mho.compat._common import fingerprint
+from mho.compat._common import kept
 
 Curve: TypeAlias = tuple[Any, Any]
 """Voltages (V), rising, and currents (A): arrays."""
@@ -25,11 +24,12 @@ def curves(crossbar: Any) -> list[Curve | None]:
     settings = getattr(crossbar, "sweep", None)
     if settings is None or not crossbar.per_device:
         return [None] * (crossbar.conductance_matrix.numel() + 1)
-    now, found = fingerprint(crossbar.conductance_matrix), getattr(crossbar, "curves", None)
-    if found is None or found[0] != settings or not torch.equal(found[1], now):
-        devices = [*crossbar.devices.flat, middle(crossbar)]
-        found = crossbar.curves = settings, now, [_swept(device, settings) for device in devices]
-    result: list[Curve | None] = found[-1]
+
+    def swept() -> list[Curve | None]:
+        return [_swept(device, settings) for device in (*crossbar.devices.flat, middle(crossbar))]
+
+    sources = [crossbar.conductance_matrix]
+    result: list[Curve | None] = kept(vars(crossbar), "curves", settings, sources, swept)
     return result
 
 
