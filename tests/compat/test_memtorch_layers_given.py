@@ -169,6 +169,18 @@ def test_what_is_not_finite_stays_in_its_sample():
     assert layer(x).isfinite().all(-1).tolist() == [True, False, False]
 
 
+def test_a_layer_made_of_a_memristive_one_begins_anew():
+    driven = {**IDEAL, "memristor_model": memtorch.bh.memristor.Data_Driven}
+    first = memtorch.mn.Linear(nn.Linear(3, 2), **driven)
+    fresh, x = memtorch.mn.Linear(first, **driven), torch.linspace(-0.9, 0.9, 3)
+    straight = fresh(x)
+    first.tune()
+    first = apply_non_linear(first, simulate=True)
+    again = memtorch.mn.Linear(first, **driven)
+    assert not hasattr(again, "non_linear")
+    assert torch.equal(again(x), straight)
+
+
 def test_unknown_arguments_have_no_effect_and_are_named():
     with pytest.warns(UserWarning, match="banana, foo: no argument"):
         layer = memtorch.mn.Linear(nn.Linear(3, 2), foo=3, banana=1, **IDEAL)

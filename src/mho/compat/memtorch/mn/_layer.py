@@ -269,8 +269,9 @@ def take_over(
     found = type(digital).__name__
     require(isinstance(digital, kind), f"{name} must be a torch.nn.{kind.__name__}, got {found}")
     nn.Module.__init__(layer)
+    others = {*vars(layer), *parameters, "non_linear", "simulate", "lent"}
     for own, value in vars(digital).items():
-        if own not in vars(layer) and own not in parameters and not hasattr(nn.Module, own):
+        if own not in others and not hasattr(nn.Module, own):
             setattr(layer, own, copy.copy(value))
     for own in parameters:
         value = getattr(digital, own)
