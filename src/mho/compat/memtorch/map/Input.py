@@ -22,11 +22,8 @@ def naive_scale(module: Any, input: Tensor, force_scale: bool = False) -> Tensor
 
     Args:
         module: a layer, with ``max_input_voltage``: None, or a voltage (V), > 0.
-        input: any shape.
+        input: any shape; voltages (V) of the same shape are returned.
         force_scale: scale also inputs that do not exceed ``max_input_voltage``.
-
-    Returns:
-        Voltages of the same shape (V).
 
     Raises:
         Refused: if ``max_input_voltage`` is not a number > 0.

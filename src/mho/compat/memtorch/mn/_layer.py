@@ -67,12 +67,7 @@ class Memristive(nn.Module):
     """The torch layer."""
 
     def _patch(self, name: str, given: Mapping[str, Any]) -> None:
-        """Do as a constructor: take a digital layer's parameters, put its weight on crossbars.
-
-        Args:
-            name: of the argument that is the digital layer.
-            given: the constructor's arguments, ``locals()``.
-        """
+        """Put the weight of the layer ``name`` on crossbars, given a constructor's ``locals()``."""
         layer = given[name]
         take_over(self, name, layer, self.digital, ("weight", "bias"))
         chosen = take_settings(self, given)
@@ -222,9 +217,7 @@ def telling(layer: nn.Module, prefix: str, fits: bool) -> Iterator[None]:
 def take_settings(layer: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     """Keep a constructor's arguments as attributes; return those its crossbars are made by.
 
-    Args:
-        layer: memristive; it may be a recurrent one, whose crossbars are others'.
-        given: the arguments, ``locals()``. Numbers may be NumPy's.
+    They are ``locals()``; numbers may be NumPy's. Crossbars of a recurrent layer are others'.
 
     Raises:
         Refused: if an argument is refused.
@@ -256,15 +249,11 @@ def take_over(
 ) -> None:
     """Do as the constructor of a torch layer: be like a given one, and share its parameters.
 
-    Args:
-        layer: memristive.
-        name: of the argument that is the digital one.
-        digital: may be pruned or parametrised: its parameters count as they are now.
-        kind: what it must be.
-        parameters: their names.
+    The digital one, the argument ``name``, may be pruned or parametrised: its parameters (those of
+    the given names) count as they are now.
 
     Raises:
-        Refused: if it is of another kind.
+        Refused: if it is not of the kind.
     """
     found = type(digital).__name__
     require(isinstance(digital, kind), f"{name} must be a torch.nn.{kind.__name__}, got {found}")

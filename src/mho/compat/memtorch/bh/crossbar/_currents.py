@@ -104,10 +104,7 @@ def spread(crossbar: Any) -> bool:
 def tile_currents(v: Tensor, crossbar: Any, law: Law) -> Tensor:
     """Return the currents of every row of tiles, ``[tile rows, vectors, columns]`` (A).
 
-    Args:
-        v: voltages ``[vectors, rows]`` (V).
-        crossbar: what is read.
-        law: None: by conductances.
+    ``v`` are voltages ``[vectors, rows]`` (V); without a law, they are read by conductances.
     """
     height = size(crossbar)[0]
     driven = v if law is None else law(crossbar, v)
@@ -119,15 +116,9 @@ def tile_currents(v: Tensor, crossbar: Any, law: Law) -> Tensor:
 
 
 def products(v: Tensor, matrices: Tensor, height: int) -> list[Tensor]:
-    """Multiply voltages with conductances, rows of tiles apart.
+    """Multiply voltages ``[arrays, vectors, rows]`` with conductances ``[arrays, rows, columns]``.
 
-    Args:
-        v: ``[arrays, vectors, rows]`` (V).
-        matrices: ``[arrays, rows, columns]`` (S).
-        height: rows of a tile.
-
-    Returns:
-        ``[arrays · tile rows, vectors, columns]`` (A), in one or two pieces.
+    Rows of tiles stay apart: ``[arrays · tile rows, vectors, columns]`` (A), in one or two pieces.
     """
     readout = Readout(matrices, None, None, matrices.new_ones(()))
     parts = partial_currents(v, readout, _CONVERTED, _NO_NOISE, tile_rows=height)
@@ -137,14 +128,10 @@ def products(v: Tensor, matrices: Tensor, height: int) -> list[Tensor]:
 def added(parts: list[Tensor], width: int, ready: Converter | None) -> Tensor:
     """Convert every tile's currents, each vector with a full scale of its own, and add the tiles.
 
-    Args:
-        parts: ``[tile rows, vectors, columns]`` (A), in any number of pieces; overwritten.
-        width: columns of a tile. Padding has no converter, so that no fault in it changes a full
-            scale: the last tile may be narrower.
-        ready: the converter; None: currents are only added.
-
-    Returns:
-        ``[vectors, columns]`` (A).
+    Pieces are ``[tile rows, vectors, columns]`` (A), and overwritten; the result is
+    ``[vectors, columns]``. Padding has no converter, so that no fault in it changes a full scale:
+    the last of the tiles, ``width`` columns wide, may be narrower. Without a converter currents
+    are only added.
     """
     total, *more = (_column_sums(part, width, ready) for part in parts)
     for other in more:

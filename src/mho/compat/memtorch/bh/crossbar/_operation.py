@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -18,19 +19,16 @@ class Scheme(Enum):
     DoubleColumn = 2
 
 
+@dataclass(frozen=True)
 class Operation:
     """What `init_crossbar` returns beside the crossbars: an operation on all that hold a weight.
 
     For a pair it is the difference of the operation's results; for a single column the result
-    less the reference ``g_m``, the middle of the window.
-
-    Args:
-        scheme: how weights are held.
-        g_m: conductance that stands for a weight of 0 in a single column (S).
+    less the reference ``g_m``, the middle of the window (S), which stands for a weight of 0.
     """
 
-    def __init__(self, scheme: Scheme, g_m: float) -> None:
-        self.scheme, self.g_m = scheme, g_m
+    scheme: Scheme
+    g_m: float
 
     def __call__(
         self, crossbars: Any, operation: Callable[..., Any], idx: Any = None, **kwargs: Any
