@@ -4,10 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mho.compat import gone
+
+ROOT = str(Path(gone.__file__).parents[2])  # the mho under test, wherever the program runs
 
 
 def run(*arguments, cwd, **env):
@@ -15,7 +18,7 @@ def run(*arguments, cwd, **env):
     done = subprocess.run(
         [sys.executable, "-m", "mho.compat", *arguments],
         cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
+        env={**os.environ, "PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1", **env},
         capture_output=True,
         text=True,
         timeout=300,
@@ -161,14 +164,14 @@ for path in sys.argv[1:]:
 def test_only_the_named_file_is_unpickled_whole(tmp_path):
     import torch
 
-    for name in ("named.pt", "other.pt"):
+    for name in ("named:1.pt", "other.pt"):
         torch.save(torch.nn.Linear(2, 2), tmp_path / name)
     (tmp_path / "script.py").write_text(PICKLES)
     out, remarks = run(
-        *("--trust-pickle", "named.pt", "script.py", str(tmp_path / "named.pt"), "other.pt"),
+        *("--trust-pickle", "named:1.pt", "script.py", str(tmp_path / "named:1.pt"), "other.pt"),
         cwd=tmp_path,
     )
     assert out.split() == ["Linear", "UnpicklingError"]
     assert len(remarks) == 1
-    assert "named.pt whole" in remarks[0]
-    assert run("script.py", "named.pt", cwd=tmp_path) == ("UnpicklingError\n", [])
+    assert "named:1.pt whole" in remarks[0]
+    assert run("script.py", "named:1.pt", cwd=tmp_path) == ("UnpicklingError\n", [])

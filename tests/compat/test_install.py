@@ -146,6 +146,15 @@ def test_a_folder_of_that_name_is_no_package(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("clean")
+def test_what_python_passes_over_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [tmp_path, *sys.path])
+    monkeypatch.setattr(sys, "meta_path", [object(), *sys.meta_path])
+    mho.compat.install("memtorch")
+    assert importlib.import_module("memtorch") is importlib.import_module("mho.compat.memtorch")
+    mho.compat.uninstall("memtorch")
+
+
+@pytest.mark.usefixtures("clean")
 @pytest.mark.parametrize("name", mho.compat.NAMES)
 def test_every_layer_there_is_comes_with_all_its_modules(name):
     if importlib.util.find_spec(f"mho.compat.{name}") is None:
