@@ -35,9 +35,6 @@ class _Finder(MetaPathFinder, Loader):
     """Finds ``name`` (the top package alone: it brings all its submodules) as ``mho.compat.…``.
 
     It loads nothing: the layer itself, with all its submodules, takes the name.
-
-    Args:
-        name: of the old system.
     """
 
     def __init__(self, name: str) -> None:
@@ -130,7 +127,7 @@ def uninstall(name: str) -> None:
     finder = _finder(name)
     if finder is not None:
         sys.meta_path.remove(finder)
-        place = _place(name)
+        place = os.path.join(_STAND_INS, name)
         sys.path[:] = [entry for entry in sys.path if entry != place]
         _set("PYTHONPATH", os.pathsep.join(entry for entry in _paths() if entry != place) or None)
         _set(FORCE, finder.forced)
@@ -164,7 +161,7 @@ def _finder(name: str) -> _Finder | None:
 
 
 def _export(name: str, hiding: bool) -> None:
-    place, paths = _place(name), _paths()
+    place, paths = os.path.join(_STAND_INS, name), _paths()
     for path in (sys.path, paths):
         if place not in path:
             # Before what is really there, if that is to be hidden; after the program's own folder.
@@ -172,10 +169,6 @@ def _export(name: str, hiding: bool) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     if hiding:
         os.environ[FORCE] = "1"
-
-
-def _place(name: str) -> str:
-    return os.path.join(_STAND_INS, name)
 
 
 def _paths() -> list[str]:

@@ -65,10 +65,6 @@ def text_of(path: str | Path) -> str:
 def blocks_of(path: str, text: str) -> Iterator[Block]:
     """Yield a script, or a notebook's cells: what is no Python stops a notebook only there.
 
-    Args:
-        path: of the file; ``.ipynb`` is a notebook.
-        text: what it holds.
-
     Raises:
         ValueError: if a notebook is not in the format of Jupyter.
         SyntaxError: if it is no Python, apart from magics and shell lines.
@@ -103,21 +99,27 @@ def run(blocks: Iterable[Block], names: dict[str, Any], definitions: bool = Fals
             linecache.cache[block.name] = (len(block.text), None, lines, block.name)
         if block.python != block.text or block.cell or _EXPORTED.search(block.text):
             _stand_in_for_ipython(shell)
-        tree = compile(block.python, block.name, "exec", flags | ast.PyCF_ONLY_AST, True)
-        last = tree.body[-1:] if block.cell and not block.python.rstrip().endswith(";") else []
-        if block.cell and definitions:
-            tree.body = [node for node in tree.body if _defines(node)]
-        elif last and isinstance(last[0], ast.Expr):
-            tree.body.pop()
+        tree, shown = _parsed(block, flags, definitions)
         with shell.capture(block.captured):
             code = compile(tree, block.name, "exec", flags, True)
             flags |= code.co_flags & _FUTURES
             exec(code, names)
-            if last and isinstance(last[0], ast.Expr) and not definitions:
-                # Shown, and called _, as at Python's prompt.
-                exec(compile(ast.Interactive(last), block.name, "single", flags, True), names)
+            # As at Python's prompt: printed, and called _.
+            exec(compile(ast.Interactive(shown), block.name, "single", flags, True), names)
         if block.cell and _INLINE in sys.modules:
             sys.modules[_INLINE].show()
+
+
+def _parsed(block: Block, flags: int, definitions: bool) -> tuple[ast.Module, list[ast.stmt]]:
+    """Return what is to be run of a block, and what is run and shown: a cell's last value."""
+    tree = compile(block.python, block.name, "exec", flags | ast.PyCF_ONLY_AST, True)
+    shown: list[ast.stmt] = []
+    if block.cell and definitions:
+        tree.body = [node for node in tree.body if _defines(node)]
+    elif block.cell and not block.python.rstrip().endswith(";"):
+        shown = [node for node in tree.body[-1:] if isinstance(node, ast.Expr)]
+        tree.body = tree.body[: len(tree.body) - len(shown)]
+    return tree, shown
 
 
 def inline() -> None:
@@ -132,23 +134,16 @@ def python_of(path: str, text: str) -> str:
     """Return a text with its magics and shell lines as Python, in the same lines."""
     # Only lines that Python stumbles over: a line of a string, or one that goes on with "% (a, b)",
     # looks like a magic, too.
-    lines = text.splitlines()
-    while (error := _error(path, text)) is not None:
-        at = (error.lineno or 0) - 1
-        plain = _plain(_joined(lines, at)) if 0 <= at < len(lines) else None
-        if plain is None:
-            raise error
-        lines[at] = plain
-        text = "\n".join(lines)
-    return text
-
-
-def _error(path: str, text: str) -> SyntaxError | None:
     try:
         compile(text, path, "exec", ast.PyCF_ONLY_AST, True)
+        return text
     except SyntaxError as error:
-        return error
-    return None
+        lines, at = text.splitlines(), (error.lineno or 0) - 1
+        plain = _plain(_joined(lines, at)) if 0 <= at < len(lines) else None
+        if plain is None:
+            raise
+        lines[at] = plain
+    return python_of(path, "\n".join(lines))
 
 
 def _joined(lines: list[str], at: int) -> str:
@@ -224,11 +219,7 @@ class Captured(NamedTuple):
 class Shell:
     """What ``get_ipython()`` returns to a notebook, or a script that was exported from one.
 
-    It is false, as there is no event loop that matplotlib could join.
-
-    Args:
-        names: the program's global variables.
-        say: takes remarks.
+    It is false, as there is no event loop that matplotlib could join. ``say`` takes remarks.
     """
 
     def __init__(self, names: dict[str, Any], say: Callable[[str], None] | None = None) -> None:
@@ -329,12 +320,9 @@ def _stand_in_for_ipython(shell: Shell) -> None:
         ipython, display = ModuleType("IPython"), ModuleType("IPython.display")
         ipython.__spec__ = ModuleSpec("IPython", None)
         vars(display).update(dict.fromkeys(_KINDS, _Shown), display=_display)
-        vars(display).update(dict.fromkeys(("clear_output", "set_matplotlib_formats"), _ignored))
         vars(display).update(InteractiveShell=Shell, get_ipython=lambda: shell)
+        for name in ("clear_output", "set_matplotlib_formats"):
+            setattr(display, name, lambda *args, **options: None)
         vars(ipython).update(get_ipython=lambda: shell, display=display, version_info=(9, 0))
         inner = ("core", "core.display", "core.interactiveshell", "display")
         sys.modules.update({f"IPython.{name}": display for name in inner}, IPython=ipython)
-
-
-def _ignored(*args: Any, **options: Any) -> None:
-    pass

@@ -25,18 +25,10 @@ MAIN = "MHO_COMPAT_MAIN"
 
 
 def prepare(force: bool = False, year: int | None = None, trusted: Sequence[str] = ()) -> list[str]:
-    """Install both compatibility layers, and what else was asked for.
+    """Install both layers, and what `gone` was asked for; return the names that are mho's now.
 
     What is really installed stays as it is, with a remark on stderr, unless ``force``. What is not
     given here is looked up in the environment, as children do.
-
-    Args:
-        force: hide really installed packages.
-        year: see `gone.as_of`.
-        trusted: see `gone.trust_pickle`.
-
-    Returns:
-        The names that resolve to mho now.
     """
     for path in trusted:
         gone.trust_pickle(path)
@@ -76,9 +68,6 @@ def run_again(names: dict[str, Any]) -> None:
     """Run the program of the parent process in a worker, not as ``__main__``.
 
     A notebook has no guard: of it workers have the imports, functions, classes and constants.
-
-    Args:
-        names: global variables of the worker's main module.
     """
     prepare()
     path = os.environ[MAIN]
