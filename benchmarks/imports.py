@@ -3,8 +3,8 @@
     python benchmarks/imports.py [--rounds 9]
 
 Every import runs in a fresh interpreter, the modules in turn in every round; times are the best
-round of each (wall clock, files and bytecode in the cache), since anything else on the machine only
-adds.
+round of each (of the processor, with files and bytecode in the cache), since anything else on the
+machine only adds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 from timing import report
 
 MODULES = ("torch", "mho", "mho.compat.memtorch", "mho.compat.xbtorch", "mho.fit")
-TIMED = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
+TIMED = "import time; start = time.process_time(); import {}; print(time.process_time() - start)"
 
 
 def seconds(module: str) -> float:

@@ -144,17 +144,14 @@ def test_errors_point_at_the_line_of_the_cell(tmp_path):
     )
     done = python("-m", "mho.compat", "book.ipynb", cwd=tmp_path)
     assert done.returncode == 1
-    assert (
-        done.stderr.splitlines()[-6:]
-        == [
-            '  File "book.ipynb, cell 3", line 3, in <module>',
-            "    halve(1)",
-            '  File "book.ipynb, cell 2", line 4, in halve',
-            "    return x / 0",
-            *(["           ~~^~~"] if sys.version_info >= (3, 11) else []),
-            "ZeroDivisionError: division by zero",
-        ][-6:]
-    )
+    lines = [line for line in done.stderr.splitlines() if line.strip(" ~^")]
+    assert lines[-5:] == [
+        '  File "book.ipynb, cell 3", line 3, in <module>',
+        "    halve(1)",
+        '  File "book.ipynb, cell 2", line 4, in halve',
+        "    return x / 0",
+        "ZeroDivisionError: division by zero",
+    ]
     assert "mho.compat: skipped the shell command: echo a b" in done.stderr
     assert os.path.dirname(notebooks.__file__) not in done.stderr
 
