@@ -85,6 +85,7 @@ def test_every_submodule_path_is_the_same_module():
     ):
         real = importlib.import_module(f"mho.compat.memtorch.{path}")
         assert importlib.import_module(f"memtorch.{path}") is real
+    assert importlib.util.find_spec("memtorch.nothing") is None
     with pytest.raises(ModuleNotFoundError, match=r"memtorch\.nothing"):
         importlib.import_module("memtorch.nothing")
 

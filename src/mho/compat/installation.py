@@ -46,14 +46,6 @@ class _Finder(MetaPathFinder, Loader):
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Answer for the old system's name; other finders are asked for all else."""
-        if fullname.startswith(f"{self.name}."):
-            # All modules there are have been named by `create_module`. Looking on would find the
-            # parent's files a second time, as other modules.
-            message = (
-                f"No module named {fullname!r} (mho.compat.{self.name} stands in for "
-                f"{self.name}, and has none)"
-            )
-            raise ModuleNotFoundError(message, name=fullname)
         return ModuleSpec(fullname, self, is_package=True) if fullname == self.name else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
@@ -70,11 +62,10 @@ class _Finder(MetaPathFinder, Loader):
 
 def _modules(name: str, package: ModuleType) -> Iterator[tuple[str, ModuleType]]:
     """Yield the old names of all modules of a layer, and the modules."""
+    # All of them: any that was left would be found in the layer's folder, as a second module.
     prefix = f"{package.__name__}."
     for found in pkgutil.walk_packages(package.__path__, prefix):
-        inner = found.name[len(prefix) :]
-        if not any(part.startswith("_") for part in inner.split(".")):
-            yield f"{name}.{inner}", _import(found.name)
+        yield f"{name}.{found.name[len(prefix) :]}", _import(found.name)
 
 
 def _import(name: str) -> ModuleType:
