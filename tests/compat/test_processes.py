@@ -298,7 +298,7 @@ def test_a_program_from_standard_input(tmp_path):
     assert "mho/compat" not in done.stderr
 
 
-def test_the_wheel_holds_the_stand_ins():
+def test_the_stand_ins_are_alike():
     folder = Path(installation.__file__).parent / "stand_ins"
     texts = [(folder / name / name / "__init__.py").read_text() for name in mho.compat.NAMES]
     assert texts[0] == texts[1]  # each goes by its own name

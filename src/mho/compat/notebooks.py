@@ -303,7 +303,7 @@ class _Shown:
         self.data = next((given for given in (data, url, filename) if given is not None), "")
 
     def __repr__(self) -> str:
-        return str(self.data)
+        return str(self.data)[:1000]  # of a picture it may be millions
 
 
 def _display(*objects: Any, **options: Any) -> None:
