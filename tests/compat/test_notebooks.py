@@ -325,13 +325,15 @@ for how in ("fork", "spawn"):
 
 
 def test_workers_of_a_notebook_have_its_functions(tmp_path):
-    notebook(tmp_path, "%matplotlib inline", WORKERS)
+    above = "%matplotlib inline\ntwo = len('ab')\ndef f(x=two): pass"
+    notebook(tmp_path, above, WORKERS, "print('here')\nx = = 1")
     done = python("-m", "mho.compat", "book.ipynb", cwd=tmp_path)
     assert done.stdout.splitlines() == [
         "once",
         "[(2.0, '__main__', 'mho.compat.memtorch')]",
         "[(2.0, '__mp_main__', 'mho.compat.memtorch')]",
     ], done.stderr
+    assert done.returncode == 1
 
 
 def test_workers_of_an_export_run_it_again_behind_its_guard(tmp_path):

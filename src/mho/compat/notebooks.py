@@ -99,27 +99,31 @@ def run(blocks: Iterable[Block], names: dict[str, Any], definitions: bool = Fals
             linecache.cache[block.name] = (len(block.text), None, lines, block.name)
         if block.python != block.text or block.cell or _EXPORTED.search(block.text):
             _stand_in_for_ipython(shell)
-        tree, shown = _parsed(block, flags, definitions)
+        trees, shown = _parsed(block, flags, definitions)
+        # A worker may do without what takes more than definitions, as a default of a function.
+        passed_over = (Exception,) if block.cell and definitions else ()
         with shell.capture(block.captured):
-            code = compile(tree, block.name, "exec", flags, True)
-            flags |= code.co_flags & _FUTURES
-            exec(code, names)
+            for tree in trees:
+                code = compile(tree, block.name, "exec", flags, True)
+                flags |= code.co_flags & _FUTURES
+                with contextlib.suppress(*passed_over):
+                    exec(code, names)
             # As at Python's prompt: printed, and called _.
             exec(compile(ast.Interactive(shown), block.name, "single", flags, True), names)
         if block.cell and _INLINE in sys.modules:
             sys.modules[_INLINE].show()
 
 
-def _parsed(block: Block, flags: int, definitions: bool) -> tuple[ast.Module, list[ast.stmt]]:
+def _parsed(block: Block, flags: int, definitions: bool) -> tuple[list[ast.Module], list[ast.stmt]]:
     """Return what is to be run of a block, and what is run and shown: a cell's last value."""
     tree = compile(block.python, block.name, "exec", flags | ast.PyCF_ONLY_AST, True)
-    shown: list[ast.stmt] = []
     if block.cell and definitions:
-        tree.body = [node for node in tree.body if _defines(node)]
-    elif block.cell and not block.python.rstrip().endswith(";"):
+        return [ast.Module([node], []) for node in tree.body if _defines(node)], []
+    shown: list[ast.stmt] = []
+    if block.cell and not block.python.rstrip().endswith(";"):
         shown = [node for node in tree.body[-1:] if isinstance(node, ast.Expr)]
         tree.body = tree.body[: len(tree.body) - len(shown)]
-    return tree, shown
+    return [tree], shown
 
 
 def inline() -> None:

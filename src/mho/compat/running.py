@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import importlib.util
 import os
 import runpy
@@ -72,7 +73,8 @@ def run_again(names: dict[str, Any]) -> None:
     prepare()
     path = os.environ[MAIN]
     names["__file__"] = path
-    notebooks.run(notebooks.blocks_of(path, notebooks.text_of(path)), names, definitions=True)
+    with contextlib.suppress(SyntaxError):  # of a cell that the parent may not have come to
+        notebooks.run(notebooks.blocks_of(path, notebooks.text_of(path)), names, definitions=True)
 
 
 def run_text(text: str, name: str, args: Sequence[str]) -> None:
