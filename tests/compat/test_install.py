@@ -1,6 +1,7 @@
 """The old names resolve to mho, and give way to what is really there."""
 
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -144,6 +145,18 @@ def test_a_folder_of_that_name_is_no_package(tmp_path, monkeypatch):
     import memtorch
 
     assert memtorch is importlib.import_module("mho.compat.memtorch")
+
+
+@pytest.mark.usefixtures("clean")
+def test_its_version_is_the_one_it_stands_in_for():
+    mho.compat.install("memtorch")
+    import memtorch
+
+    version = importlib.metadata.version("memtorch")
+    assert memtorch.__version__.partition("-")[0] == version
+    mho.compat.uninstall("memtorch")
+    with pytest.raises(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.version("memtorch")
 
 
 @pytest.mark.usefixtures("clean")
