@@ -1,6 +1,7 @@
 """The old names resolve to mho, and give way to what is really there."""
 
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -85,6 +86,7 @@ def test_every_submodule_path_is_the_same_module():
     ):
         real = importlib.import_module(f"mho.compat.memtorch.{path}")
         assert importlib.import_module(f"memtorch.{path}") is real
+    assert importlib.util.find_spec("memtorch.nothing") is None
     with pytest.raises(ModuleNotFoundError, match=r"memtorch\.nothing"):
         importlib.import_module("memtorch.nothing")
 
@@ -143,6 +145,27 @@ def test_a_folder_of_that_name_is_no_package(tmp_path, monkeypatch):
     import memtorch
 
     assert memtorch is importlib.import_module("mho.compat.memtorch")
+
+
+@pytest.mark.usefixtures("clean")
+def test_its_version_is_the_one_it_stands_in_for():
+    mho.compat.install("memtorch")
+    import memtorch
+
+    version = importlib.metadata.version("memtorch")
+    assert memtorch.__version__.partition("-")[0] == version
+    mho.compat.uninstall("memtorch")
+    with pytest.raises(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.version("memtorch")
+
+
+@pytest.mark.usefixtures("clean")
+def test_what_python_passes_over_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [tmp_path, *sys.path])
+    monkeypatch.setattr(sys, "meta_path", [object(), *sys.meta_path])
+    mho.compat.install("memtorch")
+    assert importlib.import_module("memtorch") is importlib.import_module("mho.compat.memtorch")
+    mho.compat.uninstall("memtorch")
 
 
 @pytest.mark.usefixtures("clean")

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import mho
+
+ROOT = str(Path(mho.__file__).parents[1])  # the mho under test, wherever the program runs
 SCRIPT = Path(__file__).parent / "scripts" / "memtorch_mlp.py"
 
 
@@ -30,7 +33,7 @@ def test_a_program_of_memtorch_runs_unmodified(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "mho.compat", str(SCRIPT), "10"],
         cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=600,

@@ -248,6 +248,40 @@ def test_programs_run_as_python_runs_them(tmp_path):
     assert subprocess.run(failing, cwd=tmp_path, env=env, capture_output=True).returncode == 3
 
 
+ENDS = """
+import os, signal, sys, warnings
+def f():
+    warnings.warn("odd")
+f()
+assert hasattr(__builtins__, "print")
+class Own(BaseException): pass
+if sys.argv[1] == "hook":
+    sys.excepthook = lambda kind, error, users: print(kind.__name__, users.tb_lineno)
+if sys.argv[1] == "interrupt":
+    os.kill(os.getpid(), signal.SIGINT)
+ends = {"code": SystemExit(7), "words": SystemExit("ended"), "none": SystemExit}
+raise ends.get(sys.argv[1], Own())
+"""
+
+
+@pytest.mark.parametrize("how", ["code", "words", "none", "interrupt", "own", "hook"])
+def test_programs_end_as_python_ends_them(tmp_path, how):
+    name = script(tmp_path, ENDS)
+    ends = [
+        subprocess.run(
+            [sys.executable, *before, str(tmp_path / name), how],
+            env={**os.environ, "PYTHONPATH": ROOT},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for before in ([], ["-m", "mho.compat"])
+    ]
+    assert ends[1].returncode == ends[0].returncode
+    assert ends[1].stdout == ends[0].stdout
+    assert ends[1].stderr == ends[0].stderr
+
+
 def test_a_program_from_standard_input(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "mho.compat", "-", "x"],
@@ -264,7 +298,7 @@ def test_a_program_from_standard_input(tmp_path):
     assert "mho/compat" not in done.stderr
 
 
-def test_the_wheel_holds_the_stand_ins():
+def test_the_stand_ins_are_alike():
     folder = Path(installation.__file__).parent / "stand_ins"
     texts = [(folder / name / name / "__init__.py").read_text() for name in mho.compat.NAMES]
     assert texts[0] == texts[1]  # each goes by its own name

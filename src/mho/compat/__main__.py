@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from mho.compat import running
 
@@ -44,18 +43,20 @@ def main(argv: list[str] | None = None) -> None:
     given = parser.parse_args(argv)
     first, *args = given.module or given.code or given.script or parser.error("there is no script")
     is_file = not given.module and not given.code and first != "-"
-    if is_file and not Path(first).is_file():
+    if is_file and not os.path.isfile(first):
         parser.error(f"there is no file {first}")
     if is_file:
         # -m has put the present folder there. What lies beside the script is really there for it.
-        sys.path[0] = os.fspath(Path(first).resolve().parent)
+        sys.path[0] = os.path.dirname(os.path.realpath(first))
     running.prepare(given.force, given.as_of, given.trust_pickle)
     if given.module:
         running.run_module(first, args)
     elif is_file:
-        running.run(Path(first), args)
+        running.run(first, args)
+    elif given.code:
+        running.run_text(first, "-c", args)
     else:
-        running.run_text(first if given.code else sys.stdin.read(), given.code is not None, args)
+        running.run_text(sys.stdin.read(), "-", args)
 
 
 if __name__ == "__main__":

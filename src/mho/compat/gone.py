@@ -13,9 +13,9 @@ import os
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -25,96 +25,65 @@ import torch
 YEAR = "MHO_COMPAT_AS_OF"
 """Environment variable: the year of the program."""
 TRUSTED = "MHO_COMPAT_TRUST_PICKLE"
-"""Environment variable: the files that ``torch.load`` may unpickle whole."""
+"""Environment variable: the files that ``torch.load`` may unpickle whole, one a line."""
+
+# Release; the last year in which maintained ones had the names; where these were, and what is used
+# instead is; the names, or old=new. Where no name of today does quite the same, see `_WRITTEN`.
+_ROWS = """
+Python 3.10; 2025; collections; collections.abc; Awaitable Callable Container Coroutine Generator
+Python 3.10; 2025; collections; collections.abc; Hashable ItemsView Iterable Iterator KeysView Set
+Python 3.10; 2025; collections; collections.abc; Mapping MappingView MutableMapping MutableSequence
+Python 3.10; 2025; collections; collections.abc; MutableSet Reversible Sequence Sized ValuesView
+Python 3.11; 2025; inspect; inspect; getargspec=getfullargspec
+NumPy 1.23; 2022; numpy; builtins; alen=len asscalar
+NumPy 1.24; 2022; numpy; builtins; bool int float complex object str
+NumPy 1.24; 2022; numpy; numpy; bool8=bool_ int0=intp
+NumPy 2.0; 2024; numpy; numpy; float_=float64 complex_=complex128 cfloat=complex128 NaN=nan NINF
+NumPy 2.0; 2024; numpy; numpy; singlecomplex=complex64 longfloat=longdouble string_=bytes_ asfarray
+NumPy 2.0; 2024; numpy; numpy; unicode_=str_ Inf=inf Infinity=inf infty=inf PINF=inf product=prod
+NumPy 2.0; 2024; numpy; numpy; cumproduct=cumprod sometrue=any alltrue=all round_=round msort
+NumPy 2.0; 2024; numpy; numpy; mat=asmatrix row_stack=vstack source
+NumPy 2.0; 2024; numpy.lib; numpy; source
+NumPy 2.4; 2025; numpy; numpy; trapz=trapezoid in1d
+PyTorch 2.0; 2022; torch; torch.linalg; symeig=eigh matrix_rank lstsq solve
+SciPy 1.14; 2024; scipy.integrate; scipy.integrate; trapz=trapezoid simps=simpson
+SciPy 1.14; 2024; scipy.integrate; scipy.integrate; cumtrapz=cumulative_trapezoid
+SciPy 1.13; 2024; scipy.signal; scipy.signal.windows; blackman gaussian hamming hann kaiser triang
+pandas 2.0; 2023; pandas; pandas; DataFrame.iteritems=DataFrame.items Series.iteritems=Series.items
+pandas 2.0; 2023; pandas; pandas; DataFrame.append=concat Series.append=concat
+matplotlib 3.9; 2024; matplotlib.cm; matplotlib.pyplot; get_cmap
+"""
 
 
 class Gone(NamedTuple):
-    """Names of a module or class that are gone.
-
-    Attributes:
-        since: the release without them.
-        place: the module, or ``module:class``.
-        instead: where to find what is used instead (``{}``: of the same name), or a key of
-            `_WRITTEN`.
-        names: separated by blanks.
-    """
+    """A name that is gone since a release, with the class if it is a method's."""
 
     since: str
+    year: int
     place: str
+    name: str
     instead: str
-    names: str
+
+    def value(self) -> Any:
+        """Say what is used instead, and return it."""
+        path = f"{self.place}.{self.name}"
+        words, value = _WRITTEN.get(path, ("", None))
+        shown = words or self.instead.removeprefix("builtins.")
+        _say(f"{path} is gone since {self.since}: {shown} is used")
+        return pkgutil.resolve_name(self.instead) if value is None else value
 
 
-_TEXT = """
-Python 3.10    | collections      | collections.abc.{} | Awaitable Callable Container Coroutine
-Python 3.10    | collections      | collections.abc.{} | Generator Hashable
-Python 3.10    | collections      | collections.abc.{} | ItemsView Iterable Iterator KeysView
-Python 3.10    | collections      | collections.abc.{} | Mapping MappingView
-Python 3.10    | collections      | collections.abc.{} | MutableMapping MutableSequence MutableSet
-Python 3.10    | collections      | collections.abc.{} | Reversible Sequence
-Python 3.10    | collections      | collections.abc.{} | Set Sized ValuesView
-Python 3.11    | inspect          | inspect.getfullargspec | getargspec
-NumPy 1.24     | numpy            | builtins.{} | bool int float complex object str
-NumPy 1.24     | numpy            | numpy.bool_ | bool8
-NumPy 1.24     | numpy            | numpy.intp | int0
-NumPy 1.23     | numpy            | a.item() | asscalar
-NumPy 1.23     | numpy            | builtins.len | alen
-NumPy 2.0      | numpy            | numpy.float64 | float_
-NumPy 2.0      | numpy            | numpy.complex128 | complex_ cfloat
-NumPy 2.0      | numpy            | numpy.complex64 | singlecomplex
-NumPy 2.0      | numpy            | numpy.longdouble | longfloat
-NumPy 2.0      | numpy            | numpy.bytes_ | string_
-NumPy 2.0      | numpy            | numpy.str_ | unicode_
-NumPy 2.0      | numpy            | numpy.nan | NaN
-NumPy 2.0      | numpy            | numpy.inf | Inf Infinity infty PINF
-NumPy 2.0      | numpy            | -numpy.inf | NINF
-NumPy 2.0      | numpy            | numpy.prod | product
-NumPy 2.0      | numpy            | numpy.cumprod | cumproduct
-NumPy 2.0      | numpy            | numpy.any | sometrue
-NumPy 2.0      | numpy            | numpy.all | alltrue
-NumPy 2.0      | numpy            | numpy.round | round_
-NumPy 2.0      | numpy            | numpy.asmatrix | mat
-NumPy 2.0      | numpy            | numpy.vstack | row_stack
-NumPy 2.0      | numpy            | numpy.sort(a, axis=0) | msort
-NumPy 2.0      | numpy            | numpy.asarray(a, float) | asfarray
-NumPy 2.0      | numpy            | inspect.getsource, printed, | source
-NumPy 2.0      | numpy.lib        | inspect.getsource, printed, | source
-NumPy 2.4      | numpy            | numpy.trapezoid | trapz
-NumPy 2.4      | numpy            | numpy.isin of the flat array | in1d
-PyTorch 2.0    | torch            | torch.linalg.eigh | symeig
-PyTorch 2.0    | torch            | torch.linalg.lstsq(A, B) | lstsq
-PyTorch 2.0    | torch            | torch.linalg.solve(A, B) | solve
-PyTorch 2.0    | torch            | torch.linalg.{} | matrix_rank
-SciPy 1.14     | scipy.integrate  | scipy.integrate.trapezoid | trapz
-SciPy 1.14     | scipy.integrate  | scipy.integrate.simpson | simps
-SciPy 1.14     | scipy.integrate  | scipy.integrate.cumulative_trapezoid | cumtrapz
-SciPy 1.13     | scipy.signal     | scipy.signal.windows.{} | blackman gaussian hamming hann kaiser
-SciPy 1.13     | scipy.signal     | scipy.signal.windows.{} | triang
-pandas 2.0     | pandas:DataFrame | pandas.concat | append
-pandas 2.0     | pandas:DataFrame | pandas.DataFrame.items | iteritems
-pandas 2.0     | pandas:Series    | pandas.concat | append
-pandas 2.0     | pandas:Series    | pandas.Series.items | iteritems
-matplotlib 3.9 | matplotlib.cm    | matplotlib.pyplot.get_cmap | get_cmap
-"""
-# The last year in which maintained releases had what these have not.
-_YEARS = {
-    "Python 3.10": 2025,
-    "Python 3.11": 2025,
-    "NumPy 1.23": 2022,
-    "NumPy 1.24": 2022,
-    "NumPy 2.0": 2024,
-    "NumPy 2.4": 2025,
-    "PyTorch 2.0": 2022,
-    "SciPy 1.13": 2024,
-    "SciPy 1.14": 2024,
-    "pandas 2.0": 2023,
-    "matplotlib 3.9": 2024,
-}
+def _read(rows: str) -> Iterator[Gone]:
+    for row in rows.strip().splitlines():
+        since, year, place, now, names = row.split("; ")
+        for old, _, new in (name.partition("=") for name in names.split()):
+            yield Gone(since, int(year), place, old, f"{now}.{new or old}")
 
-TABLE = [Gone(*re.split(r" +\| ", line)) for line in _TEXT.strip().splitlines()]
+
+TABLE = tuple(_read(_ROWS))
 """What is offered. Styles of seaborn's, and ``torch.load``, have their own functions below."""
 
-_asked: list[Gone] = []
+_asked: dict[tuple[str, str], Gone] = {}
 _said: set[str] = set()
 
 
@@ -125,10 +94,11 @@ def as_of(year: int) -> None:
         year: of the program, as 2022.
     """
     os.environ[YEAR] = str(int(year))
-    _asked[:] = [gone for gone in TABLE if year <= _YEARS[gone.since]]
+    _asked.clear()
+    _asked.update({(gone.place, gone.name): gone for gone in TABLE if year <= gone.year})
     if not any(isinstance(finder, _Later) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Later())
-    for name in _modules() & set(sys.modules):
+    for name in _places() & set(sys.modules):
         _offer(sys.modules[name])
 
 
@@ -140,8 +110,7 @@ def trust_pickle(path: str | os.PathLike[str]) -> None:
     Args:
         path: of the file.
     """
-    trusted = [*_trusted(), os.path.realpath(path)]
-    os.environ[TRUSTED] = os.pathsep.join(dict.fromkeys(trusted))
+    os.environ[TRUSTED] = "\n".join(dict.fromkeys([*_trusted(), os.path.realpath(path)]))
     if not hasattr(torch.load, "ours"):
         torch.load = _trusting(torch.load)
 
@@ -160,7 +129,7 @@ def from_environment() -> None:
 
 
 def _trusted() -> list[str]:
-    return [path for path in os.environ.get(TRUSTED, "").split(os.pathsep) if path]
+    return os.environ.get(TRUSTED, "").splitlines()
 
 
 def _trusting(load: Callable[..., Any]) -> Callable[..., Any]:
@@ -180,8 +149,8 @@ def _ours(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _modules() -> set[str]:
-    return {gone.place.partition(":")[0] for gone in _asked} | {"matplotlib.style"}
+def _places() -> set[str]:
+    return {place for place, _ in _asked} | {"matplotlib.style"}
 
 
 class _Later(MetaPathFinder):
@@ -190,12 +159,8 @@ class _Later(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Answer for modules of the table, with what the finders behind this one have."""
-        if fullname not in _modules():
-            return None
-        behind = sys.meta_path[sys.meta_path.index(self) + 1 :]
-        found = (finder.find_spec(fullname, path, target) for finder in behind)
-        spec = next((spec for spec in found if spec is not None), None)
+        """Answer for modules of the table, with what the path has."""
+        spec = PathFinder.find_spec(fullname, path, target) if fullname in _places() else None
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
@@ -208,47 +173,31 @@ class _Later(MetaPathFinder):
 
 
 def _offer(module: Any) -> None:
-    name = module.__name__
-    for gone in _asked:
-        if gone.place.startswith(f"{name}:"):
-            _offer_method(getattr(module, gone.place.partition(":")[2]), gone)
-        elif gone.place == name == "torch" and _refuses(getattr(module, gone.names, None)):
-            delattr(module, gone.names)
-    if name == "matplotlib.style":
+    for gone in [gone for gone in _asked.values() if gone.place == module.__name__]:
+        kind, _, method = gone.name.rpartition(".")
+        if kind:
+            _offer_method(getattr(module, kind), method, gone)
+        elif getattr(vars(module).get(method), "__module__", "") == "torch._linalg_utils":
+            delattr(module, method)  # a function that only says that it is gone
+    if module.__name__ == "matplotlib.style":
         names = module.use.__globals__
         names["library"] = _Styles(names["library"])
     before = getattr(module, "__getattr__", None)
     if not hasattr(before, "ours"):
-        module.__getattr__ = _ours(functools.partial(_found, name, before))
+        module.__getattr__ = _ours(functools.partial(_found, module.__name__, before))
 
 
-def _refuses(function: Any) -> bool:
-    """Say whether a function of torch is there only to say that it is gone."""
-    return getattr(function, "__module__", None) == "torch._linalg_utils"
+def _offer_method(kind: type, name: str, gone: Gone) -> None:
+    if not hasattr(kind, name):
+        setattr(kind, name, lambda *args, **options: gone.value()(*args, **options))
 
 
 def _found(place: str, before: Callable[[str], Any] | None, name: str) -> Any:
-    for gone in _asked:
-        if gone.place == place and name in gone.names.split():
-            return _instead(gone, name)
+    if (place, name) in _asked:
+        return _asked[place, name].value()
     if before is None:
         raise AttributeError(f"module {place!r} has no attribute {name!r}")
     return before(name)
-
-
-def _offer_method(kind: type, gone: Gone) -> None:
-    def method(*args: Any, **options: Any) -> Any:
-        return _instead(gone, gone.names)(*args, **options)
-
-    if not hasattr(kind, gone.names):
-        setattr(kind, gone.names, method)
-
-
-def _instead(gone: Gone, name: str) -> Any:
-    where = gone.instead.format(name)
-    shown = where.removeprefix("builtins.")
-    _say(f"{gone.place.replace(':', '.')}.{name} is gone since {gone.since}: {shown} is used")
-    return _WRITTEN[where] if where in _WRITTEN else pkgutil.resolve_name(where)
 
 
 def _say(text: str) -> None:
@@ -299,20 +248,29 @@ def _rows(other: Any) -> Any:
     return other.to_frame().T.infer_objects() if isinstance(other, pd.Series) else other
 
 
-# Where no function of today does quite the same.
-_WRITTEN: dict[str, Any] = {
-    "-numpy.inf": -np.inf,
-    "a.item()": lambda a: a.item(),
-    "inspect.getfullargspec": lambda func: _ArgSpec(*inspect.getfullargspec(func)[:4]),
-    "inspect.getsource, printed,": lambda object: print(inspect.getsource(object)),
-    "numpy.asarray(a, float)": lambda a, dtype=float: np.asarray(a, dtype),
-    "numpy.isin of the flat array": lambda ar1, *args, **kw: np.isin(np.ravel(ar1), *args, **kw),
-    "numpy.sort(a, axis=0)": lambda a: np.sort(a, axis=0),
-    "pandas.concat": _append,
-    "torch.linalg.eigh": _symeig,
-    "torch.linalg.lstsq(A, B)": lambda input, A: tuple(torch.linalg.lstsq(A, input))[:2],
-    "torch.linalg.solve(A, B)": lambda input, A: (
-        torch.linalg.solve(A, input),
-        torch.linalg.lu_factor(A)[0],
+_SOURCE = ("inspect.getsource, printed,", lambda object: print(inspect.getsource(object)))
+# What is said, if not the name of the table, and what is used.
+_WRITTEN: dict[str, tuple[str, Any]] = {
+    "inspect.getargspec": ("", lambda func: _ArgSpec(*inspect.getfullargspec(func)[:4])),
+    "numpy.NINF": ("-numpy.inf", -np.inf),
+    "numpy.asscalar": ("a.item()", lambda a: a.item()),
+    "numpy.asfarray": ("numpy.asarray(a, float)", lambda a, dtype=float: np.asarray(a, dtype)),
+    "numpy.in1d": (
+        "numpy.isin of the flat array",
+        lambda ar1, *args, **options: np.isin(np.ravel(ar1), *args, **options),
+    ),
+    "numpy.msort": ("numpy.sort(a, axis=0)", lambda a: np.sort(a, axis=0)),
+    "numpy.source": _SOURCE,
+    "numpy.lib.source": _SOURCE,
+    "pandas.DataFrame.append": ("", _append),
+    "pandas.Series.append": ("", _append),
+    "torch.symeig": ("", _symeig),
+    "torch.lstsq": (
+        "torch.linalg.lstsq(A, B)",
+        lambda input, A: tuple(torch.linalg.lstsq(A, input))[:2],
+    ),
+    "torch.solve": (
+        "torch.linalg.solve(A, B)",
+        lambda input, A: (torch.linalg.solve(A, input), torch.linalg.lu_factor(A)[0]),
     ),
 }

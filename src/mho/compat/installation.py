@@ -8,7 +8,6 @@ what ``PYTHONPATH`` holds: what is really there goes before.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import pkgutil
 import sys
@@ -32,49 +31,28 @@ class NotShadowedError(ImportError):
     """The real package is there, and hiding it was not asked for."""
 
 
-class _Finder(MetaPathFinder):
+class _Finder(MetaPathFinder, Loader):
     """Finds ``name`` (the top package alone: it brings all its submodules) as ``mho.compat.…``.
 
-    Args:
-        name: of the old system.
-        hidden: modules of the real package that had been imported before.
-        forced: what `FORCE` was before.
+    It loads nothing: the layer itself, with all its submodules, takes the name.
     """
 
-    def __init__(self, name: str, hidden: dict[str, ModuleType], forced: str | None) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.hidden = hidden
-        self.forced = forced
+        self.hidden = _take(name)
+        self.forced = os.environ.get(FORCE)
 
     def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None = None,
-        target: ModuleType | None = None,
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Answer for the old system's name; other finders are asked for all else."""
-        if fullname == self.name:
-            return ModuleSpec(fullname, _Alias(), is_package=True)
-        if fullname.startswith(f"{self.name}."):
-            # All modules there are were named by the alias below. Looking on would find the
-            # parent's files a second time, as other modules.
-            raise ModuleNotFoundError(
-                f"No module named {fullname!r} (mho.compat.{self.name} stands in for "
-                f"{self.name}, and has none)",
-                name=fullname,
-            )
-        return None
-
-
-class _Alias(Loader):
-    """Loads nothing: the compatibility layer itself, with all its submodules, takes the name."""
+        return ModuleSpec(fullname, self, is_package=True) if fullname == self.name else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Import the layer, and name its modules after the old system's."""
-        real = importlib.import_module(f"mho.compat.{spec.name}")
+        real = importlib.import_module(f"mho.compat.{self.name}")
         self.spec = real.__spec__
-        for alias, module in _modules(spec.name, real):
-            sys.modules[alias] = module
+        sys.modules.update(dict(_modules(self.name, real)))
         return real
 
     def exec_module(self, module: ModuleType) -> None:
@@ -84,11 +62,10 @@ class _Alias(Loader):
 
 def _modules(name: str, package: ModuleType) -> Iterator[tuple[str, ModuleType]]:
     """Yield the old names of all modules of a layer, and the modules."""
+    # All of them: any that was left would be found in the layer's folder, as a second module.
     prefix = f"{package.__name__}."
     for found in pkgutil.walk_packages(package.__path__, prefix):
-        inner = found.name[len(prefix) :]
-        if not any(part.startswith("_") for part in inner.split(".")):
-            yield f"{name}.{inner}", _import(found.name)
+        yield f"{name}.{found.name[len(prefix) :]}", _import(found.name)
 
 
 def _import(name: str) -> ModuleType:
@@ -122,15 +99,13 @@ def install(name: str, force: bool = False) -> None:
         raise ValueError(f"name must be one of {', '.join(map(repr, NAMES))}; got {name!r}")
     if installed(name):
         return
-    if importlib.util.find_spec(f"mho.compat.{name}") is None:
-        raise ImportError(f"mho.compat.{name} is not part of this installation of mho")
     place = _real(name)
     if place is not None and not force:
         raise NotShadowedError(
             f"a package {name} is installed ({place}) and is not hidden; "
             f"ask for it with force=True, or use mho.compat.{name} by its own name"
         )
-    sys.meta_path.insert(0, _Finder(name, _take(name), os.environ.get(FORCE)))
+    sys.meta_path.insert(0, _Finder(name))
     _export(name, hiding=place is not None)
 
 
@@ -143,7 +118,10 @@ def uninstall(name: str) -> None:
     finder = _finder(name)
     if finder is not None:
         sys.meta_path.remove(finder)
-        _withdraw(name, finder.forced)
+        place = os.path.join(_STAND_INS, name)
+        sys.path[:] = [entry for entry in sys.path if entry != place]
+        _set("PYTHONPATH", os.pathsep.join(entry for entry in _paths() if entry != place) or None)
+        _set(FORCE, finder.forced)
         _take(name)
         sys.modules.update(finder.hidden)
 
@@ -151,11 +129,6 @@ def uninstall(name: str) -> None:
 def installed(name: str) -> bool:
     """Say whether ``import name`` resolves to ``mho.compat.…``."""
     return _finder(name) is not None
-
-
-def _finder(name: str) -> _Finder | None:
-    found = (f for f in sys.meta_path if isinstance(f, _Finder) and f.name == name)
-    return next(found, None)
 
 
 def forced() -> bool:
@@ -173,23 +146,20 @@ def stand_in(name: str) -> None:
     install(name, forced())
 
 
+def _finder(name: str) -> _Finder | None:
+    found = (f for f in sys.meta_path if isinstance(f, _Finder) and f.name == name)
+    return next(found, None)
+
+
 def _export(name: str, hiding: bool) -> None:
-    place = os.path.join(_STAND_INS, name)
-    paths = _paths()
+    place, paths = os.path.join(_STAND_INS, name), _paths()
     for path in (sys.path, paths):
         if place not in path:
             # Before what is really there, if that is to be hidden; after the program's own folder.
-            path.insert(1 if hiding and path is sys.path else 0 if hiding else len(path), place)
+            path.insert(len(path) if not hiding else 1 if path is sys.path else 0, place)
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     if hiding:
         os.environ[FORCE] = "1"
-
-
-def _withdraw(name: str, forced: str | None) -> None:
-    place = os.path.join(_STAND_INS, name)
-    sys.path[:] = [entry for entry in sys.path if entry != place]
-    _set("PYTHONPATH", os.pathsep.join(entry for entry in _paths() if entry != place) or None)
-    _set(FORCE, forced)
 
 
 def _paths() -> list[str]:
@@ -207,17 +177,19 @@ def _set(variable: str, value: str | None) -> None:
 def _real(name: str) -> str | None:
     """Where the real package is, or None. A folder without ``__init__`` is no package."""
     module = sys.modules.get(name)
-    spec = _spec(name) if module is None else module.__spec__
-    if spec is None:
-        return None if module is None else "already imported"
-    return spec.origin
+    if module is None:
+        spec = _spec(name)
+    elif (spec := module.__spec__) is None:
+        return "already imported"
+    return None if spec is None else spec.origin
 
 
 def _spec(name: str) -> ModuleSpec | None:
     """As `importlib.util.find_spec`, but for the stand-ins."""
-    path = [entry for entry in sys.path if not entry.startswith(_STAND_INS)]
-    found = (finder.find_spec(name, path) for finder in sys.meta_path)
-    return next((spec for spec in found if spec is not None), None)
+    # What is no string on the path Python passes over, as it does old finders.
+    path = [entry for entry in sys.path if isinstance(entry, str) and _STAND_INS not in entry]
+    finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+    return next(filter(None, (finder.find_spec(name, path) for finder in finders)), None)
 
 
 def _take(name: str) -> dict[str, ModuleType]:

@@ -1,7 +1,7 @@
-"""What notebooks have that plain Python has not: cells, magics and shell lines.
+"""What notebooks have that plain Python has not: cells, magics, shell lines, and IPython.
 
-Nothing here runs a shell command or IPython: magics that only concern the notebook are skipped,
-those that time or capture run what they are given, a few do what Python can do (``%cd``, ``%env``,
+Nothing here runs a shell command: magics that only concern the notebook are skipped, those that
+time or capture run what they are given, a few do what Python can do (``%cd``, ``%env``, ``%run``,
 ``%%writefile``), and everything else is skipped with a remark on stderr.
 """
 
@@ -10,41 +10,33 @@ import __future__
 
 import ast
 import contextlib
+import importlib.util
 import io
 import json
 import linecache
 import os
 import re
+import shlex
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import tokenize
+from collections.abc import Callable, Iterable, Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 _LINE = re.compile(
     r"^(?P<head>\s*(?P<target>[\w.]+(?:\s*,\s*[\w.]+)*\s*=\s*)?)(?P<mark>%%?|!!?)(?P<rest>.*)$"
 )
-_OPTIONS = re.compile(r"(-[a-zA-Z]\s*\d*\s+)+")  # of a timing magic
-_QUIET = {
-    "autoreload",
-    "config",
-    "html",
-    "javascript",
-    "latex",
-    "load_ext",
-    "markdown",
-    "reload_ext",
-    "reset",
-    "xmode",
-}
+_OPTIONS = re.compile(r"^(-[a-zA-Z]\s*\d*\s+)+")  # of a magic
+_QUIET = re.compile("autoreload|config|html|javascript|latex|(re)?load_ext|markdown|reset|xmode")
 _RUN = {"capture", "prun", "time", "timeit"}
+_EXPORTED = re.compile(r"\bget_ipython\(|^# In ?\[", re.MULTILINE)
 _FUTURES = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
-_INLINE = "module://mho.compat.inline"
+_INLINE = "mho.compat.inline"
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """Code that runs at once: a script, or a cell of a notebook.
 
     Attributes:
@@ -52,38 +44,44 @@ class Block:
         text: as it stands in the file.
         python: as Python reads it, in the same lines.
         captured: name of a ``%%capture`` cell's output (``""`` if it has none); else None.
-        guarded: whether it may run again in a worker; of others, only what they define.
+        cell: of a notebook: its last value is shown, and workers have but what it defines.
     """
 
     name: str
     text: str
     python: str
     captured: str | None = None
-    guarded: bool = True
+    cell: bool = False
 
 
-def blocks_of(path: str, text: str) -> list[Block]:
-    """Return the Python of a script, a script exported from a notebook, or a notebook.
+def text_of(path: str | Path) -> str:
+    """Return what a program's file holds."""
+    if str(path).endswith(".ipynb"):
+        return Path(path).read_text(encoding="utf-8")
+    with tokenize.open(path) as file:
+        return file.read()
 
-    Args:
-        path: of the file; ``.ipynb`` is a notebook.
-        text: what it holds.
+
+def blocks_of(path: str, text: str) -> Iterator[Block]:
+    """Yield a script, or a notebook's cells: what is no Python stops a notebook only there.
 
     Raises:
         ValueError: if a notebook is not in the format of Jupyter.
         SyntaxError: if it is no Python, apart from magics and shell lines.
     """
     if not path.endswith(".ipynb"):
-        return [Block(path, text, _python(path, text))]
+        yield Block(path, text, python_of(path, text))
+        return
     try:
         cells = json.loads(text)["cells"]
         sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a Jupyter notebook of format 4: {error!r}") from error
-    return [_cell(f"{path}, cell {k}", source) for k, source in enumerate(sources, start=1)]
+    for k, source in enumerate(sources, start=1):
+        yield _cell(f"{path}, cell {k}", source)
 
 
-def run(blocks: Sequence[Block], names: dict[str, Any], definitions: bool = False) -> None:
+def run(blocks: Iterable[Block], names: dict[str, Any], definitions: bool = False) -> None:
     """Run blocks, one after the other.
 
     Args:
@@ -99,81 +97,57 @@ def run(blocks: Sequence[Block], names: dict[str, Any], definitions: bool = Fals
         if not os.path.exists(block.name):
             lines = f"{block.text}\n".splitlines(keepends=True)
             linecache.cache[block.name] = (len(block.text), None, lines, block.name)
-        tree = compile(block.python, block.name, "exec", flags | ast.PyCF_ONLY_AST, True)
-        if definitions and not block.guarded:
-            tree.body = [node for node in tree.body if _defines(node)]
-        code = compile(tree, block.name, "exec", flags, True)
-        flags |= code.co_flags & _FUTURES
-        if block.captured is None:
-            exec(code, names)
-        else:
-            shell.capture(code, block.captured)
+        if block.python != block.text or block.cell or _EXPORTED.search(block.text):
+            _stand_in_for_ipython(shell)
+        trees, shown = _parsed(block, flags, definitions)
+        # A worker may do without what takes more than definitions, as a default of a function.
+        passed_over = (Exception,) if block.cell and definitions else ()
+        with shell.capture(block.captured):
+            for tree in trees:
+                code = compile(tree, block.name, "exec", flags, True)
+                flags |= code.co_flags & _FUTURES
+                with contextlib.suppress(*passed_over):
+                    exec(code, names)
+            # As at Python's prompt: printed, and called _.
+            exec(compile(ast.Interactive(shown), block.name, "single", flags, True), names)
+        if block.cell and _INLINE in sys.modules:
+            sys.modules[_INLINE].show()
+
+
+def _parsed(block: Block, flags: int, definitions: bool) -> tuple[list[ast.Module], list[ast.stmt]]:
+    """Return what is to be run of a block, and what is run and shown: a cell's last value."""
+    tree = compile(block.python, block.name, "exec", flags | ast.PyCF_ONLY_AST, True)
+    if block.cell and definitions:
+        return [ast.Module([node], []) for node in tree.body if _defines(node)], []
+    shown: list[ast.stmt] = []
+    if block.cell and not block.python.rstrip().endswith(";"):
+        shown = [node for node in tree.body[-1:] if isinstance(node, ast.Expr)]
+        tree.body = tree.body[: len(tree.body) - len(shown)]
+    return [tree], shown
 
 
 def inline() -> None:
     """Keep matplotlib from opening windows, as in notebooks; if the user has not chosen."""
-    os.environ.setdefault("MPLBACKEND", _INLINE)
-    if os.environ["MPLBACKEND"] == _INLINE and "matplotlib.pyplot" in sys.modules:
-        sys.modules["matplotlib.pyplot"].switch_backend(_INLINE)
+    backend = f"module://{_INLINE}"
+    os.environ.setdefault("MPLBACKEND", backend)
+    if os.environ["MPLBACKEND"] == backend and "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].switch_backend(backend)
 
 
-def _display(*objects: Any, **options: Any) -> None:
-    """Print objects: what a notebook shows, without IPython."""
-    for shown in objects:
-        print(shown)
-
-
-def _defines(node: ast.stmt) -> bool:
-    if isinstance(node, ast.Assign | ast.AnnAssign):
-        with contextlib.suppress(ValueError):
-            ast.literal_eval(node.value or ast.Constant(None))
-            return True
-        return False
-    defining = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return isinstance(node, defining)
-
-
-def _cell(name: str, source: str) -> Block:
-    start = len(source) - len(source.lstrip())
-    first, _, body = source[start:].partition("\n")
-    magic, _, line = first.removeprefix("%%").partition(" ")
-    above = source[:start] + "\n"  # lines keep their numbers
-    captured = None
-    if not first.startswith("%%"):
-        python = _python(name, source)
-    elif magic in _RUN:
-        # Its variables are the notebook's: so the body is simply run.
-        python = _python(name, above + body)
-        captured = _first_name(line) if magic == "capture" else None
-    else:
-        python = f"get_ipython().run_cell_magic({magic!r}, {line!r}, {body!r})"
-    return Block(name, source, python, captured, guarded=False)
-
-
-def _first_name(line: str) -> str:
-    return next((word for word in line.split() if not word.startswith("-")), "")
-
-
-def _python(path: str, text: str) -> str:
+def python_of(path: str, text: str) -> str:
+    """Return a text with its magics and shell lines as Python, in the same lines."""
     # Only lines that Python stumbles over: a line of a string, or one that goes on with "% (a, b)",
     # looks like a magic, too.
-    lines = text.splitlines()
-    while (error := _error(path, text)) is not None:
-        at = (error.lineno or 0) - 1
-        plain = _plain(_joined(lines, at)) if 0 <= at < len(lines) else None
-        if plain is None:
-            raise error
-        lines[at] = plain
-        text = "\n".join(lines)
-    return text
-
-
-def _error(path: str, text: str) -> SyntaxError | None:
     try:
         compile(text, path, "exec", ast.PyCF_ONLY_AST, True)
+        return text
     except SyntaxError as error:
-        return error
-    return None
+        lines, at = text.splitlines(), (error.lineno or 0) - 1
+        plain = _plain(_joined(lines, at)) if 0 <= at < len(lines) else None
+        if plain is None:
+            raise
+        lines[at] = plain
+    return python_of(path, "\n".join(lines))
 
 
 def _joined(lines: list[str], at: int) -> str:
@@ -199,61 +173,120 @@ def _plain(line: str) -> str | None:
     name, _, argument = rest.partition(" ")
     argument = argument.strip()
     if name in _RUN and argument:
-        return f"{head}{_OPTIONS.sub('', argument, count=1)}"
+        return f"{head}{_OPTIONS.sub('', argument)}"
     return f"{head}get_ipython().run_line_magic({name!r}, {argument!r})"
+
+
+def _cell(name: str, source: str) -> Block:
+    start = len(source) - len(source.lstrip())
+    first, _, body = source[start:].partition("\n")
+    magic, _, line = first.removeprefix("%%").partition(" ")
+    above = source[:start] + "\n"  # lines keep their numbers
+    captured = None
+    if not first.startswith("%%"):
+        python = python_of(name, source)
+    elif magic in _RUN:
+        # Its variables are the notebook's: so the body is simply run.
+        python = python_of(name, above + body)
+        captured = _first_word(line) if magic == "capture" else None
+    else:
+        python = f"get_ipython().run_cell_magic({magic!r}, {line!r}, {body!r})"
+    return Block(name, source, python, captured, cell=True)
+
+
+def _first_word(line: str) -> str:
+    return next((word for word in line.split() if not word.startswith("-")), "")
+
+
+def _defines(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Assign | ast.AnnAssign):
+        with contextlib.suppress(ValueError):
+            ast.literal_eval(node.value or ast.Constant(None))
+            return True
+        return False
+    defining = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return isinstance(node, defining)
+
+
+class Captured(NamedTuple):
+    """What a ``%%capture`` cell has printed."""
+
+    stdout: str
+    stderr: str
+
+    def show(self) -> None:
+        """Print it."""
+        print(self.stdout, end="")
+        print(self.stderr, end="", file=sys.stderr)
 
 
 class Shell:
     """What ``get_ipython()`` returns to a notebook, or a script that was exported from one.
 
-    Args:
-        names: the program's global variables.
-        say: takes remarks.
+    It is false, as there is no event loop that matplotlib could join. ``say`` takes remarks.
     """
 
     def __init__(self, names: dict[str, Any], say: Callable[[str], None] | None = None) -> None:
         self.user_ns = names
         self._say = say or (lambda text: print(f"mho.compat: {text}", file=sys.stderr))
 
-    def run_line_magic(self, name: str, line: str = "", _stack_depth: int = 1) -> None:
+    def __bool__(self) -> bool:
+        return False
+
+    def run_line_magic(self, name: str, line: str = "", _stack_depth: int = 1) -> str | None:
         """Run what a timing magic times, do what Python can do; skip all others."""
         if name in _RUN and line.strip():
-            exec(compile(_OPTIONS.sub("", line, count=1), f"<%{name}>", "exec"), self.user_ns)
+            exec(compile(_OPTIONS.sub("", line), f"<%{name}>", "exec"), self.user_ns)
         elif name == "matplotlib":
             inline()
         elif name == "cd" and os.path.isdir(line):
             os.chdir(line)
+        elif name == "pwd":
+            return os.getcwd()
+        elif name == "run":
+            self._run(*shlex.split(_OPTIONS.sub("", line)))
         elif name in ("env", "set_env") and (pair := re.fullmatch(r"(\w+)(?:=|\s+)(.*)", line)):
             os.environ[pair[1]] = pair[2]
         elif name in ("pip", "conda"):
             self.system(f"{name} {line}")
-        elif name not in _QUIET | _RUN:
+        elif not _QUIET.fullmatch(name) and name not in _RUN:
             self._say(f"skipped %{name} {line}".rstrip())
+        return None
 
     def run_cell_magic(self, name: str, line: str, cell: str) -> None:
         """Run what a timing magic times, write files; skip all others."""
         if name in _RUN:
-            code = compile(_python(f"<%%{name}>", cell), f"<%%{name}>", "exec")
-            if name == "capture":
-                self.capture(code, _first_name(line))
-            else:
-                exec(code, self.user_ns)
+            with self.capture(_first_word(line) if name == "capture" else None):
+                exec(compile(python_of(f"<%%{name}>", cell), f"<%%{name}>", "exec"), self.user_ns)
         elif name in ("writefile", "file"):
-            Path(line.strip()).write_text(cell, encoding="utf-8")
-        elif name not in _QUIET:
+            *options, path = shlex.split(line)
+            with open(path, "a" if "-a" in options else "w", encoding="utf-8") as file:
+                file.write(cell)
+        elif not _QUIET.fullmatch(name):
             self._say(f"skipped a cell: %%{name} {line}".rstrip())
 
     magic = run_line_magic
 
-    def capture(self, code: Any, name: str) -> None:
-        """Run code and keep what it prints, as ``%%capture name``."""
+    def _run(self, path: str, *args: str) -> None:
+        """Run another program; its variables are the notebook's, as with ``%run -i``."""
+        path = path if os.path.exists(path) else f"{path}.py"
+        before, sys.argv = sys.argv, [path, *args]
+        try:
+            run(blocks_of(path, text_of(path)), self.user_ns)
+        finally:
+            sys.argv = before
+
+    @contextlib.contextmanager
+    def capture(self, name: str | None) -> Iterator[None]:
+        """Keep what is printed, as ``%%capture name``; for None, do nothing."""
+        if name is None:
+            yield
+            return
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            exec(code, self.user_ns)
+            yield
         if name:
-            kept = SimpleNamespace(stdout=out.getvalue(), stderr=err.getvalue())
-            kept.show = lambda: print(kept.stdout, end="")
-            self.user_ns[name] = kept
+            self.user_ns[name] = Captured(out.getvalue(), err.getvalue())
 
     def system(self, command: str) -> None:
         """Skip a shell command."""
@@ -265,3 +298,35 @@ class Shell:
         """Skip a shell command; its output is empty."""
         self.system(command)
         return []
+
+
+class _Shown:
+    """A text, picture or sound for `display`: its data, or where it is."""
+
+    def __init__(self, data: Any = None, url: Any = None, filename: Any = None, **_: Any) -> None:
+        self.data = next((given for given in (data, url, filename) if given is not None), "")
+
+    def __repr__(self) -> str:
+        return str(self.data)[:1000]  # of a picture it may be millions
+
+
+def _display(*objects: Any, **options: Any) -> None:
+    for shown in objects:
+        print(shown)
+
+
+_KINDS = ("HTML", "IFrame", "Image", "Javascript", "JSON", "Latex", "Markdown", "Math", "SVG")
+
+
+def _stand_in_for_ipython(shell: Shell) -> None:
+    """Offer what notebooks import from IPython, where it is not installed."""
+    if "IPython" not in sys.modules and importlib.util.find_spec("IPython") is None:
+        ipython, display = ModuleType("IPython"), ModuleType("IPython.display")
+        ipython.__spec__ = ModuleSpec("IPython", None)
+        vars(display).update(dict.fromkeys(_KINDS, _Shown), display=_display)
+        vars(display).update(InteractiveShell=Shell, get_ipython=lambda: shell)
+        for name in ("clear_output", "set_matplotlib_formats"):
+            setattr(display, name, lambda *args, **options: None)
+        vars(ipython).update(get_ipython=lambda: shell, display=display, version_info=(9, 0))
+        inner = ("core", "core.display", "core.interactiveshell", "display")
+        sys.modules.update({f"IPython.{name}": display for name in inner}, IPython=ipython)

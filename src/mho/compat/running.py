@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import importlib.util
 import os
 import runpy
 import sys
-import tokenize
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -26,18 +26,10 @@ MAIN = "MHO_COMPAT_MAIN"
 
 
 def prepare(force: bool = False, year: int | None = None, trusted: Sequence[str] = ()) -> list[str]:
-    """Install all compatibility layers there are, and what else was asked for.
+    """Install both layers, and what `gone` was asked for; return the names that are mho's now.
 
     What is really installed stays as it is, with a remark on stderr, unless ``force``. What is not
     given here is looked up in the environment, as children do.
-
-    Args:
-        force: hide really installed packages.
-        year: see `gone.as_of`.
-        trusted: see `gone.trust_pickle`.
-
-    Returns:
-        The names that resolve to mho now.
     """
     for path in trusted:
         gone.trust_pickle(path)
@@ -49,61 +41,46 @@ def prepare(force: bool = False, year: int | None = None, trusted: Sequence[str]
 
 def _installs(name: str, force: bool) -> bool:
     try:
-        install(name, force=force)
+        install(name, force)
     except NotShadowedError as error:
         print(f"mho.compat: {error} (--force)", file=sys.stderr)
-        return False
-    except ImportError:  # not part of this installation
         return False
     return True
 
 
-def run(path: Path, args: Sequence[str]) -> None:
-    """Run a script or notebook as ``__main__``.
-
-    Args:
-        path: of the file.
-        args: its command line.
-    """
-    text, place = _text(path), os.path.abspath(path)
-    blocks = notebooks.blocks_of(str(path) if path.suffix == ".ipynb" else place, text)
-    names = _main(str(path), args)
+def run(path: str, args: Sequence[str]) -> None:
+    """Run a script or notebook as ``__main__``."""
+    text, place = notebooks.text_of(path), os.path.abspath(path)
+    names = _main(path, args)
     names["__file__"] = place
-    if path.suffix == ".ipynb":
+    is_notebook = path.endswith(".ipynb")
+    if is_notebook:
         notebooks.inline()
-    if [block.python for block in blocks] != [text] or gone.active():
+        sys.path.insert(1, "")  # what its cells write lies in the present folder, wherever that is
+    if is_notebook or gone.active() or notebooks.python_of(place, text) != text:
         # What Python does not read, or what needs more than the path: workers that import the
         # program again do so through `mho.compat.child`.
         os.environ[MAIN] = place
         names["__spec__"] = ModuleSpec("mho.compat.child", None, origin=place)
-    notebooks.run(blocks, names)
+    notebooks.run(notebooks.blocks_of(path if is_notebook else place, text), names)
 
 
 def run_again(names: dict[str, Any]) -> None:
     """Run the program of the parent process in a worker, not as ``__main__``.
 
     A notebook has no guard: of it workers have the imports, functions, classes and constants.
-
-    Args:
-        names: global variables of the worker's main module.
     """
     prepare()
     path = os.environ[MAIN]
     names["__file__"] = path
-    blocks = notebooks.blocks_of(path, _text(Path(path)))
-    notebooks.run(blocks, names, definitions=True)
+    with contextlib.suppress(SyntaxError):  # of a cell that the parent may not have come to
+        notebooks.run(notebooks.blocks_of(path, notebooks.text_of(path)), names, definitions=True)
 
 
-def run_text(text: str, given: bool, args: Sequence[str]) -> None:
-    """Run code as ``__main__``.
-
-    Args:
-        text: the code.
-        given: on the command line (``-c``), else from stdin.
-        args: its command line.
-    """
-    names = _main("-c" if given else "-", args)
-    notebooks.run(notebooks.blocks_of("<string>" if given else "<stdin>", text), names)
+def run_text(text: str, name: str, args: Sequence[str]) -> None:
+    """Run code from the command line (``name`` is ``-c``) or stdin (``-``) as ``__main__``."""
+    place = "<string>" if name == "-c" else "<stdin>"
+    notebooks.run(notebooks.blocks_of(place, text), _main(name, args))
 
 
 def run_module(name: str, args: Sequence[str]) -> None:
@@ -116,37 +93,30 @@ def without_own_frames(function: Callable[[], None]) -> None:
     """Call a function; an error's traceback begins where the user's program does."""
     try:
         function()
-    except Exception as error:
+    except BaseException as error:
         users = error.__traceback__
         own = (os.path.dirname(__file__), os.path.abspath(runpy.__file__), "<frozen runpy>")
         while users is not None and users.tb_frame.f_code.co_filename.startswith(own):
             users = users.tb_next
-        if users is not None or isinstance(error, SyntaxError):
-            error.__traceback__ = users
-        if sys.excepthook is sys.__excepthook__:
-            traceback.print_exception(error)  # which knows the lines of cells
-        else:
-            sys.excepthook(type(error), error, error.__traceback__)
-        sys.exit(1)
+        if users is None and not isinstance(error, SyntaxError):
+            users = error.__traceback__
+        show = sys.excepthook
+        if show is sys.__excepthook__:
+            show = traceback.print_exception  # which knows the lines of cells
+        # Python says the rest: what is not for excepthook, and the exit code.
+        sys.excepthook = lambda kind, error, _: show(kind, error.with_traceback(users), users)
+        raise
 
 
 def _main(argument: str, args: Sequence[str]) -> dict[str, Any]:
     """Make the module ``__main__`` and return its global variables."""
     module = ModuleType("__main__")
+    vars(module)["__builtins__"] = builtins
     sys.argv[:] = [argument, *args]
     sys.modules["__main__"] = module
     # What there is no screen or notebook for is no news to who runs a program this way.
     warnings.filterwarnings("ignore", message=r"\w*Agg is non-interactive")
     if importlib.util.find_spec("ipywidgets") is None:
-        for name in ("tqdm", "tqdm_notebook"):
-            setattr(tqdm.notebook, name, tqdm.std.tqdm)
-        for name in ("trange", "tnrange"):
-            setattr(tqdm.notebook, name, tqdm.std.trange)
+        plain = {"tqdm": tqdm.std.tqdm, "trange": tqdm.std.trange}
+        vars(tqdm.notebook).update(plain, tqdm_notebook=tqdm.std.tqdm, tnrange=tqdm.std.trange)
     return vars(module)
-
-
-def _text(path: Path) -> str:
-    if path.suffix == ".ipynb":
-        return path.read_text(encoding="utf-8")
-    with tokenize.open(path) as file:
-        return file.read()
