@@ -76,16 +76,17 @@ class SimpleFixedPoint(GenericAccelerator):
         self.dac_bits = whole("dac_bits", dac_bits, most=32)
         super().__init__(**settings)
 
-    def DAC_quantize(self, vector: Tensor) -> Tensor | list[Tensor]:
+    def DAC_quantize(self, vector: Any) -> Tensor | list[Tensor]:
         """Round voltages ``[…, inputs]``; with ``"linear"`` inputs a list, one tensor a bit."""
+        vector = torch.as_tensor(vector)
         if self.input_encoding_scheme == "instant":
             return self._rounded(vector, int(self.dac_bits))
         limit, inverse = self._range(vector)
         return bit_planes(vector * inverse, limit, int(self.dac_bits))
 
-    def ADC_quantize(self, vector: Tensor) -> Tensor:
+    def ADC_quantize(self, vector: Any) -> Tensor:
         """Round currents ``[…, outputs]``."""
-        return self._rounded(vector, int(self.adc_bits))
+        return self._rounded(torch.as_tensor(vector), int(self.adc_bits))
 
     def _range(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """Return the range that vectors set for themselves, and its inverse (0 for 0)."""

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from mho.chip.metrics import MappingError
-from mho.compat.xbtorch.deployment._given import gamma
-
-_NOWHERE: list[tuple[int, int]] = []
+from mho.compat.xbtorch.deployment._given import NOWHERE
+from mho.periphery.quantize import magnitude
 
 Found = tuple[list[float], list[list[Any]]]
 
@@ -29,7 +28,7 @@ def compute_error(model: Any) -> tuple[list[list[float]], list[list[list[Any]]]]
             if accelerator is None or (accelerator.stateful and not mapping):
                 continue
             weight = getattr(module, name).detach().flatten(1)
-            full = mapping["gamma"] if mapping else gamma(weight)
+            full = mapping["gamma"] if mapping else magnitude(weight)
             read = module._xb_read(name, by_cell=True)
             mapped = read * (full / (accelerator.g_max - accelerator.g_min))
             error, pair = _compared(mapped, weight)
@@ -41,8 +40,8 @@ def compute_error(model: Any) -> tuple[list[list[float]], list[list[list[Any]]]]
 def error_mapping(
     accelerator: Any,
     sw_weight: Tensor,
-    pos_idxs: Sequence[tuple[int, int]] = _NOWHERE,
-    neg_idxs: Sequence[tuple[int, int]] = _NOWHERE,
+    pos_idxs: Sequence[tuple[int, int]] = NOWHERE,
+    neg_idxs: Sequence[tuple[int, int]] = NOWHERE,
     pos_matrices: Any = None,
     neg_matrices: Any = None,
     polling_mode: str = "avg",
@@ -72,7 +71,7 @@ def error_mapping(
         return stack.sum(0) if polling_mode == "sum" else stack.mean(0)
 
     difference = read(pos_matrices, pos_idxs) - read(neg_matrices, neg_idxs)
-    mapped = difference / (accelerator.g_max - accelerator.g_min) * gamma(weight)
+    mapped = difference / (accelerator.g_max - accelerator.g_min) * magnitude(weight)
     return _compared(mapped, weight)
 
 

@@ -1,11 +1,18 @@
-"""What a deployed layer computes: its matrix products, on the arrays of its accelerator."""
+"""What a deployed layer computes: its matrix products, on the arrays of its accelerator.
+
+All arrays of a matrix are combined to one, and to how their noise adds up (`combined`, once for
+as long as nothing changes); inputs are driven, multiplied and converted (`product`). Where the
+user's own methods read cells, arrays are combined anew for every forward, of what these return.
+"""
 
 # mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from dataclasses import dataclass
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,20 +24,27 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
-from mho.compat.xbtorch.deployment import _cells
-from mho.compat.xbtorch.deployment._given import gamma
-from mho.compat.xbtorch.deployment._overrides import read_cell_by_cell
+from mho.compat.xbtorch.deployment import GenericAccelerator, _cells
+from mho.compat.xbtorch.deployment._given import listed
+from mho.compat.xbtorch.deployment.weight_encoding import known
 from mho.core import random
 from mho.decomposition.convolution import patches
+from mho.periphery.quantize import magnitude
 from mho.recurrence.form import Form
 from mho.recurrence.runner import run
 
 MODES = ("avg", "sum", "reduced_avg")
 _RECURRENT = (torch.lstm, torch.rnn_tanh, torch.rnn_relu)
+_READING = (
+    *("read_chip", "read_chip_stateless", "apply_conductance_drift"),
+    "map_weights_to_array_stateless",
+)
+_reading = attrgetter(*_READING)
+_OURS = _reading(GenericAccelerator)
 # What the arrays of a matrix go by, beside the chip or the weight.
-_ACTING = (
+_acting = attrgetter(
     *("retention_time", "drift_coefficient", "drift_t0", "drift_variation", "g_min", "g_max"),
-    *("legacy", "programming_seed", "write_noise", "weight_encoding_scheme"),
+    *("legacy", "programming_seed", "_drawn", "write_noise", "weight_encoding_scheme"),
 )
 
 
@@ -46,19 +60,27 @@ class Combined:
         noise: ``√Σ_k 2 c_k²`` of every output: how the noise of independent cells adds up; None
             where the cells were read with their noise.
         gamma: the weight that a whole window stands for.
-        source: tensors and other objects that it was made from, and settings.
+        state: what they go by.
+        parts: the objects that they were made from.
+        weight: as it was, without a chip.
     """
 
     matrix: Tensor
     noise: Tensor | None
     gamma: Tensor
-    source: tuple[list[Any], Any] = ([], None)
+    state: Any = None
+    parts: Any = None
+    weight: Tensor | None = None
+
+    def of(self, state: Any, weight: Tensor | None) -> bool:
+        """Whether it still holds; a weight may have changed in place."""
+        if self.state != state or self.weight is None or weight is None:
+            return bool(self.state == state)
+        return self.weight.device == weight.device and torch.equal(self.weight, weight)
 
 
 def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
     """Combine the arrays of a matrix, unless nothing has changed since they were.
-
-    Where the user's own methods read cells (see `read_cell_by_cell`) all arrays are read anew.
 
     Args:
         layer: deployed.
@@ -77,30 +99,30 @@ def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
     mapping = layer._xb_mappings[name] if accelerator.stateful else {}
     if accelerator.stateful and not mapping:
         raise ValueError("the model is not on the chip: call initialize_array_mappings()")
-    weight, seed = layer._xb_matrix(name), layer._xb_seed(name)
-    if by_cell or read_cell_by_cell(accelerator):
-        return _read(accelerator, mapping, weight, seed, True)
-    settings = [seed, dict(accelerator.weight_encoding_args)]
-    settings += [getattr(accelerator, key) for key in _ACTING]
-    if accelerator.stateful:
-        made_of = [accelerator, mapping, accelerator.defect_map, accelerator._chip]
-        settings.append(accelerator._chip._version)
-    else:
-        made_of = [accelerator, weight]
+    weight = layer._xb_matrix(name)
+    if by_cell or _read_by_the_user(accelerator):
+        return _read(accelerator, mapping, weight, layer._xb_seed(name), True)
+    of_chip = (mapping, accelerator.defect_map, accelerator._chip) if mapping else ()
+    parts = (accelerator, *of_chip)
+    version = of_chip[-1]._version if mapping else layer._xb_cells
+    state = (*map(id, parts), version, accelerator.weight_encoding_args, _acting(accelerator))
     found = layer._xb_found.get(name)
-    if found is None or not _same(found.source, made_of, settings):
-        found = _read(accelerator, mapping, weight, seed, False)
-        kept = [thing.clone() if thing is weight else thing for thing in made_of]
-        found.source = (kept, settings)
+    if found is None or not found.of(state, None if mapping else weight):
+        found = _read(accelerator, mapping, weight, layer._xb_seed(name), False)
+        found.state, found.parts = copy.deepcopy(state), parts
+        found.weight = None if mapping else weight.clone()
         layer._xb_found[name] = found
     return found
 
 
-def _same(source: tuple[list[Any], Any], made_of: list[Any], settings: list[Any]) -> bool:
-    if source[1] != settings or any(a is not b for a, b in zip(source[0], made_of[:-1])):  # noqa: B905
-        return False
-    one, other = source[0][-1], made_of[-1]  # the chip, or weights that may change in place
-    return one is other or (one.device == other.device and torch.equal(one, other))
+def _read_by_the_user(accelerator: Any) -> bool:
+    """Whether methods of the user's own read arrays; or, without a chip, encode for every read."""
+    return (
+        not isinstance(accelerator, GenericAccelerator)
+        or _reading(type(accelerator)) != _OURS
+        or not vars(accelerator).keys().isdisjoint(_READING)
+        or not (accelerator.stateful or known(accelerator.weight_encoding_scheme))
+    )
 
 
 def _read(
@@ -108,27 +130,22 @@ def _read(
 ) -> Combined:
     rows, cols = weight.shape
     with _cells.named(seed):
-        if accelerator.stateful:
+        if mapping:
             read = accelerator.read_chip if noisy else accelerator._held
             places = [mapping["Gpos"], mapping["Gneg"]]
             pair = [[read(row, rows, col, cols) for row, col in side] for side in places]
         else:
             read = accelerator.read_chip_stateless if noisy else accelerator._aged
             arrays = accelerator.map_weights_to_array_stateless(weight)[:2]
-            pair = [[read(G) for G in ([s] if _is_one(s) else s)] for s in arrays]
+            pair = [[read(G) for G in listed(side)] for side in arrays]
     matrix: Any = 0.0
     variance: Any = 0.0
     for sign, mask, side in zip((1.0, -1.0), ("maskpos", "maskneg"), pair, strict=True):
         for share, G in zip(_shares(mapping, mask, len(side), weight), side, strict=True):
-            matrix = matrix + (sign * share) * G.to(weight)
+            matrix = matrix + (sign * share) * torch.as_tensor(G).to(weight)
             variance = variance + share.square()
-    full = mapping["gamma"] if mapping else gamma(weight)
     noise = None if noisy else variance.sqrt().expand(rows, 1).squeeze(1)
-    return Combined(matrix, noise, full)
-
-
-def _is_one(arrays: Any) -> bool:
-    return isinstance(arrays, Tensor) and arrays.dim() == 2
+    return Combined(matrix, noise, mapping["gamma"] if mapping else magnitude(weight))
 
 
 def _shares(mapping: dict[str, Any], mask: str, copies: int, like: Tensor) -> list[Tensor]:
@@ -153,17 +170,15 @@ def product(accelerator: Any, found: Combined, x: Tensor) -> Tensor:
     # Converters that find their range by themselves do not see where the scale of weights is.
     before, after = (1.0, full) if getattr(accelerator, "_fixed_range", False) else (full, 1.0)
     driven = accelerator.DAC_quantize(x * (before * accelerator.v_read))
-    if isinstance(driven, (list, tuple)):
-        share = [2.0**bit / (2.0 ** len(driven) - 1.0) for bit in range(len(driven))]
-        volts: Any = sum(w * v for w, v in zip(share, driven, strict=True))
-    else:
-        share, volts = [1.0], driven
-        driven = [driven]
+    pulses = driven if isinstance(driven, (list, tuple)) else [driven]
+    share = [2.0**bit / (2.0 ** len(pulses) - 1.0) for bit in range(len(pulses))]
+    volts: Any = driven if pulses[0] is driven else sum(map(torch.mul, pulses, share))
     current = volts @ found.matrix.to(volts).T
     if accelerator.read_noise > 0 and found.noise is not None:
-        power: Any = sum(w * w * v.detach().square() for w, v in zip(share, driven, strict=True))
-        size = power.sum(-1, keepdim=True).sqrt() * (accelerator.read_noise / math.sqrt(3.0))
-        current = current + size * found.noise.to(current) * random.normal(current.detach(), None)
+        norms = [w * v.detach().norm(dim=-1, keepdim=True) for w, v in zip(share, pulses)]  # noqa: B905
+        size = torch.stack(norms).norm(dim=0) * (accelerator.read_noise / math.sqrt(3.0))
+        drawn = random.normal(current.detach(), None)
+        current = torch.addcmul(current, size * found.noise.to(current), drawn)
     window = accelerator.g_max - accelerator.g_min
     return accelerator.ADC_quantize(current) * (after / (window * accelerator.v_read))
 
@@ -233,7 +248,7 @@ class OnArrays(TorchFunctionMode):
                 found.matrix.chunk(groups), noise, rows.chunk(groups, -1), strict=True
             )
         ]
-        output = parts[0] if groups == 1 else torch.cat(parts, dim=-1)
+        output = torch.cat(parts, dim=-1)
         output = output if bias is None else output + bias
         output = output.transpose(1, 2).contiguous().unflatten(2, under.shape[-2:])
         return output if input.dim() == 4 else output.squeeze(0)
