@@ -10,20 +10,10 @@ import torch
 from torch import Tensor
 
 from mho import chip
-from mho.compat.xbtorch.deployment._generic import GenericAccelerator, register_accelerator
 from mho.compat.xbtorch.deployment._given import inherited
+from mho.compat.xbtorch.deployment.base import GenericAccelerator, bit_planes, register_accelerator
 from mho.compat.xbtorch.deployment.mapping import map_random
-from mho.periphery.dac import DAC
-from mho.periphery.quantize import straight_through, to_grid
-
-
-def bit_planes(share: Tensor, limit: Tensor, bits: int) -> list[Tensor]:
-    """Return shares (-1…1) of a limit as pulses of it or nothing, a tensor a bit, lowest first."""
-    bits = min(bits, 23)  # more than numbers of this precision have
-    top = 2**bits - 1
-    level = to_grid(share * top, -top, top)
-    planes, _ = DAC(bits=bits + 1, mode="bit_serial").planes(level)
-    return [plane * limit for plane in planes]
+from mho.periphery.quantize import straight_through
 
 
 @register_accelerator("Daffodil")

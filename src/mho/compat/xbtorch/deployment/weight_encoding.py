@@ -64,7 +64,7 @@ def encode_simple_binary(
     """
     tolerance = additional_args.get("zero_tol", ZERO_TOL)
     low, high = _window(accelerator)
-    weight = sw_weight.detach()
+    weight = torch.as_tensor(sw_weight).detach()
     rest = torch.full_like(weight, low)
     positive = torch.where(weight > tolerance, high, rest)
     negative = torch.where(weight < -tolerance, high, rest)
@@ -86,7 +86,7 @@ def encode_multilevel_differential(
     steps = 2 ** whole("bits", additional_args.get("bits", 8), most=16) - 1
     tolerance = additional_args.get("zero_tol", ZERO_TOL)
     low, high = _window(accelerator)
-    weight = sw_weight.detach()
+    weight = torch.as_tensor(sw_weight).detach()
     level = (weight / magnitude(weight) * steps).round() * ((high - low) / steps)
     level = torch.where(weight.abs() > tolerance, level, 0.0)
     positive, negative = (side.clamp(min=0.0) + low for side in (level, -level))
@@ -113,9 +113,9 @@ def encode_LEA1(
 ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
     """Layer-ensemble averaging: of ``beta`` copies, every output keeps its ``alpha`` best rows.
 
-    As `mho.encoding.LEA`, which calls kept copies ``best``, but either array has its own best:
-    those whose broken cells miss least, in squares. Arguments are those of `encode_simple_binary`; ``additional_args`` must have ``alpha`` and ``beta``, the number of
-    places on either array.
+    As `mho.encoding.LEA`, which calls kept copies ``best``, but either array has its own: those
+    whose broken cells miss least, in squares. Arguments are those of `encode_simple_binary`, with
+    ``alpha`` and ``beta``, the number of places on either array, in ``additional_args``.
 
     Returns:
         Conductances of both arrays, and masks of the rows kept, ``[beta, outputs]``.
@@ -226,7 +226,8 @@ def _made_up(
         )
     copies, states = max(1, len(pos_idxs)), whole("states", states, least=2)
     low, high = _window(accelerator)
-    signed = weight.detach() / magnitude(weight) * (high - low)
+    weight = torch.as_tensor(weight).detach()
+    signed = weight / magnitude(weight) * (high - low)
     step = (high - low) / (states - 1)
     pair = torch.stack((signed, -signed)).clamp(min=0.0).div(step).round().mul(step) + low
     target = pair.repeat_interleave(copies, 0)  # all positive arrays, then all negative ones

@@ -12,6 +12,7 @@ import copy
 import math
 import warnings
 from dataclasses import dataclass
+from functools import partial, reduce
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
@@ -24,8 +25,9 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
-from mho.compat.xbtorch.deployment import GenericAccelerator, _cells
-from mho.compat.xbtorch.deployment._given import listed
+from mho.compat.xbtorch.deployment import _cells
+from mho.compat.xbtorch.deployment._given import NO_ARGS, listed
+from mho.compat.xbtorch.deployment.base import GenericAccelerator
 from mho.compat.xbtorch.deployment.weight_encoding import known
 from mho.core import random
 from mho.decomposition.convolution import patches
@@ -34,7 +36,6 @@ from mho.recurrence.form import Form
 from mho.recurrence.runner import run
 
 MODES = ("avg", "sum", "reduced_avg")
-_RECURRENT = (torch.lstm, torch.rnn_tanh, torch.rnn_relu)
 _READING = (
     *("read_chip", "read_chip_stateless", "apply_conductance_drift"),
     "map_weights_to_array_stateless",
@@ -96,15 +97,15 @@ def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
             "deployed without an accelerator: give initialize an inference_accelerator, and "
             "patch the model again"
         )
-    mapping = layer._xb_mappings[name] if accelerator.stateful else {}
+    mapping = layer._xb_mappings[name] if accelerator.stateful else NO_ARGS
     if accelerator.stateful and not mapping:
         raise ValueError("the model is not on the chip: call initialize_array_mappings()")
     weight = layer._xb_matrix(name)
     if by_cell or _read_by_the_user(accelerator):
         return _read(accelerator, mapping, weight, layer._xb_seed(name), True)
-    of_chip = (mapping, accelerator.defect_map, accelerator._chip) if mapping else ()
-    parts = (accelerator, *of_chip)
-    version = of_chip[-1]._version if mapping else layer._xb_cells
+    chip = accelerator._chip if mapping else None
+    parts = (accelerator, mapping, accelerator.defect_map, chip)
+    version = layer._xb_cells if chip is None else chip._version
     state = (*map(id, parts), version, accelerator.weight_encoding_args, _acting(accelerator))
     found = layer._xb_found.get(name)
     if found is None or not found.of(state, None if mapping else weight):
@@ -176,16 +177,78 @@ def product(accelerator: Any, found: Combined, x: Tensor) -> Tensor:
     current = volts @ found.matrix.to(volts).T
     if accelerator.read_noise > 0 and found.noise is not None:
         norms = [w * v.detach().norm(dim=-1, keepdim=True) for w, v in zip(share, pulses)]  # noqa: B905
-        size = torch.stack(norms).norm(dim=0) * (accelerator.read_noise / math.sqrt(3.0))
+        size = reduce(torch.hypot, norms) * (accelerator.read_noise / math.sqrt(3.0))
         drawn = random.normal(current.detach(), None)
         current = torch.addcmul(current, size * found.noise.to(current), drawn)
     window = accelerator.g_max - accelerator.g_min
     return accelerator.ADC_quantize(current) * (after / (window * accelerator.v_read))
 
 
+# ── what layers call ─────────────────────────────────────────────────────────────────────────
+
+
+def _product(layer: Any, name: str, x: Tensor) -> Tensor:
+    return product(layer.inference_accelerator, combined(layer, name), x)
+
+
+def _linear(layer: Any, input: Tensor, weight: Any, bias: Tensor | None = None) -> Tensor:
+    output = _product(layer, "weight", input)
+    return output if bias is None else output + bias
+
+
+def _conv2d(
+    layer: Any,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    form = SimpleNamespace(
+        kernel_size=weight.shape[2:],
+        stride=_pair(stride),
+        padding=padding if isinstance(padding, str) else _pair(padding),
+        dilation=_pair(dilation),
+        padding_mode="zeros",
+    )
+    under = patches(form, input if input.dim() == 4 else input.unsqueeze(0))
+    rows = under.flatten(1, 3).flatten(2).transpose(1, 2)  # [batch, places, in · kernel]
+    found = combined(layer, "weight")
+    noise = [None] * groups if found.noise is None else found.noise.chunk(groups)
+    cells = zip(found.matrix.chunk(groups), noise, rows.chunk(groups, -1), strict=True)
+    parts = [
+        product(layer.inference_accelerator, Combined(G, size, found.gamma), part)
+        for G, size, part in cells
+    ]
+    output = torch.cat(parts, dim=-1)
+    output = output if bias is None else output + bias
+    output = output.transpose(1, 2).contiguous().unflatten(2, under.shape[-2:])
+    return output if input.dim() == 4 else output.squeeze(0)
+
+
+def _recur(layer: Any, *args: Any) -> Any:
+    packed = args[3] is layer._flat_weights
+    x: Any = PackedSequence(args[0], args[1]) if packed else args[0]
+    hx = args[2] if packed else args[1]
+
+    def biased(part: str, x: Tensor) -> Tensor:
+        found, bias = _product(layer, f"weight_{part}", x), getattr(layer, f"bias_{part}", None)
+        return found if bias is None else found + bias
+
+    output: Any
+    output, state = run(Form.of(layer), x, hx, biased, training=layer.training)
+    return (output.data if packed else output.contiguous(), *state)
+
+
+_PRODUCTS = {F.linear: _linear, F.conv2d: _conv2d}
+_RECURRENT = (torch.lstm, torch.rnn_tanh, torch.rnn_relu)
+
+
 def multiplies(layer: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether a call of a function of torch is the product with a layer's weight."""
-    if func not in (F.linear, F.conv2d):
+    if func not in _PRODUCTS:
         return False
     weight = args[1] if len(args) > 1 else kwargs.get("weight")
     return weight is getattr(layer, "weight", layer)
@@ -208,67 +271,19 @@ class OnArrays(TorchFunctionMode):
         kwargs = kwargs or {}
         own: Any = None
         if multiplies(self.layer, func, args, kwargs):
-            own = self._linear if func is F.linear else self._conv2d
+            own = _PRODUCTS[func]
         elif func in _RECURRENT and any(a is self.layer._flat_weights for a in args):
-            own = self._recur
-        self.used |= own is not None
-        return (own or func)(*args, **kwargs)
-
-    def _product(self, name: str, x: Tensor) -> Tensor:
-        return product(self.layer.inference_accelerator, combined(self.layer, name), x)
-
-    def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        output = self._product("weight", input)
-        return output if bias is None else output + bias
-
-    def _conv2d(
-        self,
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-    ) -> Tensor:
-        form = SimpleNamespace(
-            kernel_size=weight.shape[2:],
-            stride=_pair(stride),
-            padding=padding if isinstance(padding, str) else _pair(padding),
-            dilation=_pair(dilation),
-            padding_mode="zeros",
-        )
-        under = patches(form, input if input.dim() == 4 else input.unsqueeze(0))
-        rows = under.flatten(1, 3).flatten(2).transpose(1, 2)  # [batch, places, in · kernel]
-        found = combined(self.layer, "weight")
-        noise = [None] * groups if found.noise is None else found.noise.chunk(groups)
-        parts = [
-            product(self.layer.inference_accelerator, Combined(G, size, found.gamma), part)
-            for G, size, part in zip(
-                found.matrix.chunk(groups), noise, rows.chunk(groups, -1), strict=True
-            )
-        ]
-        output = torch.cat(parts, dim=-1)
-        output = output if bias is None else output + bias
-        output = output.transpose(1, 2).contiguous().unflatten(2, under.shape[-2:])
-        return output if input.dim() == 4 else output.squeeze(0)
-
-    def _recur(self, *args: Any) -> Any:
-        packed = args[3] is self.layer._flat_weights
-        x: Any = PackedSequence(args[0], args[1]) if packed else args[0]
-        hx = args[2] if packed else args[1]
-        training = self.layer.training
-        output: Any
-        output, state = run(Form.of(self.layer), x, hx, self._biased, training=training)
-        return (output.data if packed else output.contiguous(), *state)
-
-    def _biased(self, part: str, x: Tensor) -> Tensor:
-        found, bias = self._product(f"weight_{part}", x), getattr(self.layer, f"bias_{part}", None)
-        return found if bias is None else found + bias
+            own = _recur
+        if own is None:
+            return func(*args, **kwargs)
+        self.used = True
+        return own(self.layer, *args, **kwargs)
 
 
 def forward(layer: Any, own: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run a layer's own forward with its products on the accelerator."""
+    if own.__func__ is nn.Linear.forward:  # nothing else happens there
+        return partial(_linear, layer, weight=None, bias=layer.bias)(*args, **kwargs)
     if not isinstance(layer, (nn.Linear, nn.Conv2d, nn.RNN, nn.LSTM)):
         raise NotImplementedError(f"{type(layer).__name__} cannot be deployed")
     # A weight that is computed is the same one, however often it is asked for.

@@ -97,7 +97,7 @@ def xbtorch_model(
     Args:
         original_model: with its layers one after the other in ``model.model``; it is changed.
         replace_all: replace layers anywhere in the model.
-        exclude: with ``replace_all``, names of children that stay as they are.
+        exclude: with ``replace_all``, names or dotted paths of children that stay as they are.
 
     Returns:
         The model given. Layers with matrices that stay as they are are named in a warning.
@@ -106,9 +106,10 @@ def xbtorch_model(
         RuntimeError: before `initialize`; without ``replace_all``, if there is no ``model.model``.
     """
     require_initialized()
+    exclude = [exclude] if isinstance(exclude, str) else list(exclude or ())
     accelerator = get_xbtorch_param("inference_accelerator")
     if replace_all:
-        replace_all_layers_stateless(original_model, exclude or ())
+        replace_all_layers_stateless(original_model, exclude)
     elif hasattr(original_model, "model"):
         replace_all_layers_stateful(original_model, get_xbtorch_param("wage_quantize"))
     else:
@@ -124,15 +125,19 @@ def xbtorch_model(
     drawn = 0 if accelerator is None else seed()
     for number, layer in enumerate(patched_layers(original_model)):
         layer._xb_cells = (None, drawn, number)
-    _warn(original_model, exclude or ())
+    _warn(original_model, exclude)
     return original_model
 
 
 def _warn(model: Any, exclude: Sequence[str]) -> None:
+    names = {part for path, _ in model.named_modules() for part in (path, path.split(".")[-1])}
+    if not names.issuperset(exclude):
+        unknown = ", ".join(map(repr, sorted(set(exclude) - names)))
+        warnings.warn(f"exclude names what the model has not: {unknown}", stacklevel=3)
     left, patched = unpatched(model, exclude), any(patched_layers(model))
     if patched and not left:
         return
-    kinds = "; ".join(f"{kind} ({', '.join(names)})" for kind, names in left.items())
+    kinds = "; ".join(f"{kind} ({', '.join(found)})" for kind, found in left.items())
     warnings.warn(
         f"xbtorch_model {'left' if patched else 'replaced nothing and left'} as they are, "
         f"digital: {kinds or 'all layers, none of which has a matrix'}",
