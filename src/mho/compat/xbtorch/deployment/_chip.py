@@ -40,6 +40,8 @@ class Cells:
     """
 
     defect_map: Any = None
+    _array: Tensor
+    _asked = 0  # how often for the chip
     _drawn = 0  # seed of the cells, unless programming_seed says which they are
     _scores: Tensor | None = None
     _mask: tuple[Any, Tensor] | None = None
@@ -112,7 +114,19 @@ class Cells:
 
     @xb_size.setter
     def xb_size(self, size: tuple[int, int]) -> None:
+        if len(np.atleast_1d(size)) != 2:
+            raise TypeError(f"xb_size must be two numbers, got {size!r}")
         self.columns, self.rows = (whole("xb_size", n) for n in size)
+
+    @property
+    def _chip(self) -> Tensor:
+        self._asked += 1  # whoever has it may write to it, in ways that torch does not count
+        return self._array
+
+    @_chip.setter
+    def _chip(self, conductances: Tensor) -> None:
+        self._asked += 1
+        self._array = conductances
 
     # ── the chip ─────────────────────────────────────────────────────────────────────────────
 
@@ -122,10 +136,10 @@ class Cells:
         self._set_stuck()
         if not self.stateful:
             return
-        self._chip = torch.full(self.xb_size, UNWRITTEN, device=self.device)
+        self._array = torch.full(self.xb_size, UNWRITTEN, device=self.device)
         self._scores = self._mask = None
         self.defect_map = self.gen_defect_map(self.stuck_percentage)
-        self._at_broken(self._chip)
+        self._at_broken(self._array)
 
     def _set_stuck(self) -> None:
         given = (self.stuck_mode, self.g_min, self.g_max)
@@ -153,7 +167,7 @@ class Cells:
         share = checks.probability("stuck_percentage", stuck_percentage)
         cells = self.columns * self.rows
         source = random.generator(seed())
-        chosen = _cells.choose(cells, int(share * cells), source)
+        chosen = _cells.choose(cells, round(share * cells), source)
         high = torch.randint(2, chosen.shape, generator=source, dtype=torch.bool)
         values = torch.where(high, float(self.stuck_high), float(self.stuck_low))
         indices = np.unravel_index(chosen.numpy(), self.xb_size)
@@ -163,9 +177,9 @@ class Cells:
         """Return a mask of the broken cells, and the chip; both of the chip's size."""
         # As in `defect_map` now: users put maps of their own there.
         if self._mask is None or self._mask[0] is not self.defect_map:
-            mask = torch.zeros_like(self._chip, dtype=torch.bool)
+            mask = torch.zeros_like(self._array, dtype=torch.bool)
             self._at_broken(mask, True)
-            self._at_broken(self._chip)
+            self._at_broken(self._array)
             self._mask = (self.defect_map, mask)
         return self._mask[1], self._chip
 
@@ -194,7 +208,7 @@ class Cells:
         return _cells.drifted(G, effect, score, float(self.retention_time), float(self.g_max))
 
     def _scores_of(self, G: Tensor) -> Tensor:
-        chip = self._chip if self.stateful else None
+        chip = self._array if self.stateful else None
         if chip is None or chip.untyped_storage().data_ptr() != G.untyped_storage().data_ptr():
             return _cells.scores(G.shape)
         if self._scores is None:
@@ -206,7 +220,7 @@ class Cells:
     def _held(self, row: int, n_rows: int, col: int, n_cols: int) -> Tensor:
         """Return what cells of the chip hold now: `read_chip` without the noise of reading."""
         area = slice(row, row + n_rows), slice(col, col + n_cols)
-        part = self._chip[area]
+        part = self._array[area]
         aged = self.apply_conductance_drift(part)
         if aged is not part:
             part = torch.where((part < 0) | self.stuck_cells()[0][area], part, aged)
@@ -279,10 +293,10 @@ class Cells:
         *pair, masks = encode(self, sw_weight, additional_args, pos_idxs, neg_idxs)
         for matrices, places in zip(pair, (pos_idxs, neg_idxs), strict=True):
             for G, (row, col) in zip(matrices, places, strict=False):
-                part = self._chip[row : row + G.shape[0], col : col + G.shape[1]]
+                part = self._array[row : row + G.shape[0], col : col + G.shape[1]]
                 checks.shape(f"place ({row}, {col}) on the chip", part, tuple(G.shape))
                 part.copy_(self._programmed(G.to(part), None))
-        self._at_broken(self._chip)
+        self._at_broken(self._array)
         return masks
 
     def map_weights_to_array_stateless(

@@ -28,6 +28,12 @@ def inherited(given: dict[str, Any], *own: str) -> dict[str, Any]:
     return {key: v for key, v in given.items() if key not in ("self", "__class__", *own)}
 
 
+def floats(weight: Any) -> Tensor:
+    """Return a matrix, however it is given, as a tensor of floating-point numbers, detached."""
+    weight = torch.as_tensor(weight).detach()
+    return weight if weight.is_floating_point() else weight.float()
+
+
 def listed(arrays: Any) -> list[Tensor]:
     """Return matrices as a list of tensors: given as such, as arrays of NumPy, or one alone."""
     alone = getattr(arrays, "ndim", 3) == 2

@@ -15,7 +15,7 @@ from mho.compat.xbtorch.deployment._given import inherited, whole
 from mho.compat.xbtorch.deployment.mapping import map_random
 from mho.compat.xbtorch.deployment.weight_encoding import encode_simple_binary
 from mho.periphery.dac import DAC
-from mho.periphery.quantize import to_grid
+from mho.periphery.quantize import straight_through, to_grid
 
 ACCELERATOR_REGISTRY: dict[str, type] = {}
 """Accelerators by name."""
@@ -187,9 +187,10 @@ class SimpleFixedPoint(GenericAccelerator):
 
     def _rounded(self, vector: Tensor, bits: int) -> Tensor:
         limit, inverse = self._range(vector)
-        if bits == 1:
-            return vector.sign() * limit
         steps = 2 ** (bits - 1)
-        level = to_grid(vector * (inverse * steps), 1 - steps, steps - 1, fresh=True)
-        # Fresh memory costs more than rounding.
-        return level * (limit / steps) if level.requires_grad else level.mul_(limit / steps)
+        if bits == 1:
+            found = vector.detach().sign() * limit
+        else:
+            level = vector.detach() * (inverse * steps)
+            found = to_grid(level, 1 - steps, steps - 1, fresh=True).mul_(limit / steps)
+        return straight_through(found, vector)

@@ -26,11 +26,10 @@ def test_committee(
     """
     members = [all_models] if isinstance(all_models, nn.Module) else list(all_models)
     committee = Committee(members)
-    flat = _begins_with_matrix(committee)
     right = total = 0
     for inputs, labels in dataloader:
         x, wanted = inputs.to(device), labels.to(device)
-        found = committee(x.flatten(1) if flat else x).argmax(1)
+        found = committee(flattened(x, committee)).argmax(1)
         right += int((found == wanted).sum())
         total += len(wanted)
     if not total:
@@ -41,11 +40,12 @@ def test_committee(
 test_committee.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for a test
 
 
-def _begins_with_matrix(model: nn.Module) -> bool:
+def flattened(x: Tensor, model: nn.Module) -> Tensor:
+    """Return inputs, flattened for a model that begins with a matrix."""
     for module in model.modules():
         weight = getattr(module, "weight", None)
         if isinstance(module, (nn.RNNBase, nn.Embedding)):
-            return False
+            return x
         if isinstance(weight, Tensor) and weight.dim() > 1:
-            return weight.dim() == 2
-    return False
+            return x.flatten(1) if weight.dim() == 2 else x
+    return x

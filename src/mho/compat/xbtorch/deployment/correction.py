@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mho.chip.codes import search_code
+from mho.compat.xbtorch.deployment.committee import flattened
 
 
 class CollaborativeLogisticClassifier(nn.Module):
@@ -99,7 +100,7 @@ def train_collaborative(
     model.train()
     for inputs, labels in loader:
         optimizer.zero_grad()
-        output = model(inputs.to(device).flatten(1))
+        output = model(flattened(inputs.to(device), model))
         loss_fn(output, labels.to(device)).backward()
         optimizer.step()
 
@@ -112,7 +113,7 @@ def test_collaborative(
     model.eval()
     right = total = 0
     for inputs, labels in loader:
-        output = model(inputs.to(device).flatten(1))
+        output = model(flattened(inputs.to(device), model))
         found = variable_length_decode(output, codewords.to(output))
         right += int((found == labels.to(device)).sum())
         total += len(labels)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mho.chip.metrics import MappingError
-from mho.compat.xbtorch.deployment._given import NOWHERE
+from mho.compat.xbtorch.deployment._given import NOWHERE, floats
 from mho.periphery.quantize import magnitude
 
 Found = tuple[list[float], list[list[Any]]]
@@ -60,8 +60,7 @@ def error_mapping(
     Returns:
         The relative error (%), in a list of one; and ``[[mapped, ideal]]``.
     """
-    weight = torch.as_tensor(sw_weight).detach()
-    weight = weight.flatten(1)
+    weight = floats(sw_weight).flatten(1)
     rows, cols = weight.shape
 
     def read(matrices: Any, places: Sequence[tuple[int, int]]) -> Tensor:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat.xbtorch.deployment._given import NO_ARGS, NOWHERE, call, listed, whole
+from mho.compat.xbtorch.deployment._given import NO_ARGS, NOWHERE, call, floats, listed, whole
 from mho.compat.xbtorch.deployment.metrics import error_mapping
 from mho.core import checks
 from mho.encoding.redundant import make_up
@@ -64,7 +64,7 @@ def encode_simple_binary(
     """
     tolerance = additional_args.get("zero_tol", ZERO_TOL)
     low, high = _window(accelerator)
-    weight = torch.as_tensor(sw_weight).detach()
+    weight = floats(sw_weight)
     rest = torch.full_like(weight, low)
     positive = torch.where(weight > tolerance, high, rest)
     negative = torch.where(weight < -tolerance, high, rest)
@@ -86,7 +86,7 @@ def encode_multilevel_differential(
     steps = 2 ** whole("bits", additional_args.get("bits", 8), most=16) - 1
     tolerance = additional_args.get("zero_tol", ZERO_TOL)
     low, high = _window(accelerator)
-    weight = torch.as_tensor(sw_weight).detach()
+    weight = floats(sw_weight)
     level = (weight / magnitude(weight) * steps).round() * ((high - low) / steps)
     level = torch.where(weight.abs() > tolerance, level, 0.0)
     positive, negative = (side.clamp(min=0.0) + low for side in (level, -level))
@@ -131,7 +131,10 @@ def encode_LEA1(
     alpha = whole("alpha", additional_args["alpha"], most=beta)
     for name, places in (("pos_idxs", pos_idxs), ("neg_idxs", neg_idxs)):
         if len(places) != beta:
-            raise ValueError(f"{name} must have beta = {beta} places, got {len(places)}")
+            raise ValueError(
+                f"{name} must have beta = {beta} places, got {len(places)}: give the accelerator "
+                f"xb_mapping_scheme=partial(map_random, beta={beta})"
+            )
     pair = encode_simple_binary(accelerator, sw_weight, pos_idxs, neg_idxs, additional_args)
     masks = [
         _best(accelerator, torch.stack(matrices), places, alpha)
@@ -226,7 +229,7 @@ def _made_up(
         )
     copies, states = max(1, len(pos_idxs)), whole("states", states, least=2)
     low, high = _window(accelerator)
-    weight = torch.as_tensor(weight).detach()
+    weight = floats(weight)
     signed = weight / magnitude(weight) * (high - low)
     step = (high - low) / (states - 1)
     pair = torch.stack((signed, -signed)).clamp(min=0.0).div(step).round().mul(step) + low
@@ -280,8 +283,7 @@ def encode(
         Conductances of the positive and of the negative arrays, and masks of the rows to be read,
         if the encoding has some.
     """
-    weight = torch.as_tensor(weight)
-    weight = weight if weight.is_floating_point() else weight.float()
+    weight = floats(weight)
     checks.finite("sw_weight", weight)
     args = {**accelerator.weight_encoding_args, **args}
     scheme = accelerator.weight_encoding_scheme
@@ -312,7 +314,7 @@ def _warn_of_lost_values(scheme: Any, weight: Tensor) -> None:
     """Warn where an encoding keeps nothing but the signs of weights that are more than these."""
     if known(scheme) not in (encode_simple_binary, encode_LEA1) or not weight.numel():
         return
-    some = weight.detach().flatten()[:: weight.numel() // _LOOKED_AT | 1].abs()
+    some = weight.flatten()[:: weight.numel() // _LOOKED_AT | 1].abs()
     lost = (some - magnitude(some)) * (some > ZERO_TOL)
     if float(lost.norm() / some.norm()) > _LOST:
         warnings.warn(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import attrgetter
@@ -101,11 +102,11 @@ def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
     if accelerator.stateful and not mapping:
         raise ValueError("the model is not on the chip: call initialize_array_mappings()")
     weight = layer._xb_matrix(name)
-    if by_cell or _read_by_the_user(accelerator):
+    if by_cell or _cell_by_cell(accelerator):
         return _read(accelerator, mapping, weight, layer._xb_seed(name), True)
-    chip = accelerator._chip if mapping else None
+    chip = accelerator._array if mapping else None
     parts = (accelerator, mapping, accelerator.defect_map, chip)
-    version = layer._xb_cells if chip is None else chip._version
+    version = layer._xb_cells if chip is None else (chip._version, accelerator._asked)
     state = (*map(id, parts), version, accelerator.weight_encoding_args, _acting(accelerator))
     found = layer._xb_found.get(name)
     if found is None or not found.of(state, None if mapping else weight):
@@ -116,12 +117,16 @@ def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
     return found
 
 
-def _read_by_the_user(accelerator: Any) -> bool:
-    """Whether methods of the user's own read arrays; or, without a chip, encode for every read."""
+def _cell_by_cell(accelerator: Any) -> bool:
+    """Whether every forward reads all cells: by the user's own methods, or clamped with noise.
+
+    Without a chip so it does where an encoding of the user's own programs them.
+    """
     return (
         not isinstance(accelerator, GenericAccelerator)
         or _reading(type(accelerator)) != _OURS
         or not vars(accelerator).keys().isdisjoint(_READING)
+        or bool(accelerator.legacy and accelerator.read_noise > 0)
         or not (accelerator.stateful or known(accelerator.weight_encoding_scheme))
     )
 
@@ -139,6 +144,11 @@ def _read(
             read = accelerator.read_chip_stateless if noisy else accelerator._aged
             arrays = accelerator.map_weights_to_array_stateless(weight)[:2]
             pair = [[read(G) for G in listed(side)] for side in arrays]
+    if mapping and any(float(G[0, 0]) < 0 for side in pair for G in side):
+        warnings.warn(
+            "the chip is new since the model was written to it: call initialize_array_mappings()",
+            stacklevel=2,
+        )
     matrix: Any = 0.0
     variance: Any = 0.0
     for sign, mask, side in zip((1.0, -1.0), ("maskpos", "maskneg"), pair, strict=True):
@@ -242,42 +252,41 @@ def _recur(layer: Any, *args: Any) -> Any:
     return (output.data if packed else output.contiguous(), *state)
 
 
-_PRODUCTS = {F.linear: _linear, F.conv2d: _conv2d}
-_RECURRENT = (torch.lstm, torch.rnn_tanh, torch.rnn_relu)
+_PRODUCTS: dict[Any, Any] = {
+    **{F.linear: _linear, F.conv2d: _conv2d},
+    **dict.fromkeys((torch.lstm, torch.rnn_tanh, torch.rnn_relu), _recur),
+}
 
 
-def multiplies(layer: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a call of a function of torch is the product with a layer's weight."""
-    if func not in _PRODUCTS:
-        return False
-    weight = args[1] if len(args) > 1 else kwargs.get("weight")
-    return weight is getattr(layer, "weight", layer)
+def _on_arrays(layer: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return _PRODUCTS[func](layer, *args, **kwargs)
 
 
-class OnArrays(TorchFunctionMode):
-    """Within it torch's functions multiply by a layer's weights on the accelerator.
+class Products(TorchFunctionMode):
+    """Within it torch's functions that multiply by a layer's weights are called by ``instead``.
 
     So a layer's ``forward`` is its own, also a user's, and only its products are others.
     """
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, instead: Callable[..., Any]) -> None:
         super().__init__()
-        self.layer, self.used = layer, False
+        self.layer, self.instead, self.used = layer, instead, False
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Compute what is on arrays there, anything else as torch does."""
+        """Compute a product as is said, anything else as torch does."""
         kwargs = kwargs or {}
-        own: Any = None
-        if multiplies(self.layer, func, args, kwargs):
-            own = _PRODUCTS[func]
-        elif func in _RECURRENT and any(a is self.layer._flat_weights for a in args):
-            own = _recur
-        if own is None:
+        if func not in _PRODUCTS or not self._multiplies(args, kwargs):
             return func(*args, **kwargs)
         self.used = True
-        return own(self.layer, *args, **kwargs)
+        return self.instead(self.layer, func, args, kwargs)
+
+    def _multiplies(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        if isinstance(self.layer, nn.RNNBase):
+            return any(a is self.layer._flat_weights for a in args)
+        weight = args[1] if len(args) > 1 else kwargs.get("weight")
+        return weight is self.layer.weight
 
 
 def forward(layer: Any, own: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -287,7 +296,7 @@ def forward(layer: Any, own: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     if not isinstance(layer, (nn.Linear, nn.Conv2d, nn.RNN, nn.LSTM)):
         raise NotImplementedError(f"{type(layer).__name__} cannot be deployed")
     # A weight that is computed is the same one, however often it is asked for.
-    with parametrize.cached(), OnArrays(layer) as mode:
+    with parametrize.cached(), Products(layer, _on_arrays) as mode:
         output = own(*args, **kwargs)
     if not mode.used:
         warnings.warn(

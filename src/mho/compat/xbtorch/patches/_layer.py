@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from mho.compat.xbtorch._params import get_xbtorch_param, require_initialized
 from mho.compat.xbtorch.deployment._given import call
@@ -61,7 +60,9 @@ class CrossbarLayer(nn.Module):
         if not self._xb_samples or not torch.is_grad_enabled() or isinstance(self, nn.RNNBase):
             return forward(*args, **kwargs)
         if forward.__func__ not in (nn.Linear.forward, nn.Conv2d.forward):
-            with _Sampled(self):  # what the user's own makes of the product is not the product
+            with _deployed.Products(
+                self, _recorded
+            ):  # what the user's own makes of the product is not the product
                 return forward(*args, **kwargs)
         output = forward(*args, **kwargs)
         self._xb_record(args[0] if args else kwargs["input"], output)
@@ -132,20 +133,10 @@ class CrossbarLayer(nn.Module):
         return _empty, (patched,), vars(self)
 
 
-class _Sampled(TorchFunctionMode):
-    """Within it the products with a layer's weight are recorded."""
-
-    def __init__(self, layer: Any) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        output = func(*args, **(kwargs or {}))
-        if _deployed.multiplies(self.layer, func, args, kwargs or {}):
-            self.layer._xb_record(args[0] if args else kwargs["input"], output)
-        return output
+def _recorded(layer: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    output = func(*args, **kwargs)
+    layer._xb_record(args[0] if args else kwargs["input"], output)
+    return output
 
 
 def mixed(mixin: type, cls: C, **extra: Any) -> C:

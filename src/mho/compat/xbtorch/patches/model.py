@@ -56,6 +56,11 @@ def initialize_array_mappings(
         raise ValueError("a model without a chip (stateless) cannot be mapped to one")
     checks.one_of("output_polling_mode", output_polling_mode, _deployed.MODES)
     taken = [] if existing_mappings is NOWHERE else existing_mappings
+    if any(isinstance(place, Mapping) for place in taken):
+        raise TypeError(
+            "existing_mappings must be a list of ((row, column), (rows, columns)): give all models "
+            "of a chip the same one, which collects them"
+        )
     before = list(taken)
     for attempt in range(_TRIES):
         try:

@@ -70,12 +70,13 @@ def replace_all_layers_stateful(model: Any, wage_quantize: bool) -> None:
     """
     if not isinstance(model.model, nn.Module):
         model.model = nn.Sequential(*model.model)
-    modules = model.model._modules
+    modules: dict[str, Any] = model.model._modules
     layers = {name: m for name, m in modules.items() if not isinstance(m, WAGEQuantizer)}
     for name, module in layers.items():
         new = replaced(module)
         layers[name] = module if new is None else new
-        if new is None and not isinstance(module, (*xbtorch.activation_types, *xbtorch.misc_types)):
+        silent = isinstance(module, xbtorch.activation_types) or not list(module.parameters())
+        if new is None and not silent:
             print(f"there is no XBTorch layer for {module}: it stays as it is")
     numbered = all(name.isdecimal() for name in modules)
     found = _quantised(layers) if wage_quantize else layers
