@@ -2,7 +2,7 @@
 # ruff: noqa: F401
 
 from mho.compat import _names
-from mho.compat.xbtorch.deployment import base, weight_encoding
+from mho.compat.xbtorch.deployment import base
 from mho.compat.xbtorch.deployment._daffodil import Daffodil
 from mho.compat.xbtorch.deployment.base import (
     ACCELERATOR_REGISTRY,
@@ -29,4 +29,3 @@ from mho.compat.xbtorch.deployment.weight_encoding import (
 )
 
 _names.lend(base, Daffodil, encode_LEA1, encode_LEA2)
-_names.lend(weight_encoding, error_mapping)

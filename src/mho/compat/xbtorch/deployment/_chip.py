@@ -32,12 +32,7 @@ class NotImplementedModeError(NotImplementedError, ValueError):
 
 
 class Cells:
-    """Cells that are written, drift, and are read. For the arguments see `GenericAccelerator`.
-
-    Attributes:
-        _chip: conductances of all cells, -1 where nothing was written.
-        defect_map: positions and conductances of the broken cells.
-    """
+    """Cells that are written, drift, and are read. See `GenericAccelerator`."""
 
     defect_map: Any = None
     _array: Tensor

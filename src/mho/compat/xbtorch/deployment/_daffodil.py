@@ -81,11 +81,7 @@ class Daffodil(GenericAccelerator):
         return chip.Daffodil(**numbers)
 
     def dac_calcvout(self, x1: Any) -> Tensor:
-        """Return the voltages (V) of driver registers ``0 … 2^12``.
-
-        Raises:
-            ValueError: if a register is out of range.
-        """
+        """Return the voltages (V) of driver registers; ValueError beyond ``0 … 2^12``."""
         x1 = torch.as_tensor(x1)
         if bool((x1 < 0).any()) or bool((x1 > self.dac_max_prec).any()):
             raise ValueError(
@@ -121,11 +117,7 @@ class Daffodil(GenericAccelerator):
         return torch.as_tensor(registervalue) * ((1 + self.adc_gain) * self.adc_vref / 4096)
 
     def adc_invert_voltage(self, value: Any) -> Tensor:
-        """Return the converter registers of voltages (V).
-
-        Raises:
-            ValueError: if a voltage is beyond the range.
-        """
+        """Return the converter registers of voltages (V); ValueError beyond the range."""
         value = torch.as_tensor(value)
         registers = (value * (4096 / (self.adc_gain + 1) / self.adc_vref)).round()
         if bool((registers > 4096).any()):

@@ -191,7 +191,8 @@ def encode_LEA2(
     Returns:
         Conductances of both arrays, and masks (of ones), ``[copies, outputs]``.
     """
-    positive, negative = _made_up(accelerator, sw_weight, pos_idxs, neg_idxs, states, False, log)
+    places = pos_idxs, neg_idxs
+    positive, negative = _made_up(accelerator, sw_weight, places, states, log, add=False)
     ones = torch.ones_like(torch.stack(positive)[:, :, 0])
     return positive, negative, ones, ones.clone()
 
@@ -211,23 +212,21 @@ def encode_MAO(
     ones; see `mho.encoding.InnerFaultTolerance`. Read it with ``output_polling_mode="sum"``.
     Arguments are those of `encode_LEA2`; there are no masks.
     """
-    return _made_up(accelerator, sw_weight, pos_idxs, neg_idxs, states, True, log)
+    return _made_up(accelerator, sw_weight, (pos_idxs, neg_idxs), states, log, add=True)
 
 
 def _made_up(
     accelerator: Any,
     weight: Tensor,
-    pos_idxs: Places,
-    neg_idxs: Places,
+    places: tuple[Places, Places],
     states: int,
-    add: bool,
     log: bool,
+    add: bool,
 ) -> tuple[list[Tensor], list[Tensor]]:
-    if len(pos_idxs) != len(neg_idxs):
-        raise ValueError(
-            f"pos_idxs and neg_idxs must be as many, got {len(pos_idxs)} and {len(neg_idxs)}"
-        )
-    copies, states = max(1, len(pos_idxs)), whole("states", states, least=2)
+    if len(places[0]) != len(places[1]):
+        counts = f"{len(places[0])} and {len(places[1])}"
+        raise ValueError(f"pos_idxs and neg_idxs must be as many, got {counts}")
+    copies, states = max(1, len(places[0])), whole("states", states, least=2)
     low, high = _window(accelerator)
     weight = floats(weight)
     signed = weight / magnitude(weight) * (high - low)
@@ -238,7 +237,7 @@ def _made_up(
         target[1:copies] = target[copies + 1 :] = low
     share = 1.0 if add else 1.0 / copies
     combination = (share,) * copies + (-share,) * copies
-    stuck, value = _broken(accelerator, [*pos_idxs, *neg_idxs], target)
+    stuck, value = _broken(accelerator, [*places[0], *places[1]], target)
     c = torch.tensor(combination, dtype=target.dtype, device=target.device)
     # What rounding to states loses is made up for, too: as a cell that is broken everywhere.
     lost = (signed - torch.tensordot(c, target, dims=1)).unsqueeze(0)

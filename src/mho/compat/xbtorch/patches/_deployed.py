@@ -62,23 +62,13 @@ class Combined:
         noise: ``√Σ_k 2 c_k²`` of every output: how the noise of independent cells adds up; None
             where the cells were read with their noise.
         gamma: the weight that a whole window stands for.
-        state: what they go by.
-        parts: the objects that they were made from.
-        weight: as it was, without a chip.
+        source: what they were made of: settings by value, objects, and without a chip the weight.
     """
 
     matrix: Tensor
     noise: Tensor | None
     gamma: Tensor
-    state: Any = None
-    parts: Any = None
-    weight: Tensor | None = None
-
-    def of(self, state: Any, weight: Tensor | None) -> bool:
-        """Whether it still holds; a weight may have changed in place."""
-        if self.state != state or self.weight is None or weight is None:
-            return bool(self.state == state)
-        return self.weight.device == weight.device and torch.equal(self.weight, weight)
+    source: tuple[Any, Any, Tensor | None] = ((), (), None)
 
 
 def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
@@ -109,12 +99,16 @@ def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
     version = layer._xb_cells if chip is None else (chip._version, accelerator._asked)
     state = (*map(id, parts), version, accelerator.weight_encoding_args, _acting(accelerator))
     found = layer._xb_found.get(name)
-    if found is None or not found.of(state, None if mapping else weight):
+    if found is None or found.source[0] != state or not _same(found.source[2], weight):
         found = _read(accelerator, mapping, weight, layer._xb_seed(name), False)
-        found.state, found.parts = copy.deepcopy(state), parts
-        found.weight = None if mapping else weight.clone()
+        found.source = (copy.deepcopy(state), parts, None if mapping else weight.clone())
         layer._xb_found[name] = found
     return found
+
+
+def _same(kept: Tensor | None, weight: Tensor) -> bool:
+    """Whether a weight, which may change in place, is as it was; on a chip it does not matter."""
+    return kept is None or (kept.device == weight.device and torch.equal(kept, weight))
 
 
 def _cell_by_cell(accelerator: Any) -> bool:
