@@ -187,6 +187,19 @@ def test_writes_to_the_chip_are_read_however_they_are_made():
     torch.testing.assert_close(model(X), 0.25 * expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("stateful", [True, False])
+def test_arrays_are_combined_once(stateful):
+    scheme = partial(encode_LEA2, states=4)
+    model = deployed(small(stateful=stateful, weight_encoding_scheme=scheme))
+    model(X)
+    found = model.model[0]._xb_found["weight"]
+    model(X)
+    assert model.model[0]._xb_found["weight"] is found
+    model.model[0].inference_accelerator.retention_time = 3.0
+    model(X)
+    assert model.model[0]._xb_found["weight"] is not found
+
+
 def test_a_new_chip_wants_to_be_written():
     accelerator = small()
     model = deployed(accelerator)

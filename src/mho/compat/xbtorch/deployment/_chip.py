@@ -128,21 +128,18 @@ class Cells:
     def initialize_chip(self) -> None:
         """Take a new chip: nothing is written, and other cells are broken."""
         self._drawn = seed()
-        self._set_stuck()
-        if not self.stateful:
-            return
-        self._array = torch.full(self.xb_size, UNWRITTEN, device=self.device)
-        self._scores = self._mask = None
-        self.defect_map = self.gen_defect_map(self.stuck_percentage)
-        self._at_broken(self._array)
-
-    def _set_stuck(self) -> None:
         given = (self.stuck_mode, self.g_min, self.g_max)
         if given != self._stuck_for:  # else values of the user's own stay
             micro = [value * 1e-6 / self.unit for value in _STUCK]
             real = self.stuck_mode == "real"
             self.stuck_low, self.stuck_high = micro if real else (self.g_min, self.g_max)
             self._stuck_for = given
+        if not self.stateful:
+            return
+        self._array = torch.full(self.xb_size, UNWRITTEN, device=self.device)
+        self._scores = self._mask = None
+        self.defect_map = self.gen_defect_map(self.stuck_percentage)
+        self._at_broken(self._array)
 
     def _at_broken(self, array: Tensor, value: bool | None = None) -> None:
         """Set an array of the chip's size at broken cells: to what they read, or to a value."""

@@ -8,7 +8,6 @@ user's own methods read cells, arrays are combined anew for every forward, of wh
 # mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from collections.abc import Callable
@@ -97,11 +96,11 @@ def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
     chip = accelerator._array if mapping else None
     parts = (accelerator, mapping, accelerator.defect_map, chip)
     version = layer._xb_cells if chip is None else (chip._version, accelerator._asked)
-    state = (*map(id, parts), version, accelerator.weight_encoding_args, _acting(accelerator))
+    state = (*map(id, parts), version, dict(accelerator.weight_encoding_args), _acting(accelerator))
     found = layer._xb_found.get(name)
     if found is None or found.source[0] != state or not _same(found.source[2], weight):
         found = _read(accelerator, mapping, weight, layer._xb_seed(name), False)
-        found.source = (copy.deepcopy(state), parts, None if mapping else weight.clone())
+        found.source = (state, parts, None if mapping else weight.clone())
         layer._xb_found[name] = found
     return found
 
