@@ -190,7 +190,9 @@ def test_writes_to_the_chip_are_read_however_they_are_made():
 @pytest.mark.parametrize("stateful", [True, False])
 def test_arrays_are_combined_once(stateful):
     scheme = partial(encode_LEA2, states=4)
-    model = deployed(small(stateful=stateful, weight_encoding_scheme=scheme))
+    options = {"drift_coefficient": 0.05, "retention_time": 2.0, "drift_variation": 0.01}
+    options |= {"stuck_percentage": 0.1} if stateful else {}
+    model = deployed(small(stateful=stateful, weight_encoding_scheme=scheme, **options))
     model(X)
     found = model.model[0]._xb_found["weight"]
     model(X)

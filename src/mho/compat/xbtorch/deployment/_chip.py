@@ -167,13 +167,16 @@ class Cells:
 
     def stuck_cells(self) -> tuple[Tensor, Tensor]:
         """Return a mask of the broken cells, and the chip; both of the chip's size."""
+        return self._stuck(), self._chip
+
+    def _stuck(self) -> Tensor:
         # As in `defect_map` now: users put maps of their own there.
         if self._mask is None or self._mask[0] is not self.defect_map:
             mask = torch.zeros_like(self._array, dtype=torch.bool)
             self._at_broken(mask, True)
             self._at_broken(self._array)
             self._mask = (self.defect_map, mask)
-        return self._mask[1], self._chip
+        return self._mask[1]
 
     def get_xb_size(self) -> tuple[int, int]:
         """Return the size of the chip, as ``xb_size`` was given."""
@@ -215,7 +218,7 @@ class Cells:
         part = self._array[area]
         aged = self.apply_conductance_drift(part)
         if aged is not part:
-            part = torch.where((part < 0) | self.stuck_cells()[0][area], part, aged)
+            part = torch.where((part < 0) | self._stuck()[area], part, aged)
         return self._in_window(part)
 
     def _aged(self, cells: Tensor) -> Tensor:
@@ -237,7 +240,8 @@ class Cells:
             RuntimeError: if there is no chip.
             NotImplementedError, ValueError: without ``fast_mode``.
         """
-        self._require_chip(True)
+        if not self.stateful:
+            raise RuntimeError("there is no chip to read: stateful is False")
         if not fast_mode:
             raise NotImplementedModeError("fast_mode must be True")
         cells = self._held(row, n_rows, col, n_cols)
@@ -246,14 +250,6 @@ class Cells:
     def read_chip_stateless(self, subarray: Tensor) -> Tensor:
         """Read cells that hold given conductances, any shape."""
         return self._in_window(_cells.noisy(self._aged(subarray), self.read_noise))
-
-    def _require_chip(self, wanted: bool) -> None:
-        if bool(self.stateful) != wanted:
-            raise RuntimeError(
-                "there is no chip: stateful is False"
-                if wanted
-                else "there is a chip: use map_weights_to_array"
-            )
 
     # ── write ────────────────────────────────────────────────────────────────────────────────
 
@@ -281,7 +277,8 @@ class Cells:
             RuntimeError: if there is no chip.
             ValueError: if the weights are not finite.
         """
-        self._require_chip(True)
+        if not self.stateful:
+            raise RuntimeError("there is no chip to write to: stateful is False")
         *pair, masks = encode(self, sw_weight, additional_args, pos_idxs, neg_idxs)
         for matrices, places in zip(pair, (pos_idxs, neg_idxs), strict=True):
             for G, (row, col) in zip(matrices, places, strict=False):
@@ -306,7 +303,8 @@ class Cells:
         Raises:
             RuntimeError: if there is a chip.
         """
-        self._require_chip(False)
+        if self.stateful:
+            raise RuntimeError("there is a chip: use map_weights_to_array")
         positive, negative, _ = encode(self, sw_weight, additional_args or {})
         known = (programming_seed, _cells.name(), self.programming_seed)
         chosen = next((int(s) for s in known if s is not None), None)
