@@ -255,6 +255,8 @@ def test_explicit_seeds_are_kept():
     other.xb_eval()
     assert torch.equal(other(x), found[0])
     assert torch.equal(sibling(x), before)
+    sibling.model[0].inference_accelerator.programming_seed = np.int64(4)
+    assert torch.equal(sibling(x), found[0])
 
 
 def test_cells_are_those_of_the_seed_asked_for():

@@ -68,8 +68,8 @@ class GenericAccelerator(Cells):
         drift_t0: t0, in the unit of ``retention_time``; nothing drifts before.
         drift_variation: standard deviation of ν from cell to cell.
         device: where tensors live.
-        programming_seed: of the cells: with the same seed the same cells; drawn from torch's
-            generator, for every new chip and every deployment, if not given.
+        programming_seed: of the cells: with the same seed the same cells; if not given, drawn from
+            torch's generator for every new chip and every patched model.
         weight_encoding_args: additional arguments of the encoding; with ``bits`` the default
             encoding is `encode_multilevel_differential`.
         legacy: compute as XBTorch did where results must be comparable: reads are clamped to the

@@ -21,7 +21,7 @@ def compute_error(model: Any) -> tuple[list[list[float]], list[list[list[Any]]]]
     Returns:
         For every matrix what `error_mapping` returns.
     """
-    errors, matrices = [], []
+    found = []
     for module in model.modules():
         for name, mapping in getattr(module, "_xb_mappings", {}).items():
             accelerator = module.inference_accelerator
@@ -31,10 +31,8 @@ def compute_error(model: Any) -> tuple[list[list[float]], list[list[list[Any]]]]
             full = mapping["gamma"] if mapping else magnitude(weight)
             read = module._xb_read(name, by_cell=True)
             mapped = read * (full / (accelerator.g_max - accelerator.g_min))
-            error, pair = _compared(mapped, weight)
-            errors.append(error)
-            matrices.append(pair)
-    return errors, matrices
+            found.append(_compared(mapped, weight))
+    return [error for error, _ in found], [pair for _, pair in found]
 
 
 def error_mapping(

@@ -155,7 +155,7 @@ def _best(accelerator: Any, target: Tensor, places: Places, alpha: int) -> Tenso
 
 def _broken(accelerator: Any, places: Places, like: Tensor) -> tuple[Tensor, Tensor]:
     """Return which cells under the places are broken and what they read, ``[places, out, in]``."""
-    if not places:
+    if not len(places):
         return torch.zeros_like(like, dtype=torch.bool), like
     rows, cols = like.shape[1:]
     masks, values = (
@@ -177,16 +177,10 @@ def encode_LEA2(
     """Layer-ensemble averaging in which healthy cells make up for broken ones of the same weight.
 
     The mean over all copies is brought as near to the weight as the states of the healthy cells
-    allow; see `mho.encoding.redundant.make_up`. All rows are kept.
-
-    Args:
-        accelerator: whose broken cells are looked at.
-        sw_weight: ``[outputs, inputs]``.
-        pos_idxs: places of the copies on the positive array.
-        neg_idxs: places of the copies on the negative array, as many.
-        states: evenly spaced conductances of a cell, >= 2.
-        additional_args: not needed.
-        log: print how far the mean of all copies is from the weights, before and after.
+    allow; see `mho.encoding.redundant.make_up`. All rows are kept. Arguments are those of
+    `encode_simple_binary`, with as many places on either array; ``states``, at least 2, are the
+    evenly spaced conductances of a cell; ``log`` prints how far the mean of all copies is from the
+    weights, before and after.
 
     Returns:
         Conductances of both arrays, and masks (of ones), ``[copies, outputs]``.

@@ -81,7 +81,7 @@ def get_array_mappings(model: Any, accelerator: Any) -> list[dict[str, Any]]:
 
 
 def reprogram_xb(model: Any, accelerator: Any, programming_seed: int) -> None:
-    """Take the cells of a seed for a model without a chip; each next layer has the next seed."""
+    """Take the cells of a seed for this model, without a chip; each next layer has the next."""
     base = whole("programming_seed", programming_seed, least=0)
     for layer in patched_layers(model):
         layer._xb_cells = (base, *layer._xb_cells[1:])
