@@ -179,11 +179,6 @@ def patched(shared, model, x):
     return deployed(shared, ternary(8, 16))(x)
 
 
-def evaluated(shared, model, x):
-    model.xb_eval()
-    return model(x)
-
-
 def new_chip(shared, model, x):
     shared.initialize_chip()
     if shared.stateful:
@@ -192,10 +187,8 @@ def new_chip(shared, model, x):
 
 
 @pytest.mark.parametrize("stateful", [True, False])
-@pytest.mark.parametrize("way", [None, patched, evaluated, new_chip])
+@pytest.mark.parametrize("way", [None, patched, new_chip])
 def test_torchs_seed_governs_what_is_drawn(way, stateful):
-    if way is evaluated and stateful:
-        pytest.skip("cells of a chip are the chip's")
     options = {"stateful": stateful, "write_noise": 8.0, "retention_time": 9.0}
     options |= {"drift_coefficient": 0.05, "drift_variation": 0.05}
     x = torch.ones(1, 16)
@@ -213,6 +206,20 @@ def test_torchs_seed_governs_what_is_drawn(way, stateful):
     for one in range(3):
         assert not any(torch.equal(found[one], found[other]) for other in range(one))
     assert torch.equal(found[0], found[3])
+
+
+@pytest.mark.parametrize("stateful", [True, False])
+def test_switching_deployment_off_and_on_keeps_the_cells(stateful):
+    accelerator = fixed_point(stateful=stateful, write_noise=8.0)
+    model, x = deployed(accelerator, ternary(8, 16)), torch.randn(3, 16)
+    expected = model(x)
+    for enable in (False, True):
+        model.xb_eval(enable)
+    assert torch.equal(model(x), expected)
+    accelerator.initialize_chip()
+    if stateful:
+        model.initialize_array_mappings()
+    assert not torch.equal(model(x), expected)
 
 
 def test_read_noise_follows_torchs_seed():
@@ -248,6 +255,8 @@ def test_explicit_seeds_are_kept():
     other.xb_eval()
     assert torch.equal(other(x), found[0])
     assert torch.equal(sibling(x), before)
+    sibling.model[0].inference_accelerator.programming_seed = np.int64(4)
+    assert torch.equal(sibling(x), found[0])
 
 
 def test_cells_are_those_of_the_seed_asked_for():

@@ -2,10 +2,10 @@
 # ruff: noqa: F401
 
 from mho.compat import _names
-from mho.compat.xbtorch.deployment import base, weight_encoding
+from mho.compat.xbtorch.deployment import base
+from mho.compat.xbtorch.deployment._daffodil import Daffodil
 from mho.compat.xbtorch.deployment.base import (
     ACCELERATOR_REGISTRY,
-    Daffodil,
     GenericAccelerator,
     SimpleFixedPoint,
     register_accelerator,
@@ -28,5 +28,4 @@ from mho.compat.xbtorch.deployment.weight_encoding import (
     encode_simple_binary,
 )
 
-_names.lend(base, encode_LEA1, encode_LEA2, encode_simple_binary, map_random)
-_names.lend(weight_encoding, error_mapping)
+_names.lend(base, Daffodil, encode_LEA1, encode_LEA2)

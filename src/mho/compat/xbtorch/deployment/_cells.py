@@ -1,4 +1,4 @@
-"""What happens to an accelerator's cells: some are broken, all are written, drift and are read."""
+"""What happens to an accelerator's cells: some are broken, all drift, and are read."""
 
 from __future__ import annotations
 

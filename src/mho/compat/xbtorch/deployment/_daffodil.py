@@ -6,23 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mho import chip
-from mho.compat.xbtorch.deployment._generic import GenericAccelerator, register_accelerator
 from mho.compat.xbtorch.deployment._given import inherited
+from mho.compat.xbtorch.deployment.base import GenericAccelerator, bit_planes, register_accelerator
 from mho.compat.xbtorch.deployment.mapping import map_random
-from mho.periphery.dac import DAC
-from mho.periphery.quantize import to_grid
-
-
-def bit_planes(share: Tensor, limit: Tensor, bits: int) -> list[Tensor]:
-    """Return shares (-1…1) of a limit as pulses of it or nothing, a tensor a bit, lowest first."""
-    bits = min(bits, 23)  # more than numbers of this precision have
-    top = 2**bits - 1
-    level = to_grid(share * top, -top, top)
-    planes, _ = DAC(bits=bits + 1, mode="bit_serial").planes(level)
-    return [plane * limit for plane in planes]
+from mho.periphery.quantize import straight_through
 
 
 @register_accelerator("Daffodil")
@@ -89,12 +80,9 @@ class Daffodil(GenericAccelerator):
             numbers["inputs"] = "bit_serial"
         return chip.Daffodil(**numbers)
 
-    def dac_calcvout(self, x1: Tensor) -> Tensor:
-        """Return the voltages (V) of driver registers ``0 … 2^12``.
-
-        Raises:
-            ValueError: if a register is out of range.
-        """
+    def dac_calcvout(self, x1: Any) -> Tensor:
+        """Return the voltages (V) of driver registers; ValueError beyond ``0 … 2^12``."""
+        x1 = torch.as_tensor(x1)
         if bool((x1 < 0).any()) or bool((x1 > self.dac_max_prec).any()):
             raise ValueError(
                 f"driver registers must lie in 0 … {self.dac_max_prec}, got "
@@ -103,17 +91,18 @@ class Daffodil(GenericAccelerator):
         number = x1 * ((self.dac_gain_mode + 2) / self.dac_max_prec) + self.dac_offset
         return number * (2 * self.dac_vref / self.dac_max_prec)
 
-    def dac_invertvout(self, v: Tensor) -> Tensor:
+    def dac_invertvout(self, v: Any) -> Tensor:
         """Return the driver registers whose voltages (V) are nearest."""
-        number = v * (self.dac_max_prec / (2 * self.dac_vref)) - self.dac_offset
+        number = torch.as_tensor(v) * (self.dac_max_prec / (2 * self.dac_vref)) - self.dac_offset
         register = (number * (self.dac_max_prec / (self.dac_gain_mode + 2))).round()
         return register.clamp(0, self.dac_max_prec - 1)
 
-    def DAC_quantize(self, voltage: Tensor) -> Tensor | list[Tensor]:
+    def DAC_quantize(self, voltage: Any) -> Tensor | list[Tensor]:
         """Return the voltages that the drivers make; inputs of both signs are driven.
 
         With ``"linear"`` inputs a list, one tensor a bit: pulses of the largest voltage.
         """
+        voltage = torch.as_tensor(voltage)
         if self.input_encoding_scheme == "instant":
             return voltage.sign() * self._driven(voltage.abs())
         limit = voltage.detach().abs().amax(-1, keepdim=True)
@@ -121,19 +110,15 @@ class Daffodil(GenericAccelerator):
         return bit_planes(share, self._driven(limit), self.dac_n)
 
     def _driven(self, voltage: Tensor) -> Tensor:
-        made = self.dac_calcvout(self.dac_invertvout(voltage.detach()))
-        return voltage + (made - voltage).detach() if voltage.requires_grad else made
+        return straight_through(self.dac_calcvout(self.dac_invertvout(voltage.detach())), voltage)
 
-    def adc_predict_voltage(self, registervalue: Tensor) -> Tensor:
+    def adc_predict_voltage(self, registervalue: Any) -> Tensor:
         """Return the voltages (V) that converter registers stand for."""
-        return registervalue * ((1 + self.adc_gain) * self.adc_vref / 4096)
+        return torch.as_tensor(registervalue) * ((1 + self.adc_gain) * self.adc_vref / 4096)
 
-    def adc_invert_voltage(self, value: Tensor) -> Tensor:
-        """Return the converter registers of voltages (V).
-
-        Raises:
-            ValueError: if a voltage is beyond the range.
-        """
+    def adc_invert_voltage(self, value: Any) -> Tensor:
+        """Return the converter registers of voltages (V); ValueError beyond the range."""
+        value = torch.as_tensor(value)
         registers = (value * (4096 / (self.adc_gain + 1) / self.adc_vref)).round()
         if bool((registers > 4096).any()):
             raise ValueError(
@@ -142,11 +127,10 @@ class Daffodil(GenericAccelerator):
             )
         return registers
 
-    def ADC_quantize(self, current: Tensor) -> Tensor:
+    def ADC_quantize(self, current: Any) -> Tensor:
         """Return the currents that the sensing chain makes of currents; it clips at its ends."""
         scale = self.dpot_r / (self.currentscale * (1e-6 / self.unit))
         highest = min(self.board_vmax - self.board_vground, (1 + self.adc_gain) * self.adc_vref)
-        voltage = (self.board_vref + current * scale).clamp(0.0, highest)
+        voltage = (self.board_vref + torch.as_tensor(current) * scale).clamp(0.0, highest)
         found = self.adc_predict_voltage(self.adc_invert_voltage(voltage.detach()))
-        found = voltage + (found - voltage).detach() if voltage.requires_grad else found
-        return (found - self.board_vref) / scale
+        return (straight_through(found, voltage) - self.board_vref) / scale

@@ -6,25 +6,21 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mho.core import checks
 
-
-def plain(value: Any) -> Any:
-    """Return a number of NumPy's or torch's as Python's; anything else as it is."""
-    sized = isinstance(value, (np.generic, np.ndarray)) and value.size == 1
-    return value.item() if sized or (isinstance(value, Tensor) and value.numel() == 1) else value
+# They stand for "not given": nothing is ever put into them.
+NOWHERE: list[Any] = []
+NO_ARGS: dict[str, Any] = {}
 
 
 def whole(name: str, value: Any, **bounds: int) -> int:
     """Return a whole number, however it is given; refuse anything else."""
-    value = plain(value)
+    value = checks.plain(value)
     value = int(value) if isinstance(value, float) and value.is_integer() else value
-    checks.integer(name, value, **bounds)
-    return int(value)
+    return checks.integer(name, value, **bounds)
 
 
 def inherited(given: dict[str, Any], *own: str) -> dict[str, Any]:
@@ -32,10 +28,16 @@ def inherited(given: dict[str, Any], *own: str) -> dict[str, Any]:
     return {key: v for key, v in given.items() if key not in ("self", "__class__", *own)}
 
 
-def gamma(weight: Tensor) -> Tensor:
-    """Return the weight that fills the window: the largest magnitude, 1 where all are zero."""
-    largest = weight.detach().abs().amax() if weight.numel() else weight.new_zeros(())
-    return torch.where(largest > 0, largest, torch.ones_like(largest))
+def floats(weight: Any) -> Tensor:
+    """Return a matrix, however it is given, as a tensor of floating-point numbers, detached."""
+    weight = torch.as_tensor(weight).detach()
+    return weight if weight.is_floating_point() else weight.float()
+
+
+def listed(arrays: Any) -> list[Tensor]:
+    """Return matrices as a list of tensors: given as such, as arrays of NumPy, or one alone."""
+    alone = getattr(arrays, "ndim", 3) == 2
+    return [torch.as_tensor(G) for G in ([arrays] if alone else arrays)]
 
 
 def ours(method: Any) -> bool:

@@ -1,40 +1,123 @@
-"""Accelerators: chips with converters, that models are deployed on."""
+"""Accelerators: cells, with the converters that models see them through."""
 
 # ruff: noqa: N802
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from mho.compat.xbtorch.deployment._daffodil import Daffodil, bit_planes
-from mho.compat.xbtorch.deployment._generic import (
-    ACCELERATOR_REGISTRY,
-    GenericAccelerator,
-    register_accelerator,
-)
+from mho import chip
+from mho.compat.xbtorch.deployment._chip import Cells
 from mho.compat.xbtorch.deployment._given import inherited, whole
 from mho.compat.xbtorch.deployment.mapping import map_random
-from mho.compat.xbtorch.deployment.weight_encoding import (
-    encode_LEA1,
-    encode_LEA2,
-    encode_simple_binary,
-)
-from mho.periphery.quantize import to_grid
+from mho.compat.xbtorch.deployment.weight_encoding import encode_simple_binary
+from mho.periphery.dac import DAC
+from mho.periphery.quantize import straight_through, to_grid
 
-__all__ = [
-    "ACCELERATOR_REGISTRY",
-    "Daffodil",
-    "GenericAccelerator",
-    "SimpleFixedPoint",
-    "encode_LEA1",
-    "encode_LEA2",
-    "encode_simple_binary",
-    "map_random",
-    "register_accelerator",
-]
+ACCELERATOR_REGISTRY: dict[str, type] = {}
+"""Accelerators by name."""
+
+_ENOUGH = 24  # bits: numbers of this precision have no more
+
+
+def register_accelerator(name: str) -> Callable[[type], type]:
+    """Return a decorator that puts a class into `ACCELERATOR_REGISTRY` under a name."""
+
+    def register(cls: type) -> type:
+        ACCELERATOR_REGISTRY[name] = cls
+        return cls
+
+    return register
+
+
+def bit_planes(share: Tensor, limit: Tensor, bits: int) -> list[Tensor]:
+    """Return shares (-1…1) of a limit as pulses of it or nothing, a tensor a bit, lowest first."""
+    bits = min(bits, _ENOUGH - 1)
+    top = 2**bits - 1
+    level = to_grid(share * top, -top, top)
+    planes, _ = DAC(bits=bits + 1, mode="bit_serial").planes(level)
+    return [plane * limit for plane in planes]
+
+
+@register_accelerator("Generic")
+class GenericAccelerator(Cells):
+    """Base of all accelerators: a chip, its noise and its defects. Subclasses have the converters.
+
+    Conductances are in µS, or all in siemens if ``g_max`` is below 1e-3. What is drawn is governed
+    by ``torch.manual_seed``. All attributes may be set later: they act from the next read on, those
+    of the chip from the next `initialize_chip`.
+
+    Args:
+        g_min: lowest conductance of a cell.
+        g_max: highest conductance of a cell.
+        v_read: voltage of a full-scale input (V).
+        read_noise: half-width of the uniform noise of a cell at each read.
+        write_noise: standard deviation of programming.
+        stateful: keep a whole chip that matrices are mapped to; else cells are as many as needed.
+        xb_size: size of the chip: first and second dimension of ``_chip``.
+        stuck_percentage: fraction of broken cells, 0…1; exactly so many are broken.
+        stuck_mode: ``"ideal"``: broken cells read ``g_min`` or ``g_max``; ``"real"``: 10 or 500 µS.
+        input_encoding_scheme: ``"instant"``: amplitudes; ``"linear"``: bit by bit.
+        weight_encoding_scheme: from weights to conductances.
+        xb_mapping_scheme: where matrices go.
+        retention_time: since programming.
+        drift_coefficient: ν of ``G (t/t0)^-ν``; 0: nothing drifts.
+        drift_t0: t0, in the unit of ``retention_time``; nothing drifts before.
+        drift_variation: standard deviation of ν from cell to cell.
+        device: where tensors live.
+        programming_seed: of the cells: with the same seed the same cells; if not given, drawn from
+            torch's generator for every new chip and every patched model.
+        weight_encoding_args: additional arguments of the encoding; with ``bits`` the default
+            encoding is `encode_multilevel_differential`.
+        legacy: compute as XBTorch did where results must be comparable: reads are clamped to the
+            window, converters share one range in a batch.
+
+    Attributes:
+        _chip: conductances of all cells, -1 where nothing was written.
+        defect_map: positions and conductances of the broken cells.
+        name: of the configuration.
+
+    Raises:
+        TypeError, ValueError: if an argument is refused.
+    """
+
+    # Converters with a range of their own want to be driven with all of it.
+    _fixed_range: ClassVar[bool] = False
+
+    def to_mho(self) -> chip.Accelerator:
+        """Return mho's accelerator of these numbers, in SI units: the way to ``mho.convert``."""
+        return chip.FixedPointAccelerator(**self._numbers())
+
+    def _numbers(self) -> dict[str, Any]:
+        bits = {key: getattr(self, key, None) for key in ("dac_bits", "adc_bits")}
+        bits = {key: None if n is None or n > _ENOUGH else int(n) for key, n in bits.items()}
+        serial = self.input_encoding_scheme == "linear" and bits["dac_bits"]
+        of_cells = {name: getattr(self, name) for name in ("g_min", "g_max")}
+        of_cells |= {"read_noise": self.read_noise, "write_noise": self.write_noise}
+        of_cells |= {"g_stuck_low": self.stuck_low, "g_stuck_high": self.stuck_high}
+        return {
+            **bits,
+            **{name: float(value) * self.unit for name, value in of_cells.items()},
+            **({"rows": self.rows, "cols": self.columns} if self.stateful else {}),
+            "inputs": "bit_serial" if serial else "instantaneous",
+            "read_noise_kind": "uniform",
+            "stuck": float(self.stuck_percentage),
+            "v_read": float(self.v_read),
+        }
+
+    def DAC_quantize(self, vector: Tensor) -> Any:
+        """Return the voltages that drivers make of voltages asked for, ``[…, inputs]``.
+
+        Bit-serial drivers return a list, one tensor a bit, the lowest first.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define DAC_quantize")
+
+    def ADC_quantize(self, vector: Tensor) -> Tensor:
+        """Return the currents that converters make of currents, ``[…, outputs]``."""
+        raise NotImplementedError(f"{type(self).__name__} must define ADC_quantize")
 
 
 @register_accelerator("SimpleFixedPoint")
@@ -76,16 +159,17 @@ class SimpleFixedPoint(GenericAccelerator):
         self.dac_bits = whole("dac_bits", dac_bits, most=32)
         super().__init__(**settings)
 
-    def DAC_quantize(self, vector: Tensor) -> Tensor | list[Tensor]:
+    def DAC_quantize(self, vector: Any) -> Tensor | list[Tensor]:
         """Round voltages ``[…, inputs]``; with ``"linear"`` inputs a list, one tensor a bit."""
+        vector = torch.as_tensor(vector)
         if self.input_encoding_scheme == "instant":
             return self._rounded(vector, int(self.dac_bits))
         limit, inverse = self._range(vector)
         return bit_planes(vector * inverse, limit, int(self.dac_bits))
 
-    def ADC_quantize(self, vector: Tensor) -> Tensor:
+    def ADC_quantize(self, vector: Any) -> Tensor:
         """Round currents ``[…, outputs]``."""
-        return self._rounded(vector, int(self.adc_bits))
+        return self._rounded(torch.as_tensor(vector), int(self.adc_bits))
 
     def _range(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """Return the range that vectors set for themselves, and its inverse (0 for 0)."""
@@ -98,9 +182,10 @@ class SimpleFixedPoint(GenericAccelerator):
 
     def _rounded(self, vector: Tensor, bits: int) -> Tensor:
         limit, inverse = self._range(vector)
-        if bits == 1:
-            return vector.sign() * limit
         steps = 2 ** (bits - 1)
-        level = to_grid(vector * (inverse * steps), 1 - steps, steps - 1, fresh=True)
-        # Fresh memory costs more than rounding.
-        return level * (limit / steps) if level.requires_grad else level.mul_(limit / steps)
+        if bits == 1:
+            found = vector.detach().sign() * limit
+        else:
+            level = vector.detach() * (inverse * steps)
+            found = to_grid(level, 1 - steps, steps - 1, fresh=True).mul_(limit / steps)
+        return straight_through(found, vector)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -26,26 +26,28 @@ def test_committee(
     """
     members = [all_models] if isinstance(all_models, nn.Module) else list(all_models)
     committee = Committee(members)
-    flat = _begins_with_matrix(committee)
-    right = total = 0
-    for inputs, labels in dataloader:
-        x, wanted = inputs.to(device), labels.to(device)
-        found = committee(x.flatten(1) if flat else x).argmax(1)
-        right += int((found == wanted).sum())
-        total += len(wanted)
-    if not total:
-        raise ValueError("dataloader has no data")
-    return 100.0 * right / total
+    return 100.0 * right(dataloader, device, lambda x: committee(flattened(x, committee)).argmax(1))
 
 
 test_committee.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for a test
 
 
-def _begins_with_matrix(model: nn.Module) -> bool:
+def right(
+    loader: Iterable[tuple[Tensor, Tensor]], device: Any, predict: Callable[[Tensor], Tensor]
+) -> float:
+    """Return the fraction of labels that are predicted; ValueError without any."""
+    found = [predict(inputs.to(device)).cpu() == labels.cpu() for inputs, labels in loader]
+    if not found:
+        raise ValueError("dataloader has no data")
+    return float(torch.cat(found).double().mean())
+
+
+def flattened(x: Tensor, model: nn.Module) -> Tensor:
+    """Return inputs, flattened for a model that begins with a matrix."""
     for module in model.modules():
         weight = getattr(module, "weight", None)
         if isinstance(module, (nn.RNNBase, nn.Embedding)):
-            return False
+            return x
         if isinstance(weight, Tensor) and weight.dim() > 1:
-            return weight.dim() == 2
-    return False
+            return x.flatten(1) if weight.dim() == 2 else x
+    return x

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mho.chip.codes import search_code
+from mho.compat.xbtorch.deployment.committee import flattened, right
 
 
 class CollaborativeLogisticClassifier(nn.Module):
@@ -99,7 +100,7 @@ def train_collaborative(
     model.train()
     for inputs, labels in loader:
         optimizer.zero_grad()
-        output = model(inputs.to(device).flatten(1))
+        output = model(flattened(inputs.to(device), model))
         loss_fn(output, labels.to(device)).backward()
         optimizer.step()
 
@@ -110,13 +111,11 @@ def test_collaborative(
 ) -> float:
     """Return the accuracy (0 … 1) of a model whose last layer are the classifiers."""
     model.eval()
-    right = total = 0
-    for inputs, labels in loader:
-        output = model(inputs.to(device).flatten(1))
-        found = variable_length_decode(output, codewords.to(output))
-        right += int((found == labels.to(device)).sum())
-        total += len(labels)
-    return right / total
+
+    def predict(x: Tensor) -> Tensor:
+        return variable_length_decode(model(flattened(x, model)), codewords)
+
+    return right(loader, device, predict)
 
 
 test_collaborative.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for a test

@@ -9,13 +9,13 @@ import torch
 
 from mho.chip.placement import Region, Windows
 from mho.compat._common import seed
+from mho.compat.xbtorch.deployment._given import NOWHERE
 from mho.core import random
 
 Start = tuple[int, int]
 Taken = tuple[Start, tuple[int, int]]
 
 _DARTS = 64
-_NONE: list[Taken] = []  # stands for "not given"; nothing is ever put into it
 
 
 def check_overlap(
@@ -33,7 +33,7 @@ def map_random(
     accelerator: Any,
     layer_shape: Sequence[int],
     beta: int = 1,
-    current_mappings: list[Taken] = _NONE,
+    current_mappings: list[Taken] = NOWHERE,
 ) -> list[Start]:
     """Choose free places for copies of a matrix, any with equal chances.
 
@@ -50,7 +50,7 @@ def map_random(
     Raises:
         ValueError: if the matrix is larger than the chip, or no place is free.
     """
-    taken = [] if current_mappings is _NONE else current_mappings
+    taken = [] if current_mappings is NOWHERE else current_mappings
     size = tuple(int(n) for n in accelerator.get_xb_size())
     height, width = (int(n) for n in layer_shape)
     what = f"a layer of {height} × {width} cells"

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from mho.chip.metrics import MappingError
-from mho.compat.xbtorch.deployment._given import gamma
-
-_NOWHERE: list[tuple[int, int]] = []
+from mho.compat.xbtorch.deployment._given import NOWHERE, floats
+from mho.periphery.quantize import magnitude
 
 Found = tuple[list[float], list[list[Any]]]
 
@@ -22,27 +21,25 @@ def compute_error(model: Any) -> tuple[list[list[float]], list[list[list[Any]]]]
     Returns:
         For every matrix what `error_mapping` returns.
     """
-    errors, matrices = [], []
+    found = []
     for module in model.modules():
         for name, mapping in getattr(module, "_xb_mappings", {}).items():
             accelerator = module.inference_accelerator
             if accelerator is None or (accelerator.stateful and not mapping):
                 continue
             weight = getattr(module, name).detach().flatten(1)
-            full = mapping["gamma"] if mapping else gamma(weight)
+            full = mapping["gamma"] if mapping else magnitude(weight)
             read = module._xb_read(name, by_cell=True)
             mapped = read * (full / (accelerator.g_max - accelerator.g_min))
-            error, pair = _compared(mapped, weight)
-            errors.append(error)
-            matrices.append(pair)
-    return errors, matrices
+            found.append(_compared(mapped, weight))
+    return [error for error, _ in found], [pair for _, pair in found]
 
 
 def error_mapping(
     accelerator: Any,
     sw_weight: Tensor,
-    pos_idxs: Sequence[tuple[int, int]] = _NOWHERE,
-    neg_idxs: Sequence[tuple[int, int]] = _NOWHERE,
+    pos_idxs: Sequence[tuple[int, int]] = NOWHERE,
+    neg_idxs: Sequence[tuple[int, int]] = NOWHERE,
     pos_matrices: Any = None,
     neg_matrices: Any = None,
     polling_mode: str = "avg",
@@ -61,8 +58,7 @@ def error_mapping(
     Returns:
         The relative error (%), in a list of one; and ``[[mapped, ideal]]``.
     """
-    weight = torch.as_tensor(sw_weight).detach()
-    weight = weight.flatten(1)
+    weight = floats(sw_weight).flatten(1)
     rows, cols = weight.shape
 
     def read(matrices: Any, places: Sequence[tuple[int, int]]) -> Tensor:
@@ -72,7 +68,7 @@ def error_mapping(
         return stack.sum(0) if polling_mode == "sum" else stack.mean(0)
 
     difference = read(pos_matrices, pos_idxs) - read(neg_matrices, neg_idxs)
-    mapped = difference / (accelerator.g_max - accelerator.g_min) * gamma(weight)
+    mapped = difference / (accelerator.g_max - accelerator.g_min) * magnitude(weight)
     return _compared(mapped, weight)
 
 

@@ -1,7 +1,8 @@
 """Encodings: from weights to the conductances of a positive and a negative array.
 
 Matrices are ``[outputs, inputs]`` here. Encodings look at the broken cells under the places a
-matrix will take, which are taken to be known exactly.
+matrix will take, which are taken to be known exactly; without places there is one copy, on cells
+none of which is broken.
 """
 
 # ruff: noqa: N802
@@ -9,18 +10,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat.xbtorch.deployment._given import call, gamma
+from mho.compat.xbtorch.deployment._given import NO_ARGS, NOWHERE, call, floats, listed, whole
 from mho.compat.xbtorch.deployment.metrics import error_mapping
 from mho.core import checks
-from mho.encoding.base import Encoding
-from mho.encoding.redundant import LEA, make_up
+from mho.encoding.redundant import make_up
+from mho.periphery.quantize import magnitude
 
 __all__ = [
     "encode_LEA1",
@@ -34,27 +35,20 @@ __all__ = [
 
 Places = Sequence[tuple[int, int]]
 
-_NOWHERE: list[tuple[int, int]] = []
-_NO_ARGS: dict[str, Any] = {}
 ZERO_TOL = 1e-3
 _LOST = 0.25  # how far signs may be from weights, relative to these, before a word is said
+_LOOKED_AT = 4096  # weights, for this
 
 
-@dataclass(frozen=True)
-class _OneCell(Encoding):
-    """A value on one cell: each polarity chooses its copies by itself."""
-
-    @property
-    def analog(self) -> tuple[tuple[float, ...], ...]:
-        return ((1.0,),)
+# ── one copy like another ────────────────────────────────────────────────────────────────────
 
 
 def encode_simple_binary(
     accelerator: Any,
     sw_weight: Tensor,
-    pos_idxs: Places = _NOWHERE,
-    neg_idxs: Places = _NOWHERE,
-    additional_args: Mapping[str, Any] = _NO_ARGS,
+    pos_idxs: Places = NOWHERE,
+    neg_idxs: Places = NOWHERE,
+    additional_args: Mapping[str, Any] = NO_ARGS,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Encode the sign: ``g_max`` for positive weights on the one array, negative on the other.
 
@@ -69,56 +63,59 @@ def encode_simple_binary(
         Conductances of the positive and of the negative array.
     """
     tolerance = additional_args.get("zero_tol", ZERO_TOL)
-    low, high = float(accelerator.g_min), float(accelerator.g_max)
-    weight = sw_weight.detach()
+    low, high = _window(accelerator)
+    weight = floats(sw_weight)
     rest = torch.full_like(weight, low)
     positive = torch.where(weight > tolerance, high, rest)
-    return _copies(positive, pos_idxs), _copies(
-        torch.where(weight < -tolerance, high, rest), neg_idxs
-    )
-
-
-def _copies(matrix: Tensor, places: Places) -> list[Tensor]:
-    return [matrix.clone() for _ in range(max(1, len(places)))]
+    negative = torch.where(weight < -tolerance, high, rest)
+    return _copies(positive, pos_idxs), _copies(negative, neg_idxs)
 
 
 def encode_multilevel_differential(
     accelerator: Any,
     sw_weight: Tensor,
-    pos_idxs: Places = _NOWHERE,
-    neg_idxs: Places = _NOWHERE,
-    additional_args: Mapping[str, Any] = _NO_ARGS,
+    pos_idxs: Places = NOWHERE,
+    neg_idxs: Places = NOWHERE,
+    additional_args: Mapping[str, Any] = NO_ARGS,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Encode magnitudes in ``2^bits`` evenly spaced conductances.
 
     Arguments and result are those of `encode_simple_binary`; ``additional_args`` may also have
     ``bits``, of a cell (8).
     """
-    bits = int(additional_args.get("bits", 8))
-    checks.integer("bits", bits, most=16)
+    steps = 2 ** whole("bits", additional_args.get("bits", 8), most=16) - 1
     tolerance = additional_args.get("zero_tol", ZERO_TOL)
-    low, high = float(accelerator.g_min), float(accelerator.g_max)
-    steps = 2**bits - 1
-    weight = sw_weight.detach()
-    level = (weight.abs() / gamma(weight) * steps).round() * ((high - low) / steps)
-    level = torch.where(weight.abs() > tolerance, level, 0.0) + low
-    rest = torch.full_like(weight, low)
-    positive = torch.where(weight > 0, level, rest)
-    return _copies(positive, pos_idxs), _copies(torch.where(weight < 0, level, rest), neg_idxs)
+    low, high = _window(accelerator)
+    weight = floats(sw_weight)
+    level = (weight / magnitude(weight) * steps).round() * ((high - low) / steps)
+    level = torch.where(weight.abs() > tolerance, level, 0.0)
+    positive, negative = (side.clamp(min=0.0) + low for side in (level, -level))
+    return _copies(positive, pos_idxs), _copies(negative, neg_idxs)
+
+
+def _window(accelerator: Any) -> tuple[float, float]:
+    return float(accelerator.g_min), float(accelerator.g_max)
+
+
+def _copies(matrix: Tensor, places: Places) -> list[Tensor]:
+    return [matrix.clone() for _ in range(max(1, len(places)))]
+
+
+# ── copies that know of broken cells ─────────────────────────────────────────────────────────
 
 
 def encode_LEA1(
     accelerator: Any,
     sw_weight: Tensor,
-    pos_idxs: Places = _NOWHERE,
-    neg_idxs: Places = _NOWHERE,
-    additional_args: Mapping[str, Any] = _NO_ARGS,
+    pos_idxs: Places = NOWHERE,
+    neg_idxs: Places = NOWHERE,
+    additional_args: Mapping[str, Any] = NO_ARGS,
 ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
     """Layer-ensemble averaging: of ``beta`` copies, every output keeps its ``alpha`` best rows.
 
-    See `mho.encoding.LEA`, which calls kept copies ``best``. Arguments are those of
-    `encode_simple_binary`; ``additional_args`` must have ``alpha`` and ``beta``, the number of
-    places on either array.
+    As `mho.encoding.LEA`, which calls kept copies ``best``, but either array has its own: those
+    whose broken cells miss least, in squares. Arguments are those of `encode_simple_binary`, with
+    ``alpha`` and ``beta``, the number of places on either array, in ``additional_args``.
 
     Returns:
         Conductances of both arrays, and masks of the rows kept, ``[beta, outputs]``.
@@ -130,70 +127,66 @@ def encode_LEA1(
     missing = [name for name in ("alpha", "beta") if name not in additional_args]
     if missing:
         raise ValueError(f"additional_args must have {' and '.join(missing)}")
-    alpha, beta = int(additional_args["alpha"]), int(additional_args["beta"])
-    checks.integer("beta", beta)
-    checks.integer("alpha", alpha, most=beta)
+    beta = whole("beta", additional_args["beta"])
+    alpha = whole("alpha", additional_args["alpha"], most=beta)
     for name, places in (("pos_idxs", pos_idxs), ("neg_idxs", neg_idxs)):
         if len(places) != beta:
-            raise ValueError(f"{name} must have beta = {beta} places, got {len(places)}")
-    args = {key: value for key, value in additional_args.items() if key not in ("alpha", "beta")}
-    positive, negative = encode_simple_binary(accelerator, sw_weight, pos_idxs, neg_idxs, args)
+            raise ValueError(
+                f"{name} must have beta = {beta} places, got {len(places)}: give the accelerator "
+                f"xb_mapping_scheme=partial(map_random, beta={beta})"
+            )
+    pair = encode_simple_binary(accelerator, sw_weight, pos_idxs, neg_idxs, additional_args)
     masks = [
-        _best(accelerator, matrices, places, alpha)
-        for matrices, places in ((positive, pos_idxs), (negative, neg_idxs))
+        _best(accelerator, torch.stack(matrices), places, alpha)
+        for matrices, places in zip(pair, (pos_idxs, neg_idxs), strict=True)
     ]
-    return positive, negative, masks[0], masks[1]
+    return *pair, masks[0], masks[1]
 
 
-def _best(accelerator: Any, matrices: list[Tensor], places: Places, alpha: int) -> Tensor:
-    target = torch.stack(matrices)
+def _best(accelerator: Any, target: Tensor, places: Places, alpha: int) -> Tensor:
+    """Return which rows of the copies ``[copies, outputs, inputs]`` are kept."""
     if alpha == len(target):
         return torch.ones_like(target[:, :, 0])
     stuck, value = _broken(accelerator, places, target)
-    lea = LEA(base=_OneCell(), copies=len(target), best=alpha)
-    # mho's arrays are [inputs, outputs].
-    aim, mask, read = (x.transpose(1, 2) for x in (target, stuck, value))
-    _, shares = lea.suit(aim, mask, read, 1, float(accelerator.g_min), float(accelerator.g_max))
-    assert shares is not None
-    return (shares[0] > 0).to(target)
+    missed = torch.where(stuck, value - target, 0.0).square().sum(2)
+    order = missed.argsort(dim=0, stable=True)
+    return torch.zeros_like(missed).scatter_(0, order[:alpha], 1.0)
 
 
 def _broken(accelerator: Any, places: Places, like: Tensor) -> tuple[Tensor, Tensor]:
     """Return which cells under the places are broken and what they read, ``[places, out, in]``."""
+    if not len(places):
+        return torch.zeros_like(like, dtype=torch.bool), like
     rows, cols = like.shape[1:]
-    stuck, value = accelerator.stuck_cells()
-    masks = [stuck[r : r + rows, c : c + cols] for r, c in places]
-    values = [value[r : r + rows, c : c + cols] for r, c in places]
-    return torch.stack(masks), torch.stack(values).to(like)
+    masks, values = (
+        torch.stack([chip[r : r + rows, c : c + cols] for r, c in places])
+        for chip in accelerator.stuck_cells()
+    )
+    return masks, values.to(like)
 
 
 def encode_LEA2(
     accelerator: Any,
     sw_weight: Tensor,
-    pos_idxs: Places = _NOWHERE,
-    neg_idxs: Places = _NOWHERE,
+    pos_idxs: Places = NOWHERE,
+    neg_idxs: Places = NOWHERE,
     states: int = 2**1,
-    additional_args: Mapping[str, Any] = _NO_ARGS,
+    additional_args: Mapping[str, Any] = NO_ARGS,
     log: bool = False,
 ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
     """Layer-ensemble averaging in which healthy cells make up for broken ones of the same weight.
 
     The mean over all copies is brought as near to the weight as the states of the healthy cells
-    allow; see `mho.encoding.redundant.make_up`. All rows are kept.
-
-    Args:
-        accelerator: whose broken cells are looked at.
-        sw_weight: ``[outputs, inputs]``.
-        pos_idxs: places of the copies on the positive array, at least one.
-        neg_idxs: places of the copies on the negative array, as many.
-        states: evenly spaced conductances of a cell, >= 2.
-        additional_args: not needed.
-        log: print how far the mean of all copies is from the weights, before and after.
+    allow; see `mho.encoding.redundant.make_up`. All rows are kept. Arguments are those of
+    `encode_simple_binary`, with as many places on either array; ``states``, at least 2, are the
+    evenly spaced conductances of a cell; ``log`` prints how far the mean of all copies is from the
+    weights, before and after.
 
     Returns:
         Conductances of both arrays, and masks (of ones), ``[copies, outputs]``.
     """
-    positive, negative = _made_up(accelerator, sw_weight, pos_idxs, neg_idxs, states, False, log)
+    places = pos_idxs, neg_idxs
+    positive, negative = _made_up(accelerator, sw_weight, places, states, log, add=False)
     ones = torch.ones_like(torch.stack(positive)[:, :, 0])
     return positive, negative, ones, ones.clone()
 
@@ -201,10 +194,10 @@ def encode_LEA2(
 def encode_MAO(
     accelerator: Any,
     sw_weight: Tensor,
-    pos_idxs: Places = _NOWHERE,
-    neg_idxs: Places = _NOWHERE,
+    pos_idxs: Places = NOWHERE,
+    neg_idxs: Places = NOWHERE,
     states: int = 2**1,
-    additional_args: Mapping[str, Any] = _NO_ARGS,
+    additional_args: Mapping[str, Any] = NO_ARGS,
     log: bool = False,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Mapping with inner fault tolerance: the *sum* over all copies meets the weight.
@@ -213,28 +206,24 @@ def encode_MAO(
     ones; see `mho.encoding.InnerFaultTolerance`. Read it with ``output_polling_mode="sum"``.
     Arguments are those of `encode_LEA2`; there are no masks.
     """
-    return _made_up(accelerator, sw_weight, pos_idxs, neg_idxs, states, True, log)
+    return _made_up(accelerator, sw_weight, (pos_idxs, neg_idxs), states, log, add=True)
 
 
 def _made_up(
     accelerator: Any,
     weight: Tensor,
-    pos_idxs: Places,
-    neg_idxs: Places,
+    places: tuple[Places, Places],
     states: int,
-    add: bool,
     log: bool,
+    add: bool,
 ) -> tuple[list[Tensor], list[Tensor]]:
-    if len(pos_idxs) != len(neg_idxs) or not len(pos_idxs):
-        raise ValueError(
-            "pos_idxs and neg_idxs must be as many, at least one; got "
-            f"{len(pos_idxs)} and {len(neg_idxs)}"
-        )
-    states = int(states)
-    checks.integer("states", states, least=2)
-    copies = len(pos_idxs)
-    low, high = float(accelerator.g_min), float(accelerator.g_max)
-    signed = weight.detach() / gamma(weight) * (high - low)
+    if len(places[0]) != len(places[1]):
+        counts = f"{len(places[0])} and {len(places[1])}"
+        raise ValueError(f"pos_idxs and neg_idxs must be as many, got {counts}")
+    copies, states = max(1, len(places[0])), whole("states", states, least=2)
+    low, high = _window(accelerator)
+    weight = floats(weight)
+    signed = weight / magnitude(weight) * (high - low)
     step = (high - low) / (states - 1)
     pair = torch.stack((signed, -signed)).clamp(min=0.0).div(step).round().mul(step) + low
     target = pair.repeat_interleave(copies, 0)  # all positive arrays, then all negative ones
@@ -242,9 +231,9 @@ def _made_up(
         target[1:copies] = target[copies + 1 :] = low
     share = 1.0 if add else 1.0 / copies
     combination = (share,) * copies + (-share,) * copies
-    stuck, value = _broken(accelerator, [*pos_idxs, *neg_idxs], target)
-    # What rounding to states loses is made up for, too: as a cell that is broken everywhere.
+    stuck, value = _broken(accelerator, [*places[0], *places[1]], target)
     c = torch.tensor(combination, dtype=target.dtype, device=target.device)
+    # What rounding to states loses is made up for, too: as a cell that is broken everywhere.
     lost = (signed - torch.tensordot(c, target, dims=1)).unsqueeze(0)
     new = make_up(
         torch.cat((target, lost)),
@@ -260,45 +249,67 @@ def _made_up(
     return list(new[:copies].unbind()), list(new[copies:].unbind())
 
 
+def quantize_to_nearest(x: Any, G_min: float, d: float, n: int) -> Any:
+    """Return the nearest to ``x`` (a number, an array or a tensor) of ``G_min, G_min + d, …``.
+
+    There are ``n`` of them.
+    """
+    level = (x - G_min) / d
+    tensor = isinstance(level, Tensor)
+    level = level.round().clamp(0, n - 1) if tensor else np.clip(np.round(level), 0, n - 1)
+    return G_min + level * d
+
+
+# ── as an accelerator says ───────────────────────────────────────────────────────────────────
+
+
 def encode(
     accelerator: Any,
-    weight: Tensor,
+    weight: Any,
     args: Mapping[str, Any],
-    places: Mapping[str, Places] = _NO_ARGS,
-) -> Any:
-    """Encode as the accelerator says, by its scheme and arguments and these more."""
+    pos_idxs: Places = NOWHERE,
+    neg_idxs: Places = NOWHERE,
+) -> tuple[list[Tensor], list[Tensor], tuple[Tensor | None, Tensor | None]]:
+    """Encode by an accelerator's scheme, and its arguments and these more.
+
+    Returns:
+        Conductances of the positive and of the negative arrays, and masks of the rows to be read,
+        if the encoding has some.
+    """
+    weight = floats(weight)
     checks.finite("sw_weight", weight)
     args = {**accelerator.weight_encoding_args, **args}
     scheme = accelerator.weight_encoding_scheme
     if scheme is encode_simple_binary and "bits" in args:
         scheme = encode_multilevel_differential
-    warn_of_lost_values(scheme, weight)
-    offered = {"pos_idxs": [], "neg_idxs": [], **places, "additional_args": args}
-    return call(scheme, accelerator, weight, **offered)
+    _warn_of_lost_values(scheme, weight)
+    offered = {"pos_idxs": pos_idxs, "neg_idxs": neg_idxs, "additional_args": args}
+    found = call(scheme, accelerator, weight, **offered)
+    positive, negative = ([G.to(weight) for G in listed(side)] for side in found[:2])
+    masks = tuple(map(torch.as_tensor, found[2:4])) if len(found) > 2 else (None, None)
+    return positive, negative, (masks[0], masks[1])
 
 
-def known(scheme: Any) -> bool:
-    """Whether an encoding, perhaps with arguments fixed by `functools.partial`, is one of these."""
-    return _function(scheme) in (
-        *(encode_simple_binary, encode_multilevel_differential),
-        *(encode_LEA1, encode_LEA2, encode_MAO),
-    )
+_OURS = (
+    *(encode_simple_binary, encode_multilevel_differential),
+    *(encode_LEA1, encode_LEA2, encode_MAO),
+)
 
 
-def _function(scheme: Any) -> Any:
+def known(scheme: Any) -> Any:
+    """Return which of these an encoding is, perhaps with arguments fixed by `partial`; or None."""
     while isinstance(scheme, partial):
         scheme = scheme.func
-    return scheme
+    return scheme if scheme in _OURS else None
 
 
-def warn_of_lost_values(scheme: Any, weight: Tensor) -> None:
+def _warn_of_lost_values(scheme: Any, weight: Tensor) -> None:
     """Warn where an encoding keeps nothing but the signs of weights that are more than these."""
-    if _function(scheme) not in (encode_simple_binary, encode_LEA1) or not weight.numel():
+    if known(scheme) not in (encode_simple_binary, encode_LEA1) or not weight.numel():
         return
-    weight = weight.detach()
-    full = gamma(weight)
-    lost = weight.abs().sub_(full).mul_(weight.abs() > ZERO_TOL).norm() / weight.norm()
-    if float(lost) > _LOST:
+    some = weight.flatten()[:: weight.numel() // _LOOKED_AT | 1].abs()
+    lost = (some - magnitude(some)) * (some > ZERO_TOL)
+    if float(lost.norm() / some.norm()) > _LOST:
         warnings.warn(
             "weights of many values are mapped by their signs, which loses more than "
             f"{_LOST:.0%} of them: train ternary weights (wage_quantize=True), give the "
@@ -306,8 +317,3 @@ def warn_of_lost_values(scheme: Any, weight: Tensor) -> None:
             "encode_LEA2",
             stacklevel=2,
         )
-
-
-def quantize_to_nearest(x: float, G_min: float, d: float, n: int) -> float:
-    """Return the nearest to ``x`` of ``n`` conductances ``G_min, G_min + d, …``."""
-    return G_min + min(max(round(float((x - G_min) / d)), 0), n - 1) * d

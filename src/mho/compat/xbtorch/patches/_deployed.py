@@ -1,11 +1,19 @@
-"""What a deployed layer computes: its matrix products, on the arrays of its accelerator."""
+"""What a deployed layer computes: its matrix products, on the arrays of its accelerator.
+
+All arrays of a matrix are combined to one, and to how their noise adds up (`combined`, once for
+as long as nothing changes); inputs are driven, multiplied and converted (`product`). Where the
+user's own methods read cells, arrays are combined anew for every forward, of what these return.
+"""
 
 # mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial, reduce
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,19 +26,26 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
 from mho.compat.xbtorch.deployment import _cells
-from mho.compat.xbtorch.deployment._given import gamma
-from mho.compat.xbtorch.deployment._overrides import read_cell_by_cell
+from mho.compat.xbtorch.deployment._given import NO_ARGS, listed
+from mho.compat.xbtorch.deployment.base import GenericAccelerator
+from mho.compat.xbtorch.deployment.weight_encoding import known
 from mho.core import random
 from mho.decomposition.convolution import patches
+from mho.periphery.quantize import magnitude
 from mho.recurrence.form import Form
 from mho.recurrence.runner import run
 
 MODES = ("avg", "sum", "reduced_avg")
-_RECURRENT = (torch.lstm, torch.rnn_tanh, torch.rnn_relu)
+_READING = (
+    *("read_chip", "read_chip_stateless", "apply_conductance_drift"),
+    "map_weights_to_array_stateless",
+)
+_reading = attrgetter(*_READING)
+_OURS = _reading(GenericAccelerator)
 # What the arrays of a matrix go by, beside the chip or the weight.
-_ACTING = (
+_acting = attrgetter(
     *("retention_time", "drift_coefficient", "drift_t0", "drift_variation", "g_min", "g_max"),
-    *("legacy", "programming_seed", "write_noise", "weight_encoding_scheme"),
+    *("legacy", "programming_seed", "_drawn", "write_noise", "weight_encoding_scheme"),
 )
 
 
@@ -46,19 +61,17 @@ class Combined:
         noise: ``√Σ_k 2 c_k²`` of every output: how the noise of independent cells adds up; None
             where the cells were read with their noise.
         gamma: the weight that a whole window stands for.
-        source: tensors and other objects that it was made from, and settings.
+        source: what they were made of: settings by value, objects, and without a chip the weight.
     """
 
     matrix: Tensor
     noise: Tensor | None
     gamma: Tensor
-    source: tuple[list[Any], Any] = ([], None)
+    source: tuple[Any, Any, Tensor | None] = ((), (), None)
 
 
 def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
     """Combine the arrays of a matrix, unless nothing has changed since they were.
-
-    Where the user's own methods read cells (see `read_cell_by_cell`) all arrays are read anew.
 
     Args:
         layer: deployed.
@@ -74,33 +87,41 @@ def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
             "deployed without an accelerator: give initialize an inference_accelerator, and "
             "patch the model again"
         )
-    mapping = layer._xb_mappings[name] if accelerator.stateful else {}
+    mapping = layer._xb_mappings[name] if accelerator.stateful else NO_ARGS
     if accelerator.stateful and not mapping:
         raise ValueError("the model is not on the chip: call initialize_array_mappings()")
-    weight, seed = layer._xb_matrix(name), layer._xb_seed(name)
-    if by_cell or read_cell_by_cell(accelerator):
-        return _read(accelerator, mapping, weight, seed, True)
-    settings = [seed, dict(accelerator.weight_encoding_args)]
-    settings += [getattr(accelerator, key) for key in _ACTING]
-    if accelerator.stateful:
-        made_of = [accelerator, mapping, accelerator.defect_map, accelerator._chip]
-        settings.append(accelerator._chip._version)
-    else:
-        made_of = [accelerator, weight]
+    weight = layer._xb_matrix(name)
+    if by_cell or _cell_by_cell(accelerator):
+        return _read(accelerator, mapping, weight, layer._xb_seed(name), True)
+    chip = accelerator._array if mapping else None
+    parts = (accelerator, mapping, accelerator.defect_map, chip)
+    version = layer._xb_cells if chip is None else (chip._version, accelerator._asked)
+    state = (*map(id, parts), version, dict(accelerator.weight_encoding_args), _acting(accelerator))
     found = layer._xb_found.get(name)
-    if found is None or not _same(found.source, made_of, settings):
-        found = _read(accelerator, mapping, weight, seed, False)
-        kept = [thing.clone() if thing is weight else thing for thing in made_of]
-        found.source = (kept, settings)
+    if found is None or found.source[0] != state or not _same(found.source[2], weight):
+        found = _read(accelerator, mapping, weight, layer._xb_seed(name), False)
+        found.source = (state, parts, None if mapping else weight.clone())
         layer._xb_found[name] = found
     return found
 
 
-def _same(source: tuple[list[Any], Any], made_of: list[Any], settings: list[Any]) -> bool:
-    if source[1] != settings or any(a is not b for a, b in zip(source[0], made_of[:-1])):  # noqa: B905
-        return False
-    one, other = source[0][-1], made_of[-1]  # the chip, or weights that may change in place
-    return one is other or (one.device == other.device and torch.equal(one, other))
+def _same(kept: Tensor | None, weight: Tensor) -> bool:
+    """Whether a weight, which may change in place, is as it was; on a chip it does not matter."""
+    return kept is None or (kept.device == weight.device and torch.equal(kept, weight))
+
+
+def _cell_by_cell(accelerator: Any) -> bool:
+    """Whether every forward reads all cells: by the user's own methods, or clamped with noise.
+
+    Without a chip so it does where an encoding of the user's own programs them.
+    """
+    return (
+        not isinstance(accelerator, GenericAccelerator)
+        or _reading(type(accelerator)) != _OURS
+        or not vars(accelerator).keys().isdisjoint(_READING)
+        or bool(accelerator.legacy and accelerator.read_noise > 0)
+        or not (accelerator.stateful or known(accelerator.weight_encoding_scheme))
+    )
 
 
 def _read(
@@ -108,27 +129,27 @@ def _read(
 ) -> Combined:
     rows, cols = weight.shape
     with _cells.named(seed):
-        if accelerator.stateful:
+        if mapping:
             read = accelerator.read_chip if noisy else accelerator._held
             places = [mapping["Gpos"], mapping["Gneg"]]
             pair = [[read(row, rows, col, cols) for row, col in side] for side in places]
         else:
             read = accelerator.read_chip_stateless if noisy else accelerator._aged
             arrays = accelerator.map_weights_to_array_stateless(weight)[:2]
-            pair = [[read(G) for G in ([s] if _is_one(s) else s)] for s in arrays]
+            pair = [[read(G) for G in listed(side)] for side in arrays]
+    if mapping and any(float(G[0, 0]) < 0 for side in pair for G in side):
+        warnings.warn(
+            "the chip is new since the model was written to it: call initialize_array_mappings()",
+            stacklevel=2,
+        )
     matrix: Any = 0.0
     variance: Any = 0.0
     for sign, mask, side in zip((1.0, -1.0), ("maskpos", "maskneg"), pair, strict=True):
         for share, G in zip(_shares(mapping, mask, len(side), weight), side, strict=True):
-            matrix = matrix + (sign * share) * G.to(weight)
+            matrix = matrix + (sign * share) * torch.as_tensor(G).to(weight)
             variance = variance + share.square()
-    full = mapping["gamma"] if mapping else gamma(weight)
     noise = None if noisy else variance.sqrt().expand(rows, 1).squeeze(1)
-    return Combined(matrix, noise, full)
-
-
-def _is_one(arrays: Any) -> bool:
-    return isinstance(arrays, Tensor) and arrays.dim() == 2
+    return Combined(matrix, noise, mapping["gamma"] if mapping else magnitude(weight))
 
 
 def _shares(mapping: dict[str, Any], mask: str, copies: int, like: Tensor) -> list[Tensor]:
@@ -153,111 +174,122 @@ def product(accelerator: Any, found: Combined, x: Tensor) -> Tensor:
     # Converters that find their range by themselves do not see where the scale of weights is.
     before, after = (1.0, full) if getattr(accelerator, "_fixed_range", False) else (full, 1.0)
     driven = accelerator.DAC_quantize(x * (before * accelerator.v_read))
-    if isinstance(driven, (list, tuple)):
-        share = [2.0**bit / (2.0 ** len(driven) - 1.0) for bit in range(len(driven))]
-        volts: Any = sum(w * v for w, v in zip(share, driven, strict=True))
-    else:
-        share, volts = [1.0], driven
-        driven = [driven]
+    pulses = driven if isinstance(driven, (list, tuple)) else [driven]
+    share = [2.0**bit / (2.0 ** len(pulses) - 1.0) for bit in range(len(pulses))]
+    volts: Any = driven if pulses[0] is driven else sum(map(torch.mul, pulses, share))
     current = volts @ found.matrix.to(volts).T
     if accelerator.read_noise > 0 and found.noise is not None:
-        power: Any = sum(w * w * v.detach().square() for w, v in zip(share, driven, strict=True))
-        size = power.sum(-1, keepdim=True).sqrt() * (accelerator.read_noise / math.sqrt(3.0))
-        current = current + size * found.noise.to(current) * random.normal(current.detach(), None)
+        norms = [w * v.detach().norm(dim=-1, keepdim=True) for w, v in zip(share, pulses)]  # noqa: B905
+        size = reduce(torch.hypot, norms) * (accelerator.read_noise / math.sqrt(3.0))
+        drawn = random.normal(current.detach(), None)
+        current = torch.addcmul(current, size * found.noise.to(current), drawn)
     window = accelerator.g_max - accelerator.g_min
     return accelerator.ADC_quantize(current) * (after / (window * accelerator.v_read))
 
 
-def multiplies(layer: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a call of a function of torch is the product with a layer's weight."""
-    if func not in (F.linear, F.conv2d):
-        return False
-    weight = args[1] if len(args) > 1 else kwargs.get("weight")
-    return weight is getattr(layer, "weight", layer)
+# ── what layers call ─────────────────────────────────────────────────────────────────────────
 
 
-class OnArrays(TorchFunctionMode):
-    """Within it torch's functions multiply by a layer's weights on the accelerator.
+def _product(layer: Any, name: str, x: Tensor) -> Tensor:
+    return product(layer.inference_accelerator, combined(layer, name), x)
+
+
+def _linear(layer: Any, input: Tensor, weight: Any, bias: Tensor | None = None) -> Tensor:
+    output = _product(layer, "weight", input)
+    return output if bias is None else output + bias
+
+
+def _conv2d(
+    layer: Any,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    form = SimpleNamespace(
+        kernel_size=weight.shape[2:],
+        stride=_pair(stride),
+        padding=padding if isinstance(padding, str) else _pair(padding),
+        dilation=_pair(dilation),
+        padding_mode="zeros",
+    )
+    under = patches(form, input if input.dim() == 4 else input.unsqueeze(0))
+    rows = under.flatten(1, 3).flatten(2).transpose(1, 2)  # [batch, places, in · kernel]
+    found = combined(layer, "weight")
+    noise = [None] * groups if found.noise is None else found.noise.chunk(groups)
+    cells = zip(found.matrix.chunk(groups), noise, rows.chunk(groups, -1), strict=True)
+    parts = [
+        product(layer.inference_accelerator, Combined(G, size, found.gamma), part)
+        for G, size, part in cells
+    ]
+    output = torch.cat(parts, dim=-1)
+    output = output if bias is None else output + bias
+    output = output.transpose(1, 2).contiguous().unflatten(2, under.shape[-2:])
+    return output if input.dim() == 4 else output.squeeze(0)
+
+
+def _recur(layer: Any, *args: Any) -> Any:
+    packed = args[3] is layer._flat_weights
+    x: Any = PackedSequence(args[0], args[1]) if packed else args[0]
+    hx = args[2] if packed else args[1]
+
+    def biased(part: str, x: Tensor) -> Tensor:
+        found, bias = _product(layer, f"weight_{part}", x), getattr(layer, f"bias_{part}", None)
+        return found if bias is None else found + bias
+
+    output: Any
+    output, state = run(Form.of(layer), x, hx, biased, training=layer.training)
+    return (output.data if packed else output.contiguous(), *state)
+
+
+_PRODUCTS: dict[Any, Any] = {
+    **{F.linear: _linear, F.conv2d: _conv2d},
+    **dict.fromkeys((torch.lstm, torch.rnn_tanh, torch.rnn_relu), _recur),
+}
+
+
+def _on_arrays(layer: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return _PRODUCTS[func](layer, *args, **kwargs)
+
+
+class Products(TorchFunctionMode):
+    """Within it torch's functions that multiply by a layer's weights are called by ``instead``.
 
     So a layer's ``forward`` is its own, also a user's, and only its products are others.
     """
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, instead: Callable[..., Any]) -> None:
         super().__init__()
-        self.layer, self.used = layer, False
+        self.layer, self.instead, self.used = layer, instead, False
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Compute what is on arrays there, anything else as torch does."""
+        """Compute a product as is said, anything else as torch does."""
         kwargs = kwargs or {}
-        own: Any = None
-        if multiplies(self.layer, func, args, kwargs):
-            own = self._linear if func is F.linear else self._conv2d
-        elif func in _RECURRENT and any(a is self.layer._flat_weights for a in args):
-            own = self._recur
-        self.used |= own is not None
-        return (own or func)(*args, **kwargs)
+        if func not in _PRODUCTS or not self._multiplies(args, kwargs):
+            return func(*args, **kwargs)
+        self.used = True
+        return self.instead(self.layer, func, args, kwargs)
 
-    def _product(self, name: str, x: Tensor) -> Tensor:
-        return product(self.layer.inference_accelerator, combined(self.layer, name), x)
-
-    def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        output = self._product("weight", input)
-        return output if bias is None else output + bias
-
-    def _conv2d(
-        self,
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-    ) -> Tensor:
-        form = SimpleNamespace(
-            kernel_size=weight.shape[2:],
-            stride=_pair(stride),
-            padding=padding if isinstance(padding, str) else _pair(padding),
-            dilation=_pair(dilation),
-            padding_mode="zeros",
-        )
-        under = patches(form, input if input.dim() == 4 else input.unsqueeze(0))
-        rows = under.flatten(1, 3).flatten(2).transpose(1, 2)  # [batch, places, in · kernel]
-        found = combined(self.layer, "weight")
-        noise = [None] * groups if found.noise is None else found.noise.chunk(groups)
-        parts = [
-            product(self.layer.inference_accelerator, Combined(G, size, found.gamma), part)
-            for G, size, part in zip(
-                found.matrix.chunk(groups), noise, rows.chunk(groups, -1), strict=True
-            )
-        ]
-        output = parts[0] if groups == 1 else torch.cat(parts, dim=-1)
-        output = output if bias is None else output + bias
-        output = output.transpose(1, 2).contiguous().unflatten(2, under.shape[-2:])
-        return output if input.dim() == 4 else output.squeeze(0)
-
-    def _recur(self, *args: Any) -> Any:
-        packed = args[3] is self.layer._flat_weights
-        x: Any = PackedSequence(args[0], args[1]) if packed else args[0]
-        hx = args[2] if packed else args[1]
-        training = self.layer.training
-        output: Any
-        output, state = run(Form.of(self.layer), x, hx, self._biased, training=training)
-        return (output.data if packed else output.contiguous(), *state)
-
-    def _biased(self, part: str, x: Tensor) -> Tensor:
-        found, bias = self._product(f"weight_{part}", x), getattr(self.layer, f"bias_{part}", None)
-        return found if bias is None else found + bias
+    def _multiplies(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        if isinstance(self.layer, nn.RNNBase):
+            return any(a is self.layer._flat_weights for a in args)
+        weight = args[1] if len(args) > 1 else kwargs.get("weight")
+        return weight is self.layer.weight
 
 
 def forward(layer: Any, own: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run a layer's own forward with its products on the accelerator."""
+    if own.__func__ is nn.Linear.forward:  # nothing else happens there
+        return partial(_linear, layer, weight=None, bias=layer.bias)(*args, **kwargs)
     if not isinstance(layer, (nn.Linear, nn.Conv2d, nn.RNN, nn.LSTM)):
         raise NotImplementedError(f"{type(layer).__name__} cannot be deployed")
     # A weight that is computed is the same one, however often it is asked for.
-    with parametrize.cached(), OnArrays(layer) as mode:
+    with parametrize.cached(), Products(layer, _on_arrays) as mode:
         output = own(*args, **kwargs)
     if not mode.used:
         warnings.warn(

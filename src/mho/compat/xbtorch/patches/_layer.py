@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from mho.compat.xbtorch._params import get_xbtorch_param, require_initialized
-from mho.compat.xbtorch.deployment._given import call, gamma
+from mho.compat.xbtorch.deployment._given import call
 from mho.compat.xbtorch.patches import _deployed
 from mho.core import random
 from mho.decomposition.convolution import convolution_samples
+from mho.periphery.quantize import magnitude
 from mho.recurrence.form import Form
 
 C = TypeVar("C", bound=type)
@@ -36,9 +36,8 @@ class CrossbarLayer(nn.Module):
         self._xb_inference = False
         self.inference_accelerator = get_xbtorch_param("inference_accelerator")
         self._xb_samples = get_xbtorch_param("decomposition_algorithm") is not None
-        self._xb_number = 0  # in its model
-        self._xb_base: int | None = None  # the seed of the model's cells, where one was given
-        self._xb_drawn = 0
+        # Of its cells without a chip: the seed asked for, the one drawn, and its number.
+        self._xb_cells: tuple[int | None, int, int] = (None, 0, 0)
         self._xb_mappings: dict[str, dict[str, Any]] = {name: {} for name in self._xb_names}
         self._xb_found: dict[str, _deployed.Combined] = {}
 
@@ -57,15 +56,10 @@ class CrossbarLayer(nn.Module):
         """As the torch layer; deployed, its products are the accelerator's."""
         if self._xb_inference:
             return _deployed.forward(self, super().forward, args, kwargs)
-        forward: Any = super().forward
         if not self._xb_samples or not torch.is_grad_enabled() or isinstance(self, nn.RNNBase):
-            return forward(*args, **kwargs)
-        if forward.__func__ not in (nn.Linear.forward, nn.Conv2d.forward):
-            with _Sampled(self):  # what the user's own makes of the product is not the product
-                return forward(*args, **kwargs)
-        output = forward(*args, **kwargs)
-        self._xb_record(args[0] if args else kwargs["input"], output)
-        return output
+            return super().forward(*args, **kwargs)
+        with _deployed.Products(self, _recorded):
+            return super().forward(*args, **kwargs)
 
     def _xb_record(self, x: Tensor, output: Tensor) -> None:
         weight: Any = self.weight
@@ -90,10 +84,12 @@ class CrossbarLayer(nn.Module):
     @property
     def _xb_programming_seed(self) -> int:
         """Of its cells without a chip; a model's layers have one after the other."""
-        base = self._xb_base
+        accelerator: Any = self.inference_accelerator
+        base, drawn, number = self._xb_cells
+        base = getattr(accelerator, "programming_seed", None) if base is None else base
         if base is None:  # nobody asked for certain cells
-            base = random.derive(getattr(self.inference_accelerator, "_drawn", 0), self._xb_drawn)
-        return (base + self._xb_number) % 2**63
+            base = random.derive(getattr(accelerator, "_drawn", 0), drawn)
+        return (int(base) + number) % 2**63
 
     def _xb_seed(self, name: str) -> int:
         """Of a matrix's cells: a layer's several matrices are different ones."""
@@ -113,7 +109,7 @@ class CrossbarLayer(nn.Module):
                 weight, pos_idxs=positive, neg_idxs=negative, additional_args=args
             )
             found: dict[str, Any] = {"Gpos": positive, "Gneg": negative}
-            found |= {"output_polling_mode": mode, "gamma": gamma(weight)}
+            found |= {"output_polling_mode": mode, "gamma": magnitude(weight)}
             if masks is not None and masks[0] is not None:
                 found["maskpos"], found["maskneg"] = (mask.unsqueeze(1) for mask in masks)
             self._xb_mappings[name] = found
@@ -130,20 +126,10 @@ class CrossbarLayer(nn.Module):
         return _empty, (patched,), vars(self)
 
 
-class _Sampled(TorchFunctionMode):
-    """Within it the products with a layer's weight are recorded."""
-
-    def __init__(self, layer: Any) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        output = func(*args, **(kwargs or {}))
-        if _deployed.multiplies(self.layer, func, args, kwargs or {}):
-            self.layer._xb_record(args[0] if args else kwargs["input"], output)
-        return output
+def _recorded(layer: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    output = func(*args, **kwargs)
+    layer._xb_record(args[0] if args else kwargs["input"], output)
+    return output
 
 
 def mixed(mixin: type, cls: C, **extra: Any) -> C:

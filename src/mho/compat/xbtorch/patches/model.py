@@ -9,6 +9,7 @@ from typing import Any
 
 from mho.compat._common import seed
 from mho.compat.xbtorch._params import get_xbtorch_param, require_initialized
+from mho.compat.xbtorch.deployment._given import NO_ARGS, NOWHERE, whole
 from mho.compat.xbtorch.patches import _deployed
 from mho.compat.xbtorch.patches.utils import (
     patched_layers,
@@ -19,38 +20,23 @@ from mho.compat.xbtorch.patches.utils import (
 )
 from mho.core import checks
 
-_NO_MAPPINGS: list[Any] = []  # stands for "not given"; nothing is ever put into it
-_NO_ARGS: dict[str, Any] = {}
 _TRIES = 20  # of random places: large matrices may be in one another's way
 
 # ── methods that a model gets ────────────────────────────────────────────────────────────────
 
 
 def xb_eval(model: Any, accelerator: Any, enable: bool = True) -> None:
-    """Compute on the accelerator from now on, or no longer.
-
-    Without a chip, and without a seed that says which, a model is deployed on other cells.
-    """
+    """Compute on the accelerator from now on, or no longer."""
     model.xb_forward = enable
-    if enable:
-        _take_cells(model, accelerator)
     toggle_xb_eval_all_layers_stateless(model, enable)
-
-
-def _take_cells(model: Any, accelerator: Any) -> None:
-    given, drawn = getattr(accelerator, "_seed", None), seed()
-    for number, layer in enumerate(patched_layers(model)):
-        layer._xb_number, layer._xb_drawn = number, drawn
-        if layer._xb_base is None:
-            layer._xb_base = given
 
 
 def initialize_array_mappings(
     model: Any,
     accelerator: Any,
     output_polling_mode: str = "avg",
-    existing_mappings: list[Any] = _NO_MAPPINGS,
-    additional_args: Mapping[str, Any] = _NO_ARGS,
+    existing_mappings: list[Any] = NOWHERE,
+    additional_args: Mapping[str, Any] = NO_ARGS,
 ) -> None:
     """Write the model to the chip.
 
@@ -69,7 +55,12 @@ def initialize_array_mappings(
     if not accelerator.stateful:
         raise ValueError("a model without a chip (stateless) cannot be mapped to one")
     checks.one_of("output_polling_mode", output_polling_mode, _deployed.MODES)
-    taken = [] if existing_mappings is _NO_MAPPINGS else existing_mappings
+    taken = [] if existing_mappings is NOWHERE else existing_mappings
+    if any(isinstance(place, Mapping) for place in taken):
+        raise TypeError(
+            "existing_mappings must be a list of ((row, column), (rows, columns)): give all models "
+            "of a chip the same one, which collects them"
+        )
     before = list(taken)
     for attempt in range(_TRIES):
         try:
@@ -90,10 +81,10 @@ def get_array_mappings(model: Any, accelerator: Any) -> list[dict[str, Any]]:
 
 
 def reprogram_xb(model: Any, accelerator: Any, programming_seed: int) -> None:
-    """Take the cells of a seed for a model without a chip; each next layer has the next seed."""
-    accelerator.programming_seed = int(programming_seed)
+    """Take the cells of a seed for this model, without a chip; each next layer has the next."""
+    base = whole("programming_seed", programming_seed, least=0)
     for layer in patched_layers(model):
-        layer._xb_base = int(programming_seed)
+        layer._xb_cells = (base, *layer._xb_cells[1:])
 
 
 _METHODS = (xb_eval, initialize_array_mappings, get_array_mappings, reprogram_xb)
@@ -111,7 +102,7 @@ def xbtorch_model(
     Args:
         original_model: with its layers one after the other in ``model.model``; it is changed.
         replace_all: replace layers anywhere in the model.
-        exclude: with ``replace_all``, names of children that stay as they are.
+        exclude: with ``replace_all``, names or dotted paths of children that stay as they are.
 
     Returns:
         The model given. Layers with matrices that stay as they are are named in a warning.
@@ -120,9 +111,10 @@ def xbtorch_model(
         RuntimeError: before `initialize`; without ``replace_all``, if there is no ``model.model``.
     """
     require_initialized()
+    exclude = [exclude] if isinstance(exclude, str) else list(exclude or ())
     accelerator = get_xbtorch_param("inference_accelerator")
     if replace_all:
-        replace_all_layers_stateless(original_model, exclude or ())
+        replace_all_layers_stateless(original_model, exclude)
     elif hasattr(original_model, "model"):
         replace_all_layers_stateful(original_model, get_xbtorch_param("wage_quantize"))
     else:
@@ -135,17 +127,22 @@ def xbtorch_model(
         vars(original_model).pop(method.__name__, None)
         if accelerator is not None:  # unlike a closure this is copied and saved with the model
             setattr(original_model, method.__name__, partial(method, original_model, accelerator))
-    if accelerator is not None:
-        _take_cells(original_model, accelerator)
-    _warn(original_model, exclude or ())
+    drawn = 0 if accelerator is None else seed()
+    for number, layer in enumerate(patched_layers(original_model)):
+        layer._xb_cells = (None, drawn, number)
+    _warn(original_model, exclude)
     return original_model
 
 
 def _warn(model: Any, exclude: Sequence[str]) -> None:
+    names = {part for path, _ in model.named_modules() for part in (path, path.split(".")[-1])}
+    if not names.issuperset(exclude):
+        unknown = ", ".join(map(repr, sorted(set(exclude) - names)))
+        warnings.warn(f"exclude names what the model has not: {unknown}", stacklevel=3)
     left, patched = unpatched(model, exclude), any(patched_layers(model))
     if patched and not left:
         return
-    kinds = "; ".join(f"{kind} ({', '.join(names)})" for kind, names in left.items())
+    kinds = "; ".join(f"{kind} ({', '.join(found)})" for kind, found in left.items())
     warnings.warn(
         f"xbtorch_model {'left' if patched else 'replaced nothing and left'} as they are, "
         f"digital: {kinds or 'all layers, none of which has a matrix'}",

@@ -14,11 +14,10 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from mho.compat import xbtorch
 from mho.compat.xbtorch import nn as xbnn
 from mho.compat.xbtorch._params import get_xbtorch_param
+from mho.compat.xbtorch.deployment._given import NOWHERE
 from mho.compat.xbtorch.patches._layer import CrossbarLayer, patched_class
 from mho.compat.xbtorch.quant import wage_init
 from mho.compat.xbtorch.quant.wage_qtorch import WAGEQuantizer
-
-_NONE: list[str] = []  # stands for "not given"; nothing is ever put into it
 
 
 def replaced(module: Any) -> nn.Module | None:
@@ -42,57 +41,60 @@ def replaced(module: Any) -> nn.Module | None:
     return made
 
 
-def replace_all_layers_stateless(model: nn.Module, exclude: Sequence[str] = _NONE) -> None:
-    """Replace layers anywhere in a model, but for children of these names, at any depth."""
-    _replace(model, exclude or (), {})
+def replace_all_layers_stateless(model: nn.Module, exclude: Sequence[str] = NOWHERE) -> None:
+    """Replace layers anywhere in a model, but for children of these names, at any depth.
+
+    Names with dots are paths, as of `torch.nn.Module.get_submodule`.
+    """
+    _replace(model, exclude or (), {}, "")
 
 
-def _replace(model: nn.Module, exclude: Sequence[str], known: dict[Any, Any]) -> None:
+def _replace(model: nn.Module, exclude: Sequence[str], known: dict[Any, Any], path: str) -> None:
     if isinstance(model, nn.TransformerEncoderLayer):
         model.activation_relu_or_gelu = 0  # no fused path, which would not call its layers
     for name, module in model._modules.items():
-        if module is None or name in exclude:
+        if module is None or name in exclude or f"{path}{name}" in exclude:
             continue
         if module not in known:
             known[module] = replaced(module)
             if known[module] is None:
-                _replace(module, exclude, known)
+                _replace(module, exclude, known, f"{path}{name}.")
         if known[module] is not None:
             model._modules[name] = known[module]
 
 
 def replace_all_layers_stateful(model: Any, wage_quantize: bool) -> None:
-    """Replace the layers of ``model.model``; with WAGE put quantisers between them."""
-    layers = [m for m in model.model if not isinstance(m, WAGEQuantizer)]
-    had = len(layers) < len(model.model)
-    found = []
-    for module in layers:
+    """Replace the layers of ``model.model``; with WAGE put quantisers between them.
+
+    Layers that have names keep them; those with numbers are numbered anew.
+    """
+    if not isinstance(model.model, nn.Module):
+        model.model = nn.Sequential(*model.model)
+    modules: dict[str, Any] = model.model._modules
+    layers = {name: m for name, m in modules.items() if not isinstance(m, WAGEQuantizer)}
+    for name, module in layers.items():
         new = replaced(module)
-        known = isinstance(module, (*xbtorch.activation_types, *xbtorch.misc_types))
-        if new is None and not known:
+        layers[name] = module if new is None else new
+        silent = isinstance(module, xbtorch.activation_types) or not list(module.parameters())
+        if new is None and not silent:
             print(f"there is no XBTorch layer for {module}: it stays as it is")
-        found.append(module if new is None else new)
-    if not wage_quantize and not had:
-        for index, new in enumerate(found):
-            model.model[index] = new
-        return
-    if wage_quantize:
-        found = _quantised(found)
-    is_list = isinstance(model.model, nn.ModuleList)
-    model.model = nn.ModuleList(found) if is_list else nn.Sequential(*found)
+    numbered = all(name.isdecimal() for name in modules)
+    found = _quantised(layers) if wage_quantize else layers
+    modules.clear()
+    modules.update({str(k): m for k, m in enumerate(found.values())} if numbered else found)
     if wage_quantize:
         prepare_wage(model)
 
 
-def _quantised(layers: list[nn.Module]) -> list[nn.Module]:
+def _quantised(layers: dict[str, Any]) -> dict[str, Any]:
     wage = get_xbtorch_param("wage_params")
     make, bits_a, bits_e = wage["quantizer_act_error"], wage["wl_activation"], wage["wl_error"]
-    found = [make(bits_a, -1)]
-    for layer in layers:
-        found.append(layer)
+    found = {"quantizer_first": make(bits_a, -1)}
+    for name, layer in layers.items():
+        found[name] = layer
         if isinstance(layer, xbtorch.activation_types):
-            found.append(make(bits_a, bits_e))
-    return [*found, make(-1, bits_e)]
+            found[f"quantizer_{name}"] = make(bits_a, bits_e)
+    return {**found, "quantizer_last": make(-1, bits_e)}
 
 
 @torch.no_grad()
@@ -105,7 +107,7 @@ def prepare_wage(model: Any) -> None:
         parameter.weight_acc = parameter.detach() * scale
 
 
-def unpatched(model: nn.Module, exclude: Sequence[str] = _NONE, path: str = "") -> dict[str, Any]:
+def unpatched(model: nn.Module, exclude: Sequence[str] = NOWHERE, path: str = "") -> dict[str, Any]:
     """Return the names of layers with matrices that are not XBTorch's, by kind."""
     if isinstance(model, CrossbarLayer):
         return {}
@@ -113,8 +115,9 @@ def unpatched(model: nn.Module, exclude: Sequence[str] = _NONE, path: str = "") 
     if any(p.dim() > 1 for p in model.parameters(recurse=False)):
         found[type(model).__name__] = [path or "the model itself"]
     for name, module in model.named_children():
-        if name not in exclude:
-            for kind, names in unpatched(module, exclude, f"{path}.{name}".lstrip(".")).items():
+        where = f"{path}.{name}".lstrip(".")
+        if name not in exclude and where not in exclude:
+            for kind, names in unpatched(module, exclude, where).items():
                 found.setdefault(kind, []).extend(names)
     return found
 

@@ -1,104 +1,46 @@
-"""What all accelerators have: a chip, its noise and its defects; or cells as they are needed."""
+"""What the cells of an accelerator hold: of a chip, or as many as are needed."""
 
-# ruff: noqa: N802
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mho import chip
 from mho.compat._common import seed
 from mho.compat.xbtorch.deployment import _cells
-from mho.compat.xbtorch.deployment._given import ours, plain, whole
+from mho.compat.xbtorch.deployment._given import NO_ARGS, NOWHERE, ours, whole
 from mho.compat.xbtorch.deployment.mapping import map_random
-from mho.compat.xbtorch.deployment.weight_encoding import (
-    encode,
-    encode_simple_binary,
-)
+from mho.compat.xbtorch.deployment.weight_encoding import encode, encode_simple_binary
 from mho.core import checks, random
 from mho.effects import PowerLawDrift
 
-ACCELERATOR_REGISTRY: dict[str, type] = {}
-"""Accelerators by name."""
-
 UNWRITTEN = -1.0
-_STUCK = (10.0, 500.0)  # µS: what broken cells of real arrays read
 _SIEMENS_BELOW = 1e-3  # a largest conductance smaller than this is in siemens
-_NO_ARGS: dict[str, Any] = {}
-_NOWHERE: list[tuple[int, int]] = []
+_CHOICES = {
+    "stuck_mode": ("gen_defect_map", ("ideal", "real")),
+    "input_encoding_scheme": ("DAC_quantize", ("instant", "linear")),
+}
+_STUCK = (10.0, 500.0)  # µS: what broken cells of real arrays read
 
 
 class NotImplementedModeError(NotImplementedError, ValueError):
     """A mode that does not exist."""
 
 
-def register_accelerator(name: str) -> Callable[[type], type]:
-    """Return a decorator that puts a class into `ACCELERATOR_REGISTRY` under a name."""
+class Cells:
+    """Cells that are written, drift, and are read. See `GenericAccelerator`."""
 
-    def register(cls: type) -> type:
-        ACCELERATOR_REGISTRY[name] = cls
-        return cls
-
-    return register
-
-
-@register_accelerator("Generic")
-class GenericAccelerator:
-    """Base of all accelerators: a chip, its noise and its defects. Subclasses have the converters.
-
-    Conductances are in µS, or all in siemens if ``g_max`` is below 1e-3. What is drawn is governed
-    by ``torch.manual_seed``. All attributes may be set later: they act from the next read on, those
-    of the chip from the next `initialize_chip`.
-
-    Args:
-        g_min: lowest conductance of a cell.
-        g_max: highest conductance of a cell.
-        v_read: voltage of a full-scale input (V).
-        read_noise: half-width of the uniform noise of a cell at each read.
-        write_noise: standard deviation of programming.
-        stateful: keep a whole chip that matrices are mapped to; else cells are as many as needed.
-        xb_size: size of the chip: first and second dimension of ``_chip``.
-        stuck_percentage: fraction of broken cells, 0…1; exactly so many are broken.
-        stuck_mode: ``"ideal"``: broken cells read ``g_min`` or ``g_max``; ``"real"``: 10 or 500 µS.
-        input_encoding_scheme: ``"instant"``: amplitudes; ``"linear"``: bit by bit.
-        weight_encoding_scheme: from weights to conductances.
-        xb_mapping_scheme: where matrices go.
-        retention_time: since programming.
-        drift_coefficient: ν of ``G (t/t0)^-ν``; 0: nothing drifts.
-        drift_t0: t0, in the unit of ``retention_time``; nothing drifts before.
-        drift_variation: standard deviation of ν from cell to cell.
-        device: where tensors live.
-        programming_seed: of the cells: with the same seed the same cells; drawn from torch's
-            generator, for every new chip and every deployment, if not given.
-        weight_encoding_args: additional arguments of the encoding; with ``bits`` the default
-            encoding is `encode_multilevel_differential`.
-        legacy: compute as XBTorch did where results must be comparable: reads are clamped to the
-            window, converters share one range in a batch.
-
-    Attributes:
-        _chip: conductances of all cells, -1 where nothing was written.
-        defect_map: positions and conductances of the broken cells.
-        name: of the configuration.
-
-    Raises:
-        TypeError, ValueError: if an argument is refused.
-    """
-
-    # Converters with a range of their own want to be driven with all of it.
-    _fixed_range: ClassVar[bool] = False
-    _chip: Tensor
-    _seed: int | None
+    defect_map: Any = None
+    _array: Tensor
+    _asked = 0  # how often for the chip
+    _drawn = 0  # seed of the cells, unless programming_seed says which they are
     _scores: Tensor | None = None
     _mask: tuple[Any, Tensor] | None = None
     _stuck_for: Any = None
-    stuck_low: float
-    stuck_high: float
-    defect_map: Any = None
 
     def __init__(
         self,
@@ -123,57 +65,42 @@ class GenericAccelerator:
         weight_encoding_args: Mapping[str, Any] | None = None,
         legacy: bool = False,
     ) -> None:
-        self.g_min, self.g_max, self.v_read = plain(g_min), plain(g_max), plain(v_read)
-        self.read_noise, self.write_noise = plain(read_noise), plain(write_noise)
-        self.stateful, self.stuck_percentage = bool(stateful), plain(stuck_percentage)
+        self.g_min = checks.number("g_min", g_min, least=0.0)
+        self.g_max = checks.number("g_max", g_max, above=self.g_min)
+        self.unit = 1.0 if self.g_max < _SIEMENS_BELOW else 1e-6
+        self.v_read = checks.number("v_read", v_read, above=0.0)
+        self.read_noise = checks.number("read_noise", read_noise, least=0.0)
+        self.write_noise = checks.number("write_noise", write_noise, least=0.0)
+        self.stateful, self.columns, self.rows = bool(stateful), -1, -1
+        if self.stateful:
+            self.xb_size = xb_size
+        self.stuck_percentage = checks.probability("stuck_percentage", stuck_percentage)
+        if self.stuck_percentage and not self.stateful:
+            raise ValueError("stuck cells need a chip: stuck_percentage > 0 needs stateful=True")
         self.stuck_mode, self.input_encoding_scheme = stuck_mode, input_encoding_scheme
+        for name, (method, known) in _CHOICES.items():
+            if ours(getattr(type(self), method)):  # the user's own may know others
+                checks.one_of(name, getattr(self, name), known)
         self.weight_encoding_scheme = weight_encoding_scheme
         self.xb_mapping_scheme = xb_mapping_scheme
-        self.retention_time, self.drift_t0 = plain(retention_time), plain(drift_t0)
-        self.drift_coefficient = plain(drift_coefficient)
-        self.drift_variation = plain(drift_variation)
-        self.device, self.legacy = device, legacy
         self.weight_encoding_args = dict(weight_encoding_args or {})
-        self._drawn, self._seed = 0, None
-        if programming_seed is not None:
-            self.programming_seed = programming_seed
-        rows, cols = (whole(f"xb_size[{k}]", n) for k, n in enumerate(xb_size))
-        self.columns, self.rows = (rows, cols) if self.stateful else (-1, -1)
-        self._check()
-        self.unit = 1.0 if 0 < self.g_max < _SIEMENS_BELOW else 1e-6
-        self.name = (
-            f"stateful_{stateful}_cols_{self.columns}_row_{self.rows}_stuck_{stuck_percentage}"
-        )
-        self._set_stuck()
-        chip.FixedPointAccelerator(**self._cell_numbers())  # refuses what no cells have
-        self.initialize_chip()
-
-    def _check(self) -> None:
-        # Methods of the user's own may know others.
-        if ours(type(self).gen_defect_map):
-            checks.one_of("stuck_mode", self.stuck_mode, ("ideal", "real"))
-        if ours(type(self).DAC_quantize):
-            schemes = ("instant", "linear")
-            checks.one_of("input_encoding_scheme", self.input_encoding_scheme, schemes)
-        if self.stuck_percentage > 0 and not self.stateful:
-            raise ValueError("stuck cells need a chip: stuck_percentage > 0 needs stateful=True")
-        checks.number("retention_time", self.retention_time, above=0.0)
-        checks.number("drift_t0", self.drift_t0, above=0.0)
-        checks.number("drift_variation", self.drift_variation, least=0.0)
+        self.retention_time = checks.number("retention_time", retention_time, above=0.0)
+        self.drift_coefficient = checks.number("drift_coefficient", drift_coefficient)
+        self.drift_t0 = checks.number("drift_t0", drift_t0, above=0.0)
+        self.drift_variation = checks.number("drift_variation", drift_variation, least=0.0)
         if self.drift_variation and not self.drift_coefficient:
             warnings.warn(
                 "drift_variation does not act: nothing drifts with drift_coefficient=0",
-                stacklevel=4,
+                stacklevel=3,
             )
-
-    @property
-    def programming_seed(self) -> int:
-        """Of the cells; setting it names them once and for all."""
-        return self._drawn if self._seed is None else self._seed
-
-    @programming_seed.setter
-    def programming_seed(self, value: int) -> None:
-        self._seed = whole("programming_seed", value, least=0)
+        self.device, self.legacy = device, legacy
+        self.programming_seed: int | None = None
+        if programming_seed is not None:
+            self.programming_seed = whole("programming_seed", programming_seed, least=0)
+        self.name = (
+            f"stateful_{stateful}_cols_{self.columns}_row_{self.rows}_stuck_{stuck_percentage}"
+        )
+        self.initialize_chip()
 
     @property
     def xb_size(self) -> tuple[int, int]:
@@ -182,68 +109,37 @@ class GenericAccelerator:
 
     @xb_size.setter
     def xb_size(self, size: tuple[int, int]) -> None:
+        if len(np.atleast_1d(size)) != 2:
+            raise TypeError(f"xb_size must be two numbers, got {size!r}")
         self.columns, self.rows = (whole("xb_size", n) for n in size)
 
-    def to_mho(self) -> chip.Accelerator:
-        """Return mho's accelerator of these numbers, in SI units: the way to ``mho.convert``."""
-        return chip.FixedPointAccelerator(**self._numbers())
+    @property
+    def _chip(self) -> Tensor:
+        self._asked += 1  # whoever has it may write to it, in ways that torch does not count
+        return self._array
 
-    def _numbers(self) -> dict[str, Any]:
-        bits = {key: getattr(self, key, None) for key in ("dac_bits", "adc_bits")}
-        ideal = {key: None if n is None or n > 24 else int(n) for key, n in bits.items()}
-        serial = self.input_encoding_scheme == "linear" and ideal["dac_bits"]
-        inputs = "bit_serial" if serial else "instantaneous"
-        return {**self._cell_numbers(), **ideal, "inputs": inputs}
-
-    def _cell_numbers(self) -> dict[str, Any]:
-        names = ("g_min", "g_max", "read_noise", "write_noise", "stuck_low", "stuck_high")
-        found = {name: float(getattr(self, name)) * self.unit for name in names}
-        found["g_stuck_low"], found["g_stuck_high"] = (
-            found.pop("stuck_low"),
-            found.pop("stuck_high"),
-        )
-        size = {"rows": self.rows, "cols": self.columns} if self.stateful else {}
-        return {
-            **found,
-            "v_read": float(self.v_read),
-            "read_noise_kind": "uniform",
-            "stuck": float(self.stuck_percentage),
-            **size,
-        }
-
-    # ── converters ───────────────────────────────────────────────────────────────────────────
-
-    def DAC_quantize(self, vector: Tensor) -> Any:
-        """Return the voltages that drivers make of voltages asked for, ``[…, inputs]``.
-
-        Bit-serial drivers return a list, one tensor a bit, the lowest first.
-        """
-        raise NotImplementedError(f"{type(self).__name__} must define DAC_quantize")
-
-    def ADC_quantize(self, vector: Tensor) -> Tensor:
-        """Return the currents that converters make of currents, ``[…, outputs]``."""
-        raise NotImplementedError(f"{type(self).__name__} must define ADC_quantize")
+    @_chip.setter
+    def _chip(self, conductances: Tensor) -> None:
+        self._asked += 1
+        self._array = conductances
 
     # ── the chip ─────────────────────────────────────────────────────────────────────────────
 
     def initialize_chip(self) -> None:
         """Take a new chip: nothing is written, and other cells are broken."""
         self._drawn = seed()
-        self._set_stuck()
-        if not self.stateful:
-            return
-        self._chip = torch.full((self.columns, self.rows), UNWRITTEN, device=self.device)
-        self._scores = self._mask = None
-        self.defect_map = self.gen_defect_map(self.stuck_percentage)
-        self._at_broken(self._chip)
-
-    def _set_stuck(self) -> None:
         given = (self.stuck_mode, self.g_min, self.g_max)
         if given != self._stuck_for:  # else values of the user's own stay
             micro = [value * 1e-6 / self.unit for value in _STUCK]
             real = self.stuck_mode == "real"
             self.stuck_low, self.stuck_high = micro if real else (self.g_min, self.g_max)
             self._stuck_for = given
+        if not self.stateful:
+            return
+        self._array = torch.full(self.xb_size, UNWRITTEN, device=self.device)
+        self._scores = self._mask = None
+        self.defect_map = self.gen_defect_map(self.stuck_percentage)
+        self._at_broken(self._array)
 
     def _at_broken(self, array: Tensor, value: bool | None = None) -> None:
         """Set an array of the chip's size at broken cells: to what they read, or to a value."""
@@ -260,24 +156,27 @@ class GenericAccelerator:
         """
         if not self.stateful:
             return None
-        share = plain(stuck_percentage)
-        checks.probability("stuck_percentage", share)
+        share = checks.probability("stuck_percentage", stuck_percentage)
         cells = self.columns * self.rows
         source = random.generator(seed())
-        chosen = _cells.choose(cells, int(share * cells), source)
+        chosen = _cells.choose(cells, round(share * cells), source)
         high = torch.randint(2, chosen.shape, generator=source, dtype=torch.bool)
         values = torch.where(high, float(self.stuck_high), float(self.stuck_low))
-        indices = np.unravel_index(chosen.numpy(), (self.columns, self.rows))
+        indices = np.unravel_index(chosen.numpy(), self.xb_size)
         return indices, values.to(self.device)
 
     def stuck_cells(self) -> tuple[Tensor, Tensor]:
         """Return a mask of the broken cells, and the chip; both of the chip's size."""
+        return self._stuck(), self._chip
+
+    def _stuck(self) -> Tensor:
         # As in `defect_map` now: users put maps of their own there.
         if self._mask is None or self._mask[0] is not self.defect_map:
-            mask = torch.zeros_like(self._chip, dtype=torch.bool)
+            mask = torch.zeros_like(self._array, dtype=torch.bool)
             self._at_broken(mask, True)
+            self._at_broken(self._array)
             self._mask = (self.defect_map, mask)
-        return self._mask[1], self._chip
+        return self._mask[1]
 
     def get_xb_size(self) -> tuple[int, int]:
         """Return the size of the chip, as ``xb_size`` was given."""
@@ -285,7 +184,7 @@ class GenericAccelerator:
 
     # ── read ─────────────────────────────────────────────────────────────────────────────────
 
-    def apply_conductance_drift(self, G: Tensor) -> Tensor:
+    def apply_conductance_drift(self, G: Any) -> Any:
         """Return conductances after ``retention_time``: ``G (t/t0)^-ν``, at most ``g_max``.
 
         ν belongs to the cell. Cells of a chip (``G`` is a part of ``_chip``) and of a deployed
@@ -304,22 +203,27 @@ class GenericAccelerator:
         return _cells.drifted(G, effect, score, float(self.retention_time), float(self.g_max))
 
     def _scores_of(self, G: Tensor) -> Tensor:
-        chip = self._chip if self.stateful else None
+        chip = self._array if self.stateful else None
         if chip is None or chip.untyped_storage().data_ptr() != G.untyped_storage().data_ptr():
             return _cells.scores(G.shape)
         if self._scores is None:
-            with _cells.named(self.programming_seed):
+            chosen = self._drawn if self.programming_seed is None else self.programming_seed
+            with _cells.named(chosen):
                 self._scores = _cells.scores(chip.shape).to(chip)
         return self._scores.as_strided(G.shape, G.stride(), G.storage_offset())
 
     def _held(self, row: int, n_rows: int, col: int, n_cols: int) -> Tensor:
         """Return what cells of the chip hold now: `read_chip` without the noise of reading."""
         area = slice(row, row + n_rows), slice(col, col + n_cols)
-        part = self._chip[area]
+        part = self._array[area]
         aged = self.apply_conductance_drift(part)
         if aged is not part:
-            part = torch.where((part < 0) | self.stuck_cells()[0][area], part, aged)
+            part = torch.where((part < 0) | self._stuck()[area], part, aged)
         return self._in_window(part)
+
+    def _aged(self, cells: Tensor) -> Tensor:
+        """Return what given cells hold now: `read_chip_stateless` without the noise of reading."""
+        return self._in_window(self.apply_conductance_drift(torch.as_tensor(cells)))
 
     def _in_window(self, cells: Tensor) -> Tensor:
         return cells.clamp(self.g_min, self.g_max) if self.legacy else cells
@@ -347,14 +251,9 @@ class GenericAccelerator:
         """Read cells that hold given conductances, any shape."""
         return self._in_window(_cells.noisy(self._aged(subarray), self.read_noise))
 
-    def _aged(self, cells: Tensor) -> Tensor:
-        """Return what given cells hold now: `read_chip_stateless` without the noise of reading."""
-        return self._in_window(self.apply_conductance_drift(cells))
-
     # ── write ────────────────────────────────────────────────────────────────────────────────
 
-    def _programmed(self, G: Any, like: Tensor, source: torch.Generator | None) -> Tensor:
-        G = torch.as_tensor(G).to(like)
+    def _programmed(self, G: Tensor, source: torch.Generator | None) -> Tensor:
         if self.write_noise <= 0:
             return G
         noise = torch.randn(G.shape, generator=source, dtype=G.dtype, device=G.device)
@@ -364,9 +263,9 @@ class GenericAccelerator:
     def map_weights_to_array(
         self,
         sw_weight: Tensor,
-        pos_idxs: Any = _NOWHERE,
-        neg_idxs: Any = _NOWHERE,
-        additional_args: Mapping[str, Any] = _NO_ARGS,
+        pos_idxs: Sequence[tuple[int, int]] = NOWHERE,
+        neg_idxs: Sequence[tuple[int, int]] = NOWHERE,
+        additional_args: Mapping[str, Any] = NO_ARGS,
     ) -> tuple[Tensor | None, Tensor | None]:
         """Write a matrix ``[outputs, inputs]`` to places of the chip, encoded.
 
@@ -380,15 +279,14 @@ class GenericAccelerator:
         """
         if not self.stateful:
             raise RuntimeError("there is no chip to write to: stateful is False")
-        places = {"pos_idxs": pos_idxs, "neg_idxs": neg_idxs}
-        encoded = encode(self, sw_weight, additional_args, places)
-        for matrices, starts in zip(encoded[:2], places.values(), strict=True):
-            for G, (row, col) in zip(matrices, starts, strict=False):
-                part = self._chip[row : row + G.shape[0], col : col + G.shape[1]]
+        *pair, masks = encode(self, sw_weight, additional_args, pos_idxs, neg_idxs)
+        for matrices, places in zip(pair, (pos_idxs, neg_idxs), strict=True):
+            for G, (row, col) in zip(matrices, places, strict=False):
+                part = self._array[row : row + G.shape[0], col : col + G.shape[1]]
                 checks.shape(f"place ({row}, {col}) on the chip", part, tuple(G.shape))
-                part.copy_(self._programmed(G, part, None))
-        self._at_broken(self._chip)
-        return (encoded[2], encoded[3]) if len(encoded) > 2 else (None, None)
+                part.copy_(self._programmed(G.to(part), None))
+        self._at_broken(self._array)
+        return masks
 
     def map_weights_to_array_stateless(
         self,
@@ -407,15 +305,15 @@ class GenericAccelerator:
         """
         if self.stateful:
             raise RuntimeError("there is a chip: use map_weights_to_array")
-        encoded = encode(self, sw_weight, additional_args or {})
-        known = (programming_seed, _cells.name(), self._seed)
+        positive, negative, _ = encode(self, sw_weight, additional_args or {})
+        known = (programming_seed, _cells.name(), self.programming_seed)
         chosen = next((int(s) for s in known if s is not None), None)
         chosen = seed() if chosen is None else chosen
-        source = random.generator(random.derive(chosen, "program"), sw_weight.device)
-        positive, negative = (
-            [self._programmed(G, sw_weight, source) for G in matrices] for matrices in encoded[:2]
+        source = random.generator(random.derive(chosen, "program"), positive[0].device)
+        return (
+            [self._programmed(G, source) for G in positive],
+            [self._programmed(G, source) for G in negative],
         )
-        return positive, negative
 
     def plot_array(
         self,
