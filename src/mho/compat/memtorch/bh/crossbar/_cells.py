@@ -18,9 +18,9 @@ from mho.compat.memtorch._require import require
 from mho.compat.memtorch.bh.crossbar._views import Devices, InCrossbar, Parameters, shared, version
 from mho.compat.memtorch.bh.crossbar.Tile import gen_tiles
 from mho.compat.memtorch.bh.memristor._model import Alone, Equations, Modelled, one, ordered
-from mho.compat.memtorch.bh.memristor._numbers import plain
 from mho.compat.memtorch.bh.memristor.Memristor import Memristor
 from mho.core import checks
+from mho.core.checks import plain
 from mho.devices import SwitchingCells
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class CellTensors:
                 if device.g is not None:
                     self.row()[place], self._written = conductance_of(device), True
                 continue
-            values, g = device._cell.alone().values, device._cell.exact
+            values, g = device._cell.alone().values, device._cell.g
             if not isinstance(device._cell, Alone):  # it is a cell already, and stays it
                 device = copy.copy(device)
             there[place]._cell = there[place]._cell.alone()
@@ -218,7 +218,7 @@ class CellTensors:
                 self.stuck[np.unravel_index(place, self.stuck.shape)] = False
             for name, value in values.items():
                 cell.set(name, value)
-            there[place]._cell.exact = g
+            there[place]._cell.g = g
 
     def hold_objects(self) -> None:
         """Make every cell a device of its own, as those of a user's own class are."""

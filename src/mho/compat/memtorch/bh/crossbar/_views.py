@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mho.compat.memtorch.bh.memristor._model import Alone, Equations
-from mho.compat.memtorch.bh.memristor._numbers import plain
+from mho.core.checks import plain
 
 
 def shared(tensor: Tensor) -> Any:
@@ -130,16 +130,15 @@ class InCrossbar:
             crossbar._parameters[name] = crossbar.parameter(name).double().fill_(before)
         crossbar._parameters[name].view(-1)[self.place] = value
 
-    def _stored(self) -> float:
+    @property
+    def g(self) -> float:
+        """Conductance (S), exact as long as the tensor holds its image."""
         row = self.crossbar._row
-        return (self.crossbar.row() if row is None else row).item(self.place)
+        stored = (self.crossbar.row() if row is None else row).item(self.place)
+        return self._exact if stored == self._image else stored
 
-    def _unrounded(self) -> float:
-        row = self.crossbar._row
-        g = (self.crossbar.row() if row is None else row).item(self.place)
-        return self._exact if g == self._image else g
-
-    def _store(self, value: float) -> None:
+    @g.setter
+    def g(self, value: float) -> None:
         crossbar = self.crossbar
         if crossbar.stuck is None or not bool(crossbar.stuck.reshape(-1)[self.place]):
             row = crossbar._row
@@ -148,9 +147,6 @@ class InCrossbar:
             row[self.place] = value
             crossbar._written = True
             self._image, self._exact = row.item(self.place), value
-
-    g = property(_stored, _store, doc="Conductance (S), as the tensor holds it.")
-    exact = property(_unrounded, _store, doc="The conductance (S), unrounded.")
 
     def equations(self) -> Equations:
         """Return mho's device and its parameters (floats)."""
@@ -169,7 +165,7 @@ class InCrossbar:
 
     def alone(self) -> Alone:
         """Return the same values as a device's own."""
-        return Alone(self.crossbar.memristor_model, self._values(), self.exact)
+        return Alone(self.crossbar.memristor_model, self._values(), self.g)
 
 
 class Devices(np.ndarray[Any, np.dtype[Any]]):

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from mho.compat.memtorch._errors import Refused
+from mho.compat.memtorch._require import require
 from mho.compat.memtorch.bh.memristor._model import Modelled
-from mho.compat.memtorch.bh.memristor._numbers import each, plain
+from mho.compat.memtorch.bh.memristor._signals import each
 from mho.compat.memtorch.bh.memristor._specs import TwoBranch2018
-from mho.compat.memtorch.bh.memristor.Memristor import hysteresis, switching
+from mho.compat.memtorch.bh.memristor.Memristor import plots
+from mho.core.checks import plain
 from mho.devices import SwitchingDevice
 
 
@@ -45,16 +46,16 @@ class PerResistance(Modelled):
         step = float(self.time_series_resolution)
         return each(lambda v: 1.0 / spec.conductance_at(spec.pulse(x, v, step, p), p), voltage)
 
-    def _hold(self, voltage: float, seconds: float) -> None:
-        kept = self.time_series_resolution
-        if seconds != kept:
+    def _moved(self, voltage: float, seconds: float) -> float:
+        cell = self._cell
+        if seconds != self.time_series_resolution:
+            self._cell = cell.alone()
             self.time_series_resolution = seconds
         try:
             after = float(self.resistance(voltage))
         finally:
-            if seconds != kept:
-                self.time_series_resolution = kept
-        self._cell.exact = 1.0 / min(max(after, self.r_on), self.r_off)
+            self._cell = cell
+        return 1.0 / min(max(after, self.r_on), self.r_off)
 
 
 class Data_Driven(PerResistance, tensor=True):
@@ -108,7 +109,7 @@ class Data_Driven(PerResistance, tensor=True):
         return {"k_p": p.k_p, "k_n": p.k_n, **PerResistance.fields(p)}
 
     @staticmethod
-    def spec(values: Mapping[str, float], p: Any) -> SwitchingDevice:
+    def spec(values: Mapping[str, Any], p: Any) -> SwitchingDevice:
         """Return mho's device."""
         return TwoBranch2018(**values, eta=float(p.eta))
 
@@ -116,11 +117,9 @@ class Data_Driven(PerResistance, tensor=True):
     def refuse(cls, p: Any) -> None:
         """Refuse parameters that make no device."""
         super().refuse(p)
-        if p.eta not in (1, -1):
-            raise Refused(f"eta must be 1 or -1, got {p.eta!r}")
+        require(p.eta in (1, -1), f"eta must be 1 or -1, got {p.eta!r}")
 
-    plot_hysteresis_loop = hysteresis(1e-3, 1.5, 10e3)
-    plot_bipolar_switching_behaviour = switching(1.5, 10e3)
+    plot_hysteresis_loop, plot_bipolar_switching_behaviour = plots((1e-3, 1.5, 10e3), (1.5, 10e3))
 
 
 def coefficients(name: str, given: Any) -> tuple[float, float]:
@@ -129,6 +128,6 @@ def coefficients(name: str, given: Any) -> tuple[float, float]:
     Raises:
         Refused: if there are more than two, or none.
     """
-    if np.ndim(given) != 1 or not 1 <= len(given) <= 2:
-        raise Refused(f"{name} must be one or two coefficients, of 1 and v; got {given!r}")
+    fits = np.ndim(given) == 1 and 1 <= len(given) <= 2
+    require(fits, f"{name} must be one or two coefficients, of 1 and v; got {given!r}")
     return (float(plain(given[0])), float(plain(given[1])) if len(given) == 2 else 0.0)

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mho.compat.memtorch.bh.memristor._model import Modelled
-from mho.compat.memtorch.bh.memristor._numbers import each
+from mho.compat.memtorch.bh.memristor._signals import each
 from mho.compat.memtorch.bh.memristor._specs import TwoBranch2021
 from mho.compat.memtorch.bh.memristor.Data_Driven import PerResistance, coefficients
-from mho.compat.memtorch.bh.memristor.Memristor import hysteresis, switching
+from mho.compat.memtorch.bh.memristor.Memristor import plots
 from mho.devices import SwitchingDevice
 
 
@@ -59,7 +59,7 @@ class Data_Driven2021(PerResistance, tensor=True):
         self._adopt(locals())
 
     @staticmethod
-    def spec(values: Mapping[str, float], p: Any) -> SwitchingDevice:
+    def spec(values: Mapping[str, Any], p: Any) -> SwitchingDevice:
         """Return mho's device."""
         return TwoBranch2021(**values)
 
@@ -79,21 +79,18 @@ class Data_Driven2021(PerResistance, tensor=True):
         side = "p" if voltage > 0 else "n"
         A, t, bound = (getattr(self, f"{name}_{side}") for name in ("A", "t", "r"))
         s = self.s_pn(voltage, A, t)
-        ahead = self.r_pn(voltage, *coefficients(f"r_{side}", bound)) - 1.0 / self._cell.exact
+        ahead = self.r_pn(voltage, *coefficients(f"r_{side}", bound)) - 1.0 / self._cell.g
         # s and the way ahead have one sign exactly where the bound lies ahead.
         return max(s * ahead, 0.0) * ahead
 
     def resistance(self, voltage: float) -> float:
         """Return the resistance (Ω) after one sample of a voltage (V), which does not move it."""
-        if self.as_published:
+        if self._as_published:
             return super().resistance(voltage)
-        before = self._cell.exact
-        Modelled._hold(self, float(voltage), float(self.time_series_resolution))
-        after, self._cell.exact = self._cell.exact, before
-        return 1.0 / after
+        step = float(self.time_series_resolution)
+        return each(lambda v: 1.0 / Modelled._moved(self, v, step), voltage)
 
     def _speed(self, voltage: float) -> float:
         return -self.dRdt(voltage) / (self.r_off - self.r_on)
 
-    plot_hysteresis_loop = hysteresis(1e-3, 1.5, 10e3)
-    plot_bipolar_switching_behaviour = switching(1.5, 10e3)
+    plot_hysteresis_loop, plot_bipolar_switching_behaviour = plots((1e-3, 1.5, 10e3), (1.5, 10e3))

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mho.compat.memtorch.bh.memristor._model import Derived, Modelled, nominal
-from mho.compat.memtorch.bh.memristor._numbers import each
+from mho.compat.memtorch.bh.memristor._model import Modelled, nominal, parameter
+from mho.compat.memtorch.bh.memristor._signals import each
 from mho.compat.memtorch.bh.memristor._specs import ThresholdedDrift
-from mho.compat.memtorch.bh.memristor.Memristor import hysteresis, switching
+from mho.compat.memtorch.bh.memristor.Memristor import plots
 from mho.devices import Joglekar, SwitchingDevice
 
 
@@ -49,11 +49,11 @@ class LinearIonDrift(Modelled, tensor=True):
         return {**{name: getattr(p, name) for name in names}, "mobility": p.u_v}
 
     @staticmethod
-    def spec(values: Mapping[str, float], p: Any) -> SwitchingDevice:
+    def spec(values: Mapping[str, Any], p: Any) -> SwitchingDevice:
         """Return mho's device."""
         return ThresholdedDrift(**values, window_function=Joglekar(nominal(p.p)))
 
-    r_i = Derived(lambda device: float(device.r_on))
+    r_i = parameter("r_on")
 
     @property
     def x(self) -> float:
@@ -62,7 +62,7 @@ class LinearIonDrift(Modelled, tensor=True):
 
     @x.setter
     def x(self, value: float) -> None:
-        self._cell.exact = 1.0 / (self.r_off - float(value) * (self.r_off - self.r_on))
+        self._cell.g = 1.0 / (self.r_off - float(value) * (self.r_off - self.r_on))
 
     def dxdt(self, current: float) -> float:
         """Return the state's speed (1/s) under a current (A), whatever the thresholds."""
@@ -77,5 +77,4 @@ class LinearIonDrift(Modelled, tensor=True):
             return 0.0
         return self.dxdt(self.current(voltage))
 
-    plot_hysteresis_loop = hysteresis(4, 5, 2.5)
-    plot_bipolar_switching_behaviour = switching(5, 2.5)
+    plot_hysteresis_loop, plot_bipolar_switching_behaviour = plots((4, 5, 2.5), (5, 2.5))

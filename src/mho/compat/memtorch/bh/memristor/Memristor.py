@@ -99,66 +99,38 @@ class Memristor(ABC):
         return plot_bipolar_switching_behaviour(memristor, *signal, log_scale, return_result)
 
 
-def hysteresis(
-    duration: float, amplitude: float, frequency: float, log_scale_first: bool = False
-) -> Any:
-    """Return the method `plot_hysteresis_loop` of a model, with the model's own defaults.
+def plots(loop: tuple[float, float, float], sweep: tuple[float, float]) -> tuple[Any, Any]:
+    """Return the two methods ``plot_…`` of a model, with the model's own defaults.
 
     Args:
-        duration: of the signal (s).
-        amplitude: of the signal (V).
-        frequency: of the signal (Hz).
-        log_scale_first: it takes a ``log_scale``, before ``return_result``.
+        loop: duration (s), amplitude (V) and frequency (Hz) of the sine.
+        sweep: amplitude (V) and frequency (Hz) of the triangle.
     """
 
     def plot_hysteresis_loop(
         self: Any,
-        duration: float = duration,
-        voltage_signal_amplitude: float = amplitude,
-        voltage_signal_frequency: float = frequency,
+        duration: float = loop[0],
+        voltage_signal_amplitude: float = loop[1],
+        voltage_signal_frequency: float = loop[2],
         return_result: bool = False,
     ) -> tuple[Signal, Signal] | None:
         """Plot the current under a sine; see the function of this name."""
         signal = (duration, voltage_signal_amplitude, voltage_signal_frequency)
-        return Memristor.plot_hysteresis_loop(self, self, *signal, False, return_result)
-
-    def scaled(
-        self: Any,
-        duration: float = duration,
-        voltage_signal_amplitude: float = amplitude,
-        voltage_signal_frequency: float = frequency,
-        log_scale: bool = False,
-        return_result: bool = False,
-    ) -> tuple[Signal, Signal] | None:
-        """Plot the current under a sine; see the function `plot_hysteresis_loop`."""
-        signal = (duration, voltage_signal_amplitude, voltage_signal_frequency)
-        return Memristor.plot_hysteresis_loop(self, self, *signal, log_scale, return_result)
-
-    return scaled if log_scale_first else plot_hysteresis_loop
-
-
-def switching(amplitude: float, frequency: float) -> Any:
-    """Return the method `plot_bipolar_switching_behaviour` of a model, with its own defaults.
-
-    Args:
-        amplitude: of the triangle (V).
-        frequency: of the triangle (Hz).
-    """
+        return Memristor.plot_hysteresis_loop(self, self, *signal, return_result=return_result)
 
     def plot_bipolar_switching_behaviour(
         self: Any,
-        voltage_signal_amplitude: float = amplitude,
-        voltage_signal_frequency: float = frequency,
+        voltage_signal_amplitude: float = sweep[0],
+        voltage_signal_frequency: float = sweep[1],
         log_scale: bool = True,
         return_result: bool = False,
     ) -> tuple[Signal, Signal] | None:
         """Plot the current under a triangle; see the function of this name."""
+        plot = Memristor.plot_bipolar_switching_behaviour
         signal = (voltage_signal_amplitude, voltage_signal_frequency)
-        return Memristor.plot_bipolar_switching_behaviour(
-            self, self, *signal, log_scale, return_result
-        )
+        return plot(self, self, *signal, log_scale, return_result)
 
-    return plot_bipolar_switching_behaviour
+    return plot_hysteresis_loop, plot_bipolar_switching_behaviour
 
 
 def plot_hysteresis_loop(
@@ -221,24 +193,29 @@ def plot_bipolar_switching_behaviour(
     return None
 
 
-def _any_step(device: Any) -> bool:
+def _refined(device: Any) -> bool:
     """Whether a device is a model that takes any step, and `simulate` is the model's own."""
-    own = getattr(device, "simulate", None)
-    return hasattr(device, "follow") and getattr(own, "__module__", "").endswith("._model")
+    own = getattr(device, "_own", None)
+    return own is not None and "simulate" not in {*own, *vars(device)}
 
 
 def _times(device: Any, duration: float, cycles: float) -> Signal:
     step = float(device.time_series_resolution)
-    if _any_step(device):
+    if _refined(device):
         step = max(step, duration / max(_PER_CYCLE * cycles, _AT_LEAST))
     return step * np.arange(round(duration / step) + 1, dtype=np.float64)
 
 
 def _currents(device: Any, voltage: Signal, time: Signal) -> Signal:
-    if _any_step(device):
-        current: Signal = device.follow(voltage, float(time[1] - time[0]))
-        return current
-    return np.asarray(device.simulate(voltage, return_current=True), np.float64)
+    if not _refined(device):
+        return np.asarray(device.simulate(voltage, return_current=True), np.float64)
+    # The voltage is a line from point to point: what is held is its middle.
+    current, step = np.empty_like(voltage), float(time[1] - time[0])
+    middles = 0.5 * (voltage + np.append(voltage[1:], voltage[-1:]))
+    for k, (v, middle) in enumerate(zip(voltage.tolist(), middles.tolist(), strict=True)):
+        current[k] = device.current(v)
+        device._drive([middle], step)
+    return current
 
 
 def _draw(voltage: Signal, current: Signal, title: str, scale: str) -> None:

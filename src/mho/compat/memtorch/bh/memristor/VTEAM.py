@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mho import devices
-from mho.compat.memtorch.bh.memristor._model import Derived, Modelled
-from mho.compat.memtorch.bh.memristor.Memristor import hysteresis, switching
+from mho.compat.memtorch.bh.memristor._model import Derived, Modelled, parameter
+from mho.compat.memtorch.bh.memristor.Memristor import plots
 from mho.devices import SwitchingDevice
 
 
@@ -61,18 +61,17 @@ class VTEAM(Modelled, tensor=True):
         return {**{name: getattr(p, name) for name in names}, "w_on": 0.0, "w_off": p.d}
 
     @staticmethod
-    def spec(values: Mapping[str, float], p: Any) -> SwitchingDevice:
+    def spec(values: Mapping[str, Any], p: Any) -> SwitchingDevice:
         """Return mho's device."""
-        numbers: Any = values
-        return devices.VTEAM(**numbers)
+        return devices.VTEAM(**values)
 
     @staticmethod
     def initial(p: Any) -> Any:
         """Return the conductance (S) of a new device: at the state ``x_on``."""
         return 1.0 / (p.r_on + (p.r_off - p.r_on) * p.x_on / p.d)
 
-    pos_write_threshold = Derived(lambda device: float(device.v_off))
-    neg_write_threshold = Derived(lambda device: float(device.v_on))
+    pos_write_threshold = parameter("v_off")
+    neg_write_threshold = parameter("v_on")
     lamda = Derived(lambda device: math.log(device.r_off / device.r_on))
 
     @property
@@ -83,7 +82,7 @@ class VTEAM(Modelled, tensor=True):
     @x.setter
     def x(self, value: float) -> None:
         resistance = self.r_on + (self.r_off - self.r_on) * float(value) / self.d
-        self._cell.exact = 1.0 / resistance
+        self._cell.g = 1.0 / resistance
 
     def dxdt(self, voltage: float) -> float:
         """Return the state's speed (m/s) under a voltage (V)."""
@@ -92,5 +91,4 @@ class VTEAM(Modelled, tensor=True):
     def _speed(self, voltage: float) -> float:
         return -self.dxdt(voltage) / self.d
 
-    plot_hysteresis_loop = hysteresis(200e-9, 1, 50e6)
-    plot_bipolar_switching_behaviour = switching(1.5, 50e6)
+    plot_hysteresis_loop, plot_bipolar_switching_behaviour = plots((200e-9, 1, 50e6), (1.5, 50e6))
