@@ -261,7 +261,7 @@ class CellTensors:
         It holds as long as the tensors it was taken of are kept.
         """
         g = self.conductance_matrix
-        return id(g), version(g), self._parameters.stamp()
+        return id(g), version(g), self._parameters.born, self._parameters.stamp()
 
     @property
     def device(self) -> torch.device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,9 @@ def version(tensor: Tensor) -> Any:
     return object() if tensor.is_inference() else tensor._version
 
 
+_VERSION = attrgetter("_version")
+
+
 class Parameters(dict[str, Any]):
     """Device parameters by name, each a number for all cells or a tensor with one for each.
 
@@ -52,7 +56,6 @@ class Parameters(dict[str, Any]):
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         super().__init__()
-        self._stamp = object()
         self._changed()
         self.update(values)
 
@@ -70,8 +73,8 @@ class Parameters(dict[str, Any]):
         self.tensors = [value for value in self.values() if isinstance(value, Tensor)]
         self.rows: dict[str, Any] = {}
         self.made: Equations | None = None  # of all cells, where all are alike
+        self.born = object()
         self._tracked = not any(tensor.is_inference() for tensor in self.tensors)
-        self._versions: Any = None
 
     def __reduce__(self) -> Any:
         return Parameters, (dict(self),)
@@ -81,12 +84,9 @@ class Parameters(dict[str, Any]):
         row = self.rows[name] = shared(self[name])
         return row
 
-    def stamp(self) -> object:
-        """Return what is another object after every change of a parameter."""
-        versions = [tensor._version for tensor in self.tensors] if self._tracked else object()
-        if versions != self._versions:
-            self._versions, self._stamp = versions, object()
-        return self._stamp
+    def stamp(self) -> Any:
+        """Return what differs after every change within a tensor; `born` does after others."""
+        return sum(map(_VERSION, self.tensors)) if self._tracked else object()
 
 
 class InCrossbar:
@@ -155,10 +155,11 @@ class InCrossbar:
             if parameters.made is None:
                 parameters.made = self.crossbar.memristor_model.equations(parameters)
             return parameters.made
-        stamp = parameters.stamp()
-        if self._made is None or self._made[0] is not stamp:
-            self._made = (stamp, self.crossbar.memristor_model.equations(self._values()))
-        return self._made[1]
+        made, stamp = self._made, parameters.stamp()
+        if made is None or made[0] is not parameters.born or made[1] != stamp:
+            found = self.crossbar.memristor_model.equations(self._values())
+            made = self._made = parameters.born, stamp, found
+        return made[2]
 
     def _values(self) -> dict[str, Any]:
         return {name: self.get(name) for name in self.crossbar._parameters}
@@ -214,36 +215,27 @@ class Devices(np.ndarray[Any, np.dtype[Any]]):
 
 
 class Flat:
-    """`numpy.flatiter` of `Devices`, which tells the crossbar of assignments.
-
-    Args:
-        devices: the array.
-    """
+    """`numpy.flatiter` of `Devices`, which tells the crossbar of assignments."""
 
     def __init__(self, devices: Devices) -> None:
         self.base = devices
-        self._all: Iterator[Any] = np.ndarray.flat.__get__(devices)
+        self._all: Any = np.ndarray.flat.__get__(devices)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._all, name)
 
     def __len__(self) -> int:
         return self.base.size
 
     def __iter__(self) -> Iterator[Any]:
-        return self._all
+        return iter(self._all)
 
     def __next__(self) -> Any:
         return next(self._all)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._all, name)
-
     def __getitem__(self, key: Any) -> Any:
-        return self._all[key]  # type: ignore[index]
+        return self._all[key]
 
     def __setitem__(self, key: Any, given: Any) -> None:
-        places = np.atleast_1d(np.arange(self.base.size)[key])
-        others = np.resize(np.asarray(given, dtype=object), places.shape)
-        for place, other in zip(places, others, strict=True):
-            self.base[np.unravel_index(place, self.base.shape)] = other
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
-        return np.asarray(self.copy())
+        places = np.unravel_index(np.atleast_1d(np.arange(len(self))[key]), self.base.shape)
+        self.base[places] = np.resize(np.asarray(given, dtype=object), places[0].shape)

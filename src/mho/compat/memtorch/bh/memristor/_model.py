@@ -273,12 +273,12 @@ class Modelled(Memristor, metaclass=Watched):
         cell, passed, population = self._cell, [], None
         spec, p = cell.equations()
         before = g = cell.g
-        x = state(g, spec, p)
+        x, noisy = state(g, spec, p), spec.stochastic
         for v in volts:
             if currents:
                 passed.append(g * spec.transfer_at(v, p))
-            after = held(spec, p, x, v, seconds)
-            if after is None:
+            after = None if noisy else held(spec, p, x, v, seconds)
+            if after is None:  # noise, or too stiff for floats
                 if population is None:
                     population = self._population()
                 population.x = torch.tensor(x, dtype=torch.float64)

@@ -28,15 +28,12 @@ def samples(signal: Any) -> list[float]:
     Raises:
         Refused: if some are not finite.
     """
-    values = None
-    if isinstance(signal, (list, tuple)):
-        try:
-            values = list(map(float, signal))
-        except TypeError:  # lists of lists: NumPy knows what to do
-            values = None
-    elif isinstance(signal, Tensor):
-        values = signal.detach().double().reshape(-1).tolist()
+    try:
+        values = list(map(float, signal)) if isinstance(signal, (list, tuple)) else None
+    except TypeError:  # lists of lists: NumPy knows what to do
+        values = None
     if values is None:
+        signal = signal.detach().double().cpu() if isinstance(signal, Tensor) else signal
         values = np.asarray(signal, np.float64).reshape(-1).tolist()
     if not math.isfinite(sum(values)):
         require(all(map(math.isfinite, values)), "voltage_signal must be finite")
@@ -62,10 +59,8 @@ def held(spec: Any, p: Any, x: float, v: float, seconds: float) -> float | None:
         seconds: how long it is held.
 
     Returns:
-        The state; None where floats do not do: of noise, and of models too stiff for them.
+        The state; None if the model is too stiff for floats.
     """
-    if spec.stochastic:
-        return None
     after: float | None = spec.pulse(x, v, seconds, p)
     if after is not None:
         return after
