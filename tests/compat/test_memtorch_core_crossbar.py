@@ -14,6 +14,7 @@ from mho.compat.memtorch.bh.crossbar.Crossbar import (
     init_crossbar,
     simulate_matmul,
 )
+from mho.compat.memtorch.bh.crossbar.Program import naive_program
 from mho.compat.memtorch.bh.Quantize import quantize
 from mho.compat.memtorch.map.Parameter import naive_map
 
@@ -284,6 +285,32 @@ def test_users_own_devices_work_object_by_object(tile_shape):
     torch.testing.assert_close(simulate_matmul(v, crossbar), v @ whole(crossbar))
     again = copy.deepcopy(crossbar)
     assert again.devices[index] is not crossbar.devices[index]
+
+
+def test_tensors_change_their_type_and_are_restored():
+    spread = memtorch.bh.StochasticParameter(Normal, loc=100.0, scale=5.0, min=1.0)
+    crossbar = Crossbar(VTEAM, {"r_on": spread}, (3, 4), (2, 2))
+    crossbar.stuck = torch.zeros(crossbar.devices.shape, dtype=torch.bool)
+    crossbar.to(torch.float64)
+    assert crossbar.conductance_matrix.dtype == torch.float64
+    assert crossbar.parameters["r_on"].dtype == torch.float64
+    crossbar.write_conductance_matrix(torch.full((3, 4), 3e-3, dtype=torch.float64))
+    assert crossbar.devices.flat[0].g == 3e-3
+    plain = Crossbar(VTEAM, {"r_on": 70.0}, (3, 4), (2, 2))
+    crossbar.restore(plain.state())
+    assert crossbar.parameters["r_on"] == 70.0
+
+
+def test_stuck_cells_of_a_users_own_class_stay():
+    crossbar = Crossbar(Ohmic, {}, (2, 3))
+    crossbar.write_conductance_matrix(torch.full((2, 3), 2e-3))
+    crossbar.stuck = torch.zeros(3, 2, dtype=torch.bool)
+    crossbar.stuck[0, 0] = True
+    naive_program(crossbar, (0, 0), 5e-3)
+    crossbar.devices[0][1].set_conductance(4e-3)
+    crossbar.devices[0][0].set_conductance(4e-3)
+    crossbar.update(from_devices=True)
+    assert crossbar.conductance_matrix[0].tolist() == pytest.approx([2e-3, 4e-3])
 
 
 def test_a_subclass_of_a_model_is_held_object_by_object():

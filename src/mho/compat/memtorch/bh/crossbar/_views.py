@@ -1,16 +1,16 @@
-"""Single devices as views of a crossbar's tensors, and the array of objects that they make."""
+"""What the cells of a crossbar hold, and where the values of a single one are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat.memtorch.bh.memristor._model import Alone, Equations
+from mho.compat.memtorch._require import require
+from mho.compat.memtorch.bh.memristor._model import Alone, Equations, nominal
 from mho.core.checks import plain
 
 
@@ -35,11 +35,6 @@ class Far:
 
     def __setitem__(self, place: int, value: float) -> None:
         self.row[place] = value
-
-
-def version(tensor: Tensor) -> Any:
-    """Return what changes with a tensor; of one that does not say, always something new."""
-    return object() if tensor.is_inference() else tensor._version
 
 
 _VERSION = attrgetter("_version")
@@ -72,9 +67,9 @@ class Parameters(dict[str, Any]):
     def _changed(self) -> None:
         self.tensors = [value for value in self.values() if isinstance(value, Tensor)]
         self.rows: dict[str, Any] = {}
-        self.made: Equations | None = None  # of all cells, where all are alike
         self.born = object()
         self._tracked = not any(tensor.is_inference() for tensor in self.tensors)
+        self.made: tuple[Any, Equations] | None = None
 
     def __reduce__(self) -> Any:
         return Parameters, (dict(self),)
@@ -89,6 +84,46 @@ class Parameters(dict[str, Any]):
         return sum(map(_VERSION, self.tensors)) if self._tracked else object()
 
 
+class Held:
+    """What the cells of a crossbar hold, without the crossbar: single cells live on by it.
+
+    Attributes:
+        model: class of the cells.
+        g: conductances (S), contiguous; assigned by `keep`.
+        row: the same in a row, in the same memory; see `shared`.
+        parameters: of the cells.
+        stuck: which cells keep their conductance, or None.
+        crossbar: weak reference to it.
+    """
+
+    crossbar: Callable[[], Any]
+
+    def __init__(self, model: Any, g: Tensor) -> None:
+        self.model, self.parameters = model, Parameters({})
+        self.stuck: Tensor | None = None
+        self.keep(g)
+
+    def keep(self, g: Tensor) -> None:
+        """Take new conductances (S)."""
+        self.g = g.contiguous()
+        self.row = shared(self.g)
+
+    def equations(self) -> Equations:
+        """Return mho's device of all cells, of their mean where they differ; and its parameters."""
+        known = self.parameters
+        if known.made is None or (known.tensors and known.made[0] != known.stamp()):
+            means = {n: nominal(v) if isinstance(v, Tensor) else v for n, v in known.items()}
+            known.made = known.stamp(), self.model.equations(means)
+        return known.made[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {n: v for n, v in vars(self).items() if n not in ("row", "crossbar")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.row = shared(self.g)
+
+
 class InCrossbar:
     """Where the values of one cell of a crossbar are.
 
@@ -96,21 +131,21 @@ class InCrossbar:
     the image of it, so that many small steps are not rounded away.
 
     Args:
-        crossbar: the crossbar.
+        held: what the crossbar's cells hold.
         place: of the cell in the row of all.
     """
 
-    __slots__ = ("_exact", "_image", "_made", "crossbar", "place")
+    __slots__ = ("_made", "exact", "held", "image", "place")
 
-    def __init__(self, crossbar: Any, place: int) -> None:
-        self.crossbar, self.place = crossbar, place
-        self._image: Any = None
-        self._exact: Any = None
+    def __init__(self, held: Held, place: int) -> None:
+        self.held, self.place = held, place
+        self.image: Any = None
+        self.exact: Any = None
         self._made: Any = None
 
     def get(self, name: str) -> Any:
         """Return a parameter."""
-        parameters = self.crossbar._parameters
+        parameters = self.held.parameters
         row = parameters.rows.get(name)
         if row is not None:
             return row.item(self.place)
@@ -119,123 +154,47 @@ class InCrossbar:
 
     def set(self, name: str, value: Any) -> None:
         """Change a parameter of this cell."""
-        crossbar, before = self.crossbar, self.crossbar._parameters[name]
+        held, before = self.held, self.held.parameters[name]
         if not isinstance(before, Tensor):
             if value == before:
                 return
             if name == "eta" or not isinstance(value, (int, float)):
-                crossbar.hold_objects()  # no tensor can say this of one cell
+                crossbar = held.crossbar()  # no tensor can say this of one cell
+                require(crossbar is not None, f"{name} of one cell needs its crossbar: it is gone")
+                crossbar.hold_objects()
                 crossbar._objects.flat[self.place]._cell.set(name, value)
                 return
-            crossbar._parameters[name] = crossbar.parameter(name).double().fill_(before)
-        crossbar._parameters[name].view(-1)[self.place] = value
+            held.parameters[name] = torch.full_like(held.g, before, dtype=torch.float64)
+        held.parameters[name].view(-1)[self.place] = value
 
     @property
     def g(self) -> float:
         """Conductance (S), exact as long as the tensor holds its image."""
-        row = self.crossbar._row
-        stored = (self.crossbar.row() if row is None else row).item(self.place)
-        return self._exact if stored == self._image else stored
+        stored: float = self.held.row.item(self.place)
+        return self.exact if stored == self.image else stored
 
     @g.setter
     def g(self, value: float) -> None:
-        crossbar = self.crossbar
-        if crossbar.stuck is None or not bool(crossbar.stuck.reshape(-1)[self.place]):
-            row = crossbar._row
-            if row is None:
-                row = crossbar.row()
+        held = self.held
+        if held.stuck is None or not bool(held.stuck.reshape(-1)[self.place]):
+            row = held.row
             row[self.place] = value
-            crossbar._written = True
-            self._image, self._exact = row.item(self.place), value
+            self.image, self.exact = row.item(self.place), value
 
     def equations(self) -> Equations:
         """Return mho's device and its parameters (floats)."""
-        parameters = self.crossbar._parameters
+        held = self.held
+        parameters = held.parameters
         if not parameters.tensors:
-            if parameters.made is None:
-                parameters.made = self.crossbar.memristor_model.equations(parameters)
-            return parameters.made
+            return held.equations()
         made, stamp = self._made, parameters.stamp()
         if made is None or made[0] is not parameters.born or made[1] != stamp:
-            found = self.crossbar.memristor_model.equations(self._values())
-            made = self._made = parameters.born, stamp, found
+            made = self._made = parameters.born, stamp, held.model.equations(self._values())
         return made[2]
 
     def _values(self) -> dict[str, Any]:
-        return {name: self.get(name) for name in self.crossbar._parameters}
+        return {name: self.get(name) for name in self.held.parameters}
 
     def alone(self) -> Alone:
         """Return the same values as a device's own."""
-        return Alone(self.crossbar.memristor_model, self._values(), self.g)
-
-
-class Devices(np.ndarray[Any, np.dtype[Any]]):
-    """The cells of a crossbar as a numpy array of objects, which are views of its tensors.
-
-    A device assigned to a place becomes the cell there, with its parameters and its conductance;
-    what was there is a device of its own from then on. Slices and transposes are the same cells,
-    copies are arrays like any other.
-    """
-
-    @property
-    def crossbar(self) -> Any:
-        """The crossbar whose cells these are; None of copies."""
-        cell = getattr(self.item(0), "_cell", None) if self.size else None
-        crossbar = getattr(cell, "crossbar", None)
-        mine = crossbar is not None and np.may_share_memory(self, crossbar._objects)
-        return crossbar if mine else None
-
-    def __setitem__(self, key: Any, given: Any) -> None:
-        crossbar, places = self.crossbar, self[key]
-        if crossbar is None:
-            super().__setitem__(key, given)
-        elif not isinstance(places, np.ndarray):
-            crossbar.install([(places._cell.place, given)])
-        else:
-            others = np.broadcast_to(np.asarray(given, dtype=object), places.shape)
-            pairs = zip(places.flat, others.flat, strict=True)
-            crossbar.install([(place._cell.place, other) for place, other in pairs])
-
-    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
-        # What functions make of devices are no devices.
-        return array[()] if return_scalar else np.asarray(array)
-
-    @property
-    def flat(self) -> Any:
-        """All cells in a row, to iterate over and to assign."""
-        return Flat(self)
-
-    @flat.setter
-    def flat(self, given: Any) -> None:
-        Flat(self)[:] = given
-
-    def fill(self, value: Any) -> None:
-        """Assign one device to all places."""
-        self[...] = value
-
-
-class Flat:
-    """`numpy.flatiter` of `Devices`, which tells the crossbar of assignments."""
-
-    def __init__(self, devices: Devices) -> None:
-        self.base = devices
-        self._all: Any = np.ndarray.flat.__get__(devices)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._all, name)
-
-    def __len__(self) -> int:
-        return self.base.size
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._all)
-
-    def __next__(self) -> Any:
-        return next(self._all)
-
-    def __getitem__(self, key: Any) -> Any:
-        return self._all[key]
-
-    def __setitem__(self, key: Any, given: Any) -> None:
-        places = np.unravel_index(np.atleast_1d(np.arange(len(self))[key]), self.base.shape)
-        self.base[places] = np.resize(np.asarray(given, dtype=object), places[0].shape)
+        return Alone(self.held.model, self._values(), self.g)
