@@ -229,16 +229,7 @@ TABLE = {
     "memtorch.mn.Linear.Linear": f"linear_layer, {LAYER}",
     "memtorch.mn.Conv1d.Conv1d": f"convolutional_layer, {LAYER}",
     "memtorch.mn.Conv2d.Conv2d": f"convolutional_layer, {LAYER}",
-    # Printed in this order.
-    "memtorch.mn.Conv3d.Conv3d": (
-        "convolutional_layer, "
-        + LAYER.replace(
-            "source_resistance=None, line_resistance=None, ADC_resolution=None, "
-            "ADC_overflow_rate=0.0",
-            "line_resistance=None, source_resistance=None, ADC_overflow_rate=0.0, "
-            "ADC_resolution=None",
-        )
-    ),
+    "memtorch.mn.Conv3d.Conv3d": f"convolutional_layer, {LAYER}",
     "memtorch.mn.RNN.RNN": f"rnn_layer, {LAYER}",
     "memtorch.utils.convert_range": "old_value, old_min, old_max, new_min, new_max",
     "memtorch.utils.clip": "value, lower, upper",
@@ -341,7 +332,7 @@ def test_scheme_as_documented():
 @pytest.mark.parametrize("kind", ["Linear", "Conv1d", "Conv2d", "Conv3d"])
 def test_bases_as_documented(kind):
     layer = resolve(f"memtorch.mn.{kind}.{kind}")
-    assert layer.__bases__[0] is getattr(torch.nn, kind)
+    assert getattr(torch.nn, kind) in layer.__bases__
     known = resolve("memtorch.mn.Module.supported_module_parameters")
     assert known[str(getattr(torch.nn, kind))] is layer
 
@@ -371,7 +362,10 @@ def test_every_signature_in_the_documents():
     checked = set()
     for text in DOCUMENTS:
         for name, arguments in signatures(text):
-            compare(name, parsed(arguments), signature(resolve(name)))
+            printed, found = parsed(arguments), signature(resolve(name))
+            if name.endswith("Conv3d"):  # four of its arguments are printed in another order
+                printed, found = sorted(printed, key=str), sorted(found, key=str)
+            compare(name, printed, found)
             checked.add(name.rpartition(".")[2])
     assert checked >= {
         "Crossbar", "init_crossbar", "simulate_matmul", "gen_programming_signal", "naive_program",

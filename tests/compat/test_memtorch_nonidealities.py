@@ -455,12 +455,16 @@ def test_every_kind_on_a_whole_model():
         ([NonIdeality.DeviceFaults], {"lrs_proportion": 0.1}, "hrs_proportion"),
         ([NonIdeality.NonLinear], {"simulate": False}, "sweep_duration"),
         (["DeviceFaults"], {}, "no NonIdeality"),
-        ([NonIdeality.NonLinear], {"simulate": True, "frequency": 3}, "frequency"),
     ],
 )
-def test_what_is_missing_or_unknown_is_said(kinds, arguments, named):
+def test_what_is_missing_is_said(kinds, arguments, named):
     with pytest.raises(AssertionError, match=named):
         apply_nonidealities(patched(), kinds, **arguments)
+
+
+def test_what_is_unknown_is_said():
+    with pytest.warns(UserWarning, match="no non-ideality takes frequency"):
+        apply_nonidealities(patched(), NonIdeality.NonLinear, simulate=True, frequency=3)
 
 
 def test_models_that_are_not_patched_are_not_passed_over():

@@ -294,7 +294,7 @@ def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(AssertionError, match="maps"):
         tile_matmul(at, am[:1], (2, 8), bt, bm, (8, 6))
     with pytest.raises(AssertionError, match="ADC_resolution"):
-        tile_matmul(at, am, (2, 8), bt, bm, (8, 6), quant_method="linear")
+        tile_matmul(at, am, (2, 8), bt, bm, (8, 6), quant_method="linear", ADC_resolution=0)
     with pytest.raises(AssertionError, match="tile_shape"):
         gen_tiles(torch.rand(2, 8), (0, 3))
 

@@ -89,41 +89,47 @@ def quantize(
 
 
 def converter(bits: Any, overflow_rate: Any, quant_method: str | None) -> Converter | None:
-    """Return a layer's converter, or None where nothing is converted.
+    """Return a layer's converter, or None where nothing is converted: without bits, or a method.
 
     Raises:
         Refused: if it is impossible.
     """
-    if quant_method is None:
-        return None
     _check_method(quant_method)
+    if quant_method is None or bits is None:
+        return None
     rate = real("ADC_overflow_rate", overflow_rate, least=0.0, most=1.0)
     return Converter(whole("ADC_resolution", bits), rate, quant_method)
 
 
-def convert(tensor: Tensor, ready: Converter, bounds: Bounds = (None, None)) -> Tensor:
+def convert(
+    tensor: Tensor, ready: Converter, bounds: Bounds = (None, None), *, fresh: bool = False
+) -> Tensor:
     """Convert as a converter does, each last dimension with a full scale of its own.
 
     Args:
         tensor: floating point, ``[…, values]``.
         ready: the converter.
         bounds: values that full scale reaches to at least.
+        fresh: the tensor may be overwritten, where no gradient is needed.
     """
     bits, rate, method = ready
-    values = tensor.detach()
-    full = _full_scale(values.abs(), rate, bounds)
+    low, high = tensor.detach().aminmax(dim=-1, keepdim=True)
+    full = _full_scale(tensor.detach(), torch.maximum(high, -low), rate, bounds)
     if method == "linear" and bits > 1:
         step, top = grids.power_of_two_step(full, bits), 2 ** (bits - 1)
-        return _half_up(tensor / step, -top, top - 1) * step
+        # In place: at the size of many tiles fresh memory costs more than the arithmetic.
+        graded = torch.is_grad_enabled() and tensor.requires_grad
+        if graded or not fresh:
+            return _half_up(tensor / step, -top, top - 1) * step
+        return tensor.div_(step).add_(0.5).floor_().clamp_(-top, top - 1).mul_(step)
     if method == "minmax":
-        low, high = values.aminmax(dim=-1, keepdim=True)
         low, high = torch.maximum(low, -full), torch.minimum(high, full)
         low = low if bounds[0] is None else torch.minimum(low, bounds[0].amin())
         high = high if bounds[1] is None else torch.maximum(high, bounds[1].amax())
         return _to_levels(tensor, 2**bits, low, high)
     limit = full
     if method == "log_minmax":
-        sizes = values.abs()
+        sizes = tensor.detach().abs()
         # What rounding leaves of currents that cancel is no current.
         rounding = full * torch.finfo(sizes.dtype).eps
         limit = torch.stack((torch.where(sizes > rounding, sizes, full).amin(-1, True), full))
@@ -131,15 +137,12 @@ def convert(tensor: Tensor, ready: Converter, bounds: Bounds = (None, None)) -> 
     return ADC(bits=bits, method=method).convert(tensor.clone(), limit)
 
 
-def _full_scale(sizes: Tensor, overflow_rate: float, bounds: Bounds) -> Tensor:
+def _full_scale(x: Tensor, largest: Tensor, overflow_rate: float, bounds: Bounds) -> Tensor:
     """Largest magnitude that is not dropped, ``[…, 1]``; 1 where there is no signal."""
-    count = sizes.shape[-1]
     # As int(x + 1/2): Python rounds halves to even.
-    drop = min(int(overflow_rate * count + 0.5), count - 1)
-    if drop == 0:
-        largest = sizes.amax(-1, keepdim=True)
-    else:
-        largest = sizes.topk(drop + 1, dim=-1).values[..., -1:]
+    drop = min(int(overflow_rate * x.shape[-1] + 0.5), x.shape[-1] - 1)
+    if drop:
+        largest = x.abs().topk(drop + 1, dim=-1).values[..., -1:]
     for bound in bounds:
         if bound is not None:
             largest = torch.maximum(largest, bound.abs().amax())

@@ -203,9 +203,3 @@ def _drawable(name: str, value: Any) -> bool:
 
 def _draw(generator: Callable[..., Any], reference: bool) -> float:
     return float(generator(return_mean=reference))
-
-
-# ``memtorch.bh.StochasticParameter`` is the function and the module: its names hang on both.
-for _name in (Dict2Obj, StochasticParameter, unpack_parameters):
-    setattr(StochasticParameter, _name.__name__, _name)
-del _name

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -53,6 +54,7 @@ def scale(module: Any, input: Tensor, force_scale: bool = False) -> float | None
     if not input.numel():
         return None
     largest = float(torch.maximum(input.detach().amax(), -input.detach().amin()))
-    if largest == 0.0 or (not force_scale and largest <= most):
+    # What is not finite has no scale: it is seen at the outputs it reaches, and nowhere else.
+    if largest == 0.0 or not math.isfinite(largest) or (not force_scale and largest <= most):
         return None
     return most / largest

@@ -9,12 +9,10 @@ from torch import nn
 from mho.compat.memtorch.mn._conv import Convolution
 
 
-class Conv1d(nn.Conv1d, Convolution):
+class Conv1d(Convolution, nn.Conv1d):
     """A convolution whose kernels are columns of crossbars.
 
     Args: ``convolutional_layer`` is what it stands for; for the others see `patch_model`.
     """
 
     digital = nn.Conv1d
-    __init__ = Convolution.construct
-    forward = Convolution.forward

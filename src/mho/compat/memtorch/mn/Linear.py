@@ -11,20 +11,20 @@ from torch import Tensor, nn
 
 from mho.compat.memtorch._errors import Refused
 from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
+from mho.compat.memtorch.bh.Quantize import Converter
 from mho.compat.memtorch.map.Input import naive_scale
 from mho.compat.memtorch.map.Parameter import naive_map
 from mho.compat.memtorch.mn import _read
 from mho.compat.memtorch.mn._layer import Memristive
 
 
-class Linear(nn.Linear, Memristive):
+class Linear(Memristive, nn.Linear):
     """A linear layer whose weight is on crossbars.
 
     Args: ``linear_layer`` is what it stands for; for the others see `patch_model`.
     """
 
     digital = nn.Linear
-    same = ("in_features", "out_features")
 
     def __init__(
         self,
@@ -71,8 +71,8 @@ class Linear(nn.Linear, Memristive):
     def _product(self, v: Tensor, arranged: Tensor) -> Tensor:
         return v @ arranged
 
-    def _by_vector(self, v: Tensor) -> Tensor:
-        currents = _read.vectors(self, v.reshape(-1, 1, self.in_features))
+    def _by_vector(self, v: Tensor, ready: Converter | None) -> Tensor:
+        currents = _read.vectors(self, v.reshape(-1, 1, self.in_features), ready)
         return currents.reshape(*v.shape[:-1], self.out_features)
 
     def __str__(self) -> str:

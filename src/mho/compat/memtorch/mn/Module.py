@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from mho.compat.memtorch.mn.Conv2d import Conv2d
 from mho.compat.memtorch.mn.Conv3d import Conv3d
 from mho.compat.memtorch.mn.Linear import Linear
 from mho.compat.memtorch.mn.RNN import RNN
+from mho.nn.registry import self_contained
 
 __all__ = ["patch_model", "supported_module_parameters"]
 
@@ -30,10 +32,9 @@ supported_module_parameters: dict[str, Any] = {
     "<class 'torch.nn.modules.conv.Conv1d'>": Conv1d,
     "<class 'torch.nn.modules.conv.Conv2d'>": Conv2d,
     "<class 'torch.nn.modules.conv.Conv3d'>": Conv3d,
+    "<class 'torch.nn.modules.rnn.RNN'>": RNN,
 }
-"""Memristive layers by what they stand for; `torch.nn.RNN` is patched too where it is asked for."""
-
-_RNN = "<class 'torch.nn.modules.rnn.RNN'>"
+"""Memristive layers by what they stand for."""
 
 
 def patch_model(
@@ -70,7 +71,8 @@ def patch_model(
         model: it is changed; copy it before if it is still needed.
         memristor_model: class of the cells.
         memristor_model_params: its keyword arguments.
-        module_parameters_to_patch: types of layers to patch.
+        module_parameters_to_patch: types of layers to patch. Subclasses are, too, but stay digital,
+            with a warning, where they compute otherwise (a ``forward`` of their own).
         mapping_routine: from weights to conductances, such as `naive_map`.
         transistor: 1T1R cells (True), or passive ones (False), whose lines count.
         programming_routine: writes passive cells, such as `naive_program`.
@@ -89,7 +91,8 @@ def patch_model(
         use_bindings: has no effect.
         random_crossbar_init: cells begin at random conductances.
         verbose: print what is patched and tuned.
-        **kwargs: of the memristive layers, such as ``legacy=True``.
+        **kwargs: ``legacy=True`` leaves currents scaled as `naive_scale` scaled their inputs, as
+            MemTorch 1.1.6 did. All else has no effect, with a warning.
 
     Returns:
         The model; if it is itself a layer to patch, the memristive layer.
@@ -100,12 +103,18 @@ def patch_model(
     options = {name: value for name, value in locals().items() if name not in _NOT_OPTIONS}
     options.update(kwargs)
     kinds = tuple(module_parameters_to_patch)
+    closed = {part for m in model.modules() if isinstance(m, _CLOSED) for part in m.children()}
     patched: dict[nn.Module, nn.Module] = {}  # a layer that occurs twice stays one
+    digital = []
     for name, module in list(model.named_modules(remove_duplicate=False)):
+        self_contained(module)
         if not isinstance(module, kinds) or isinstance(module, (Memristive, RNN)):
             continue
+        kind = None if module in closed else _layer_for(module)
+        if kind is None:
+            digital.append(f"{name} ({type(module).__name__})")
+            continue
         if module not in patched:
-            kind = _layer_for(module)
             patched[module] = kind(module, **options)
             if isinstance(patched[module], RNN):
                 patched[module].return_hidden = True  # type: ignore[assignment]
@@ -114,6 +123,9 @@ def patch_model(
             setattr(model.get_submodule(parent), child, patched[module])
         else:
             model = patched[module]  # type: ignore[assignment]
+    if digital:
+        message = "stay digital, as something else computes with their weights than their type does"
+        warnings.warn(f"{', '.join(digital)}: {message}", stacklevel=2)
     for method in (tune_, forward_legacy, disable_legacy, set_cuda_malloc_heap_size):
         # Not methods of a class, but of this model: they are copied and saved with it.
         setattr(model, method.__name__, functools.partial(method, model))
@@ -121,12 +133,20 @@ def patch_model(
 
 
 _NOT_OPTIONS = ("model", "module_parameters_to_patch", "kwargs")
+_CLOSED = (nn.MultiheadAttention,)  # it reads the weights of its parts itself
 
 
 def _layer_for(module: nn.Module) -> Any:
-    found = {_RNN: RNN, **supported_module_parameters}.get(str(type(module)))
-    require(found is not None, f"patching of {type(module)} is not supported")
-    return found
+    """Return the memristive layer for a torch layer, or None for a subclass of its own ways.
+
+    Raises:
+        Refused: if there is none for the type and its bases.
+    """
+    kind, known = type(module), supported_module_parameters
+    base = next((base for base in kind.__mro__ if str(base) in known), None)
+    require(base is not None, f"patching of {kind} is not supported")
+    own = kind.forward is not base.forward or "forward" in vars(module)  # type: ignore[union-attr]
+    return None if own and base is not kind else known[str(base)]
 
 
 def _layers(model: nn.Module) -> list[Any]:

@@ -17,17 +17,15 @@ from mho.compat.memtorch.mn._layer import (
     BESIDE,
     SETTINGS,
     keep_beside,
+    take_over,
     take_settings,
     telling,
-    torch_settings,
 )
 from mho.compat.memtorch.mn.Linear import Linear
 from mho.recurrence.form import Form
 from mho.recurrence.layout import Sequences
 from mho.recurrence.runner import run
 
-_SIZES = ("input_size", "hidden_size", "num_layers")
-_SAME = (*_SIZES, "nonlinearity", "batch_first", "dropout", "bidirectional")
 # What holds for the layers of all weights, whenever it is set.
 _SWITCHES = ("non_linear", "simulate", "forward_legacy_enabled", "cuda_malloc_heap_size")
 _PASSED_ON = frozenset((*SETTINGS, *_SWITCHES))
@@ -49,10 +47,14 @@ class RNN(nn.RNN):
             than the output alone; `patch_model` asks for it.
     """
 
-    w_ih: list[Linear]
-    w_hh: list[Linear]
-    w_ih_reverse: list[Linear]
-    w_hh_reverse: list[Linear]
+    w_ih = property(lambda self: self._of_each_layer("ih", self._array))
+    w_hh = property(lambda self: self._of_each_layer("hh", self._array))
+    w_ih_reverse = property(lambda self: self._of_each_layer("ih_reverse", self._array))
+    w_hh_reverse = property(lambda self: self._of_each_layer("hh_reverse", self._array))
+    b_ih = property(lambda self: self._of_each_layer("ih", self._bias))
+    b_hh = property(lambda self: self._of_each_layer("hh", self._bias))
+    b_ih_reverse = property(lambda self: self._of_each_layer("ih_reverse", self._bias))
+    b_hh_reverse = property(lambda self: self._of_each_layer("hh_reverse", self._bias))
 
     def __init__(
         self,
@@ -81,41 +83,40 @@ class RNN(nn.RNN):
         **kwargs: Any,
     ) -> None:
         given = dict(locals())
-        super().__init__(**torch_settings(nn.RNN, "rnn_layer", given, _SAME))
-        for name, parameter in rnn_layer.named_parameters():
-            setattr(self, name, nn.Parameter(parameter.detach(), requires_grad=False))
+        names = [name for name, _ in rnn_layer.named_parameters()]
+        take_over(self, "rnn_layer", rnn_layer, nn.RNN, names)
         take_settings(self, given)
         chosen = {name: value for name, value in given.items() if name not in _NOT_PASSED_ON}
-        weights = [name for name, _ in self.named_parameters() if "weight" in name]
-        self.arrays = nn.ModuleDict(
-            {name: Linear(self._digital(name), **chosen, legacy=self.legacy) for name in weights}
-        )
-        for name, array in self.arrays.items():
-            array.lent = True
-            array.weight = getattr(self, name)
-            array.bias = getattr(self, name.replace("weight", "bias"), None)
-        for end in ("ih", "hh", "ih_reverse", "hh_reverse"):
-            product, _, way = end.partition("_")
-            layers = range(0 if way and not self.bidirectional else self.num_layers)
-            names = [f"{product}_l{n}{'_reverse' * bool(way)}" for n in layers]
-            setattr(self, f"w_{end}", [self.arrays[f"weight_{name}"] for name in names])
-            setattr(self, f"b_{end}", [getattr(self, f"bias_{name}", None) for name in names])
         self.return_hidden = False
-        self.train(rnn_layer.training)
+        self.arrays = nn.ModuleDict()
+        for name in [name for name in names if "weight" in name]:
+            weight: Tensor = getattr(self, name)
+            blank = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+            blank.weight = weight
+            self.arrays[name] = array = Linear(blank, **chosen, legacy=self.legacy)
+            array.lent = True
+            array.bias = self._bias(name.removeprefix("weight_"))
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name in _PASSED_ON and "arrays" in self._modules:
-            for array in self.arrays.values():
+        arrays: Any = self._modules.get("arrays") or {}
+        if name in _PASSED_ON:
+            for array in arrays.values():
                 setattr(array, name, value)
+        kind, _, part = name.partition("_")
+        if kind in ("weight", "bias") and f"weight_{part}" in arrays:
+            setattr(arrays[f"weight_{part}"], kind, value)
 
-    def _digital(self, name: str) -> nn.Linear:
-        weight: Tensor = getattr(self, name)
-        layer = nn.Linear(weight.shape[1], weight.shape[0], bias=self.bias, device="meta")
-        layer.weight = weight
-        if self.bias:
-            layer.bias = getattr(self, name.replace("weight", "bias"))
-        return layer
+    def _array(self, part: str) -> Any:
+        return self.arrays[f"weight_{part}"]
+
+    def _bias(self, part: str) -> Any:
+        return getattr(self, f"bias_{part}", None)
+
+    def _of_each_layer(self, end: str, find: Callable[[str], Any]) -> list[Any]:
+        product, _, way = end.partition("_")
+        count = 0 if way and not self.bidirectional else self.num_layers
+        return [find(f"{product}_l{n}{'_reverse' * bool(way)}") for n in range(count)]
 
     @property
     def device(self) -> torch.device:
@@ -142,17 +143,13 @@ class RNN(nn.RNN):
         return (output, h_n) if self.return_hidden else output
 
     def _product(self, part: str, x: Tensor) -> Tensor:
-        array: Any = self.arrays[f"weight_{part}"]
-        result: Tensor = array(x)
+        result: Tensor = self._array(part)(x)
         return result
 
     def tune(self) -> None:
         """Tune the layers of all weights."""
-        for array in self._layers():
-            array.tune()
-
-    def _layers(self) -> list[Linear]:
-        return [*self.w_ih, *self.w_hh, *self.w_ih_reverse, *self.w_hh_reverse]
+        for array in self.arrays.values():
+            array.tune()  # type: ignore[operator]
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -165,7 +162,7 @@ class RNN(nn.RNN):
             super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
 
     def _shapes(self) -> list[list[int]]:
-        crossbars = (c for array in self._layers() for c in array.crossbars)
+        crossbars = (c for array in self.arrays.values() for c in array.crossbars)
         return [list(crossbar.conductance_matrix.shape) for crossbar in crossbars]
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mho.compat.memtorch._require import require
 from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
+from mho.compat.memtorch.bh.Quantize import Converter
 from mho.compat.memtorch.map.Input import naive_scale
 from mho.compat.memtorch.map.Parameter import naive_map
 from mho.compat.memtorch.mn import _read
@@ -20,13 +21,11 @@ from mho.compat.memtorch.mn._layer import Memristive
 from mho.nn.convolve import Geometry
 
 _MOST_UNFOLDED = 1 << 24
-_SIZES = ("in_channels", "out_channels", "kernel_size")
 
 
 class Convolution(Memristive):
-    """Base, beside the torch layer, of convolutions whose kernels are columns of crossbars."""
+    """Base, before the torch layer, of convolutions whose kernels are columns of crossbars."""
 
-    same = (*_SIZES, "stride", "padding", "dilation", "groups", "padding_mode")
     in_channels: int
     out_channels: int
     kernel_size: tuple[int, ...]
@@ -37,7 +36,7 @@ class Convolution(Memristive):
     _reversed_padding_repeated_twice: list[int]
     _conv_forward: Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
-    def construct(
+    def __init__(
         self,
         convolutional_layer: Any,
         memristor_model: Any,
@@ -63,7 +62,6 @@ class Convolution(Memristive):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """Do as the constructor of a layer does: `__init__` would stand in torch's way."""
         self._patch("convolutional_layer", locals())
 
     def forward(self, input: Tensor) -> Tensor:
@@ -90,7 +88,7 @@ class Convolution(Memristive):
     def _product(self, v: Tensor, arranged: Tensor) -> Tensor:
         return self._conv_forward(v, arranged, None)
 
-    def _by_vector(self, v: Tensor) -> Tensor:
+    def _by_vector(self, v: Tensor, ready: Converter | None) -> Tensor:
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
         image = F.pad(v, self._reversed_padding_repeated_twice, mode=mode)
         geometry = Geometry(self.kernel_size, self.stride, self.dilation, self.groups)
@@ -98,15 +96,15 @@ class Convolution(Memristive):
         places = geometry.out(tuple(image.shape[2:]))
         each = math.prod((image.shape[1], *places, *self.kernel_size))
         parts = image.split(max(1, _MOST_UNFOLDED // max(each, 1)))
-        return torch.cat([self._unfolded(part, geometry) for part in parts])
+        return torch.cat([self._unfolded(part, geometry, ready) for part in parts])
 
-    def _unfolded(self, image: Tensor, geometry: Geometry) -> Tensor:
+    def _unfolded(self, image: Tensor, geometry: Geometry, ready: Converter | None) -> Tensor:
         patches = geometry.patches(image)  # [batch, *out, groups, rows]
         places, groups = patches.shape[:-2], self.groups
         rows = self.crossbars[0].rows
         count = math.prod(places)
         flat = patches.reshape(count * groups, patches.shape[-1] // rows, rows)
-        currents = _read.vectors(self, flat).reshape(count, groups, self.out_channels)
+        currents = _read.vectors(self, flat, ready).reshape(count, groups, self.out_channels)
         if groups > 1:  # a column answers to the inputs of its own group alone
             blocks = currents.unflatten(-1, (groups, -1))
             currents = blocks.diagonal(dim1=1, dim2=2).transpose(1, 2)

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +17,7 @@ from mho.compat.memtorch._numbers import real, sides, whole
 from mho.compat.memtorch._require import require
 from mho.compat.memtorch.bh.crossbar.Crossbar import Crossbar, Operation, Scheme, init_crossbar
 from mho.compat.memtorch.bh.crossbar.Passive import wires
-from mho.compat.memtorch.bh.Quantize import converter
+from mho.compat.memtorch.bh.Quantize import Converter, converter
 from mho.compat.memtorch.map.Input import naive_scale, scale
 from mho.compat.memtorch.map.Module import Line, identity, naive_tune
 from mho.compat.memtorch.mn import _read
@@ -65,27 +66,23 @@ class Memristive(nn.Module):
 
     digital: Any
     """The torch layer."""
-    same: tuple[str, ...]
-    """Arguments of the torch layer that are attributes of it, too."""
 
     def _patch(self, name: str, given: Mapping[str, Any]) -> None:
         """Do as a constructor: take a digital layer's parameters, put its weight on crossbars.
 
         Args:
-            name: of the argument that is the digital layer; its parameters are shared.
+            name: of the argument that is the digital layer.
             given: the constructor's arguments, ``locals()``.
         """
-        self.digital.__init__(self, **torch_settings(self.digital, name, given, self.same))
-        for own, parameter in given[name].named_parameters(recurse=False):
-            self.register_parameter(own, nn.Parameter(parameter.detach(), requires_grad=False))
+        layer = given[name]
+        take_over(self, name, layer, self.digital, ("weight", "bias"))
         chosen = take_settings(self, given)
         self.transform_output = identity
         self._kept: dict[str, Any] = {}
         weight: Any = self.weight
         self.crossbars, self.crossbar_operation = init_crossbar(weights=weight, **chosen)
-        self.train(given[name].training)
         if self.verbose:
-            print(f"Patched {given[name]} -> {self}")
+            print(f"Patched {layer} -> {self}")
 
     # ---- what a kind of layer says ------------------------------------------------------------
 
@@ -97,8 +94,8 @@ class Memristive(nn.Module):
         """Return the currents of all tiles together."""
         raise NotImplementedError
 
-    def _by_vector(self, v: Tensor) -> Tensor:
-        """Return the currents, read tile by tile with `_read.vectors`."""
+    def _by_vector(self, v: Tensor, ready: Converter | None) -> Tensor:
+        """Return the currents, read (and converted) tile by tile with `_read.vectors`."""
         raise NotImplementedError
 
     # ---- reads --------------------------------------------------------------------------------
@@ -112,9 +109,10 @@ class Memristive(nn.Module):
         dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
         # Differences of conductances need more digits than half precision has.
         volts, unscale = self._volts(x.to(torch.promote_types(dtype, torch.float32)))
-        driven = None if self.quant_method is not None else _read.driven(self, volts)
+        ready = converter(*(getattr(self, name) for name in CONVERTER))
+        driven = None if ready is not None else _read.driven(self, volts)
         if driven is None:
-            currents = self._by_vector(volts)
+            currents = self._by_vector(volts, ready)
         else:
             make = lambda: self._arranged(_read.matrices_of(self))  # noqa: E731
             matrix = _read.kept(self, "arranged", driven.dtype, make)
@@ -240,9 +238,12 @@ def take_settings(layer: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     require(isinstance(scheme, Scheme), f"scheme must be a Scheme, got {scheme!r}")
     if not values["transistor"]:
         wires(values["source_resistance"], values["line_resistance"])
-    ready = converter(*(values[name] for name in CONVERTER))
-    if ready is None and values["ADC_resolution"] is not None:
+    converter(*(values[name] for name in CONVERTER))
+    if values["quant_method"] is None and values["ADC_resolution"] is not None:
         warnings.warn("ADC_resolution has no effect without a quant_method", stacklevel=5)
+    unknown = [*sorted(set(values["kwargs"]) - {"legacy"}), *map(repr, values["args"])]
+    if unknown:
+        warnings.warn(f"{', '.join(unknown)}: no argument of a layer, no effect", stacklevel=5)
     for name in SETTINGS:
         setattr(layer, name, values[name])
     layer.cuda_malloc_heap_size = None
@@ -251,23 +252,30 @@ def take_settings(layer: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in _FOR_CROSSBARS}
 
 
-def torch_settings(
-    kind: type[nn.Module], name: str, given: Mapping[str, Any], same: tuple[str, ...]
-) -> dict[str, Any]:
-    """Return the arguments that make a torch layer like a given one, without memory.
+def take_over(
+    layer: Any, name: str, digital: Any, kind: type[nn.Module], parameters: Iterable[str]
+) -> None:
+    """Do as the constructor of a torch layer: be like a given one, and share its parameters.
 
     Args:
-        kind: the torch layer.
-        name: of the argument that is one.
-        given: a constructor's arguments; those of ``kwargs`` but ``legacy`` are torch's.
-        same: names of arguments that are attributes, too.
+        layer: memristive.
+        name: of the argument that is the digital one.
+        digital: it may be pruned or parametrised: its weights as they are now count.
+        kind: what it must be.
+        parameters: their names.
 
     Raises:
         Refused: if it is of another kind.
     """
-    layer = given[name]
-    found = type(layer).__name__
-    require(isinstance(layer, kind), f"{name} must be a torch.nn.{kind.__name__}, got {found}")
-    bias = layer.bias if isinstance(layer.bias, bool) else layer.bias is not None
-    settings = {n: getattr(layer, n) for n in same} | {"bias": bias, **given["kwargs"]}
-    return {n: value for n, value in settings.items() if n != "legacy"} | {"device": "meta"}
+    found = type(digital).__name__
+    require(isinstance(digital, kind), f"{name} must be a torch.nn.{kind.__name__}, got {found}")
+    nn.Module.__init__(layer)
+    for own, value in vars(digital).items():
+        if own not in vars(layer) and own not in parameters and not hasattr(nn.Module, own):
+            setattr(layer, own, copy.copy(value))
+    for own in parameters:
+        value = getattr(digital, own)
+        layer.register_parameter(own, None)
+        if value is not None:
+            setattr(layer, own, nn.Parameter(value.detach(), requires_grad=False))
+    layer.train(digital.training)

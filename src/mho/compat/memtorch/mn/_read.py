@@ -12,8 +12,9 @@ from torch import Tensor
 from mho.compat.memtorch.bh.crossbar import _currents
 from mho.compat.memtorch.bh.crossbar._currents import Law
 from mho.compat.memtorch.bh.crossbar._operation import Scheme
+from mho.compat.memtorch.bh.crossbar._sweep import fingerprint
 from mho.compat.memtorch.bh.crossbar.Passive import effective
-from mho.compat.memtorch.bh.Quantize import converter
+from mho.compat.memtorch.bh.Quantize import Converter
 
 # Partial currents held at once: more vectors are read in turns.
 _MOST_CURRENTS = 1 << 20
@@ -25,8 +26,7 @@ def law(layer: Any) -> Law:
     ``non_linear`` is not there or false (none), a function of the user's, or true: the devices'
     own. Reads disturb no device, so that ``simulate`` makes no difference.
     """
-    # As getattr, which is slow for what a module has not.
-    given = layer.__dict__.get("non_linear", getattr(type(layer), "non_linear", None))
+    given = getattr(layer, "non_linear", None)
     if not callable(given):
         return _currents.common if given else None
     result: Law = given
@@ -42,27 +42,24 @@ def driven(layer: Any, v: Tensor) -> Tensor | None:
         message = "nonlinear reads do not account for source and line resistances"
         warnings.warn(message, stacklevel=4)
     if f is _currents.common:
-        apart = any(c.per_device or _currents.spread(c) for c in layer.crossbars)
-        return None if apart else _currents.common(layer.crossbars[0], v)
+        return _currents.common(layer.crossbars[0], v) if _currents.alike(layer.crossbars) else None
     each: list[Any] = [f(crossbar, v) for crossbar in layer.crossbars]
     return each[0] if all(torch.equal(each[0], other) for other in each[1:]) else None
 
 
-def vectors(layer: Any, v: Tensor) -> Tensor:
+def vectors(layer: Any, v: Tensor, ready: Converter | None) -> Tensor:
     """Read voltage vectors ``[vectors, arrays, rows]`` (V) tile by tile: ``[vectors, columns]``.
 
     Each tile's currents (of a pair of columns: their difference) are converted, then added.
     """
     first = layer.crossbars[0]
     height, width = _currents.size(first)
-    ready = converter(layer.ADC_resolution, layer.ADC_overflow_rate, layer.quant_method)
     tiles = v.shape[1] * -(-first.rows // height)
     chunks = []
     for part in v.split(max(1, _MOST_CURRENTS // (tiles * first.columns))):
         same = driven(layer, part)
         if same is None:
-            each = enumerate(part.unbind(1))
-            parts = [torch.cat([_array(layer, array, x) for array, x in each])]
+            parts = [torch.cat(_one_by_one(layer, part))]
         else:
             matrices = kept(layer, "matrices", same.dtype, lambda: matrices_of(layer))
             parts = _currents.products(same.transpose(0, 1), matrices, height)
@@ -70,16 +67,18 @@ def vectors(layer: Any, v: Tensor) -> Tensor:
     return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
 
 
-def _array(layer: Any, array: int, v: Tensor) -> Tensor:
-    """Read the crossbars of one array one by one: ``[tile rows, vectors, columns]`` (A)."""
-    f = law(layer)
-    if layer.scheme is Scheme.SingleColumn:
-        crossbar = layer.crossbars[array]
-        return _currents.tile_currents(v, crossbar, f) - _currents.reference(v, crossbar, f)
-    result: Tensor = layer.crossbar_operation(
-        layer.crossbars, lambda c: _currents.tile_currents(v, c, f), _places(layer, array)
-    )
-    return result
+def _one_by_one(layer: Any, v: Tensor) -> list[Tensor]:
+    """Read crossbar by crossbar: of every array ``[tile rows, vectors, columns]`` (A)."""
+    f, each = law(layer), len(layer.crossbars) // v.shape[1]
+    inputs = {id(crossbar): v[:, k // each] for k, crossbar in enumerate(layer.crossbars)}
+
+    def currents(crossbar: Any) -> Tensor:
+        return _currents.tile_currents(inputs[id(crossbar)], crossbar, f)
+
+    if layer.scheme is Scheme.DoubleColumn:
+        return _joined(layer, currents)
+    # The operation of single columns is one on conductances.
+    return [currents(c) - _currents.reference(inputs[id(c)], c, f) for c in layer.crossbars]
 
 
 def matrices_of(layer: Any) -> Tensor:
@@ -91,36 +90,25 @@ def matrices_of(layer: Any) -> Tensor:
             return g
         return effective(g, layer.source_resistance, layer.line_resistance)
 
-    count = len(layer.crossbars) // (2 if layer.scheme is Scheme.DoubleColumn else 1)
-    first, join = layer.crossbars[0], layer.crossbar_operation
-    arrays = (join(layer.crossbars, seen, _places(layer, array)) for array in range(count))
-    return torch.stack([_currents.joined(first, g) for g in arrays])
+    return torch.stack([_currents.joined(layer.crossbars[0], g) for g in _joined(layer, seen)])
 
 
-def _places(layer: Any, array: int) -> Any:
-    return array if layer.scheme is Scheme.SingleColumn else (2 * array, 2 * array + 1)
+def _joined(layer: Any, operation: Callable[[Any], Tensor]) -> list[Tensor]:
+    """Apply an operation to the crossbars of every array; the layer joins what it gives."""
+    count, pairs = len(layer.crossbars), layer.scheme is Scheme.DoubleColumn
+    places: Any = [(k, k + 1) for k in range(0, count, 2)] if pairs else range(count)
+    return [layer.crossbar_operation(layer.crossbars, operation, place) for place in places]
 
 
 def kept(layer: Any, key: str, dtype: torch.dtype, make: Callable[[], Tensor]) -> Tensor:
     """Return what was made for the conductances and settings as they are, or make it."""
-    sources = [crossbar.conductance_matrix for crossbar in layer.crossbars]
-    now = [_version(crossbar) for crossbar in layer.crossbars]
-    lines = layer.transistor, layer.source_resistance, layer.line_resistance, law(layer) is None
-    now += [*lines, layer.crossbar_operation, dtype]
+    settings = [layer.transistor, layer.source_resistance, layer.line_resistance]
+    settings += [law(layer) is None, layer.crossbar_operation, dtype]
+    now = [fingerprint(crossbar.conductance_matrix) for crossbar in layer.crossbars]
     found = layer._kept.get(key)
-    # Tensors are compared by what they are, not by what they hold.
-    if found is not None and found[0] == now and list(map(id, found[1])) == list(map(id, sources)):
-        result: Tensor = found[2]
-        return result
-    # Not an inference tensor: it is kept for reads that need gradients.
-    with torch.inference_mode(False), torch.no_grad():
-        made = make().to(dtype)
-    layer._kept[key] = (now, sources, made)
-    return made
-
-
-def _version(crossbar: Any) -> Any:
-    """Return what changes with every write to a crossbar's conductances."""
-    g = crossbar.conductance_matrix
-    # Tensors of inference mode do not count their changes: nothing is kept of them.
-    return getattr(crossbar, "version", object() if g.is_inference() else g._version)
+    if found is None or found[0] != settings or not all(map(torch.equal, found[1], now)):
+        # Not an inference tensor: it is kept for reads that need gradients.
+        with torch.inference_mode(False), torch.no_grad():
+            found = layer._kept[key] = settings, now, make().to(dtype)
+    result: Tensor = found[-1]
+    return result

@@ -218,10 +218,3 @@ def tiled_inference(input: Tensor, m: Any, transistor: bool) -> Tensor:
     converted: Any = m.ADC_resolution, m.ADC_overflow_rate, m.quant_method
     shape = (input.shape[0], input.shape[1])
     return tile_matmul(tiles, tiles_map, shape, *held, None, None, *converted)
-
-
-# ``memtorch.bh.crossbar.Tile`` is the class and the module: its names hang on both.
-for _name in (gen_tiles, tile_matmul, tile_matmul_row, tiled_inference):
-    setattr(Tile, _name.__name__, staticmethod(_name))
-Tile.Tile = Tile  # type: ignore[attr-defined]
-del _name

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mho.compat.memtorch._numbers import real
 from mho.compat.memtorch._require import require
+from mho.compat.memtorch.bh.crossbar._sweep import Curve, curves, fingerprint, middle
 from mho.compat.memtorch.bh.Quantize import Converter, convert, converter
 from mho.crossbar.read import partial_currents
 from mho.crossbar.readout import Readout
@@ -82,10 +83,18 @@ def common(crossbar: Any, v: Tensor) -> Tensor | None:
     return driven
 
 
+def alike(crossbars: list[Any]) -> bool:
+    """Whether the cells of all crossbars follow one I–V curve."""
+    if any(crossbar.per_device or spread(crossbar) for crossbar in crossbars):
+        return False
+    first, *others = (_shape(crossbar) for crossbar in crossbars)
+    # Tensors among them do not shape a curve, or they would be spread.
+    return all(_numbers(first) == _numbers(other) for other in others)
+
+
 def spread(crossbar: Any) -> bool:
     """Whether parameters that shape the I–V curve differ from cell to cell."""
-    values = crossbar.parameters.items()
-    if all(name in _NO_CURVE or not isinstance(value, Tensor) for name, value in values):
+    if not any(isinstance(value, Tensor) for value in _shape(crossbar).values()):
         return False
     spec, p = _laws(crossbar)
     # Other parameters may differ: those are seen that change a current.
@@ -138,33 +147,19 @@ def added(parts: list[Tensor], width: int, ready: Converter | None) -> Tensor:
     Returns:
         ``[vectors, columns]`` (A).
     """
+    total, *more = (_column_sums(part, width, ready) for part in parts)
+    for other in more:
+        total = total + other
+    return total
+
+
+def _column_sums(part: Tensor, width: int, ready: Converter | None) -> Tensor:
     if ready is None:
-        return torch.cat([part.sum(0, keepdim=True) for part in parts]).sum(0)
-    count = parts[0].shape[-1]
-    whole = count // width * width
-    sums = []
-    for start, stop in ((0, whole), (whole, count)):
-        if start == stop:
-            continue
-        pieces = [p[..., start:stop].unflatten(-1, (-1, min(width, stop - start))) for p in parts]
-        converted = [_convert(piece, ready) for piece in pieces]
-        total = converted[0].sum(0)
-        for more in converted[1:]:
-            total = total + more.sum(0)
-        sums.append(total.flatten(1))
-    return sums[0] if len(sums) == 1 else torch.cat(sums, dim=-1)
-
-
-def _convert(currents: Tensor, ready: Converter) -> Tensor:
-    graded = torch.is_grad_enabled() and currents.requires_grad
-    bits, overflow_rate, method = ready
-    if graded or method != "linear" or bits == 1 or overflow_rate:
-        return convert(currents, ready)
-    # In place: at this size fresh memory costs more than the arithmetic.
-    limit = torch.maximum(currents.amax(-1, keepdim=True), -currents.amin(-1, keepdim=True))
-    step = ADC(bits=bits, method=method).step(torch.where(limit == 0.0, 1.0, limit))
-    top = 2 ** (bits - 1)
-    return currents.div_(step).add_(0.5).floor_().clamp_(-top, top - 1).mul_(step)
+        return part.sum(0)
+    whole = max(part.shape[-1] // width, 1) * width
+    sides = (side.unflatten(-1, (-1, min(width, side.shape[-1]))) for side in part.split(whole, -1))
+    sums = [convert(side, ready, fresh=True).sum(0).flatten(1) for side in sides]
+    return sums[0] if len(sums) == 1 else torch.cat(sums, -1)
 
 
 def reference(v: Tensor, crossbar: Any, law: Law) -> Tensor:
@@ -172,14 +167,11 @@ def reference(v: Tensor, crossbar: Any, law: Law) -> Tensor:
 
     They are what a single column's currents are less, ``[tile rows, vectors, 1]`` (A).
     """
-    g = (1 / crossbar.r_on_mean + 1 / crossbar.r_off_mean) / 2
     driven = v if law is None else law(crossbar, v)
     if driven is None and crossbar.per_device:
-        device = copy.deepcopy(crossbar.devices.flat[0])
-        device.set_conductance(g)
-        answers = np.vectorize(lambda volt: _answer(device, volt), otypes=[float])
-        currents = v.new_tensor(answers(_volts(v)))
+        currents = _answers(middle(crossbar), v, curves(crossbar)[-1])
     else:
+        g = (1 / crossbar.r_on_mean + 1 / crossbar.r_off_mean) / 2
         currents = g * (crossbar.transfer(v) if driven is None else driven)
     return torch.stack([part.sum(1, keepdim=True) for part in currents.split(size(crossbar)[0], 1)])
 
@@ -189,19 +181,28 @@ def reference(v: Tensor, crossbar: Any, law: Law) -> Tensor:
 
 def _laws(crossbar: Any) -> tuple[Any, dict[str, Any]]:
     """Return mho's device of a crossbar, and its parameters by name: numbers, or one per cell."""
-    now = getattr(crossbar, "version", None)
+    tensors = [p for p in crossbar.parameters.values() if isinstance(p, Tensor)]
+    plain = _numbers(crossbar.parameters)
+    now = torch.cat([fingerprint(tensor) for tensor in (crossbar.conductance_matrix, *tensors)])
     found = _kept.get(crossbar)
-    if found is None or now is None or found[0] != now:
+    if found is None or found[0] != plain or not torch.equal(found[1], now):
         cells = crossbar.cells()
         laws = cells.spec, vars(cells.spec.parameters(cells.parameters_drawn()))
-        # With what the version was taken of: it holds as long as these do.
-        found = now, (*crossbar.parameters.values(), crossbar.conductance_matrix), laws
-        _kept[crossbar] = found
+        found = _kept[crossbar] = plain, now, laws
     result: tuple[Any, dict[str, Any]] = found[-1]
     return result
 
 
 _kept: WeakKeyDictionary[Any, tuple[Any, ...]] = WeakKeyDictionary()
+
+
+def _shape(crossbar: Any) -> dict[str, Any]:
+    """Return the parameters that may shape a cell's current."""
+    return {name: p for name, p in crossbar.parameters.items() if name not in _NO_CURVE}
+
+
+def _numbers(named: dict[str, Any]) -> list[Any]:
+    return [value for value in named.values() if not isinstance(value, Tensor)]
 
 
 def _cells(v: Tensor, crossbar: Any, height: int) -> Tensor:
@@ -231,20 +232,22 @@ def _cells(v: Tensor, crossbar: Any, height: int) -> Tensor:
 def _objects(v: Tensor, crossbar: Any, height: int) -> Tensor:
     """Add the currents of a user's own devices, one after the other."""
     g = crossbar.conductance_matrix
-    places = joined(crossbar, torch.arange(g.numel(), device=g.device).view(g.shape)).cpu().numpy()
-    devices, volts = np.asarray(crossbar.devices).reshape(-1), _volts(v)
-    out = np.zeros((-(-crossbar.rows // height), len(v), crossbar.columns))
-    for (row, column), place in np.ndenumerate(places):
-        answers = [_answer(devices[place], volt) for volt in volts[:, row]]
-        out[row // height, :, column] += answers
-    return torch.from_numpy(out).to(v)
+    places = joined(crossbar, torch.arange(g.numel(), device=g.device).view(g.shape)).tolist()
+    devices, found = np.asarray(crossbar.devices).reshape(-1), curves(crossbar)
+    out = v.new_zeros(-(-crossbar.rows // height), len(v), crossbar.columns)
+    for row, line in enumerate(places):
+        for column, place in enumerate(line):
+            out[row // height, :, column] += _answers(devices[place], v[:, row], found[place])
+    return out
 
 
-def _volts(v: Tensor) -> Any:
-    return v.detach().cpu().double().numpy()
-
-
-def _answer(device: Any, volt: float) -> float:
-    """Return a device's current (A). A copy answers, so that reads move no state."""
-    answer = copy.deepcopy(device).simulate(torch.tensor([float(volt)]), return_current=True)
-    return float(np.asarray(answer).reshape(-1)[0])
+def _answers(device: Any, v: Tensor, curve: Curve | None = None) -> Tensor:
+    """Return a device's currents (A). Copies answer, so that reads move no state."""
+    volts = v.detach().cpu().double().numpy()
+    if curve is not None:
+        return torch.from_numpy(np.interp(volts, *curve)).to(v)
+    found = np.empty(volts.shape)
+    for place, volt in np.ndenumerate(volts):
+        answer = copy.deepcopy(device).simulate(torch.tensor([volt]).float(), return_current=True)
+        found[place] = np.asarray(answer).reshape(-1)[0]
+    return torch.from_numpy(found).to(v)

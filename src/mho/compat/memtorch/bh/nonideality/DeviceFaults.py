@@ -7,17 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.distributions import Distribution
 
 from mho.compat.memtorch._numbers import real
 from mho.compat.memtorch._require import require
-from mho.compat.memtorch.bh.nonideality._layers import (
-    crossbars,
-    free,
-    resistance,
-    set_resistance,
-    store,
-)
+from mho.compat.memtorch.bh.nonideality._layers import change, crossbars, resistance, store, window
 from mho.compat.memtorch.bh.StochasticParameter import made
 
 __all__ = ["apply_cycle_variability", "apply_device_faults"]
@@ -45,12 +40,10 @@ def apply_device_faults(
     Raises:
         ValueError: if a proportion is outside [0, 1] or they add up to more than 1.
     """
-    given = {
-        "lrs_proportion": lrs_proportion,
-        "hrs_proportion": hrs_proportion,
-        "electroform_proportion": electroform_proportion,
-    }
-    low, high, unformed = (real(name, v, least=0.0, most=1.0) for name, v in given.items())
+    given = {"lrs": lrs_proportion, "hrs": hrs_proportion, "electroform": electroform_proportion}
+    low, high, unformed = (
+        real(f"{name}_proportion", value, least=0.0, most=1.0) for name, value in given.items()
+    )
     total = low + high + unformed
     require(total <= 1 + 1e-9, f"the proportions must add up to at most 1, got {total:g}")
     for crossbar in crossbars(layer):
@@ -60,17 +53,14 @@ def apply_device_faults(
 
 def _fail(crossbar: Any, at_lrs: float, at_hrs: float) -> None:
     g = crossbar.conductance_matrix.detach().clone()
-    flat, broken = g.flatten(), torch.zeros(g.numel(), dtype=torch.bool, device=g.device)
-    order = torch.randperm(len(flat)).to(g.device)
-    low, high = round(at_lrs * len(order)), round(at_hrs * len(order))
-    for name, chosen in (("r_on", order[:low]), ("r_off", order[low : low + high])):
-        flat[chosen] = (1 / resistance(crossbar, name).flatten()[chosen]).to(flat)
-        broken[chosen] = True
-    broken = broken.view_as(g)
+    low, high = window(crossbar, g)
+    order = torch.randperm(g.numel()).argsort().view_as(g).to(g.device)
+    shorted = order < round(at_lrs * g.numel())
+    broken = order < round(at_lrs * g.numel()) + round(at_hrs * g.numel())
     # Those that were stuck before stay where they are.
-    stuck = crossbar.stuck
-    changed = flat.view_as(g) if stuck is None else torch.where(stuck, g, flat.view_as(g))
-    crossbar.stuck = broken if stuck is None else stuck | broken
+    stuck = torch.zeros_like(broken) if crossbar.stuck is None else crossbar.stuck
+    changed = torch.where(broken & ~stuck, torch.where(shorted, high, low), g)
+    crossbar.stuck = stuck | broken
     store(crossbar, changed)
 
 
@@ -110,11 +100,22 @@ def apply_cycle_variability(
         "r_on": made(distribution, r_on_kwargs, "r_on_kwargs: "),
     }
     for crossbar in crossbars(layer):
-        g = crossbar.conductance_matrix.detach().clone()
         for name, source in drawn_from.items():
-            set_resistance(crossbar, name, source.sample(g.shape).clamp(least, most).to(g))
-            set_resistance(crossbar, name, resistance(crossbar, name))
-        low, high = ((1 / resistance(crossbar, name)).to(g) for name in ("r_off", "r_on"))
-        inside = torch.maximum(torch.minimum(g, high), low)
-        store(crossbar, torch.where(free(crossbar), inside, g))
-    return layer
+            drawn = source.sample(crossbar.conductance_matrix.shape).clamp(least, most)
+            _set(crossbar, name, drawn)
+            _set(crossbar, name, resistance(crossbar, name))
+
+    def within(crossbar: Any, g: Tensor) -> Tensor:
+        low, high = window(crossbar, g)
+        return torch.maximum(torch.minimum(g, high), low)
+
+    return change(layer, within)
+
+
+def _set(crossbar: Any, name: str, values: Tensor) -> None:
+    """Give every cell a new ``r_on`` or ``r_off`` (Ω)."""
+    if not crossbar.per_device:
+        crossbar.parameters[name] = values.to(crossbar.conductance_matrix)
+        return
+    for device, value in zip(crossbar.devices.flat, values.flatten().tolist(), strict=True):
+        setattr(device, name, value)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mho.compat.memtorch._numbers import whole
-from mho.compat.memtorch.bh.nonideality._layers import change, resistance
+from mho.compat.memtorch.bh.nonideality._layers import change, window
 from mho.compat.memtorch.bh.Quantize import quantize
 
 __all__ = ["apply_finite_conductance_states"]
@@ -32,7 +32,9 @@ def apply_finite_conductance_states(layer: Any, n_conductance_states: int) -> An
     count = whole("n_conductance_states", n_conductance_states)
 
     def round_to_states(crossbar: Any, g: Tensor) -> Tensor:
-        r_on, r_off = resistance(crossbar, "r_on").to(g), resistance(crossbar, "r_off").to(g)
-        return quantize(g, count, min=1 / r_off, max=1 / r_on)
+        if count == 1:
+            return g[crossbar.used].mean().expand_as(g)
+        low, high = window(crossbar, g)
+        return quantize(g, count, min=low, max=high)
 
     return change(layer, round_to_states)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, unique
 from typing import Any, TypeVar
@@ -73,7 +74,11 @@ def apply_nonidealities(
         if not (kind is NonIdeality.NonLinear and kwargs.get("simulate")):
             required(kwargs, _REQUIRED[kind], f"NonIdeality.{kind.name}")
     unknown = sorted(set(kwargs) - _KNOWN)
-    require(not unknown, f"no non-ideality takes {', '.join(unknown)}; they take {sorted(_KNOWN)}")
+    if unknown:
+        message = (
+            f"no non-ideality takes {', '.join(unknown)}: no effect; they take {sorted(_KNOWN)}"
+        )
+        warnings.warn(message, stacklevel=2)
     layers = [m for m in model.modules() if getattr(m, "crossbars", None) is not None]
     require(bool(layers), f"{type(model).__name__} has no memristive layers: patch it first")
     for layer in layers:
@@ -111,8 +116,3 @@ def _apply(layer: Any, kind: NonIdeality, kwargs: Mapping[str, Any]) -> None:
         x, model, more = needed
         ages = kind is NonIdeality.Retention
         (apply_retention_model if ages else apply_endurance_model)(layer, x, model, **more)
-
-
-# ``memtorch.bh.nonideality.NonIdeality`` is the enumeration and the module.
-NonIdeality.NonIdeality = NonIdeality  # type: ignore[attr-defined]
-NonIdeality.apply_nonidealities = staticmethod(apply_nonidealities)  # type: ignore[attr-defined]

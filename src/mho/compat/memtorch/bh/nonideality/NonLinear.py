@@ -7,6 +7,7 @@ from typing import Any
 
 from mho.compat.memtorch._numbers import real
 from mho.compat.memtorch._require import require
+from mho.compat.memtorch.bh.crossbar._sweep import curves
 from mho.compat.memtorch.bh.nonideality._layers import crossbars
 from mho.compat.memtorch.bh.nonideality.FiniteConductanceStates import (
     apply_finite_conductance_states,
@@ -28,10 +29,12 @@ def apply_non_linear(
     Reading disturbs no device: neither a sweep nor a simulated read leaves a trace, and every
     device conducts by the curve of its own parameters and of the state it is in,
     ``I = g · f(v)``. So the sweep's duration, amplitude and frequency do not matter, and both ways
-    read the same currents.
+    read the same currents. Devices of a user's class with a ``plot_hysteresis_loop`` of its own are
+    swept by that, with ``return_result=True``, if they are not simulated; beyond the sweep the
+    current at its end holds.
 
-    ``layer.non_linear = True`` is all that is done; ``False`` undoes it, and a function
-    ``f(crossbar, v)``, elementwise on voltages, takes the place of the devices' own.
+    ``layer.non_linear = True`` is all that is done to the layer; ``False`` undoes it, and a
+    function ``f(crossbar, v)``, elementwise on voltages, takes the place of the devices' own.
 
     Args:
         layer: a memristive layer.
@@ -47,16 +50,18 @@ def apply_non_linear(
     Raises:
         ValueError: if an argument is refused.
     """
-    crossbars(layer)
     sweep = {
-        "sweep_duration": sweep_duration,
-        "sweep_voltage_signal_amplitude": sweep_voltage_signal_amplitude,
-        "sweep_voltage_signal_frequency": sweep_voltage_signal_frequency,
+        "duration": sweep_duration,
+        "voltage_signal_amplitude": sweep_voltage_signal_amplitude,
+        "voltage_signal_frequency": sweep_voltage_signal_frequency,
     }
     for name, value in sweep.items():
-        require(real(name, value) > 0, f"{name} must be > 0, got {value!r}")
+        require(real(f"sweep_{name}", value) > 0, f"sweep_{name} must be > 0, got {value!r}")
     if num_conductance_states is not None:
         apply_finite_conductance_states(layer, num_conductance_states)
+    for crossbar in crossbars(layer):
+        crossbar.sweep = None if simulate else sweep
+        curves(crossbar)
     layer.non_linear = True
     if simulate:
         layer.simulate = True

@@ -19,7 +19,7 @@ def model_conductance_drift(
 
     Args:
         layer: a memristive layer.
-        x: retention time (s), above ``initial_time``.
+        x: retention time (s), at least ``initial_time``.
         initial_time: when the present conductances hold (s), >= 0; 0 counts as 1 ps.
         drift_coefficient: in [0, 1]; about 0.1 for amorphous phase-change material.
 
@@ -33,7 +33,7 @@ def model_conductance_drift(
     NVMTS 2018.
     """
     start, stop = real("initial_time", initial_time) or 1e-12, real("x", x)
-    require(0 < start < stop, f"0 <= initial_time < x must hold, got {initial_time}, {x}")
+    require(0 < start <= stop, f"0 <= initial_time <= x must hold, got {initial_time}, {x}")
     nu = real("drift_coefficient", drift_coefficient, least=0.0, most=1.0)
     drift = PowerLawDrift(nu=nu, t0=start)
     return change(layer, lambda crossbar, g: drift.age(g, context(crossbar, g), start, stop))
