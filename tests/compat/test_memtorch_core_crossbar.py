@@ -219,7 +219,9 @@ def test_each_tile_converts_each_vector(method):
                 expected[n, 3 * j : 3 * j + 3] += quantize(current, 6, 0.0, method)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
     with pytest.raises(AssertionError, match="ADC_resolution"):
-        simulate_matmul(v, crossbar, quant_method=method)
+        simulate_matmul(v, crossbar, ADC_resolution=0, quant_method=method)
+    unconverted = simulate_matmul(v, crossbar, ADC_resolution=None, quant_method=method)
+    assert torch.equal(unconverted, simulate_matmul(v, crossbar))
 
 
 @pytest.mark.parametrize("scheme", list(Scheme))
