@@ -186,7 +186,7 @@ def test_a_signal_of_one_sample_is_a_pulse(model):
     rng = np.random.default_rng(5)
     for v in (0.9, -0.9, 1.4):
         device = drawn(model, rng)
-        cells = device._population()
+        cells = device._as_cells()
         cells.apply_pulse(v, float(device.time_series_resolution))
         device.simulate([v])
         spec, p = device._cell.equations()

@@ -101,7 +101,7 @@ class CellTensors:
         means = {name: one(value, mean=True) for name, value in values.items()}
         values, means = ordered(values, means)
         reference = SimpleNamespace(**means)
-        model.refuse(reference)
+        model._refuse(reference)
         parameters.update({name: _drawn(value, shape) for name, value in values.items()})
         # Cells whose drawn r_on exceeds their r_off draw both again.
         drawn = [name for name in ("r_on", "r_off") if isinstance(parameters[name], Tensor)]
@@ -175,7 +175,7 @@ class CellTensors:
             off = self.parameter("r_off").double()
             parameters["r_on"] = torch.minimum(self.parameter("r_on").double(), off * (1 - 1e-9))
             parameters["r_off"] = off
-        population: SwitchingCells = self.memristor_model.population(parameters, g, tuple(g.shape))
+        population: SwitchingCells = self.memristor_model._population(parameters, g, tuple(g.shape))
         return population
 
     # ---- what they hold -------------------------------------------------------------------------

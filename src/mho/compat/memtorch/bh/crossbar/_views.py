@@ -113,7 +113,7 @@ class Held:
         known = self.parameters
         if known.made is None or (known.tensors and known.made[0] != known.stamp()):
             means = {n: nominal(v) if isinstance(v, Tensor) else v for n, v in known.items()}
-            known.made = known.stamp(), self.model.equations(means)
+            known.made = known.stamp(), self.model._equations(means)
         return known.made[1]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -189,7 +189,7 @@ class InCrossbar:
             return held.equations()
         made, stamp = self._made, parameters.stamp()
         if made is None or made[0] is not parameters.born or made[1] != stamp:
-            made = self._made = parameters.born, stamp, held.model.equations(self._values())
+            made = self._made = parameters.born, stamp, held.model._equations(self._values())
         return made[2]
 
     def _values(self) -> dict[str, Any]:

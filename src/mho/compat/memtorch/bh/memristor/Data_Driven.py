@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,14 +13,13 @@ from mho.compat.memtorch.bh.memristor._signals import each
 from mho.compat.memtorch.bh.memristor._specs import TwoBranch2018
 from mho.compat.memtorch.bh.memristor.Memristor import plots
 from mho.core.checks import plain
-from mho.devices import SwitchingDevice
 
 
 class PerResistance(Modelled):
     """What both data-driven models share: a conductance of ``1/R``, and one step a sample."""
 
     @staticmethod
-    def fields(p: Any) -> dict[str, Any]:
+    def _fields(p: Any) -> dict[str, Any]:
         """Return the parameters that both data-driven models of mho have."""
         r_p, r_n = coefficients("r_p", p.r_p), coefficients("r_n", p.r_n)
         return {
@@ -32,9 +30,9 @@ class PerResistance(Modelled):
         }
 
     @classmethod
-    def refuse(cls, p: Any) -> None:
+    def _refuse(cls, p: Any) -> None:
         """Refuse parameters that make no device."""
-        super().refuse(p)
+        super()._refuse(p)
         for name in ("r_p", "r_n"):
             coefficients(name, getattr(p, name))
 
@@ -81,6 +79,8 @@ class Data_Driven(PerResistance, tensor=True):
         **kwargs: ``reference=True`` takes the means of stochastic parameters.
     """
 
+    _kind = TwoBranch2018
+
     def __init__(
         self,
         time_series_resolution: Any = 1e-8,
@@ -104,19 +104,19 @@ class Data_Driven(PerResistance, tensor=True):
         self._adopt(locals())
 
     @staticmethod
-    def fields(p: Any) -> dict[str, Any]:
+    def _fields(p: Any) -> dict[str, Any]:
         """Return mho's parameters."""
-        return {"k_p": p.k_p, "k_n": p.k_n, **PerResistance.fields(p)}
+        return {"k_p": p.k_p, "k_n": p.k_n, **PerResistance._fields(p)}
 
     @staticmethod
-    def spec(values: Mapping[str, Any], p: Any) -> SwitchingDevice:
-        """Return mho's device."""
-        return TwoBranch2018(**values, eta=float(p.eta))
+    def _fixed(p: Any) -> dict[str, Any]:
+        """Return what is the same in all cells."""
+        return {"eta": float(p.eta)}
 
     @classmethod
-    def refuse(cls, p: Any) -> None:
+    def _refuse(cls, p: Any) -> None:
         """Refuse parameters that make no device."""
-        super().refuse(p)
+        super()._refuse(p)
         require(p.eta in (1, -1), f"eta must be 1 or -1, got {p.eta!r}")
 
     plot_hysteresis_loop, plot_bipolar_switching_behaviour = plots((1e-3, 1.5, 10e3), (1.5, 10e3))

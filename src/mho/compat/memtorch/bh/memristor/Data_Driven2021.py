@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from mho.compat.memtorch.bh.memristor._model import Modelled
@@ -12,7 +11,6 @@ from mho.compat.memtorch.bh.memristor._signals import each
 from mho.compat.memtorch.bh.memristor._specs import TwoBranch2021
 from mho.compat.memtorch.bh.memristor.Data_Driven import PerResistance, coefficients
 from mho.compat.memtorch.bh.memristor.Memristor import plots
-from mho.devices import SwitchingDevice
 
 
 class Data_Driven2021(PerResistance, tensor=True):
@@ -37,6 +35,8 @@ class Data_Driven2021(PerResistance, tensor=True):
         **kwargs: ``reference=True`` takes the means of stochastic parameters.
     """
 
+    _kind = TwoBranch2021
+
     def __init__(
         self,
         time_series_resolution: Any = 1e-10,
@@ -57,11 +57,6 @@ class Data_Driven2021(PerResistance, tensor=True):
         **kwargs: Any,
     ) -> None:
         self._adopt(locals())
-
-    @staticmethod
-    def spec(values: Mapping[str, Any], p: Any) -> SwitchingDevice:
-        """Return mho's device."""
-        return TwoBranch2021(**values)
 
     def s_pn(self, voltage: float, A: float, t: float) -> float:
         """Return the speed ``A (exp(|v|/t) - 1)`` (1/(Ω s)) under a voltage (V)."""

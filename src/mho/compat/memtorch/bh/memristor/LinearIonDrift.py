@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from mho.compat.memtorch.bh.memristor._model import Modelled, nominal, parameter
 from mho.compat.memtorch.bh.memristor._signals import each
 from mho.compat.memtorch.bh.memristor._specs import ThresholdedDrift
 from mho.compat.memtorch.bh.memristor.Memristor import plots
-from mho.devices import Joglekar, SwitchingDevice
+from mho.devices import Joglekar
 
 
 class LinearIonDrift(Modelled, tensor=True):
@@ -28,6 +27,8 @@ class LinearIonDrift(Modelled, tensor=True):
         **kwargs: ``reference=True`` takes the means of stochastic parameters.
     """
 
+    _kind = ThresholdedDrift
+
     def __init__(
         self,
         time_series_resolution: Any = 1e-4,
@@ -43,15 +44,15 @@ class LinearIonDrift(Modelled, tensor=True):
         self._adopt(locals())
 
     @staticmethod
-    def fields(p: Any) -> dict[str, Any]:
+    def _fields(p: Any) -> dict[str, Any]:
         """Return mho's parameters."""
         names = ("r_on", "r_off", "d", "pos_write_threshold", "neg_write_threshold")
         return {**{name: getattr(p, name) for name in names}, "mobility": p.u_v}
 
     @staticmethod
-    def spec(values: Mapping[str, Any], p: Any) -> SwitchingDevice:
-        """Return mho's device."""
-        return ThresholdedDrift(**values, window_function=Joglekar(nominal(p.p)))
+    def _fixed(p: Any) -> dict[str, Any]:
+        """Return what is the same in all cells."""
+        return {"window_function": Joglekar(nominal(p.p))}
 
     r_i = parameter("r_on")
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +11,7 @@ from mho.compat.memtorch._require import require
 from mho.compat.memtorch.bh.memristor._model import Modelled, nominal
 from mho.compat.memtorch.bh.memristor._specs import ReadAtVoltage
 from mho.compat.memtorch.bh.memristor.Memristor import Signal, plots
-from mho.devices import SwitchingDevice, maths
+from mho.devices import maths
 
 
 def _read(p: Any, gap: float) -> float:
@@ -66,6 +65,7 @@ class Stanford_PKU(Modelled, tensor=True):
         **kwargs: ``reference=True`` takes the means of stochastic parameters.
     """
 
+    _kind = ReadAtVoltage
     T_init: Any
     R_th: Any
 
@@ -97,7 +97,7 @@ class Stanford_PKU(Modelled, tensor=True):
         self._adopt(locals())
 
     @staticmethod
-    def fields(p: Any) -> dict[str, Any]:
+    def _fields(p: Any) -> dict[str, Any]:
         """Return mho's parameters."""
         return {
             **{"i0": p.I_0, "g0": p.g_0, "v0": p.V_0, "velocity": p.vel_0, "e_a": p.E_a},
@@ -109,20 +109,20 @@ class Stanford_PKU(Modelled, tensor=True):
         }
 
     @staticmethod
-    def spec(values: Mapping[str, Any], p: Any) -> SwitchingDevice:
-        """Return mho's device."""
-        return ReadAtVoltage(**values, noise_time=nominal(p.time_series_resolution))
+    def _fixed(p: Any) -> dict[str, Any]:
+        """Return what is the same in all cells."""
+        return {"noise_time": nominal(p.time_series_resolution)}
 
     @staticmethod
-    def initial(p: Any) -> Any:
+    def _initial(p: Any) -> Any:
         """Return the conductance (S) of a new device: at ``gap_init``, within the window."""
         gap = min(max(p.gap_init, _gap(p, p.r_on)), _gap(p, p.r_off))
         return _read(p, gap)
 
     @classmethod
-    def refuse(cls, p: Any) -> None:
+    def _refuse(cls, p: Any) -> None:
         """Refuse parameters that make no device."""
-        super().refuse(p)
+        super()._refuse(p)
         low, high = _gap(p, p.r_on), _gap(p, p.r_off)
         require(
             0.0 < low < high,

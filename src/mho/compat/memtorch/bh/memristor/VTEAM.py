@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from mho import devices
 from mho.compat.memtorch.bh.memristor._model import Derived, Modelled, parameter
 from mho.compat.memtorch.bh.memristor.Memristor import plots
-from mho.devices import SwitchingDevice
 
 
 class VTEAM(Modelled, tensor=True):
@@ -34,6 +32,7 @@ class VTEAM(Modelled, tensor=True):
         **kwargs: ``reference=True`` takes the means of stochastic parameters.
     """
 
+    _kind = devices.VTEAM
     d: Any
 
     def __init__(
@@ -55,18 +54,13 @@ class VTEAM(Modelled, tensor=True):
         self._adopt(locals())
 
     @staticmethod
-    def fields(p: Any) -> dict[str, Any]:
+    def _fields(p: Any) -> dict[str, Any]:
         """Return mho's parameters."""
         names = ("r_on", "r_off", "v_on", "v_off", "k_on", "k_off", "alpha_on", "alpha_off")
         return {**{name: getattr(p, name) for name in names}, "w_on": 0.0, "w_off": p.d}
 
     @staticmethod
-    def spec(values: Mapping[str, Any], p: Any) -> SwitchingDevice:
-        """Return mho's device."""
-        return devices.VTEAM(**values)
-
-    @staticmethod
-    def initial(p: Any) -> Any:
+    def _initial(p: Any) -> Any:
         """Return the conductance (S) of a new device: at the state ``x_on``."""
         return 1.0 / (p.r_on + (p.r_off - p.r_on) * p.x_on / p.d)
 

@@ -8,6 +8,7 @@ import math
 import warnings
 from abc import ABCMeta
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -33,18 +34,20 @@ EQUATIONS = frozenset(
 Equations = tuple[SwitchingDevice, Any]
 
 
+@dataclass
 class Alone:
     """Where the values of a device of its own are.
 
-    Args:
+    Attributes:
         model: its class.
         values: its parameters.
         g: its conductance (S).
     """
 
-    def __init__(self, model: type[Modelled], values: dict[str, Any], g: float) -> None:
-        self.model, self.values, self.g = model, values, g
-        self._made: Equations | None = None
+    model: type[Modelled]
+    values: dict[str, Any]
+    g: float
+    made: Equations | None = field(default=None, repr=False)
 
     def get(self, name: str) -> Any:
         """Return a parameter."""
@@ -53,13 +56,13 @@ class Alone:
     def set(self, name: str, value: Any) -> None:
         """Change a parameter."""
         self.values[name] = value
-        self._made = None
+        self.made = None
 
     def equations(self) -> Equations:
         """Return mho's device and its parameters (floats)."""
-        if self._made is None:
-            self._made = self.model.equations(self.values)
-        return self._made
+        if self.made is None:
+            self.made = self.model._equations(self.values)
+        return self.made
 
     def alone(self) -> Alone:
         """Return a copy."""
@@ -117,11 +120,13 @@ class Modelled(Memristor, metaclass=Watched):
     object by object. Where that is an equation, `simulate` goes by its methods.
 
     Class attributes:
+        _kind: mho's device.
         defaults: the constructor's parameters and their defaults.
         _shipped: what a model has, by name, as it comes.
         _own: names of what a user has put in place of that.
     """
 
+    _kind: ClassVar[Any]
     defaults: ClassVar[dict[str, Any]] = {}
     _shipped: ClassVar[dict[str, Any]] = {}
     _own: ClassVar[set[str]] = set()
@@ -148,8 +153,8 @@ class Modelled(Memristor, metaclass=Watched):
         mean = bool(given.get("kwargs", {}).get("reference", False))
         values, _ = ordered({name: one(given[name], mean=mean) for name in self.defaults})
         p = SimpleNamespace(**values)
-        self.refuse(p)
-        self._cell = Alone(type(self), values, float(self.initial(p)))
+        self._refuse(p)
+        self._cell = Alone(type(self), values, float(self._initial(p)))
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -167,22 +172,22 @@ class Modelled(Memristor, metaclass=Watched):
     # ---- what a model says of itself ----------------------------------------------------------
 
     @staticmethod
-    def fields(p: Any) -> dict[str, Any]:
-        """Return the parameters of `spec` that follow from MemTorch's, numbers or tensors."""
+    def _fields(p: Any) -> dict[str, Any]:
+        """Return mho's parameters that follow from MemTorch's, numbers or tensors."""
         raise NotImplementedError
 
     @staticmethod
-    def spec(values: Mapping[str, Any], p: Any) -> SwitchingDevice:
-        """Return mho's device for numbers that `fields` returned."""
-        raise NotImplementedError
+    def _fixed(p: Any) -> dict[str, Any]:
+        """Return those that are the same in all cells."""
+        return {}
 
     @staticmethod
-    def initial(p: Any) -> Any:
+    def _initial(p: Any) -> Any:
         """Return the conductance (S) of a new device."""
         return 1.0 / p.r_on
 
     @classmethod
-    def refuse(cls, p: Any) -> None:
+    def _refuse(cls, p: Any) -> None:
         """Refuse parameters that make no device, naming them."""
         for name in ("time_series_resolution", "r_on", "r_off"):
             require(getattr(p, name) > 0, f"{name} must be > 0, got {getattr(p, name)!r}")
@@ -192,16 +197,17 @@ class Modelled(Memristor, metaclass=Watched):
         raise NotImplementedError
 
     @classmethod
-    def equations(cls, values: Mapping[str, Any]) -> Equations:
+    def _equations(cls, values: Mapping[str, Any]) -> Equations:
         """Return mho's device of parameters that are numbers, and its parameters (floats)."""
         p = SimpleNamespace(**values)
         if p.r_on >= p.r_off:  # a worn-out cell may have no window
             p.r_on = p.r_off * (1.0 - 1e-9)
-        spec = cls.spec({name: float(value) for name, value in cls.fields(p).items()}, p)
+        numbers = {name: float(value) for name, value in cls._fields(p).items()}
+        spec = cls._kind(**numbers, **cls._fixed(p))
         return spec, spec.parameters()
 
     @classmethod
-    def population(
+    def _population(
         cls, parameters: Mapping[str, Any], g: Tensor, shape: tuple[int, ...]
     ) -> SwitchingCells:
         """Return cells of mho (float64) in given states.
@@ -212,8 +218,8 @@ class Modelled(Memristor, metaclass=Watched):
             shape: of the population.
         """
         p = SimpleNamespace(**parameters)
-        fields = cls.fields(p)
-        device = cls.spec({name: nominal(value) for name, value in fields.items()}, p)
+        fields = cls._fields(p)
+        device = cls._kind(**{n: nominal(value) for n, value in fields.items()}, **cls._fixed(p))
         cells = SwitchingCells((device,), shape, seed=seed() if device.stochastic else 0)
         cells = cells.to(g.device).double()
         for name, value in fields.items():
@@ -280,7 +286,7 @@ class Modelled(Memristor, metaclass=Watched):
             after = None if noisy else held(spec, p, x, v, seconds)
             if after is None:  # noise, or too stiff for floats
                 if population is None:
-                    population = self._population()
+                    population = self._as_cells()
                 population.x = torch.tensor(x, dtype=torch.float64)
                 population.apply_pulse(v, seconds)
                 after = float(population.x)
@@ -290,9 +296,9 @@ class Modelled(Memristor, metaclass=Watched):
             cell.g = g
         return passed
 
-    def _population(self) -> SwitchingCells:
+    def _as_cells(self) -> SwitchingCells:
         g = torch.tensor(self._cell.g, dtype=torch.float64)
-        return self.population({name: self._cell.get(name) for name in self.defaults}, g, ())
+        return self._population({name: self._cell.get(name) for name in self.defaults}, g, ())
 
     def _by_methods(self, volts: list[float], seconds: float, currents: bool) -> list[float]:
         """As `_drive`, by the device's own public methods."""
