@@ -301,6 +301,10 @@ def test_tensors_change_their_type_and_are_restored():
     plain = Crossbar(VTEAM, {"r_on": 70.0}, (3, 4), (2, 2))
     crossbar.restore(plain.state())
     assert crossbar.parameters["r_on"] == 70.0
+    plain.stuck = torch.zeros(plain.devices.shape, dtype=torch.bool)
+    crossbar.restore(plain.state())
+    plain.stuck[0, 0, 0] = True
+    assert not bool(crossbar.stuck.any())
 
 
 def test_stuck_cells_of_a_users_own_class_stay():

@@ -213,6 +213,12 @@ def test_equations_follow_parameters_however_they_are_changed():
     crossbar.parameters["b_p"].mul_(1.5)
     assert all(agree())
     assert (first.b_p, second.b_p) == (1.5, 3.0)
+    crossbar.parameters["b_p"].data.mul_(0.5)  # which torch does not count
+    assert all(agree())
+    assert crossbar.transfer(v) != pytest.approx(0.24 * np.sinh(0.6))
+    crossbar.conductance_matrix.data = torch.full((3, 2), 1e-4)
+    assert crossbar.devices[0][0].g == pytest.approx(1e-4)
+    assert all(agree())
 
 
 @pytest.mark.parametrize("tile_shape", [None, (2, 3)])

@@ -1,32 +1,24 @@
 """Crossbars: cells as tensors, and views of them that are single devices.
 
-What one may build on
----------------------
-A layer of ``memtorch.mn`` has ``crossbars``, a list of `Crossbar`. With ``DoubleColumn`` they come
-in pairs (positive, negative), with ``SingleColumn`` one by one; ``Conv3d`` has a pair (or one) for
-each input channel. A crossbar is its tensors, and nothing else holds state:
+What one may build on: a layer of ``memtorch.mn`` has ``crossbars``, a list of `Crossbar`, in pairs
+(positive, negative) with ``DoubleColumn``; ``Conv3d`` has some for each input channel. A crossbar
+is its tensors, and nothing else holds state:
 
-* ``conductance_matrix``: conductances (S), ``[rows, columns]``, or ``[tiles, tile_rows,
-  tile_columns]`` with a ``tile_shape`` (padding holds 0 S). Assigning it and changing it in place
-  are seen by the next read.
-* ``parameters``: device parameters by the names of the model's constructor, each a number where
-  all cells are alike, or a tensor shaped like ``conductance_matrix``; assigning is allowed.
-  ``parameter(name)``: the same, always as a tensor.
-* ``used``: bool, False in the padding of tiles. ``stuck``: None, or which cells keep their
-  conductance whatever is written to them or applied to them (assigning ``conductance_matrix``
-  itself moves them all the same).
-* ``devices``: a numpy array of objects, ``devices[i][j]`` or ``devices[tile][i][j]``. ``.g`` and
-  the parameters read and write the tensors above at once; nothing needs ``update``.
-* ``clamp(g)``: within every cell's ``[1/r_off, 1/r_on]``. ``transfer(v)``: ``f(v)`` of the static
-  current ``I = g · f(v)`` with nominal parameters; ``ohmic`` says if it is ``v``.
-* ``cells()``: a population of mho in the cells' present states (float64), to be simulated or
-  programmed; ``take(cells)`` stores its conductances.
-* ``per_device``: True in the fallback for a user's own class of devices. ``devices`` are then
-  objects of their own, ``parameters`` are read from them, and ``update`` carries conductances.
+* ``conductance_matrix`` (S), ``[rows, columns]``, or ``[tiles, tile_rows, tile_columns]`` (padding
+  holds 0 S). It may be assigned, and changed in place.
+* ``parameters``: device parameters by name, each a number or a tensor with one for each cell; they
+  may be assigned. ``parameter(name)`` is always a tensor.
+* ``used``: False in the padding of tiles. ``stuck``: which cells keep their conductance whatever is
+  written or applied to them (assigning the matrix moves them all the same), or None.
+* ``devices``: the cells as an array of objects, which read and write the tensors at once.
+* ``clamp(g)``: within every cell's window. ``transfer(v)``: ``f(v)`` of the current
+  ``I = g · f(v)`` of the mean cell.
+* ``cells()``: a population of mho in the cells' present states (float64); ``take`` stores it.
+* ``per_device``: True in the fallback for a user's own class. ``devices`` are then objects of their
+  own, ``parameters`` are read from them, and ``update`` carries conductances.
 
-A layer's ``non_linear`` is None (reads are ``I = g · v``), or a picklable callable
-``(crossbar, v) -> f(v)`` of reads ``I = g · f(v)``. A stochastic parameter is a callable ``p`` with
-``p()`` (one draw), ``p(return_mean=True)`` and ``p.sample(shape)`` (draws for all cells).
+A stochastic parameter is a callable ``p`` with ``p()`` (one draw), ``p(return_mean=True)`` and
+``p.sample(shape)`` (draws for all cells).
 """
 # ruff: noqa: N999
 

@@ -147,11 +147,6 @@ class CellTensors:
         mask = torch.ones(self.rows, self.columns, device=self._g.device)
         return (mask if self.tile_shape is None else gen_tiles(mask, self.tile_shape)[0]) > 0.0
 
-    @property
-    def ohmic(self) -> bool:
-        """Whether the cells' current is proportional to the voltage."""
-        return not self.per_device and self._held.equations()[0].ohmic
-
     def transfer(self, v: Tensor) -> Tensor:
         """Return ``f(v)`` (V) of the static current ``I = g · f(v)``, for mean parameters.
 
@@ -262,24 +257,29 @@ class CellTensors:
         g, shape = values["conductance_matrix"], list(self._g.shape)
         require(list(g.shape) == shape, f"conductances {list(g.shape)} do not fit {shape}")
         self.conductance_matrix = g.to(self._g).clone()
-        self.stuck = values["stuck"]
+        stuck, parameters = values["stuck"], values["parameters"].items()
+        self.stuck = None if stuck is None else stuck.to(self.device, copy=True)
         if self.per_device:
             self.update(from_devices=False)
-        else:
-            kept = values["parameters"].items()
-            self.parameters.update({n: v.clone() if isinstance(v, Tensor) else v for n, v in kept})
+            return
+        for name, value in parameters:
+            tensor = isinstance(value, Tensor)
+            self.parameters[name] = value.to(self.device, copy=True) if tensor else value
 
     # ---- the cells as objects -------------------------------------------------------------------
 
     @property
     def devices(self) -> Any:
         """The cells, one by one: a numpy array of objects, which are views of the tensors."""
+        if self.per_device:
+            return self._objects
+        self._held.look()
         if self._objects is None:
             self._objects = views(self)
             # Who assigns must pass by `Devices.__setitem__`.
             self._shown = self._objects.view(Devices)
             self._shown.flags.writeable = False
-        return self._objects if self.per_device else self._shown
+        return self._shown
 
     @devices.setter
     def devices(self, given: Any) -> None:

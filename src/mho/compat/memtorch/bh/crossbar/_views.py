@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from operator import attrgetter
 from typing import Any
 
 import torch
@@ -37,9 +36,6 @@ class Far:
         self.row[place] = value
 
 
-_VERSION = attrgetter("_version")
-
-
 class Parameters(dict[str, Any]):
     """Device parameters by name, each a number for all cells or a tensor with one for each.
 
@@ -47,41 +43,31 @@ class Parameters(dict[str, Any]):
 
     Args:
         values: the parameters.
+
+    Attributes:
+        rows: those that are tensors, all cells in a row (see `shared`); another one after every
+            assignment.
+        made: mho's device of the mean cell, and the means that it was made of.
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         super().__init__()
-        self._changed()
         self.update(values)
 
     def __setitem__(self, name: str, value: Any) -> None:
-        value = plain(value)
-        super().__setitem__(name, value.contiguous() if isinstance(value, Tensor) else value)
-        self._changed()
+        self.update({name: value})
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Assign several parameters."""
         for name, value in dict(*args, **kwargs).items():
-            self[name] = value
-
-    def _changed(self) -> None:
-        self.tensors = [value for value in self.values() if isinstance(value, Tensor)]
-        self.rows: dict[str, Any] = {}
-        self.born = object()
-        self._tracked = not any(tensor.is_inference() for tensor in self.tensors)
-        self.made: tuple[Any, Equations] | None = None
+            value = plain(value)
+            value = value.contiguous() if isinstance(value, Tensor) else value
+            super().__setitem__(name, value)
+        self.rows = {name: shared(v) for name, v in self.items() if isinstance(v, Tensor)}
+        self.made: tuple[list[float], Equations] | None = None
 
     def __reduce__(self) -> Any:
         return Parameters, (dict(self),)
-
-    def row(self, name: str) -> Any:
-        """Return a parameter that is a tensor, all cells in a row."""
-        row = self.rows[name] = shared(self[name])
-        return row
-
-    def stamp(self) -> Any:
-        """Return what differs after every change within a tensor; `born` does after others."""
-        return sum(map(_VERSION, self.tensors)) if self._tracked else object()
 
 
 class Held:
@@ -106,14 +92,20 @@ class Held:
     def keep(self, g: Tensor) -> None:
         """Take new conductances (S)."""
         self.g = g.contiguous()
-        self.row = shared(self.g)
+        self.row, self._memory = shared(self.g), self.g.data_ptr()
+
+    def look(self) -> None:
+        """Follow a tensor that was given other memory, as by ``conductance_matrix.data = …``."""
+        if self.g.data_ptr() != self._memory:
+            self.keep(self.g)
 
     def equations(self) -> Equations:
-        """Return mho's device of all cells, of their mean where they differ; and its parameters."""
+        """Return mho's device of the mean cell, and its parameters (floats)."""
         known = self.parameters
-        if known.made is None or (known.tensors and known.made[0] != known.stamp()):
-            means = {n: nominal(v) if isinstance(v, Tensor) else v for n, v in known.items()}
-            known.made = known.stamp(), self.model._equations(means)
+        means = [nominal(known[name]) for name in known.rows]
+        if known.made is None or known.made[0] != means:
+            values = {**known, **dict(zip(known.rows, means, strict=True))}
+            known.made = means, self.model._equations(values)
         return known.made[1]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -121,7 +113,7 @@ class Held:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self.row = shared(self.g)
+        self.keep(self.g)
 
 
 class InCrossbar:
@@ -147,10 +139,7 @@ class InCrossbar:
         """Return a parameter."""
         parameters = self.held.parameters
         row = parameters.rows.get(name)
-        if row is not None:
-            return row.item(self.place)
-        value = parameters[name]
-        return parameters.row(name).item(self.place) if isinstance(value, Tensor) else value
+        return parameters[name] if row is None else row.item(self.place)
 
     def set(self, name: str, value: Any) -> None:
         """Change a parameter of this cell."""
@@ -183,14 +172,15 @@ class InCrossbar:
 
     def equations(self) -> Equations:
         """Return mho's device and its parameters (floats)."""
-        held = self.held
-        parameters = held.parameters
-        if not parameters.tensors:
-            return held.equations()
-        made, stamp = self._made, parameters.stamp()
-        if made is None or made[0] is not parameters.born or made[1] != stamp:
-            made = self._made = parameters.born, stamp, held.model._equations(self._values())
-        return made[2]
+        held, rows, place = self.held, self.held.parameters.rows, self.place
+        if not rows:
+            common = held.parameters.made
+            return held.equations() if common is None else common[1]
+        now, made = [row.item(place) for row in rows.values()], self._made
+        if made is None or made[0] is not rows or made[1] != now:
+            made = self._made = rows, now, held.model._equations(self._values())
+        found: Equations = made[2]
+        return found
 
     def _values(self) -> dict[str, Any]:
         return {name: self.get(name) for name in self.held.parameters}
