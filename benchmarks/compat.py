@@ -121,7 +121,7 @@ def memtorch_passive(rounds: int) -> None:
     model = patch(nn.Sequential(nn.Linear(128, 64)), **options)
 
     def first() -> None:
-        model[0].crossbars[0].conductance_matrix.mul_(1.0)  # as changed: all is solved anew
+        model[0].crossbars[0].conductance_matrix.mul_(0.9999)  # all is solved anew
         model(x)
 
     seconds = medians({"first read": first, "next read": lambda: model(x)}, rounds)

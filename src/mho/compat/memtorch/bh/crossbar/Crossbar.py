@@ -68,6 +68,7 @@ class Crossbar(CellTensors):
             from_devices: from the devices to the matrix (True), or from it to the devices (False).
             parallelize: has no effect.
         """
+        self._held.look()
         if self.per_device and from_devices:
             self.store(torch.from_numpy(self.g_np(self.devices)).to(self._g))
         elif self.per_device:

@@ -182,6 +182,7 @@ class CellTensors:
     @property
     def conductance_matrix(self) -> Tensor:
         """Conductances (S), ``[rows, columns]`` or ``[tiles, tile_rows, tile_columns]``."""
+        self._held.look()
         return self._held.g
 
     @conductance_matrix.setter
@@ -271,15 +272,12 @@ class CellTensors:
     @property
     def devices(self) -> Any:
         """The cells, one by one: a numpy array of objects, which are views of the tensors."""
-        if self.per_device:
-            return self._objects
-        self._held.look()
         if self._objects is None:
             self._objects = views(self)
             # Who assigns must pass by `Devices.__setitem__`.
             self._shown = self._objects.view(Devices)
             self._shown.flags.writeable = False
-        return self._shown
+        return self._objects if self.per_device else self._shown
 
     @devices.setter
     def devices(self, given: Any) -> None:

@@ -279,7 +279,7 @@ class Modelled(Memristor, metaclass=Watched):
         cell, passed, population = self._cell, [], None
         spec, p = cell.equations()
         before = g = cell.g
-        x, noisy = state(g, spec, p), spec.stochastic
+        x, noisy = unit(spec.state_at(g, p)) if g > 0.0 else 0.0, spec.stochastic
         for v in volts:
             if currents:
                 passed.append(g * spec.transfer_at(v, p))
