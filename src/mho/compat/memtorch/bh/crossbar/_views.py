@@ -19,21 +19,7 @@ def shared(tensor: Tensor) -> Any:
     One value is read and written through NumPy in a tenth of the time a tensor takes.
     """
     row = tensor.detach().view(-1)
-    return row.numpy() if row.device.type == "cpu" and row.dtype != torch.bfloat16 else Far(row)
-
-
-class Far:
-    """A tensor that NumPy cannot see, with what is needed of NumPy's arrays."""
-
-    def __init__(self, row: Tensor) -> None:
-        self.row = row
-
-    def item(self, place: int) -> float:
-        """Return a value."""
-        return self.row[place].item()
-
-    def __setitem__(self, place: int, value: float) -> None:
-        self.row[place] = value
+    return row.numpy() if row.device.type == "cpu" and row.dtype != torch.bfloat16 else row
 
 
 class Parameters(dict[str, Any]):
@@ -41,12 +27,8 @@ class Parameters(dict[str, Any]):
 
     It notices what is assigned, so that what follows from the parameters is made only once.
 
-    Args:
-        values: the parameters.
-
     Attributes:
-        rows: those that are tensors, all cells in a row (see `shared`); another one after every
-            assignment.
+        rows: those that are tensors (see `shared`); another object after every assignment.
         made: mho's device of the mean cell, and the means that it was made of.
     """
 
@@ -139,7 +121,7 @@ class InCrossbar:
         """Return a parameter."""
         parameters = self.held.parameters
         row = parameters.rows.get(name)
-        return parameters[name] if row is None else row.item(self.place)
+        return parameters[name] if row is None else float(row[self.place])
 
     def set(self, name: str, value: Any) -> None:
         """Change a parameter of this cell."""
@@ -159,7 +141,7 @@ class InCrossbar:
     @property
     def g(self) -> float:
         """Conductance (S), exact as long as the tensor holds its image."""
-        stored: float = self.held.row.item(self.place)
+        stored = float(self.held.row[self.place])
         return self.exact if stored == self.image else stored
 
     @g.setter
@@ -168,7 +150,7 @@ class InCrossbar:
         if held.stuck is None or not bool(held.stuck.reshape(-1)[self.place]):
             row = held.row
             row[self.place] = value
-            self.image, self.exact = row.item(self.place), value
+            self.image, self.exact = float(row[self.place]), value
 
     def equations(self) -> Equations:
         """Return mho's device and its parameters (floats)."""
@@ -176,7 +158,7 @@ class InCrossbar:
         if not rows:
             common = held.parameters.made
             return held.equations() if common is None else common[1]
-        now, made = [row.item(place) for row in rows.values()], self._made
+        now, made = [float(row[place]) for row in rows.values()], self._made
         if made is None or made[0] is not rows or made[1] != now:
             made = self._made = rows, now, held.model._equations(self._values())
         found: Equations = made[2]

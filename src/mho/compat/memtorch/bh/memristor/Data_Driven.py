@@ -45,15 +45,7 @@ class PerResistance(Modelled):
         return each(lambda v: 1.0 / spec.conductance_at(spec.pulse(x, v, step, p), p), voltage)
 
     def _moved(self, voltage: float, seconds: float) -> float:
-        cell = self._cell
-        if seconds != self.time_series_resolution:
-            self._cell = cell.alone()
-            self.time_series_resolution = seconds
-        try:
-            after = float(self.resistance(voltage))
-        finally:
-            self._cell = cell
-        return 1.0 / min(max(after, self.r_on), self.r_off)
+        return 1.0 / min(max(float(self.resistance(voltage)), self.r_on), self.r_off)
 
 
 class Data_Driven(PerResistance, tensor=True):
@@ -63,19 +55,13 @@ class Data_Driven(PerResistance, tensor=True):
         time_series_resolution: time between two samples of a signal (s).
         r_off: largest resistance (Ω).
         r_on: least resistance (Ω).
-        A_p: speed under positive voltages (Ω/s).
-        A_n: speed under negative voltages (Ω/s).
-        t_p: its exponent, positive voltages (1/V).
-        t_n: its exponent, negative voltages (1/V).
-        k_p: steepness of the approach, positive voltages (1/Ω).
-        k_n: steepness of the approach, negative voltages (1/Ω).
-        r_p: bound of positive voltages, coefficients of 1 and v (Ω, Ω/V).
-        r_n: bound of negative voltages, likewise.
+        A_p, A_n: speed under positive and under negative voltages (Ω/s).
+        t_p, t_n: its exponents (1/V).
+        k_p, k_n: steepness of the approach (1/Ω).
+        r_p, r_n: bounds, coefficients of 1 and v (Ω, Ω/V).
         eta: 1 if positive voltages raise the resistance, -1 if they lower it.
-        a_p: amplitude of the current, positive voltages (V).
-        a_n: amplitude of the current, negative voltages (V).
-        b_p: steepness of the current, positive voltages (1/V).
-        b_n: steepness of the current, negative voltages (1/V).
+        a_p, a_n: amplitude of the current (V).
+        b_p, b_n: steepness of the current (1/V).
         **kwargs: ``reference=True`` takes the means of stochastic parameters.
     """
 

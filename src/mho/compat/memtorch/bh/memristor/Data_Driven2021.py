@@ -20,18 +20,12 @@ class Data_Driven2021(PerResistance, tensor=True):
         time_series_resolution: time between two samples of a signal (s).
         r_off: largest resistance (Ω).
         r_on: least resistance (Ω).
-        A_p: speed under positive voltages (1/(Ω s)).
-        A_n: speed under negative voltages (1/(Ω s)).
-        t_p: voltage scale of the speed, positive voltages (V).
-        t_n: voltage scale of the speed, negative voltages (V).
-        k_p: kept, and not used.
-        k_n: kept, and not used.
-        r_p: bound of positive voltages, coefficients of 1 and v (Ω, Ω/V).
-        r_n: bound of negative voltages, likewise.
-        a_p: amplitude of the current, positive voltages (V).
-        a_n: amplitude of the current, negative voltages (V).
-        b_p: steepness of the current, positive voltages (1/V).
-        b_n: steepness of the current, negative voltages (1/V).
+        A_p, A_n: speed under positive and under negative voltages (1/(Ω s)).
+        t_p, t_n: its voltage scales (V).
+        k_p, k_n: kept, and not used.
+        r_p, r_n: bounds, coefficients of 1 and v (Ω, Ω/V).
+        a_p, a_n: amplitude of the current (V).
+        b_p, b_n: steepness of the current (1/V).
         **kwargs: ``reference=True`` takes the means of stochastic parameters.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -154,9 +155,11 @@ def plot_hysteresis_loop(
     Returns:
         Voltages (V) and currents (A), or None.
     """
-    time = _times(memristor_model, duration, duration * voltage_signal_frequency)
-    voltage = voltage_signal_amplitude * np.sin(2 * math.pi * voltage_signal_frequency * time)
-    current = _currents(memristor_model, voltage, time)
+    cycles = duration * voltage_signal_frequency
+    turns = 2 * math.pi * voltage_signal_frequency
+    voltage, current = _traced(
+        memristor_model, lambda t: voltage_signal_amplitude * np.sin(turns * t), duration, cycles
+    )
     if return_result:
         return voltage, current
     _draw(voltage, current, "Hysteresis loop", "symlog" if log_scale else "linear")
@@ -172,20 +175,15 @@ def plot_bipolar_switching_behaviour(
 ) -> tuple[Signal, Signal] | None:
     """Plot the magnitude of a device's current over one triangle of voltage (a slow DC sweep).
 
-    Args:
-        memristor_model: the device; it is moved by the signal.
-        voltage_signal_amplitude: amplitude of the triangle (V): 0 → + → − → 0.
-        voltage_signal_frequency: its frequency (Hz).
-        log_scale: whether the axis of the current is logarithmic.
-        return_result: return voltages and currents, and plot nothing.
-
-    Returns:
-        Voltages (V) and currents (A), or None.
+    The voltage goes from 0 to the amplitude (V), to its negative and back to 0; ``log_scale`` says
+    whether the axis of the magnitude is logarithmic. For all else see `plot_hysteresis_loop`.
     """
-    time = _times(memristor_model, 1 / voltage_signal_frequency, 1.0)
-    phase = np.mod(voltage_signal_frequency * time + 0.25, 1.0)
-    voltage = voltage_signal_amplitude * (1.0 - 4.0 * np.abs(phase - 0.5))
-    current = _currents(memristor_model, voltage, time)
+
+    def triangle(time: Signal) -> Signal:
+        phase = np.mod(voltage_signal_frequency * time + 0.25, 1.0)
+        return voltage_signal_amplitude * (1.0 - 4.0 * np.abs(phase - 0.5))
+
+    voltage, current = _traced(memristor_model, triangle, 1 / voltage_signal_frequency, 1.0)
     if return_result:
         return voltage, current
     title = "Bipolar switching behaviour (DC)"
@@ -193,29 +191,25 @@ def plot_bipolar_switching_behaviour(
     return None
 
 
-def _refined(device: Any) -> bool:
-    """Whether a device is a model that takes any step, and `simulate` is the model's own."""
-    own = getattr(device, "_own", None)
-    return own is not None and "simulate" not in {*own, *vars(device)}
-
-
-def _times(device: Any, duration: float, cycles: float) -> Signal:
-    step = float(device.time_series_resolution)
-    if _refined(device):
+def _traced(
+    device: Any, wave: Callable[[Signal], Signal], duration: float, cycles: float
+) -> tuple[Signal, Signal]:
+    """Return voltages (V) and the currents (A) under them."""
+    step, own = float(device.time_series_resolution), getattr(device, "_own", None)
+    # Whether it is a model that takes any step: but for two methods, however it is overridden.
+    refined = own is not None and not {"simulate", "resistance"} & {*own, *vars(device)}
+    if refined:
         step = max(step, duration / max(_PER_CYCLE * cycles, _AT_LEAST))
-    return step * np.arange(round(duration / step) + 1, dtype=np.float64)
-
-
-def _currents(device: Any, voltage: Signal, time: Signal) -> Signal:
-    if not _refined(device):
-        return np.asarray(device.simulate(voltage, return_current=True), np.float64)
+    voltage = wave(step * np.arange(round(duration / step) + 1, dtype=np.float64))
+    if not refined:
+        return voltage, np.asarray(device.simulate(voltage, return_current=True), np.float64)
     # The voltage is a line from point to point: what is held is its middle.
-    current, step = np.empty_like(voltage), float(time[1] - time[0])
     middles = 0.5 * (voltage + np.append(voltage[1:], voltage[-1:]))
+    current = np.empty_like(voltage)
     for k, (v, middle) in enumerate(zip(voltage.tolist(), middles.tolist(), strict=True)):
         current[k] = device.current(v)
         device._drive([middle], step)
-    return current
+    return voltage, current
 
 
 def _draw(voltage: Signal, current: Signal, title: str, scale: str) -> None:

@@ -21,12 +21,9 @@ class VTEAM(Modelled, tensor=True):
         r_off: largest resistance (Ω), at the state ``d``.
         r_on: least resistance (Ω), at the state 0.
         d: length of the device (m): the state's range is 0…d.
-        k_on: speed towards low resistance (m/s), < 0.
-        k_off: speed towards high resistance (m/s), > 0.
-        alpha_on: exponent of the speed towards low resistance.
-        alpha_off: exponent of the speed towards high resistance.
-        v_on: threshold of the motion towards low resistance (V), < 0.
-        v_off: threshold of the motion towards high resistance (V), > 0.
+        k_on, k_off: speed towards low (< 0) and towards high (> 0) resistance (m/s).
+        alpha_on, alpha_off: its exponents.
+        v_on, v_off: its thresholds, < 0 and > 0 (V).
         x_on: state of a new device (m).
         x_off: kept, and not used: the range's end is ``d``.
         **kwargs: ``reference=True`` takes the means of stochastic parameters.

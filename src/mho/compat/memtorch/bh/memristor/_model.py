@@ -36,13 +36,7 @@ Equations = tuple[SwitchingDevice, Any]
 
 @dataclass
 class Alone:
-    """Where the values of a device of its own are.
-
-    Attributes:
-        model: its class.
-        values: its parameters.
-        g: its conductance (S).
-    """
+    """Where the values of a device of its own are: its class, parameters and conductance (S)."""
 
     model: type[Modelled]
     values: dict[str, Any]
@@ -210,13 +204,7 @@ class Modelled(Memristor, metaclass=Watched):
     def _population(
         cls, parameters: Mapping[str, Any], g: Tensor, shape: tuple[int, ...]
     ) -> SwitchingCells:
-        """Return cells of mho (float64) in given states.
-
-        Args:
-            parameters: by name, each a number or a tensor of ``shape``.
-            g: conductances (S), put within every cell's window.
-            shape: of the population.
-        """
+        """Return cells of mho (float64) of parameters, numbers or tensors, at conductances (S)."""
         p = SimpleNamespace(**parameters)
         fields = cls._fields(p)
         device = cls._kind(**{n: nominal(value) for n, value in fields.items()}, **cls._fixed(p))

@@ -49,18 +49,7 @@ def each(function: Callable[[float], Any], value: Any) -> Any:
 
 
 def held(spec: Any, p: Any, x: float, v: float, seconds: float) -> float | None:
-    """Return the state of mho's device after a voltage (V) was held.
-
-    Args:
-        spec: the device.
-        p: its parameters (floats).
-        x: state before.
-        v: the voltage (V).
-        seconds: how long it is held.
-
-    Returns:
-        The state; None if the model is too stiff for floats.
-    """
+    """Return the state of mho's device after a voltage (V) for a time (s); None: too stiff."""
     after: float | None = spec.pulse(x, v, seconds, p)
     if after is not None:
         return after
