@@ -271,13 +271,15 @@ class Modelled(Memristor, metaclass=Watched):
         for v in volts:
             if currents:
                 passed.append(g * spec.transfer_at(v, p))
-            after = None if noisy else held(spec, p, x, v, seconds)
-            if after is None:  # noise, or too stiff for floats
+            after = held(spec, p, x, v, seconds)
+            if after is None:  # too stiff for floats
                 if population is None:
                     population = self._as_cells()
                 population.x = torch.tensor(x, dtype=torch.float64)
                 population.apply_pulse(v, seconds)
                 after = float(population.x)
+            elif noisy:
+                after = kicked(spec, p, after, v, seconds)
             if after != x:
                 x, g = after, spec.conductance_at(after, p)
         if g != before:
@@ -318,8 +320,7 @@ class Modelled(Memristor, metaclass=Watched):
                 f"{seconds:g} s at {voltage:g} V in {STEPS} steps"
             )
         if spec.stochastic:
-            kick = spec.diffusion(after, spec.drive(voltage, p), p) * math.sqrt(seconds)
-            after = fold(after + kick * torch.randn(()).item())
+            after = kicked(spec, p, after, voltage, seconds)
         return before if after == x else spec.conductance_at(after, p)
 
     def _rate(self, voltage: Any) -> float:
@@ -337,6 +338,12 @@ class Modelled(Memristor, metaclass=Watched):
 def state(g: float, spec: SwitchingDevice, p: Any) -> float:
     """Return the state, 0…1, of a conductance (S)."""
     return unit(spec.state_at(g, p)) if g > 0.0 else 0.0
+
+
+def kicked(spec: SwitchingDevice, p: Any, x: float, v: float, seconds: float) -> float:
+    """Return a state with the noise of one sample, which walls reflect."""
+    kick = spec.diffusion(x, spec.drive(v, p), p) * math.sqrt(seconds)
+    return float(fold(x + kick * torch.randn(()).item()))
 
 
 def ordered(
