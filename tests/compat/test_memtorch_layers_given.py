@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils import parametrize, prune
 
 import mho.compat.memtorch as memtorch
+from compat.overriding import counting
 from mho.compat.memtorch.bh.nonideality.FiniteConductanceStates import (
     apply_finite_conductance_states,
 )
@@ -62,6 +63,22 @@ def test_a_layer_with_a_forward_of_its_own_stays_digital():
     assert model[0] is layer
 
 
+@pytest.mark.parametrize("given", [nn.Linear, [nn.Linear], (nn.Linear, nn.RNN), "table"], ids=str)
+def test_types_to_patch_may_be_one_or_many_or_the_table(given):
+    table = memtorch.mn.Module.supported_module_parameters
+    given = table if given == "table" else given
+    model = patch_model(nn.Sequential(nn.Linear(3, 2)), module_parameters_to_patch=given, **IDEAL)
+    assert type(model[0]) is memtorch.mn.Linear
+    with pytest.raises(ValueError, match=r"must be types of layers, got 'Linear'"):
+        patch_model(model, module_parameters_to_patch=["Linear"], **IDEAL)
+
+
+def test_a_model_in_which_nothing_is_patched_is_told():
+    for given in ({}, [nn.Conv2d]):
+        with pytest.warns(UserWarning, match="nothing was patched"):
+            patch_model(nn.Sequential(nn.Linear(3, 2)), module_parameters_to_patch=given, **IDEAL)
+
+
 def test_what_has_no_memristive_layer_is_refused():
     with pytest.raises(ValueError, match=r"LSTM.*not supported"):
         patched(nn.Sequential(nn.LSTM(3, 2)), nn.LSTM)
@@ -94,12 +111,30 @@ def test_pruned_and_parametrised_layers_are_patched_as_they_compute():
 
     halved = nn.Linear(6, 5)
     parametrize.register_parametrization(halved, "weight", Halved())
-    for digital in (pruned, halved):
+    normed = nn.utils.parametrizations.weight_norm(nn.Linear(6, 5))
+    for digital in (pruned, halved, normed):
         layer = patched(nn.Sequential(digital))[0]
         layer.tune()
         x = torch.randn(3, 6)
         torch.testing.assert_close(layer(x), digital(x), rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(layer.weight, digital.weight)
+
+
+def test_pruned_recurrent_layers_are_patched_as_they_compute():
+    torch.manual_seed(0)
+    digital = prune.random_unstructured(nn.RNN(4, 3), "weight_ih_l0", 0.5)
+    layer, x = memtorch.mn.RNN(digital, **IDEAL), torch.randn(5, 2, 4)
+    layer.tune()
+    torch.testing.assert_close(layer(x), digital(x)[0], rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("kind", ["Linear", "RNN"])
+def test_the_device_may_be_assigned(kind):
+    layer = getattr(memtorch.mn, kind)(getattr(nn, kind)(4, 3), **IDEAL)
+    layer.device = "cpu"
+    assert layer.device == torch.device("cpu")
+    layer.device = torch.device("meta")
+    assert layer.device.type == next(layer.parameters()).device.type == "meta"
 
 
 def test_attributes_of_a_layer_are_kept_and_its_recurrent_weights_are_its_own():
@@ -116,7 +151,8 @@ def test_attributes_of_a_layer_are_kept_and_its_recurrent_weights_are_its_own():
 def test_recurrent_layers_follow_parameters_put_in_place_of_others():
     layer, x = memtorch.mn.RNN(nn.RNN(4, 3), **IDEAL), torch.randn(5, 2, 4)
     other = nn.RNN(4, 3)
-    layer.load_state_dict(other.state_dict(), assign=True)
+    with pytest.warns(UserWarning, match="crossbars keep"):
+        layer.load_state_dict(other.state_dict(), assign=True)
     layer.forward_legacy_enabled = True
     torch.testing.assert_close(layer(x), other(x)[0])
     layer.forward_legacy_enabled = False
@@ -131,6 +167,18 @@ def test_what_is_not_finite_stays_in_its_sample():
     layer = memtorch.mn.Linear(nn.Linear(3, 2), max_input_voltage=0.3, **IDEAL)
     x = torch.tensor([[1.0, 2.0, 3.0], [1.0, torch.inf, 0.0], [torch.nan, 0.0, 0.0]])
     assert layer(x).isfinite().all(-1).tolist() == [True, False, False]
+
+
+def test_a_layer_made_of_a_memristive_one_begins_anew():
+    driven = {**IDEAL, "memristor_model": memtorch.bh.memristor.Data_Driven}
+    first = memtorch.mn.Linear(nn.Linear(3, 2), **driven)
+    fresh, x = memtorch.mn.Linear(first, **driven), torch.linspace(-0.9, 0.9, 3)
+    straight = fresh(x)
+    first.tune()
+    first = apply_non_linear(first, simulate=True)
+    again = memtorch.mn.Linear(first, **driven)
+    assert not hasattr(again, "non_linear")
+    assert torch.equal(again(x), straight)
 
 
 def test_unknown_arguments_have_no_effect_and_are_named():
@@ -288,12 +336,12 @@ def test_sweeps_of_ones_own_are_the_curves_of_reads(tile_shape, scheme):
     assert len(Swept.calls) >= 24 * len(layer.crossbars)
     near = {"rtol": 1e-3, "atol": 1e-3 * float(straight.abs().max())}
     torch.testing.assert_close(layer(x), straight, **near)
-    for other in (copy.deepcopy(layer),):
+    if scheme is memtorch.bh.Scheme.DoubleColumn:  # curves follow the conductances
+        other = copy.deepcopy(layer)
         for crossbar in other.crossbars:
             crossbar.conductance_matrix.mul_(0.5)
             crossbar.update(from_devices=False)
-        halves = other(x) if scheme is memtorch.bh.Scheme.DoubleColumn else 0.5 * straight
-        torch.testing.assert_close(halves, 0.5 * straight, **near)
+        torch.testing.assert_close(other(x), 0.5 * straight, **near)
     apply_non_linear(layer, simulate=True)
     straight = memtorch.mn.Linear.forward(layer, x)
     layer.non_linear = False
@@ -310,3 +358,14 @@ def test_a_sweep_that_only_draws_leaves_reads_to_simulation():
     straight = layer(x)
     apply_non_linear(layer)
     torch.testing.assert_close(layer(x), straight)
+
+
+def test_an_overridden_sweep_of_a_model_is_called():
+    made, calls = counting(VTEAM, "plot_hysteresis_loop")
+    layer = memtorch.mn.Linear(nn.Linear(3, 2), **{**IDEAL, "memristor_model": made})
+    apply_non_linear(layer, 1e-9, 0.1, 1e9)
+    assert calls["plot_hysteresis_loop"] >= 12
+    calls.clear()
+    apply_non_linear(layer, 1e-9, 0.1, 1e9, simulate=True)
+    assert layer(0.05 * torch.ones(3)).shape == (2,)
+    assert not calls

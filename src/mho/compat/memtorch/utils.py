@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, random_split
 
-from mho.compat.memtorch._require import require
+from mho.compat._common import require
 
 __all__ = ["LoadCIFAR10", "LoadMNIST", "clip", "convert_range", "pad_tensor"]
 
@@ -18,53 +18,29 @@ __all__ = ["LoadCIFAR10", "LoadMNIST", "clip", "convert_range", "pad_tensor"]
 def convert_range(
     old_value: Any, old_min: float, old_max: float, new_min: float, new_max: float
 ) -> Any:
-    """Convert values from one range to another, linearly.
+    """Convert values linearly: ``old_min`` to ``new_min``, and ``old_max`` to ``new_max``.
 
-    Args:
-        old_value: a number, array or tensor.
-        old_min: is converted to ``new_min``.
-        old_max: is converted to ``new_max``; another number than ``old_min``.
-        new_min: see above.
-        new_max: see above.
-
-    Returns:
-        The converted values.
+    Values are a number, an array or a tensor.
 
     Raises:
-        ValueError: if ``old_min`` and ``old_max`` are equal.
+        Refused: if ``old_min`` and ``old_max`` are equal.
     """
     require(old_min != old_max, f"old_min and old_max must differ, both are {old_min!r}")
     return new_min + (old_value - old_min) * (new_max - new_min) / (old_max - old_min)
 
 
 def clip(value: float, lower: float, upper: float) -> float:
-    """Return the value, or the bound that it is beyond.
-
-    Args:
-        value: a number.
-        lower: smallest result.
-        upper: largest result.
-
-    Returns:
-        A number.
-    """
+    """Return the value, or the bound that it is beyond."""
     if value < lower:
         return lower
     return min(value, upper)
 
 
 def pad_tensor(tensor: Tensor, tile_shape: tuple[int, int]) -> Tensor:
-    """Pad a vector or a matrix with zeros to whole tiles.
-
-    Args:
-        tensor: ``[rows]`` or ``[rows, columns]``.
-        tile_shape: rows and columns of a tile.
-
-    Returns:
-        The padded tensor.
+    """Pad a vector ``[rows]`` or a matrix ``[rows, columns]`` with zeros to whole tiles.
 
     Raises:
-        ValueError: if the tensor has another number of dimensions.
+        Refused: if the tensor has another number of dimensions.
     """
     require(tensor.ndim in (1, 2), f"tensor must be 1- or 2-D, got {list(tensor.shape)}")
     pads: list[int] = []
@@ -78,13 +54,9 @@ def LoadMNIST(
 ) -> tuple[Any, Any, Any]:
     """Load MNIST from ``data/`` with torchvision; nothing is downloaded.
 
-    Args:
-        batch_size: of training and validation; the test loader has half of it.
-        validation: split a fifth off the training set.
-        num_workers: processes of each loader.
-
     Returns:
-        Loaders for training, validation (or None) and test.
+        Loaders for training, validation (a fifth of the training set; or None) and test (with half
+        of the batch size). ``num_workers`` are processes of each.
 
     Raises:
         ImportError: if torchvision is not installed.

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
-from mho.compat.memtorch._numbers import whole
-from mho.compat.memtorch._require import require
+from mho.compat._common import require, whole
+from mho.core import notice
 
 __all__ = ["Dict2Obj", "StochasticParameter", "unpack_parameters"]
 
@@ -27,12 +26,8 @@ __all__ = ["Dict2Obj", "StochasticParameter", "unpack_parameters"]
 class Generator:
     """A parameter that is drawn: what `StochasticParameter` returns.
 
-    Calling it draws one value; ``sample(shape)`` draws many at once.
-
-    Args:
-        distribution: of the values, with scalar parameters.
-        low: draws below count as this.
-        high: draws above count as this.
+    Calling it draws one value; ``sample(shape)`` draws many at once. Draws of the distribution
+    beyond ``low`` and ``high`` count as these.
     """
 
     def __init__(self, distribution: Distribution, low: float, high: float) -> None:
@@ -81,12 +76,12 @@ def StochasticParameter(
         A `Generator`, or a float.
 
     Raises:
-        ValueError: if the distribution is none, or a parameter of it is missing or unknown.
+        Refused: if the distribution is none, or a parameter of it is missing or unknown.
     """
     min, max = float(min), float(max)
     require(not math.isnan(min) and not math.isnan(max), f"bounds must be numbers: {min}, {max}")
     if min > max:
-        warnings.warn(f"min={min:g} exceeds max={max:g}: taken the other way round", stacklevel=2)
+        notice.warn(f"min={min:g} exceeds max={max:g}: taken the other way round")
         min, max = max, min
     if not kwargs and distribution is Normal and math.isfinite(min) and math.isfinite(max):
         kwargs = {"loc": (min + max) / 2, "scale": (max - min) / 6}
@@ -95,15 +90,12 @@ def StochasticParameter(
 
 
 def made(distribution: Any, kwargs: Mapping[str, Any], prefix: str = "") -> Distribution:
-    """Return a distribution.
+    """Return a distribution: a class of ``torch.distributions`` with its parameters.
 
-    Args:
-        distribution: a class of ``torch.distributions``.
-        kwargs: its parameters. NumPy's numbers are numbers, and a scale of 0 is no spread.
-        prefix: of refusals.
+    NumPy's numbers are numbers, and a ``scale`` of 0 is no spread.
 
     Raises:
-        ValueError: if the distribution is none, or a parameter of it is missing or unknown.
+        Refused: if the class is none, or a parameter is missing or unknown; after the prefix.
     """
     require(
         isinstance(distribution, type) and issubclass(distribution, Distribution),
@@ -125,11 +117,7 @@ def made(distribution: Any, kwargs: Mapping[str, Any], prefix: str = "") -> Dist
 
 
 class Dict2Obj:
-    """An object whose attributes are a dictionary's entries.
-
-    Args:
-        dictionary: names and values.
-    """
+    """An object whose attributes are a dictionary's entries."""
 
     def __init__(self, dictionary: Mapping[str, Any]) -> None:
         # Set one by one, as an attribute ``__class__`` would change the object's type.
@@ -162,31 +150,32 @@ def unpack_parameters(
         A `Dict2Obj` of all local arguments.
 
     Raises:
-        ValueError: if an argument is refused, or r_on and r_off stay too close.
+        Refused: if an argument is refused, or r_on and r_off stay too close.
     """
     require(r_rel_tol is None or r_abs_tol is None, "give r_rel_tol or r_abs_tol, not both")
-    resample_threshold = whole("resample_threshold", resample_threshold, least=0)
-    inner = local_args.get("kwargs")
-    reference = bool(local_args.get("reference")) or (
-        isinstance(inner, Mapping) and bool(inner.get("reference"))
-    )
+    tries = whole("resample_threshold", resample_threshold, least=0)
+    more = local_args.get("kwargs")
+    flags = [local_args, more] if isinstance(more, Mapping) else [local_args]
+    reference = any(flag.get("reference") for flag in flags)
     generators = {name: value for name, value in local_args.items() if _drawable(name, value)}
     args = Dict2Obj(local_args)
-    for name, generator in generators.items():
-        setattr(args, name, _draw(generator, reference))
-    if hasattr(args, "r_on") and hasattr(args, "r_off"):
-        close = {"rel_tol": 1e-9 if r_rel_tol is None else r_rel_tol, "abs_tol": r_abs_tol or 0.0}
-        again = {name: generators[name] for name in ("r_off", "r_on") if name in generators}
-        tries = resample_threshold if again and not reference else 0
-        while math.isclose(args.r_on, args.r_off, **close):
-            require(
-                tries > 0,
-                f"r_on and r_off are too close: {args.r_on:g} and {args.r_off:g} ohm"
-                + (f", after {resample_threshold} new draws" if again else ""),
-            )
-            tries -= 1
-            for name, generator in again.items():
-                setattr(args, name, _draw(generator, reference))
+
+    def draw(*names: str) -> None:
+        for name in names:
+            if name in generators:
+                setattr(args, name, float(generators[name](return_mean=bool(reference))))
+
+    draw(*generators)
+    if not (hasattr(args, "r_on") and hasattr(args, "r_off")):
+        return args
+    close = {"rel_tol": 1e-9 if r_rel_tol is None else r_rel_tol, "abs_tol": r_abs_tol or 0.0}
+    fixed = reference or not {"r_on", "r_off"} & set(generators)
+    for left in range(0 if fixed else tries, -1, -1):
+        if not math.isclose(args.r_on, args.r_off, **close):
+            break
+        message = f"r_on and r_off are too close: {args.r_on:g} and {args.r_off:g} ohm"
+        require(left > 0, message + ("" if fixed else f", after {tries} new draws"))
+        draw("r_off", "r_on")
     return args
 
 
@@ -199,7 +188,3 @@ def _drawable(name: str, value: Any) -> bool:
         return "return_mean" in inspect.signature(value).parameters
     except (TypeError, ValueError):
         return False
-
-
-def _draw(generator: Callable[..., Any], reference: bool) -> float:
-    return float(generator(return_mean=reference))

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.compat.memtorch._require import require
+from mho.compat._common import real, require
 from mho.compat.memtorch.utils import convert_range
-from mho.core.checks import plain
 
 __all__ = ["convert_range", "naive_scale"]
 
@@ -23,11 +22,8 @@ def naive_scale(module: Any, input: Tensor, force_scale: bool = False) -> Tensor
 
     Args:
         module: a layer, with ``max_input_voltage``: None, or a voltage (V), > 0.
-        input: any shape.
+        input: any shape; voltages (V) of the same shape are returned.
         force_scale: scale also inputs that do not exceed ``max_input_voltage``.
-
-    Returns:
-        Voltages of the same shape (V).
 
     Raises:
         Refused: if ``max_input_voltage`` is not a number > 0.
@@ -37,20 +33,11 @@ def naive_scale(module: Any, input: Tensor, force_scale: bool = False) -> Tensor
 
 
 def scale(module: Any, input: Tensor, force_scale: bool = False) -> float | None:
-    """Return what `naive_scale` multiplies inputs by (V), or None where it leaves them.
-
-    Args:
-        module: a layer, with ``max_input_voltage``.
-        input: any shape.
-        force_scale: scale also inputs that do not exceed ``max_input_voltage``.
-    """
+    """Return what `naive_scale` multiplies inputs by (V), or None where it leaves them."""
     if module.max_input_voltage is None:
         return None
-    most = plain(module.max_input_voltage)
-    require(
-        isinstance(most, (int, float)) and not isinstance(most, bool) and most > 0,
-        f"max_input_voltage must be None or a number > 0, got {most!r}",
-    )
+    most = real("max_input_voltage", module.max_input_voltage)
+    require(most > 0, f"max_input_voltage must be > 0, got {most!r}")
     if not input.numel():
         return None
     largest = float(torch.maximum(input.detach().amax(), -input.detach().amin()))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,23 +20,16 @@ def identity(x: Tensor) -> Tensor:
     return x
 
 
+@dataclass
 class Line:
-    """A straight line: what a tuned layer applies to its currents.
+    """A straight line: what a tuned layer applies to its currents."""
 
-    Args:
-        slope: per ampere.
-        intercept: output at no current.
-    """
-
-    def __init__(self, slope: float, intercept: float) -> None:
-        self.slope, self.intercept = slope, intercept
+    slope: float  # per ampere
+    intercept: float
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return ``slope · x + intercept``."""
         return x * self.slope + self.intercept
-
-    def __repr__(self) -> str:
-        return f"Line(slope={self.slope!r}, intercept={self.intercept!r})"
 
 
 @torch.no_grad()
@@ -44,15 +38,9 @@ def naive_tune(
 ) -> Callable[[Tensor], Tensor]:
     """Fit a straight line from a layer's currents to the outputs of the layer it stands for.
 
-    Inputs are uniform on [-1, 1], from torch's global generator. The layer is left as it was.
-
-    Args:
-        module: a memristive layer that still has its weight.
-        input_shape: of the inputs.
-        verbose: print the coefficient of determination.
-
-    Returns:
-        The line, a function of the layer's currents.
+    Inputs of the given shape are uniform on [-1, 1], from torch's global generator. The layer,
+    which still has its weight, is left as it was. With ``verbose`` the coefficient of
+    determination is printed.
     """
     like = next((p for p in module.parameters()), torch.empty(()))
     inputs = torch.rand(tuple(input_shape), dtype=like.dtype, device=like.device) * 2.0 - 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mho.compat.memtorch._require import require
+from mho.compat._common import real, require
 from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.utils import convert_range
 from mho.core.checks import plain
@@ -52,10 +52,8 @@ def naive_map(
 def _largest(weight: Tensor, p_l: float | None) -> Tensor:
     sizes = weight.abs().flatten()
     require(sizes.numel() > 0, "weight must not be empty")
-    if p_l is None:
-        largest = sizes.amax()
-    else:
-        p_l = plain(p_l)
-        require(0 <= p_l <= 1, f"p_l must be None or in [0, 1], got {p_l!r}")
-        largest = sizes.kthvalue(1 + round(p_l * (sizes.numel() - 1))).values
+    p_l = 1.0 if p_l is None else real("p_l", p_l, least=0.0, most=1.0)
+    largest = (
+        sizes.kthvalue(1 + round(p_l * (sizes.numel() - 1))).values if p_l < 1 else sizes.amax()
+    )
     return largest if float(largest) > 0.0 else largest.new_ones(())

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mho.compat.memtorch._errors import Refused
+from mho.compat._common import Refused
 from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.bh.Quantize import Converter
 from mho.compat.memtorch.map.Input import naive_scale

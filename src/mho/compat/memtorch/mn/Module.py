@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-from mho.compat.memtorch._require import require
+from mho.compat._common import require
 from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.map.Input import naive_scale
 from mho.compat.memtorch.map.Parameter import naive_map
@@ -21,6 +20,7 @@ from mho.compat.memtorch.mn.Conv2d import Conv2d
 from mho.compat.memtorch.mn.Conv3d import Conv3d
 from mho.compat.memtorch.mn.Linear import Linear
 from mho.compat.memtorch.mn.RNN import RNN
+from mho.core import notice
 from mho.nn.registry import self_contained
 
 __all__ = ["patch_model", "supported_module_parameters"]
@@ -102,30 +102,23 @@ def patch_model(
     """
     options = {name: value for name, value in locals().items() if name not in _NOT_OPTIONS}
     options.update(kwargs)
-    kinds = tuple(module_parameters_to_patch)
-    closed = {part for m in model.modules() if isinstance(m, _CLOSED) for part in m.children()}
-    patched: dict[nn.Module, nn.Module] = {}  # a layer that occurs twice stays one
-    digital = []
+    wanted = _types(module_parameters_to_patch)
+    kinds, digital = _chosen(model, wanted)
+    patched = {module: kind(module, **options) for module, kind in kinds.items()}
+    for layer in patched.values():
+        if isinstance(layer, RNN):
+            layer.return_hidden = True
     for name, module in list(model.named_modules(remove_duplicate=False)):
-        self_contained(module)
-        if not isinstance(module, kinds) or isinstance(module, (Memristive, RNN)):
-            continue
-        kind = None if module in closed else _layer_for(module)
-        if kind is None:
-            digital.append(f"{name} ({type(module).__name__})")
-            continue
-        if module not in patched:
-            patched[module] = kind(module, **options)
-            if isinstance(patched[module], RNN):
-                patched[module].return_hidden = True  # type: ignore[assignment]
-        if name:
+        if name and module in patched:  # more than once, if the model has it more than once
             parent, _, child = name.rpartition(".")
             setattr(model.get_submodule(parent), child, patched[module])
-        else:
-            model = patched[module]  # type: ignore[assignment]
+    model = patched.get(model, model)
     if digital:
         message = "stay digital, as something else computes with their weights than their type does"
-        warnings.warn(f"{', '.join(digital)}: {message}", stacklevel=2)
+        notice.warn(f"{', '.join(digital)}: {message}")
+    elif not _layers(model):
+        names = ", ".join(kind.__name__ for kind in wanted) or "no types"
+        notice.warn(f"nothing was patched: module_parameters_to_patch has {names}")
     for method in (tune_, forward_legacy, disable_legacy, set_cuda_malloc_heap_size):
         # Not methods of a class, but of this model: they are copied and saved with it.
         setattr(model, method.__name__, functools.partial(method, model))
@@ -136,17 +129,40 @@ _NOT_OPTIONS = ("model", "module_parameters_to_patch", "kwargs")
 _CLOSED = (nn.MultiheadAttention,)  # it reads the weights of its parts itself
 
 
-def _layer_for(module: nn.Module) -> Any:
-    """Return the memristive layer for a torch layer, or None for a subclass of its own ways.
+def _types(given: Any) -> tuple[type[nn.Module], ...]:
+    """Return types of layers, given by themselves or by their names in the table."""
+    known = {n: getattr(kind, "digital", None) for n, kind in supported_module_parameters.items()}
+    found: Any = (given,) if isinstance(given, type) else tuple(known.get(k, k) for k in given)
+    for kind in found:
+        message = f"module_parameters_to_patch must be types of layers, got {kind!r}"
+        require(isinstance(kind, type), message)
+    result: tuple[type[nn.Module], ...] = found
+    return result
+
+
+def _chosen(model: nn.Module, wanted: tuple[type[nn.Module], ...]) -> tuple[Any, list[str]]:
+    """Return the memristive types of the layers to patch, and the names of those that stay digital.
 
     Raises:
-        Refused: if there is none for the type and its bases.
+        Refused: if there is none for a type and its bases.
     """
-    kind, known = type(module), supported_module_parameters
-    base = next((base for base in kind.__mro__ if str(base) in known), None)
-    require(base is not None, f"patching of {kind} is not supported")
-    own = kind.forward is not base.forward or "forward" in vars(module)  # type: ignore[union-attr]
-    return None if own and base is not kind else known[str(base)]
+    known = supported_module_parameters
+    kinds: dict[nn.Module, Any] = {}
+    digital = []
+    closed = {part for m in model.modules() if isinstance(m, _CLOSED) for part in m.children()}
+    for name, module in model.named_modules():
+        self_contained(module)
+        if not isinstance(module, wanted) or isinstance(module, (Memristive, RNN)):
+            continue
+        found: Any = type(module)
+        base: Any = next((base for base in found.__mro__ if str(base) in known), None)
+        require(base is not None, f"patching of {found} is not supported")
+        own = found.forward is not base.forward or "forward" in vars(module)
+        if own or module in closed:
+            digital.append(f"{name} ({found.__name__})")
+        else:
+            kinds[module] = known[str(base)]
+    return kinds, digital
 
 
 def _layers(model: nn.Module) -> list[Any]:

@@ -47,6 +47,7 @@ class RNN(nn.RNN):
             than the output alone; `patch_model` asks for it.
     """
 
+    digital = nn.RNN
     w_ih = property(lambda self: self._of_each_layer("ih", self._array))
     w_hh = property(lambda self: self._of_each_layer("hh", self._array))
     w_ih_reverse = property(lambda self: self._of_each_layer("ih_reverse", self._array))
@@ -83,7 +84,7 @@ class RNN(nn.RNN):
         **kwargs: Any,
     ) -> None:
         given = dict(locals())
-        names = [name for name, _ in rnn_layer.named_parameters()]
+        names: Any = getattr(rnn_layer, "_flat_weights_names", ())  # of pruned weights, too
         take_over(self, "rnn_layer", rnn_layer, nn.RNN, names)
         take_settings(self, given)
         chosen = {name: value for name, value in given.items() if name not in _NOT_PASSED_ON}
@@ -120,8 +121,13 @@ class RNN(nn.RNN):
 
     @property
     def device(self) -> torch.device:
-        """Where the crossbars are."""
-        return self.w_ih[0].device
+        """Where the crossbars are; assigning moves the layer."""
+        found: torch.device = self.w_ih[0].device
+        return found
+
+    @device.setter
+    def device(self, where: Any) -> None:
+        self.to(where)
 
     def forward(self, input: Sequences, h_0: Tensor | None = None) -> Any:
         """Run a sequence.
@@ -162,8 +168,8 @@ class RNN(nn.RNN):
             super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
 
     def _shapes(self) -> list[list[int]]:
-        crossbars = (c for array in self.arrays.values() for c in array.crossbars)
-        return [list(crossbar.conductance_matrix.shape) for crossbar in crossbars]
+        arrays: Any = self.arrays.values()
+        return [list(c.conductance_matrix.shape) for array in arrays for c in array.crossbars]
 
     def __str__(self) -> str:
         return (

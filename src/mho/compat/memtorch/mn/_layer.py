@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.compat.memtorch._numbers import real, sides, whole
-from mho.compat.memtorch._require import require
+from mho.compat._common import real, require, sides, whole
 from mho.compat.memtorch.bh.crossbar.Crossbar import Crossbar, Operation, Scheme, init_crossbar
 from mho.compat.memtorch.bh.crossbar.Passive import wires
 from mho.compat.memtorch.bh.Quantize import Converter, converter
 from mho.compat.memtorch.map.Input import naive_scale, scale
 from mho.compat.memtorch.map.Module import Line, identity, naive_tune
 from mho.compat.memtorch.mn import _read
+from mho.core import notice
 
 LINES = ("transistor", "source_resistance", "line_resistance")
 INPUTS = ("max_input_voltage", "scaling_routine", "scaling_routine_params")
@@ -37,7 +36,7 @@ _NUMBERS: dict[str, Callable[[str, Any], Any]] = {
 
 
 class Memristive(nn.Module):
-    """Base, beside the torch layer, of memristive layers.
+    """Base, before the torch layer, of memristive layers.
 
     Programs may set ``non_linear`` (see `apply_non_linear`), which fresh layers do not have.
 
@@ -68,12 +67,7 @@ class Memristive(nn.Module):
     """The torch layer."""
 
     def _patch(self, name: str, given: Mapping[str, Any]) -> None:
-        """Do as a constructor: take a digital layer's parameters, put its weight on crossbars.
-
-        Args:
-            name: of the argument that is the digital layer.
-            given: the constructor's arguments, ``locals()``.
-        """
+        """Put the weight of the layer ``name`` on crossbars, given a constructor's ``locals()``."""
         layer = given[name]
         take_over(self, name, layer, self.digital, ("weight", "bias"))
         chosen = take_settings(self, given)
@@ -148,18 +142,19 @@ class Memristive(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the crossbars are."""
+        """Where the crossbars are; assigning moves the layer."""
         return self.crossbars[0].conductance_matrix.device
+
+    @device.setter
+    def device(self, where: Any) -> None:
+        self.to(where)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         def moved(tensor: Tensor) -> Tensor:
-            # Small conductances have no half precision: only the place changes.
             after = fn(tensor)
-            return (
-                tensor.to(after.device)
-                if after.element_size() < 4 <= tensor.element_size()
-                else after
-            )
+            # Small conductances have no half precision: only the place changes.
+            narrowed = after.element_size() < 4 <= tensor.element_size()
+            return tensor.to(after.device) if narrowed else after
 
         for crossbar in getattr(self, "crossbars", ()):
             crossbar.apply(moved)
@@ -209,23 +204,20 @@ def keep_beside(destination: Any, prefix: str, values: Any) -> None:
 @contextmanager
 def telling(layer: nn.Module, prefix: str, fits: bool) -> Iterator[None]:
     """Warn if weights change within, without conductances that fit: crossbars stay as they are."""
-    own = dict(layer.named_parameters(recurse=False))
-    before = {name: value.detach().clone() for name, value in own.items()}
+    before = {name: p.detach().clone() for name, p in layer.named_parameters(recurse=False)}
     yield
-    if not fits and any(not torch.equal(before[name], own[name]) for name in own):
-        warnings.warn(
+    changed = (not torch.equal(value, getattr(layer, name)) for name, value in before.items())
+    if not fits and any(changed):
+        notice.warn(
             f"{prefix[:-1] or layer}: other weights were loaded, without conductances that fit: "
-            "the crossbars keep what they hold. Patch a model after its weights are loaded",
-            stacklevel=4,
+            "the crossbars keep what they hold. Patch a model after its weights are loaded"
         )
 
 
 def take_settings(layer: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     """Keep a constructor's arguments as attributes; return those its crossbars are made by.
 
-    Args:
-        layer: memristive; it may be a recurrent one, whose crossbars are others'.
-        given: the arguments, ``locals()``. Numbers may be NumPy's.
+    They are ``locals()``; numbers may be NumPy's. Crossbars of a recurrent layer are others'.
 
     Raises:
         Refused: if an argument is refused.
@@ -240,10 +232,10 @@ def take_settings(layer: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         wires(values["source_resistance"], values["line_resistance"])
     converter(*(values[name] for name in CONVERTER))
     if values["quant_method"] is None and values["ADC_resolution"] is not None:
-        warnings.warn("ADC_resolution has no effect without a quant_method", stacklevel=5)
+        notice.warn("ADC_resolution has no effect without a quant_method")
     unknown = [*sorted(set(values["kwargs"]) - {"legacy"}), *map(repr, values["args"])]
     if unknown:
-        warnings.warn(f"{', '.join(unknown)}: no argument of a layer, no effect", stacklevel=5)
+        notice.warn(f"{', '.join(unknown)}: no argument of a layer, no effect")
     for name in SETTINGS:
         setattr(layer, name, values[name])
     layer.cuda_malloc_heap_size = None
@@ -257,21 +249,18 @@ def take_over(
 ) -> None:
     """Do as the constructor of a torch layer: be like a given one, and share its parameters.
 
-    Args:
-        layer: memristive.
-        name: of the argument that is the digital one.
-        digital: it may be pruned or parametrised: its weights as they are now count.
-        kind: what it must be.
-        parameters: their names.
+    The digital one, the argument ``name``, may be pruned or parametrised: its parameters (those of
+    the given names) count as they are now.
 
     Raises:
-        Refused: if it is of another kind.
+        Refused: if it is not of the kind.
     """
     found = type(digital).__name__
     require(isinstance(digital, kind), f"{name} must be a torch.nn.{kind.__name__}, got {found}")
     nn.Module.__init__(layer)
+    others = {*vars(layer), *parameters, "non_linear", "simulate", "lent"}
     for own, value in vars(digital).items():
-        if own not in vars(layer) and own not in parameters and not hasattr(nn.Module, own):
+        if own not in others and not hasattr(nn.Module, own):
             setattr(layer, own, copy.copy(value))
     for own in parameters:
         value = getattr(digital, own)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mho.compat import _common
 from mho.compat.memtorch.bh.crossbar import _currents
 from mho.compat.memtorch.bh.crossbar._currents import Law
 from mho.compat.memtorch.bh.crossbar._operation import Scheme
-from mho.compat.memtorch.bh.crossbar._sweep import fingerprint
 from mho.compat.memtorch.bh.crossbar.Passive import effective
 from mho.compat.memtorch.bh.Quantize import Converter
+from mho.core import notice
 
 # Partial currents held at once: more vectors are read in turns.
 _MOST_CURRENTS = 1 << 20
@@ -39,8 +39,7 @@ def driven(layer: Any, v: Tensor) -> Tensor | None:
     if f is None:
         return v
     if not layer.transistor:
-        message = "nonlinear reads do not account for source and line resistances"
-        warnings.warn(message, stacklevel=4)
+        notice.warn("nonlinear reads do not account for source and line resistances")
     if f is _currents.common:
         return _currents.common(layer.crossbars[0], v) if _currents.alike(layer.crossbars) else None
     each: list[Any] = [f(crossbar, v) for crossbar in layer.crossbars]
@@ -102,13 +101,14 @@ def _joined(layer: Any, operation: Callable[[Any], Tensor]) -> list[Tensor]:
 
 def kept(layer: Any, key: str, dtype: torch.dtype, make: Callable[[], Tensor]) -> Tensor:
     """Return what was made for the conductances and settings as they are, or make it."""
-    settings = [layer.transistor, layer.source_resistance, layer.line_resistance]
-    settings += [law(layer) is None, layer.crossbar_operation, dtype]
-    now = [fingerprint(crossbar.conductance_matrix) for crossbar in layer.crossbars]
-    found = layer._kept.get(key)
-    if found is None or found[0] != settings or not all(map(torch.equal, found[1], now)):
+
+    def made() -> Tensor:
         # Not an inference tensor: it is kept for reads that need gradients.
         with torch.inference_mode(False), torch.no_grad():
-            found = layer._kept[key] = settings, now, make().to(dtype)
-    result: Tensor = found[-1]
+            return make().to(dtype)
+
+    lines = layer.transistor, layer.source_resistance, layer.line_resistance, law(layer) is None
+    sources = [crossbar.conductance_matrix for crossbar in layer.crossbars]
+    settings = [*lines, layer.crossbar_operation, dtype]
+    result: Tensor = _common.kept(layer._kept, key, settings, sources, made)
     return result

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from mho import decomposition as rooms
-from mho.compat.xbtorch._seeds import seed
+from mho.compat._common import seed
 from mho.compat.xbtorch.quant.quantizers import number
 from mho.core import checks
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mho import chip
-from mho.compat.xbtorch._seeds import seed
+from mho.compat._common import seed
 from mho.compat.xbtorch.deployment import _cells
 from mho.compat.xbtorch.deployment._given import ours, plain, whole
 from mho.compat.xbtorch.deployment.mapping import map_random

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from mho.chip.placement import Region, Windows
-from mho.compat.xbtorch._seeds import seed
+from mho.compat._common import seed
 from mho.core import random
 
 Start = tuple[int, int]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from mho.compat._common import seed
 from mho.compat.xbtorch._params import get_xbtorch_param, require_initialized
-from mho.compat.xbtorch._seeds import seed
 from mho.compat.xbtorch.patches import _deployed
 from mho.compat.xbtorch.patches.utils import (
     patched_layers,

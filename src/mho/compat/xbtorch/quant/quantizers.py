@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.compat.xbtorch._seeds import seed
+from mho.compat._common import seed
 from mho.core import random
 from mho.periphery.formats import FixedPoint
 

@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat.memtorch._require import require
+from mho.compat._common import require
 from mho.compat.memtorch.bh.crossbar import _currents
 from mho.compat.memtorch.bh.crossbar._cells import CellTensors, stored_dtype
 from mho.compat.memtorch.bh.crossbar._operation import Operation, Scheme

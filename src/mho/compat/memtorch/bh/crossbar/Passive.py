@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from mho.circuit import Wires, effective_conductance, solve
-from mho.compat.memtorch._numbers import real, whole
-from mho.compat.memtorch._require import require
+from mho.compat._common import real, require, whole
 
 __all__ = ["solve_passive"]
 
@@ -20,7 +19,7 @@ def wires(R_source: float | None, R_line: float | None) -> Wires:
     ``R_source``; ``R_line`` is between neighbouring cells. Both may be zero, exactly.
 
     Raises:
-        ValueError: if a resistance is missing, negative or not finite.
+        Refused: if a resistance is missing, negative or not finite.
     """
     message = "source_resistance and line_resistance must be given when transistor is False"
     require(R_source is not None and R_line is not None, message)
@@ -31,13 +30,7 @@ def wires(R_source: float | None, R_line: float | None) -> Wires:
 def effective(conductances: Tensor, R_source: float | None, R_line: float | None) -> Tensor:
     """Return ``T`` (S) with which currents are ``V @ T``: the lines solved once, exactly.
 
-    Args:
-        conductances: ``[..., rows, columns]`` (S).
-        R_source: between sources and lines (Ω).
-        R_line: between neighbouring cells (Ω).
-
-    Returns:
-        Tensor of the same shape.
+    ``conductances`` and ``T`` are ``[..., rows, columns]``; for resistances (Ω) see `wires`.
     """
     _positive(conductances)
     return effective_conductance(conductances, wires(R_source, R_line))
@@ -73,7 +66,7 @@ def solve_passive(
         voltages, ``[rows, columns]`` or ``[batches, rows, columns]`` (V).
 
     Raises:
-        ValueError: if an argument is refused.
+        Refused: if an argument is refused.
     """
     require(
         isinstance(conductance_matrix, Tensor) and conductance_matrix.ndim == 2,
@@ -101,8 +94,6 @@ def _positive(conductances: Tensor) -> None:
 
 def _voltages(name: str, values: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
     values = torch.as_tensor(values).to(like)
-    require(
-        tuple(values.shape) == shape,
-        f"{name} must have shape {list(shape)}, got {list(values.shape)}",
-    )
+    found = list(values.shape)
+    require(found == list(shape), f"{name} must have shape {list(shape)}, got {found}")
     return values

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from mho.circuit import half_select
-from mho.compat.memtorch._numbers import real, whole
-from mho.compat.memtorch._require import require
+from mho.compat._common import real, require, whole
 from mho.compat.memtorch.bh.crossbar._cells import CellTensors
 from mho.compat.memtorch.bh.crossbar._devices import conductance_of
 from mho.compat.memtorch.bh.memristor.Memristor import Signal

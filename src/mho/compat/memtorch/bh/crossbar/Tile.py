@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from mho.compat.memtorch._numbers import sides
-from mho.compat.memtorch._require import require
+from mho.compat._common import require, sides
 from mho.compat.memtorch.bh.crossbar._currents import added
 from mho.compat.memtorch.bh.crossbar.Passive import effective
 from mho.compat.memtorch.bh.Quantize import converter
+from mho.compat.memtorch.utils import pad_tensor
 
 __all__ = ["Tile", "gen_tiles", "tile_matmul", "tile_matmul_row", "tiled_inference"]
 
@@ -35,14 +33,10 @@ class Tile:
         self.array = torch.zeros(shape)
 
     def update_array(self, new_array: Any) -> None:
-        """Put new values into the tile.
-
-        Args:
-            new_array: of the tile's shape, or smaller: then it fills the upper left corner and
-                the other values stay.
+        """Put new values into the tile: all, or fewer in its upper left corner.
 
         Raises:
-            ValueError: if it does not fit.
+            Refused: if they do not fit.
         """
         new = torch.from_numpy(new_array) if isinstance(new_array, np.ndarray) else new_array
         rows, columns = self.array.shape
@@ -61,34 +55,29 @@ def gen_tiles(
 ) -> tuple[Tensor, Tensor]:
     """Cut a matrix into tiles, padded with zeros.
 
-    Args:
-        tensor: ``[rows, columns]``; for an input, ``[patches, features]``.
-        tile_shape: rows and columns of a tile.
-        input: cut an input: its features run along the tiles' rows.
-        use_bindings: has no effect.
+    The matrix is ``[rows, columns]``; for an ``input`` ``[patches, features]``, whose features run
+    along the tiles' rows. ``use_bindings`` has no effect.
 
     Returns:
         The tiles, ``[tiles, rows, columns]`` (of an input ``[tiles, patches, rows]``), and the map
         of their numbers, ``[tile rows, tile columns]`` (of an input ``[tile rows]``).
 
     Raises:
-        ValueError: if the tensor is no matrix or the tile shape is refused.
+        Refused: if the tensor is no matrix or the tile shape is refused.
     """
     rows, columns = sides(tile_shape)
     require(
         isinstance(tensor, Tensor) and tensor.ndim == 2 and tensor.numel() > 0,
         f"tensor must be a matrix that is not empty, got {list(np.shape(tensor))}",
     )
+    padded = pad_tensor(tensor, (1, rows) if input else (rows, columns))
     if input:
-        count = math.ceil(tensor.shape[1] / rows)
-        padded = F.pad(tensor, (0, count * rows - tensor.shape[1]))
-        tiles = padded.view(tensor.shape[0], count, rows).transpose(0, 1)
-        return tiles.contiguous(), torch.arange(count, dtype=torch.get_default_dtype())
-    high, wide = math.ceil(tensor.shape[0] / rows), math.ceil(tensor.shape[1] / columns)
-    padded = F.pad(tensor, (0, wide * columns - tensor.shape[1], 0, high * rows - tensor.shape[0]))
-    tiles = padded.view(high, rows, wide, columns).transpose(1, 2)
-    numbers = torch.arange(high * wide, dtype=torch.get_default_dtype()).view(high, wide)
-    return tiles.reshape(high * wide, rows, columns), numbers
+        tiles = padded.unflatten(1, (-1, rows)).transpose(0, 1).contiguous()
+        return tiles, torch.arange(len(tiles), dtype=torch.get_default_dtype())
+    placed = padded.unflatten(1, (-1, columns)).unflatten(0, (-1, rows)).transpose(1, 2)
+    tiles = placed.reshape(-1, rows, columns)
+    numbers = torch.arange(len(tiles), dtype=torch.get_default_dtype())
+    return tiles, numbers.view(placed.shape[:2])
 
 
 def tile_matmul(
@@ -112,35 +101,22 @@ def tile_matmul(
     Each tile's currents are converted (each input row with a full scale of its own) and the
     results of the tiles that share columns are added.
 
-    Args:
-        mat_a_tiles: input tiles, ``[tiles, patches, rows]``.
-        mat_a_tiles_map: their numbers, ``[tile rows]``.
-        mat_a_shape: shape of the input.
-        mat_b_tiles: crossbar tiles, ``[tiles, rows, columns]``.
-        mat_b_tiles_map: their numbers, ``[tile rows, tile columns]``.
-        mat_b_shape: shape of the matrix they stand for.
-        source_resistance: between sources and lines (Ω); only without transistors.
-        line_resistance: between neighbouring cells (Ω); only without transistors.
-        ADC_resolution: bits, with a ``quant_method``.
-        ADC_overflow_rate: fraction of currents that full scale may leave out.
-        quant_method: one of ``quant_methods``; None: no conversion.
-        transistor: 1T1R cells (True), or passive ones (False), whose lines count.
-        use_bindings: has no effect.
-        cuda_malloc_heap_size: has no effect.
+    The input's tiles are ``[tiles, patches, rows]``, numbered by a map ``[tile rows]``; the
+    crossbars' are ``[tiles, rows, columns]`` (S), by a map ``[tile rows, tile columns]``. Shapes
+    are those of the matrices they stand for. For all other arguments see `patch_model`; the last
+    two have no effect.
 
     Returns:
         The product, ``[mat_a_shape[0], mat_b_shape[1]]``.
 
     Raises:
-        ValueError: if shapes do not fit or an argument is refused.
+        Refused: if shapes do not fit or an argument is refused.
     """
+    a, b = mat_a_tiles, mat_b_tiles
     require(
-        mat_a_tiles.ndim == 3
-        and mat_b_tiles.ndim == 3
-        and mat_a_tiles.shape[-1] == mat_b_tiles.shape[-2]
-        and mat_a_tiles.shape[-2] != 0,
+        a.ndim == b.ndim == 3 and a.shape[-1] == b.shape[-2] and a.shape[-2] != 0,
         "tiles must be [tiles, patches, rows] and [tiles, rows, columns], got "
-        f"{list(mat_a_tiles.shape)} and {list(mat_b_tiles.shape)}",
+        f"{list(a.shape)} and {list(b.shape)}",
     )
     require(
         mat_b_tiles_map.ndim == 2 and mat_a_tiles_map.numel() == mat_b_tiles_map.shape[0],
@@ -152,16 +128,15 @@ def tile_matmul(
         f"a matrix {list(mat_a_shape)} and a matrix {list(mat_b_shape)} have no product",
     )
     ready = converter(ADC_resolution, ADC_overflow_rate, quant_method)
-    if not transistor:
-        mat_b_tiles = effective(mat_b_tiles, source_resistance, line_resistance)
-    inputs = mat_a_tiles[mat_a_tiles_map.flatten().long().to(mat_a_tiles.device)]
-    cells = mat_b_tiles[mat_b_tiles_map.long().to(mat_b_tiles.device)]
+    cells = b if transistor else effective(b, source_resistance, line_resistance)
+    cells = cells[mat_b_tiles_map.long().to(cells.device)]
     side_by_side = cells.transpose(1, 2).flatten(2)[..., : int(mat_b_shape[1])]
+    inputs = a[mat_a_tiles_map.flatten().long().to(a.device)].to(cells)
     if ready is None:
-        out = inputs.to(cells).transpose(0, 1).flatten(1) @ side_by_side.flatten(0, 1)
-        return out[: int(mat_a_shape[0])]
-    currents = torch.bmm(inputs.to(cells), side_by_side)
-    return added([currents], cells.shape[-1], ready)[: int(mat_a_shape[0])]
+        out = inputs.transpose(0, 1).flatten(1) @ side_by_side.flatten(0, 1)
+    else:
+        out = added([torch.bmm(inputs, side_by_side)], cells.shape[-1], ready)
+    return out[: int(mat_a_shape[0])]
 
 
 def tile_matmul_row(
@@ -179,10 +154,7 @@ def tile_matmul_row(
 ) -> Tensor:
     """Multiply one row of a matrix with a matrix, both given as tiles; see `tile_matmul`.
 
-    Args: ``mat_a_row_tiles`` is the row, ``[tiles, rows]`` or ``[tiles, 1, rows]``.
-
-    Returns:
-        The product, ``[mat_b_shape[1]]``.
+    The row is ``[tiles, rows]`` or ``[tiles, 1, rows]``, the product ``[mat_b_shape[1]]``.
     """
     row = mat_a_row_tiles[:, None] if mat_a_row_tiles.ndim == 2 else mat_a_row_tiles
     require(
@@ -196,16 +168,10 @@ def tile_matmul_row(
 
 
 def tiled_inference(input: Tensor, m: Any, transistor: bool) -> Tensor:
-    """Read a memristive layer that is stored in tiles.
+    """Read a memristive layer ``m`` that is stored in tiles: ``[patches, outputs]``.
 
-    Args:
-        input: scaled inputs, ``[patches, features]`` (V).
-        m: the layer.
-        transistor: 1T1R cells (True), or passive ones (False), whose lines count: positive and
-            negative crossbars are solved as the two arrays they are.
-
-    Returns:
-        ``[patches, outputs]``.
+    ``input`` are voltages ``[patches, features]`` (V). Without transistors lines count: positive
+    and negative crossbars are solved as the two arrays they are.
     """
 
     def stored(crossbar: Any) -> Tensor:

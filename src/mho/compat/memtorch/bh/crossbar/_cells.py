@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat.memtorch._require import require
+from mho.compat._common import require
 from mho.compat.memtorch.bh.crossbar._devices import Devices, carried, conductance_of, views
 from mho.compat.memtorch.bh.crossbar._views import Held
 from mho.compat.memtorch.bh.crossbar.Tile import gen_tiles

@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat.memtorch._numbers import real
-from mho.compat.memtorch._require import require
-from mho.compat.memtorch.bh.crossbar._sweep import Curve, curves, fingerprint, middle
+from mho.compat._common import kept, real, require
+from mho.compat.memtorch.bh.crossbar._sweep import Curve, curves, middle
 from mho.compat.memtorch.bh.Quantize import Converter, convert, converter
 from mho.crossbar.read import partial_currents
 from mho.crossbar.readout import Readout
@@ -105,10 +104,7 @@ def spread(crossbar: Any) -> bool:
 def tile_currents(v: Tensor, crossbar: Any, law: Law) -> Tensor:
     """Return the currents of every row of tiles, ``[tile rows, vectors, columns]`` (A).
 
-    Args:
-        v: voltages ``[vectors, rows]`` (V).
-        crossbar: what is read.
-        law: None: by conductances.
+    ``v`` are voltages ``[vectors, rows]`` (V); without a law, they are read by conductances.
     """
     height = size(crossbar)[0]
     driven = v if law is None else law(crossbar, v)
@@ -120,15 +116,9 @@ def tile_currents(v: Tensor, crossbar: Any, law: Law) -> Tensor:
 
 
 def products(v: Tensor, matrices: Tensor, height: int) -> list[Tensor]:
-    """Multiply voltages with conductances, rows of tiles apart.
+    """Multiply voltages ``[arrays, vectors, rows]`` with conductances ``[arrays, rows, columns]``.
 
-    Args:
-        v: ``[arrays, vectors, rows]`` (V).
-        matrices: ``[arrays, rows, columns]`` (S).
-        height: rows of a tile.
-
-    Returns:
-        ``[arrays · tile rows, vectors, columns]`` (A), in one or two pieces.
+    Rows of tiles stay apart: ``[arrays · tile rows, vectors, columns]`` (A), in one or two pieces.
     """
     readout = Readout(matrices, None, None, matrices.new_ones(()))
     parts = partial_currents(v, readout, _CONVERTED, _NO_NOISE, tile_rows=height)
@@ -138,14 +128,10 @@ def products(v: Tensor, matrices: Tensor, height: int) -> list[Tensor]:
 def added(parts: list[Tensor], width: int, ready: Converter | None) -> Tensor:
     """Convert every tile's currents, each vector with a full scale of its own, and add the tiles.
 
-    Args:
-        parts: ``[tile rows, vectors, columns]`` (A), in any number of pieces; overwritten.
-        width: columns of a tile. Padding has no converter, so that no fault in it changes a full
-            scale: the last tile may be narrower.
-        ready: the converter; None: currents are only added.
-
-    Returns:
-        ``[vectors, columns]`` (A).
+    Pieces are ``[tile rows, vectors, columns]`` (A), and overwritten; the result is
+    ``[vectors, columns]``. Padding has no converter, so that no fault in it changes a full scale:
+    the last of the tiles, ``width`` columns wide, may be narrower. Without a converter currents
+    are only added.
     """
     total, *more = (_column_sums(part, width, ready) for part in parts)
     for other in more:
@@ -182,14 +168,15 @@ def reference(v: Tensor, crossbar: Any, law: Law) -> Tensor:
 def _laws(crossbar: Any) -> tuple[Any, dict[str, Any]]:
     """Return mho's device of a crossbar, and its parameters by name: numbers, or one per cell."""
     tensors = [p for p in crossbar.parameters.values() if isinstance(p, Tensor)]
-    plain = _numbers(crossbar.parameters)
-    now = torch.cat([fingerprint(tensor) for tensor in (crossbar.conductance_matrix, *tensors)])
-    found = _kept.get(crossbar)
-    if found is None or found[0] != plain or not torch.equal(found[1], now):
+
+    def laws() -> Any:
         cells = crossbar.cells()
-        laws = cells.spec, vars(cells.spec.parameters(cells.parameters_drawn()))
-        found = _kept[crossbar] = plain, now, laws
-    result: tuple[Any, dict[str, Any]] = found[-1]
+        return cells.spec, vars(cells.spec.parameters(cells.parameters_drawn()))
+
+    sources = [crossbar.conductance_matrix, *tensors]
+    result: tuple[Any, dict[str, Any]] = kept(
+        _kept, crossbar, _numbers(crossbar.parameters), sources, laws
+    )
     return result
 
 
@@ -206,26 +193,25 @@ def _numbers(named: dict[str, Any]) -> list[Any]:
 
 
 def _cells(v: Tensor, crossbar: Any, height: int) -> Tensor:
-    """Add ``g f(v)`` of cells that each have an ``f`` of their own."""
+    """Add ``g f(v)`` of cells that each have an ``f`` of their own, in blocks."""
     spec, values = _laws(crossbar)
-    each = {n: joined(crossbar, p).to(v) for n, p in values.items() if isinstance(p, Tensor)}
+    p = {n: joined(crossbar, x).to(v) if isinstance(x, Tensor) else x for n, x in values.items()}
     g = joined(crossbar, crossbar.conductance_matrix).to(v)
     block = _BLOCK if v.device.type == "cpu" else _BLOCK_ELSEWHERE
     deep = max(1, min(height, block // crossbar.columns))
-
-    def currents(x: Tensor, rows: slice) -> Tensor:
-        p = SimpleNamespace(**{**values, **{name: value[rows] for name, value in each.items()}})
-        many = max(1, block // g[rows].numel())
-        parts = [
-            spec.transfer_at(part.unsqueeze(-1), p).mul(g[rows]).sum(1) for part in x.split(many)
-        ]
-        return torch.cat(parts)
-
+    many = max(1, block // (deep * crossbar.columns))
     tiles = []
     for top in range(0, crossbar.rows, height):
-        bottom = min(top + height, crossbar.rows)
-        pieces = [slice(start, min(start + deep, bottom)) for start in range(top, bottom, deep)]
-        tiles.append(torch.stack([currents(v[:, rows], rows) for rows in pieces]).sum(0))
+        end = min(top + height, crossbar.rows)
+        total: Any = 0.0
+        for start in range(top, end, deep):
+            rows = slice(start, min(start + deep, end))
+            own = SimpleNamespace(
+                **{n: x[rows] if isinstance(x, Tensor) else x for n, x in p.items()}
+            )
+            lots = (x.unsqueeze(-1) for x in v[:, rows].split(many))
+            total = total + torch.cat([(spec.transfer_at(x, own) * g[rows]).sum(1) for x in lots])
+        tiles.append(total)
     return torch.stack(tiles)
 
 

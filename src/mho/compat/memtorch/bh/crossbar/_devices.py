@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mho.compat.memtorch._require import require
+from mho.compat._common import require
 from mho.compat.memtorch.bh.crossbar._views import InCrossbar
 
 

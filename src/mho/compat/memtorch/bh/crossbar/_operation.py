@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from torch import Tensor
 
-from mho.compat.memtorch._require import require
+from mho.compat._common import require
 
 
 class Scheme(Enum):
@@ -18,30 +19,23 @@ class Scheme(Enum):
     DoubleColumn = 2
 
 
+@dataclass(frozen=True)
 class Operation:
     """What `init_crossbar` returns beside the crossbars: an operation on all that hold a weight.
 
     For a pair it is the difference of the operation's results; for a single column the result
-    less the reference ``g_m``, the middle of the window.
-
-    Args:
-        scheme: how weights are held.
-        g_m: conductance that stands for a weight of 0 in a single column (S).
+    less the reference ``g_m``, the middle of the window (S), which stands for a weight of 0.
     """
 
-    def __init__(self, scheme: Scheme, g_m: float) -> None:
-        self.scheme, self.g_m = scheme, g_m
+    scheme: Scheme
+    g_m: float
 
     def __call__(
         self, crossbars: Any, operation: Callable[..., Any], idx: Any = None, **kwargs: Any
     ) -> Any:
-        """Apply ``operation(crossbar, **kwargs)``.
+        """Apply ``operation(crossbar, **kwargs)`` to those of a layer's crossbars.
 
-        Args:
-            crossbars: those of a layer.
-            operation: applied to each.
-            idx: which: two numbers of a pair, or one; the first if not given.
-            **kwargs: of the operation.
+        ``idx`` says which: two numbers of a pair, or one; the first if not given.
         """
         if self.scheme is Scheme.DoubleColumn:
             pair = (0, 1) if idx is None else tuple(idx)

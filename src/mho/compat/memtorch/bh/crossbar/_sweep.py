@@ -7,8 +7,8 @@ import inspect
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
+
+from mho.compat._common import kept
 
 Curve: TypeAlias = tuple[Any, Any]
 """Voltages (V), rising, and currents (A): arrays."""
@@ -24,11 +24,12 @@ def curves(crossbar: Any) -> list[Curve | None]:
     settings = getattr(crossbar, "sweep", None)
     if settings is None or not crossbar.per_device:
         return [None] * (crossbar.conductance_matrix.numel() + 1)
-    now, found = fingerprint(crossbar.conductance_matrix), getattr(crossbar, "curves", None)
-    if found is None or found[0] != settings or not torch.equal(found[1], now):
-        devices = [*crossbar.devices.flat, middle(crossbar)]
-        found = crossbar.curves = settings, now, [_swept(device, settings) for device in devices]
-    result: list[Curve | None] = found[-1]
+
+    def swept() -> list[Curve | None]:
+        return [_swept(device, settings) for device in (*crossbar.devices.flat, middle(crossbar))]
+
+    sources = [crossbar.conductance_matrix]
+    result: list[Curve | None] = kept(vars(crossbar), "curves", settings, sources, swept)
     return result
 
 
@@ -44,9 +45,12 @@ def _swept(device: Any, settings: dict[str, Any]) -> Curve | None:
     sweep = getattr(device, "plot_hysteresis_loop", None)
     if sweep is None or str(getattr(sweep, "__module__", "")).startswith("mho.compat.memtorch."):
         return None
-    given = {**settings, "return_result": True, "memristor": device, "memristor_model": device}
-    known = inspect.signature(sweep).parameters
-    found = sweep(**{name: value for name, value in given.items() if name in known})
+    given = {**settings, "return_result": True}
+    known = inspect.signature(sweep).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
+        given |= {"memristor": device, "memristor_model": device}
+        given = {p.name: given[p.name] for p in known if p.name in given}
+    found = sweep(**given)
     if found is None:  # it only draws
         return None
     voltages, currents = (np.asarray(values, np.float64).reshape(-1) for values in found)
@@ -61,21 +65,3 @@ def _mean(voltages: Any, currents: Any) -> Curve:
         order = first + np.argsort(voltages[first : last + 1])
         branches.append(np.interp(grid, voltages[order], currents[order], np.nan, np.nan))
     return grid, np.nanmean(branches, axis=0)
-
-
-# Sums of bits are kept for so many groups of values; a prime, so that rows fall apart.
-_GROUPS = 1021
-
-
-def fingerprint(values: Tensor) -> Tensor:
-    """Return sums of a tensor's bits: they tell whether it changed, however it was written to.
-
-    (torch does not count what is written through ``.data`` or NumPy.) Equal values have equal
-    sums; others do but for a chance that is none. In one pass, and of 1021 integers at most.
-    """
-    bits = values.detach().contiguous().view(torch.int32).flatten()
-    whole = len(bits) // _GROUPS * _GROUPS
-    sums = bits[:whole].view(-1, _GROUPS).sum(0, dtype=torch.int32)
-    if whole < len(bits):
-        sums[: len(bits) - whole] += bits[whole:]
-    return sums

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.compat.memtorch._require import require
+from mho.compat._common import require
 from mho.compat.memtorch.bh.memristor._model import Alone, Equations, nominal
 from mho.core.checks import plain
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mho.compat.memtorch._require import require
+from mho.compat._common import require
 from mho.compat.memtorch.bh.memristor._model import Modelled
 from mho.compat.memtorch.bh.memristor._signals import each
 from mho.compat.memtorch.bh.memristor._specs import TwoBranch2018

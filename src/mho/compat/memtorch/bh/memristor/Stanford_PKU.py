@@ -7,7 +7,7 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
-from mho.compat.memtorch._require import require
+from mho.compat._common import require
 from mho.compat.memtorch.bh.memristor._model import Modelled, nominal
 from mho.compat.memtorch.bh.memristor._specs import ReadAtVoltage
 from mho.compat.memtorch.bh.memristor.Memristor import Signal, plots

@@ -16,9 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat.memtorch._errors import Refused
-from mho.compat.memtorch._require import require
-from mho.compat.memtorch._seeds import seed
+from mho.compat._common import Refused, require, seed
 from mho.compat.memtorch.bh.memristor._signals import STEPS, each, held, hold, samples
 from mho.compat.memtorch.bh.memristor.Memristor import Memristor, Signal
 from mho.core.checks import plain

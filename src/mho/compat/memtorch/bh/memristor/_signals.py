@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat.memtorch._require import require
+from mho.compat._common import require
 from mho.devices.maths import unit
 
 # Steps within a sample move a state by at most so much of its range, with an error of Euler's rule

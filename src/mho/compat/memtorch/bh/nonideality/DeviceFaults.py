@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from mho.compat.memtorch._numbers import real
-from mho.compat.memtorch._require import require
+from mho.compat._common import real, require
 from mho.compat.memtorch.bh.nonideality._layers import change, crossbars, resistance, store, window
 from mho.compat.memtorch.bh.StochasticParameter import made
 
@@ -28,17 +27,11 @@ def apply_device_faults(
     state. All cells of a tile are devices, those no weight uses, too. Stuck devices stay as they
     are, whatever is applied or written later.
 
-    Args:
-        layer: a memristive layer.
-        lrs_proportion: stuck at their low resistance, in [0, 1].
-        hrs_proportion: stuck at their high resistance, in [0, 1].
-        electroform_proportion: failed to electroform, in [0, 1].
-
-    Returns:
-        The layer, changed in place.
+    Proportions are those of devices stuck at their low and at their high resistance, and of those
+    that failed to electroform. The layer is changed in place.
 
     Raises:
-        ValueError: if a proportion is outside [0, 1] or they add up to more than 1.
+        Refused: if a proportion is outside [0, 1] or they add up to more than 1.
     """
     given = {"lrs": lrs_proportion, "hrs": hrs_proportion, "electroform": electroform_proportion}
     low, high, unformed = (
@@ -76,22 +69,20 @@ def apply_cycle_variability(
     """Draw every device's resistances anew, as after another cycle of switching.
 
     Conductances stay, as far as the new resistances allow. A drawn resistance that is none (0 or
-    infinite, after clamping to the bounds) counts as the crossbar's mean.
+    infinite, after clamping to ``min`` and ``max``, in Ω) counts as the crossbar's mean. The layer
+    is changed in place.
 
     Args:
         layer: a memristive layer.
         distribution: a class of ``torch.distributions``.
         min: smallest resistance (Ω).
         max: largest resistance (Ω).
-        parallelize: has no effect: all devices are drawn at once.
+        parallelize: has no effect.
         r_off_kwargs: the distribution's parameters for ``r_off``.
         r_on_kwargs: the distribution's parameters for ``r_on``.
 
-    Returns:
-        The layer, changed in place.
-
     Raises:
-        ValueError: if the distribution is none, or a parameter of it is missing or unknown.
+        Refused: if the distribution is none, or a parameter of it is missing or unknown.
     """
     least, most = float(min), float(max)
     require(least <= most, f"min must be <= max, got {min!r} and {max!r}")

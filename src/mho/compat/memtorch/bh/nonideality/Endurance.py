@@ -20,19 +20,13 @@ def apply_endurance_model(
     endurance_model: Model = model_endurance_retention,
     **endurance_model_kwargs: Any,
 ) -> Any:
-    """Apply an endurance model to a layer's devices.
+    """Apply one of ``valid_endurance_models`` to a layer's devices, in place.
 
-    Args:
-        layer: a memristive layer.
-        x: SET–RESET cycles (or energy, J) that the devices have been through.
-        endurance_model: one of ``valid_endurance_models``.
-        **endurance_model_kwargs: its other arguments.
-
-    Returns:
-        The layer, changed in place.
+    ``x``: SET–RESET cycles (or energy, J) that the devices have been through; all else is
+    for the model.
 
     Raises:
-        ValueError: if the model is not known or refuses an argument.
+        Refused: if the model is not known or refuses an argument.
     """
     known, more = valid_endurance_models, endurance_model_kwargs
     return apply_model(layer, x, "endurance_model", endurance_model, known, more)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mho.compat.memtorch._numbers import whole
+from mho.compat._common import whole
 from mho.compat.memtorch.bh.nonideality._layers import change, window
 from mho.compat.memtorch.bh.Quantize import quantize
 
@@ -15,19 +15,13 @@ __all__ = ["apply_finite_conductance_states"]
 
 
 def apply_finite_conductance_states(layer: Any, n_conductance_states: int) -> Any:
-    """Round every device's conductance to the nearest of its states.
+    """Round every device's conductance to the nearest of its states, in place.
 
-    The states of a device are evenly spaced from ``1/r_off`` to ``1/r_on`` of its own.
-
-    Args:
-        layer: a memristive layer.
-        n_conductance_states: how many states, >= 1; a single one is the crossbar's mean.
-
-    Returns:
-        The layer, changed in place.
+    The states of a device, >= 1 of them, are evenly spaced from ``1/r_off`` to ``1/r_on`` of its
+    own; a single one is the mean of the crossbar's cells.
 
     Raises:
-        ValueError: if the number is not whole or below 1.
+        Refused: if the number is not whole or below 1.
     """
     count = whole("n_conductance_states", n_conductance_states)
 

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, unique
 from typing import Any, TypeVar
 
 import torch
 
-from mho.compat.memtorch._require import require
+from mho.compat._common import require
 from mho.compat.memtorch.bh.nonideality.DeviceFaults import apply_device_faults
 from mho.compat.memtorch.bh.nonideality.Endurance import apply_endurance_model
 from mho.compat.memtorch.bh.nonideality.FiniteConductanceStates import (
@@ -18,6 +17,7 @@ from mho.compat.memtorch.bh.nonideality.FiniteConductanceStates import (
 )
 from mho.compat.memtorch.bh.nonideality.NonLinear import apply_non_linear
 from mho.compat.memtorch.bh.nonideality.Retention import apply_retention_model
+from mho.core import notice
 
 __all__ = ["NonIdeality", "apply_nonidealities", "required"]
 
@@ -65,7 +65,7 @@ def apply_nonidealities(
         The model, changed in place.
 
     Raises:
-        ValueError: if an argument is missing, unknown or refused, or the model has no memristive
+        Refused: if an argument is missing, unknown or refused, or the model has no memristive
             layers.
     """
     wanted = [non_idealities] if isinstance(non_idealities, NonIdeality) else list(non_idealities)
@@ -75,10 +75,8 @@ def apply_nonidealities(
             required(kwargs, _REQUIRED[kind], f"NonIdeality.{kind.name}")
     unknown = sorted(set(kwargs) - _KNOWN)
     if unknown:
-        message = (
-            f"no non-ideality takes {', '.join(unknown)}: no effect; they take {sorted(_KNOWN)}"
-        )
-        warnings.warn(message, stacklevel=2)
+        known = f"they take {sorted(_KNOWN)}"
+        notice.warn(f"no non-ideality takes {', '.join(unknown)}: no effect; {known}")
     layers = [m for m in model.modules() if getattr(m, "crossbars", None) is not None]
     require(bool(layers), f"{type(model).__name__} has no memristive layers: patch it first")
     for layer in layers:
@@ -88,31 +86,21 @@ def apply_nonidealities(
 
 
 def required(kwargs: Mapping[str, Any], arguments: Sequence[str], call: str) -> None:
-    """Refuse keyword arguments that lack what a call needs.
-
-    Args:
-        kwargs: keyword arguments.
-        arguments: names that must be there and not None.
-        call: what needs them.
-
-    Raises:
-        ValueError: if one is missing.
-    """
+    """Refuse keyword arguments in which one that ``call`` needs is missing, or None."""
     missing = [name for name in arguments if kwargs.get(name) is None]
     require(not missing, f"{call} needs {', '.join(missing)}")
 
 
 def _apply(layer: Any, kind: NonIdeality, kwargs: Mapping[str, Any]) -> None:
+    given: list[Any] = [kwargs.get(name) for name in _REQUIRED[kind]]
     if kind is NonIdeality.NonLinear:
         names = (*_SWEEP, "num_conductance_states", "simulate")
         apply_non_linear(layer, **{name: kwargs[name] for name in names if name in kwargs})
-        return
-    needed = [kwargs[name] for name in _REQUIRED[kind]]
-    if kind is NonIdeality.FiniteConductanceStates:
-        apply_finite_conductance_states(layer, *needed)
+    elif kind is NonIdeality.FiniteConductanceStates:
+        apply_finite_conductance_states(layer, *given)
     elif kind is NonIdeality.DeviceFaults:
-        apply_device_faults(layer, *needed)
+        apply_device_faults(layer, *given)
+    elif kind is NonIdeality.Endurance:
+        apply_endurance_model(layer, *given[:2], **given[2])
     else:
-        x, model, more = needed
-        ages = kind is NonIdeality.Retention
-        (apply_retention_model if ages else apply_endurance_model)(layer, x, model, **more)
+        apply_retention_model(layer, *given[:2], **given[2])

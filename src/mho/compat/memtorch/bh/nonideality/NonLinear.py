@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mho.compat.memtorch._numbers import real
-from mho.compat.memtorch._require import require
+from mho.compat._common import real, require
 from mho.compat.memtorch.bh.crossbar._sweep import curves
 from mho.compat.memtorch.bh.nonideality._layers import crossbars
 from mho.compat.memtorch.bh.nonideality.FiniteConductanceStates import (
@@ -44,11 +43,8 @@ def apply_non_linear(
         num_conductance_states: round conductances to so many states first; None: do not.
         simulate: simulate the devices at every read (True), rather than sweep them once (False).
 
-    Returns:
-        The layer, changed in place.
-
     Raises:
-        ValueError: if an argument is refused.
+        Refused: if an argument is refused.
     """
     sweep = {
         "duration": sweep_duration,

@@ -23,19 +23,13 @@ def apply_retention_model(
     retention_model: Model = model_conductance_drift,
     **retention_model_kwargs: Any,
 ) -> Any:
-    """Apply a retention model to a layer's devices.
+    """Apply one of ``valid_retention_models`` to a layer's devices, in place.
 
-    Args:
-        layer: a memristive layer.
-        time: since the devices were programmed (s).
-        retention_model: one of ``valid_retention_models``.
-        **retention_model_kwargs: its other arguments.
-
-    Returns:
-        The layer, changed in place.
+    ``time``: since the devices were programmed (s); all else is
+    for the model.
 
     Raises:
-        ValueError: if the model is not known or refuses an argument.
+        Refused: if the model is not known or refuses an argument.
     """
     known, more = valid_retention_models, retention_model_kwargs
     return apply_model(layer, time, "retention_model", retention_model, known, more)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
-from mho.compat.memtorch._require import require
+from mho.compat._common import require
 
 Model = Callable[..., Any]
 

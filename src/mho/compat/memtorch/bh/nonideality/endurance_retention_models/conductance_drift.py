@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mho.compat.memtorch._numbers import real
-from mho.compat.memtorch._require import require
+from mho.compat._common import real, require
 from mho.compat.memtorch.bh.nonideality._layers import change, context
 from mho.effects import PowerLawDrift
 
@@ -18,16 +17,13 @@ def model_conductance_drift(
     """Let conductances drift: ``G = G0 · (x / initial_time)^(-drift_coefficient)``.
 
     Args:
-        layer: a memristive layer.
+        layer: a memristive layer; it is changed in place.
         x: retention time (s), at least ``initial_time``.
         initial_time: when the present conductances hold (s), >= 0; 0 counts as 1 ps.
         drift_coefficient: in [0, 1]; about 0.1 for amorphous phase-change material.
 
-    Returns:
-        The layer, changed in place.
-
     Raises:
-        ValueError: if an argument is refused.
+        Refused: if an argument is refused.
 
     Source: I. Boybat et al., "Impact of conductance drift on multi-PCM synaptic architectures",
     NVMTS 2018.

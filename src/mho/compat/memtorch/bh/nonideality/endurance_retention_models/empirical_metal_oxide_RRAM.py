@@ -15,8 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mho.compat.memtorch._numbers import real
-from mho.compat.memtorch._require import require
+from mho.compat._common import real, require
 from mho.compat.memtorch.bh.nonideality._layers import change, context
 from mho.effects.metal_oxide import FailureLaw, Retention
 
@@ -53,33 +52,21 @@ def scale_p_0(
     ``h(u) = 1 - (2u - 1)²``, the threshold ``p_0 exp(p_1 cell_size)`` is the one at
     ``v_stop_optimal``, and its logarithm goes with ``h(u) / h(u_optimal)``.
 
-    Args:
-        p_0: at the optimal stop voltage, > 0.
-        p_1: exponent per cell size (1/nm).
-        v_stop: stop voltage (V), from ``v_stop_min`` to ``v_stop_max``.
-        v_stop_min: smallest (V).
-        v_stop_max: largest (V).
-        v_stop_optimal: best for endurance (V), between the two.
-        cell_size: (nm); None: 10.
-
-    Returns:
-        The scaled p_0.
+    ``p_0`` is the one at the optimal stop voltage, > 0; ``p_1`` in 1/nm, voltages in V, and
+    ``cell_size`` in nm (None: 10).
 
     Raises:
-        ValueError: if an argument is refused.
+        Refused: unless ``v_stop_min < v_stop_optimal < v_stop_max``, and ``v_stop`` is from the
+            least to the largest.
     """
-    require(
-        v_stop_min < v_stop_optimal < v_stop_max,
-        f"v_stop_optimal must be between {v_stop_min} and {v_stop_max}, got {v_stop_optimal}",
-    )
-    require(
-        v_stop_min <= v_stop <= v_stop_max,
-        f"v_stop must be from {v_stop_min} to {v_stop_max}, got {v_stop}",
-    )
+    low, high = v_stop_min, v_stop_max
+    best = f"v_stop_optimal must be between {low} and {high}, got {v_stop_optimal}"
+    require(low < v_stop_optimal < high, best)
+    require(low <= v_stop <= high, f"v_stop must be from {low} to {high}, got {v_stop}")
     require(p_0 > 0, f"p_0 must be > 0, got {p_0}")
 
     def height(voltage: float) -> float:
-        u = (voltage - v_stop_min) / (v_stop_max - v_stop_min)
+        u = (voltage - low) / (high - low)
         return 1 - (2 * u - 1) ** 2
 
     growth = p_1 * (_CELL_SIZE if cell_size is None else cell_size)
@@ -102,22 +89,11 @@ def model_endurance_retention_gradual(
 
     ``log10 R = p_3 (p_1 · cell_size + p_2 · T_c) (log10 x - log10 threshold) + log10 R_0``
 
-    Args:
-        initial_resistance: any shape (Ω).
-        x: cycles, energy (J) or time (s), > 0.
-        p_0: has no effect beyond the threshold.
-        p_1: exponent per cell size (1/nm).
-        p_2: exponent per reduced temperature.
-        p_3: slope.
-        threshold: of ``x``, > 0.
-        temperature_constant: ``T_c``.
-        cell_size: (nm); None: 10.
-
-    Returns:
-        Tensor of the same shape (Ω).
+    ``initial_resistance`` and the result are in Ω, of any shape; ``x`` are cycles, energy (J) or
+    time (s); ``cell_size`` is in nm (None: 10). ``p_0`` has no effect beyond the threshold.
 
     Raises:
-        ValueError: if ``x`` or ``threshold`` is not positive.
+        Refused: if ``x`` or ``threshold`` is not positive.
     """
     require(x > 0 and threshold > 0, f"x and threshold must be > 0, got {x} and {threshold}")
     size = _CELL_SIZE if cell_size is None else cell_size
@@ -147,7 +123,7 @@ def model_endurance_retention(
     is ``p_0 exp(p_1)``, as in MemTorch 1.1.6, to compare with its results.
 
     Args:
-        layer: a memristive layer.
+        layer: a memristive layer; it is changed in place.
         operation_mode: sudden failure (to a stable resistance) or gradual.
         x: SET–RESET cycles, energy (J), or retention time (s), > 0.
         p_lrs: p_0, p_1 (1/nm), p_2 and p_3 of the low-resistance state; None: it does not fail.
@@ -159,16 +135,11 @@ def model_endurance_retention(
         temperature_threshold: above which temperature counts (K); None: T_c = 0.
         legacy: see above.
 
-    Returns:
-        The layer, changed in place.
-
     Raises:
-        ValueError: if an argument is refused.
+        Refused: if an argument is refused.
     """
-    require(
-        isinstance(operation_mode, OperationMode),
-        f"operation_mode must be an OperationMode, got {operation_mode!r}",
-    )
+    message = f"operation_mode must be an OperationMode, got {operation_mode!r}"
+    require(isinstance(operation_mode, OperationMode), message)
     stop = real("x", x)
     require(stop > 0, f"x must be > 0, got {x!r}")
     cold = temperature is None or temperature_threshold is None
@@ -191,16 +162,10 @@ def model_endurance_retention(
     return change(layer, fail)
 
 
-def _law(
-    name: str,
-    p: Sequence[float] | None,
-    stable: float | None,
-    cold: bool,
-    sizeless: float | None,
-) -> FailureLaw | None:
-    """A law in metres and siemens; without a temperature, that term is 0.
+def _law(name: str, p: Any, stable: Any, cold: bool, sizeless: float | None) -> FailureLaw | None:
+    """A law in metres and siemens; if ``cold``, temperature counts nothing, nor does ``sizeless``.
 
-    ``sizeless``: the size (nm) that is not to count in the threshold, or None.
+    (The latter is a size (nm), or None.)
     """
     if p is None:
         return None
