@@ -251,6 +251,9 @@ def test_parameters_and_voltages_are_numbers_of_any_kind(number):
     assert (device.g, device.r_on) == (0.0078125, 32.0)
     assert device.current(number(0.5)) == 0.5 * 0.0078125
     assert device.dxdt(number(0.25)) == pytest.approx(device.dxdt(0.25), rel=1e-6)
+    for one in (np.array([0.0078125]), torch.tensor([[0.0078125]])):
+        device.set_conductance(one)
+        assert device.g == 0.0078125
     device.g = number(0.015625)
     assert type(device.g) is float
     crossbar = Crossbar(B.VTEAM, params, (np.int64(2), np.int32(3)))

@@ -19,7 +19,8 @@ from mho.compat._common import real, require, whole
 from mho.compat.memtorch.bh.crossbar._cells import CellTensors
 from mho.compat.memtorch.bh.crossbar._devices import conductance_of
 from mho.compat.memtorch.bh.memristor.Memristor import Signal
-from mho.devices import SwitchingCells
+from mho.devices import SwitchingCells, simulation
+from mho.devices.diffusion import fold
 
 __all__ = ["gen_programming_signal", "naive_program"]
 
@@ -202,7 +203,7 @@ def _program(
         before = cells.x.clone()
         seconds = torch.where(open_, pulses.pulse_duration * part * burst, 0.0)
         volts = torch.where(up, up_level, down_level).to(seconds)
-        cells.apply_pulse(volts, seconds)
+        _pulse(cells, volts, seconds)
         after = cells.conductance()
         passed = torch.where(up, after > goal + tolerance, after < goal - tolerance) & open_
         undone = passed & (burst > 1.0)
@@ -246,7 +247,18 @@ def _half_select(cells: SwitchingCells, pulsed: Tensor, volts: Tensor, seconds: 
     if bool(pulsed.any()):
         over = half_select.seen(torch.where(pulsed, volts, 0.0), "V/2")
         neighbours = (over != 0.0) & ~pulsed
-        cells.apply_pulse(over, torch.where(neighbours, seconds[pulsed].max(), 0.0))
+        _pulse(cells, over, torch.where(neighbours, seconds[pulsed].max(), 0.0))
+
+
+def _pulse(cells: SwitchingCells, volts: Tensor, seconds: Tensor) -> None:
+    """Pulse the cells; noise is one kick a pulse, as it is one a sample of single devices."""
+    if not cells.spec.stochastic:
+        cells.apply_pulse(volts, seconds)
+        return
+    spec, p = cells.spec, cells._values()
+    x = simulation.hold(spec.replace(delta_gap=0.0), p, cells.x, volts, seconds, None)
+    kick = spec.diffusion(x, spec.drive(volts, p), p) * seconds.sqrt()
+    cells.x = torch.where(seconds > 0.0, fold(x + kick * torch.randn_like(x)), cells.x)
 
 
 def _program_object(

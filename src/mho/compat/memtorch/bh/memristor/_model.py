@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mho.compat._common import Refused, require, seed
-from mho.compat.memtorch.bh.memristor._signals import STEPS, each, held, hold, samples
+from mho.compat.memtorch.bh.memristor._signals import STEPS, each, held, hold, number, samples
 from mho.compat.memtorch.bh.memristor.Memristor import Memristor, Signal
 from mho.core.checks import plain
 from mho.devices import SwitchingCells, SwitchingDevice
@@ -223,11 +223,11 @@ class Modelled(Memristor, metaclass=Watched):
 
     @g.setter
     def g(self, value: Any) -> None:
-        self._cell.g = float(value)
+        self._cell.g = value if type(value) is float else number(value)
 
     def set_conductance(self, conductance: float) -> None:
         """Put the device to a conductance (S), the nearest within ``[1/r_off, 1/r_on]``."""
-        value = float(conductance)
+        value = conductance if type(conductance) is float else number(conductance)
         require(math.isfinite(value), f"conductance must be finite, got {value!r}")
         low, high = 1.0 / self.r_off, 1.0 / self.r_on
         self._cell.g = low if value < low else high if value > high else value

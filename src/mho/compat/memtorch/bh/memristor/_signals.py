@@ -40,6 +40,11 @@ def samples(signal: Any) -> list[float]:
     return values
 
 
+def number(value: Any) -> float:
+    """Return a number as a float, given as one or as an array or a tensor of one."""
+    return float(value.item() if hasattr(value, "item") else value)
+
+
 def each(function: Callable[[float], Any], value: Any) -> Any:
     """Return a function of a float, or of each number in an array or a tensor."""
     if isinstance(value, (np.ndarray, Tensor)) and value.ndim:
