@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import time
 import warnings
 from collections.abc import Iterable
@@ -102,15 +103,10 @@ def naive_program(
 
 
 def program_all(crossbar: CellTensors, target: Tensor, **params: Any) -> None:
-    """Program all cells of a crossbar, as `naive_program` would one after the other.
+    """Program all cells of a crossbar to conductances (S), of its tensors' shape.
 
     All are pulsed at once, unless half of a pulse moves some neighbour: then it is one after the
-    other.
-
-    Args:
-        crossbar: the crossbar.
-        target: conductances (S), of its tensors' shape.
-        **params: of `naive_program`.
+    other. ``params`` are those of `naive_program`.
     """
     given = inspect.signature(naive_program).bind(crossbar, (), target, **params)
     given.apply_defaults()
@@ -142,12 +138,12 @@ def _check(pulses: Any, resolution: float) -> None:
 def _disturbs(cells: SwitchingCells, pulses: Any) -> bool:
     """Whether half of a pulse moves some cell in some state."""
     p = cells._values()
-    for level in (pulses.pos_voltage_level, pulses.neg_voltage_level):
+    levels = pulses.pos_voltage_level, pulses.neg_voltage_level
+    for level, part in itertools.product(levels, (0.1, 0.5, 0.9)):
         half = torch.full_like(cells.x, half_select.parts("V/2").row * level)
-        for part in (0.1, 0.5, 0.9):
-            x = torch.full_like(cells.x, part)
-            if bool((cells.spec.rate(x, cells.spec.drive(half, p), p) != 0.0).any()):
-                return True
+        x = torch.full_like(cells.x, part)
+        if bool((cells.spec.rate(x, cells.spec.drive(half, p), p) != 0.0).any()):
+            return True
     return False
 
 
