@@ -31,6 +31,7 @@ from timing import report
 
 ADC = {"ADC_resolution": 8, "ADC_overflow_rate": 0.0, "quant_method": "linear"}
 TILED = {"tile_shape": (128, 128), "max_input_voltage": 0.3, **ADC}
+Crossbar, VTEAM = memtorch.bh.crossbar.Crossbar, memtorch.bh.memristor.VTEAM
 LOOP_ROWS, LOOP_COLUMNS = 16, 8  # cells of the loop
 
 
@@ -48,7 +49,7 @@ def medians(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, flo
 def patch(model: nn.Module, **options: Any) -> Any:
     return patch_model(
         model,
-        memristor_model=memtorch.bh.memristor.VTEAM,
+        memristor_model=VTEAM,
         memristor_model_params={},
         module_parameters_to_patch=[nn.Linear],
         verbose=False,
@@ -120,7 +121,7 @@ def memtorch_passive(rounds: int) -> None:
     model = patch(nn.Sequential(nn.Linear(128, 64)), **options)
 
     def first() -> None:
-        model[0].crossbars[0].conductance_matrix.mul_(0.999)  # all is solved anew
+        model[0].crossbars[0].conductance_matrix.mul_(0.9999)  # all is solved anew
         model(x)
 
     seconds = medians({"first read": first, "next read": lambda: model(x)}, rounds)
@@ -168,19 +169,22 @@ class Plain(memtorch.bh.memristor.Memristor):
             self.g = 1 / (50 + 950 * self.x / 3e-9)
 
 
+PULSE = [0.1] * 10
 CALLS: dict[str, Callable[[Any], object]] = {
     "g": lambda device: device.g,
     "r_on": lambda device: device.r_on,
     "set_conductance": lambda device: device.set_conductance(0.01),
     "simulate": lambda device: device.simulate([0.1]),
+    "simulate 10 samples": lambda device: device.simulate(PULSE),
     "current": lambda device: device.current(0.1),
 }
 
 
 def memtorch_one_cell(rounds: int) -> None:
     """Calls for one cell after the other, by ``crossbar.devices[i][j]``."""
-    kinds = {"view": memtorch.bh.memristor.VTEAM, "object": Plain}
-    made = {name: memtorch.bh.crossbar.Crossbar(kind, {}, (20, 20)) for name, kind in kinds.items()}
+    normal = memtorch.bh.StochasticParameter(torch.distributions.Normal, loc=1e3, scale=10.0)
+    kinds = {"view": (VTEAM, {}), "spread": (VTEAM, {"r_off": normal}), "object": (Plain, {})}
+    made = {name: Crossbar(*kind, (20, 20)) for name, kind in kinds.items()}
 
     def loop(crossbar: Any, call: Callable[[Any], object]) -> Callable[[], object]:
         return lambda: [call(crossbar.devices[i][j]) for i in range(20) for j in range(20)]
@@ -191,11 +195,12 @@ def memtorch_one_cell(rounds: int) -> None:
             f"memtorch one cell: {name}",
             target_ratio=5,
             ratio=took["view"] / took["object"],
+            ratio_spread=took["spread"] / took["object"],
             us=1e6 * took["view"] / 400,
         )
 
     def devices() -> None:
-        memtorch.bh.crossbar.Crossbar(kinds["view"], {}, (256, 256)).devices[0][0]
+        Crossbar(VTEAM, {}, (256, 256)).devices[0][0]
 
     took = medians({"devices": devices}, 3)
     report("memtorch devices of 256 x 256", target_ms=150, ms=1e3 * took["devices"])

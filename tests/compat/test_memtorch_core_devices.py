@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -194,6 +195,26 @@ def test_stanford_pku_has_noise_only_in_its_dynamic_model():
     assert final(0, 1) == final(0, 2)
     assert final(1, 1) == final(1, 1)
     assert final(1, 1) != final(1, 2)
+
+
+def test_noise_of_a_signal_is_that_of_its_samples_and_grows_with_the_root_of_time():
+    def gap(cuts, seed, step=1e-11):
+        torch.manual_seed(seed)
+        device = Stanford_PKU(model_switch=1, time_series_resolution=step)
+        device.set_conductance(1e-4)
+        for part in np.split(np.zeros(40), cuts):
+            device.simulate(part)
+        return device.gap
+
+    assert gap([], 1) == pytest.approx(gap(range(1, 40), 1), rel=1e-12)
+    # At the default resolution the noise is far wider than the range, and still soon drawn.
+    start = time.process_time()
+    assert gap([], 1, 1e-4) > 0
+    assert time.process_time() - start < 0.5
+    moved = [gap([], seed) for seed in range(200)]
+    onset = 1 + np.exp((450 - 298) / 500)
+    expected = 0.02 / onset * 1e-11 * 40**0.5
+    assert np.std(moved) == pytest.approx(expected, rel=0.2)
 
 
 @pytest.mark.parametrize("model", [LinearIonDrift, VTEAM, Data_Driven, Data_Driven2021])

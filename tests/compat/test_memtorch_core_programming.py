@@ -1,5 +1,7 @@
 """MemTorch's programming routines on mho."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -125,6 +127,18 @@ def test_what_cannot_be_reached_is_given_up_with_a_warning():
     made.devices[0][0].set_conductance(1e-3)
     with pytest.warns(RuntimeWarning, match="1 device"):
         naive_program(made, (0, 0), 1e-4)
+
+
+def test_pulses_on_noisy_devices_take_no_longer_than_others():
+    """At this resolution the noise of one pulse is far wider than the range."""
+    torch.manual_seed(7)
+    made = crossbar(memtorch.bh.memristor.Stanford_PKU, {"model_switch": 1})
+    before, start = made.conductance_matrix.clone(), time.process_time()
+    options = {"failure_iteration_threshold": 10, "simulate_neighbours": False, "rel_tol": 1e-6}
+    with pytest.warns(RuntimeWarning, match="1 device"):
+        naive_program(made, (1, 2), 1e-3, **options)
+    assert time.process_time() - start < 1.0
+    assert (made.conductance_matrix != before).nonzero().tolist() == [[1, 2]]
 
 
 @pytest.mark.parametrize("step", [1e-4, 1.0])

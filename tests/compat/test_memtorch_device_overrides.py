@@ -10,6 +10,7 @@ import mho.compat.memtorch as memtorch
 from compat.overriding import counting, public_methods
 from mho.compat.memtorch.bh.crossbar.Crossbar import simulate_matmul
 from mho.compat.memtorch.bh.crossbar.Program import naive_program
+from mho.compat.memtorch.bh.memristor import _signals
 
 B, Crossbar = memtorch.bh.memristor, memtorch.bh.crossbar.Crossbar
 PLOTS = ("plot_hysteresis_loop", "plot_bipolar_switching_behaviour")
@@ -224,6 +225,97 @@ def test_one_devices_own_methods_and_attributes_count():
     before = other.g
     other.simulate([0.4])
     assert other.g == before
+
+
+def test_methods_put_on_a_class_from_outside_count(monkeypatch):
+    before = Crossbar(B.VTEAM, {}, (2, 3)).devices[0][0]
+    device = B.VTEAM()
+    with monkeypatch.context() as patched:
+        patched.setattr(B.VTEAM, "dxdt", lambda self, voltage: 0.0)
+        patched.setattr(B.Data_Driven2021, "current", lambda self, voltage: 7.0)
+        crossbar = Crossbar(B.VTEAM, {}, (2, 3))
+        assert crossbar.per_device
+        for each in (device, before, crossbar.devices[0][0]):
+            g = each.g
+            each.simulate([0.3] * 10)
+            assert each.g == g
+        assert B.Data_Driven2021().simulate([0.1], return_current=True) == [7.0]
+        assert B.Data_Driven().simulate([0.1], return_current=True) != [7.0]
+
+        class Heir(B.VTEAM):
+            pass
+
+        heir = Heir()
+        heir.simulate([0.3])
+        assert heir.g == device.g
+    assert not Crossbar(B.VTEAM, {}, (2, 3)).per_device
+    for each in (device, heir):
+        g = each.g
+        each.simulate([0.3])
+        assert each.g < g
+
+
+def test_a_subclass_that_overrides_nothing_is_held_as_tensors():
+    class Mine(B.VTEAM):
+        """VTEAM with a note."""
+
+        note = "from the lab"
+
+        def power(self, voltage):
+            return voltage * self.current(voltage)
+
+    class Other(Mine):
+        def set_conductance(self, conductance):
+            self.g = conductance
+
+    crossbar = Crossbar(Mine, {"r_on": 70.0}, (2, 3))
+    assert not crossbar.per_device
+    device = crossbar.devices[0][0]
+    assert type(device) is Mine
+    assert (device.note, device.r_on) == ("from the lab", 70.0)
+    assert device.power(0.1) == pytest.approx(0.01 * device.g)
+    assert Crossbar(Other, {}, (2, 3)).per_device
+
+
+def test_equations_that_raise_leave_the_device_as_it_was(monkeypatch):
+    monkeypatch.setattr(_signals, "STEPS", 3)
+
+    class Failing(B.VTEAM):
+        def dxdt(self, voltage):
+            if self.x > self.d / 2 + 1e-12:
+                raise RuntimeError("out of the lab's range")
+            return 1.0
+
+    class Stiff(B.VTEAM):
+        def dxdt(self, voltage):
+            return 1e12 * (self.d - self.x)
+
+    for kind, error in ((Failing, RuntimeError), (Stiff, ValueError)):
+        device = kind()
+        device.x = device.d / 2
+        before = device.g
+        with pytest.raises(error):
+            device.simulate([0.5])
+        assert device.g == before
+
+
+def test_attributes_that_follow_from_parameters_are_assigned_to_them():
+    device = B.VTEAM()
+    device.pos_write_threshold, device.neg_write_threshold = 0.5, -0.5
+    assert (device.v_off, device.v_on) == (0.5, -0.5)
+    before = device.g
+    device.simulate([0.4] * 5)
+    assert device.g == before
+    device.v_off = 0.3
+    assert device.pos_write_threshold == 0.3
+    filament = B.Stanford_PKU()
+    filament.gap_max = 1.5e-9
+    assert filament.gap_max == pytest.approx(1.5e-9)
+    filament.set_conductance(0.0)
+    assert filament.gap == pytest.approx(1.5e-9)
+    drift = B.LinearIonDrift()
+    drift.r_i = 200.0
+    assert drift.r_on == 200.0
 
 
 class Noisy(Own):

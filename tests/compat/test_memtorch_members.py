@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import solve_ivp
 
 import mho.compat.memtorch as memtorch
 from compat.overriding import api
-from mho.compat.memtorch.bh.memristor import _follow
 
 B, Crossbar = memtorch.bh.memristor, memtorch.bh.crossbar.Crossbar
 MODELS = [B.LinearIonDrift, B.VTEAM, B.Stanford_PKU, B.Data_Driven, B.Data_Driven2021]
@@ -119,30 +119,66 @@ def test_data_driven():
         assert device.resistance(v) == pytest.approx(2000 + step * device.dRdt(v), rel=1e-6)
 
 
+def held_by_scipy(spec, p, x, volts, seconds):
+    """The state after a voltage, by LSODA, held between the bounds."""
+    drive = spec.drive(volts, p)
+
+    def rate(t, state):
+        x, inside = float(state[0]), float(np.clip(state[0], 0, 1))
+        slope = seconds * float(spec.rate(inside, drive, p))
+        return 0.0 if (x >= 1 and slope > 0) or (x <= 0 and slope < 0) else slope
+
+    ahead = solve_ivp(rate, (0, 1), [x], "LSODA", rtol=1e-8, atol=1e-10)
+    return float(np.clip(ahead.y[0, -1], 0, 1))
+
+
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("scale", [1.0, 1e-3, 30.0])
-def test_numbers_and_tensors_follow_signals_alike(model, scale):
-    """A short signal is followed on floats, and a long one as a population: to 1 % of a step."""
+def test_every_sample_is_held_and_the_equation_solved_within(model, scale):
     rng = np.random.default_rng(4)
-    for _ in range(3):
+    for _ in range(2):
         device = drawn(model, rng)
         device.time_series_resolution *= scale
-        cell = device._cell
-        spec, p = cell.equations()
-        volts = (0.6 * np.sin(0.1 * np.arange(60)) + 0.3).tolist()
-        x = spec.state_at(cell.exact, p)
-        step = device.time_series_resolution
-        floats = _follow.follow(spec, p, x, volts, step, True, device._population)
-        cells = device._population()
-        found = _follow._as_population(cells, volts, step, True)
-        if found is None:  # too coarse: sample by sample
-            passed = []
-            for v in volts:
-                passed.append(float(cells.current(v)))
-                cells.apply_pulse(v, step)
-            found = passed, float(cells.x)
-        np.testing.assert_allclose(floats[0], found[0], rtol=1e-3)
-        assert floats[1] == pytest.approx(found[1], abs=2e-4)
+        spec, p = device._cell.equations()
+        volts = (0.8 * np.sin(0.4 * np.arange(16)) + 0.1).tolist()
+        x, expected = float(spec.state_at(device.g, p)), []
+        for v in volts:
+            expected.append(spec.conductance_at(x, p) * spec.transfer_at(v, p))
+            x = held_by_scipy(spec, p, x, v, device.time_series_resolution)
+        currents = device.simulate(volts, return_current=True)
+        np.testing.assert_allclose(currents, expected, rtol=1e-3, atol=1e-12)
+        assert spec.state_at(device.g, p) == pytest.approx(x, abs=2e-4)
+
+
+@pytest.mark.parametrize("model", [*MODELS, "own"])
+@pytest.mark.parametrize("place", ["alone", "crossbar"])
+def test_a_signal_does_the_same_however_it_is_cut(model, place):
+    if model == "own":
+
+        class model(B.VTEAM):  # noqa: N801
+            def dxdt(self, voltage):
+                return 0.7 * super().dxdt(voltage)
+
+    signal = np.concatenate([np.full(6, 0.7), np.zeros(3), np.full(6, -0.6), [0.4, 0.3, 0.2]])
+    ends, traces = [], []
+    for cuts in ([], [6], [1, 2, 9], range(1, len(signal))):
+        device = Crossbar(model, {}, (2, 2)).devices[0][1] if place == "crossbar" else model()
+        device.set_conductance(0.4 / device.r_on + 0.6 / device.r_off)
+        parts = [device.simulate(v, return_current=True) for v in np.split(signal, cuts)]
+        traces.append(np.concatenate(parts))
+        ends.append(device.g)
+    np.testing.assert_allclose(ends, ends[0], rtol=1e-9)
+    np.testing.assert_allclose(traces, [traces[0]] * 4, rtol=1e-9)
+
+
+def test_pulses_are_rectangles():
+    """A pulse of one sample moves VTEAM by its speed times the sample, whatever follows."""
+    for pause in (0, 20):
+        device = B.VTEAM(r_on=1e3, r_off=1e4)
+        device.set_conductance(5e-4)
+        before = device.x
+        device.simulate([0.4] + [0.0] * pause)
+        assert device.x - before == pytest.approx(5e-4 * (0.4 / 0.02 - 1) * 1e-10, rel=1e-9)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -150,7 +186,7 @@ def test_a_signal_of_one_sample_is_a_pulse(model):
     rng = np.random.default_rng(5)
     for v in (0.9, -0.9, 1.4):
         device = drawn(model, rng)
-        cells = device._population()
+        cells = device._as_cells()
         cells.apply_pulse(v, float(device.time_series_resolution))
         device.simulate([v])
         spec, p = device._cell.equations()
@@ -215,6 +251,9 @@ def test_parameters_and_voltages_are_numbers_of_any_kind(number):
     assert (device.g, device.r_on) == (0.0078125, 32.0)
     assert device.current(number(0.5)) == 0.5 * 0.0078125
     assert device.dxdt(number(0.25)) == pytest.approx(device.dxdt(0.25), rel=1e-6)
+    for one in (np.array([0.0078125]), torch.tensor([[0.0078125]])):
+        device.set_conductance(one)
+        assert device.g == 0.0078125
     device.g = number(0.015625)
     assert type(device.g) is float
     crossbar = Crossbar(B.VTEAM, params, (np.int64(2), np.int32(3)))

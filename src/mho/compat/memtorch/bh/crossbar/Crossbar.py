@@ -1,38 +1,29 @@
 """Crossbars: cells as tensors, and views of them that are single devices.
 
-What one may build on
----------------------
-A layer of ``memtorch.mn`` has ``crossbars``, a list of `Crossbar`. With ``DoubleColumn`` they come
-in pairs (positive, negative), with ``SingleColumn`` one by one; ``Conv3d`` has a pair (or one) for
-each input channel. A crossbar is its tensors, and nothing else holds state:
+What one may build on: a layer of ``memtorch.mn`` has ``crossbars``, a list of `Crossbar`, in pairs
+(positive, negative) with ``DoubleColumn``; ``Conv3d`` has some for each input channel. A crossbar
+is its tensors, and nothing else holds state:
 
-* ``conductance_matrix``: conductances (S), ``[rows, columns]``, or ``[tiles, tile_rows,
-  tile_columns]`` with a ``tile_shape`` (padding holds 0 S). Assigning it and changing it in place
-  are seen by the next read; ``version`` changes with every such change and every cell's.
-* ``parameters``: device parameters by the names of the model's constructor, each a number where
-  all cells are alike, or a tensor shaped like ``conductance_matrix``; assigning is allowed.
-  ``parameter(name)``: the same, always as a tensor.
-* ``used``: bool, False in the padding of tiles. ``stuck``: None, or which cells keep their
-  conductance whatever is written to them or applied to them (assigning ``conductance_matrix``
-  itself moves them all the same).
-* ``devices``: a numpy array of objects, ``devices[i][j]`` or ``devices[tile][i][j]``. ``.g`` and
-  the parameters read and write the tensors above at once; nothing needs ``update``.
-* ``clamp(g)``: within every cell's ``[1/r_off, 1/r_on]``. ``transfer(v)``: ``f(v)`` of the static
-  current ``I = g · f(v)`` with nominal parameters; ``ohmic`` says if it is ``v``.
-* ``cells()``: a population of mho in the cells' present states (float64), to be simulated or
-  programmed; ``take(cells)`` stores its conductances.
-* ``per_device``: True in the fallback for a user's own class of devices. ``devices`` are then
-  objects of their own, ``parameters`` are read from them, and ``update`` carries conductances.
+* ``conductance_matrix`` (S), ``[rows, columns]``, or ``[tiles, tile_rows, tile_columns]`` (padding
+  holds 0 S). It may be assigned, and changed in place.
+* ``parameters``: device parameters by name, each a number or a tensor with one for each cell; they
+  may be assigned. ``parameter(name)`` is always a tensor.
+* ``used``: False in the padding of tiles. ``stuck``: which cells keep their conductance whatever is
+  written or applied to them (assigning the matrix moves them all the same), or None.
+* ``devices``: the cells as an array of objects, which read and write the tensors at once.
+* ``clamp(g)``: within every cell's window. ``transfer(v)``: ``f(v)`` of the current
+  ``I = g · f(v)`` of the mean cell.
+* ``cells()``: a population of mho in the cells' present states (float64); ``take`` stores it.
+* ``per_device``: True in the fallback for a user's own class. ``devices`` are then objects of their
+  own, ``parameters`` are read from them, and ``update`` carries conductances.
 
-A layer's ``non_linear`` is None (reads are ``I = g · v``), or a picklable callable
-``(crossbar, v) -> f(v)`` of reads ``I = g · f(v)``. A stochastic parameter is a callable ``p`` with
-``p()`` (one draw), ``p(return_mean=True)`` and ``p.sample(shape)`` (draws for all cells).
+A stochastic parameter is a callable ``p`` with ``p()`` (one draw), ``p(return_mean=True)`` and
+``p.sample(shape)`` (draws for all cells).
 """
 # ruff: noqa: N999
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -43,7 +34,7 @@ from torch import Tensor
 
 from mho.compat._common import require
 from mho.compat.memtorch.bh.crossbar import _currents
-from mho.compat.memtorch.bh.crossbar._cells import CellTensors, is_tensor_model, stored_dtype
+from mho.compat.memtorch.bh.crossbar._cells import CellTensors, stored_dtype
 from mho.compat.memtorch.bh.crossbar._operation import Operation, Scheme
 from mho.compat.memtorch.bh.crossbar.Program import naive_program, program_all
 
@@ -67,32 +58,6 @@ class Crossbar(CellTensors):
         Refused: if the shape, the tile shape or the cells' parameters are refused.
     """
 
-    def __init__(
-        self,
-        memristor_model: Any,
-        memristor_model_params: Mapping[str, Any],
-        shape: tuple[int, ...],
-        tile_shape: tuple[int, int] | None = None,
-        use_bindings: bool = True,
-        cuda_malloc_heap_size: int = 50,
-        random_crossbar_init: bool = False,
-    ) -> None:
-        require(2 <= len(shape) <= 5, f"shape must have 2 to 5 dimensions, got {tuple(shape)}")
-        self.memristor_model = memristor_model
-        self.memristor_model_params = dict(memristor_model_params)
-        self.tile_shape = tile_shape
-        self.use_bindings = use_bindings
-        self.cuda_malloc_heap_size = cuda_malloc_heap_size
-        self.per_device = not is_tensor_model(memristor_model)
-        super().__init__(math.prod(int(size) for size in shape[1:]), int(shape[0]))
-        size = tuple(self._g.shape)
-        self._fabricate(size)
-        low, high = self._window()
-        start = low + torch.rand(size).to(low) * (high - low) if random_crossbar_init else low
-        self.conductance_matrix = torch.where(self.used, start, 0.0)
-        if self.per_device:
-            self.update(from_devices=False)
-
     def update(self, from_devices: bool = True, parallelize: bool = False) -> None:
         """Carry conductances between the devices and ``conductance_matrix``.
 
@@ -103,9 +68,9 @@ class Crossbar(CellTensors):
             from_devices: from the devices to the matrix (True), or from it to the devices (False).
             parallelize: has no effect.
         """
+        self._held.look()
         if self.per_device and from_devices:
-            g = torch.from_numpy(self.g_np(self.devices)).to(self._g)
-            self.conductance_matrix = torch.where(self.used, g, 0.0)
+            self.store(torch.from_numpy(self.g_np(self.devices)).to(self._g))
         elif self.per_device:
             for device, g in zip(self.devices.flat, self._g.flatten().tolist(), strict=True):
                 device.set_conductance(g)
@@ -274,12 +239,3 @@ def _of_devices(devices: Any, tiles_map: Tensor | None, shape: tuple[int, int] |
         tiles_map=tiles_map,
         tile_shape=None if devices.ndim == 2 else devices.shape[1:],
     )
-
-
-# ``memtorch.bh.crossbar.Crossbar`` is the class and the module: its names hang on both.
-for _name in (Scheme, Operation):
-    setattr(Crossbar, _name.__name__, _name)
-for _function in (init_crossbar, simulate_matmul):
-    setattr(Crossbar, _function.__name__, staticmethod(_function))
-Crossbar.Crossbar = Crossbar  # type: ignore[attr-defined]
-del _name, _function

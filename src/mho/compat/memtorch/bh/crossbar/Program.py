@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import inspect
-import math
+import itertools
 import time
 import warnings
 from collections.abc import Iterable
@@ -12,14 +12,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from mho.circuit import half_select
-from mho.compat._common import require
-from mho.compat.memtorch.bh.crossbar._cells import CellTensors, conductance_of
-from mho.devices import SwitchingCells
+from mho.compat._common import real, require, whole
+from mho.compat.memtorch.bh.crossbar._cells import CellTensors
+from mho.compat.memtorch.bh.crossbar._devices import conductance_of
+from mho.compat.memtorch.bh.memristor.Memristor import Signal
+from mho.devices import SwitchingCells, simulation
+from mho.devices.diffusion import fold
 
 __all__ = ["gen_programming_signal", "naive_program"]
 
@@ -90,26 +92,21 @@ def naive_program(
         f"conductance must be in [{low:g}, {high:g}] S, got {target:g}",
     )
     _check(pulses, float(device.time_series_resolution))
-    if crossbar.per_device:
+    if not crossbar.per_device:
+        chosen = torch.zeros_like(crossbar.conductance_matrix, dtype=torch.bool)
+        chosen[point] = True
+        goal = torch.full_like(chosen, target, dtype=torch.float64)
+        _program_cells(crossbar, goal, (chosen,), pulses)
+    elif crossbar.stuck is None or not bool(crossbar.stuck[point]):
         _program_object(crossbar, point, target, pulses)
-        return device
-    chosen = torch.zeros(crossbar.devices.shape, dtype=torch.bool)
-    chosen[point] = True
-    goal = torch.full(chosen.shape, target, dtype=torch.float64)
-    _program_cells(crossbar, goal, (chosen,), pulses)
     return device
 
 
 def program_all(crossbar: CellTensors, target: Tensor, **params: Any) -> None:
-    """Program all cells of a crossbar, as `naive_program` would one after the other.
+    """Program all cells of a crossbar to conductances (S), of its tensors' shape.
 
     All are pulsed at once, unless half of a pulse moves some neighbour: then it is one after the
-    other.
-
-    Args:
-        crossbar: the crossbar.
-        target: conductances (S), of its tensors' shape.
-        **params: of `naive_program`.
+    other. ``params`` are those of `naive_program`.
     """
     given = inspect.signature(naive_program).bind(crossbar, (), target, **params)
     given.apply_defaults()
@@ -129,11 +126,8 @@ def program_all(crossbar: CellTensors, target: Tensor, **params: Any) -> None:
 def _check(pulses: Any, resolution: float) -> None:
     positive, negative = pulses.pos_voltage_level, pulses.neg_voltage_level
     require(pulses.rel_tol > 0, f"rel_tol must be > 0, got {pulses.rel_tol!r}")
-    require(
-        positive > 0 > negative,
-        "pos_voltage_level must be > 0 and neg_voltage_level < 0, "
-        f"got {positive!r} and {negative!r}",
-    )
+    require(positive > 0, f"pos_voltage_level must be > 0, got {positive!r}")
+    require(negative < 0, f"neg_voltage_level must be < 0, got {negative!r}")
     _samples(pulses.pulse_duration, pulses.refactory_period, resolution)
     pulses.frees = (
         positive >= pulses.force_adjustment_pos_voltage_threshold
@@ -144,12 +138,12 @@ def _check(pulses: Any, resolution: float) -> None:
 def _disturbs(cells: SwitchingCells, pulses: Any) -> bool:
     """Whether half of a pulse moves some cell in some state."""
     p = cells._values()
-    for level in (pulses.pos_voltage_level, pulses.neg_voltage_level):
+    levels = pulses.pos_voltage_level, pulses.neg_voltage_level
+    for level, part in itertools.product(levels, (0.1, 0.5, 0.9)):
         half = torch.full_like(cells.x, half_select.parts("V/2").row * level)
-        for part in (0.1, 0.5, 0.9):
-            x = torch.full_like(cells.x, part)
-            if bool((cells.spec.rate(x, cells.spec.drive(half, p), p) != 0.0).any()):
-                return True
+        x = torch.full_like(cells.x, part)
+        if bool((cells.spec.rate(x, cells.spec.drive(half, p), p) != 0.0).any()):
+            return True
     return False
 
 
@@ -181,10 +175,8 @@ def _program(
     """
     if crossbar.stuck is not None:
         chosen = chosen & ~crossbar.stuck
-    up_level, down_level = (pulses.pos_voltage_level, pulses.neg_voltage_level)[
-        :: cells.spec.set_polarity
-    ]
-    low, high = crossbar._window()
+    levels = pulses.pos_voltage_level, pulses.neg_voltage_level
+    up_level, down_level = levels[:: cells.spec.set_polarity]
     tolerance = pulses.rel_tol * goal
     burst, part = torch.ones_like(goal), torch.ones_like(goal)
     upward: Tensor | None = None
@@ -207,14 +199,14 @@ def _program(
         before = cells.x.clone()
         seconds = torch.where(open_, pulses.pulse_duration * part * burst, 0.0)
         volts = torch.where(up, up_level, down_level).to(seconds)
-        cells.apply_pulse(volts, seconds)
+        _pulse(cells, volts, seconds)
         after = cells.conductance()
         passed = torch.where(up, after > goal + tolerance, after < goal - tolerance) & open_
         undone = passed & (burst > 1.0)
         cells.x = torch.where(undone, before, cells.x)
         pace = (after - g).abs() / burst
         slow = open_ & ~passed & (pace * rounds < (goal - g).abs())
-        _free(cells, slow, goal, (low, high), pulses)
+        _free(cells, slow, goal, crossbar._window(), pulses)
         if pulses.simulate_neighbours:
             _half_select(cells, open_ & ~undone, volts, seconds)
         still = (cells.conductance() - g).abs() < _STILL * tolerance
@@ -232,11 +224,7 @@ def _warn(count: int, rel_tol: float) -> None:
 
 
 def _free(
-    cells: SwitchingCells,
-    slow: Tensor,
-    goal: Tensor,
-    window: tuple[Tensor, Tensor],
-    pulses: Any,
+    cells: SwitchingCells, slow: Tensor, goal: Tensor, window: tuple[Tensor, Tensor], pulses: Any
 ) -> None:
     """Move cells that are stuck near a bound of their window away from it."""
     if not pulses.frees or not bool(slow.any()):
@@ -252,61 +240,63 @@ def _free(
 
 def _half_select(cells: SwitchingCells, pulsed: Tensor, volts: Tensor, seconds: Tensor) -> None:
     """Put half of a pulse on the cells in the row and in the column of the one that had it."""
-    index = pulsed.nonzero()
-    if not len(index):
+    if bool(pulsed.any()):
+        over = half_select.seen(torch.where(pulsed, volts, 0.0), "V/2")
+        neighbours = (over != 0.0) & ~pulsed
+        _pulse(cells, over, torch.where(neighbours, seconds[pulsed].max(), 0.0))
+
+
+def _pulse(cells: SwitchingCells, volts: Tensor, seconds: Tensor) -> None:
+    """Pulse the cells; noise is one kick a pulse, as it is one a sample of single devices."""
+    if not cells.spec.stochastic:
+        cells.apply_pulse(volts, seconds)
         return
-    at = tuple(index[0].tolist())
-    over = half_select.seen(torch.where(pulsed, volts, 0.0), "V/2")
-    neighbours = (over != 0.0) & ~pulsed
-    cells.apply_pulse(over, torch.where(neighbours, seconds[at], 0.0))
+    spec, p = cells.spec, cells._values()
+    x = simulation.hold(spec.replace(delta_gap=0.0), p, cells.x, volts, seconds, None)
+    kick = spec.diffusion(x, spec.drive(volts, p), p) * seconds.sqrt()
+    cells.x = torch.where(seconds > 0.0, fold(x + kick * torch.randn_like(x)), cells.x)
 
 
 def _program_object(
     crossbar: CellTensors, point: tuple[int, ...], target: float, pulses: Any
 ) -> None:
     """Program a user's own device by its ``simulate``, trying which polarity raises it."""
-    device = crossbar.devices[point]
-    step = float(device.time_series_resolution)
-    samples, sign = max(round(pulses.pulse_duration / step), 1), 1
-    levels = (pulses.pos_voltage_level, pulses.neg_voltage_level)
-    stop, tried = time.monotonic() + pulses.timeout, False
+    device, parts = crossbar.devices[point], _parts(crossbar, point, pulses)
+    samples = max(round(pulses.pulse_duration / float(device.time_series_resolution)), 1)
+    raising, known = True, False  # whether positive pulses raise it, and whether that was seen
+    stop = time.monotonic() + pulses.timeout
     for _ in range(int(pulses.failure_iteration_threshold)):
         before = conductance_of(device)
-        if abs(before - target) <= pulses.rel_tol * target:
-            return
+        if abs(before - target) <= pulses.rel_tol * target or time.monotonic() > stop:
+            break
         up = before < target
-        level = levels[0 if up == (sign > 0) else 1]
-        signal = np.full(samples, level)
-        device.simulate(signal)
-        if pulses.simulate_neighbours:
-            _half_select_objects(crossbar, point, signal)
+        level = pulses.pos_voltage_level if up == raising else pulses.neg_voltage_level
+        for place, part in parts:
+            crossbar.devices[place].simulate(np.full(samples, part * level))
         after = conductance_of(device)
-        if (after - before) * (1 if up else -1) < 0 and not tried:
-            sign, tried = -sign, True
+        if not known and (after < before if up else after > before):  # the wrong way
+            raising, known = not raising, True
         elif (after < target) != up:
-            samples, tried = max(samples // 2, 1), True
+            samples, known = max(samples // 2, 1), True
         elif after == before and pulses.frees:
             near = min(abs(before * r - 1) for r in (float(device.r_on), float(device.r_off)))
             if near <= pulses.force_adjustment_rel_tol:
-                nudge = min(pulses.force_adjustment, 0.5 * abs(target - before))
-                device.set_conductance(before + (nudge if up else -nudge))
-            if not tried:
-                sign = -sign
-        if time.monotonic() > stop:
-            break
+                most = pulses.force_adjustment
+                device.set_conductance(before + min(max(0.5 * (target - before), -most), most))
+            raising = raising if known else not raising
     if abs(conductance_of(device) - target) > pulses.rel_tol * target:
         _warn(1, pulses.rel_tol)
 
 
-def _half_select_objects(
-    crossbar: CellTensors, point: tuple[int, ...], signal: npt.NDArray[np.float64]
-) -> None:
+def _parts(crossbar: CellTensors, point: tuple[int, ...], pulses: Any) -> Any:
+    """Return which devices see which part of a pulse: the one at a point, then its neighbours."""
+    if not pulses.simulate_neighbours:
+        return [(point, 1.0)]
     pulsed = torch.zeros(crossbar.devices.shape, dtype=torch.float64)
     pulsed[point] = 1.0
     parts = half_select.seen(pulsed, "V/2")
-    for other in parts.nonzero().tolist():
-        if tuple(other) != point:
-            crossbar.devices[tuple(other)].simulate(float(parts[tuple(other)]) * signal)
+    others = [tuple(place) for place in parts.nonzero().tolist() if tuple(place) != point]
+    return [(point, 1.0), *((place, float(parts[place])) for place in others)]
 
 
 def gen_programming_signal(
@@ -315,7 +305,7 @@ def gen_programming_signal(
     refactory_period: float,
     voltage_level: float,
     time_series_resolution: float,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+) -> tuple[Signal, Signal]:
     """Make a signal of equal pulses, each followed by a pause.
 
     Args:
@@ -332,25 +322,20 @@ def gen_programming_signal(
         Refused: if the durations are no multiples of the resolution.
     """
     on, off = _samples(pulse_duration, refactory_period, time_series_resolution)
-    require(
-        int(number_of_pulses) == number_of_pulses and number_of_pulses >= 1,
-        f"number_of_pulses must be an integer >= 1, got {number_of_pulses!r}",
-    )
-    pulse = np.concatenate((np.full(on, float(voltage_level)), np.zeros(off)))
-    voltage = np.tile(pulse, int(number_of_pulses))
+    count = whole("number_of_pulses", number_of_pulses)
+    voltage = np.tile(np.concatenate((np.full(on, float(voltage_level)), np.zeros(off))), count)
     return float(time_series_resolution) * np.arange(len(voltage), dtype=np.float64), voltage
 
 
-def _samples(duration: float, pause: float, resolution: float) -> tuple[int, int]:
-    require(resolution > 0, f"time_series_resolution must be > 0, got {resolution!r}")
-    counts = []
+def _samples(duration: Any, pause: Any, resolution: Any) -> tuple[int, int]:
+    """Return how many samples a pulse and a pause are."""
+    step, counts = real("time_series_resolution", resolution), []
+    require(step > 0, f"time_series_resolution must be > 0, got {resolution!r}")
     for name, seconds in (("pulse_duration", duration), ("refactory_period", pause)):
-        count = seconds / resolution
+        count = real(name, seconds, least=0.0) / step
+        fits = abs(count - round(count)) <= _WHOLE * max(1.0, count)
         require(
-            math.isfinite(count)
-            and count >= 0
-            and abs(count - round(count)) <= _WHOLE * max(1.0, count),
-            f"{name} must be a multiple of time_series_resolution={resolution:g}, got {seconds:g}",
+            fits, f"{name} must be a multiple of time_series_resolution={step:g}, got {seconds}"
         )
         counts.append(round(count))
     return counts[0], counts[1]

@@ -1,16 +1,16 @@
-"""Single devices as views of a crossbar's tensors, and the array of objects that they make."""
+"""What the cells of a crossbar hold, and where the values of a single one are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat.memtorch.bh.memristor._model import Alone, Equations
-from mho.compat.memtorch.bh.memristor._numbers import plain
+from mho.compat._common import require
+from mho.compat.memtorch.bh.memristor._model import Alone, Equations, nominal
+from mho.core.checks import plain
 
 
 def shared(tensor: Tensor) -> Any:
@@ -19,26 +19,7 @@ def shared(tensor: Tensor) -> Any:
     One value is read and written through NumPy in a tenth of the time a tensor takes.
     """
     row = tensor.detach().view(-1)
-    return row.numpy() if row.device.type == "cpu" and row.dtype != torch.bfloat16 else Far(row)
-
-
-class Far:
-    """A tensor that NumPy cannot see, with what is needed of NumPy's arrays."""
-
-    def __init__(self, row: Tensor) -> None:
-        self.row = row
-
-    def item(self, place: int) -> float:
-        """Return a value."""
-        return self.row[place].item()
-
-    def __setitem__(self, place: int, value: float) -> None:
-        self.row[place] = value
-
-
-def version(tensor: Tensor) -> Any:
-    """Return what changes with a tensor; of one that does not say, always something new."""
-    return object() if tensor.is_inference() else tensor._version
+    return row.numpy() if row.device.type == "cpu" and row.dtype != torch.bfloat16 else row
 
 
 class Parameters(dict[str, Any]):
@@ -46,47 +27,75 @@ class Parameters(dict[str, Any]):
 
     It notices what is assigned, so that what follows from the parameters is made only once.
 
-    Args:
-        values: the parameters.
+    Attributes:
+        rows: those that are tensors (see `shared`); another object after every assignment.
+        made: mho's device of the mean cell, and the means that it was made of.
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         super().__init__()
-        self._stamp = object()
-        self._changed()
         self.update(values)
 
     def __setitem__(self, name: str, value: Any) -> None:
-        value = plain(value)
-        super().__setitem__(name, value.contiguous() if isinstance(value, Tensor) else value)
-        self._changed()
+        self.update({name: value})
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Assign several parameters."""
         for name, value in dict(*args, **kwargs).items():
-            self[name] = value
-
-    def _changed(self) -> None:
-        self.tensors = [value for value in self.values() if isinstance(value, Tensor)]
-        self.rows: dict[str, Any] = {}
-        self.made: Equations | None = None  # of all cells, where all are alike
-        self._tracked = not any(tensor.is_inference() for tensor in self.tensors)
-        self._versions: Any = None
+            value = plain(value)
+            value = value.contiguous() if isinstance(value, Tensor) else value
+            super().__setitem__(name, value)
+        self.rows = {name: shared(v) for name, v in self.items() if isinstance(v, Tensor)}
+        self.made: tuple[list[float], Equations] | None = None
 
     def __reduce__(self) -> Any:
         return Parameters, (dict(self),)
 
-    def row(self, name: str) -> Any:
-        """Return a parameter that is a tensor, all cells in a row."""
-        row = self.rows[name] = shared(self[name])
-        return row
 
-    def stamp(self) -> object:
-        """Return what is another object after every change of a parameter."""
-        versions = [tensor._version for tensor in self.tensors] if self._tracked else object()
-        if versions != self._versions:
-            self._versions, self._stamp = versions, object()
-        return self._stamp
+class Held:
+    """What the cells of a crossbar hold, without the crossbar: single cells live on by it.
+
+    Attributes:
+        model: class of the cells.
+        g: conductances (S), contiguous; assigned by `keep`.
+        row: the same in a row, in the same memory; see `shared`.
+        parameters: of the cells.
+        stuck: which cells keep their conductance, or None.
+        crossbar: weak reference to it.
+    """
+
+    crossbar: Callable[[], Any]
+
+    def __init__(self, model: Any, g: Tensor) -> None:
+        self.model, self.parameters = model, Parameters({})
+        self.stuck: Tensor | None = None
+        self.keep(g)
+
+    def keep(self, g: Tensor) -> None:
+        """Take new conductances (S)."""
+        self.g = g.contiguous()
+        self.row, self._memory = shared(self.g), self.g.data_ptr()
+
+    def look(self) -> None:
+        """Follow a tensor that was given other memory, as by ``conductance_matrix.data = …``."""
+        if self.g.data_ptr() != self._memory:
+            self.keep(self.g)
+
+    def equations(self) -> Equations:
+        """Return mho's device of the mean cell, and its parameters (floats)."""
+        known = self.parameters
+        means = [nominal(known[name]) for name in known.rows]
+        if known.made is None or known.made[0] != means:
+            values = {**known, **dict(zip(known.rows, means, strict=True))}
+            known.made = means, self.model._equations(values)
+        return known.made[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {n: v for n, v in vars(self).items() if n not in ("row", "crossbar")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.keep(self.g)
 
 
 class InCrossbar:
@@ -96,158 +105,68 @@ class InCrossbar:
     the image of it, so that many small steps are not rounded away.
 
     Args:
-        crossbar: the crossbar.
+        held: what the crossbar's cells hold.
         place: of the cell in the row of all.
     """
 
-    __slots__ = ("_exact", "_image", "_made", "crossbar", "place")
+    __slots__ = ("_made", "exact", "held", "image", "place")
 
-    def __init__(self, crossbar: Any, place: int) -> None:
-        self.crossbar, self.place = crossbar, place
-        self._image: Any = None
-        self._exact: Any = None
+    def __init__(self, held: Held, place: int) -> None:
+        self.held, self.place = held, place
+        self.image: Any = None
+        self.exact: Any = None
         self._made: Any = None
 
     def get(self, name: str) -> Any:
         """Return a parameter."""
-        parameters = self.crossbar._parameters
+        parameters = self.held.parameters
         row = parameters.rows.get(name)
-        if row is not None:
-            return row.item(self.place)
-        value = parameters[name]
-        return parameters.row(name).item(self.place) if isinstance(value, Tensor) else value
+        return parameters[name] if row is None else float(row[self.place])
 
     def set(self, name: str, value: Any) -> None:
         """Change a parameter of this cell."""
-        crossbar, before = self.crossbar, self.crossbar._parameters[name]
+        held, before = self.held, self.held.parameters[name]
         if not isinstance(before, Tensor):
             if value == before:
                 return
             if name == "eta" or not isinstance(value, (int, float)):
-                crossbar.hold_objects()  # no tensor can say this of one cell
+                crossbar = held.crossbar()  # no tensor can say this of one cell
+                require(crossbar is not None, f"{name} of one cell needs its crossbar: it is gone")
+                crossbar.hold_objects()
                 crossbar._objects.flat[self.place]._cell.set(name, value)
                 return
-            crossbar._parameters[name] = crossbar.parameter(name).double().fill_(before)
-        crossbar._parameters[name].view(-1)[self.place] = value
+            held.parameters[name] = torch.full_like(held.g, before, dtype=torch.float64)
+        held.parameters[name].view(-1)[self.place] = value
 
-    def _stored(self) -> float:
-        row = self.crossbar._row
-        return (self.crossbar.row() if row is None else row).item(self.place)
+    @property
+    def g(self) -> float:
+        """Conductance (S), exact as long as the tensor holds its image."""
+        stored = float(self.held.row[self.place])
+        return self.exact if stored == self.image else stored
 
-    def _unrounded(self) -> float:
-        row = self.crossbar._row
-        g = (self.crossbar.row() if row is None else row).item(self.place)
-        return self._exact if g == self._image else g
-
-    def _store(self, value: float) -> None:
-        crossbar = self.crossbar
-        if crossbar.stuck is None or not bool(crossbar.stuck.reshape(-1)[self.place]):
-            row = crossbar._row
-            if row is None:
-                row = crossbar.row()
+    @g.setter
+    def g(self, value: float) -> None:
+        held = self.held
+        if held.stuck is None or not bool(held.stuck.reshape(-1)[self.place]):
+            row = held.row
             row[self.place] = value
-            crossbar._written = True
-            self._image, self._exact = row.item(self.place), value
-
-    g = property(_stored, _store, doc="Conductance (S), as the tensor holds it.")
-    exact = property(_unrounded, _store, doc="The conductance (S), unrounded.")
+            self.image, self.exact = float(row[self.place]), value
 
     def equations(self) -> Equations:
         """Return mho's device and its parameters (floats)."""
-        parameters = self.crossbar._parameters
-        if not parameters.tensors:
-            if parameters.made is None:
-                parameters.made = self.crossbar.memristor_model.equations(parameters)
-            return parameters.made
-        stamp = parameters.stamp()
-        if self._made is None or self._made[0] is not stamp:
-            self._made = (stamp, self.crossbar.memristor_model.equations(self._values()))
-        return self._made[1]
+        held, rows, place = self.held, self.held.parameters.rows, self.place
+        if not rows:
+            common = held.parameters.made
+            return held.equations() if common is None else common[1]
+        now, made = [float(row[place]) for row in rows.values()], self._made
+        if made is None or made[0] is not rows or made[1] != now:
+            made = self._made = rows, now, held.model._equations(self._values())
+        found: Equations = made[2]
+        return found
 
     def _values(self) -> dict[str, Any]:
-        return {name: self.get(name) for name in self.crossbar._parameters}
+        return {name: self.get(name) for name in self.held.parameters}
 
     def alone(self) -> Alone:
         """Return the same values as a device's own."""
-        return Alone(self.crossbar.memristor_model, self._values(), self.exact)
-
-
-class Devices(np.ndarray[Any, np.dtype[Any]]):
-    """The cells of a crossbar as a numpy array of objects, which are views of its tensors.
-
-    A device assigned to a place becomes the cell there, with its parameters and its conductance;
-    what was there is a device of its own from then on. Slices and transposes are the same cells,
-    copies are arrays like any other.
-    """
-
-    @property
-    def crossbar(self) -> Any:
-        """The crossbar whose cells these are; None of copies."""
-        cell = getattr(self.item(0), "_cell", None) if self.size else None
-        crossbar = getattr(cell, "crossbar", None)
-        mine = crossbar is not None and np.may_share_memory(self, crossbar._objects)
-        return crossbar if mine else None
-
-    def __setitem__(self, key: Any, given: Any) -> None:
-        crossbar, places = self.crossbar, self[key]
-        if crossbar is None:
-            super().__setitem__(key, given)
-        elif not isinstance(places, np.ndarray):
-            crossbar.install([(places._cell.place, given)])
-        else:
-            others = np.broadcast_to(np.asarray(given, dtype=object), places.shape)
-            pairs = zip(places.flat, others.flat, strict=True)
-            crossbar.install([(place._cell.place, other) for place, other in pairs])
-
-    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
-        # What functions make of devices are no devices.
-        return array[()] if return_scalar else np.asarray(array)
-
-    @property
-    def flat(self) -> Any:
-        """All cells in a row, to iterate over and to assign."""
-        return Flat(self)
-
-    @flat.setter
-    def flat(self, given: Any) -> None:
-        Flat(self)[:] = given
-
-    def fill(self, value: Any) -> None:
-        """Assign one device to all places."""
-        self[...] = value
-
-
-class Flat:
-    """`numpy.flatiter` of `Devices`, which tells the crossbar of assignments.
-
-    Args:
-        devices: the array.
-    """
-
-    def __init__(self, devices: Devices) -> None:
-        self.base = devices
-        self._all: Iterator[Any] = np.ndarray.flat.__get__(devices)
-
-    def __len__(self) -> int:
-        return self.base.size
-
-    def __iter__(self) -> Iterator[Any]:
-        return self._all
-
-    def __next__(self) -> Any:
-        return next(self._all)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._all, name)
-
-    def __getitem__(self, key: Any) -> Any:
-        return self._all[key]  # type: ignore[index]
-
-    def __setitem__(self, key: Any, given: Any) -> None:
-        places = np.atleast_1d(np.arange(self.base.size)[key])
-        others = np.resize(np.asarray(given, dtype=object), places.shape)
-        for place, other in zip(places, others, strict=True):
-            self.base[np.unravel_index(place, self.base.shape)] = other
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
-        return np.asarray(self.copy())
+        return Alone(self.held.model, self._values(), self.g)

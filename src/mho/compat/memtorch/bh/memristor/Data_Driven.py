@@ -3,24 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from mho.compat._common import Refused
+from mho.compat._common import require
 from mho.compat.memtorch.bh.memristor._model import Modelled
-from mho.compat.memtorch.bh.memristor._numbers import each, plain
+from mho.compat.memtorch.bh.memristor._signals import each
 from mho.compat.memtorch.bh.memristor._specs import TwoBranch2018
-from mho.compat.memtorch.bh.memristor.Memristor import hysteresis, switching
-from mho.devices import SwitchingDevice
+from mho.compat.memtorch.bh.memristor.Memristor import plots
+from mho.core.checks import plain
 
 
 class PerResistance(Modelled):
     """What both data-driven models share: a conductance of ``1/R``, and one step a sample."""
 
     @staticmethod
-    def fields(p: Any) -> dict[str, Any]:
+    def _fields(p: Any) -> dict[str, Any]:
         """Return the parameters that both data-driven models of mho have."""
         r_p, r_n = coefficients("r_p", p.r_p), coefficients("r_n", p.r_n)
         return {
@@ -31,9 +30,9 @@ class PerResistance(Modelled):
         }
 
     @classmethod
-    def refuse(cls, p: Any) -> None:
+    def _refuse(cls, p: Any) -> None:
         """Refuse parameters that make no device."""
-        super().refuse(p)
+        super()._refuse(p)
         for name in ("r_p", "r_n"):
             coefficients(name, getattr(p, name))
 
@@ -45,16 +44,8 @@ class PerResistance(Modelled):
         step = float(self.time_series_resolution)
         return each(lambda v: 1.0 / spec.conductance_at(spec.pulse(x, v, step, p), p), voltage)
 
-    def _hold(self, voltage: float, seconds: float) -> None:
-        kept = self.time_series_resolution
-        if seconds != kept:
-            self.time_series_resolution = seconds
-        try:
-            after = float(self.resistance(voltage))
-        finally:
-            if seconds != kept:
-                self.time_series_resolution = kept
-        self._cell.exact = 1.0 / min(max(after, self.r_on), self.r_off)
+    def _moved(self, voltage: float, seconds: float) -> float:
+        return 1.0 / min(max(float(self.resistance(voltage)), self.r_on), self.r_off)
 
 
 class Data_Driven(PerResistance, tensor=True):
@@ -64,21 +55,17 @@ class Data_Driven(PerResistance, tensor=True):
         time_series_resolution: time between two samples of a signal (s).
         r_off: largest resistance (Ω).
         r_on: least resistance (Ω).
-        A_p: speed under positive voltages (Ω/s).
-        A_n: speed under negative voltages (Ω/s).
-        t_p: its exponent, positive voltages (1/V).
-        t_n: its exponent, negative voltages (1/V).
-        k_p: steepness of the approach, positive voltages (1/Ω).
-        k_n: steepness of the approach, negative voltages (1/Ω).
-        r_p: bound of positive voltages, coefficients of 1 and v (Ω, Ω/V).
-        r_n: bound of negative voltages, likewise.
+        A_p, A_n: speed under positive and under negative voltages (Ω/s).
+        t_p, t_n: its exponents (1/V).
+        k_p, k_n: steepness of the approach (1/Ω).
+        r_p, r_n: bounds, coefficients of 1 and v (Ω, Ω/V).
         eta: 1 if positive voltages raise the resistance, -1 if they lower it.
-        a_p: amplitude of the current, positive voltages (V).
-        a_n: amplitude of the current, negative voltages (V).
-        b_p: steepness of the current, positive voltages (1/V).
-        b_n: steepness of the current, negative voltages (1/V).
+        a_p, a_n: amplitude of the current (V).
+        b_p, b_n: steepness of the current (1/V).
         **kwargs: ``reference=True`` takes the means of stochastic parameters.
     """
+
+    _kind = TwoBranch2018
 
     def __init__(
         self,
@@ -103,24 +90,22 @@ class Data_Driven(PerResistance, tensor=True):
         self._adopt(locals())
 
     @staticmethod
-    def fields(p: Any) -> dict[str, Any]:
+    def _fields(p: Any) -> dict[str, Any]:
         """Return mho's parameters."""
-        return {"k_p": p.k_p, "k_n": p.k_n, **PerResistance.fields(p)}
+        return {"k_p": p.k_p, "k_n": p.k_n, **PerResistance._fields(p)}
 
     @staticmethod
-    def spec(values: Mapping[str, float], p: Any) -> SwitchingDevice:
-        """Return mho's device."""
-        return TwoBranch2018(**values, eta=float(p.eta))
+    def _fixed(p: Any) -> dict[str, Any]:
+        """Return what is the same in all cells."""
+        return {"eta": float(p.eta)}
 
     @classmethod
-    def refuse(cls, p: Any) -> None:
+    def _refuse(cls, p: Any) -> None:
         """Refuse parameters that make no device."""
-        super().refuse(p)
-        if p.eta not in (1, -1):
-            raise Refused(f"eta must be 1 or -1, got {p.eta!r}")
+        super()._refuse(p)
+        require(p.eta in (1, -1), f"eta must be 1 or -1, got {p.eta!r}")
 
-    plot_hysteresis_loop = hysteresis(1e-3, 1.5, 10e3)
-    plot_bipolar_switching_behaviour = switching(1.5, 10e3)
+    plot_hysteresis_loop, plot_bipolar_switching_behaviour = plots((1e-3, 1.5, 10e3), (1.5, 10e3))
 
 
 def coefficients(name: str, given: Any) -> tuple[float, float]:
@@ -129,6 +114,6 @@ def coefficients(name: str, given: Any) -> tuple[float, float]:
     Raises:
         Refused: if there are more than two, or none.
     """
-    if np.ndim(given) != 1 or not 1 <= len(given) <= 2:
-        raise Refused(f"{name} must be one or two coefficients, of 1 and v; got {given!r}")
+    fits = np.ndim(given) == 1 and 1 <= len(given) <= 2
+    require(fits, f"{name} must be one or two coefficients, of 1 and v; got {given!r}")
     return (float(plain(given[0])), float(plain(given[1])) if len(given) == 2 else 0.0)

@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from mho.compat.memtorch.bh.memristor._model import Modelled
-from mho.compat.memtorch.bh.memristor._numbers import each
+from mho.compat.memtorch.bh.memristor._signals import each
 from mho.compat.memtorch.bh.memristor._specs import TwoBranch2021
 from mho.compat.memtorch.bh.memristor.Data_Driven import PerResistance, coefficients
-from mho.compat.memtorch.bh.memristor.Memristor import hysteresis, switching
-from mho.devices import SwitchingDevice
+from mho.compat.memtorch.bh.memristor.Memristor import plots
 
 
 class Data_Driven2021(PerResistance, tensor=True):
@@ -22,20 +20,16 @@ class Data_Driven2021(PerResistance, tensor=True):
         time_series_resolution: time between two samples of a signal (s).
         r_off: largest resistance (Ω).
         r_on: least resistance (Ω).
-        A_p: speed under positive voltages (1/(Ω s)).
-        A_n: speed under negative voltages (1/(Ω s)).
-        t_p: voltage scale of the speed, positive voltages (V).
-        t_n: voltage scale of the speed, negative voltages (V).
-        k_p: kept, and not used.
-        k_n: kept, and not used.
-        r_p: bound of positive voltages, coefficients of 1 and v (Ω, Ω/V).
-        r_n: bound of negative voltages, likewise.
-        a_p: amplitude of the current, positive voltages (V).
-        a_n: amplitude of the current, negative voltages (V).
-        b_p: steepness of the current, positive voltages (1/V).
-        b_n: steepness of the current, negative voltages (1/V).
+        A_p, A_n: speed under positive and under negative voltages (1/(Ω s)).
+        t_p, t_n: its voltage scales (V).
+        k_p, k_n: kept, and not used.
+        r_p, r_n: bounds, coefficients of 1 and v (Ω, Ω/V).
+        a_p, a_n: amplitude of the current (V).
+        b_p, b_n: steepness of the current (1/V).
         **kwargs: ``reference=True`` takes the means of stochastic parameters.
     """
+
+    _kind = TwoBranch2021
 
     def __init__(
         self,
@@ -58,11 +52,6 @@ class Data_Driven2021(PerResistance, tensor=True):
     ) -> None:
         self._adopt(locals())
 
-    @staticmethod
-    def spec(values: Mapping[str, float], p: Any) -> SwitchingDevice:
-        """Return mho's device."""
-        return TwoBranch2021(**values)
-
     def s_pn(self, voltage: float, A: float, t: float) -> float:
         """Return the speed ``A (exp(|v|/t) - 1)`` (1/(Ω s)) under a voltage (V)."""
         return A * math.expm1(abs(voltage) / t)
@@ -79,21 +68,18 @@ class Data_Driven2021(PerResistance, tensor=True):
         side = "p" if voltage > 0 else "n"
         A, t, bound = (getattr(self, f"{name}_{side}") for name in ("A", "t", "r"))
         s = self.s_pn(voltage, A, t)
-        ahead = self.r_pn(voltage, *coefficients(f"r_{side}", bound)) - 1.0 / self._cell.exact
+        ahead = self.r_pn(voltage, *coefficients(f"r_{side}", bound)) - 1.0 / self._cell.g
         # s and the way ahead have one sign exactly where the bound lies ahead.
         return max(s * ahead, 0.0) * ahead
 
     def resistance(self, voltage: float) -> float:
         """Return the resistance (Ω) after one sample of a voltage (V), which does not move it."""
-        if self.as_published:
+        if self._as_published:
             return super().resistance(voltage)
-        before = self._cell.exact
-        Modelled._hold(self, float(voltage), float(self.time_series_resolution))
-        after, self._cell.exact = self._cell.exact, before
-        return 1.0 / after
+        step = float(self.time_series_resolution)
+        return each(lambda v: 1.0 / Modelled._moved(self, v, step), voltage)
 
     def _speed(self, voltage: float) -> float:
         return -self.dRdt(voltage) / (self.r_off - self.r_on)
 
-    plot_hysteresis_loop = hysteresis(1e-3, 1.5, 10e3)
-    plot_bipolar_switching_behaviour = switching(1.5, 10e3)
+    plot_hysteresis_loop, plot_bipolar_switching_behaviour = plots((1e-3, 1.5, 10e3), (1.5, 10e3))

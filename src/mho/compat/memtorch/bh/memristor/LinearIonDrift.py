@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from mho.compat.memtorch.bh.memristor._model import Derived, Modelled, nominal
-from mho.compat.memtorch.bh.memristor._numbers import each
+from mho.compat.memtorch.bh.memristor._model import Modelled, nominal, parameter
+from mho.compat.memtorch.bh.memristor._signals import each
 from mho.compat.memtorch.bh.memristor._specs import ThresholdedDrift
-from mho.compat.memtorch.bh.memristor.Memristor import hysteresis, switching
-from mho.devices import Joglekar, SwitchingDevice
+from mho.compat.memtorch.bh.memristor.Memristor import plots
+from mho.devices import Joglekar
 
 
 class LinearIonDrift(Modelled, tensor=True):
@@ -28,6 +27,8 @@ class LinearIonDrift(Modelled, tensor=True):
         **kwargs: ``reference=True`` takes the means of stochastic parameters.
     """
 
+    _kind = ThresholdedDrift
+
     def __init__(
         self,
         time_series_resolution: Any = 1e-4,
@@ -43,17 +44,17 @@ class LinearIonDrift(Modelled, tensor=True):
         self._adopt(locals())
 
     @staticmethod
-    def fields(p: Any) -> dict[str, Any]:
+    def _fields(p: Any) -> dict[str, Any]:
         """Return mho's parameters."""
         names = ("r_on", "r_off", "d", "pos_write_threshold", "neg_write_threshold")
         return {**{name: getattr(p, name) for name in names}, "mobility": p.u_v}
 
     @staticmethod
-    def spec(values: Mapping[str, float], p: Any) -> SwitchingDevice:
-        """Return mho's device."""
-        return ThresholdedDrift(**values, window_function=Joglekar(nominal(p.p)))
+    def _fixed(p: Any) -> dict[str, Any]:
+        """Return what is the same in all cells."""
+        return {"window_function": Joglekar(nominal(p.p))}
 
-    r_i = Derived(lambda device: float(device.r_on))
+    r_i = parameter("r_on")
 
     @property
     def x(self) -> float:
@@ -62,7 +63,7 @@ class LinearIonDrift(Modelled, tensor=True):
 
     @x.setter
     def x(self, value: float) -> None:
-        self._cell.exact = 1.0 / (self.r_off - float(value) * (self.r_off - self.r_on))
+        self._cell.g = 1.0 / (self.r_off - float(value) * (self.r_off - self.r_on))
 
     def dxdt(self, current: float) -> float:
         """Return the state's speed (1/s) under a current (A), whatever the thresholds."""
@@ -77,5 +78,4 @@ class LinearIonDrift(Modelled, tensor=True):
             return 0.0
         return self.dxdt(self.current(voltage))
 
-    plot_hysteresis_loop = hysteresis(4, 5, 2.5)
-    plot_bipolar_switching_behaviour = switching(5, 2.5)
+    plot_hysteresis_loop, plot_bipolar_switching_behaviour = plots((4, 5, 2.5), (5, 2.5))

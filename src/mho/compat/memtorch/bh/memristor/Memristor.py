@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -99,66 +100,38 @@ class Memristor(ABC):
         return plot_bipolar_switching_behaviour(memristor, *signal, log_scale, return_result)
 
 
-def hysteresis(
-    duration: float, amplitude: float, frequency: float, log_scale_first: bool = False
-) -> Any:
-    """Return the method `plot_hysteresis_loop` of a model, with the model's own defaults.
+def plots(loop: tuple[float, float, float], sweep: tuple[float, float]) -> tuple[Any, Any]:
+    """Return the two methods ``plot_…`` of a model, with the model's own defaults.
 
     Args:
-        duration: of the signal (s).
-        amplitude: of the signal (V).
-        frequency: of the signal (Hz).
-        log_scale_first: it takes a ``log_scale``, before ``return_result``.
+        loop: duration (s), amplitude (V) and frequency (Hz) of the sine.
+        sweep: amplitude (V) and frequency (Hz) of the triangle.
     """
 
     def plot_hysteresis_loop(
         self: Any,
-        duration: float = duration,
-        voltage_signal_amplitude: float = amplitude,
-        voltage_signal_frequency: float = frequency,
+        duration: float = loop[0],
+        voltage_signal_amplitude: float = loop[1],
+        voltage_signal_frequency: float = loop[2],
         return_result: bool = False,
     ) -> tuple[Signal, Signal] | None:
         """Plot the current under a sine; see the function of this name."""
         signal = (duration, voltage_signal_amplitude, voltage_signal_frequency)
-        return Memristor.plot_hysteresis_loop(self, self, *signal, False, return_result)
-
-    def scaled(
-        self: Any,
-        duration: float = duration,
-        voltage_signal_amplitude: float = amplitude,
-        voltage_signal_frequency: float = frequency,
-        log_scale: bool = False,
-        return_result: bool = False,
-    ) -> tuple[Signal, Signal] | None:
-        """Plot the current under a sine; see the function `plot_hysteresis_loop`."""
-        signal = (duration, voltage_signal_amplitude, voltage_signal_frequency)
-        return Memristor.plot_hysteresis_loop(self, self, *signal, log_scale, return_result)
-
-    return scaled if log_scale_first else plot_hysteresis_loop
-
-
-def switching(amplitude: float, frequency: float) -> Any:
-    """Return the method `plot_bipolar_switching_behaviour` of a model, with its own defaults.
-
-    Args:
-        amplitude: of the triangle (V).
-        frequency: of the triangle (Hz).
-    """
+        return Memristor.plot_hysteresis_loop(self, self, *signal, return_result=return_result)
 
     def plot_bipolar_switching_behaviour(
         self: Any,
-        voltage_signal_amplitude: float = amplitude,
-        voltage_signal_frequency: float = frequency,
+        voltage_signal_amplitude: float = sweep[0],
+        voltage_signal_frequency: float = sweep[1],
         log_scale: bool = True,
         return_result: bool = False,
     ) -> tuple[Signal, Signal] | None:
         """Plot the current under a triangle; see the function of this name."""
+        plot = Memristor.plot_bipolar_switching_behaviour
         signal = (voltage_signal_amplitude, voltage_signal_frequency)
-        return Memristor.plot_bipolar_switching_behaviour(
-            self, self, *signal, log_scale, return_result
-        )
+        return plot(self, self, *signal, log_scale, return_result)
 
-    return plot_bipolar_switching_behaviour
+    return plot_hysteresis_loop, plot_bipolar_switching_behaviour
 
 
 def plot_hysteresis_loop(
@@ -182,9 +155,11 @@ def plot_hysteresis_loop(
     Returns:
         Voltages (V) and currents (A), or None.
     """
-    time = _times(memristor_model, duration, duration * voltage_signal_frequency)
-    voltage = voltage_signal_amplitude * np.sin(2 * math.pi * voltage_signal_frequency * time)
-    current = _currents(memristor_model, voltage, time)
+    cycles = duration * voltage_signal_frequency
+    turns = 2 * math.pi * voltage_signal_frequency
+    voltage, current = _traced(
+        memristor_model, lambda t: voltage_signal_amplitude * np.sin(turns * t), duration, cycles
+    )
     if return_result:
         return voltage, current
     _draw(voltage, current, "Hysteresis loop", "symlog" if log_scale else "linear")
@@ -200,20 +175,15 @@ def plot_bipolar_switching_behaviour(
 ) -> tuple[Signal, Signal] | None:
     """Plot the magnitude of a device's current over one triangle of voltage (a slow DC sweep).
 
-    Args:
-        memristor_model: the device; it is moved by the signal.
-        voltage_signal_amplitude: amplitude of the triangle (V): 0 → + → − → 0.
-        voltage_signal_frequency: its frequency (Hz).
-        log_scale: whether the axis of the current is logarithmic.
-        return_result: return voltages and currents, and plot nothing.
-
-    Returns:
-        Voltages (V) and currents (A), or None.
+    The voltage goes from 0 to the amplitude (V), to its negative and back to 0; ``log_scale`` says
+    whether the axis of the magnitude is logarithmic. For all else see `plot_hysteresis_loop`.
     """
-    time = _times(memristor_model, 1 / voltage_signal_frequency, 1.0)
-    phase = np.mod(voltage_signal_frequency * time + 0.25, 1.0)
-    voltage = voltage_signal_amplitude * (1.0 - 4.0 * np.abs(phase - 0.5))
-    current = _currents(memristor_model, voltage, time)
+
+    def triangle(time: Signal) -> Signal:
+        phase = np.mod(voltage_signal_frequency * time + 0.25, 1.0)
+        return voltage_signal_amplitude * (1.0 - 4.0 * np.abs(phase - 0.5))
+
+    voltage, current = _traced(memristor_model, triangle, 1 / voltage_signal_frequency, 1.0)
     if return_result:
         return voltage, current
     title = "Bipolar switching behaviour (DC)"
@@ -221,24 +191,25 @@ def plot_bipolar_switching_behaviour(
     return None
 
 
-def _any_step(device: Any) -> bool:
-    """Whether a device is a model that takes any step, and `simulate` is the model's own."""
-    own = getattr(device, "simulate", None)
-    return hasattr(device, "follow") and getattr(own, "__module__", "").endswith("._model")
-
-
-def _times(device: Any, duration: float, cycles: float) -> Signal:
-    step = float(device.time_series_resolution)
-    if _any_step(device):
+def _traced(
+    device: Any, wave: Callable[[Signal], Signal], duration: float, cycles: float
+) -> tuple[Signal, Signal]:
+    """Return voltages (V) and the currents (A) under them."""
+    step, own = float(device.time_series_resolution), getattr(device, "_own", None)
+    # Whether it is a model that takes any step: but for two methods, however it is overridden.
+    refined = own is not None and not {"simulate", "resistance"} & {*own, *vars(device)}
+    if refined:
         step = max(step, duration / max(_PER_CYCLE * cycles, _AT_LEAST))
-    return step * np.arange(round(duration / step) + 1, dtype=np.float64)
-
-
-def _currents(device: Any, voltage: Signal, time: Signal) -> Signal:
-    if _any_step(device):
-        current: Signal = device.follow(voltage, float(time[1] - time[0]))
-        return current
-    return np.asarray(device.simulate(voltage, return_current=True), np.float64)
+    voltage = wave(step * np.arange(round(duration / step) + 1, dtype=np.float64))
+    if not refined:
+        return voltage, np.asarray(device.simulate(voltage, return_current=True), np.float64)
+    # The voltage is a line from point to point: what is held is its middle.
+    middles = 0.5 * (voltage + np.append(voltage[1:], voltage[-1:]))
+    current = np.empty_like(voltage)
+    for k, (v, middle) in enumerate(zip(voltage.tolist(), middles.tolist(), strict=True)):
+        current[k] = device.current(v)
+        device._drive([middle], step)
+    return voltage, current
 
 
 def _draw(voltage: Signal, current: Signal, title: str, scale: str) -> None:

@@ -4,17 +4,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-import torch
-
-from mho.compat._common import Refused
-from mho.compat.memtorch.bh.memristor._model import Derived, Modelled, nominal
+from mho.compat._common import require
+from mho.compat.memtorch.bh.memristor._model import Modelled, nominal
 from mho.compat.memtorch.bh.memristor._specs import ReadAtVoltage
-from mho.compat.memtorch.bh.memristor.Memristor import hysteresis, switching
-from mho.devices import SwitchingDevice
+from mho.compat.memtorch.bh.memristor.Memristor import Signal, plots
+from mho.devices import maths
+
+
+def _read(p: Any, gap: float) -> float:
+    """Return the conductance (S) that a gap (m) reads as."""
+    current = p.I_0 * math.exp(-gap / p.g_0) * math.sinh(p.read_voltage / p.V_0)
+    return float(current / p.read_voltage)
+
+
+def _gap(p: Any, resistance: Any) -> Any:
+    """Return the gap (m) that reads as a resistance (Ω); numbers or tensors."""
+    current = p.I_0 * maths.sinh(p.read_voltage / p.V_0)
+    return p.g_0 * maths.log(current * resistance / p.read_voltage)
+
+
+def _bound(name: str) -> Any:
+    """Return an attribute: the gap (m) that belongs to a resistance of that name."""
+    return property(
+        lambda device: float(_gap(device, getattr(device, name))),
+        lambda device, gap: setattr(device, name, 1.0 / _read(device, float(gap))),
+    )
 
 
 class Stanford_PKU(Modelled, tensor=True):
@@ -48,6 +65,7 @@ class Stanford_PKU(Modelled, tensor=True):
         **kwargs: ``reference=True`` takes the means of stochastic parameters.
     """
 
+    _kind = ReadAtVoltage
     T_init: Any
     R_th: Any
 
@@ -79,7 +97,7 @@ class Stanford_PKU(Modelled, tensor=True):
         self._adopt(locals())
 
     @staticmethod
-    def fields(p: Any) -> dict[str, Any]:
+    def _fields(p: Any) -> dict[str, Any]:
         """Return mho's parameters."""
         return {
             **{"i0": p.I_0, "g0": p.g_0, "v0": p.V_0, "velocity": p.vel_0, "e_a": p.E_a},
@@ -91,28 +109,29 @@ class Stanford_PKU(Modelled, tensor=True):
         }
 
     @staticmethod
-    def spec(values: Mapping[str, float], p: Any) -> SwitchingDevice:
-        """Return mho's device."""
-        return ReadAtVoltage(**values, noise_time=nominal(p.time_series_resolution))
+    def _fixed(p: Any) -> dict[str, Any]:
+        """Return what is the same in all cells."""
+        return {"noise_time": nominal(p.time_series_resolution)}
 
     @staticmethod
-    def initial(p: Any) -> Any:
+    def _initial(p: Any) -> Any:
         """Return the conductance (S) of a new device: at ``gap_init``, within the window."""
         gap = min(max(p.gap_init, _gap(p, p.r_on)), _gap(p, p.r_off))
         return _read(p, gap)
 
     @classmethod
-    def refuse(cls, p: Any) -> None:
+    def _refuse(cls, p: Any) -> None:
         """Refuse parameters that make no device."""
-        super().refuse(p)
-        if not 0.0 < _gap(p, p.r_on) < _gap(p, p.r_off):
-            raise Refused(
-                "r_on and r_off must belong to gaps 0 < gap_min < gap_max, got "
-                f"{_gap(p, p.r_on):g} m and {_gap(p, p.r_off):g} m"
-            )
+        super()._refuse(p)
+        low, high = _gap(p, p.r_on), _gap(p, p.r_off)
+        require(
+            0.0 < low < high,
+            "r_on and r_off must belong to gaps 0 < gap_min < gap_max, got "
+            f"{low:g} m and {high:g} m",
+        )
 
-    gap_min = Derived(lambda device: float(_gap(device, device.r_on)))
-    gap_max = Derived(lambda device: float(_gap(device, device.r_off)))
+    gap_min = _bound("r_on")
+    gap_max = _bound("r_off")
 
     @property
     def gap(self) -> float:
@@ -122,7 +141,7 @@ class Stanford_PKU(Modelled, tensor=True):
 
     @gap.setter
     def gap(self, value: float) -> None:
-        self._cell.exact = _read(self, float(value))
+        self._cell.g = _read(self, float(value))
 
     def T_current(self, voltage: float, current: float) -> float:
         """Return the temperature (K) under a voltage (V) and its current (A)."""
@@ -140,21 +159,16 @@ class Stanford_PKU(Modelled, tensor=True):
     def _speed(self, voltage: float) -> float:
         return -self.dg_dt(voltage, self.current(voltage)) / (self.gap_max - self.gap_min)
 
-    plot_hysteresis_loop = hysteresis(0.5, 1.5, 10, log_scale_first=True)
-    plot_bipolar_switching_behaviour = switching(1.5, 0.05)
+    def plot_hysteresis_loop(  # type: ignore[override]
+        self,
+        duration: float = 0.5,
+        voltage_signal_amplitude: float = 1.5,
+        voltage_signal_frequency: float = 10,
+        log_scale: bool = False,
+        return_result: bool = False,
+    ) -> tuple[Signal, Signal] | None:
+        """Plot the current under a sine; see the function of this name."""
+        signal = (duration, voltage_signal_amplitude, voltage_signal_frequency)
+        return super().plot_hysteresis_loop(self, *signal, log_scale, return_result)
 
-
-def _read(p: Any, gap: float) -> float:
-    """Return the conductance (S) that a gap (m) reads as."""
-    current = p.I_0 * math.exp(-gap / p.g_0) * math.sinh(p.read_voltage / p.V_0)
-    return float(current / p.read_voltage)
-
-
-def _gap(p: Any, resistance: Any) -> Any:
-    """Return the gap (m) that reads as a resistance (Ω); numbers or tensors."""
-    parts = (p.I_0, p.read_voltage, p.V_0, p.g_0, resistance)
-    if not any(isinstance(part, torch.Tensor) for part in parts):
-        current = p.I_0 * math.sinh(p.read_voltage / p.V_0)
-        return p.g_0 * math.log(current * resistance / p.read_voltage)
-    i0, v, v0, g0, r = (torch.as_tensor(part, dtype=torch.float64) for part in parts)
-    return g0 * torch.log(i0 * torch.sinh(v / v0) * r / v)
+    plot_bipolar_switching_behaviour = plots((0.5, 1.5, 10), (1.5, 0.05))[1]

@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from mho import devices
-from mho.compat.memtorch.bh.memristor._model import Derived, Modelled
-from mho.compat.memtorch.bh.memristor.Memristor import hysteresis, switching
-from mho.devices import SwitchingDevice
+from mho.compat.memtorch.bh.memristor._model import Derived, Modelled, parameter
+from mho.compat.memtorch.bh.memristor.Memristor import plots
 
 
 class VTEAM(Modelled, tensor=True):
@@ -23,17 +21,15 @@ class VTEAM(Modelled, tensor=True):
         r_off: largest resistance (Ω), at the state ``d``.
         r_on: least resistance (Ω), at the state 0.
         d: length of the device (m): the state's range is 0…d.
-        k_on: speed towards low resistance (m/s), < 0.
-        k_off: speed towards high resistance (m/s), > 0.
-        alpha_on: exponent of the speed towards low resistance.
-        alpha_off: exponent of the speed towards high resistance.
-        v_on: threshold of the motion towards low resistance (V), < 0.
-        v_off: threshold of the motion towards high resistance (V), > 0.
+        k_on, k_off: speed towards low (< 0) and towards high (> 0) resistance (m/s).
+        alpha_on, alpha_off: its exponents.
+        v_on, v_off: its thresholds, < 0 and > 0 (V).
         x_on: state of a new device (m).
         x_off: kept, and not used: the range's end is ``d``.
         **kwargs: ``reference=True`` takes the means of stochastic parameters.
     """
 
+    _kind = devices.VTEAM
     d: Any
 
     def __init__(
@@ -55,24 +51,18 @@ class VTEAM(Modelled, tensor=True):
         self._adopt(locals())
 
     @staticmethod
-    def fields(p: Any) -> dict[str, Any]:
+    def _fields(p: Any) -> dict[str, Any]:
         """Return mho's parameters."""
         names = ("r_on", "r_off", "v_on", "v_off", "k_on", "k_off", "alpha_on", "alpha_off")
         return {**{name: getattr(p, name) for name in names}, "w_on": 0.0, "w_off": p.d}
 
     @staticmethod
-    def spec(values: Mapping[str, float], p: Any) -> SwitchingDevice:
-        """Return mho's device."""
-        numbers: Any = values
-        return devices.VTEAM(**numbers)
-
-    @staticmethod
-    def initial(p: Any) -> Any:
+    def _initial(p: Any) -> Any:
         """Return the conductance (S) of a new device: at the state ``x_on``."""
         return 1.0 / (p.r_on + (p.r_off - p.r_on) * p.x_on / p.d)
 
-    pos_write_threshold = Derived(lambda device: float(device.v_off))
-    neg_write_threshold = Derived(lambda device: float(device.v_on))
+    pos_write_threshold = parameter("v_off")
+    neg_write_threshold = parameter("v_on")
     lamda = Derived(lambda device: math.log(device.r_off / device.r_on))
 
     @property
@@ -83,7 +73,7 @@ class VTEAM(Modelled, tensor=True):
     @x.setter
     def x(self, value: float) -> None:
         resistance = self.r_on + (self.r_off - self.r_on) * float(value) / self.d
-        self._cell.exact = 1.0 / resistance
+        self._cell.g = 1.0 / resistance
 
     def dxdt(self, voltage: float) -> float:
         """Return the state's speed (m/s) under a voltage (V)."""
@@ -92,5 +82,4 @@ class VTEAM(Modelled, tensor=True):
     def _speed(self, voltage: float) -> float:
         return -self.dxdt(voltage) / self.d
 
-    plot_hysteresis_loop = hysteresis(200e-9, 1, 50e6)
-    plot_bipolar_switching_behaviour = switching(1.5, 50e6)
+    plot_hysteresis_loop, plot_bipolar_switching_behaviour = plots((200e-9, 1, 50e6), (1.5, 50e6))

@@ -16,5 +16,5 @@ from mho.compat.memtorch.bh.memristor.window import *
 from mho.compat.memtorch.utils import clip, convert_range
 
 _names.lend(Memristor)
-for _model in (LinearIonDrift, VTEAM, Stanford_PKU, Data_Driven, Data_Driven2021):
-    _names.lend(_model, Memristor, clip, convert_range)
+for _kind in (LinearIonDrift, VTEAM, Stanford_PKU, Data_Driven, Data_Driven2021):
+    _names.lend(_kind, Memristor, clip, convert_range)

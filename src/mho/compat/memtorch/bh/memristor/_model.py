@@ -6,8 +6,9 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
+from abc import ABCMeta
 from collections.abc import Callable, Mapping
-from itertools import takewhile
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -15,41 +16,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat._common import Refused, seed
-from mho.compat.memtorch.bh.memristor import _follow
-from mho.compat.memtorch.bh.memristor._numbers import each, plain, samples
+from mho.compat._common import Refused, require, seed
+from mho.compat.memtorch.bh.memristor._signals import STEPS, each, held, hold, number, samples
 from mho.compat.memtorch.bh.memristor.Memristor import Memristor, Signal
+from mho.core.checks import plain
 from mho.devices import SwitchingCells, SwitchingDevice
 from mho.devices.diffusion import fold
 from mho.devices.maths import unit
 
 # Methods that say how a device moves and conducts: where a user has his own, they are called.
-EQUATIONS = ("current", "dxdt", "dg_dt", "T_current", "resistance", "dRdt", "r_pn", "s_pn")
+EQUATIONS = frozenset(
+    ("current", "dxdt", "dg_dt", "T_current", "resistance", "dRdt", "r_pn", "s_pn")
+)
 
 Equations = tuple[SwitchingDevice, Any]
 
 
+@dataclass
 class Alone:
-    """Where the values of a device of its own are.
+    """Where the values of a device of its own are: its class, parameters and conductance (S)."""
 
-    Args:
-        model: its class.
-        values: its parameters.
-        exact: its conductance (S).
-    """
-
-    def __init__(self, model: type[Modelled], values: dict[str, Any], exact: float) -> None:
-        self.model, self.values, self.exact = model, values, exact
-        self._made: Equations | None = None
-
-    @property
-    def g(self) -> float:
-        """Conductance (S), as it is stored: here unrounded."""
-        return self.exact
-
-    @g.setter
-    def g(self, value: float) -> None:
-        self.exact = value
+    model: type[Modelled]
+    values: dict[str, Any]
+    g: float
+    made: Equations | None = field(default=None, repr=False)
 
     def get(self, name: str) -> Any:
         """Return a parameter."""
@@ -58,21 +48,21 @@ class Alone:
     def set(self, name: str, value: Any) -> None:
         """Change a parameter."""
         self.values[name] = value
-        self._made = None
+        self.made = None
 
     def equations(self) -> Equations:
         """Return mho's device and its parameters (floats)."""
-        if self._made is None:
-            self._made = self.model.equations(self.values)
-        return self._made
+        if self.made is None:
+            self.made = self.model._equations(self.values)
+        return self.made
 
     def alone(self) -> Alone:
         """Return a copy."""
-        return Alone(self.model, dict(self.values), self.exact)
+        return Alone(self.model, dict(self.values), self.g)
 
 
-def _parameter(name: str) -> Any:
-    """Return an attribute of devices that is kept by their cells."""
+def parameter(name: str) -> Any:
+    """Return an attribute of devices that is a parameter of their cells."""
     return property(
         lambda device: device._cell.get(name),
         lambda device, value: device._cell.set(name, plain(value)),
@@ -90,36 +80,62 @@ class Derived:
         return self if device is None else self.follows(device)
 
 
-class Modelled(Memristor):
-    """Base of the models that come with the package.
+class Watched(ABCMeta):
+    """Class of the models' classes, which sees methods that are put on them later."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in getattr(cls, "_shipped", ()):
+            look(cls)
+
+    def __delattr__(cls, name: str) -> None:
+        super().__delattr__(name)
+        if name in getattr(cls, "_shipped", ()):
+            look(cls)
+
+
+def look(model: Any) -> None:
+    """Note what a class, and those below it, do otherwise than the model that they began with."""
+    find = inspect.getattr_static
+    model._own = {name for name, value in model._shipped.items() if find(model, name) is not value}
+    model._as_published = model._own.isdisjoint(EQUATIONS)
+    for below in type.__subclasses__(model):
+        if below._shipped is model._shipped:
+            look(below)
+
+
+class Modelled(Memristor, metaclass=Watched):
+    """Base of the models that come with the package, which are marked by ``tensor=True``.
 
     An object is a *view*: of values of its own (``VTEAM(r_on=100)``), or of one cell of a
-    crossbar (``crossbar.devices[i][j]``). A model is marked by ``tensor=True``; a user's subclass
-    of one is not, and is held object by object. Where it overrides an equation, `simulate` goes
-    by its methods: every sample's voltage is held, and the equation they say is solved within it.
+    crossbar (``crossbar.devices[i][j]``). A user's subclass that overrides something is held
+    object by object. Where that is an equation, `simulate` goes by its methods.
 
     Class attributes:
+        _kind: mho's device.
         defaults: the constructor's parameters and their defaults.
+        _shipped: what a model has, by name, as it comes.
+        _own: names of what a user has put in place of that.
     """
 
-    defaults: ClassVar[dict[str, Any]]
-    as_published: bool = True
+    _kind: ClassVar[Any]
+    defaults: ClassVar[dict[str, Any]] = {}
+    _shipped: ClassVar[dict[str, Any]] = {}
+    _own: ClassVar[set[str]] = set()
+    _as_published: bool = True
     _cell: Any  # `Alone`, or where a crossbar's tensors hold the values
 
     def __init_subclass__(cls, *, tensor: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not tensor:
-            own = takewhile(lambda kind: "defaults" not in vars(kind), cls.__mro__)
-            cls.as_published = not any(name in vars(kind) for kind in own for name in EQUATIONS)
-            return
-        cls.as_published = True
-        cls.defaults = {
-            name: parameter.default
-            for name, parameter in inspect.signature(cls.__init__).parameters.items()
-            if parameter.default is not inspect.Parameter.empty
-        }
-        for name in cls.defaults:
-            setattr(cls, name, _parameter(name))
+        if tensor:
+            arguments = inspect.signature(cls.__init__).parameters.values()
+            cls.defaults = {a.name: a.default for a in arguments if a.default is not a.empty}
+            for name in cls.defaults:
+                setattr(cls, name, parameter(name))
+            names = [name for name in dir(cls) if name == "__init__" or name[0] != "_"]
+            cls._shipped = {name: inspect.getattr_static(cls, name) for name in names}
+            del cls._shipped["defaults"]
+        look(cls)
 
     def _adopt(self, given: Mapping[str, Any]) -> None:
         """Take a constructor's arguments, ``locals()``: stochastic ones are drawn, or their means.
@@ -129,73 +145,67 @@ class Modelled(Memristor):
         mean = bool(given.get("kwargs", {}).get("reference", False))
         values, _ = ordered({name: one(given[name], mean=mean) for name in self.defaults})
         p = SimpleNamespace(**values)
-        self.refuse(p)
-        self._cell = Alone(type(self), values, float(self.initial(p)))
+        self._refuse(p)
+        self._cell = Alone(type(self), values, float(self._initial(p)))
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name in EQUATIONS:  # one device's own
-            self.as_published = False
+            self._as_published = False
 
     def __getstate__(self) -> dict[str, Any]:
         # Copies are devices of their own.
         return {**self.__dict__, "_cell": self._cell.alone()}
 
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={self._cell.get(name)!r}" for name in self.defaults)
+        return f"{type(self).__name__}({values})"
+
     # ---- what a model says of itself ----------------------------------------------------------
 
     @staticmethod
-    def fields(p: Any) -> dict[str, Any]:
-        """Return the parameters of `spec` that follow from MemTorch's, numbers or tensors."""
+    def _fields(p: Any) -> dict[str, Any]:
+        """Return mho's parameters that follow from MemTorch's, numbers or tensors."""
         raise NotImplementedError
 
     @staticmethod
-    def spec(values: Mapping[str, float], p: Any) -> SwitchingDevice:
-        """Return mho's device for numbers that `fields` returned."""
-        raise NotImplementedError
+    def _fixed(p: Any) -> dict[str, Any]:
+        """Return those that are the same in all cells."""
+        return {}
 
     @staticmethod
-    def initial(p: Any) -> Any:
+    def _initial(p: Any) -> Any:
         """Return the conductance (S) of a new device."""
         return 1.0 / p.r_on
 
     @classmethod
-    def refuse(cls, p: Any) -> None:
-        """Refuse parameters that make no device.
-
-        Raises:
-            Refused: naming them.
-        """
+    def _refuse(cls, p: Any) -> None:
+        """Refuse parameters that make no device, naming them."""
         for name in ("time_series_resolution", "r_on", "r_off"):
-            if not getattr(p, name) > 0:
-                raise Refused(f"{name} must be > 0, got {getattr(p, name)!r}")
+            require(getattr(p, name) > 0, f"{name} must be > 0, got {getattr(p, name)!r}")
 
     def _speed(self, voltage: float) -> float:
         """Return dx/dt (1/s) by the device's own public methods; x is 1 at low resistance."""
         raise NotImplementedError
 
     @classmethod
-    def equations(cls, values: Mapping[str, Any]) -> Equations:
+    def _equations(cls, values: Mapping[str, Any]) -> Equations:
         """Return mho's device of parameters that are numbers, and its parameters (floats)."""
         p = SimpleNamespace(**values)
         if p.r_on >= p.r_off:  # a worn-out cell may have no window
             p.r_on = p.r_off * (1.0 - 1e-9)
-        spec = cls.spec({name: float(value) for name, value in cls.fields(p).items()}, p)
+        numbers = {name: float(value) for name, value in cls._fields(p).items()}
+        spec = cls._kind(**numbers, **cls._fixed(p))
         return spec, spec.parameters()
 
     @classmethod
-    def population(
+    def _population(
         cls, parameters: Mapping[str, Any], g: Tensor, shape: tuple[int, ...]
     ) -> SwitchingCells:
-        """Return cells of mho (float64) in given states.
-
-        Args:
-            parameters: by name, each a number or a tensor of ``shape``.
-            g: conductances (S), put within every cell's window.
-            shape: of the population.
-        """
+        """Return cells of mho (float64) of parameters, numbers or tensors, at conductances (S)."""
         p = SimpleNamespace(**parameters)
-        fields = {name: _number(value) for name, value in cls.fields(p).items()}
-        device = cls.spec({name: nominal(value) for name, value in fields.items()}, p)
+        fields = cls._fields(p)
+        device = cls._kind(**{n: nominal(value) for n, value in fields.items()}, **cls._fixed(p))
         cells = SwitchingCells((device,), shape, seed=seed() if device.stochastic else 0)
         cells = cells.to(g.device).double()
         for name, value in fields.items():
@@ -213,78 +223,12 @@ class Modelled(Memristor):
 
     @g.setter
     def g(self, value: Any) -> None:
-        self._cell.g = float(value)
-
-    def simulate(self, voltage_signal: Any, return_current: bool = False) -> Signal | None:
-        """Apply a voltage signal; the device is moved by it.
-
-        Steps too coarse for the model are refined: the result is that of the model's equations.
-
-        Args:
-            voltage_signal: voltages (V), ``time_series_resolution`` apart; one or many.
-            return_current: whether to return the current (A) at every sample.
-
-        Returns:
-            Currents ``[samples]`` (A), or None.
-        """
-        step = float(self.time_series_resolution)
-        passed = self.follow(voltage_signal, step, return_current)
-        return passed if return_current else None
-
-    def follow(self, voltage_signal: Any, step: float, currents: bool = True) -> Any:
-        """As `simulate`, with samples ``step`` seconds apart."""
-        volts = samples(voltage_signal)
-        if not self.as_published:
-            passed: Any = self._by_methods(volts, step, currents)
-        else:
-            cell = self._cell
-            spec, p = cell.equations()
-            x = state(cell, spec, p)
-            single = len(volts) == 1 and not currents
-            after = _follow.held(spec, p, x, volts[0], step) if single else None
-            if after is None:
-                passed, after = _follow.follow(spec, p, x, volts, step, currents, self._population)
-            if after != x:
-                cell.exact = spec.conductance_at(after, p)
-        return np.asarray(passed, np.float64) if currents else None
-
-    def _population(self) -> SwitchingCells:
-        g = torch.tensor(self._cell.exact, dtype=torch.float64)
-        return self.population({name: self._cell.get(name) for name in self.defaults}, g, ())
-
-    def _by_methods(self, volts: list[float], step: float, currents: bool) -> list[float]:
-        """Apply voltages by the device's own public methods."""
-        passed = []
-        for voltage in volts:
-            if currents:
-                passed.append(float(self.current(voltage)))
-            self._hold(voltage, step)
-        return passed
-
-    def _hold(self, voltage: float, seconds: float) -> None:
-        spec, p = self._cell.equations()
-        before, x = self._cell.exact, state(self._cell, spec, p)
-
-        def rate(y: float) -> float:
-            self._cell.exact = before if y == x else spec.conductance_at(y, p)
-            return float(self._speed(voltage))
-
-        after = _follow.hold(rate, x, seconds)
-        if after is None:
-            raise Refused(
-                f"the equations of {type(self).__name__} are too stiff to be followed for "
-                f"{seconds:g} s at {voltage:g} V in {_follow.STEPS} steps"
-            )
-        if spec.stochastic:
-            kick = spec.diffusion(after, spec.drive(voltage, p), p) * math.sqrt(seconds)
-            after = fold(after + kick * torch.randn(()).item())
-        self._cell.exact = before if after == x else spec.conductance_at(after, p)
+        self._cell.g = value if type(value) is float else number(value)
 
     def set_conductance(self, conductance: float) -> None:
         """Put the device to a conductance (S), the nearest within ``[1/r_off, 1/r_on]``."""
-        value = float(conductance)
-        if not math.isfinite(value):
-            raise Refused(f"conductance must be finite, got {value!r}")
+        value = conductance if type(conductance) is float else number(conductance)
+        require(math.isfinite(value), f"conductance must be finite, got {value!r}")
         low, high = 1.0 / self.r_off, 1.0 / self.r_on
         self._cell.g = low if value < low else high if value > high else value
 
@@ -292,10 +236,90 @@ class Modelled(Memristor):
         """Return the current (A) under a voltage (V) that does not move the device."""
         cell = self._cell
         spec, p = cell.equations()
-        if type(voltage) is float:
-            return cell.g * spec.transfer_at(voltage, p)
         g = cell.g
+        if type(voltage) is float:
+            return g * spec.transfer_at(voltage, p)
         return each(lambda v: g * spec.transfer_at(v, p), voltage)
+
+    def simulate(self, voltage_signal: Any, return_current: bool = False) -> Signal | None:
+        """Apply a voltage signal; the device is moved by it.
+
+        Every voltage is held for ``time_series_resolution``, and the model's equation is solved
+        within that time: however a signal is cut into calls, it does the same.
+
+        Args:
+            voltage_signal: voltages (V), one or many.
+            return_current: whether to return the current (A) at the start of every sample.
+
+        Returns:
+            Currents ``[samples]`` (A), or None.
+        """
+        step = float(self.time_series_resolution)
+        passed = self._drive(samples(voltage_signal), step, return_current)
+        return np.asarray(passed, np.float64) if return_current else None
+
+    def _drive(self, volts: list[float], seconds: float, currents: bool = False) -> list[float]:
+        """Hold each voltage (V) for a time (s); return the current (A) before each, if wanted."""
+        if not self._as_published:
+            return self._by_methods(volts, seconds, currents)
+        cell, passed, population = self._cell, [], None
+        spec, p = cell.equations()
+        before = g = cell.g
+        x, noisy = unit(spec.state_at(g, p)) if g > 0.0 else 0.0, spec.stochastic
+        for v in volts:
+            if currents:
+                passed.append(g * spec.transfer_at(v, p))
+            after = held(spec, p, x, v, seconds)
+            if after is None:  # too stiff for floats
+                if population is None:
+                    population = self._as_cells()
+                population.x = torch.tensor(x, dtype=torch.float64)
+                population.apply_pulse(v, seconds)
+                after = float(population.x)
+            elif noisy:
+                after = kicked(spec, p, after, v, seconds)
+            if after != x:
+                x, g = after, spec.conductance_at(after, p)
+        if g != before:
+            cell.g = g
+        return passed
+
+    def _as_cells(self) -> SwitchingCells:
+        g = torch.tensor(self._cell.g, dtype=torch.float64)
+        return self._population({name: self._cell.get(name) for name in self.defaults}, g, ())
+
+    def _by_methods(self, volts: list[float], seconds: float, currents: bool) -> list[float]:
+        """As `_drive`, by the device's own public methods."""
+        passed = []
+        for voltage in volts:
+            if currents:
+                passed.append(float(self.current(voltage)))
+            self._cell.g = self._moved(voltage, seconds)
+        return passed
+
+    def _moved(self, voltage: float, seconds: float) -> float:
+        """Return the conductance (S) after a voltage, by the device's own public methods."""
+        cell = self._cell
+        spec, p = cell.equations()
+        before = cell.g
+        x = state(before, spec, p)
+
+        def rate(y: float) -> float:
+            cell.g = before if y == x else spec.conductance_at(y, p)
+            return float(self._speed(voltage))
+
+        try:
+            after = hold(rate, x, seconds)
+        finally:
+            cell.g = before
+        if after is None:
+            raise Refused(
+                f"the equations of {type(self).__name__} are too stiff to be followed for "
+                f"{seconds:g} s at {voltage:g} V in {STEPS} steps"
+            )
+        if spec.stochastic:
+            after = kicked(spec, p, after, voltage, seconds)
+        return before if after == x else spec.conductance_at(after, p)
 
     def _rate(self, voltage: Any) -> float:
         """Return dx/dt (1/s) of mho's device now."""
@@ -306,17 +330,18 @@ class Modelled(Memristor):
     @property
     def _state(self) -> float:
         """The state of mho's device now, 0…1; 1 is low resistance."""
-        return state(self._cell, *self._cell.equations())
-
-    def __repr__(self) -> str:
-        values = ", ".join(f"{name}={self._cell.get(name)!r}" for name in self.defaults)
-        return f"{type(self).__name__}({values})"
+        return state(self._cell.g, *self._cell.equations())
 
 
-def state(cell: Any, spec: SwitchingDevice, p: Any) -> float:
-    """Return the state, 0…1, that a cell's conductance says."""
-    g = cell.exact
+def state(g: float, spec: SwitchingDevice, p: Any) -> float:
+    """Return the state, 0…1, of a conductance (S)."""
     return unit(spec.state_at(g, p)) if g > 0.0 else 0.0
+
+
+def kicked(spec: SwitchingDevice, p: Any, x: float, v: float, seconds: float) -> float:
+    """Return a state with the noise of one sample, which walls reflect."""
+    kick = spec.diffusion(x, spec.drive(v, p), p) * math.sqrt(seconds)
+    return float(fold(x + kick * torch.randn(()).item()))
 
 
 def ordered(
@@ -342,14 +367,9 @@ def one(value: Any, *, mean: bool = False) -> Any:
     """Return a parameter's value for one device: stochastic ones are drawn."""
     if type(value) is float or not callable(value):
         return plain(value)
-    drawn = value(return_mean=True) if mean else value()
-    return float(drawn)
+    return float(value(return_mean=True) if mean else value())
 
 
 def nominal(value: Any) -> float:
     """Return one number for a parameter that may differ from cell to cell."""
     return float(value.double().mean()) if isinstance(value, Tensor) else float(value)
-
-
-def _number(value: Any) -> Any:
-    return value if isinstance(value, Tensor) else float(value)

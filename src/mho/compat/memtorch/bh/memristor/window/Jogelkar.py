@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mho.compat.memtorch.bh.memristor._numbers import each
+from mho.compat.memtorch.bh.memristor._signals import each
 from mho.devices import windows
 
 
