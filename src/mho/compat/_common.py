@@ -80,7 +80,8 @@ def fingerprint(values: Tensor) -> Tensor:
     (torch does not count what is written through ``.data`` or NumPy.) Equal values have equal
     ones; others do not, but for a chance that is none. It takes one pass.
     """
-    bits = values.detach().flatten().view(torch.int32)
+    word = torch.int16 if values.element_size() == 2 else torch.int32
+    bits = values.detach().flatten().view(word)
     if len(bits) <= _FEW:
         return bits.clone()
     whole = len(bits) // _GROUPS * _GROUPS
@@ -99,7 +100,9 @@ def kept(
     """Return what was made for these settings and the tensors' present values, or make it."""
     now = [fingerprint(tensor) for tensor in tensors]
     found = place.get(key)
-    same = found is not None and found[0] == settings and len(found[1]) == len(now)
-    if not same or not all(map(torch.equal, found[1], now)):
-        found = place[key] = settings, now, make()
-    return found[-1]
+    if found is not None and found[0] == settings and len(found[1]) == len(now):
+        unchanged = all(map(torch.equal, found[1], now))
+        if unchanged:
+            return found[2]
+    place[key] = settings, now, make()
+    return place[key][2]
