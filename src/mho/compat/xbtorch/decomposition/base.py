@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from mho import decomposition as rooms
+from mho.compat.xbtorch._numbers import whole
 from mho.compat.xbtorch._seeds import seed
-from mho.compat.xbtorch.quant.quantizers import number
-from mho.core import checks
+
+__all__ = ["FullOuterProduct", "GenericDecomposition"]
 
 Samples = Tensor | None
 Parts = Mapping[str, Callable[[Mapping[str, Any]], Tensor]]
@@ -45,14 +46,13 @@ class Translated(GenericDecomposition):
 
     _parts: ClassVar[Parts] = {}
 
+    def _settle(self, **numbers: int) -> None:
+        for name, value in numbers.items():
+            setattr(self, name, whole(name, value))
+
     def _room(self, rank: int) -> rooms.Decomposition:
         """Return mho's decomposition, as the settings are now."""
         raise NotImplementedError
-
-    def _settle(self, **numbers: Any) -> None:
-        for name, value in numbers.items():
-            setattr(self, name, number(value))
-            checks.integer(name, getattr(self, name))
 
     @cached_property
     def _seed(self) -> int:

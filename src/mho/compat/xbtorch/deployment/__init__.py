@@ -30,3 +30,21 @@ from mho.compat.xbtorch.deployment.weight_encoding import (
 
 _names.lend(base, encode_LEA1, encode_LEA2, encode_simple_binary, map_random)
 _names.lend(weight_encoding, error_mapping)
+
+__all__ = [
+    "CollaborativeLoss",
+    "Daffodil",
+    "SimpleFixedPoint",
+    "add_collaborative_logistic_classifiers",
+    "compute_error",
+    "dnn_favorable_searching_code",
+    "encode_LEA1",
+    "encode_LEA2",
+    "encode_MAO",
+    "encode_simple_binary",
+    "map_random",
+    "register_accelerator",
+    "test_collaborative",
+    "test_committee",
+    "train_collaborative",
+]

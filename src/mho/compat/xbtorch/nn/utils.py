@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+__all__ = ["print_num_unique_values", "test_classifier", "train_classifier"]
+
 Data = Iterable[tuple[Tensor, Tensor]]
 
 
