@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from torch import nn as _nn
 
+from mho import __version__
 from mho.compat.xbtorch._params import XBParams, get_xbtorch_param, initialize
 
 

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from mho.compat.xbtorch._numbers import integral, plain
+from mho.compat.xbtorch._numbers import integral
 from mho.compat.xbtorch.quant import wage_qtorch
+from mho.core import checks
 
 # Quantisers that may be one's own, and what they quantise.
 _QUANTISERS = {
@@ -167,7 +168,7 @@ def _check_place(device: Any) -> None:
 
 def _range(given: Any) -> tuple[float, float]:
     try:
-        low, high = map(plain, given)
+        low, high = map(checks.plain, given)
         valid = bool(low < high)
     except (TypeError, ValueError):
         valid = False

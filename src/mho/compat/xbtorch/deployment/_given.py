@@ -1,4 +1,4 @@
-"""Weights, arguments and functions as users give them."""
+"""Numbers, weights, arguments and functions as users give them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,25 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat.xbtorch._numbers import plain, whole  # noqa: F401  (used from here)
+from mho.core import checks
+
+
+def plain(value: Any) -> Any:
+    """Return a number of NumPy's or torch's as Python's; anything else as it is."""
+    sized = isinstance(value, (np.generic, np.ndarray)) and value.size == 1
+    return value.item() if sized or (isinstance(value, Tensor) and value.numel() == 1) else value
+
+
+def whole(name: str, value: Any, **bounds: int) -> int:
+    """Return a whole number, however it is given; refuse anything else."""
+    value = plain(value)
+    value = int(value) if isinstance(value, float) and value.is_integer() else value
+    checks.integer(name, value, **bounds)
+    return int(value)
 
 
 def inherited(given: dict[str, Any], *own: str) -> dict[str, Any]:

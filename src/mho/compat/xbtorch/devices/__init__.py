@@ -1,7 +1,6 @@
 """Devices whose cells hold the weights in training."""
 
-from mho.compat.xbtorch.devices.base import AnalyticalDevice, TabularDevice
-from mho.compat.xbtorch.devices.base import GenericDevice as GenericDevice
+from mho.compat.xbtorch.devices.base import AnalyticalDevice, GenericDevice, TabularDevice
 from mho.compat.xbtorch.devices.presets import (
     AnalyticalIdeal,
     AnalyticalReal,
@@ -14,6 +13,7 @@ __all__ = [
     "AnalyticalDevice",
     "AnalyticalIdeal",
     "AnalyticalReal",
+    "GenericDevice",
     "TabularAnalyticalReal",
     "TabularCompactFeFETKriging",
     "TabularDevice",

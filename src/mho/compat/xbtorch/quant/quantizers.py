@@ -82,7 +82,7 @@ class FixedPointQuantF(torch.autograd.Function):
         return word(wl, fl, symmetric, rounding=rounding).rounded(input.detach())
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad_output: Tensor) -> Any:
         """Pass the gradient on."""
         return grad_output, None, None, None, None
 
