@@ -55,7 +55,7 @@ class XBParams:
         **{"wl_weight": 2, "wl_activation": 8, "wl_grad": 8, "wl_error": 8},
         **{f"rounding_{part}": "nearest" for part in ("weight", "activation", "grad", "error")},
     }
-    _global_dict: ClassVar[dict[str, Any]] = dict(_defaults)
+    _global_dict: ClassVar[dict[str, Any]] = {**_defaults, "wage_params": {}}
 
     def __new__(cls) -> XBParams:
         """Return the one instance."""

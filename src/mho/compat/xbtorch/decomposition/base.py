@@ -83,7 +83,7 @@ class Translated(GenericDecomposition):
             known = self._known[group_param_idx] = what, room
         if input is None or delta is None:
             return known[1].decompose(None, None, gradient, group_param_idx)
-        input, delta = (part.detach().flatten(0, -2) for part in (input, delta))
+        input, delta = (part.detach().reshape(-1, part.shape[-1]) for part in (input, delta))
         return known[1].decompose(input, delta, gradient, group_param_idx)
 
 

@@ -11,7 +11,7 @@ from mho.compat.xbtorch.decomposition.base import GenericDecomposition, Parts, S
 
 __all__ = ["NMF", "GenericDecomposition"]
 
-_STILL = 1e-3  # factors that move by no more than this part of the largest have converged
+_STILL = 1e-4  # factors that move by no more than this part of the largest have converged
 
 
 class NMF(Translated):

@@ -36,7 +36,7 @@ class CellDevice:
         """Apply pulses to cells.
 
         Args:
-            G: conductances; changed in place, if pulses do not have to be broadcast to.
+            G: conductances; they stay what they are.
             numPulse: signed numbers of pulses.
             group_param_idx: names the cells.
 
@@ -44,27 +44,22 @@ class CellDevice:
             The conductances now. Cells without a pulse keep their very bits.
         """
         G = floating(G)
-        pulses = torch.as_tensor(numPulse, device=G.device)
-        if pulses.shape != G.shape or 0 in G.stride():  # no place for each cell's own
-            G, pulses = (part.clone() for part in torch.broadcast_tensors(G, pulses))
-        known, pulses = self._known(G, group_param_idx), pulses.reshape(-1)
-        index = pulses.nonzero().squeeze(1)  # few cells move in most steps
-        some = pulses[index]
+        G, pulses = torch.broadcast_tensors(G, torch.as_tensor(numPulse, device=G.device))
+        known = self._known(G, group_param_idx)
+        index = pulses.reshape(-1).nonzero().squeeze(1)  # few cells move in most steps
+        some = pulses.reshape(-1)[index]
         counts = some.long()
         whole = torch.equal(counts.to(some), some)
         if self._own_curve or not (whole or self._along is None):
-            after = self._along(G, pulses.view(G.shape), known).reshape(-1)[index]
+            after = self._along(G, pulses, known).reshape(-1)[index]
         elif whole:
             most = _ENOUGH * int(self.max_level)
             known["cells"].write(G)
             known["cells"].pulse_at(index, counts.clamp(-most, most))
             after = known["cells"].conductance().view(-1)[index]
         else:
-            return CellDevice.write(
-                self, G, stochastic_round(pulses).view(G.shape), group_param_idx
-            )
-        flat = G.reshape(-1).index_copy_(0, index, after.to(G))
-        return G if G.is_contiguous() else G.copy_(flat.view(G.shape))
+            return CellDevice.write(self, G, stochastic_round(pulses), group_param_idx)
+        return G.reshape(-1).index_copy(0, index, after.to(G)).view(G.shape)
 
     def _known(self, G: Tensor, key: Any) -> dict[str, Any]:
         """Return what is known of some cells, these among it."""

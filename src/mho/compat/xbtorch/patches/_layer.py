@@ -76,7 +76,7 @@ class CrossbarLayer(nn.Module):
             if isinstance(self, nn.Conv2d):
                 found, delta = convolution_samples(self, x.detach(), grad.detach())
             else:
-                found, delta = x.detach().flatten(0, -2), grad.detach().flatten(0, -2)
+                found, delta = (part.detach().reshape(-1, part.shape[-1]) for part in (x, grad))
             weight.input, weight.delta = found, delta
 
         output.register_hook(keep)
