@@ -12,7 +12,7 @@ from torch import Tensor
 from mho.compat.xbtorch.devices.utils import floating, stochastic_round
 from mho.devices.pulsed import PulsedDevice
 
-_ENOUGH = 4  # times max_level: after so many pulses of one direction more do not count
+_ENOUGH = 4, 1000  # times max_level, but so many: more pulses of one direction do not count
 
 
 class CellDevice:
@@ -53,7 +53,7 @@ class CellDevice:
         if self._own_curve or not (whole or self._along is None):
             after = self._along(G, pulses, known).reshape(-1)[index]
         elif whole:
-            most = _ENOUGH * int(self.max_level)
+            most = max(_ENOUGH[0] * int(self.max_level), _ENOUGH[1])
             known["cells"].write(G)
             known["cells"].pulse_at(index, counts.clamp(-most, most))
             after = known["cells"].conductance().view(-1)[index]
