@@ -1,21 +1,7 @@
 """Devices whose cells hold the weights in training."""
 
-from mho.compat.xbtorch.devices.base import AnalyticalDevice, GenericDevice, TabularDevice
-from mho.compat.xbtorch.devices.presets import (
-    AnalyticalIdeal,
-    AnalyticalReal,
-    TabularAnalyticalReal,
-    TabularCompactFeFETKriging,
-    TabularExperimentalFemFETKriging,
-)
+from mho.compat.xbtorch.devices import presets
+from mho.compat.xbtorch.devices.base import GenericDevice
+from mho.compat.xbtorch.devices.presets import *  # noqa: F403
 
-__all__ = [
-    "AnalyticalDevice",
-    "AnalyticalIdeal",
-    "AnalyticalReal",
-    "GenericDevice",
-    "TabularAnalyticalReal",
-    "TabularCompactFeFETKriging",
-    "TabularDevice",
-    "TabularExperimentalFemFETKriging",
-]
+__all__ = [*presets.__all__, "GenericDevice"]

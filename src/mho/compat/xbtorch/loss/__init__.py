@@ -1,10 +1,6 @@
 """Loss landscapes."""
 
-from mho.compat.xbtorch.loss.landscapes import (
-    compute_grid_loss,
-    reduction_pca,
-    reduction_random,
-    train_classifier,
-)
+from mho.compat.xbtorch.loss import landscapes
+from mho.compat.xbtorch.loss.landscapes import *  # noqa: F403
 
-__all__ = ["compute_grid_loss", "reduction_pca", "reduction_random", "train_classifier"]
+__all__ = landscapes.__all__
