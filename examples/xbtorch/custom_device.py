@@ -22,7 +22,7 @@ from xbtorch.devices.utils import construct_cdf, get_kriging_profiles, sweep_con
 from xbtorch.nn.utils import test_classifier
 
 QUICK = "--quick" in sys.argv
-EPOCHS, SEEDS = (8, 1) if QUICK else (12, 3)
+EPOCHS, SEEDS = (15, 1) if QUICK else (20, 3)
 G_MIN, G_MAX = 1e-6, 10e-6
 
 

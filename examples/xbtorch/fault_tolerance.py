@@ -32,7 +32,7 @@ from xbtorch.nn.utils import test_classifier
 from xbtorch.patches import xbtorch_model
 
 QUICK = "--quick" in sys.argv
-EPOCHS = 10 if QUICK else 20
+EPOCHS = 15 if QUICK else 20
 CHIPS = 2 if QUICK else 5
 STUCK = (0.0, 0.1) if QUICK else (0.0, 0.02, 0.05, 0.1, 0.2)
 COPIES = 6

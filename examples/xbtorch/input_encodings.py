@@ -21,7 +21,7 @@ from xbtorch.nn.utils import test_classifier
 from xbtorch.patches import xbtorch_model
 
 QUICK = "--quick" in sys.argv
-EPOCHS = 6 if QUICK else 15
+EPOCHS = 15
 WIDTHS = (2, 4, 8) if QUICK else (1, 2, 3, 4, 6, 8)
 
 

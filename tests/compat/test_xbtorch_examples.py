@@ -65,13 +65,15 @@ def test_in_situ_training(run):
     assert all(ours > straight + 2 for ours, straight in zip(curve[1:4], line[1:4], strict=True))
     names = ("no device  ", "ideal device", "real device", "real, without noise")
     digital, ideal, real, quiet = (numbers(said, name)[0][0] for name in names)
-    assert digital > 85
+    # Means of two runs, of which one differs from the next by 0.7, but real devices' by 6 (s.d.):
+    # 92.6, 92.5, 71 and 94.4 by 6 seeds, and 85 ± 2 for low ranks. Bounds are 4 deviations away.
+    assert digital > 90
     assert abs(ideal - digital) < 3
     assert real < quiet - 5
     for name in ("no device, SVD of rank", "ideal, SVD of rank", "ideal, SBPCA of rank"):
-        rank, accuracy, _, _ = numbers(said, name)[0]
+        rank, accuracy, *_ = numbers(said, name)[0]
         assert rank == 3
-        assert 65 < accuracy < 99, name
+        assert 80 < accuracy < digital, name
 
 
 def test_custom_device(run):
@@ -87,15 +89,15 @@ def test_custom_device(run):
         law = 50 * left**1.5 / 9**0.5 * (1 if way == "set" else -1)
         assert mean == pytest.approx(law, abs=20), (way, at)
         assert deviation == pytest.approx(30, abs=10), (way, at)
-    assert numbers(said, "linear, no noise")[0][0] > 80
-    assert numbers(said, "measured pulses")[0][0] > 65  # one run: 77 to 97, by the seed
-    assert numbers(said, "soft bounds, noisy")[0][0] > 50
+    # 92.6 to 94.7 by 8 seeds, 0.6 s.d.
+    for name in ("linear, no noise", "soft bounds, no noise", "soft bounds, noisy", "measured"):
+        assert numbers(said, name)[0][0] > 90, name
 
 
 def test_input_encodings(run):
     said = run("input_encodings")
     digital = numbers(said, "digital network:")[0][0]
-    assert digital > 85
+    assert digital > 90
     # Bits 1, 2, 4 of 7 levels are the magnitude of 2/3 full scale: 5 = 101.
     bits = [numbers(said, f"linear, bit {k}")[0] for k in range(3)]
     level = [sum(2**k * bits[k][place] for k in range(3)) / 300 for place in range(7)]
@@ -124,7 +126,8 @@ def test_fault_tolerance(run):
     assert mao_error < 2 < lea1_error < plain_error
     assert lea2_error < plain_error
     assert abs(mao - digital) < 2
-    assert min(lea1, lea2, committee) > plain - 2
+    # Bounds are 4 deviations away, by 8 seeds; accuracies of chips alike differ by 1 to 9.
+    assert min(lea1, lea2, committee) > 85
     assert real[0] < plain - 20
-    assert min(real[2], real[4]) > real[0] + 5
-    assert max(real[3], real[5]) < real[1]
+    assert real[4] > real[0] + 10
+    assert max(real[3], real[5]) < 0.7 * real[1]

@@ -11,12 +11,15 @@ import pytest
 import torch
 from torch import nn
 
+import mho.compat
+from compat.overriding import api
 from mho.compat import xbtorch
-from mho.compat.xbtorch import devices, optim
-from mho.compat.xbtorch.decomposition import SBPCA, FullOuterProduct, FullSVD
+from mho.compat.xbtorch import devices, optim, quant
+from mho.compat.xbtorch.decomposition import NMF, SBPCA, FullOuterProduct, FullSVD, TruncatedSVD
 from mho.compat.xbtorch.devices import utils
 from mho.compat.xbtorch.devices.base import GenericDevice
 from mho.compat.xbtorch.patches import xbtorch_model
+from mho.compat.xbtorch.quant import wage_qtorch
 
 LOW, HIGH, LEVELS = 3e-9, 38e-9, 100
 CURVES = ("param_A_set", "param_A_reset", "param_B_set", "param_B_reset")
@@ -135,8 +138,9 @@ def test_pulses_of_other_kinds_and_shapes():
     assert bool((up.diff() > 0).all())
     square = torch.full((3, 4), 20e-9)
     turned = square.T
-    assert one.write(turned, torch.ones(4, 3, dtype=torch.int64)) is turned
-    torch.testing.assert_close(square, one.write(torch.full((3, 4), 20e-9), 1))
+    moved = one.write(turned, torch.ones(4, 3, dtype=torch.int64))
+    torch.testing.assert_close(moved.T, one.write(square, 1))
+    assert float(square.max() - square.min()) == 0.0
     assert torch.equal(one.write(square.clone(), np.zeros((3, 4))), square)
 
 
@@ -337,3 +341,252 @@ def test_two_models_of_two_sessions_learn_side_by_side():
     steps(second, other)
     assert first.model[0].weight.unique().numel() > 10
     assert second.model[1].weight.unique().numel() <= 3
+
+
+# ── star imports ─────────────────────────────────────────────────────────────────────────────
+
+OWN = {  # beside what XBTorch's bring
+    "xbtorch.decomposition": {"GenericDecomposition"},
+    "xbtorch.devices": {"GenericDevice"},
+}
+ROOMS = ("decomposition", "devices", "loss", "nn", "optim", "quant")
+
+
+def star(module):
+    found = {"nn": nn}
+    exec(f"from {module} import *", found)
+    del found["__builtins__"]
+    return found
+
+
+def test_stars_do_not_rebind_what_a_program_has():
+    mho.compat.install("xbtorch")
+    try:
+        for module in ("xbtorch", *(f"xbtorch.{room}" for room in (*ROOMS, "nn.nn", "patches"))):
+            assert star(module)["nn"] is nn
+        assert star("xbtorch.nn")["Linear"] is xbtorch.nn.Linear
+    finally:
+        mho.compat.uninstall("xbtorch")
+
+
+def test_stars_bring_the_documented_names_and_no_others():
+    modules = api("xbtorch")
+    packages = {"xbtorch", "xbtorch.deployment", "xbtorch.patches"}
+    mine = [m for m in modules if m in packages or m.split(".")[1:2] in [[r] for r in ROOMS]]
+    assert len(mine) > 20
+    mho.compat.install("xbtorch")
+    try:
+        for module in mine:
+            found = set(star(module)) - {"nn"}
+            assert found - OWN.get(module, set()) == set(modules[module]), module
+    finally:
+        mho.compat.uninstall("xbtorch")
+
+
+# ── numbers, arrays and lists ────────────────────────────────────────────────────────────────
+
+
+def test_curves_are_plotted_over_arrays():
+    one, pulses = device(), np.arange(5)
+    expected = LOW + 4e-8 * (1 - np.exp(-pulses / 200))
+    found = one.pulse_to_conductance(pulses, 200.0, 4e-8)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    back = one.conductance_to_pulse(expected, np.float64(200), 4e-8)
+    np.testing.assert_allclose(back, pulses, atol=1e-9)
+    assert float(one.conductance_to_pulse(float(expected[3]), 200.0, 4e-8)) == pytest.approx(3)
+    assert float(one.get_param_B(50.0)) == pytest.approx((HIGH - LOW) / (1 - np.exp(-2)))
+    assert one.get_param_A([2.4, -4.88]).shape == (2,)
+
+
+@pytest.mark.parametrize("kind", [float, np.float32, np.array, torch.tensor, lambda x: [x, x]])
+def test_changes_and_roundings_of_any_kind(kind):
+    assert set(utils.stochastic_round(kind(2.5)).ravel().tolist()) <= {2.0, 3.0}
+    assert set(device().gradient_to_pulse(kind(0.05)).ravel().tolist()) <= {2.0, 3.0}
+
+
+def test_nearest_of_any_kind():
+    for axis in ([0, 1, 3], np.array([0.0, 1.0, 3.0]), torch.tensor([0, 1, 3])):
+        assert int(utils.find_nearest(axis, 2.4)) == 2
+        assert int(utils.find_nearest(axis, torch.tensor(0.6))) == 1
+        assert utils.find_nearest(axis, np.array([0.4, 9.0])).tolist() == [0, 2]
+
+
+def test_writes_of_any_kind():
+    one = device(up=0.0, down=0.0)
+    step, g = (HIGH - LOW) / LEVELS, torch.full((2, 3), 20e-9, dtype=torch.float64)
+    for G, pulse in (
+        (g.clone(), 5),
+        (g.clone().numpy(), np.full((2, 3), 5)),
+        (g[:1, :1].expand(2, 3), torch.tensor(5.0)),
+        ([[20e-9] * 3] * 2, [5, 5, 5]),
+        (20e-9, np.int64(5)),
+    ):
+        found = one.write(G, pulse, [0, 0])
+        np.testing.assert_allclose(found, 20e-9 + 5 * step, rtol=1e-5)
+    assert set(one.params) == {(0, 0), ((0, 0), ())}
+
+
+def test_whole_floats_are_whole_numbers():
+    gradient = torch.randn(6, 9)
+    for two in (2.0, np.float64(2), np.int64(2), torch.tensor(2)):
+        for algorithm in (SBPCA(two, two), NMF(two, max_iters=two), TruncatedSVD(two)):
+            assert algorithm.rank == 2
+            assert algorithm.decompose(None, None, gradient, 0).shape == (6, 9)
+    for wrong in (2.5, "2", True, 0):
+        with pytest.raises((TypeError, ValueError), match="rank"):
+            SBPCA(wrong)
+    x = torch.linspace(-1, 1, 9)
+    assert equal([quant.fixed_point_quantize_wrapper(x, 4.0, 3.0)], [wage_qtorch.QW(x, 4)])
+    assert equal([wage_qtorch.QG(x, 8.0, 1)], [wage_qtorch.QG(x, np.int64(8), np.float32(1))])
+    xbtorch.initialize(wage_quantize=True, wage_params={"wl_weight": 4.0, "wl_error": np.int8(4)})
+    steps(net(), optim.SGD(net().parameters(), lr=1.0))
+
+
+# ── devices of one's own ─────────────────────────────────────────────────────────────────────
+
+
+def test_the_generic_device_can_be_made_and_writes_nothing():
+    generic = GenericDevice(1e-6, 2e-6)
+    assert generic.params == {}
+    with pytest.raises(NotImplementedError, match="must define write"):
+        generic.write(torch.ones(1), torch.ones(1))
+
+
+def test_data_sets_are_of_cells_apart():
+    one = device(d2d=0.5)
+    utils.synthesize_G_dG_dataset(one, num_points=50)
+    assert one.params == {}
+    assert one.param_A_set.shape == ()
+    one.write(torch.full((2, 3), 20e-9), torch.ones(2, 3))
+    A = one.param_A_set
+    utils.synthesize_G_dG_dataset(one, set=False, num_points=50)
+    assert one.param_A_set is A
+    assert set(one.params) == {(0, 0)}
+
+
+def test_data_sets_of_devices_that_know_single_cells_only():
+    class Scalar(GenericDevice):
+        max_level = 20
+
+        def write(self, G, numPulse, group_param_idx=None):
+            if numPulse > 0:
+                return min(G + 0.05, torch.tensor(1.0))
+            return max(G - 0.05, torch.tensor(0.0))
+
+    points = utils.synthesize_G_dG_dataset(Scalar(0, 1), num_points=30)
+    np.testing.assert_allclose(points[:, 1], np.minimum(0.05, 1 - points[:, 0]), atol=1e-6)
+
+
+def test_tables_are_files_or_arrays(tmp_path):
+    G, dG = np.linspace(0.0, 10.0, 5), np.linspace(-2.0, 2.0, 81)
+    tables = []
+    for mean in (-0.5, 0.5):
+        tables += [G, dG, utils.construct_cdf(G, dG, np.full(5, mean), np.full(5, 0.2))]
+    files = [tmp_path / f"{number}.txt" for number in range(6)]
+    for file, table in zip(files, tables, strict=True):
+        np.savetxt(file, table)
+    found = []
+    for given in (files, map(str, files), tables, map(torch.tensor, tables)):
+        torch.manual_seed(3)
+        one = devices.TabularDevice(*given, max_level=20)
+        found.append(one.write(torch.full((50,), 5.0), torch.ones(50)))
+        torch.testing.assert_close(found[0], found[-1])
+    assert float(found[0].mean()) == pytest.approx(5.5, abs=0.15)
+
+
+def test_more_pulses_than_ever_count_take_no_longer():
+    for one in (device(c2c=0.001), device()):
+        up = one.write(torch.full((40,), 20e-9), torch.full((40,), 1e12))
+        assert float(up.min()) > HIGH - 0.02 * (HIGH - LOW)
+        down = one.write(up, -(10**9))
+        assert float(down.max()) < LOW + 0.02 * (HIGH - LOW)
+
+
+def test_epsilon_is_the_least_deviation():
+    source = np.random.default_rng(0)
+    g = source.uniform(3e-9, 38e-9, 400)
+    dg = 1e-10 + 3.5e-10 * source.normal(size=400)
+    deviation = utils.get_kriging_profiles(g, dg, axis_size=9)[3]
+    np.testing.assert_allclose(deviation, 3.5e-10, rtol=0.2)
+    assert set(utils.get_kriging_profiles(g, dg, 9, 1e-9)[3]) == {1e-9}
+
+
+# ── WAGE and decompositions ──────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_models_copied_alone_keep_the_weights_that_wage_keeps(copied):
+    class Mine(nn.Linear):
+        pass
+
+    globals()["Mine"] = Mine  # pickle finds classes by name
+    Mine.__qualname__ = "Mine"
+    xbtorch.initialize(wage_quantize=True)
+    model = net(nn.Linear(6, 8), nn.ReLU(), Mine(8, 3))
+    optimizer = optim.SGD(model.parameters(), lr=3.0)
+    steps(model, optimizer)
+    other = copied(model)
+    found = steps(other, optim.SGD(other.parameters(), lr=3.0), seed=9)
+    assert equal(found, steps(model, optimizer, seed=9))
+    kept = [vars(p)["weight_acc"] for p in model.parameters()]
+    assert equal(kept, [vars(p)["weight_acc"] for p in other.parameters()])
+    assert all(
+        a is not vars(p)["weight_acc"] for a, p in zip(kept, other.parameters(), strict=True)
+    )
+
+
+def test_without_bits_a_gradient_is_itself():
+    params = {"wl_weight": -1, "wl_grad": -1, "wl_activation": -1, "wl_error": -1}
+    xbtorch.initialize(wage_quantize=True, wage_params=params)
+    weight = nn.Parameter(torch.zeros(3, 4))
+    weight.grad = 0.1 * torch.randn(3, 4)
+    optim.SGD([weight], lr=0.5).step()
+    torch.testing.assert_close(weight.detach(), -0.5 * weight.grad)
+    step = xbtorch.get_xbtorch_param("wage_params")["quantizer_grad"](weight.grad, 0.5)
+    torch.testing.assert_close(step, 0.5 * weight.grad)
+
+
+def test_factors_go_on_until_they_converge():
+    gradient = torch.randn(7, 12, generator=torch.Generator().manual_seed(0))
+
+    def error(most):
+        torch.manual_seed(1)
+        found = NMF(7, max_iters=most).decompose(None, None, gradient, 0)
+        return float((found - gradient).norm() / gradient.norm())
+
+    assert error(2000) < 0.001 < 0.01 < error(50) < error(20)
+    assert error(2000) == error(10**9)
+
+
+def test_one_vector_without_a_batch_is_a_sample():
+    xbtorch.initialize(decomposition_algorithm=FullOuterProduct())
+    layer = xbtorch_model(nn.Sequential(nn.Linear(6, 3)), replace_all=True)
+    before = layer[0].weight.detach().clone()
+    layer(torch.randn(6)).square().sum().backward()
+    optim.SGD(layer.parameters(), lr=1.0).step()
+    torch.testing.assert_close(before - layer[0].weight.detach(), layer[0].weight.grad)
+
+
+def test_samples_of_the_last_of_two_losses_are_not_taken_for_those_of_both():
+    for seed in range(30):
+        xbtorch.initialize(decomposition_algorithm=FullOuterProduct())
+        torch.manual_seed(seed)
+        layer = xbtorch_model(nn.Sequential(nn.Linear(6, 2, bias=False)), replace_all=True)
+        weight, y = layer[0].weight, layer(torch.randn(20, 6))
+        before = weight.detach().clone()
+        (0.03 * y[:, 0]).sum().backward(retain_graph=True)
+        y[:, 1].square().sum().backward()
+        optim.SGD([weight], lr=1.0).step()
+        torch.testing.assert_close(before - weight.detach(), weight.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_hooks_of_a_step_are_called_once():
+    torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)  # torch hooks its class
+    calls, weight = [], nn.Parameter(torch.zeros(2, 3))
+    optimizer = optim.SGD([weight], lr=0.1)
+    optimizer.register_step_pre_hook(lambda *_: calls.append("before"))
+    optimizer.register_step_post_hook(lambda *_: calls.append("after"))
+    weight.grad = torch.ones(2, 3)
+    optimizer.step()
+    assert calls == ["before", "after"]
+    torch.testing.assert_close(weight.detach(), torch.full((2, 3), -0.1))

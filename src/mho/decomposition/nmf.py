@@ -23,14 +23,22 @@ class NMF(Decomposition):
     Args:
         rank: of each part.
         streaming: start each batch from the last one's factors, rather than afresh.
-        iterations: passes over all columns, per batch.
+        iterations: passes over all columns, per batch, at most.
         seed: of the factors started from.
+        tolerance: passes end when no entry of W moves by more than this part of the largest; 0:
+            never before the last.
     """
 
     rank: int
 
     def __init__(
-        self, rank: int, streaming: bool = False, *, iterations: int = 20, seed: int = 0
+        self,
+        rank: int,
+        streaming: bool = False,
+        *,
+        iterations: int = 20,
+        seed: int = 0,
+        tolerance: float = 0.0,
     ) -> None:
         rank = checks.integer("NMF rank", rank)
         streaming = checks.truth("NMF streaming", streaming)
@@ -40,6 +48,7 @@ class NMF(Decomposition):
         self.streaming = streaming
         self.iterations = iterations
         self.seed = seed
+        self.tolerance = checks.number("NMF tolerance", tolerance, least=0.0)
 
     def factors(
         self, input: Tensor | None, delta: Tensor | None, gradient: Tensor, key: Hashable
@@ -52,7 +61,9 @@ class NMF(Decomposition):
         parts = torch.stack((gradient, -gradient)).relu_().div_(scale)
         w, h = self._recall(key, parts)
         for _ in range(self.iterations):
-            w, h = improve(parts, w, h)
+            before, (w, h) = w, improve(parts, w, h)
+            if self.tolerance and (w - before).abs().max() <= self.tolerance * w.max():
+                break
         if self.streaming:
             self.memory(key).update(w=w, h=h)
         root = scale.sqrt()

@@ -5,15 +5,14 @@ A thin translation: devices are those of `mho.devices`, gradients are decomposed
 `mho.chip` and `mho.encoding`. Conductances here are in µS (or, where ``g_max`` is below 1e-3, in
 siemens), as in XBTorch's programs. Deliberate differences are listed in the documentation.
 """
-# ruff: noqa: F401
 
+# ruff: noqa: F401
 # mypy: disable-error-code="attr-defined"
 from __future__ import annotations
 
 from torch import nn as _nn
 
 from mho import __version__
-from mho.compat import _names
 from mho.compat.xbtorch._params import XBParams, get_xbtorch_param, initialize
 
 
@@ -48,4 +47,11 @@ from mho.compat.xbtorch import (  # noqa: E402
     quant,
 )
 
-_names.lend(optim, patches.decorators)
+__all__ = [
+    "XBParams",
+    "activation_types",
+    "get_xbtorch_param",
+    "initialize",
+    "layer_types",
+    "misc_types",
+]

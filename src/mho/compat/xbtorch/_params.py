@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from mho.compat.xbtorch._numbers import integral
 from mho.compat.xbtorch.quant import wage_qtorch
-from mho.compat.xbtorch.quant.quantizers import number
+from mho.core import checks
 
 # Quantisers that may be one's own, and what they quantise.
 _QUANTISERS = {
@@ -54,7 +55,7 @@ class XBParams:
         **{"wl_weight": 2, "wl_activation": 8, "wl_grad": 8, "wl_error": 8},
         **{f"rounding_{part}": "nearest" for part in ("weight", "activation", "grad", "error")},
     }
-    _global_dict: ClassVar[dict[str, Any]] = dict(_defaults)
+    _global_dict: ClassVar[dict[str, Any]] = {**_defaults, "wage_params": {}}
 
     def __new__(cls) -> XBParams:
         """Return the one instance."""
@@ -113,38 +114,41 @@ class XBParams:
             weight_range=_range(weight_range),
             inference_accelerator=inference_accelerator,
             wage_quantize=bool(wage_quantize),
-            wage_params=self._wage(wage_params or {}) if wage_quantize else {},
+            wage_params=_wage(self._wage_defaults, wage_params or {}) if wage_quantize else {},
         )
         self._global_dict.clear()
         self._global_dict.update(values)
 
-    def _wage(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        own = {key: given[key] for key in _QUANTISERS if given.get(key) is not None}
-        found = {key: number(given.get(key, value)) for key, value in self._wage_defaults.items()}
-        idle = set(given) - set(found) - set(_QUANTISERS)
-        bits, mode = {}, {}
-        for name, parts in _QUANTISERS.items():
-            for part in parts:
-                bits[part], mode[part] = found[f"wl_{part}"], found[f"rounding_{part}"]
-                if name not in own:
-                    wage_qtorch.WAGEQuantizer(bits[part], -1, mode[part])  # refuses what is none
-                elif mode[part] != "nearest":
-                    idle.add(f"rounding_{part}")
-        if "quantizer_grad" in own and bits["grad"] != self._wage_defaults["wl_grad"]:
-            idle.add("wl_grad")
-        if idle:
-            names = ", ".join(sorted(idle))
-            warnings.warn(f"wage_params has no meaning for {names}", stacklevel=4)
-        return {
-            **found,
-            "quantizer_weight": partial(read_weight, bits=bits["weight"], mode=mode["weight"]),
-            "quantizer_grad": partial(gradient_step, bits=bits["grad"], mode=mode["grad"]),
-            "grad_clip": partial(wage_qtorch.C, bits=bits["weight"]),
-            "quantizer_act_error": partial(
-                wage_qtorch.WAGEQuantizer, A_mode=mode["activation"], E_mode=mode["error"]
-            ),
-            **own,
-        }
+
+def _wage(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return WAGE's parameters and quantisers; warn of what has no meaning, refuse what is none."""
+    own = {key: given[key] for key in _QUANTISERS if given.get(key) is not None}
+    found = {key: integral(given.get(key, value)) for key, value in defaults.items()}
+    idle = set(given) - set(found) - set(_QUANTISERS)
+    for name, parts in _QUANTISERS.items():
+        for part in parts:
+            mode = found[f"rounding_{part}"]
+            if name not in own:
+                wage_qtorch.WAGEQuantizer(found[f"wl_{part}"], -1, mode)  # refuses what is none
+            elif mode != "nearest":
+                idle.add(f"rounding_{part}")
+    if "quantizer_grad" in own and found["wl_grad"] != defaults["wl_grad"]:
+        idle.add("wl_grad")
+    if idle:
+        warnings.warn(f"wage_params has no meaning for {', '.join(sorted(idle))}", stacklevel=4)
+
+    def bound(function: Any, part: str) -> Any:
+        return partial(function, bits=found[f"wl_{part}"], mode=found[f"rounding_{part}"])
+
+    modes = {"A_mode": found["rounding_activation"], "E_mode": found["rounding_error"]}
+    return {
+        **found,
+        "quantizer_weight": bound(read_weight, "weight"),
+        "quantizer_grad": bound(gradient_step, "grad"),
+        "grad_clip": partial(wage_qtorch.C, bits=found["wl_weight"]),
+        "quantizer_act_error": partial(wage_qtorch.WAGEQuantizer, **modes),
+        **own,
+    }
 
 
 def _check_kind(what: str, value: Any, *methods: str) -> None:
@@ -164,7 +168,7 @@ def _check_place(device: Any) -> None:
 
 def _range(given: Any) -> tuple[float, float]:
     try:
-        low, high = map(number, given)
+        low, high = map(checks.plain, given)
         valid = bool(low < high)
     except (TypeError, ValueError):
         valid = False

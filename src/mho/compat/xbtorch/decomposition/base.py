@@ -11,8 +11,9 @@ from torch import Tensor
 
 from mho import decomposition as rooms
 from mho.compat._common import seed
-from mho.compat.xbtorch.quant.quantizers import number
-from mho.core import checks
+from mho.compat.xbtorch._numbers import whole
+
+__all__ = ["FullOuterProduct", "GenericDecomposition"]
 
 Samples = Tensor | None
 Parts = Mapping[str, Callable[[Mapping[str, Any]], Tensor]]
@@ -45,14 +46,13 @@ class Translated(GenericDecomposition):
 
     _parts: ClassVar[Parts] = {}
 
+    def _settle(self, **numbers: int) -> None:
+        for name, value in numbers.items():
+            setattr(self, name, whole(name, value))
+
     def _room(self, rank: int) -> rooms.Decomposition:
         """Return mho's decomposition, as the settings are now."""
         raise NotImplementedError
-
-    def _settle(self, **numbers: Any) -> None:
-        for name, value in numbers.items():
-            setattr(self, name, number(value))
-            checks.integer(name, getattr(self, name))
 
     @cached_property
     def _seed(self) -> int:
@@ -83,7 +83,7 @@ class Translated(GenericDecomposition):
             known = self._known[group_param_idx] = what, room
         if input is None or delta is None:
             return known[1].decompose(None, None, gradient, group_param_idx)
-        input, delta = (part.detach().flatten(0, -2) for part in (input, delta))
+        input, delta = (part.detach().reshape(-1, part.shape[-1]) for part in (input, delta))
         return known[1].decompose(input, delta, gradient, group_param_idx)
 
 

@@ -11,7 +11,7 @@ from mho.compat.xbtorch.decomposition.base import GenericDecomposition, Parts, S
 
 __all__ = ["NMF", "GenericDecomposition"]
 
-_PASSES = 50  # of alternating least squares: more do not change what a step of training needs
+_STILL = 1e-4  # factors that move by no more than this part of the largest have converged
 
 
 class NMF(Translated):
@@ -20,7 +20,7 @@ class NMF(Translated):
     Args:
         rank: of each part; small matrices have smaller ones.
         streaming: start from the last batch's factors.
-        max_iters: most iterations; 50 always suffice for the solver.
+        max_iters: most iterations; fewer where the factors converge.
 
     Attributes:
         info: factors so far, by parameter: ``Wp``, ``Hp``, ``Wn``, ``Hn``.
@@ -39,8 +39,8 @@ class NMF(Translated):
         self.streaming = streaming
 
     def _room(self, rank: int) -> rooms.Decomposition:
-        passes = min(self.max_iters, _PASSES)
-        return rooms.NMF(rank, bool(self.streaming), iterations=passes, seed=self._seed)
+        most: Any = {"iterations": self.max_iters, "tolerance": _STILL}
+        return rooms.NMF(rank, bool(self.streaming), seed=self._seed, **most)
 
     def decompose(
         self, input: Samples, delta: Samples, gradient: Tensor, group_param_idx: Any = None

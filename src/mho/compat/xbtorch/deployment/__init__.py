@@ -29,3 +29,21 @@ from mho.compat.xbtorch.deployment.weight_encoding import (
 )
 
 _names.lend(base, Daffodil, encode_LEA1, encode_LEA2)
+
+__all__ = [
+    "CollaborativeLoss",
+    "Daffodil",
+    "SimpleFixedPoint",
+    "add_collaborative_logistic_classifiers",
+    "compute_error",
+    "dnn_favorable_searching_code",
+    "encode_LEA1",
+    "encode_LEA2",
+    "encode_MAO",
+    "encode_simple_binary",
+    "map_random",
+    "register_accelerator",
+    "test_collaborative",
+    "test_committee",
+    "train_collaborative",
+]

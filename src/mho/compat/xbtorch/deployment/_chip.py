@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from mho.compat._common import seed
+from mho.compat.xbtorch._numbers import whole
 from mho.compat.xbtorch.deployment import _cells
-from mho.compat.xbtorch.deployment._given import NO_ARGS, NOWHERE, ours, whole
+from mho.compat.xbtorch.deployment._given import NO_ARGS, NOWHERE, ours
 from mho.compat.xbtorch.deployment.mapping import map_random
 from mho.compat.xbtorch.deployment.weight_encoding import encode, encode_simple_binary
 from mho.core import checks, random

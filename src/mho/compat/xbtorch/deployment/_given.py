@@ -9,18 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.core import checks
-
 # They stand for "not given": nothing is ever put into them.
 NOWHERE: list[Any] = []
 NO_ARGS: dict[str, Any] = {}
-
-
-def whole(name: str, value: Any, **bounds: int) -> int:
-    """Return a whole number, however it is given; refuse anything else."""
-    value = checks.plain(value)
-    value = int(value) if isinstance(value, float) and value.is_integer() else value
-    return checks.integer(name, value, **bounds)
 
 
 def inherited(given: dict[str, Any], *own: str) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from mho import chip
+from mho.compat.xbtorch._numbers import whole
 from mho.compat.xbtorch.deployment._chip import Cells
-from mho.compat.xbtorch.deployment._given import inherited, whole
+from mho.compat.xbtorch.deployment._given import inherited
 from mho.compat.xbtorch.deployment.mapping import map_random
 from mho.compat.xbtorch.deployment.weight_encoding import encode_simple_binary
 from mho.periphery.dac import DAC

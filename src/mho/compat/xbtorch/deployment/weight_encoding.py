@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat.xbtorch.deployment._given import NO_ARGS, NOWHERE, call, floats, listed, whole
+from mho.compat.xbtorch._numbers import whole
+from mho.compat.xbtorch.deployment._given import NO_ARGS, NOWHERE, call, floats, listed
 from mho.compat.xbtorch.deployment.metrics import error_mapping
 from mho.core import checks
 from mho.encoding.redundant import make_up

@@ -1,16 +1,7 @@
 """Devices whose cells hold the weights in training."""
-# ruff: noqa: F401
 
-from mho.compat import _names
-from mho.compat.xbtorch.devices import base
-from mho.compat.xbtorch.devices.base import AnalyticalDevice, GenericDevice, TabularDevice
-from mho.compat.xbtorch.devices.presets import (
-    AnalyticalIdeal,
-    AnalyticalReal,
-    TabularAnalyticalReal,
-    TabularCompactFeFETKriging,
-    TabularExperimentalFemFETKriging,
-)
-from mho.compat.xbtorch.devices.utils import find_nearest, find_nearest_2d, stochastic_round
+from mho.compat.xbtorch.devices import presets
+from mho.compat.xbtorch.devices.base import GenericDevice
+from mho.compat.xbtorch.devices.presets import *  # noqa: F403
 
-_names.lend(base, find_nearest, find_nearest_2d, stochastic_round)
+__all__ = [*presets.__all__, "GenericDevice"]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat.xbtorch.devices.utils import stochastic_round
+from mho.compat.xbtorch.devices.utils import floating, stochastic_round
 from mho.devices.pulsed import PulsedDevice
+
+_ENOUGH = 4, 1000  # times max_level, but so many: more pulses of one direction do not count
 
 
 class CellDevice:
@@ -20,51 +23,47 @@ class CellDevice:
     """
 
     params: dict[Hashable, Any]
+    max_level: int
     _along: Any = None  # (G, pulses, known) -> conductances: a curve that knows parts of a pulse
-
-    @property
-    def _own_curve(self) -> bool:
-        """Whether `_along`, slower, is to be asked also of whole pulses."""
-        return False
+    _own_curve: Any = False  # whether `_along`, slower, is to be asked also of whole pulses
 
     def spec(self) -> PulsedDevice:
         """Return mho's device."""
         raise NotImplementedError
 
-    def write(self, G: Tensor, numPulse: Any, group_param_idx: Any = (0, 0)) -> Tensor:
+    @torch.no_grad()
+    def write(self, G: Any, numPulse: Any, group_param_idx: Any = (0, 0)) -> Tensor:
         """Apply pulses to cells.
 
         Args:
-            G: conductances; changed in place, if pulses do not have to be broadcast to.
+            G: conductances; they stay what they are.
             numPulse: signed numbers of pulses.
             group_param_idx: names the cells.
 
         Returns:
             The conductances now. Cells without a pulse keep their very bits.
         """
-        with torch.no_grad():
-            G = torch.as_tensor(G)
-            pulses = torch.as_tensor(numPulse, device=G.device)
-            if pulses.shape != G.shape:
-                G, pulses = (part.clone() for part in torch.broadcast_tensors(G, pulses))
-            known = self._known(G, group_param_idx)
-            index = pulses.reshape(-1).nonzero().squeeze(1)  # few cells move in most steps
-            some = pulses.reshape(-1)[index]
-            counts = some.long()
-            whole = not some.is_floating_point() or torch.equal(counts.to(some), some)
-            if self._own_curve or not (whole or self._along is None):
-                after = self._along(G, pulses, known).reshape(-1)[index]
-            elif whole:
-                known["cells"].write(G)
-                known["cells"].pulse_at(index, counts)
-                after = known["cells"].conductance().view(-1)[index]
-            else:
-                return CellDevice.write(self, G, stochastic_round(pulses), group_param_idx)
-            flat = G.reshape(-1).index_copy_(0, index, after.to(G))
-            return G if G.is_contiguous() else G.copy_(flat.view(G.shape))
+        G = floating(G)
+        G, pulses = torch.broadcast_tensors(G, torch.as_tensor(numPulse, device=G.device))
+        known = self._known(G, group_param_idx)
+        index = pulses.reshape(-1).nonzero().squeeze(1)  # few cells move in most steps
+        some = pulses.reshape(-1)[index]
+        counts = some.long()
+        whole = torch.equal(counts.to(some), some)
+        if self._own_curve or not (whole or self._along is None):
+            after = self._along(G, pulses, known).reshape(-1)[index]
+        elif whole:
+            most = max(_ENOUGH[0] * int(self.max_level), _ENOUGH[1])
+            known["cells"].write(G)
+            known["cells"].pulse_at(index, counts.clamp(-most, most))
+            after = known["cells"].conductance().view(-1)[index]
+        else:
+            return CellDevice.write(self, G, stochastic_round(pulses), group_param_idx)
+        return G.reshape(-1).index_copy(0, index, after.to(G)).view(G.shape)
 
-    def _known(self, G: Tensor, key: Hashable) -> dict[str, Any]:
+    def _known(self, G: Tensor, key: Any) -> dict[str, Any]:
         """Return what is known of some cells, these among it."""
+        key = key if isinstance(key, Hashable) else tuple(np.ravel(key).tolist())
         spec, known = self.spec(), self.params.get(key)
         if known is not None and known["cells"].shape != tuple(G.shape):
             key = (key, tuple(G.shape))  # a single cell of that name, say: others are kept

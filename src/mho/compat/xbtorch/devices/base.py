@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import abc
+import os
 from collections.abc import Hashable
 from typing import Any
 
@@ -13,13 +13,24 @@ from torch import Tensor
 from mho.compat.xbtorch._params import get_xbtorch_param
 from mho.compat.xbtorch.devices._cells import CellDevice
 from mho.compat.xbtorch.devices.utils import (
-    find_nearest,  # noqa: F401  (users find it here)
-    find_nearest_2d,  # noqa: F401
+    find_nearest,
+    find_nearest_2d,
+    floating,
     stochastic_round,
 )
 from mho.devices.exponential import LARGEST_NONLINEARITY, ExponentialDevice, curvature
 from mho.devices.tabular import JumpTable
 from mho.devices.tabular import TabularDevice as Tables
+
+__all__ = [
+    "AnalyticalDevice",
+    "GenericDevice",
+    "TabularDevice",
+    "find_nearest",
+    "find_nearest_2d",
+    "get_xbtorch_param",
+    "stochastic_round",
+]
 
 _STRAIGHT = 0.01  # a label this small is a straight line, and A is still a number
 _CURVES = ("param_A_set", "param_A_reset", "param_B_set", "param_B_reset")
@@ -33,7 +44,7 @@ class _Itself:
         return self if device is None else device
 
 
-class GenericDevice(abc.ABC):
+class GenericDevice:
     """Base of all devices: a subclass defines `write`, and has a ``max_level``.
 
     Args:
@@ -72,14 +83,12 @@ class GenericDevice(abc.ABC):
                 "give min_conductance and max_conductance, or all four bounds by direction; "
                 f"{', '.join(missing)} is missing"
             )
-        for name, value in bounds.items():
-            setattr(self, name, float(value))
-        self.min_conductance = max(map(float, lowest))
-        self.max_conductance = min(map(float, highest))
-        if not 0.0 <= self.min_conductance < self.max_conductance:
+        vars(self).update({name: float(value) for name, value in bounds.items()})
+        self.min_conductance = low = max(map(float, lowest))
+        self.max_conductance = high = min(map(float, highest))
+        if not 0.0 <= low < high:
             raise ValueError(
-                "conductances must satisfy 0 <= lowest < highest, got "
-                f"{self.min_conductance:g} … {self.max_conductance:g}"
+                f"conductances must satisfy 0 <= lowest < highest, got {low:g} … {high:g}"
             )
         self.params = {}
 
@@ -87,29 +96,29 @@ class GenericDevice(abc.ABC):
         """Forget the cells: the next write draws new ones."""
         self.params = {}
 
-    @abc.abstractmethod
     def write(self, G: Tensor, pulse: Tensor) -> Tensor:
         """Return what signed numbers of pulses make of conductances, of the same shape."""
+        raise NotImplementedError(f"{type(self).__name__} must define write(G, pulse)")
 
-    def weight_to_conductance(self, weight: Tensor) -> Tensor:
+    def weight_to_conductance(self, weight: Any) -> Any:
         """Return the conductances that weights stand for: ``weight_range`` on the window."""
         low, high = get_xbtorch_param("weight_range")
         part = (weight - low) / (high - low)
         return part * (self.max_conductance - self.min_conductance) + self.min_conductance
 
-    def conductance_to_weight(self, conductance: Tensor) -> Tensor:
+    def conductance_to_weight(self, conductance: Any) -> Any:
         """Return the weights that conductances stand for."""
         low, high = get_xbtorch_param("weight_range")
         window = self.max_conductance - self.min_conductance
         return (conductance - self.min_conductance) / window * (high - low) + low
 
-    def gradient_to_pulse(self, gradient: Tensor) -> Tensor:
+    def gradient_to_pulse(self, gradient: Any) -> Tensor:
         """Return how many pulses a change of weights is worth, stochastically rounded.
 
         ``max_level`` pulses go through the whole ``weight_range``.
         """
         low, high = get_xbtorch_param("weight_range")
-        return stochastic_round(gradient * (self.max_level / (high - low)))
+        return stochastic_round(floating(gradient) * (self.max_level / (high - low)))
 
 
 class AnalyticalDevice(CellDevice, GenericDevice):
@@ -199,12 +208,14 @@ class AnalyticalDevice(CellDevice, GenericDevice):
         self.spec()
         self.reset_cached_params()
 
-    def pulse_to_conductance(self, xPulse: Tensor, A: Tensor, B: Tensor) -> Tensor:
+    def pulse_to_conductance(self, xPulse: Any, A: Any, B: Any) -> Tensor:
         """Return ``B · (1 - e^(-P/A)) + min_conductance``."""
-        return -B * torch.expm1(-xPulse / A) + self.min_conductance
+        pulse, A, B = map(floating, (xPulse, A, B))
+        return -B * torch.expm1(-pulse / A) + self.min_conductance
 
-    def conductance_to_pulse(self, G: Tensor, A: Tensor, B: Tensor) -> Tensor:
+    def conductance_to_pulse(self, G: Any, A: Any, B: Any) -> Tensor:
         """Return ``-A · ln(1 - (G - min_conductance)/B)``: the inverse."""
+        G, A, B = map(floating, (G, A, B))
         return -A * torch.log1p(-(G - self.min_conductance) / B)
 
     def get_param_A(self, nonlinearity: Any) -> Tensor:  # noqa: N802
@@ -212,8 +223,7 @@ class AnalyticalDevice(CellDevice, GenericDevice):
 
         Labels nearer to zero than 0.01 are taken for 0.01: a straight line.
         """
-        label = torch.as_tensor(nonlinearity)
-        label = label if label.is_floating_point() else label.to(torch.get_default_dtype())
+        label = floating(nonlinearity)
         sign = torch.where(label < 0, -1.0, 1.0).to(label)
         size = label.abs().clamp(_STRAIGHT, LARGEST_NONLINEARITY)
         return sign / curvature(size.double()).to(label)
@@ -221,7 +231,7 @@ class AnalyticalDevice(CellDevice, GenericDevice):
     def get_param_B(self, A: Any) -> Tensor:  # noqa: N802
         """Return ``(max - min) / (1 - e^(-max_level/A))``, of A in pulses."""
         window = self.max_conductance - self.min_conductance
-        return -window / torch.expm1(-self.max_level / torch.as_tensor(A))
+        return -window / torch.expm1(-self.max_level / floating(A))
 
     def _curves(self, labels: dict[str, Tensor]) -> dict[str, Tensor]:
         found = {}
@@ -269,9 +279,9 @@ class TabularDevice(CellDevice, GenericDevice):
     """Cells whose pulses are drawn from jump tables, see `mho.devices.TabularDevice`.
 
     Args:
-        reset_g, reset_dg, reset_cdf: files of the reset table: conductances, jumps, and their
-            probabilities (rows conductances, columns jumps). Attributes ``reset_G`` and so on.
-        set_g, set_dg, set_cdf: files of the set table.
+        reset_g, reset_dg, reset_cdf: the reset table, as files or arrays: conductances, jumps, and
+            their probabilities (rows conductances, columns jumps). Attributes ``reset_G``, ….
+        set_g, set_dg, set_cdf: the set table.
         max_level: pulses through the window.
     """
 
@@ -288,8 +298,8 @@ class TabularDevice(CellDevice, GenericDevice):
         set_cdf: Any,
         max_level: int,
     ) -> None:
-        set_table = _table(*map(np.loadtxt, (set_g, set_dg, set_cdf)))
-        reset_table = _table(*map(np.loadtxt, (reset_g, reset_dg, reset_cdf)))
+        set_table = _table(*map(_numbers, (set_g, set_dg, set_cdf)))
+        reset_table = _table(*map(_numbers, (reset_g, reset_dg, reset_cdf)))
         self._adopt(set_table, reset_table, max_level)
 
     def _adopt(self, set_table: JumpTable, reset_table: JumpTable, max_level: int) -> None:
@@ -324,6 +334,12 @@ class TabularDevice(CellDevice, GenericDevice):
     def write(self, G: Tensor, numPulse: Any, group_param_idx: Any = None) -> Tensor:
         """See `CellDevice.write`."""
         return super().write(G, numPulse, group_param_idx)
+
+
+def _numbers(given: Any) -> Any:
+    """Return what is in a file (by its name, or open), or an array."""
+    is_file = isinstance(given, (str, os.PathLike)) or hasattr(given, "read")
+    return np.loadtxt(given) if is_file else floating(given).detach().cpu().double().numpy()
 
 
 def _table(g: Any, dg: Any, cdf: Any) -> JumpTable:

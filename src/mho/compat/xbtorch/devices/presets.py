@@ -22,6 +22,16 @@ from mho.devices.fefet import MultiDomainFeFET
 from mho.devices.tabular import JumpTable
 from mho.devices.tabular import TabularDevice as Tables
 
+__all__ = [
+    "AnalyticalDevice",
+    "AnalyticalIdeal",
+    "AnalyticalReal",
+    "TabularAnalyticalReal",
+    "TabularCompactFeFETKriging",
+    "TabularDevice",
+    "TabularExperimentalFemFETKriging",
+]
+
 FOLDER = "MHO_XBTORCH_DATA"
 _REAL = ExponentialDevice(3e-9, 38e-9, 2.4, -4.88, c2c=0.035, levels=500)
 

@@ -3,6 +3,7 @@
 # ruff: noqa: N802
 from __future__ import annotations
 
+import copy
 import inspect
 import warnings
 from typing import Any
@@ -15,34 +16,49 @@ from torch import Tensor
 import mho
 from mho.compat.xbtorch._params import get_xbtorch_param
 
+__all__ = [
+    "construct_cdf",
+    "find_nearest",
+    "find_nearest_2d",
+    "get_kriging_profiles",
+    "stochastic_round",
+    "sweep_conductance_full",
+    "synthesize_G_dG_dataset",
+]
+
 _ROUNDS = 1000  # of redrawing pulses that are not valid
 
 
-def find_nearest(array: Tensor, values: Any) -> Tensor:
-    """Return the positions ``[m]`` of the entries of ``array [n]`` nearest to values ``[m]``.
+def floating(values: Any) -> Tensor:
+    """Return numbers, lists or arrays as a tensor of floating point; tensors as they are."""
+    found = torch.as_tensor(values if isinstance(values, Tensor) else np.asarray(values))
+    return found if found.is_floating_point() else found.to(torch.get_default_dtype())
+
+
+def find_nearest(array: Any, values: Any) -> Tensor:
+    """Return the positions of the entries of ``array [n]`` nearest to values, of their shape.
 
     Of equally near ones the first.
     """
     return find_nearest_2d(array, values)
 
 
-def find_nearest_2d(array: Tensor, values: Any) -> Tensor:
+def find_nearest_2d(array: Any, values: Any) -> Tensor:
     """As `find_nearest`; ``array`` may be ``[m, n]``, each value in a row of its own."""
-    values = torch.as_tensor(values, dtype=array.dtype, device=array.device)
-    rows = array.unsqueeze(0) if array.dim() == 1 else array
-    return (rows - values.unsqueeze(1)).abs().argmin(dim=1)
+    array, values = floating(array), floating(values)
+    return (array - values.to(array.device).unsqueeze(-1)).abs().argmin(dim=-1)
 
 
-def stochastic_round(x: Tensor) -> Tensor:
+def stochastic_round(x: Any) -> Tensor:
     """Round to integers, up with the probability of the fraction."""
+    x = floating(x)
     low = torch.floor(x)
     return low + (x - low > torch.rand_like(x)).to(x)
 
 
 def written(device: Any, G: Tensor, pulse: Tensor, group_param_idx: Any) -> Any:
     """Return what a device's ``write`` does, also of one that asks for no ``group_param_idx``."""
-    takes = inspect.signature(device.write).parameters
-    kinds = [parameter.kind for parameter in takes.values()]
+    kinds = [parameter.kind for parameter in inspect.signature(device.write).parameters.values()]
     if len(kinds) > 2 or inspect.Parameter.VAR_POSITIONAL in kinds:
         return device.write(G, pulse, group_param_idx)
     return device.write(G, pulse)
@@ -63,7 +79,7 @@ def sweep_conductance_full(
         trace = [float(start)]
         for _ in range(int(device.max_level)):
             G = written(device, G, pulse, group_param_idx)
-            trace.append(G.item())
+            trace.append(float(G))
         return trace
 
     return sweep(device.min_conductance_set, 1.0), sweep(device.max_conductance_reset, -1.0)
@@ -83,7 +99,7 @@ def synthesize_G_dG_dataset(
     """Return what single pulses do to cells all over the window.
 
     Args:
-        device: any device; every point is a cell of its own.
+        device: any device. Every point is a cell of its own, and none is one of the device's.
         set: set pulses, else reset pulses.
         num_points: how many.
         min_delta_ratio: least ``|ΔG/G|`` of a point.
@@ -95,17 +111,19 @@ def synthesize_G_dG_dataset(
     Raises:
         RuntimeError: if hardly any point is valid.
     """
-    low, high = float(device.min_conductance), float(device.max_conductance)
+    if hasattr(device, "spec"):
+        device = copy.copy(device)
+        device.reset_cached_params()
+    low, high, missing = float(device.min_conductance), float(device.max_conductance), num_points
     pulse = _numbers([1.0 if set else -1.0] * num_points)
     found: list[Any] = []
-    missing = num_points
     for _ in range(_ROUNDS):
         before = low + (high - low) * torch.rand_like(pulse, dtype=torch.float64)
-        change = written(device, before.clone(), pulse, "data set") - before
-        after = before + change
+        after = _pulsed(device, before.clone(), pulse).to(before)
+        change = after - before
         valid = (after >= low) & (after <= high) & (change.abs() > min_delta_ratio * before.abs())
         points = torch.stack((before, change), dim=1)[valid | disable_filtering][:missing]
-        found.append(points.double().cpu().numpy())
+        found.append(points.cpu().numpy())
         missing -= len(points)
         if missing == 0:
             return np.concatenate(found)
@@ -114,6 +132,14 @@ def synthesize_G_dG_dataset(
         f"anything by more than min_delta_ratio = {min_delta_ratio:g}; lower it, or set "
         "disable_filtering"
     )
+
+
+def _pulsed(device: Any, G: Tensor, pulse: Tensor) -> Tensor:
+    try:
+        return floating(written(device, G, pulse, "data set"))
+    except (TypeError, ValueError, RuntimeError):  # a device that knows single cells only
+        pairs = zip(G.split(1), pulse.split(1), strict=True)
+        return torch.cat([floating(written(device, *pair, "data set")).view(1) for pair in pairs])
 
 
 def get_kriging_profiles(
@@ -125,7 +151,7 @@ def get_kriging_profiles(
         g: conductances before pulses.
         dg: changes, as many.
         axis_size: points of either axis.
-        epsilon: is added to the standard deviation.
+        epsilon: least standard deviation.
         **kwargs: of SMT's surrogate model: not needed, and a warning says so.
 
     Returns:
@@ -142,10 +168,11 @@ def get_kriging_profiles(
         warnings.warn(
             f"{', '.join(kwargs)}: not used, the regression finds its parameters", stacklevel=2
         )
-    G_axis = np.linspace(g.min(), g.max(), axis_size)
+    G_axis = np.linspace(g.min(), g.max(), int(axis_size))
     reach = np.abs(dg).max()
     mean, deviation = mho.fit.kriging.profiles(g, dg, G_axis)
-    return G_axis, np.linspace(-reach, reach, axis_size), mean, deviation + epsilon
+    dG_axis = np.linspace(-reach, reach, int(axis_size))
+    return G_axis, dG_axis, mean, np.maximum(deviation, epsilon)
 
 
 def construct_cdf(G_axis: Any, dG_axis: Any, mean_profile: Any, std_profile: Any) -> Any:

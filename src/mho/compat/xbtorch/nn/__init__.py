@@ -1,9 +1,6 @@
-"""Layers."""
-# ruff: noqa: F403
+"""Layers. What ``import *`` brings does not hide ``torch.nn``."""
 
-from mho.compat import _names
 from mho.compat.xbtorch.nn import nn
-from mho.compat.xbtorch.nn.nn import *
-from mho.compat.xbtorch.patches import decorators
+from mho.compat.xbtorch.nn.nn import *  # noqa: F403
 
-_names.lend(nn, decorators)
+__all__ = nn.__all__

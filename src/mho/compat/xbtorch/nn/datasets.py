@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, random_split
+
+from mho.compat.xbtorch.nn.utils import descend
 
 _URL = "https://download.pytorch.org/tutorial/data.zip"
 
@@ -67,17 +69,11 @@ def train_rnn(
     """
     model = model.to(device).train()
     total = right = count = 0.0
-    for inputs, labels in data_loader:
-        inputs, labels = inputs.to(device), labels.to(device)
-        optimizer.zero_grad()
-        outputs = model(inputs)
-        loss = criterion(outputs, labels)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        total += loss.item() * len(inputs)
+    for batch in data_loader:
+        loss, outputs, labels = descend(batch, model, criterion, optimizer, device, most=1.0)
+        total += loss * len(labels)
         right += float((outputs.argmax(1) == labels).sum())
-        count += len(inputs)
+        count += len(labels)
     print(
         f"epoch {epoch + 1}/{num_epochs}: loss {total / count:.4f}, "
         f"accuracy {100 * right / count:.2f} %"

@@ -9,7 +9,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
+__all__ = ["print_num_unique_values", "test_classifier", "train_classifier"]
+
 Data = Iterable[tuple[Tensor, Tensor]]
+
+
+def descend(
+    batch: Any, model: Any, criterion: Any, optimizer: Any, device: Any, most: float | None = None
+) -> tuple[float, Tensor, Tensor]:
+    """Take a step down the loss of a batch; return the loss, the outputs and the labels.
+
+    Args: see `train_classifier`; gradients are clipped to the norm ``most``, if there is one.
+    """
+    inputs, labels = (part.to(device) for part in batch)
+    outputs = model(inputs)
+    loss = criterion(outputs, labels)
+    optimizer.zero_grad()
+    loss.backward()
+    if most is not None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), most)
+    optimizer.step()
+    return loss.item(), outputs.detach(), labels
 
 
 def train_classifier(
@@ -41,21 +61,17 @@ def train_classifier(
     Returns:
         The mean loss of the batches.
     """
-    total, count = 0.0, 0
-    for number, (inputs, labels) in enumerate(data_loader):
-        loss = criterion(model(inputs.to(device)), labels.to(device))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        total, count = total + loss.item(), count + 1
+    losses = []
+    for batch in data_loader:
+        losses.append(descend(batch, model, criterion, optimizer, device)[0])
         if log:
-            print(f"epoch {epoch + 1}/{num_epochs}, batch {number + 1}: loss {loss.item():.4f}")
+            print(f"epoch {epoch + 1}/{num_epochs}, batch {len(losses)}: loss {losses[-1]:.4f}")
         if fast:
             break
     if lr_decay_rate != 1.0:
         for group in optimizer.param_groups:
             group["lr"] *= lr_decay_rate
-    return total / max(count, 1)
+    return sum(losses) / max(len(losses), 1)
 
 
 @torch.no_grad()

@@ -70,7 +70,7 @@ class CrossbarLayer(nn.Module):
             if isinstance(self, nn.Conv2d):
                 found, delta = convolution_samples(self, x.detach(), grad.detach())
             else:
-                found, delta = x.detach().flatten(0, -2), grad.detach().flatten(0, -2)
+                found, delta = (part.detach().reshape(-1, part.shape[-1]) for part in (x, grad))
             weight.input, weight.delta = found, delta
 
         output.register_hook(keep)
@@ -123,7 +123,18 @@ class CrossbarLayer(nn.Module):
         patched = vars(type(self)).get("_xb_patched")
         if patched is None:
             return super().__reduce_ex__(protocol)
-        return _empty, (patched,), vars(self)
+        return _empty, (patched,), self.__getstate__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies of a parameter lose what is known of it: weights as WAGE keeps them."""
+        known = {name: vars(p) for name, p in self._parameters.items() if p is not None}
+        return {**vars(self), "_xb_known": known}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        for name, known in state.pop("_xb_known", {}).items():
+            vars(state["_parameters"][name]).update(known)
+        super().__setstate__(state)
 
 
 def _recorded(layer: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 from mho.compat._common import seed
+from mho.compat.xbtorch._numbers import whole
 from mho.compat.xbtorch._params import get_xbtorch_param, require_initialized
-from mho.compat.xbtorch.deployment._given import NO_ARGS, NOWHERE, whole
+from mho.compat.xbtorch.deployment._given import NO_ARGS, NOWHERE
 from mho.compat.xbtorch.patches import _deployed
 from mho.compat.xbtorch.patches.utils import (
     patched_layers,

@@ -1,9 +1,7 @@
 """Fixed-point numbers and WAGE quantisation."""
-# ruff: noqa: F401
 
-from mho.compat.xbtorch.quant.quantizers import (
-    FixedPointQuantF,
-    fixed_point_quantize,
-    fixed_point_quantize_wrapper,
-    get_range_fixed_point,
-)
+from mho.compat.xbtorch.quant import quantizers
+from mho.compat.xbtorch.quant.quantizers import *  # noqa: F403
+from mho.compat.xbtorch.quant.quantizers import fixed_point_quantize as fixed_point_quantize
+
+__all__ = quantizers.__all__

@@ -8,13 +8,11 @@ import torch
 from torch import Tensor
 
 from mho.compat._common import seed
+from mho.compat.xbtorch._numbers import integral
 from mho.core import random
 from mho.periphery.formats import FixedPoint
 
-
-def number(value: Any) -> Any:
-    """Return a NumPy scalar, or an array or tensor of one entry, as a plain number."""
-    return value.item() if hasattr(value, "item") else value
+__all__ = ["FixedPointQuantF", "fixed_point_quantize_wrapper", "get_range_fixed_point"]
 
 
 class Word(FixedPoint):
@@ -39,6 +37,14 @@ class Word(FixedPoint):
         return self(x, random.stream(seed()) if self.stochastic else None)
 
 
+def word(
+    wl: Any, fl: Any, symmetric: Any = True, rounding: str = "nearest", **options: Any
+) -> Word:
+    """Return a number format, of bits however they are given."""
+    made: Any = {"symmetric": bool(symmetric), "rounding": rounding, **options}
+    return Word(integral(wl), integral(fl), **made)
+
+
 def fixed_point_quantize(
     x: Tensor,
     wl: int,
@@ -57,8 +63,7 @@ def fixed_point_quantize(
         symmetric: leave the lowest number out.
         rounding: ``"nearest"`` or ``"stochastic"``.
     """
-    options: Any = {"clamp": bool(clamp), "symmetric": bool(symmetric), "rounding": rounding}
-    return Word(number(wl), number(fl), **options).rounded(x.detach())
+    return word(wl, fl, symmetric, rounding=rounding, clamp=bool(clamp)).rounded(x.detach())
 
 
 class FixedPointQuantF(torch.autograd.Function):
@@ -74,12 +79,12 @@ class FixedPointQuantF(torch.autograd.Function):
         rounding: str = "nearest",
     ) -> Tensor:
         """Round; see `fixed_point_quantize`."""
-        return fixed_point_quantize(input, wl, fl, symmetric=symmetric, rounding=rounding)
+        return word(wl, fl, symmetric, rounding=rounding).rounded(input.detach())
 
     @staticmethod
-    def backward(ctx: Any, *grad_output: Tensor) -> Any:
+    def backward(ctx: Any, grad_output: Tensor) -> Any:
         """Pass the gradient on."""
-        return grad_output[0], None, None, None, None
+        return grad_output, None, None, None, None
 
 
 def fixed_point_quantize_wrapper(
@@ -92,5 +97,4 @@ def fixed_point_quantize_wrapper(
 
 def get_range_fixed_point(num_format: Any) -> tuple[float, float]:
     """Return the lowest and highest number of a format: anything with wl, fl and symmetric."""
-    wl, fl = number(num_format.wl), number(num_format.fl)
-    return Word(wl, fl, symmetric=bool(num_format.symmetric)).range
+    return word(num_format.wl, num_format.fl, num_format.symmetric).range

@@ -8,14 +8,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+__all__ = ["scale_limit", "truncated_normal_", "wage_init_"]
+
 _MARGIN = 1.5  # of the initial weights over the smallest number
 
 
 def truncated_normal_(tensor: Tensor, mean: float = 0, std: float = 1) -> None:
     """Fill a tensor with normal numbers that lie within two standard deviations of the mean."""
-    low, high = float(mean - 2 * std), float(mean + 2 * std)
-    with torch.no_grad():
-        torch.nn.init.trunc_normal_(tensor, float(mean), float(std), low, high)
+    mean, std = float(mean), float(std)
+    torch.nn.init.trunc_normal_(tensor, mean, std, mean - 2 * std, mean + 2 * std)
+
+
+def _smallest(bits_W: int) -> float:
+    return _MARGIN / 2.0 ** (float(bits_W) - 1)
+
+
+def _scale(limit: float, bits_W: int) -> float:
+    return max(2.0 ** round(math.log2(_smallest(bits_W) / limit)), 1.0)
 
 
 def scale_limit(param: Any, limit: float, bits_W: int) -> float:
@@ -24,20 +33,13 @@ def scale_limit(param: Any, limit: float, bits_W: int) -> float:
     With ``L_m = 1.5 / 2^(bits - 1)`` the scale is ``max(2^round(log2(L_m / limit)), 1)`` and the
     largest weight ``max(L_m, limit)``, where ``limit`` is the largest that keeps variances.
     """
-    smallest = _MARGIN / 2.0 ** (float(bits_W) - 1)
-    param.weight_scale = _scale(smallest / limit)
-    return max(smallest, float(limit))
+    param.weight_scale = _scale(limit, bits_W)
+    return max(_smallest(bits_W), float(limit))
 
 
 def scale_of(tensor: Tensor, bits_W: int) -> float:
     """Return the scale of a layer whose weights are ``tensor``; 1 for vectors and exact weights."""
-    if tensor.dim() < 2 or bits_W == -1:
-        return 1.0
-    return _scale(_MARGIN / 2.0 ** (float(bits_W) - 1) / limit_of(tensor, 1.0))
-
-
-def _scale(ratio: float) -> float:
-    return max(2.0 ** round(math.log2(ratio)), 1.0)
+    return 1.0 if tensor.dim() < 2 or bits_W == -1 else _scale(limit_of(tensor, 1.0), bits_W)
 
 
 def limit_of(tensor: Tensor, factor: float = 2.0, mode: str = "fan_in") -> float:
@@ -46,7 +48,7 @@ def limit_of(tensor: Tensor, factor: float = 2.0, mode: str = "fan_in") -> float
         raise NotImplementedError(f"mode must be 'fan_in', got {mode!r}")
     if tensor.dim() < 2:
         raise ValueError(f"tensor must have 2 dimensions or more, got {list(tensor.shape)}")
-    return math.sqrt(3.0 * factor / tensor[0].numel())
+    return math.sqrt(3.0 * float(factor) / tensor[0].numel())
 
 
 def wage_init_(tensor: Any, bits_W: int, factor: float = 2.0, mode: str = "fan_in") -> None:

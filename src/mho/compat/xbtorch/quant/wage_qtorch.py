@@ -11,9 +11,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mho.compat.xbtorch.quant.quantizers import Word, fixed_point_quantize, number
+from mho.compat.xbtorch._numbers import integral
+from mho.compat.xbtorch.quant.quantizers import Word, word
 from mho.train.quantised import wage
 from mho.train.quantised.layers import Rounding
+
+__all__ = ["QG", "QW", "C", "WAGEQuantizer", "shift"]
 
 
 def shift(x: Tensor) -> Tensor:
@@ -24,14 +27,14 @@ def shift(x: Tensor) -> Tensor:
 
 def C(x: Tensor, bits: int) -> Tensor:
     """Clip to what bits can say, ``±(1 - 2^(1 - bits))``; 1, and more than 15, clip to ±1."""
-    return x if bits == -1 else wage.clip(x, int(bits))
+    return x if bits == -1 else wage.clip(x, integral(bits))
 
 
 def QW(x: Tensor, bits: int, scale: float = 1.0, mode: str = "nearest") -> Tensor:
     """Round weights to ``bits`` bits, and divide by the layer's scale if that is above 1.8."""
     if bits == -1:
         return x
-    y = fixed_point_quantize(x, bits, bits - 1, symmetric=True, rounding=mode)
+    y = word(bits, bits - 1, rounding=mode).rounded(x.detach())
     return y / float(scale) if scale > 1.8 else y
 
 
@@ -40,23 +43,19 @@ def QG(x: Tensor, bits_G: int, lr: float, mode: str = "nearest") -> Tensor:
 
     The learning rate is in these multiples, for the largest entries of a gradient.
     """
-    return (
-        x * float(lr)
-        if bits_G == -1
-        else rounded_step(per_step(x, bits_G) * float(lr), bits_G, mode)
-    )
+    return rounded_step(per_step(x, bits_G) * float(lr), bits_G, mode)
 
 
 def per_step(x: Tensor, bits: int) -> Tensor:
     """Return a gradient in steps of the weights, for a learning rate of 1."""
-    return shift(x) / (1.0 if bits == -1 else 2.0 ** (float(bits) - 1))
+    return x if bits == -1 else shift(x) / 2.0 ** (float(bits) - 1)
 
 
 def rounded_step(step: Tensor, bits: int, mode: str) -> Tensor:
     """Return a change of weights in whole steps."""
     if bits == -1:
         return step
-    return fixed_point_quantize(step, bits, bits - 1, clamp=False, symmetric=True, rounding=mode)
+    return word(bits, bits - 1, rounding=mode, clamp=False).rounded(step.detach())
 
 
 def _quantised(x: Tensor, activations: Word | None, errors: Rounding) -> Tensor:
@@ -89,8 +88,10 @@ class WAGEQuantizer(nn.Module):
         self, bits_A: int, bits_E: int, A_mode: str = "nearest", E_mode: str = "nearest"
     ) -> None:
         super().__init__()
-        self.activate_number = _number(bits_A, A_mode)
-        self.error_number = _number(bits_E, E_mode)
+        numbers = ((bits_A, A_mode), (bits_E, E_mode))
+        self.activate_number, self.error_number = (
+            None if bits == -1 else word(bits, bits - 1, rounding=mode) for bits, mode in numbers
+        )
         errors = self.error_number and partial(_error, number=self.error_number)
         self.quantizer: Any = partial(
             _quantised, activations=self.activate_number, errors=Rounding(None, errors)
@@ -104,8 +105,3 @@ class WAGEQuantizer(nn.Module):
     def extra_repr(self) -> str:
         """Say which numbers there are."""
         return f"activations={self.activate_number}, errors={self.error_number}"
-
-
-def _number(bits: int, mode: str) -> Word | None:
-    bits = number(bits)
-    return None if bits == -1 else Word(bits, bits - 1, symmetric=True, rounding=mode)
