@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize, prune
 
 import mho.compat.memtorch as memtorch
 from compat.overriding import counting
+from mho.compat.memtorch.bh.crossbar import _views
 from mho.compat.memtorch.bh.nonideality.FiniteConductanceStates import (
     apply_finite_conductance_states,
 )
@@ -236,6 +237,17 @@ def _swap_columns(g):
 
 
 WRITES = [_fill, _one, _numpy, _elsewhere, _swap_rows, _swap_columns]
+
+
+def test_cells_that_nobody_holds_are_not_looked_at_again(monkeypatch):
+    layer = memtorch.mn.Linear(nn.Linear(4, 3), **IDEAL)
+    x, looks = torch.randn(2, 4), []
+    monkeypatch.setattr(_views, "fingerprint", lambda g: looks.append(g) or torch.zeros(1))
+    layer(x), layer(x)
+    assert not looks
+    assert layer.crossbars[0].conductance_matrix.shape == (4, 3)
+    layer(x)
+    assert len(looks) == 1
 
 
 @pytest.mark.parametrize("options", [{}, CONVERTED], ids=str)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -94,15 +94,20 @@ def kept(
     place: MutableMapping[Any, Any],
     key: Any,
     settings: Any,
-    tensors: Iterable[Tensor],
+    marks: Sequence[Any],
     make: Callable[[], Any],
 ) -> Any:
-    """Return what was made for these settings and the tensors' present values, or make it."""
-    now = [fingerprint(tensor) for tensor in tensors]
+    """Return what was made for these settings and marks (as of `fingerprint`), or make it."""
     found = place.get(key)
-    if found is not None and found[0] == settings and len(found[1]) == len(now):
-        unchanged = all(map(torch.equal, found[1], now))
+    if found is not None and found[0] == settings and len(found[1]) == len(marks):
+        unchanged = all(map(_same, found[1], marks))
         if unchanged:
             return found[2]
-    place[key] = settings, now, make()
+    place[key] = settings, marks, make()
     return place[key][2]
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    return type(one) is type(other) and bool(one == other)

@@ -143,7 +143,7 @@ class Memristive(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the crossbars are; assigning moves the layer."""
-        return self.crossbars[0].conductance_matrix.device
+        return self.crossbars[0].device
 
     @device.setter
     def device(self, where: Any) -> None:

@@ -84,7 +84,7 @@ def matrices_of(layer: Any) -> Tensor:
     """Return the matrices that voltages meet, ``[arrays, rows, columns]`` (S)."""
 
     def seen(crossbar: Any) -> Tensor:
-        g: Tensor = crossbar.conductance_matrix
+        g: Tensor = crossbar._g
         if layer.transistor or law(layer) is not None:
             return g
         return effective(g, layer.source_resistance, layer.line_resistance)
@@ -108,7 +108,7 @@ def kept(layer: Any, key: str, dtype: torch.dtype, make: Callable[[], Tensor]) -
             return make().to(dtype)
 
     lines = layer.transistor, layer.source_resistance, layer.line_resistance, law(layer) is None
-    sources = [crossbar.conductance_matrix for crossbar in layer.crossbars]
+    sources = [crossbar._held.mark() for crossbar in layer.crossbars]
     settings = [*lines, layer.crossbar_operation, dtype]
     result: Tensor = _common.kept(layer._kept, key, settings, sources, made)
     return result

@@ -183,6 +183,7 @@ class CellTensors:
     def conductance_matrix(self) -> Tensor:
         """Conductances (S), ``[rows, columns]`` or ``[tiles, tile_rows, tile_columns]``."""
         self._held.look()
+        self._held.lent = True
         return self._held.g
 
     @conductance_matrix.setter
@@ -247,7 +248,11 @@ class CellTensors:
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers, for ``state_dict``."""
         kept = {n: v for n, v in self.parameters.items() if isinstance(v, (Tensor, int, float))}
-        return {"conductance_matrix": self._g, "stuck": self.stuck, "parameters": kept}
+        return {
+            "conductance_matrix": self.conductance_matrix,
+            "stuck": self.stuck,
+            "parameters": kept,
+        }
 
     def restore(self, values: dict[str, Any]) -> None:
         """Take back what `state` returned.
@@ -273,7 +278,7 @@ class CellTensors:
     def devices(self) -> Any:
         """The cells, one by one: a numpy array of objects, which are views of the tensors."""
         if self._objects is None:
-            self._objects = views(self)
+            self._objects, self._held.lent = views(self), True
             # Who assigns must pass by `Devices.__setitem__`.
             self._shown = self._objects.view(Devices)
             self._shown.flags.writeable = False

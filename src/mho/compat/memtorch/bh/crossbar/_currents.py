@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat._common import kept, real, require
+from mho.compat._common import fingerprint, kept, real, require
 from mho.compat.memtorch.bh.crossbar._sweep import Curve, curves, middle
 from mho.compat.memtorch.bh.Quantize import Converter, convert, converter
 from mho.crossbar.read import partial_currents
@@ -97,7 +97,7 @@ def spread(crossbar: Any) -> bool:
         return False
     spec, p = _laws(crossbar)
     # Other parameters may differ: those are seen that change a current.
-    some = torch.full((1,), 0.1, dtype=torch.float64, device=crossbar.conductance_matrix.device)
+    some = torch.full((1,), 0.1, dtype=torch.float64, device=crossbar.device)
     return bool(spec.transfer_at(some, SimpleNamespace(**p)).numel() > 1)
 
 
@@ -173,7 +173,7 @@ def _laws(crossbar: Any) -> tuple[Any, dict[str, Any]]:
         cells = crossbar.cells()
         return cells.spec, vars(cells.spec.parameters(cells.parameters_drawn()))
 
-    sources = [crossbar.conductance_matrix, *tensors]
+    sources = [crossbar._held.mark(), *map(fingerprint, tensors)]
     result: tuple[Any, dict[str, Any]] = kept(
         _kept, crossbar, _numbers(crossbar.parameters), sources, laws
     )
@@ -196,7 +196,7 @@ def _cells(v: Tensor, crossbar: Any, height: int) -> Tensor:
     """Add ``g f(v)`` of cells that each have an ``f`` of their own, in blocks."""
     spec, values = _laws(crossbar)
     p = {n: joined(crossbar, x).to(v) if isinstance(x, Tensor) else x for n, x in values.items()}
-    g = joined(crossbar, crossbar.conductance_matrix).to(v)
+    g = joined(crossbar, crossbar._g).to(v)
     block = _BLOCK if v.device.type == "cpu" else _BLOCK_ELSEWHERE
     deep = max(1, min(height, block // crossbar.columns))
     many = max(1, block // (deep * crossbar.columns))

@@ -44,6 +44,6 @@ class Operation:
             return positive - negative
         crossbar = crossbars[0 if idx is None else int(idx)]
         result = operation(crossbar, **kwargs)
-        if isinstance(result, Tensor) and result.shape == crossbar.conductance_matrix.shape:
+        if isinstance(result, Tensor) and result.shape == crossbar._g.shape:
             return result - self.g_m * crossbar.used
         return result - self.g_m

@@ -28,7 +28,7 @@ def curves(crossbar: Any) -> list[Curve | None]:
     def swept() -> list[Curve | None]:
         return [_swept(device, settings) for device in (*crossbar.devices.flat, middle(crossbar))]
 
-    sources = [crossbar.conductance_matrix]
+    sources = [crossbar._held.mark()]
     result: list[Curve | None] = kept(vars(crossbar), "curves", settings, sources, swept)
     return result
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.compat._common import require
+from mho.compat._common import fingerprint, require
 from mho.compat.memtorch.bh.memristor._model import Alone, Equations, nominal
 from mho.core.checks import plain
 
@@ -61,10 +61,13 @@ class Held:
         row: the same in a row, in the same memory; see `shared`.
         parameters: of the cells.
         stuck: which cells keep their conductance, or None.
+        lent: whether others may hold the tensor or its cells, and write to it past torch's notice.
         crossbar: weak reference to it.
     """
 
     crossbar: Callable[[], Any]
+    lent = False
+    _taken = 0
 
     def __init__(self, model: Any, g: Tensor) -> None:
         self.model, self.parameters = model, Parameters({})
@@ -75,11 +78,19 @@ class Held:
         """Take new conductances (S)."""
         self.g = g.contiguous()
         self.row, self._memory = shared(self.g), self.g.data_ptr()
+        self._taken += 1
 
     def look(self) -> None:
         """Follow a tensor that was given other memory, as by ``conductance_matrix.data = …``."""
         if self.g.data_ptr() != self._memory:
             self.keep(self.g)
+
+    def mark(self) -> Any:
+        """Return what is another as soon as a conductance is."""
+        if self.lent or self.g.is_inference():
+            self.look()
+            return fingerprint(self.g)
+        return self._taken, self.g._version
 
     def equations(self) -> Equations:
         """Return mho's device of the mean cell, and its parameters (floats)."""
