@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,30 +18,25 @@ from mho.core.checks import plain
 class PerResistance(Modelled):
     """What both data-driven models share: a conductance of ``1/R``, and one step a sample."""
 
-    @staticmethod
-    def _fields(p: Any) -> dict[str, Any]:
-        """Return the parameters that both data-driven models of mho have."""
-        r_p, r_n = coefficients("r_p", p.r_p), coefficients("r_n", p.r_n)
-        return {
-            **{"r_on": p.r_on, "r_off": p.r_off},
-            **{"a_p": p.A_p, "a_n": p.A_n, "t_p": p.t_p, "t_n": p.t_n},
-            **{"r_p0": r_p[0], "r_p1": r_p[1], "r_n0": r_n[0], "r_n1": r_n[1]},
-            **{"a": p.a_p, "b": p.b_p, "a_neg": p.a_n, "b_neg": p.b_n},
-        }
+    _renamed: ClassVar = {
+        **{"a_p": "A_p", "a_n": "A_n"},
+        **{"a": "a_p", "b": "b_p", "a_neg": "a_n", "b_neg": "b_n"},
+    }
+
+    @classmethod
+    def _fields(cls, p: Any) -> dict[str, Any]:
+        (r_p0, r_p1), (r_n0, r_n1) = coefficients("r_p", p.r_p), coefficients("r_n", p.r_n)
+        return {**super()._fields(p), "r_p0": r_p0, "r_p1": r_p1, "r_n0": r_n0, "r_n1": r_n1}
 
     @classmethod
     def _refuse(cls, p: Any) -> None:
-        """Refuse parameters that make no device."""
         super()._refuse(p)
-        for name in ("r_p", "r_n"):
-            coefficients(name, getattr(p, name))
+        cls._fields(p)  # refuses coefficients
 
     def resistance(self, voltage: float) -> float:
         """Return the resistance (Ω) after one sample of a voltage (V), which does not move it."""
-        spec: Any
         spec, p = self._cell.equations()
-        x = self._state
-        step = float(self.time_series_resolution)
+        x, step = self._state, float(self.time_series_resolution)
         return each(lambda v: 1.0 / spec.conductance_at(spec.pulse(x, v, step, p), p), voltage)
 
     def _moved(self, voltage: float, seconds: float) -> float:
@@ -89,21 +84,14 @@ class Data_Driven(PerResistance, tensor=True):
     ) -> None:
         self._adopt(locals())
 
-    @staticmethod
-    def _fields(p: Any) -> dict[str, Any]:
-        """Return mho's parameters."""
-        return {"k_p": p.k_p, "k_n": p.k_n, **PerResistance._fields(p)}
-
-    @staticmethod
-    def _fixed(p: Any) -> dict[str, Any]:
-        """Return what is the same in all cells."""
-        return {"eta": float(p.eta)}
+    @classmethod
+    def _fields(cls, p: Any) -> dict[str, Any]:
+        return {**super()._fields(p), "eta": float(p.eta)}
 
     @classmethod
     def _refuse(cls, p: Any) -> None:
-        """Refuse parameters that make no device."""
-        super()._refuse(p)
         require(p.eta in (1, -1), f"eta must be 1 or -1, got {p.eta!r}")
+        super()._refuse(p)
 
     plot_hysteresis_loop, plot_bipolar_switching_behaviour = plots((1e-3, 1.5, 10e3), (1.5, 10e3))
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from mho.compat.memtorch.bh.memristor._model import Modelled, nominal, parameter
 from mho.compat.memtorch.bh.memristor._signals import each
@@ -28,6 +28,7 @@ class LinearIonDrift(Modelled, tensor=True):
     """
 
     _kind = ThresholdedDrift
+    _renamed: ClassVar = {"mobility": "u_v"}
 
     def __init__(
         self,
@@ -43,16 +44,9 @@ class LinearIonDrift(Modelled, tensor=True):
     ) -> None:
         self._adopt(locals())
 
-    @staticmethod
-    def _fields(p: Any) -> dict[str, Any]:
-        """Return mho's parameters."""
-        names = ("r_on", "r_off", "d", "pos_write_threshold", "neg_write_threshold")
-        return {**{name: getattr(p, name) for name in names}, "mobility": p.u_v}
-
-    @staticmethod
-    def _fixed(p: Any) -> dict[str, Any]:
-        """Return what is the same in all cells."""
-        return {"window_function": Joglekar(nominal(p.p))}
+    @classmethod
+    def _fields(cls, p: Any) -> dict[str, Any]:
+        return {**super()._fields(p), "window_function": Joglekar(nominal(p.p))}
 
     r_i = parameter("r_on")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 from mho.compat._common import require
 from mho.compat.memtorch.bh.memristor._model import Modelled, nominal
@@ -66,6 +66,11 @@ class Stanford_PKU(Modelled, tensor=True):
     """
 
     _kind = ReadAtVoltage
+    _renamed: ClassVar = {
+        **{"i0": "I_0", "g0": "g_0", "v0": "V_0", "velocity": "vel_0", "gamma0": "gamma_init"},
+        **{"e_a": "E_a", "a0": "a_0", "f_min": "F_min", "t_ambient": "T_init", "r_th": "R_th"},
+        **{"t_crit": "T_crit", "t_smooth": "T_smth"},
+    }
     T_init: Any
     R_th: Any
 
@@ -96,39 +101,26 @@ class Stanford_PKU(Modelled, tensor=True):
     ) -> None:
         self._adopt(locals())
 
-    @staticmethod
-    def _fields(p: Any) -> dict[str, Any]:
-        """Return mho's parameters."""
+    @classmethod
+    def _fields(cls, p: Any) -> dict[str, Any]:
         return {
-            **{"i0": p.I_0, "g0": p.g_0, "v0": p.V_0, "velocity": p.vel_0, "e_a": p.E_a},
-            **{"gamma0": p.gamma_init, "beta": p.beta, "a0": p.a_0, "t_ox": p.t_ox},
-            **{"f_min": p.F_min, "t_ambient": p.T_init, "r_th": p.R_th, "t_crit": p.T_crit},
-            **{"t_smooth": p.T_smth, "delta_gap": p.delta_g_init * p.model_switch},
+            **super()._fields(p),
             **{"gap_min": _gap(p, p.r_on), "gap_max": _gap(p, p.r_off)},
-            "read_voltage": p.read_voltage,
+            "delta_gap": p.delta_g_init * p.model_switch,
+            "noise_time": nominal(p.time_series_resolution),
         }
-
-    @staticmethod
-    def _fixed(p: Any) -> dict[str, Any]:
-        """Return what is the same in all cells."""
-        return {"noise_time": nominal(p.time_series_resolution)}
 
     @staticmethod
     def _initial(p: Any) -> Any:
         """Return the conductance (S) of a new device: at ``gap_init``, within the window."""
-        gap = min(max(p.gap_init, _gap(p, p.r_on)), _gap(p, p.r_off))
-        return _read(p, gap)
+        return _read(p, min(max(p.gap_init, _gap(p, p.r_on)), _gap(p, p.r_off)))
 
     @classmethod
     def _refuse(cls, p: Any) -> None:
-        """Refuse parameters that make no device."""
         super()._refuse(p)
         low, high = _gap(p, p.r_on), _gap(p, p.r_off)
-        require(
-            0.0 < low < high,
-            "r_on and r_off must belong to gaps 0 < gap_min < gap_max, got "
-            f"{low:g} m and {high:g} m",
-        )
+        need = "r_on and r_off must belong to gaps 0 < gap_min < gap_max"
+        require(0.0 < low < high, f"{need}, got {low:g} m and {high:g} m")
 
     gap_min = _bound("r_on")
     gap_max = _bound("r_off")
@@ -150,9 +142,8 @@ class Stanford_PKU(Modelled, tensor=True):
     def dg_dt(self, voltage: float, current: float) -> float:
         """Return the gap's drift (m/s) under a voltage (V) and its current (A), without noise."""
         spec, p = self._cell.equations()
-        hot = SimpleNamespace(
-            **{**vars(p), "t_ambient": float(self.T_current(voltage, current)), "r_th": 0.0}
-        )
+        temperature = float(self.T_current(voltage, current))
+        hot = SimpleNamespace(**vars(p) | {"t_ambient": temperature, "r_th": 0.0})
         x, v = self._state, float(voltage)
         return float(-spec.rate(x, spec.drive(v, hot), hot) * (p.gap_max - p.gap_min))
 

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from mho import devices
-from mho.compat.memtorch.bh.memristor._model import Derived, Modelled, parameter
+from mho.compat.memtorch.bh.memristor._model import Modelled, parameter
+from mho.compat.memtorch.bh.memristor._signals import each
 from mho.compat.memtorch.bh.memristor.Memristor import plots
 
 
@@ -30,6 +31,7 @@ class VTEAM(Modelled, tensor=True):
     """
 
     _kind = devices.VTEAM
+    _renamed: ClassVar = {"w_off": "d"}  # and w_on is 0
     d: Any
 
     def __init__(
@@ -51,19 +53,21 @@ class VTEAM(Modelled, tensor=True):
         self._adopt(locals())
 
     @staticmethod
-    def _fields(p: Any) -> dict[str, Any]:
-        """Return mho's parameters."""
-        names = ("r_on", "r_off", "v_on", "v_off", "k_on", "k_off", "alpha_on", "alpha_off")
-        return {**{name: getattr(p, name) for name in names}, "w_on": 0.0, "w_off": p.d}
-
-    @staticmethod
     def _initial(p: Any) -> Any:
         """Return the conductance (S) of a new device: at the state ``x_on``."""
         return 1.0 / (p.r_on + (p.r_off - p.r_on) * p.x_on / p.d)
 
     pos_write_threshold = parameter("v_off")
     neg_write_threshold = parameter("v_on")
-    lamda = Derived(lambda device: math.log(device.r_off / device.r_on))
+
+    @property
+    def lamda(self) -> Any:
+        """Logarithm of ``r_off / r_on``, until it is assigned."""
+        return vars(self).get("lamda", math.log(self.r_off / self.r_on))
+
+    @lamda.setter
+    def lamda(self, value: Any) -> None:
+        vars(self)["lamda"] = value
 
     @property
     def x(self) -> float:
@@ -77,7 +81,8 @@ class VTEAM(Modelled, tensor=True):
 
     def dxdt(self, voltage: float) -> float:
         """Return the state's speed (m/s) under a voltage (V)."""
-        return -self.d * self._rate(voltage)
+        spec, p = self._cell.equations()
+        return each(lambda v: -self.d * spec.drive(v, p)[0], voltage)  # there is no window
 
     def _speed(self, voltage: float) -> float:
         return -self.dxdt(voltage) / self.d

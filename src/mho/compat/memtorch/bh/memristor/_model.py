@@ -7,7 +7,7 @@ import inspect
 import math
 import warnings
 from abc import ABCMeta
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ from mho.compat._common import Refused, require, seed
 from mho.compat.memtorch.bh.memristor._signals import STEPS, each, held, hold, number, samples
 from mho.compat.memtorch.bh.memristor.Memristor import Memristor, Signal
 from mho.core.checks import plain
+from mho.core.spec import Spec
 from mho.devices import SwitchingCells, SwitchingDevice
 from mho.devices.diffusion import fold
 from mho.devices.maths import unit
@@ -69,17 +70,6 @@ def parameter(name: str) -> Any:
     )
 
 
-class Derived:
-    """An attribute of a device that follows from others, until it is assigned."""
-
-    def __init__(self, follows: Callable[[Any], float]) -> None:
-        self.follows = follows
-
-    def __get__(self, device: Modelled | None, kind: type) -> Any:
-        """Return the value."""
-        return self if device is None else self.follows(device)
-
-
 class Watched(ABCMeta):
     """Class of the models' classes, which sees methods that are put on them later."""
 
@@ -113,12 +103,14 @@ class Modelled(Memristor, metaclass=Watched):
 
     Class attributes:
         _kind: mho's device.
+        _renamed: its parameters that have another name in MemTorch, with that name.
         defaults: the constructor's parameters and their defaults.
         _shipped: what a model has, by name, as it comes.
         _own: names of what a user has put in place of that.
     """
 
     _kind: ClassVar[Any]
+    _renamed: ClassVar[dict[str, str]] = {}
     defaults: ClassVar[dict[str, Any]] = {}
     _shipped: ClassVar[dict[str, Any]] = {}
     _own: ClassVar[set[str]] = set()
@@ -132,9 +124,8 @@ class Modelled(Memristor, metaclass=Watched):
             cls.defaults = {a.name: a.default for a in arguments if a.default is not a.empty}
             for name in cls.defaults:
                 setattr(cls, name, parameter(name))
-            names = [name for name in dir(cls) if name == "__init__" or name[0] != "_"]
+            names = ["__init__", *(n for n in dir(cls) if n[0] != "_" and n != "defaults")]
             cls._shipped = {name: inspect.getattr_static(cls, name) for name in names}
-            del cls._shipped["defaults"]
         look(cls)
 
     def _adopt(self, given: Mapping[str, Any]) -> None:
@@ -163,15 +154,16 @@ class Modelled(Memristor, metaclass=Watched):
 
     # ---- what a model says of itself ----------------------------------------------------------
 
-    @staticmethod
-    def _fields(p: Any) -> dict[str, Any]:
-        """Return mho's parameters that follow from MemTorch's, numbers or tensors."""
-        raise NotImplementedError
+    @classmethod
+    def _fields(cls, p: Any) -> dict[str, Any]:
+        """Return mho's parameters that follow from MemTorch's: numbers, tensors or specs."""
+        names = {name: cls._renamed.get(name, name) for name in cls._kind.__dataclass_fields__}
+        return {name: getattr(p, theirs) for name, theirs in names.items() if hasattr(p, theirs)}
 
-    @staticmethod
-    def _fixed(p: Any) -> dict[str, Any]:
-        """Return those that are the same in all cells."""
-        return {}
+    @classmethod
+    def _device(cls, fields: Mapping[str, Any]) -> Any:
+        """Return mho's device of the mean of every parameter."""
+        return cls._kind(**{n: v if isinstance(v, Spec) else nominal(v) for n, v in fields.items()})
 
     @staticmethod
     def _initial(p: Any) -> Any:
@@ -194,8 +186,7 @@ class Modelled(Memristor, metaclass=Watched):
         p = SimpleNamespace(**values)
         if p.r_on >= p.r_off:  # a worn-out cell may have no window
             p.r_on = p.r_off * (1.0 - 1e-9)
-        numbers = {name: float(value) for name, value in cls._fields(p).items()}
-        spec = cls._kind(**numbers, **cls._fixed(p))
+        spec = cls._device(cls._fields(p))
         return spec, spec.parameters()
 
     @classmethod
@@ -203,9 +194,8 @@ class Modelled(Memristor, metaclass=Watched):
         cls, parameters: Mapping[str, Any], g: Tensor, shape: tuple[int, ...]
     ) -> SwitchingCells:
         """Return cells of mho (float64) of parameters, numbers or tensors, at conductances (S)."""
-        p = SimpleNamespace(**parameters)
-        fields = cls._fields(p)
-        device = cls._kind(**{n: nominal(value) for n, value in fields.items()}, **cls._fixed(p))
+        fields = cls._fields(SimpleNamespace(**parameters))
+        device = cls._device(fields)
         cells = SwitchingCells((device,), shape, seed=seed() if device.stochastic else 0)
         cells = cells.to(g.device).double()
         for name, value in fields.items():
@@ -301,8 +291,7 @@ class Modelled(Memristor, metaclass=Watched):
         """Return the conductance (S) after a voltage, by the device's own public methods."""
         cell = self._cell
         spec, p = cell.equations()
-        before = cell.g
-        x = state(before, spec, p)
+        before, x = cell.g, self._state
 
         def rate(y: float) -> float:
             cell.g = before if y == x else spec.conductance_at(y, p)
@@ -321,21 +310,11 @@ class Modelled(Memristor, metaclass=Watched):
             after = kicked(spec, p, after, voltage, seconds)
         return before if after == x else spec.conductance_at(after, p)
 
-    def _rate(self, voltage: Any) -> float:
-        """Return dx/dt (1/s) of mho's device now."""
-        spec, p = self._cell.equations()
-        x = self._state
-        return each(lambda v: spec.rate(x, spec.drive(v, p), p), voltage)
-
     @property
     def _state(self) -> float:
         """The state of mho's device now, 0…1; 1 is low resistance."""
-        return state(self._cell.g, *self._cell.equations())
-
-
-def state(g: float, spec: SwitchingDevice, p: Any) -> float:
-    """Return the state, 0…1, of a conductance (S)."""
-    return unit(spec.state_at(g, p)) if g > 0.0 else 0.0
+        (spec, p), g = self._cell.equations(), self._cell.g
+        return unit(spec.state_at(g, p)) if g > 0.0 else 0.0
 
 
 def kicked(spec: SwitchingDevice, p: Any, x: float, v: float, seconds: float) -> float:

@@ -22,18 +22,12 @@ INSIDE = 1e-6
 
 @dataclass(frozen=True)
 class ThresholdedDrift(devices.LinearIonDrift):
-    """Linear ion drift that moves only at voltages beyond two write thresholds.
-
-    Attributes:
-        pos_write_threshold: least positive voltage that moves the state (V).
-        neg_write_threshold: largest negative voltage that does (V).
-    """
+    """Linear ion drift that moves only at voltages beyond two write thresholds (V)."""
 
     pos_write_threshold: float = 0.55
     neg_write_threshold: float = -0.55
 
     def rate(self, x: Any, drive: tuple[Any, ...], p: Any) -> Any:
-        """Return dx/dt (1/s)."""
         (v,) = drive
         moved = self.unthresholded(x, v, p)
         beyond = (v >= p.pos_write_threshold) | (v <= p.neg_write_threshold)
@@ -46,11 +40,7 @@ class ThresholdedDrift(devices.LinearIonDrift):
 
 @dataclass(frozen=True)
 class ReadAtVoltage(devices.StanfordPKU):
-    """The Stanford–PKU model whose conductance is that of a read at ``read_voltage``.
-
-    Attributes:
-        read_voltage: of the read (V), > 0.
-    """
+    """The Stanford–PKU model whose conductance is that of a read at ``read_voltage`` (V), > 0."""
 
     read_voltage: float = 0.1
 
@@ -59,60 +49,51 @@ class ReadAtVoltage(devices.StanfordPKU):
         return p.v0 * maths.sinh(p.read_voltage / p.v0) / p.read_voltage
 
     def conductance_at(self, x: Any, p: Any) -> Any:
-        """Return ``I(read_voltage)/read_voltage`` (S) at states ``x``."""
         return super().conductance_at(x, p) * self._read_gain(p)
 
     def state_at(self, g: Any, p: Any) -> Any:
-        """Return the state of conductance ``g`` (S)."""
         return super().state_at(g / self._read_gain(p), p)
 
     def transfer_at(self, v: Any, p: Any) -> Any:
-        """Return ``f(v)`` (V) of ``I = g · f(v)``."""
         return super().transfer_at(v, p) / self._read_gain(p)
 
 
-class _PerResistance:
-    """Data-driven models whose conductance is ``1/R`` and whose current has two branches."""
+@dataclass(frozen=True)
+class _PerResistance(devices.SwitchingDevice):
+    """Data-driven models whose conductance is ``1/R`` and whose current has two branches.
+
+    Attributes:
+        a_neg, b_neg: ``a`` (V) and ``b`` (1/V) of negative voltages, > 0.
+    """
+
+    a_neg: float = 0.24
+    b_neg: float = 3.0
 
     def conductance_at(self, x: Any, p: Any) -> Any:
-        """Return ``1/R`` (S) at states ``x``."""
         return 1.0 / (p.r_off - x * (p.r_off - p.r_on))
 
     def state_at(self, g: Any, p: Any) -> Any:
-        """Return the state of conductance ``g`` (S)."""
         return (p.r_off - 1.0 / g) / (p.r_off - p.r_on)
 
     def transfer_at(self, v: Any, p: Any) -> Any:
-        """Return ``f(v)`` (V): ``a sinh(b v)``, with a and b of the voltage's sign."""
         rising, falling = p.a * maths.sinh(p.b * v), p.a_neg * maths.sinh(p.b_neg * v)
         return maths.where(v > 0.0, rising, falling)
 
 
 @dataclass(frozen=True)
 class TwoBranch2018(_PerResistance, devices.DataDriven2018):
-    """`mho.devices.DataDriven2018` with a branch of the current for each polarity.
+    """One whose positive voltages reset the cell (``eta`` = 1) or set it (-1)."""
 
-    Attributes:
-        a_neg: amplitude of the current at negative voltages (V), > 0.
-        b_neg: steepness of the current at negative voltages (1/V), > 0.
-        eta: 1 if positive voltages reset the cell, -1 if they set it.
-    """
-
-    a_neg: float = 0.24
-    b_neg: float = 3.0
     eta: float = 1.0
 
     @property
     def set_polarity(self) -> int:
-        """+1 if a positive voltage sets the cell."""
         return -1 if self.eta > 0.0 else 1
 
     def drive(self, v: Any, p: Any) -> tuple[Any, ...]:
-        """Return voltage, speed and bound under ``v`` (V)."""
         return super().drive(v if self.eta > 0.0 else -v, p)
 
     def pulse(self, x: Tensor, v: Tensor, duration: Tensor, p: Any) -> Tensor | None:
-        """Return the states after a constant voltage, in closed form."""
         if self.eta > 0.0:
             return super().pulse(x, v, duration, p)
         return self.replace(eta=1.0).pulse(x, -v, duration, p)
@@ -120,12 +101,4 @@ class TwoBranch2018(_PerResistance, devices.DataDriven2018):
 
 @dataclass(frozen=True)
 class TwoBranch2021(_PerResistance, devices.DataDriven2021):
-    """`mho.devices.DataDriven2021` with a branch of the current for each polarity.
-
-    Attributes:
-        a_neg: amplitude of the current at negative voltages (V), > 0.
-        b_neg: steepness of the current at negative voltages (1/V), > 0.
-    """
-
-    a_neg: float = 0.32046175
-    b_neg: float = 2.71689828
+    """One whose resistance approaches its bound as ``1/t``."""
