@@ -42,6 +42,8 @@ class PerResistance(Modelled):
     def _moved(self, voltage: float, seconds: float) -> float:
         return 1.0 / min(max(float(self.resistance(voltage)), self.r_on), self.r_off)
 
+    plot_hysteresis_loop, plot_bipolar_switching_behaviour = plots((1e-3, 1.5, 10e3), (1.5, 10e3))
+
 
 class Data_Driven(PerResistance, tensor=True):
     """The data-driven model of 2018: `mho.devices.DataDriven2018`. The conductance is ``1/R``.
@@ -92,8 +94,6 @@ class Data_Driven(PerResistance, tensor=True):
     def _refuse(cls, p: Any) -> None:
         require(p.eta in (1, -1), f"eta must be 1 or -1, got {p.eta!r}")
         super()._refuse(p)
-
-    plot_hysteresis_loop, plot_bipolar_switching_behaviour = plots((1e-3, 1.5, 10e3), (1.5, 10e3))
 
 
 def coefficients(name: str, given: Any) -> tuple[float, float]:

@@ -10,7 +10,6 @@ from mho.compat.memtorch.bh.memristor._model import Modelled
 from mho.compat.memtorch.bh.memristor._signals import each
 from mho.compat.memtorch.bh.memristor._specs import TwoBranch2021
 from mho.compat.memtorch.bh.memristor.Data_Driven import PerResistance, coefficients
-from mho.compat.memtorch.bh.memristor.Memristor import plots
 
 
 class Data_Driven2021(PerResistance, tensor=True):
@@ -81,5 +80,3 @@ class Data_Driven2021(PerResistance, tensor=True):
 
     def _speed(self, voltage: float) -> float:
         return -self.dRdt(voltage) / (self.r_off - self.r_on)
-
-    plot_hysteresis_loop, plot_bipolar_switching_behaviour = plots((1e-3, 1.5, 10e3), (1.5, 10e3))

@@ -30,6 +30,7 @@ EQUATIONS = frozenset(
     ("current", "dxdt", "dg_dt", "T_current", "resistance", "dRdt", "r_pn", "s_pn")
 )
 
+Values = dict[str, Any]
 Equations = tuple[SwitchingDevice, Any]
 
 
@@ -38,16 +39,14 @@ class Alone:
     """Where the values of a device of its own are: its class, parameters and conductance (S)."""
 
     model: type[Modelled]
-    values: dict[str, Any]
+    values: Values
     g: float
     made: Equations | None = field(default=None, repr=False)
 
     def get(self, name: str) -> Any:
-        """Return a parameter."""
         return self.values[name]
 
     def set(self, name: str, value: Any) -> None:
-        """Change a parameter."""
         self.values[name] = value
         self.made = None
 
@@ -58,7 +57,6 @@ class Alone:
         return self.made
 
     def alone(self) -> Alone:
-        """Return a copy."""
         return Alone(self.model, dict(self.values), self.g)
 
 
@@ -111,8 +109,8 @@ class Modelled(Memristor, metaclass=Watched):
 
     _kind: ClassVar[Any]
     _renamed: ClassVar[dict[str, str]] = {}
-    defaults: ClassVar[dict[str, Any]] = {}
-    _shipped: ClassVar[dict[str, Any]] = {}
+    defaults: ClassVar[Values] = {}
+    _shipped: ClassVar[Values] = {}
     _own: ClassVar[set[str]] = set()
     _as_published: bool = True
     _cell: Any  # `Alone`, or where a crossbar's tensors hold the values
@@ -129,12 +127,10 @@ class Modelled(Memristor, metaclass=Watched):
         look(cls)
 
     def _adopt(self, given: Mapping[str, Any]) -> None:
-        """Take a constructor's arguments, ``locals()``: stochastic ones are drawn, or their means.
-
-        ``reference=True`` among the keyword arguments asks for the means.
-        """
+        """Take a constructor's ``locals()``: draws of stochastic ones (``reference``: means)."""
         mean = bool(given.get("kwargs", {}).get("reference", False))
-        values, _ = ordered({name: one(given[name], mean=mean) for name in self.defaults})
+        values = {name: one(given[name], mean=mean) for name in self.defaults}
+        values, _ = ordered(values, values)
         p = SimpleNamespace(**values)
         self._refuse(p)
         self._cell = Alone(type(self), values, float(self._initial(p)))
@@ -155,7 +151,7 @@ class Modelled(Memristor, metaclass=Watched):
     # ---- what a model says of itself ----------------------------------------------------------
 
     @classmethod
-    def _fields(cls, p: Any) -> dict[str, Any]:
+    def _fields(cls, p: Any) -> Values:
         """Return mho's parameters that follow from MemTorch's: numbers, tensors or specs."""
         names = {name: cls._renamed.get(name, name) for name in cls._kind.__dataclass_fields__}
         return {name: getattr(p, theirs) for name, theirs in names.items() if hasattr(p, theirs)}
@@ -323,15 +319,8 @@ def kicked(spec: SwitchingDevice, p: Any, x: float, v: float, seconds: float) ->
     return float(fold(x + kick * torch.randn(()).item()))
 
 
-def ordered(
-    values: dict[str, Any], means: dict[str, Any] | None = None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return parameters, and their means, with the smaller of ``r_on`` and ``r_off`` as ``r_on``.
-
-    Warns:
-        UserWarning: if they (or their means) were the other way round.
-    """
-    means = values if means is None else means
+def ordered(values: Values, means: Values) -> tuple[Values, Values]:
+    """Return parameters and their means, of ``r_on`` and ``r_off`` the smaller first, and warn."""
     on, off = means["r_on"], means["r_off"]
     if not on > off > 0:
         return values, means

@@ -16,8 +16,7 @@ def Prodromakis(x: Any, p: float = 1, j: float = 1.0, legacy: bool = False) -> A
         x: state, 0…1; a number or an array.
         p: exponent.
         j: height.
-        legacy: return what MemTorch 1.1.6 did, ``j (1.75 - (x - ½)²)^p``, to compare with its
-            results.
+        legacy: return what MemTorch 1.1.6 did, ``j (1.75 - (x - ½)²)^p``, to compare with it.
     """
     if legacy:
         return each(lambda state: j * (1.75 - (state - 0.5) ** 2) ** p, x)
