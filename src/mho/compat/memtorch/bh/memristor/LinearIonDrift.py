@@ -61,9 +61,7 @@ class LinearIonDrift(Modelled, tensor=True):
 
     def dxdt(self, current: float) -> float:
         """Return the state's speed (1/s) under a current (A), whatever the thresholds."""
-        spec: Any
-        spec, p = self._cell.equations()
-        x = self._state
+        (spec, p), x = self._cell.equations(), self._state
         volts_per_ampere = 1.0 / spec.conductance_at(x, p)
         return each(lambda i: spec.unthresholded(x, i * volts_per_ampere, p), current)
 

@@ -76,8 +76,7 @@ class VTEAM(Modelled, tensor=True):
 
     @x.setter
     def x(self, value: float) -> None:
-        resistance = self.r_on + (self.r_off - self.r_on) * float(value) / self.d
-        self._cell.g = 1.0 / resistance
+        self._cell.g = 1.0 / (self.r_on + (self.r_off - self.r_on) * float(value) / self.d)
 
     def dxdt(self, voltage: float) -> float:
         """Return the state's speed (m/s) under a voltage (V)."""

@@ -246,9 +246,14 @@ class Modelled(Memristor, metaclass=Watched):
 
     def _drive(self, volts: list[float], seconds: float, currents: bool = False) -> list[float]:
         """Hold each voltage (V) for a time (s); return the current (A) before each, if wanted."""
-        if not self._as_published:
-            return self._by_methods(volts, seconds, currents)
-        cell, passed, population = self._cell, [], None
+        cell, population = self._cell, None
+        passed: list[float] = []
+        if not self._as_published:  # by the device's own public methods
+            for v in volts:
+                if currents:
+                    passed.append(float(self.current(v)))
+                self._cell.g = self._moved(v, seconds)
+            return passed
         spec, p = cell.equations()
         before = g = cell.g
         x, noisy = unit(spec.state_at(g, p)) if g > 0.0 else 0.0, spec.stochastic
@@ -273,15 +278,6 @@ class Modelled(Memristor, metaclass=Watched):
     def _as_cells(self) -> SwitchingCells:
         g = torch.tensor(self._cell.g, dtype=torch.float64)
         return self._population({name: self._cell.get(name) for name in self.defaults}, g, ())
-
-    def _by_methods(self, volts: list[float], seconds: float, currents: bool) -> list[float]:
-        """As `_drive`, by the device's own public methods."""
-        passed = []
-        for voltage in volts:
-            if currents:
-                passed.append(float(self.current(voltage)))
-            self._cell.g = self._moved(voltage, seconds)
-        return passed
 
     def _moved(self, voltage: float, seconds: float) -> float:
         """Return the conductance (S) after a voltage, by the device's own public methods."""
