@@ -25,6 +25,8 @@ A stochastic parameter is a callable ``p`` with ``p()`` (one draw), ``p(return_m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,13 +34,50 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat._common import require
+from mho.compat._common import real, require
 from mho.compat.memtorch.bh.crossbar import _currents
 from mho.compat.memtorch.bh.crossbar._cells import CellTensors, stored_dtype
-from mho.compat.memtorch.bh.crossbar._operation import Operation, Scheme
 from mho.compat.memtorch.bh.crossbar.Program import naive_program, program_all
+from mho.compat.memtorch.bh.Quantize import converter
 
 __all__ = ["Crossbar", "Operation", "Scheme", "init_crossbar", "simulate_matmul"]
+
+
+class Scheme(Enum):
+    """How a signed weight is held: by one column and a reference, or by a pair of columns."""
+
+    SingleColumn = 1
+    DoubleColumn = 2
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What `init_crossbar` returns beside the crossbars: an operation on all that hold a weight.
+
+    For a pair it is the difference of the operation's results; for a single column the result
+    less the reference ``g_m``, the middle of the window (S), which stands for a weight of 0.
+    """
+
+    scheme: Scheme
+    g_m: float
+
+    def __call__(
+        self, crossbars: Any, operation: Callable[..., Any], idx: Any = None, **kwargs: Any
+    ) -> Any:
+        """Apply ``operation(crossbar, **kwargs)`` to those of a layer's crossbars.
+
+        ``idx`` says which: two numbers of a pair, or one; the first if not given.
+        """
+        if self.scheme is Scheme.DoubleColumn:
+            pair = (0, 1) if idx is None else tuple(idx)
+            require(len(pair) == 2, f"idx must be two numbers, got {idx!r}")
+            positive, negative = (operation(crossbars[i], **kwargs) for i in pair)
+            return positive - negative
+        crossbar = crossbars[0 if idx is None else int(idx)]
+        result = operation(crossbar, **kwargs)
+        if isinstance(result, Tensor) and result.shape == crossbar._g.shape:
+            return result - self.g_m * crossbar.used
+        return result - self.g_m
 
 
 class Crossbar(CellTensors):
@@ -57,23 +96,6 @@ class Crossbar(CellTensors):
     Raises:
         Refused: if the shape, the tile shape or the cells' parameters are refused.
     """
-
-    def update(self, from_devices: bool = True, parallelize: bool = False) -> None:
-        """Carry conductances between the devices and ``conductance_matrix``.
-
-        Views need no carrying: for the models of this package nothing happens. In the fallback
-        for a user's own devices it does.
-
-        Args:
-            from_devices: from the devices to the matrix (True), or from it to the devices (False).
-            parallelize: has no effect.
-        """
-        self._held.look()
-        if self.per_device and from_devices:
-            self.store(torch.from_numpy(self.g_np(self.devices)).to(self._g))
-        elif self.per_device:
-            for device, g in zip(self.devices.flat, self._g.flatten().tolist(), strict=True):
-                device.set_conductance(g)
 
     def write_conductance_matrix(
         self,
@@ -216,10 +238,17 @@ def simulate_matmul(
     """
     if isinstance(crossbar, np.ndarray):
         crossbar = _of_devices(crossbar, tiles_map, crossbar_shape)
-    vectors = input.unsqueeze(0) if input.dim() == 1 else input
-    out = _currents.matmul(
-        vectors, crossbar, nl, max_input_voltage, ADC_resolution, ADC_overflow_rate, quant_method
+    v = input.unsqueeze(0) if input.dim() == 1 else input
+    require(
+        v.dim() == 2 and v.shape[1] == crossbar.rows,
+        f"input must have shape [vectors, {crossbar.rows}], got {list(v.shape)}",
     )
+    ready = converter(ADC_resolution, ADC_overflow_rate, quant_method)
+    if max_input_voltage is not None:
+        most = real("max_input_voltage", max_input_voltage, least=0.0)
+        v = v.clamp(-most, most)
+    parts = _currents.tile_currents(v, crossbar, None if nl else _currents.common)
+    out = _currents.added([parts], _currents.size(crossbar)[1], ready)
     return out.squeeze(0) if input.dim() == 1 else out
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from mho.circuit import half_select
 from mho.compat._common import real, require, whole
 from mho.compat.memtorch.bh.crossbar._cells import CellTensors
-from mho.compat.memtorch.bh.crossbar._devices import conductance_of
+from mho.compat.memtorch.bh.crossbar._views import conductance_of
 from mho.compat.memtorch.bh.memristor.Memristor import Signal
 from mho.devices import SwitchingCells, simulation
 from mho.devices.diffusion import fold

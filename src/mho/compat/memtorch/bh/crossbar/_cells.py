@@ -15,8 +15,13 @@ import torch
 from torch import Tensor
 
 from mho.compat._common import require
-from mho.compat.memtorch.bh.crossbar._devices import Devices, carried, conductance_of, views
-from mho.compat.memtorch.bh.crossbar._views import Held
+from mho.compat.memtorch.bh.crossbar._views import (
+    Devices,
+    Held,
+    carried,
+    conductance_of,
+    views,
+)
 from mho.compat.memtorch.bh.crossbar.Tile import gen_tiles
 from mho.compat.memtorch.bh.memristor._model import Modelled, one, ordered
 from mho.compat.memtorch.bh.memristor.Memristor import Memristor
@@ -74,8 +79,21 @@ class CellTensors:
             self.update(from_devices=False)
 
     def update(self, from_devices: bool = True, parallelize: bool = False) -> None:
-        """Carry conductances between the devices and the tensors."""
-        raise NotImplementedError
+        """Carry conductances between the devices and ``conductance_matrix``.
+
+        Views need no carrying: for the models of this package nothing happens. In the fallback
+        for a user's own devices it does.
+
+        Args:
+            from_devices: from the devices to the matrix (True), or from it to the devices (False).
+            parallelize: has no effect.
+        """
+        self._held.look()
+        if self.per_device and from_devices:
+            self.store(torch.from_numpy(self.g_np(self.devices)).to(self._g))
+        elif self.per_device:
+            for device, g in zip(self.devices.flat, self._g.flatten().tolist(), strict=True):
+                device.set_conductance(g)
 
     # ---- what the cells are ---------------------------------------------------------------------
 

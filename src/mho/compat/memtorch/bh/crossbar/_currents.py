@@ -8,6 +8,7 @@ the cache; devices of a user's own class answer one after the other.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, TypeAlias
@@ -17,9 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat._common import fingerprint, kept, real, require
-from mho.compat.memtorch.bh.crossbar._sweep import Curve, curves, middle
-from mho.compat.memtorch.bh.Quantize import Converter, convert, converter
+from mho.compat._common import fingerprint, kept
+from mho.compat.memtorch.bh.Quantize import Converter, convert
 from mho.crossbar.read import partial_currents
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
@@ -36,27 +36,8 @@ _NO_CURVE = frozenset(("r_on", "r_off", "time_series_resolution"))
 Law: TypeAlias = Callable[[Any, Tensor], Tensor | None] | None
 """From a crossbar and voltages to ``f(v)``; its result None: cells answer one by one."""
 
-
-def matmul(
-    v: Tensor,
-    crossbar: Any,
-    linear: bool,
-    max_input_voltage: Any,
-    bits: Any,
-    overflow_rate: Any,
-    quant_method: str | None,
-) -> Tensor:
-    """Read a crossbar; see `simulate_matmul`."""
-    require(
-        v.dim() == 2 and v.shape[1] == crossbar.rows,
-        f"input must have shape [vectors, {crossbar.rows}], got {list(v.shape)}",
-    )
-    ready = converter(bits, overflow_rate, quant_method)
-    if max_input_voltage is not None:
-        most = real("max_input_voltage", max_input_voltage, least=0.0)
-        v = v.clamp(-most, most)
-    parts = tile_currents(v, crossbar, None if linear else common)
-    return added([parts], size(crossbar)[1], ready)
+Curve: TypeAlias = tuple[Any, Any]
+"""Voltages (V), rising, and currents (A): arrays."""
 
 
 def size(crossbar: Any) -> tuple[int, int]:
@@ -237,3 +218,59 @@ def _answers(device: Any, v: Tensor, curve: Curve | None = None) -> Tensor:
         answer = copy.deepcopy(device).simulate(torch.tensor([volt]).float(), return_current=True)
         found[place] = np.asarray(answer).reshape(-1)[0]
     return torch.from_numpy(found).to(v)
+
+
+# ---- I–V curves that a user's class sweeps by its own ``plot_hysteresis_loop`` -------------------
+
+
+def curves(crossbar: Any) -> list[Curve | None]:
+    """Return every device's swept curve, and last that of one at the middle of the window.
+
+    None stands for those that are not swept: their class has no sweep of its own, or the crossbar's
+    ``sweep`` (the sweep's settings by name) is not there or None. Sweeps are of copies, and made
+    again once a conductance has changed.
+    """
+    settings = getattr(crossbar, "sweep", None)
+    if settings is None or not crossbar.per_device:
+        return [None] * (crossbar.conductance_matrix.numel() + 1)
+
+    def swept() -> list[Curve | None]:
+        return [_swept(device, settings) for device in (*crossbar.devices.flat, middle(crossbar))]
+
+    sources = [crossbar._held.mark()]
+    result: list[Curve | None] = kept(vars(crossbar), "curves", settings, sources, swept)
+    return result
+
+
+def middle(crossbar: Any) -> Any:
+    """Return a device like the first one of a crossbar, at the middle of the window."""
+    device = copy.deepcopy(crossbar.devices.flat[0])
+    device.set_conductance((1 / crossbar.r_on_mean + 1 / crossbar.r_off_mean) / 2)
+    return device
+
+
+def _swept(device: Any, settings: dict[str, Any]) -> Curve | None:
+    device = copy.deepcopy(device)
+    sweep = getattr(device, "plot_hysteresis_loop", None)
+    if sweep is None or str(getattr(sweep, "__module__", "")).startswith("mho.compat.memtorch."):
+        return None
+    given = {**settings, "return_result": True}
+    known = inspect.signature(sweep).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
+        given |= {"memristor": device, "memristor_model": device}
+        given = {p.name: given[p.name] for p in known if p.name in given}
+    found = sweep(**given)
+    if found is None:  # it only draws
+        return None
+    voltages, currents = (np.asarray(values, np.float64).reshape(-1) for values in found)
+    return _mean(voltages, currents)
+
+
+def _mean(voltages: Any, currents: Any) -> Curve:
+    """Return the mean of a loop's branches, each from one turn of the voltage to the next."""
+    turns = np.flatnonzero(np.diff(np.sign(np.diff(voltages)))) + 1
+    grid, branches = np.unique(voltages), []
+    for first, last in zip([0, *turns], [*turns, len(voltages) - 1], strict=True):
+        order = first + np.argsort(voltages[first : last + 1])
+        branches.append(np.interp(grid, voltages[order], currents[order], np.nan, np.nan))
+    return grid, np.nanmean(branches, axis=0)
