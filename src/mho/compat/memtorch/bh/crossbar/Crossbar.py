@@ -1,21 +1,10 @@
 """Crossbars: cells as tensors, and views of them that are single devices.
 
-What one may build on: a layer of ``memtorch.mn`` has ``crossbars``, a list of `Crossbar`, in pairs
-(positive, negative) with ``DoubleColumn``; ``Conv3d`` has some for each input channel. A crossbar
-is its tensors, and nothing else holds state:
-
-* ``conductance_matrix`` (S), ``[rows, columns]``, or ``[tiles, tile_rows, tile_columns]`` (padding
-  holds 0 S). It may be assigned, and changed in place.
-* ``parameters``: device parameters by name, each a number or a tensor with one for each cell; they
-  may be assigned. ``parameter(name)`` is always a tensor.
-* ``used``: False in the padding of tiles. ``stuck``: which cells keep their conductance whatever is
-  written or applied to them (assigning the matrix moves them all the same), or None.
-* ``devices``: the cells as an array of objects, which read and write the tensors at once.
-* ``clamp(g)``: within every cell's window. ``transfer(v)``: ``f(v)`` of the current
-  ``I = g · f(v)`` of the mean cell.
-* ``cells()``: a population of mho in the cells' present states (float64); ``take`` stores it.
-* ``per_device``: True in the fallback for a user's own class. ``devices`` are then objects of their
-  own, ``parameters`` are read from them, and ``update`` carries conductances.
+A layer of ``memtorch.mn`` has ``crossbars``, a list of `Crossbar`, in pairs (positive, negative)
+with ``DoubleColumn``; ``Conv3d`` has some for each input channel. A crossbar is its tensors, and
+nothing else holds state: its ``devices`` read and write them at once. Only in the fallback for a
+user's own class (``per_device`` is True) they are objects of their own: ``parameters`` are read
+from them, and ``update`` carries conductances.
 
 A stochastic parameter is a callable ``p`` with ``p()`` (one draw), ``p(return_mean=True)`` and
 ``p.sample(shape)`` (draws for all cells).

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 import time
 import warnings
 from collections.abc import Iterable
@@ -137,13 +136,12 @@ def _check(pulses: Any, resolution: float) -> None:
 
 def _disturbs(cells: SwitchingCells, pulses: Any) -> bool:
     """Whether half of a pulse moves some cell in some state."""
-    p = cells._values()
-    levels = pulses.pos_voltage_level, pulses.neg_voltage_level
-    for level, part in itertools.product(levels, (0.1, 0.5, 0.9)):
-        half = torch.full_like(cells.x, half_select.parts("V/2").row * level)
-        x = torch.full_like(cells.x, part)
-        if bool((cells.spec.rate(x, cells.spec.drive(half, p), p) != 0.0).any()):
-            return True
+    p, part = cells._values(), half_select.parts("V/2").row
+    for level in (pulses.pos_voltage_level, pulses.neg_voltage_level):
+        drive = cells.spec.drive(torch.full_like(cells.x, part * level), p)
+        for x in (torch.full_like(cells.x, state) for state in (0.1, 0.5, 0.9)):
+            if bool((cells.spec.rate(x, drive, p) != 0.0).any()):
+                return True
     return False
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
+from functools import reduce
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
@@ -43,8 +44,7 @@ Curve: TypeAlias = tuple[Any, Any]
 def size(crossbar: Any) -> tuple[int, int]:
     """Return rows and columns of one tile; of the crossbar where it is not cut."""
     whole = crossbar.rows, crossbar.columns
-    tile: tuple[int, int] = whole if crossbar.tile_shape is None else crossbar.tile_shape
-    return tile
+    return whole if crossbar.tile_shape is None else crossbar.tile_shape
 
 
 def joined(crossbar: Any, tiles: Tensor) -> Tensor:
@@ -57,10 +57,7 @@ def joined(crossbar: Any, tiles: Tensor) -> Tensor:
 
 def common(crossbar: Any, v: Tensor) -> Tensor | None:
     """Return ``f(v)`` (V) of ``I = g · f(v)``, or None where cells have laws of their own."""
-    if crossbar.per_device or spread(crossbar):
-        return None
-    driven: Tensor = crossbar.transfer(v)
-    return driven
+    return None if crossbar.per_device or spread(crossbar) else crossbar.transfer(v)
 
 
 def alike(crossbars: list[Any]) -> bool:
@@ -79,7 +76,7 @@ def spread(crossbar: Any) -> bool:
     spec, p = _laws(crossbar)
     # Other parameters may differ: those are seen that change a current.
     some = torch.full((1,), 0.1, dtype=torch.float64, device=crossbar.device)
-    return bool(spec.transfer_at(some, SimpleNamespace(**p)).numel() > 1)
+    return spec.transfer_at(some, SimpleNamespace(**p)).numel() > 1
 
 
 def tile_currents(v: Tensor, crossbar: Any, law: Law) -> Tensor:
@@ -92,8 +89,7 @@ def tile_currents(v: Tensor, crossbar: Any, law: Law) -> Tensor:
     if driven is not None:
         g = joined(crossbar, crossbar.conductance_matrix).to(driven.dtype)
         return torch.cat(products(driven[None], g[None], height))
-    one_by_one = _objects if crossbar.per_device else _cells
-    return one_by_one(v, crossbar, height)
+    return (_objects if crossbar.per_device else _cells)(v, crossbar, height)
 
 
 def products(v: Tensor, matrices: Tensor, height: int) -> list[Tensor]:
@@ -114,10 +110,7 @@ def added(parts: list[Tensor], width: int, ready: Converter | None) -> Tensor:
     the last of the tiles, ``width`` columns wide, may be narrower. Without a converter currents
     are only added.
     """
-    total, *more = (_column_sums(part, width, ready) for part in parts)
-    for other in more:
-        total = total + other
-    return total
+    return reduce(torch.add, (_column_sums(part, width, ready) for part in parts))
 
 
 def _column_sums(part: Tensor, width: int, ready: Converter | None) -> Tensor:
@@ -155,10 +148,7 @@ def _laws(crossbar: Any) -> tuple[Any, dict[str, Any]]:
         return cells.spec, vars(cells.spec.parameters(cells.parameters_drawn()))
 
     sources = [crossbar._held.mark(), *map(fingerprint, tensors)]
-    result: tuple[Any, dict[str, Any]] = kept(
-        _kept, crossbar, _numbers(crossbar.parameters), sources, laws
-    )
-    return result
+    return kept(_kept, crossbar, _numbers(crossbar.parameters), sources, laws)
 
 
 _kept: WeakKeyDictionary[Any, tuple[Any, ...]] = WeakKeyDictionary()
@@ -237,9 +227,7 @@ def curves(crossbar: Any) -> list[Curve | None]:
     def swept() -> list[Curve | None]:
         return [_swept(device, settings) for device in (*crossbar.devices.flat, middle(crossbar))]
 
-    sources = [crossbar._held.mark()]
-    result: list[Curve | None] = kept(vars(crossbar), "curves", settings, sources, swept)
-    return result
+    return kept(vars(crossbar), "curves", settings, [crossbar._held.mark()], swept)
 
 
 def middle(crossbar: Any) -> Any:
@@ -263,11 +251,7 @@ def _swept(device: Any, settings: dict[str, Any]) -> Curve | None:
     if found is None:  # it only draws
         return None
     voltages, currents = (np.asarray(values, np.float64).reshape(-1) for values in found)
-    return _mean(voltages, currents)
-
-
-def _mean(voltages: Any, currents: Any) -> Curve:
-    """Return the mean of a loop's branches, each from one turn of the voltage to the next."""
+    # The mean of the loop's branches, each from one turn of the voltage to the next.
     turns = np.flatnonzero(np.diff(np.sign(np.diff(voltages)))) + 1
     grid, branches = np.unique(voltages), []
     for first, last in zip([0, *turns], [*turns, len(voltages) - 1], strict=True):

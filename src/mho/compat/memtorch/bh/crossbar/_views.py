@@ -116,20 +116,17 @@ class InCrossbar:
     """Where the values of one cell of a crossbar are.
 
     Tensors may be float32; a cell keeps its exact conductance beside, as long as the tensor holds
-    the image of it, so that many small steps are not rounded away.
-
-    Args:
-        held: what the crossbar's cells hold.
-        place: of the cell in the row of all.
+    the image of it, so that many small steps are not rounded away. Its place is in the row of all.
     """
 
     __slots__ = ("_made", "exact", "held", "image", "place")
+    _made: Any
+    image: Any
+    exact: Any
 
     def __init__(self, held: Held, place: int) -> None:
         self.held, self.place = held, place
-        self.image: Any = None
-        self.exact: Any = None
-        self._made: Any = None
+        self.image = self.exact = self._made = None
 
     def get(self, name: str) -> Any:
         """Return a parameter."""
@@ -168,15 +165,13 @@ class InCrossbar:
 
     def equations(self) -> Equations:
         """Return mho's device and its parameters (floats)."""
-        held, rows, place = self.held, self.held.parameters.rows, self.place
+        held, rows = self.held, self.held.parameters.rows
         if not rows:
-            common = held.parameters.made
-            return held.equations() if common is None else common[1]
-        now, made = [float(row[place]) for row in rows.values()], self._made
+            return held.equations()
+        now, made = [float(row[self.place]) for row in rows.values()], self._made
         if made is None or made[0] is not rows or made[1] != now:
             made = self._made = rows, now, held.model._equations(self._values())
-        found: Equations = made[2]
-        return found
+        return made[2]
 
     def _values(self) -> dict[str, Any]:
         return {name: self.get(name) for name in self.held.parameters}
