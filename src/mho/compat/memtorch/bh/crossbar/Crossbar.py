@@ -165,30 +165,20 @@ def init_crossbar(
     # Channels with arrays of their own share one scale: their currents are added.
     channels = values.unbind(1) if values.dim() == 5 else (values,)
     columns = 2 if scheme is Scheme.DoubleColumn else 1
+    shape = tuple(channels[0].shape)
+    more = tile_shape, use_bindings, cuda_malloc_heap_size, random_crossbar_init
     crossbars = [
-        Crossbar(
-            memristor_model,
-            memristor_model_params,
-            tuple(channel.shape),
-            tile_shape,
-            use_bindings,
-            cuda_malloc_heap_size,
-            random_crossbar_init,
-        ).to(values.device)
-        for channel in channels
-        for _ in range(columns)
+        Crossbar(memristor_model, memristor_model_params, shape, *more).to(values.device)
+        for _ in range(columns * len(channels))
     ]
     r_on, r_off = crossbars[0].r_on_mean, crossbars[0].r_off_mean
     mapped = mapping_routine(values.clone(), r_on, r_off, scheme=scheme, p_l=p_l)
     targets = tuple(mapped) if columns == 2 else (mapped,)
+    how = transistor, programming_routine, programming_routine_params
     for k, crossbar in enumerate(crossbars):
         target = targets[k % columns]
-        crossbar.write_conductance_matrix(
-            target[:, k // columns] if values.dim() == 5 else target,
-            transistor=transistor,
-            programming_routine=programming_routine,
-            programming_routine_params=programming_routine_params,
-        )
+        target = target[:, k // columns] if values.dim() == 5 else target
+        crossbar.write_conductance_matrix(target, *how)
     return crossbars, Operation(scheme, (1 / r_on + 1 / r_off) / 2)
 
 

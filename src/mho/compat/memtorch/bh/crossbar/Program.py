@@ -64,8 +64,7 @@ def naive_program(
         pos_voltage_level: of positive pulses (V).
         neg_voltage_level: of negative pulses (V).
         timeout: seconds of computing after which the device is given up.
-        force_adjustment: what a device stuck near a bound is moved by (S), though never more than
-            half way to the conductance.
+        force_adjustment: what a device stuck near a bound is moved by (S), at most half the way.
         force_adjustment_rel_tol: how near the bound's conductance it must be, relatively.
         force_adjustment_pos_voltage_threshold: positive pulses of at least this voltage (V) free.
         force_adjustment_neg_voltage_threshold: negative pulses of at most this voltage (V) free.
@@ -221,9 +220,7 @@ def _warn(count: int, rel_tol: float) -> None:
     )
 
 
-def _free(
-    cells: SwitchingCells, slow: Tensor, goal: Tensor, window: tuple[Tensor, Tensor], pulses: Any
-) -> None:
+def _free(cells: SwitchingCells, slow: Tensor, goal: Tensor, window: Any, pulses: Any) -> None:
     """Move cells that are stuck near a bound of their window away from it."""
     if not pulses.frees or not bool(slow.any()):
         return
@@ -255,9 +252,7 @@ def _pulse(cells: SwitchingCells, volts: Tensor, seconds: Tensor) -> None:
     cells.x = torch.where(seconds > 0.0, fold(x + kick * torch.randn_like(x)), cells.x)
 
 
-def _program_object(
-    crossbar: CellTensors, point: tuple[int, ...], target: float, pulses: Any
-) -> None:
+def _program_object(crossbar: CellTensors, point: Any, target: float, pulses: Any) -> None:
     """Program a user's own device by its ``simulate``, trying which polarity raises it."""
     device, parts = crossbar.devices[point], _parts(crossbar, point, pulses)
     samples = max(round(pulses.pulse_duration / float(device.time_series_resolution)), 1)
