@@ -79,8 +79,7 @@ class Crossbar(CellTensors):
         tile_shape: rows and columns of a tile; None: the array is not cut.
         use_bindings: has no effect; kept as ``self.use_bindings``.
         cuda_malloc_heap_size: has no effect.
-        random_crossbar_init: begin at conductances uniform within each cell's window, rather than
-            at its lowest.
+        random_crossbar_init: begin uniform in each cell's window, not at its lowest conductance.
 
     Raises:
         Refused: if the shape, the tile shape or the cells' parameters are refused.

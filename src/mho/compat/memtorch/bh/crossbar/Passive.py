@@ -40,8 +40,7 @@ def solve_passive(
     """Solve a passive crossbar under given line voltages.
 
     Args:
-        conductance_matrix: of one physical array, ``[rows, columns]`` (S), >= 0. A difference of
-            two arrays is no array: solve both and subtract.
+        conductance_matrix: of one physical array, ``[rows, columns]`` (S), >= 0.
         V_WL: word-line voltages, ``[rows]``, or ``[batches, rows]`` with batches (V).
         V_BL: bit-line voltages, ``[columns]``, or ``[batches, columns]`` (V).
         R_source: between sources and lines (Ω), >= 0.

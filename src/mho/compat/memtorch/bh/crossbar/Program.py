@@ -82,7 +82,7 @@ def naive_program(
         RuntimeWarning: if the device was given up.
     """
     pulses = SimpleNamespace(**locals())
-    point = tuple(int(i) for i in point)
+    point = tuple(map(int, point))
     device, target = crossbar.devices[point], float(conductance)
     low, high = 1.0 / device.r_off, 1.0 / device.r_on
     require(
@@ -136,17 +136,13 @@ def _check(pulses: Any, resolution: float) -> None:
 def _disturbs(cells: SwitchingCells, pulses: Any) -> bool:
     """Whether half of a pulse moves some cell in some state."""
     p, part = cells._values(), half_select.parts("V/2").row
-    for level in (pulses.pos_voltage_level, pulses.neg_voltage_level):
-        drive = cells.spec.drive(torch.full_like(cells.x, part * level), p)
-        for x in (torch.full_like(cells.x, state) for state in (0.1, 0.5, 0.9)):
-            if bool((cells.spec.rate(x, drive, p) != 0.0).any()):
-                return True
-    return False
+    states = torch.stack([torch.full_like(cells.x, state) for state in (0.1, 0.5, 0.9)])
+    halves = part * pulses.pos_voltage_level, part * pulses.neg_voltage_level
+    drives = (cells.spec.drive(torch.full_like(cells.x, half), p) for half in halves)
+    return any(bool((cells.spec.rate(states, drive, p) != 0.0).any()) for drive in drives)
 
 
-def _program_cells(
-    crossbar: CellTensors, goal: Tensor, turns: Iterable[Tensor], pulses: Any
-) -> None:
+def _program_cells(crossbar: Any, goal: Tensor, turns: Iterable[Tensor], pulses: Any) -> None:
     """Program the cells of one mask after the other; warn of those that do not hold their goals."""
     cells = crossbar.cells()
     start, asked = cells.x.clone(), torch.zeros_like(goal, dtype=torch.bool)
@@ -154,16 +150,12 @@ def _program_cells(
         _program(crossbar, cells, goal, chosen, pulses)
         asked |= chosen
     wrong = (cells.conductance() - goal).abs() > pulses.rel_tol * goal
-    left = int((asked & wrong).sum())
-    if left:
-        _warn(left, pulses.rel_tol)
+    _warn(int((asked & wrong).sum()), pulses)
     crossbar.take(cells, cells.x != start)
 
 
 @torch.no_grad()
-def _program(
-    crossbar: CellTensors, cells: SwitchingCells, goal: Tensor, chosen: Tensor, pulses: Any
-) -> None:
+def _program(crossbar: Any, cells: Any, goal: Tensor, chosen: Tensor, pulses: Any) -> None:
     """Pulse the chosen cells until each is at its goal or given up.
 
     Pulses come in bursts: a burst that stays on its side of the goal is followed by one twice as
@@ -183,9 +175,8 @@ def _program(
     for turn in range(rounds):
         g = cells.conductance()
         open_ = chosen & ~hopeless & ((g - goal).abs() > tolerance)
-        if not bool(open_.any()):
-            break
-        if turn % _CHECK_TIME == _CHECK_TIME - 1 and time.monotonic() > stop:
+        late = turn % _CHECK_TIME == _CHECK_TIME - 1 and time.monotonic() > stop
+        if late or not bool(open_.any()):
             break
         up = g < goal
         if upward is not None:  # a single pulse has carried these past their goals
@@ -212,12 +203,10 @@ def _program(
         burst = burst.clamp(1.0, _LONGEST)
 
 
-def _warn(count: int, rel_tol: float) -> None:
-    warnings.warn(
-        f"{count} device(s) not programmed to rel_tol={rel_tol:g}: given up, or disturbed",
-        RuntimeWarning,
-        stacklevel=5,
-    )
+def _warn(count: int, pulses: Any) -> None:
+    if count:
+        message = f"not programmed to rel_tol={pulses.rel_tol:g}: given up, or disturbed"
+        warnings.warn(f"{count} device(s) {message}", RuntimeWarning, stacklevel=5)
 
 
 def _free(cells: SwitchingCells, slow: Tensor, goal: Tensor, window: Any, pulses: Any) -> None:
@@ -277,8 +266,7 @@ def _program_object(crossbar: CellTensors, point: Any, target: float, pulses: An
                 most = pulses.force_adjustment
                 device.set_conductance(before + min(max(0.5 * (target - before), -most), most))
             raising = raising if known else not raising
-    if abs(conductance_of(device) - target) > pulses.rel_tol * target:
-        _warn(1, pulses.rel_tol)
+    _warn(int(abs(conductance_of(device) - target) > pulses.rel_tol * target), pulses)
 
 
 def _parts(crossbar: CellTensors, point: tuple[int, ...], pulses: Any) -> Any:

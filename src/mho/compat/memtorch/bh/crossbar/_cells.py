@@ -161,8 +161,7 @@ class CellTensors:
 
     def clamp(self, g: Tensor) -> Tensor:
         """Return conductances (S) within every cell's ``[1/r_off, 1/r_on]``."""
-        low, high = self._window()
-        return torch.minimum(torch.maximum(g, low), high)
+        return g.clamp(*self._window())
 
     @property
     def used(self) -> Tensor:

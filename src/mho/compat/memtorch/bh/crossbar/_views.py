@@ -288,7 +288,6 @@ class Flat:
     """`numpy.flatiter` of `Devices`, which tells the crossbar of assignments."""
 
     def __init__(self, devices: Devices) -> None:
-        self.base = devices
         self._all: Any = np.ndarray.flat.__get__(devices)
 
     def __getattr__(self, name: str) -> Any:
