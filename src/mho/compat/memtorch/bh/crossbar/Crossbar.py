@@ -112,10 +112,8 @@ class Crossbar(CellTensors):
             f"column, got {list(given.shape)}",
         )
         require(bool(torch.isfinite(given).all()), "conductance_matrix must be finite")
-        wanted = given.reshape(self.columns, self.rows).T.to(
-            self._g.device, stored_dtype(given.dtype)
-        )
-        target = self.clamp(self._cut(wanted.contiguous()))
+        wanted = given.to(self._g.device, stored_dtype(given.dtype))
+        target = self.clamp(self._cut(wanted.reshape(self.columns, self.rows).T.contiguous()))
         if transistor or programming_routine is None:
             self.store(target)
             self.update(from_devices=False)

@@ -168,7 +168,7 @@ def _program(crossbar: Any, cells: Any, goal: Tensor, chosen: Tensor, pulses: An
     up_level, down_level = levels[:: cells.spec.set_polarity]
     tolerance = pulses.rel_tol * goal
     burst, part = torch.ones_like(goal), torch.ones_like(goal)
-    upward: Tensor | None = None
+    upward = cells.conductance() < goal
     stop = time.monotonic() + pulses.timeout
     hopeless = torch.zeros_like(chosen)
     rounds = int(pulses.failure_iteration_threshold)
@@ -179,10 +179,8 @@ def _program(crossbar: Any, cells: Any, goal: Tensor, chosen: Tensor, pulses: An
         if late or not bool(open_.any()):
             break
         up = g < goal
-        if upward is not None:  # a single pulse has carried these past their goals
-            turned = open_ & (up != upward)
-            part = torch.where(turned, 0.5 * part, part)
-            burst = torch.where(turned, 1.0, burst)
+        turned = open_ & (up != upward)  # a single pulse has carried these past their goals
+        part, burst = torch.where(turned, 0.5 * part, part), torch.where(turned, 1.0, burst)
         upward = up
         before = cells.x.clone()
         seconds = torch.where(open_, pulses.pulse_duration * part * burst, 0.0)
@@ -214,12 +212,11 @@ def _free(cells: SwitchingCells, slow: Tensor, goal: Tensor, window: Any, pulses
     if not pulses.frees or not bool(slow.any()):
         return
     g = cells.conductance()
-    near = torch.zeros_like(slow)
-    for bound in window:
-        near |= (g - bound).abs() <= pulses.force_adjustment_rel_tol * torch.maximum(g, bound)
+    share = pulses.force_adjustment_rel_tol
+    low, high = ((g - bound).abs() <= share * torch.maximum(g, bound) for bound in window)
     step = (0.5 * (goal - g)).clamp(-pulses.force_adjustment, pulses.force_adjustment)
     moved = cells.spec.state_at(g + step, cells._values())
-    cells.x = torch.where(slow & near, moved.clamp(0.0, 1.0), cells.x)
+    cells.x = torch.where(slow & (low | high), moved.clamp(0.0, 1.0), cells.x)
 
 
 def _half_select(cells: SwitchingCells, pulsed: Tensor, volts: Tensor, seconds: Tensor) -> None:

@@ -15,13 +15,7 @@ import torch
 from torch import Tensor
 
 from mho.compat._common import require
-from mho.compat.memtorch.bh.crossbar._views import (
-    Devices,
-    Held,
-    carried,
-    conductance_of,
-    views,
-)
+from mho.compat.memtorch.bh.crossbar._views import Devices, Held, carried, conductance_of, views
 from mho.compat.memtorch.bh.crossbar.Tile import gen_tiles
 from mho.compat.memtorch.bh.memristor._model import Modelled, one, ordered
 from mho.compat.memtorch.bh.memristor.Memristor import Memristor
