@@ -270,20 +270,16 @@ class CellTensors:
         return {"conductance_matrix": g, "stuck": self.stuck, "parameters": kept}
 
     def restore(self, values: dict[str, Any]) -> None:
-        """Take back what `state` returned.
-
-        Raises:
-            Refused: if it is of another crossbar.
-        """
+        """Take back what `state` returned; refuse what is of another crossbar."""
         g, shape = values["conductance_matrix"], list(self._g.shape)
         require(list(g.shape) == shape, f"conductances {list(g.shape)} do not fit {shape}")
         self.conductance_matrix = g.to(self._g).clone()
-        stuck, parameters = values["stuck"], values["parameters"].items()
+        stuck = values["stuck"]
         self.stuck = None if stuck is None else stuck.to(self.device, copy=True)
         if self.per_device:
             self.update(from_devices=False)
             return
-        for name, value in parameters:
+        for name, value in values["parameters"].items():
             tensor = isinstance(value, Tensor)
             self.parameters[name] = value.to(self.device, copy=True) if tensor else value
 

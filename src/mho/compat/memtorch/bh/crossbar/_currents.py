@@ -105,10 +105,8 @@ def products(v: Tensor, matrices: Tensor, height: int) -> list[Tensor]:
 def added(parts: list[Tensor], width: int, ready: Converter | None) -> Tensor:
     """Convert every tile's currents, each vector with a full scale of its own, and add the tiles.
 
-    Pieces are ``[tile rows, vectors, columns]`` (A), and overwritten; the result is
-    ``[vectors, columns]``. Padding has no converter, so that no fault in it changes a full scale:
-    the last of the tiles, ``width`` columns wide, may be narrower. Without a converter currents
-    are only added.
+    Pieces are ``[tile rows, vectors, columns]`` (A), and overwritten. Padding has no converter, so
+    that no fault in it changes a full scale: the last tile may have fewer columns than ``width``.
     """
     return reduce(torch.add, (_column_sums(part, width, ready) for part in parts))
 
@@ -216,9 +214,8 @@ def _answers(device: Any, v: Tensor, curve: Curve | None = None) -> Tensor:
 def curves(crossbar: Any) -> list[Curve | None]:
     """Return every device's swept curve, and last that of one at the middle of the window.
 
-    None stands for those that are not swept: their class has no sweep of its own, or the crossbar's
-    ``sweep`` (the sweep's settings by name) is not there or None. Sweeps are of copies, and made
-    again once a conductance has changed.
+    None stands for those whose class has no sweep of its own, or whose crossbar has no ``sweep``
+    (settings by name). Sweeps are of copies, and made again once a conductance has changed.
     """
     settings = getattr(crossbar, "sweep", None)
     if settings is None or not crossbar.per_device:

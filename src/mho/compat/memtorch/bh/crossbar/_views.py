@@ -56,11 +56,8 @@ class Held:
     """What the cells of a crossbar hold, without the crossbar: single cells live on by it.
 
     Attributes:
-        model: class of the cells.
         g: conductances (S), contiguous; assigned by `keep`.
         row: the same in a row, in the same memory; see `shared`.
-        parameters: of the cells.
-        stuck: which cells keep their conductance, or None.
         lent: whether others may hold the tensor or its cells, and write to it past torch's notice.
         crossbar: weak reference to it.
     """
