@@ -11,7 +11,7 @@ from torch import Tensor
 from mho.compat import _common
 from mho.compat.memtorch.bh.crossbar import _currents
 from mho.compat.memtorch.bh.crossbar._currents import Law
-from mho.compat.memtorch.bh.crossbar._operation import Scheme
+from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.bh.crossbar.Passive import effective
 from mho.compat.memtorch.bh.Quantize import Converter
 from mho.core import notice

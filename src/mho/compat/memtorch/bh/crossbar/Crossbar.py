@@ -1,21 +1,10 @@
 """Crossbars: cells as tensors, and views of them that are single devices.
 
-What one may build on: a layer of ``memtorch.mn`` has ``crossbars``, a list of `Crossbar`, in pairs
-(positive, negative) with ``DoubleColumn``; ``Conv3d`` has some for each input channel. A crossbar
-is its tensors, and nothing else holds state:
-
-* ``conductance_matrix`` (S), ``[rows, columns]``, or ``[tiles, tile_rows, tile_columns]`` (padding
-  holds 0 S). It may be assigned, and changed in place.
-* ``parameters``: device parameters by name, each a number or a tensor with one for each cell; they
-  may be assigned. ``parameter(name)`` is always a tensor.
-* ``used``: False in the padding of tiles. ``stuck``: which cells keep their conductance whatever is
-  written or applied to them (assigning the matrix moves them all the same), or None.
-* ``devices``: the cells as an array of objects, which read and write the tensors at once.
-* ``clamp(g)``: within every cell's window. ``transfer(v)``: ``f(v)`` of the current
-  ``I = g · f(v)`` of the mean cell.
-* ``cells()``: a population of mho in the cells' present states (float64); ``take`` stores it.
-* ``per_device``: True in the fallback for a user's own class. ``devices`` are then objects of their
-  own, ``parameters`` are read from them, and ``update`` carries conductances.
+A layer of ``memtorch.mn`` has ``crossbars``, a list of `Crossbar`, in pairs (positive, negative)
+with ``DoubleColumn``; ``Conv3d`` has some for each input channel. A crossbar is its tensors, and
+nothing else holds state: its ``devices`` read and write them at once. Only in the fallback for a
+user's own class (``per_device`` is True) they are objects of their own: ``parameters`` are read
+from them, and ``update`` carries conductances.
 
 A stochastic parameter is a callable ``p`` with ``p()`` (one draw), ``p(return_mean=True)`` and
 ``p.sample(shape)`` (draws for all cells).
@@ -25,6 +14,8 @@ A stochastic parameter is a callable ``p`` with ``p()`` (one draw), ``p(return_m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,13 +23,50 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat._common import require
+from mho.compat._common import real, require
 from mho.compat.memtorch.bh.crossbar import _currents
 from mho.compat.memtorch.bh.crossbar._cells import CellTensors, stored_dtype
-from mho.compat.memtorch.bh.crossbar._operation import Operation, Scheme
 from mho.compat.memtorch.bh.crossbar.Program import naive_program, program_all
+from mho.compat.memtorch.bh.Quantize import converter
 
 __all__ = ["Crossbar", "Operation", "Scheme", "init_crossbar", "simulate_matmul"]
+
+
+class Scheme(Enum):
+    """How a signed weight is held: by one column and a reference, or by a pair of columns."""
+
+    SingleColumn = 1
+    DoubleColumn = 2
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What `init_crossbar` returns beside the crossbars: an operation on all that hold a weight.
+
+    For a pair it is the difference of the operation's results; for a single column the result
+    less the reference ``g_m``, the middle of the window (S), which stands for a weight of 0.
+    """
+
+    scheme: Scheme
+    g_m: float
+
+    def __call__(
+        self, crossbars: Any, operation: Callable[..., Any], idx: Any = None, **kwargs: Any
+    ) -> Any:
+        """Apply ``operation(crossbar, **kwargs)`` to those of a layer's crossbars.
+
+        ``idx`` says which: two numbers of a pair, or one; the first if not given.
+        """
+        if self.scheme is Scheme.DoubleColumn:
+            pair = (0, 1) if idx is None else tuple(idx)
+            require(len(pair) == 2, f"idx must be two numbers, got {idx!r}")
+            positive, negative = (operation(crossbars[i], **kwargs) for i in pair)
+            return positive - negative
+        crossbar = crossbars[0 if idx is None else int(idx)]
+        result = operation(crossbar, **kwargs)
+        if isinstance(result, Tensor) and result.shape == crossbar._g.shape:
+            return result - self.g_m * crossbar.used
+        return result - self.g_m
 
 
 class Crossbar(CellTensors):
@@ -51,29 +79,11 @@ class Crossbar(CellTensors):
         tile_shape: rows and columns of a tile; None: the array is not cut.
         use_bindings: has no effect; kept as ``self.use_bindings``.
         cuda_malloc_heap_size: has no effect.
-        random_crossbar_init: begin at conductances uniform within each cell's window, rather than
-            at its lowest.
+        random_crossbar_init: begin uniform in each cell's window, not at its lowest conductance.
 
     Raises:
         Refused: if the shape, the tile shape or the cells' parameters are refused.
     """
-
-    def update(self, from_devices: bool = True, parallelize: bool = False) -> None:
-        """Carry conductances between the devices and ``conductance_matrix``.
-
-        Views need no carrying: for the models of this package nothing happens. In the fallback
-        for a user's own devices it does.
-
-        Args:
-            from_devices: from the devices to the matrix (True), or from it to the devices (False).
-            parallelize: has no effect.
-        """
-        self._held.look()
-        if self.per_device and from_devices:
-            self.store(torch.from_numpy(self.g_np(self.devices)).to(self._g))
-        elif self.per_device:
-            for device, g in zip(self.devices.flat, self._g.flatten().tolist(), strict=True):
-                device.set_conductance(g)
 
     def write_conductance_matrix(
         self,
@@ -102,10 +112,8 @@ class Crossbar(CellTensors):
             f"column, got {list(given.shape)}",
         )
         require(bool(torch.isfinite(given).all()), "conductance_matrix must be finite")
-        wanted = given.reshape(self.columns, self.rows).T.to(
-            self._g.device, stored_dtype(given.dtype)
-        )
-        target = self.clamp(self._cut(wanted.contiguous()))
+        wanted = given.to(self._g.device, stored_dtype(given.dtype))
+        target = self.clamp(self._cut(wanted.reshape(self.columns, self.rows).T.contiguous()))
         if transistor or programming_routine is None:
             self.store(target)
             self.update(from_devices=False)
@@ -154,30 +162,20 @@ def init_crossbar(
     # Channels with arrays of their own share one scale: their currents are added.
     channels = values.unbind(1) if values.dim() == 5 else (values,)
     columns = 2 if scheme is Scheme.DoubleColumn else 1
+    shape = tuple(channels[0].shape)
+    more = tile_shape, use_bindings, cuda_malloc_heap_size, random_crossbar_init
     crossbars = [
-        Crossbar(
-            memristor_model,
-            memristor_model_params,
-            tuple(channel.shape),
-            tile_shape,
-            use_bindings,
-            cuda_malloc_heap_size,
-            random_crossbar_init,
-        ).to(values.device)
-        for channel in channels
-        for _ in range(columns)
+        Crossbar(memristor_model, memristor_model_params, shape, *more).to(values.device)
+        for _ in range(columns * len(channels))
     ]
     r_on, r_off = crossbars[0].r_on_mean, crossbars[0].r_off_mean
     mapped = mapping_routine(values.clone(), r_on, r_off, scheme=scheme, p_l=p_l)
     targets = tuple(mapped) if columns == 2 else (mapped,)
+    how = transistor, programming_routine, programming_routine_params
     for k, crossbar in enumerate(crossbars):
         target = targets[k % columns]
-        crossbar.write_conductance_matrix(
-            target[:, k // columns] if values.dim() == 5 else target,
-            transistor=transistor,
-            programming_routine=programming_routine,
-            programming_routine_params=programming_routine_params,
-        )
+        target = target[:, k // columns] if values.dim() == 5 else target
+        crossbar.write_conductance_matrix(target, *how)
     return crossbars, Operation(scheme, (1 / r_on + 1 / r_off) / 2)
 
 
@@ -216,10 +214,17 @@ def simulate_matmul(
     """
     if isinstance(crossbar, np.ndarray):
         crossbar = _of_devices(crossbar, tiles_map, crossbar_shape)
-    vectors = input.unsqueeze(0) if input.dim() == 1 else input
-    out = _currents.matmul(
-        vectors, crossbar, nl, max_input_voltage, ADC_resolution, ADC_overflow_rate, quant_method
+    v = input.unsqueeze(0) if input.dim() == 1 else input
+    require(
+        v.dim() == 2 and v.shape[1] == crossbar.rows,
+        f"input must have shape [vectors, {crossbar.rows}], got {list(v.shape)}",
     )
+    ready = converter(ADC_resolution, ADC_overflow_rate, quant_method)
+    if max_input_voltage is not None:
+        most = real("max_input_voltage", max_input_voltage, least=0.0)
+        v = v.clamp(-most, most)
+    parts = _currents.tile_currents(v, crossbar, None if nl else _currents.common)
+    out = _currents.added([parts], _currents.size(crossbar)[1], ready)
     return out.squeeze(0) if input.dim() == 1 else out
 
 

@@ -13,14 +13,7 @@ __all__ = ["solve_passive"]
 
 
 def wires(R_source: float | None, R_line: float | None) -> Wires:
-    """Return the lines of a passive crossbar.
-
-    Sources drive the word lines' left ends and hold the bit lines' bottom ends, each through
-    ``R_source``; ``R_line`` is between neighbouring cells. Both may be zero, exactly.
-
-    Raises:
-        Refused: if a resistance is missing, negative or not finite.
-    """
+    """Return lines driven at the left ends and held at the bottom ends through ``R_source``."""
     message = "source_resistance and line_resistance must be given when transistor is False"
     require(R_source is not None and R_line is not None, message)
     source, line = (real(n, v, least=0.0) for n, v in (("R_source", R_source), ("R_line", R_line)))
@@ -28,10 +21,7 @@ def wires(R_source: float | None, R_line: float | None) -> Wires:
 
 
 def effective(conductances: Tensor, R_source: float | None, R_line: float | None) -> Tensor:
-    """Return ``T`` (S) with which currents are ``V @ T``: the lines solved once, exactly.
-
-    ``conductances`` and ``T`` are ``[..., rows, columns]``; for resistances (Ω) see `wires`.
-    """
+    """Return ``T`` (S), of the conductances' shape, with which currents are ``V @ T``."""
     _positive(conductances)
     return effective_conductance(conductances, wires(R_source, R_line))
 
@@ -50,8 +40,7 @@ def solve_passive(
     """Solve a passive crossbar under given line voltages.
 
     Args:
-        conductance_matrix: of one physical array, ``[rows, columns]`` (S), >= 0. A difference of
-            two arrays is no array: solve both and subtract.
+        conductance_matrix: of one physical array, ``[rows, columns]`` (S), >= 0.
         V_WL: word-line voltages, ``[rows]``, or ``[batches, rows]`` with batches (V).
         V_BL: bit-line voltages, ``[columns]``, or ``[batches, columns]`` (V).
         R_source: between sources and lines (Ω), >= 0.
@@ -76,12 +65,14 @@ def solve_passive(
     _positive(conductance_matrix)
     rows, columns = conductance_matrix.shape
     lead = () if n_input_batches is None else (whole("n_input_batches", n_input_batches),)
-    word = _voltages("V_WL", V_WL, (*lead, rows), conductance_matrix)
-    bit = _voltages("V_BL", V_BL, (*lead, columns), conductance_matrix)
+    word, bit = (torch.as_tensor(volts).to(conductance_matrix) for volts in (V_WL, V_BL))
+    for name, volts, size in (("V_WL", word, rows), ("V_BL", bit, columns)):
+        shape, found = [*lead, size], list(volts.shape)
+        require(found == shape, f"{name} must have shape {shape}, got {found}")
     if det_readout_currents and not bool(bit.any()):
         return word @ effective_conductance(conductance_matrix, lines)
-    found = solve(conductance_matrix, lines, word, sink=bit)
-    return found.currents if det_readout_currents else found.cell_voltages
+    solution = solve(conductance_matrix, lines, word, sink=bit)
+    return solution.currents if det_readout_currents else solution.cell_voltages
 
 
 def _positive(conductances: Tensor) -> None:
@@ -90,10 +81,3 @@ def _positive(conductances: Tensor) -> None:
         "conductances must be >= 0: the difference of a positive and a negative crossbar is not "
         "an array; solve the two and subtract their currents",
     )
-
-
-def _voltages(name: str, values: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
-    values = torch.as_tensor(values).to(like)
-    found = list(values.shape)
-    require(found == list(shape), f"{name} must have shape {list(shape)}, got {found}")
-    return values

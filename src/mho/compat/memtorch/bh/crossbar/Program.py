@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 import time
 import warnings
 from collections.abc import Iterable
@@ -18,7 +17,7 @@ from torch import Tensor
 from mho.circuit import half_select
 from mho.compat._common import real, require, whole
 from mho.compat.memtorch.bh.crossbar._cells import CellTensors
-from mho.compat.memtorch.bh.crossbar._devices import conductance_of
+from mho.compat.memtorch.bh.crossbar._views import conductance_of
 from mho.compat.memtorch.bh.memristor.Memristor import Signal
 from mho.devices import SwitchingCells, simulation
 from mho.devices.diffusion import fold
@@ -65,8 +64,7 @@ def naive_program(
         pos_voltage_level: of positive pulses (V).
         neg_voltage_level: of negative pulses (V).
         timeout: seconds of computing after which the device is given up.
-        force_adjustment: what a device stuck near a bound is moved by (S), though never more than
-            half way to the conductance.
+        force_adjustment: what a device stuck near a bound is moved by (S), at most half the way.
         force_adjustment_rel_tol: how near the bound's conductance it must be, relatively.
         force_adjustment_pos_voltage_threshold: positive pulses of at least this voltage (V) free.
         force_adjustment_neg_voltage_threshold: negative pulses of at most this voltage (V) free.
@@ -84,7 +82,7 @@ def naive_program(
         RuntimeWarning: if the device was given up.
     """
     pulses = SimpleNamespace(**locals())
-    point = tuple(int(i) for i in point)
+    point = tuple(map(int, point))
     device, target = crossbar.devices[point], float(conductance)
     low, high = 1.0 / device.r_off, 1.0 / device.r_on
     require(
@@ -137,19 +135,14 @@ def _check(pulses: Any, resolution: float) -> None:
 
 def _disturbs(cells: SwitchingCells, pulses: Any) -> bool:
     """Whether half of a pulse moves some cell in some state."""
-    p = cells._values()
-    levels = pulses.pos_voltage_level, pulses.neg_voltage_level
-    for level, part in itertools.product(levels, (0.1, 0.5, 0.9)):
-        half = torch.full_like(cells.x, half_select.parts("V/2").row * level)
-        x = torch.full_like(cells.x, part)
-        if bool((cells.spec.rate(x, cells.spec.drive(half, p), p) != 0.0).any()):
-            return True
-    return False
+    p, part = cells._values(), half_select.parts("V/2").row
+    states = torch.stack([torch.full_like(cells.x, state) for state in (0.1, 0.5, 0.9)])
+    halves = part * pulses.pos_voltage_level, part * pulses.neg_voltage_level
+    drives = (cells.spec.drive(torch.full_like(cells.x, half), p) for half in halves)
+    return any(bool((cells.spec.rate(states, drive, p) != 0.0).any()) for drive in drives)
 
 
-def _program_cells(
-    crossbar: CellTensors, goal: Tensor, turns: Iterable[Tensor], pulses: Any
-) -> None:
+def _program_cells(crossbar: Any, goal: Tensor, turns: Iterable[Tensor], pulses: Any) -> None:
     """Program the cells of one mask after the other; warn of those that do not hold their goals."""
     cells = crossbar.cells()
     start, asked = cells.x.clone(), torch.zeros_like(goal, dtype=torch.bool)
@@ -157,16 +150,12 @@ def _program_cells(
         _program(crossbar, cells, goal, chosen, pulses)
         asked |= chosen
     wrong = (cells.conductance() - goal).abs() > pulses.rel_tol * goal
-    left = int((asked & wrong).sum())
-    if left:
-        _warn(left, pulses.rel_tol)
+    _warn(int((asked & wrong).sum()), pulses)
     crossbar.take(cells, cells.x != start)
 
 
 @torch.no_grad()
-def _program(
-    crossbar: CellTensors, cells: SwitchingCells, goal: Tensor, chosen: Tensor, pulses: Any
-) -> None:
+def _program(crossbar: Any, cells: Any, goal: Tensor, chosen: Tensor, pulses: Any) -> None:
     """Pulse the chosen cells until each is at its goal or given up.
 
     Pulses come in bursts: a burst that stays on its side of the goal is followed by one twice as
@@ -179,22 +168,19 @@ def _program(
     up_level, down_level = levels[:: cells.spec.set_polarity]
     tolerance = pulses.rel_tol * goal
     burst, part = torch.ones_like(goal), torch.ones_like(goal)
-    upward: Tensor | None = None
+    upward = cells.conductance() < goal
     stop = time.monotonic() + pulses.timeout
     hopeless = torch.zeros_like(chosen)
     rounds = int(pulses.failure_iteration_threshold)
     for turn in range(rounds):
         g = cells.conductance()
         open_ = chosen & ~hopeless & ((g - goal).abs() > tolerance)
-        if not bool(open_.any()):
-            break
-        if turn % _CHECK_TIME == _CHECK_TIME - 1 and time.monotonic() > stop:
+        late = turn % _CHECK_TIME == _CHECK_TIME - 1 and time.monotonic() > stop
+        if late or not bool(open_.any()):
             break
         up = g < goal
-        if upward is not None:  # a single pulse has carried these past their goals
-            turned = open_ & (up != upward)
-            part = torch.where(turned, 0.5 * part, part)
-            burst = torch.where(turned, 1.0, burst)
+        turned = open_ & (up != upward)  # a single pulse has carried these past their goals
+        part, burst = torch.where(turned, 0.5 * part, part), torch.where(turned, 1.0, burst)
         upward = up
         before = cells.x.clone()
         seconds = torch.where(open_, pulses.pulse_duration * part * burst, 0.0)
@@ -215,27 +201,22 @@ def _program(
         burst = burst.clamp(1.0, _LONGEST)
 
 
-def _warn(count: int, rel_tol: float) -> None:
-    warnings.warn(
-        f"{count} device(s) not programmed to rel_tol={rel_tol:g}: given up, or disturbed",
-        RuntimeWarning,
-        stacklevel=5,
-    )
+def _warn(count: int, pulses: Any) -> None:
+    if count:
+        message = f"not programmed to rel_tol={pulses.rel_tol:g}: given up, or disturbed"
+        warnings.warn(f"{count} device(s) {message}", RuntimeWarning, stacklevel=5)
 
 
-def _free(
-    cells: SwitchingCells, slow: Tensor, goal: Tensor, window: tuple[Tensor, Tensor], pulses: Any
-) -> None:
+def _free(cells: SwitchingCells, slow: Tensor, goal: Tensor, window: Any, pulses: Any) -> None:
     """Move cells that are stuck near a bound of their window away from it."""
     if not pulses.frees or not bool(slow.any()):
         return
     g = cells.conductance()
-    near = torch.zeros_like(slow)
-    for bound in window:
-        near |= (g - bound).abs() <= pulses.force_adjustment_rel_tol * torch.maximum(g, bound)
+    share = pulses.force_adjustment_rel_tol
+    low, high = ((g - bound).abs() <= share * torch.maximum(g, bound) for bound in window)
     step = (0.5 * (goal - g)).clamp(-pulses.force_adjustment, pulses.force_adjustment)
     moved = cells.spec.state_at(g + step, cells._values())
-    cells.x = torch.where(slow & near, moved.clamp(0.0, 1.0), cells.x)
+    cells.x = torch.where(slow & (low | high), moved.clamp(0.0, 1.0), cells.x)
 
 
 def _half_select(cells: SwitchingCells, pulsed: Tensor, volts: Tensor, seconds: Tensor) -> None:
@@ -257,9 +238,7 @@ def _pulse(cells: SwitchingCells, volts: Tensor, seconds: Tensor) -> None:
     cells.x = torch.where(seconds > 0.0, fold(x + kick * torch.randn_like(x)), cells.x)
 
 
-def _program_object(
-    crossbar: CellTensors, point: tuple[int, ...], target: float, pulses: Any
-) -> None:
+def _program_object(crossbar: CellTensors, point: Any, target: float, pulses: Any) -> None:
     """Program a user's own device by its ``simulate``, trying which polarity raises it."""
     device, parts = crossbar.devices[point], _parts(crossbar, point, pulses)
     samples = max(round(pulses.pulse_duration / float(device.time_series_resolution)), 1)
@@ -284,8 +263,7 @@ def _program_object(
                 most = pulses.force_adjustment
                 device.set_conductance(before + min(max(0.5 * (target - before), -most), most))
             raising = raising if known else not raising
-    if abs(conductance_of(device) - target) > pulses.rel_tol * target:
-        _warn(1, pulses.rel_tol)
+    _warn(int(abs(conductance_of(device) - target) > pulses.rel_tol * target), pulses)
 
 
 def _parts(crossbar: CellTensors, point: tuple[int, ...], pulses: Any) -> Any:

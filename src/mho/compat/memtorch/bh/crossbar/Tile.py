@@ -175,7 +175,7 @@ def tiled_inference(input: Tensor, m: Any, transistor: bool) -> Tensor:
     """
 
     def stored(crossbar: Any) -> Tensor:
-        g: Tensor = crossbar.conductance_matrix
+        g = crossbar.conductance_matrix
         return g if transistor else effective(g, m.source_resistance, m.line_resistance)
 
     first, cells = m.crossbars[0], m.crossbar_operation(m.crossbars, stored)

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from mho.compat._common import require
-from mho.compat.memtorch.bh.crossbar._devices import Devices, carried, conductance_of, views
-from mho.compat.memtorch.bh.crossbar._views import Held
+from mho.compat.memtorch.bh.crossbar._views import Devices, Held, carried, conductance_of, views
 from mho.compat.memtorch.bh.crossbar.Tile import gen_tiles
 from mho.compat.memtorch.bh.memristor._model import Modelled, one, ordered
 from mho.compat.memtorch.bh.memristor.Memristor import Memristor
@@ -56,7 +55,9 @@ class CellTensors:
         self.cuda_malloc_heap_size = cuda_malloc_heap_size
         self.rows, self.columns = math.prod(int(size) for size in shape[1:]), int(shape[0])
         self.tiles_map: Tensor | None = None
-        self.per_device = not is_tensor_model(memristor_model)
+        # The user overrides nothing of a model: its devices are held as tensors.
+        modelled = isinstance(memristor_model, type) and issubclass(memristor_model, Modelled)
+        self.per_device = not (modelled and memristor_model.defaults and not memristor_model._own)
         # Devices as objects, once asked for; and what they carried when the crossbar was saved.
         self._objects: Any = None
         self._shown: Any = None
@@ -74,8 +75,20 @@ class CellTensors:
             self.update(from_devices=False)
 
     def update(self, from_devices: bool = True, parallelize: bool = False) -> None:
-        """Carry conductances between the devices and the tensors."""
-        raise NotImplementedError
+        """Carry conductances between a user's own devices and ``conductance_matrix``.
+
+        Views need no carrying: for the models of this package nothing happens.
+
+        Args:
+            from_devices: from the devices to the matrix (True), or from it to the devices (False).
+            parallelize: has no effect.
+        """
+        self._held.look()
+        if self.per_device and from_devices:
+            self.store(torch.from_numpy(self.g_np(self.devices)).to(self._g))
+        elif self.per_device:
+            for device, g in zip(self.devices.flat, self._g.flatten().tolist(), strict=True):
+                device.set_conductance(g)
 
     # ---- what the cells are ---------------------------------------------------------------------
 
@@ -97,7 +110,11 @@ class CellTensors:
     def _draw(self, shape: tuple[int, ...]) -> Any:
         """Draw the parameters of cells that are tensors, and return their means."""
         model, parameters = self.memristor_model, self._held.parameters
-        values = {**model.defaults, **_known(model, self.memristor_model_params)}
+        given = self.memristor_model_params
+        unknown = ", ".join(sorted(set(given) - set(model.defaults) - {"reference"}))
+        if unknown:
+            warnings.warn(f"{model.__name__} has no parameter {unknown}: not used", stacklevel=3)
+        values = {name: given.get(name, value) for name, value in model.defaults.items()}
         means = {name: one(value, mean=True) for name, value in values.items()}
         values, means = ordered(values, means)
         reference = SimpleNamespace(**means)
@@ -118,14 +135,14 @@ class CellTensors:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Device parameters by name: numbers, or one value per cell."""
+        """Device parameters by name: numbers, or one value per cell; they may be assigned."""
         if not self.per_device:
             return self._held.parameters
         names = ("r_on", "r_off", "time_series_resolution")
         return {name: self.parameter(name) for name in names}
 
     def parameter(self, name: str) -> Tensor:
-        """Return a device parameter, one value per cell."""
+        """Return a device parameter: always a tensor, one value per cell."""
         g = self._g
         if self.per_device:
             values = [float(getattr(device, name)) for device in self._objects.flat]
@@ -138,8 +155,7 @@ class CellTensors:
 
     def clamp(self, g: Tensor) -> Tensor:
         """Return conductances (S) within every cell's ``[1/r_off, 1/r_on]``."""
-        low, high = self._window()
-        return torch.minimum(torch.maximum(g, low), high)
+        return g.clamp(*self._window())
 
     @property
     def used(self) -> Tensor:
@@ -163,15 +179,14 @@ class CellTensors:
             Refused: in the fallback for a user's own devices.
         """
         require(not self.per_device, f"{self.memristor_model} is held object by object")
-        g: Tensor = torch.where(self.used, self._g, 1.0 / self.r_off_mean)
+        g = torch.where(self.used, self._g, 1.0 / self.r_off_mean)
         parameters = dict(self._held.parameters)
         on, off = parameters["r_on"], parameters["r_off"]
         if isinstance(on, Tensor) or isinstance(off, Tensor):  # worn-out cells may have no window
             off = self.parameter("r_off").double()
             parameters["r_on"] = torch.minimum(self.parameter("r_on").double(), off * (1 - 1e-9))
             parameters["r_off"] = off
-        population: SwitchingCells = self.memristor_model._population(parameters, g, tuple(g.shape))
-        return population
+        return self.memristor_model._population(parameters, g, tuple(g.shape))
 
     # ---- what they hold -------------------------------------------------------------------------
 
@@ -181,7 +196,10 @@ class CellTensors:
 
     @property
     def conductance_matrix(self) -> Tensor:
-        """Conductances (S), ``[rows, columns]`` or ``[tiles, tile_rows, tile_columns]``."""
+        """Conductances (S), ``[rows, columns]`` or ``[tiles, tile_rows, tile_columns]``.
+
+        They may be assigned, those of stuck cells, too, and changed in place; padding holds 0 S.
+        """
         self._held.look()
         self._held.lent = True
         return self._held.g
@@ -204,7 +222,7 @@ class CellTensors:
 
     @property
     def stuck(self) -> Tensor | None:
-        """Which cells keep their conductance, whatever is written to them; None: none do."""
+        """Which cells keep their conductance, whatever is written or applied to them, or None."""
         return self._held.stuck
 
     @stuck.setter
@@ -248,27 +266,20 @@ class CellTensors:
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers, for ``state_dict``."""
         kept = {n: v for n, v in self.parameters.items() if isinstance(v, (Tensor, int, float))}
-        return {
-            "conductance_matrix": self.conductance_matrix,
-            "stuck": self.stuck,
-            "parameters": kept,
-        }
+        g = self.conductance_matrix
+        return {"conductance_matrix": g, "stuck": self.stuck, "parameters": kept}
 
     def restore(self, values: dict[str, Any]) -> None:
-        """Take back what `state` returned.
-
-        Raises:
-            Refused: if it is of another crossbar.
-        """
+        """Take back what `state` returned; refuse what is of another crossbar."""
         g, shape = values["conductance_matrix"], list(self._g.shape)
         require(list(g.shape) == shape, f"conductances {list(g.shape)} do not fit {shape}")
         self.conductance_matrix = g.to(self._g).clone()
-        stuck, parameters = values["stuck"], values["parameters"].items()
+        stuck = values["stuck"]
         self.stuck = None if stuck is None else stuck.to(self.device, copy=True)
         if self.per_device:
             self.update(from_devices=False)
             return
-        for name, value in parameters:
+        for name, value in values["parameters"].items():
             tensor = isinstance(value, Tensor)
             self.parameters[name] = value.to(self.device, copy=True) if tensor else value
 
@@ -314,31 +325,15 @@ class CellTensors:
         self._held.crossbar = weakref.ref(self)
 
 
-def is_tensor_model(model: Any) -> bool:
-    """Whether devices of a class are held as tensors: the user overrides nothing of a model."""
-    modelled = isinstance(model, type) and issubclass(model, Modelled)
-    return modelled and bool(model.defaults) and not model._own
-
-
 def stored_dtype(dtype: torch.dtype) -> torch.dtype:
     """Return the type of tensors that keep what is written in one."""
     return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def _known(model: type[Modelled], given: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = sorted(set(given) - set(model.defaults) - {"reference"})
-    if unknown:
-        warnings.warn(
-            f"{model.__name__} has no parameter {', '.join(unknown)}: not used", stacklevel=4
-        )
-    return {name: value for name, value in given.items() if name in model.defaults}
 
 
 def _drawn(value: Any, shape: tuple[int, ...]) -> Any:
     if not callable(value):
         return checks.plain(value)
     if hasattr(value, "sample"):
-        drawn: Tensor = value.sample(shape)
-        return drawn.to(torch.get_default_dtype())
+        return value.sample(shape).to(torch.get_default_dtype())
     values = [float(value()) for _ in range(math.prod(shape))]
     return torch.tensor(values).reshape(shape)

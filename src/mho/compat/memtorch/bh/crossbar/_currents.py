@@ -8,7 +8,9 @@ the cache; devices of a user's own class answer one after the other.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
+from functools import reduce
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
@@ -17,9 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat._common import fingerprint, kept, real, require
-from mho.compat.memtorch.bh.crossbar._sweep import Curve, curves, middle
-from mho.compat.memtorch.bh.Quantize import Converter, convert, converter
+from mho.compat._common import fingerprint, kept
+from mho.compat.memtorch.bh.Quantize import Converter, convert
 from mho.crossbar.read import partial_currents
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
@@ -36,34 +37,14 @@ _NO_CURVE = frozenset(("r_on", "r_off", "time_series_resolution"))
 Law: TypeAlias = Callable[[Any, Tensor], Tensor | None] | None
 """From a crossbar and voltages to ``f(v)``; its result None: cells answer one by one."""
 
-
-def matmul(
-    v: Tensor,
-    crossbar: Any,
-    linear: bool,
-    max_input_voltage: Any,
-    bits: Any,
-    overflow_rate: Any,
-    quant_method: str | None,
-) -> Tensor:
-    """Read a crossbar; see `simulate_matmul`."""
-    require(
-        v.dim() == 2 and v.shape[1] == crossbar.rows,
-        f"input must have shape [vectors, {crossbar.rows}], got {list(v.shape)}",
-    )
-    ready = converter(bits, overflow_rate, quant_method)
-    if max_input_voltage is not None:
-        most = real("max_input_voltage", max_input_voltage, least=0.0)
-        v = v.clamp(-most, most)
-    parts = tile_currents(v, crossbar, None if linear else common)
-    return added([parts], size(crossbar)[1], ready)
+Curve: TypeAlias = tuple[Any, Any]
+"""Voltages (V), rising, and currents (A): arrays."""
 
 
 def size(crossbar: Any) -> tuple[int, int]:
     """Return rows and columns of one tile; of the crossbar where it is not cut."""
     whole = crossbar.rows, crossbar.columns
-    tile: tuple[int, int] = whole if crossbar.tile_shape is None else crossbar.tile_shape
-    return tile
+    return whole if crossbar.tile_shape is None else crossbar.tile_shape
 
 
 def joined(crossbar: Any, tiles: Tensor) -> Tensor:
@@ -76,10 +57,7 @@ def joined(crossbar: Any, tiles: Tensor) -> Tensor:
 
 def common(crossbar: Any, v: Tensor) -> Tensor | None:
     """Return ``f(v)`` (V) of ``I = g · f(v)``, or None where cells have laws of their own."""
-    if crossbar.per_device or spread(crossbar):
-        return None
-    driven: Tensor = crossbar.transfer(v)
-    return driven
+    return None if crossbar.per_device or spread(crossbar) else crossbar.transfer(v)
 
 
 def alike(crossbars: list[Any]) -> bool:
@@ -98,7 +76,7 @@ def spread(crossbar: Any) -> bool:
     spec, p = _laws(crossbar)
     # Other parameters may differ: those are seen that change a current.
     some = torch.full((1,), 0.1, dtype=torch.float64, device=crossbar.device)
-    return bool(spec.transfer_at(some, SimpleNamespace(**p)).numel() > 1)
+    return spec.transfer_at(some, SimpleNamespace(**p)).numel() > 1
 
 
 def tile_currents(v: Tensor, crossbar: Any, law: Law) -> Tensor:
@@ -111,8 +89,7 @@ def tile_currents(v: Tensor, crossbar: Any, law: Law) -> Tensor:
     if driven is not None:
         g = joined(crossbar, crossbar.conductance_matrix).to(driven.dtype)
         return torch.cat(products(driven[None], g[None], height))
-    one_by_one = _objects if crossbar.per_device else _cells
-    return one_by_one(v, crossbar, height)
+    return (_objects if crossbar.per_device else _cells)(v, crossbar, height)
 
 
 def products(v: Tensor, matrices: Tensor, height: int) -> list[Tensor]:
@@ -128,15 +105,10 @@ def products(v: Tensor, matrices: Tensor, height: int) -> list[Tensor]:
 def added(parts: list[Tensor], width: int, ready: Converter | None) -> Tensor:
     """Convert every tile's currents, each vector with a full scale of its own, and add the tiles.
 
-    Pieces are ``[tile rows, vectors, columns]`` (A), and overwritten; the result is
-    ``[vectors, columns]``. Padding has no converter, so that no fault in it changes a full scale:
-    the last of the tiles, ``width`` columns wide, may be narrower. Without a converter currents
-    are only added.
+    Pieces are ``[tile rows, vectors, columns]`` (A), and overwritten. Padding has no converter, so
+    that no fault in it changes a full scale: the last tile may have fewer columns than ``width``.
     """
-    total, *more = (_column_sums(part, width, ready) for part in parts)
-    for other in more:
-        total = total + other
-    return total
+    return reduce(torch.add, (_column_sums(part, width, ready) for part in parts))
 
 
 def _column_sums(part: Tensor, width: int, ready: Converter | None) -> Tensor:
@@ -174,10 +146,7 @@ def _laws(crossbar: Any) -> tuple[Any, dict[str, Any]]:
         return cells.spec, vars(cells.spec.parameters(cells.parameters_drawn()))
 
     sources = [crossbar._held.mark(), *map(fingerprint, tensors)]
-    result: tuple[Any, dict[str, Any]] = kept(
-        _kept, crossbar, _numbers(crossbar.parameters), sources, laws
-    )
-    return result
+    return kept(_kept, crossbar, _numbers(crossbar.parameters), sources, laws)
 
 
 _kept: WeakKeyDictionary[Any, tuple[Any, ...]] = WeakKeyDictionary()
@@ -237,3 +206,52 @@ def _answers(device: Any, v: Tensor, curve: Curve | None = None) -> Tensor:
         answer = copy.deepcopy(device).simulate(torch.tensor([volt]).float(), return_current=True)
         found[place] = np.asarray(answer).reshape(-1)[0]
     return torch.from_numpy(found).to(v)
+
+
+# ---- I–V curves that a user's class sweeps by its own ``plot_hysteresis_loop`` -------------------
+
+
+def curves(crossbar: Any) -> list[Curve | None]:
+    """Return every device's swept curve, and last that of one at the middle of the window.
+
+    None stands for those whose class has no sweep of its own, or whose crossbar has no ``sweep``
+    (settings by name). Sweeps are of copies, and made again once a conductance has changed.
+    """
+    settings = getattr(crossbar, "sweep", None)
+    if settings is None or not crossbar.per_device:
+        return [None] * (crossbar.conductance_matrix.numel() + 1)
+
+    def swept() -> list[Curve | None]:
+        return [_swept(device, settings) for device in (*crossbar.devices.flat, middle(crossbar))]
+
+    return kept(vars(crossbar), "curves", settings, [crossbar._held.mark()], swept)
+
+
+def middle(crossbar: Any) -> Any:
+    """Return a device like the first one of a crossbar, at the middle of the window."""
+    device = copy.deepcopy(crossbar.devices.flat[0])
+    device.set_conductance((1 / crossbar.r_on_mean + 1 / crossbar.r_off_mean) / 2)
+    return device
+
+
+def _swept(device: Any, settings: dict[str, Any]) -> Curve | None:
+    device = copy.deepcopy(device)
+    sweep = getattr(device, "plot_hysteresis_loop", None)
+    if sweep is None or str(getattr(sweep, "__module__", "")).startswith("mho.compat.memtorch."):
+        return None
+    given = {**settings, "return_result": True}
+    known = inspect.signature(sweep).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known):
+        given |= {"memristor": device, "memristor_model": device}
+        given = {p.name: given[p.name] for p in known if p.name in given}
+    found = sweep(**given)
+    if found is None:  # it only draws
+        return None
+    voltages, currents = (np.asarray(values, np.float64).reshape(-1) for values in found)
+    # The mean of the loop's branches, each from one turn of the voltage to the next.
+    turns = np.flatnonzero(np.diff(np.sign(np.diff(voltages)))) + 1
+    grid, branches = np.unique(voltages), []
+    for first, last in zip([0, *turns], [*turns, len(voltages) - 1], strict=True):
+        order = first + np.argsort(voltages[first : last + 1])
+        branches.append(np.interp(grid, voltages[order], currents[order], np.nan, np.nan))
+    return grid, np.nanmean(branches, axis=0)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from mho.compat._common import real, require
-from mho.compat.memtorch.bh.crossbar._sweep import curves
+from mho.compat.memtorch.bh.crossbar._currents import curves
 from mho.compat.memtorch.bh.nonideality._layers import crossbars
 from mho.compat.memtorch.bh.nonideality.FiniteConductanceStates import (
     apply_finite_conductance_states,
