@@ -18,6 +18,7 @@ from mho.compat.memtorch.bh.crossbar.Passive import wires
 from mho.compat.memtorch.bh.Quantize import Converter, converter
 from mho.compat.memtorch.map.Input import naive_scale, scale
 from mho.compat.memtorch.map.Module import Line, identity, naive_tune
+from mho.compat.memtorch.map.Parameter import naive_map
 from mho.compat.memtorch.mn import _read
 from mho.core import notice
 
@@ -33,6 +34,53 @@ _NUMBERS: dict[str, Callable[[str, Any], Any]] = {
     "ADC_resolution": whole,
     **dict.fromkeys((*LINES[1:], "max_input_voltage", "ADC_overflow_rate", "p_l"), real),
 }
+
+
+def _arguments(
+    self: Any,
+    layer: Any,
+    memristor_model: Any,
+    memristor_model_params: Mapping[str, Any],
+    mapping_routine: Callable[..., Any] = naive_map,
+    transistor: bool = True,
+    programming_routine: Callable[..., Any] | None = None,
+    programming_routine_params: Mapping[str, Any] = {},
+    p_l: float | None = None,
+    scheme: Scheme = Scheme.DoubleColumn,
+    tile_shape: tuple[int, int] | None = None,
+    max_input_voltage: float | None = None,
+    scaling_routine: Callable[..., Any] = naive_scale,
+    scaling_routine_params: Mapping[str, Any] = {},
+    source_resistance: float | None = None,
+    line_resistance: float | None = None,
+    ADC_resolution: int | None = None,
+    ADC_overflow_rate: float = 0.0,
+    quant_method: str | None = None,
+    use_bindings: bool = True,
+    random_crossbar_init: bool = False,
+    verbose: bool = True,
+    *args: Any,
+    **kwargs: Any,
+) -> None:
+    """Take what every layer's constructor takes; see `patch_model`."""
+
+
+def constructor(name: str) -> Any:
+    """Return a layer's constructor, whose first argument, the digital layer, has this name.
+
+    It calls ``_patch`` with the name and all arguments.
+    """
+    same = inspect.signature(_arguments)
+    itself, layer, *others = same.parameters.values()
+    signature = same.replace(parameters=[itself, layer.replace(name=name), *others])
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        given = signature.bind(self, *args, **kwargs)
+        given.apply_defaults()
+        self._patch(name, given.arguments)
+
+    __init__.__signature__ = signature  # type: ignore[attr-defined]
+    return __init__
 
 
 class Memristive(nn.Module):
@@ -67,7 +115,7 @@ class Memristive(nn.Module):
     """The torch layer."""
 
     def _patch(self, name: str, given: Mapping[str, Any]) -> None:
-        """Put the weight of the layer ``name`` on crossbars, given a constructor's ``locals()``."""
+        """Put the weight of the layer ``name`` on crossbars, given its constructor's arguments."""
         layer = given[name]
         take_over(self, name, layer, self.digital, ("weight", "bias"))
         chosen = take_settings(self, given)
@@ -140,14 +188,8 @@ class Memristive(nn.Module):
 
     # ---- state --------------------------------------------------------------------------------
 
-    @property
-    def device(self) -> torch.device:
-        """Where the crossbars are; assigning moves the layer."""
-        return self.crossbars[0].device
-
-    @device.setter
-    def device(self, where: Any) -> None:
-        self.to(where)
+    device = property(lambda self: self.crossbars[0].device, lambda self, where: self.to(where))
+    """Where the crossbars are; assigning moves the layer."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         def moved(tensor: Tensor) -> Tensor:
@@ -217,7 +259,7 @@ def telling(layer: nn.Module, prefix: str, fits: bool) -> Iterator[None]:
 def take_settings(layer: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     """Keep a constructor's arguments as attributes; return those its crossbars are made by.
 
-    They are ``locals()``; numbers may be NumPy's. Crossbars of a recurrent layer are others'.
+    Numbers may be NumPy's. Crossbars of a recurrent layer are others'.
 
     Raises:
         Refused: if an argument is refused.
