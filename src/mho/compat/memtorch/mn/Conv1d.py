@@ -10,9 +10,6 @@ from mho.compat.memtorch.mn._conv import Convolution
 
 
 class Conv1d(Convolution, nn.Conv1d):
-    """A convolution whose kernels are columns of crossbars.
-
-    Args: ``convolutional_layer`` is what it stands for; for the others see `patch_model`.
-    """
+    """Kernels are columns of crossbars; for arguments see `patch_model`."""
 
     digital = nn.Conv1d

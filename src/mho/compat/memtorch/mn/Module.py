@@ -126,18 +126,17 @@ def patch_model(
 
 
 _NOT_OPTIONS = ("model", "module_parameters_to_patch", "kwargs")
-_CLOSED = (nn.MultiheadAttention,)  # it reads the weights of its parts itself
 
 
 def _types(given: Any) -> tuple[type[nn.Module], ...]:
     """Return types of layers, given by themselves or by their names in the table."""
     known = {n: getattr(kind, "digital", None) for n, kind in supported_module_parameters.items()}
-    found: Any = (given,) if isinstance(given, type) else tuple(known.get(k, k) for k in given)
+    found: tuple[Any, ...] = (given,) if isinstance(given, type) else tuple(given)
+    found = tuple(known.get(kind, kind) for kind in found)
     for kind in found:
         message = f"module_parameters_to_patch must be types of layers, got {kind!r}"
         require(isinstance(kind, type), message)
-    result: tuple[type[nn.Module], ...] = found
-    return result
+    return found
 
 
 def _chosen(model: nn.Module, wanted: tuple[type[nn.Module], ...]) -> tuple[Any, list[str]]:
@@ -149,7 +148,9 @@ def _chosen(model: nn.Module, wanted: tuple[type[nn.Module], ...]) -> tuple[Any,
     known = supported_module_parameters
     kinds: dict[nn.Module, Any] = {}
     digital = []
-    closed = {part for m in model.modules() if isinstance(m, _CLOSED) for part in m.children()}
+    # They read the weights of their parts themselves.
+    attentions = (m for m in model.modules() if isinstance(m, nn.MultiheadAttention))
+    closed = {part for attention in attentions for part in attention.children()}
     for name, module in model.named_modules():
         self_contained(module)
         if not isinstance(module, wanted) or isinstance(module, (Memristive, RNN)):

@@ -111,8 +111,12 @@ class Memristive(nn.Module):
     lent = False
     """Whether its parameters are another layer's, which saves and loads them."""
 
+    # What a kind of layer says: the torch layer; ``[arrays, rows, columns]`` as the product takes
+    # them; currents of voltages and these; currents read (and converted) tile by tile.
     digital: Any
-    """The torch layer."""
+    _arranged: Callable[[Tensor], Tensor]
+    _product: Callable[[Tensor, Tensor], Tensor]
+    _by_vector: Callable[[Tensor, Converter | None], Tensor]
 
     def _patch(self, name: str, given: Mapping[str, Any]) -> None:
         """Put the weight of the layer ``name`` on crossbars, given its constructor's arguments."""
@@ -126,28 +130,11 @@ class Memristive(nn.Module):
         if self.verbose:
             print(f"Patched {layer} -> {self}")
 
-    # ---- what a kind of layer says ------------------------------------------------------------
-
-    def _arranged(self, matrices: Tensor) -> Tensor:
-        """Return ``[arrays, rows, columns]`` as `_product` takes it."""
-        raise NotImplementedError
-
-    def _product(self, v: Tensor, arranged: Tensor) -> Tensor:
-        """Return the currents of all tiles together."""
-        raise NotImplementedError
-
-    def _by_vector(self, v: Tensor, ready: Converter | None) -> Tensor:
-        """Return the currents, read (and converted) tile by tile with `_read.vectors`."""
-        raise NotImplementedError
-
-    # ---- reads --------------------------------------------------------------------------------
-
-    def _outputs(self, x: Tensor) -> Tensor:
+    def _outputs(self, x: Tensor) -> Any:
         """Return what ``forward`` returns for inputs of the right shape."""
         if self.forward_legacy_enabled:
             require(self.weight is not None, f"{self} has given up its weight")
-            digital: Tensor = self.digital.forward(self, x)
-            return digital
+            return self.digital.forward(self, x)
         dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
         # Differences of conductances need more digits than half precision has.
         volts, unscale = self._volts(x.to(torch.promote_types(dtype, torch.float32)))
@@ -186,8 +173,6 @@ class Memristive(nn.Module):
         sizes = tuple(whole("the input's size", size) for size in shape)
         self.transform_output = naive_tune(self, sizes, self.verbose)
 
-    # ---- state --------------------------------------------------------------------------------
-
     device = property(lambda self: self.crossbars[0].device, lambda self, where: self.to(where))
     """Where the crossbars are; assigning moves the layer."""
 
@@ -208,9 +193,9 @@ class Memristive(nn.Module):
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         if not self.lent:
             super()._save_to_state_dict(destination, prefix, keep_vars)
-        line = self.transform_output
-        tuned = [line.slope, line.intercept] if isinstance(line, Line) else None
-        tuned = [] if line is identity else tuned  # nothing can be said of a user's function
+        line: Any = self.transform_output  # of a user's function nothing can be said
+        fitted = [line.slope, line.intercept] if isinstance(line, Line) else None
+        tuned = [] if line is identity else fitted
         cells = [crossbar.state() for crossbar in self.crossbars]
         keep_beside(destination, prefix, {"crossbars": cells, "line": tuned})
 
@@ -297,8 +282,8 @@ def take_over(
     Raises:
         Refused: if it is not of the kind.
     """
-    found = type(digital).__name__
-    require(isinstance(digital, kind), f"{name} must be a torch.nn.{kind.__name__}, got {found}")
+    message = f"{name} must be a torch.nn.{kind.__name__}, got {type(digital).__name__}"
+    require(isinstance(digital, kind), message)
     nn.Module.__init__(layer)
     others = {*vars(layer), *parameters, "non_linear", "simulate", "lent"}
     for own, value in vars(digital).items():

@@ -26,11 +26,9 @@ def law(layer: Any) -> Law:
     ``non_linear`` is not there or false (none), a function of the user's, or true: the devices'
     own. Reads disturb no device, so that ``simulate`` makes no difference.
     """
-    given = getattr(layer, "non_linear", None)
-    if not callable(given):
-        return _currents.common if given else None
-    result: Law = given
-    return result
+    given: Any = getattr(layer, "non_linear", None)
+    found: Law = given if callable(given) else _currents.common if given else None
+    return found
 
 
 def driven(layer: Any, v: Tensor) -> Tensor | None:

@@ -11,8 +11,6 @@ from torch import Tensor
 from mho.cells.behaviour import Context
 from mho.compat._common import require
 
-Model = Callable[..., Any]
-
 
 def change(layer: Any, act: Callable[[Any, Tensor], Tensor]) -> Any:
     """Let ``act(crossbar, g)`` give every crossbar of a layer new conductances (S).
@@ -31,20 +29,10 @@ def change(layer: Any, act: Callable[[Any, Tensor], Tensor]) -> Any:
 
 
 def crossbars(layer: Any) -> list[Any]:
-    """Return a layer's crossbars.
-
-    Raises:
-        Refused: if it has none.
-    """
+    """Return a layer's crossbars; a layer without them is `Refused`."""
     found, kind = getattr(layer, "crossbars", None), type(layer).__name__
     require(found is not None, f"layer must be a memristive layer, got {kind}")
     return list(found)  # type: ignore[arg-type]
-
-
-def apply_model(layer: Any, x: Any, name: str, model: Model, known: list[Model], more: Any) -> Any:
-    """Call ``model(layer=layer, x=x, **more)`` if it is known by a list ``valid_{name}s``."""
-    require(model in known, f"{name} must be one of valid_{name}s, got {model!r}")
-    return model(layer=layer, x=x, **more)
 
 
 def context(crossbar: Any, g: Tensor, r_on: float | None = None) -> Context:
