@@ -87,11 +87,7 @@ def quantize(
 
 
 def converter(bits: Any, overflow_rate: Any, quant_method: str | None) -> Converter | None:
-    """Return a layer's converter, or None where nothing is converted: without bits, or a method.
-
-    Raises:
-        Refused: if it is impossible.
-    """
+    """Return a layer's converter (or raise `Refused`); None, without bits or a method, is none."""
     _check_method(quant_method)
     if quant_method is None or bits is None:
         return None

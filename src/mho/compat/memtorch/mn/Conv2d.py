@@ -1,8 +1,5 @@
 """Convolutions of two dimensions."""
 # ruff: noqa: N999
-# mypy: disable-error-code="misc"
-
-from __future__ import annotations
 
 from torch import nn
 

@@ -9,15 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mho.compat.memtorch.mn._layer import (
-    BESIDE,
-    SETTINGS,
-    constructor,
-    keep_beside,
-    take_over,
-    take_settings,
-    telling,
-)
+from mho.compat.memtorch.mn import _layer
 from mho.compat.memtorch.mn.Linear import Linear
 from mho.recurrence.form import Form
 from mho.recurrence.layout import Sequences
@@ -25,7 +17,7 @@ from mho.recurrence.runner import run
 
 # What holds for the layers of all weights, whenever it is set.
 _SWITCHES = ("non_linear", "simulate", "forward_legacy_enabled", "cuda_malloc_heap_size")
-_PASSED_ON = frozenset((*SETTINGS, *_SWITCHES))
+_PASSED_ON = (*_layer.SETTINGS, *_SWITCHES)
 _NOT_PASSED_ON = ("self", "rnn_layer", "args", "kwargs")
 
 
@@ -46,7 +38,7 @@ class RNN(nn.RNN):
 
     digital = nn.RNN
     device = property(lambda self: self.w_ih[0].device, lambda self, where: self.to(where))
-    __init__ = constructor("rnn_layer")
+    __init__ = _layer.constructor("rnn_layer")
     w_ih = property(lambda self: self._of_each_layer("ih", self._array))
     w_hh = property(lambda self: self._of_each_layer("hh", self._array))
     w_ih_reverse = property(lambda self: self._of_each_layer("ih_reverse", self._array))
@@ -59,8 +51,8 @@ class RNN(nn.RNN):
     def _patch(self, name: str, given: Mapping[str, Any]) -> None:
         rnn_layer = given[name]
         names: Any = getattr(rnn_layer, "_flat_weights_names", ())  # of pruned weights, too
-        take_over(self, name, rnn_layer, nn.RNN, names)
-        take_settings(self, given)
+        _layer.take_over(self, name, rnn_layer, nn.RNN, names)
+        _layer.take_settings(self, given)
         chosen = {name: value for name, value in given.items() if name not in _NOT_PASSED_ON}
         self.return_hidden = False
         self.arrays = nn.ModuleDict()
@@ -120,12 +112,12 @@ class RNN(nn.RNN):
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        keep_beside(destination, prefix, self._shapes())
+        _layer.keep_beside(destination, prefix, self._shapes())
 
     def _load_from_state_dict(
         self, state_dict: Any, prefix: str, local_metadata: Any, *others: Any
     ) -> None:
-        with telling(self, prefix, local_metadata.get(BESIDE) == self._shapes()):
+        with _layer.telling(self, prefix, local_metadata.get(_layer.BESIDE) == self._shapes()):
             super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
 
     def _shapes(self) -> list[list[int]]:

@@ -108,5 +108,4 @@ def kept(layer: Any, key: str, dtype: torch.dtype, make: Callable[[], Tensor]) -
     lines = layer.transistor, layer.source_resistance, layer.line_resistance, law(layer) is None
     sources = [crossbar._held.mark() for crossbar in layer.crossbars]
     settings = [*lines, layer.crossbar_operation, dtype]
-    result: Tensor = _common.kept(layer._kept, key, settings, sources, made)
-    return result
+    return _common.kept(layer._kept, key, settings, sources, made)
