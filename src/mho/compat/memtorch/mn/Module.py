@@ -140,11 +140,7 @@ def _types(given: Any) -> tuple[type[nn.Module], ...]:
 
 
 def _chosen(model: nn.Module, wanted: tuple[type[nn.Module], ...]) -> tuple[Any, list[str]]:
-    """Return the memristive types of the layers to patch, and the names of those that stay digital.
-
-    Raises:
-        Refused: if there is none for a type and its bases.
-    """
+    """Return the memristive types of the layers to patch, and the names of those left digital."""
     known = supported_module_parameters
     kinds: dict[nn.Module, Any] = {}
     digital = []

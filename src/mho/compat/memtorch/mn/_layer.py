@@ -220,10 +220,9 @@ BESIDE = "memristive"
 
 
 def keep_beside(destination: Any, prefix: str, values: Any) -> None:
-    """Keep values beside a ``state_dict``'s tensors, where torch keeps versions.
+    """Keep values beside a ``state_dict``'s tensors, where torch keeps (and saves) versions.
 
-    So the tensors' names are those of the digital layer, and either loads the other's. torch
-    saves, copies and loads what is there with the tensors.
+    So the tensors' names are those of the digital layer, and either loads the other's.
     """
     getattr(destination, "_metadata", {}).setdefault(prefix[:-1], {})[BESIDE] = values
 
@@ -242,13 +241,7 @@ def telling(layer: nn.Module, prefix: str, fits: bool) -> Iterator[None]:
 
 
 def take_settings(layer: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep a constructor's arguments as attributes; return those its crossbars are made by.
-
-    Numbers may be NumPy's. Crossbars of a recurrent layer are others'.
-
-    Raises:
-        Refused: if an argument is refused.
-    """
+    """Keep a constructor's arguments as attributes (or refuse them); return its crossbars'."""
     values = dict(given)
     for name, number in _NUMBERS.items():
         if values[name] is not None:
@@ -274,13 +267,9 @@ def take_settings(layer: Any, given: Mapping[str, Any]) -> dict[str, Any]:
 def take_over(
     layer: Any, name: str, digital: Any, kind: type[nn.Module], parameters: Iterable[str]
 ) -> None:
-    """Do as the constructor of a torch layer: be like a given one, and share its parameters.
+    """Be like a torch layer, the argument ``name``, and share its parameters (of these names).
 
-    The digital one, the argument ``name``, may be pruned or parametrised: its parameters (those of
-    the given names) count as they are now.
-
-    Raises:
-        Refused: if it is not of the kind.
+    It may be pruned or parametrised: parameters count as they are now.
     """
     message = f"{name} must be a torch.nn.{kind.__name__}, got {type(digital).__name__}"
     require(isinstance(digital, kind), message)

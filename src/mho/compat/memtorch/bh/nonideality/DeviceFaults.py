@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from mho.compat._common import real, require
-from mho.compat.memtorch.bh.nonideality._layers import change, crossbars, resistance, store, window
+from mho.compat.memtorch.bh.nonideality._layers import change, crossbars, resistance, window
 from mho.compat.memtorch.bh.StochasticParameter import made
 
 __all__ = ["apply_cycle_variability", "apply_device_faults"]
@@ -49,7 +49,8 @@ def apply_device_faults(
         stuck = torch.zeros_like(broken) if crossbar.stuck is None else crossbar.stuck
         ends = torch.where(order < at_lrs, highest, lowest)
         crossbar.stuck = stuck | broken
-        store(crossbar, torch.where(broken & ~stuck, ends, g))
+        crossbar.conductance_matrix = torch.where(broken & ~stuck, ends, g)
+        crossbar.update(from_devices=False)
     return layer
 
 

@@ -24,7 +24,8 @@ def change(layer: Any, act: Callable[[Any, Tensor], Tensor]) -> Any:
         with torch.no_grad():
             g = crossbar.conductance_matrix.detach().clone()
             free = crossbar.used if crossbar.stuck is None else crossbar.used & ~crossbar.stuck
-            store(crossbar, torch.where(free, act(crossbar, g.clone()).to(g), g))
+            crossbar.conductance_matrix = torch.where(free, act(crossbar, g.clone()).to(g), g)
+            crossbar.update(from_devices=False)
     return layer
 
 
@@ -40,13 +41,6 @@ def context(crossbar: Any, g: Tensor, r_on: float | None = None) -> Context:
     low = crossbar.r_on_mean if r_on is None else r_on
     nothing = torch.zeros(2, dtype=torch.int64)
     return Context(like=g, rng=nothing, g_min=1 / crossbar.r_off_mean, g_max=1 / low)
-
-
-def store(crossbar: Any, g: Tensor) -> None:
-    """Store conductances (S), in the devices of a user's own model, too."""
-    crossbar.conductance_matrix = g.to(crossbar.conductance_matrix)
-    if crossbar.per_device:
-        crossbar.update(from_devices=False)
 
 
 def resistance(crossbar: Any, name: str) -> Tensor:
