@@ -174,16 +174,14 @@ def tune_(model: nn.Module, tune_kwargs: Mapping[Any, Mapping[str, Any]] | None 
         tune_kwargs: keyword arguments of ``tune`` by type of layer: the class, its name or
             ``str`` of it.
     """
-    given = {} if tune_kwargs is None else dict(tune_kwargs)
+    given = tune_kwargs or {}
+    layer: Any
     for layer in model.modules():
         if hasattr(layer, "tune") and not getattr(layer, "lent", False):
-            chosen: Any = next((given[key] for key in _keys(type(layer)) if key in given), {})
-            layer.tune(**chosen)  # type: ignore[operator]
-
-
-def _keys(kind: type) -> list[Any]:
-    path = f"{kind.__module__}.{kind.__qualname__}"
-    return [kind, str(kind), f"<class '{path.removeprefix('mho.compat.')}'>", kind.__name__]
+            kind = type(layer)
+            path = f"{kind.__module__}.{kind.__qualname__}".removeprefix("mho.compat.")
+            keys = (kind, str(kind), f"<class '{path}'>", kind.__name__)
+            layer.tune(**next((given[key] for key in keys if key in given), {}))
 
 
 def forward_legacy(model: nn.Module, enable_forward_legacy: bool) -> None:
