@@ -178,10 +178,8 @@ def unpack_parameters(
 
 
 def _drawable(name: str, value: Any) -> bool:
-    if isinstance(value, Generator):
-        return True
     if "__" in name or name == "self" or not callable(value) or isinstance(value, type):
-        return False
+        return isinstance(value, Generator)
     try:  # a user's own generator: a function that can say its mean
         return "return_mean" in inspect.signature(value).parameters
     except (TypeError, ValueError):

@@ -100,8 +100,7 @@ def patch_model(
     Raises:
         Refused: if a type is not supported, or an argument is refused.
     """
-    options = {name: value for name, value in locals().items() if name not in _NOT_OPTIONS}
-    options.update(kwargs)
+    options = {name: value for name, value in locals().items() if name not in _NOT_OPTIONS} | kwargs
     wanted = _types(module_parameters_to_patch)
     kinds, digital = _chosen(model, wanted)
     patched = {module: kind(module, **options) for module, kind in kinds.items()}
@@ -198,8 +197,7 @@ def disable_legacy(model: nn.Module) -> None:
             layer.register_parameter(name, None)
     if hasattr(model, "forward_legacy"):
         delattr(model, "forward_legacy")
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    torch.cuda.empty_cache()  # nothing where there is none
 
 
 def set_cuda_malloc_heap_size(model: nn.Module, cuda_malloc_heap_size: int) -> None:

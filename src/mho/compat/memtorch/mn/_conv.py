@@ -26,12 +26,10 @@ class Convolution(Memristive, _ConvNd):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the outputs of inputs ``[batch, in_channels, *size]`` (batch optional)."""
-        dims = len(self.kernel_size)
-        require(
-            input.dim() in (dims + 1, dims + 2) and input.shape[-1 - dims] == self.in_channels,
-            f"input must have shape [batch, {self.in_channels}, {', '.join(['size'] * dims)}], "
-            f"got {list(input.shape)}",
-        )
+        dims, given = len(self.kernel_size), list(input.shape)
+        wanted = f"[batch, {self.in_channels}, {', '.join(['size'] * dims)}]"
+        fits = len(given) in (dims + 1, dims + 2) and given[-1 - dims] == self.in_channels
+        require(fits, f"input must have shape {wanted}, got {given}")
         if input.dim() == dims + 1:
             return self._outputs(input.unsqueeze(0)).squeeze(0)
         return self._outputs(input)
