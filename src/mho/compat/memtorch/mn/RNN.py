@@ -32,6 +32,7 @@ class RNN(nn.RNN):
             ``w_hh`` of hidden states, and ``w_ih_reverse`` and ``w_hh_reverse`` of the other
             direction (empty where there is none).
         b_ih: their biases (None without bias); likewise ``b_hh`` and so on.
+        device: where the crossbars are; assigning moves the layer.
         return_hidden: whether ``forward`` returns ``(output, h_n)`` as `torch.nn.RNN` does, rather
             than the output alone; `patch_model` asks for it.
     """

@@ -93,6 +93,7 @@ class Memristive(nn.Module):
         crossbar_operation: joins what an operation gives on them; see `Operation`.
         weight: the digital weight, for comparison and tuning; None once it was given up.
         bias: added to the outputs digitally.
+        device: where the crossbars are; assigning moves the layer.
         transform_output: from currents (A) to outputs; what tuning finds.
         forward_legacy_enabled: whether ``forward`` is the digital layer's.
         legacy: whether currents stay as `naive_scale` scaled their inputs, as in MemTorch 1.1.6.
@@ -174,7 +175,6 @@ class Memristive(nn.Module):
         self.transform_output = naive_tune(self, sizes, self.verbose)
 
     device = property(lambda self: self.crossbars[0].device, lambda self, where: self.to(where))
-    """Where the crossbars are; assigning moves the layer."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         def moved(tensor: Tensor) -> Tensor:
