@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from mho.core import checks
+
+T = TypeVar("T")
 
 
 class Refused(ValueError, AssertionError):  # noqa: N818
@@ -41,24 +43,14 @@ def real(name: str, value: Any, *, least: float | None = None, most: float | Non
 
 
 def whole(name: str, value: Any, *, least: int = 1) -> int:
-    """Return an integer, of any type of number, that is at least ``least``.
-
-    Raises:
-        Refused: if it is none, or too small.
-    """
-    found = real(name, value)
-    require(
-        found == int(found) >= least, f"{name} must be a whole number >= {least}, got {value!r}"
-    )
+    """Return an integer (of any type of number) of at least ``least``, or raise `Refused`."""
+    found, message = real(name, value), f"{name} must be a whole number >= {least}, got {value!r}"
+    require(found == int(found) >= least, message)
     return int(found)
 
 
 def sides(tile_shape: Any) -> tuple[int, int]:
-    """Return the rows and columns of a tile, given as any sequence of two.
-
-    Raises:
-        Refused: if they are no two integers > 0.
-    """
+    """Return the rows and columns of a tile: any sequence of two integers > 0 (or `Refused`)."""
     two = hasattr(tile_shape, "__len__") and len(tile_shape) == 2
     require(two, f"tile_shape must be two integers > 0, got {tile_shape!r}")
     return whole("tile_shape's rows", tile_shape[0]), whole("tile_shape's columns", tile_shape[1])
@@ -91,19 +83,17 @@ def fingerprint(values: Tensor) -> Tensor:
 
 
 def kept(
-    place: MutableMapping[Any, Any],
+    place: MutableMapping[Any, tuple[Any, Any, T]],
     key: Any,
     settings: Any,
     marks: Sequence[Any],
-    make: Callable[[], Any],
-) -> Any:
+    make: Callable[[], T],
+) -> T:
     """Return what was made for these settings and marks (as of `fingerprint`), or make it."""
-    found = place.get(key)
-    if found is not None and found[0] == settings and len(found[1]) == len(marks):
-        unchanged = all(map(_same, found[1], marks))
-        if unchanged:
-            return found[2]
-    place[key] = settings, marks, make()
+    old: Any = place.get(key)
+    fits = old is not None and old[0] == settings and len(old[1]) == len(marks)
+    if not (fits and all(map(_same, old[1], marks))):
+        place[key] = settings, marks, make()
     return place[key][2]
 
 

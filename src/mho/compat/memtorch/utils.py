@@ -31,9 +31,7 @@ def convert_range(
 
 def clip(value: float, lower: float, upper: float) -> float:
     """Return the value, or the bound that it is beyond."""
-    if value < lower:
-        return lower
-    return min(value, upper)
+    return lower if value < lower else min(value, upper)
 
 
 def pad_tensor(tensor: Tensor, tile_shape: tuple[int, int]) -> Tensor:

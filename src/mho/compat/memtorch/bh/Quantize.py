@@ -7,7 +7,7 @@ Levels on a grid are the nearest; a value halfway between two becomes the upper 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,14 +23,8 @@ quant_methods = ["linear", "log", "log_minmax", "minmax", "tanh"]
 """What ``quant_method`` may be."""
 
 Bounds = tuple[Tensor | None, Tensor | None]
-
-
-class Converter(NamedTuple):
-    """A converter: its bits, the fraction of values full scale may leave out, its method."""
-
-    bits: int
-    overflow_rate: float
-    method: str
+Converter = tuple[int, float, str]
+"""A converter: its bits, the fraction of values full scale may leave out, its method."""
 
 
 def quantize(
@@ -78,7 +72,7 @@ def quantize(
         result = _to_levels(x, count, low, high)
     else:
         inside = x if low is None and high is None else x.clamp(low, high)
-        ready = Converter(count, rate, quant_method)
+        ready = (count, rate, quant_method)
         result = convert(inside.reshape(1, -1), ready, (low, high)).reshape(x.shape)
     if not override_original:
         return result
@@ -87,16 +81,12 @@ def quantize(
 
 
 def converter(bits: Any, overflow_rate: Any, quant_method: str | None) -> Converter | None:
-    """Return a layer's converter, or None where nothing is converted: without bits, or a method.
-
-    Raises:
-        Refused: if it is impossible.
-    """
+    """Return a layer's converter (or raise `Refused`); None, without bits or a method, is none."""
     _check_method(quant_method)
     if quant_method is None or bits is None:
         return None
     rate = real("ADC_overflow_rate", overflow_rate, least=0.0, most=1.0)
-    return Converter(whole("ADC_resolution", bits), rate, quant_method)
+    return whole("ADC_resolution", bits), rate, quant_method
 
 
 def convert(

@@ -92,10 +92,8 @@ def StochasticParameter(
 def made(distribution: Any, kwargs: Mapping[str, Any], prefix: str = "") -> Distribution:
     """Return a distribution: a class of ``torch.distributions`` with its parameters.
 
-    NumPy's numbers are numbers, and a ``scale`` of 0 is no spread.
-
-    Raises:
-        Refused: if the class is none, or a parameter is missing or unknown; after the prefix.
+    NumPy's numbers are numbers, and a ``scale`` of 0 is no spread. What `Refused` says of a
+    parameter, missing or unknown, begins with the prefix.
     """
     require(
         isinstance(distribution, type) and issubclass(distribution, Distribution),
@@ -180,10 +178,8 @@ def unpack_parameters(
 
 
 def _drawable(name: str, value: Any) -> bool:
-    if isinstance(value, Generator):
-        return True
     if "__" in name or name == "self" or not callable(value) or isinstance(value, type):
-        return False
+        return isinstance(value, Generator)
     try:  # a user's own generator: a function that can say its mean
         return "return_mean" in inspect.signature(value).parameters
     except (TypeError, ValueError):

@@ -55,10 +55,8 @@ def naive_tune(
         module.bias, module.transform_output, module.forward_legacy_enabled = kept
     line, determination = _fit(found, wanted)
     if verbose:
-        print(
-            f"Tuned {module}. Coefficient of determination: {determination:f} "
-            f"[{line.slope:f}, {line.intercept:f}]"
-        )
+        fitted = f"{determination:f} [{line.slope:f}, {line.intercept:f}]"
+        print(f"Tuned {module}. Coefficient of determination: {fitted}")
     return line
 
 

@@ -53,7 +53,6 @@ def _largest(weight: Tensor, p_l: float | None) -> Tensor:
     sizes = weight.abs().flatten()
     require(sizes.numel() > 0, "weight must not be empty")
     p_l = 1.0 if p_l is None else real("p_l", p_l, least=0.0, most=1.0)
-    largest = (
-        sizes.kthvalue(1 + round(p_l * (sizes.numel() - 1))).values if p_l < 1 else sizes.amax()
-    )
+    rank = 1 + round(p_l * (sizes.numel() - 1))
+    largest = sizes.kthvalue(rank).values if p_l < 1 else sizes.amax()
     return largest if float(largest) > 0.0 else largest.new_ones(())

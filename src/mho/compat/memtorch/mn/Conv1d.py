@@ -1,8 +1,5 @@
 """Convolutions of one dimension."""
 # ruff: noqa: N999
-# mypy: disable-error-code="misc"
-
-from __future__ import annotations
 
 from torch import nn
 
@@ -10,9 +7,6 @@ from mho.compat.memtorch.mn._conv import Convolution
 
 
 class Conv1d(Convolution, nn.Conv1d):
-    """A convolution whose kernels are columns of crossbars.
-
-    Args: ``convolutional_layer`` is what it stands for; for the others see `patch_model`.
-    """
+    """Kernels are columns of crossbars; for arguments see `patch_model`."""
 
     digital = nn.Conv1d

@@ -1,8 +1,5 @@
 """Convolutions of three dimensions."""
 # ruff: noqa: N999
-# mypy: disable-error-code="misc"
-
-from __future__ import annotations
 
 from torch import nn
 
@@ -10,10 +7,7 @@ from mho.compat.memtorch.mn._conv import Convolution
 
 
 class Conv3d(Convolution, nn.Conv3d):
-    """A convolution whose kernels are columns of crossbars, one array a channel.
-
-    Args: ``convolutional_layer`` is what it stands for; for the others see `patch_model`.
-    """
+    """Kernels are columns of crossbars, one array a channel; for arguments see `patch_model`."""
 
     digital = nn.Conv3d
 

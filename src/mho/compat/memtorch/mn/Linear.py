@@ -4,18 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from torch import Tensor, nn
 
 from mho.compat._common import Refused
-from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.bh.Quantize import Converter
-from mho.compat.memtorch.map.Input import naive_scale
-from mho.compat.memtorch.map.Parameter import naive_map
 from mho.compat.memtorch.mn import _read
-from mho.compat.memtorch.mn._layer import Memristive
+from mho.compat.memtorch.mn._layer import Memristive, constructor
 
 
 class Linear(Memristive, nn.Linear):
@@ -25,34 +19,7 @@ class Linear(Memristive, nn.Linear):
     """
 
     digital = nn.Linear
-
-    def __init__(
-        self,
-        linear_layer: nn.Linear,
-        memristor_model: Any,
-        memristor_model_params: Mapping[str, Any],
-        mapping_routine: Callable[..., Any] = naive_map,
-        transistor: bool = True,
-        programming_routine: Callable[..., Any] | None = None,
-        programming_routine_params: Mapping[str, Any] = {},
-        p_l: float | None = None,
-        scheme: Scheme = Scheme.DoubleColumn,
-        tile_shape: tuple[int, int] | None = None,
-        max_input_voltage: float | None = None,
-        scaling_routine: Callable[..., Any] = naive_scale,
-        scaling_routine_params: Mapping[str, Any] = {},
-        source_resistance: float | None = None,
-        line_resistance: float | None = None,
-        ADC_resolution: int | None = None,
-        ADC_overflow_rate: float = 0.0,
-        quant_method: str | None = None,
-        use_bindings: bool = True,
-        random_crossbar_init: bool = False,
-        verbose: bool = True,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        self._patch("linear_layer", locals())
+    __init__ = constructor("linear_layer")
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the outputs ``[…, out_features]`` of inputs ``[…, in_features]``."""

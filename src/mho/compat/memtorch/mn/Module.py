@@ -100,8 +100,7 @@ def patch_model(
     Raises:
         Refused: if a type is not supported, or an argument is refused.
     """
-    options = {name: value for name, value in locals().items() if name not in _NOT_OPTIONS}
-    options.update(kwargs)
+    options = {name: value for name, value in locals().items() if name not in _NOT_OPTIONS} | kwargs
     wanted = _types(module_parameters_to_patch)
     kinds, digital = _chosen(model, wanted)
     patched = {module: kind(module, **options) for module, kind in kinds.items()}
@@ -126,30 +125,27 @@ def patch_model(
 
 
 _NOT_OPTIONS = ("model", "module_parameters_to_patch", "kwargs")
-_CLOSED = (nn.MultiheadAttention,)  # it reads the weights of its parts itself
 
 
 def _types(given: Any) -> tuple[type[nn.Module], ...]:
     """Return types of layers, given by themselves or by their names in the table."""
     known = {n: getattr(kind, "digital", None) for n, kind in supported_module_parameters.items()}
-    found: Any = (given,) if isinstance(given, type) else tuple(known.get(k, k) for k in given)
+    found: tuple[Any, ...] = (given,) if isinstance(given, type) else tuple(given)
+    found = tuple(known.get(kind, kind) for kind in found)
     for kind in found:
         message = f"module_parameters_to_patch must be types of layers, got {kind!r}"
         require(isinstance(kind, type), message)
-    result: tuple[type[nn.Module], ...] = found
-    return result
+    return found
 
 
 def _chosen(model: nn.Module, wanted: tuple[type[nn.Module], ...]) -> tuple[Any, list[str]]:
-    """Return the memristive types of the layers to patch, and the names of those that stay digital.
-
-    Raises:
-        Refused: if there is none for a type and its bases.
-    """
+    """Return the memristive types of the layers to patch, and the names of those left digital."""
     known = supported_module_parameters
     kinds: dict[nn.Module, Any] = {}
     digital = []
-    closed = {part for m in model.modules() if isinstance(m, _CLOSED) for part in m.children()}
+    # They read the weights of their parts themselves.
+    attentions = (m for m in model.modules() if isinstance(m, nn.MultiheadAttention))
+    closed = {part for attention in attentions for part in attention.children()}
     for name, module in model.named_modules():
         self_contained(module)
         if not isinstance(module, wanted) or isinstance(module, (Memristive, RNN)):
@@ -177,16 +173,14 @@ def tune_(model: nn.Module, tune_kwargs: Mapping[Any, Mapping[str, Any]] | None 
         tune_kwargs: keyword arguments of ``tune`` by type of layer: the class, its name or
             ``str`` of it.
     """
-    given = {} if tune_kwargs is None else dict(tune_kwargs)
+    given = tune_kwargs or {}
+    layer: Any
     for layer in model.modules():
         if hasattr(layer, "tune") and not getattr(layer, "lent", False):
-            chosen: Any = next((given[key] for key in _keys(type(layer)) if key in given), {})
-            layer.tune(**chosen)  # type: ignore[operator]
-
-
-def _keys(kind: type) -> list[Any]:
-    path = f"{kind.__module__}.{kind.__qualname__}"
-    return [kind, str(kind), f"<class '{path.removeprefix('mho.compat.')}'>", kind.__name__]
+            kind = type(layer)
+            path = f"{kind.__module__}.{kind.__qualname__}".removeprefix("mho.compat.")
+            keys = (kind, str(kind), f"<class '{path}'>", kind.__name__)
+            layer.tune(**next((given[key] for key in keys if key in given), {}))
 
 
 def forward_legacy(model: nn.Module, enable_forward_legacy: bool) -> None:
@@ -203,8 +197,7 @@ def disable_legacy(model: nn.Module) -> None:
             layer.register_parameter(name, None)
     if hasattr(model, "forward_legacy"):
         delattr(model, "forward_legacy")
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    torch.cuda.empty_cache()  # nothing where there is none
 
 
 def set_cuda_malloc_heap_size(model: nn.Module, cuda_malloc_heap_size: int) -> None:

@@ -7,20 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
-from mho.compat.memtorch.map.Input import naive_scale
-from mho.compat.memtorch.map.Parameter import naive_map
-from mho.compat.memtorch.mn._layer import (
-    BESIDE,
-    SETTINGS,
-    keep_beside,
-    take_over,
-    take_settings,
-    telling,
-)
+from mho.compat.memtorch.mn import _layer
 from mho.compat.memtorch.mn.Linear import Linear
 from mho.recurrence.form import Form
 from mho.recurrence.layout import Sequences
@@ -28,8 +17,8 @@ from mho.recurrence.runner import run
 
 # What holds for the layers of all weights, whenever it is set.
 _SWITCHES = ("non_linear", "simulate", "forward_legacy_enabled", "cuda_malloc_heap_size")
-_PASSED_ON = frozenset((*SETTINGS, *_SWITCHES))
-_NOT_PASSED_ON = ("self", "rnn_layer", "args", "kwargs", "__class__")
+_PASSED_ON = (*_layer.SETTINGS, *_SWITCHES)
+_NOT_PASSED_ON = ("self", "rnn_layer", "args", "kwargs")
 
 
 class RNN(nn.RNN):
@@ -43,11 +32,14 @@ class RNN(nn.RNN):
             ``w_hh`` of hidden states, and ``w_ih_reverse`` and ``w_hh_reverse`` of the other
             direction (empty where there is none).
         b_ih: their biases (None without bias); likewise ``b_hh`` and so on.
+        device: where the crossbars are; assigning moves the layer.
         return_hidden: whether ``forward`` returns ``(output, h_n)`` as `torch.nn.RNN` does, rather
             than the output alone; `patch_model` asks for it.
     """
 
     digital = nn.RNN
+    device = property(lambda self: self.w_ih[0].device, lambda self, where: self.to(where))
+    __init__ = _layer.constructor("rnn_layer")
     w_ih = property(lambda self: self._of_each_layer("ih", self._array))
     w_hh = property(lambda self: self._of_each_layer("hh", self._array))
     w_ih_reverse = property(lambda self: self._of_each_layer("ih_reverse", self._array))
@@ -57,36 +49,11 @@ class RNN(nn.RNN):
     b_ih_reverse = property(lambda self: self._of_each_layer("ih_reverse", self._bias))
     b_hh_reverse = property(lambda self: self._of_each_layer("hh_reverse", self._bias))
 
-    def __init__(
-        self,
-        rnn_layer: nn.RNN,
-        memristor_model: Any,
-        memristor_model_params: Mapping[str, Any],
-        mapping_routine: Callable[..., Any] = naive_map,
-        transistor: bool = True,
-        programming_routine: Callable[..., Any] | None = None,
-        programming_routine_params: Mapping[str, Any] = {},
-        p_l: float | None = None,
-        scheme: Scheme = Scheme.DoubleColumn,
-        tile_shape: tuple[int, int] | None = None,
-        max_input_voltage: float | None = None,
-        scaling_routine: Callable[..., Any] = naive_scale,
-        scaling_routine_params: Mapping[str, Any] = {},
-        source_resistance: float | None = None,
-        line_resistance: float | None = None,
-        ADC_resolution: int | None = None,
-        ADC_overflow_rate: float = 0.0,
-        quant_method: str | None = None,
-        use_bindings: bool = True,
-        random_crossbar_init: bool = False,
-        verbose: bool = True,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        given = dict(locals())
+    def _patch(self, name: str, given: Mapping[str, Any]) -> None:
+        rnn_layer = given[name]
         names: Any = getattr(rnn_layer, "_flat_weights_names", ())  # of pruned weights, too
-        take_over(self, "rnn_layer", rnn_layer, nn.RNN, names)
-        take_settings(self, given)
+        _layer.take_over(self, name, rnn_layer, nn.RNN, names)
+        _layer.take_settings(self, given)
         chosen = {name: value for name, value in given.items() if name not in _NOT_PASSED_ON}
         self.return_hidden = False
         self.arrays = nn.ModuleDict()
@@ -119,16 +86,6 @@ class RNN(nn.RNN):
         count = 0 if way and not self.bidirectional else self.num_layers
         return [find(f"{product}_l{n}{'_reverse' * bool(way)}") for n in range(count)]
 
-    @property
-    def device(self) -> torch.device:
-        """Where the crossbars are; assigning moves the layer."""
-        found: torch.device = self.w_ih[0].device
-        return found
-
-    @device.setter
-    def device(self, where: Any) -> None:
-        self.to(where)
-
     def forward(self, input: Sequences, h_0: Tensor | None = None) -> Any:
         """Run a sequence.
 
@@ -143,14 +100,11 @@ class RNN(nn.RNN):
         """
         if h_0 is not None and h_0.dim() == 4:
             h_0 = h_0.transpose(0, 1).flatten(0, 1)
-        output, (h_n,) = run(Form.of(self), input, h_0, self._product, training=self.training)
+        product = lambda part, x: self._array(part)(x)  # noqa: E731
+        output, (h_n,) = run(Form.of(self), input, h_0, product, training=self.training)
         if isinstance(output, Tensor):
             output = output.contiguous()
         return (output, h_n) if self.return_hidden else output
-
-    def _product(self, part: str, x: Tensor) -> Tensor:
-        result: Tensor = self._array(part)(x)
-        return result
 
     def tune(self) -> None:
         """Tune the layers of all weights."""
@@ -159,12 +113,12 @@ class RNN(nn.RNN):
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        keep_beside(destination, prefix, self._shapes())
+        _layer.keep_beside(destination, prefix, self._shapes())
 
     def _load_from_state_dict(
         self, state_dict: Any, prefix: str, local_metadata: Any, *others: Any
     ) -> None:
-        with telling(self, prefix, local_metadata.get(BESIDE) == self._shapes()):
+        with _layer.telling(self, prefix, local_metadata.get(_layer.BESIDE) == self._shapes()):
             super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
 
     def _shapes(self) -> list[list[int]]:

@@ -4,74 +4,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.modules.conv import _ConvNd
 
 from mho.compat._common import require
-from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.bh.Quantize import Converter
-from mho.compat.memtorch.map.Input import naive_scale
-from mho.compat.memtorch.map.Parameter import naive_map
 from mho.compat.memtorch.mn import _read
-from mho.compat.memtorch.mn._layer import Memristive
+from mho.compat.memtorch.mn._layer import Memristive, constructor
 from mho.nn.convolve import Geometry
 
 _MOST_UNFOLDED = 1 << 24
 
 
-class Convolution(Memristive):
+class Convolution(Memristive, _ConvNd):
     """Base, before the torch layer, of convolutions whose kernels are columns of crossbars."""
 
-    in_channels: int
-    out_channels: int
-    kernel_size: tuple[int, ...]
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int
-    padding_mode: str
-    _reversed_padding_repeated_twice: list[int]
-    _conv_forward: Callable[[Tensor, Tensor, Tensor | None], Tensor]
-
-    def __init__(
-        self,
-        convolutional_layer: Any,
-        memristor_model: Any,
-        memristor_model_params: Mapping[str, Any],
-        mapping_routine: Callable[..., Any] = naive_map,
-        transistor: bool = True,
-        programming_routine: Callable[..., Any] | None = None,
-        programming_routine_params: Mapping[str, Any] = {},
-        p_l: float | None = None,
-        scheme: Scheme = Scheme.DoubleColumn,
-        tile_shape: tuple[int, int] | None = None,
-        max_input_voltage: float | None = None,
-        scaling_routine: Callable[..., Any] = naive_scale,
-        scaling_routine_params: Mapping[str, Any] = {},
-        source_resistance: float | None = None,
-        line_resistance: float | None = None,
-        ADC_resolution: int | None = None,
-        ADC_overflow_rate: float = 0.0,
-        quant_method: str | None = None,
-        use_bindings: bool = True,
-        random_crossbar_init: bool = False,
-        verbose: bool = True,
-        *args: Any,
-        **kwargs: Any,
-    ) -> None:
-        self._patch("convolutional_layer", locals())
+    __init__ = constructor("convolutional_layer")
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the outputs of inputs ``[batch, in_channels, *size]`` (batch optional)."""
-        dims = len(self.kernel_size)
-        require(
-            input.dim() in (dims + 1, dims + 2) and input.shape[-1 - dims] == self.in_channels,
-            f"input must have shape [batch, {self.in_channels}, {', '.join(['size'] * dims)}], "
-            f"got {list(input.shape)}",
-        )
+        dims, given = len(self.kernel_size), list(input.shape)
+        wanted = f"[batch, {self.in_channels}, {', '.join(['size'] * dims)}]"
+        fits = len(given) in (dims + 1, dims + 2) and given[-1 - dims] == self.in_channels
+        require(fits, f"input must have shape {wanted}, got {given}")
         if input.dim() == dims + 1:
             return self._outputs(input.unsqueeze(0)).squeeze(0)
         return self._outputs(input)

@@ -18,6 +18,7 @@ from mho.compat.memtorch.bh.crossbar.Passive import wires
 from mho.compat.memtorch.bh.Quantize import Converter, converter
 from mho.compat.memtorch.map.Input import naive_scale, scale
 from mho.compat.memtorch.map.Module import Line, identity, naive_tune
+from mho.compat.memtorch.map.Parameter import naive_map
 from mho.compat.memtorch.mn import _read
 from mho.core import notice
 
@@ -35,6 +36,53 @@ _NUMBERS: dict[str, Callable[[str, Any], Any]] = {
 }
 
 
+def _arguments(
+    self: Any,
+    layer: Any,
+    memristor_model: Any,
+    memristor_model_params: Mapping[str, Any],
+    mapping_routine: Callable[..., Any] = naive_map,
+    transistor: bool = True,
+    programming_routine: Callable[..., Any] | None = None,
+    programming_routine_params: Mapping[str, Any] = {},
+    p_l: float | None = None,
+    scheme: Scheme = Scheme.DoubleColumn,
+    tile_shape: tuple[int, int] | None = None,
+    max_input_voltage: float | None = None,
+    scaling_routine: Callable[..., Any] = naive_scale,
+    scaling_routine_params: Mapping[str, Any] = {},
+    source_resistance: float | None = None,
+    line_resistance: float | None = None,
+    ADC_resolution: int | None = None,
+    ADC_overflow_rate: float = 0.0,
+    quant_method: str | None = None,
+    use_bindings: bool = True,
+    random_crossbar_init: bool = False,
+    verbose: bool = True,
+    *args: Any,
+    **kwargs: Any,
+) -> None:
+    """Take what every layer's constructor takes; see `patch_model`."""
+
+
+def constructor(name: str) -> Any:
+    """Return a layer's constructor, whose first argument, the digital layer, has this name.
+
+    It calls ``_patch`` with the name and all arguments.
+    """
+    same = inspect.signature(_arguments)
+    itself, layer, *others = same.parameters.values()
+    signature = same.replace(parameters=[itself, layer.replace(name=name), *others])
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        given = signature.bind(self, *args, **kwargs)
+        given.apply_defaults()
+        self._patch(name, given.arguments)
+
+    __init__.__signature__ = signature  # type: ignore[attr-defined]
+    return __init__
+
+
 class Memristive(nn.Module):
     """Base, before the torch layer, of memristive layers.
 
@@ -45,6 +93,7 @@ class Memristive(nn.Module):
         crossbar_operation: joins what an operation gives on them; see `Operation`.
         weight: the digital weight, for comparison and tuning; None once it was given up.
         bias: added to the outputs digitally.
+        device: where the crossbars are; assigning moves the layer.
         transform_output: from currents (A) to outputs; what tuning finds.
         forward_legacy_enabled: whether ``forward`` is the digital layer's.
         legacy: whether currents stay as `naive_scale` scaled their inputs, as in MemTorch 1.1.6.
@@ -63,11 +112,15 @@ class Memristive(nn.Module):
     lent = False
     """Whether its parameters are another layer's, which saves and loads them."""
 
+    # What a kind of layer says: the torch layer; ``[arrays, rows, columns]`` as the product takes
+    # them; currents of voltages and these; currents read (and converted) tile by tile.
     digital: Any
-    """The torch layer."""
+    _arranged: Callable[[Tensor], Tensor]
+    _product: Callable[[Tensor, Tensor], Tensor]
+    _by_vector: Callable[[Tensor, Converter | None], Tensor]
 
     def _patch(self, name: str, given: Mapping[str, Any]) -> None:
-        """Put the weight of the layer ``name`` on crossbars, given a constructor's ``locals()``."""
+        """Put the weight of the layer ``name`` on crossbars, given its constructor's arguments."""
         layer = given[name]
         take_over(self, name, layer, self.digital, ("weight", "bias"))
         chosen = take_settings(self, given)
@@ -78,28 +131,11 @@ class Memristive(nn.Module):
         if self.verbose:
             print(f"Patched {layer} -> {self}")
 
-    # ---- what a kind of layer says ------------------------------------------------------------
-
-    def _arranged(self, matrices: Tensor) -> Tensor:
-        """Return ``[arrays, rows, columns]`` as `_product` takes it."""
-        raise NotImplementedError
-
-    def _product(self, v: Tensor, arranged: Tensor) -> Tensor:
-        """Return the currents of all tiles together."""
-        raise NotImplementedError
-
-    def _by_vector(self, v: Tensor, ready: Converter | None) -> Tensor:
-        """Return the currents, read (and converted) tile by tile with `_read.vectors`."""
-        raise NotImplementedError
-
-    # ---- reads --------------------------------------------------------------------------------
-
-    def _outputs(self, x: Tensor) -> Tensor:
+    def _outputs(self, x: Tensor) -> Any:
         """Return what ``forward`` returns for inputs of the right shape."""
         if self.forward_legacy_enabled:
             require(self.weight is not None, f"{self} has given up its weight")
-            digital: Tensor = self.digital.forward(self, x)
-            return digital
+            return self.digital.forward(self, x)
         dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
         # Differences of conductances need more digits than half precision has.
         volts, unscale = self._volts(x.to(torch.promote_types(dtype, torch.float32)))
@@ -138,16 +174,7 @@ class Memristive(nn.Module):
         sizes = tuple(whole("the input's size", size) for size in shape)
         self.transform_output = naive_tune(self, sizes, self.verbose)
 
-    # ---- state --------------------------------------------------------------------------------
-
-    @property
-    def device(self) -> torch.device:
-        """Where the crossbars are; assigning moves the layer."""
-        return self.crossbars[0].device
-
-    @device.setter
-    def device(self, where: Any) -> None:
-        self.to(where)
+    device = property(lambda self: self.crossbars[0].device, lambda self, where: self.to(where))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         def moved(tensor: Tensor) -> Tensor:
@@ -166,9 +193,9 @@ class Memristive(nn.Module):
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         if not self.lent:
             super()._save_to_state_dict(destination, prefix, keep_vars)
-        line = self.transform_output
-        tuned = [line.slope, line.intercept] if isinstance(line, Line) else None
-        tuned = [] if line is identity else tuned  # nothing can be said of a user's function
+        line: Any = self.transform_output  # of a user's function nothing can be said
+        fitted = [line.slope, line.intercept] if isinstance(line, Line) else None
+        tuned = [] if line is identity else fitted
         cells = [crossbar.state() for crossbar in self.crossbars]
         keep_beside(destination, prefix, {"crossbars": cells, "line": tuned})
 
@@ -193,10 +220,9 @@ BESIDE = "memristive"
 
 
 def keep_beside(destination: Any, prefix: str, values: Any) -> None:
-    """Keep values beside a ``state_dict``'s tensors, where torch keeps versions.
+    """Keep values beside a ``state_dict``'s tensors, where torch keeps (and saves) versions.
 
-    So the tensors' names are those of the digital layer, and either loads the other's. torch
-    saves, copies and loads what is there with the tensors.
+    So the tensors' names are those of the digital layer, and either loads the other's.
     """
     getattr(destination, "_metadata", {}).setdefault(prefix[:-1], {})[BESIDE] = values
 
@@ -215,13 +241,7 @@ def telling(layer: nn.Module, prefix: str, fits: bool) -> Iterator[None]:
 
 
 def take_settings(layer: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep a constructor's arguments as attributes; return those its crossbars are made by.
-
-    They are ``locals()``; numbers may be NumPy's. Crossbars of a recurrent layer are others'.
-
-    Raises:
-        Refused: if an argument is refused.
-    """
+    """Keep a constructor's arguments as attributes (or refuse them); return its crossbars'."""
     values = dict(given)
     for name, number in _NUMBERS.items():
         if values[name] is not None:
@@ -247,16 +267,12 @@ def take_settings(layer: Any, given: Mapping[str, Any]) -> dict[str, Any]:
 def take_over(
     layer: Any, name: str, digital: Any, kind: type[nn.Module], parameters: Iterable[str]
 ) -> None:
-    """Do as the constructor of a torch layer: be like a given one, and share its parameters.
+    """Be like a torch layer, the argument ``name``, and share its parameters (of these names).
 
-    The digital one, the argument ``name``, may be pruned or parametrised: its parameters (those of
-    the given names) count as they are now.
-
-    Raises:
-        Refused: if it is not of the kind.
+    It may be pruned or parametrised: parameters count as they are now.
     """
-    found = type(digital).__name__
-    require(isinstance(digital, kind), f"{name} must be a torch.nn.{kind.__name__}, got {found}")
+    message = f"{name} must be a torch.nn.{kind.__name__}, got {type(digital).__name__}"
+    require(isinstance(digital, kind), message)
     nn.Module.__init__(layer)
     others = {*vars(layer), *parameters, "non_linear", "simulate", "lent"}
     for own, value in vars(digital).items():

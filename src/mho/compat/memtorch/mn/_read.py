@@ -26,11 +26,9 @@ def law(layer: Any) -> Law:
     ``non_linear`` is not there or false (none), a function of the user's, or true: the devices'
     own. Reads disturb no device, so that ``simulate`` makes no difference.
     """
-    given = getattr(layer, "non_linear", None)
-    if not callable(given):
-        return _currents.common if given else None
-    result: Law = given
-    return result
+    given: Any = getattr(layer, "non_linear", None)
+    found: Law = given if callable(given) else _currents.common if given else None
+    return found
 
 
 def driven(layer: Any, v: Tensor) -> Tensor | None:
@@ -110,5 +108,4 @@ def kept(layer: Any, key: str, dtype: torch.dtype, make: Callable[[], Tensor]) -
     lines = layer.transistor, layer.source_resistance, layer.line_resistance, law(layer) is None
     sources = [crossbar._held.mark() for crossbar in layer.crossbars]
     settings = [*lines, layer.crossbar_operation, dtype]
-    result: Tensor = _common.kept(layer._kept, key, settings, sources, made)
-    return result
+    return _common.kept(layer._kept, key, settings, sources, made)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from mho.compat._common import real, require
-from mho.compat.memtorch.bh.nonideality._layers import change, crossbars, resistance, store, window
+from mho.compat.memtorch.bh.nonideality._layers import change, crossbars, resistance, window
 from mho.compat.memtorch.bh.StochasticParameter import made
 
 __all__ = ["apply_cycle_variability", "apply_device_faults"]
@@ -40,21 +40,18 @@ def apply_device_faults(
     total = low + high + unformed
     require(total <= 1 + 1e-9, f"the proportions must add up to at most 1, got {total:g}")
     for crossbar in crossbars(layer):
-        _fail(crossbar, low, high + unformed)
+        g = crossbar.conductance_matrix.detach().clone()
+        lowest, highest = window(crossbar, g)
+        order = torch.randperm(g.numel()).argsort().view_as(g).to(g.device)
+        at_lrs, at_hrs = round(low * g.numel()), round((high + unformed) * g.numel())
+        broken = order < at_lrs + at_hrs
+        # Those that were stuck before stay where they are.
+        stuck = torch.zeros_like(broken) if crossbar.stuck is None else crossbar.stuck
+        ends = torch.where(order < at_lrs, highest, lowest)
+        crossbar.stuck = stuck | broken
+        crossbar.conductance_matrix = torch.where(broken & ~stuck, ends, g)
+        crossbar.update(from_devices=False)
     return layer
-
-
-def _fail(crossbar: Any, at_lrs: float, at_hrs: float) -> None:
-    g = crossbar.conductance_matrix.detach().clone()
-    low, high = window(crossbar, g)
-    order = torch.randperm(g.numel()).argsort().view_as(g).to(g.device)
-    shorted = order < round(at_lrs * g.numel())
-    broken = order < round(at_lrs * g.numel()) + round(at_hrs * g.numel())
-    # Those that were stuck before stay where they are.
-    stuck = torch.zeros_like(broken) if crossbar.stuck is None else crossbar.stuck
-    changed = torch.where(broken & ~stuck, torch.where(shorted, high, low), g)
-    crossbar.stuck = stuck | broken
-    store(crossbar, changed)
 
 
 def apply_cycle_variability(
@@ -86,10 +83,8 @@ def apply_cycle_variability(
     """
     least, most = float(min), float(max)
     require(least <= most, f"min must be <= max, got {min!r} and {max!r}")
-    drawn_from = {
-        "r_off": made(distribution, r_off_kwargs, "r_off_kwargs: "),
-        "r_on": made(distribution, r_on_kwargs, "r_on_kwargs: "),
-    }
+    given = {"r_off": r_off_kwargs, "r_on": r_on_kwargs}
+    drawn_from = {n: made(distribution, more, f"{n}_kwargs: ") for n, more in given.items()}
     for crossbar in crossbars(layer):
         for name, source in drawn_from.items():
             drawn = source.sample(crossbar.conductance_matrix.shape).clamp(least, most)

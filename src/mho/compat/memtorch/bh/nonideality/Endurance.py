@@ -3,21 +3,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from mho.compat.memtorch.bh.nonideality._layers import Model, apply_model
+from mho.compat._common import require
 from mho.compat.memtorch.bh.nonideality.endurance_retention_models import model_endurance_retention
 
 __all__ = ["apply_endurance_model", "valid_endurance_models"]
 
-valid_endurance_models: list[Model] = [model_endurance_retention]
+valid_endurance_models: list[Callable[..., Any]] = [model_endurance_retention]
 """What ``endurance_model`` may be; append your own ``model(layer, x, **kwargs)``."""
 
 
 def apply_endurance_model(
     layer: Any,
     x: float,
-    endurance_model: Model = model_endurance_retention,
+    endurance_model: Callable[..., Any] = model_endurance_retention,
     **endurance_model_kwargs: Any,
 ) -> Any:
     """Apply one of ``valid_endurance_models`` to a layer's devices, in place.
@@ -28,5 +29,6 @@ def apply_endurance_model(
     Raises:
         Refused: if the model is not known or refuses an argument.
     """
-    known, more = valid_endurance_models, endurance_model_kwargs
-    return apply_model(layer, x, "endurance_model", endurance_model, known, more)
+    message = f"endurance_model must be one of valid_endurance_models, got {endurance_model!r}"
+    require(endurance_model in valid_endurance_models, message)
+    return endurance_model(layer=layer, x=x, **endurance_model_kwargs)

@@ -11,8 +11,6 @@ from torch import Tensor
 from mho.cells.behaviour import Context
 from mho.compat._common import require
 
-Model = Callable[..., Any]
-
 
 def change(layer: Any, act: Callable[[Any, Tensor], Tensor]) -> Any:
     """Let ``act(crossbar, g)`` give every crossbar of a layer new conductances (S).
@@ -26,25 +24,16 @@ def change(layer: Any, act: Callable[[Any, Tensor], Tensor]) -> Any:
         with torch.no_grad():
             g = crossbar.conductance_matrix.detach().clone()
             free = crossbar.used if crossbar.stuck is None else crossbar.used & ~crossbar.stuck
-            store(crossbar, torch.where(free, act(crossbar, g.clone()).to(g), g))
+            crossbar.conductance_matrix = torch.where(free, act(crossbar, g.clone()).to(g), g)
+            crossbar.update(from_devices=False)
     return layer
 
 
 def crossbars(layer: Any) -> list[Any]:
-    """Return a layer's crossbars.
-
-    Raises:
-        Refused: if it has none.
-    """
+    """Return a layer's crossbars; a layer without them is `Refused`."""
     found, kind = getattr(layer, "crossbars", None), type(layer).__name__
     require(found is not None, f"layer must be a memristive layer, got {kind}")
     return list(found)  # type: ignore[arg-type]
-
-
-def apply_model(layer: Any, x: Any, name: str, model: Model, known: list[Model], more: Any) -> Any:
-    """Call ``model(layer=layer, x=x, **more)`` if it is known by a list ``valid_{name}s``."""
-    require(model in known, f"{name} must be one of valid_{name}s, got {model!r}")
-    return model(layer=layer, x=x, **more)
 
 
 def context(crossbar: Any, g: Tensor, r_on: float | None = None) -> Context:
@@ -52,13 +41,6 @@ def context(crossbar: Any, g: Tensor, r_on: float | None = None) -> Context:
     low = crossbar.r_on_mean if r_on is None else r_on
     nothing = torch.zeros(2, dtype=torch.int64)
     return Context(like=g, rng=nothing, g_min=1 / crossbar.r_off_mean, g_max=1 / low)
-
-
-def store(crossbar: Any, g: Tensor) -> None:
-    """Store conductances (S), in the devices of a user's own model, too."""
-    crossbar.conductance_matrix = g.to(crossbar.conductance_matrix)
-    if crossbar.per_device:
-        crossbar.update(from_devices=False)
 
 
 def resistance(crossbar: Any, name: str) -> Tensor:

@@ -163,10 +163,7 @@ def model_endurance_retention(
 
 
 def _law(name: str, p: Any, stable: Any, cold: bool, sizeless: float | None) -> FailureLaw | None:
-    """A law in metres and siemens; if ``cold``, temperature counts nothing, nor does ``sizeless``.
-
-    (The latter is a size (nm), or None.)
-    """
+    """A law in metres, in which the temperature (if ``cold``) or a size (nm) does not count."""
     if p is None:
         return None
     require(len(p) == 4, f"{name} must be p_0, p_1, p_2 and p_3, got {list(p)}")
