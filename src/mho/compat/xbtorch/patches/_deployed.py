@@ -11,11 +11,10 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial, reduce
 from operator import attrgetter
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +24,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
+from mho.compat._common import fingerprint, kept
 from mho.compat.xbtorch.deployment import _cells
 from mho.compat.xbtorch.deployment._given import NO_ARGS, listed
 from mho.compat.xbtorch.deployment.base import GenericAccelerator
@@ -52,8 +52,7 @@ _acting = attrgetter(
 # ── arrays ───────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(eq=False)
-class Combined:
+class Combined(NamedTuple):
     """What all arrays of a matrix add up to.
 
     Attributes:
@@ -61,13 +60,11 @@ class Combined:
         noise: ``√Σ_k 2 c_k²`` of every output: how the noise of independent cells adds up; None
             where the cells were read with their noise.
         gamma: the weight that a whole window stands for.
-        source: what they were made of: settings by value, objects, and without a chip the weight.
     """
 
     matrix: Tensor
     noise: Tensor | None
     gamma: Tensor
-    source: tuple[Any, Any, Tensor | None] = ((), (), None)
 
 
 def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
@@ -95,19 +92,14 @@ def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
         return _read(accelerator, mapping, weight, layer._xb_seed(name), True)
     chip = accelerator._array if mapping else None
     parts = (accelerator, mapping, accelerator.defect_map, chip)
-    version = layer._xb_cells if chip is None else (chip._version, accelerator._asked)
-    state = (*map(id, parts), version, dict(accelerator.weight_encoding_args), _acting(accelerator))
-    found = layer._xb_found.get(name)
-    if found is None or found.source[0] != state or not _same(found.source[2], weight):
-        found = _read(accelerator, mapping, weight, layer._xb_seed(name), False)
-        found.source = (state, parts, None if mapping else weight.clone())
-        layer._xb_found[name] = found
-    return found
+    of = (layer._xb_cells, weight.device) if chip is None else (chip._version, accelerator._asked)
+    state = (*map(id, parts), of, dict(accelerator.weight_encoding_args), _acting(accelerator))
+    marks = [fingerprint(weight)] if chip is None else []  # it may change in place
 
+    def made() -> Any:  # with the parts: as long as they are there their ids are their own
+        return _read(accelerator, mapping, weight, layer._xb_seed(name), False), parts
 
-def _same(kept: Tensor | None, weight: Tensor) -> bool:
-    """Whether a weight, which may change in place, is as it was; on a chip it does not matter."""
-    return kept is None or (kept.device == weight.device and torch.equal(kept, weight))
+    return kept(layer._xb_found, name, state, marks, made)[0]
 
 
 def _cell_by_cell(accelerator: Any) -> bool:
@@ -251,10 +243,6 @@ _PRODUCTS: dict[Any, Any] = {
 }
 
 
-def _on_arrays(layer: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return _PRODUCTS[func](layer, *args, **kwargs)
-
-
 class Products(TorchFunctionMode):
     """Within it torch's functions that multiply by a layer's weights are called by ``instead``.
 
@@ -270,16 +258,14 @@ class Products(TorchFunctionMode):
     ) -> Any:
         """Compute a product as is said, anything else as torch does."""
         kwargs = kwargs or {}
-        if func not in _PRODUCTS or not self._multiplies(args, kwargs):
+        if func not in _PRODUCTS:
             return func(*args, **kwargs)
-        self.used = True
-        return self.instead(self.layer, func, args, kwargs)
-
-    def _multiplies(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         if isinstance(self.layer, nn.RNNBase):
-            return any(a is self.layer._flat_weights for a in args)
-        weight = args[1] if len(args) > 1 else kwargs.get("weight")
-        return weight is self.layer.weight
+            multiplies = any(a is self.layer._flat_weights for a in args)
+        else:
+            multiplies = (args[1] if len(args) > 1 else kwargs.get("weight")) is self.layer.weight
+        self.used |= multiplies
+        return self.instead(func, args, kwargs) if multiplies else func(*args, **kwargs)
 
 
 def forward(layer: Any, own: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -288,10 +274,11 @@ def forward(layer: Any, own: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
         return partial(_linear, layer, weight=None, bias=layer.bias)(*args, **kwargs)
     if not isinstance(layer, (nn.Linear, nn.Conv2d, nn.RNN, nn.LSTM)):
         raise NotImplementedError(f"{type(layer).__name__} cannot be deployed")
+    products = Products(layer, lambda f, args, kwargs: _PRODUCTS[f](layer, *args, **kwargs))
     # A weight that is computed is the same one, however often it is asked for.
-    with parametrize.cached(), Products(layer, _on_arrays) as mode:
+    with parametrize.cached(), products:
         output = own(*args, **kwargs)
-    if not mode.used:
+    if not products.used:
         warnings.warn(
             f"{type(layer).__name__} is deployed, but its forward calls no function of torch "
             "with its weight: it is computed digitally",
