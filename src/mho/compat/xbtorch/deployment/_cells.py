@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mho.core import random
 
-_named: ContextVar[list[int] | None] = ContextVar("cells that are named", default=None)
+# The seed of the cells that are named now, and how many arrays of them were drawn.
+meant: ContextVar[Any] = ContextVar("cells that are named", default=(None, 0))
 
 
 @contextmanager
@@ -20,23 +22,17 @@ def named(seed: int) -> Iterator[None]:
 
     Elsewhere nobody says which cells are meant: they are others at every call.
     """
-    token = _named.set([seed, 0])
+    token = meant.set([seed, 0])
     try:
         yield
     finally:
-        _named.reset(token)
-
-
-def name() -> int | None:
-    """Return the seed of the cells that are named now."""
-    found = _named.get()
-    return None if found is None else found[0]
+        meant.reset(token)
 
 
 def scores(shape: torch.Size) -> Tensor:
     """Return by how many standard deviations the exponents of the next array are off the mean."""
-    found = _named.get()
-    if found is None:
+    found = meant.get()
+    if found[0] is None:
         return torch.randn(shape)
     found[1] += 1
     source = random.generator(random.derive(found[0], "drift", found[1]))

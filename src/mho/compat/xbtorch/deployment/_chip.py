@@ -317,7 +317,7 @@ class Cells:
         if self.stateful:
             raise RuntimeError("there is a chip: use map_weights_to_array")
         *pair, _ = encode(self, sw_weight, additional_args or {})
-        known = (programming_seed, _cells.name(), self.programming_seed)
+        known = (programming_seed, _cells.meant.get()[0], self.programming_seed)
         chosen = [int(s) for s in known if s is not None] or [seed()]
         source = random.generator(random.derive(chosen[0], "program"), pair[0][0].device)
         positive, negative = ([self._programmed(G, source) for G in side] for side in pair)

@@ -96,8 +96,8 @@ class GenericAccelerator(Cells):
         bits = {key: getattr(self, key, None) for key in ("dac_bits", "adc_bits")}
         bits = {key: None if n is None or n > _ENOUGH else int(n) for key, n in bits.items()}
         serial = self.input_encoding_scheme == "linear" and bits["dac_bits"]
-        of_cells = {name: getattr(self, name) for name in ("g_min", "g_max")}
-        of_cells |= {"read_noise": self.read_noise, "write_noise": self.write_noise}
+        names = ("g_min", "g_max", "read_noise", "write_noise")
+        of_cells = {name: getattr(self, name) for name in names}
         of_cells |= {"g_stuck_low": self.stuck_low, "g_stuck_high": self.stuck_high}
         return {
             **bits,

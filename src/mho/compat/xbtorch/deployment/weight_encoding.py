@@ -64,11 +64,10 @@ def encode_simple_binary(
         Conductances of the positive and of the negative array.
     """
     tolerance = additional_args.get("zero_tol", ZERO_TOL)
-    low, high = _window(accelerator)
+    low, high = float(accelerator.g_min), float(accelerator.g_max)
     weight = floats(sw_weight)
     rest = torch.full_like(weight, low)
-    positive = torch.where(weight > tolerance, high, rest)
-    negative = torch.where(weight < -tolerance, high, rest)
+    positive, negative = (torch.where(w > tolerance, high, rest) for w in (weight, -weight))
     return _copies(positive, pos_idxs), _copies(negative, neg_idxs)
 
 
@@ -86,16 +85,12 @@ def encode_multilevel_differential(
     """
     steps = 2 ** whole("bits", additional_args.get("bits", 8), most=16) - 1
     tolerance = additional_args.get("zero_tol", ZERO_TOL)
-    low, high = _window(accelerator)
+    low, high = float(accelerator.g_min), float(accelerator.g_max)
     weight = floats(sw_weight)
     level = (weight / magnitude(weight) * steps).round() * ((high - low) / steps)
     level = torch.where(weight.abs() > tolerance, level, 0.0)
     positive, negative = (side.clamp(min=0.0) + low for side in (level, -level))
     return _copies(positive, pos_idxs), _copies(negative, neg_idxs)
-
-
-def _window(accelerator: Any) -> tuple[float, float]:
-    return float(accelerator.g_min), float(accelerator.g_max)
 
 
 def _copies(matrix: Tensor, places: Places) -> list[Tensor]:
@@ -222,7 +217,7 @@ def _made_up(
         counts = f"{len(places[0])} and {len(places[1])}"
         raise ValueError(f"pos_idxs and neg_idxs must be as many, got {counts}")
     copies, states = max(1, len(places[0])), whole("states", states, least=2)
-    low, high = _window(accelerator)
+    low, high = float(accelerator.g_min), float(accelerator.g_max)
     weight = floats(weight)
     signed = weight / magnitude(weight) * (high - low)
     step = (high - low) / (states - 1)
@@ -291,17 +286,12 @@ def encode(
     return positive, negative, (masks[0], masks[1])
 
 
-_OURS = (
-    *(encode_simple_binary, encode_multilevel_differential),
-    *(encode_LEA1, encode_LEA2, encode_MAO),
-)
-
-
 def known(scheme: Any) -> Any:
     """Return which of these an encoding is, perhaps with arguments fixed by `partial`; or None."""
     while isinstance(scheme, partial):
         scheme = scheme.func
-    return scheme if scheme in _OURS else None
+    signs = (encode_simple_binary, encode_multilevel_differential)
+    return scheme if scheme in (*signs, encode_LEA1, encode_LEA2, encode_MAO) else None
 
 
 def _warn_of_lost_values(scheme: Any, weight: Tensor) -> None:

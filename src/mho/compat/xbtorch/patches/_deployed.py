@@ -213,10 +213,8 @@ def _conv2d(
     found = combined(layer, "weight")
     noise = [None] * groups if found.noise is None else found.noise.chunk(groups)
     cells = zip(found.matrix.chunk(groups), noise, rows.chunk(groups, -1), strict=True)
-    parts = [
-        product(layer.inference_accelerator, Combined(G, size, found.gamma), part)
-        for G, size, part in cells
-    ]
+    on = layer.inference_accelerator
+    parts = [product(on, Combined(G, size, found.gamma), part) for G, size, part in cells]
     output = torch.cat(parts, dim=-1)
     output = output if bias is None else output + bias
     output = output.transpose(1, 2).contiguous().unflatten(2, under.shape[-2:])
