@@ -266,12 +266,7 @@ def encode(
     pos_idxs: Places = NOWHERE,
     neg_idxs: Places = NOWHERE,
 ) -> tuple[list[Tensor], list[Tensor], tuple[Tensor | None, Tensor | None]]:
-    """Encode by an accelerator's scheme, and its arguments and these more.
-
-    Returns:
-        Conductances of the positive and of the negative arrays, and masks of the rows to be read,
-        if the encoding has some.
-    """
+    """Encode by an accelerator's scheme, with its arguments and these: both arrays, and masks."""
     weight = floats(weight)
     checks.finite("sw_weight", weight)
     args = {**accelerator.weight_encoding_args, **args}

@@ -68,15 +68,9 @@ class Combined(NamedTuple):
 
 
 def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
-    """Combine the arrays of a matrix, unless nothing has changed since they were.
+    """Combine the arrays of a weight, unless nothing has changed since they were.
 
-    Args:
-        layer: deployed.
-        name: of its weight.
-        by_cell: read through the accelerator's public methods in any case.
-
-    Raises:
-        ValueError: without an accelerator, or before the model is mapped to its chip.
+    ``by_cell`` reads them through the accelerator's public methods in any case.
     """
     accelerator: Any = layer.inference_accelerator
     if accelerator is None:
@@ -136,21 +130,19 @@ def _read(
         )
     matrix: Any = 0.0
     variance: Any = 0.0
+    mode = mapping.get("output_polling_mode", "avg")
     for sign, mask, side in zip((1.0, -1.0), ("maskpos", "maskneg"), pair, strict=True):
-        for share, G in zip(_shares(mapping, mask, len(side), weight), side, strict=True):
+        # The share of every copy in every output, ``[outputs, 1]``, or one for all.
+        shares: Any = [weight.new_full((1, 1), 1.0 if mode == "sum" else 1.0 / len(side))]
+        shares *= len(side)
+        if mode == "reduced_avg" and mask in mapping:
+            read_out = mapping[mask].to(weight).transpose(1, 2)
+            shares = (read_out / read_out.sum(0).clamp(min=1.0)).unbind()
+        for share, G in zip(shares, side, strict=True):
             matrix = matrix + (sign * share) * torch.as_tensor(G).to(weight)
             variance = variance + share.square()
     noise = None if noisy else variance.sqrt().expand(rows, 1).squeeze(1)
     return Combined(matrix, noise, mapping["gamma"] if mapping else magnitude(weight))
-
-
-def _shares(mapping: dict[str, Any], mask: str, copies: int, like: Tensor) -> list[Tensor]:
-    """Return the share of every copy in every output, ``[outputs, 1]`` or one for all."""
-    mode = mapping.get("output_polling_mode", "avg")
-    if mode == "reduced_avg" and mask in mapping:
-        rows = mapping[mask].to(like).transpose(1, 2)
-        return list((rows / rows.sum(0).clamp(min=1.0)).unbind())
-    return [like.new_full((1, 1), 1.0 if mode == "sum" else 1.0 / copies)] * copies
 
 
 # ── products ─────────────────────────────────────────────────────────────────────────────────
