@@ -132,21 +132,14 @@ def encode_LEA1(
                 f"xb_mapping_scheme=partial(map_random, beta={beta})"
             )
     pair = encode_simple_binary(accelerator, sw_weight, pos_idxs, neg_idxs, additional_args)
-    masks = [
-        _best(accelerator, torch.stack(matrices), places, alpha)
-        for matrices, places in zip(pair, (pos_idxs, neg_idxs), strict=True)
-    ]
+    masks = [torch.ones_like(torch.stack(matrices)[:, :, 0]) for matrices in pair]
+    for mask, matrices, places in zip(masks, pair, (pos_idxs, neg_idxs), strict=True):
+        if alpha < beta:
+            target = torch.stack(matrices)
+            stuck, value = _broken(accelerator, places, target)
+            missed = torch.where(stuck, value - target, 0.0).square().sum(2)
+            mask.scatter_(0, missed.argsort(dim=0, stable=True)[alpha:], 0.0)
     return *pair, masks[0], masks[1]
-
-
-def _best(accelerator: Any, target: Tensor, places: Places, alpha: int) -> Tensor:
-    """Return which rows of the copies ``[copies, outputs, inputs]`` are kept."""
-    if alpha == len(target):
-        return torch.ones_like(target[:, :, 0])
-    stuck, value = _broken(accelerator, places, target)
-    missed = torch.where(stuck, value - target, 0.0).square().sum(2)
-    order = missed.argsort(dim=0, stable=True)
-    return torch.zeros_like(missed).scatter_(0, order[:alpha], 1.0)
 
 
 def _broken(accelerator: Any, places: Places, like: Tensor) -> tuple[Tensor, Tensor]:

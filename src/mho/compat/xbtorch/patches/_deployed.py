@@ -36,10 +36,8 @@ from mho.recurrence.form import Form
 from mho.recurrence.runner import run
 
 MODES = ("avg", "sum", "reduced_avg")
-_READING = (
-    *("read_chip", "read_chip_stateless", "apply_conductance_drift"),
-    "map_weights_to_array_stateless",
-)
+_READING = ["read_chip", "read_chip_stateless", "apply_conductance_drift"]
+_READING += ["map_weights_to_array_stateless"]
 _reading = attrgetter(*_READING)
 _OURS = _reading(GenericAccelerator)
 # What the arrays of a matrix go by, beside the chip or the weight.
