@@ -79,7 +79,7 @@ def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
     mapping = layer._xb_mappings[name] if accelerator.stateful else NO_ARGS
     if accelerator.stateful and not mapping:
         raise ValueError("the model is not on the chip: call initialize_array_mappings()")
-    weight = layer._xb_matrix(name)
+    weight = getattr(layer, name).detach().flatten(1)
     if by_cell or _cell_by_cell(accelerator):
         return _read(accelerator, mapping, weight, layer._xb_seed(name), True)
     chip = accelerator._array if mapping else None
@@ -191,13 +191,9 @@ def _conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    form = SimpleNamespace(
-        kernel_size=weight.shape[2:],
-        stride=_pair(stride),
-        padding=padding if isinstance(padding, str) else _pair(padding),
-        dilation=_pair(dilation),
-        padding_mode="zeros",
-    )
+    form = SimpleNamespace(kernel_size=weight.shape[2:], padding_mode="zeros")
+    form.stride, form.dilation = _pair(stride), _pair(dilation)
+    form.padding = padding if isinstance(padding, str) else _pair(padding)
     under = patches(form, input if input.dim() == 4 else input.unsqueeze(0))
     rows = under.flatten(1, 3).flatten(2).transpose(1, 2)  # [batch, places, in · kernel]
     found = combined(layer, "weight")
@@ -225,10 +221,8 @@ def _recur(layer: Any, *args: Any) -> Any:
     return (output.data if packed else output.contiguous(), *state)
 
 
-_PRODUCTS: dict[Any, Any] = {
-    **{F.linear: _linear, F.conv2d: _conv2d},
-    **dict.fromkeys((torch.lstm, torch.rnn_tanh, torch.rnn_relu), _recur),
-}
+_PRODUCTS: dict[Any, Any] = {F.linear: _linear, F.conv2d: _conv2d}
+_PRODUCTS |= dict.fromkeys((torch.lstm, torch.rnn_tanh, torch.rnn_relu), _recur)
 
 
 class Products(TorchFunctionMode):

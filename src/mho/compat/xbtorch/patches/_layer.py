@@ -75,14 +75,10 @@ class CrossbarLayer(nn.Module):
 
     # ── deployment ───────────────────────────────────────────────────────────────────────────
 
-    def _xb_matrix(self, name: str) -> Tensor:
-        weight: Tensor = getattr(self, name)
-        return weight.detach().flatten(1)
-
     @property
     def _xb_programming_seed(self) -> int:
         """Of its cells without a chip; a model's layers have one after the other."""
-        accelerator: Any = self.inference_accelerator
+        accelerator = self.inference_accelerator
         base, drawn, number = self._xb_cells
         base = getattr(accelerator, "programming_seed", None) if base is None else base
         if base is None:  # nobody asked for certain cells
@@ -98,7 +94,7 @@ class CrossbarLayer(nn.Module):
         """Write all matrices to the chip."""
         accelerator: Any = self.inference_accelerator
         for name in self._xb_mappings:
-            weight = self._xb_matrix(name)
+            weight = getattr(self, name).detach().flatten(1)
             place, shape = accelerator.xb_mapping_scheme, tuple(weight.shape)
             positive, negative = (
                 call(place, accelerator, shape, current_mappings=taken) for _ in range(2)
