@@ -100,9 +100,8 @@ class Cells:
         self.programming_seed: int | None = None
         if programming_seed is not None:
             self.programming_seed = whole("programming_seed", programming_seed, least=0)
-        self.name = (
-            f"stateful_{stateful}_cols_{self.columns}_row_{self.rows}_stuck_{stuck_percentage}"
-        )
+        size = f"cols_{self.columns}_row_{self.rows}"
+        self.name = f"stateful_{stateful}_{size}_stuck_{stuck_percentage}"
         self.initialize_chip()
 
     @property
