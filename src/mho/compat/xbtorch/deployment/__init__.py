@@ -3,9 +3,9 @@
 
 from mho.compat import _names
 from mho.compat.xbtorch.deployment import base
-from mho.compat.xbtorch.deployment._daffodil import Daffodil
 from mho.compat.xbtorch.deployment.base import (
     ACCELERATOR_REGISTRY,
+    Daffodil,
     GenericAccelerator,
     SimpleFixedPoint,
     register_accelerator,
@@ -28,7 +28,7 @@ from mho.compat.xbtorch.deployment.weight_encoding import (
     encode_simple_binary,
 )
 
-_names.lend(base, Daffodil, encode_LEA1, encode_LEA2)
+_names.lend(base, encode_LEA1, encode_LEA2)
 
 __all__ = [
     "CollaborativeLoss",

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mho.cells.behaviour import Context
 from mho.compat._common import seed
 from mho.compat.xbtorch._numbers import whole
 from mho.compat.xbtorch.deployment import _cells
-from mho.compat.xbtorch.deployment._given import NO_ARGS, NOWHERE, ours
+from mho.compat.xbtorch.deployment._given import NO_ARGS, NOWHERE
 from mho.compat.xbtorch.deployment.mapping import map_random
 from mho.compat.xbtorch.deployment.weight_encoding import encode, encode_simple_binary
 from mho.core import checks, random
@@ -80,7 +81,8 @@ class Cells:
             raise ValueError("stuck cells need a chip: stuck_percentage > 0 needs stateful=True")
         self.stuck_mode, self.input_encoding_scheme = stuck_mode, input_encoding_scheme
         for name, (method, known) in _CHOICES.items():
-            if ours(getattr(type(self), method)):  # the user's own may know others
+            module = getattr(getattr(type(self), method), "__module__", "")
+            if str(module).startswith("mho."):  # the user's own may know others
                 checks.one_of(name, getattr(self, name), known)
         self.weight_encoding_scheme = weight_encoding_scheme
         self.xb_mapping_scheme = xb_mapping_scheme
@@ -98,9 +100,8 @@ class Cells:
         self.programming_seed: int | None = None
         if programming_seed is not None:
             self.programming_seed = whole("programming_seed", programming_seed, least=0)
-        self.name = (
-            f"stateful_{stateful}_cols_{self.columns}_row_{self.rows}_stuck_{stuck_percentage}"
-        )
+        size = f"cols_{self.columns}_row_{self.rows}"
+        self.name = f"stateful_{stateful}_{size}_stuck_{stuck_percentage}"
         self.initialize_chip()
 
     @property
@@ -131,9 +132,8 @@ class Cells:
         self._drawn = seed()
         given = (self.stuck_mode, self.g_min, self.g_max)
         if given != self._stuck_for:  # else values of the user's own stay
-            micro = [value * 1e-6 / self.unit for value in _STUCK]
-            real = self.stuck_mode == "real"
-            self.stuck_low, self.stuck_high = micro if real else (self.g_min, self.g_max)
+            real = [value * 1e-6 / self.unit for value in _STUCK]
+            self.stuck_low, self.stuck_high = real if self.stuck_mode == "real" else given[1:]
             self._stuck_for = given
         if not self.stateful:
             return
@@ -200,8 +200,11 @@ class Cells:
         G = torch.as_tensor(G)
         spread = float(self.drift_variation)
         effect = PowerLawDrift(float(self.drift_coefficient), spread, float(self.drift_t0))
-        score = self._scores_of(G) if spread else None
-        return _cells.drifted(G, effect, score, float(self.retention_time), float(self.g_max))
+        state = {"nu": effect.nu + spread * self._scores_of(G).to(G)} if spread else {}
+        top = float(self.g_max)
+        aged = effect.age(G, Context(G, 0.0, top, None, state), 0.0, float(self.retention_time))
+        # No cell drifts above the window; those never written, or broken above it, stay.
+        return torch.where(G < 0, G, torch.minimum(aged, G.clamp(min=top)))
 
     def _scores_of(self, G: Tensor) -> Tensor:
         chip = self._array if self.stateful else None
@@ -229,6 +232,13 @@ class Cells:
     def _in_window(self, cells: Tensor) -> Tensor:
         return cells.clamp(self.g_min, self.g_max) if self.legacy else cells
 
+    def _noisy(self, cells: Tensor) -> Tensor:
+        """Return what one read of cells finds: uniform noise, no conductance below zero."""
+        if self.read_noise <= 0:
+            return self._in_window(cells.clone())
+        noise = torch.empty_like(cells).uniform_(-float(self.read_noise), float(self.read_noise))
+        return self._in_window(torch.where(cells < 0, cells, (cells + noise).clamp(min=0.0)))
+
     def read_chip(
         self, row: int, n_rows: int, col: int, n_cols: int, fast_mode: bool = True
     ) -> Tensor:
@@ -245,12 +255,11 @@ class Cells:
             raise RuntimeError("there is no chip to read: stateful is False")
         if not fast_mode:
             raise NotImplementedModeError("fast_mode must be True")
-        cells = self._held(row, n_rows, col, n_cols)
-        return self._in_window(_cells.noisy(cells, self.read_noise))
+        return self._noisy(self._held(row, n_rows, col, n_cols))
 
     def read_chip_stateless(self, subarray: Tensor) -> Tensor:
         """Read cells that hold given conductances, any shape."""
-        return self._in_window(_cells.noisy(self._aged(subarray), self.read_noise))
+        return self._noisy(self._aged(subarray))
 
     # ── write ────────────────────────────────────────────────────────────────────────────────
 
@@ -306,15 +315,12 @@ class Cells:
         """
         if self.stateful:
             raise RuntimeError("there is a chip: use map_weights_to_array")
-        positive, negative, _ = encode(self, sw_weight, additional_args or {})
-        known = (programming_seed, _cells.name(), self.programming_seed)
-        chosen = next((int(s) for s in known if s is not None), None)
-        chosen = seed() if chosen is None else chosen
-        source = random.generator(random.derive(chosen, "program"), positive[0].device)
-        return (
-            [self._programmed(G, source) for G in positive],
-            [self._programmed(G, source) for G in negative],
-        )
+        *pair, _ = encode(self, sw_weight, additional_args or {})
+        known = (programming_seed, _cells.meant.get()[0], self.programming_seed)
+        chosen = [int(s) for s in known if s is not None] or [seed()]
+        source = random.generator(random.derive(chosen[0], "program"), pair[0][0].device)
+        positive, negative = ([self._programmed(G, source) for G in side] for side in pair)
+        return positive, negative
 
     def plot_array(
         self,

@@ -31,11 +31,6 @@ def listed(arrays: Any) -> list[Tensor]:
     return [torch.as_tensor(G) for G in ([arrays] if alone else arrays)]
 
 
-def ours(method: Any) -> bool:
-    """Whether a method is one of this layer's, not the user's own."""
-    return str(getattr(method, "__module__", "")).startswith("mho.")
-
-
 def call(function: Callable[..., Any], *args: Any, **offered: Any) -> Any:
     """Call a function that may be the user's own, with those keywords that it takes."""
     takes = inspect.signature(function).parameters

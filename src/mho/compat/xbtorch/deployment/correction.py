@@ -111,11 +111,9 @@ def test_collaborative(
 ) -> float:
     """Return the accuracy (0 … 1) of a model whose last layer are the classifiers."""
     model.eval()
-
-    def predict(x: Tensor) -> Tensor:
-        return variable_length_decode(model(flattened(x, model)), codewords)
-
-    return right(loader, device, predict)
+    return right(
+        loader, device, lambda x: variable_length_decode(model(flattened(x, model)), codewords)
+    )
 
 
 test_collaborative.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for a test

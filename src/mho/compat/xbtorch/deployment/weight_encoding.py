@@ -64,11 +64,10 @@ def encode_simple_binary(
         Conductances of the positive and of the negative array.
     """
     tolerance = additional_args.get("zero_tol", ZERO_TOL)
-    low, high = _window(accelerator)
+    low, high = float(accelerator.g_min), float(accelerator.g_max)
     weight = floats(sw_weight)
     rest = torch.full_like(weight, low)
-    positive = torch.where(weight > tolerance, high, rest)
-    negative = torch.where(weight < -tolerance, high, rest)
+    positive, negative = (torch.where(w > tolerance, high, rest) for w in (weight, -weight))
     return _copies(positive, pos_idxs), _copies(negative, neg_idxs)
 
 
@@ -86,16 +85,12 @@ def encode_multilevel_differential(
     """
     steps = 2 ** whole("bits", additional_args.get("bits", 8), most=16) - 1
     tolerance = additional_args.get("zero_tol", ZERO_TOL)
-    low, high = _window(accelerator)
+    low, high = float(accelerator.g_min), float(accelerator.g_max)
     weight = floats(sw_weight)
     level = (weight / magnitude(weight) * steps).round() * ((high - low) / steps)
     level = torch.where(weight.abs() > tolerance, level, 0.0)
     positive, negative = (side.clamp(min=0.0) + low for side in (level, -level))
     return _copies(positive, pos_idxs), _copies(negative, neg_idxs)
-
-
-def _window(accelerator: Any) -> tuple[float, float]:
-    return float(accelerator.g_min), float(accelerator.g_max)
 
 
 def _copies(matrix: Tensor, places: Places) -> list[Tensor]:
@@ -137,21 +132,14 @@ def encode_LEA1(
                 f"xb_mapping_scheme=partial(map_random, beta={beta})"
             )
     pair = encode_simple_binary(accelerator, sw_weight, pos_idxs, neg_idxs, additional_args)
-    masks = [
-        _best(accelerator, torch.stack(matrices), places, alpha)
-        for matrices, places in zip(pair, (pos_idxs, neg_idxs), strict=True)
-    ]
+    masks = [torch.ones_like(torch.stack(matrices)[:, :, 0]) for matrices in pair]
+    for mask, matrices, places in zip(masks, pair, (pos_idxs, neg_idxs), strict=True):
+        if alpha < beta:
+            target = torch.stack(matrices)
+            stuck, value = _broken(accelerator, places, target)
+            missed = torch.where(stuck, value - target, 0.0).square().sum(2)
+            mask.scatter_(0, missed.argsort(dim=0, stable=True)[alpha:], 0.0)
     return *pair, masks[0], masks[1]
-
-
-def _best(accelerator: Any, target: Tensor, places: Places, alpha: int) -> Tensor:
-    """Return which rows of the copies ``[copies, outputs, inputs]`` are kept."""
-    if alpha == len(target):
-        return torch.ones_like(target[:, :, 0])
-    stuck, value = _broken(accelerator, places, target)
-    missed = torch.where(stuck, value - target, 0.0).square().sum(2)
-    order = missed.argsort(dim=0, stable=True)
-    return torch.zeros_like(missed).scatter_(0, order[:alpha], 1.0)
 
 
 def _broken(accelerator: Any, places: Places, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -222,7 +210,7 @@ def _made_up(
         counts = f"{len(places[0])} and {len(places[1])}"
         raise ValueError(f"pos_idxs and neg_idxs must be as many, got {counts}")
     copies, states = max(1, len(places[0])), whole("states", states, least=2)
-    low, high = _window(accelerator)
+    low, high = float(accelerator.g_min), float(accelerator.g_max)
     weight = floats(weight)
     signed = weight / magnitude(weight) * (high - low)
     step = (high - low) / (states - 1)
@@ -271,12 +259,7 @@ def encode(
     pos_idxs: Places = NOWHERE,
     neg_idxs: Places = NOWHERE,
 ) -> tuple[list[Tensor], list[Tensor], tuple[Tensor | None, Tensor | None]]:
-    """Encode by an accelerator's scheme, and its arguments and these more.
-
-    Returns:
-        Conductances of the positive and of the negative arrays, and masks of the rows to be read,
-        if the encoding has some.
-    """
+    """Encode by an accelerator's scheme, with its arguments and these: both arrays, and masks."""
     weight = floats(weight)
     checks.finite("sw_weight", weight)
     args = {**accelerator.weight_encoding_args, **args}
@@ -291,17 +274,12 @@ def encode(
     return positive, negative, (masks[0], masks[1])
 
 
-_OURS = (
-    *(encode_simple_binary, encode_multilevel_differential),
-    *(encode_LEA1, encode_LEA2, encode_MAO),
-)
-
-
 def known(scheme: Any) -> Any:
     """Return which of these an encoding is, perhaps with arguments fixed by `partial`; or None."""
     while isinstance(scheme, partial):
         scheme = scheme.func
-    return scheme if scheme in _OURS else None
+    signs = (encode_simple_binary, encode_multilevel_differential)
+    return scheme if scheme in (*signs, encode_LEA1, encode_LEA2, encode_MAO) else None
 
 
 def _warn_of_lost_values(scheme: Any, weight: Tensor) -> None:

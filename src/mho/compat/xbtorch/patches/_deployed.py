@@ -11,11 +11,10 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial, reduce
 from operator import attrgetter
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +24,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
+from mho.compat._common import fingerprint, kept
 from mho.compat.xbtorch.deployment import _cells
 from mho.compat.xbtorch.deployment._given import NO_ARGS, listed
 from mho.compat.xbtorch.deployment.base import GenericAccelerator
@@ -36,10 +36,8 @@ from mho.recurrence.form import Form
 from mho.recurrence.runner import run
 
 MODES = ("avg", "sum", "reduced_avg")
-_READING = (
-    *("read_chip", "read_chip_stateless", "apply_conductance_drift"),
-    "map_weights_to_array_stateless",
-)
+_READING = ["read_chip", "read_chip_stateless", "apply_conductance_drift"]
+_READING += ["map_weights_to_array_stateless"]
 _reading = attrgetter(*_READING)
 _OURS = _reading(GenericAccelerator)
 # What the arrays of a matrix go by, beside the chip or the weight.
@@ -52,8 +50,7 @@ _acting = attrgetter(
 # ── arrays ───────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(eq=False)
-class Combined:
+class Combined(NamedTuple):
     """What all arrays of a matrix add up to.
 
     Attributes:
@@ -61,25 +58,17 @@ class Combined:
         noise: ``√Σ_k 2 c_k²`` of every output: how the noise of independent cells adds up; None
             where the cells were read with their noise.
         gamma: the weight that a whole window stands for.
-        source: what they were made of: settings by value, objects, and without a chip the weight.
     """
 
     matrix: Tensor
     noise: Tensor | None
     gamma: Tensor
-    source: tuple[Any, Any, Tensor | None] = ((), (), None)
 
 
 def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
-    """Combine the arrays of a matrix, unless nothing has changed since they were.
+    """Combine the arrays of a weight, unless nothing has changed since they were.
 
-    Args:
-        layer: deployed.
-        name: of its weight.
-        by_cell: read through the accelerator's public methods in any case.
-
-    Raises:
-        ValueError: without an accelerator, or before the model is mapped to its chip.
+    ``by_cell`` reads them through the accelerator's public methods in any case.
     """
     accelerator: Any = layer.inference_accelerator
     if accelerator is None:
@@ -90,24 +79,19 @@ def combined(layer: Any, name: str, by_cell: bool = False) -> Combined:
     mapping = layer._xb_mappings[name] if accelerator.stateful else NO_ARGS
     if accelerator.stateful and not mapping:
         raise ValueError("the model is not on the chip: call initialize_array_mappings()")
-    weight = layer._xb_matrix(name)
+    weight = getattr(layer, name).detach().flatten(1)
     if by_cell or _cell_by_cell(accelerator):
         return _read(accelerator, mapping, weight, layer._xb_seed(name), True)
     chip = accelerator._array if mapping else None
     parts = (accelerator, mapping, accelerator.defect_map, chip)
-    version = layer._xb_cells if chip is None else (chip._version, accelerator._asked)
-    state = (*map(id, parts), version, dict(accelerator.weight_encoding_args), _acting(accelerator))
-    found = layer._xb_found.get(name)
-    if found is None or found.source[0] != state or not _same(found.source[2], weight):
-        found = _read(accelerator, mapping, weight, layer._xb_seed(name), False)
-        found.source = (state, parts, None if mapping else weight.clone())
-        layer._xb_found[name] = found
-    return found
+    of = (layer._xb_cells, weight.device) if chip is None else (chip._version, accelerator._asked)
+    state = (*map(id, parts), of, dict(accelerator.weight_encoding_args), _acting(accelerator))
+    marks = [fingerprint(weight)] if chip is None else []  # it may change in place
 
+    def made() -> Any:  # with the parts: as long as they are there their ids are their own
+        return _read(accelerator, mapping, weight, layer._xb_seed(name), False), parts
 
-def _same(kept: Tensor | None, weight: Tensor) -> bool:
-    """Whether a weight, which may change in place, is as it was; on a chip it does not matter."""
-    return kept is None or (kept.device == weight.device and torch.equal(kept, weight))
+    return kept(layer._xb_found, name, state, marks, made)[0]
 
 
 def _cell_by_cell(accelerator: Any) -> bool:
@@ -144,21 +128,19 @@ def _read(
         )
     matrix: Any = 0.0
     variance: Any = 0.0
+    mode = mapping.get("output_polling_mode", "avg")
     for sign, mask, side in zip((1.0, -1.0), ("maskpos", "maskneg"), pair, strict=True):
-        for share, G in zip(_shares(mapping, mask, len(side), weight), side, strict=True):
+        # The share of every copy in every output, ``[outputs, 1]``, or one for all.
+        shares: Any = [weight.new_full((1, 1), 1.0 if mode == "sum" else 1.0 / len(side))]
+        shares *= len(side)
+        if mode == "reduced_avg" and mask in mapping:
+            read_out = mapping[mask].to(weight).transpose(1, 2)
+            shares = (read_out / read_out.sum(0).clamp(min=1.0)).unbind()
+        for share, G in zip(shares, side, strict=True):
             matrix = matrix + (sign * share) * torch.as_tensor(G).to(weight)
             variance = variance + share.square()
     noise = None if noisy else variance.sqrt().expand(rows, 1).squeeze(1)
     return Combined(matrix, noise, mapping["gamma"] if mapping else magnitude(weight))
-
-
-def _shares(mapping: dict[str, Any], mask: str, copies: int, like: Tensor) -> list[Tensor]:
-    """Return the share of every copy in every output, ``[outputs, 1]`` or one for all."""
-    mode = mapping.get("output_polling_mode", "avg")
-    if mode == "reduced_avg" and mask in mapping:
-        rows = mapping[mask].to(like).transpose(1, 2)
-        return list((rows / rows.sum(0).clamp(min=1.0)).unbind())
-    return [like.new_full((1, 1), 1.0 if mode == "sum" else 1.0 / copies)] * copies
 
 
 # ── products ─────────────────────────────────────────────────────────────────────────────────
@@ -209,22 +191,16 @@ def _conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    form = SimpleNamespace(
-        kernel_size=weight.shape[2:],
-        stride=_pair(stride),
-        padding=padding if isinstance(padding, str) else _pair(padding),
-        dilation=_pair(dilation),
-        padding_mode="zeros",
-    )
+    form = SimpleNamespace(kernel_size=weight.shape[2:], padding_mode="zeros")
+    form.stride, form.dilation = _pair(stride), _pair(dilation)
+    form.padding = padding if isinstance(padding, str) else _pair(padding)
     under = patches(form, input if input.dim() == 4 else input.unsqueeze(0))
     rows = under.flatten(1, 3).flatten(2).transpose(1, 2)  # [batch, places, in · kernel]
     found = combined(layer, "weight")
     noise = [None] * groups if found.noise is None else found.noise.chunk(groups)
     cells = zip(found.matrix.chunk(groups), noise, rows.chunk(groups, -1), strict=True)
-    parts = [
-        product(layer.inference_accelerator, Combined(G, size, found.gamma), part)
-        for G, size, part in cells
-    ]
+    on = layer.inference_accelerator
+    parts = [product(on, Combined(G, size, found.gamma), part) for G, size, part in cells]
     output = torch.cat(parts, dim=-1)
     output = output if bias is None else output + bias
     output = output.transpose(1, 2).contiguous().unflatten(2, under.shape[-2:])
@@ -245,14 +221,8 @@ def _recur(layer: Any, *args: Any) -> Any:
     return (output.data if packed else output.contiguous(), *state)
 
 
-_PRODUCTS: dict[Any, Any] = {
-    **{F.linear: _linear, F.conv2d: _conv2d},
-    **dict.fromkeys((torch.lstm, torch.rnn_tanh, torch.rnn_relu), _recur),
-}
-
-
-def _on_arrays(layer: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return _PRODUCTS[func](layer, *args, **kwargs)
+_PRODUCTS: dict[Any, Any] = {F.linear: _linear, F.conv2d: _conv2d}
+_PRODUCTS |= dict.fromkeys((torch.lstm, torch.rnn_tanh, torch.rnn_relu), _recur)
 
 
 class Products(TorchFunctionMode):
@@ -270,16 +240,14 @@ class Products(TorchFunctionMode):
     ) -> Any:
         """Compute a product as is said, anything else as torch does."""
         kwargs = kwargs or {}
-        if func not in _PRODUCTS or not self._multiplies(args, kwargs):
+        if func not in _PRODUCTS:
             return func(*args, **kwargs)
-        self.used = True
-        return self.instead(self.layer, func, args, kwargs)
-
-    def _multiplies(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         if isinstance(self.layer, nn.RNNBase):
-            return any(a is self.layer._flat_weights for a in args)
-        weight = args[1] if len(args) > 1 else kwargs.get("weight")
-        return weight is self.layer.weight
+            multiplies = any(a is self.layer._flat_weights for a in args)
+        else:
+            multiplies = (args[1] if len(args) > 1 else kwargs.get("weight")) is self.layer.weight
+        self.used |= multiplies
+        return self.instead(func, args, kwargs) if multiplies else func(*args, **kwargs)
 
 
 def forward(layer: Any, own: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -288,10 +256,11 @@ def forward(layer: Any, own: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
         return partial(_linear, layer, weight=None, bias=layer.bias)(*args, **kwargs)
     if not isinstance(layer, (nn.Linear, nn.Conv2d, nn.RNN, nn.LSTM)):
         raise NotImplementedError(f"{type(layer).__name__} cannot be deployed")
+    products = Products(layer, lambda f, args, kwargs: _PRODUCTS[f](layer, *args, **kwargs))
     # A weight that is computed is the same one, however often it is asked for.
-    with parametrize.cached(), Products(layer, _on_arrays) as mode:
+    with parametrize.cached(), products:
         output = own(*args, **kwargs)
-    if not mode.used:
+    if not products.used:
         warnings.warn(
             f"{type(layer).__name__} is deployed, but its forward calls no function of torch "
             "with its weight: it is computed digitally",

@@ -38,19 +38,15 @@ class CrossbarLayer(nn.Module):
         self._xb_samples = get_xbtorch_param("decomposition_algorithm") is not None
         # Of its cells without a chip: the seed asked for, the one drawn, and its number.
         self._xb_cells: tuple[int | None, int, int] = (None, 0, 0)
-        self._xb_mappings: dict[str, dict[str, Any]] = {name: {} for name in self._xb_names}
-        self._xb_found: dict[str, _deployed.Combined] = {}
-
-    @property
-    def _xb_names(self) -> list[str]:
-        if isinstance(self, nn.RNNBase):
-            return [f"weight_{part}" for part in Form.of(self).parts]
-        return ["weight"]
+        parts = Form.of(self).parts if isinstance(self, nn.RNNBase) else ()
+        names = [f"weight_{part}" for part in parts] or ["weight"]
+        self._xb_mappings: dict[str, dict[str, Any]] = {name: {} for name in names}
+        self._xb_found: dict[str, Any] = {}
 
     @property
     def _array_mappings(self) -> dict[str, Any]:
         """Where the matrix (of several, the first) is on the chip."""
-        return self._xb_mappings[self._xb_names[0]]
+        return next(iter(self._xb_mappings.values()))
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """As the torch layer; deployed, its products are the accelerator's."""
@@ -58,13 +54,13 @@ class CrossbarLayer(nn.Module):
             return _deployed.forward(self, super().forward, args, kwargs)
         if not self._xb_samples or not torch.is_grad_enabled() or isinstance(self, nn.RNNBase):
             return super().forward(*args, **kwargs)
-        with _deployed.Products(self, _recorded):
+        with _deployed.Products(self, self._xb_recorded):
             return super().forward(*args, **kwargs)
 
-    def _xb_record(self, x: Tensor, output: Tensor) -> None:
+    def _xb_recorded(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Compute a product whose samples the weight gets when its gradient is known."""
         weight: Any = self.weight
-        if not output.requires_grad:
-            return
+        x, output = args[0] if args else kwargs["input"], func(*args, **kwargs)
 
         def keep(grad: Tensor) -> None:
             if isinstance(self, nn.Conv2d):
@@ -73,18 +69,16 @@ class CrossbarLayer(nn.Module):
                 found, delta = (part.detach().reshape(-1, part.shape[-1]) for part in (x, grad))
             weight.input, weight.delta = found, delta
 
-        output.register_hook(keep)
+        if output.requires_grad:
+            output.register_hook(keep)
+        return output
 
     # ── deployment ───────────────────────────────────────────────────────────────────────────
-
-    def _xb_matrix(self, name: str) -> Tensor:
-        weight: Tensor = getattr(self, name)
-        return weight.detach().flatten(1)
 
     @property
     def _xb_programming_seed(self) -> int:
         """Of its cells without a chip; a model's layers have one after the other."""
-        accelerator: Any = self.inference_accelerator
+        accelerator = self.inference_accelerator
         base, drawn, number = self._xb_cells
         base = getattr(accelerator, "programming_seed", None) if base is None else base
         if base is None:  # nobody asked for certain cells
@@ -99,8 +93,8 @@ class CrossbarLayer(nn.Module):
     def _xb_map(self, mode: str, taken: list[Any], args: dict[str, Any]) -> None:
         """Write all matrices to the chip."""
         accelerator: Any = self.inference_accelerator
-        for name in self._xb_names:
-            weight = self._xb_matrix(name)
+        for name in self._xb_mappings:
+            weight = getattr(self, name).detach().flatten(1)
             place, shape = accelerator.xb_mapping_scheme, tuple(weight.shape)
             positive, negative = (
                 call(place, accelerator, shape, current_mappings=taken) for _ in range(2)
@@ -137,21 +131,10 @@ class CrossbarLayer(nn.Module):
         super().__setstate__(state)
 
 
-def _recorded(layer: Any, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    output = func(*args, **kwargs)
-    layer._xb_record(args[0] if args else kwargs["input"], output)
-    return output
-
-
 def mixed(mixin: type, cls: C, **extra: Any) -> C:
     """Return a subclass of the same name."""
-    names: dict[str, Any] = {
-        "__module__": cls.__module__,
-        "__qualname__": cls.__qualname__,
-        "__doc__": cls.__doc__,
-        **extra,
-    }
-    made: Any = type(cls.__name__, (mixin, cls), names)
+    names = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
+    made: Any = type(cls.__name__, (mixin, cls), names | extra)
     return made
 
 

@@ -71,30 +71,27 @@ def replace_all_layers_stateful(model: Any, wage_quantize: bool) -> None:
     if not isinstance(model.model, nn.Module):
         model.model = nn.Sequential(*model.model)
     modules: dict[str, Any] = model.model._modules
-    layers = {name: m for name, m in modules.items() if not isinstance(m, WAGEQuantizer)}
-    for name, module in layers.items():
-        new = replaced(module)
-        layers[name] = module if new is None else new
-        silent = isinstance(module, xbtorch.activation_types) or not list(module.parameters())
-        if new is None and not silent:
+    found: dict[str, Any] = {}
+    if wage_quantize:
+        wage = get_xbtorch_param("wage_params")
+        make, bits_a, bits_e = wage["quantizer_act_error"], wage["wl_activation"], wage["wl_error"]
+        found["quantizer_first"] = make(bits_a, -1)
+    for name, module in modules.items():
+        if isinstance(module, WAGEQuantizer):
+            continue
+        new, activation = replaced(module), isinstance(module, xbtorch.activation_types)
+        found[name] = module if new is None else new
+        if activation and wage_quantize:
+            found[f"quantizer_{name}"] = make(bits_a, bits_e)
+        elif new is None and not activation and list(module.parameters()):
             print(f"there is no XBTorch layer for {module}: it stays as it is")
+    if wage_quantize:
+        found["quantizer_last"] = make(-1, bits_e)
     numbered = all(name.isdecimal() for name in modules)
-    found = _quantised(layers) if wage_quantize else layers
     modules.clear()
     modules.update({str(k): m for k, m in enumerate(found.values())} if numbered else found)
     if wage_quantize:
         prepare_wage(model)
-
-
-def _quantised(layers: dict[str, Any]) -> dict[str, Any]:
-    wage = get_xbtorch_param("wage_params")
-    make, bits_a, bits_e = wage["quantizer_act_error"], wage["wl_activation"], wage["wl_error"]
-    found = {"quantizer_first": make(bits_a, -1)}
-    for name, layer in layers.items():
-        found[name] = layer
-        if isinstance(layer, xbtorch.activation_types):
-            found[f"quantizer_{name}"] = make(bits_a, bits_e)
-    return {**found, "quantizer_last": make(-1, bits_e)}
 
 
 @torch.no_grad()
