@@ -11,8 +11,7 @@ __all__ = ["FullSVD", "GenericDecomposition", "TruncatedSVD"]
 class FullSVD(Translated):
     """All singular values: the gradient itself."""
 
-    def _room(self, rank: int) -> rooms.Decomposition:
-        return rooms.FullSVD()
+    _kind = rooms.FullSVD
 
 
 class TruncatedSVD(Translated):

@@ -11,6 +11,7 @@ import functools
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ import torch
 from mho.compat.xbtorch.devices.base import AnalyticalDevice, TabularDevice
 from mho.compat.xbtorch.devices.utils import construct_cdf
 from mho.devices.exponential import ExponentialDevice
-from mho.devices.fefet import MultiDomainFeFET
+from mho.devices.pulsed_presets import fefet
 from mho.devices.tabular import JumpTable
 from mho.devices.tabular import TabularDevice as Tables
 
@@ -38,7 +39,6 @@ _REAL = ExponentialDevice(3e-9, 38e-9, 2.4, -4.88, c2c=0.035, levels=500)
 # What the names of the compact model's tables may say.
 _VOLTAGES = ("0.1", "0.5", "0.9", "1", "1.1", "1.5")  # read voltage (V)
 _SPREADS = ("1", "5", "10", "15")  # of the cells (%)
-_PULSE = 3.0  # gate voltage of the model that stands in (V)
 
 
 class AnalyticalIdeal(AnalyticalDevice):
@@ -95,7 +95,7 @@ class TabularCompactFeFETKriging(TabularDevice):
                 stacklevel=2,
             )
             self._d2d = float(spread) / 100.0
-            model = _domains(_PULSE)
+            model = fefet(3.0)
             tables = [model.set_table, model.reset_table]
         else:
             tables = [JumpTable.load(stem) for stem in stems if stem is not None]
@@ -122,7 +122,7 @@ class TabularExperimentalFemFETKriging(TabularDevice):
             voltage = 0.0
         if not 2.0 <= voltage <= 4.0:
             raise ValueError(f"name must end in vgV, with V of 2 … 4 volts; got {name!r}")
-        tables = _domains(voltage)
+        tables = fefet(voltage)
         self._adopt(tables.set_table, tables.reset_table, 50)
 
 
@@ -133,17 +133,10 @@ def _stem(name: str) -> Path | None:
 
 @functools.lru_cache(maxsize=1)
 def _analytical() -> Tables:
-    g = torch.linspace(3e-9, 38e-9, 100, dtype=torch.float64)
-    dg, cell = np.linspace(-9e-9, 9e-9, 201), _REAL.constants()
+    g: Any = torch.linspace(3e-9, 38e-9, 100, dtype=torch.float64)
+    dg: Any = np.linspace(-9e-9, 9e-9, 201)
     tables = []
     for up in (True, False):
-        mean = _REAL.change(g, torch.full(g.shape, up), cell).numpy()
-        cdf = construct_cdf(g, dg, mean, np.full(len(g), 1.2e-9))
-        rows = tuple(map(tuple, cdf.tolist()))
-        tables.append(JumpTable(tuple(g.tolist()), tuple(dg.tolist()), rows))
+        mean = _REAL.change(g, torch.full(g.shape, up), _REAL.constants())
+        tables.append(JumpTable(g, dg, construct_cdf(g, dg, mean, np.full(len(g), 1.2e-9))))
     return Tables(tables[0], tables[1])
-
-
-@functools.lru_cache(maxsize=8)
-def _domains(voltage: float) -> Tables:
-    return MultiDomainFeFET().tabular(voltage, -voltage, 50e-9, cells=200, pulses=600, seed=0)

@@ -98,7 +98,8 @@ def compute_grid_loss(
     along, across = (_direction(parameters, param_name, way) for way in reduced_dirs)
     step = 1.0 / resolution
     x, y = (np.arange(low, high + step, step) for low, high in (x_range, y_range))
-    span, label = [(float(x[0]), float(x[-1]))], "loss grid" if log else None
+    line: Any = {"span": [(float(x[0]), float(x[-1]))], "points": len(x)}
+    line["label"] = "loss grid" if log else None
     batches = [next(iter(data_loader))] if fast else list(data_loader)
     sizes = np.array([len(labels) for _, labels in batches])
     lines = []
@@ -106,18 +107,10 @@ def compute_grid_loss(
         with torch.no_grad():
             for name, p in parameters.items():
                 p.copy_(origin[name].to(p) + float(place) * across[name])
-        found = [
-            landscape(
-                centre,
-                criterion,
-                (inputs.to(device), labels.to(device)),
-                [along],
-                span=span,
-                points=len(x),
-                label=label,
-            ).loss[0]
-            for inputs, labels in batches
-        ]
+        found = []
+        for inputs, labels in batches:
+            batch = inputs.to(device), labels.to(device)
+            found.append(landscape(centre, criterion, batch, [along], **line).loss[0])
         lines.append(sizes @ torch.stack(found).double().cpu().numpy() / sizes.sum())
     return *np.meshgrid(x, y, indexing="ij"), np.stack(lines, axis=1)
 

@@ -80,12 +80,8 @@ def test_classifier(
 ) -> tuple[float, Any]:
     """Return the accuracy of a classifier.
 
-    Args:
-        data_loader: inputs and labels.
-        model: the classifier.
-        device: where to compute.
-        compute_cm: count how often each class was taken for each.
-        log: print the accuracy.
+    Args: see `train_classifier`; ``compute_cm`` counts how often each class was taken for each,
+        ``log`` prints the accuracy.
 
     Returns:
         Accuracy (%), and the confusion matrix ``[labels, found]``, or None.

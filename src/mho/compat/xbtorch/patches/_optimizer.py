@@ -1,6 +1,6 @@
 """What makes a torch optimizer one of XBTorch's: the optimizer proposes, the cells answer."""
 
-# mypy: disable-error-code="misc,attr-defined"
+# mypy: disable-error-code="misc,attr-defined,no-any-return"
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -132,8 +132,7 @@ class CellOptimizer(torch.optim.Optimizer):
             if read is not None and torch.equal(read.to(before), before):
                 return kept.to(before)
         scale = parameter.weight_scale if parameter.weight_scale > 1.8 else 1.0
-        first: Tensor = self.wage_params["grad_clip"](before * scale)
-        return first.to(before)
+        return self.wage_params["grad_clip"](before * scale).to(before)
 
     def _xb_pulsed(self, weight: Tensor, change: Tensor, key: Any) -> Tensor:
         device, (low, high) = self.device_type, self.weight_range
