@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mho.analysis.landscapes import landscape
 from mho.compat.xbtorch.nn.utils import train_classifier
@@ -95,7 +94,9 @@ def compute_grid_loss(
     if param_name not in parameters:
         raise ValueError(f"param_name must be one of {', '.join(parameters)}; got {param_name!r}")
     origin = {k: torch.as_tensor(np.asarray(full_weights[k][epoch])) for k in parameters}
-    along, across = (_direction(parameters, param_name, way) for way in reduced_dirs)
+    still = {name: torch.zeros_like(p) for name, p in parameters.items()}
+    ways = [torch.as_tensor(np.asarray(way)).to(still[param_name]) for way in reduced_dirs]
+    along, across = (still | {param_name: way.view_as(still[param_name])} for way in ways)
     step = 1.0 / resolution
     x, y = (np.arange(low, high + step, step) for low, high in (x_range, y_range))
     line: Any = {"span": [(float(x[0]), float(x[-1]))], "points": len(x)}
@@ -113,10 +114,3 @@ def compute_grid_loss(
             found.append(landscape(centre, criterion, batch, [along], **line).loss[0])
         lines.append(sizes @ torch.stack(found).double().cpu().numpy() / sizes.sum())
     return *np.meshgrid(x, y, indexing="ij"), np.stack(lines, axis=1)
-
-
-def _direction(parameters: dict[str, Tensor], param_name: str, way: Any) -> dict[str, Tensor]:
-    found = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    chosen = found[param_name]
-    found[param_name] = torch.as_tensor(np.asarray(way)).to(chosen).view_as(chosen)
-    return found
