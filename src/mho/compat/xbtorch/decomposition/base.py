@@ -11,7 +11,6 @@ from torch import Tensor
 
 from mho import decomposition as rooms
 from mho.compat._common import seed
-from mho.compat.xbtorch._numbers import whole
 
 __all__ = ["FullOuterProduct", "GenericDecomposition"]
 
@@ -47,10 +46,6 @@ class Translated(GenericDecomposition):
 
     _kind: ClassVar[Any]
     _parts: ClassVar[Parts] = {}
-
-    def _settle(self, **numbers: int) -> None:
-        for name, value in numbers.items():
-            setattr(self, name, whole(name, value))
 
     def _room(self, rank: int) -> rooms.Decomposition:
         """Return mho's decomposition, as the settings are now."""
