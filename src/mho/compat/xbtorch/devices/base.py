@@ -306,8 +306,8 @@ class TabularDevice(CellDevice, GenericDevice):
             setattr(self, f"{way}_G", torch.tensor(table.g, **kind))
             setattr(self, f"{way}_dG", torch.tensor(table.dg, **kind))
             setattr(self, f"{way}_cdf", torch.tensor(table.cdf, **kind))
-        ends = (set_table.g[0], reset_table.g[0], set_table.g[-1], reset_table.g[-1])
-        GenericDevice.__init__(self, **dict(zip(_WINDOW, ends, strict=True)))
+        ends = set_table.g[0], reset_table.g[0], set_table.g[-1], reset_table.g[-1]
+        GenericDevice.__init__(self, None, None, *ends)
         self.max_level = max_level
         self._made = (self._shown(), (set_table, reset_table))
         self.spec()  # refuses bad parameters now

@@ -31,8 +31,7 @@ def reduction_pca(matrix: Any, seed: int = 0) -> tuple[Any, Any, dict[str, Any]]
     # Of both signs the one whose largest entry is positive.
     sign = np.sign(right[np.arange(2), np.abs(right[:2]).argmax(1)])
     directions = right[:2] * sign[:, None]
-    total = (size**2).sum()
-    share = size[:2] ** 2 / total if total > 0 else np.zeros(2)
+    share = size[:2] ** 2 / ((size**2).sum() or 1.0)
     return left[:, :2] * size[:2] * sign, directions, {"explained_vars": share}
 
 

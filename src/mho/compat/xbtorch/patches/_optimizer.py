@@ -54,10 +54,8 @@ class CellOptimizer(torch.optim.Optimizer):
         Returns:
             The loss, where there is a closure.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
         with torch.no_grad():
             self._xb_step()
         return loss
@@ -115,10 +113,8 @@ class CellOptimizer(torch.optim.Optimizer):
         kept = self._xb_kept(parameter, before) if wage else before
         after = kept + change if self.device_type is None else self._xb_pulsed(kept, change, key)
         if wage:
-            parameter.weight_acc = self.wage_params["grad_clip"](after)
-            after = self.wage_params["quantizer_weight"](
-                parameter.weight_acc, parameter.weight_scale
-            )
+            kept = parameter.weight_acc = self.wage_params["grad_clip"](after)
+            after = self.wage_params["quantizer_weight"](kept, parameter.weight_scale)
             parameter.weight_read = after.clone()
             self.state[parameter].update({name: getattr(parameter, name) for name in _KEPT})
         parameter.copy_(after)
