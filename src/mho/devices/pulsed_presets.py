@@ -12,6 +12,7 @@ from mho.cells.spread import spread_about
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.fefet import MultiDomainFeFET
 from mho.devices.steps import ConstantStep, LinearStep
+from mho.devices.tabular import TabularDevice
 
 # Cells of analog training are published in units of the weight: a window chosen here.
 _LOW, _HIGH = 50e-6, 150e-6
@@ -198,7 +199,8 @@ def _ecram(
 
 
 @functools.lru_cache(maxsize=8)
-def _fefet(voltage: float) -> Device:
+def fefet(voltage: float) -> TabularDevice:
+    """Return the jump tables of pulses of ±voltage and 50 ns."""
     return MultiDomainFeFET().tabular(voltage, -voltage, 50e-9, cells=200, pulses=600, seed=0)
 
 
@@ -209,7 +211,7 @@ def fefet_2v5() -> Device:
 
     Source: S. Deng et al., VLSI 2020, doi 10.1109/VLSITechnology18217.2020.9265014.
     """
-    return _fefet(2.5)
+    return fefet(2.5)
 
 
 def fefet_3v0() -> Device:
@@ -219,7 +221,7 @@ def fefet_3v0() -> Device:
 
     Source: S. Deng et al., VLSI 2020, doi 10.1109/VLSITechnology18217.2020.9265014.
     """
-    return _fefet(3.0)
+    return fefet(3.0)
 
 
 def fefet_3v5() -> Device:
@@ -229,4 +231,4 @@ def fefet_3v5() -> Device:
 
     Source: S. Deng et al., VLSI 2020, doi 10.1109/VLSITechnology18217.2020.9265014.
     """
-    return _fefet(3.5)
+    return fefet(3.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
 
@@ -167,14 +168,11 @@ def _check_place(device: Any) -> None:
 
 
 def _range(given: Any) -> tuple[float, float]:
-    try:
+    with suppress(TypeError, ValueError):
         low, high = map(checks.plain, given)
-        valid = bool(low < high)
-    except (TypeError, ValueError):
-        valid = False
-    if not valid:
-        raise TypeError(f"Invalid weight range provided: must be (low, high), got {given!r}")
-    return low, high
+        if low < high:
+            return low, high
+    raise TypeError(f"Invalid weight range provided: must be (low, high), got {given!r}")
 
 
 def get_xbtorch_param(key: str, default: Any = None) -> Any:

@@ -90,7 +90,8 @@ def shift(x: Tensor, rule: str = "round") -> Tensor:
     return torch.where(power == 0, torch.ones_like(found), found).to(x.dtype)
 
 
-def _peak(x: Tensor) -> Tensor:
+def peak(x: Tensor) -> Tensor:
+    """Return the largest magnitude; 0 of nothing."""
     if not x.numel():
         return x.new_zeros(())
     low, high = torch.aminmax(x)  # in one pass, and in no new memory
@@ -155,7 +156,7 @@ class _Relative(_Bits):
 
     def _shifted(self, x: Tensor) -> Tensor:
         """``x / Shift(max|x|)``, in the memory of ``x``."""
-        return x.div_(shift(_peak(x), self.shift))
+        return x.div_(shift(peak(x), self.shift))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from mho import decomposition as rooms
 from mho.compat._common import seed
-from mho.compat.xbtorch._numbers import whole
 
 __all__ = ["FullOuterProduct", "GenericDecomposition"]
 
@@ -41,18 +40,16 @@ class Translated(GenericDecomposition):
     """Base of those that mho's decompositions do: for every parameter one.
 
     Class attributes:
+        _kind: mho's class.
         _parts: what `info` shows, by name: taken from what is remembered of a parameter.
     """
 
+    _kind: ClassVar[Any]
     _parts: ClassVar[Parts] = {}
-
-    def _settle(self, **numbers: int) -> None:
-        for name, value in numbers.items():
-            setattr(self, name, whole(name, value))
 
     def _room(self, rank: int) -> rooms.Decomposition:
         """Return mho's decomposition, as the settings are now."""
-        raise NotImplementedError
+        return self._kind()
 
     @cached_property
     def _seed(self) -> int:
@@ -93,5 +90,4 @@ class FullOuterProduct(Translated):
     It is the sum over the batch, not its mean; of the gradient the shape alone counts.
     """
 
-    def _room(self, rank: int) -> rooms.Decomposition:
-        return rooms.FullOuterProduct()
+    _kind = rooms.FullOuterProduct

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from mho import decomposition as rooms
+from mho.compat.xbtorch._numbers import whole
 from mho.compat.xbtorch.decomposition.base import GenericDecomposition, Parts, Samples, Translated
 
 __all__ = ["NMF", "GenericDecomposition"]
@@ -32,10 +33,9 @@ class NMF(Translated):
         "Wn": lambda memory: memory["w"][1].mT,
         "Hn": lambda memory: memory["h"][1],
     }
-    max_iters: int
 
     def __init__(self, rank: int = 1, streaming: bool = False, max_iters: int = 2000) -> None:
-        self._settle(rank=rank, max_iters=max_iters)
+        self.rank, self.max_iters = whole("rank", rank), whole("max_iters", max_iters)
         self.streaming = streaming
 
     def _room(self, rank: int) -> rooms.Decomposition:

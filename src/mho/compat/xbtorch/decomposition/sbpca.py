@@ -6,6 +6,7 @@ from operator import itemgetter
 from typing import ClassVar
 
 from mho import decomposition as rooms
+from mho.compat.xbtorch._numbers import whole
 from mho.compat.xbtorch.decomposition.base import GenericDecomposition, Parts, Translated
 
 __all__ = ["SBPCA", "GenericDecomposition"]
@@ -27,10 +28,10 @@ class SBPCA(Translated):
     """
 
     _parts: ClassVar[Parts] = {name: itemgetter(name.lower()) for name in ("X", "sigma", "DELTA")}
-    sub_batch_size: int
 
     def __init__(self, rank: int = 1, sub_batch_size: int = 32) -> None:
-        self._settle(rank=rank, sub_batch_size=sub_batch_size)
+        self.rank = whole("rank", rank)
+        self.sub_batch_size = whole("sub_batch_size", sub_batch_size)
 
     def _room(self, rank: int) -> rooms.Decomposition:
         return rooms.StreamingBatchPCA(rank, self.sub_batch_size, seed=self._seed)

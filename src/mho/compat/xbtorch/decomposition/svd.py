@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mho import decomposition as rooms
+from mho.compat.xbtorch._numbers import whole
 from mho.compat.xbtorch.decomposition.base import GenericDecomposition, Translated
 
 __all__ = ["FullSVD", "GenericDecomposition", "TruncatedSVD"]
@@ -11,8 +12,7 @@ __all__ = ["FullSVD", "GenericDecomposition", "TruncatedSVD"]
 class FullSVD(Translated):
     """All singular values: the gradient itself."""
 
-    def _room(self, rank: int) -> rooms.Decomposition:
-        return rooms.FullSVD()
+    _kind = rooms.FullSVD
 
 
 class TruncatedSVD(Translated):
@@ -23,7 +23,7 @@ class TruncatedSVD(Translated):
     """
 
     def __init__(self, rank: int = 1) -> None:
-        self._settle(rank=rank)
+        self.rank = whole("rank", rank)
 
     def _room(self, rank: int) -> rooms.Decomposition:
         return rooms.TruncatedSVD(rank)

@@ -64,17 +64,19 @@ class CellDevice:
     def _known(self, G: Tensor, key: Any) -> dict[str, Any]:
         """Return what is known of some cells, these among it."""
         key = key if isinstance(key, Hashable) else tuple(np.ravel(key).tolist())
-        spec, known = self.spec(), self.params.get(key)
+        spec: Any = self.spec()
+        known = self.params.get(key)
         if known is not None and known["cells"].shape != tuple(G.shape):
             key = (key, tuple(G.shape))  # a single cell of that name, say: others are kept
             known = self.params.get(key)
-        if known is None or not _still(known["cells"].spec, spec):
+        # Cells of devices that differ in their noise at most are each other's.
+        if known is None or known["cells"].spec.replace(c2c=spec.c2c) != spec:
             dtype = G.dtype if G.dtype in (torch.float32, torch.float64) else torch.float32
             seed = _draws(1)[0] if spec.spreads() else 0  # equal cells leave the generator alone
             cells = spec.fabricate(tuple(G.shape), seed=seed, dtype=dtype, device=G.device)
             self.params[key] = known = {"cells": cells, **self._described(cells)}
         cells = known["cells"]
-        cells.spec = spec  # noise is of a cycle, not of a cell
+        cells.spec = spec
         if cells.g.device != G.device or cells.g.dtype.itemsize < G.dtype.itemsize:
             cells.to(G)
         self.__dict__.update({name: value for name, value in known.items() if name != "cells"})
@@ -89,8 +91,3 @@ class CellDevice:
 
 def _draws(count: int) -> list[int]:
     return torch.randint(2**62, (count,), dtype=torch.int64).tolist()
-
-
-def _still(old: Any, new: Any) -> bool:
-    # Whether cells of one device are cells of the other: these differ in the noise at most.
-    return old is new or old.replace(c2c=new.c2c) == new

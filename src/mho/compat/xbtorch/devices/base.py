@@ -129,12 +129,10 @@ class AnalyticalDevice(CellDevice, GenericDevice):
     in pulses, plus the pulses, and there the noise of as many.
 
     Args:
-        min_conductance: lowest conductance.
-        max_conductance: highest conductance.
+        min_conductance, max_conductance: the window.
         d2d_var: standard deviation of the nonlinearity labels from cell to cell.
         c2c_var: standard deviation of one pulse, as a fraction of the window.
-        nonlinearity_set: label of the set curve, -9…9.
-        nonlinearity_reset: label of the reset curve, -9…9; negative for a usual cell.
+        nonlinearity_set, nonlinearity_reset: labels, -9…9; the second is usually negative.
         max_level: pulses through the window.
 
     Attributes:
@@ -308,8 +306,8 @@ class TabularDevice(CellDevice, GenericDevice):
             setattr(self, f"{way}_G", torch.tensor(table.g, **kind))
             setattr(self, f"{way}_dG", torch.tensor(table.dg, **kind))
             setattr(self, f"{way}_cdf", torch.tensor(table.cdf, **kind))
-        ends = (set_table.g[0], reset_table.g[0], set_table.g[-1], reset_table.g[-1])
-        GenericDevice.__init__(self, **dict(zip(_WINDOW, ends, strict=True)))
+        ends = set_table.g[0], reset_table.g[0], set_table.g[-1], reset_table.g[-1]
+        GenericDevice.__init__(self, None, None, *ends)
         self.max_level = max_level
         self._made = (self._shown(), (set_table, reset_table))
         self.spec()  # refuses bad parameters now
@@ -344,6 +342,5 @@ def _numbers(given: Any) -> Any:
 
 def _table(g: Any, dg: Any, cdf: Any) -> JumpTable:
     cdf = np.maximum.accumulate(np.clip(np.atleast_2d(cdf), 0.0, 1.0), axis=1)
-    return JumpTable(
-        tuple(np.ravel(g).tolist()), tuple(np.ravel(dg).tolist()), tuple(map(tuple, cdf.tolist()))
-    )
+    g, dg = map(np.ravel, (g, dg))
+    return JumpTable(g, dg, cdf)

@@ -11,14 +11,14 @@ import functools
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from mho.compat.xbtorch.devices.base import AnalyticalDevice, TabularDevice
 from mho.compat.xbtorch.devices.utils import construct_cdf
-from mho.devices.exponential import ExponentialDevice
-from mho.devices.fefet import MultiDomainFeFET
+from mho.devices.pulsed_presets import fefet
 from mho.devices.tabular import JumpTable
 from mho.devices.tabular import TabularDevice as Tables
 
@@ -33,12 +33,10 @@ __all__ = [
 ]
 
 FOLDER = "MHO_XBTORCH_DATA"
-_REAL = ExponentialDevice(3e-9, 38e-9, 2.4, -4.88, c2c=0.035, levels=500)
 
 # What the names of the compact model's tables may say.
 _VOLTAGES = ("0.1", "0.5", "0.9", "1", "1.1", "1.5")  # read voltage (V)
 _SPREADS = ("1", "5", "10", "15")  # of the cells (%)
-_PULSE = 3.0  # gate voltage of the model that stands in (V)
 
 
 class AnalyticalIdeal(AnalyticalDevice):
@@ -80,25 +78,22 @@ class TabularCompactFeFETKriging(TabularDevice):
     """
 
     def __init__(self, name: str) -> None:
-        parts = name.split("_")
-        voltage, spread = (parts[-3], parts[-1]) if len(parts) >= 3 else ("", "")
+        voltage, _, spread = ["", "", *name.split("_")][-3:]
         if voltage not in _VOLTAGES or spread not in _SPREADS:
             raise ValueError(
                 f"name must end in vgs_V_sd_S with V of {', '.join(_VOLTAGES)} and S of "
                 f"{', '.join(_SPREADS)}; got {name!r}"
             )
         stems = [_stem(f"fefet/Kriging_{way}{voltage}V_{spread}_SD") for way in ("set", "reset")]
-        if None in stems:
+        tables = [JumpTable.load(stem) for stem in stems if stem is not None]
+        if not tables:
             warnings.warn(
                 f"the tables of {name!r} are not at hand (see {FOLDER}): a model stands in, whose "
                 f"cells differ by {spread} %, but whose read voltage is not {voltage} V",
                 stacklevel=2,
             )
             self._d2d = float(spread) / 100.0
-            model = _domains(_PULSE)
-            tables = [model.set_table, model.reset_table]
-        else:
-            tables = [JumpTable.load(stem) for stem in stems if stem is not None]
+            tables = [fefet(3.0).set_table, fefet(3.0).reset_table]
         self._adopt(tables[0], tables[1], 32)
 
 
@@ -122,7 +117,7 @@ class TabularExperimentalFemFETKriging(TabularDevice):
             voltage = 0.0
         if not 2.0 <= voltage <= 4.0:
             raise ValueError(f"name must end in vgV, with V of 2 … 4 volts; got {name!r}")
-        tables = _domains(voltage)
+        tables = fefet(voltage)
         self._adopt(tables.set_table, tables.reset_table, 50)
 
 
@@ -133,17 +128,10 @@ def _stem(name: str) -> Path | None:
 
 @functools.lru_cache(maxsize=1)
 def _analytical() -> Tables:
-    g = torch.linspace(3e-9, 38e-9, 100, dtype=torch.float64)
-    dg, cell = np.linspace(-9e-9, 9e-9, 201), _REAL.constants()
-    tables = []
+    g: Any = torch.linspace(3e-9, 38e-9, 100, dtype=torch.float64)
+    dg: Any = np.linspace(-9e-9, 9e-9, 201)
+    tables, real = [], AnalyticalReal().spec()
     for up in (True, False):
-        mean = _REAL.change(g, torch.full(g.shape, up), cell).numpy()
-        cdf = construct_cdf(g, dg, mean, np.full(len(g), 1.2e-9))
-        rows = tuple(map(tuple, cdf.tolist()))
-        tables.append(JumpTable(tuple(g.tolist()), tuple(dg.tolist()), rows))
+        mean = real.change(g, torch.full(g.shape, up), real.constants())
+        tables.append(JumpTable(g, dg, construct_cdf(g, dg, mean, np.full(len(g), 1.2e-9))))
     return Tables(tables[0], tables[1])
-
-
-@functools.lru_cache(maxsize=8)
-def _domains(voltage: float) -> Tables:
-    return MultiDomainFeFET().tabular(voltage, -voltage, 50e-9, cells=200, pulses=600, seed=0)

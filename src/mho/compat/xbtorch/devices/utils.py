@@ -38,15 +38,13 @@ def floating(values: Any) -> Tensor:
 def find_nearest(array: Any, values: Any) -> Tensor:
     """Return the positions of the entries of ``array [n]`` nearest to values, of their shape.
 
-    Of equally near ones the first.
+    Of equally near ones the first. It may be ``[m, n]``, each value in a row of its own.
     """
-    return find_nearest_2d(array, values)
-
-
-def find_nearest_2d(array: Any, values: Any) -> Tensor:
-    """As `find_nearest`; ``array`` may be ``[m, n]``, each value in a row of its own."""
     array, values = floating(array), floating(values)
     return (array - values.to(array.device).unsqueeze(-1)).abs().argmin(dim=-1)
+
+
+find_nearest_2d = find_nearest
 
 
 def stochastic_round(x: Any) -> Tensor:
@@ -75,7 +73,8 @@ def sweep_conductance_full(
 
     def sweep(start: float, sign: float) -> list[float]:
         # In double precision: what is clipped at a bound is then not beyond it.
-        G, pulse = (_numbers([value], torch.float64) for value in (start, sign))
+        kind: Any = {"dtype": torch.float64, "device": get_xbtorch_param("pytorch_device")}
+        G, pulse = torch.tensor([[start], [sign]], **kind)
         trace = [float(start)]
         for _ in range(int(device.max_level)):
             G = written(device, G, pulse, group_param_idx)
@@ -83,10 +82,6 @@ def sweep_conductance_full(
         return trace
 
     return sweep(device.min_conductance_set, 1.0), sweep(device.max_conductance_reset, -1.0)
-
-
-def _numbers(values: Any, dtype: torch.dtype | None = None) -> Tensor:
-    return torch.tensor(values, dtype=dtype, device=get_xbtorch_param("pytorch_device"))
 
 
 def synthesize_G_dG_dataset(
@@ -115,7 +110,8 @@ def synthesize_G_dG_dataset(
         device = copy.copy(device)
         device.reset_cached_params()
     low, high, missing = float(device.min_conductance), float(device.max_conductance), num_points
-    pulse = _numbers([1.0 if set else -1.0] * num_points)
+    sign = 1.0 if set else -1.0
+    pulse = torch.full((num_points,), sign, device=get_xbtorch_param("pytorch_device"))
     found: list[Any] = []
     for _ in range(_ROUNDS):
         before = low + (high - low) * torch.rand_like(pulse, dtype=torch.float64)

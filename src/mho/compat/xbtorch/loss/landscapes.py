@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mho.analysis.landscapes import landscape
 from mho.compat.xbtorch.nn.utils import train_classifier
@@ -32,8 +31,7 @@ def reduction_pca(matrix: Any, seed: int = 0) -> tuple[Any, Any, dict[str, Any]]
     # Of both signs the one whose largest entry is positive.
     sign = np.sign(right[np.arange(2), np.abs(right[:2]).argmax(1)])
     directions = right[:2] * sign[:, None]
-    total = (size**2).sum()
-    share = size[:2] ** 2 / total if total > 0 else np.zeros(2)
+    share = size[:2] ** 2 / ((size**2).sum() or 1.0)
     return left[:, :2] * size[:2] * sign, directions, {"explained_vars": share}
 
 
@@ -95,10 +93,13 @@ def compute_grid_loss(
     if param_name not in parameters:
         raise ValueError(f"param_name must be one of {', '.join(parameters)}; got {param_name!r}")
     origin = {k: torch.as_tensor(np.asarray(full_weights[k][epoch])) for k in parameters}
-    along, across = (_direction(parameters, param_name, way) for way in reduced_dirs)
+    still = {name: torch.zeros_like(p) for name, p in parameters.items()}
+    ways = [torch.as_tensor(np.asarray(way)).to(still[param_name]) for way in reduced_dirs]
+    along, across = (still | {param_name: way.view_as(still[param_name])} for way in ways)
     step = 1.0 / resolution
     x, y = (np.arange(low, high + step, step) for low, high in (x_range, y_range))
-    span, label = [(float(x[0]), float(x[-1]))], "loss grid" if log else None
+    line: Any = {"span": [(float(x[0]), float(x[-1]))], "points": len(x)}
+    line["label"] = "loss grid" if log else None
     batches = [next(iter(data_loader))] if fast else list(data_loader)
     sizes = np.array([len(labels) for _, labels in batches])
     lines = []
@@ -106,24 +107,9 @@ def compute_grid_loss(
         with torch.no_grad():
             for name, p in parameters.items():
                 p.copy_(origin[name].to(p) + float(place) * across[name])
-        found = [
-            landscape(
-                centre,
-                criterion,
-                (inputs.to(device), labels.to(device)),
-                [along],
-                span=span,
-                points=len(x),
-                label=label,
-            ).loss[0]
-            for inputs, labels in batches
-        ]
+        found = []
+        for inputs, labels in batches:
+            batch = inputs.to(device), labels.to(device)
+            found.append(landscape(centre, criterion, batch, [along], **line).loss[0])
         lines.append(sizes @ torch.stack(found).double().cpu().numpy() / sizes.sum())
     return *np.meshgrid(x, y, indexing="ij"), np.stack(lines, axis=1)
-
-
-def _direction(parameters: dict[str, Tensor], param_name: str, way: Any) -> dict[str, Tensor]:
-    found = {name: torch.zeros_like(p) for name, p in parameters.items()}
-    chosen = found[param_name]
-    found[param_name] = torch.as_tensor(np.asarray(way)).to(chosen).view_as(chosen)
-    return found

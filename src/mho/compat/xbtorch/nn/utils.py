@@ -80,12 +80,8 @@ def test_classifier(
 ) -> tuple[float, Any]:
     """Return the accuracy of a classifier.
 
-    Args:
-        data_loader: inputs and labels.
-        model: the classifier.
-        device: where to compute.
-        compute_cm: count how often each class was taken for each.
-        log: print the accuracy.
+    Args: see `train_classifier`; ``compute_cm`` counts how often each class was taken for each,
+        ``log`` prints the accuracy.
 
     Returns:
         Accuracy (%), and the confusion matrix ``[labels, found]``, or None.
@@ -94,15 +90,14 @@ def test_classifier(
     for inputs, labels in data_loader:
         found = model(inputs.to(device)).argmax(1).cpu()
         pairs.append(torch.stack((labels.cpu().long(), found)))
-    label, found = torch.cat(pairs, dim=1)
+    label, found = both = torch.cat(pairs, dim=1)
     accuracy = 100.0 * float((label == found).double().mean())
     if log:
         print(f"accuracy: {accuracy:.2f} %")
     if not compute_cm:
         return accuracy, None
-    classes, index = torch.unique(torch.cat((label, found)), return_inverse=True)
-    one, other = index[: len(label)], index[len(label) :]
-    counts = torch.bincount(one * len(classes) + other, minlength=len(classes) ** 2)
+    classes, (label, found) = torch.unique(both, return_inverse=True)
+    counts = torch.bincount(label * len(classes) + found, minlength=len(classes) ** 2)
     return accuracy, counts.view(len(classes), -1).numpy()
 
 

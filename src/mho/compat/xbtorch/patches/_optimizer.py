@@ -1,6 +1,6 @@
 """What makes a torch optimizer one of XBTorch's: the optimizer proposes, the cells answer."""
 
-# mypy: disable-error-code="misc,attr-defined"
+# mypy: disable-error-code="misc,attr-defined,no-any-return"
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -54,10 +54,8 @@ class CellOptimizer(torch.optim.Optimizer):
         Returns:
             The loss, where there is a closure.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
         with torch.no_grad():
             self._xb_step()
         return loss
@@ -115,10 +113,8 @@ class CellOptimizer(torch.optim.Optimizer):
         kept = self._xb_kept(parameter, before) if wage else before
         after = kept + change if self.device_type is None else self._xb_pulsed(kept, change, key)
         if wage:
-            parameter.weight_acc = self.wage_params["grad_clip"](after)
-            after = self.wage_params["quantizer_weight"](
-                parameter.weight_acc, parameter.weight_scale
-            )
+            kept = parameter.weight_acc = self.wage_params["grad_clip"](after)
+            after = self.wage_params["quantizer_weight"](kept, parameter.weight_scale)
             parameter.weight_read = after.clone()
             self.state[parameter].update({name: getattr(parameter, name) for name in _KEPT})
         parameter.copy_(after)
@@ -132,8 +128,7 @@ class CellOptimizer(torch.optim.Optimizer):
             if read is not None and torch.equal(read.to(before), before):
                 return kept.to(before)
         scale = parameter.weight_scale if parameter.weight_scale > 1.8 else 1.0
-        first: Tensor = self.wage_params["grad_clip"](before * scale)
-        return first.to(before)
+        return self.wage_params["grad_clip"](before * scale).to(before)
 
     def _xb_pulsed(self, weight: Tensor, change: Tensor, key: Any) -> Tensor:
         device, (low, high) = self.device_type, self.weight_range

@@ -71,12 +71,7 @@ class FixedPointQuantF(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        input: Tensor,
-        wl: int,
-        fl: int,
-        symmetric: bool = True,
-        rounding: str = "nearest",
+        ctx: Any, input: Tensor, wl: int, fl: int, symmetric: bool = True, rounding: str = "nearest"
     ) -> Tensor:
         """Round; see `fixed_point_quantize`."""
         return word(wl, fl, symmetric, rounding=rounding).rounded(input.detach())

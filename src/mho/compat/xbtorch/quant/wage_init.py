@@ -19,12 +19,10 @@ def truncated_normal_(tensor: Tensor, mean: float = 0, std: float = 1) -> None:
     torch.nn.init.trunc_normal_(tensor, mean, std, mean - 2 * std, mean + 2 * std)
 
 
-def _smallest(bits_W: int) -> float:
-    return _MARGIN / 2.0 ** (float(bits_W) - 1)
-
-
-def _scale(limit: float, bits_W: int) -> float:
-    return max(2.0 ** round(math.log2(_smallest(bits_W) / limit)), 1.0)
+def _scaled(limit: float, bits_W: int) -> tuple[float, float]:
+    """Return a layer's scale, and its largest initial weight."""
+    least = _MARGIN / 2.0 ** (float(bits_W) - 1)
+    return max(2.0 ** round(math.log2(least / limit)), 1.0), max(least, float(limit))
 
 
 def scale_limit(param: Any, limit: float, bits_W: int) -> float:
@@ -33,13 +31,13 @@ def scale_limit(param: Any, limit: float, bits_W: int) -> float:
     With ``L_m = 1.5 / 2^(bits - 1)`` the scale is ``max(2^round(log2(L_m / limit)), 1)`` and the
     largest weight ``max(L_m, limit)``, where ``limit`` is the largest that keeps variances.
     """
-    param.weight_scale = _scale(limit, bits_W)
-    return max(_smallest(bits_W), float(limit))
+    param.weight_scale, largest = _scaled(limit, bits_W)
+    return largest
 
 
 def scale_of(tensor: Tensor, bits_W: int) -> float:
     """Return the scale of a layer whose weights are ``tensor``; 1 for vectors and exact weights."""
-    return 1.0 if tensor.dim() < 2 or bits_W == -1 else _scale(limit_of(tensor, 1.0), bits_W)
+    return 1.0 if tensor.dim() < 2 or bits_W == -1 else _scaled(limit_of(tensor, 1.0), bits_W)[0]
 
 
 def limit_of(tensor: Tensor, factor: float = 2.0, mode: str = "fan_in") -> float:

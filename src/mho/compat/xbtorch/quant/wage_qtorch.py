@@ -21,8 +21,7 @@ __all__ = ["QG", "QW", "C", "WAGEQuantizer", "shift"]
 
 def shift(x: Tensor) -> Tensor:
     """Divide by the power of two not below the largest magnitude; zeros stay zeros."""
-    largest = x.detach().abs().amax() if x.numel() else x.new_ones(())
-    return x / wage.shift(largest, "ceil")
+    return x / wage.shift(wage.peak(x.detach()), "ceil")
 
 
 def C(x: Tensor, bits: int) -> Tensor:
