@@ -27,10 +27,7 @@ def lend(borrower: Any, *things: Any, **named: Any) -> None:
     if borrower is not module:
         for name in (borrower.__name__, *given, *(listed or ())):
             value = vars(module)[name]
+            if isinstance(borrower, type) and isinstance(value, FunctionType):
+                value = staticmethod(value)  # else it would become a method of its objects
             if not hasattr(borrower, name):
-                setattr(borrower, name, _unbound(value) if isinstance(borrower, type) else value)
-
-
-def _unbound(value: Any) -> Any:
-    # A function on a class would become a method of its objects.
-    return staticmethod(value) if isinstance(value, FunctionType) else value
+                setattr(borrower, name, value)
