@@ -106,8 +106,20 @@ def trust_pickle(path: str | os.PathLike[str]) -> None:
         path: of the file.
     """
     os.environ[TRUSTED] = "\n".join(dict.fromkeys([*_trusted(), os.path.realpath(path)]))
-    if not hasattr(torch.load, "ours"):
-        torch.load = _trusting(torch.load)
+    if hasattr(torch.load, "ours"):
+        return
+    load = torch.load
+
+    @functools.wraps(load)
+    def trusting(f: Any, *args: Any, **options: Any) -> Any:
+        name = getattr(f, "name", f)  # of an open file
+        if isinstance(name, str | os.PathLike) and os.path.realpath(name) in _trusted():
+            _say(f"torch.load unpickles {name} whole, as asked for")
+            options.setdefault("weights_only", False)
+        return load(f, *args, **options)
+
+    trusting.ours = True  # type: ignore[attr-defined]
+    torch.load = trusting
 
 
 def from_environment() -> None:
@@ -120,19 +132,6 @@ def from_environment() -> None:
 
 def _trusted() -> list[str]:
     return os.environ.get(TRUSTED, "").splitlines()
-
-
-def _trusting(load: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(load)
-    def trusting(f: Any, *args: Any, **options: Any) -> Any:
-        name = getattr(f, "name", f)  # of an open file
-        if isinstance(name, str | os.PathLike) and os.path.realpath(name) in _trusted():
-            _say(f"torch.load unpickles {name} whole, as asked for")
-            options.setdefault("weights_only", False)
-        return load(f, *args, **options)
-
-    trusting.ours = True  # type: ignore[attr-defined]
-    return trusting
 
 
 def _places() -> set[str]:

@@ -37,21 +37,13 @@ _INLINE = "mho.compat.inline"
 
 
 class Block(NamedTuple):
-    """Code that runs at once: a script, or a cell of a notebook.
+    """Code that runs at once: a script, or a cell of a notebook."""
 
-    Attributes:
-        name: what tracebacks call it: the file, and of a cell its number among those of code.
-        text: as it stands in the file.
-        python: as Python reads it, in the same lines.
-        captured: what follows ``%%capture`` in a cell's first line; else None.
-        cell: of a notebook: its last value is shown, and workers have but what it defines.
-    """
-
-    name: str
-    text: str
-    python: str
-    captured: str | None = None
-    cell: bool = False
+    name: str  # what tracebacks call it: the file, and of a cell its number among those of code
+    text: str  # as it stands in the file
+    python: str  # as Python reads it, in the same lines
+    captured: str | None = None  # what follows ``%%capture`` in a cell's first line
+    cell: bool = False  # its last value is shown, and workers have but what it defines
 
 
 def text_of(path: str | Path) -> str:
@@ -82,12 +74,9 @@ def blocks_of(path: str, text: str) -> Iterator[Block]:
 
 
 def run(blocks: Iterable[Block], names: dict[str, Any], definitions: bool = False) -> None:
-    """Run blocks, one after the other.
+    """Run the blocks of a program, one after the other, with these global variables.
 
-    Args:
-        blocks: of one program.
-        names: its global variables.
-        definitions: of cells, run imports, functions, classes and constants alone.
+    With ``definitions``, cells only run imports, functions, classes and constants.
     """
     shell = Shell(names)
     names["get_ipython"] = lambda: shell
