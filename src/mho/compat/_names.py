@@ -11,12 +11,8 @@ def lend(borrower: Any, *things: Any, **named: Any) -> None:
     """Give a module names of others, for ``import``, ``import *`` and attributes.
 
     A class or function of its module's name hides the module from attributes, as
-    ``memtorch.mn.Linear`` does: it carries the module's names, too.
-
-    Args:
-        borrower: a module, or the class or function that hides its module.
-        *things: classes, functions and modules, by their own names.
-        **named: other values.
+    ``memtorch.mn.Linear`` does: as ``borrower``, it carries the module's names, too. Classes,
+    functions and modules go by their own names.
     """
     module = borrower if isinstance(borrower, ModuleType) else sys.modules[borrower.__module__]
     given = {thing.__name__.rpartition(".")[2]: thing for thing in things} | named
@@ -27,10 +23,7 @@ def lend(borrower: Any, *things: Any, **named: Any) -> None:
     if borrower is not module:
         for name in (borrower.__name__, *given, *(listed or ())):
             value = vars(module)[name]
+            if isinstance(borrower, type) and isinstance(value, FunctionType):
+                value = staticmethod(value)  # else it would become a method of its objects
             if not hasattr(borrower, name):
-                setattr(borrower, name, _unbound(value) if isinstance(borrower, type) else value)
-
-
-def _unbound(value: Any) -> Any:
-    # A function on a class would become a method of its objects.
-    return staticmethod(value) if isinstance(value, FunctionType) else value
+                setattr(borrower, name, value)

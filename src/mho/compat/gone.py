@@ -13,7 +13,7 @@ import os
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
@@ -30,27 +30,25 @@ TRUSTED = "MHO_COMPAT_TRUST_PICKLE"
 # Release; the last year in which maintained ones had the names; where these were, and what is used
 # instead is; the names, or old=new. Where no name of today does quite the same, see `_WRITTEN`.
 _ROWS = """
-Python 3.10; 2025; collections; collections.abc; Awaitable Callable Container Coroutine Generator
-Python 3.10; 2025; collections; collections.abc; Hashable ItemsView Iterable Iterator KeysView Set
-Python 3.10; 2025; collections; collections.abc; Mapping MappingView MutableMapping MutableSequence
-Python 3.10; 2025; collections; collections.abc; MutableSet Reversible Sequence Sized ValuesView
+Python 3.10; 2025; collections; collections.abc; Awaitable Callable Container Coroutine Generator \
+Hashable ItemsView Iterable Iterator KeysView Set Mapping MappingView MutableMapping \
+MutableSequence MutableSet Reversible Sequence Sized ValuesView
 Python 3.11; 2025; inspect; inspect; getargspec=getfullargspec
 NumPy 1.23; 2022; numpy; builtins; alen=len asscalar
 NumPy 1.24; 2022; numpy; builtins; bool int float complex object str
 NumPy 1.24; 2022; numpy; numpy; bool8=bool_ int0=intp
-NumPy 2.0; 2024; numpy; numpy; float_=float64 complex_=complex128 cfloat=complex128 NaN=nan NINF
-NumPy 2.0; 2024; numpy; numpy; singlecomplex=complex64 longfloat=longdouble string_=bytes_ asfarray
-NumPy 2.0; 2024; numpy; numpy; unicode_=str_ Inf=inf Infinity=inf infty=inf PINF=inf product=prod
-NumPy 2.0; 2024; numpy; numpy; cumproduct=cumprod sometrue=any alltrue=all round_=round msort
-NumPy 2.0; 2024; numpy; numpy; mat=asmatrix row_stack=vstack source
+NumPy 2.0; 2024; numpy; numpy; float_=float64 complex_=complex128 cfloat=complex128 NaN=nan NINF \
+singlecomplex=complex64 longfloat=longdouble string_=bytes_ asfarray unicode_=str_ Inf=inf \
+Infinity=inf infty=inf PINF=inf product=prod cumproduct=cumprod sometrue=any alltrue=all \
+round_=round msort mat=asmatrix row_stack=vstack source
 NumPy 2.0; 2024; numpy.lib; numpy; source
 NumPy 2.4; 2025; numpy; numpy; trapz=trapezoid in1d
 PyTorch 2.0; 2022; torch; torch.linalg; symeig=eigh matrix_rank lstsq solve
-SciPy 1.14; 2024; scipy.integrate; scipy.integrate; trapz=trapezoid simps=simpson
-SciPy 1.14; 2024; scipy.integrate; scipy.integrate; cumtrapz=cumulative_trapezoid
+SciPy 1.14; 2024; scipy.integrate; scipy.integrate; trapz=trapezoid simps=simpson \
+cumtrapz=cumulative_trapezoid
 SciPy 1.13; 2024; scipy.signal; scipy.signal.windows; blackman gaussian hamming hann kaiser triang
-pandas 2.0; 2023; pandas; pandas; DataFrame.iteritems=DataFrame.items Series.iteritems=Series.items
-pandas 2.0; 2023; pandas; pandas; DataFrame.append=concat Series.append=concat
+pandas 2.0; 2023; pandas; pandas; DataFrame.iteritems=DataFrame.items \
+Series.iteritems=Series.items DataFrame.append=concat Series.append=concat
 matplotlib 3.9; 2024; matplotlib.cm; matplotlib.pyplot; get_cmap
 """
 
@@ -73,14 +71,11 @@ class Gone(NamedTuple):
         return pkgutil.resolve_name(self.instead) if value is None else value
 
 
-def _read(rows: str) -> Iterator[Gone]:
-    for row in rows.strip().splitlines():
-        since, year, place, now, names = row.split("; ")
-        for old, _, new in (name.partition("=") for name in names.split()):
-            yield Gone(since, int(year), place, old, f"{now}.{new or old}")
-
-
-TABLE = tuple(_read(_ROWS))
+TABLE = tuple(
+    Gone(since, int(year), place, old, f"{now}.{new or old}")
+    for since, year, place, now, names in (row.split("; ") for row in _ROWS.strip().splitlines())
+    for old, _, new in (name.partition("=") for name in names.split())
+)
 """What is offered. Styles of seaborn's, and ``torch.load``, have their own functions below."""
 
 _asked: dict[tuple[str, str], Gone] = {}
@@ -111,13 +106,20 @@ def trust_pickle(path: str | os.PathLike[str]) -> None:
         path: of the file.
     """
     os.environ[TRUSTED] = "\n".join(dict.fromkeys([*_trusted(), os.path.realpath(path)]))
-    if not hasattr(torch.load, "ours"):
-        torch.load = _trusting(torch.load)
+    if hasattr(torch.load, "ours"):
+        return
+    load = torch.load
 
+    @functools.wraps(load)
+    def trusting(f: Any, *args: Any, **options: Any) -> Any:
+        name = getattr(f, "name", f)  # of an open file
+        if isinstance(name, str | os.PathLike) and os.path.realpath(name) in _trusted():
+            _say(f"torch.load unpickles {name} whole, as asked for")
+            options.setdefault("weights_only", False)
+        return load(f, *args, **options)
 
-def active() -> bool:
-    """Say whether `as_of` or `trust_pickle` holds, in this process or for it."""
-    return bool(os.environ.get(YEAR) or _trusted())
+    trusting.ours = True  # type: ignore[attr-defined]
+    torch.load = trusting
 
 
 def from_environment() -> None:
@@ -130,23 +132,6 @@ def from_environment() -> None:
 
 def _trusted() -> list[str]:
     return os.environ.get(TRUSTED, "").splitlines()
-
-
-def _trusting(load: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(load)
-    def trusting(f: Any, *args: Any, **options: Any) -> Any:
-        name = getattr(f, "name", f)  # of an open file
-        if isinstance(name, str | os.PathLike) and os.path.realpath(name) in _trusted():
-            _say(f"torch.load unpickles {name} whole, as asked for")
-            options.setdefault("weights_only", False)
-        return load(f, *args, **options)
-
-    return _ours(trusting)
-
-
-def _ours(function: Callable[..., Any]) -> Callable[..., Any]:
-    function.ours = True  # type: ignore[attr-defined]
-    return function
 
 
 def _places() -> set[str]:
@@ -176,20 +161,16 @@ def _offer(module: Any) -> None:
     for gone in [gone for gone in _asked.values() if gone.place == module.__name__]:
         kind, _, method = gone.name.rpartition(".")
         if kind:
-            _offer_method(getattr(module, kind), method, gone)
+            if not hasattr(owner := getattr(module, kind), method):
+                setattr(owner, method, lambda *a, _gone=gone, **b: _gone.value()(*a, **b))
         elif getattr(vars(module).get(method), "__module__", "") == "torch._linalg_utils":
             delattr(module, method)  # a function that only says that it is gone
     if module.__name__ == "matplotlib.style":
         names = module.use.__globals__
         names["library"] = _Styles(names["library"])
     before = getattr(module, "__getattr__", None)
-    if not hasattr(before, "ours"):
-        module.__getattr__ = _ours(functools.partial(_found, module.__name__, before))
-
-
-def _offer_method(kind: type, name: str, gone: Gone) -> None:
-    if not hasattr(kind, name):
-        setattr(kind, name, lambda *args, **options: gone.value()(*args, **options))
+    if getattr(before, "func", None) is not _found:
+        module.__getattr__ = functools.partial(_found, module.__name__, before)
 
 
 def _found(place: str, before: Callable[[str], Any] | None, name: str) -> Any:
@@ -236,16 +217,13 @@ def _append(self: Any, other: Any, ignore_index: bool = False, **options: Any) -
     pd = sys.modules["pandas"]
     several = other if isinstance(other, list | tuple) else [other]
     if isinstance(self, pd.DataFrame):
-        several = [_rows(one) for one in several]
+        several = [pd.Series(one) if isinstance(one, dict) else one for one in several]
+        several = [
+            one.to_frame().T.infer_objects() if isinstance(one, pd.Series) else one
+            for one in several
+        ]
     filled = [one for one in (self, *several) if len(one)]
     return pd.concat(filled or [self], ignore_index=ignore_index, **options)
-
-
-def _rows(other: Any) -> Any:
-    pd = sys.modules["pandas"]
-    if isinstance(other, dict):
-        other = pd.Series(other)
-    return other.to_frame().T.infer_objects() if isinstance(other, pd.Series) else other
 
 
 _SOURCE = ("inspect.getsource, printed,", lambda object: print(inspect.getsource(object)))

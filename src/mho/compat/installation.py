@@ -11,7 +11,7 @@ import importlib
 import os
 import pkgutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -52,20 +52,16 @@ class _Finder(MetaPathFinder, Loader):
         """Import the layer, and name its modules after the old system's."""
         real = importlib.import_module(f"mho.compat.{self.name}")
         self.spec = real.__spec__
-        sys.modules.update(dict(_modules(self.name, real)))
+        # All of them: any that was left would be found in the layer's folder, as a second module.
+        inside = pkgutil.walk_packages(real.__path__, f"{real.__name__}.")
+        sys.modules.update(
+            {one.name.removeprefix("mho.compat."): _import(one.name) for one in inside}
+        )
         return real
 
     def exec_module(self, module: ModuleType) -> None:
         """Give the layer its own spec back: it has been executed under its own name."""
         module.__spec__ = self.spec
-
-
-def _modules(name: str, package: ModuleType) -> Iterator[tuple[str, ModuleType]]:
-    """Yield the old names of all modules of a layer, and the modules."""
-    # All of them: any that was left would be found in the layer's folder, as a second module.
-    prefix = f"{package.__name__}."
-    for found in pkgutil.walk_packages(package.__path__, prefix):
-        yield f"{name}.{found.name[len(prefix) :]}", _import(found.name)
 
 
 def _import(name: str) -> ModuleType:
@@ -106,7 +102,15 @@ def install(name: str, force: bool = False) -> None:
             f"ask for it with force=True, or use mho.compat.{name} by its own name"
         )
     sys.meta_path.insert(0, _Finder(name))
-    _export(name, hiding=place is not None)
+    stand_in_at, paths = os.path.join(_STAND_INS, name), _paths()
+    for path in (sys.path, paths):
+        if stand_in_at not in path:
+            # Before what is really there, if that is to be hidden; after the program's own folder.
+            first = 1 if path is sys.path else 0
+            path.insert(len(path) if place is None else first, stand_in_at)
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    if place is not None:
+        os.environ[FORCE] = "1"
 
 
 def uninstall(name: str) -> None:
@@ -120,8 +124,11 @@ def uninstall(name: str) -> None:
         sys.meta_path.remove(finder)
         place = os.path.join(_STAND_INS, name)
         sys.path[:] = [entry for entry in sys.path if entry != place]
-        _set("PYTHONPATH", os.pathsep.join(entry for entry in _paths() if entry != place) or None)
-        _set(FORCE, finder.forced)
+        paths = os.pathsep.join(entry for entry in _paths() if entry != place)
+        for variable, before in (("PYTHONPATH", paths or None), (FORCE, finder.forced)):
+            os.environ.pop(variable, None)
+            if before is not None:
+                os.environ[variable] = before
         _take(name)
         sys.modules.update(finder.hidden)
 
@@ -151,45 +158,22 @@ def _finder(name: str) -> _Finder | None:
     return next(found, None)
 
 
-def _export(name: str, hiding: bool) -> None:
-    place, paths = os.path.join(_STAND_INS, name), _paths()
-    for path in (sys.path, paths):
-        if place not in path:
-            # Before what is really there, if that is to be hidden; after the program's own folder.
-            path.insert(len(path) if not hiding else 1 if path is sys.path else 0, place)
-    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-    if hiding:
-        os.environ[FORCE] = "1"
-
-
 def _paths() -> list[str]:
     value = os.environ.get("PYTHONPATH", "")
     return value.split(os.pathsep) if value else []
 
 
-def _set(variable: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(variable, None)
-    else:
-        os.environ[variable] = value
-
-
 def _real(name: str) -> str | None:
     """Where the real package is, or None. A folder without ``__init__`` is no package."""
     module = sys.modules.get(name)
-    if module is None:
-        spec = _spec(name)
-    elif (spec := module.__spec__) is None:
-        return "already imported"
-    return None if spec is None else spec.origin
-
-
-def _spec(name: str) -> ModuleSpec | None:
-    """As `importlib.util.find_spec`, but for the stand-ins."""
-    # What is no string on the path Python passes over, as it does old finders.
+    if module is not None:
+        return "already imported" if module.__spec__ is None else module.__spec__.origin
+    # As `importlib.util.find_spec`, but for the stand-ins; what is no string on the path, and old
+    # finders, Python passes over, too.
     path = [entry for entry in sys.path if isinstance(entry, str) and _STAND_INS not in entry]
     finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
-    return next(filter(None, (finder.find_spec(name, path) for finder in finders)), None)
+    specs = (finder.find_spec(name, path) for finder in finders)
+    return next((spec.origin for spec in specs if spec is not None), None)
 
 
 def _take(name: str) -> dict[str, ModuleType]:

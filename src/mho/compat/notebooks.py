@@ -37,21 +37,13 @@ _INLINE = "mho.compat.inline"
 
 
 class Block(NamedTuple):
-    """Code that runs at once: a script, or a cell of a notebook.
+    """Code that runs at once: a script, or a cell of a notebook."""
 
-    Attributes:
-        name: what tracebacks call it: the file, and of a cell its number among those of code.
-        text: as it stands in the file.
-        python: as Python reads it, in the same lines.
-        captured: name of a ``%%capture`` cell's output (``""`` if it has none); else None.
-        cell: of a notebook: its last value is shown, and workers have but what it defines.
-    """
-
-    name: str
-    text: str
-    python: str
-    captured: str | None = None
-    cell: bool = False
+    name: str  # what tracebacks call it: the file, and of a cell its number among those of code
+    text: str  # as it stands in the file
+    python: str  # as Python reads it, in the same lines
+    captured: str | None = None  # what follows ``%%capture`` in a cell's first line
+    cell: bool = False  # its last value is shown, and workers have but what it defines
 
 
 def text_of(path: str | Path) -> str:
@@ -82,12 +74,9 @@ def blocks_of(path: str, text: str) -> Iterator[Block]:
 
 
 def run(blocks: Iterable[Block], names: dict[str, Any], definitions: bool = False) -> None:
-    """Run blocks, one after the other.
+    """Run the blocks of a program, one after the other, with these global variables.
 
-    Args:
-        blocks: of one program.
-        names: its global variables.
-        definitions: of cells, run imports, functions, classes and constants alone.
+    With ``definitions``, cells only run imports, functions, classes and constants.
     """
     shell = Shell(names)
     names["get_ipython"] = lambda: shell
@@ -99,7 +88,13 @@ def run(blocks: Iterable[Block], names: dict[str, Any], definitions: bool = Fals
             linecache.cache[block.name] = (len(block.text), None, lines, block.name)
         if block.python != block.text or block.cell or _EXPORTED.search(block.text):
             _stand_in_for_ipython(shell)
-        trees, shown = _parsed(block, flags, definitions)
+        tree = compile(block.python, block.name, "exec", flags | ast.PyCF_ONLY_AST, True)
+        trees, shown = [tree], list[ast.stmt]()
+        if block.cell and definitions:
+            trees = [ast.Module([node], []) for node in tree.body if _defines(node)]
+        elif block.cell and not block.python.rstrip().endswith(";"):
+            shown = [node for node in tree.body[-1:] if isinstance(node, ast.Expr)]
+            tree.body = tree.body[: len(tree.body) - len(shown)]
         # A worker may do without what takes more than definitions, as a default of a function.
         passed_over = (Exception,) if block.cell and definitions else ()
         with shell.capture(block.captured):
@@ -112,18 +107,6 @@ def run(blocks: Iterable[Block], names: dict[str, Any], definitions: bool = Fals
             exec(compile(ast.Interactive(shown), block.name, "single", flags, True), names)
         if block.cell and _INLINE in sys.modules:
             sys.modules[_INLINE].show()
-
-
-def _parsed(block: Block, flags: int, definitions: bool) -> tuple[list[ast.Module], list[ast.stmt]]:
-    """Return what is to be run of a block, and what is run and shown: a cell's last value."""
-    tree = compile(block.python, block.name, "exec", flags | ast.PyCF_ONLY_AST, True)
-    if block.cell and definitions:
-        return [ast.Module([node], []) for node in tree.body if _defines(node)], []
-    shown: list[ast.stmt] = []
-    if block.cell and not block.python.rstrip().endswith(";"):
-        shown = [node for node in tree.body[-1:] if isinstance(node, ast.Expr)]
-        tree.body = tree.body[: len(tree.body) - len(shown)]
-    return [tree], shown
 
 
 def inline() -> None:
@@ -188,14 +171,10 @@ def _cell(name: str, source: str) -> Block:
     elif magic in _RUN:
         # Its variables are the notebook's: so the body is simply run.
         python = python_of(name, above + body)
-        captured = _first_word(line) if magic == "capture" else None
+        captured = line if magic == "capture" else None
     else:
         python = f"get_ipython().run_cell_magic({magic!r}, {line!r}, {body!r})"
     return Block(name, source, python, captured, cell=True)
-
-
-def _first_word(line: str) -> str:
-    return next((word for word in line.split() if not word.startswith("-")), "")
 
 
 def _defines(node: ast.stmt) -> bool:
@@ -256,7 +235,7 @@ class Shell:
     def run_cell_magic(self, name: str, line: str, cell: str) -> None:
         """Run what a timing magic times, write files; skip all others."""
         if name in _RUN:
-            with self.capture(_first_word(line) if name == "capture" else None):
+            with self.capture(line if name == "capture" else None):
                 exec(compile(python_of(f"<%%{name}>", cell), f"<%%{name}>", "exec"), self.user_ns)
         elif name in ("writefile", "file"):
             *options, path = shlex.split(line)
@@ -277,14 +256,15 @@ class Shell:
             sys.argv = before
 
     @contextlib.contextmanager
-    def capture(self, name: str | None) -> Iterator[None]:
-        """Keep what is printed, as ``%%capture name``; for None, do nothing."""
-        if name is None:
+    def capture(self, line: str | None) -> Iterator[None]:
+        """Keep what is printed, as ``%%capture`` with this line; for None, do nothing."""
+        if line is None:
             yield
             return
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             yield
+        name = next((word for word in line.split() if not word.startswith("-")), "")
         if name:
             self.user_ns[name] = Captured(out.getvalue(), err.getvalue())
 

@@ -57,7 +57,8 @@ def run(path: str, args: Sequence[str]) -> None:
     if is_notebook:
         notebooks.inline()
         sys.path.insert(1, "")  # what its cells write lies in the present folder, wherever that is
-    if is_notebook or gone.active() or notebooks.python_of(place, text) != text:
+    asked = is_notebook or os.environ.get(gone.YEAR) or os.environ.get(gone.TRUSTED)
+    if asked or notebooks.python_of(place, text) != text:
         # What Python does not read, or what needs more than the path: workers that import the
         # program again do so through `mho.compat.child`.
         os.environ[MAIN] = place
