@@ -158,9 +158,11 @@ class InCrossbar:
 
     def equations(self) -> Equations:
         """Return mho's device and its parameters (floats)."""
-        held, rows = self.held, self.held.parameters.rows
-        if not rows:
-            return held.equations()
+        held, parameters = self.held, self.held.parameters
+        rows = parameters.rows
+        if not rows:  # the same for all cells: asked for at every step
+            common = parameters.made
+            return held.equations() if common is None else common[1]
         now, made = [float(row[self.place]) for row in rows.values()], self._made
         if made is None or made[0] is not rows or made[1] != now:
             made = self._made = rows, now, held.model._equations(self._values())
