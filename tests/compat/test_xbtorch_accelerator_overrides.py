@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
+from compat.nets import Net
 from compat.overriding import counting, public_methods
 from mho.compat import xbtorch
 from mho.compat.xbtorch import nn as xbnn
@@ -65,15 +66,6 @@ ELSEWHERE = {
     "SelectLastStep.forward",
 }
 X = torch.linspace(-1, 1, 30).reshape(5, 6)
-
-
-class Net(nn.Module):
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.model = nn.Sequential(*layers)
-
-    def forward(self, x):
-        return self.model(x)
 
 
 def linear():

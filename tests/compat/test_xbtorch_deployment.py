@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
+from compat.nets import Net
 from mho.compat import xbtorch
 from mho.compat.xbtorch import deployment
 from mho.compat.xbtorch.deployment import (
@@ -36,15 +37,6 @@ from mho.compat.xbtorch.patches import xbtorch_model
 
 # Layers are as torch draws them where their weights do not matter.
 pytestmark = pytest.mark.filterwarnings("ignore:weights of many values")
-
-
-class Net(nn.Module):
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.model = nn.Sequential(*layers)
-
-    def forward(self, x):
-        return self.model(x)
 
 
 class Nested(nn.Module):

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import mho
+from compat.nets import Net
 from compat.overriding import counting
 from mho.compat import xbtorch
 from mho.compat.xbtorch.deployment import (
@@ -32,15 +33,6 @@ from mho.compat.xbtorch.patches import xbtorch_model
 
 WEIGHT = torch.tensor([[0.5, -0.5, 0.0, 0.5], [0.0, 0.0, 0.5, 0.5], [-0.5, 0.5, -0.5, 0.0]])
 X = torch.linspace(-1, 1, 20).reshape(5, 4)
-
-
-class Net(nn.Module):
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.model = nn.Sequential(*layers)
-
-    def forward(self, x):
-        return self.model(x)
 
 
 def small(**options):

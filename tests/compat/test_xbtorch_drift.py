@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from compat.nets import Net
 from mho import chip
 from mho.compat import xbtorch
 from mho.compat.xbtorch.deployment import (
@@ -20,15 +21,6 @@ from mho.compat.xbtorch.deployment import (
 from mho.compat.xbtorch.patches import xbtorch_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:weights of many values")
-
-
-class Net(nn.Module):
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.model = nn.Sequential(*layers)
-
-    def forward(self, x):
-        return self.model(x)
 
 
 def ternary(rows, cols):

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from compat.nets import Net
 from mho.compat import xbtorch
 from mho.compat.xbtorch import devices, optim
 from mho.compat.xbtorch.decomposition import (
@@ -29,15 +30,6 @@ from mho.compat.xbtorch.quant import wage_init, wage_qtorch
 
 FEFET = "tab_fefet_compact_vgs_0.9_sd_1"
 pytestmark = pytest.mark.filterwarnings("ignore:the tables of")
-
-
-class Net(nn.Module):
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.model = nn.Sequential(*layers)
-
-    def forward(self, x):
-        return self.model(x)
 
 
 def mlp(bias=True):
