@@ -1,10 +1,11 @@
-"""XBTorch's interface on mho: mapping, deployed reads, import. JSON lines.
+"""XBTorch's interface on mho: mapping, deployed reads, steps of training, import. JSON lines.
 
     python benchmarks/compat_xbtorch.py [--rounds 20] [--threads 2]
 
 784-512-10 with layer-ensemble averaging, three copies of which two are kept, a chip of 2500 × 2500
 cells of which 10 % are stuck, converters of 8 bits; a batch of 256. Medians of wall time and of
-processor time; beside the read, the same network's digital forward.
+processor time; beside the read, the same network's digital forward. A step of training is of
+a batch of 64, by torch's own SGD, on cells (ideal, noisy), under WAGE, and under WAGE on cells.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch import nn
 
 from mho.compat import xbtorch
 from mho.compat.xbtorch.deployment import SimpleFixedPoint, encode_LEA1, map_random
+from mho.compat.xbtorch.devices import AnalyticalIdeal, AnalyticalReal
 from mho.compat.xbtorch.patches import xbtorch_model
 from timing import report
 
@@ -76,6 +78,33 @@ def deployment(rounds: int) -> None:
         report("deployed forward, read noise", **timed(lambda: model(x), rounds))
 
 
+def training(rounds: int) -> None:
+    """Take steps with each kind of session."""
+    x, labels = torch.rand(64, 784), torch.randint(10, (64,))
+    sessions: dict[str, dict[str, object]] = {
+        "no cells": {},
+        "ideal cells": {"device_type": AnalyticalIdeal()},
+        "noisy cells": {"device_type": AnalyticalReal()},
+        "WAGE": {"wage_quantize": True},
+        "WAGE, noisy cells": {"wage_quantize": True, "device_type": AnalyticalReal()},
+    }
+
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), labels).backward()
+        optimizer.step()
+
+    model: nn.Module = Perceptron()
+    plain = partial(step, model, torch.optim.SGD(model.parameters(), lr=0.05))
+    report("step, torch alone", **timed(plain, rounds))
+    for name, settings in sessions.items():
+        xbtorch.initialize(**settings)
+        model = xbtorch_model(Perceptron())
+        lr = 8.0 if "WAGE" in name else 0.05
+        ours = partial(step, model, xbtorch.optim.SGD(model.parameters(), lr=lr))
+        report(f"step, {name}", **timed(ours, rounds))
+
+
 def imports(rounds: int) -> None:
     def run(code: str) -> None:
         subprocess.run([sys.executable, "-c", code], check=True)
@@ -99,6 +128,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     deployment(args.rounds)
+    training(args.rounds)
     imports(3)
 
 
