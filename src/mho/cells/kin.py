@@ -37,7 +37,7 @@ def beside(cells: C, *others: Cells) -> C:
     parts: tuple[Cells, ...] = (cells, *others)
     if any(part.behaviours != cells.behaviours for part in others):
         raise ValueError("cells side by side must be of the same device and effects")
-    whole = cells.fork()
+    whole = cells.live()
     whole.g = torch.cat([part.g for part in parts], dim=-1)
     whole.shape = tuple(whole.g.shape)
     whole.writes = torch.cat([part.writes for part in parts], dim=-1)
@@ -81,6 +81,7 @@ def under(
         if device != cells.spec:
             raise ValueError(f"these cells are {cells.spec}, not {device}")
         parameters = cells.parameters_drawn()
+    cells = cells.live()
     blank, like = (1,) * len(cells.shape), cells.g
     twin: Cells = device.cells_type(behaviours, blank, dtype=like.dtype, device=like.device)
     for name in (*PER_CELL, "broken_at", "streams"):
