@@ -3,6 +3,8 @@
 These functions are the methods of `Cells` that bear their names.
 """
 
+# ruff: noqa: D417 (methods of Cells: their first argument is it)
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

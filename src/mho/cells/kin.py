@@ -56,6 +56,25 @@ def beside(cells: C, *others: Cells) -> C:
     return whole
 
 
+def empty(like: Any, kept_as: torch.dtype | None) -> Cells:
+    """Return a population that is to be filled by a checkpoint, nothing drawn.
+
+    Args:
+        like: says the behaviours, the shape, the dtype and the device.
+        kept_as: see `Cells`.
+    """
+    blank, where = (1,) * len(like.shape), like.like
+    kind = like.spec.cells_type
+    cells: Cells = kind(like.behaviours, blank, dtype=where.dtype, device="cpu")
+    for name in [n for n in cells._buffers if n.startswith("state_")]:
+        del cells._buffers[name]
+    cells.broken_at = None
+    cells.shape = tuple(like.shape)
+    cells.g = torch.empty(where.shape, dtype=where.dtype, device=where.device)
+    cells.streams = cells.streams.to(where.device)
+    return cells.packed(kept_as)
+
+
 def under(
     cells: Cells,
     behaviours: Sequence[Behaviour],

@@ -64,6 +64,7 @@ class Cells(nn.Module):
 
     kept_as: torch.dtype | None = None
     kind: torch.dtype = torch.float32
+    identity: str
 
     g: Tensor = property(kept.g)  # type: ignore[assignment]
     written: Tensor | None = property(kept.written)  # type: ignore[assignment]

@@ -31,7 +31,6 @@ class Unfabricated(nn.Module):
         seed: of everything random in its life.
         dtype: of the conductances.
         device: where they will live; ``"meta"`` until that is known.
-        kept_as: dtype in which conductances will be kept; see `Cells`.
     """
 
     broken_at: None = None
@@ -48,12 +47,12 @@ class Unfabricated(nn.Module):
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
-        kept_as: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.behaviours, self.shape, self.seed = tuple(behaviours), tuple(shape), seed
+        self.behaviours, self.shape = tuple(behaviours), tuple(shape)
+        random.streams(seed)  # refused now, not when fabricated
+        self.seed = int(seed)
         self.spec: Any = self.behaviours[0]
-        self.kept_as = kept_as
         kind = wide(dtype or torch.get_default_dtype())
         self.register_buffer("here", torch.zeros((), dtype=kind, device=device), persistent=False)
 
@@ -89,18 +88,17 @@ class Unfabricated(nn.Module):
 
     def on(self, device: torch.device) -> Unfabricated:
         """Return the same, to live on another device."""
-        settings: Any = {"seed": self.seed, "dtype": self.here.dtype, "kept_as": self.kept_as}
+        settings: Any = {"seed": self.seed, "dtype": self.here.dtype}
         return Unfabricated(self.behaviours, self.shape, device=device, **settings)
 
     def fabricate(self) -> Cells:
         """Return the cells, as they would have been from the start."""
-        return self.spec.cells_type(  # type: ignore[no-any-return]
+        return self.spec.cells_type(
             self.behaviours,
             self.shape,
             seed=self.seed,
             dtype=self.here.dtype,
             device=self.here.device,
-            kept_as=self.kept_as,
         )
 
     def __getattr__(self, name: str) -> Any:

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from mho.cells import life
 from mho.cells.life import Broken, Drawn
+from mho.cells.population import Cells
 from mho.core import checks, random
+from mho.core.precision import exactly, handed_out, widened
 from mho.crossbar import exact, expansion, read, readout
 from mho.crossbar.broken import mended
 from mho.crossbar.read import Multiply
@@ -56,23 +58,37 @@ class Reader:
         self.shift, self.observed = crossbar.range_shift, crossbar.observed
         self.practice = crossbar.practice
         self.collapsed = readout.collapses(hardware) and not self.observed
-        self.corrected = crossbar.correction.corrects
+        away = self.scale.is_meta  # then nothing is calibrated, and nothing can be looked at
+        self.corrected = not away and crossbar.correction.corrects
         fixed = hardware.drive.range not in ("per_call", "per_vector")
-        self._input_known = fixed and not bool(self.input_range.isnan())
-        calibrated = None if bool(self.adc_range.isnan().any()) else self.adc_range
+        self._input_known = fixed and not (away or bool(self.input_range.isnan()))
+        calibrated = None if away or bool(self.adc_range.isnan().any()) else self.adc_range
         limit = readout.full_scale(hardware, calibrated, min(self.rows, hardware.array.rows))
         if isinstance(limit, (int, float)):
             limit = self.adc_range.new_tensor(limit)
         self._full_scale = limit
         self._adc_calibrated = limit is not None and limit is self.adc_range
         self._redrawn = any(b.acts_on("read") and b.redrawn for b in hardware.behaviours)
-        self._lumped = crossbar.lumped
+        self._lumped = None if away else crossbar.lumped
         self._lines: Lines | None = None
-        self._lines = self._amplifiers(training=False)
+        self._lines = None if away else self._amplifiers(training=False)
         self._stored: Readout | None = None
+        self._cast: Readout | None = None
+        if ahead and not away:
+            self.prepare()
+
+    @torch.no_grad()
+    def prepare(self) -> None:
+        """Work out now what reads of the stored cells need, where that is cheap."""
+        if self._stored is not None or not isinstance(self.cells, Cells):
+            return
         # Wires are dear to solve: not before the cells hold something, and once for each thing.
-        if ahead and self.wires.knows(self.cells.g) and not self._redrawn:
+        if self.wires.knows(self.cells.g) and not self._redrawn:
             self._stored = self.stored
+
+    def rest(self) -> None:
+        """Keep nothing of the stored cells: they are not read for now."""
+        self._stored = self._cast = None
 
     # ── what a read sees ─────────────────────────────────────────────────────────────────────
 
@@ -88,6 +104,25 @@ class Reader:
             self._stored = readout.fold(self._own_readout())
         return self._stored
 
+    def stored_for(self, x: Tensor) -> Readout:
+        """`stored`, the one matrix of a collapsed array in the dtype of the inputs ``x``.
+
+        A product in half precision then costs what torch's own does. What is kept for it takes
+        the place of what is kept in the cells' dtype.
+        """
+        if not self.collapsed or not isinstance(x, Tensor):
+            return self.stored
+        kind = handed_out(x)
+        if kind == self.scale.dtype or not kind.is_floating_point:
+            return self.stored
+        if self._cast is not None and self._cast.matrix.dtype == kind:
+            return self._cast
+        found = self.stored
+        found = found._replace(matrix=found.matrix.to(kind))
+        if self._stored is not None:
+            self._stored, self._cast = None, found
+        return found
+
     def _own_readout(self) -> Readout:
         cells = self.cells
         return self._readout(cells.g, self.scale, cells.drawn("read"), self.digital)
@@ -99,6 +134,12 @@ class Reader:
             weight: the matrix.
             made_of: see `mho.crossbar.wires.TileWires.fresh`.
         """
+        kind = weight.dtype
+        with exactly(weight.device):
+            found = self._through(widened(weight), made_of)
+        return found._replace(matrix=found.matrix.to(kind)) if self.collapsed else found
+
+    def _through(self, weight: Tensor, made_of: Sequence[Tensor]) -> Readout:
         if self._lumped is None:
             return self._practised(weight, made_of)
         # Nothing happens to whole cells that their sum does not tell: no cell need be drawn.
@@ -119,7 +160,7 @@ class Reader:
     def _broken(self, lumped: Lumped) -> Broken | None:
         """Return the broken cells of one training read."""
         known = self.cells.broken if self.practice.own_cells else None
-        return life.break_more(known, lumped.breaking, self.cells.g, self._window)
+        return life.break_more(known, lumped.breaking, self.cells.like, self._window)
 
     def _practised(self, weight: Tensor, made_of: Sequence[Tensor]) -> Readout:
         practice = self.practice
@@ -197,7 +238,7 @@ class Reader:
             seed: int | None = self.cells.lines_seed
         else:
             seed = None
-        tiling = Tiling.of(self.cells.g, self.groups, self.hardware.array)
+        tiling = Tiling.of(self.cells.like, self.groups, self.hardware.array)
         lying = Lying(
             tiling.down, tiling.cols, tiling.outputs, encoding.converters, tiling.array.interleaved
         )
@@ -216,22 +257,33 @@ class Reader:
         else:
             y = self.product(self._by_group(x), seen)
         y = y.transpose(0, 1).reshape(*x.shape[:-1], self.outputs)
-        return y if bias is None else y + bias
+        return y if bias is None else (y + bias).to(y.dtype)
 
     def product(
         self, x: Tensor, seen: Readout, multiply: Multiply | None = None, vectors: int = 1
     ) -> Tensor:
-        """Read tile by tile, uncorrected; see `mho.crossbar.read.product`."""
-        return read.product(
-            x,
-            seen,
-            self.hardware,
-            limit=self._input_limit(x, _but_batch(x)),
-            full_scale=self._adc_limit(),
-            rng=None if seen.training else self.cells.streams[-1],
-            multiply=multiply,
-            vectors=vectors,
-        )
+        """Read tile by tile, uncorrected; see `mho.crossbar.read.product`.
+
+        Currents are computed and converted in the cells' dtype, whatever that of the inputs is
+        and whatever ``torch.autocast`` says; results have the dtype of torch's own layer.
+        """
+        kind, x = handed_out(x), self._wide(x)
+        with exactly(x.device):
+            y = read.product(
+                x,
+                seen,
+                self.hardware,
+                limit=self._input_limit(x, _but_batch(x)),
+                full_scale=self._adc_limit(),
+                rng=None if seen.training else self.cells.streams[-1],
+                multiply=multiply,
+                vectors=vectors,
+            )
+        return y.to(kind) if kind.is_floating_point else y
+
+    def _wide(self, x: Tensor) -> Tensor:
+        """Return inputs in half precision in the cells' dtype; others as they are."""
+        return x.to(self.scale.dtype) if x.dtype in (torch.bfloat16, torch.float16) else x
 
     def transposed(self, x: Tensor) -> Tensor:
         """Read ``x [batch, cols]`` from the bit lines to the word lines.
@@ -244,16 +296,19 @@ class Reader:
                 "crossbar.T is read at the word lines, but the hardware's amplifier stands at the "
                 "bit lines: use hardware.replace(amplifier=None) for transposed reads"
             )
+        kind, x = handed_out(x), self._wide(x)
         drawn, hardware = self.cells.drawn("read"), self.hardware
         g = life.seen(self.cells.g, drawn)
         variance = readout.read_noise(g, hardware.encoding, drawn, self.wires, transposed=True)
         g = expansion.stacked(self.wires.stored(g), g, hardware)
         rng = self.cells.streams[-1]
-        return read_transposed(x, g, self.scale, variance, hardware, rng, self.digital)
+        with exactly(x.device):
+            y = read_transposed(x, g, self.scale, variance, hardware, rng, self.digital)
+        return y.to(kind)
 
     def observe(self, x: Tensor) -> list[Tensor]:
         """Return the currents (A) that the converters see for ``x``, while it is watched."""
-        x = self._by_group(x)
+        x = self._by_group(self._wide(x))
         limit, rng = self._input_limit(x, _but_batch(x)), self.cells.streams[-1]
         return read.currents(x, self.stored, self.hardware, limit=limit, rng=rng)
 
@@ -262,11 +317,12 @@ class Reader:
         drive = self.hardware.drive
         if drive.ideal:
             return x
-        return drive.quantise(x, self._input_limit(x, -1))
+        wide = self._wide(x)
+        return drive.quantise(wide, self._input_limit(wide, -1)).to(x.dtype)
 
     def voltages(self, x: Tensor) -> Tensor:
         """Return what ``x [vectors, groups · rows]`` puts on the word lines (V)."""
-        drive = self.hardware.drive
+        drive, x = self.hardware.drive, self._wide(x)
         level = drive.to_levels(x, self._input_limit(x, -1))
         if drive.mode == "bit_serial":
             level = drive.planes(level)[0].flatten(0, 1)

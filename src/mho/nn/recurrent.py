@@ -79,14 +79,14 @@ class _Layer(Recurrent):
 
     def _stepped(self, rows: Tensor, sizes: list[int], state: State) -> tuple[Tensor, State]:
         """Read the crossbars step by step. A `mho.recurrence.runner.Kernel`."""
-        return walk(self.form, self._product(), rows, sizes, state, training=self.training)
+        return walk(self.form, self._product(rows), rows, sizes, state, training=self.training)
 
     def _native(self, rows: Tensor, sizes: list[int], state: State) -> tuple[Tensor, State]:
         """Run torch's kernels with effective weights: one matrix says it all of every crossbar.
 
         A `mho.recurrence.runner.Kernel`.
         """
-        found = self._effective()
+        found = self._effective(rows)
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")  # torch's order
         flat = [found[k + end] for end in self.form.ends for k in kinds if k + end in found]
         biased = any(name.startswith("bias") for name in found)
