@@ -66,7 +66,7 @@ class Unfabricated(nn.Module):
     @property
     def writes(self) -> Tensor:
         """Pulses each cell has received: none (int64), of ``shape``."""
-        return torch.zeros((), dtype=torch.int64, device=self.here.device).expand(self.shape)
+        return torch.zeros((), dtype=torch.int64, device="cpu").expand(self.shape)
 
     @property
     def counts_reads(self) -> bool:

@@ -150,6 +150,8 @@ def make_room(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:
 def finish(module: nn.Module, *_: object) -> None:
     """After loading: make ready what reads need, and tell the chip. A hook of the crossbar."""
     crossbar: Any = module
+    if not crossbar.fabricated and crossbar.cells.like.device != crossbar.scale.device:
+        crossbar.cells = crossbar.cells.on(crossbar.scale.device)  # torch assigned the rest
     if crossbar._lease is not None:
         crossbar._lease.returned(crossbar.cells)
     crossbar.refresh()

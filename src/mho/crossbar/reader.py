@@ -69,7 +69,7 @@ class Reader:
         self._full_scale = limit
         self._adc_calibrated = limit is not None and limit is self.adc_range
         self._redrawn = any(b.acts_on("read") and b.redrawn for b in hardware.behaviours)
-        self._lumped = None if away else crossbar.lumped
+        self._lumped = crossbar.lumped
         self._lines: Lines | None = None
         self._lines = None if away else self._amplifiers(training=False)
         self._stored: Readout | None = None
