@@ -22,7 +22,7 @@ from mho.cells import kept
 from mho.cells.population import Cells
 from mho.cells.unfabricated import REFUSAL, Unfabricated
 from mho.core import checks
-from mho.core.precision import keeping, widened
+from mho.core.precision import exactly, handed_out, keeping, widened
 from mho.crossbar import change, checkpoint, exact, expansion, life, readout, stored
 from mho.crossbar.change import CORRECTED
 from mho.crossbar.correction import Correction
@@ -253,8 +253,14 @@ class Crossbar(nn.Module):
         if not reader.corrected:
             return reader.read(x, reader.stored_for(x), bias)
         offset = self.offset if bias is None else self.offset + bias
-        y = reader.read(x, reader.stored_for(x))
-        return torch.addcmul(offset, widened(y), self.gain).to(y.dtype)
+        if reader.collapsed:
+            y = reader.read(x, reader.stored_for(x))
+            return torch.addcmul(offset, widened(y), self.gain).to(y.dtype)
+        checks.columns("input", x, self.groups * self.rows)
+        with exactly(x.device):  # rounded once, after the correction
+            y = reader.read(x.to(self.gain), reader.stored)
+            y = torch.addcmul(offset, y, self.gain)
+        return y.to(handed_out(x)) if x.is_floating_point() else y
 
     def __rmatmul__(self, x: Tensor) -> Tensor:
         return self(x)
