@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -95,20 +96,16 @@ def time(rounds: int) -> None:
             for analog in list(kinds.values())[1:]:
                 mho.calibrate(analog, x)
 
-            def step(found: nn.Module) -> object:
-                def one() -> None:
-                    found.zero_grad()
-                    found(x).square().mean().backward()
-
-                return one
-
             with torch.no_grad():
-                read = {k: (lambda m=m.eval(): m(x)) for k, m in kinds.items()}
+                read = {k: partial(m.eval(), x) for k, m in kinds.items()}
                 show("read", dtype, batch, medians(read, rounds, 2))
-            for found in kinds.values():
-                found.train()
-            steps = {k: step(m) for k, m in kinds.items()}
+            steps = {k: partial(step, m.train(), x) for k, m in kinds.items()}
             show("forward and backward", dtype, batch, medians(steps, rounds, 2))
+
+
+def step(model: nn.Module, x: Tensor) -> None:
+    model.zero_grad()
+    model(x).square().mean().backward()
 
 
 def show(name: str, dtype: torch.dtype, batch: int, times: dict[str, float]) -> None:

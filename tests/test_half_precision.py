@@ -48,9 +48,7 @@ def in_both(name, hardware, dtype):
 @pytest.mark.parametrize("name", LAYERS)
 def test_reads_are_the_float32_model_s_but_for_rounding(name, hardware, dtype):
     half, full, x = in_both(name, HARDWARE[hardware], dtype)
-    for one, other in zip(
-        mho.crossbars(half).values(), mho.crossbars(full).values(), strict=True
-    ):
+    for one, other in zip(mho.crossbars(half).values(), mho.crossbars(full).values(), strict=True):
         assert torch.equal(one.G, other.G)  # the same cells, in float32
     wanted, found = first(full.eval()(x.float())), first(half.eval()(x))
     assert found.dtype == dtype
@@ -81,7 +79,7 @@ def test_converters_keep_their_levels(dtype):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("hardware", ("collapsed", "converters"))
+@pytest.mark.parametrize("hardware", ["collapsed", "converters"])
 def test_gradients_are_torch_s(name, hardware):
     half, full, x = in_both(name, HARDWARE[hardware].replace(dac=None, adc=None), torch.bfloat16)
     for model, inputs in ((half, x), (full, x.float())):
@@ -147,9 +145,22 @@ def test_to_half_and_back_leaves_the_cells_alone():
     assert chip.crossbar.G.dtype == torch.float64
 
 
+def test_what_inference_mode_has_kept_serves_gradients():
+    chip = mho.convert(nn.Linear(6, 4).bfloat16(), mho.Hardware()).eval()
+    x = torch.randn(3, 6).bfloat16()
+    with torch.inference_mode():
+        chip(x)
+    x.requires_grad_()
+    chip(x).sum().backward()
+    assert x.grad.isfinite().all()
+
+
 def test_layers_of_several_dtypes_convert_one_by_one():
     model = nn.Sequential(
-        nn.Linear(4, 4), nn.Linear(4, 4).bfloat16(), nn.Linear(4, 4).half(), nn.Linear(4, 4).double()
+        nn.Linear(4, 4),
+        nn.Linear(4, 4).bfloat16(),
+        nn.Linear(4, 4).half(),
+        nn.Linear(4, 4).double(),
     )
     chip = mho.convert(model, mho.Hardware())
     assert [p.dtype for p in chip.parameters()] == [p.dtype for p in model.parameters()]
@@ -157,8 +168,8 @@ def test_layers_of_several_dtypes_convert_one_by_one():
     assert kinds == [torch.float32] * 3 + [torch.float64]
 
 
-@pytest.mark.parametrize("training", (True, False))
-@pytest.mark.parametrize("hardware", ("collapsed", "converters"))
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("hardware", ["collapsed", "converters"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_inputs_of_another_dtype_are_refused_as_torch_does(name, hardware, training):
     half, _, x = in_both(name, HARDWARE[hardware], torch.bfloat16)
@@ -178,9 +189,9 @@ def test_a_bare_crossbar_takes_any_floating_dtype():
             assert (torch.randn(2, 4, dtype=dtype) @ crossbar.T).dtype == dtype
 
 
-@pytest.mark.parametrize("hardware", ("collapsed", "converters"))
+@pytest.mark.parametrize("hardware", ["collapsed", "converters"])
 @pytest.mark.parametrize("name", ["Linear", "Conv1d", "GRU"])
-@pytest.mark.parametrize("training", (True, False))
+@pytest.mark.parametrize("training", [True, False])
 def test_autocast_gives_out_what_torch_s_layer_does(name, hardware, training):
     torch.manual_seed(0)
     make, shape = LAYERS[name]

@@ -118,7 +118,8 @@ class Reader:
         if self._cast is not None and self._cast.matrix.dtype == kind:
             return self._cast
         found = self.stored
-        found = found._replace(matrix=_in(kind, found.matrix))
+        with torch.inference_mode(False):  # as `stored`
+            found = found._replace(matrix=_in(kind, found.matrix))
         if self._stored is not None:
             self._stored, self._cast = None, found
         return found
