@@ -236,3 +236,10 @@ def test_a_chip_keeps_float32_too():
     chip = mho.chip.Chip(16, 16, dtype=torch.bfloat16)
     chip.half()
     assert chip.G.dtype == torch.float32
+
+
+def test_integers_are_read_as_numbers():
+    torch.manual_seed(0)
+    chip = mho.convert(nn.Linear(8, 4), mho.Hardware(dac=mho.DAC(8), adc=mho.ADC(8))).eval()
+    x = torch.randint(-5, 5, (3, 8))
+    assert torch.equal(chip(x), chip(x.float()))

@@ -41,17 +41,27 @@ def keeping(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     return kept
 
 
+def plain(x: Tensor, kind: torch.dtype) -> bool:
+    """Whether inputs are of this dtype and no ``torch.autocast`` is at work: nothing to convert."""
+    return x.dtype is kind and not _autocast(x.device.type)
+
+
+def _autocast(kind: str) -> bool:
+    return kind != "meta" and torch.is_autocast_enabled(kind)
+
+
 def exactly(device: torch.device) -> AbstractContextManager[object]:
     """Compute in the operands' own precision, whatever ``torch.autocast`` says."""
     kind = device.type
-    if kind == "meta" or not torch.is_autocast_enabled(kind):
-        return nullcontext()
-    return torch.autocast(kind, enabled=False)
+    return torch.autocast(kind, enabled=False) if _autocast(kind) else nullcontext()
 
 
 def handed_out(x: Tensor) -> torch.dtype:
-    """Return the dtype that torch's own layer would give its outputs for these inputs."""
+    """Return the dtype that torch's own layer would give its outputs for these inputs.
+
+    For integers it is torch's default.
+    """
     kind = x.device.type
-    if kind != "meta" and torch.is_autocast_enabled(kind) and x.dtype != torch.float64:
+    if _autocast(kind) and x.dtype != torch.float64:
         return torch.get_autocast_dtype(kind)
-    return x.dtype
+    return x.dtype if x.is_floating_point() else torch.get_default_dtype()

@@ -22,7 +22,7 @@ from mho.cells import kept
 from mho.cells.population import Cells
 from mho.cells.unfabricated import REFUSAL, Unfabricated
 from mho.core import checks
-from mho.core.precision import exactly, handed_out, keeping, widened
+from mho.core.precision import exactly, handed_out, keeping, plain, widened
 from mho.crossbar import change, checkpoint, exact, expansion, life, readout, stored
 from mho.crossbar.change import CORRECTED
 from mho.crossbar.correction import Correction
@@ -256,11 +256,11 @@ class Crossbar(nn.Module):
         if reader.collapsed:
             y = reader.read(x, reader.stored_for(x))
             return torch.addcmul(offset, widened(y), self.gain).to(y.dtype)
-        checks.columns("input", x, self.groups * self.rows)
+        if not isinstance(x, Tensor) or plain(x, self.gain.dtype):
+            return torch.addcmul(offset, reader.read(x, reader.stored), self.gain)
         with exactly(x.device):  # rounded once, after the correction
-            y = reader.read(x.to(self.gain), reader.stored)
-            y = torch.addcmul(offset, y, self.gain)
-        return y.to(handed_out(x)) if x.is_floating_point() else y
+            y = torch.addcmul(offset, reader.read(x.to(self.gain), reader.stored), self.gain)
+        return y.to(handed_out(x))
 
     def __rmatmul__(self, x: Tensor) -> Tensor:
         return self(x)

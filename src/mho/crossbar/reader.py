@@ -18,7 +18,7 @@ from mho.cells import life
 from mho.cells.life import Broken, Drawn
 from mho.cells.population import Cells
 from mho.core import checks, random
-from mho.core.precision import exactly, handed_out, widened
+from mho.core.precision import exactly, handed_out, plain, widened
 from mho.crossbar import exact, expansion, read, readout
 from mho.crossbar.broken import mended
 from mho.crossbar.read import Multiply
@@ -110,7 +110,7 @@ class Reader:
         A product in half precision then costs what torch's own does. What is kept for it takes
         the place of what is kept in the cells' dtype.
         """
-        if not self.collapsed or not isinstance(x, Tensor):
+        if not self.collapsed or not isinstance(x, Tensor) or plain(x, self.scale.dtype):
             return self.stored
         kind = handed_out(x)
         if kind == self.scale.dtype or not kind.is_floating_point:
@@ -284,20 +284,21 @@ class Reader:
         Currents are computed and converted in the cells' dtype, whatever that of the inputs is
         and whatever ``torch.autocast`` says; results have the dtype of torch's own layer.
         """
-        kind = handed_out(x)
-        x = x.to(seen.matrix.dtype) if x.is_floating_point() else x
-        with exactly(x.device):
-            y = read.product(
-                x,
-                seen,
-                self.hardware,
-                limit=self._input_limit(x, _but_batch(x)),
-                full_scale=self._adc_limit(),
-                rng=None if seen.training else self.cells.streams[-1],
-                multiply=multiply,
-                vectors=vectors,
-            )
-        return y.to(kind) if kind.is_floating_point else y
+        if not plain(x, seen.matrix.dtype):
+            kind = handed_out(x)
+            x = x.to(seen.matrix.dtype)
+            with exactly(x.device):
+                return self.product(x, seen, multiply, vectors).to(kind)
+        return read.product(
+            x,
+            seen,
+            self.hardware,
+            limit=self._input_limit(x, _but_batch(x)),
+            full_scale=self._adc_limit(),
+            rng=None if seen.training else self.cells.streams[-1],
+            multiply=multiply,
+            vectors=vectors,
+        )
 
     def _wide(self, x: Tensor) -> Tensor:
         """Return floating inputs in the cells' dtype."""
