@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mho.cells import kept
 from mho.core import random
 
 if TYPE_CHECKING:
@@ -24,15 +25,19 @@ def make_room(cells: Cells, state: dict[str, Any], prefix: str) -> None:
         prefix: of the keys of these cells.
     """
     _modernise(cells, state, prefix)
+    kept.suit(cells, state, prefix)
     # Torch loads in place: what shares these tensors (a fork, a report) must stay what it is.
-    cells.g, cells.streams = cells.g.clone(), cells.streams.clone()
+    held: Any = cells._buffers["g"]
+    cells._buffers["g"], cells.streams = held.clone(), cells.streams.clone()
+    cells._shared = False
     states = [k for k in state if k.startswith(f"{prefix}state_")]
     for name in [n for n in cells._buffers if n.startswith("state_")]:
         del cells._buffers[name]
-    for name in (*_VARIABLE, *(key.removeprefix(prefix) for key in states)):
+    also = () if cells.kept_as is None else ("broken_g",)
+    for name in (*_VARIABLE, *also, *(key.removeprefix(prefix) for key in states)):
         value = state.get(f"{prefix}{name}")
-        room = None if value is None else torch.empty_like(value, device=cells.g.device)
-        cells.register_buffer(name, room)
+        room = None if value is None else torch.empty_like(value, device=held.device)
+        cells._buffers[name] = room
 
 
 def forget_what_can_be_drawn(cells: Cells) -> None:

@@ -37,7 +37,7 @@ def beside(cells: C, *others: Cells) -> C:
     parts: tuple[Cells, ...] = (cells, *others)
     if any(part.behaviours != cells.behaviours for part in others):
         raise ValueError("cells side by side must be of the same device and effects")
-    whole = cells.fork()
+    whole = cells.live()
     whole.g = torch.cat([part.g for part in parts], dim=-1)
     whole.shape = tuple(whole.g.shape)
     whole.writes = torch.cat([part.writes for part in parts], dim=-1)
@@ -54,6 +54,25 @@ def beside(cells: C, *others: Cells) -> C:
     whole.inner = whole.written = None
     whole.seconds = whole.reads = 0.0
     return whole
+
+
+def empty(like: Any, kept_as: torch.dtype | None) -> Cells:
+    """Return a population that is to be filled by a checkpoint, nothing drawn.
+
+    Args:
+        like: says the behaviours, the shape, the dtype and the device.
+        kept_as: see `Cells`.
+    """
+    blank, where = (1,) * len(like.shape), like.like
+    kind = like.spec.cells_type
+    cells: Cells = kind(like.behaviours, blank, dtype=where.dtype, device="cpu")
+    for name in [n for n in cells._buffers if n.startswith("state_")]:
+        del cells._buffers[name]
+    cells.broken_at = None
+    cells.shape = tuple(like.shape)
+    cells.g = torch.empty(where.shape, dtype=where.dtype, device=where.device)
+    cells.streams = cells.streams.to(where.device)
+    return cells.packed(kept_as)
 
 
 def under(
@@ -81,6 +100,7 @@ def under(
         if device != cells.spec:
             raise ValueError(f"these cells are {cells.spec}, not {device}")
         parameters = cells.parameters_drawn()
+    cells = cells.live()
     blank, like = (1,) * len(cells.shape), cells.g
     twin: Cells = device.cells_type(behaviours, blank, dtype=like.dtype, device=like.device)
     for name in (*PER_CELL, "broken_at", "streams"):

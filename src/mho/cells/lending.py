@@ -25,7 +25,8 @@ def gather(cells: C, place: Tensor) -> C:
         place: positions in the flattened population (int64), each once, in the shape wanted;
             -1 for a place without a cell: it conducts nothing and answers to nothing.
     """
-    part = cells.fork()
+    part = cells.live()
+    cells = part.fork()
     part.shape = tuple(place.shape)
     absent, at = place < 0, place.clamp(min=0)
     stuck = cells.stuck

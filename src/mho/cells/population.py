@@ -16,11 +16,12 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mho.cells import checkpoint, clock, kin, lending, life
+from mho.cells import checkpoint, clock, defects, fabrication, kept, kin, lending, life
 from mho.cells.behaviour import Behaviour, Context
-from mho.cells.life import Broken, Drawn
+from mho.cells.life import Drawn
 from mho.cells.programming import Programming, Site, Written
 from mho.core import checks, random
+from mho.core.precision import keeping, wide
 
 C = TypeVar("C", bound="Cells")
 
@@ -37,21 +38,22 @@ class Cells(nn.Module):
         behaviours: all that acts on the cells: the device, then the effects.
         shape: of the population; ``()`` is one cell.
         seed: of everything random in its life.
-        dtype: of its tensors; torch's default if not given.
+        dtype: of its tensors; torch's default if not given. Half precision is widened to float32:
+            microsiemens would be lost in it.
         device: of its tensors.
 
     Attributes:
         spec: the device.
         shape: of the population.
-        g: conductances now (S), of ``shape``.
         inner: inner states, of models that have one; None while the conductance says all.
-        written: conductances when last written (S), once the cells have aged and must know; None
-            until then. See `mho.cells.life.remembers`.
         pulses: pulses each cell has received, beyond those that all have (int64); None for none.
         streams: streams of randomness, one a purpose ``[3, 2]``; see `mho.core.random`.
         seconds: time since programming (s).
         reads: reads since the cells were last written, as far as `age` was told.
         identity: which population of the world this is, as a short text.
+        kept_as: dtype of the codes in which conductances are kept (`mho.cells.kept`); None where
+            they are kept as they are computed with.
+        kind: dtype in which those of such cells are computed with.
 
     Raises:
         TypeError, ValueError: if the shape or the seed is refused.
@@ -60,9 +62,13 @@ class Cells(nn.Module):
     keeps_parameters: ClassVar[bool] = False
     _shared: bool = False  # whether a fork holds some of the same tensors
 
-    g: Tensor
+    kept_as: torch.dtype | None = None
+    kind: torch.dtype = torch.float32
+    identity: str
+
+    g: Tensor = property(kept.g)  # type: ignore[assignment]
+    written: Tensor | None = property(kept.written)  # type: ignore[assignment]
     inner: Tensor | None
-    written: Tensor | None
     pulses: Tensor | None
     broken_at: Tensor | None
     streams: Tensor
@@ -83,11 +89,24 @@ class Cells(nn.Module):
         self.shape = shape
         streams = random.streams(seed)
         self.register_buffer("streams", streams.to(device or torch.get_default_device()))
-        kind = dtype or torch.get_default_dtype()
-        self.register_buffer("g", torch.empty(shape, dtype=kind, device=device))
-        for name in ("inner", "pulses", "written", "broken_at"):
+        kind = wide(dtype or torch.get_default_dtype())
+        self._buffers["g"] = torch.empty(shape, dtype=kind, device=device)
+        self._buffers["written"] = None
+        for name in ("inner", "pulses", "broken_at"):
             self.register_buffer(name, None)
         self._be_born()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in kept.CODED:
+            kept.refuse(self)
+        super().__setattr__(name, value)
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the population's shape, dtype and device; its values say nothing."""
+        if self.kept_as is None:
+            return self.g
+        return torch.empty((), dtype=self.kind, device=self.streams.device).expand(self.shape)
 
     # ── fabricate ────────────────────────────────────────────────────────────────────────────
 
@@ -109,55 +128,11 @@ class Cells(nn.Module):
         """Return the seed of the population that follows this one, where none is given."""
         return random.derive(self.born, "next")
 
-    def _be_born(self) -> None:
-        self._born_as = self.g.dtype  # what is drawn again later must come out the same
-        for name in [n for n in self._buffers if n.startswith("state_")]:
-            del self._buffers[name]
-        self.inner = self.pulses = self.written = self.broken_at = None
-        self.seconds, self.written_at, self.reads, self._all_pulses = 0.0, 0.0, 0.0, 0
-        self.identity = f"{self.born:016x}"
-        broken: Broken | None = None
-        for index, behaviour in enumerate(self.behaviours):
-            state = self._draw(index)
-            if self._keeps(index):
-                for name, value in state.items():
-                    self.register_buffer(f"state_{index}_{name}", value)
-            context = self._birth(index, "broken", state)
-            broken = life.broken_too(broken, behaviour, context, context.like)
-        if broken is not None:
-            self.broken_at = broken.at.to(self.g.device)
-            # Read forever by the population's own dtype and device.
-            self.g = torch.zeros_like(self.g)
-            self.g.view(-1)[self.broken_at] = broken.g.to(self.g)
-        self.reset()
-
-    def _keeps(self, index: int) -> bool:
-        # Needed at every pulse, or at every read: not to be drawn each time.
-        behaviour = self.behaviours[index]
-        return (index == 0 and self.keeps_parameters) or behaviour.acts_on("read")
-
-    def _birth(self, index: int, what: str, state: Mapping[str, Tensor] | None = None) -> Context:
-        # On the CPU, whatever the population's device: the same seed, the same cells.
-        seed = random.derive(int(self.streams[_FABRICATE, 0]), index, what)
-        like = torch.empty((), dtype=self._born_as).expand(self.shape)
-        state = {} if state is None else {n: v.to(like) for n, v in state.items()}
-        g_min, g_max = self.spec.window
-        return Context(like, g_min, g_max, random.stream(seed), state=state)
-
-    def _draw(self, index: int) -> dict[str, Tensor]:
-        if not self.behaviours[index].fabricates():
-            return {}
-        drawn = self.behaviours[index].fabricate_state(self._birth(index, "state"))
-        return {name: value.to(self.g) for name, value in drawn.items()}
-
-    def state(self, index: int) -> dict[str, Tensor]:
-        """Return the per-cell tensors of one of the behaviours, as its fabrication drew them."""
-        prefix = f"state_{index}_"
-        kept = {n.removeprefix(prefix): v for n, v in self._buffers.items() if n.startswith(prefix)}
-        # Nothing can be drawn in a graph that is traced; what reads need is kept.
-        if kept or (self._keeps(index) and torch.compiler.is_compiling()):
-            return {name: value for name, value in kept.items() if value is not None}
-        return self._draw(index)
+    _be_born = fabrication.be_born
+    _keeps = fabrication.keeps
+    _birth = fabrication.birth
+    _draw = fabrication.draw
+    state = fabrication.state
 
     def drawn(self, purpose: str = "program") -> Drawn:
         """Return what the functions of `mho.cells.life` take.
@@ -183,42 +158,10 @@ class Cells(nn.Module):
         """Return what one of the behaviours, by default the device, is told about the cells."""
         return self.drawn(purpose).context(self.state(index))
 
-    @property
-    def broken(self) -> Broken | None:
-        """The broken cells; None where none can break."""
-        if self.broken_at is None:
-            return None
-        return Broken(self.broken_at, self.g.reshape(-1)[self.broken_at])
-
-    @property
-    def stuck(self) -> Tensor | None:
-        """Mask of the broken cells, of ``shape``; None where none can break."""
-        return None if self.broken_at is None else Broken(self.broken_at, self.g).mask(self.g)
-
-    @torch.no_grad()
-    def break_too(self, mask: Tensor, g: Tensor) -> None:
-        """Break cells that were whole.
-
-        Args:
-            mask: which, of ``shape``; of those broken before nothing changes.
-            g: what they conduct forever (S), of ``shape``, >= 0 where the mask is true.
-
-        Raises:
-            TypeError, ValueError: if one is of another kind, shape or value.
-        """
-        for name, tensor in (("stuck mask", mask), ("stuck conductances", g)):
-            checks.shape(name, tensor, self.shape)
-        if mask.dtype != torch.bool:
-            raise TypeError(f"stuck mask must be boolean, got {mask.dtype}")
-        at = mask.flatten().nonzero().squeeze(1).to(self.g.device)
-        also = Broken(at, g.to(self.g).reshape(-1)[at])
-        checks.finite("stuck conductances", also.g)
-        if len(at) and float(also.g.min()) < 0:
-            raise ValueError(f"stuck conductances must be >= 0 S, got {float(also.g.min())!r}")
-        known = self.broken
-        broken = also if known is None else known.joined(also, self.g)
-        self.g = broken.keep(self.g)
-        self.broken_at = broken.at
+    broken = property(defects.broken)
+    stuck = property(defects.stuck)
+    break_too = defects.break_too
+    with_broken = defects.with_broken
 
     def parameter(self, name: str) -> float | Tensor:
         """Return a device parameter: one value per cell where it is spread, else a number."""
@@ -341,26 +284,15 @@ class Cells(nn.Module):
         voltage = torch.as_tensor(v, dtype=self.g.dtype, device=self.g.device)
         return self.conductance() * self.spec.transfer(voltage)
 
-    def with_broken(self, current: Tensor, v: Tensor) -> Tensor:
-        """Return currents (A) of cells with a state of their own, those of broken cells put right.
-
-        What a broken cell conducts has no state: it is ``g · f(v)``, as in an array's reads; where
-        the device's current does not separate, the cell is taken for a resistor.
-
-        Args:
-            current: of all cells by their states (A), ``[…, *shape]``.
-            v: voltages (V) that broadcast to it.
-        """
-        stuck = self.stuck
-        if stuck is None:
-            return current
-        driven = self.spec.transfer(v) if self.spec.separable else v
-        return torch.where(stuck, self.g * driven, current)
-
     # ── views and copies ─────────────────────────────────────────────────────────────────────
 
     def own(self) -> None:
-        """Let go of tensors that a `fork` shares, before one is changed in place."""
+        """Let go of tensors that a `fork` shares, before one is changed in place.
+
+        Raises:
+            ValueError: if the cells are kept in half precision.
+        """
+        kept.refuse(self)
         if self._shared:
             self.g = self.g.clone()
             self.pulses = None if self.pulses is None else self.pulses.clone()
@@ -383,7 +315,10 @@ class Cells(nn.Module):
         self._buffers = dict(twin._buffers)
         for name in kin.PLAIN:
             setattr(self, name, getattr(twin, name))
+        self.kept_as, self.kind = twin.kept_as, twin.kind
 
+    packed = kept.packed
+    live = kept.live
     gather = lending.gather
     scatter = lending.scatter
     beside = kin.beside
@@ -404,6 +339,16 @@ class Cells(nn.Module):
         """The stream that programming and pulses draw from (a view)."""
         return self.streams[_PROGRAM]
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Cells:
+        """Move and widen; half precision changes nothing, for conductances need more."""
+        fn = keeping(fn)
+        if self.kept_as is None:
+            super()._apply(fn, recurse)
+            return self
+        self.kind = fn(torch.empty(0, dtype=self.kind)).dtype
+        super()._apply(lambda t: fn(t).to(t.dtype) if t.dtype == self.kept_as else fn(t), recurse)
+        return self
+
     # ── save and load ────────────────────────────────────────────────────────────────────────
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
@@ -415,7 +360,9 @@ class Cells(nn.Module):
     def get_extra_state(self) -> dict[str, Any]:
         """What a checkpoint holds beside tensors: plain values only."""
         kind = str(self._born_as).removeprefix("torch.")
+        kept_as = {} if self.kept_as is None else {"kept_as": str(self.kept_as)[6:]}
         return {
+            **kept_as,
             "seconds": self.seconds,
             "written_at": self.written_at,
             "reads": self.reads,
@@ -435,7 +382,6 @@ class Cells(nn.Module):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         checkpoint.make_room(self, state_dict, prefix)
-        self.own()  # torch copies into what is there
         super()._load_from_state_dict(state_dict, prefix, *args)
         checkpoint.forget_what_can_be_drawn(self)
 

@@ -18,9 +18,9 @@ from mho.chip.placement import Region
 from mho.chip.residents import Resident, refuse_other_cells
 from mho.chip.settle import move_in, settle
 from mho.core import checks
+from mho.core.precision import keeping
 from mho.core.spec import first_difference
 from mho.crossbar.checkpoint import present
-from mho.crossbar.crossbar import refuse_half
 from mho.crossbar.undo import all_or_nothing
 from mho.hardware import Hardware
 from mho.model.crossbars import Entry, listing
@@ -79,8 +79,6 @@ class Chip(nn.Module):
         cols = checks.integer("cols", cols)
         hardware = Hardware() if hardware is None else hardware
         checks.instance("hardware", hardware, Hardware)
-        dtype = dtype or torch.get_default_dtype()
-        refuse_half(dtype)
         if endurance is not None:
             endurance = checks.integer("endurance", endurance)
         self.rows, self.cols, self.hardware, self.endurance = rows, cols, hardware, endurance
@@ -444,8 +442,7 @@ class Chip(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Chip:
-        refuse_half(fn(self.G).dtype)
-        super()._apply(fn, recurse)
+        super()._apply(keeping(fn), recurse)
         return self
 
     def __setstate__(self, state: dict[str, Any]) -> None:

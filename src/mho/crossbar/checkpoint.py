@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from mho.cells import kin
+from mho.cells.unfabricated import Unfabricated
 from mho.core.spec import first_difference
 from mho.hardware import Hardware
 
@@ -39,8 +41,9 @@ def mismatch(crossbar: Crossbar, state: dict[str, Any], prefix: str = "") -> str
     if difference:
         return f"{prefix}{difference}"
     g = state.get(f"{prefix}cells.g", state.get(f"{prefix}G"))
-    if g is not None and g.shape != crossbar.G.shape:
-        return f"{prefix}G: expected shape {list(crossbar.G.shape)}, found {list(g.shape)}"
+    expected_shape = list(crossbar.cells.shape)
+    if g is not None and list(g.shape) != expected_shape:
+        return f"{prefix}G: expected shape {expected_shape}, found {list(g.shape)}"
     return None
 
 
@@ -65,6 +68,46 @@ def _of_0_1(hardware: Any, expected: dict[str, Any]) -> Any:
     return found
 
 
+def fits_as_it_is(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> bool:
+    """Whether a checkpoint says nothing of a crossbar that has no cells: one of plain weights."""
+    return not crossbar.fabricated and not any(key.startswith(prefix) for key in state)
+
+
+def suit_cells(crossbar: Crossbar, state: dict[str, Any], prefix: str, *, assign: bool) -> None:
+    """Have cells where a checkpoint has some, and none where it has none.
+
+    Cells that a chip lends stay: of a crossbar that was saved without any nothing is taken.
+
+    Args:
+        crossbar: what is to be loaded.
+        state: the checkpoint; changed.
+        prefix: of this crossbar's keys.
+        assign: whether torch puts the checkpoint's tensors in the place of those that are there.
+
+    Raises:
+        ValueError: if there are cells to be copied, and the crossbar is on the meta device.
+    """
+    own = f"{prefix}cells."
+    saved = state.get(f"{own}_extra_state", {})
+    if saved.get("fabricated", True) is False:
+        if crossbar._lease is not None:
+            for key in [k for k in state if k.startswith(own)]:
+                del state[key]
+        elif crossbar.fabricated:
+            cells, like = crossbar.cells, crossbar.cells.like
+            shape, kind, where = cells.shape, like.dtype, like.device
+            future: Any = Unfabricated(cells.behaviours, shape, dtype=kind, device=where)
+            crossbar.cells = future.train(crossbar.training)
+    elif not crossbar.fabricated and (f"{own}g" in state or f"{prefix}G" in state):
+        like = crossbar.cells.like
+        if like.is_meta and not assign:
+            raise ValueError(
+                f"{prefix}cells: the crossbar is on the meta device: materialise the model first "
+                "(model.to_empty(device=...)), or load with assign=True"
+            )
+        crossbar.cells = kin.empty(crossbar.cells, crossbar.kept_as).train(crossbar.training)
+
+
 def make_room(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:
     """Prepare a crossbar for a checkpoint, and the checkpoint for it.
 
@@ -77,7 +120,7 @@ def make_room(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:
     if shift is None:
         crossbar.range_shift = None
     elif crossbar.range_shift is None:
-        crossbar.range_shift = nn.Parameter(torch.empty_like(shift, device=crossbar.G.device))
+        crossbar.range_shift = nn.Parameter(torch.empty_like(shift, device=crossbar.scale.device))
     if crossbar._lease is None:
         return
     own, cells = f"{prefix}cells.", crossbar.cells
@@ -107,6 +150,8 @@ def make_room(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:
 def finish(module: nn.Module, *_: object) -> None:
     """After loading: make ready what reads need, and tell the chip. A hook of the crossbar."""
     crossbar: Any = module
+    if not crossbar.fabricated and crossbar.cells.like.device != crossbar.scale.device:
+        crossbar.cells = crossbar.cells.on(crossbar.scale.device)  # torch assigned the rest
     if crossbar._lease is not None:
         crossbar._lease.returned(crossbar.cells)
     crossbar.refresh()

@@ -18,17 +18,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.cells import life as cell_life
+from mho.cells import kept
 from mho.cells.population import Cells
+from mho.cells.unfabricated import REFUSAL, Unfabricated
 from mho.core import checks
-from mho.crossbar import checkpoint, exact, expansion, life, readout
+from mho.core.precision import exactly, handed_out, keeping, plain, widened
+from mho.crossbar import change, checkpoint, exact, expansion, life, readout, stored
+from mho.crossbar.change import CORRECTED
 from mho.crossbar.correction import Correction
 from mho.crossbar.reader import Reader
 from mho.crossbar.readout import Lumped
 from mho.crossbar.training import Practice
 from mho.crossbar.transpose import Transposed
 from mho.crossbar.undo import all_or_nothing
-from mho.crossbar.wires import TileWires, wired
+from mho.crossbar.wires import TileWires
 from mho.hardware import Hardware
 
 
@@ -45,11 +48,17 @@ class Crossbar(nn.Module):
         groups: how many equal matrices lie side by side, each on tiles of its own; inputs are
             then ``[..., groups · rows]``, outputs ``[..., groups · cols]`` and weights
             ``[groups · rows, cols]``.
-        dtype: of the conductances; torch's default if not given.
-        device: where they live.
+        dtype: of the conductances; torch's default if not given. Half precision is widened to
+            float32.
+        device: where they live; on ``"meta"`` they are not fabricated.
+        fabricated: False makes a crossbar without cells: nothing is kept for any of them until
+            `program` fabricates them, the very ones that would have been there from the start.
+        kept_as: ``torch.float16`` keeps conductances so, relative to the device's window; None as
+            they are computed with. See `mho.cells.kept`.
 
     Attributes:
         cells: the population ``[slices, groups · rows, physical cols]``; see `mho.devices.Cells`.
+            Before fabrication an `mho.cells.unfabricated.Unfabricated`.
         scale: ``[]`` or ``[cols]`` (1/S): ``weight = scale · Σ_s c[s] · G[s]``.
         digital: weights of the converters' results per column ``[groups, converters, cols]``,
             chosen for the broken cells; None where the encoding does not look at these.
@@ -82,6 +91,8 @@ class Crossbar(nn.Module):
         groups: int = 1,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
+        fabricated: bool = True,
+        kept_as: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         rows = checks.integer("rows", rows)
@@ -91,15 +102,16 @@ class Crossbar(nn.Module):
         self.rows, self.cols, self.groups = rows, cols, groups
         self.hardware, self._practice = hardware, Practice()
         encoding = hardware.encoding
-        dtype = dtype or torch.get_default_dtype()
-        refuse_half(dtype)
         shape = (encoding.slices, groups * rows, encoding.physical_cols(cols))
-        kind = hardware.device.cells_type
-        self.cells = kind(hardware.behaviours, shape, seed=seed, dtype=dtype, device=device)
+        self.kept_as = kept.check(kept_as)
+        future = Unfabricated(hardware.behaviours, shape, seed=seed, dtype=dtype, device=device)
+        fabricated = fabricated and future.like.device.type != "meta"
+        cells: Any = future.fabricate().packed(kept_as) if fabricated else future
+        self.cells = cells
         scales = (cols,) if encoding.scaling.per_column else ()
-        self.register_buffer("scale", self.G.new_ones(scales))
+        self.register_buffer("scale", self.cells.like.new_ones(scales))
         self.register_buffer("digital", self.even_shares() if encoding.defect_aware else None)
-        for name in _CORRECTED:
+        for name in CORRECTED:
             self.register_buffer(name, None)
         self.register_parameter("range_shift", None)
         # While it is watched (calibration), reads are tiled, unfolded and uncorrected.
@@ -109,7 +121,7 @@ class Crossbar(nn.Module):
         self.register_load_state_dict_post_hook(checkpoint.finish)
         self._wires = TileWires(hardware.array, groups)
         self._lumped: tuple[Any, Lumped | None] | None = None
-        self._take(Correction.none(groups * cols, encoding.converters, self.G))
+        self._take(Correction.none(groups * cols, encoding.converters, self.cells.like))
         self.reader = Reader(self, ahead=False)  # nobody has a use for blank cells
 
     # ── state, and the one way to change it ──────────────────────────────────────────────────
@@ -123,6 +135,11 @@ class Crossbar(nn.Module):
     def conductance(self) -> Tensor:
         """As ``G``."""
         return self.cells.g
+
+    @property
+    def fabricated(self) -> bool:
+        """Whether there are cells; else it is read through the weights alone, in training."""
+        return isinstance(self.cells, Cells)
 
     @property
     def stuck(self) -> Tensor | None:
@@ -159,8 +176,8 @@ class Crossbar(nn.Module):
     @property
     def lumped(self) -> Lumped | None:
         """What training need not draw cell by cell; see `mho.crossbar.readout.lumped`."""
-        practice, g = self.practice, self.G
-        key = (practice, self.cells.broken_at is None, g.dtype, g.device)
+        practice, like = self.practice, self.cells.like
+        key = (practice, self.cells.broken_at is None, like.dtype, like.device)
         if self._lumped is None or self._lumped[0] != key:
             found = readout.lumped(practice.hardware(self.hardware), practice, self.cells)
             self._lumped = key, found
@@ -170,102 +187,17 @@ class Crossbar(nn.Module):
     def correction(self) -> Correction:
         """Converter ranges, output correction and drift reference, as one value."""
         shift = None if self.range_shift is None else self.range_shift.detach().clone()
-        return Correction(**{name: getattr(self, name) for name in _CORRECTED}, shift=shift)
+        return Correction(**{name: getattr(self, name) for name in CORRECTED}, shift=shift)
 
-    @torch.inference_mode(False)
-    @torch.no_grad()
-    def commit(
-        self,
-        *,
-        cells: Cells | None = None,
-        scale: Tensor | None = None,
-        digital: Tensor | None = None,
-        correction: Correction | None = None,
-        observed: bool | None = None,
-    ) -> None:
-        """Change what the crossbar is: checked, then all at once. What is not given stays.
-
-        Args:
-            cells: the population, shaped as before.
-            scale: ``[]`` or ``[cols]`` (1/S).
-            digital: weights of the converters' results per column.
-            correction: converter ranges, output correction, drift reference.
-            observed: whether reads are to be tiled and unfolded, so that they can be watched.
-
-        Raises:
-            TypeError, ValueError: if something is of another kind or shape; nothing is then
-                changed.
-        """
-        if cells is not None:
-            checks.instance("cells", cells, Cells)
-            checks.shape("conductances of the cells", cells.g, tuple(self.G.shape))
-            if cells.behaviours != self.cells.behaviours:
-                raise ValueError("cells must be of this crossbar's device and effects")
-        if scale is not None:
-            checks.shape("scale", scale, tuple(self.scale.shape))
-        if digital is not None and self.digital is not None:
-            checks.shape("digital", digital, tuple(self.digital.shape))
-        if correction is not None:
-            correction.check(self.correction)
-        changes = {"cells": cells, "scale": scale, "digital": digital, "_observed": observed}
-        before = {name: getattr(self, name) for name in (*changes, *_CORRECTED, "range_shift")}
-        shift = None if self.range_shift is None else self.range_shift.detach().clone()
-        reader: Any = getattr(self, "reader", None)
-        try:
-            for name, value in changes.items():
-                if value is not None:
-                    setattr(self, name, value)
-            self.cells.train(self.training)
-            if correction is not None:
-                self._take(correction)
-            self.refresh()
-            if cells is not None and self._lease is not None:
-                self._lease.returned(cells)
-        except BaseException:
-            for name, value in before.items():
-                setattr(self, name, value)
-            if shift is not None and self.range_shift is not None:
-                self.range_shift.detach().copy_(shift)
-            self.reader = reader
-            raise
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return what `restore` takes: the crossbar as it is now (tensors are shared)."""
-        return {
-            "cells": self.cells.fork(),
-            "scale": self.scale,
-            "digital": self.digital,
-            "correction": self.correction,
-            "range_shift": self.range_shift,
-            "lease": self._lease,
-            "lent": None if self._lease is None else self._lease.memory(),
-            "observed": self.observed,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Be again what one was when `snapshot` was taken; of a chip, its cells as well."""
-        self._lease = None
-        self.range_shift, self.digital = state["range_shift"], state["digital"]
-        given = ("cells", "scale", "correction", "observed")
-        self.commit(**{name: state[name] for name in given})
-        self._lease = state["lease"]
-        if self._lease is not None:
-            state["lent"]()
-
-    def _take(self, correction: Correction) -> None:
-        for name in _CORRECTED:
-            setattr(self, name, getattr(correction, name).to(self.G))
-        shift = correction.shift
-        if shift is None:
-            self.range_shift = None
-        elif self.range_shift is None:
-            self.range_shift = nn.Parameter(shift.to(self.G))
-        else:  # an optimizer knows this very parameter
-            self.range_shift.detach().copy_(shift)
+    commit = change.commit
+    snapshot = change.snapshot
+    restore = change.restore
+    _take = change.take
 
     def even_shares(self) -> Tensor:
         """The encoding's own weights of converters, the same in every column."""
-        digital = torch.tensor(self.hardware.encoding.digital).to(self.G)
+        like = self.cells.like
+        digital = like.new_tensor(self.hardware.encoding.digital)
         return digital.view(1, -1, 1).repeat(self.groups, 1, self.cols)
 
     # ── its life; see `mho.crossbar.life` ────────────────────────────────────────────────────
@@ -280,61 +212,24 @@ class Crossbar(nn.Module):
     age = life.age
     encode = life.encode
     suited = life.suited
+    arrive = life.arrive
 
     # ── what the cells stand for ─────────────────────────────────────────────────────────────
 
-    @property
-    def weight(self) -> Tensor:
-        """The weights ``[groups · rows, cols]`` that the stored conductances stand for."""
-        return self.decode(self.G)
-
-    @property
-    def effective_weight(self) -> Tensor:
-        """`weight` as reads show it on average: with wires, and effects of reading."""
-        drawn = self.cells.drawn("read")
-        return self.decode(self._on_wires(cell_life.shown(self.G, drawn)))
-
-    @property
-    def expansion_error(self) -> float:
-        """Largest error of nominal cells' read current.
-
-        Of a cell, relative to ``g v_max``, where its current is not ``g · f(v)``
-        (`mho.crossbar.expansion`); or, if that is more, of a bit line at full drive, relative to
-        the largest current, where cells that are not ohmic are read through wires as if these saw
-        low voltages (`mho.crossbar.exact.linearisation_error`; found when asked for, once for each
-        change of the cells). 0 where reads are exact.
-        """
-        if not exact.linearises(self.hardware):
-            return expansion.error(self.hardware)
-        if self.hardware.array.exact_reads:
-            return 0.0
-        return max(expansion.error(self.hardware), self._wires.error(self.G, self.hardware))
-
-    def decode(self, g: Tensor) -> Tensor:
-        """Return the weights ``[groups · rows, cols]`` that conductances ``g`` would stand for."""
-        return self.hardware.encoding.decode(g, self.scale, self.digital)
-
-    def reference_read(self) -> Tensor:
-        """Read all cells until noise has averaged out: ``Σ_rows |weight|`` ``[groups · cols]``."""
-        return self.reference_of(self.cells, self.scale, self.digital)
-
-    def reference_of(self, cells: Cells, scale: Tensor, digital: Tensor | None) -> Tensor:
-        """As `reference_read`, of cells that the crossbar does not hold yet."""
-        g = self._on_wires(cell_life.shown(cells.g, cells.drawn("read")))
-        return self.column_sums(self.hardware.encoding.decode(g, scale, digital))
-
-    def column_sums(self, weight: Tensor) -> Tensor:
-        """Return ``Σ_rows |weight|`` per column ``[groups · cols]``, for weights as stored here."""
-        return weight.abs().unflatten(0, (self.groups, self.rows)).sum(1).flatten()
-
-    def _on_wires(self, g: Tensor) -> Tensor:
-        return self._wires.stored(g) if g is self.G else wired(g, self.hardware.array, self.groups)
+    weight = property(stored.weight)
+    effective_weight = property(stored.effective_weight)
+    expansion_error = property(stored.expansion_error)
+    decode = stored.decode
+    reference_read = stored.reference_read
+    reference_of = stored.reference_of
+    column_sums = stored.column_sums
+    _on_wires = stored.on_wires
 
     # ── read; how is `Reader`'s part ─────────────────────────────────────────────────────────
 
     def refresh(self) -> None:
         """Make ready what reads need. Called by `commit`; needed after a change by hand only."""
-        self.reader = Reader(self)
+        self.reader = Reader(self, ahead=not self.training)
 
     @property
     def collapsed(self) -> bool:
@@ -356,9 +251,16 @@ class Crossbar(nn.Module):
         """
         reader = self.reader
         if not reader.corrected:
-            return reader.read(x, reader.stored, bias)
+            return reader.read(x, reader.stored_for(x), bias)
         offset = self.offset if bias is None else self.offset + bias
-        return torch.addcmul(offset, reader.read(x, reader.stored), self.gain)
+        if reader.collapsed:
+            y = reader.read(x, reader.stored_for(x))
+            return torch.addcmul(offset, widened(y), self.gain).to(y.dtype)
+        if not isinstance(x, Tensor) or plain(x, self.gain.dtype):
+            return torch.addcmul(offset, reader.read(x, reader.stored), self.gain)
+        with exactly(x.device):  # rounded once, after the correction
+            y = torch.addcmul(offset, reader.read(x.to(self.gain), reader.stored), self.gain)
+        return y.to(handed_out(x))
 
     def __rmatmul__(self, x: Tensor) -> Tensor:
         return self(x)
@@ -413,6 +315,8 @@ class Crossbar(nn.Module):
         """
         checks.instance("practice", practice, Practice)
         practice.refuse_idle_reads(self.hardware)
+        if practice.own_cells and not self.fabricated:
+            raise ValueError(f"Practice(own_cells=True) is of cells that exist: {REFUSAL}")
         self._practice = practice
         self.refresh()
 
@@ -433,7 +337,9 @@ class Crossbar(nn.Module):
         now = self.correction
         if learned and now.shift is None:
             self.reader.refuse_fixed_ranges()
-            self.commit(correction=now.replace(shift=self.G.new_zeros(1 + len(self.adc_range))))
+            self.commit(
+                correction=now.replace(shift=now.adc_range.new_zeros(1 + len(now.adc_range)))
+            )
         elif not learned and now.shift is not None:
             factor = now.shift.exp()
             moved = now.replace(
@@ -467,6 +373,8 @@ class Crossbar(nn.Module):
             return super().load_state_dict(state_dict, *args, **settings)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        if checkpoint.fits_as_it_is(self, state_dict, prefix):
+            return
         trouble = self.mismatch(state_dict, prefix)
         if trouble:
             error_messages: list[str] = args[-1]
@@ -474,6 +382,8 @@ class Crossbar(nn.Module):
             for key in [k for k in state_dict if k.startswith(f"{prefix}cells.")]:
                 del state_dict[key]  # nor may torch load the cells
             return
+        assign = bool(args[0].get("assign_to_params_buffers", False))
+        checkpoint.suit_cells(self, state_dict, prefix, assign=assign)
         checkpoint.make_room(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
@@ -482,14 +392,26 @@ class Crossbar(nn.Module):
         return {**self.__dict__, "_lease": None}
 
     def _apply(self, fn: Any, recurse: bool = True) -> Crossbar:
-        refuse_half(fn(self.scale).dtype)
-        super()._apply(fn, recurse)
+        """As `torch.nn.Module._apply`; half precision changes nothing here."""
+        away = self.scale.is_meta
+        super()._apply(keeping(fn), recurse)
+        if away and not self.scale.is_meta and not self.fabricated:
+            self.arrive(self.scale.device)
         self.refresh()
+        return self
+
+    def train(self, mode: bool = True) -> Crossbar:
+        """As `torch.nn.Module.train`; what reads of the stored cells need is kept for eval."""
+        super().train(mode)
+        if mode:
+            self.reader.rest()
+        elif not self.scale.is_meta:
+            self.reader.prepare()
         return self
 
     def extra_repr(self) -> str:
         """One line: the matrix, its cells and how it is read."""
-        slices, rows, cols = self.G.shape
+        slices, rows, cols = self.cells.shape
         groups = f"{self.groups} × " if self.groups > 1 else ""
         path, error = "collapsed" if self.collapsed else "tiled", ""
         if not self.hardware.device.separable or exact.linearises(self.hardware):
@@ -497,16 +419,5 @@ class Crossbar(nn.Module):
             many = f", {terms} terms a row" if terms > 1 else ""
             error = f"{many}, current error {self.expansion_error:.0e}"
         cells = f"{slices} × {rows} × {cols} cells"
+        cells = cells if self.fabricated else f"{cells} (not fabricated yet)"
         return f"{groups}{self.rows} → {self.cols}, {cells}, {path} read{error}"
-
-
-_CORRECTED = ("input_range", "adc_range", "gain", "offset", "reference")
-
-
-def refuse_half(kind: torch.dtype) -> None:
-    """Refuse a precision in which microsiemens are lost (TypeError)."""
-    if torch.finfo(kind).bits < 32:
-        raise TypeError(
-            f"a crossbar's conductances need float32 or float64, got {kind}: microsiemens are "
-            "lost in half precision; use model.float(), and torch.autocast around it for speed"
-        )

@@ -13,6 +13,7 @@ from torch import Tensor
 from mho.cells.life import Drawn
 from mho.cells.population import Cells
 from mho.cells.programming import Programming, Site
+from mho.cells.unfabricated import Unfabricated
 from mho.core import checks, random
 from mho.crossbar.correction import Correction
 from mho.crossbar.report import ProgramReport
@@ -40,15 +41,17 @@ def reset_parameters(crossbar: Crossbar, seed: int | None = None) -> None:
     hardware, old = crossbar.hardware, crossbar.cells
     if seed is None:
         seed = old.next_seed()
+    like = old.like
+    refuse_meta("the crossbar", like)
     new = hardware.device.cells_type(
-        hardware.behaviours, old.shape, seed=seed, dtype=crossbar.G.dtype, device=crossbar.G.device
+        hardware.behaviours, old.shape, seed=seed, dtype=like.dtype, device=like.device
     )
     _move(crossbar, new)
 
 
 def _move(crossbar: Crossbar, cells: Cells) -> None:
     """Be made of other cells, not yet programmed."""
-    never = Correction.none(crossbar.groups * crossbar.cols, len(crossbar.adc_range), crossbar.G)
+    never = Correction.none(crossbar.groups * crossbar.cols, len(crossbar.adc_range), cells.like)
     correction = crossbar.correction.of_ranges_alone.replace(reference=never.reference)
     digital = None if crossbar.digital is None else crossbar.even_shares()
     with all_or_nothing([crossbar]):
@@ -63,7 +66,15 @@ def inhabit(crossbar: Crossbar, cells: Cells, lease: Any) -> None:
         cells: shaped as ``G``.
         lease: told of every change of the cells by ``returned(cells)``, and by ``left()`` when
             the crossbar moves to other cells.
+
+    Raises:
+        ValueError: if the crossbar keeps its conductances in half precision.
     """
+    if crossbar.kept_as is not None:
+        raise ValueError(
+            f"this crossbar keeps its cells in {crossbar.kept_as}, a chip does not: convert with "
+            "cells_dtype=None"
+        )
     _move(crossbar, cells)
     crossbar._lease = lease
 
@@ -123,19 +134,30 @@ def program(
             crossbar is then unchanged, as after any other error.
     """
     checks.shape("weight", weight, (crossbar.groups * crossbar.rows, crossbar.cols))
+    refuse_meta("weight", weight)
     checks.finite("weight", weight)
     if programming is None:
         programming = crossbar.hardware.policy
     else:
         checks.instance("programming", programming, Programming)
         programming.check(crossbar.hardware.device)
-    weight = weight.detach().to(crossbar.G)
-    cells = crossbar.cells.fork()
+    with all_or_nothing([crossbar]):
+        return _programmed(crossbar, weight, programming, seed, name)
+
+
+def _programmed(
+    crossbar: Crossbar, weight: Tensor, programming: Programming, seed: int | None, name: str
+) -> ProgramReport:
+    if crossbar.scale.is_meta:
+        crossbar.arrive(weight.device)
+    future: Any = crossbar.cells
+    cells: Cells = future.fabricate() if isinstance(future, Unfabricated) else future.live()
+    weight = weight.detach().to(cells.g)
     if seed is not None:
         cells.rng.copy_(random.stream(seed))
     target, scale = crossbar.encode(weight)
     target, digital = crossbar.suited(target, cells.drawn())
-    tiling = Tiling.of(crossbar.G, crossbar.groups, crossbar.hardware.array)
+    tiling = Tiling.of(cells.g, crossbar.groups, crossbar.hardware.array)
     written = cells.program(target, programming, site=_site(crossbar, tiling, digital, name))
     reference = crossbar.reference_of(cells, scale, digital)
     correction = crossbar.correction.of_ranges_alone.replace(reference=reference)
@@ -164,7 +186,7 @@ def age(crossbar: Crossbar, seconds: float, reads: float = 0.0) -> None:
         TypeError, ValueError: if one is not a non-negative number, or there are reads and nothing
             goes by them.
     """
-    cells = crossbar.cells.fork()
+    cells = crossbar.cells.live()
     cells.age(seconds, reads)
     crossbar.commit(cells=cells)
 
@@ -183,12 +205,12 @@ def store(crossbar: Crossbar, g: Tensor, *, scale: Tensor | None = None) -> None
     Raises:
         TypeError, ValueError: if the conductances are refused; nothing is then changed.
     """
-    checks.shape("g", g, tuple(crossbar.G.shape))
+    cells = crossbar.cells.live()
+    checks.shape("g", g, tuple(cells.shape))
     checks.finite("g", g)
     if float(g.min()) < 0:
         raise ValueError(f"g must be >= 0 S, got {float(g.min())!r}")
-    cells = crossbar.cells.fork()
-    cells.hold(g.detach().to(crossbar.G, copy=True))
+    cells.hold(g.detach().to(cells.like, copy=True))
     cells.count(1)
     cells.seconds = 0.0
     crossbar.settle(cells, scale)
@@ -206,6 +228,30 @@ def settle(crossbar: Crossbar, cells: Cells, scale: Tensor | None = None) -> Non
     )
     correction = crossbar.correction.of_ranges_alone.replace(reference=reference)
     crossbar.commit(cells=cells, scale=scale, correction=correction)
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def arrive(crossbar: Crossbar, device: torch.device) -> None:
+    """Leave the meta device, not yet fabricated: nothing is set, nothing calibrated."""
+    future: Any = crossbar.cells
+    cells = future.on(device)
+    correction = Correction.none(
+        crossbar.groups * crossbar.cols, len(crossbar.adc_range), cells.like
+    )
+    scale = torch.ones_like(crossbar.scale, device=device)
+    crossbar.cells = cells
+    digital = None if crossbar.digital is None else crossbar.even_shares()
+    crossbar.commit(scale=scale, digital=digital, correction=correction)
+
+
+def refuse_meta(name: str, tensor: Tensor) -> None:
+    """Refuse to program what is not there yet (ValueError)."""
+    if tensor.is_meta:
+        raise ValueError(
+            f"{name} is on the meta device: materialise the layer first (model.to_empty(device=...)"
+            " and load_state_dict, or load_state_dict(assign=True))"
+        )
 
 
 def encode(crossbar: Crossbar, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -227,7 +273,7 @@ def suited(crossbar: Crossbar, target: Tensor, drawn: Drawn) -> tuple[Tensor, Te
 def _site(crossbar: Crossbar, tiling: Tiling, digital: Tensor | None, name: str) -> Site:
     encoding, array, groups = crossbar.hardware.encoding, crossbar.hardware.array, crossbar.groups
     return Site(
-        arrays=lambda: tiling.places(crossbar.G.device),
+        arrays=lambda: tiling.places(crossbar.scale.device),
         wires=lambda g: wired(g, array, groups),
         converted=encoding.converted,
         assembled=lambda results: encoding.assemble(results, digital),

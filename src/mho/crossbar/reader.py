@@ -16,7 +16,9 @@ from torch import Tensor
 
 from mho.cells import life
 from mho.cells.life import Broken, Drawn
+from mho.cells.population import Cells
 from mho.core import checks, random
+from mho.core.precision import exactly, handed_out, plain, widened
 from mho.crossbar import exact, expansion, read, readout
 from mho.crossbar.broken import mended
 from mho.crossbar.read import Multiply
@@ -56,10 +58,11 @@ class Reader:
         self.shift, self.observed = crossbar.range_shift, crossbar.observed
         self.practice = crossbar.practice
         self.collapsed = readout.collapses(hardware) and not self.observed
-        self.corrected = crossbar.correction.corrects
+        away = self.scale.is_meta  # then nothing is calibrated, and nothing can be looked at
+        self.corrected = not away and crossbar.correction.corrects
         fixed = hardware.drive.range not in ("per_call", "per_vector")
-        self._input_known = fixed and not bool(self.input_range.isnan())
-        calibrated = None if bool(self.adc_range.isnan().any()) else self.adc_range
+        self._input_known = fixed and not (away or bool(self.input_range.isnan()))
+        calibrated = None if away or bool(self.adc_range.isnan().any()) else self.adc_range
         limit = readout.full_scale(hardware, calibrated, min(self.rows, hardware.array.rows))
         if isinstance(limit, (int, float)):
             limit = self.adc_range.new_tensor(limit)
@@ -68,11 +71,24 @@ class Reader:
         self._redrawn = any(b.acts_on("read") and b.redrawn for b in hardware.behaviours)
         self._lumped = crossbar.lumped
         self._lines: Lines | None = None
-        self._lines = self._amplifiers(training=False)
+        self._lines = None if away else self._amplifiers(training=False)
         self._stored: Readout | None = None
+        self._cast: Readout | None = None
+        if ahead and not away:
+            self.prepare()
+
+    @torch.no_grad()
+    def prepare(self) -> None:
+        """Work out now what reads of the stored cells need, where that is cheap."""
+        if self._stored is not None or not isinstance(self.cells, Cells):
+            return
         # Wires are dear to solve: not before the cells hold something, and once for each thing.
-        if ahead and self.wires.knows(self.cells.g) and not self._redrawn:
+        if self.wires.knows(self.cells.g) and not self._redrawn:
             self._stored = self.stored
+
+    def rest(self) -> None:
+        """Keep nothing of the stored cells: they are not read for now."""
+        self._stored = self._cast = None
 
     # ── what a read sees ─────────────────────────────────────────────────────────────────────
 
@@ -88,6 +104,26 @@ class Reader:
             self._stored = readout.fold(self._own_readout())
         return self._stored
 
+    def stored_for(self, x: Tensor) -> Readout:
+        """`stored`, the one matrix of a collapsed array in the dtype of the inputs ``x``.
+
+        A product in half precision then costs what torch's own does. What is kept for it takes
+        the place of what is kept in the cells' dtype.
+        """
+        if not self.collapsed or not isinstance(x, Tensor) or plain(x, self.scale.dtype):
+            return self.stored
+        kind = handed_out(x)
+        if kind == self.scale.dtype or not kind.is_floating_point:
+            return self.stored
+        if self._cast is not None and self._cast.matrix.dtype == kind:
+            return self._cast
+        found = self.stored
+        with torch.inference_mode(False):  # as `stored`
+            found = found._replace(matrix=_in(kind, found.matrix))
+        if self._stored is not None:
+            self._stored, self._cast = None, found
+        return found
+
     def _own_readout(self) -> Readout:
         cells = self.cells
         return self._readout(cells.g, self.scale, cells.drawn("read"), self.digital)
@@ -99,6 +135,26 @@ class Reader:
             weight: the matrix.
             made_of: see `mho.crossbar.wires.TileWires.fresh`.
         """
+        wide = widened(weight)
+        with exactly(weight.device):
+            if wide is weight:
+                return self._through(weight, made_of)
+            found = self._as_given(weight) or self._through(wide, made_of)
+        if not self.collapsed:
+            return found
+        return found._replace(matrix=_in(weight.dtype, found.matrix))
+
+    def _as_given(self, weight: Tensor) -> Readout | None:
+        """Return what is seen of weights that are stored as they are, in their own dtype."""
+        lumped = self._lumped
+        if not self.collapsed or lumped is None or lumped.write is not None or lumped.breaks:
+            return None
+        matrix, scale, siemens = self.hardware.encoding.ideal(weight, *self._window)
+        if siemens is None:  # it went through conductances
+            return None
+        return self._electrical(matrix, scale, None, siemens)
+
+    def _through(self, weight: Tensor, made_of: Sequence[Tensor]) -> Readout:
         if self._lumped is None:
             return self._practised(weight, made_of)
         # Nothing happens to whole cells that their sum does not tell: no cell need be drawn.
@@ -119,7 +175,7 @@ class Reader:
     def _broken(self, lumped: Lumped) -> Broken | None:
         """Return the broken cells of one training read."""
         known = self.cells.broken if self.practice.own_cells else None
-        return life.break_more(known, lumped.breaking, self.cells.g, self._window)
+        return life.break_more(known, lumped.breaking, self.cells.like, self._window)
 
     def _practised(self, weight: Tensor, made_of: Sequence[Tensor]) -> Readout:
         practice = self.practice
@@ -197,7 +253,7 @@ class Reader:
             seed: int | None = self.cells.lines_seed
         else:
             seed = None
-        tiling = Tiling.of(self.cells.g, self.groups, self.hardware.array)
+        tiling = Tiling.of(self.cells.like, self.groups, self.hardware.array)
         lying = Lying(
             tiling.down, tiling.cols, tiling.outputs, encoding.converters, tiling.array.interleaved
         )
@@ -211,17 +267,28 @@ class Reader:
         if self.collapsed:
             driven = self.drive(x)
             if self.groups == 1:
+                if bias is not None and bias.dtype != seen.matrix.dtype:
+                    bias = bias.to(seen.matrix.dtype)
                 return F.linear(driven, seen.matrix[0].T, bias)
             y = torch.bmm(self._by_group(driven), seen.matrix)
         else:
             y = self.product(self._by_group(x), seen)
         y = y.transpose(0, 1).reshape(*x.shape[:-1], self.outputs)
-        return y if bias is None else y + bias
+        return y if bias is None else (y + bias).to(y.dtype)
 
     def product(
         self, x: Tensor, seen: Readout, multiply: Multiply | None = None, vectors: int = 1
     ) -> Tensor:
-        """Read tile by tile, uncorrected; see `mho.crossbar.read.product`."""
+        """Read tile by tile, uncorrected; see `mho.crossbar.read.product`.
+
+        Currents are computed and converted in the cells' dtype, whatever that of the inputs is
+        and whatever ``torch.autocast`` says; results have the dtype of torch's own layer.
+        """
+        if not plain(x, seen.matrix.dtype):
+            kind = handed_out(x)
+            x = x.to(seen.matrix.dtype)
+            with exactly(x.device):
+                return self.product(x, seen, multiply, vectors).to(kind)
         return read.product(
             x,
             seen,
@@ -232,6 +299,10 @@ class Reader:
             multiply=multiply,
             vectors=vectors,
         )
+
+    def _wide(self, x: Tensor) -> Tensor:
+        """Return floating inputs in the cells' dtype."""
+        return x.to(self.scale.dtype) if x.is_floating_point() else x
 
     def transposed(self, x: Tensor) -> Tensor:
         """Read ``x [batch, cols]`` from the bit lines to the word lines.
@@ -244,16 +315,19 @@ class Reader:
                 "crossbar.T is read at the word lines, but the hardware's amplifier stands at the "
                 "bit lines: use hardware.replace(amplifier=None) for transposed reads"
             )
+        kind, x = handed_out(x), self._wide(x)
         drawn, hardware = self.cells.drawn("read"), self.hardware
         g = life.seen(self.cells.g, drawn)
         variance = readout.read_noise(g, hardware.encoding, drawn, self.wires, transposed=True)
         g = expansion.stacked(self.wires.stored(g), g, hardware)
         rng = self.cells.streams[-1]
-        return read_transposed(x, g, self.scale, variance, hardware, rng, self.digital)
+        with exactly(x.device):
+            y = read_transposed(x, g, self.scale, variance, hardware, rng, self.digital)
+        return y.to(kind)
 
     def observe(self, x: Tensor) -> list[Tensor]:
         """Return the currents (A) that the converters see for ``x``, while it is watched."""
-        x = self._by_group(x)
+        x = self._by_group(self._wide(x))
         limit, rng = self._input_limit(x, _but_batch(x)), self.cells.streams[-1]
         return read.currents(x, self.stored, self.hardware, limit=limit, rng=rng)
 
@@ -262,11 +336,12 @@ class Reader:
         drive = self.hardware.drive
         if drive.ideal:
             return x
-        return drive.quantise(x, self._input_limit(x, -1))
+        wide = self._wide(x)
+        return drive.quantise(wide, self._input_limit(wide, -1)).to(x.dtype)
 
     def voltages(self, x: Tensor) -> Tensor:
         """Return what ``x [vectors, groups · rows]`` puts on the word lines (V)."""
-        drive = self.hardware.drive
+        drive, x = self.hardware.drive, self._wide(x)
         level = drive.to_levels(x, self._input_limit(x, -1))
         if drive.mode == "bit_serial":
             level = drive.planes(level)[0].flatten(0, 1)
@@ -314,6 +389,16 @@ class Reader:
             if not known:
                 raise ValueError(stays)
             warnings.warn(f"{stays}; it stays as calibrated", UserWarning, stacklevel=4)
+
+
+def _in(kind: torch.dtype, matrix: Tensor) -> Tensor:
+    """Return ``[groups, rows, cols]`` in another dtype, laid out as torch lays its weights.
+
+    Products in half precision of another layout take no fast kernel (measured: 50 times slower).
+    """
+    if matrix.dtype == kind:
+        return matrix
+    return matrix.mT.to(kind, memory_format=torch.contiguous_format).mT
 
 
 def _but_batch(x: Tensor) -> tuple[int, ...]:

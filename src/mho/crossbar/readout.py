@@ -6,14 +6,14 @@ what each converter sees of every cell, the variance of read noise, the converte
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor
 
 from mho.cells import life
 from mho.cells.behaviour import Behaviour
 from mho.cells.life import Drawn
-from mho.cells.population import Cells
 from mho.circuit.noise import NoiseForm
 from mho.core import random
 from mho.crossbar import expansion as nonlinear
@@ -240,7 +240,7 @@ class Lumped(NamedTuple):
     breaks: bool
 
 
-def lumped(hardware: Hardware, practice: Practice, cells: Cells) -> Lumped | None:
+def lumped(hardware: Hardware, practice: Practice, cells: Any) -> Lumped | None:
     """Return the noise of cells that need not be drawn one by one in training, else None.
 
     Independent Gaussian errors of the cells of one weight add up to one normal; that says all
@@ -250,7 +250,7 @@ def lumped(hardware: Hardware, practice: Practice, cells: Cells) -> Lumped | Non
     Args:
         hardware: what training is done on.
         practice: what training reads see beyond the hardware.
-        cells: the crossbar's own.
+        cells: the crossbar's own, or those that it will have.
     """
     per_cell = any(b.acts_on(stage) for b in hardware.behaviours for stage in ("program", "read"))
     device, policy, encoding = hardware.device, hardware.policy, hardware.encoding
@@ -259,14 +259,17 @@ def lumped(hardware: Hardware, practice: Practice, cells: Cells) -> Lumped | Non
     may = practice.effects if practice.own_cells else hardware.behaviours
     breaking = tuple(b for b in may if b.acts_on("broken"))
     breaks = bool(breaking) or (practice.own_cells and cells.broken_at is not None)
-    one = cells.g.new_ones(1)
+    home = cells.like
+    if home.is_meta:  # what is small is worked out
+        cells = cells.on(torch.device("cpu"))
+    one = cells.like.new_ones(1)
     if breaks and (encoding.converters > 1 or encoding.each(one, one, *device.window) is None):
         return None
     if device.spreads() or device.discrete or policy.cell_by_cell or not device.separable:
         return None
     if not hardware.array.wires.ideal:
         return None
-    g = cells.g.new_zeros(len(cells.g), 1, 1)
+    g = one.new_zeros(len(cells.like), 1, 1)
     # Not those that break cells: there are none here at the places they may name.
     noisy = [b for b in hardware.behaviours if b.acts_on("write_std") or b.acts_on("read_std")]
     drawn = life.fabricate((device, *(b for b in noisy if b is not device)), g, random.stream(0))
@@ -275,9 +278,12 @@ def lumped(hardware: Hardware, practice: Practice, cells: Cells) -> Lumped | Non
     read = life.variance_of("read_std", g, drawn)
     if isinstance(write, Tensor) or isinstance(read, Tensor):
         return None
-    like = cells.g[:, :1]
-    at_converters = [_at_converters(variance, like, encoding) for variance in (write, read)]
-    return Lumped(at_converters[0], at_converters[1], breaking, breaks)
+    like = cells.like[:, :1]
+    written, seen = (
+        None if found is None else found.to(home.device)
+        for found in (_at_converters(variance, like, encoding) for variance in (write, read))
+    )
+    return Lumped(written, seen, breaking, breaks)
 
 
 def per_line(value: Tensor, physical_cols: int) -> Tensor:

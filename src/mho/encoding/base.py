@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from mho.core import checks
+from mho.core.precision import exactly
 from mho.core.spec import Spec
 
 
@@ -294,8 +295,5 @@ def exact_einsum(equation: str, *operands: Tensor) -> Tensor:
 
     What the cells stand for, and sums of converted levels, must not be rounded to eight bits.
     """
-    kind = operands[0].device.type
-    if not torch.is_autocast_enabled(kind):
-        return torch.einsum(equation, *operands)
-    with torch.autocast(kind, enabled=False):
+    with exactly(operands[0].device):
         return torch.einsum(equation, *operands)

@@ -207,7 +207,11 @@ def _correct(
 def _product(x: Tensor, matrix: Tensor, groups: int) -> Tensor:
     """Return the ideal product ``[vectors, groups · cols]``."""
     by_group = x.unflatten(-1, (groups, -1)).transpose(0, 1)
-    return torch.bmm(by_group, matrix.unflatten(0, (groups, -1))).transpose(0, 1).flatten(1)
+    return (
+        torch.bmm(by_group, matrix.to(x.dtype).unflatten(0, (groups, -1)))
+        .transpose(0, 1)
+        .flatten(1)
+    )
 
 
 def _is_noisy(crossbar: Crossbar) -> bool:

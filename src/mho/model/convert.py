@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mho.cells import kept
 from mho.core import checks, notice, random
 from mho.core.selection import Selectors, assigned, first_match, walk
 from mho.core.text import progress
@@ -30,6 +31,8 @@ def convert(
     only: Selectors | None = None,
     skip: Selectors | None = None,
     overrides: Mapping[str, Hardware | None] | None = None,
+    program: bool = True,
+    cells_dtype: torch.dtype | None = None,
 ) -> nn.Module:
     """Return a new model whose layers compute on crossbars, already programmed.
 
@@ -60,6 +63,12 @@ def convert(
         only: convert only what one of these selects.
         skip: leave as it is what one of these selects.
         overrides: hardware by name pattern, the first match counts; None leaves a layer as it is.
+        program: False stores no cells: the model trains through its weights, and nothing is kept
+            for single cells until `mho.program` fabricates and programs them, to the very bits
+            that they would have had from the start. Layers on the meta device are converted so.
+        cells_dtype: ``torch.float16`` keeps the conductances so, relative to the device's window
+            (error 2⁻¹² of it); None as they are computed with: float32, or float64 where the
+            weights are.
 
     Returns:
         The new model, in the mode (train or eval) of the given one. What has weights and stays
@@ -74,10 +83,12 @@ def convert(
     checks.instance("hardware", hardware, Hardware)
     seed = checks.integer("seed", seed, least=0)
     overrides = dict(overrides or {})
+    program = checks.truth("program", program)
+    settings = {"program": program, "cells_dtype": kept.check(cells_dtype)}
     chosen = _choose(model, hardware, only, skip, overrides)
     if not chosen:
         raise ValueError("the model has no layer to convert to crossbars")
-    analog = _copy(model, chosen, seed)
+    analog = _copy(model, chosen, seed, settings)
     for module in analog.modules():
         self_contained(module)
     guard(analog)
@@ -85,7 +96,12 @@ def convert(
     return analog
 
 
-def _copy(model: nn.Module, chosen: dict[str, tuple[nn.Module, Hardware]], seed: int) -> nn.Module:
+def _copy(
+    model: nn.Module,
+    chosen: dict[str, tuple[nn.Module, Hardware]],
+    seed: int,
+    settings: dict[str, Any],
+) -> nn.Module:
     """Copy a model, crossbar layers in the place of those chosen.
 
     A deep copy whose memo already knows the crossbar layers puts them in every place where the
@@ -103,7 +119,9 @@ def _copy(model: nn.Module, chosen: dict[str, tuple[nn.Module, Hardware]], seed:
     for name in others:
         module, hardware = chosen[name]
         layer_type, seeded = crossbar_layer(module), random.derive(seed, name)
-        build = partial(layer_type.from_digital, hardware=hardware, seed=seeded, memo=memo)
+        build = partial(
+            layer_type.from_digital, hardware=hardware, seed=seeded, memo=memo, **settings
+        )
         with _named(name):
             memo[id(module)] = module.on_crossbars(build)  # type: ignore[operator]
     for name, layer in blanks.items():
@@ -118,7 +136,7 @@ def _copy(model: nn.Module, chosen: dict[str, tuple[nn.Module, Hardware]], seed:
     with computed.at_rest(analog):
         for name, layer in progress(blanks.items(), "programming"):
             with _named(name):
-                layer.put_on(chosen[name][1], random.derive(seed, name))
+                layer.put_on(chosen[name][1], random.derive(seed, name), **settings)
     return analog
 
 

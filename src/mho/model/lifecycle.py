@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mho.core import checks, random
 from mho.core.text import progress, quantity, table
 from mho.crossbar import Crossbar
+from mho.crossbar.life import refuse_meta
 from mho.crossbar.report import ProgramReport
 from mho.crossbar.undo import all_or_nothing
 from mho.model.crossbars import Entry, layers, listing
@@ -107,6 +108,7 @@ def write_all(found: list[Entry]) -> ModelReport:
     for entry in found:
         weight = weights[entry.crossbar]
         if weight is not None:
+            refuse_meta(f"weight of {entry.name or 'the model'}", weight)
             checks.finite(f"weight of {entry.name or 'the model'}", weight)
     with all_or_nothing(weights):
         report = _written(found, weights)

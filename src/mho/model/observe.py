@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from mho.core import checks
+from mho.core.precision import widened
 from mho.crossbar import Crossbar
 from mho.crossbar.undo import all_or_nothing
 
@@ -91,8 +92,8 @@ def watch(
         bias = args[1] if len(args) > 1 else None
         see(
             crossbar,
-            args[0].reshape(-1, args[0].shape[-1]),
-            output if bias is None else output - bias,
+            widened(args[0]).reshape(-1, args[0].shape[-1]),
+            widened(output if bias is None else output - bias),
         )
 
     handles = [crossbar.register_forward_hook(hook) for crossbar in crossbars]

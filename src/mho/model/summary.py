@@ -137,9 +137,9 @@ def summary(model: nn.Module) -> Summary:
 
 
 def _layer(name: str, kind: str, crossbar: Crossbar) -> LayerSummary:
-    tiling = Tiling.of(crossbar.G, crossbar.groups, crossbar.hardware.array)
+    tiling = Tiling.of(crossbar.cells.like, crossbar.groups, crossbar.hardware.array)
     broken = crossbar.cells.broken_at
-    stuck = 0.0 if broken is None else len(broken) / crossbar.G.numel()
+    stuck = 0.0 if broken is None else len(broken) / crossbar.cells.like.numel()
     return LayerSummary(
         name,
         kind,

@@ -14,6 +14,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from mho.core import checks, notice, random
 from mho.crossbar.checkpoint import kept_own_cells, warn_of_other_cells
 from mho.crossbar.crossbar import Crossbar
+from mho.crossbar.life import refuse_meta
 from mho.crossbar.readout import Readout
 from mho.crossbar.report import ProgramReport
 from mho.crossbar.undo import all_or_nothing
@@ -52,6 +53,8 @@ class AnalogLayer(nn.Module):
         *,
         seed: int = 0,
         memo: dict[int, Any] | None = None,
+        program: bool = True,
+        cells_dtype: torch.dtype | None = None,
     ) -> L:
         """Build the layer that stands for a torch layer, everything copied, programmed.
 
@@ -61,21 +64,28 @@ class AnalogLayer(nn.Module):
             hardware: what the crossbars are made of.
             seed: of the crossbars; each gets one derived from it.
             memo: of `copy.deepcopy`, so that parameters tied in a model stay tied in its copy.
+            program: False fabricates no cells until `program` is called.
+            cells_dtype: see `mho.convert`.
 
         Raises:
             TypeError, ValueError: if the layer cannot be put on crossbars as it is.
         """
         layer = blank(cls)
-        layer._build(digital, hardware, seed, memo)
+        layer._build(digital, hardware, seed, memo, program=program, cells_dtype=cells_dtype)
         return layer
 
     def _build(
-        self, digital: nn.Module, hardware: Hardware, seed: int, memo: dict[int, Any] | None = None
+        self,
+        digital: nn.Module,
+        hardware: Hardware,
+        seed: int,
+        memo: dict[int, Any] | None = None,
+        **settings: Any,
     ) -> None:
         checks.instance("hardware", hardware, Hardware)
         seed = checks.integer("seed", seed, least=0)
         self.take_over(digital, {} if memo is None else memo)
-        self.put_on(hardware, seed)
+        self.put_on(hardware, seed, **settings)
 
     def take_over(self, digital: nn.Module, memo: dict[int, Any]) -> None:
         """Take over all a layer holds but its cells, as a copy; for a `blank` layer.
@@ -107,12 +117,22 @@ class AnalogLayer(nn.Module):
         if not isinstance(digital, AnalogLayer):
             self._adopt(digital)
 
-    def put_on(self, hardware: Hardware, seed: int) -> None:
+    def put_on(
+        self,
+        hardware: Hardware,
+        seed: int,
+        *,
+        program: bool = True,
+        cells_dtype: torch.dtype | None = None,
+    ) -> None:
         """Make the crossbars, and program them.
 
         Args:
             hardware: what they are made of.
             seed: each gets one derived from it.
+            program: False fabricates no cells, until `program` is called. Nor are there any for
+                weights on the meta device.
+            cells_dtype: see `mho.convert`.
 
         Raises:
             ValueError: if a weight is not finite.
@@ -121,8 +141,11 @@ class AnalogLayer(nn.Module):
         self._synced: dict[str, tuple[int, int]] = {}
         self._warned = False
         guard(self)
-        for name, matrix in self.wanted().items():
-            checks.finite(f"weight of {name}", matrix)
+        matrices = self.wanted()
+        program = program and not any(matrix.is_meta for matrix in matrices.values())
+        for name, matrix in matrices.items():
+            if program:
+                checks.finite(f"weight of {name}", matrix)
             if hasattr(self, name):
                 raise ValueError(f"the layer has a {name!r} of its own: the crossbar's name")
             crossbar = Crossbar(
@@ -132,10 +155,15 @@ class AnalogLayer(nn.Module):
                 groups=self._groups(name),
                 dtype=matrix.dtype,
                 device=matrix.device,
+                fabricated=program,
+                kept_as=cells_dtype,
             )
             crossbar.stands_alone = False
             self.add_module(name, crossbar.train(self.training))
-        self.program()
+        if program:
+            self.program()
+        else:
+            self._warned = True  # that nothing is programmed is refused, not warned of
 
     def _adopt(self, digital: nn.Module) -> None:
         """Add what the torch layer does not say in its attributes (those are here already)."""
@@ -196,6 +224,7 @@ class AnalogLayer(nn.Module):
         """
         matrices = self.wanted()
         for name, matrix in matrices.items():
+            refuse_meta(f"weight of {name}", matrix)
             checks.finite(f"weight of {name}", matrix)
         with all_or_nothing(self.crossbars[name] for name in matrices):
             reports = {name: self.crossbars[name].program(m) for name, m in matrices.items()}
@@ -210,6 +239,7 @@ class AnalogLayer(nn.Module):
     def read(self, name: str, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Read one crossbar (through the weights in training, else what is stored), add a bias."""
         crossbar: Crossbar = getattr(self, name)
+        self.check_dtype(x)
         if self.training:
             return crossbar.reader.read(x, self.through(name, self.matrices()[name]), bias)
         self.warn_if_stale()
@@ -223,8 +253,34 @@ class AnalogLayer(nn.Module):
             matrix: its weights, as `matrices` returns them.
         """
         crossbar: Crossbar = getattr(self, name)
+        if crossbar.scale.is_meta and not matrix.is_meta:  # weights were assigned to it
+            crossbar.arrive(matrix.device)
         ideal = self.hardware.array.wires.ideal
         return crossbar.reader.through(matrix, () if ideal else computed.moved(self))
+
+    @property
+    def kind_of_numbers(self) -> torch.dtype | None:
+        """The dtype of its parameters, so of its inputs and outputs; None where it has none."""
+        return computed.dtype_of(self)
+
+    def check_dtype(self, x: Tensor) -> None:
+        """Refuse inputs of another floating dtype than the parameters, as torch's layers do.
+
+        Under ``torch.autocast`` any is taken.
+
+        Raises:
+            TypeError: if the dtype is another.
+        """
+        expected = computed.dtype_of(self)
+        if not isinstance(x, Tensor) or x.dtype is expected:
+            return
+        if expected is None or not x.is_floating_point():
+            return
+        if not torch.is_autocast_enabled(x.device.type):
+            raise TypeError(
+                f"input must be {expected}, as the parameters of {type(self).__name__}, got "
+                f"{x.dtype}: convert the one or the other, or use torch.autocast"
+            )
 
     def warn_if_stale(self) -> None:
         """Say once that the weights have moved since they were programmed."""

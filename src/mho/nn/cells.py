@@ -34,11 +34,11 @@ class _Cell(Recurrent):
 
     def _stepped(self, x: Tensor, state: State) -> State:
         """Read the crossbars."""
-        return step_cell(self.form, self._product(), x, state)
+        return step_cell(self.form, self._product(x), x, state)
 
     def _native(self, x: Tensor, state: State) -> State:
         """Run torch's kernel with effective weights: one matrix says it all of every crossbar."""
-        found = self._effective()
+        found = self._effective(x)
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         kernel: Any = getattr(torch._VF, f"{self.mode.lower()}_cell")
         result = kernel(x, self.form.as_torch(state), *(found.get(name) for name in names))

@@ -92,6 +92,16 @@ def sources(module: nn.Module) -> list[tuple[str, str, Tensor]]:
     return found
 
 
+def dtype_of(module: nn.Module) -> torch.dtype | None:
+    """Return the dtype of a layer's parameters; None where it has none."""
+    for parameter in module._parameters.values():
+        if parameter is not None:
+            return parameter.dtype
+    parts: Any = module._modules.get("parametrizations")
+    found = () if parts is None else parts.parameters()
+    return next((parameter.dtype for parameter in found), None)
+
+
 def moved(module: nn.Module) -> list[Tensor]:
     """Return what an optimizer moves of a layer: its parameters and those of parametrizations."""
     parts: Any = module._modules.get("parametrizations")

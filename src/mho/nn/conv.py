@@ -103,21 +103,22 @@ class _Conv(AnalogLayer):
             return self.read("crossbar", rows, bias).movedim(-1, 1)
         return self._native(x) if crossbar.collapsed else self._tiled(self._padded(x))
 
-    def _seen(self) -> tuple[Readout, Tensor | None, Tensor | None]:
+    def _seen(self, x: Tensor) -> tuple[Readout, Tensor | None, Tensor | None]:
         """What this read sees, and the gain and offset per channel that follow it."""
         crossbar = self.crossbars["crossbar"]
+        self.check_dtype(x)
         if self.training:
             return self.through("crossbar", self.matrices()["crossbar"]), None, self.bias
         self.warn_if_stale()
         if not crossbar.reader.corrected:
-            return crossbar.reader.stored, None, self.bias
+            return crossbar.reader.stored_for(x), None, self.bias
         bias = self.bias
         offset = crossbar.offset if bias is None else crossbar.offset + bias
-        return crossbar.reader.stored, crossbar.gain, offset
+        return crossbar.reader.stored_for(x), crossbar.gain, offset
 
     def _tiled(self, x: Tensor) -> Tensor:
         """Convolve tile by tile: inputs are converted once, before they are unfolded."""
-        seen, gain, offset = self._seen()
+        seen, gain, offset = self._seen(x)
         geometry = self._geometry
 
         def multiply(
@@ -127,12 +128,13 @@ class _Conv(AnalogLayer):
 
         patches = math.prod(geometry.out(tuple(x.shape[2:])))
         y = self.crossbars["crossbar"].reader.product(x.unsqueeze(0), seen, multiply, patches)
+        kind = y.dtype
         y = y.permute(1, 0, 3, 2).flatten(1, 2)  # [batch, out_channels, patches]
         if gain is not None:
             y = y * gain.unsqueeze(-1)
         if offset is not None:
             y = y + offset.unsqueeze(-1)
-        return y.unflatten(2, geometry.out(tuple(x.shape[2:])))
+        return y.to(kind).unflatten(2, geometry.out(tuple(x.shape[2:])))
 
     def _native(self, x: Tensor) -> Tensor:
         """One matrix says it all: torch's own convolution, with the effective weights."""
@@ -140,10 +142,11 @@ class _Conv(AnalogLayer):
         # Quantised drivers convert the padding, too (a single bit has no zero).
         if self.padding_mode != "zeros" or not self.hardware.drive.ideal:
             x, padding = self._padded(x), 0
-        seen, gain, offset = self._seen()
+        seen, gain, offset = self._seen(x)
         kernel = seen.matrix
         if gain is not None:
-            kernel = kernel * gain.unflatten(0, (self.groups, 1, -1))
+            kernel = (kernel * gain.unflatten(0, (self.groups, 1, -1))).to(kernel.dtype)
+            offset = None if offset is None else offset.to(kernel.dtype)
         kernel = kernel.transpose(1, 2).reshape(self._kernel_shape)
         conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel_size) - 1]
         driven = self.crossbars["crossbar"].reader.drive(x)
@@ -198,7 +201,7 @@ class _Conv(AnalogLayer):
         layer.weight = nn.Parameter(kernel.contiguous())
         if needed:
             layer.bias = nn.Parameter(bias)
-        return layer.train(self.training)
+        return layer.to(self.kind_of_numbers).train(self.training)
 
     def extra_repr(self) -> str:
         """As the torch layer prints its channels, kernel and stride."""

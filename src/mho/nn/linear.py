@@ -92,7 +92,7 @@ class Linear(AnalogLayer):
         layer.weight = nn.Parameter(matrix.T.contiguous())
         if needed:
             layer.bias = nn.Parameter(bias)
-        return layer.train(self.training)
+        return layer.to(self.kind_of_numbers).train(self.training)
 
     def extra_repr(self) -> str:
         """As `torch.nn.Linear` prints itself."""

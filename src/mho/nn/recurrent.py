@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mho.core.precision import handed_out
 from mho.nn.recurrent_base import Recurrent
 from mho.recurrence.layout import Sequences
 from mho.recurrence.runner import run_with, walk
@@ -79,14 +80,18 @@ class _Layer(Recurrent):
 
     def _stepped(self, rows: Tensor, sizes: list[int], state: State) -> tuple[Tensor, State]:
         """Read the crossbars step by step. A `mho.recurrence.runner.Kernel`."""
-        return walk(self.form, self._product(), rows, sizes, state, training=self.training)
+        kind, product = handed_out(rows), self._product(rows)
+        y, final = walk(self.form, product, rows, sizes, state, training=self.training)
+        if self.mode != "LSTM":
+            return y, final
+        return y.to(kind), tuple(part.to(kind) for part in final)  # as torch's under autocast
 
     def _native(self, rows: Tensor, sizes: list[int], state: State) -> tuple[Tensor, State]:
         """Run torch's kernels with effective weights: one matrix says it all of every crossbar.
 
         A `mho.recurrence.runner.Kernel`.
         """
-        found = self._effective()
+        found = self._effective(rows)
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")  # torch's order
         flat = [found[k + end] for end in self.form.ends for k in kinds if k + end in found]
         biased = any(name.startswith("bias") for name in found)

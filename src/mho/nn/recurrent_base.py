@@ -79,8 +79,9 @@ class Recurrent(AnalogLayer):
 
     # ── read ─────────────────────────────────────────────────────────────────────────────────
 
-    def _product(self) -> Product:
-        """Return what multiplies with a part's matrix and adds its bias, in this call."""
+    def _product(self, x: Tensor) -> Product:
+        """Return what multiplies with a part's matrix and adds its bias, in this call on ``x``."""
+        self.check_dtype(x)
         if self.training:
             matrices = self.matrices()
         else:
@@ -116,15 +117,18 @@ class Recurrent(AnalogLayer):
         # Torch's projection has no bias to take the correction's offset.
         return not any(c.reader.corrected for name, c in crossbars.items() if "_hr" in name)
 
-    def _effective(self) -> dict[str, Tensor]:
+    def _effective(self, x: Tensor) -> dict[str, Tensor]:
         """Return torch's parameters for what this call's chip computes (`_is_native` only)."""
+        self.check_dtype(x)
         if self.training:
             seen = {n: self.through(n, m).matrix[0] for n, m in self.matrices().items()}
             return self._as_torch(seen, corrected=False)
         self.warn_if_stale()
         crossbars = self.crossbars
-        stored = {name: crossbar.reader.stored.matrix[0] for name, crossbar in crossbars.items()}
-        return self._as_torch(stored, corrected=any(c.reader.corrected for c in crossbars.values()))
+        stored = {n: crossbar.reader.stored_for(x).matrix[0] for n, crossbar in crossbars.items()}
+        corrected = any(crossbar.reader.corrected for crossbar in crossbars.values())
+        found = self._as_torch(stored, corrected=corrected)
+        return {name: tensor.to(x.dtype) for name, tensor in found.items()}
 
     def _as_torch(self, matrices: dict[str, Tensor], *, corrected: bool) -> dict[str, Tensor]:
         """Turn matrices into torch's parameters by name.
@@ -181,7 +185,7 @@ class Recurrent(AnalogLayer):
         for name, _ in list(layer.named_parameters()):
             value = found[name].detach().clone(memory_format=torch.contiguous_format)
             setattr(layer, name, nn.Parameter(value))
-        return layer.train(self.training)
+        return layer.to(self.kind_of_numbers).train(self.training)
 
     def _blank(self, *, bias: bool, **kind: Any) -> nn.Module:
         """Return a new torch layer of the same settings."""
@@ -193,4 +197,5 @@ def _read_with_row(read: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def _read_and_add(read: Callable[[Tensor], Tensor], bias: Tensor, x: Tensor) -> Tensor:
-    return read(x) + bias
+    y = read(x)
+    return (y + bias).to(y.dtype)

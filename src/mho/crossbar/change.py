@@ -1,0 +1,122 @@
+"""The one way to change what a crossbar is: checked, all at once, undone where it fails.
+
+These functions are the methods of `Crossbar` that bear their names.
+"""
+
+# ruff: noqa: D417 (methods of Crossbar: their first argument is it)
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mho.cells.population import Cells
+from mho.cells.unfabricated import Unfabricated
+from mho.core import checks
+from mho.crossbar.correction import Correction
+
+if TYPE_CHECKING:
+    from mho.crossbar.crossbar import Crossbar
+
+CORRECTED = ("input_range", "adc_range", "gain", "offset", "reference")
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def commit(
+    crossbar: Crossbar,
+    *,
+    cells: Cells | None = None,
+    scale: Tensor | None = None,
+    digital: Tensor | None = None,
+    correction: Correction | None = None,
+    observed: bool | None = None,
+) -> None:
+    """Change what the crossbar is: checked, then all at once. What is not given stays.
+
+    Args:
+        cells: the population, shaped as before.
+        scale: ``[]`` or ``[cols]`` (1/S).
+        digital: weights of the converters' results per column.
+        correction: converter ranges, output correction, drift reference.
+        observed: whether reads are to be tiled and unfolded, so that they can be watched.
+
+    Raises:
+        TypeError, ValueError: if something is of another kind or shape; nothing is then
+            changed.
+    """
+    if cells is not None:
+        checks.instance("cells", cells, (Cells, Unfabricated))
+        checks.shape("conductances of the cells", cells.like, tuple(crossbar.cells.shape))
+        if cells.behaviours != crossbar.cells.behaviours:
+            raise ValueError("cells must be of this crossbar's device and effects")
+    if scale is not None:
+        checks.shape("scale", scale, tuple(crossbar.scale.shape))
+    if digital is not None and crossbar.digital is not None:
+        checks.shape("digital", digital, tuple(crossbar.digital.shape))
+    if correction is not None:
+        correction.check(crossbar.correction)
+    if isinstance(cells, Cells):
+        cells = cells.packed(crossbar.kept_as)
+    changes = {"cells": cells, "scale": scale, "digital": digital, "_observed": observed}
+    before = {name: getattr(crossbar, name) for name in (*changes, *CORRECTED, "range_shift")}
+    shift = None if crossbar.range_shift is None else crossbar.range_shift.detach().clone()
+    reader: Any = getattr(crossbar, "reader", None)
+    try:
+        for name, value in changes.items():
+            if value is not None:
+                setattr(crossbar, name, value)
+        crossbar.cells.train(crossbar.training)
+        if correction is not None:
+            crossbar._take(correction)
+        crossbar.refresh()
+        if cells is not None and crossbar._lease is not None:
+            crossbar._lease.returned(cells)
+    except BaseException:
+        for name, value in before.items():
+            setattr(crossbar, name, value)
+        if shift is not None and crossbar.range_shift is not None:
+            crossbar.range_shift.detach().copy_(shift)
+        crossbar.reader = reader
+        raise
+
+
+def snapshot(crossbar: Crossbar) -> dict[str, Any]:
+    """Return what `restore` takes: the crossbar as it is now (tensors are shared)."""
+    return {
+        "cells": crossbar.cells.fork(),
+        "scale": crossbar.scale,
+        "digital": crossbar.digital,
+        "correction": crossbar.correction,
+        "range_shift": crossbar.range_shift,
+        "lease": crossbar._lease,
+        "lent": None if crossbar._lease is None else crossbar._lease.memory(),
+        "observed": crossbar.observed,
+    }
+
+
+def restore(crossbar: Crossbar, state: dict[str, Any]) -> None:
+    """Be again what one was when `snapshot` was taken; of a chip, its cells as well."""
+    crossbar._lease = None
+    crossbar.range_shift, crossbar.digital = state["range_shift"], state["digital"]
+    given = ("cells", "scale", "correction", "observed")
+    crossbar.commit(**{name: state[name] for name in given})
+    crossbar._lease = state["lease"]
+    if crossbar._lease is not None:
+        state["lent"]()
+
+
+def take(crossbar: Crossbar, correction: Correction) -> None:
+    """Hold a correction; nothing is checked."""
+    like = crossbar.cells.like
+    for name in CORRECTED:
+        crossbar._buffers[name] = getattr(correction, name).to(like)
+    shift = correction.shift
+    if shift is None:
+        crossbar.range_shift = None
+    elif crossbar.range_shift is None:
+        crossbar.range_shift = nn.Parameter(shift.to(like))
+    else:  # an optimizer knows this very parameter
+        crossbar.range_shift.detach().copy_(shift)
