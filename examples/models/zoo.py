@@ -212,17 +212,22 @@ def _sizes(kind: type[nn.Module], small: dict[str, int], full: dict[str, int], i
 
 
 def settled(model: nn.Module, inputs: dict[str, Tensor]) -> nn.Module:
-    """Let batch normalisations of a new model take the statistics of a batch; in ``eval()`` mode.
+    """Let a new convolutional network put out something; return it in ``eval()`` mode.
 
-    Before that, deep convolutional networks of random weights put out next to nothing.
+    Kernels begin as large as their inputs are few (K. He et al., 2015, arXiv 1502.01852) and batch
+    normalisations take the statistics of a batch; as they come, deep ones put out next to nothing.
     """
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return model.eval()
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = None  # the mean over batches seen
-    if norms:
-        with torch.no_grad():
-            model.train()(**inputs)
+    with torch.no_grad():
+        model.train()(**inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return model.eval()
