@@ -110,7 +110,7 @@ class Translator(nn.Module):
 
 
 def _image(batch: int, small: bool, *, name: str = "pixel_values") -> dict[str, Tensor]:
-    return {name: torch.randn(batch, 3, *([32, 32] if small else [224, 224]))}
+    return {name: torch.randn(batch, 3, *([64, 64] if small else [224, 224]))}
 
 
 def _words(batch: int, small: bool) -> dict[str, Tensor]:
@@ -152,7 +152,7 @@ def _resnet18(small: bool) -> nn.Module:
 def _mobilenet_v2(small: bool) -> nn.Module:
     from transformers import MobileNetV2Config, MobileNetV2ForImageClassification
 
-    size = {"depth_multiplier": 0.25, "image_size": 32, "num_labels": 10} if small else {}
+    size = {"depth_multiplier": 0.25, "image_size": 64, "num_labels": 10} if small else {}
     return MobileNetV2ForImageClassification(MobileNetV2Config(**size))
 
 
@@ -161,7 +161,7 @@ def _efficientnet_b0(small: bool) -> nn.Module:
 
     size = {"width_coefficient": 1.0, "depth_coefficient": 1.0, "image_size": 224}
     if small:
-        size = {"width_coefficient": 0.25, "depth_coefficient": 0.3, "image_size": 32}
+        size = {"width_coefficient": 0.25, "depth_coefficient": 0.25, "image_size": 64}
     hidden = 320 if small else 1280
     return EfficientNetForImageClassification(EfficientNetConfig(**size, hidden_dim=hidden))
 
@@ -172,7 +172,7 @@ def _vit_small(small: bool) -> nn.Module:
     size = {"hidden_size": 384, "num_attention_heads": 6, "intermediate_size": 1536}
     if small:
         size = {"hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 128}
-        size |= {"num_hidden_layers": 2, "image_size": 32, "patch_size": 8, "num_labels": 10}
+        size |= {"num_hidden_layers": 2, "image_size": 64, "patch_size": 16, "num_labels": 10}
     return ViTForImageClassification(ViTConfig(**size))
 
 
@@ -225,6 +225,7 @@ def settled(model: nn.Module, inputs: dict[str, Tensor]) -> nn.Module:
             nn.init.kaiming_normal_(module.weight)
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
+        norm.reset_parameters()
         norm.momentum = None  # the mean over batches seen
     with torch.no_grad():
         model.train()(**inputs)
