@@ -1,0 +1,198 @@
+"""Ten models on crossbars: how much of each, how exactly, at what cost. Nothing is downloaded.
+
+    python examples/models/table.py [NAME …] [--small] [--markdown]
+
+For each model, at random weights:
+
+* the share of its matrix weights that are on crossbars (embeddings aside),
+* the largest difference of an ideal read from the digital model, relative to the largest output,
+* the same as root mean square with 8-bit converters, programming error and read noise,
+* whether one step of fine-tuning through that hardware lowers the loss of its batch,
+* whether a new process, from the saved state, gives the same bits,
+* tiles of 256 × 256, and energy and latency of an inference by `mho.analysis.cost`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib.util
+import multiprocessing
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import mho
+from mho.analysis import Technology, cost
+
+sys.path.insert(0, str(Path(__file__).parent))
+from zoo import MODELS, Entry, settled
+
+ARRAY = mho.Array(rows=256, cols=256)
+IDEAL = mho.Hardware(array=ARRAY)
+NOISY = mho.Hardware(
+    array=ARRAY,
+    dac=mho.DAC(bits=8),
+    adc=mho.ADC(bits=8),
+    effects=(mho.effects.WriteNoise(0.01), mho.effects.ReadNoise(0.005)),
+)
+TECHNOLOGY = Technology(read_time=100e-9, conversion_rate=1e9, columns_per_adc=8)
+
+
+def on_crossbars(analog: nn.Module) -> float:
+    """Return the share of matrix weights on crossbars; embeddings are lookups and do not count."""
+    stored = {id(p) for layer in mho.layers(analog).values() for p in layer.parameters()}
+    looked_up = {id(m.weight) for m in analog.modules() if isinstance(m, nn.Embedding)}
+    matrices = {
+        id(p): p.numel()
+        for name, p in analog.named_parameters()
+        if p.dim() > 1 and (id(p) in stored or id(p) not in looked_up) and "position" not in name
+    }
+    return sum(n for key, n in matrices.items() if key in stored) / sum(matrices.values())
+
+
+def put_on(entry: Entry, hardware: mho.Hardware, small: bool) -> nn.Module:
+    """Build a model of the zoo and put it on crossbars, calibrated; the same in every process."""
+    torch.manual_seed(0)
+    model = settled(entry.build(small), entry.inputs(16, small))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what stays digital: the table says how much
+        analog = mho.convert(model, hardware, seed=0)
+    if hardware.adc is not None:
+        mho.calibrate(analog, [entry.inputs(4, small)])
+    return analog
+
+
+def answer(entry: Entry, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+    """Return what a model puts out in ``eval()`` mode."""
+    with torch.no_grad():
+        return entry.output(model.eval()(**inputs))
+
+
+def fine_tune(entry: Entry, analog: nn.Module, inputs: dict[str, Tensor]) -> bool:
+    """Make one step through the hardware; return whether the loss falls.
+
+    The step is down the gradient, as long as would lower a linear loss by a twentieth.
+    """
+    target = torch.randn_like(answer(entry, analog, inputs))
+
+    def loss() -> Tensor:
+        torch.manual_seed(1)  # the same chip and dropout before and after
+        return nn.functional.mse_loss(entry.output(analog.train()(**inputs)), target)
+
+    before = loss()
+    before.backward()
+    moved = [p for p in analog.parameters() if p.grad is not None]
+    steepness = sum(p.grad.square().sum() for p in moved)
+    with torch.no_grad():
+        for parameter in moved:
+            parameter.sub_(0.05 * before / steepness * parameter.grad)
+        return bool(loss() < before)
+
+
+def in_another_process(name: str, small: bool, folder: str) -> bool:
+    """Load what was saved into a model built anew, and compare what it puts out, bit for bit."""
+    torch.set_num_threads(1)
+    entry = next(e for e in MODELS if e.name == name)
+    saved = torch.load(Path(folder) / "model.pt", weights_only=True)
+    analog = put_on(entry, NOISY, small)
+    for layer in analog.parameters():
+        layer.data.zero_()
+    analog.load_state_dict(saved["state"])
+    return torch.equal(answer(entry, analog, saved["inputs"]), saved["outputs"])
+
+
+def save(entry: Entry, analog: nn.Module, inputs: dict[str, Tensor], folder: Path) -> None:
+    """Save a model, inputs, and what it puts out for them."""
+    state = copy.deepcopy(analog.state_dict())  # as it is before the read draws its noise
+    outputs = answer(entry, analog, inputs)
+    torch.save({"state": state, "inputs": inputs, "outputs": outputs}, folder / "model.pt")
+
+
+def same_elsewhere(entry: Entry, analog: nn.Module, inputs: dict[str, Tensor], small: bool) -> bool:
+    """Save a model, read it here, and again in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        save(entry, analog, inputs, Path(folder))
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            return pool.apply(in_another_process, (entry.name, small, folder))
+
+
+def row(entry: Entry, small: bool) -> tuple[str, ...]:
+    """Measure one model."""
+    torch.manual_seed(0)
+    model = settled(entry.build(small), entry.inputs(16, small))
+    inputs = entry.inputs(2, small)
+    digital = answer(entry, model, inputs)
+    ideal = put_on(entry, IDEAL, small)
+    error = float((answer(entry, ideal, inputs) - digital).abs().max() / digital.abs().max())
+    share = on_crossbars(ideal)
+    del ideal
+    noisy = put_on(entry, NOISY, small)
+    spread = answer(entry, noisy, inputs) - digital
+    loss = float(spread.square().mean().sqrt() / digital.square().mean().sqrt())
+    tiles = mho.summary(noisy).tiles
+    found = cost(noisy, [entry.inputs(1, small)], TECHNOLOGY)
+    saved = same_elsewhere(entry, noisy, inputs, small)
+    falls = fine_tune(entry, noisy, inputs)
+    weights = sum(p.numel() for p in model.parameters())
+    energy = sum(found.energy) / 2
+    return (
+        entry.name,
+        f"{weights / 1e6:,.1f}" if not small else f"{weights / 1e6:.3f}",
+        f"{100 * share:.2f} %",
+        f"{error:.0e}",
+        f"{100 * loss:.1f} %",
+        "yes" if falls else "no",
+        "yes" if saved else "no",
+        f"{tiles:,}",
+        f"{1e6 * energy:,.3g} µJ",
+        f"{1e6 * found.latency:,.3g} µs",
+    )
+
+
+HEAD = (
+    *("model", "weights (10⁶)", "on crossbars", "ideal error", "8 bits, noisy"),
+    *("step learns", "loads alike", "tiles", "energy", "latency"),
+)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="of models; all if none is given")
+    parser.add_argument("--small", action="store_true", help="the same layers, fewer and narrower")
+    parser.add_argument("--markdown", action="store_true", help="print the table of the documents")
+    options = parser.parse_args()
+    known = {entry.name: entry for entry in MODELS}
+    unknown = [name for name in options.names if name not in known]
+    if unknown:
+        parser.error(f"no model {', '.join(unknown)}; there are {', '.join(known)}")
+    chosen = [known[name] for name in options.names] or list(MODELS)
+    between = " | " if options.markdown else "  "
+    widths = [max(len(head), 10) for head in HEAD]
+    widths[0] = max(len(entry.name) for entry in MODELS)
+
+    def show(cells: tuple[str, ...]) -> None:
+        padded = [cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]
+        line = between.join(padded)
+        print(f"| {line} |" if options.markdown else line, flush=True)
+
+    show(HEAD)
+    if options.markdown:
+        print("|---" + "|--:" * (len(HEAD) - 1) + "|")
+    for entry in chosen:
+        if entry.needs and importlib.util.find_spec(entry.needs) is None:
+            print(f'{entry.name}: needs {entry.needs}, pip install "mho[hf]"')
+            continue
+        start = time.perf_counter()
+        show(row(entry, options.small))
+        print(f"  {time.perf_counter() - start:.0f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
