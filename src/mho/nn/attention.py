@@ -197,9 +197,9 @@ class MultiheadAttention(AnalogLayer):
             heads = weights @ v
         else:
             heads = F.scaled_dot_product_attention(q, k, v, mask, dropped, is_causal)
-        # From [batch, heads, targets, head_dim] to the form of the inputs.
-        y = heads.permute(0, 2, 1, 3) if first else heads.permute(2, 0, 1, 3)
-        y = self.out_proj(y.flatten(2))
+        # Laid out in memory as torch's, targets first: a dropout that follows draws the same.
+        y = self.out_proj(heads.permute(2, 0, 1, 3).flatten(2))
+        y = y.transpose(0, 1) if first else y
         if weights is not None and average_attn_weights:
             weights = weights.mean(1)
         if not batched:
