@@ -43,9 +43,7 @@ class TestAttentionWithoutBias(TestSelfAttention):
 
 class TestEncoderLayer(LayerContract):
     def layer(self):
-        return nn.Sequential(
-            nn.TransformerEncoderLayer(6, 2, 8, batch_first=True), nn.Linear(6, 3)
-        )
+        return nn.Sequential(nn.TransformerEncoderLayer(6, 2, 8, batch_first=True), nn.Linear(6, 3))
 
     def inputs(self):
         return (torch.randn(2, 3, 6),)
