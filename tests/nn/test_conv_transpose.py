@@ -59,7 +59,9 @@ def test_every_option(layer, shape, path):
     assert set(layer.state_dict()) <= set(analog.state_dict())
     x = torch.randn(*shape, dtype=T)
     for train in (False, True):
-        agree(analog.train(train)(x), layer(x))
+        found = analog.train(train)(x)
+        agree(found, layer(x))
+        assert found.is_contiguous() == layer(x).is_contiguous()
     plain = mho.collapse(analog.eval())
     assert type(plain) is type(layer)
     agree(plain(x), layer(x))
@@ -96,13 +98,15 @@ def by_taps(pixels, layer):
     """Add what every pixel gives to every tap, one by one, for a two-dimensional image.
 
     Args:
-        pixels: ``[batch, height, width, channels · kernel · kernel]``.
+        pixels: ``[batch, height, width, groups · kernel · kernel · channels / groups]``.
     """
     batch, height, width, _ = pixels.shape
     (ka, kb), (sa, sb), (da, db) = layer.kernel_size, layer.stride, layer.dilation
     whole = (height - 1) * sa + da * (ka - 1) + 1, (width - 1) * sb + db * (kb - 1) + 1
     y = torch.zeros(batch, layer.out_channels, *whole, dtype=pixels.dtype)
-    taps = pixels.unflatten(-1, (layer.out_channels, ka, kb))
+    groups = layer.groups
+    taps = pixels.unflatten(-1, (groups, ka, kb, layer.out_channels // groups))
+    taps = taps.permute(0, 1, 2, 3, 6, 4, 5).flatten(3, 4)
     for i in range(height):
         for j in range(width):
             for a in range(ka):
@@ -135,7 +139,7 @@ def test_a_row_is_a_channel_and_a_column_a_tap_of_an_output():
     assert (crossbar.groups, crossbar.rows, crossbar.cols) == (2, 2, 3 * 6)
     matrix = crossbar.weight
     for i, o, a, b in ((0, 0, 0, 0), (1, 2, 2, 1), (3, 1, 1, 0)):
-        assert torch.isclose(matrix[i, o * 6 + a * 2 + b], layer.weight[i, o, a, b])
+        assert torch.isclose(matrix[i, (a * 2 + b) * 3 + o], layer.weight[i, o, a, b])
 
 
 @pytest.mark.parametrize("path", ["collapsed", "tiled"])
@@ -147,7 +151,8 @@ def test_a_correction_acts_on_every_tap(path):
     gain, offset = torch.rand(18, dtype=T) + 0.5, torch.randn(18, dtype=T)
     crossbar.commit(correction=crossbar.correction.replace(gain=gain, offset=offset))
     x = torch.randn(2, 3, 4, 5, dtype=T)
-    pixels = x.permute(0, 2, 3, 1) @ layer.weight.flatten(1) * gain + offset
+    matrix = layer.weight.permute(0, 2, 3, 1).flatten(1)
+    pixels = x.permute(0, 2, 3, 1) @ matrix * gain + offset
     agree(analog(x), by_taps(pixels, layer) + layer.bias.view(-1, 1, 1))
     with pytest.warns(UserWarning, match="one bias a channel"):
         plain = analog.to_digital()
@@ -200,12 +205,13 @@ def test_overlap_and_add_is_the_adjoint_of_cutting_patches():
         size = (3, 4, 2)[:dims]
         columns_ = torch.randn(2, *size, 2 * spread.taps, dtype=T)
         image = torch.randn(2, 2, *spread.whole(size), dtype=T)
+        added = spread.add(columns_).movedim(-1, 1)
         patches = image
         for d in range(dims):
             span = spread.dilation[d] * (spread.kernel[d] - 1) + 1
             patches = patches.unfold(2 + d, span, spread.stride[d])[..., :: spread.dilation[d]]
-        patches = patches.movedim(1, 1 + dims).flatten(1 + dims)
-        one, other = (spread.add(columns_) * image).sum(), (columns_ * patches).sum()
+        patches = patches.movedim(1, -1).flatten(1 + dims)
+        one, other = (added * image).sum(), (columns_ * patches).sum()
         assert torch.isclose(one, other)
 
 

@@ -16,8 +16,10 @@ from mho.nn.base import AnalogLayer
 Read = Callable[..., Tensor]
 """Reads one crossbar: ``(x, bias=None)`` to its outputs."""
 
-COLUMNS_AT_ONCE = 1 << 24
-"""Outputs of a crossbar held at once where a digital sum over them follows (64 MB of float32)."""
+COLUMNS_AT_ONCE = 1 << 20
+"""Outputs held at once on a CPU where a digital sum over them follows: they stay in the cache."""
+
+COLUMNS_AT_ONCE_GPU = 1 << 26
 
 
 def readers(layer: AnalogLayer) -> Mapping[str, Read]:
@@ -67,7 +69,8 @@ def summed(
     read = readers(layer)["crossbar"]
     hardware = layer.hardware
     by_call = "per_call" in (hardware.drive.range, hardware.adc and hardware.adc.range)
-    size = max(COLUMNS_AT_ONCE // max(outputs, 1), 1)
+    most = COLUMNS_AT_ONCE if x.device.type == "cpu" else COLUMNS_AT_ONCE_GPU
+    size = max(most // max(outputs, 1), 1)
     if by_call or len(x) <= size or _needs_gradients(layer, x, *others):
         return then(read(x), *others)
     blocks = zip(*(tensor.split(size) for tensor in (x, *others)), strict=True)

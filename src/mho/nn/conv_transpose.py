@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -25,12 +26,12 @@ _NEGLIGIBLE = 1e-4  # offsets, relative to the largest weight
 class _ConvTranspose(AnalogLayer):
     """Base of `ConvTranspose1d`, `ConvTranspose2d` and `ConvTranspose3d`.
 
-    The rows are the channels of the input, the columns are the output channels at every tap of
-    the kernel: each pixel, a vector of its channels, is read once, and what it gives to each tap is
-    added to the output position where that tap falls (col2im). Converters see a tap's product
-    alone, over the channels of one pixel. The sum over overlapping taps is digital. (The other
-    way, a convolution of the image with zeros between its pixels, would drive most rows with zero
-    and read stride² times as often.) A layer of several groups has one matrix per group.
+    The rows are the channels of the input, the columns are the output channels, once for every
+    tap of the kernel: each pixel, a vector of its channels, is read once, and what it gives to
+    each tap is added to the output position where that tap falls (col2im). Converters see a tap's
+    product alone, over the channels of one pixel. The sum over overlapping taps is digital. (The
+    other way, a convolution of the image with zeros between its pixels, would drive most rows with
+    zero and read stride² times as often.) A layer of several groups has one matrix per group.
 
     A bias is added digitally even where ``hardware.bias`` is ``"array"``: a row of the array would
     add it once for every tap that falls on a pixel, and their number differs between pixels. A
@@ -93,12 +94,17 @@ class _ConvTranspose(AnalogLayer):
         return self.groups
 
     def matrices(self) -> dict[str, Tensor]:
-        """One row per input channel, one column per output channel and tap."""
-        return {"crossbar": self.weight.flatten(1)}
+        """One row per input channel, one column per tap and output channel."""
+        return {"crossbar": self.weight.flatten(2).transpose(1, 2).flatten(1)}
+
+    def _kernels(self, matrix: Tensor) -> Tensor:
+        """Turn columns as `matrices` lays them into ``[rows, channels, *kernel_size]``."""
+        by_tap = matrix.reshape(-1, self._spread.taps, self.out_channels // self.groups)
+        return by_tap.transpose(1, 2).contiguous().unflatten(2, self.kernel_size)
 
     @property
     def _spread(self) -> Spread:
-        return Spread(self.kernel_size, self.stride, self.dilation)
+        return Spread(self.kernel_size, self.stride, self.dilation, self.groups)
 
     def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Map ``[batch, in_channels, *size]`` (batch optional) to ``[batch, out_channels, …]``.
@@ -151,18 +157,15 @@ class _ConvTranspose(AnalogLayer):
         if crossbar.collapsed and not crossbar.reader.drives_by_vector:
             return self._native(x, more)
         spread = self._spread
-        columns = self.out_channels * spread.taps
-        y = summed(
-            self,
-            spread.add,
-            x.movedim(1, -1),
-            outputs=columns * math.prod(x.shape[2:]),
-        )
-        sides: list[int] = []
-        for p, extra in reversed(list(zip(self.padding, more, strict=True))):
-            sides += [-p, extra - p]
-        y = F.pad(y, sides) if any(sides) else y
-        return y if self.bias is None else y + self.bias.view(-1, *[1] * len(more))
+        beyond = [max(extra - p, 0) for p, extra in zip(self.padding, more, strict=True)]
+        columns = self.out_channels * spread.taps * math.prod(x.shape[2:])
+        add = partial(spread.add, beyond=beyond)
+        y = summed(self, add, x.movedim(1, -1), outputs=columns)
+        whole = spread.whole(tuple(x.shape[2:]))
+        for d, (n, p, extra) in enumerate(zip(whole, self.padding, more, strict=True), 1):
+            y = y.narrow(d, p, n - 2 * p + extra)
+        y = y if self.bias is None else y + self.bias
+        return y.movedim(-1, 1).contiguous()  # a view of it is what users of torch's take
 
     def _native(self, x: Tensor, more: tuple[int, ...]) -> Tensor:
         """One matrix says it all: torch's own transposed convolution, with effective weights."""
@@ -175,14 +178,14 @@ class _ConvTranspose(AnalogLayer):
             kernel = crossbar.reader.stored.matrix
         if corrected:
             kernel = kernel * crossbar.gain.unflatten(0, (self.groups, 1, -1))
-        kernel = kernel.reshape(self.in_channels, -1, *self.kernel_size)
         driven = crossbar.reader.drive(x)
-        y = self._convolved(driven, kernel.to(driven.dtype), self.bias, more, self.groups)
+        kernel = self._kernels(kernel).to(driven.dtype)
+        y = self._convolved(driven, kernel, self.bias, more, self.groups)
         if not corrected:
             return y
         # Every pixel adds every tap's offset: an image of ones, spread by a kernel of offsets.
         ones = crossbar.offset.new_ones(1, 1, *x.shape[2:])
-        offset = crossbar.offset.view(1, self.out_channels, *self.kernel_size)
+        offset = self._kernels(crossbar.offset).flatten(0, 1).unsqueeze(0)
         return y + self._convolved(ones, offset, None, more, 1).to(y.dtype)
 
     def _convolved(
@@ -213,7 +216,7 @@ class _ConvTranspose(AnalogLayer):
                 f"crossbar, one a tap, up to {lost:.3g}, are in it as their average",
                 stacklevel=2,
             )
-        average = offset.view(self.out_channels, -1).sum(1) / math.prod(self.stride)
+        average = self._kernels(offset).flatten(0, 1).flatten(1).sum(1) / math.prod(self.stride)
         if self.holds("bias"):
             with self.at_rest():
                 digital: Any = self.bias
@@ -229,7 +232,7 @@ class _ConvTranspose(AnalogLayer):
             self.dilation,
             device="meta",
         )
-        layer.weight = nn.Parameter(matrix.reshape(self.in_channels, -1, *self.kernel_size))
+        layer.weight = nn.Parameter(self._kernels(matrix))
         if needed:
             layer.bias = nn.Parameter(average)
         return layer.train(self.training)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -15,53 +16,38 @@ class Spread(NamedTuple):
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
+    groups: int = 1
 
     def whole(self, size: tuple[int, ...]) -> list[int]:
         """Size of the output before anything is cut off it."""
         sides = zip(size, self.kernel, self.stride, self.dilation, strict=True)
         return [(n - 1) * s + d * (k - 1) + 1 for n, k, s, d in sides]
 
-    def add(self, columns: Tensor) -> Tensor:
+    def add(self, columns: Tensor, beyond: Sequence[int] = (0, 0, 0)) -> Tensor:
         """Add up overlapping taps.
 
+        A loop over the taps: each is one addition to a strided part of the output, channels side
+        by side in memory (measured: 7 × faster than `torch.nn.functional.fold`, which wants them
+        apart).
+
         Args:
-            columns: what every pixel gives to every channel at every tap,
-                ``[batch, *size, channels · Π kernel]``.
+            columns: what every pixel gives at every tap to every channel,
+                ``[batch, *size, groups · Π kernel · channels / groups]``.
+            beyond: places after the last tap, zeros, by dimension.
 
         Returns:
-            ``[batch, channels, *whole]``.
+            ``[batch, *(whole + beyond), channels]``.
         """
         size = tuple(columns.shape[1:-1])
-        whole = self.whole(size)
-        if len(size) == 1:
-            laid = columns.transpose(1, 2)
-            return self._fold(laid, slice(0, 1), (whole[0], 1), padded=True).squeeze(-1)
-        if len(size) == 2:
-            laid = columns.flatten(1, 2).transpose(1, 2)
-            return self._fold(laid, slice(0, 2), (whole[0], whole[1]))
-        # Depth is one more image dimension: first the planes, then one over another.
-        batch, deep = columns.shape[0], size[0]
-        laid = columns.flatten(2, 3).flatten(0, 1).transpose(1, 2)
-        planes = self._fold(laid, slice(1, 3), (whole[1], whole[2])).flatten(2)
-        planes = planes.unflatten(0, (batch, deep)).transpose(1, 2)  # [batch, channels · kd, …]
-        found = self._fold(
-            planes.flatten(2), slice(0, 1), (whole[0], whole[1] * whole[2]), padded=True
-        )
-        return found.unflatten(-1, (whole[1], whole[2]))
-
-    def _fold(
-        self, laid: Tensor, dims: slice, out: tuple[int, int], *, padded: bool = False
-    ) -> Tensor:
-        """Fold ``[batch, channels · taps, places]`` over one (``padded``) or two dimensions."""
-        more = (1,) if padded else ()
-        found: Tensor = F.fold(
-            laid,
-            out,
-            self.kernel[dims] + more,
-            stride=self.stride[dims] + more,
-            dilation=self.dilation[dims] + more,
-        )
-        return found
+        taps = columns.unflatten(-1, (self.groups, self.taps, -1))
+        sides = [n + more for n, more in zip(self.whole(size), beyond, strict=False)]
+        y = taps.new_zeros(len(taps), *sides, self.groups, taps.shape[-1])
+        places = itertools.product(*map(range, self.kernel))
+        for tap, given in zip(places, taps.unbind(-2), strict=True):
+            where = zip(tap, size, self.stride, self.dilation, strict=True)
+            part = [slice(t * d, t * d + s * (n - 1) + 1, s) for t, n, s, d in where]
+            y[(slice(None), *part)] += given
+        return y.flatten(-2)
 
     @property
     def taps(self) -> int:
