@@ -15,7 +15,7 @@ from mho.crossbar.report import ProgramReport
 from mho.crossbar.undo import all_or_nothing
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer, blank
-from mho.nn.columns import as_stored, readers, with_row
+from mho.nn.columns import as_stored, in_its_dtype, readers, with_row
 from mho.nn.linear import Linear
 
 _PARTS = ("q", "k", "v")
@@ -328,8 +328,7 @@ class MultiheadAttention(AnalogLayer):
             setattr(layer, name, nn.Parameter(value))
         out = self.out_proj.to_digital()
         layer.out_proj.weight, layer.out_proj.bias = out.weight, out.bias
-        layer.train(self.training)
-        return cast(nn.MultiheadAttention, layer)
+        return cast(nn.MultiheadAttention, in_its_dtype(self, layer))
 
     def extra_repr(self) -> str:
         """Sizes, and what differs from torch's defaults."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mho.core import checks
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer
-from mho.nn.columns import summed, tell_bias_is_digital
+from mho.nn.columns import in_its_dtype, summed, tell_bias_is_digital
 
 _NEGLIGIBLE = 1e-4  # offsets, relative to the largest weight
 
@@ -121,7 +121,7 @@ class Bilinear(AnalogLayer):
             with self.at_rest():
                 digital: Any = self.bias
             layer.bias = nn.Parameter(digital.detach().clone())
-        return layer.train(self.training)
+        return cast(nn.Bilinear, in_its_dtype(self, layer))
 
     def extra_repr(self) -> str:
         """As `torch.nn.Bilinear` prints itself."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mho.core import notice
 from mho.crossbar.crossbar import Crossbar
@@ -110,6 +110,11 @@ def as_stored(
     elif bias is not None:
         offset += bias.detach()
     return matrix, offset, on_array or bias is not None or bool(offset.any())
+
+
+def in_its_dtype(layer: AnalogLayer, digital: nn.Module) -> nn.Module:
+    """Return a digital layer made of cells in the mode and dtype of the layer it stands for."""
+    return digital.to(next(layer.parameters()).dtype).train(layer.training)
 
 
 def tell_bias_is_digital(layer: AnalogLayer, why: str) -> None:

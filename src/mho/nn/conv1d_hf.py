@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mho.core import checks
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer
-from mho.nn.columns import as_stored, readers, with_row
+from mho.nn.columns import as_stored, in_its_dtype, readers, with_row
 
 _HOME = "transformers.pytorch_utils"
 
@@ -111,7 +111,7 @@ class Conv1D(AnalogLayer):
             layer: nn.Module = Theirs(self.nf, self.nx)
         layer.weight = nn.Parameter(matrix.contiguous())
         layer.bias = nn.Parameter(bias)
-        return layer.train(self.training)
+        return in_its_dtype(self, layer)
 
     def extra_repr(self) -> str:
         """As theirs prints itself."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mho.core import checks
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer
-from mho.nn.columns import summed, tell_bias_is_digital
+from mho.nn.columns import in_its_dtype, summed, tell_bias_is_digital
 from mho.nn.overlap import Spread
 
 Size = int | tuple[int, ...]
@@ -235,7 +235,7 @@ class _ConvTranspose(AnalogLayer):
         layer.weight = nn.Parameter(self._kernels(matrix))
         if needed:
             layer.bias = nn.Parameter(average)
-        return layer.train(self.training)
+        return in_its_dtype(self, layer)
 
     def extra_repr(self) -> str:
         """As the torch layer prints its channels, kernel and stride."""
