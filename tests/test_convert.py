@@ -1,6 +1,8 @@
 """A torch model in, the same model on crossbars out."""
 
 import copy
+import sys
+import types
 import warnings
 
 import pytest
@@ -238,6 +240,34 @@ def test_attention_is_left_whole(kind):
     assert crossbars(analog) == {"0"}
     assert mho.summary(analog).digital[0].kind == kind.__name__
     assert mho.summary(analog).digital[0].parameters == 4 * 8 * 8 + 4 * 8
+
+
+@pytest.mark.skipif(not hasattr(nn, "LinearCrossEntropyLoss"), reason="not in this torch")
+@quiet
+def test_a_loss_that_reads_a_child_s_weight_stays_digital():
+    model = nn.ModuleDict({"body": nn.Linear(8, 8), "loss": nn.LinearCrossEntropyLoss(8, 5)})
+    analog = mho.convert(model, IDEAL)
+    assert crossbars(analog) == {"body"}
+    assert [(d.name, d.parameters) for d in mho.summary(analog).digital] == [("loss", 40)]
+
+
+def test_a_window_attention_of_torchvision_stays_digital(monkeypatch):
+    """As torchvision's, it gives the weights of its linear layers to a function."""
+
+    class ShiftedWindowAttention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.qkv = nn.Linear(8, 24)
+
+        def forward(self, x):
+            return nn.functional.linear(x, self.qkv.weight)
+
+    home = types.ModuleType("torchvision.models.swin_transformer")
+    home.ShiftedWindowAttention = ShiftedWindowAttention
+    monkeypatch.setitem(sys.modules, home.__name__, home)
+    model = nn.Sequential(nn.Linear(8, 8), ShiftedWindowAttention())
+    with pytest.warns(UserWarning, match="ShiftedWindowAttention"):
+        assert crossbars(mho.convert(model, IDEAL)) == {"0"}
 
 
 def zeroed(analog):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from torch import nn
@@ -125,6 +126,18 @@ def crossbar_layer(module: nn.Module) -> Any:
             plain = type(module).forward is base.forward and "forward" not in vars(module)
             return known[base] if plain or hasattr(module, "on_crossbars") else None
     return None
+
+
+def closed() -> tuple[type[nn.Module], ...]:
+    """Return the modules that read their children's weights by themselves, not through a call.
+
+    A crossbar layer inside of one would be read past: such a module is converted as a whole, or
+    stays digital as a whole.
+    """
+    found: list[Any] = [nn.MultiheadAttention, getattr(nn, "LinearCrossEntropyLoss", None)]
+    swin = sys.modules.get("torchvision.models.swin_transformer")
+    found.append(getattr(swin, "ShiftedWindowAttention", None))
+    return tuple(kind for kind in found if kind is not None)
 
 
 def self_contained(module: nn.Module) -> None:
