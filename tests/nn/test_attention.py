@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils import parametrizations, prune, weight_norm
+from torch.nn.utils import parametrizations, parametrize, prune, weight_norm
 
 import mho
 from mho import ADC, DAC, Array, Hardware
@@ -426,6 +426,29 @@ def test_what_computes_the_joint_weight(way):
             analog.in_proj_weight_mask.zero_()
         with pytest.warns(UserWarning, match="mho.program"):
             analog(**given)
+
+
+class Counted(nn.Module):
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x * 1.0
+
+
+@pytest.mark.parametrize("options", [{}, {"kdim": 4, "add_bias_kv": True}], ids=str)
+def test_weights_are_computed_once_a_call(options):
+    for hardware in PATHS.values():
+        analog = mho.convert(attention(**options), hardware)
+        counts = {}
+        for layer in (analog, analog.out_proj):
+            for name, _ in list(layer.named_parameters(recurse=False)):
+                counts[name, layer] = Counted()
+                parametrize.register_parametrization(layer, name, counts[name, layer])
+                counts[name, layer].calls = 0
+        given = inputs(analog)
+        analog.train()(**given)
+        assert {count.calls for count in counts.values()} == {1}
 
 
 def test_one_training_call_is_one_chip():

@@ -4,6 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+import mho
+from mho import ADC, DAC, Array, Hardware
+from mho.effects import ReadNoise, WriteNoise
 from mho.testing import LayerContract
 
 
@@ -110,6 +113,30 @@ class TestBilinear(LayerContract):
 class TestBilinearWithoutBias(TestBilinear):
     def layer(self):
         return nn.Bilinear(5, 3, 4, bias=False)
+
+
+HARD = Hardware(
+    array=Array(4, 3), dac=DAC(6), adc=ADC(6), effects=(ReadNoise(0.02), WriteNoise(0.02))
+)
+
+
+@pytest.mark.parametrize("case", [TestSelfAttention, TestConvTranspose2d, TestBilinear])
+@pytest.mark.parametrize("zero", ["weights", "inputs"])
+@pytest.mark.parametrize("policy", ["calibrated", "per_vector", "per_call"])
+def test_gradients_of_nothing_are_finite(case, zero, policy):
+    kit = case()
+    layer, inputs = kit.layer(), kit.inputs()
+    with torch.no_grad():
+        for tensor in layer.parameters() if zero == "weights" else inputs:
+            tensor.zero_()
+    parts = {"dac": DAC(6, range=policy), "adc": ADC(6, range=policy)}
+    analog = mho.convert(layer, HARD.replace(**parts)).train()
+    inputs = [x.requires_grad_() for x in inputs]
+    y = analog(*inputs)
+    y = y[0] if isinstance(y, tuple) else y
+    y.square().sum().backward()
+    assert bool(torch.isfinite(y).all())
+    assert all(bool(torch.isfinite(t.grad).all()) for t in (*inputs, *analog.parameters()))
 
 
 class TestConv1D(LayerContract):

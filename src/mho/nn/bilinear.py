@@ -90,7 +90,8 @@ class Bilinear(AnalogLayer):
             )
         flat = [x.reshape(-1, x.shape[-1]) for x in (input1, input2)]
         y = summed(self, self._weighed, *flat, outputs=self.out_features * self.in2_features)
-        y = y if self.bias is None else y + self.bias
+        bias = self.bias  # looked at once: a parametrization computes it anew
+        y = y if bias is None else y + bias
         return y.reshape(*input1.shape[:-1], self.out_features)
 
     def _weighed(self, columns: Tensor, x2: Tensor) -> Tensor:

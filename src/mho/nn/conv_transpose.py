@@ -164,7 +164,8 @@ class _ConvTranspose(AnalogLayer):
         whole = spread.whole(tuple(x.shape[2:]))
         for d, (n, p, extra) in enumerate(zip(whole, self.padding, more, strict=True), 1):
             y = y.narrow(d, p, n - 2 * p + extra)
-        y = y if self.bias is None else y + self.bias
+        bias = self.bias  # looked at once: a parametrization computes it anew
+        y = y if bias is None else y + bias
         return y.movedim(-1, 1).contiguous()  # a view of it is what users of torch's take
 
     def _native(self, x: Tensor, more: tuple[int, ...]) -> Tensor:
