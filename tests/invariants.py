@@ -211,7 +211,7 @@ def no_strength(case, x, hardware):
 
 def fine_converters(case, x, hardware):
     """Many bits over the whole scale are no converter."""
-    if case["layer"] in ("lstm", "cell", "two"):
+    if case["layer"] in ("lstm", "cell", "two", "attention"):
         return None
     quiet = hardware.replace(effects=())
     if noisy(quiet) or quiet.drive.mode == "bit_serial":

@@ -197,12 +197,37 @@ class Last(nn.Module):
         return self.lstm(x)[0]
 
 
+class Attention(nn.Module):
+    """Self-attention's outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(x, x, x, need_weights=False)[0]
+
+
+class Pair(nn.Module):
+    """A bilinear layer whose inputs are parts of one vector."""
+
+    def __init__(self):
+        super().__init__()
+        self.both = nn.Bilinear(4, 3, 2)
+
+    def forward(self, x):
+        return self.both(*x.split((4, 3), dim=-1))
+
+
 LAYERS = {
     "linear": (lambda: nn.Linear(7, 5), (7,)),
     "no bias": (lambda: nn.Linear(7, 5, bias=False), (7,)),
     "two": (lambda: nn.Sequential(nn.Linear(7, 6), nn.ReLU(), nn.Linear(6, 3)), (7,)),
     "conv": (lambda: nn.Conv2d(2, 4, 3, padding=1), (2, 4, 4)),
     "groups": (lambda: nn.Conv2d(4, 6, 2, groups=2), (4, 3, 3)),
+    "up": (lambda: nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, groups=2), (4, 2, 3)),
+    "attention": (Attention, (3, 4)),
+    "pair": (Pair, (7,)),
     "lstm": (Last, (2, 4)),
     "cell": (Cell, (2, 4)),
     "bare": (None, (7,)),

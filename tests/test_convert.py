@@ -1,6 +1,8 @@
 """A torch model in, the same model on crossbars out."""
 
 import copy
+import sys
+import types
 import warnings
 
 import pytest
@@ -191,10 +193,19 @@ def test_nan_weights_are_refused_at_conversion():
         mho.convert(model, IDEAL)
 
 
+class Metric(nn.Module):
+    """A layer with a matrix that nothing on crossbars stands for."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(8))
+
+    def forward(self, x):
+        return x @ self.weight
+
+
 def test_what_stays_digital_is_named():
-    model = nn.Sequential(
-        nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 8), nn.Bilinear(8, 8, 8), nn.ReLU()
-    )
+    model = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 8), Metric(), nn.ReLU())
     with pytest.warns(UserWarning, match="left digital") as caught:
         analog = mho.convert(model, IDEAL, skip="2")
     text = str(caught[0].message)
@@ -202,7 +213,7 @@ def test_what_stays_digital_is_named():
     assert set(digital) == {"1", "2", "3"}
     assert digital["2"].reason == "excluded by the caller"
     assert digital["1"].parameters == 16
-    assert all(name in text for name in ("LayerNorm", "Bilinear", "excluded"))
+    assert all(name in text for name in ("LayerNorm", "Metric", "excluded"))
     assert "ReLU" not in text
 
 
@@ -214,13 +225,49 @@ def test_nothing_left_nothing_warned(recwarn):
 # ── attention: torch's fused kernels read weights by themselves ──────────────────────────────
 
 
+class OwnAttention(nn.MultiheadAttention):
+    def forward(self, query, key, value):
+        return super().forward(value, key, query)
+
+
 @quiet
-def test_attention_is_left_whole():
-    model = nn.Sequential(nn.Linear(8, 8), nn.MultiheadAttention(8, 2))
-    analog = mho.convert(model, IDEAL)
+@pytest.mark.parametrize("kind", [OwnAttention, nn.MultiheadAttention])
+def test_attention_is_left_whole(kind):
+    """Its output projection is no layer by itself: attention reads the weight, not the layer."""
+    model = nn.Sequential(nn.Linear(8, 8), kind(8, 2))
+    only = nn.Linear if kind is nn.MultiheadAttention else None
+    analog = mho.convert(model, IDEAL, only=only)
     assert crossbars(analog) == {"0"}
-    assert mho.summary(analog).digital[0].kind == "MultiheadAttention"
+    assert mho.summary(analog).digital[0].kind == kind.__name__
     assert mho.summary(analog).digital[0].parameters == 4 * 8 * 8 + 4 * 8
+
+
+@pytest.mark.skipif(not hasattr(nn, "LinearCrossEntropyLoss"), reason="not in this torch")
+@quiet
+def test_a_loss_that_reads_a_child_s_weight_stays_digital():
+    model = nn.ModuleDict({"body": nn.Linear(8, 8), "loss": nn.LinearCrossEntropyLoss(8, 5)})
+    analog = mho.convert(model, IDEAL)
+    assert crossbars(analog) == {"body"}
+    assert [(d.name, d.parameters) for d in mho.summary(analog).digital] == [("loss", 40)]
+
+
+def test_a_window_attention_of_torchvision_stays_digital(monkeypatch):
+    """As torchvision's, it gives the weights of its linear layers to a function."""
+
+    class ShiftedWindowAttention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.qkv = nn.Linear(8, 24)
+
+        def forward(self, x):
+            return nn.functional.linear(x, self.qkv.weight)
+
+    home = types.ModuleType("torchvision.models.swin_transformer")
+    home.ShiftedWindowAttention = ShiftedWindowAttention
+    monkeypatch.setitem(sys.modules, home.__name__, home)
+    model = nn.Sequential(nn.Linear(8, 8), ShiftedWindowAttention())
+    with pytest.warns(UserWarning, match="ShiftedWindowAttention"):
+        assert crossbars(mho.convert(model, IDEAL)) == {"0"}
 
 
 def zeroed(analog):
@@ -238,13 +285,15 @@ def test_transformer_layers_read_their_crossbars_in_eval(norm_first):
     model = nn.TransformerEncoderLayer(8, 2, 16, **kind).eval()
     analog = mho.convert(model, IDEAL)
     x = torch.randn(3, 5, 8)
-    assert crossbars(analog) == {"linear1", "linear2"}
+    assert crossbars(analog) == {"self_attn", "self_attn.out_proj", "linear1", "linear2"}
     assert same(model, analog, x)
     with torch.no_grad():
         y = zeroed(analog)(x)
         reference = copy.deepcopy(model)
         for name in ("linear1", "linear2"):
             getattr(reference, name).weight.zero_()
+        reference.self_attn.in_proj_weight.zero_()
+        reference.self_attn.out_proj.weight.zero_()
         wanted = reference.train()(x)  # train mode takes the plain Python path
     assert torch.allclose(y, wanted, atol=1e-5)
 

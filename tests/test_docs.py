@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", "docs/tour.md", "docs/devices.md", "docs/learning.md"]
 PAGES += ["docs/fitting.md", "docs/programming.md", "docs/chips.md"]
 PAGES += ["docs/scale.md"]
+PAGES += ["docs/layers.md"]
 
 
 class Model(torch.nn.Module):

@@ -100,10 +100,13 @@ def unconverged():
     mho.convert(model(), mho.Hardware(device=DEVICE, programming=scheme))
 
 
+class Metric(torch.nn.Linear):
+    def forward(self, x):
+        return x @ self.weight
+
+
 def left_digital():
-    mho.convert(
-        torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Bilinear(3, 3, 3)), mho.Hardware()
-    )
+    mho.convert(torch.nn.Sequential(torch.nn.Linear(3, 3), Metric(3, 3)), mho.Hardware())
 
 
 @pytest.mark.parametrize("do", [stale, unconverged, left_digital])

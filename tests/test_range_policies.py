@@ -29,6 +29,7 @@ ENCODINGS = {
 LAYERS = {
     "linear": (lambda: nn.Linear(11, 5), (11,)),
     "conv": (lambda: nn.Conv2d(4, 6, 3, padding=1, groups=2), (4, 5, 6)),
+    "up": (lambda: nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2), (4, 3, 4)),
     "many_tiles": (lambda: nn.Conv1d(8, 3, 5), (8, 9)),
     "lstm": (lambda: _Last(nn.LSTM(11, 4, batch_first=True, proj_size=3)), (4, 11)),
     "gru": (lambda: _Last(nn.GRU(11, 4, bidirectional=True, batch_first=True)), (4, 11)),

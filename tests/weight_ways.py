@@ -80,6 +80,7 @@ WAYS = {
 LAYERS = {
     "linear": (lambda: nn.Linear(6, 5), "weight", (4, 6)),
     "conv": (lambda: nn.Conv2d(4, 6, 2, groups=2), "weight", (3, 4, 5, 5)),
+    "up": (lambda: nn.ConvTranspose2d(4, 6, 2, groups=2), "weight", (3, 4, 3, 3)),
     "lstm": (lambda: nn.LSTM(3, 4), "weight_hh_l0", (5, 2, 3)),
     "gru cell": (lambda: nn.GRUCell(3, 4), "weight_hh", (2, 3)),
 }

@@ -206,6 +206,8 @@ def _stands_for(module: nn.Module, kinds: tuple[type[nn.Module], ...], *attribut
     if isinstance(module, kinds):  # and does not do something else with the weight
         return any(type(module).forward is kind.forward for kind in kinds)
     on_crossbar = hasattr(module, "hardware") and hasattr(module, "to_digital")
+    if getattr(module, "transposed", False):  # a convolution the other way
+        return False
     return on_crossbar and all(hasattr(module, name) for name in attributes)
 
 

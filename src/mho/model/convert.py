@@ -19,7 +19,7 @@ from mho.hardware import Hardware
 from mho.model.summary import left_digital
 from mho.nn import computed
 from mho.nn.base import AnalogLayer, blank, guard
-from mho.nn.registry import crossbar_layer, self_contained
+from mho.nn.registry import closed, crossbar_layer, self_contained
 
 
 @torch.inference_mode(False)
@@ -156,8 +156,7 @@ def _choose(
     skip: Selectors | None,
     overrides: Mapping[str, Hardware | None],
 ) -> dict[str, tuple[nn.Module, Hardware]]:
-    closed = (nn.MultiheadAttention,)
-    candidates = dict(walk(model, lambda m: crossbar_layer(m) is not None, closed))
+    candidates = dict(walk(model, lambda m: crossbar_layer(m) is not None, closed()))
     chosen = assigned(candidates, hardware, only=only, skip=skip, overrides=overrides)
     if only is None and any(isinstance(m, AnalogLayer) for m in candidates.values()):
         chosen = {

@@ -13,7 +13,7 @@ from mho.crossbar.tiling import Tiling
 from mho.hardware import Hardware
 from mho.model.crossbars import entries
 from mho.nn.base import AnalogLayer
-from mho.nn.registry import crossbar_layer
+from mho.nn.registry import closed, crossbar_layer
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def left_digital(model: nn.Module) -> list[LeftDigital]:
     for name, module in model.named_modules():
         if id(module) in inside:
             continue
-        whole = isinstance(module, nn.MultiheadAttention)
+        whole = isinstance(module, closed())
         parts = module if whole else module._modules.get("parametrizations")
         if parts is not None:
             inside.update(id(part) for part in parts.modules())

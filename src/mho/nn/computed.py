@@ -81,7 +81,7 @@ def sources(module: nn.Module) -> list[tuple[str, str, Tensor]]:
     found: list[tuple[str, str, Tensor]]
     found = [(name, name, p) for name, p in module._parameters.items() if p is not None]
     for name, buffer in module._buffers.items():
-        if buffer is not None and name.startswith(("weight", "bias")):
+        if buffer is not None and ("weight" in name or "bias" in name):
             found.append((name, name, buffer))
     parts: Any = module._modules.get("parametrizations", {})
     for name, part in parts.items():

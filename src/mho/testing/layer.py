@@ -38,7 +38,7 @@ class LayerContract:
 
     Class attributes:
         rtol: agreement with the torch layer on ideal hardware.
-        calibrated: whether the first input alone can calibrate the layer.
+        calibrated: whether `samples`, the first input alone, can calibrate the layer.
     """
 
     rtol: float = 1e-9
@@ -51,6 +51,10 @@ class LayerContract:
     def inputs(self) -> tuple[Any, ...]:
         """Return the arguments of one call; they may be random, a seed is set before."""
         raise NotImplementedError(f"{type(self).__name__} must define inputs()")
+
+    def samples(self, inputs: tuple[Any, ...]) -> Any:
+        """Return what `mho.calibrate` takes as samples: by default the first input alone."""
+        return inputs[0]
 
     def analog(self, digital: nn.Module, hardware: Hardware, seed: int = 0) -> nn.Module:
         """Return the crossbar layer for a torch layer."""
@@ -88,7 +92,7 @@ class LayerContract:
         digital, inputs = self._setup()
         for module in list(digital.modules()):
             for name, parameter in list(module.named_parameters(recurse=False)):
-                if name.startswith("weight") and parameter.dim() > 1:
+                if "weight" in name and parameter.dim() > 1:
                     parametrize.register_parametrization(module, name, _Curved())
         self._learn_alike(digital, inputs)
         analog = self.analog(digital, Hardware()).eval()
@@ -186,7 +190,7 @@ class LayerContract:
             return sum(float((y - w).detach().square().sum()) for y, w in pairs)
 
         before = error()
-        calibrate(analog, inputs[0])
+        calibrate(analog, self.samples(inputs))
         after = error()
         expect.holds(after < 0.5 * before, "squared error halved by calibration", (before, after))
 

@@ -21,7 +21,7 @@ from mho.core import checks, random
 from mho.core.selection import Selector, Selectors, assigned, selected, selectors, walk
 from mho.core.spec import Spec
 from mho.nn.base import AnalogLayer
-from mho.nn.registry import self_contained
+from mho.nn.registry import closed, self_contained
 from mho.periphery import formats
 from mho.periphery.formats import Quantiser
 from mho.train.quantised.layers import Followed, QuantisedLayer, Rounding, layer_class, weight_names
@@ -168,8 +168,7 @@ def quantise(
     seed = checks.integer("seed", seed, least=0)
     if any(isinstance(module, AnalogLayer) for module in model.modules()):
         raise TypeError("the model is on crossbars: quantise it first, then convert it")
-    closed = (nn.MultiheadAttention,)
-    found = dict(walk(model, lambda m: layer_class(m) is not None, closed))
+    found = dict(walk(model, lambda m: layer_class(m) is not None, closed()))
     if not found:
         raise ValueError("the model has no layer to quantise (or is quantised already)")
     schemes = _schemes(found, scheme, only, skip, dict(overrides or {}))
@@ -252,7 +251,7 @@ def _warn(model: nn.Module, found: Mapping[str, nn.Module]) -> None:
     for name, module in model.named_modules():
         if id(module) in inside:
             continue
-        whole = isinstance(module, nn.MultiheadAttention)
+        whole = isinstance(module, closed())
         if whole:
             inside.update(id(part) for part in module.modules())
         if any(p.dim() > 1 for p in module.parameters(recurse=whole)):
