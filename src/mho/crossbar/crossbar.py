@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from mho.cells import life as cell_life
 from mho.cells.population import Cells
 from mho.core import checks
-from mho.crossbar import checkpoint, exact, expansion, life, readout
+from mho.crossbar import checkpoint, exact, expansion, learned_ranges, life, readout
 from mho.crossbar.correction import Correction
+from mho.crossbar.input_range import InputRangeRule
 from mho.crossbar.reader import Reader
 from mho.crossbar.readout import Lumped
 from mho.crossbar.training import Practice
@@ -55,6 +56,8 @@ class Crossbar(nn.Module):
             chosen for the broken cells; None where the encoding does not look at these.
         input_range, adc_range, gain, offset, reference: see `Correction`.
         range_shift: the parameter behind ``Correction.shift``; None unless ranges are learned.
+        learned_range: the input range ``[1]`` as a parameter, while it is learned by a rule.
+        range_batches: how many batches it is the mean of (int64), while it is learned by a rule.
         stands_alone: whether it has no weights beside its cells, being no layer's.
 
     Raises:
@@ -70,6 +73,9 @@ class Crossbar(nn.Module):
     offset: Tensor
     reference: Tensor
     range_shift: nn.Parameter | None
+    learned_range: nn.Parameter | None
+    range_batches: Tensor | None
+    range_rule: InputRangeRule | None = None
     reader: Reader
 
     def __init__(
@@ -102,6 +108,8 @@ class Crossbar(nn.Module):
         for name in _CORRECTED:
             self.register_buffer(name, None)
         self.register_parameter("range_shift", None)
+        self.register_parameter("learned_range", None)
+        self.register_buffer("range_batches", None)
         # While it is watched (calibration), reads are tiled, unfolded and uncorrected.
         self._observed = False
         self._lease: Any = None
@@ -170,7 +178,10 @@ class Crossbar(nn.Module):
     def correction(self) -> Correction:
         """Converter ranges, output correction and drift reference, as one value."""
         shift = None if self.range_shift is None else self.range_shift.detach().clone()
-        return Correction(**{name: getattr(self, name) for name in _CORRECTED}, shift=shift)
+        values = {name: getattr(self, name) for name in _CORRECTED}
+        if self.learned_range is not None:
+            values["input_range"] = learned_ranges.now(self)
+        return Correction(**values, shift=shift)
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -210,6 +221,7 @@ class Crossbar(nn.Module):
         changes = {"cells": cells, "scale": scale, "digital": digital, "_observed": observed}
         before = {name: getattr(self, name) for name in (*changes, *_CORRECTED, "range_shift")}
         shift = None if self.range_shift is None else self.range_shift.detach().clone()
+        learning = learned_ranges.state(self)
         reader: Any = getattr(self, "reader", None)
         try:
             for name, value in changes.items():
@@ -226,6 +238,7 @@ class Crossbar(nn.Module):
                 setattr(self, name, value)
             if shift is not None and self.range_shift is not None:
                 self.range_shift.detach().copy_(shift)
+            learned_ranges.restore(self, learning)
             self.reader = reader
             raise
 
@@ -237,6 +250,7 @@ class Crossbar(nn.Module):
             "digital": self.digital,
             "correction": self.correction,
             "range_shift": self.range_shift,
+            "learning": learned_ranges.state(self),
             "lease": self._lease,
             "lent": None if self._lease is None else self._lease.memory(),
             "observed": self.observed,
@@ -246,6 +260,7 @@ class Crossbar(nn.Module):
         """Be again what one was when `snapshot` was taken; of a chip, its cells as well."""
         self._lease = None
         self.range_shift, self.digital = state["range_shift"], state["digital"]
+        learned_ranges.restore(self, state["learning"])
         given = ("cells", "scale", "correction", "observed")
         self.commit(**{name: state[name] for name in given})
         self._lease = state["lease"]
@@ -253,6 +268,8 @@ class Crossbar(nn.Module):
             state["lent"]()
 
     def _take(self, correction: Correction) -> None:
+        if self.learned_range is not None:
+            learned_ranges.start_from(self, correction.input_range)
         for name in _CORRECTED:
             setattr(self, name, getattr(correction, name).to(self.G))
         shift = correction.shift
@@ -412,36 +429,11 @@ class Crossbar(nn.Module):
                 them.
         """
         checks.instance("practice", practice, Practice)
-        practice.refuse_idle_reads(self.hardware)
+        practice.refuse_on(self.hardware)
         self._practice = practice
         self.refresh()
 
-    def learn_ranges(self, learned: bool = True) -> None:
-        """Make the calibrated converter ranges a parameter, or keep them as learned.
-
-        Training moves ``range_shift``, the logarithm of a factor on each range, so that any
-        learning rate that suits the weights suits it. A full scale that is rounded to
-        a power-of-two step (``ADC(method="linear")``) has no gradient: it stays as calibrated, and
-        a warning says so.
-
-        Args:
-            learned: False folds what was learned into the ranges and ends it.
-
-        Raises:
-            ValueError: if there is nothing to learn: no range is calibrated, or none can move.
-        """
-        now = self.correction
-        if learned and now.shift is None:
-            self.reader.refuse_fixed_ranges()
-            self.commit(correction=now.replace(shift=self.G.new_zeros(1 + len(self.adc_range))))
-        elif not learned and now.shift is not None:
-            factor = now.shift.exp()
-            moved = now.replace(
-                input_range=now.input_range * factor[0],
-                adc_range=now.adc_range * factor[1:],
-                shift=None,
-            )
-            self.commit(correction=moved)
+    learn_ranges = learned_ranges.learn_ranges
 
     # ── save, load, move ─────────────────────────────────────────────────────────────────────
 
