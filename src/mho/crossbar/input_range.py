@@ -35,7 +35,7 @@ class InputRangeRule(Spec):
     the last where the share of inputs within the range is above ``unclipped``. ``g`` is the
     gradient of the clamped input; inputs beyond the range get none. A batch is one training read:
     of a recurrent layer's hidden state each time step. What `torch.utils.checkpoint` computes a
-    second time does not count a second time.
+    second time does not count a second time, and under ``torch.func`` transforms none counts.
 
     Source: M. J. Rasch et al., Nat. Commun. 2023, doi 10.1038/s41467-023-40770-4; as used by
     J. Büchel et al., "Analog foundation models", 2025, arXiv:2505.09663, whose published
@@ -96,7 +96,8 @@ def follow(rule: InputRangeRule, x: Tensor, learned: Tensor, seen: Tensor) -> No
         learned: the range ``[1]``.
         seen: batches it is the mean of, ``[]``.
     """
-    if not rule.batches or x.numel() < 2 or _recomputed():
+    # A transform of torch.func cannot see a tensor change: it finds the range as it is.
+    if not rule.batches or x.numel() < 2 or _recomputed() or _transforming():
         return
     found = x.detach().to(learned.dtype).std() * rule.deviations
     counts = (seen < rule.batches) & (found > 0.0) & found.isfinite()
@@ -124,7 +125,7 @@ def limited(
     now = learned.detach().clone().to(x.dtype).clamp_min(torch.finfo(x.dtype).eps)
     now = torch.where(seen > 0, now, quantize.magnitude(x))
     if training and torch.is_grad_enabled():
-        x = _Clamp.apply(x, learned, now, rule.decay, rule.unclipped)
+        x = _Clamp.apply(x, learned, now, (rule.decay, rule.unclipped, learned.requires_grad))
     return x, now.squeeze(0)
 
 
@@ -134,12 +135,14 @@ class _Clamp(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, learned: Tensor, now: Tensor, decay: float, unclipped: float) -> Tensor:
+    def forward(
+        x: Tensor, learned: Tensor, now: Tensor, settings: tuple[float, float, bool]
+    ) -> Tensor:
         return x.clamp(-now, now)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, learned, now, ctx.decay, ctx.unclipped = inputs
+        x, learned, now, ctx.settings = inputs
         ctx.dtype = learned.dtype
         ctx.save_for_backward(x, now)
 
@@ -147,18 +150,19 @@ class _Clamp(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (x, now), (g,) = ctx.saved_tensors, grads
         above, below = x >= now, x <= -now
-        moved = None
-        if ctx.needs_input_grad[1]:
+        (decay, unclipped, moves), moved = ctx.settings, None
+        if moves:
             limit, wide = now.to(ctx.dtype), g.to(ctx.dtype)
             grow = torch.where(above, wide, 0.0).clamp(max=0.0).sum()
             grow = grow - torch.where(below, wide, 0.0).clamp(min=0.0).sum()
             inside = 1.0 - (above | below).to(ctx.dtype).mean()
-            moved = limit * grow + ctx.decay * limit * (inside > ctx.unclipped)
-        return torch.where(x.abs() <= now, g, 0.0), moved, None, None, None
+            moved = limit * grow + decay * limit * (inside > unclipped)
+        return torch.where(x.abs() <= now, g, 0.0), moved, None, None
 
 
-# Without a way to ask, nothing is taken for a second computation.
+# Without a way to ask, nothing is taken for a second computation, or for a transform.
 _task = getattr(torch._C, "_current_graph_task_id", lambda: -1)
+_transforming = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 
 
 def _recomputed() -> bool:

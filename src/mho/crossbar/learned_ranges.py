@@ -77,6 +77,25 @@ def start_from(crossbar: Crossbar, limit: Tensor) -> None:
     batches.copy_(torch.where(same, batches, started))
 
 
+def carry(old: Crossbar, new: Crossbar) -> None:
+    """Let a crossbar have the input range of the one whose weights it takes over.
+
+    Where the drivers are the same and the range is known: it is in units of the inputs, and goes
+    with the weights, as they were trained with it. Ranges of ADCs are in amperes of the old cells.
+
+    Args:
+        old: whose weights they were.
+        new: just programmed.
+    """
+    drive = new.hardware.drive
+    if drive != old.hardware.drive or drive.range != "calibrated" or drive.ideal:
+        return
+    found = old.correction
+    limit = found.input_range if found.shift is None else found.input_range * found.shift[0].exp()
+    if not bool(limit.isnan()):
+        new.commit(correction=new.correction.replace(input_range=limit.to(new.input_range)))
+
+
 def learn_ranges(crossbar: Crossbar, learned: bool | InputRangeRule = True) -> None:
     """Make converter ranges parameters, or keep them as learned.
 

@@ -217,9 +217,9 @@ def distillation_loss(
     logits = student.to(wide)
     loss = logits.new_zeros(())
     if beta > 0.0:
-        log_p = F.log_softmax(teacher.detach().to(wide) / temperature, -1)
+        p = F.softmax(teacher.detach().to(wide) / temperature, -1)
         log_q = F.log_softmax(logits / temperature, -1)
-        kl = F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1).mean()
+        kl = F.kl_div(log_q, p, reduction="none").sum(-1).mean()
         loss = loss + beta * temperature**2 * kl
     if beta < 1.0 and targets is not None:
         checks.shape("targets", targets, tuple(student.shape[:-1]))
