@@ -54,9 +54,11 @@ class Reader:
         self.scale, self.digital = crossbar.scale, crossbar.digital
         self.encode, self.suited = crossbar.encode, crossbar.suited
         self.input_range, self.adc_range = crossbar.input_range, crossbar.adc_range
-        self.shift, self.observed = crossbar.range_shift, crossbar.observed
-        self.rule, self.learned = crossbar.range_rule, crossbar.learned_range
-        self.range_batches = crossbar.range_batches
+        self.observed = crossbar.observed
+        # Parameters are looked up at every read: others may stand in their place for one call
+        # (torch.func.functional_call), or from now on (sharding).
+        self._crossbar, self._shifted = crossbar, crossbar.range_shift is not None
+        self.rule = crossbar.range_rule
         self.practice = crossbar.practice
         self.collapsed = readout.collapses(hardware) and not self.observed
         self.corrected = crossbar.correction.corrects
@@ -77,6 +79,11 @@ class Reader:
         # Wires are dear to solve: not before the cells hold something, and once for each thing.
         if ahead and self.wires.knows(self.cells.g) and not self._redrawn:
             self._stored = self.stored
+
+    @property
+    def shift(self) -> Tensor | None:
+        """Logarithm of what training has changed ranges by; None unless they are learned so."""
+        return self._crossbar.range_shift if self._shifted else None
 
     # ── what a read sees ─────────────────────────────────────────────────────────────────────
 
@@ -324,9 +331,12 @@ class Reader:
         self, x: Tensor, dims: int | tuple[int, ...], *, training: bool = False
     ) -> tuple[Tensor, Tensor | float]:
         """Return inputs as the drivers' range lets them pass, and the range."""
-        if self.rule is None or self.learned is None or self.range_batches is None:
+        if self.rule is None:
             return x, self._input_limit(x, dims)
-        return limited(self.rule, x, self.learned, self.range_batches, training=training)
+        learned, batches = self._crossbar.learned_range, self._crossbar.range_batches
+        if learned is None or batches is None:
+            return x, self._input_limit(x, dims)
+        return limited(self.rule, x, learned, batches, training=training)
 
     def _input_limit(self, x: Tensor, dims: int | tuple[int, ...]) -> Tensor | float:
         chosen = self.hardware.drive.range
