@@ -66,16 +66,23 @@ def docstrings(path):
 
 
 def text(limit):
-    """Training and test text as codes ``[characters]`` (uint8); every tenth file is for testing."""
+    """Training and test text as codes ``[characters]`` (uint8); every tenth file is for testing.
+
+    Args:
+        limit: characters to train on, at most; a fifth as many are for testing.
+    """
     library = Path(sysconfig.get_path("stdlib"))
     files = sorted(p for p in library.rglob("*.py") if not {"site-packages", "test"} & set(p.parts))
     code = {c: i for i, c in enumerate(CHARACTERS)}
-    parts = ([], [])
+    parts, limits = ("", ""), (limit, limit // 5)
     for number, path in enumerate(files):
-        parts[number % 10 == 0].extend(docstrings(path))
+        testing = number % 10 == 0
+        if len(parts[testing]) < limits[testing]:
+            more = "".join(f"{text}\n\n" for text in docstrings(path))
+            parts = (parts[0], parts[1] + more) if testing else (parts[0] + more, parts[1])
     return [
-        torch.tensor([code[c] for c in "\n\n".join(part)[:limit] if c in code], dtype=torch.uint8)
-        for part in parts
+        torch.tensor([code[c] for c in part[:most] if c in code], dtype=torch.uint8)
+        for part, most in zip(parts, limits, strict=True)
     ]
 
 
@@ -90,9 +97,9 @@ def batch(codes, count, source):
 
 def rotated(x):
     """Turn pairs of features ``[..., time, features]`` by angles that grow with time."""
-    time_, half = x.shape[-2], x.shape[-1] // 2
+    steps, half = x.shape[-2], x.shape[-1] // 2
     speed = 1e-3 ** (torch.arange(half, device=x.device) / half)
-    angle = torch.arange(time_, device=x.device).unsqueeze(1) * speed
+    angle = torch.arange(steps, device=x.device).unsqueeze(1) * speed
     a, b = x.split(half, -1)
     return torch.cat((a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()), -1).to(
         x.dtype
@@ -198,13 +205,14 @@ def over_a_year(analog, pieces, chips):
 
 def table(found, digital):
     """Print perplexities against time; return them as rows."""
-    print(f"\n{'perplexity per character':<44}" + "".join(name.rjust(15) for name in TIMES))
+    head = "".join(name.rjust(15) for name in ("digital", *TIMES))
+    print(f"\n{'perplexity per character':<44}{head}")
     rows = []
     for name, values in found.items():
         for kind, part in zip(("drifting", "compensated"), values.unbind(1), strict=True):
             mean, spread = part.mean(0), part.std(0, unbiased=len(part) > 1)
             cells = [f"{m:.2f} ± {s:.2f}".rjust(15) for m, s in zip(mean, spread, strict=True)]
-            print(f"{f'{name}, {kind}':<44}" + "".join(cells))
+            print(f"{f'{name}, {kind}':<44}{digital[name]:15.2f}" + "".join(cells))
             rows.append(
                 {"model": name, "cells": kind, "digital": digital[name],
                  "mean": mean.tolist(), "spread": spread.tolist()}
@@ -215,24 +223,21 @@ def table(found, digital):
 def draw(found, digital, path):
     """Draw perplexity against time, a panel each without and with compensation."""
     seconds = list(TIMES.values())
+    titles = ("Cells as they drift", "Drift compensated, one factor a layer")
     with style():
-        figure, panels = plt.subplots(1, 2, figsize=(8.6, 3.5), sharey=True, layout="constrained")
-        titles = ("Cells as they drift", "Drift compensated, one factor a layer")
+        figure, panels = plt.subplots(1, 2, figsize=(8.6, 3.6), layout="constrained")
         for side, (ax, title) in enumerate(zip(panels, titles, strict=True)):
             for name, values in found.items():
-                mean, spread = values[:, side].mean(0), values[:, side].std(0, unbiased=False)
-                colour = COLOURS[name]
+                colour, part = COLOURS[name], values[:, side]
+                mean, spread = part.mean(0), part.std(0, unbiased=len(part) > 1)
+                ax.axhline(digital[name], color=colour, linestyle=":", linewidth=1.2)
                 ax.fill_between(
-                    seconds, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0
+                    seconds, mean - spread, mean + spread, color=colour, alpha=0.22, linewidth=0
                 )
                 ax.plot(seconds, mean, "o-", color=colour, label=name)
-                ax.axhline(digital[name], color=colour, linestyle=":", linewidth=1.2)
             time_axis(ax, seconds)
-            ax.set(title=title, xlabel="time since programming", yscale="log")
-            ax.yaxis.set_major_formatter("{x:g}")
-            ax.yaxis.set_minor_formatter("{x:g}")
-        panels[0].set_ylabel("perplexity per character")
-        panels[0].legend(title="dotted: the digital model", title_fontsize=9)
+            ax.set(title=title, xlabel="time since programming", ylabel="perplexity per character")
+        panels[0].legend(title="dotted: the same weights, digital", title_fontsize=9)
         figure.savefig(path)
         plt.close(figure)
 
