@@ -9,7 +9,8 @@ Two models are programmed on the same kind of chip: one trained in software alon
 taken on by the recipe of the analog foundation models (weight noise, learned input ranges, clipped
 weights, 8-bit converters), with itself as the teacher. The chips' phase-change cells have
 programming error, drift and read noise. Prints perplexity against time and saves
-``character_decoder.png`` and ``character_decoder.json``.
+``character_decoder.png`` and ``character_decoder.json``. What was trained is kept, too, and a run
+that was killed goes on from there.
 
     python examples/character_decoder.py [--quick] [--out decoder]
 """
@@ -177,6 +178,18 @@ def train(model, codes, steps, lr, *, teacher=None, size=32, label=""):
     return model.eval()
 
 
+def once(path, model, steps, training):
+    """Train unless a file has the outcome of as many steps; then keep it there."""
+    if path.exists():
+        kept = torch.load(path, weights_only=True)
+        if kept["steps"] == steps:
+            model.load_state_dict(kept["state"])
+            return model.eval()
+    training(model)
+    torch.save({"steps": steps, "state": model.state_dict()}, path)
+    return model
+
+
 @torch.no_grad()
 def perplexity(model, pieces):
     """Per character, of the test pieces ``[count, CONTEXT + 1]``."""
@@ -263,10 +276,20 @@ def main(arguments=None):
     began = time.time()
 
     shape = {"width": 16, "blocks": 1, "heads": 2} if quick else {}
-    model = train(Decoder(**shape), training, steps, 3e-3, label="software:")
+    model = once(
+        options.out / "software.pt",
+        Decoder(**shape),
+        steps,
+        lambda m: train(m, training, steps, 3e-3, label="software:"),
+    )
     hardware = RECIPE.hardware(mho.Hardware(device=mho.devices.PCM(), array=mho.Array(256, 256)))
-    aware = RECIPE.prepare(model, hardware, seed=0)
-    train(aware, training, max(steps // 2, 10), 1e-3, teacher=model, label="analog:")
+    more = max(steps // 3, 10)
+    aware = once(
+        options.out / "analog.pt",
+        RECIPE.prepare(model, hardware, seed=0),
+        more,
+        lambda m: train(m, training, more, 1e-3, teacher=model, label="analog:"),
+    )
     RECIPE.finish(aware)
     naive = mho.convert(model, hardware, seed=0).eval()
     mho.calibrate(naive, batch(training, 32, torch.Generator().manual_seed(3))[:, :-1])

@@ -1,7 +1,7 @@
 """Recipes of noise-aware training: your own, and published ones by name."""
 
 from mho.crossbar.input_range import InputRangeRule
-from mho.train.recipes.named import (
+from mho.train.recipes.published import (
     ANALOG_FOUNDATION_MODEL,
     ANALOGNETS,
     ANALOGNETS_CLIPPING,

@@ -11,7 +11,7 @@ lines around any training loop::
     ...
     recipe.finish(analog)                              # after: write the weights to the chip
 
-Published ones are in `mho.train.recipes.named`.
+Published ones are in `mho.train.recipes.published`.
 """
 
 from __future__ import annotations
