@@ -284,6 +284,7 @@ def main(arguments=None):
     )
     hardware = RECIPE.hardware(mho.Hardware(device=mho.devices.PCM(), array=mho.Array(256, 256)))
     more = max(steps // 3, 10)
+    torch.manual_seed(0)  # the same noise, whether or not the first model was trained just now
     aware = once(
         options.out / "analog.pt",
         RECIPE.prepare(model, hardware, seed=0),

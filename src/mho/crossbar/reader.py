@@ -149,7 +149,7 @@ class Reader:
         noise = self.practice.draw_weight_noise(weight, self.groups)
         if noise is None:
             return matrix
-        return matrix + (noise / scale if siemens is None else noise)
+        return (noise.div_(scale) if siemens is None else noise).add_(matrix)
 
     def _broken(self, lumped: Lumped) -> Broken | None:
         """Return the broken cells of one training read."""

@@ -153,18 +153,15 @@ class Practice(Spec):
         """Return noise to be added to weights ``[groups · rows, cols]``, or None."""
         if not self.weight_noise:
             return None
-        size = weight.detach().abs()
-        if self.weight_noise_of == "matrix":
-            largest = size.amax() if size.numel() else size.sum()
+        weight = weight.detach()
+        if self.weight_noise_of == "matrix" and weight.numel():
+            largest = torch.maximum(weight.amax(), -weight.amin())
         else:
-            largest = (
-                size.unflatten(0, (groups, -1))
-                .amax(1, keepdim=True)
-                .expand(-1, len(size) // groups, -1)
-                .flatten(0, 1)
-            )
-        drawn = random.normal_like(size, None)
-        return drawn.mul_(largest * self.weight_noise)
+            split = weight.unflatten(0, (groups, -1))
+            largest = torch.maximum(split.amax(1, keepdim=True), -split.amin(1, keepdim=True))
+        drawn = random.normal_like(weight, None)
+        drawn.unflatten(0, (groups, -1)).mul_(largest * self.weight_noise)
+        return drawn
 
     def draw(self, cells: Cells) -> Drawn:
         """Return the cells of one training read, programmed just now.
