@@ -482,3 +482,19 @@ def test_fit_distils_from_a_teacher():
 def test_what_would_not_act_is_refused(make, kind, text):
     with pytest.raises(kind, match=text):
         make()
+
+
+def test_on_a_chip_the_cells_are_perfect_in_training_and_the_chips_own_after_it():
+    recipe, _ = started()
+    hardware = on(recipe, LinearDevice(1e-6, 1e-4), effects=(mho.effects.StuckAt(low=0.2),))
+    analog = recipe.prepare(net(), hardware)
+    chip = mho.chip.Chip(200, 200, hardware, seed=3, dtype=torch.float64)
+    chip.place(analog)
+    x = seeded(20, 12)
+    torch.manual_seed(1)
+    seen = analog[0](x)
+    torch.manual_seed(1)
+    torch.testing.assert_close(seen, started()[1][0](x))  # of no device, of no stuck cell
+    recipe.finish(analog)
+    assert analog[0].crossbar.on_chip
+    assert int(analog[0].crossbar.stuck.sum()) > 0

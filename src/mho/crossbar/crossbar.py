@@ -160,9 +160,10 @@ class Crossbar(nn.Module):
     @property
     def practice(self) -> Practice:
         """What training reads see beyond the hardware; see `practise`."""
-        if "chip " in self.cells.identity and not self._practice.own_cells:
-            return self._practice.replace(own_cells=True)
-        return self._practice
+        practice = self._practice
+        if "chip " in self.cells.identity and not (practice.own_cells or practice.perfect_cells):
+            return practice.replace(own_cells=True)
+        return practice
 
     @property
     def lumped(self) -> Lumped | None:
