@@ -499,3 +499,35 @@ def test_on_a_chip_the_cells_are_perfect_in_training_and_the_chips_own_after_it(
     recipe.finish(analog)
     assert analog[0].crossbar.on_chip
     assert int(analog[0].crossbar.stuck.sum()) > 0
+
+
+def grown(make):
+    torch.manual_seed(0)
+    model = make().double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1 + torch.arange(len(parameter)).view(-1, *[1] * (parameter.dim() - 1)))
+    return model
+
+
+@pytest.mark.parametrize("bias", ["digital", "array"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Linear(9, 6),
+        lambda: nn.Conv2d(4, 6, 3, groups=2),
+        lambda: nn.LSTM(5, 3, 2),
+        lambda: nn.utils.prune.l1_unstructured(nn.Linear(9, 6), "weight", 0.3),
+    ],
+)
+def test_every_output_is_clipped_by_its_own_deviation(make, bias):
+    analog = Recipe(clip=1.2, clip_of="column").prepare(grown(make), Hardware(bias=bias))
+    before = {name: p.detach().clone() for name, p in analog.named_parameters()}
+    Recipe(clip=1.2, clip_of="column").after_step(analog)
+    for name, parameter in analog.named_parameters():
+        expected = before[name]
+        if expected.dim() > 1:
+            expected = torch.stack(
+                [row.clamp(-1.2 * row.std(), 1.2 * row.std()) for row in expected]
+            )
+        assert torch.allclose(parameter, expected, rtol=1e-9), name

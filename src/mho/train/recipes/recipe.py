@@ -292,17 +292,21 @@ def _clip_layer(layer: AnalogLayer, clip: float, done: set[int]) -> None:
 
 def _clip_columns(layer: AnalogLayer, clip: float, done: set[int]) -> None:
     """Clip each column of a layer's matrices by itself, groups apart."""
-    own = {p.untyped_storage().data_ptr(): p for p in layer.parameters(recurse=False)}
+    fresh = [p for p in layer.parameters(recurse=False) if p.dim() > 1 and id(p) not in done]
+    done.update(id(p) for p in fresh)
+    # A shard's storage cannot be looked at; its rows are whole, and clipped below.
+    at = {p.untyped_storage().data_ptr(): p for p in fresh if type(p) is nn.Parameter}
+    clipped = set()
     for name, matrix in layer.wanted().items():
-        parameter = own.get(matrix.untyped_storage().data_ptr())
-        if parameter is None or id(parameter) in done:
+        if type(matrix) not in (Tensor, nn.Parameter):
             continue
-        done.add(id(parameter))
-        _clip_along(matrix.unflatten(0, (layer.crossbars[name].groups, -1)), (1,), clip)
-    for parameter in own.values():  # whose matrix is a copy: a bias beside it, groups, a mask
-        if parameter.dim() < 2 or id(parameter) in done:
+        parameter = at.get(matrix.untyped_storage().data_ptr())
+        if parameter is not None:  # several may share it
+            clipped.add(id(parameter))
+            _clip_along(matrix.unflatten(0, (layer.crossbars[name].groups, -1)), (1,), clip)
+    for parameter in fresh:  # whose matrix is a copy: a bias beside it, groups, a mask, a shard
+        if id(parameter) in clipped:
             continue
-        done.add(id(parameter))
         if getattr(layer, "transposed", False):  # [inputs, outputs / groups, *kernel]
             split = parameter.unflatten(0, (getattr(layer, "groups", 1), -1))
             _clip_along(split, (1, *range(3, split.dim())), clip)
@@ -318,8 +322,7 @@ def _clip_along(weight: Tensor, dims: tuple[int, ...], clip: float) -> None:
         centred = weight - weight.mean(dims, keepdim=True)
         limit = torch.linalg.vector_norm(centred, dim=dims, keepdim=True)
         limit *= clip / math.sqrt(count - 1)
-        torch.clamp(weight, -limit, limit, out=centred)
-        weight.copy_(centred)
+        weight.copy_(weight.clamp(-limit, limit))
 
 
 def _agree(analog: nn.Module) -> None:
@@ -328,7 +331,8 @@ def _agree(analog: nn.Module) -> None:
     if not (distributed.is_available() and distributed.is_initialized()):
         return
     count = distributed.get_world_size()
-    ranges = [c.learned_range for c in _crossbars(analog) if c.learned_range is not None]
+    found = [c.learned_range for c in _crossbars(analog)]
+    ranges = [r for r in found if type(r) is nn.Parameter]  # of a shard there is but one
     if count == 1 or not ranges:
         return
     together = torch.cat([r.detach().reshape(1) for r in ranges])
