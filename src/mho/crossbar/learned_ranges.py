@@ -127,7 +127,7 @@ def learn_ranges(crossbar: Crossbar, learned: bool | InputRangeRule = True) -> N
     elif crossbar.range_shift is None:
         crossbar.reader.refuse_fixed_ranges()
         _end_rule(crossbar)
-        shift = crossbar.G.new_zeros(1 + len(crossbar.adc_range))
+        shift = crossbar.scale.new_zeros(1 + len(crossbar.adc_range))
         crossbar.commit(correction=crossbar.correction.replace(shift=shift))
 
 
@@ -147,8 +147,8 @@ def _fold_shift(crossbar: Crossbar) -> None:
 def _begin(crossbar: Crossbar, rule: InputRangeRule) -> None:
     if crossbar.learned_range is None:
         # As good as any: nothing is read with it before it has a value of its own.
-        parameter = nn.Parameter(crossbar.G.new_ones(1))
-        batches = torch.zeros((), dtype=torch.int64, device=crossbar.G.device)
+        parameter = nn.Parameter(crossbar.scale.new_ones(1))
+        batches = torch.zeros((), dtype=torch.int64, device=crossbar.scale.device)
         crossbar.learned_range, crossbar.range_batches = parameter, batches
         crossbar.range_rule = rule
         start_from(crossbar, crossbar.input_range)
