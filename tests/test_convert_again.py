@@ -154,7 +154,7 @@ def test_recurrent_single_and_quantised_layers_move():
     torch.testing.assert_close(chip(x), ternary(x), rtol=1e-4, atol=1e-4)
 
 
-def test_the_habits_of_training_and_learned_ranges_stay_behind():
+def test_the_habits_of_training_stay_behind_and_input_ranges_go_with_the_weights():
     x = torch.randn(8, 2, 8)
     recipe = Recipe(practice=Practice(noise=2.0), ranges="learned")
     analog = trained(recipe.prepare(network(), FIRST, x), x)
@@ -163,7 +163,13 @@ def test_the_habits_of_training_and_learned_ranges_stay_behind():
     for module in moved.modules():
         if isinstance(module, mho.Crossbar):
             assert module.practice == Practice()
-            assert bool(module.input_range.isnan())
+            assert bool(module.adc_range.isnan().all())
+    learned = [c.correction for c in mho.crossbars(analog).values()]
+    for before, after in zip(learned, mho.crossbars(moved).values(), strict=True):
+        expected = before.input_range * before.shift[0].exp()  # goes with the weights
+        torch.testing.assert_close(after.input_range, expected)
+    other = mho.convert(analog, FIRST.replace(dac=mho.DAC(bits=5)))
+    assert all(bool(c.input_range.isnan()) for c in mho.crossbars(other).values())
     again = recipe.prepare(analog, OTHER, x)  # a recipe sets them anew
     assert all(
         m.practice == recipe.practice for m in again.modules() if isinstance(m, mho.Crossbar)

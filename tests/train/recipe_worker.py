@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import mho
 from mho.effects import ReadNoise, StuckAt, WriteNoise
-from mho.train import Practice, Recipe
+from mho.train import InputRangeRule, Practice, Recipe, recipes
 
 
 def train(rank):
@@ -40,11 +40,32 @@ def train(rank):
     return {**found, "cells": cells, "read": read}
 
 
+def start_ranges(rank):
+    """Ranges that start from what both processes see, of data of another size each."""
+    torch.manual_seed(0)
+    recipe = recipes.ANALOG_FOUNDATION_MODEL
+    recipe = recipe.replace(ranges=InputRangeRule(batches=3, deviations=2.0))
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    analog = recipe.prepare(model, recipe.hardware(mho.Hardware()), seed=0)
+    ddp = nn.parallel.DistributedDataParallel(analog)
+    optimizer = torch.optim.SGD(ddp.parameters(), lr=0.0)
+    seen = []
+    for step in range(5):
+        x = (1 + 3 * rank + step) * torch.randn(10, 6)
+        optimizer.zero_grad()
+        ddp(x).square().mean().backward()
+        optimizer.step()
+        recipe.after_step(analog)
+        seen.append(2.0 * x.std())
+    ranges = torch.cat([c.learned_range.detach() for c in mho.crossbars(analog).values()])
+    return {"ranges": ranges, "seen": torch.stack(seen)}
+
+
 def main():
     rank, store, result = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     torch.set_num_threads(1)
     with group(rank, store):
-        torch.save(train(rank), result)
+        torch.save({**train(rank), **start_ranges(rank)}, result)
 
 
 if __name__ == "__main__":

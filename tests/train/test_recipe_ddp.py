@@ -41,3 +41,7 @@ def test_two_processes_train_one_model_each_with_its_own_noise(tmp_path):
         assert torch.equal(grad, two["grads"][name]), name
         assert torch.equal(one["weights"][name], two["weights"][name]), name
     assert sum(one["losses"][-5:]) < 0.9 * sum(one["losses"][:5])
+    # Input ranges that each found in its own first batches are the mean of all.
+    assert torch.equal(one["ranges"], two["ranges"])
+    mean = torch.cat([found["seen"][:3] for found in (one, two)]).mean()
+    assert torch.allclose(one["ranges"][0], mean)

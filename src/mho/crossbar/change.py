@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mho.cells.population import Cells
 from mho.cells.unfabricated import Unfabricated
 from mho.core import checks
+from mho.crossbar import learned_ranges
 from mho.crossbar.correction import Correction
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def commit(
     changes = {"cells": cells, "scale": scale, "digital": digital, "_observed": observed}
     before = {name: getattr(crossbar, name) for name in (*changes, *CORRECTED, "range_shift")}
     shift = None if crossbar.range_shift is None else crossbar.range_shift.detach().clone()
+    learning = learned_ranges.state(crossbar)
     reader: Any = getattr(crossbar, "reader", None)
     try:
         for name, value in changes.items():
@@ -79,6 +81,7 @@ def commit(
             setattr(crossbar, name, value)
         if shift is not None and crossbar.range_shift is not None:
             crossbar.range_shift.detach().copy_(shift)
+        learned_ranges.restore(crossbar, learning)
         crossbar.reader = reader
         raise
 
@@ -91,6 +94,7 @@ def snapshot(crossbar: Crossbar) -> dict[str, Any]:
         "digital": crossbar.digital,
         "correction": crossbar.correction,
         "range_shift": crossbar.range_shift,
+        "learning": learned_ranges.state(crossbar),
         "lease": crossbar._lease,
         "lent": None if crossbar._lease is None else crossbar._lease.memory(),
         "observed": crossbar.observed,
@@ -101,6 +105,7 @@ def restore(crossbar: Crossbar, state: dict[str, Any]) -> None:
     """Be again what one was when `snapshot` was taken; of a chip, its cells as well."""
     crossbar._lease = None
     crossbar.range_shift, crossbar.digital = state["range_shift"], state["digital"]
+    learned_ranges.restore(crossbar, state["learning"])
     given = ("cells", "scale", "correction", "observed")
     crossbar.commit(**{name: state[name] for name in given})
     crossbar._lease = state["lease"]
@@ -111,6 +116,8 @@ def restore(crossbar: Crossbar, state: dict[str, Any]) -> None:
 def take(crossbar: Crossbar, correction: Correction) -> None:
     """Hold a correction; nothing is checked."""
     like = crossbar.cells.like
+    if crossbar.learned_range is not None:
+        learned_ranges.start_from(crossbar, correction.input_range)
     for name in CORRECTED:
         crossbar._buffers[name] = getattr(correction, name).to(like)
     shift = correction.shift

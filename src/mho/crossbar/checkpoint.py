@@ -121,6 +121,7 @@ def make_room(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:
         crossbar.range_shift = None
     elif crossbar.range_shift is None:
         crossbar.range_shift = nn.Parameter(torch.empty_like(shift, device=crossbar.scale.device))
+    _fit_learned_range(crossbar, state, prefix)
     if crossbar._lease is None:
         return
     own, cells = f"{prefix}cells.", crossbar.cells
@@ -145,6 +146,21 @@ def make_room(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:
             value = getattr(crossbar, name)
             if value is not None:
                 state[f"{prefix}{name}"] = value.clone()
+
+
+def _fit_learned_range(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:
+    """Let an input range that is learned be loaded where none is, and the other way round."""
+    learned, batches = f"{prefix}learned_range", f"{prefix}range_batches"
+    known = f"{prefix}input_range"
+    if crossbar.range_rule is None:
+        if learned in state:
+            found, seen = state.pop(learned), state.pop(batches)
+            state[known] = torch.where(seen > 0, found.squeeze(0), torch.nan)
+    elif learned not in state and known in state:
+        limit = state[known]
+        state[learned] = torch.where(limit.isnan(), torch.ones_like(limit), limit).reshape(1)
+        started = max(crossbar.range_rule.batches, 1)
+        state[batches] = torch.where(limit.isnan(), 0, started)
 
 
 def finish(module: nn.Module, *_: object) -> None:

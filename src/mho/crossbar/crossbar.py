@@ -23,9 +23,10 @@ from mho.cells.population import Cells
 from mho.cells.unfabricated import REFUSAL, Unfabricated
 from mho.core import checks
 from mho.core.precision import exactly, handed_out, keeping, plain, widened
-from mho.crossbar import change, checkpoint, exact, expansion, life, readout, stored
+from mho.crossbar import change, checkpoint, exact, expansion, learned_ranges, life, readout, stored
 from mho.crossbar.change import CORRECTED
 from mho.crossbar.correction import Correction
+from mho.crossbar.input_range import InputRangeRule
 from mho.crossbar.reader import Reader
 from mho.crossbar.readout import Lumped
 from mho.crossbar.training import Practice
@@ -64,6 +65,8 @@ class Crossbar(nn.Module):
             chosen for the broken cells; None where the encoding does not look at these.
         input_range, adc_range, gain, offset, reference: see `Correction`.
         range_shift: the parameter behind ``Correction.shift``; None unless ranges are learned.
+        learned_range: the input range ``[1]`` as a parameter, while it is learned by a rule.
+        range_batches: how many batches it is the mean of (int64), while it is learned by a rule.
         stands_alone: whether it has no weights beside its cells, being no layer's.
 
     Raises:
@@ -79,6 +82,9 @@ class Crossbar(nn.Module):
     offset: Tensor
     reference: Tensor
     range_shift: nn.Parameter | None
+    learned_range: nn.Parameter | None
+    range_batches: Tensor | None
+    range_rule: InputRangeRule | None = None
     reader: Reader
 
     def __init__(
@@ -114,6 +120,8 @@ class Crossbar(nn.Module):
         for name in CORRECTED:
             self.register_buffer(name, None)
         self.register_parameter("range_shift", None)
+        self.register_parameter("learned_range", None)
+        self.register_buffer("range_batches", None)
         # While it is watched (calibration), reads are tiled, unfolded and uncorrected.
         self._observed = False
         self._lease: Any = None
@@ -169,9 +177,10 @@ class Crossbar(nn.Module):
     @property
     def practice(self) -> Practice:
         """What training reads see beyond the hardware; see `practise`."""
-        if "chip " in self.cells.identity and not self._practice.own_cells:
-            return self._practice.replace(own_cells=True)
-        return self._practice
+        practice = self._practice
+        if "chip " in self.cells.identity and not (practice.own_cells or practice.perfect_cells):
+            return practice.replace(own_cells=True)
+        return practice
 
     @property
     def lumped(self) -> Lumped | None:
@@ -187,7 +196,10 @@ class Crossbar(nn.Module):
     def correction(self) -> Correction:
         """Converter ranges, output correction and drift reference, as one value."""
         shift = None if self.range_shift is None else self.range_shift.detach().clone()
-        return Correction(**{name: getattr(self, name) for name in CORRECTED}, shift=shift)
+        values = {name: getattr(self, name) for name in CORRECTED}
+        if self.learned_range is not None:
+            values["input_range"] = learned_ranges.now(self)
+        return Correction(**values, shift=shift)
 
     commit = change.commit
     snapshot = change.snapshot
@@ -314,40 +326,13 @@ class Crossbar(nn.Module):
                 them.
         """
         checks.instance("practice", practice, Practice)
-        practice.refuse_idle_reads(self.hardware)
+        practice.refuse_on(self.hardware)
         if practice.own_cells and not self.fabricated:
             raise ValueError(f"Practice(own_cells=True) is of cells that exist: {REFUSAL}")
         self._practice = practice
         self.refresh()
 
-    def learn_ranges(self, learned: bool = True) -> None:
-        """Make the calibrated converter ranges a parameter, or keep them as learned.
-
-        Training moves ``range_shift``, the logarithm of a factor on each range, so that any
-        learning rate that suits the weights suits it. A full scale that is rounded to
-        a power-of-two step (``ADC(method="linear")``) has no gradient: it stays as calibrated, and
-        a warning says so.
-
-        Args:
-            learned: False folds what was learned into the ranges and ends it.
-
-        Raises:
-            ValueError: if there is nothing to learn: no range is calibrated, or none can move.
-        """
-        now = self.correction
-        if learned and now.shift is None:
-            self.reader.refuse_fixed_ranges()
-            self.commit(
-                correction=now.replace(shift=now.adc_range.new_zeros(1 + len(now.adc_range)))
-            )
-        elif not learned and now.shift is not None:
-            factor = now.shift.exp()
-            moved = now.replace(
-                input_range=now.input_range * factor[0],
-                adc_range=now.adc_range * factor[1:],
-                shift=None,
-            )
-            self.commit(correction=moved)
+    learn_ranges = learned_ranges.learn_ranges
 
     # ── save, load, move ─────────────────────────────────────────────────────────────────────
 

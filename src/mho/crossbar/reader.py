@@ -21,6 +21,7 @@ from mho.core import checks, random
 from mho.core.precision import exactly, handed_out, plain, widened
 from mho.crossbar import exact, expansion, read, readout
 from mho.crossbar.broken import mended
+from mho.crossbar.input_range import limited
 from mho.crossbar.read import Multiply
 from mho.crossbar.readout import Lumped, Noise, Readout
 from mho.crossbar.tiling import Tiling
@@ -55,13 +56,18 @@ class Reader:
         self.scale, self.digital = crossbar.scale, crossbar.digital
         self.encode, self.suited = crossbar.encode, crossbar.suited
         self.input_range, self.adc_range = crossbar.input_range, crossbar.adc_range
-        self.shift, self.observed = crossbar.range_shift, crossbar.observed
+        self.observed = crossbar.observed
+        # Parameters are looked up at every read: others may stand in their place for one call
+        # (torch.func.functional_call), or from now on (sharding).
+        self._crossbar, self._shifted = crossbar, crossbar.range_shift is not None
+        self.rule = crossbar.range_rule
         self.practice = crossbar.practice
         self.collapsed = readout.collapses(hardware) and not self.observed
         away = self.scale.is_meta  # then nothing is calibrated, and nothing can be looked at
         self.corrected = not away and crossbar.correction.corrects
         fixed = hardware.drive.range not in ("per_call", "per_vector")
-        self._input_known = fixed and not (away or bool(self.input_range.isnan()))
+        known = self.rule is not None or not (away or bool(self.input_range.isnan()))
+        self._input_known = fixed and known
         calibrated = None if away or bool(self.adc_range.isnan().any()) else self.adc_range
         limit = readout.full_scale(hardware, calibrated, min(self.rows, hardware.array.rows))
         if isinstance(limit, (int, float)):
@@ -89,6 +95,11 @@ class Reader:
     def rest(self) -> None:
         """Keep nothing of the stored cells: they are not read for now."""
         self._stored = self._cast = None
+
+    @property
+    def shift(self) -> Tensor | None:
+        """Logarithm of what training has changed ranges by; None unless they are learned so."""
+        return self._crossbar.range_shift if self._shifted else None
 
     # ── what a read sees ─────────────────────────────────────────────────────────────────────
 
@@ -149,12 +160,16 @@ class Reader:
         lumped = self._lumped
         if not self.collapsed or lumped is None or lumped.write is not None or lumped.breaks:
             return None
+        if self.practice.weight_noise:
+            return None
         matrix, scale, siemens = self.hardware.encoding.ideal(weight, *self._window)
         if siemens is None:  # it went through conductances
             return None
-        return self._electrical(matrix, scale, None, siemens)
+        return self._electrical(matrix, scale, None, siemens, training=True)
 
     def _through(self, weight: Tensor, made_of: Sequence[Tensor]) -> Readout:
+        if self.practice.perfect_cells:
+            return self._perfect(weight, made_of)
         if self._lumped is None:
             return self._practised(weight, made_of)
         # Nothing happens to whole cells that their sum does not tell: no cell need be drawn.
@@ -170,7 +185,29 @@ class Reader:
             matrix = mended(matrix, scale, siemens, error, broken, encoding, window)
         elif error is not None:
             matrix = error.add_(matrix)
+        matrix = self._with_weight_noise(matrix, weight, scale, siemens)
         return self._electrical(matrix, scale, self._lumped.read, siemens, training=True)
+
+    def _perfect(self, weight: Tensor, made_of: Sequence[Tensor]) -> Readout:
+        """What a read of perfect cells sees: the weights, with noise of their own."""
+        encoding, hardware, window = self.hardware.encoding, self.hardware, self._window
+        siemens = None
+        if hardware.array.wires.ideal and hardware.device.separable:
+            matrix, scale, siemens = encoding.ideal(weight, *window)
+        else:
+            g, scale = self.encode(weight)
+            T = self.wires.fresh(g, made_of)
+            matrix = encoding.converted(expansion.stacked(T, g, hardware))
+        matrix = self._with_weight_noise(matrix, weight, scale, siemens)
+        return self._electrical(matrix, scale, None, siemens, training=True)
+
+    def _with_weight_noise(
+        self, matrix: Tensor, weight: Tensor, scale: Tensor, siemens: Tensor | None
+    ) -> Tensor:
+        noise = self.practice.draw_weight_noise(weight, self.groups)
+        if noise is None:
+            return matrix
+        return (noise.div_(scale) if siemens is None else noise).add_(matrix)
 
     def _broken(self, lumped: Lumped) -> Broken | None:
         """Return the broken cells of one training read."""
@@ -191,7 +228,9 @@ class Reader:
                 drawn = replace(drawn, written=fresh, written_at=0.0)
             if practice.compensated:
                 scale = scale * self._shrunk(fresh, g, scale, digital, drawn)
-        return self._readout(g, scale, drawn, digital, training=True, made_of=made_of)
+        return self._readout(
+            g, scale, drawn, digital, training=True, made_of=made_of, weight=weight
+        )
 
     @torch.no_grad()
     def _shrunk(
@@ -214,12 +253,15 @@ class Reader:
         *,
         training: bool = False,
         made_of: Sequence[Tensor] = (),
+        weight: Tensor | None = None,
     ) -> Readout:
         hardware, wires = self.hardware, self.wires
         g = life.seen(g, drawn)
         T = wires.fresh(g, made_of) if training else wires.stored(g)
         variance = readout.read_noise(g, hardware.encoding, drawn, wires, training=training)
         matrix = hardware.encoding.converted(expansion.stacked(T, g, hardware))
+        if weight is not None:
+            matrix = self._with_weight_noise(matrix, weight, scale, None)
         found = self._electrical(matrix, scale, variance, digital=digital, training=training)
         solved = hardware.array.exact_reads and exact.linearises(hardware) and not training
         return found._replace(cells=g) if solved else found
@@ -236,7 +278,8 @@ class Reader:
     ) -> Readout:
         hardware, groups = self.hardware, self.groups
         if self.collapsed:
-            return readout.effective(matrix, scale, hardware, groups, siemens, digital)
+            found = readout.effective(matrix, scale, hardware, groups, siemens, digital)
+            return found._replace(training=True) if training else found
         folded = None if self.observed else self._adc_limit()
         found = readout.electrical(matrix, scale, variance, folded, hardware, groups, siemens)
         lines = self._amplifiers(training=training)
@@ -265,7 +308,7 @@ class Reader:
         """Read ``x [..., groups · rows]`` on what `stored` or `through` gave; uncorrected."""
         checks.columns("input", x, self.groups * self.rows)
         if self.collapsed:
-            driven = self.drive(x)
+            driven = self.drive(x, training=seen.training)
             if self.groups == 1:
                 if bias is not None and bias.dtype != seen.matrix.dtype:
                     bias = bias.to(seen.matrix.dtype)
@@ -289,11 +332,12 @@ class Reader:
             x = x.to(seen.matrix.dtype)
             with exactly(x.device):
                 return self.product(x, seen, multiply, vectors).to(kind)
+        x, limit = self._limited(x, _but_batch(x), training=seen.training)
         return read.product(
             x,
             seen,
             self.hardware,
-            limit=self._input_limit(x, _but_batch(x)),
+            limit=limit,
             full_scale=self._adc_limit(),
             rng=None if seen.training else self.cells.streams[-1],
             multiply=multiply,
@@ -328,21 +372,27 @@ class Reader:
     def observe(self, x: Tensor) -> list[Tensor]:
         """Return the currents (A) that the converters see for ``x``, while it is watched."""
         x = self._by_group(self._wide(x))
-        limit, rng = self._input_limit(x, _but_batch(x)), self.cells.streams[-1]
+        x, limit = self._limited(x, _but_batch(x))
+        rng = self.cells.streams[-1]
         return read.currents(x, self.stored, self.hardware, limit=limit, rng=rng)
 
-    def drive(self, x: Tensor) -> Tensor:
-        """Return inputs as the drivers deliver them (quantised), in the inputs' own units."""
+    def drive(self, x: Tensor, *, training: bool = False) -> Tensor:
+        """Return inputs as the drivers deliver them (quantised), in the inputs' own units.
+
+        Args:
+            x: inputs, any shape.
+            training: whether this is a training read.
+        """
         drive = self.hardware.drive
         if drive.ideal:
             return x
         wide = self._wide(x)
-        return drive.quantise(wide, self._input_limit(wide, -1)).to(x.dtype)
+        return drive.quantise(*self._limited(wide, -1, training=training)).to(x.dtype)
 
     def voltages(self, x: Tensor) -> Tensor:
         """Return what ``x [vectors, groups · rows]`` puts on the word lines (V)."""
         drive, x = self.hardware.drive, self._wide(x)
-        level = drive.to_levels(x, self._input_limit(x, -1))
+        level = drive.to_levels(*self._limited(x, -1))
         if drive.mode == "bit_serial":
             level = drive.planes(level)[0].flatten(0, 1)
         return level * drive.v_step
@@ -353,6 +403,17 @@ class Reader:
         drive = self.hardware.drive
         own = isinstance(drive.range, str) and drive.range != "per_call" and not self._input_known
         return own and not (self.collapsed and drive.ideal)
+
+    def _limited(
+        self, x: Tensor, dims: int | tuple[int, ...], *, training: bool = False
+    ) -> tuple[Tensor, Tensor | float]:
+        """Return inputs as the drivers' range lets them pass, and the range."""
+        if self.rule is None:
+            return x, self._input_limit(x, dims)
+        learned, batches = self._crossbar.learned_range, self._crossbar.range_batches
+        if learned is None or batches is None:
+            return x, self._input_limit(x, dims)
+        return limited(self.rule, x, learned, batches, training=training)
 
     def _input_limit(self, x: Tensor, dims: int | tuple[int, ...]) -> Tensor | float:
         chosen = self.hardware.drive.range

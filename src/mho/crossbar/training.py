@@ -25,6 +25,8 @@ from mho.core.spec import Spec
 from mho.effects.base import Effect
 from mho.hardware import Hardware
 
+NOISE_OF = ("column", "matrix")
+
 
 @dataclass(frozen=True)
 class Practice(Spec):
@@ -42,10 +44,18 @@ class Practice(Spec):
         reads: how often the cells have been read since they were written, at every read drawn
             log-uniformly between these two, both > 0, or both 0; for effects that go by reads
             (`mho.effects.ReadDisturb`), those of the hardware too.
+        weight_noise: standard deviation of Gaussian noise on every weight, >= 0, relative to the
+            largest magnitude of ``weight_noise_of``. Whatever cells a weight is spread over; the
+            range of converters stays that of the weights without it.
+        weight_noise_of: ``"column"``, of each output, or ``"matrix"``, of the whole.
+        perfect_cells: whether training reads see nothing of the hardware's cells (programming,
+            defects, drift, read noise; also of cells that lie on a chip): weights as they are, with
+            ``weight_noise``, through wires, amplifiers and converters.
 
     Raises:
         TypeError, ValueError: if a value is refused, an effect acts on reads, or one of aging has
-            no ``ages``, or no ``reads`` where it goes by these.
+            no ``ages``, or no ``reads`` where it goes by these; or if cells are to be perfect and
+            something is said of them.
     """
 
     effects: tuple[Effect, ...] = ()
@@ -54,6 +64,9 @@ class Practice(Spec):
     compensated: bool = True
     own_cells: bool = False
     reads: tuple[float, float] = (0.0, 0.0)
+    weight_noise: float = 0.0
+    weight_noise_of: str = "column"
+    perfect_cells: bool = False
 
     def __post_init__(self) -> None:
         checks.instance("Practice effects", self.effects, (tuple, list))
@@ -70,6 +83,24 @@ class Practice(Spec):
         object.__setattr__(self, "reads", _two("reads", self.reads, "counts", "fewest", "most"))
         for effect in self.effects:
             self._refuse_idle(effect)
+        checks.number("Practice weight_noise", self.weight_noise, least=0.0)
+        checks.one_of("Practice weight_noise_of", self.weight_noise_of, NOISE_OF)
+        if not self.weight_noise and self.weight_noise_of != NOISE_OF[0]:
+            raise ValueError(
+                f"weight_noise_of={self.weight_noise_of!r} changes nothing without weight_noise"
+            )
+        if self.perfect_cells:
+            self._refuse_acting()
+
+    def _refuse_acting(self) -> None:
+        """Refuse what acts on cells, where these are perfect."""
+        for name in ("effects", "noise", "ages", "compensated", "own_cells", "reads"):
+            value = getattr(self, name)
+            if value != getattr(Practice, name):
+                raise ValueError(
+                    f"{name}={value!r} would change nothing: perfect_cells=True, so training sees "
+                    "no cells"
+                )
 
     def _refuse_idle(self, effect: Effect) -> None:
         name = type(effect).__name__
@@ -106,6 +137,31 @@ class Practice(Spec):
                 f"reads={self.reads!r} would change nothing: no effect of {hardware} or of the "
                 "practice goes by reads (as mho.effects.ReadDisturb does)"
             )
+
+    def refuse_on(self, hardware: Hardware) -> None:
+        """Refuse what would not act on this hardware (ValueError)."""
+        self.refuse_idle_reads(hardware)
+        encoding = hardware.encoding
+        told = encoding.converters > 1 or encoding.physical_cols(1) > 1
+        if self.weight_noise and (told or not hardware.device.separable):
+            raise ValueError(
+                f"weight_noise needs one line and one converter for each output, and cells whose "
+                f"current is g · f(v): not {encoding} of {hardware.device}; Differential() has them"
+            )
+
+    def draw_weight_noise(self, weight: Tensor, groups: int) -> Tensor | None:
+        """Return noise to be added to weights ``[groups · rows, cols]``, or None."""
+        if not self.weight_noise:
+            return None
+        weight = weight.detach()
+        if self.weight_noise_of == "matrix" and weight.numel():
+            largest = torch.maximum(weight.amax(), -weight.amin())
+        else:
+            split = weight.unflatten(0, (groups, -1))
+            largest = torch.maximum(split.amax(1, keepdim=True), -split.amin(1, keepdim=True))
+        drawn = random.normal_like(weight, None)
+        drawn.unflatten(0, (groups, -1)).mul_(largest * self.weight_noise)
+        return drawn
 
     def draw(self, cells: Cells) -> Drawn:
         """Return the cells of one training read, programmed just now.

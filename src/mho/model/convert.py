@@ -15,6 +15,7 @@ from mho.cells import kept
 from mho.core import checks, notice, random
 from mho.core.selection import Selectors, assigned, first_match, walk
 from mho.core.text import progress
+from mho.crossbar import learned_ranges
 from mho.hardware import Hardware
 from mho.model.summary import left_digital
 from mho.nn import computed
@@ -54,7 +55,8 @@ def convert(
     What was left digital stays so, unless ``only`` or ``overrides`` select it now; a crossbar layer
     that is not selected is copied with its cells. What belongs to the old cells and their
     converters does not move: age, wear, calibration, learned ranges, and the
-    `mho.train.Practice` of training.
+    `mho.train.Practice` of training. The input range alone goes with the weights where the drivers
+    (``dac``) are the same.
 
     Args:
         model: any module tree, or a converted model.
@@ -137,7 +139,17 @@ def _copy(
         for name, layer in progress(blanks.items(), "programming"):
             with _named(name):
                 layer.put_on(chosen[name][1], random.derive(seed, name), **settings)
+                _carry_ranges(chosen[name][0], layer)
     return analog
+
+
+def _carry_ranges(old: nn.Module, new: AnalogLayer) -> None:
+    """Let input ranges go with the weights, from a layer that was on crossbars already."""
+    if isinstance(old, AnalogLayer):
+        before = old.crossbars
+        for name, crossbar in new.crossbars.items():
+            if name in before:
+                learned_ranges.carry(before[name], crossbar)
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Training that knows the device."""
 
+from mho.crossbar.input_range import InputRangeRule
 from mho.crossbar.training import Practice
+from mho.train import recipes
 from mho.train.distributed import LowRankState, low_rank_hook
 from mho.train.loop import History, fit
 from mho.train.on_cells import (
@@ -22,6 +24,7 @@ from mho.train.quantised.optimizer import QuantisedOptimizer
 from mho.train.quantised.scheme import Formats, Scheme, quantise
 from mho.train.quantised.wage import SSE, WAGE
 from mho.train.recipes.recipe import DropConnect, Recipe
+from mho.train.recipes.settings import Distillation, Optimisation, Periphery, distillation_loss
 
 __all__ = [
     "AGAD",
@@ -30,13 +33,17 @@ __all__ = [
     "CellLayout",
     "Chopped",
     "DifferentialPair",
+    "Distillation",
     "DropConnect",
     "ExpectedPulses",
     "Formats",
     "History",
     "InSitu",
+    "InputRangeRule",
     "LowRankState",
     "MultiCell",
+    "Optimisation",
+    "Periphery",
     "Practice",
     "PulseRule",
     "PulsedSGD",
@@ -52,8 +59,10 @@ __all__ = [
     "TransferRule",
     "VoltagePulses",
     "WeightCells",
+    "distillation_loss",
     "fit",
     "low_rank_hook",
     "quantise",
+    "recipes",
     "wage",
 ]

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from mho.core import checks, random
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[..., Tensor]
 
 
 class Optimizer(Protocol):
@@ -76,6 +76,8 @@ def fit(
     seed: int = 0,
     schedule: Any = None,
     after_step: Callable[[nn.Module], object] | None = None,
+    before_step: Callable[[nn.Module], object] | None = None,
+    teacher: nn.Module | None = None,
     evaluate: Callable[[nn.Module], float] | None = None,
     checkpoint: str | Path | None = None,
     every: int | None = None,
@@ -92,12 +94,17 @@ def fit(
         model: left in ``eval()`` mode at the end.
         optimizer: of torch or of `mho.train`.
         data: inputs ``[samples, ...]`` and targets ``[samples, ...]``.
-        loss: from outputs and targets to a scalar, the mean over the batch.
+        loss: from outputs and targets to a scalar, the mean over the batch; with a ``teacher`` its
+            outputs are the third argument (`mho.train.Recipe.loss`).
         epochs: passes over the data, >= 1.
         batch: samples a step, >= 1; the last step of an epoch takes what is left.
         seed: of the order of samples.
         schedule: a learning-rate scheduler, stepped after every optimizer step.
         after_step: called with the model after every step, for example ``recipe.after_step``.
+        before_step: called with the model when gradients are there, for example
+            ``recipe.optimisation.clip_gradients``.
+        teacher: a model whose outputs for the same inputs the loss is given, too; read in its
+            ``eval()`` mode, without gradients.
         evaluate: called with the model in ``eval()`` mode after every epoch.
         checkpoint: file to keep it in; None keeps none.
         every: steps between checkpoints; by default one an epoch.
@@ -122,6 +129,9 @@ def fit(
     run = {"seed": seed, "batch": batch, "samples": len(inputs)}
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     path = None if checkpoint is None else Path(checkpoint)
+    if teacher is not None:
+        checks.instance("teacher", teacher, nn.Module)
+        teacher.eval()
     progress = _Progress()
     if path is not None and path.exists():
         progress = _load(path, parts, run)
@@ -139,9 +149,11 @@ def fit(
             model.train()
             for rows in _order(len(inputs), batch, seed, progress.epoch)[progress.batch :]:
                 optimizer.zero_grad()
-                value = loss(model(inputs[rows]), targets[rows])
+                value = loss(model(inputs[rows]), targets[rows], *_taught(teacher, inputs[rows]))
                 value.backward()
                 _refuse_infinite(value, progress)
+                if before_step is not None:
+                    before_step(model)
                 optimizer.step()
                 if schedule is not None:
                     schedule.step()
@@ -157,6 +169,14 @@ def fit(
                 _save(path, parts, run, progress)
     model.eval()
     return progress.history
+
+
+def _taught(teacher: nn.Module | None, inputs: Tensor) -> tuple[Tensor, ...]:
+    """Return what a teacher says, if there is one."""
+    if teacher is None:
+        return ()
+    with torch.no_grad():
+        return (teacher(inputs),)
 
 
 def _order(samples: int, batch: int, seed: int, epoch: int) -> Sequence[Tensor]:

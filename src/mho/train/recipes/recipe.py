@@ -10,20 +10,27 @@ lines around any training loop::
     recipe.after_step(analog)                          # inside: keep weights in range
     ...
     recipe.finish(analog)                              # after: write the weights to the chip
+
+Published ones are in `mho.train.recipes.published`.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed
 from torch import Tensor, nn
 
 from mho.cells.behaviour import Context
 from mho.core import checks, files
 from mho.core.spec import Spec
+from mho.crossbar.crossbar import Crossbar
+from mho.crossbar.input_range import InputRangeRule
 from mho.crossbar.report import ProgramReport
 from mho.crossbar.training import Practice
 from mho.effects.base import ProgrammingEffect
@@ -33,8 +40,11 @@ from mho.model.convert import convert
 from mho.model.crossbars import layers
 from mho.model.lifecycle import program
 from mho.nn import computed
+from mho.nn.base import AnalogLayer
+from mho.train.recipes.settings import Distillation, Optimisation, Periphery, distillation_loss
 
 RANGES = ("as_given", "calibrated", "learned")
+CLIP_OF = ("layer", "column")
 
 
 @dataclass(frozen=True)
@@ -70,24 +80,105 @@ class Recipe(Spec):
             ``WriteNoise(sigma)``, multiplicative ``WriteNoise(sigma, relative_to="value")``, or the
             device's own times ``noise``), `DropConnect`, stuck cells, drifted cells.
         ranges: of the converters: ``"as_given"`` by the hardware, ``"calibrated"`` before
-            training, or ``"learned"``: calibrated, and from there on trained with the weights.
-        clip: weights are kept within so many standard deviations of their layer's, about zero;
-            None: they are free. Whatever they are, each read maps them onto the whole conductance
-            range anew.
+            training, or ``"learned"``: calibrated, and from there on trained with the weights; or
+            an `InputRangeRule`: input ranges start from the training data, or from a calibration if
+            there is one, and are trained by the rule.
+        clip: weights are kept within so many standard deviations of their layer's (or column's),
+            about zero; None: they are free. Whatever they are, each read maps them onto the whole
+            conductance range anew.
+        clip_of: ``"layer"``, or ``"column"``: each output of a matrix by itself.
+        periphery: the converters it is meant for; see `hardware`.
+        optimisation: the optimiser it is meant for; see `optimizer`.
+        distillation: the loss it is meant for; see `loss`.
+        name: of a published recipe.
+        source: author, title, year, doi or arXiv number.
+        not_done: what of the source is not done here.
+        not_confirmed: numbers that could not be confirmed in the source.
 
     Raises:
         TypeError, ValueError: if a value is refused.
     """
 
     practice: Practice = field(default_factory=Practice)
-    ranges: str = "as_given"
+    ranges: str | InputRangeRule = "as_given"
     clip: float | None = None
+    clip_of: str = "layer"
+    periphery: Periphery | None = None
+    optimisation: Optimisation | None = None
+    distillation: Distillation | None = None
+    name: str = ""
+    source: str = ""
+    not_done: tuple[str, ...] = ()
+    not_confirmed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         checks.instance("practice", self.practice, Practice)
-        checks.one_of("ranges", self.ranges, RANGES)
+        if not isinstance(self.ranges, InputRangeRule):
+            checks.one_of("ranges", self.ranges, RANGES)
         if self.clip is not None:
             checks.number("clip", self.clip, above=0.0)
+        checks.one_of("clip_of", self.clip_of, CLIP_OF)
+        if self.clip is None and self.clip_of != CLIP_OF[0]:
+            raise ValueError(f"clip_of={self.clip_of!r} changes nothing without clip")
+        for name, kind in _PARTS.items():
+            checks.instance(name, getattr(self, name), (kind, type(None)))
+        for name in ("name", "source"):
+            checks.instance(name, getattr(self, name), str)
+        for name in ("not_done", "not_confirmed"):
+            checks.instance(name, getattr(self, name), (tuple, list))
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    # ── what it is meant for ─────────────────────────────────────────────────────────────────
+
+    def hardware(self, hardware: Hardware) -> Hardware:
+        """Return the hardware with the converters of this recipe, if it says any.
+
+        Args:
+            hardware: its cells, array and effects stay.
+        """
+        return hardware if self.periphery is None else self.periphery.on(hardware)
+
+    def optimizer(self, parameters: Iterable[Any], **changes: Any) -> torch.optim.Optimizer:
+        """Return the optimizer of this recipe; see `Optimisation.optimizer`.
+
+        Raises:
+            ValueError: if it says none.
+        """
+        return self._said("optimisation", self.optimisation).optimizer(parameters, **changes)
+
+    def schedule(
+        self, optimizer: torch.optim.Optimizer, steps: int
+    ) -> torch.optim.lr_scheduler.LambdaLR:
+        """Return its learning-rate schedule; see `Optimisation.schedule`.
+
+        Raises:
+            ValueError: if it says none.
+        """
+        return self._said("optimisation", self.optimisation).schedule(optimizer, steps)
+
+    def loss(self, student: Tensor, targets: Tensor | None, teacher: Tensor) -> Tensor:
+        """Return its loss, in the order of arguments that `mho.train.fit` uses.
+
+        Args:
+            student: logits ``[..., classes]`` of the model in training.
+            targets: classes ``[...]``, or None where the teacher says all.
+            teacher: logits of the digital model, shaped as ``student``.
+
+        Raises:
+            ValueError: if it says none; or as `distillation_loss`.
+        """
+        said = self._said("distillation", self.distillation)
+        targets = None if said.beta == 1.0 else targets
+        return distillation_loss(
+            student, teacher, targets, temperature=said.temperature, beta=said.beta
+        )
+
+    def _said(self, name: str, value: Any) -> Any:
+        if value is None:
+            raise ValueError(f"{self.name or 'this recipe'} says no {name}")
+        return value
+
+    # ── around a training loop ───────────────────────────────────────────────────────────────
 
     def prepare(
         self,
@@ -103,8 +194,9 @@ class Recipe(Spec):
         Args:
             model: any torch model; it is not changed.
             hardware: what it is trained for.
-            inputs: for calibration, as `mho.calibrate` takes them; needed unless ranges are
-                ``"as_given"``.
+            inputs: for calibration, as `mho.calibrate` takes them; needed where ranges are
+                ``"calibrated"`` or ``"learned"``. With an `InputRangeRule` they take the place of
+                the first batches of training.
             seed: of the chip.
             **selection: ``only``, ``skip`` and ``overrides`` of `mho.convert`.
 
@@ -112,20 +204,22 @@ class Recipe(Spec):
             TypeError, ValueError: as `mho.convert` and `mho.calibrate`; or if inputs are missing,
                 or weights are to be clipped that a parametrization or a norm computes.
         """
-        if self.ranges != "as_given" and inputs is None:
+        if self.ranges in ("calibrated", "learned") and inputs is None:
             raise ValueError(f"ranges={self.ranges!r} needs inputs to calibrate with, got None")
         analog = convert(model, hardware, seed=seed, **selection)
         if self.clip is not None:
             _refuse_clipping(analog)
-        if self.ranges != "as_given":
+        if self.ranges != "as_given" and inputs is not None:
             calibrate(analog, inputs, correct=False)
-        found = [c for layer in layers(analog).values() for c in layer.crossbars.values()]
+        found = _crossbars(analog)
         counting = [self.practice.counted_by(crossbar.hardware) for crossbar in found]
         for crossbar, counts in zip(found, counting, strict=True):
             # As `mho.age`: only some crossbars may have an effect that goes by reads.
             idle = any(counting) and not counts
             crossbar.practise(self.practice.replace(reads=(0.0, 0.0)) if idle else self.practice)
-            if self.ranges == "learned":
+            if isinstance(self.ranges, InputRangeRule):
+                crossbar.learn_ranges(self.ranges)
+            elif self.ranges == "learned":
                 crossbar.learn_ranges()
         return analog.train()
 
@@ -133,16 +227,22 @@ class Recipe(Spec):
     def after_step(self, analog: nn.Module) -> None:
         """Clip the weights of all crossbar layers; call it after every optimizer step.
 
+        In several processes it also brings together what each has found of the input ranges in its
+        own first batches: all must call it.
+
         Args:
             analog: as `prepare` returned it.
         """
+        if isinstance(self.ranges, InputRangeRule):
+            _agree(analog)
         if self.clip is None:
             return
-        own = (p for layer in layers(analog).values() for p in layer.parameters(recurse=False))
-        for parameter in dict.fromkeys(own):  # shared ones once
-            if parameter.dim() > 1 and parameter.numel() > 1:
-                limit = self.clip * parameter.std()
-                parameter.clamp_(-limit, limit)
+        done: set[int] = set()  # shared ones once
+        for layer in layers(analog).values():
+            if self.clip_of == "column":
+                _clip_columns(layer, self.clip, done)
+            else:
+                _clip_layer(layer, self.clip, done)
 
     def finish(self, analog: nn.Module) -> dict[str, ProgramReport]:
         """End training: keep learned ranges, write the weights, leave the model in ``eval()`` mode.
@@ -153,9 +253,8 @@ class Recipe(Spec):
         Returns:
             As `mho.program`.
         """
-        for layer in layers(analog).values():
-            for crossbar in layer.crossbars.values():
-                crossbar.learn_ranges(False)
+        for crossbar in _crossbars(analog):
+            crossbar.learn_ranges(False)
         reports = program(analog)
         analog.eval()
         return reports
@@ -168,6 +267,78 @@ class Recipe(Spec):
     def load(cls, path: str | Path) -> Recipe:
         """Read a recipe from a YAML file; see `mho.load_hardware` for what is refused."""
         return files.load(path, cls)
+
+
+_PARTS: dict[str, type] = {
+    "periphery": Periphery,
+    "optimisation": Optimisation,
+    "distillation": Distillation,
+}
+
+
+def _crossbars(analog: nn.Module) -> list[Crossbar]:
+    found = (c for layer in layers(analog).values() for c in layer.crossbars.values())
+    return list(dict.fromkeys(found))  # shared ones once
+
+
+def _clip_layer(layer: AnalogLayer, clip: float, done: set[int]) -> None:
+    for parameter in layer.parameters(recurse=False):
+        if id(parameter) in done or parameter.dim() < 2 or parameter.numel() < 2:
+            continue
+        done.add(id(parameter))
+        limit = clip * parameter.std()
+        parameter.clamp_(-limit, limit)
+
+
+def _clip_columns(layer: AnalogLayer, clip: float, done: set[int]) -> None:
+    """Clip each column of a layer's matrices by itself, groups apart."""
+    fresh = [p for p in layer.parameters(recurse=False) if p.dim() > 1 and id(p) not in done]
+    done.update(id(p) for p in fresh)
+    # A shard's storage cannot be looked at; its rows are whole, and clipped below.
+    at = {p.untyped_storage().data_ptr(): p for p in fresh if type(p) is nn.Parameter}
+    clipped = set()
+    for name, matrix in layer.wanted().items():
+        if type(matrix) not in (Tensor, nn.Parameter):
+            continue
+        parameter = at.get(matrix.untyped_storage().data_ptr())
+        if parameter is not None:  # several may share it
+            clipped.add(id(parameter))
+            _clip_along(matrix.unflatten(0, (layer.crossbars[name].groups, -1)), (1,), clip)
+    for parameter in fresh:  # whose matrix is a copy: a bias beside it, groups, a mask, a shard
+        if id(parameter) in clipped:
+            continue
+        if getattr(layer, "transposed", False):  # [inputs, outputs / groups, *kernel]
+            split = parameter.unflatten(0, (getattr(layer, "groups", 1), -1))
+            _clip_along(split, (1, *range(3, split.dim())), clip)
+        else:
+            _clip_along(parameter, tuple(range(1, parameter.dim())), clip)
+
+
+def _clip_along(weight: Tensor, dims: tuple[int, ...], clip: float) -> None:
+    """Clip a view of a parameter, in place, to its deviation over some dimensions."""
+    count = math.prod(weight.shape[d] for d in dims)
+    if count > 1 and weight.numel():
+        # In two passes, which is several times as fast as torch.std along rows.
+        centred = weight - weight.mean(dims, keepdim=True)
+        limit = torch.linalg.vector_norm(centred, dim=dims, keepdim=True)
+        limit *= clip / math.sqrt(count - 1)
+        weight.copy_(weight.clamp(-limit, limit))
+
+
+def _agree(analog: nn.Module) -> None:
+    """Let all processes have the mean of the input ranges that each has found."""
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return
+    count = distributed.get_world_size()
+    found = [c.learned_range for c in _crossbars(analog)]
+    ranges = [r for r in found if type(r) is nn.Parameter]  # of a shard there is but one
+    if count == 1 or not ranges:
+        return
+    together = torch.cat([r.detach().reshape(1) for r in ranges])
+    distributed.all_reduce(together)
+    for own, value in zip(ranges, together / count, strict=True):
+        own.copy_(value)
 
 
 def _refuse_clipping(analog: nn.Module) -> None:
