@@ -19,11 +19,13 @@ from mho.cells.life import Broken, Drawn
 from mho.core import checks, random
 from mho.crossbar import exact, expansion, read, readout
 from mho.crossbar.broken import mended
+from mho.crossbar.plan import Plan, plan_of
 from mho.crossbar.read import Multiply
 from mho.crossbar.readout import Lumped, Noise, Readout
 from mho.crossbar.tiling import Tiling
 from mho.crossbar.transpose import read_transposed
 from mho.crossbar.wires import wired
+from mho.periphery import quantize
 from mho.periphery.amplifier import Lines, Lying
 
 if TYPE_CHECKING:
@@ -70,6 +72,8 @@ class Reader:
         self._lines: Lines | None = None
         self._lines = self._amplifiers(training=False)
         self._stored: Readout | None = None
+        self._lift = self._lifted_by()
+        self._plan: tuple[Plan | None] | None = None
         # Wires are dear to solve: not before the cells hold something, and once for each thing.
         if ahead and self.wires.knows(self.cells.g) and not self._redrawn:
             self._stored = self.stored
@@ -214,15 +218,45 @@ class Reader:
                 return F.linear(driven, seen.matrix[0].T, bias)
             y = torch.bmm(self._by_group(driven), seen.matrix)
         else:
+            plan = self.plan(seen)
+            if plan is not None and plan.fits(x):
+                y = plan.read(x if x.dim() == 2 else x.reshape(-1, self.rows))
+                y = y if x.dim() == 2 else y.view(*x.shape[:-1], self.outputs)
+                return y if bias is None else y + bias
             y = self.product(self._by_group(x), seen)
         y = y.transpose(0, 1).reshape(*x.shape[:-1], self.outputs)
         return y if bias is None else y + bias
+
+    def plan(self, seen: Readout) -> Plan | None:
+        """Return how `read` reads what is stored, where it can be said beforehand; else None."""
+        if seen is not self._stored or torch.compiler.is_compiling():
+            return None
+        if self._plan is None:
+            # What is kept must also serve reads that need gradients.
+            with torch.inference_mode(False), torch.no_grad():
+                self._plan = (self.planned(seen),)
+        return self._plan[0]
+
+    def planned(self, seen: Readout) -> Plan | None:
+        """Return a new plan for reads of what `stored` or `through` gave, if there can be one.
+
+        It is good for as long as gradients are to reach what it is made of, or not.
+        """
+        drive = self.hardware.drive
+        measured = isinstance(drive.range, str) and not self._input_known
+        if self.collapsed or self.observed or measured or self._lift is not None:
+            return None
+        limit = self._input_limit(self.scale, ())
+        rng = None if seen.training else self.cells.streams[-1]
+        return plan_of(seen, self.hardware, limit, rng)
 
     def product(
         self, x: Tensor, seen: Readout, multiply: Multiply | None = None, vectors: int = 1
     ) -> Tensor:
         """Read tile by tile, uncorrected; see `mho.crossbar.read.product`."""
-        return read.product(
+        if self._lift is not None:
+            x = x * self._lift
+        y = read.product(
             x,
             seen,
             self.hardware,
@@ -232,6 +266,7 @@ class Reader:
             multiply=multiply,
             vectors=vectors,
         )
+        return y if self._lift is None else y / self._lift
 
     def transposed(self, x: Tensor) -> Tensor:
         """Read ``x [batch, cols]`` from the bit lines to the word lines.
@@ -253,7 +288,7 @@ class Reader:
 
     def observe(self, x: Tensor) -> list[Tensor]:
         """Return the currents (A) that the converters see for ``x``, while it is watched."""
-        x = self._by_group(x)
+        x = self._by_group(x if self._lift is None else x * self._lift)
         limit, rng = self._input_limit(x, _but_batch(x)), self.cells.streams[-1]
         return read.currents(x, self.stored, self.hardware, limit=limit, rng=rng)
 
@@ -262,11 +297,14 @@ class Reader:
         drive = self.hardware.drive
         if drive.ideal:
             return x
+        if self._lift is not None:
+            return drive.quantise(x * self._lift, self._input_limit(x, -1)) / self._lift
         return drive.quantise(x, self._input_limit(x, -1))
 
     def voltages(self, x: Tensor) -> Tensor:
         """Return what ``x [vectors, groups · rows]`` puts on the word lines (V)."""
         drive = self.hardware.drive
+        x = x if self._lift is None else x * self._lift
         level = drive.to_levels(x, self._input_limit(x, -1))
         if drive.mode == "bit_serial":
             level = drive.planes(level)[0].flatten(0, 1)
@@ -285,7 +323,15 @@ class Reader:
             return chosen
         if not self._input_known:
             return self.hardware.drive.measure(x, dims)
-        return self.input_range if self.shift is None else self.input_range * self.shift[0].exp()
+        known = self.input_range if self._lift is None else self.input_range * self._lift
+        return known if self.shift is None else known * self.shift[0].exp()
+
+    def _lifted_by(self) -> float | None:
+        """Return by what inputs of a tiny calibrated range are multiplied before anything else."""
+        if not self._input_known or self.hardware.drive.range != "calibrated":
+            return None
+        least, lift, _ = quantize.lifting(self.input_range.dtype)
+        return lift if bool(self.input_range < least) else None
 
     def _adc_limit(self) -> Tensor | None:
         if self.shift is None or not self._adc_calibrated:

@@ -1,0 +1,128 @@
+"""Plan: a read of one array of tiles that lie side by side, all but the inputs worked out before.
+
+Small reads cost what their calls cost. Where one product, one range and one step say it all, a
+read is here the few operations that touch the inputs: the same, and in the same order, as those of
+`mho.crossbar.read.product`, to the bit.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mho.core import random
+from mho.crossbar.read import root
+from mho.crossbar.readout import Readout
+from mho.encoding.base import Encoding
+from mho.hardware import Hardware
+from mho.periphery import quantize
+
+MOST = 1 << 20
+"""Currents of a read by a plan: larger ones are cut into blocks (`mho.crossbar.read.product`)."""
+
+
+class Plan(NamedTuple):
+    """What a read of one product needs.
+
+    Attributes:
+        steps: by what inputs are multiplied to be in units of one level; of an ideal driver by
+            what they are divided, the range.
+        driven: lowest and highest level of the drivers; None of ideal ones.
+        matrix: ``[rows, lines]``, see `Readout`.
+        unit: what a level is multiplied by before ``matrix``; None for 1.
+        noise: variance of white read noise, as in `Readout`, ``[rows, lines]`` of cells; or None.
+        converted: lowest and highest level of the converters; None where there are none.
+        step: the ADC's step, as in `Readout`; None without one.
+        out: from currents (A) to outputs.
+        rng: stream for read noise; None is torch's own generator.
+    """
+
+    steps: Tensor | float
+    driven: tuple[int, int] | None
+    matrix: Tensor
+    unit: Tensor | float | None
+    noise: Tensor | None
+    converted: tuple[int, int] | None
+    step: Tensor | None
+    out: Tensor
+    rng: Tensor | None
+
+    def fits(self, x: Tensor) -> bool:
+        """Whether inputs ``[..., rows]`` are few enough to be read at once."""
+        return x.numel() * self.matrix.shape[1] <= MOST * x.shape[-1]
+
+    def read(self, x: Tensor) -> Tensor:
+        """Read inputs ``[vectors, rows]``; outputs ``[vectors, cols]``, uncorrected."""
+        if self.driven is None:
+            level = quantize.over(x, self.steps)
+        else:
+            level = quantize.to_grid(x * self.steps, *self.driven, fresh=True)
+        if self.unit is not None:
+            level = level * self.unit
+        current = torch.mm(level, self.matrix)
+        if self.noise is not None:
+            power = level.detach().square()
+            if self.noise.dim() == 1:
+                deviation = root(power.sum(-1, keepdim=True) * self.noise)
+            else:
+                deviation = root(torch.mm(power, self.noise))
+            current = current.addcmul_(deviation, random.normal_like(current, self.rng))
+        if self.converted is None:
+            return current * self.out
+        current = quantize.to_grid(current, *self.converted, fresh=True)
+        if torch.is_grad_enabled():
+            return current * self.step * self.out
+        return current.mul_(self.step).mul_(self.out)
+
+
+def plan_of(
+    readout: Readout,
+    hardware: Hardware,
+    limit: Tensor | float,
+    rng: Tensor | None,
+) -> Plan | None:
+    """Return the plan of a tiled read, or None where a read is more than one.
+
+    Args:
+        readout: the array.
+        hardware: what it is made of.
+        limit: input magnitude that becomes the largest voltage, one for all inputs.
+        rng: stream for read noise; None: torch's own generator.
+    """
+    drive, adc, encoding = hardware.drive, hardware.adc, hardware.encoding
+    groups, rows, _ = readout.matrix.shape
+    one_bit = drive.bits == 1 and drive.signed
+    several = hardware.by_tile and rows > hardware.array.rows
+    if groups > 1 or several or drive.mode != "amplitude" or one_bit:
+        return None
+    if isinstance(limit, Tensor) and limit.dim():
+        return None
+    if readout.cells is not None or readout.lines is not None or not hardware.device.ohmic:
+        return None
+    if isinstance(readout.noise, tuple) or (adc is not None and readout.step is None):
+        return None
+    if readout.digital is not None or encoding.digital != (1.0,) or _adds(encoding):
+        return None
+    noise = readout.noise
+    if noise is not None and noise.dim() == 3:
+        noise = noise[0]
+    folded = isinstance(readout.unit, float) and readout.unit == 1.0
+    return Plan(
+        steps=limit if drive.ideal else drive.steps_in(limit),
+        driven=None if drive.ideal else drive.levels,
+        matrix=readout.matrix[0],
+        unit=None if folded else readout.unit,
+        noise=noise,
+        converted=None if adc is None else adc.levels,
+        step=readout.step,
+        out=readout.scale * (limit * drive.step_per_range),
+        rng=rng,
+    )
+
+
+def _adds(encoding: Encoding) -> bool:
+    """Whether an encoding does something of its own with the converters' results."""
+    kind = type(encoding)
+    return kind.outputs is not Encoding.outputs or kind.assemble is not Encoding.assemble
