@@ -1,4 +1,4 @@
-"""Plan: a read of one array of tiles that lie side by side, all but the inputs worked out before.
+"""Plan: a read of equal tiles, with all that does not depend on the inputs worked out before.
 
 Small reads cost what their calls cost. Where one product, one range and one step say it all, a
 read is here the few operations that touch the inputs: the same, and in the same order, as those of
@@ -24,15 +24,17 @@ MOST = 1 << 20
 
 
 class Plan(NamedTuple):
-    """What a read of one product needs.
+    """What a read of equal tiles needs.
 
     Attributes:
         steps: by what inputs are multiplied to be in units of one level; of an ideal driver by
             what they are divided, the range.
         driven: lowest and highest level of the drivers; None of ideal ones.
-        matrix: ``[rows, lines]``, see `Readout`.
+        tiles: how many there are.
+        matrix: ``[tiles, rows of a tile, lines]``, of one tile ``[rows, lines]``; see `Readout`.
         unit: what a level is multiplied by before ``matrix``; None for 1.
-        noise: variance of white read noise, as in `Readout`, ``[rows, lines]`` of cells; or None.
+        noise: variance of white read noise, as in `Readout`, of cells shaped like ``matrix``;
+            or None.
         converted: lowest and highest level of the converters; None where there are none.
         step: the ADC's step, as in `Readout`; None without one.
         out: from currents (A) to outputs.
@@ -41,6 +43,7 @@ class Plan(NamedTuple):
 
     steps: Tensor | float
     driven: tuple[int, int] | None
+    tiles: int
     matrix: Tensor
     unit: Tensor | float | None
     noise: Tensor | None
@@ -51,7 +54,7 @@ class Plan(NamedTuple):
 
     def fits(self, x: Tensor) -> bool:
         """Whether inputs ``[..., rows]`` are few enough to be read at once."""
-        return x.numel() * self.matrix.shape[1] <= MOST * x.shape[-1]
+        return x.numel() * self.tiles * self.matrix.shape[-1] <= MOST * x.shape[-1]
 
     def read(self, x: Tensor) -> Tensor:
         """Read inputs ``[vectors, rows]``; outputs ``[vectors, cols]``, uncorrected."""
@@ -61,20 +64,24 @@ class Plan(NamedTuple):
             level = quantize.to_grid(x * self.steps, *self.driven, fresh=True)
         if self.unit is not None:
             level = level * self.unit
-        current = torch.mm(level, self.matrix)
+        multiply = torch.mm
+        if self.tiles > 1:
+            multiply = torch.bmm
+            level = level.reshape(-1, self.tiles, self.matrix.shape[1]).transpose(0, 1)
+        current = multiply(level, self.matrix)
         if self.noise is not None:
             power = level.detach().square()
             if self.noise.dim() == 1:
                 deviation = root(power.sum(-1, keepdim=True) * self.noise)
             else:
-                deviation = root(torch.mm(power, self.noise))
+                deviation = root(multiply(power, self.noise))
             current = current.addcmul_(deviation, random.normal_like(current, self.rng))
-        if self.converted is None:
-            return current * self.out
-        current = quantize.to_grid(current, *self.converted, fresh=True)
+        if self.converted is not None:
+            current = quantize.to_grid(current, *self.converted, fresh=True)
+        total = current if self.tiles == 1 else current.sum(0)
         if torch.is_grad_enabled():
-            return current * self.step * self.out
-        return current.mul_(self.step).mul_(self.out)
+            return (total if self.step is None else total * self.step) * self.out
+        return (total if self.step is None else total.mul_(self.step)).mul_(self.out)
 
 
 def plan_of(
@@ -94,8 +101,8 @@ def plan_of(
     drive, adc, encoding = hardware.drive, hardware.adc, hardware.encoding
     groups, rows, _ = readout.matrix.shape
     one_bit = drive.bits == 1 and drive.signed
-    several = hardware.by_tile and rows > hardware.array.rows
-    if groups > 1 or several or drive.mode != "amplitude" or one_bit:
+    height = min(hardware.array.rows, rows) if hardware.by_tile else rows
+    if groups > 1 or rows % height or drive.mode != "amplitude" or one_bit:
         return None
     if isinstance(limit, Tensor) and limit.dim():
         return None
@@ -105,14 +112,17 @@ def plan_of(
         return None
     if readout.digital is not None or encoding.digital != (1.0,) or _adds(encoding):
         return None
+    tiles = rows // height
+    tile = (height,) if tiles == 1 else (tiles, height)
     noise = readout.noise
     if noise is not None and noise.dim() == 3:
-        noise = noise[0]
+        noise = noise.reshape(*tile, -1)
     folded = isinstance(readout.unit, float) and readout.unit == 1.0
     return Plan(
         steps=limit if drive.ideal else drive.steps_in(limit),
         driven=None if drive.ideal else drive.levels,
-        matrix=readout.matrix[0],
+        tiles=tiles,
+        matrix=readout.matrix.reshape(*tile, -1),
         unit=None if folded else readout.unit,
         noise=noise,
         converted=None if adc is None else adc.levels,

@@ -6,8 +6,9 @@ Made anew at every change of the crossbar; it never changes the crossbar.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -74,6 +75,8 @@ class Reader:
         self._stored: Readout | None = None
         self._lift = self._lifted_by()
         self._plan: tuple[Plan | None] | None = None
+        self._turned: Tensor | None = None
+        self._undriven = hardware.drive.ideal
         # Wires are dear to solve: not before the cells hold something, and once for each thing.
         if ahead and self.wires.knows(self.cells.g) and not self._redrawn:
             self._stored = self.stored
@@ -211,21 +214,42 @@ class Reader:
 
     def read(self, x: Tensor, seen: Readout, bias: Tensor | None = None) -> Tensor:
         """Read ``x [..., groups · rows]`` on what `stored` or `through` gave; uncorrected."""
+        if self._turned is not None and seen is self._stored:
+            checks.columns("input", x, self.rows)
+            return F.linear(x, self._turned, bias)
+        return self._read(x, seen, None if self.collapsed else self.plan(seen), bias)
+
+    def prepared(self, seen: Readout) -> Callable[[Tensor], Tensor]:
+        """Return `read` for many reads of what `through` gave, prepared once for all of them."""
+        if self.collapsed or torch.compiler.is_compiling():
+            return partial(self.read, seen=seen)
+        return partial(self._read, seen=seen, plan=self.planned(seen))
+
+    def _read(
+        self, x: Tensor, seen: Readout, plan: Plan | None, bias: Tensor | None = None
+    ) -> Tensor:
         checks.columns("input", x, self.groups * self.rows)
         if self.collapsed:
             driven = self.drive(x)
             if self.groups == 1:
-                return F.linear(driven, seen.matrix[0].T, bias)
+                return F.linear(driven, self._weight(seen), bias)
             y = torch.bmm(self._by_group(driven), seen.matrix)
+        elif plan is not None and plan.fits(x):
+            y = plan.read(x if x.dim() == 2 else x.reshape(-1, self.rows))
+            y = y if x.dim() == 2 else y.view(*x.shape[:-1], self.outputs)
+            return y if bias is None else y + bias
         else:
-            plan = self.plan(seen)
-            if plan is not None and plan.fits(x):
-                y = plan.read(x if x.dim() == 2 else x.reshape(-1, self.rows))
-                y = y if x.dim() == 2 else y.view(*x.shape[:-1], self.outputs)
-                return y if bias is None else y + bias
             y = self.product(self._by_group(x), seen)
         y = y.transpose(0, 1).reshape(*x.shape[:-1], self.outputs)
         return y if bias is None else y + bias
+
+    def _weight(self, seen: Readout) -> Tensor:
+        """Return the effective weights of a collapsed array of one group, as torch lays them."""
+        if seen is not self._stored or torch.compiler.is_compiling() or not self._undriven:
+            return seen.matrix[0].T
+        with torch.inference_mode(False), torch.no_grad():
+            self._turned = seen.matrix[0].T
+        return self._turned
 
     def plan(self, seen: Readout) -> Plan | None:
         """Return how `read` reads what is stored, where it can be said beforehand; else None."""

@@ -91,7 +91,7 @@ class Recurrent(AnalogLayer):
             crossbar = getattr(self, name)
             read = crossbar
             if self.training:
-                read = partial(crossbar.reader.read, seen=self.through(name, matrices[name]))
+                read = crossbar.reader.prepared(self.through(name, matrices[name]))
             if not self.holds(f"bias_{part}"):
                 found[part] = read
             elif self._bias_on_array:
