@@ -11,6 +11,7 @@ compare with it, on the same work.
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import warnings
 from collections.abc import Callable
@@ -151,8 +152,59 @@ def blocks(rounds: int) -> None:
         train(f"{name}, {shape}", model, x, max(rounds // 4, 5), array=array)
 
 
+def other(rounds: int) -> None:
+    """The same work with aihwkit-lightning: 8-bit inputs and outputs by tile, noise of weights."""
+    if importlib.util.find_spec("aihwkit_lightning") is None:
+        report("aihwkit-lightning is not installed")
+        return
+    mlp = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 10))
+    array = mho.Array(512, 512)
+    for name, model, x, times in (
+        ("MLP, batch 256", mlp, torch.rand(256, 784), rounds),
+        ("transformer block, 8 × 128 tokens", Block(), torch.randn(8, 128, 512), rounds // 4),
+    ):
+        ours = on_crossbars(model, x, **CONVERTERS, effects=WRITE_NOISE, array=array)
+        theirs = lightning(model)
+        theirs.train()(x)  # input ranges are found from data
+        reads = {
+            "plain": partial(model.eval(), x),
+            "mho": partial(ours.eval(), x),
+            "aihwkit-lightning": partial(theirs.eval(), x),
+        }
+        with torch.no_grad():
+            beside(f"read, {name}", medians(reads, max(times, 5)))
+        steps = {
+            "plain": step(model, x),
+            "mho": step(ours, x),
+            "aihwkit-lightning": step(theirs, x),
+        }
+        beside(f"training step, {name}", medians(steps, max(times, 5)))
+
+
+def beside(name: str, times: dict[str, float]) -> None:
+    report(
+        f"{name}, beside aihwkit-lightning",
+        **{f"{kind} us": round(seconds * 1e6) for kind, seconds in times.items()},
+        times_faster=round(times["aihwkit-lightning"] / times["mho"], 2),
+    )
+
+
+def lightning(model: nn.Module) -> nn.Module:
+    conversion = importlib.import_module("aihwkit_lightning.nn.conversion")
+    configs = importlib.import_module("aihwkit_lightning.simulator.configs")
+    config = configs.TorchInferenceRPUConfig()
+    config.forward.inp_res = config.forward.out_res = 2**8 - 2
+    config.forward.out_bound = 10.0
+    config.mapping.max_input_size = 512
+    config.pre_post.input_range.enable = True
+    config.modifier.type = configs.WeightModifierType.ADD_NORMAL
+    config.modifier.std_dev = 0.01
+    analog: nn.Module = conversion.convert_to_analog(model, config)
+    return analog
+
+
 def main() -> None:
-    parts = {"sequences": sequences, "vectors": vectors, "blocks": blocks}
+    parts = {"sequences": sequences, "vectors": vectors, "blocks": blocks, "other": other}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--threads", type=int, default=1)

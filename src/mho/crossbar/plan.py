@@ -79,7 +79,7 @@ class Plan(NamedTuple):
         if self.converted is not None:
             current = quantize.to_grid(current, *self.converted, fresh=True)
         total = current if self.tiles == 1 else current.sum(0)
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or total.dtype != self.out.dtype:  # of torch.autocast
             return (total if self.step is None else total * self.step) * self.out
         return (total if self.step is None else total.mul_(self.step)).mul_(self.out)
 

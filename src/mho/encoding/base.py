@@ -20,7 +20,6 @@ from torch import Tensor
 
 from mho.core import checks
 from mho.core.spec import Spec
-from mho.periphery import quantize
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,8 @@ class Scaling(Spec):
             rank = self._rank(weight.abs())
             limit = torch.where(rank > 0, rank, limit)
         # Weights that are all zero need no range; any positive one serves them. That of weights
-        # next to nothing is one whose inverse, in units of currents, is still a number.
-        least = quantize.lifting(limit.dtype)[0]
+        # next to nothing is one whose inverse, squared in units of currents, is still a number.
+        least = 2.0**-400 if limit.dtype == torch.float64 else 2.0**-50
         return torch.where(limit > 0, limit.clamp_min(least), torch.ones_like(limit))
 
     def _largest(self, weight: Tensor) -> Tensor:

@@ -127,7 +127,7 @@ def in_steps(x: Tensor, limit: Tensor | float, count: float) -> Tensor:
     least, lift, floor = lifting(limit.dtype if isinstance(limit, Tensor) else x.dtype)
     if isinstance(limit, Tensor):
         up = (limit < least).to(limit.dtype) * lift + 1.0  # 1, or the power of two
-        return (x * up) * (count / (limit * up).clamp_min(floor))
+        return (x * up) * (count / (limit * up).clamp_min(floor))  # of a limit of zero
     if limit >= least:
         return x * (count / limit)
     return (x * lift) * (count / max(limit * lift, floor))
@@ -135,11 +135,13 @@ def in_steps(x: Tensor, limit: Tensor | float, count: float) -> Tensor:
 
 def lifting(kind: torch.dtype) -> tuple[float, float, float]:
     """Return below what a range is tiny, what then multiplies it, and what is least after that."""
-    least = _TINY.get(kind, 2.0**-100)
-    return least, 1.0 / least, least_positive(kind) / least / 2
+    return _LIFTING.get(kind, (2.0**-100, 2.0**100, 2.0**-100))
 
 
-_TINY = {torch.float64: 2.0**-900, torch.float16: 2.0**-7}
+_LIFTING = {
+    torch.float64: (2.0**-900, 2.0**900, 2.0**-900),
+    torch.float16: (2.0**-7, 2.0**15, 2.0**-9),
+}
 
 
 def least_positive(kind: torch.dtype) -> float:
