@@ -43,6 +43,7 @@ class Last(nn.Module):
         self.layer, self.head = layer, nn.Linear(width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map ``[time, batch, features]`` to ``[batch, 1]``."""
         return self.head(self.layer(x)[0][-1])
 
 
@@ -56,6 +57,7 @@ class Attention(nn.Module):
         self.out, self.heads = nn.Linear(width, width), heads
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map ``[batch, tokens, width]`` to the same shape."""
         q, k, v = torch.cat([part(x) for part in self.parts], -1).chunk(3, -1)
         q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
@@ -73,6 +75,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), act, nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map ``[batch, tokens, width]`` to the same shape."""
         x = x + self.attention(self.one(x))
         return x + self.mlp(self.two(x))
 

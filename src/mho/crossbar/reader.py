@@ -60,6 +60,7 @@ class Reader:
         self.practice = crossbar.practice
         self.collapsed = readout.collapses(hardware) and not self.observed
         self.corrected = crossbar.correction.corrects
+        self._gain, self._offset = crossbar.gain, crossbar.offset
         fixed = hardware.drive.range not in ("per_call", "per_vector")
         self._input_known = fixed and not bool(self.input_range.isnan())
         calibrated = None if bool(self.adc_range.isnan().any()) else self.adc_range
@@ -224,6 +225,30 @@ class Reader:
         if self.collapsed or torch.compiler.is_compiling():
             return partial(self.read, seen=seen)
         return partial(self._read, seen=seen, plan=self.planned(seen))
+
+    def repeated(self, bias: Tensor | None = None) -> Callable[[Tensor], Tensor] | None:
+        """Return reads of what is stored, corrected, for many inputs ``[vectors, rows]``.
+
+        None where they cannot be prepared beforehand: each sees other cells, or there is no plan.
+
+        Args:
+            bias: added digitally to the corrected outputs, ``[groups · cols]``.
+        """
+        plan = None if self.collapsed else self.plan(self.stored)
+        if plan is None:
+            return None
+        gain, offset = (self._gain, self._offset) if self.corrected else (None, None)
+
+        def read(x: Tensor) -> Tensor:
+            y = plan.read(x) if plan.fits(x) else self.read(x, self.stored)
+            if gain is not None:
+                y = torch.addcmul(offset, y, gain)
+            if bias is None:
+                return y
+            alike = y.dtype == bias.dtype and not torch.is_grad_enabled()
+            return y.add_(bias) if alike else y + bias
+
+        return read
 
     def _read(
         self, x: Tensor, seen: Readout, plan: Plan | None, bias: Tensor | None = None

@@ -116,7 +116,7 @@ class DAC(Spec):
         """
         if self.bits is None:
             return quantize.over(x, limit)
-        low, high = self.levels
+        high = self.levels[1]
         if self.bits == 1 and self.signed:
             return quantize.sign_ste(quantize.over(x, limit), 1.0)
         if isinstance(limit, Tensor) and not limit.dim() and self.range not in _MEASURED:
