@@ -215,9 +215,10 @@ class Reader:
 
     def read(self, x: Tensor, seen: Readout, bias: Tensor | None = None) -> Tensor:
         """Read ``x [..., groups · rows]`` on what `stored` or `through` gave; uncorrected."""
-        if self._turned is not None and seen is self._stored:
+        weight = self._turned
+        if weight is not None and seen is self._stored:
             checks.columns("input", x, self.rows)
-            return F.linear(x, self._turned, bias)
+            return F.linear(x, weight, bias)
         return self._read(x, seen, None if self.collapsed else self.plan(seen), bias)
 
     def prepared(self, seen: Readout) -> Callable[[Tensor], Tensor]:
@@ -237,11 +238,12 @@ class Reader:
         plan = None if self.collapsed else self.plan(self.stored)
         if plan is None:
             return None
-        gain, offset = (self._gain, self._offset) if self.corrected else (None, None)
+        gain, offset, corrected = self._gain, self._offset, self.corrected
 
         def read(x: Tensor) -> Tensor:
-            y = plan.read(x) if plan.fits(x) else self.read(x, self.stored)
-            if gain is not None:
+            quick = x.dtype == plan.out.dtype and plan.fits(x)
+            y = plan.read(x) if quick else self.read(x, self.stored)
+            if corrected:
                 y = torch.addcmul(offset, y, gain)
             if bias is None:
                 return y
