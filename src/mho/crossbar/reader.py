@@ -235,7 +235,9 @@ class Reader:
         Args:
             bias: added digitally to the corrected outputs, ``[groups · cols]``.
         """
-        plan = None if self.collapsed else self.plan(self.stored)
+        # Not even looked at where looking draws the cells anew.
+        anew = self.collapsed or self._redrawn or self.shift is not None
+        plan = None if anew else self.plan(self.stored)
         if plan is None:
             return None
         gain, offset, corrected = self._gain, self._offset, self.corrected
