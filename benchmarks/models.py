@@ -161,13 +161,16 @@ def other(rounds: int) -> None:
         report("aihwkit-lightning is not installed")
         return
     mlp = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 10))
-    array = mho.Array(512, 512)
-    for name, model, x, times in (
-        ("MLP, batch 256", mlp, torch.rand(256, 784), rounds),
-        ("transformer block, 8 × 128 tokens", Block(), torch.randn(8, 128, 512), rounds // 4),
+    tokens = torch.randn(8, 128, 512)
+    for name, model, x, side, times in (
+        ("MLP, batch 256, 128² tiles", mlp, torch.rand(256, 784), 128, rounds),
+        ("MLP, batch 256, 512² tiles", mlp, torch.rand(256, 784), 512, rounds),
+        ("transformer block, 8 × 128 tokens, 128² tiles", Block(), tokens, 128, rounds // 4),
+        ("transformer block, 8 × 128 tokens, 512² tiles", Block(), tokens, 512, rounds // 4),
     ):
+        array = mho.Array(side, side)
         ours = on_crossbars(model, x, **CONVERTERS, effects=WRITE_NOISE, array=array)
-        theirs = lightning(model)
+        theirs = lightning(model, side)
         theirs.train()(x)  # input ranges are found from data
         reads = {
             "plain": partial(model.eval(), x),
@@ -192,13 +195,13 @@ def beside(name: str, times: dict[str, float]) -> None:
     )
 
 
-def lightning(model: nn.Module) -> nn.Module:
+def lightning(model: nn.Module, side: int) -> nn.Module:
     conversion = importlib.import_module("aihwkit_lightning.nn.conversion")
     configs = importlib.import_module("aihwkit_lightning.simulator.configs")
     config = configs.TorchInferenceRPUConfig()
     config.forward.inp_res = config.forward.out_res = 2**8 - 2
     config.forward.out_bound = 10.0
-    config.mapping.max_input_size = 512
+    config.mapping.max_input_size = side
     config.pre_post.input_range.enable = True
     config.modifier.type = configs.WeightModifierType.ADD_NORMAL
     config.modifier.std_dev = 0.01
