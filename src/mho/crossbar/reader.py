@@ -6,8 +6,9 @@ Made anew at every change of the crossbar; it never changes the crossbar.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,11 +23,13 @@ from mho.core.precision import exactly, handed_out, plain, widened
 from mho.crossbar import exact, expansion, read, readout
 from mho.crossbar.broken import mended
 from mho.crossbar.input_range import limited
+from mho.crossbar.plan import Plan, plan_of
 from mho.crossbar.read import Multiply
 from mho.crossbar.readout import Lumped, Noise, Readout
 from mho.crossbar.tiling import Tiling
 from mho.crossbar.transpose import read_transposed
 from mho.crossbar.wires import wired
+from mho.periphery import quantize
 from mho.periphery.amplifier import Lines, Lying
 
 if TYPE_CHECKING:
@@ -65,6 +68,7 @@ class Reader:
         self.collapsed = readout.collapses(hardware) and not self.observed
         away = self.scale.is_meta  # then nothing is calibrated, and nothing can be looked at
         self.corrected = not away and crossbar.correction.corrects
+        self._gain, self._offset = crossbar.gain, crossbar.offset
         fixed = hardware.drive.range not in ("per_call", "per_vector")
         known = self.rule is not None or not (away or bool(self.input_range.isnan()))
         self._input_known = fixed and known
@@ -80,6 +84,10 @@ class Reader:
         self._lines = None if away else self._amplifiers(training=False)
         self._stored: Readout | None = None
         self._cast: Readout | None = None
+        self._lift = None if away else self._lifted_by()
+        self._plan: tuple[Plan | None] | None = None
+        self._turned: Tensor | None = None
+        self._undriven = hardware.drive.ideal
         if ahead and not away:
             self.prepare()
 
@@ -94,7 +102,7 @@ class Reader:
 
     def rest(self) -> None:
         """Keep nothing of the stored cells: they are not read for now."""
-        self._stored = self._cast = None
+        self._stored = self._cast = self._plan = self._turned = None
 
     @property
     def shift(self) -> Tensor | None:
@@ -306,18 +314,96 @@ class Reader:
 
     def read(self, x: Tensor, seen: Readout, bias: Tensor | None = None) -> Tensor:
         """Read ``x [..., groups · rows]`` on what `stored` or `through` gave; uncorrected."""
+        weight = self._turned
+        if weight is not None and seen is self._stored and _alike(weight, x, bias):
+            checks.columns("input", x, self.rows)
+            return F.linear(x, weight, bias)
+        return self._read(x, seen, None if self.collapsed else self.plan(seen), bias)
+
+    def prepared(self, seen: Readout) -> Callable[[Tensor], Tensor]:
+        """Return `read` for many reads of what `through` gave, prepared once for all of them."""
+        if self.collapsed or torch.compiler.is_compiling():
+            return partial(self.read, seen=seen)
+        return partial(self._read, seen=seen, plan=self.planned(seen))
+
+    def repeated(self, bias: Tensor | None = None) -> Callable[[Tensor], Tensor] | None:
+        """Return reads of what is stored, corrected, for many inputs ``[vectors, rows]``.
+
+        None where they cannot be prepared beforehand: each sees other cells, or there is no plan.
+
+        Args:
+            bias: added digitally to the corrected outputs, ``[groups · cols]``.
+        """
+        # Not even looked at where looking draws the cells anew.
+        anew = self.collapsed or self._redrawn or self.shift is not None
+        plan = None if anew else self.plan(self.stored)
+        if plan is None:
+            return None
+        gain, offset, corrected = self._gain, self._offset, self.corrected
+
+        def read(x: Tensor) -> Tensor:
+            quick = plain(x, plan.out.dtype) and plan.fits(x)
+            y = plan.read(x) if quick else self.read(x, self.stored)
+            if corrected:
+                y = torch.addcmul(offset, y, gain)
+            if bias is None:
+                return y
+            alike = y.dtype == bias.dtype and not torch.is_grad_enabled()
+            return y.add_(bias) if alike else y + bias
+
+        return read
+
+    def _read(
+        self, x: Tensor, seen: Readout, plan: Plan | None, bias: Tensor | None = None
+    ) -> Tensor:
         checks.columns("input", x, self.groups * self.rows)
         if self.collapsed:
             driven = self.drive(x, training=seen.training)
             if self.groups == 1:
                 if bias is not None and bias.dtype != seen.matrix.dtype:
                     bias = bias.to(seen.matrix.dtype)
-                return F.linear(driven, seen.matrix[0].T, bias)
+                return F.linear(driven, self._weight(seen), bias)
             y = torch.bmm(self._by_group(driven), seen.matrix)
+        elif plan is not None and plain(x, plan.out.dtype) and plan.fits(x):
+            y = plan.read(x if x.dim() == 2 else x.reshape(-1, self.rows))
+            y = y if x.dim() == 2 else y.view(*x.shape[:-1], self.outputs)
+            return y if bias is None else y + bias
         else:
             y = self.product(self._by_group(x), seen)
         y = y.transpose(0, 1).reshape(*x.shape[:-1], self.outputs)
         return y if bias is None else (y + bias).to(y.dtype)
+
+    def _weight(self, seen: Readout) -> Tensor:
+        """Return the effective weights of a collapsed array of one group, as torch lays them."""
+        if seen is not self._stored or torch.compiler.is_compiling() or not self._undriven:
+            return seen.matrix[0].T
+        with torch.inference_mode(False), torch.no_grad():
+            self._turned = seen.matrix[0].T
+        return self._turned
+
+    def plan(self, seen: Readout) -> Plan | None:
+        """Return how `read` reads what is stored, where it can be said beforehand; else None."""
+        if seen is not self._stored or torch.compiler.is_compiling():
+            return None
+        if self._plan is None:
+            # What is kept must also serve reads that need gradients.
+            with torch.inference_mode(False), torch.no_grad():
+                self._plan = (self.planned(seen),)
+        return self._plan[0]
+
+    def planned(self, seen: Readout) -> Plan | None:
+        """Return a new plan for reads of what `stored` or `through` gave, if there can be one.
+
+        It is good for as long as gradients are to reach what it is made of, or not.
+        """
+        drive = self.hardware.drive
+        measured = isinstance(drive.range, str) and not self._input_known
+        ruled = self.rule is not None  # which looks at the inputs
+        if self.collapsed or self.observed or measured or ruled or self._lift is not None:
+            return None
+        limit = self._input_limit(self.scale, ())
+        rng = None if seen.training else self.cells.streams[-1]
+        return plan_of(seen, self.hardware, limit, rng)
 
     def product(
         self, x: Tensor, seen: Readout, multiply: Multiply | None = None, vectors: int = 1
@@ -332,8 +418,8 @@ class Reader:
             x = x.to(seen.matrix.dtype)
             with exactly(x.device):
                 return self.product(x, seen, multiply, vectors).to(kind)
-        x, limit = self._limited(x, _but_batch(x), training=seen.training)
-        return read.product(
+        x, limit = self._limited(self._lifted(x), _but_batch(x), training=seen.training)
+        y = read.product(
             x,
             seen,
             self.hardware,
@@ -343,6 +429,11 @@ class Reader:
             multiply=multiply,
             vectors=vectors,
         )
+        return y if self._lift is None else y / self._lift
+
+    def _lifted(self, x: Tensor) -> Tensor:
+        """Return inputs of a tiny calibrated range in units in which nothing underflows."""
+        return x if self._lift is None else x * self._lift
 
     def _wide(self, x: Tensor) -> Tensor:
         """Return floating inputs in the cells' dtype."""
@@ -371,7 +462,7 @@ class Reader:
 
     def observe(self, x: Tensor) -> list[Tensor]:
         """Return the currents (A) that the converters see for ``x``, while it is watched."""
-        x = self._by_group(self._wide(x))
+        x = self._by_group(self._lifted(self._wide(x)))
         x, limit = self._limited(x, _but_batch(x))
         rng = self.cells.streams[-1]
         return read.currents(x, self.stored, self.hardware, limit=limit, rng=rng)
@@ -386,12 +477,13 @@ class Reader:
         drive = self.hardware.drive
         if drive.ideal:
             return x
-        wide = self._wide(x)
-        return drive.quantise(*self._limited(wide, -1, training=training)).to(x.dtype)
+        wide = self._lifted(self._wide(x))
+        driven = drive.quantise(*self._limited(wide, -1, training=training))
+        return (driven if self._lift is None else driven / self._lift).to(x.dtype)
 
     def voltages(self, x: Tensor) -> Tensor:
         """Return what ``x [vectors, groups · rows]`` puts on the word lines (V)."""
-        drive, x = self.hardware.drive, self._wide(x)
+        drive, x = self.hardware.drive, self._lifted(self._wide(x))
         level = drive.to_levels(*self._limited(x, -1))
         if drive.mode == "bit_serial":
             level = drive.planes(level)[0].flatten(0, 1)
@@ -421,7 +513,16 @@ class Reader:
             return chosen
         if not self._input_known:
             return self.hardware.drive.measure(x, dims)
-        return self.input_range if self.shift is None else self.input_range * self.shift[0].exp()
+        known = self.input_range if self._lift is None else self.input_range * self._lift
+        return known if self.shift is None else known * self.shift[0].exp()
+
+    def _lifted_by(self) -> float | None:
+        """Return by what inputs of a tiny calibrated range are multiplied before anything else."""
+        calibrated = self._input_known and self.hardware.drive.range == "calibrated"
+        if not calibrated or self.rule is not None:
+            return None
+        least, lift, _ = quantize.lifting(self.input_range.dtype)
+        return lift if bool(self.input_range < least) else None
 
     def _adc_limit(self) -> Tensor | None:
         if self.shift is None or not self._adc_calibrated:
@@ -465,3 +566,9 @@ def _in(kind: torch.dtype, matrix: Tensor) -> Tensor:
 def _but_batch(x: Tensor) -> tuple[int, ...]:
     """Dimensions of one vector of ``x [groups, batch, …]``."""
     return (0, *range(2, x.dim()))
+
+
+def _alike(weight: Tensor, x: Tensor, bias: Tensor | None) -> bool:
+    """Whether torch multiplies and adds these as they are."""
+    dtype = weight.dtype
+    return isinstance(x, Tensor) and x.dtype is dtype and (bias is None or bias.dtype is dtype)

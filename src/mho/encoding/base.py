@@ -45,8 +45,10 @@ class Scaling(Spec):
         if self.percentile < 100.0:
             rank = self._rank(weight.abs())
             limit = torch.where(rank > 0, rank, limit)
-        # Weights that are all zero need no range; any positive one serves them.
-        return torch.where(limit > 0, limit, torch.ones_like(limit))
+        # Weights that are all zero need no range; any positive one serves them. That of weights
+        # next to nothing is one whose inverse, squared in units of currents, is still a number.
+        least = 2.0**-400 if limit.dtype == torch.float64 else 2.0**-50
+        return torch.where(limit > 0, limit.clamp_min(least), torch.ones_like(limit))
 
     def _largest(self, weight: Tensor) -> Tensor:
         # Two reductions are cheaper than writing down every magnitude.

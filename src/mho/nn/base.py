@@ -42,7 +42,7 @@ class AnalogLayer(nn.Module):
     """
 
     kind: ClassVar[type[nn.Module]] = nn.Module
-    left_behind: ClassVar[tuple[str, ...]] = ("_compiled_call_impl",)
+    left_behind: ClassVar[tuple[str, ...]] = ("_compiled_call_impl", "_unmoved")
     hardware: Hardware
 
     @classmethod
@@ -238,12 +238,13 @@ class AnalogLayer(nn.Module):
 
     def read(self, name: str, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Read one crossbar (through the weights in training, else what is stored), add a bias."""
-        crossbar: Crossbar = getattr(self, name)
+        crossbar: Any = self._modules[name]
         self.check_dtype(x)
         if self.training:
             return crossbar.reader.read(x, self.through(name, self.matrices()[name]), bias)
         self.warn_if_stale()
-        return crossbar(x, bias)
+        found: Tensor = crossbar(x, bias)
+        return found
 
     def through(self, name: str, matrix: Tensor) -> Readout:
         """Return what a training read of one crossbar sees; see `Crossbar.read_through`.
@@ -286,8 +287,14 @@ class AnalogLayer(nn.Module):
         """Say once that the weights have moved since they were programmed."""
         if torch.compiler.is_compiling() or self._warned:
             return
+        held = None
+        if not self._buffers and "parametrizations" not in self._modules:  # what is quick to see
+            held = [(id(p), _version(p)) for p in self._parameters.values()]
+            if self._synced and held == vars(self).get("_unmoved"):
+                return
         found = self._versions()
         if found == self._synced:
+            self._unmoved = held
             return
         if not self._synced:
             self._synced = found
@@ -303,7 +310,7 @@ class AnalogLayer(nn.Module):
     def _versions(self) -> dict[str, tuple[int, int]]:
         on_array = self.hardware.bias == "array"
         return {
-            path: (id(value), 0 if value.is_inference() else value._version)
+            path: (id(value), _version(value))
             for name, path, value in computed.sources(self)
             if on_array or "bias" not in name
         }
@@ -344,6 +351,10 @@ class AnalogLayer(nn.Module):
         super().__setstate__(state)
         computed.restore(self)
         self._synced = self._versions()  # a copy has parameters of its own
+
+
+def _version(value: Tensor | None) -> int:
+    return 0 if value is None or value.is_inference() else value._version
 
 
 def blank(kind: type[L], parametrized: Sequence[str] = ()) -> L:

@@ -65,8 +65,8 @@ class Linear(AnalogLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x [..., in_features]`` to ``[..., out_features]``."""
-        checks.columns("input", x, self.in_features)
-        if self._bias_on_array:
+        if self.hardware.bias == "array" and self.holds("bias"):
+            checks.columns("input", x, self.in_features)
             return self.read("crossbar", torch.cat((x, torch.ones_like(x[..., :1])), dim=-1))
         return self.read("crossbar", x, self.bias)
 

@@ -11,12 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mho.crossbar.crossbar import Crossbar
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer
+from mho.nn.computed import CALL_HOOKS
 from mho.recurrence.form import Form, mode_of
 from mho.recurrence.runner import Product
 
 _TENSOR = re.compile(r"weight_(ih|hh|hr)(_l\d+(_reverse)?)?|bias_(ih|hh)(_l\d+(_reverse)?)?")
+
+_SEEN = [kind for kind in CALL_HOOKS if kind.endswith("_hooks")]
 
 _NEGLIGIBLE = 1e-4  # offsets of a projection, relative to its largest weight
 
@@ -90,16 +94,19 @@ class Recurrent(AnalogLayer):
         for part in self.form.parts:
             name = f"crossbar_{part}"
             crossbar = getattr(self, name)
-            read = crossbar
+            biased = self.holds(f"bias_{part}")
+            bias = self._bias(part) if biased and not self._bias_on_array else None
             if self.training:
-                read = partial(crossbar.reader.read, seen=self.through(name, matrices[name]))
-            if not self.holds(f"bias_{part}"):
-                found[part] = read
-            elif self._bias_on_array:
-                found[part] = partial(_read_with_row, read)
+                read = crossbar.reader.prepared(self.through(name, matrices[name]))
             else:
-                bias: Any = self._bias(part)
-                found[part] = partial(_read_and_add, read, bias)
+                read = _plain_reads(crossbar, bias)
+                if read is not None:
+                    bias = None
+                else:
+                    read = crossbar
+            if biased and self._bias_on_array:
+                read = partial(_read_with_row, read)
+            found[part] = read if bias is None else partial(_read_and_add, read, bias)
         return lambda part, x: found[part](x)
 
     @property
@@ -190,6 +197,13 @@ class Recurrent(AnalogLayer):
     def _blank(self, *, bias: bool, **kind: Any) -> nn.Module:
         """Return a new torch layer of the same settings."""
         raise NotImplementedError
+
+
+def _plain_reads(crossbar: Crossbar, bias: Tensor | None) -> Callable[[Tensor], Tensor] | None:
+    """Return a crossbar's reads without the call of a module, if no hook is to see it."""
+    if any(getattr(crossbar, kind) for kind in _SEEN) or torch.compiler.is_compiling():
+        return None
+    return None if "forward" in vars(crossbar) else crossbar.reader.repeated(bias)
 
 
 def _read_with_row(read: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -87,7 +87,8 @@ class ADC(Spec):
         return self.ranged and self.method != "linear"
 
     @derived
-    def _levels(self) -> tuple[int, int]:
+    def levels(self) -> tuple[int, int]:
+        """The lowest and the highest integer level."""
         low, high = quantize.levels(self.bits)
         return low - (self.method == "linear"), high
 
@@ -95,14 +96,14 @@ class ADC(Spec):
         """Return the current (A) of one level for a full scale ``limit`` (A)."""
         if self.method == "linear":
             return quantize.power_of_two_step(limit, self.bits)
-        return limit / self._levels[1]
+        return limit / self.levels[1]
 
     def to_levels(self, current: Tensor) -> Tensor:
         """Convert currents given in units of one step to integer levels (grid methods only).
 
         ``current`` is overwritten where no gradient is needed.
         """
-        return quantize.to_grid(current, *self._levels, fresh=True)
+        return quantize.to_grid(current, *self.levels, fresh=True)
 
     def measure(self, currents: list[Tensor], *, converters: int = 1, planes: int = 1) -> Tensor:
         """Return the range that currents ask for by themselves.
@@ -167,7 +168,7 @@ class ADC(Spec):
         if self.bits == 1:
             return quantize.sign_ste(current, limit)
         step = self.step(limit)
-        return self.to_levels(current / step) * step
+        return self.to_levels(quantize.over(current, step)) * step
 
 
 def _spread(value: Tensor, planes: int, lines: int) -> Tensor:

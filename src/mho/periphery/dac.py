@@ -14,6 +14,7 @@ from mho.periphery import quantize
 MODES = ("amplitude", "bit_serial")
 CODES = ("sign_magnitude", "twos_complement")
 RANGES = ("calibrated", "per_vector", "per_call")
+_MEASURED = ("per_vector", "per_call")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ class DAC(Spec):
         return self.bits is None
 
     @derived
-    def _levels(self) -> tuple[int, int]:
+    def levels(self) -> tuple[int, int]:
+        """The lowest and the highest integer level."""
         return quantize.levels(self.bits or 1, signed=self.signed)
 
     @derived
@@ -89,7 +91,7 @@ class DAC(Spec):
         """Size of one input level, as a fraction of the range (1 for an ideal driver)."""
         if self.bits is None:
             return 1.0
-        return 1.0 / self._levels[1]
+        return 1.0 / self.levels[1]
 
     @derived
     def v_step(self) -> float:
@@ -113,11 +115,25 @@ class DAC(Spec):
             limit: the input magnitude that becomes ``v_max``.
         """
         if self.bits is None:
-            return x / limit
-        low, high = self._levels
+            return quantize.over(x, limit)
+        high = self.levels[1]
         if self.bits == 1 and self.signed:
-            return quantize.sign_ste(x / limit, 1.0)
-        return quantize.to_grid(x * (high / limit), low, high, fresh=True)
+            return quantize.sign_ste(quantize.over(x, limit), 1.0)
+        if isinstance(limit, Tensor) and not limit.dim() and self.range not in _MEASURED:
+            # One range known beforehand, that readers keep from being tiny: a single pass.
+            return self.to_grid(x * (high / limit).clamp_max(torch.finfo(x.dtype).max))
+        return self.to_grid(quantize.in_steps(x, limit, high))
+
+    def to_grid(self, level: Tensor) -> Tensor:
+        """Round and clip inputs in units of one level; they may be overwritten.
+
+        For more than one signed bit.
+        """
+        return quantize.to_grid(level, *self.levels, fresh=True)
+
+    def steps_in(self, limit: Tensor | float) -> Tensor | float:
+        """Return by what inputs are multiplied to be in units of one level (bits given)."""
+        return self.levels[1] / limit
 
     def quantise(self, x: Tensor, limit: Tensor | float) -> Tensor:
         """Return inputs as they are delivered, in their own units; arguments as of `to_levels`."""
@@ -137,7 +153,7 @@ class DAC(Spec):
         """
         if self.range == "per_call":
             return quantize.magnitude(x)
-        largest = x.detach().abs().amax(dims, keepdim=True)
+        largest = torch.linalg.vector_norm(x.detach(), torch.inf, dims, keepdim=True)
         return quantize.instead_of_zero(largest, torch.finfo(x.dtype).eps)
 
     def planes(self, level: Tensor) -> tuple[Tensor, Tensor]:

@@ -104,12 +104,50 @@ def uniform(
         return sign_ste(x, limit)
     low, high = levels(bits, signed=signed)
     step = limit / high
-    scaled = x / step
+    scaled = over(x, step)
     if rounding == "stochastic":
         # floor(x + u) = round(x + u - 1/2): the expectation of the level is x itself.
         dither = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
         scaled = scaled + (dither - 0.5)
     return to_grid(scaled, low, high, fresh=True) * step
+
+
+def in_steps(x: Tensor, limit: Tensor | float, count: float) -> Tensor:
+    """Return ``x · count / limit``, finite wherever ``x / limit`` is about 1 or less.
+
+    ``count / limit`` alone overflows where the limit is next to nothing (below 3.7e-37 for 127
+    steps in float32). There both are multiplied by one power of two first, which is exact. A limit
+    of zero counts as smaller than every number but zero.
+
+    Args:
+        x: any shape.
+        limit: broadcasts to ``x``, >= 0.
+        count: steps in one limit.
+    """
+    least, lift, floor = lifting(limit.dtype if isinstance(limit, Tensor) else x.dtype)
+    if isinstance(limit, Tensor):
+        up = (limit < least).to(limit.dtype) * lift + 1.0  # 1, or the power of two
+        return (x * up) * (count / (limit * up).clamp_min(floor))  # of a limit of zero
+    if limit >= least:
+        return x * (count / limit)
+    return (x * lift) * (count / max(limit * lift, floor))
+
+
+def lifting(kind: torch.dtype) -> tuple[float, float, float]:
+    """Return below what a range is tiny, what then multiplies it, and what is least after that."""
+    return _LIFTING.get(kind, (2.0**-100, 2.0**100, 2.0**-100))
+
+
+_LIFTING = {
+    torch.float64: (2.0**-900, 2.0**900, 2.0**-900),
+    torch.float16: (2.0**-7, 2.0**15, 2.0**-9),
+}
+
+
+def least_positive(kind: torch.dtype) -> float:
+    """Return the smallest positive number, below the normal ones."""
+    info = torch.finfo(kind)
+    return info.tiny * info.eps
 
 
 def sign_ste(x: Tensor, limit: Tensor | float) -> Tensor:
@@ -123,6 +161,15 @@ def sign_ste(x: Tensor, limit: Tensor | float) -> Tensor:
     return straight_through(hard, clipped)
 
 
+def over(x: Tensor, step: Tensor | float) -> Tensor:
+    """Return ``x / step``, with the smallest number there is in place of a step of zero.
+
+    Steps of limits next to nothing underflow; zero over zero would be no number.
+    """
+    least = least_positive(x.dtype)
+    return x / (step.clamp_min(least) if isinstance(step, Tensor) else max(step, least))
+
+
 def power_of_two_step(limit: Tensor, bits: int) -> Tensor:
     """Step ``2^sf``, ``sf = 1 - bits + ceil(log2(limit))``, of the *linear* fixed-point grid."""
     exponent = torch.ceil(torch.log2(limit.clamp_min(torch.finfo(limit.dtype).tiny)))
@@ -132,7 +179,7 @@ def power_of_two_step(limit: Tensor, bits: int) -> Tensor:
 def companded_tanh(x: Tensor, bits: int, limit: Tensor | float) -> Tensor:
     """Quantise uniformly in ``tanh(x / limit)``: finer near zero than near the ends."""
     edge = math.tanh(1.0)
-    inner = torch.tanh((x / limit).clamp(-1.0, 1.0))
+    inner = torch.tanh(over(x, limit).clamp(-1.0, 1.0))
     level = uniform(inner, bits, edge)
     return torch.atanh(level.clamp(-edge, edge)) * limit
 
@@ -149,7 +196,7 @@ def companded_log(x: Tensor, bits: int, smallest: Tensor, largest: Tensor) -> Te
         return sign_ste(x, largest)
     top = 2 ** (bits - 1) - 2
     largest = largest.clamp_min(torch.finfo(x.dtype).tiny)
-    smallest = torch.minimum(smallest, largest)
+    smallest = torch.minimum(smallest, largest).clamp_min(least_positive(x.dtype))
     step = torch.log(largest / smallest).clamp_min(torch.finfo(x.dtype).eps) / max(top, 1)
     # Counted from the top, so that two bits (one magnitude) stand at full scale.
     with torch.no_grad():
@@ -164,7 +211,7 @@ def companded_log(x: Tensor, bits: int, smallest: Tensor, largest: Tensor) -> Te
 def min_max(x: Tensor, bits: int, low: Tensor, high: Tensor) -> Tensor:
     """Quantise to ``2^bits`` levels from ``low`` to ``high``, both included."""
     step = (high - low).clamp_min(torch.finfo(x.dtype).tiny) / (2**bits - 1)
-    return to_grid((x - low) / step, 0, 2**bits - 1, fresh=True) * step + low
+    return to_grid(over(x - low, step), 0, 2**bits - 1, fresh=True) * step + low
 
 
 def straight_through(hard: Tensor, soft: Tensor) -> Tensor:

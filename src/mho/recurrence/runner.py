@@ -179,8 +179,8 @@ def _forwards(
     """
     outputs, ended = [], []
     for step in inputs:
-        running = len(step)
-        if running < len(state[0]):
+        running = step.shape[0]
+        if running < state[0].shape[0]:
             ended.append(tuple(s[running:] for s in state))
             state = tuple(s[:running] for s in state)
         state = advance(step, state)
@@ -200,9 +200,9 @@ def _backwards(
     outputs = []
     state = tuple(s[:0] for s in first)
     for step in reversed(inputs):
-        running = len(step)
-        if running > len(state[0]):
-            joining = [s[len(state[0]) : running] for s in first]
+        running, before = step.shape[0], state[0].shape[0]
+        if running > before:
+            joining = [s[before:running] for s in first]
             state = tuple(torch.cat(parts) for parts in zip(state, joining, strict=True))
         state = advance(step, state)
         outputs.append(state[0])

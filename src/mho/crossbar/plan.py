@@ -1,0 +1,177 @@
+"""Plan: a read of equal tiles, with all that does not depend on the inputs worked out before.
+
+Small reads cost what their calls cost. Where one product, one range and one step say it all, a
+read is here the few operations that touch the inputs: the same, and in the same order, as those of
+`mho.crossbar.read.product`, to the bit.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mho.core import random
+from mho.crossbar.read import root
+from mho.crossbar.readout import Readout
+from mho.encoding.base import Encoding
+from mho.hardware import Hardware
+from mho.periphery import quantize
+
+MOST = 1 << 20
+"""Currents of a read by a plan: larger ones are cut into blocks (`mho.crossbar.read.product`)."""
+
+
+class Single(NamedTuple):
+    """What is particular of one tile between drivers and converters; names are those of `Plan`.
+
+    Attributes:
+        driven: levels of the drivers.
+        matrix: ``[rows, lines]``.
+        noise: of cells, ``[rows, lines]``; None where they are alike, or there is none.
+        converted: levels of the converters.
+        step: the ADC's.
+    """
+
+    driven: tuple[int, int]
+    matrix: Tensor
+    noise: Tensor | None
+    converted: tuple[int, int]
+    step: Tensor
+
+
+class Plan(NamedTuple):
+    """What a read of equal tiles needs.
+
+    Attributes:
+        steps: by what inputs are multiplied to be in units of one level; of an ideal driver by
+            what they are divided, the range.
+        driven: lowest and highest level of the drivers; None of ideal ones.
+        tiles: how many there are.
+        matrix: ``[tiles, rows of a tile, lines]``, see `Readout`.
+        unit: what a level is multiplied by before ``matrix``; None for 1.
+        noise: variance of white read noise, as in `Readout`, of cells shaped like ``matrix``;
+            or None.
+        converted: lowest and highest level of the converters; None where there are none.
+        step: the ADC's step, as in `Readout`; None without one.
+        out: from currents (A) to outputs.
+        single: of one tile between drivers and converters, with a unit of 1; else None.
+        rng: stream for read noise; None is torch's own generator.
+    """
+
+    steps: Tensor | float
+    driven: tuple[int, int] | None
+    tiles: int
+    matrix: Tensor
+    unit: Tensor | float | None
+    noise: Tensor | None
+    converted: tuple[int, int] | None
+    step: Tensor | None
+    out: Tensor
+    rng: Tensor | None
+    single: Single | None
+
+    def fits(self, x: Tensor) -> bool:
+        """Whether inputs ``[..., rows]`` are few enough to be read at once."""
+        return x.numel() * self.tiles * self.matrix.shape[2] <= MOST * x.shape[-1]
+
+    def read(self, x: Tensor) -> Tensor:
+        """Read inputs ``[vectors, rows]``; outputs ``[vectors, cols]``, uncorrected."""
+        if self.single is not None and x.dtype == self.out.dtype and not torch.is_grad_enabled():
+            return self._quickly(x, self.single)
+        if self.driven is None:
+            level = quantize.over(x, self.steps)
+        else:
+            level = quantize.to_grid(x * self.steps, *self.driven, fresh=True)
+        if self.unit is not None:
+            level = level * self.unit
+        # A batch of products, be it of one: gradients are then added up as ever, to the bit.
+        level = level.reshape(-1, self.tiles, self.matrix.shape[1]).transpose(0, 1)
+        current = torch.bmm(level, self.matrix)
+        if self.noise is not None:
+            power = level.detach().square()
+            if self.noise.dim() == 1:
+                deviation = root(power.sum(-1, keepdim=True) * self.noise)
+            else:
+                deviation = root(torch.bmm(power, self.noise))
+            current = current.addcmul_(deviation, random.normal_like(current, self.rng))
+        if self.converted is not None:
+            current = quantize.to_grid(current, *self.converted, fresh=True)
+        total = current.squeeze(0) if self.tiles == 1 else current.sum(0)
+        return (total if self.step is None else total * self.step) * self.out
+
+    def _quickly(self, x: Tensor, single: Single) -> Tensor:
+        """As `read` of one tile between converters, without gradients: in place, no call more."""
+        level = x.mul(self.steps).round_().clamp_(*single.driven)
+        current = torch.mm(level, single.matrix)
+        if self.noise is not None:
+            power = level.square_()
+            if single.noise is None:
+                variance = power.sum(-1, keepdim=True).mul(self.noise)
+            else:
+                variance = torch.mm(power, single.noise)
+            drawn = random.normal_like(current, self.rng)
+            current.addcmul_(variance.clamp_(min=0.0).sqrt_(), drawn)
+        current.round_().clamp_(*single.converted)
+        if current.dtype != self.out.dtype:  # of torch.autocast
+            return current * single.step * self.out
+        return current.mul_(single.step).mul_(self.out)
+
+
+def plan_of(
+    readout: Readout,
+    hardware: Hardware,
+    limit: Tensor | float,
+    rng: Tensor | None,
+) -> Plan | None:
+    """Return the plan of a tiled read, or None where a read is more than one.
+
+    Args:
+        readout: the array.
+        hardware: what it is made of.
+        limit: input magnitude that becomes the largest voltage, one for all inputs.
+        rng: stream for read noise; None: torch's own generator.
+    """
+    drive, adc, encoding = hardware.drive, hardware.adc, hardware.encoding
+    groups, rows, _ = readout.matrix.shape
+    one_bit = drive.bits == 1 and drive.signed
+    height = min(hardware.array.rows, rows) if hardware.by_tile else rows
+    if groups > 1 or rows % height or drive.mode != "amplitude" or one_bit:
+        return None
+    if isinstance(limit, Tensor) and limit.dim():
+        return None
+    if readout.cells is not None or readout.lines is not None or not hardware.device.ohmic:
+        return None
+    if isinstance(readout.noise, tuple) or (adc is not None and readout.step is None):
+        return None
+    if readout.digital is not None or encoding.digital != (1.0,) or _adds(encoding):
+        return None
+    matrix, noise = readout.matrix.unflatten(1, (-1, height))[0], readout.noise
+    if noise is not None and noise.dim() == 3:
+        noise = noise.unflatten(1, (-1, height))[0]
+    folded = isinstance(readout.unit, float) and readout.unit == 1.0
+    single = None
+    if len(matrix) == 1 and folded and not drive.ideal and adc is not None:
+        each = noise[0] if noise is not None and noise.dim() == 3 else None
+        assert readout.step is not None
+        single = Single(drive.levels, matrix[0], each, adc.levels, readout.step)
+    return Plan(
+        steps=limit if drive.ideal else drive.steps_in(limit),
+        driven=None if drive.ideal else drive.levels,
+        tiles=len(matrix),
+        matrix=matrix,
+        unit=None if folded else readout.unit,
+        noise=noise,
+        converted=None if adc is None else adc.levels,
+        step=readout.step,
+        out=readout.scale * (limit * drive.step_per_range),
+        rng=rng,
+        single=single,
+    )
+
+
+def _adds(encoding: Encoding) -> bool:
+    """Whether an encoding does something of its own with the converters' results."""
+    kind = type(encoding)
+    return kind.outputs is not Encoding.outputs or kind.assemble is not Encoding.assemble
