@@ -22,6 +22,7 @@ from mho.cells import life as cell_life
 from mho.cells.population import Cells
 from mho.core import checks
 from mho.crossbar import checkpoint, exact, expansion, life, readout
+from mho.crossbar.blocks import MEMORY, checked
 from mho.crossbar.correction import Correction
 from mho.crossbar.reader import Reader
 from mho.crossbar.readout import Lumped
@@ -55,6 +56,8 @@ class Crossbar(nn.Module):
             chosen for the broken cells; None where the encoding does not look at these.
         input_range, adc_range, gain, offset, reference: see `Correction`.
         range_shift: the parameter behind ``Correction.shift``; None unless ranges are learned.
+        memory: what a read may take beside its inputs and outputs (bytes), 256 MB unless set; see
+            `mho.limit_memory`.
         stands_alone: whether it has no weights beside its cells, being no layer's.
 
     Raises:
@@ -71,6 +74,7 @@ class Crossbar(nn.Module):
     reference: Tensor
     range_shift: nn.Parameter | None
     reader: Reader
+    memory: int = MEMORY
 
     def __init__(
         self,
@@ -331,6 +335,10 @@ class Crossbar(nn.Module):
         return self._wires.stored(g) if g is self.G else wired(g, self.hardware.array, self.groups)
 
     # ── read; how is `Reader`'s part ─────────────────────────────────────────────────────────
+
+    def limit_memory(self, memory: int) -> None:
+        """Set what a read may take beside its inputs and outputs (bytes, >= 1)."""
+        self.memory = self.reader.memory = checked(memory)
 
     def refresh(self) -> None:
         """Make ready what reads need. Called by `commit`; needed after a change by hand only."""

@@ -18,6 +18,7 @@ from mho.cells import life
 from mho.cells.life import Broken, Drawn
 from mho.core import checks, random
 from mho.crossbar import exact, expansion, read, readout
+from mho.crossbar.blocks import Vectors
 from mho.crossbar.broken import mended
 from mho.crossbar.read import Multiply
 from mho.crossbar.readout import Lumped, Noise, Readout
@@ -54,7 +55,7 @@ class Reader:
         self.encode, self.suited = crossbar.encode, crossbar.suited
         self.input_range, self.adc_range = crossbar.input_range, crossbar.adc_range
         self.shift, self.observed = crossbar.range_shift, crossbar.observed
-        self.practice = crossbar.practice
+        self.practice, self.memory = crossbar.practice, crossbar.memory
         self.collapsed = readout.collapses(hardware) and not self.observed
         self.corrected = crossbar.correction.corrects
         fixed = hardware.drive.range not in ("per_call", "per_vector")
@@ -219,18 +220,24 @@ class Reader:
         return y if bias is None else y + bias
 
     def product(
-        self, x: Tensor, seen: Readout, multiply: Multiply | None = None, vectors: int = 1
+        self,
+        x: Tensor,
+        seen: Readout,
+        multiply: Multiply | None = None,
+        vectors: Vectors | None = None,
     ) -> Tensor:
         """Read tile by tile, uncorrected; see `mho.crossbar.read.product`."""
+        each = vectors is not None and vectors.raw and self.drives_by_vector
         return read.product(
             x,
             seen,
             self.hardware,
-            limit=self._input_limit(x, _but_batch(x)),
+            limit=None if each else self._input_limit(x, _but_batch(x)),
             full_scale=self._adc_limit(),
             rng=None if seen.training else self.cells.streams[-1],
             multiply=multiply,
             vectors=vectors,
+            memory=self.memory,
         )
 
     def transposed(self, x: Tensor) -> Tensor:
