@@ -101,6 +101,13 @@ def _cut(sizes: tuple[int, ...], most: int) -> Iterator[tuple[slice, ...]]:
         yield slice(k, min(k + step, sizes[0])), *(slice(0, size) for size in sizes[1:])
 
 
+def limit_of(slab: Slab, limit: Tensor | float | None, count: int) -> Tensor | float | None:
+    """Return a slab's part of limits: of one for all, or one for each of ``count`` vectors."""
+    if isinstance(limit, Tensor) and limit.dim() > 1 and limit.shape[1] == count:
+        return limit[:, slab.start : slab.stop]
+    return limit
+
+
 def matrix(x: Tensor) -> Vectors:
     """Return the vectors of inputs ``[groups, batch, rows]``: one for each item of the batch."""
     return Vectors((x.shape[1],), lambda x, ranges: x[:, ranges[0]], lambda part: part)

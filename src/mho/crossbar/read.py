@@ -138,11 +138,10 @@ def _in_blocks(
     if _by_call(call):
         call = call._replace(rng=random.fork(call.rng))
         call = call._replace(measured=_over_the_call(x, limit, call, most))
-    each = isinstance(limit, Tensor) and limit.dim() > 1 and limit.shape[1] == vectors.count
     found = []
     for slab in vectors.slabs(most):
         part = vectors.take(x, slab.ranges)
-        within = limit[:, slab.start : slab.stop] if each else limit  # type: ignore[index]
+        within = blocks.limit_of(slab, limit, vectors.count)
         y = _anew(part, within, call) if anew else _slab(part, within, call)
         found.append(y if len(vectors.sizes) == 1 else y.reshape(len(y), -1, y.shape[-1]))
     return _shaped(torch.cat(found, dim=1), vectors)
@@ -190,7 +189,9 @@ def _over_the_call(x: Tensor, limit: Tensor | float | None, call: _Call, most: i
             multiply = call.multiply
             if call.vectors.raw:
                 part, multiply = call.vectors.unfold(part), cell_currents
-            within = call.hardware.drive.measure(part, (0, 2)) if limit is None else limit
+            within = blocks.limit_of(slab, limit, call.vectors.count)
+            if within is None:
+                within = call.hardware.drive.measure(part, (0, 2))
             parts = _converted_currents(part, within, call._replace(rng=rng), multiply)[0]
             one = adc.measure(parts, converters=encoding.converters, most=known).flatten()
             if found is None:

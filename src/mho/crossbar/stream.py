@@ -172,9 +172,8 @@ def _forward(x: Tensor, job: Job) -> Tensor:
 
 def _driven(part: Tensor, slab: Slab, job: Job) -> tuple[Tensor, Tensor | float]:
     """Return levels ``[groups, vectors, rows]``, and the input that is the largest voltage."""
-    drive, vectors, limit = job.hardware.drive, job.vectors, job.limit
-    if isinstance(limit, Tensor) and limit.dim():
-        limit = limit[:, slab.start : slab.stop]
+    drive, vectors = job.hardware.drive, job.vectors
+    limit = blocks.limit_of(slab, job.limit, vectors.count)
     if not vectors.raw:
         assert limit is not None
         return vectors.unfold(drive.to_levels(part, limit)), limit
