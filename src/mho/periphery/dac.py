@@ -118,15 +118,13 @@ class DAC(Spec):
         Args:
             level: integer levels ``[...]``.
         """
-        # Levels have at most 24 bits: halving and rounding down are exact in single precision.
-        signed = self.signed and not self._twos
-        rest = level.abs() if signed else level.clone()
-        sign = level.sign() if signed else None
+        whole = level.to(torch.int16 if self.bits is None or self.bits < 16 else torch.int32)
+        sign = whole.sign() if self.signed and not self._twos else None
+        whole = whole if sign is None else whole.abs()
         for _ in range(self.planes_sent):
-            half = (rest * 0.5).floor_()
-            bit = rest.sub_(half, alpha=2.0)
-            yield bit if sign is None else bit.mul_(sign)
-            rest = half
+            bit = whole & 1
+            yield (bit if sign is None else bit.mul_(sign)).to(level.dtype)
+            whole = whole >> 1
 
     @derived
     def _twos(self) -> bool:
