@@ -108,12 +108,12 @@ class _Conv(AnalogLayer):
     def _seen(self) -> tuple[Readout, Tensor | None, Tensor | None]:
         """What this read sees, and the gain and offset per channel that follow it."""
         crossbar = self.crossbars["crossbar"]
+        bias = None if self._bias_on_array else self.bias
         if self.training:
-            return self.through("crossbar", self.matrices()["crossbar"]), None, self.bias
+            return self.through("crossbar", self.matrices()["crossbar"]), None, bias
         self.warn_if_stale()
         if not crossbar.reader.corrected:
-            return crossbar.reader.stored, None, self.bias
-        bias = self.bias
+            return crossbar.reader.stored, None, bias
         offset = crossbar.offset if bias is None else crossbar.offset + bias
         return crossbar.reader.stored, crossbar.gain, offset
 
