@@ -113,7 +113,11 @@ def cases(rounds: int, batch: int) -> dict[str, Callable[[], None]]:
         for name, made, options in (
             ("convolutions", two_convolutions, {"parts": USUAL}),
             ("convolutions, calibrated", two_convolutions, {"parts": USUAL}),
-            ("convolutions, calibrated, noise", two_convolutions, {"parts": USUAL | {"effects": NOISE}}),
+            (
+                "convolutions, calibrated, noise",
+                two_convolutions,
+                {"parts": USUAL | {"effects": NOISE}},
+            ),
             ("convolutions, calibrated, step", two_convolutions, {"parts": USUAL, "train": True}),
             ("4096 to 32000, calibrated", vocabulary, {"parts": CONVERTERS}),
             ("4096 to 32000, usual", vocabulary, {"parts": USUAL, **slow}),

@@ -17,7 +17,9 @@ class _Counting(TorchDispatchMode):
         self.known = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        given = {t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if torch.is_tensor(t)}
+        given = {
+            t.untyped_storage()._cdata for t in tree_leaves((args, kwargs)) if torch.is_tensor(t)
+        }
         found = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(found):
             if torch.is_tensor(tensor):

@@ -141,9 +141,7 @@ class Plan(NamedTuple):
     holds: bool
 
 
-def plan(
-    readout: Readout, hardware: Hardware, count: int, memory: int, *, measured: bool
-) -> Plan:
+def plan(readout: Readout, hardware: Hardware, count: int, memory: int, *, measured: bool) -> Plan:
     """Choose blocks that stay in the cache, and within the memory, whatever the array's size.
 
     Args:

@@ -9,6 +9,7 @@ batch whose currents leave the cache is read in a few large blocks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -150,7 +151,7 @@ def _in_blocks(
 def _shaped(y: Tensor, vectors: Vectors) -> Tensor:
     """Return results ``[groups, vectors, cols]`` of images as ``[groups, batch, …, cols]``."""
     flat = len(vectors.sizes) > 1 and y.dim() == 3
-    return y.unflatten(1, (vectors.sizes[0], -1)) if flat else y
+    return y.unflatten(1, (vectors.sizes[0], math.prod(vectors.sizes[1:]))) if flat else y
 
 
 def _anew(part: Tensor, limit: Tensor | float | None, call: _Call) -> Tensor:
@@ -199,7 +200,9 @@ def _over_the_call(x: Tensor, limit: Tensor | float | None, call: _Call, most: i
             elif adc.ranged:
                 found = torch.maximum(found, one)
             else:
-                found = torch.stack((torch.minimum(found[0], one[0]), found[1:].maximum(one[1:])[0]))
+                found = torch.stack(
+                    (torch.minimum(found[0], one[0]), found[1:].maximum(one[1:])[0])
+                )
         assert found is not None
         return found
 

@@ -491,9 +491,7 @@ def _assembled_back(results: Tensor, job: Job) -> Tensor:
     return found
 
 
-def _through_converter(
-    piece: _Piece, grad: Tensor, limit: Tensor | None, job: Job
-) -> Tensor:
+def _through_converter(piece: _Piece, grad: Tensor, limit: Tensor | None, job: Job) -> Tensor:
     """Return the gradient of a piece's currents; it passes where nothing was clipped."""
     if job.adc is None:
         return grad

@@ -66,7 +66,8 @@ class Geometry(NamedTuple):
         # [batch, channels, *out, *kernel] to [channels, *kernel, batch, *out]
         order = (1, *range(2 + dims, 2 + 2 * dims), 0, *range(2, 2 + dims))
         rows = image.permute(order)
-        rows = rows.reshape(self.groups, -1, math.prod(rows.shape[1 + dims :]))
+        each = math.prod(rows.shape[: 1 + dims]) // self.groups
+        rows = rows.reshape(self.groups, each, math.prod(rows.shape[1 + dims :]))
         if constant:
             rows = torch.cat((rows, torch.ones_like(rows[:, :1])), dim=1)
         return rows.transpose(1, 2)
