@@ -79,9 +79,14 @@ def gradients(made, x):
     return y.detach(), x.grad
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("adc", ADCS)
-@pytest.mark.parametrize("dac", DACS)
+PAIRED = [
+    (dac, adc, list(ENCODINGS)[(k + j) % len(ENCODINGS)])
+    for k, dac in enumerate(DACS)
+    for j, adc in enumerate(ADCS)
+]
+
+
+@pytest.mark.parametrize(("dac", "adc", "encoding"), PAIRED)
 def test_blocks_give_what_the_definitions_give(tiny, dac, adc, encoding):
     hardware = Hardware(
         dac=DACS[dac],
@@ -162,3 +167,89 @@ def test_training_steps_in_blocks(tiny, chip):
     pairs = zip(cut.named_parameters(), whole.parameters(), strict=True)
     for (name, parameter), other in pairs:
         torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-9, atol=1e-12, msg=name)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_gradients_meet_the_noise_of_their_read(tiny, train):
+    """Where the output is not clipped its gradient passes, so noise must be what it was."""
+    hardware = Hardware(
+        dac=DACS["amplitude"],
+        adc=ADC(bits=6, range=2e-5),
+        array=Array(8, 8),
+        effects=(ReadNoise(0.3, "value"),),
+    )
+    layer = mho.convert(nn.Linear(2, 1, bias=False).double(), hardware)
+    with torch.no_grad():
+        layer.weight.fill_(0.5)
+    mho.program(layer)
+    mho.limit_memory(layer.train(train), LITTLE)
+    x = torch.full((400, 2), 0.5, dtype=F64, requires_grad=True)
+    y = layer(x)
+    y.sum().backward()
+    top = y.detach().abs().amax()
+    passed = x.grad[:, 0] != 0
+    within = y[:, 0].detach() < top * 0.999
+    assert 50 < int(within.sum()) < 350
+    assert bool(passed[within].all())
+    assert 0 < int((~passed).sum()) <= int((~within).sum())
+
+
+def test_noise_is_the_noise_there_was(tiny):
+    chip = Hardware(adc=ADC(bits=12, range=1e-3), effects=(ReadNoise(0.05, "value"),))
+    chip = chip.replace(dac=DAC(bits=4, range=1.0, **SERIAL), array=Array(8, 8))
+    x = seeded(1, 20, seed=1).expand(3000, -1)
+    with torch.no_grad():
+        y = crossbar(chip, LITTLE)(x)
+        assert torch.equal(y, crossbar(chip, LITTLE)(x))
+        wanted = crossbar(chip, 10**9)
+        read.CURRENTS_AT_ONCE = 10**9  # restored by the fixture
+        wanted = wanted(x)
+    assert len(y.unique(dim=0)) > 2900
+    torch.testing.assert_close(y.std(0), wanted.std(0), rtol=6 / 3000**0.5, atol=0.0)
+    error = 5 * wanted.std(0) / 1500**0.5
+    assert bool(((y.mean(0) - wanted.mean(0)).abs() < error).all())
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_the_usual_chip_stays_within_its_limit(calibrated):
+    conv = nn.Conv2d(16, 16, 3, padding=1)
+    x = torch.rand(8, 16, 40, 40)
+    hardware = Hardware(
+        dac=DAC(bits=8, **SERIAL), adc=ADC(bits=8), encoding=BitSliced(), array=Array(128, 128)
+    )
+    analog = mho.convert(conv, hardware).eval()
+    if calibrated:
+        mho.calibrate(analog, x[:1])
+    limit = 8 * 10**6  # all currents at once are 46 MB, and more with what they come from
+    mho.limit_memory(analog, limit)
+    beside = 4 * x.numel() * x.element_size()  # the padded input, the output, its gradient
+    with torch.no_grad():
+        assert peak(lambda: analog(x))[0] < limit + beside
+
+    def step():
+        analog.train()(x).sum().backward()
+
+    assert peak(step)[0] < limit + 2 * beside
+
+
+def test_limits_are_kept_and_checked():
+    analog = mho.convert(nn.Sequential(nn.Linear(4, 3)), Hardware(adc=ADC(bits=8)))
+    state = analog.state_dict()
+    assert analog[0].crossbar.memory == 256 * 10**6
+    mho.limit_memory(analog, 12345)
+    for twin in (copy.deepcopy(analog), pickle.loads(pickle.dumps(analog)), analog.double()):
+        assert twin[0].crossbar.memory == twin[0].crossbar.reader.memory == 12345
+    assert analog.state_dict().keys() == state.keys()
+    with pytest.raises(ValueError, match="memory must be"):
+        mho.limit_memory(analog, 0)
+    with pytest.raises(TypeError, match="memory must be an integer"):
+        mho.limit_memory(analog, 1.5)
+    with pytest.raises(ValueError, match="crossbar"):
+        mho.limit_memory(nn.Linear(2, 2), 1000)
+
+
+def test_the_least_limit_still_reads(tiny):
+    hardware = Hardware(dac=DACS["own ranges"], adc=ADC(bits=6), array=Array(8, 8))
+    x = seeded(3, 20, seed=1)
+    with torch.no_grad():
+        torch.testing.assert_close(crossbar(hardware, 1)(x), crossbar(hardware, 10**9)(x))

@@ -58,7 +58,7 @@ class Vectors(NamedTuple):
     raw: bool = False
 
     @property
-    def count(self) -> int:
+    def number(self) -> int:
         """How many there are."""
         return math.prod(self.sizes)
 
@@ -200,7 +200,7 @@ def followed_by_torch() -> bool:
 
     Such a read is one graph, and what it keeps is theirs to decide.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
         return True
     if torch.autograd.forward_ad._current_level >= 0:
         return True

@@ -77,18 +77,26 @@ def product(
     )
     one, each = _per_vector(readout, hardware, vectors)
     if blocks.followed_by_torch():
-        most = vectors.count if follows or _by_call(call) else max(_at_once(x) // one, 1)
+        most = vectors.number if follows or _by_call(call) else max(_at_once(x) // one, 1)
         return _in_blocks(x, limit, call, most, anew=False)
-    needed = each * vectors.count
+    needed = each * vectors.number
     small = needed <= memory * (_KEPT if follows or _by_call(call) else 1.0)
-    if small and (follows or _by_call(call) or one * vectors.count <= _at_once(x)):
+    if small and (follows or _by_call(call) or one * vectors.number <= _at_once(x)):
         return _shaped(_slab(x, limit, call), vectors)
     suited = stream.suits(readout, hardware)
     if follows and stream.learns_more(readout, limit, full_scale):
         suited = False
     if suited and (follows or _by_call(call) or hardware.drive.planes_sent > 1):
-        settings = {"limit": limit, "full_scale": full_scale, "rng": rng, "memory": memory}
-        return stream.read(x, readout, hardware, vectors, **settings)
+        return stream.read(
+            x,
+            readout,
+            hardware,
+            vectors,
+            limit=limit,
+            full_scale=full_scale,
+            rng=rng,
+            memory=memory,
+        )
     most = min(_at_once(x) // one, int(memory * _KEPT) // each)
     return _in_blocks(x, limit, call, max(most, 1), anew=follows)
 
@@ -134,7 +142,7 @@ def _in_blocks(
 ) -> Tensor:
     """Read at most ``most`` vectors at once; ``anew`` works them out again for the gradients."""
     vectors = call.vectors
-    if most >= vectors.count:
+    if most >= vectors.number:
         return _shaped(_slab(x, limit, call), vectors)
     if _by_call(call):
         call = call._replace(rng=random.fork(call.rng))
@@ -142,7 +150,7 @@ def _in_blocks(
     found = []
     for slab in vectors.slabs(most):
         part = vectors.take(x, slab.ranges)
-        within = blocks.limit_of(slab, limit, vectors.count)
+        within = blocks.limit_of(slab, limit, vectors.number)
         y = _anew(part, within, call) if anew else _slab(part, within, call)
         found.append(y if len(vectors.sizes) == 1 else y.reshape(len(y), -1, y.shape[-1]))
     return _shaped(torch.cat(found, dim=1), vectors)
@@ -161,8 +169,7 @@ def _anew(part: Tensor, limit: Tensor | float | None, call: _Call) -> Tensor:
     def again(part: Tensor) -> Tensor:
         return _slab(part, limit, call._replace(rng=start.clone()))
 
-    settings = {"use_reentrant": False, "preserve_rng_state": False}
-    found: Tensor = checkpoint(again, part, **settings)
+    found: Tensor = checkpoint(again, part, use_reentrant=False, preserve_rng_state=False)
     return found
 
 
@@ -181,7 +188,8 @@ def _slab(part: Tensor, limit: Tensor | float | None, call: _Call) -> Tensor:
 def _over_the_call(x: Tensor, limit: Tensor | float | None, call: _Call, most: int) -> Tensor:
     """Return the range of all currents of a call that is read in blocks."""
     adc, encoding = call.hardware.adc, call.hardware.encoding
-    assert adc is not None and call.rng is not None
+    assert adc is not None
+    assert call.rng is not None
 
     def ends(known: Tensor | None = None) -> Tensor:
         rng, found = call.rng.clone(), None  # type: ignore[union-attr]
@@ -190,7 +198,7 @@ def _over_the_call(x: Tensor, limit: Tensor | float | None, call: _Call, most: i
             multiply = call.multiply
             if call.vectors.raw:
                 part, multiply = call.vectors.unfold(part), cell_currents
-            within = blocks.limit_of(slab, limit, call.vectors.count)
+            within = blocks.limit_of(slab, limit, call.vectors.number)
             if within is None:
                 within = call.hardware.drive.measure(part, (0, 2))
             parts = _converted_currents(part, within, call._replace(rng=rng), multiply)[0]

@@ -116,7 +116,7 @@ def read(
     adc = hardware.adc
     measured = adc is not None and readout.step is None and full_scale is None
     by_vector = measured and adc is not None and adc.range != "per_call"
-    how = blocks.plan(readout, hardware, vectors.count, memory, measured=by_vector)
+    how = blocks.plan(readout, hardware, vectors.number, memory, measured=by_vector)
     stream = None if readout.noise is None else random.fork(rng)
     matrix, detached = readout.matrix, readout._replace(matrix=readout.matrix.detach())
     job = Job(detached, hardware, vectors, how, limit, full_scale, stream)
@@ -173,7 +173,7 @@ def _forward(x: Tensor, job: Job) -> Tensor:
 def _driven(part: Tensor, slab: Slab, job: Job) -> tuple[Tensor, Tensor | float]:
     """Return levels ``[groups, vectors, rows]``, and the input that is the largest voltage."""
     drive, vectors = job.hardware.drive, job.vectors
-    limit = blocks.limit_of(slab, job.limit, vectors.count)
+    limit = blocks.limit_of(slab, job.limit, vectors.number)
     if not vectors.raw:
         assert limit is not None
         return vectors.unfold(drive.to_levels(part, limit)), limit
