@@ -505,4 +505,4 @@ def _through_converter(piece: _Piece, grad: Tensor, limit: Tensor | None, job: J
 def _add_product(total: Tensor, pulse: Tensor, grad: Tensor, weight: float) -> None:
     """Add ``weight · pulseᵀ @ grad`` of every group, in place."""
     for out, left, right in zip(total, pulse, grad, strict=True):
-        out.addmm_(left.mT, right, alpha=weight)
+        out.addmm_(left.mT.to(out.dtype), right.to(out.dtype), alpha=weight)
