@@ -253,3 +253,19 @@ def test_the_least_limit_still_reads(tiny):
     x = seeded(3, 20, seed=1)
     with torch.no_grad():
         torch.testing.assert_close(crossbar(hardware, 1)(x), crossbar(hardware, 10**9)(x))
+
+
+def test_autocast_holds_in_the_backward_pass_too(tiny):
+    chip = Hardware(dac=DACS["signs and magnitudes"], adc=ADC(bits=6, range=3e-5))
+    layer = mho.convert(nn.Linear(20, 5), chip.replace(array=Array(8, 8)))
+    x = torch.rand(6, 20)
+    found = []
+    for memory in (LITTLE, 10**9):
+        mho.limit_memory(layer, memory)
+        layer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = layer.train()(x)
+        y.float().sum().backward()
+        found.append((y.detach().float(), layer.weight.grad.clone()))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0.05, atol=0.05)

@@ -4,7 +4,8 @@
 
 Pure functions of tensors. No function loops over tiles, slices, samples or cells: whole tiles are
 one batched product, a last, shorter tile is another, and bit-serial inputs are a larger batch. A
-batch whose currents leave the cache is read in a few large blocks.
+batch whose currents leave the cache is read in a few large blocks; one that would take too much
+memory goes tile by tile and plane by plane (`mho.crossbar.stream`).
 """
 
 from __future__ import annotations
