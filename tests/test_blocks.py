@@ -42,11 +42,9 @@ def inputs(*shape):
     "parts",
     [
         {},
-        {"adc": None, "dac": DAC(bits=4, range=1.0, mode="bit_serial")},
-        {"dac": DAC(bits=4, range=1.0, mode="bit_serial")},
         {"dac": DAC(bits=6)},
     ],
-    ids=["converters", "no ADC", "bit-serial", "per call"],
+    ids=["converters", "own ranges"],
 )
 def test_blocks_change_nothing(held, parts, monkeypatch):
     cb, x = crossbar(**parts), inputs(300, 20)

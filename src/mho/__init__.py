@@ -12,6 +12,7 @@ from mho.model.compensate import compensate, maintain
 from mho.model.convert import convert
 from mho.model.crossbars import crossbars, layers
 from mho.model.lifecycle import ModelReport, age, collapse, fabricate, program
+from mho.model.memory import limit_memory
 from mho.model.summary import Summary, summary
 from mho.periphery import ADC, DAC, Amplifier
 
@@ -59,6 +60,7 @@ __all__ = [
     "fabricate",
     "fit",
     "layers",
+    "limit_memory",
     "load_hardware",
     "maintain",
     "nn",

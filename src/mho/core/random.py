@@ -83,6 +83,17 @@ def _mix(seed: int, draws: int) -> int:
     return (z ^ (z >> 31)) >> 1
 
 
+def fork(rng: Tensor | None) -> Tensor:
+    """Return a new stream that goes by the next number of another, and may be read again.
+
+    Args:
+        rng: the stream it comes from, which moves on by one; None is torch's own generator (in a
+            process group, apart from the other ranks').
+    """
+    source = training_source("cpu") if rng is None else take(rng, "cpu")
+    return stream(int(torch.randint(2**62, (), generator=source)))
+
+
 def training_source(device: torch.device | str) -> torch.Generator | None:
     """Return where training draws from: torch's own generator (None), as dropout does.
 

@@ -24,6 +24,7 @@ from mho.cells.unfabricated import REFUSAL, Unfabricated
 from mho.core import checks
 from mho.core.precision import exactly, handed_out, keeping, plain, widened
 from mho.crossbar import change, checkpoint, exact, expansion, learned_ranges, life, readout, stored
+from mho.crossbar.blocks import MEMORY, checked
 from mho.crossbar.change import CORRECTED
 from mho.crossbar.correction import Correction
 from mho.crossbar.input_range import InputRangeRule
@@ -67,6 +68,8 @@ class Crossbar(nn.Module):
         range_shift: the parameter behind ``Correction.shift``; None unless ranges are learned.
         learned_range: the input range ``[1]`` as a parameter, while it is learned by a rule.
         range_batches: how many batches it is the mean of (int64), while it is learned by a rule.
+        memory: what a read may take beside its inputs and outputs (bytes), 256 MB unless set; see
+            `mho.limit_memory`.
         stands_alone: whether it has no weights beside its cells, being no layer's.
 
     Raises:
@@ -86,6 +89,7 @@ class Crossbar(nn.Module):
     range_batches: Tensor | None
     range_rule: InputRangeRule | None = None
     reader: Reader
+    memory: int = MEMORY
 
     def __init__(
         self,
@@ -238,6 +242,10 @@ class Crossbar(nn.Module):
     _on_wires = stored.on_wires
 
     # ── read; how is `Reader`'s part ─────────────────────────────────────────────────────────
+
+    def limit_memory(self, memory: int) -> None:
+        """Set what a read may take beside its inputs and outputs (bytes, >= 1)."""
+        self.memory = self.reader.memory = checked(memory)
 
     def refresh(self) -> None:
         """Make ready what reads need. Called by `commit`; needed after a change by hand only."""

@@ -4,22 +4,25 @@
 
 Pure functions of tensors. No function loops over tiles, slices, samples or cells: whole tiles are
 one batched product, a last, shorter tile is another, and bit-serial inputs are a larger batch. A
-batch whose currents leave the cache is read in a few large blocks.
+batch whose currents leave the cache is read in a few large blocks; one that would take too much
+memory goes tile by tile and plane by plane (`mho.crossbar.stream`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from mho.circuit.noise import NoiseForm
 from mho.core import random
-from mho.crossbar import exact
+from mho.crossbar import blocks, exact, stream
 from mho.crossbar import expansion as nonlinear
+from mho.crossbar.blocks import Vectors
 from mho.crossbar.readout import Readout, per_line
 from mho.crossbar.tiling import spans
 from mho.hardware import Hardware
@@ -38,98 +41,211 @@ def product(
     readout: Readout,
     hardware: Hardware,
     *,
-    limit: Tensor | float,
+    limit: Tensor | float | None,
     full_scale: Tensor | None,
     rng: Tensor | None,
     multiply: Multiply | None = None,
-    vectors: int = 1,
+    vectors: Vectors | None = None,
+    memory: int = blocks.MEMORY,
 ) -> Tensor:
     """Read an array tile by tile.
 
-    A large batch is read in blocks whose currents stay in the cache, unless gradients need them
-    all, or converters follow the largest current of the whole batch.
+    A large batch is read in blocks whose currents stay in the cache and within the memory. Where
+    gradients would keep more than a part of that, they work each block out anew.
 
     Args:
-        x: inputs ``[groups, batch, rows]``, or whatever ``multiply`` takes with its batch there.
+        x: inputs ``[groups, batch, rows]``, or whatever ``vectors`` takes its vectors from.
         readout: the array.
         hardware: what it is made of.
         limit: input magnitude that becomes the largest voltage; one for all inputs, or one for
-            each vector of the batch, ``[1, batch, 1, …]``.
+            each vector of the batch, ``[1, batch, 1]``; None measures that of each vector.
         full_scale: of the ADC (A) per converter ``[converters]``; None takes the largest currents,
             see `mho.ADC.measure`.
         rng: stream for read noise; None: torch's own generator.
         multiply: from levels to all tiles' currents ``[groups, tiles, batch, …, lines]``;
             `cell_currents` if not given.
-        vectors: how many vectors ``multiply`` makes of each input.
+        vectors: where the vectors are in the inputs; by default one for each item of the batch.
+        memory: what the read may take beside its inputs and outputs (bytes).
 
     Returns:
         ``[groups, batch, …, cols]``.
     """
-    multiply = multiply or cell_currents
-    size = _block(x, readout, hardware, limit, full_scale, vectors)
-    if size >= x.shape[1]:
-        return _product(x, limit, readout, hardware, full_scale, rng, multiply)
-    parts = x.split(size, dim=1)
-    each = isinstance(limit, Tensor) and limit.dim() > 1 and limit.shape[1] == x.shape[1]
-    limits = limit.split(size, dim=1) if each else [limit] * len(parts)  # type: ignore[union-attr]
-    found = [
-        _product(part, within, readout, hardware, full_scale, rng, multiply)
-        for part, within in zip(parts, limits, strict=True)
-    ]
-    return torch.cat(found, dim=1)
+    vectors = vectors or blocks.matrix(x)
+    call = _Call(readout, hardware, full_scale, rng, multiply or cell_currents, vectors)
+    given = (readout.matrix, readout.scale, readout.step, readout.unit, x, limit, full_scale)
+    follows = torch.is_grad_enabled() and any(
+        isinstance(used, Tensor) and used.requires_grad for used in given
+    )
+    one, each = _per_vector(readout, hardware, vectors)
+    if blocks.followed_by_torch():
+        most = vectors.number if follows or _by_call(call) else max(_at_once(x) // one, 1)
+        return _in_blocks(x, limit, call, most, anew=False)
+    needed = each * vectors.number
+    small = needed <= memory * (_KEPT if follows or _by_call(call) else 1.0)
+    if small and (follows or _by_call(call) or one * vectors.number <= _at_once(x)):
+        return _shaped(_slab(x, limit, call), vectors)
+    suited = stream.suits(readout, hardware)
+    if follows and stream.learns_more(readout, limit, full_scale):
+        suited = False
+    if suited and (follows or _by_call(call) or hardware.drive.planes_sent > 1):
+        return stream.read(
+            x,
+            readout,
+            hardware,
+            vectors,
+            limit=limit,
+            full_scale=full_scale,
+            rng=rng,
+            memory=memory,
+        )
+    most = min(_at_once(x) // one, int(memory * _KEPT) // each)
+    return _in_blocks(x, limit, call, max(most, 1), anew=follows)
 
 
-def _block(
-    x: Tensor,
-    readout: Readout,
-    hardware: Hardware,
-    limit: Tensor | float,
-    full_scale: Tensor | None,
-    vectors: int,
-) -> int:
-    """Return how much of a batch is read at once."""
-    batch = x.shape[1]
-    if torch.is_grad_enabled():
-        for used in (readout.matrix, x, readout.scale, limit, full_scale):
-            if isinstance(used, Tensor) and used.requires_grad:
-                return batch
-    adc = hardware.adc
-    if adc is not None and full_scale is None and adc.range == "per_call":
-        return batch
+_KEPT = 0.25
+"""Share of the memory that may be kept for gradients, and until a call's range is known."""
+
+
+class _Call(NamedTuple):
+    readout: Readout
+    hardware: Hardware
+    full_scale: Tensor | None
+    rng: Tensor | None
+    multiply: Multiply
+    vectors: Vectors
+    measured: Tensor | None = None
+
+
+def _per_vector(readout: Readout, hardware: Hardware, vectors: Vectors) -> tuple[int, int]:
+    """Return how many currents a vector causes, and the bytes it takes to read it at once."""
     groups, rows, lines = readout.matrix.shape
     height = hardware.array.rows * readout.terms if hardware.by_tile else rows
-    each = groups * len(range(0, rows, height)) * lines * vectors * hardware.drive.planes_sent
-    most = CURRENTS_AT_ONCE if x.device.type == "cpu" else CURRENTS_AT_ONCE_GPU
-    blocks = math.ceil(batch / max(most // max(each, 1), 1))
-    return math.ceil(batch / max(blocks, 1))  # blocks alike, and no larger than that
+    planes = hardware.drive.planes_sent
+    currents = max(groups * len(range(0, rows, height)) * lines * planes, 1)
+    # Currents, what they were before they were rounded, noise; of images the vectors themselves.
+    unfolded = groups * rows * planes if len(vectors.sizes) > 1 or planes > 1 else 0
+    return currents, (3 * currents + 2 * unfolded) * readout.matrix.element_size()
 
 
-def _product(
-    x: Tensor,
-    limit: Tensor | float,
-    readout: Readout,
-    hardware: Hardware,
-    full_scale: Tensor | None,
-    rng: Tensor | None,
-    multiply: Multiply,
+def _at_once(x: Tensor) -> int:
+    return CURRENTS_AT_ONCE if x.device.type == "cpu" else CURRENTS_AT_ONCE_GPU
+
+
+def _by_call(call: _Call) -> bool:
+    """Whether converters follow the largest current of the whole call."""
+    adc = call.hardware.adc
+    measured = adc is not None and call.readout.step is None and call.full_scale is None
+    return measured and adc is not None and adc.range == "per_call"
+
+
+def _in_blocks(
+    x: Tensor, limit: Tensor | float | None, call: _Call, most: int, *, anew: bool
 ) -> Tensor:
-    drive = hardware.drive
-    level, weight = _levels(x, limit, hardware)
-    parts = multiply(level, readout, hardware, rng)
-    if weight is None:
-        total = convert(amplified(parts, readout, hardware, rng), readout, hardware, full_scale)
+    """Read at most ``most`` vectors at once; ``anew`` works them out again for the gradients."""
+    vectors = call.vectors
+    if most >= vectors.number:
+        return _shaped(_slab(x, limit, call), vectors)
+    if _by_call(call):
+        call = call._replace(rng=random.fork(call.rng))
+        call = call._replace(measured=_over_the_call(x, limit, call, most))
+    found = []
+    for slab in vectors.slabs(most):
+        part = vectors.take(x, slab.ranges)
+        within = blocks.limit_of(slab, limit, vectors.number)
+        y = _anew(part, within, call) if anew else _slab(part, within, call)
+        found.append(y if len(vectors.sizes) == 1 else y.reshape(len(y), -1, y.shape[-1]))
+    return _shaped(torch.cat(found, dim=1), vectors)
+
+
+def _shaped(y: Tensor, vectors: Vectors) -> Tensor:
+    """Return results ``[groups, vectors, cols]`` of images as ``[groups, batch, …, cols]``."""
+    flat = len(vectors.sizes) > 1 and y.dim() == 3
+    return y.unflatten(1, (vectors.sizes[0], math.prod(vectors.sizes[1:]))) if flat else y
+
+
+def _anew(part: Tensor, limit: Tensor | float | None, call: _Call) -> Tensor:
+    """Keep nothing for the gradients: these read again, with the noise there was."""
+    start = random.fork(call.rng)
+
+    def again(part: Tensor) -> Tensor:
+        return _slab(part, limit, call._replace(rng=start.clone()))
+
+    found: Tensor = checkpoint(again, part, use_reentrant=False, preserve_rng_state=False)
+    return found
+
+
+def _slab(part: Tensor, limit: Tensor | float | None, call: _Call) -> Tensor:
+    """Read some vectors at once: ``[groups, batch, …, cols]``, of unfolded ones all in one row."""
+    multiply = call.multiply
+    if call.vectors.raw:
+        part, multiply = call.vectors.unfold(part), cell_currents
+        if limit is None:
+            limit = call.hardware.drive.measure(part, (0, 2))
+    assert limit is not None
+    return _product(part, limit, call, multiply)
+
+
+@torch.no_grad()
+def _over_the_call(x: Tensor, limit: Tensor | float | None, call: _Call, most: int) -> Tensor:
+    """Return the range of all currents of a call that is read in blocks."""
+    adc, encoding = call.hardware.adc, call.hardware.encoding
+    assert adc is not None
+    assert call.rng is not None
+
+    def ends(known: Tensor | None = None) -> Tensor:
+        rng, found = call.rng.clone(), None  # type: ignore[union-attr]
+        for slab in call.vectors.slabs(most):
+            part = call.vectors.take(x, slab.ranges)
+            multiply = call.multiply
+            if call.vectors.raw:
+                part, multiply = call.vectors.unfold(part), cell_currents
+            within = blocks.limit_of(slab, limit, call.vectors.number)
+            if within is None:
+                within = call.hardware.drive.measure(part, (0, 2))
+            parts = _converted_currents(part, within, call._replace(rng=rng), multiply)[0]
+            one = adc.measure(parts, converters=encoding.converters, most=known).flatten()
+            if found is None:
+                found = one
+            elif adc.ranged:
+                found = torch.maximum(found, one)
+            else:
+                found = torch.stack(
+                    (torch.minimum(found[0], one[0]), found[1:].maximum(one[1:])[0])
+                )
+        assert found is not None
+        return found
+
+    first = ends()
+    return ends(first[1]) if adc.method == "log_minmax" else first
+
+
+def _product(part: Tensor, limit: Tensor | float, call: _Call, multiply: Multiply) -> Tensor:
+    readout, hardware, drive = call.readout, call.hardware, call.hardware.drive
+    parts, weight = _converted_currents(part, limit, call, multiply)
+    planes = 1 if weight is None else len(weight)
+    total = convert(parts, readout, hardware, call.full_scale, planes, call.measured)
+    if weight is not None:
+        total = _joint([total], weight, 1)[0]
     elif drive.converts_once:
-        # In units of the full input the joint current stays within one line's full scale.
-        unit = drive.step_per_range
-        parts = amplified(_joint(parts, weight * unit, 2), readout, hardware, rng)
-        total = convert(parts, readout, hardware, full_scale) / unit
-    else:
-        planes, parts = len(weight), amplified(parts, readout, hardware, rng)
-        total = _joint([convert(parts, readout, hardware, full_scale, planes)], weight, 1)[0]
+        total = total / drive.step_per_range
     outputs = hardware.encoding.assemble(total, readout.digital)
     if isinstance(limit, Tensor) and limit.dim():
         limit = limit.reshape(1, -1, *[1] * (outputs.dim() - 2))
     return outputs * (readout.scale * (limit * drive.step_per_range))
+
+
+def _converted_currents(
+    part: Tensor, limit: Tensor | float, call: _Call, multiply: Multiply
+) -> tuple[list[Tensor], Tensor | None]:
+    """Return what converters are given, and the weights of the bit planes in the digital sum."""
+    readout, hardware = call.readout, call.hardware
+    level, weight = _levels(part, limit, hardware)
+    parts = multiply(level, readout, hardware, call.rng)
+    if weight is not None and hardware.drive.converts_once:
+        # In units of the full input the joint current stays within one line's full scale.
+        parts = _joint(parts, weight * hardware.drive.step_per_range, 2)
+        weight = None
+    return amplified(parts, readout, hardware, call.rng), weight
 
 
 def currents(
@@ -139,11 +255,8 @@ def currents(
 
     Arguments are those of `product`, the result is that of `partial_currents`.
     """
-    level, weight = _levels(x, limit, hardware)
-    parts = cell_currents(level, readout, hardware, rng)
-    if weight is not None and hardware.drive.converts_once:
-        parts = _joint(parts, weight * hardware.drive.step_per_range, 2)
-    return amplified(parts, readout, hardware, rng)
+    call = _Call(readout, hardware, None, rng, cell_currents, blocks.matrix(x))
+    return _converted_currents(x, limit, call, cell_currents)[0]
 
 
 def amplified(
@@ -332,6 +445,7 @@ def convert(
     hardware: Hardware,
     limit: Tensor | None,
     planes: int = 1,
+    measured: Tensor | None = None,
 ) -> Tensor:
     """Convert every tile's currents and add the tiles digitally.
 
@@ -341,6 +455,7 @@ def convert(
         hardware: what it is made of.
         limit: full scale (A) per converter ``[converters]``; None takes the largest currents.
         planes: how many bit planes of each vector the batch holds.
+        measured: the range of the whole call, where these are some of its currents.
 
     Returns:
         ``[groups, batch, lines]`` in amperes.
@@ -350,7 +465,9 @@ def convert(
         return _sum_tiles(parts)
     if readout.step is not None:
         return _sum_tiles([adc.to_levels(part) for part in parts]) * readout.step
-    if limit is None:
+    if measured is not None:
+        limit = measured
+    elif limit is None:
         limit = adc.measure(parts, converters=hardware.encoding.converters, planes=planes)
     else:
         limit = per_line(limit, readout.matrix.shape[-1] // limit.numel())

@@ -21,6 +21,7 @@ from mho.cells.population import Cells
 from mho.core import checks, random
 from mho.core.precision import exactly, handed_out, plain, widened
 from mho.crossbar import exact, expansion, read, readout
+from mho.crossbar.blocks import Vectors
 from mho.crossbar.broken import mended
 from mho.crossbar.input_range import limited
 from mho.crossbar.plan import Plan, plan_of
@@ -64,7 +65,7 @@ class Reader:
         # (torch.func.functional_call), or from now on (sharding).
         self._crossbar, self._shifted = crossbar, crossbar.range_shift is not None
         self.rule = crossbar.range_rule
-        self.practice = crossbar.practice
+        self.practice, self.memory = crossbar.practice, crossbar.memory
         self.collapsed = readout.collapses(hardware) and not self.observed
         away = self.scale.is_meta  # then nothing is calibrated, and nothing can be looked at
         self.corrected = not away and crossbar.correction.corrects
@@ -406,7 +407,11 @@ class Reader:
         return plan_of(seen, self.hardware, limit, rng)
 
     def product(
-        self, x: Tensor, seen: Readout, multiply: Multiply | None = None, vectors: int = 1
+        self,
+        x: Tensor,
+        seen: Readout,
+        multiply: Multiply | None = None,
+        vectors: Vectors | None = None,
     ) -> Tensor:
         """Read tile by tile, uncorrected; see `mho.crossbar.read.product`.
 
@@ -418,7 +423,10 @@ class Reader:
             x = x.to(seen.matrix.dtype)
             with exactly(x.device):
                 return self.product(x, seen, multiply, vectors).to(kind)
-        x, limit = self._limited(self._lifted(x), _but_batch(x), training=seen.training)
+        x = self._lifted(x)
+        limit: Tensor | float | None = None
+        if vectors is None or not (vectors.raw and self.drives_by_vector):
+            x, limit = self._limited(x, _but_batch(x), training=seen.training)
         y = read.product(
             x,
             seen,
@@ -428,6 +436,7 @@ class Reader:
             rng=None if seen.training else self.cells.streams[-1],
             multiply=multiply,
             vectors=vectors,
+            memory=self.memory,
         )
         return y if self._lift is None else y / self._lift
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -14,7 +13,7 @@ from mho.core import checks
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer
-from mho.nn.convolve import Geometry, currents
+from mho.nn.convolve import Geometry, currents, vectors
 
 Size = int | tuple[int, ...]
 
@@ -97,44 +96,48 @@ class _Conv(AnalogLayer):
             return self.forward(x.unsqueeze(0)).squeeze(0)
         crossbar = self.crossbars["crossbar"]
         # What every patch is driven with may depend on that patch: it is then a vector of its own.
-        if crossbar.observed or self._bias_on_array or crossbar.reader.drives_by_vector:
+        alone = self._bias_on_array or crossbar.reader.drives_by_vector
+        if crossbar.observed or (alone and crossbar.collapsed):
             rows = self._rows(self._padded(x))
             bias = None if self._bias_on_array else self.bias
             return self.read("crossbar", rows, bias).movedim(-1, 1)
-        return self._native(x) if crossbar.collapsed else self._tiled(self._padded(x))
+        if crossbar.collapsed:
+            return self._native(x)
+        return self._tiled(self._padded(x), raw=alone)
 
     def _seen(self, x: Tensor) -> tuple[Readout, Tensor | None, Tensor | None]:
         """What this read sees, and the gain and offset per channel that follow it."""
         crossbar = self.crossbars["crossbar"]
         self.check_dtype(x)
+        bias = None if self._bias_on_array else self.bias
         if self.training:
-            return self.through("crossbar", self.matrices()["crossbar"]), None, self.bias
+            return self.through("crossbar", self.matrices()["crossbar"]), None, bias
         self.warn_if_stale()
         if not crossbar.reader.corrected:
-            return crossbar.reader.stored_for(x), None, self.bias
-        bias = self.bias
+            return crossbar.reader.stored_for(x), None, bias
         offset = crossbar.offset if bias is None else crossbar.offset + bias
         return crossbar.reader.stored_for(x), crossbar.gain, offset
 
-    def _tiled(self, x: Tensor) -> Tensor:
-        """Convolve tile by tile: inputs are converted once, before they are unfolded."""
+    def _tiled(self, x: Tensor, *, raw: bool) -> Tensor:
+        """Convolve tile by tile: inputs are driven before they are unfolded, unless ``raw``."""
         seen, gain, offset = self._seen(x)
-        geometry = self._geometry
+        geometry, constant = self._geometry, self._bias_on_array
 
         def multiply(
             level: Tensor, readout: Readout, hardware: Hardware, rng: Tensor | None
         ) -> list[Tensor]:
             return currents(level, readout, hardware, rng, geometry)
 
-        patches = math.prod(geometry.out(tuple(x.shape[2:])))
-        y = self.crossbars["crossbar"].reader.product(x.unsqueeze(0), seen, multiply, patches)
+        images = x.unsqueeze(0)
+        patches = vectors(geometry, images, raw=raw, constant=constant)
+        y = self.crossbars["crossbar"].reader.product(images, seen, multiply, patches)
         kind = y.dtype
         y = y.permute(1, 0, 3, 2).flatten(1, 2)  # [batch, out_channels, patches]
         if gain is not None:
             y = y * gain.unsqueeze(-1)
         if offset is not None:
             y = y + offset.unsqueeze(-1)
-        return y.to(kind).unflatten(2, geometry.out(tuple(x.shape[2:])))
+        return y.to(kind).unflatten(2, patches.sizes[1:])
 
     def _native(self, x: Tensor) -> Tensor:
         """One matrix says it all: torch's own convolution, with the effective weights."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from mho.core import random
 from mho.crossbar import expansion as nonlinear
 from mho.crossbar import read
+from mho.crossbar.blocks import Vectors
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
 
@@ -53,11 +54,51 @@ class Geometry(NamedTuple):
         rows = image.shape[1 + len(self.kernel)] // self.groups * math.prod(self.kernel)
         return image.reshape(*batch_and_out, self.groups, rows)
 
+    def rows(self, image: Tensor, *, constant: bool = False) -> Tensor:
+        """Unfold ``[batch, channels, *size]`` to ``[groups, batch · Π out, rows]``.
+
+        In memory the patches of one row are neighbours, as the pixels of an image are: they are
+        copied a line at a time.
+        """
+        dims = len(self.kernel)
+        for d, span in enumerate(self.spans()):
+            image = image.unfold(2 + d, span, self.stride[d])[..., :: self.dilation[d]]
+        # [batch, channels, *out, *kernel] to [channels, *kernel, batch, *out]
+        order = (1, *range(2 + dims, 2 + 2 * dims), 0, *range(2, 2 + dims))
+        rows = image.permute(order)
+        each = math.prod(rows.shape[: 1 + dims]) // self.groups
+        rows = rows.reshape(self.groups, each, math.prod(rows.shape[1 + dims :]))
+        if constant:
+            rows = torch.cat((rows, torch.ones_like(rows[:, :1])), dim=1)
+        return rows.transpose(1, 2)
+
     def convolve(self, image: Tensor, kernels: Tensor) -> Tensor:
         """Convolve ``[batch, channels, *size]`` with ``[outputs, channels / groups, *kernel]``."""
         conv: Any = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel) - 1]
         result: Tensor = conv(image, kernels, None, self.stride, 0, self.dilation, self.groups)
         return result
+
+
+def vectors(geometry: Geometry, image: Tensor, *, raw: bool, constant: bool) -> Vectors:
+    """Return the patches of padded images ``[1, batch, channels, *size]`` as vectors of a read.
+
+    Args:
+        geometry: of the convolution.
+        image: the images.
+        raw: whether patches are cut before they are driven.
+        constant: whether every patch is followed by an input of 1, of a bias on the array.
+    """
+    out = geometry.out(tuple(image.shape[3:]))
+
+    def take(image: Tensor, ranges: tuple[slice, ...]) -> Tensor:
+        across = zip(ranges[1:], geometry.stride, geometry.spans(), strict=True)
+        pixels = [slice(r.start * step, (r.stop - 1) * step + span) for r, step, span in across]
+        return image[(slice(None), ranges[0], slice(None), *pixels)]
+
+    def unfold(part: Tensor) -> Tensor:
+        return geometry.rows(part[0], constant=constant)
+
+    return Vectors((image.shape[1], *out), take, unfold, raw)
 
 
 def currents(

@@ -16,7 +16,7 @@ METHODS = ("uniform", "linear", "log", "minmax", "log_minmax", "tanh")
 RANGES = ("calibrated", "per_vector", "per_call", "full_scale")
 _GRIDS = ("uniform", "linear")
 _FOUND = ("calibrated", "per_vector", "per_call")
-_NO_CURRENT = 1e-30  # A, the range of no current at all: a single bit has no zero
+NO_CURRENT = 1e-30  # A, the range of no current at all: a single bit has no zero
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,14 @@ class ADC(Spec):
         """
         return quantize.to_grid(current, *self.levels, fresh=True)
 
-    def measure(self, currents: list[Tensor], *, converters: int = 1, planes: int = 1) -> Tensor:
+    def measure(
+        self,
+        currents: list[Tensor],
+        *,
+        converters: int = 1,
+        planes: int = 1,
+        most: Tensor | None = None,
+    ) -> Tensor:
         """Return the range that currents ask for by themselves.
 
         Args:
@@ -113,6 +120,8 @@ class ADC(Spec):
                 that differ in their tiles. Lines of one converter are neighbours.
             converters: how many there are.
             planes: how many bit planes of one input vector are converted one by one.
+            most: the largest magnitude where these are some currents of a call whose largest is
+                known; for the logarithmic min–max method.
 
         Returns:
             The largest magnitude: of the whole call where the policy is per call; else of every
@@ -131,10 +140,12 @@ class ADC(Spec):
             over = tuple(range(split[0].dim()))
         else:
             over = (0, 1, 2, -1)
-        ends = [_spread(end, planes, split[0].shape[-1]) for end in self._ends(split, over)]
+        ends = [_spread(end, planes, split[0].shape[-1]) for end in self._ends(split, over, most)]
         return ends[0] if self.ranged else torch.stack(ends)
 
-    def _ends(self, currents: list[Tensor], over: tuple[int, ...]) -> list[Tensor]:
+    def _ends(
+        self, currents: list[Tensor], over: tuple[int, ...], known: Tensor | None
+    ) -> list[Tensor]:
         def largest(pieces: list[Tensor]) -> Tensor:
             found = torch.stack([piece.amax(over, keepdim=True) for piece in pieces])
             return found.amax(0)
@@ -142,7 +153,7 @@ class ADC(Spec):
         if self.method == "minmax":
             return [-largest([-piece for piece in currents]), largest(currents)]
         sizes = [piece.abs() for piece in currents]
-        most = quantize.instead_of_zero(largest(sizes), _NO_CURRENT)
+        most = quantize.instead_of_zero(largest(sizes), NO_CURRENT) if known is None else known
         if self.ranged:
             return [most]
         # What rounding leaves of a current that cancels is no current.

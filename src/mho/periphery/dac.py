@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -103,8 +104,36 @@ class DAC(Spec):
         """How often the lines are driven for one input: once, or once a bit plane."""
         return 1 if self.mode == "amplitude" else self._planes(self.bits or 1)
 
+    @derived
+    def plane_weights(self) -> tuple[float, ...]:
+        """What each bit plane counts in the digital sum, least first."""
+        count = self.planes_sent
+        signs = [1.0] * (count - 1) + [-1.0 if self._twos else 1.0]
+        return tuple(sign * 2.0**k for k, sign in enumerate(signs))
+
+    def bits_of(self, level: Tensor) -> Iterator[Tensor]:
+        """Yield the bit planes of integer levels one after the other, least first.
+
+        As `planes`, without gradients and without holding them all: what is yielded may be
+        overwritten.
+
+        Args:
+            level: integer levels ``[...]``.
+        """
+        whole = level.to(torch.int16 if self.bits is None or self.bits < 16 else torch.int32)
+        sign = whole.sign() if self.signed and not self._twos else None
+        whole = whole if sign is None else whole.abs()
+        for _ in range(self.planes_sent):
+            bit = whole & 1
+            yield (bit if sign is None else bit.mul_(sign)).to(level.dtype)
+            whole = whole >> 1
+
+    @derived
+    def _twos(self) -> bool:
+        return self.signed and self.code == "twos_complement"
+
     def _planes(self, bits: int) -> int:
-        twos = self.signed and self.code == "twos_complement"
+        twos = self._twos
         return bits if twos or not self.signed else max(bits - 1, 1)
 
     def to_levels(self, x: Tensor, limit: Tensor | float) -> Tensor:
@@ -169,7 +198,7 @@ class DAC(Spec):
         """
         if self.bits is None:
             raise ValueError("an ideal driver has no bit planes")
-        twos = self.signed and self.code == "twos_complement"
+        twos = self._twos
         power = torch.arange(self._planes(self.bits), device=level.device)
         weight = torch.exp2(power.to(level.dtype))
         whole = level.detach().to(torch.int64)
