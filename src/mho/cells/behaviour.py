@@ -96,8 +96,11 @@ class Context:
 
     @property
     def _traced(self) -> bool:
-        # A stream is moved on by one opaque operator a draw, in a graph of torch.compile or export.
-        return self.rng is not None and torch.compiler.is_compiling()
+        # A stream is moved on by one opaque operator a draw, in a graph of torch.compile or export;
+        # on an accelerator without asking it how far it has come.
+        if self.rng is None:
+            return False
+        return torch.compiler.is_compiling() or self.rng.device.type != "cpu"
 
     def _blank(self, shape: tuple[int, ...] | None) -> Tensor:
         # Laid out in memory as the population is: mixed layouts are slow to combine.

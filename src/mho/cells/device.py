@@ -19,6 +19,7 @@ from mho.cells.population import Cells
 from mho.cells.programming import Programming, Statistical
 from mho.cells.spread import Spread, nominal
 from mho.core import files
+from mho.core.constants import as_tensor
 
 _MAX_REDRAWS = 100
 D = TypeVar("D", bound="Device")
@@ -126,9 +127,7 @@ class Device(Behaviour):
         low, high = _number(parameters["g_min"]), _number(parameters["g_max"])
         if not isinstance(low, Tensor) and not isinstance(high, Tensor):
             return g.clamp(low, high)
-        low = torch.as_tensor(low, dtype=g.dtype, device=g.device)
-        high = torch.as_tensor(high, dtype=g.dtype, device=g.device)
-        return torch.minimum(torch.maximum(g, low), high)
+        return torch.minimum(torch.maximum(g, as_tensor(low, g)), as_tensor(high, g))
 
     @property
     def programming(self) -> Programming:

@@ -2,7 +2,8 @@
 
 A *stream* is an int64 tensor ``[seed, draws]``. Every random event takes one generator from the
 stream, made from both numbers, and moves the count on. So a module's randomness is two integers
-in its ``state_dict``: it is saved, copied, moved between devices and resumed like any buffer.
+in its ``state_dict``: it is saved, copied, moved between devices and resumed like any buffer. Of a
+stream on an accelerator reads draw by `mho.core.counted`, which never waits for it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import scipy
 import torch
 from torch import Tensor
 
-from mho.core import checks
+from mho.core import checks, counted
 
 _SEED_BITS = 63
 
@@ -98,7 +99,8 @@ def training_source(device: torch.device | str) -> torch.Generator | None:
         return None
     if distributed.get_world_size() == 1 or torch.compiler.is_compiling() or _vectorised():
         return None
-    seed = int(torch.randint(2**62, (), device=device))
+    # Of the host's generator: nobody waits for an accelerator's.
+    seed = int(torch.randint(2**62, (), device="cpu"))
     return torch.Generator(device).manual_seed(_mix(seed, distributed.get_rank()))
 
 
@@ -190,16 +192,29 @@ _exact_normal.register_fake(lambda like, rng: torch.empty_like(like))
 
 
 def traced(like: Tensor, rng: Tensor, *, kind: str) -> Tensor:
-    """As `normal` or `uniform` from the next generator of a stream, in a graph that is traced.
+    """Draw from a stream as reads do; in a graph that is traced, too.
+
+    As `normal` or `uniform` from the stream's next generator; of a stream on an accelerator by
+    `mho.core.counted`.
 
     Args:
         like: gives shape, layout, dtype and device.
         rng: the stream.
         kind: ``"normal"`` or ``"uniform"``.
     """
+    if rng.device.type != "cpu":
+        return _counted(like, rng, kind)
     operator = {"normal": _exact_normal, "uniform": _uniform}[kind]
     drawn: Tensor = operator(like, rng)
     return drawn
+
+
+def _counted(like: Tensor, rng: Tensor, kind: str) -> Tensor:
+    draw = {"normal": counted.normal, "uniform": counted.uniform}[kind]
+    if torch.compiler.is_compiling():
+        return _laid_out(draw(like, rng), like)
+    with _taking:
+        return _laid_out(draw(like, rng), like)
 
 
 @torch.library.custom_op(
@@ -222,6 +237,8 @@ def normal_like(like: Tensor, rng: Tensor | None) -> Tensor:
         rng: the stream; None is torch's own generator.
     """
     like = like.detach()
+    if rng is not None and rng.device.type != "cpu":
+        return _counted(like, rng, "normal")
     if torch.compiler.is_compiling():
         drawn: Tensor = _torch_normal(like) if rng is None else _normal(like, rng)
         return drawn

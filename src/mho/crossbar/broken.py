@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mho.cells.life import Broken
+from mho.core.constants import constant
 from mho.encoding.base import Encoding
 
 
@@ -51,7 +52,7 @@ def mended(
         row = place // cols
         place = (place - row * cols) * rows + row
     flat = matrix.reshape(-1)
-    analog = flat.new_tensor(encoding.analog[0])
+    analog = constant(encoding.analog[0], flat.dtype, flat.device)
     targets = encoding.each(flat.index_select(0, place), scale, *window)
     assert targets is not None
     change = analog[piece] * (broken.g - targets.gather(0, piece.unsqueeze(0))[0])

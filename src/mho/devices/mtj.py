@@ -15,6 +15,7 @@ from mho.cells.population import Cells
 from mho.cells.programming import Exact, Programming
 from mho.cells.spread import Spread, check, nominal
 from mho.core import checks, random
+from mho.core.constants import as_tensor
 from mho.devices.macrospin import switching_probability
 
 GYROMAGNETIC = 1.76085963e11  # rad/(s T), of the electron
@@ -124,7 +125,7 @@ class MTJ(Device):
 
     def reach(self, g: Tensor, state: dict[str, Tensor] | None = None) -> Tensor:
         """Return the nearer of the two conductances (S); gradients pass as through clipping."""
-        ends = [torch.as_tensor(e, dtype=g.dtype, device=g.device) for e in self.levels(state)]
+        ends = [as_tensor(e, g) for e in self.levels(state)]
         within = torch.minimum(torch.maximum(g, ends[0]), ends[1])
         near = torch.where(2.0 * g.detach() > ends[0] + ends[1], ends[1], ends[0])
         return near + (within - within.detach())

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from mho.core import checks
+from mho.core.constants import constant
 from mho.core.spec import Spec
 
 
@@ -205,12 +206,12 @@ class Encoding(Spec):
         if len(analog) == 1 and analog[0] == (1.0, -1.0):  # the common case, in one pass
             positive, negative = g.unbind(0)
             return positive - negative
-        matrix = torch.tensor(analog, dtype=g.dtype, device=g.device)
+        matrix = constant(analog, g.dtype, g.device)
         return exact_einsum("ks,src->rkc", matrix, g).reshape(g.shape[1], -1)
 
     def converted_variance(self, variance: Tensor) -> Tensor:
         """As `converted`, for the variances of independent cells: coefficients are squared."""
-        matrix = torch.tensor(self.analog, dtype=variance.dtype, device=variance.device)
+        matrix = constant(self.analog, variance.dtype, variance.device)
         found = exact_einsum("ks,src->rkc", matrix.square(), variance)
         return found.reshape(variance.shape[1], -1)
 
@@ -234,7 +235,7 @@ class Encoding(Spec):
         parts = self.outputs(result.unflatten(-1, (self.converters, -1)))
         if digital is not None:
             return exact_einsum("g...kc,gkc->g...c", parts, digital)
-        weights = torch.tensor(self.digital, dtype=result.dtype, device=result.device)
+        weights = constant(self.digital, result.dtype, result.device)
         return exact_einsum("...kc,k->...c", parts, weights)
 
     def drive_columns(self, x: Tensor) -> Tensor:
@@ -284,7 +285,7 @@ class Encoding(Spec):
         """
         if not weight.requires_grad:
             return g
-        c = torch.tensor(self.combination, dtype=g.dtype, device=g.device)
+        c = constant(self.combination, g.dtype, g.device)
         share = (c / c.square().sum()).view(-1, 1, 1)
         return g + share * ((weight - weight.detach()) / scale)
 
@@ -295,7 +296,7 @@ def exact_einsum(equation: str, *operands: Tensor) -> Tensor:
     What the cells stand for, and sums of converted levels, must not be rounded to eight bits.
     """
     kind = operands[0].device.type
-    if not torch.is_autocast_enabled(kind):
+    if not (torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)):
         return torch.einsum(equation, *operands)
     with torch.autocast(kind, enabled=False):
         return torch.einsum(equation, *operands)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mho.cells.spread import Spread, check, positive
 from mho.core import checks, random
+from mho.core.constants import constant
 from mho.core.spec import Spec
 
 
@@ -213,7 +214,7 @@ def _spread_out(
     if not isinstance(value, tuple):
         return like.new_full((1, 1, 1), value)
     # All tiles of all converters have the same bit lines.
-    known = like.new_tensor(value).view(shape[-1] // width, -1)
+    known = constant(value, like.dtype, like.device).view(shape[-1] // width, -1)
     line = torch.arange(width, device=like.device) % known.shape[1]
     return known[:, line].reshape(1, 1, -1)
 
