@@ -248,6 +248,17 @@ def normal_like(like: Tensor, rng: Tensor | None) -> Tensor:
     return quick_normal(like, source)
 
 
+def foreseen(device: torch.device) -> bool:
+    """Whether what is drawn must have a size that is known before: nobody may look at values.
+
+    So it is on an accelerator, where looking means waiting, and where torch traces or vectorises.
+
+    Args:
+        device: of what is drawn.
+    """
+    return device.type != "cpu" or torch.compiler.is_compiling() or _vectorised()
+
+
 def _vectorised() -> bool:
     """Whether ``torch.vmap`` is at work, which knows no draws in place."""
     if not torch._C._are_functorch_transforms_active():
