@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from mho.cells import life as cell_life
 from mho.cells.population import Cells
 from mho.core import checks
+from mho.core.sharded import like, whole
 from mho.crossbar import checkpoint, exact, expansion, life, readout
 from mho.crossbar.correction import Correction
 from mho.crossbar.reader import Reader
@@ -169,7 +170,7 @@ class Crossbar(nn.Module):
     @property
     def correction(self) -> Correction:
         """Converter ranges, output correction and drift reference, as one value."""
-        shift = None if self.range_shift is None else self.range_shift.detach().clone()
+        shift = None if self.range_shift is None else whole(self.range_shift.detach()).clone()
         return Correction(**{name: getattr(self, name) for name in _CORRECTED}, shift=shift)
 
     @torch.inference_mode(False)
@@ -261,7 +262,7 @@ class Crossbar(nn.Module):
         elif self.range_shift is None:
             self.range_shift = nn.Parameter(shift.to(self.G))
         else:  # an optimizer knows this very parameter
-            self.range_shift.detach().copy_(shift)
+            self.range_shift.detach().copy_(like(shift.to(self.G), self.range_shift))
 
     def even_shares(self) -> Tensor:
         """The encoding's own weights of converters, the same in every column."""

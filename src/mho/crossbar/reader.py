@@ -17,6 +17,7 @@ from torch import Tensor
 from mho.cells import life
 from mho.cells.life import Broken, Drawn
 from mho.core import checks, random
+from mho.core.sharded import whole
 from mho.crossbar import exact, expansion, read, readout
 from mho.crossbar.broken import mended
 from mho.crossbar.read import Multiply
@@ -53,7 +54,9 @@ class Reader:
         self.scale, self.digital = crossbar.scale, crossbar.digital
         self.encode, self.suited = crossbar.encode, crossbar.suited
         self.input_range, self.adc_range = crossbar.input_range, crossbar.adc_range
-        self.shift, self.observed = crossbar.range_shift, crossbar.observed
+        self.observed = crossbar.observed
+        # The very dict, where torch.func.functional_call and FSDP put another parameter.
+        self._learned = crossbar._parameters
         self.practice = crossbar.practice
         self.collapsed = readout.collapses(hardware) and not self.observed
         self.corrected = crossbar.correction.corrects
@@ -71,10 +74,17 @@ class Reader:
         self._lines = self._amplifiers(training=False)
         self._stored: Readout | None = None
         # Wires are dear to solve: not before the cells hold something, and once for each thing.
-        if ahead and self.wires.knows(self.cells.g) and not self._redrawn:
+        known = self.wires.knows(self.cells.g) and not self._redrawn
+        if ahead and known and self._learned["range_shift"] is None:
             self._stored = self.stored
 
     # ── what a read sees ─────────────────────────────────────────────────────────────────────
+
+    @property
+    def shift(self) -> Tensor | None:
+        """What learned ranges have moved by, see `Correction`; None unless ranges are learned."""
+        found = self._learned["range_shift"]
+        return None if found is None else whole(found)
 
     @property
     def stored(self) -> Readout:
