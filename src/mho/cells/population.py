@@ -412,6 +412,11 @@ class Cells(nn.Module):
             for name, value in self.state(index).items():
                 destination[f"{prefix}state_{index}_{name}"] = value
 
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if torch.onnx.is_in_onnx_export():  # its older exporter takes all that there is for tensors
+            destination.pop(f"{prefix}_extra_state")
+
     def get_extra_state(self) -> dict[str, Any]:
         """What a checkpoint holds beside tensors: plain values only."""
         kind = str(self._born_as).removeprefix("torch.")

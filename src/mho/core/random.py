@@ -70,10 +70,18 @@ def take(rng: Tensor, device: torch.device | str) -> torch.Generator:
 
     Threads that read one chip each get a generator of their own.
     """
-    with _taking:
+    rng = _bare(rng)
+    with _taking, torch._C._DisableFuncTorch():
         seed, draws = rng.tolist()
         rng[1] += 1
     return torch.Generator(device).manual_seed(_mix(seed, draws))
+
+
+def _bare(rng: Tensor) -> Tensor:
+    """Return a stream as it is outside of transforms of ``torch.func``: these do not own it."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(rng):
+        rng = torch._C._functorch.get_unwrapped(rng)
+    return rng
 
 
 def _mix(seed: int, draws: int) -> int:
@@ -213,8 +221,10 @@ def _counted(like: Tensor, rng: Tensor, kind: str) -> Tensor:
     draw = {"normal": counted.normal, "uniform": counted.uniform}[kind]
     if torch.compiler.is_compiling():
         return _laid_out(draw(like, rng), like)
-    with _taking:
-        return _laid_out(draw(like, rng), like)
+    rng = _bare(rng)
+    with _taking, torch._C._DisableFuncTorch():
+        drawn = draw(torch.empty(like.shape, dtype=like.dtype, device=like.device), rng)
+    return _laid_out(drawn, like)
 
 
 @torch.library.custom_op(
@@ -234,16 +244,16 @@ def normal_like(like: Tensor, rng: Tensor | None) -> Tensor:
 
     Args:
         like: gives shape, layout, dtype and device.
-        rng: the stream; None is torch's own generator.
+        rng: the stream; None is torch's own generator, as it is for all under ``torch.vmap``.
     """
     like = like.detach()
+    if _vectorised():  # its ``randomness`` says what is the same and what is not
+        return torch.randn_like(like)
     if rng is not None and rng.device.type != "cpu":
         return _counted(like, rng, "normal")
     if torch.compiler.is_compiling():
         drawn: Tensor = _torch_normal(like) if rng is None else _normal(like, rng)
         return drawn
-    if rng is None and _vectorised():
-        return torch.randn_like(like)
     source = training_source(like.device) if rng is None else take(rng, like.device)
     return quick_normal(like, source)
 

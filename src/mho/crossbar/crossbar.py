@@ -446,6 +446,11 @@ class Crossbar(nn.Module):
 
     # ── save, load, move ─────────────────────────────────────────────────────────────────────
 
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if torch.onnx.is_in_onnx_export():  # its older exporter takes all that there is for tensors
+            destination.pop(f"{prefix}_extra_state")
+
     def get_extra_state(self) -> dict[str, Any]:
         """What a checkpoint holds beside tensors: plain values only."""
         return checkpoint.identity(self)

@@ -160,9 +160,14 @@ class DAC(Spec):
         power = power.view(-1, *[1] * level.dim())
         if twos:
             weight[-1] = -weight[-1]
-            plane = ((whole >> power) & 1).to(level.dtype)
+            plane = _bit(whole, power).to(level.dtype)
         else:
-            plane = ((whole.abs() >> power) & 1).to(level.dtype) * whole.sign().to(level.dtype)
+            plane = _bit(whole.abs(), power).to(level.dtype) * whole.sign().to(level.dtype)
         share = weight / weight.square().sum()
         carry = (level - level.detach()) * share.view(-1, *[1] * level.dim())
         return plane + carry, weight
+
+
+def _bit(whole: Tensor, power: Tensor) -> Tensor:
+    # By these names, which ONNX knows; the operators of Python have others.
+    return torch.bitwise_and(torch.bitwise_right_shift(whole, power), 1)
