@@ -180,7 +180,7 @@ def broken_too(
     found = behaviour.broken(context)
     if found is None:
         return known
-    also = found if isinstance(found, Broken) else Broken(*found)
+    also = Broken(*found)
     return also if known is None else known.joined(also, like)
 
 

@@ -411,9 +411,6 @@ class Cells(nn.Module):
         for index in range(len(self.behaviours)):
             for name, value in self.state(index).items():
                 destination[f"{prefix}state_{index}_{name}"] = value
-
-    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
         if torch.onnx.is_in_onnx_export():  # its older exporter takes all that there is for tensors
             destination.pop(f"{prefix}_extra_state")
 

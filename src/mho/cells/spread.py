@@ -145,7 +145,7 @@ class Spread(Spec):
         values = {n: torch.tensor(v, dtype=torch.float64) for n, v in self.parameters}
         return kind(**values, validate_args=validate_args)
 
-    @property
+    @derived
     def nominal(self) -> float:
         """The value that stands for all cells: the distribution's mean, put inside the bounds."""
         mean = float(self.build().mean)

@@ -321,7 +321,9 @@ class Crossbar(nn.Module):
 
     def reference_of(self, cells: Cells, scale: Tensor, digital: Tensor | None) -> Tensor:
         """As `reference_read`, of cells that the crossbar does not hold yet."""
-        g = self._on_wires(cell_life.shown(cells.g, cells.drawn("read")))
+        shown = cell_life.shown(cells.g, cells.drawn("read"))
+        # Reads of these very cells need the same solution.
+        g = self._wires.stored(shown) if shown is cells.g else self._on_wires(shown)
         return self.column_sums(self.hardware.encoding.decode(g, scale, digital))
 
     def column_sums(self, weight: Tensor) -> Tensor:

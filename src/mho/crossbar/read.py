@@ -89,8 +89,8 @@ def _block(
 ) -> int:
     """Return how much of a batch is read at once."""
     batch = x.shape[1]
-    if isinstance(batch, torch.SymInt):  # exported for any batch
-        return batch
+    if not isinstance(batch, int):  # a torch.SymInt: the read is exported for any batch
+        return batch  # type: ignore[unreachable]
     if torch.is_grad_enabled():
         for used in (readout.matrix, x, readout.scale, limit, full_scale):
             if isinstance(used, Tensor) and used.requires_grad:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +16,7 @@ from mho.cells.spread import Spread, check, nominal
 from mho.core import checks, random
 from mho.core.constants import as_tensor
 from mho.devices.macrospin import switching_probability
+from mho.devices.parameters import Parameters
 
 GYROMAGNETIC = 1.76085963e11  # rad/(s T), of the electron
 
@@ -116,7 +116,7 @@ class MTJ(Device):
         """Return all parameters by name: per-cell tensors where drawn, else nominal numbers."""
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         plain = {n: v if v is None else nominal(v) for n, v in plain.items()}
-        return SimpleNamespace(**{**plain, **(state or {})})
+        return Parameters({**plain, **(state or {})})
 
     def levels(self, state: dict[str, Tensor] | None = None) -> tuple[Any, Any]:
         """Return low-voltage conductances (S) of antiparallel and of parallel cells."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import torch
@@ -22,6 +21,7 @@ from mho.cells.population import Cells
 from mho.cells.programming import Exact, Programming
 from mho.cells.spread import Spread, nominal
 from mho.core.constants import as_tensor
+from mho.devices.parameters import Parameters
 from mho.devices.switching_cells import SwitchingCells
 
 
@@ -133,7 +133,7 @@ class SwitchingDevice(Device):
         for name, value in values.items():
             if isinstance(value, (int, float, Spread)):
                 values[name] = nominal(value)
-        return SimpleNamespace(**{**values, **(drawn or {})})
+        return Parameters({**values, **(drawn or {})})
 
     @property
     def g_min(self) -> float:  # type: ignore[override]

@@ -116,7 +116,7 @@ class _MetalOxide(Effect):
         if law is None:
             return g
         exponent = law.p1 * self.cell_size + law.p2 * self.reduced_temperature
-        p0 = context.state.get(state, law.p0)
+        p0: Any = context.state.get(state, law.p0)
         threshold = as_tensor(p0, g) * math.exp(exponent)
         if law.stable is not None:
             now = (start < threshold) & (threshold <= stop)

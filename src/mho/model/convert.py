@@ -68,8 +68,9 @@ def convert(
 
     Raises:
         TypeError: if an argument is of another kind.
-        ValueError: if the model is sharded already, nothing can be converted, a pattern matches nothing, a layer's weights
-            cannot be stored, or something of a layer cannot be kept; the layer is named.
+        ValueError: if the model is sharded already, nothing can be converted, a pattern matches
+            nothing, a layer's weights cannot be stored, or something of a layer cannot be kept;
+            the layer is named.
     """
     checks.instance("model", model, nn.Module)
     checks.instance("hardware", hardware, Hardware)
