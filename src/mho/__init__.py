@@ -12,6 +12,7 @@ from mho.model.compensate import compensate, maintain
 from mho.model.convert import convert
 from mho.model.crossbars import crossbars, layers
 from mho.model.lifecycle import ModelReport, age, collapse, fabricate, program
+from mho.model.quiet import noise_free
 from mho.model.summary import Summary, summary
 from mho.periphery import ADC, DAC, Amplifier
 
@@ -62,6 +63,7 @@ __all__ = [
     "load_hardware",
     "maintain",
     "nn",
+    "noise_free",
     "plot",
     "program",
     "programming",

@@ -180,9 +180,12 @@ def _normal(like: Tensor, rng: Tensor) -> Tensor:
     return quick_normal(like, take(rng, like.device))
 
 
-@_normal.register_fake
-def _(like: Tensor, rng: Tensor) -> Tensor:
+def _undrawn(like: Tensor, rng: Tensor | None = None) -> Tensor:
+    _refuse_frozen()
     return torch.empty_like(like)
+
+
+_normal.register_fake(_undrawn)
 
 
 @torch.library.custom_op("mho::uniform", mutates_args=("rng",))
@@ -195,8 +198,8 @@ def _exact_normal(like: Tensor, rng: Tensor) -> Tensor:
     return normal(like, take(rng, like.device))
 
 
-_uniform.register_fake(lambda like, rng: torch.empty_like(like))
-_exact_normal.register_fake(lambda like, rng: torch.empty_like(like))
+_uniform.register_fake(_undrawn)
+_exact_normal.register_fake(_undrawn)
 
 
 def traced(like: Tensor, rng: Tensor, *, kind: str) -> Tensor:
@@ -210,6 +213,7 @@ def traced(like: Tensor, rng: Tensor, *, kind: str) -> Tensor:
         rng: the stream.
         kind: ``"normal"`` or ``"uniform"``.
     """
+    _refuse_frozen()
     if rng.device.type != "cpu":
         return _counted(like, rng, kind)
     operator = {"normal": _exact_normal, "uniform": _uniform}[kind]
@@ -234,9 +238,7 @@ def _torch_normal(like: Tensor) -> Tensor:
     return quick_normal(like, training_source(like.device))
 
 
-@_torch_normal.register_fake
-def _(like: Tensor) -> Tensor:
-    return torch.empty_like(like)
+_torch_normal.register_fake(_undrawn)
 
 
 def normal_like(like: Tensor, rng: Tensor | None) -> Tensor:
@@ -247,6 +249,7 @@ def normal_like(like: Tensor, rng: Tensor | None) -> Tensor:
         rng: the stream; None is torch's own generator, as it is for all under ``torch.vmap``.
     """
     like = like.detach()
+    _refuse_frozen()
     if _vectorised():  # its ``randomness`` says what is the same and what is not
         return torch.randn_like(like)
     if rng is not None and rng.device.type != "cpu":
@@ -256,6 +259,16 @@ def normal_like(like: Tensor, rng: Tensor | None) -> Tensor:
         return drawn
     source = training_source(like.device) if rng is None else take(rng, like.device)
     return quick_normal(like, source)
+
+
+def _refuse_frozen() -> None:
+    """Refuse to draw for a graph that could only repeat it (ValueError)."""
+    onnx = torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export()
+    if onnx or torch.jit.is_tracing():
+        raise ValueError(
+            "noise cannot be drawn in a traced or an ONNX graph: export mho.noise_free(model) in "
+            "eval() (or mho.collapse(model), without converters); torch.export keeps the noise"
+        )
 
 
 def foreseen(device: torch.device) -> bool:

@@ -57,6 +57,7 @@ class Crossbar(nn.Module):
         input_range, adc_range, gain, offset, reference: see `Correction`.
         range_shift: the parameter behind ``Correction.shift``; None unless ranges are learned.
         stands_alone: whether it has no weights beside its cells, being no layer's.
+        quiet: whether reads of the stored cells draw nothing; see `mho.noise_free`.
 
     Raises:
         TypeError, ValueError: if a size, the seed or the hardware is refused.
@@ -72,6 +73,7 @@ class Crossbar(nn.Module):
     reference: Tensor
     range_shift: nn.Parameter | None
     reader: Reader
+    quiet: bool = False
 
     def __init__(
         self,

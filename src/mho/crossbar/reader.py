@@ -46,7 +46,9 @@ class Reader:
 
     @torch.no_grad()
     def __init__(self, crossbar: Crossbar, *, ahead: bool = True) -> None:
-        hardware = crossbar.hardware
+        hardware, self.quiet = crossbar.hardware, crossbar.quiet
+        if self.quiet and hardware.amplifier is not None:
+            hardware = hardware.replace(amplifier=hardware.amplifier.without_noise)
         self.hardware, self.groups = hardware, crossbar.groups
         self._window = hardware.device.window
         self.rows, self.outputs = crossbar.rows, crossbar.groups * crossbar.cols
@@ -68,7 +70,8 @@ class Reader:
             limit = self.adc_range.new_tensor(limit)
         self._full_scale = limit
         self._adc_calibrated = limit is not None and limit is self.adc_range
-        self._redrawn = any(b.acts_on("read") and b.redrawn for b in hardware.behaviours)
+        redrawn = any(b.acts_on("read") and b.redrawn for b in hardware.behaviours)
+        self._redrawn = redrawn and not self.quiet
         self._lumped = crossbar.lumped
         self._lines: Lines | None = None
         self._lines = self._amplifiers(training=False)
@@ -76,7 +79,9 @@ class Reader:
         # Wires are dear to solve: not before the cells hold something, and once for each thing.
         known = self.wires.knows(self.cells.g) and not self._redrawn
         noisy = any(b.acts_on("read_std") for b in hardware.behaviours)
-        cheap = hardware.array.wires.ideal or not noisy  # noise behind wires is dearer still
+        cheap = (
+            hardware.array.wires.ideal or self.quiet or not noisy
+        )  # noise behind wires is dearer still
         if ahead and known and cheap and self._learned["range_shift"] is None:
             self._stored = self.stored
 
@@ -172,9 +177,12 @@ class Reader:
         made_of: Sequence[Tensor] = (),
     ) -> Readout:
         hardware, wires = self.hardware, self.wires
-        g = life.seen(g, drawn)
+        quiet = self.quiet and not training
+        g = life.shown(g, drawn) if quiet else life.seen(g, drawn)
         T = wires.fresh(g, made_of) if training else wires.stored(g)
-        variance = readout.read_noise(g, hardware.encoding, drawn, wires, training=training)
+        variance: Noise = None
+        if not quiet:
+            variance = readout.read_noise(g, hardware.encoding, drawn, wires, training=training)
         matrix = hardware.encoding.converted(expansion.stacked(T, g, hardware))
         found = self._electrical(matrix, scale, variance, digital=digital, training=training)
         solved = hardware.array.exact_reads and exact.linearises(hardware) and not training
@@ -257,8 +265,10 @@ class Reader:
                 "bit lines: use hardware.replace(amplifier=None) for transposed reads"
             )
         drawn, hardware = self.cells.drawn("read"), self.hardware
-        g = life.seen(self.cells.g, drawn)
-        variance = readout.read_noise(g, hardware.encoding, drawn, self.wires, transposed=True)
+        g = (life.shown if self.quiet else life.seen)(self.cells.g, drawn)
+        variance: Noise = None
+        if not self.quiet:
+            variance = readout.read_noise(g, hardware.encoding, drawn, self.wires, transposed=True)
         g = expansion.stacked(self.wires.stored(g), g, hardware)
         rng = self.cells.streams[-1]
         return read_transposed(x, g, self.scale, variance, hardware, rng, self.digital)

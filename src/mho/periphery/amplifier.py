@@ -118,6 +118,11 @@ class Amplifier(Spec):
         return self.noise > 0.0 or self.shared_noise > 0.0 or self.gain_noise > 0.0
 
     @property
+    def without_noise(self) -> Amplifier:
+        """The same amplifier, two of whose conversions of one current never differ."""
+        return self.replace(noise=0.0, shared_noise=0.0, gain_noise=0.0)
+
+    @property
     def drawn(self) -> bool:
         """Whether lines differ by chance."""
         return isinstance(self.gain, Spread) or isinstance(self.offset, Spread)
