@@ -12,6 +12,7 @@ import pickle
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -37,8 +38,30 @@ class SynchronisationError(RuntimeError):
     """Something made the host wait for the device."""
 
 
+class _NoCopies(TorchFunctionMode):
+    """Refuses tensors made of Python's numbers: below, torch does not show how they get there."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if name in ("tensor", "as_tensor", "asarray", "new_tensor", "scalar_tensor"):
+            given = args[1] if name == "new_tensor" else (args[0] if args else None)
+            if made.device == DEVICE and not isinstance(given, torch.Tensor):
+                raise SynchronisationError(f"torch.{name}(…, device=…) copies from the host")
+        return made
+
+
 class NoSynchronisation(TorchDispatchMode):
     """Refuses what makes the host wait for `DEVICE`, or mixes it with the host's tensors."""
+
+    def __enter__(self):
+        self._copies = _NoCopies()
+        self._copies.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        self._copies.__exit__(*error)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -50,19 +73,17 @@ class NoSynchronisation(TorchDispatchMode):
         wanted = None if wanted is None else torch.device(wanted)
         if there and packet in WAITING:
             raise SynchronisationError(f"{func} reads a value on the host")
-        if there and packet is _aten.repeat_interleave and kwargs.get("output_size") is None:
-            if len(args) < 2 or isinstance(args[1], torch.Tensor):
-                raise SynchronisationError(f"{func} looks at the counts")
+        if there and func is _aten.repeat_interleave.Tensor and kwargs.get("output_size") is None:
+            raise SynchronisationError(f"{func} looks at the counts")
         if there and packet in MASKED:
             masks = [i for i in args[1] if i is not None and i.dtype == torch.bool]
             if masks:
                 raise SynchronisationError(f"{func} with a mask counts what it selects")
-        if packet in COPYING and here and (there or wanted == DEVICE):
+        copies = packet in COPYING and not kwargs.get("non_blocking")
+        if copies and here and (there or wanted == DEVICE):
             raise SynchronisationError(f"{func} copies from the host to the device")
-        if packet in COPYING and there and wanted is not None and wanted != DEVICE:
+        if copies and there and wanted is not None and wanted != DEVICE:
             raise SynchronisationError(f"{func} copies from the device to the host")
-        if there and packet is _aten.lift_fresh:
-            raise SynchronisationError("torch.tensor(…, device=…) copies from the host")
         if there and any(t.dim() for t in here):
             raise SynchronisationError(f"{func} mixes devices")
         return func(*args, **kwargs)
