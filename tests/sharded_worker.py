@@ -74,6 +74,15 @@ def train(model, part, seed=5):
         optimizer.step()
 
 
+def refused(work):
+    """Return with what words something is refused."""
+    try:
+        work()
+    except ValueError as error:
+        return str(error)
+    return "not refused"
+
+
 def cells(model):
     return {name: bar.G.clone() for name, bar in mho.crossbars(model).items()}
 
@@ -97,14 +106,8 @@ def find(rank):
     mho.age(model, 100.0)
     mho.calibrate(model, x)
     found["summary"] = str(mho.summary(model))
-    for name, refused in (
-        ("convert", lambda: mho.convert(model, CONVERTED)),
-        ("collapse", lambda: mho.collapse(model)),
-    ):
-        try:
-            refused()
-        except ValueError as error:
-            found[name] = str(error)
+    found["convert"] = refused(lambda: mho.convert(model, CONVERTED))
+    found["collapse"] = refused(lambda: mho.collapse(model))
     other = sharded(CONVERTED)
     set_model_state_dict(other, network_state(CONVERTED), options=WHOLE)
     found["loaded"] = other.eval()(x).detach()

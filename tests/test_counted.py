@@ -44,7 +44,8 @@ def test_distributions(dtype):
     assert normals.dtype == uniforms.dtype == dtype
     if dtype is torch.bfloat16:  # rounded too coarsely for the tests below
         assert abs(float(normals.float().mean())) < 5 / N**0.5
-        assert float(uniforms.min()) >= 0 and float(uniforms.max()) < 1
+        assert float(uniforms.min()) >= 0
+        assert float(uniforms.max()) < 1
         return
     assert scipy.stats.kstest(normals.numpy(), "norm").pvalue > 1e-3
     assert scipy.stats.kstest(uniforms.numpy(), "uniform").pvalue > 1e-3
@@ -70,7 +71,8 @@ def test_odd_sizes_and_layouts():
     for shape in ((0,), (1,), (3, 5)):
         like = torch.empty(shape).mT if len(shape) == 2 else torch.empty(shape)
         drawn = random._counted(like, random.stream(1), "normal")
-        assert drawn.shape == like.shape and drawn.stride() == like.stride()
+        assert drawn.shape == like.shape
+        assert drawn.stride() == like.stride()
         assert bool(drawn.isfinite().all())
 
 

@@ -154,8 +154,8 @@ class Cells(nn.Module):
         """Return the per-cell tensors of one of the behaviours, as its fabrication drew them."""
         prefix = f"state_{index}_"
         kept = {n.removeprefix(prefix): v for n, v in self._buffers.items() if n.startswith(prefix)}
-        # Nothing can be drawn in a graph that is traced, nor on the host while an accelerator reads;
-        # what reads need is kept.
+        # Nothing can be drawn in a graph that is traced, nor on the host while an accelerator
+        # reads; what reads need is kept.
         undrawn = torch.compiler.is_compiling() or self.g.device.type != "cpu"
         if kept or (self._keeps(index) and undrawn):
             return {name: value for name, value in kept.items() if value is not None}
