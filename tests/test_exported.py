@@ -35,6 +35,7 @@ MODELS = {
 HARDWARE = {
     "ideal": mho.Hardware(effects=(WriteNoise(0.02),)),
     "converted": mho.Hardware(array=mho.Array(4, 4), dac=mho.DAC(8), adc=mho.ADC(8), bias="array"),
+    "known": mho.Hardware(array=mho.Array(9, 4), dac=mho.DAC(8, range=4.0), adc=mho.ADC(8)),
     "serial": mho.Hardware(dac=mho.DAC(5, mode="bit_serial"), adc=mho.ADC(8)),
     "twos": mho.Hardware(dac=mho.DAC(5, mode="bit_serial", code="twos_complement"), adc=mho.ADC(8)),
     "wired": mho.Hardware(
@@ -103,7 +104,7 @@ def run_onnx(model, x, *, dynamo):
         ("linear", "serial"),
         ("linear", "twos"),
         ("linear", "wired"),
-        ("conv", "converted"),
+        ("conv", "known"),
         ("conv", "sliced"),
         ("lstm", "ideal"),
         ("lstm", "converted"),
@@ -113,6 +114,14 @@ def run_onnx(model, x, *, dynamo):
 def test_onnx_computes_the_same(kind, hardware, dynamo):
     model, x = built(kind, HARDWARE[hardware])
     same(run_onnx(model, x, dynamo=dynamo), model(x).detach())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_patches_of_images_need_the_newer_exporter():
+    model, x = built("conv", HARDWARE["converted"])
+    same(run_onnx(model, x, dynamo=True), model(x).detach())
+    with pytest.raises(torch.onnx.errors.OnnxExporterError, match="Unfold"):
+        run_onnx(model, x, dynamo=False)
 
 
 @pytest.mark.filterwarnings("ignore")

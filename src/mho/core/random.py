@@ -264,7 +264,7 @@ def normal_like(like: Tensor, rng: Tensor | None) -> Tensor:
 def _refuse_frozen() -> None:
     """Refuse to draw for a graph that could only repeat it (ValueError)."""
     onnx = torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export()
-    if onnx or torch.jit.is_tracing():
+    if onnx or torch.jit.is_tracing():  # type: ignore[attr-defined]
         raise ValueError(
             "noise cannot be drawn in a traced or an ONNX graph: export mho.noise_free(model) in "
             "eval() (or mho.collapse(model), without converters); torch.export keeps the noise"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mho.core import checks
+from mho.core.constants import constant
 from mho.core.spec import Spec, derived
 from mho.periphery import quantize
 
@@ -154,12 +155,14 @@ class DAC(Spec):
         if self.bits is None:
             raise ValueError("an ideal driver has no bit planes")
         twos = self.signed and self.code == "twos_complement"
-        power = torch.arange(self._planes(self.bits), device=level.device)
-        weight = torch.exp2(power.to(level.dtype))
+        powers = tuple(range(self._planes(self.bits)))
+        weights = tuple(-(2.0**p) if twos and p == powers[-1] else 2.0**p for p in powers)
+        weight = constant(weights, level.dtype, level.device)
+        power = torch.arange(len(powers), device=level.device)
         whole = level.detach().to(torch.int64)
         power = power.view(-1, *[1] * level.dim())
-        if twos:
-            weight[-1] = -weight[-1]
+        if twos:  # the same bits of a number that is not negative: ONNX shifts those alone alike
+            whole = torch.where(whole < 0, whole + 2 ** len(powers), whole)
             plane = _bit(whole, power).to(level.dtype)
         else:
             plane = _bit(whole.abs(), power).to(level.dtype) * whole.sign().to(level.dtype)
