@@ -15,6 +15,7 @@ PAGES = ["README.md", "docs/tour.md", "docs/devices.md", "docs/learning.md"]
 PAGES += ["docs/fitting.md", "docs/programming.md", "docs/chips.md"]
 PAGES += ["docs/scale.md"]
 PAGES += ["docs/layers.md"]
+PAGES += ["docs/parallel.md"]
 
 
 class Model(torch.nn.Module):

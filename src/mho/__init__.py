@@ -13,6 +13,7 @@ from mho.model.convert import convert
 from mho.model.crossbars import crossbars, layers
 from mho.model.lifecycle import ModelReport, age, collapse, fabricate, program
 from mho.model.memory import limit_memory
+from mho.model.quiet import noise_free
 from mho.model.summary import Summary, summary
 from mho.periphery import ADC, DAC, Amplifier
 
@@ -64,6 +65,7 @@ __all__ = [
     "load_hardware",
     "maintain",
     "nn",
+    "noise_free",
     "plot",
     "program",
     "programming",

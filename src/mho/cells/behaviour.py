@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -51,6 +50,7 @@ class Context:
     written: Tensor | None = None
     written_at: float = 0.0
     reads: tuple[float, float] = (0.0, 0.0)
+    _source: torch.Generator | None = field(default=None, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -67,15 +67,17 @@ class Context:
         """Of the population's tensors."""
         return self.like.device
 
-    @cached_property
+    @property
     def generator(self) -> torch.Generator | None:
         """Where randomness comes from; taken from the stream when first asked for.
 
         None is torch's own generator: every function of torch that draws takes it as such.
         """
-        if self.rng is None:
-            return random.training_source(self.device)
-        return random.take(self.rng, self.device)
+        if self._source is None:
+            rng, device = self.rng, self.device
+            own = None if rng is None else random.take(rng, device)
+            self._source = random.training_source(device) if own is None else own
+        return self._source
 
     @property
     def g_range(self) -> float:
@@ -96,8 +98,11 @@ class Context:
 
     @property
     def _traced(self) -> bool:
-        # A stream is moved on by one opaque operator a draw, in a graph of torch.compile or export.
-        return self.rng is not None and torch.compiler.is_compiling()
+        # A stream is moved on by one opaque operator a draw, in a graph of torch.compile or export;
+        # on an accelerator without asking it how far it has come.
+        if self.rng is None:
+            return False
+        return torch.compiler.is_compiling() or self.rng.device.type != "cpu"
 
     def _blank(self, shape: tuple[int, ...] | None) -> Tensor:
         # Laid out in memory as the population is: mixed layouts are slow to combine.
@@ -152,12 +157,15 @@ class Behaviour(Spec):
         """Fabrication: draw this behaviour's per-cell tensors (each of ``context.shape``)."""
         return {}
 
-    def broken(self, context: Context) -> tuple[Tensor, Tensor] | None:
+    def broken(
+        self, context: Context
+    ) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, bool] | None:
         """Fabrication: which cells are born broken, and what they conduct forever.
 
         Returns:
             Positions in the flattened population (int64, each once) and conductances (S), both
-            ``[count]``; or None.
+            ``[count]``; or None. A third value True says that positions may also be one past the
+            last cell, for none (`mho.cells.life.Broken`).
         """
         return None
 

@@ -77,7 +77,9 @@ def state(cells: Cells, index: int) -> dict[str, Tensor]:
     """Return the per-cell tensors of one of the behaviours, as its fabrication drew them."""
     prefix = f"state_{index}_"
     kept = {n.removeprefix(prefix): v for n, v in cells._buffers.items() if n.startswith(prefix)}
-    # Nothing can be drawn in a graph that is traced; what reads need is kept.
-    if kept or (cells._keeps(index) and torch.compiler.is_compiling()):
+    # Nothing can be drawn in a graph that is traced, nor on the host while an accelerator reads;
+    # what reads need is kept.
+    undrawn = torch.compiler.is_compiling() or cells.g.device.type != "cpu"
+    if kept or (cells._keeps(index) and undrawn):
         return {name: value for name, value in kept.items() if value is not None}
     return cells._draw(index)

@@ -23,15 +23,21 @@ class Broken(NamedTuple):
     Attributes:
         at: positions in the flattened population (int64, each once), ``[count]``.
         g: what they conduct forever (S), ``[count]``.
+        padded: whether positions may also be one past the last cell, where there is none: how many
+            are broken is then not known, and nobody need wait for it.
     """
 
     at: Tensor
     g: Tensor
+    padded: bool = False
 
     def keep(self, g: Tensor) -> Tensor:
         """Return ``g`` (S) with the broken cells as they are; differentiable in the others."""
         if not len(self.at):
             return g
+        if self.padded:
+            flat = torch.cat((g.reshape(-1), g.new_zeros(1)))
+            return flat.index_copy(0, self.at, self.g.to(g))[:-1].view(g.shape)
         if g.is_contiguous():
             flat = g.reshape(-1)
             return flat.index_copy(0, self.at, self.g.to(g)).view(g.shape)
@@ -40,19 +46,24 @@ class Broken(NamedTuple):
 
     def mask(self, like: Tensor) -> Tensor:
         """Return the mask of the broken cells, shaped as ``like``."""
-        mask = torch.zeros(like.shape, dtype=torch.bool, device=like.device)
-        mask.view(-1)[self.at] = True
-        return mask
+        mask = torch.zeros(like.numel() + 1, dtype=torch.bool, device=like.device)
+        return mask.index_fill_(0, self.at, True)[:-1].view(like.shape)
 
     def dense(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mask, and conductances (S) that count where it is true."""
-        value = torch.zeros(like.shape, dtype=like.dtype, device=like.device)
-        value.view(-1)[self.at] = self.g.to(value)
-        return self.mask(like), value
+        value = torch.zeros(like.numel() + 1, dtype=like.dtype, device=like.device)
+        value.index_copy_(0, self.at, self.g.to(value))
+        return self.mask(like), value[:-1].view(like.shape)
 
     def joined(self, also: Broken, like: Tensor) -> Broken:
         """Join two sorts of broken cells; a cell broken twice keeps its first fault."""
-        known = self.mask(like).view(-1)[also.at]
+        mask = self.mask(like).view(-1)
+        if self.padded or also.padded:
+            nowhere = like.numel()
+            known = torch.cat((mask, mask.new_ones(1))).index_select(0, also.at)
+            at = torch.cat((self.at, also.at.masked_fill(known, nowhere)))
+            return Broken(at, torch.cat((self.g, also.g)), padded=True)
+        known = mask[also.at]
         return Broken(torch.cat((self.at, also.at[~known])), torch.cat((self.g, also.g[~known])))
 
 

@@ -356,6 +356,8 @@ class Cells(nn.Module):
         for index in range(len(self.behaviours)):
             for name, value in self.state(index).items():
                 destination[f"{prefix}state_{index}_{name}"] = value
+        if torch.onnx.is_in_onnx_export():  # its older exporter takes all that there is for tensors
+            destination.pop(f"{prefix}_extra_state")
 
     def get_extra_state(self) -> dict[str, Any]:
         """What a checkpoint holds beside tensors: plain values only."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,11 @@ import torch
 from torch import Tensor
 from torch import distributions as td
 
-from mho.core import checks
-from mho.core.spec import Spec
+from mho.core import checks, random
+from mho.core.spec import Spec, derived
+
+UNSEEN_ROUNDS = 3
+"""Times that crossing parameters are drawn again where nobody may look how many there are."""
 
 _MAX_REDRAWS = 1000
 _LEAST_SHARE = 1e-15
@@ -90,14 +94,20 @@ class Spread(Spec):
                 )
             return
         checks.instance("shared", self.shared, str)
+        if not self._has_quantile:
+            raise ValueError(
+                f"shared={self.shared!r} needs a distribution with cdf and icdf (as Normal, "
+                f"LogNormal, Uniform, Laplace or Weibull), got {self.distribution!r}"
+            )
+
+    @derived
+    def _has_quantile(self) -> bool:
         distribution, half = self.build(), torch.tensor(0.5, dtype=torch.float64)
         try:
             distribution.cdf(distribution.icdf(half))
         except NotImplementedError:
-            raise ValueError(
-                f"shared={self.shared!r} needs a distribution with cdf and icdf (as Normal, "
-                f"LogNormal, Uniform, Laplace or Weibull), got {self.distribution!r}"
-            ) from None
+            return False
+        return True
 
     @property
     def loading(self) -> float:
@@ -135,7 +145,7 @@ class Spread(Spec):
         values = {n: torch.tensor(v, dtype=torch.float64) for n, v in self.parameters}
         return kind(**values, validate_args=validate_args)
 
-    @property
+    @derived
     def nominal(self) -> float:
         """The value that stands for all cells: the distribution's mean, put inside the bounds."""
         mean = float(self.build().mean)
@@ -159,20 +169,34 @@ class Spread(Spec):
             shape: of the population.
             generator: source of randomness; None is torch's default generator of the CPU, the
                 only one that ``torch.distributions`` knows (for any other it is seeded from
-                there and given back as it was).
+                there and given back as it was). On an accelerator values are quantiles, drawn
+                there, wherever torch knows these.
             dtype: of the result.
             device: of the result.
 
         Raises:
             ValueError: if the bounds leave (almost) nothing of the distribution.
         """
+        device = torch.device(device)
+        if generator is None and torch.compiler.is_compiling():
+            names, values = zip(*self.parameters, strict=True)
+            like = torch.empty(shape, dtype=dtype, device=device)
+            bounds = self.low, self.high
+            found: Tensor = _traced(like, self.distribution, ",".join(names), values, *bounds)
+            return found
+        if device.type in ("cpu", "mps") or not self._has_quantile:
+            return self._on_host(shape, generator).to(dtype=dtype, device=device, non_blocking=True)
+        kind: Any = {"dtype": torch.float64, "device": device}
+        return self.quantile(torch.randn(shape, generator=generator, **kind)).to(dtype)
+
+    def _on_host(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
         if generator is None:
-            return self._truncated(shape).to(dtype=dtype, device=device)
+            return self._truncated(shape)
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed: that would seed every accelerator too, and for good.
             torch.default_generator.manual_seed(seed)
-            return self._truncated(shape).to(dtype=dtype, device=device)
+            return self._truncated(shape)
 
     def _truncated(self, shape: tuple[int, ...]) -> Tensor:
         distribution = self.build()
@@ -190,6 +214,33 @@ class Spread(Spec):
                 return value
             value[outside] = distribution.sample(torch.Size((missing,)))
         raise ValueError(f"no draw of {self} falls inside [{self.low}, {self.high}]")
+
+
+@torch.library.custom_op("mho::spread", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
+def _traced(
+    like: Tensor,
+    distribution: str,
+    names: str,
+    values: Sequence[float],
+    low: float | None,
+    high: float | None,
+) -> Tensor:
+    # One opaque operator: how often truncated values are drawn again cannot be traced.
+    spread = Spread(distribution, tuple(zip(names.split(","), values, strict=True)), low, high)
+    source = random.training_source(like.device)
+    return spread.sample(tuple(like.shape), source, dtype=like.dtype, device=like.device)
+
+
+@_traced.register_fake
+def _(
+    like: Tensor,
+    distribution: str,
+    names: str,
+    values: Sequence[float],
+    low: float | None,
+    high: float | None,
+) -> Tensor:
+    return torch.empty_like(like)
 
 
 def nominal(value: float | Spread) -> float:

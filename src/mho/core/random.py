@@ -2,7 +2,8 @@
 
 A *stream* is an int64 tensor ``[seed, draws]``. Every random event takes one generator from the
 stream, made from both numbers, and moves the count on. So a module's randomness is two integers
-in its ``state_dict``: it is saved, copied, moved between devices and resumed like any buffer.
+in its ``state_dict``: it is saved, copied, moved between devices and resumed like any buffer. Of a
+stream on an accelerator reads draw by `mho.core.counted`, which never waits for it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import scipy
 import torch
 from torch import Tensor
 
-from mho.core import checks
+from mho.core import checks, counted
 
 _SEED_BITS = 63
 
@@ -69,10 +70,18 @@ def take(rng: Tensor, device: torch.device | str) -> torch.Generator:
 
     Threads that read one chip each get a generator of their own.
     """
-    with _taking:
+    rng = _bare(rng)
+    with _taking, torch._C._DisableFuncTorch():
         seed, draws = rng.tolist()
         rng[1] += 1
     return torch.Generator(device).manual_seed(_mix(seed, draws))
+
+
+def _bare(rng: Tensor) -> Tensor:
+    """Return a stream as it is outside of transforms of ``torch.func``: these do not own it."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(rng):
+        rng = torch._C._functorch.get_unwrapped(rng)
+    return rng
 
 
 def _mix(seed: int, draws: int) -> int:
@@ -109,7 +118,8 @@ def training_source(device: torch.device | str) -> torch.Generator | None:
         return None
     if distributed.get_world_size() == 1 or torch.compiler.is_compiling() or _vectorised():
         return None
-    seed = int(torch.randint(2**62, (), device=device))
+    # Of the host's generator: nobody waits for an accelerator's.
+    seed = int(torch.randint(2**62, (), device="cpu"))
     return torch.Generator(device).manual_seed(_mix(seed, distributed.get_rank()))
 
 
@@ -181,9 +191,12 @@ def _normal(like: Tensor, rng: Tensor) -> Tensor:
     return quick_normal(like, take(rng, like.device))
 
 
-@_normal.register_fake
-def _(like: Tensor, rng: Tensor) -> Tensor:
+def _undrawn(like: Tensor, rng: Tensor | None = None) -> Tensor:
+    _refuse_frozen()
     return torch.empty_like(like)
+
+
+_normal.register_fake(_undrawn)
 
 
 @torch.library.custom_op("mho::uniform", mutates_args=("rng",))
@@ -196,21 +209,37 @@ def _exact_normal(like: Tensor, rng: Tensor) -> Tensor:
     return normal(like, take(rng, like.device))
 
 
-_uniform.register_fake(lambda like, rng: torch.empty_like(like))
-_exact_normal.register_fake(lambda like, rng: torch.empty_like(like))
+_uniform.register_fake(_undrawn)
+_exact_normal.register_fake(_undrawn)
 
 
 def traced(like: Tensor, rng: Tensor, *, kind: str) -> Tensor:
-    """As `normal` or `uniform` from the next generator of a stream, in a graph that is traced.
+    """Draw from a stream as reads do; in a graph that is traced, too.
+
+    As `normal` or `uniform` from the stream's next generator; of a stream on an accelerator by
+    `mho.core.counted`.
 
     Args:
         like: gives shape, layout, dtype and device.
         rng: the stream.
         kind: ``"normal"`` or ``"uniform"``.
     """
+    _refuse_frozen()
+    if rng.device.type != "cpu":
+        return _counted(like, rng, kind)
     operator = {"normal": _exact_normal, "uniform": _uniform}[kind]
     drawn: Tensor = operator(like, rng)
     return drawn
+
+
+def _counted(like: Tensor, rng: Tensor, kind: str) -> Tensor:
+    draw = {"normal": counted.normal, "uniform": counted.uniform}[kind]
+    if torch.compiler.is_compiling():
+        return _laid_out(draw(like, rng), like)
+    rng = _bare(rng)
+    with _taking, torch._C._DisableFuncTorch():
+        drawn = draw(torch.empty(like.shape, dtype=like.dtype, device=like.device), rng)
+    return _laid_out(drawn, like)
 
 
 @torch.library.custom_op(
@@ -220,9 +249,7 @@ def _torch_normal(like: Tensor) -> Tensor:
     return quick_normal(like, training_source(like.device))
 
 
-@_torch_normal.register_fake
-def _(like: Tensor) -> Tensor:
-    return torch.empty_like(like)
+_torch_normal.register_fake(_undrawn)
 
 
 def normal_like(like: Tensor, rng: Tensor | None) -> Tensor:
@@ -230,16 +257,40 @@ def normal_like(like: Tensor, rng: Tensor | None) -> Tensor:
 
     Args:
         like: gives shape, layout, dtype and device.
-        rng: the stream; None is torch's own generator.
+        rng: the stream; None is torch's own generator, as it is for all under ``torch.vmap``.
     """
     like = like.detach()
+    _refuse_frozen()
+    if _vectorised():  # its ``randomness`` says what is the same and what is not
+        return torch.randn_like(like)
+    if rng is not None and rng.device.type != "cpu":
+        return _counted(like, rng, "normal")
     if torch.compiler.is_compiling():
         drawn: Tensor = _torch_normal(like) if rng is None else _normal(like, rng)
         return drawn
-    if rng is None and _vectorised():
-        return torch.randn_like(like)
     source = training_source(like.device) if rng is None else take(rng, like.device)
     return quick_normal(like, source)
+
+
+def _refuse_frozen() -> None:
+    """Refuse to draw for a graph that could only repeat it (ValueError)."""
+    onnx = torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export()
+    if onnx or torch.jit.is_tracing():  # type: ignore[attr-defined]
+        raise ValueError(
+            "noise cannot be drawn in a traced or an ONNX graph: export mho.noise_free(model) in "
+            "eval() (or mho.collapse(model), without converters); torch.export keeps the noise"
+        )
+
+
+def foreseen(device: torch.device) -> bool:
+    """Whether what is drawn must have a size that is known before: nobody may look at values.
+
+    So it is on an accelerator, where looking means waiting, and where torch traces or vectorises.
+
+    Args:
+        device: of what is drawn.
+    """
+    return device.type != "cpu" or torch.compiler.is_compiling() or _vectorised()
 
 
 def _vectorised() -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mho.cells.life import Broken
+from mho.core.constants import constant
 from mho.encoding.base import Encoding
 
 
@@ -41,8 +42,12 @@ def mended(
         As ``matrix``, with the error. No gradient passes through a broken cell.
     """
     rows, cols = matrix.shape
-    piece = broken.at // (rows * cols)  # which slice
-    place = broken.at - piece * (rows * cols)
+    at, real = broken.at, None
+    if broken.padded:  # what stands for no cell changes nothing, at the first
+        real = at < encoding.slices * rows * cols
+        at = at * real
+    piece = at // (rows * cols)  # which slice
+    place = at - piece * (rows * cols)
     if scale.dim():
         scale = scale[place % cols]
     turned = matrix.stride(-1) != 1  # a torch weight, [outputs, inputs], turned
@@ -51,17 +56,19 @@ def mended(
         row = place // cols
         place = (place - row * cols) * rows + row
     flat = matrix.reshape(-1)
-    analog = flat.new_tensor(encoding.analog[0])
+    analog = constant(encoding.analog[0], flat.dtype, flat.device)
     targets = encoding.each(flat.index_select(0, place), scale, *window)
     assert targets is not None
     change = analog[piece] * (broken.g - targets.gather(0, piece.unsqueeze(0))[0])
     change = change if siemens is None else change * scale
+    change = change if real is None else torch.where(real, change, 0.0)
     if error is None:
         flat = flat.index_add(0, place, change)
     else:
         error = error.reshape(-1)
         share = analog.square() / analog.square().sum()
-        healthy = torch.ones_like(error).index_add_(0, place, -share[piece]).index_select(0, place)
+        lost = -share[piece] if real is None else -share[piece] * real
+        healthy = torch.ones_like(error).index_add_(0, place, lost).index_select(0, place)
         # Of a weight with several broken cells each says the same.
         part = error.index_select(0, place).mul_(healthy.clamp_(min=0.0).sqrt_())
         error.index_copy_(0, place, part)

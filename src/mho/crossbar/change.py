@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mho.cells.population import Cells
 from mho.cells.unfabricated import Unfabricated
-from mho.core import checks
+from mho.core import checks, sharded
 from mho.crossbar import learned_ranges
 from mho.crossbar.correction import Correction
 
@@ -126,4 +126,5 @@ def take(crossbar: Crossbar, correction: Correction) -> None:
     elif crossbar.range_shift is None:
         crossbar.range_shift = nn.Parameter(shift.to(like))
     else:  # an optimizer knows this very parameter
-        crossbar.range_shift.detach().copy_(shift)
+        found = sharded.like(shift.to(like), crossbar.range_shift)
+        crossbar.range_shift.detach().copy_(found)

@@ -23,6 +23,7 @@ from mho.cells.population import Cells
 from mho.cells.unfabricated import REFUSAL, Unfabricated
 from mho.core import checks
 from mho.core.precision import exactly, handed_out, keeping, plain, widened
+from mho.core.sharded import whole
 from mho.crossbar import change, checkpoint, exact, expansion, learned_ranges, life, readout, stored
 from mho.crossbar.blocks import MEMORY, checked
 from mho.crossbar.change import CORRECTED
@@ -71,6 +72,7 @@ class Crossbar(nn.Module):
         memory: what a read may take beside its inputs and outputs (bytes), 256 MB unless set; see
             `mho.limit_memory`.
         stands_alone: whether it has no weights beside its cells, being no layer's.
+        quiet: whether reads of the stored cells draw nothing; see `mho.noise_free`.
 
     Raises:
         TypeError, ValueError: if a size, the seed or the hardware is refused.
@@ -90,6 +92,7 @@ class Crossbar(nn.Module):
     range_rule: InputRangeRule | None = None
     reader: Reader
     memory: int = MEMORY
+    quiet: bool = False
 
     def __init__(
         self,
@@ -199,7 +202,7 @@ class Crossbar(nn.Module):
     @property
     def correction(self) -> Correction:
         """Converter ranges, output correction and drift reference, as one value."""
-        shift = None if self.range_shift is None else self.range_shift.detach().clone()
+        shift = None if self.range_shift is None else whole(self.range_shift.detach()).clone()
         values = {name: getattr(self, name) for name in CORRECTED}
         if self.learned_range is not None:
             values["input_range"] = learned_ranges.now(self)
@@ -343,6 +346,11 @@ class Crossbar(nn.Module):
     learn_ranges = learned_ranges.learn_ranges
 
     # ── save, load, move ─────────────────────────────────────────────────────────────────────
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if torch.onnx.is_in_onnx_export():  # its older exporter takes all that there is for tensors
+            destination.pop(f"{prefix}_extra_state")
 
     def get_extra_state(self) -> dict[str, Any]:
         """What a checkpoint holds beside tensors: plain values only."""

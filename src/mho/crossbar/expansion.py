@@ -22,7 +22,9 @@ exactly.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -32,13 +34,21 @@ from mho.circuit.lowrank import POINTS, Expansion, expand, interpolate
 from mho.hardware import Hardware
 
 _DECADES = 4
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _constant(function: _F) -> _F:
+    """Let graphs hold what follows from a spec alone, as it is."""
+    # As torch.compiler.assume_constant_result does, which imports the compiler for it.
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
 def terms(hardware: Hardware) -> int:
     """Return how many rows of a product stand for one row of cells."""
     if hardware.device.separable:
         return 1
-    return 1 + _expansion(hardware.device, hardware.drive.v_max).rank
+    return 1 + _rank(hardware.device, hardware.drive.v_max)
 
 
 def error(hardware: Hardware) -> float:
@@ -119,6 +129,7 @@ def span(device: Device) -> tuple[float, float]:
 
 
 @cache
+@_constant
 def _expansion(device: Device, v_max: float) -> Expansion:
     """Expand ``I/g - v`` (V) over ±v_max and the logarithm of the conductance, from 0 to 1."""
     low, high = span(device)
@@ -133,6 +144,13 @@ def _expansion(device: Device, v_max: float) -> Expansion:
 
 
 @cache
+@_constant
+def _rank(device: Device, v_max: float) -> int:
+    return _expansion(device, v_max).rank
+
+
+@cache
+@_constant
 def _moved(device: Device, v_max: float, dtype: torch.dtype, where: torch.device) -> Expansion:
     with torch.inference_mode(False):
         return _expansion(device, v_max).to(dtype).to(where)

@@ -78,7 +78,9 @@ def product(
     )
     one, each = _per_vector(readout, hardware, vectors)
     if blocks.followed_by_torch():
-        most = vectors.number if follows or _by_call(call) else max(_at_once(x) // one, 1)
+        # A torch.SymInt: the read is exported for any batch.
+        whole = follows or _by_call(call) or not isinstance(vectors.number, int)
+        most = vectors.number if whole else max(_at_once(x) // one, 1)
         return _in_blocks(x, limit, call, most, anew=False)
     needed = each * vectors.number
     small = needed <= memory * (_KEPT if follows or _by_call(call) else 1.0)

@@ -20,6 +20,7 @@ from mho.cells.life import Broken, Drawn
 from mho.cells.population import Cells
 from mho.core import checks, random
 from mho.core.precision import exactly, handed_out, plain, widened
+from mho.core.sharded import whole
 from mho.crossbar import exact, expansion, read, readout
 from mho.crossbar.blocks import Vectors
 from mho.crossbar.broken import mended
@@ -52,7 +53,9 @@ class Reader:
 
     @torch.no_grad()
     def __init__(self, crossbar: Crossbar, *, ahead: bool = True) -> None:
-        hardware = crossbar.hardware
+        hardware, self.quiet = crossbar.hardware, crossbar.quiet
+        if self.quiet and hardware.amplifier is not None:
+            hardware = hardware.replace(amplifier=hardware.amplifier.without_noise)
         self.hardware, self.groups = hardware, crossbar.groups
         self._window = hardware.device.window
         self.rows, self.outputs = crossbar.rows, crossbar.groups * crossbar.cols
@@ -61,9 +64,8 @@ class Reader:
         self.encode, self.suited = crossbar.encode, crossbar.suited
         self.input_range, self.adc_range = crossbar.input_range, crossbar.adc_range
         self.observed = crossbar.observed
-        # Parameters are looked up at every read: others may stand in their place for one call
-        # (torch.func.functional_call), or from now on (sharding).
-        self._crossbar, self._shifted = crossbar, crossbar.range_shift is not None
+        # The very dict, where torch.func.functional_call and FSDP put another parameter.
+        self._crossbar, self._learned = crossbar, crossbar._parameters
         self.rule = crossbar.range_rule
         self.practice, self.memory = crossbar.practice, crossbar.memory
         self.collapsed = readout.collapses(hardware) and not self.observed
@@ -79,7 +81,8 @@ class Reader:
             limit = self.adc_range.new_tensor(limit)
         self._full_scale = limit
         self._adc_calibrated = limit is not None and limit is self.adc_range
-        self._redrawn = any(b.acts_on("read") and b.redrawn for b in hardware.behaviours)
+        redrawn = any(b.acts_on("read") and b.redrawn for b in hardware.behaviours)
+        self._redrawn = redrawn and not self.quiet
         self._lumped = crossbar.lumped
         self._lines: Lines | None = None
         self._lines = None if away else self._amplifiers(training=False)
@@ -98,19 +101,24 @@ class Reader:
         if self._stored is not None or not isinstance(self.cells, Cells):
             return
         # Wires are dear to solve: not before the cells hold something, and once for each thing.
-        if self.wires.knows(self.cells.g) and not self._redrawn:
+        known = self.wires.knows(self.cells.g) and not self._redrawn
+        noisy = any(b.acts_on("read_std") for b in self.hardware.behaviours)
+        # Noise behind wires is dearer still.
+        cheap = self.hardware.array.wires.ideal or self.quiet or not noisy
+        if known and cheap and self._learned["range_shift"] is None:
             self._stored = self.stored
 
     def rest(self) -> None:
         """Keep nothing of the stored cells: they are not read for now."""
         self._stored = self._cast = self._plan = self._turned = None
 
+    # ── what a read sees ─────────────────────────────────────────────────────────────────────
+
     @property
     def shift(self) -> Tensor | None:
-        """Logarithm of what training has changed ranges by; None unless they are learned so."""
-        return self._crossbar.range_shift if self._shifted else None
-
-    # ── what a read sees ─────────────────────────────────────────────────────────────────────
+        """What learned ranges have moved by, see `Correction`; None unless ranges are learned."""
+        found = self._learned["range_shift"]
+        return None if found is None else whole(found)
 
     @property
     def stored(self) -> Readout:
@@ -265,9 +273,12 @@ class Reader:
         weight: Tensor | None = None,
     ) -> Readout:
         hardware, wires = self.hardware, self.wires
-        g = life.seen(g, drawn)
+        quiet = self.quiet and not training
+        g = life.shown(g, drawn) if quiet else life.seen(g, drawn)
         T = wires.fresh(g, made_of) if training else wires.stored(g)
-        variance = readout.read_noise(g, hardware.encoding, drawn, wires, training=training)
+        variance: Noise = None
+        if not quiet:
+            variance = readout.read_noise(g, hardware.encoding, drawn, wires, training=training)
         matrix = hardware.encoding.converted(expansion.stacked(T, g, hardware))
         if weight is not None:
             matrix = self._with_weight_noise(matrix, weight, scale, None)
@@ -461,8 +472,10 @@ class Reader:
             )
         kind, x = handed_out(x), self._wide(x)
         drawn, hardware = self.cells.drawn("read"), self.hardware
-        g = life.seen(self.cells.g, drawn)
-        variance = readout.read_noise(g, hardware.encoding, drawn, self.wires, transposed=True)
+        g = (life.shown if self.quiet else life.seen)(self.cells.g, drawn)
+        variance: Noise = None
+        if not self.quiet:
+            variance = readout.read_noise(g, hardware.encoding, drawn, self.wires, transposed=True)
         g = expansion.stacked(self.wires.stored(g), g, hardware)
         rng = self.cells.streams[-1]
         with exactly(x.device):

@@ -217,7 +217,7 @@ def read_noise(
     if not isinstance(variance, Tensor):
         if variance == 0.0:
             return None
-        variance = g.new_tensor(variance)
+        variance = g.new_full((), variance)
     variance = variance.detach().expand_as(g)
     if training:
         return wires.fresh_noise(g.detach(), variance, encoding)

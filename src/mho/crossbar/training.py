@@ -209,6 +209,6 @@ def _log_uniform(bounds: tuple[float, float], like: Tensor) -> float:
     low, high = bounds
     if not high:
         return 0.0
-    source = random.training_source(like.device)
-    share = float(torch.rand((), device=like.device, generator=source))
+    # On the host, which decides by it what happens to the cells: no accelerator is waited for.
+    share = float(torch.rand((), device="cpu", generator=random.training_source("cpu")))
     return low * (high / low) ** share

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mho.circuit.noise import NoiseForm
 from mho.core import checks
+from mho.core.constants import constant
 from mho.crossbar import expansion as nonlinear
 from mho.crossbar import read
 from mho.crossbar.readout import Noise, Readout, scaled
@@ -71,7 +72,7 @@ def read_transposed(
     readout = Readout(matrix, noise, None, scale, terms=terms)
     tiling = Tiling(len(g), 1, rows, lines, hardware.array)
     parts = read.partial_currents(level, readout, hardware, rng, tile_rows=tiling.outputs)
-    shares = torch.tensor(encoding.digital, dtype=x.dtype, device=x.device)
+    shares = constant(encoding.digital, x.dtype, x.device)
     if digital is not None:  # its weights are in the inputs already
         shares = torch.ones_like(shares)
         parts = [part.movedim(0, -2).flatten(-2).unsqueeze(0) for part in parts]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mho.circuit import effective_conductance
 from mho.circuit.noise import NoiseForm, noise_form, noise_moments
+from mho.core.constants import constant
 from mho.crossbar import exact
 from mho.crossbar.tiling import Tiling
 from mho.encoding.base import Encoding
@@ -101,7 +102,7 @@ def _tile_moments(
     Returns:
         ``[converters, groups, down, across, 1 + probes, inputs, outputs]`` (S²).
     """
-    analog = torch.tensor(encoding.analog, dtype=torch.float64, device=tiles.device)
+    analog = constant(encoding.analog, torch.float64, tiles.device)
     wide = tiles.shape[-1]
     lead = tiles.shape[:4]
     g, of_cells = tiles.flatten(0, 3), variance.flatten(0, 3)

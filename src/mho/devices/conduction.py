@@ -14,6 +14,7 @@ from mho.cells.device import Device
 from mho.cells.programming import Exact, Programming
 from mho.cells.spread import Spread, check_window
 from mho.core import checks
+from mho.core.constants import constant
 from mho.core.spec import Spec, derived
 
 BEYOND = ("linear", "refuse")
@@ -201,9 +202,7 @@ class TabulatedLaw(ConductionLaw):
                 f"v must be in [{low:g}, {high:g}] V, where the law is tabulated, got "
                 f"{float(v.min()):g} … {float(v.max()):g} V; beyond='linear' goes on"
             )
-        volts, slopes, values = (
-            torch.tensor(part, dtype=v.dtype, device=v.device) for part in self._curve
-        )
+        volts, slopes, values = (constant(tuple(part), v.dtype, v.device) for part in self._curve)
         inside = v.clamp(low, high)
         k = torch.searchsorted(volts, inside.detach().contiguous(), right=True) - 1
         k = k.clamp(0, len(volts) - 2)

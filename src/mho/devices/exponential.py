@@ -13,6 +13,7 @@ from torch import Tensor
 from mho.cells.behaviour import Context
 from mho.cells.spread import Spread, check, check_window, spread_about
 from mho.core import checks
+from mho.core.constants import as_tensor
 from mho.devices.pulsed import PulsedDevice
 from mho.devices.trains import TINY, Cell
 
@@ -157,10 +158,7 @@ def _either(up: Tensor, when_set: Any, when_reset: Any, like: Tensor) -> Any:
     """As `pick`, in the precision of ``like``."""
     if not isinstance(when_set, Tensor) and when_set == when_reset:
         return when_set
-    pair = (
-        torch.as_tensor(x, dtype=like.dtype, device=like.device) for x in (when_set, when_reset)
-    )
-    return torch.where(up, *pair)
+    return torch.where(up, *(as_tensor(x, like) for x in (when_set, when_reset)))
 
 
 def nonlinearity(bend: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +14,9 @@ from mho.cells.population import Cells
 from mho.cells.programming import Exact, Programming
 from mho.cells.spread import Spread, check, nominal
 from mho.core import checks, random
+from mho.core.constants import as_tensor
 from mho.devices.macrospin import switching_probability
+from mho.devices.parameters import Parameters
 
 GYROMAGNETIC = 1.76085963e11  # rad/(s T), of the electron
 
@@ -115,7 +116,7 @@ class MTJ(Device):
         """Return all parameters by name: per-cell tensors where drawn, else nominal numbers."""
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         plain = {n: v if v is None else nominal(v) for n, v in plain.items()}
-        return SimpleNamespace(**{**plain, **(state or {})})
+        return Parameters({**plain, **(state or {})})
 
     def levels(self, state: dict[str, Tensor] | None = None) -> tuple[Any, Any]:
         """Return low-voltage conductances (S) of antiparallel and of parallel cells."""
@@ -124,7 +125,7 @@ class MTJ(Device):
 
     def reach(self, g: Tensor, state: dict[str, Tensor] | None = None) -> Tensor:
         """Return the nearer of the two conductances (S); gradients pass as through clipping."""
-        ends = [torch.as_tensor(e, dtype=g.dtype, device=g.device) for e in self.levels(state)]
+        ends = [as_tensor(e, g) for e in self.levels(state)]
         within = torch.minimum(torch.maximum(g, ends[0]), ends[1])
         near = torch.where(2.0 * g.detach() > ends[0] + ends[1], ends[1], ends[0])
         return near + (within - within.detach())

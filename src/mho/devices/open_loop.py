@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from mho.cells.spread import nominal
+from mho.core.constants import constant
 from mho.devices.trains import Cell, bounded
 from mho.periphery.quantize import straight_through
 
@@ -56,7 +57,7 @@ def counts(device: PulsedDevice, target: Tensor) -> Tensor:
     Returns:
         Pulse counts (int64), 0 to the device's levels, or to where its nominal curve ends.
     """
-    nodes = curve(device).to(target.device)
+    nodes = _curve_on(device, target.device)
     middles = (nodes[1:] + nodes[:-1]) / 2
     return torch.bucketize(target.detach().double().contiguous(), middles)
 
@@ -101,6 +102,11 @@ def programmed(
         pulses = counts(device, target)
         g = stored(device, pulses, parameters, generator, dtype=target.dtype)
     return straight_through(g, target.clamp(*device.window)), pulses
+
+
+@functools.lru_cache(maxsize=64)
+def _curve_on(device: PulsedDevice, where: torch.device) -> Tensor:
+    return curve(device).to(where)
 
 
 @functools.lru_cache(maxsize=64)
@@ -212,7 +218,7 @@ def _between(
         return value.to(dtype)
     grid = _grid(device, name, value)
     tables = _laws(_changed(device, cell), n.device, name, grid, _reach(device, n))
-    nodes = torch.tensor(grid, dtype=dtype, device=n.device)
+    nodes = constant(tuple(grid), dtype, n.device)
     left = (torch.searchsorted(nodes, value.contiguous(), right=True) - 1).clamp_(0, len(grid) - 2)
     part = ((value - nodes[left]) / (nodes[left + 1] - nodes[left])).clamp_(0.0, 1.0)
     which = _pick(tables[0], n, generator) + left * tables[0].numel()

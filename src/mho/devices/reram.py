@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import math
 from dataclasses import dataclass
 
@@ -74,7 +73,7 @@ class ReRAMWan(StatisticalDevice):
         """Return the published standard deviation (S) about the target ``g`` (S) at a time (s)."""
         times = [math.log(when) for when, _ in _WAN]
         now = min(max(math.log(max(seconds, 1e-9)), times[0]), times[-1])
-        k = min(max(bisect.bisect_right(times, now), 1), len(times) - 1)
+        k = min(max(sum(time <= now for time in times), 1), len(times) - 1)
         part = (now - times[k - 1]) / (times[k] - times[k - 1])
         pairs = zip(_WAN[k - 1][1], _WAN[k][1], strict=True)
         mixed = [(1.0 - part) * before + part * after for before, after in pairs]

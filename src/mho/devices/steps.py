@@ -20,6 +20,7 @@ from torch import Tensor
 
 from mho.cells.spread import Spread, check, check_window, spread_about
 from mho.core import checks
+from mho.core.constants import as_tensor, constant
 from mho.devices.pulsed import PulsedDevice
 from mho.devices.trains import LARGEST_EXPONENT, TINY, Cell, pick, relax
 
@@ -319,7 +320,7 @@ def _linear_std(g: Tensor, counts: Tensor, cell: Cell, slope: float | Tensor) ->
     # by (1 − r)² + (r·c)² a pulse: Var y = y₀² (1 − r)^(2n) ((1 + ρ)^n − 1), ρ = (r·c/(1 − r))².
     ahead = torch.where(counts > 0, 1.0, -1.0).to(g.dtype)
     width = cell["g_max"] - cell["g_min"]
-    slope = torch.as_tensor(slope, dtype=g.dtype, device=g.device)
+    slope = as_tensor(slope, g)
     slope = torch.where(slope.abs() < _FLAT, _FLAT, slope)
     r = (2.0 * _step_size(counts > 0, cell, g.dtype) / width * slope).clamp(max=1.0 - 1e-7)
     n, y = counts.abs(), 1.0 - slope * ahead * _place(g, cell)
@@ -329,7 +330,7 @@ def _linear_std(g: Tensor, counts: Tensor, cell: Cell, slope: float | Tensor) ->
 
 
 def _between(z: Tensor, factors: tuple[float, ...]) -> Tensor:
-    nodes = torch.tensor(factors, dtype=z.dtype, device=z.device)
+    nodes = constant(factors, z.dtype, z.device)
     position = (z.clamp(-1.0, 1.0) + 1.0) / 2.0 * (len(factors) - 1)
     left = position.floor().clamp(max=len(factors) - 2).long()
     return torch.lerp(nodes[left], nodes[left + 1], position - left)

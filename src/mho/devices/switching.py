@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import torch
@@ -21,6 +20,8 @@ from mho.cells.device import Device
 from mho.cells.population import Cells
 from mho.cells.programming import Exact, Programming
 from mho.cells.spread import Spread, nominal
+from mho.core.constants import as_tensor
+from mho.devices.parameters import Parameters
 from mho.devices.switching_cells import SwitchingCells
 
 
@@ -132,7 +133,7 @@ class SwitchingDevice(Device):
         for name, value in values.items():
             if isinstance(value, (int, float, Spread)):
                 values[name] = nominal(value)
-        return SimpleNamespace(**{**values, **(drawn or {})})
+        return Parameters({**values, **(drawn or {})})
 
     @property
     def g_min(self) -> float:  # type: ignore[override]
@@ -150,8 +151,7 @@ class SwitchingDevice(Device):
         low, high = (self.conductance_at(x, p) for x in (0.0, 1.0))
         if not isinstance(low, Tensor) and not isinstance(high, Tensor):
             return g.clamp(low, high)
-        low, high = (torch.as_tensor(b, dtype=g.dtype, device=g.device) for b in (low, high))
-        return torch.minimum(torch.maximum(g, low), high)
+        return torch.minimum(torch.maximum(g, as_tensor(low, g)), as_tensor(high, g))
 
     @property
     def programming(self) -> Programming:

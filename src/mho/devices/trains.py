@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
+
+from mho.core.constants import as_tensor
 
 Cell: TypeAlias = Mapping[str, "float | Tensor"]
 """A population's parameters by name: a number where all cells agree, else one value per cell."""
@@ -19,10 +21,7 @@ def bounded(g: Tensor, cell: Cell) -> Tensor:
     """Return conductances (S) stopped at each cell's own ``g_min`` and ``g_max``."""
     low, high = cell["g_min"], cell["g_max"]
     if isinstance(low, Tensor) or isinstance(high, Tensor):
-        return torch.minimum(
-            torch.maximum(g, torch.as_tensor(low, dtype=g.dtype, device=g.device)),
-            torch.as_tensor(high, dtype=g.dtype, device=g.device),
-        )
+        return torch.minimum(torch.maximum(g, as_tensor(low, g)), as_tensor(high, g))
     return g.clamp(low, high)
 
 
@@ -36,8 +35,7 @@ def pick(
     """
     if not isinstance(when_set, Tensor) and when_set == when_reset:
         return when_set
-    kind: Any = {"dtype": like.dtype, "device": like.device}
-    return torch.where(up, torch.as_tensor(when_set, **kind), torch.as_tensor(when_reset, **kind))
+    return torch.where(up, as_tensor(when_set, like), as_tensor(when_reset, like))
 
 
 def relax(x: Tensor, rate: float | Tensor, drive: float | Tensor, n: Tensor) -> Tensor:
@@ -52,7 +50,7 @@ def relax(x: Tensor, rate: float | Tensor, drive: float | Tensor, n: Tensor) -> 
         drive: the step at ``x = 0`` in the limit of small rates.
         n: number of pulses, >= 0.
     """
-    rate = torch.as_tensor(rate, dtype=x.dtype, device=x.device)
+    rate = as_tensor(rate, x)
     rate = torch.where(rate.abs() < TINY, torch.full_like(rate, TINY), rate)
     exponent = (-rate * n).clamp(max=LARGEST_EXPONENT)
     return x * exponent.exp() - drive * exponent.expm1() / rate

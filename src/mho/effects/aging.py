@@ -12,6 +12,7 @@ from torch import Tensor
 from mho.cells.behaviour import Context
 from mho.cells.spread import Spread, positive
 from mho.core import checks
+from mho.core.constants import as_tensor
 from mho.core.polynomials import coefficients, grid, polynomial
 from mho.effects.base import AgingEffect
 
@@ -189,7 +190,7 @@ class ReadDisturb(AgingEffect):
             return g
         borne: Tensor | float = context.state.get("reads", self.reads)  # type: ignore[arg-type]
         way = self._way(after, borne) - self._way(before, borne)
-        gone = -torch.expm1(-torch.as_tensor(way, dtype=g.dtype, device=g.device))
+        gone = -torch.expm1(-as_tensor(way, g))
         if self.toward == "high":
             return g + torch.relu(context.g_max - g) * gone
         return g - torch.relu(g - context.g_min) * gone

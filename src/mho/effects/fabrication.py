@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
+from mho.cells.life import Broken
 from mho.cells.spread import Spread, check
-from mho.core import checks
+from mho.core import checks, random
+from mho.core.constants import constant
 from mho.effects.base import FabricationEffect
 
 
@@ -59,12 +61,17 @@ class StuckAt(FabricationEffect):
             if isinstance(value, Spread) and value.low is None:
                 object.__setattr__(self, name, value.replace(low=0.0))
 
-    def broken(self, context: Context) -> tuple[Tensor, Tensor] | None:
-        """Draw which cells are broken and what they conduct."""
+    def broken(self, context: Context) -> Broken | None:
+        """Draw which cells are broken and what they conduct.
+
+        In training on an accelerator, and where torch traces, their number stays unknown.
+        """
         total = self.low + self.high + self.unformed
         if total == 0.0:
             return None
-        broken = _bernoulli(math.prod(context.shape), total, context.generator, context.device)
+        padded = context.rng is None and random.foreseen(context.device)
+        count, source = math.prod(context.shape), context.generator
+        broken = _bernoulli(count, total, source, context.device, padded=padded)
         fate = context.uniform((len(broken),)) * total
         value = torch.where(
             fate < self.low,
@@ -75,7 +82,7 @@ class StuckAt(FabricationEffect):
                 self._value(self.g_unformed, context.g_min, fate, context),
             ),
         )
-        return broken, value
+        return Broken(broken, value, padded)
 
     @staticmethod
     def _value(
@@ -138,16 +145,15 @@ class StuckCells(FabricationEffect):
         """
         if not self.places:
             return None
-        at = torch.tensor(self.places, device=context.device)
         shape = (1,) * (3 - len(context.shape)) + context.shape
-        size = torch.tensor(shape, device=context.device)
-        if bool((at >= size).any()):
+        most = [max(indices) for indices in zip(*self.places, strict=True)]
+        if any(index >= size for index, size in zip(most, shape, strict=True)):
             raise ValueError(
-                f"StuckCells places must lie inside the cells {list(shape)}, got up to "
-                f"{at.amax(0).tolist()}"
+                f"StuckCells places must lie inside the cells {list(shape)}, got up to {most}"
             )
+        at = constant(self.places, torch.int64, context.device)
         position = (at[:, 0] * shape[1] + at[:, 1]) * shape[2] + at[:, 2]
-        return position, torch.tensor(self.conductances, dtype=context.dtype, device=context.device)
+        return position, constant(self.conductances, context.dtype, context.device)
 
 
 def _listed(name: str, values: Any, form: str) -> tuple[Any, ...]:
@@ -157,11 +163,24 @@ def _listed(name: str, values: Any, form: str) -> tuple[Any, ...]:
 
 
 def _bernoulli(
-    count: int, probability: float, generator: torch.Generator | None, device: torch.device
+    count: int,
+    probability: float,
+    generator: torch.Generator | None,
+    device: torch.device,
+    *,
+    padded: bool = False,
 ) -> Tensor:
     """Return the indices that come true in ``count`` independent trials.
 
     The gaps between them are geometric, so that only the rare broken cells cost a draw.
+
+    Args:
+        count: of trials.
+        probability: of each.
+        generator: source of randomness; None is torch's own.
+        device: of the result.
+        padded: return as many as there will hardly ever be (six standard deviations above the
+            mean), ``count`` for those that there are not.
     """
     expected = count * probability
     draws = int(expected + 6 * math.sqrt(expected) + 16)
@@ -170,6 +189,8 @@ def _bernoulli(
     while last < count:
         uniform = torch.rand(draws, generator=generator, dtype=torch.float64, device=device)
         gaps = 1 + (torch.log1p(-uniform) / math.log1p(-min(probability, 1 - 1e-16))).long()
+        if padded:
+            return (gaps.cumsum(0) - 1).clamp(max=count)
         found = torch.cat((found, last + gaps.cumsum(0)))
         last = int(found[-1])
     return found[found < count]

@@ -24,6 +24,7 @@ from torch import Tensor
 from mho.cells.behaviour import Context
 from mho.cells.spread import Spread, positive
 from mho.core import checks
+from mho.core.constants import as_tensor
 from mho.core.spec import Spec
 from mho.effects.base import AgingEffect, Effect, ProgrammingEffect
 
@@ -115,8 +116,8 @@ class _MetalOxide(Effect):
         if law is None:
             return g
         exponent = law.p1 * self.cell_size + law.p2 * self.reduced_temperature
-        p0 = context.state.get(state, law.p0)
-        threshold = torch.as_tensor(p0, dtype=g.dtype, device=g.device) * math.exp(exponent)
+        p0: Any = context.state.get(state, law.p0)
+        threshold = as_tensor(p0, g) * math.exp(exponent)
         if law.stable is not None:
             now = (start < threshold) & (threshold <= stop)
             return torch.where(now, 1.0 / law.stable, g)

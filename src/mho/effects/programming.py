@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
-from mho.cells.spread import Spread, check_order, positive
-from mho.core import checks
+from mho.cells.spread import UNSEEN_ROUNDS, Spread, check_order, positive
+from mho.core import checks, random
 from mho.effects.base import ProgrammingEffect
 from mho.periphery.quantize import straight_through
 
@@ -99,11 +99,18 @@ class CycleVariability(ProgrammingEffect):
         """
         on = _sample(self.r_on, context.shape, context)
         off = _sample(self.r_off, context.shape, context)
+        share = (g - context.g_min) / context.g_range
+        if context.rng is None and random.foreseen(context.device):
+            for _ in range(UNSEEN_ROUNDS):
+                crossed = on >= off
+                on = torch.where(crossed, _sample(self.r_on, context.shape, context), on)
+                off = torch.where(crossed, _sample(self.r_off, context.shape, context), off)
+            ends = torch.maximum(on, off).reciprocal(), torch.minimum(on, off).reciprocal()
+            return torch.lerp(*ends, share)
         for _ in range(_MAX_REDRAWS):
             crossed = on >= off
             count = int(crossed.sum())
             if not count:
-                share = (g - context.g_min) / context.g_range
                 return torch.lerp(off.reciprocal(), on.reciprocal(), share)
             on[crossed] = _sample(self.r_on, (count,), context)
             off[crossed] = _sample(self.r_off, (count,), context)

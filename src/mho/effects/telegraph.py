@@ -12,6 +12,7 @@ from torch import Tensor
 from mho.cells.behaviour import Context
 from mho.cells.spread import Spread, check, nominal, positive
 from mho.core import checks
+from mho.core.constants import as_tensor
 from mho.effects.base import ReadingEffect
 
 
@@ -147,7 +148,7 @@ class TelegraphNoise(ReadingEffect):
         for trap, name in enumerate(self.changing):
             filled = context.state[name]
             tau: Any = context.state.get(f"tau{_of(trap)}", self.tau)
-            tau = torch.as_tensor(tau, dtype=filled.dtype, device=filled.device)
+            tau = as_tensor(tau, filled)
             chance = self.occupancy + (filled - self.occupancy) * (-seconds / tau).exp()
             changed[name] = (context.uniform() < chance).to(filled)
         return changed

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from mho.core import checks
+from mho.core.constants import constant
 from mho.core.precision import exactly
 from mho.core.spec import Spec
 
@@ -208,12 +209,12 @@ class Encoding(Spec):
         if len(analog) == 1 and analog[0] == (1.0, -1.0):  # the common case, in one pass
             positive, negative = g.unbind(0)
             return positive - negative
-        matrix = torch.tensor(analog, dtype=g.dtype, device=g.device)
+        matrix = constant(analog, g.dtype, g.device)
         return exact_einsum("ks,src->rkc", matrix, g).reshape(g.shape[1], -1)
 
     def converted_variance(self, variance: Tensor) -> Tensor:
         """As `converted`, for the variances of independent cells: coefficients are squared."""
-        matrix = torch.tensor(self.analog, dtype=variance.dtype, device=variance.device)
+        matrix = constant(self.analog, variance.dtype, variance.device)
         found = exact_einsum("ks,src->rkc", matrix.square(), variance)
         return found.reshape(variance.shape[1], -1)
 
@@ -237,7 +238,7 @@ class Encoding(Spec):
         parts = self.outputs(result.unflatten(-1, (self.converters, -1)))
         if digital is not None:
             return exact_einsum("g...kc,gkc->g...c", parts, digital)
-        weights = torch.tensor(self.digital, dtype=result.dtype, device=result.device)
+        weights = constant(self.digital, result.dtype, result.device)
         return exact_einsum("...kc,k->...c", parts, weights)
 
     def drive_columns(self, x: Tensor) -> Tensor:
@@ -287,7 +288,7 @@ class Encoding(Spec):
         """
         if not weight.requires_grad:
             return g
-        c = torch.tensor(self.combination, dtype=g.dtype, device=g.device)
+        c = constant(self.combination, g.dtype, g.device)
         share = (c / c.square().sum()).view(-1, 1, 1)
         return g + share * ((weight - weight.detach()) / scale)
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from mho.core import checks
+from mho.core.constants import constant
 from mho.encoding.base import Encoding, Scaling
 from mho.encoding.differential import Differential
 
@@ -223,7 +224,7 @@ class LEA(Redundant):
         return (number.view(1, -1, 1) <= best).to(error.dtype) / best
 
     def _by_converter(self, shares: Tensor) -> Tensor:
-        one = torch.tensor(self.base.digital, dtype=shares.dtype, device=shares.device)
+        one = constant(self.base.digital, shares.dtype, shares.device)
         return (shares.unsqueeze(2) * one.view(1, 1, -1, 1)).flatten(1, 2)
 
 
@@ -328,7 +329,7 @@ def make_up(
         Conductances to write (S), of the same shape; those of broken cells as planned.
     """
     low, high = window
-    c = torch.tensor(combination, dtype=target.dtype, device=target.device)
+    c = constant(combination, target.dtype, target.device)
     lost = torch.where(stuck, target - stuck_g, 0.0)
     order = sorted(range(len(combination)), key=lambda s: -abs(combination[s]))
     missing = torch.zeros_like(target[0])

@@ -14,6 +14,7 @@ from torch import nn
 from mho.cells import kept
 from mho.core import checks, notice, random
 from mho.core.selection import Selectors, assigned, first_match, walk
+from mho.core.sharded import is_sharded
 from mho.core.text import progress
 from mho.crossbar import learned_ranges
 from mho.hardware import Hardware
@@ -78,11 +79,14 @@ def convert(
 
     Raises:
         TypeError: if an argument is of another kind.
-        ValueError: if nothing can be converted, a pattern matches nothing, a layer's weights
-            cannot be stored, or something of a layer cannot be kept; the layer is named.
+        ValueError: if the model is sharded already, nothing can be converted, a pattern matches
+            nothing, a layer's weights cannot be stored, or something of a layer cannot be kept;
+            the layer is named.
     """
     checks.instance("model", model, nn.Module)
     checks.instance("hardware", hardware, Hardware)
+    if any(is_sharded(parameter) for parameter in model.parameters()):
+        raise ValueError("the model is sharded: convert it first, then call fully_shard")
     seed = checks.integer("seed", seed, least=0)
     overrides = dict(overrides or {})
     program = checks.truth("program", program)

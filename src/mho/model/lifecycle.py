@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mho.core import checks, random
+from mho.core.sharded import is_sharded
 from mho.core.text import progress, quantity, table
 from mho.crossbar import Crossbar
 from mho.crossbar.life import refuse_meta
@@ -201,8 +202,12 @@ def collapse(model: nn.Module) -> nn.Module:
         model: a converted model; it is not changed.
 
     Raises:
-        ValueError: if the model has no crossbars.
+        ValueError: if the model has no crossbars, or is sharded.
     """
+    if any(is_sharded(parameter) for parameter in model.parameters()):
+        raise ValueError(
+            "the model is sharded: load its full state_dict into one that is not, and collapse that"
+        )
     memo: dict[int, Any] = {}
     found = list(layers(model).values())
     for layer in found:

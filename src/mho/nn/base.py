@@ -300,6 +300,10 @@ class AnalogLayer(nn.Module):
             self._synced = found
             return
         names = found.keys() | self._synced.keys()
+        if _in_a_group() and any(
+            n in found and n in self._synced and found[n][0] != self._synced[n][0] for n in names
+        ):
+            return  # FSDP computes with other tensors than it keeps: nobody can tell
         moved = sorted(n for n in names if found.get(n) != self._synced.get(n))
         notice.warn(
             f"{type(self).__name__}: {', '.join(moved)} has changed since it was programmed, and "
@@ -325,6 +329,13 @@ class AnalogLayer(nn.Module):
             # Weights and conductances come from one checkpoint. Which versions that made is looked
             # up later: a tied parameter is loaded once for every layer that has it.
             self._synced = {}
+
+    def __prepare_scriptable__(self) -> None:
+        """Called by `torch.jit.script`, which compiles Python's text and does not know it all."""
+        raise TypeError(
+            f"torch.jit.script cannot compile {type(self).__name__}: use torch.export.export or "
+            "torch.jit.trace on the model in eval(), or script mho.collapse(model)"
+        )
 
     def train(self: L, mode: bool = True) -> L:
         """As `torch.nn.Module.train`; notes what the weights were before they are trained."""
@@ -390,6 +401,11 @@ def _copied(name: str, value: Any, memo: dict[int, Any]) -> Any:
         return copy.deepcopy(value, memo)
     except Exception as error:
         raise ValueError(f"{name} cannot be copied ({error}); remove it first") from error
+
+
+def _in_a_group() -> bool:
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def guard(module: nn.Module) -> None:

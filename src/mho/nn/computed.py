@@ -21,6 +21,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from mho.core.sharded import is_sharded, whole
 from mho.crossbar.crossbar import Crossbar
 
 CALL_HOOKS = (
@@ -114,21 +115,31 @@ def at_rest(module: nn.Module) -> Iterator[None]:
     """Compute weights as they are now, moving nothing of what computes them.
 
     Spectral norm does not advance its power iteration, and parametrizations are in their ``eval()``
-    mode. No gradients flow.
+    mode. No gradients flow. Parameters of which every process holds a part are whole.
 
     Args:
         module: a layer, or a whole model.
     """
     found = (part._modules.get("parametrizations") for part in module.modules())
     modes = {p: p.training for parts in found if parts is not None for p in parts.modules()}
+    sharded = [
+        (part._parameters, name, p)
+        for part in module.modules()
+        for name, p in part._parameters.items()
+        if p is not None and is_sharded(p)
+    ]
     with torch.no_grad():
         try:
+            for own, name, p in sharded:
+                own[name] = nn.Parameter(whole(p), requires_grad=False)
             for part in modes:
                 part.training = False
             for layer in module.modules():
                 _make(layer)
             yield
         finally:
+            for own, name, p in sharded:
+                own[name] = p
             for part, mode in modes.items():
                 part.training = mode
 

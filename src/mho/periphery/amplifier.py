@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mho.cells.spread import Spread, check, positive
 from mho.core import checks, random
+from mho.core.constants import constant
 from mho.core.spec import Spec
 
 
@@ -117,6 +118,11 @@ class Amplifier(Spec):
         return self.noise > 0.0 or self.shared_noise > 0.0 or self.gain_noise > 0.0
 
     @property
+    def without_noise(self) -> Amplifier:
+        """The same amplifier, two of whose conversions of one current never differ."""
+        return self.replace(noise=0.0, shared_noise=0.0, gain_noise=0.0)
+
+    @property
     def drawn(self) -> bool:
         """Whether lines differ by chance."""
         return isinstance(self.gain, Spread) or isinstance(self.offset, Spread)
@@ -213,7 +219,7 @@ def _spread_out(
     if not isinstance(value, tuple):
         return like.new_full((1, 1, 1), value)
     # All tiles of all converters have the same bit lines.
-    known = like.new_tensor(value).view(shape[-1] // width, -1)
+    known = constant(value, like.dtype, like.device).view(shape[-1] // width, -1)
     line = torch.arange(width, device=like.device) % known.shape[1]
     return known[:, line].reshape(1, 1, -1)
 

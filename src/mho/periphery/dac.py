@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mho.core import checks
+from mho.core.constants import constant
 from mho.core.spec import Spec, derived
 from mho.periphery import quantize
 
@@ -199,15 +200,20 @@ class DAC(Spec):
         if self.bits is None:
             raise ValueError("an ideal driver has no bit planes")
         twos = self._twos
-        power = torch.arange(self._planes(self.bits), device=level.device)
-        weight = torch.exp2(power.to(level.dtype))
+        weight = constant(self.plane_weights, level.dtype, level.device)
+        power = torch.arange(len(weight), device=level.device)
         whole = level.detach().to(torch.int64)
         power = power.view(-1, *[1] * level.dim())
-        if twos:
-            weight[-1] = -weight[-1]
-            plane = ((whole >> power) & 1).to(level.dtype)
+        if twos:  # the same bits of a number that is not negative: ONNX shifts those alone alike
+            whole = torch.where(whole < 0, whole + 2 ** len(weight), whole)
+            plane = _bit(whole, power).to(level.dtype)
         else:
-            plane = ((whole.abs() >> power) & 1).to(level.dtype) * whole.sign().to(level.dtype)
+            plane = _bit(whole.abs(), power).to(level.dtype) * whole.sign().to(level.dtype)
         share = weight / weight.square().sum()
         carry = (level - level.detach()) * share.view(-1, *[1] * level.dim())
         return plane + carry, weight
+
+
+def _bit(whole: Tensor, power: Tensor) -> Tensor:
+    # By these names, which ONNX knows; the operators of Python have others.
+    return torch.bitwise_and(torch.bitwise_right_shift(whole, power), 1)

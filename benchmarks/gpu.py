@@ -1,0 +1,300 @@
+"""Reads and training steps on an accelerator, beside plain torch in the same run.
+
+::
+
+    python benchmarks/gpu.py                        # one GPU, about 5 minutes
+    python benchmarks/gpu.py --device cpu --small   # the same cases, tiny, in seconds
+
+Each case prints a JSON line with milliseconds and the ratio to plain torch; one that fails prints
+its error and the next goes on. On CUDA reads and steps run under
+``torch.cuda.set_sync_debug_mode("error")``, and one read is captured as a CUDA graph. Where
+aihwkit-lightning can be imported its linear layer stands beside ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import itertools
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import mho
+from mho.effects import ReadNoise, WriteNoise
+from timing import report
+
+CONVERTED = mho.Hardware(array=mho.Array(512, 512), dac=mho.DAC(8), adc=mho.ADC(8))
+HARDWARE = {
+    "ideal": mho.Hardware(),
+    "8 bits": CONVERTED,
+    "8 bits, noise": CONVERTED.replace(effects=(WriteNoise(0.02), ReadNoise(0.01))),
+}
+
+
+class Block(nn.Module):
+    """A decoder block: causal attention and a gated feed-forward part."""
+
+    def __init__(self, width: int, heads: int, inner: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before, self.between = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width, False), nn.Linear(width, width, False)
+        self.gate, self.up = nn.Linear(width, inner, False), nn.Linear(width, inner, False)
+        self.down = nn.Linear(inner, width, False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map ``[batch, tokens, width]`` to the same."""
+        parts = self.qkv(self.before(x)).unflatten(-1, (3, self.heads, -1)).transpose(1, 3)
+        q, k, v = parts.unbind(2)
+        seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(seen.transpose(1, 2).flatten(2))
+        h = self.between(x)
+        return x + self.down(F.silu(self.gate(h)) * self.up(h))
+
+
+class Residual(nn.Module):
+    """The basic block of ResNet-18."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+        self.two = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(after), nn.BatchNorm2d(after)])
+        self.short = nn.Conv2d(before, after, 1, stride, bias=False) if stride > 1 else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map ``[batch, channels, height, width]`` to as many channels as it has kernels."""
+        y = self.norms[1](self.two(F.relu(self.norms[0](self.one(x)))))
+        return F.relu(y + (x if self.short is None else self.short(x)))
+
+
+def resnet(width: int) -> nn.Module:
+    """ResNet-18 (He et al. 2016), of another width where it is to be small."""
+    layers: list[nn.Module] = [nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width)]
+    layers += [nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+    before = width
+    for level in range(4):
+        after = width * 2**level
+        layers += [Residual(before, after, 1 + (level > 0)), Residual(after, after, 1)]
+        before = after
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, 1000))
+
+
+def mlp(width: int) -> nn.Module:
+    sizes = [width] * 4
+    pairs = itertools.pairwise(sizes)
+    return nn.Sequential(*[m for a, b in pairs for m in (nn.Linear(a, b), nn.ReLU())])
+
+
+def decoder(width: int, depth: int) -> nn.Module:
+    return nn.Sequential(*[Block(width, width // 64, 4 * width) for _ in range(depth)])
+
+
+class Bench:
+    """What all cases share: the device, timing, and the watch over synchronisation."""
+
+    def __init__(self, device: str, rounds: int) -> None:
+        self.device, self.rounds = torch.device(device), rounds
+        self.cuda = self.device.type == "cuda"
+
+    def wait(self) -> None:
+        """Wait for all work under way."""
+        if self.device.type != "cpu":
+            getattr(torch, self.device.type).synchronize()
+
+    @contextmanager
+    def watched(self):
+        """Refuse whatever makes the host wait."""
+        if self.cuda:
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            if self.cuda:
+                torch.cuda.set_sync_debug_mode("default")
+
+    def times(self, work: dict[str, Callable[[], object]]) -> dict[str, float]:
+        """Return median milliseconds of each piece of work, one after the other round by round."""
+        seen: dict[str, list[float]] = {name: [] for name in work}
+        for function in work.values():
+            for _ in range(3):
+                function()
+        for _ in range(self.rounds):
+            for name, function in work.items():
+                self.wait()
+                start = time.perf_counter()
+                with self.watched():
+                    function()
+                self.wait()
+                seen[name].append(1e3 * (time.perf_counter() - start))
+        return {name: statistics.median(values) for name, values in seen.items()}
+
+    def case(self, name: str, run: Callable[[], dict[str, object]]) -> None:
+        """Print what a case found, or why it failed."""
+        start = time.perf_counter()
+        if self.cuda:
+            torch.cuda.reset_peak_memory_stats()
+        try:
+            found = run()
+        except Exception as error:
+            found = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
+        if self.cuda:
+            found["peak_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
+        where = torch.cuda.get_device_name() if self.cuda else str(self.device)
+        seconds = round(time.perf_counter() - start, 1)
+        report(f"gpu: {name}", device=where, case_seconds=seconds, **found)
+        gc.collect()
+        if self.cuda:
+            torch.cuda.empty_cache()
+
+
+def step_of(model: nn.Module, x: torch.Tensor) -> Callable[[], None]:
+    """Return a training step."""
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        model(x).square().mean().backward()
+        optimizer.step()
+
+    return step
+
+
+def read_of(model: nn.Module, x: torch.Tensor) -> Callable[[], None]:
+    """Return a read."""
+    model.eval()
+
+    def read() -> None:
+        with torch.no_grad():
+            model(x)
+
+    return read
+
+
+def compared(bench: Bench, model: nn.Module, x: torch.Tensor, kind: str, *, trains: bool) -> dict:
+    """Time a model on crossbars beside itself."""
+    work = step_of if trains else read_of
+    plain = model.to(bench.device)
+    analog = mho.convert(plain, HARDWARE[kind], seed=0)
+    if not trains:
+        mho.calibrate(analog, x)
+    found = bench.times({"plain": work(plain, x), "mho": work(analog, x)})
+    return rounded(found)
+
+
+def rounded(found: dict[str, float]) -> dict[str, object]:
+    ratios = {f"{n}_ratio": v / found["plain"] for n, v in found.items() if n != "plain"}
+    return {f"{n}_ms": round(v, 3) for n, v in found.items()} | {
+        n: round(v, 3) for n, v in ratios.items()
+    }
+
+
+def without_cells(model: nn.Module, hardware: mho.Hardware) -> nn.Module:
+    """Convert for training alone: no cells are stored."""
+    return mho.convert(model, hardware, seed=0, program=False)
+
+
+def large(bench: Bench, width: int, depth: int, tokens: int) -> dict[str, object]:
+    """Train a decoder in bf16."""
+    torch.manual_seed(0)
+    with torch.device(bench.device):
+        plain = decoder(width, depth).to(torch.bfloat16)
+        x = torch.randn(1, tokens, width, dtype=torch.bfloat16)
+    analog = without_cells(plain, mho.Hardware(effects=(WriteNoise(0.02),)))
+    found = rounded(bench.times({"plain": step_of(plain, x), "mho": step_of(analog, x)}))
+    return {"parameters": sum(p.numel() for p in plain.parameters()), **found}
+
+
+def large_read(bench: Bench, width: int, tokens: int) -> dict[str, object]:
+    """Read one block of it, in bf16."""
+    torch.manual_seed(0)
+    with torch.device(bench.device):
+        plain = decoder(width, 1).to(torch.bfloat16)
+        x = torch.randn(1, tokens, width, dtype=torch.bfloat16)
+    analog = mho.convert(plain, HARDWARE["8 bits"], seed=0)
+    mho.calibrate(analog, x)
+    return rounded(bench.times({"plain": read_of(plain, x), "mho": read_of(analog, x)}))
+
+
+def captured(bench: Bench, width: int, batch: int) -> dict[str, object]:
+    """Capture a read as a CUDA graph; noise is new at every replay, cells are those of now."""
+    if not bench.cuda:
+        return {"skipped": "CUDA graphs need CUDA"}
+    analog = mho.convert(mlp(width).to(bench.device), HARDWARE["8 bits, noise"], seed=0).eval()
+    x = torch.randn(batch, width, device=bench.device)
+    mho.calibrate(analog, x)
+    read = read_of(analog, x)
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # constants are copied, libraries wake up
+        for _ in range(3):
+            read()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.no_grad(), torch.cuda.graph(graph):
+        y = analog(x)
+    graph.replay()
+    first = y.clone()
+    graph.replay()
+    found = bench.times({"plain": read, "graph": graph.replay})
+    return {"noise_is_new": not torch.equal(first, y), **rounded(found)}
+
+
+def lightning(bench: Bench, width: int, batch: int) -> dict[str, object]:
+    """A training step of one layer beside that of aihwkit-lightning, on the same work."""
+    from aihwkit_lightning.nn import AnalogLinear
+    from aihwkit_lightning.simulator.configs import TorchInferenceRPUConfig, WeightModifierType
+
+    config = TorchInferenceRPUConfig()
+    config.forward.inp_res, config.forward.out_res = 2**8 - 2, 2**8 - 2
+    config.modifier.type, config.modifier.std_dev = WeightModifierType.ADD_NORMAL, 0.02
+    config.mapping.max_input_size = 512
+    plain = nn.Linear(width, width).to(bench.device)
+    other = AnalogLinear(width, width, rpu_config=config).to(bench.device)
+    ours = mho.convert(plain, CONVERTED.replace(effects=(WriteNoise(0.02),)), seed=0)
+    x = torch.randn(batch, width, device=bench.device)
+    work = {"plain": step_of(plain, x), "mho": step_of(ours, x), "lightning": step_of(other, x)}
+    return rounded(bench.times(work))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--small", action="store_true", help="tiny models, two rounds")
+    given = parser.parse_args()
+    small = given.small
+    bench = Bench(given.device, 2 if small else 10)
+    width, batch = (64, 4) if small else (4096, 256)
+    size, images = (8, 2) if small else (64, 32)
+    for kind in HARDWARE:
+        for trains in (False, True):
+            what = f"{'step' if trains else 'read'}, {kind}"
+            x = torch.randn(batch, width, device=bench.device)
+            bench.case(
+                f"MLP, {what}",
+                lambda x=x, k=kind, t=trains: compared(bench, mlp(width), x, k, trains=t),
+            )
+            pixels = torch.randn(images, 3, 32 if small else 224, 32 if small else 224)
+            bench.case(
+                f"ResNet-18, {what}",
+                lambda x=pixels, k=kind, t=trains: compared(
+                    bench, resnet(size), x.to(bench.device), k, trains=t
+                ),
+            )
+    # 16 · width² a block: 1.07 billion at 2048 and 16.
+    wide, depth, tokens = (64, 2, 8) if small else (2048, 16, 1024)
+    bench.case("decoder in bf16, step", lambda: large(bench, wide, depth, tokens))
+    bench.case("decoder block in bf16, read", lambda: large_read(bench, wide, tokens))
+    bench.case("MLP, read as a CUDA graph", lambda: captured(bench, width, batch))
+    bench.case("aihwkit-lightning, step", lambda: lightning(bench, width, batch))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Two processes that share one model (FSDP2, DDP): they train, program and save what one would."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+if not torch.distributed.is_available():
+    pytest.skip("this torch has no torch.distributed", allow_module_level=True)
+
+import mho
+import sharded_worker as worker
+
+WORKER = Path(worker.__file__)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """What two processes found."""
+    path = tmp_path_factory.mktemp("sharded")
+    outs = [path / f"{rank}.pt" for rank in range(2)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, WORKER, str(rank), path / "store", out],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, out in enumerate(outs)
+    ]
+    try:
+        said = [process.communicate(timeout=300)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert all(process.returncode == 0 for process in processes), said
+    return [torch.load(out, weights_only=True) for out in outs]
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """The same training in one process, on the whole batch."""
+    model = worker.network(worker.CONVERTED)
+    worker.train(model, slice(None))
+    mho.program(model)
+    return model.eval()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["cells", "ddp cells"])
+def test_training_without_noise_is_that_of_one_process(runs, alone, way):
+    for found in runs:
+        for name, crossbar in mho.crossbars(alone).items():
+            torch.testing.assert_close(found[way][name], crossbar.G, rtol=1e-4, atol=1e-10)
+
+
+@pytest.mark.slow
+def test_the_full_state_belongs_to_a_model_of_one_process(runs, alone):
+    x, _ = worker.data()
+    assert set(runs[0]["state"]) == set(alone.state_dict())
+    fresh = worker.network(worker.CONVERTED)
+    fresh.load_state_dict(runs[0]["state"])
+    assert torch.equal(fresh.eval()(x), runs[0]["after"])
+    for name, value in alone.named_parameters():
+        torch.testing.assert_close(runs[0]["state"][name], value.detach(), rtol=1e-4, atol=1e-6)
+    shifts = [v for k, v in runs[0]["state"].items() if k.endswith("range_shift")]
+    assert shifts
+    assert all(bool(v.abs().sum() > 0) for v in shifts)  # learned ranges have moved
+    assert mho.collapse(fresh)(x).isfinite().all()
+
+
+@pytest.mark.slow
+def test_a_sharded_model_takes_the_state_of_one_process(runs, alone):
+    x, _ = worker.data()
+    for found in runs:
+        torch.testing.assert_close(found["loaded"], alone(x).detach(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_programming_reaches_the_cells_and_nobody_warns_of_tensors_that_fsdp_exchanges(runs):
+    for found in runs:
+        assert not torch.equal(found["before"], found["after"])
+        assert not [text for text in found["warned"] if "programmed" in text]
+        assert "convert it first" in found["convert"]
+        assert "full state_dict" in found["collapse"]
+        assert "head" in found["summary"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["noisy", "ddp noisy"])
+def test_every_process_has_the_same_chip_and_its_own_training_noise(runs, way):
+    one, two = runs
+    for name, g in one[f"{way} cells"].items():
+        assert torch.equal(g, two[f"{way} cells"][name])
+    assert torch.equal(one[f"{way} read"], two[f"{way} read"])
+    assert not torch.equal(one["drawn"], two["drawn"])
