@@ -11,6 +11,7 @@ from mho.model.calibrate import calibrate
 from mho.model.compensate import compensate, maintain
 from mho.model.convert import convert
 from mho.model.crossbars import crossbars, layers
+from mho.model.frozen import freeze, unfreeze
 from mho.model.lifecycle import ModelReport, age, collapse, fabricate, program
 from mho.model.summary import Summary, summary
 from mho.periphery import ADC, DAC, Amplifier
@@ -58,6 +59,7 @@ __all__ = [
     "encoding",
     "fabricate",
     "fit",
+    "freeze",
     "layers",
     "load_hardware",
     "maintain",
@@ -70,6 +72,7 @@ __all__ = [
     "summary",
     "testing",
     "train",
+    "unfreeze",
 ]
 
 

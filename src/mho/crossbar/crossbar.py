@@ -71,6 +71,7 @@ class Crossbar(nn.Module):
     reference: Tensor
     range_shift: nn.Parameter | None
     reader: Reader
+    written_as: Any = None  # which versions of digital weights a layer last wrote
 
     def __init__(
         self,

@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from mho.core import checks, notice, random
+from mho.core import checks, random
 from mho.core.selection import Selectors, assigned, first_match, walk
 from mho.core.text import progress
 from mho.hardware import Hardware
-from mho.model.summary import left_digital
-from mho.nn import computed
+from mho.model import report, sizes, tied
+from mho.nn import adapters, computed
 from mho.nn.base import AnalogLayer, blank, guard
-from mho.nn.registry import crossbar_layer, self_contained
+from mho.nn.embedding import unsuited
+from mho.nn.registry import BY_OPTION, crossbar_layer, self_contained
 
 
 @torch.inference_mode(False)
@@ -30,6 +31,9 @@ def convert(
     only: Selectors | None = None,
     skip: Selectors | None = None,
     overrides: Mapping[str, Hardware | None] | None = None,
+    embeddings: bool = False,
+    inputs: Any = None,
+    check_memory: bool = True,
 ) -> nn.Module:
     """Return a new model whose layers compute on crossbars, already programmed.
 
@@ -60,33 +64,46 @@ def convert(
         only: convert only what one of these selects.
         skip: leave as it is what one of these selects.
         overrides: hardware by name pattern, the first match counts; None leaves a layer as it is.
+        embeddings: whether embeddings go on crossbars; else only those that ``only`` selects do.
+        inputs: of one call, as `mho.estimate` takes them; the report then knows the share of
+            multiply–accumulates too.
+        check_memory: whether a model that needs more memory than there is is refused.
 
     Returns:
         The new model, in the mode (train or eval) of the given one. What has weights and stays
-        digital is named in a warning, and by `mho.summary`.
+        digital is named in a warning of one line, and by `mho.summary`.
 
     Raises:
         TypeError: if an argument is of another kind.
         ValueError: if nothing can be converted, a pattern matches nothing, a layer's weights
             cannot be stored, or something of a layer cannot be kept; the layer is named.
+        MemoryError: if the crossbars need more memory than there is; the numbers are named.
     """
     checks.instance("model", model, nn.Module)
     checks.instance("hardware", hardware, Hardware)
     seed = checks.integer("seed", seed, least=0)
+    embeddings = checks.truth("embeddings", embeddings)
     overrides = dict(overrides or {})
-    chosen = _choose(model, hardware, only, skip, overrides)
+    chosen = choose(model, hardware, only, skip, overrides, embeddings)
     if not chosen:
         raise ValueError("the model has no layer to convert to crossbars")
-    analog = _copy(model, chosen, seed)
+    if check_memory:
+        sizes.refuse_too_large(model, chosen)
+    analog, apart = _copy(model, chosen, seed)
     for module in analog.modules():
         self_contained(module)
     guard(analog)
-    _warn(analog)
+    adapters.write_when_merged(analog)
+    report.warn(model, analog, inputs, apart)
     return analog
 
 
-def _copy(model: nn.Module, chosen: dict[str, tuple[nn.Module, Hardware]], seed: int) -> nn.Module:
+def _copy(
+    model: nn.Module, chosen: dict[str, tuple[nn.Module, Hardware]], seed: int
+) -> tuple[nn.Module, dict[tuple[str, str], str]]:
     """Copy a model, crossbar layers in the place of those chosen.
+
+    Returns also which layers share a Parameter and not a crossbar, and why.
 
     A deep copy whose memo already knows the crossbar layers puts them in every place where the
     torch layers stood: attributes, lists, shared uses, hooks. They are blank until then, for they
@@ -115,11 +132,15 @@ def _copy(model: nn.Module, chosen: dict[str, tuple[nn.Module, Hardware]], seed:
     computed.detach_computed(model, memo)
     analog: nn.Module = copy.deepcopy(model, memo)
     computed.own_classes(analog)
+    joined, apart = tied.plan(blanks, {name: chosen[name][1] for name in blanks})
+    own = {name: layer for name, layer in blanks.items() if name not in joined}
     with computed.at_rest(analog):
-        for name, layer in progress(blanks.items(), "programming"):
+        for name, layer in progress(own.items(), "programming"):
             with _named(name):
                 layer.put_on(chosen[name][1], random.derive(seed, name))
-    return analog
+    for name, owner in joined.items():
+        tied.join(blanks[name], blanks[owner])
+    return analog, apart
 
 
 @contextmanager
@@ -131,13 +152,15 @@ def _named(name: str) -> Iterator[None]:
         raise type(error)(f"layer {name!r}: {error}" if name else str(error)) from error
 
 
-def _choose(
+def choose(
     model: nn.Module,
     hardware: Hardware,
     only: Selectors | None,
     skip: Selectors | None,
     overrides: Mapping[str, Hardware | None],
+    embeddings: bool = False,
 ) -> dict[str, tuple[nn.Module, Hardware]]:
+    """Return the layers that go on crossbars, by name, and what each is put on."""
     closed = (nn.MultiheadAttention,)
     candidates = dict(walk(model, lambda m: crossbar_layer(m) is not None, closed))
     chosen = assigned(candidates, hardware, only=only, skip=skip, overrides=overrides)
@@ -148,13 +171,23 @@ def _choose(
             if isinstance(candidates[name], AnalogLayer)
             or first_match(name, overrides, None) is not None
         }
+    adapting = adapters.parts(model) if only is None else set()
+    chosen = {
+        name: kind
+        for name, kind in chosen.items()
+        if only is not None
+        or name in overrides
+        or _by_default(candidates[name], adapting, embeddings)
+    }
     for name, kind in chosen.items():
         checks.instance(f"hardware of {name!r}", kind, Hardware)
     return {name: (candidates[name], kind) for name, kind in chosen.items()}
 
 
-def _warn(analog: nn.Module) -> None:
-    remaining = left_digital(analog)
-    if remaining:
-        names = "; ".join(f"{item.name} ({item.kind}): {item.reason}" for item in remaining)
-        notice.warn(f"left digital: {names}")
+def _by_default(module: nn.Module, adapting: set[nn.Module], embeddings: bool) -> bool:
+    """Whether a layer is put on crossbars though nobody has named it."""
+    if isinstance(module, AnalogLayer):
+        return True
+    if isinstance(module, BY_OPTION):
+        return embeddings and unsuited(module) is None
+    return module not in adapting

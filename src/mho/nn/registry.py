@@ -10,6 +10,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from mho.nn.base import AnalogLayer
 from mho.nn.cells import GRUCell, LSTMCell, RNNCell
 from mho.nn.conv import Conv1d, Conv2d, Conv3d
+from mho.nn.embedding import Embedding, EmbeddingBag
 from mho.nn.linear import Linear
 from mho.nn.recurrent import GRU, LSTM, RNN
 
@@ -24,7 +25,12 @@ LAYERS: dict[type[nn.Module], type[AnalogLayer]] = {
     nn.RNNCell: RNNCell,
     nn.LSTMCell: LSTMCell,
     nn.GRUCell: GRUCell,
+    nn.Embedding: Embedding,
+    nn.EmbeddingBag: EmbeddingBag,
 }
+
+BY_OPTION = (nn.Embedding, nn.EmbeddingBag, Embedding, EmbeddingBag)
+"""Layers that `mho.convert` leaves digital unless it is told otherwise."""
 
 
 def crossbar_layer(module: nn.Module) -> Any:
