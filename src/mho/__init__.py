@@ -11,6 +11,7 @@ from mho.model.calibrate import calibrate
 from mho.model.compensate import compensate, maintain
 from mho.model.convert import convert
 from mho.model.crossbars import crossbars, layers
+from mho.model.estimate import Estimate, estimate
 from mho.model.frozen import freeze, unfreeze
 from mho.model.lifecycle import ModelReport, age, collapse, fabricate, program
 from mho.model.summary import Summary, summary
@@ -40,6 +41,7 @@ __all__ = [
     "Amplifier",
     "Array",
     "Crossbar",
+    "Estimate",
     "Hardware",
     "ModelReport",
     "ProgramReport",
@@ -57,6 +59,7 @@ __all__ = [
     "devices",
     "effects",
     "encoding",
+    "estimate",
     "fabricate",
     "fit",
     "freeze",

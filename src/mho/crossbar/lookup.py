@@ -155,7 +155,7 @@ def columns(reader: Reader, index: Tensor, seen: Readout, *, padding: int | None
         scale = seen.scale.detach().expand(reader.outputs)[index].unsqueeze(1)
         share = drive.quantise(scale, drive.measure(scale, 1)) / scale
         return found * share
-    scale = seen.scale.expand(reader.outputs)[index].view(1, -1, 1)
+    scale = (seen.scale * drive.v_step).expand(reader.outputs)[index].view(1, -1, 1)
     limit = drive.measure(scale, (0, 2))
     v_step = drive.v_max * drive.step_per_range
     level = expansion.driven(drive.to_levels(scale, limit), hardware, v_step)

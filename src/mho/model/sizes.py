@@ -117,13 +117,15 @@ def bytes_a_weight(hardware: Hardware) -> int:
 def refuse_too_large(model: nn.Module, chosen: Mapping[str, tuple[nn.Module, Hardware]]) -> None:
     """Refuse a conversion for which the memory does not suffice (MemoryError)."""
     need: dict[torch.device, int] = {}
+    counted: set[nn.Parameter] = set()
     for module, hardware in chosen.values():
-        for parameter in module.parameters():
-            if parameter.dim() > 1 and not isinstance(parameter, nn.UninitializedParameter):
+        for parameter in _known(module):
+            if parameter.dim() > 1 and parameter not in counted:
+                counted.add(parameter)
                 each = parameter.numel() * bytes_a_weight(hardware)
                 need[parameter.device] = need.get(parameter.device, 0) + each
-    for parameter in model.parameters():
-        if not isinstance(parameter, nn.UninitializedParameter) and parameter.device in need:
+    for parameter in _known(model):
+        if parameter.device in need:
             need[parameter.device] += parameter.numel() * parameter.element_size()
     for device, count in need.items():
         there = available(device) if count > _CHECKED_FROM else None
@@ -133,6 +135,10 @@ def refuse_too_large(model: nn.Module, chosen: Mapping[str, tuple[nn.Module, Har
                 "available; convert less of it (only, skip), or go on in spite of it with "
                 "check_memory=False. mho.estimate says what needs how much"
             )
+
+
+def _known(module: nn.Module) -> list[nn.Parameter]:
+    return [p for p in module.parameters() if not isinstance(p, nn.UninitializedParameter)]
 
 
 def available(device: torch.device | str) -> int | None:
