@@ -93,8 +93,8 @@ def convert(
     for module in analog.modules():
         self_contained(module)
     guard(analog)
-    adapters.write_when_merged(analog)
-    report.warn(model, analog, inputs, apart)
+    unwritten = adapters.write_when_merged(analog)
+    report.warn(model, analog, inputs, apart, unwritten)
     return analog
 
 

@@ -196,7 +196,11 @@ def said(group: Sequence[LeftDigital]) -> str:
 
 
 def warn(
-    model: nn.Module, analog: nn.Module, inputs: Any, apart: Mapping[tuple[str, str], str]
+    model: nn.Module,
+    analog: nn.Module,
+    inputs: Any,
+    apart: Mapping[tuple[str, str], str],
+    unwritten: Sequence[str] = (),
 ) -> None:
     """Say in one line what of a converted model stays digital; nothing where all is converted.
 
@@ -205,18 +209,19 @@ def warn(
         analog: the converted one.
         inputs: of one call, or None.
         apart: layers that share a Parameter and not a crossbar, and why.
+        unwritten: modules that merge adapters into a crossbar layer unseen.
     """
     items = left_digital(analog)
-    two = [
-        f"{a} and {b} share a Parameter, on two crossbars ({why})" for (a, b), why in apart.items()
-    ]
-    if not items and not two:
+    said_of = [f"left digital: {'; '.join(map(said, grouped(items)))}"] if items else []
+    for (one, other), why in apart.items():
+        said_of.append(f"{one} and {other} share a Parameter, on two crossbars ({why})")
+    if unwritten:
+        names = patterns(unwritten)
+        said_of.append(f"adapters of {names} are merged unseen: call mho.program afterwards")
+    if not said_of:
         return
-    traced, trouble = None, ""
-    if inputs is not None:
-        traced, trouble = attempt(model, inputs)
-    digital = [f"left digital: {'; '.join(map(said, grouped(items)))}"] if items else []
-    notice.warn("; ".join([*digital, *two, f"{shares(analog, traced)}{trouble}"]))
+    traced, trouble = (None, "") if inputs is None else attempt(model, inputs)
+    notice.warn("; ".join([*said_of, f"{shares(analog, traced)}{trouble}"]))
 
 
 def attempt(model: nn.Module, inputs: Any) -> tuple[Trace | None, str]:

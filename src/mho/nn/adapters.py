@@ -37,25 +37,33 @@ def parts(model: nn.Module) -> set[nn.Module]:
     return found
 
 
-def write_when_merged(model: nn.Module) -> None:
+def write_when_merged(model: nn.Module) -> list[str]:
     """Let adapters that are merged into a layer on crossbars be written to its cells, in place.
 
     A peft layer changes the digital weights behind the back of everybody who watches them. Its
     class becomes that of `mho.nn.lora` which programs the layer after a merge, or an unmerge.
+
+    Returns:
+        Names of the modules of which no class here knows how.
     """
-    for module in adapted(model):
-        if not isinstance(module._modules["base_layer"], AnalogLayer):
+    theirs = sys.modules.get("peft.tuners.lora.layer")
+    unknown = []
+    for path, module in model.named_modules():
+        over = isinstance(module._modules.get("base_layer"), AnalogLayer)
+        if not over or not hasattr(module, "merge"):
             continue
         name = type(module).__name__
-        theirs = sys.modules.get("peft.tuners.lora.layer")
         if theirs is not None and type(module) is getattr(theirs, name, None):
             module.__class__ = getattr(_lora(), name, type(module))
+        if theirs is None or type(module) is not getattr(_lora(), name, None):
+            unknown.append(path)
+    return unknown
 
 
 def know_crossbars(config: Any) -> Any:
-    """Let a ``peft.LoraConfig`` find layers on crossbars too, and return it.
+    """Let a ``peft.LoraConfig`` find linear layers and embeddings on crossbars, and return it.
 
-    ::
+    Adapters of convolutions are added before `mho.convert`. ::
 
         chip = mho.convert(model, hardware)
         mho.freeze(chip)

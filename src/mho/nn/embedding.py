@@ -40,6 +40,16 @@ class _Table(AnalogLayer):
     weight: nn.Parameter
     turned: bool = False
 
+    @property
+    def in_features(self) -> int:
+        """As a linear layer of one-hot inputs would call ``num_embeddings``; for `peft`."""
+        return self.num_embeddings
+
+    @property
+    def out_features(self) -> int:
+        """Likewise ``embedding_dim``."""
+        return self.embedding_dim
+
     def _tensors(self, digital: nn.Module) -> Sequence[str]:
         trouble = unsuited(digital)
         if trouble:

@@ -5,15 +5,13 @@ Imported where peft is at work; see `mho.nn.adapters`.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from peft.tuners.lora import layer as peft_layers
 from torch import nn
 
 from mho.nn.base import AnalogLayer
-from mho.nn.conv import Conv1d as CrossbarConv1d
-from mho.nn.conv import Conv2d as CrossbarConv2d
-from mho.nn.conv import Conv3d as CrossbarConv3d
 from mho.nn.embedding import Embedding as CrossbarEmbedding
 from mho.nn.linear import Linear as CrossbarLinear
 
@@ -22,6 +20,11 @@ class _Written:
     """Programs the layer below after adapters were merged into its weights, or taken out."""
 
     merged_adapters: list[str]
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        with warnings.catch_warnings():  # peft warns of every layer that is not torch's own
+            warnings.filterwarnings("ignore", "Unsupported layer type")
+            super().__init__(*args, **settings)
 
     def merge(self, *args: Any, **settings: Any) -> None:
         """As peft does; then write the merged weights to the chip."""
@@ -66,8 +69,6 @@ class Conv3d(_Written, peft_layers.Conv3d):
 FOR: dict[type[nn.Module], type[nn.Module]] = {
     CrossbarLinear: Linear,
     CrossbarEmbedding: Embedding,
-    CrossbarConv1d: Conv1d,
-    CrossbarConv2d: Conv2d,
-    CrossbarConv3d: Conv3d,
 }
-"""Which of these goes over which layer."""
+"""Which of these `peft` puts over which layer; over convolutions it makes adapters of their own class,
+so that these are added before `mho.convert`."""
