@@ -107,7 +107,7 @@ def test_training_reads_through_converters_from_the_word_lines(effects):
     y = analog.table(INDEX)
     y.sum().backward()
     grad = analog.table.weight.grad
-    assert float(grad[INDEX.flatten()].abs().min()) > 0
+    assert float(grad[INDEX.flatten()].abs().amax(1).min()) > 0  # a broken cell takes none
     assert not grad[1].any()
     if not effects:
         with torch.no_grad():
@@ -132,8 +132,6 @@ def test_everything_over_a_model_sees_it_once():
     cost = mho.analysis.cost(analog, INDEX)
     assert [layer.name for layer in cost.layers] == list(mho.crossbars(analog))
     assert "embeddings" in str(cost)
-    chip = mho.chip.Chip(mho.chip.Grid(1, 60), NOISY) if hasattr(mho.chip, "Grid") else None
-    assert chip is None or chip is not None
 
 
 def test_whoever_programs_it_programs_it_for_all():
@@ -259,3 +257,16 @@ def test_what_cannot_be_shared_gets_two_and_is_said(model, hardware, settings, r
         analog = mho.convert(model, hardware, embeddings=True, **settings)
     found = mho.layers(analog)
     assert len(mho.crossbars(analog)) == len(found)
+
+
+def test_a_chip_holds_it_once():
+    _, analog = put(NOISY)
+    chip = mho.chip.Chip(100, 100, NOISY, seed=0)
+    chip.place(analog, "greedy")
+    assert analog.table.crossbar is analog.head.crossbar
+    assert analog.head.crossbar.on_chip
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        analog(INDEX)
+    used = sum(crossbar.G.numel() for crossbar in mho.crossbars(analog).values())
+    assert used == 2 * (37 * 10 + 10 * 10)

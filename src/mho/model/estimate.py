@@ -233,7 +233,10 @@ def estimate(
         available=sizes.available(device),
         untraced=untraced,
     )
-    return _timed(known, found, vectors, traced, device) if times else known
+    if not times:
+        return known
+    with torch.random.fork_rng([] if device.type in ("cpu", "meta") else [device]):
+        return _timed(known, found, vectors, traced, device)
 
 
 def _outside(traced: Trace | None, layers: set[str]) -> tuple[Product, ...]:
@@ -331,7 +334,7 @@ def _line(pace: tuple[float, float], count: float) -> float:
 
 @torch.inference_mode(False)
 def _measured(hardware: Hardware, side: int, device: torch.device) -> _Pace:
-    with warnings.catch_warnings(), torch.random.fork_rng():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tiny, large = _small(hardware, 8, device), _small(hardware, side, device)
         both = ((tiny, 64, 1), (large, side * side, _VECTORS))

@@ -99,7 +99,8 @@ def trace(model: nn.Module, inputs: Any) -> Trace:
         # What looks at values of tensors cannot run without any.
         if any(p.is_meta for p in model.parameters()):
             raise
-    return _traced(copy.deepcopy(model).eval(), inputs)
+    with torch.random.fork_rng():
+        return _traced(copy.deepcopy(model).eval(), inputs)
 
 
 def to_meta(inputs: Any) -> Any:
