@@ -13,6 +13,7 @@ import mho
 ROOT = Path(__file__).parent.parent
 PAGES = ["README.md", "docs/tour.md", "docs/devices.md", "docs/learning.md"]
 PAGES += ["docs/fitting.md", "docs/programming.md", "docs/chips.md"]
+PAGES += ["docs/models.md"]
 
 
 class Model(torch.nn.Module):

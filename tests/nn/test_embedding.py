@@ -91,9 +91,7 @@ HARDWARE = {
     "scaled by column": mho.Hardware(
         array=SMALL, adc=mho.ADC(6), encoding=Differential(scaling=Scaling(per_column=True))
     ),
-    "wires": mho.Hardware(
-        array=mho.Array(8, 6, wires=mho.circuit.Wires(2.0, 2.0)), adc=mho.ADC(6)
-    ),
+    "wires": mho.Hardware(array=mho.Array(8, 6, wires=mho.circuit.Wires(2.0, 2.0)), adc=mho.ADC(6)),
     "no zero": mho.Hardware(array=SMALL, adc=mho.ADC(6, method="log")),
     "min–max": mho.Hardware(array=SMALL, adc=mho.ADC(6, method="minmax", range="per_vector")),
     "one bit": mho.Hardware(array=SMALL, dac=mho.DAC(1), adc=mho.ADC(6)),

@@ -8,6 +8,8 @@ converter without a zero, amplifiers with an offset), `rows` says that it cannot
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -161,14 +163,14 @@ def columns(reader: Reader, index: Tensor, seen: Readout, *, padding: int | None
     level = expansion.driven(drive.to_levels(scale, limit), hardware, v_step)
     level = level.view(-1, 1, 1) * v_step
     # Back to siemens: converters at the word lines have steps of their own.
-    unit = seen.unit * (1.0 if seen.step is None else seen.step) / drive.v_step
+    unit: Any = seen.unit * (1.0 if seen.step is None else seen.step) / drive.v_step
     current = level * gathered(matrix * unit)
-    if seen.noise is not None:
+    if isinstance(seen.noise, Tensor):
         noise = seen.noise[0] if seen.noise.dim() == 3 else seen.noise.expand_as(matrix)
         variance = level.detach().square() * gathered((noise * unit**2).detach())
         rng = None if seen.training else reader.cells.streams[-1]
         current = current.addcmul(read.root(variance), random.normal_like(current, rng))
-    backward = seen._replace(step=None, matrix=seen.matrix, lines=None)
+    backward = seen._replace(step=None, lines=None)
     parts = current.flatten(1).unsqueeze(0).unsqueeze(0)  # [1, 1, vectors, converters · rows]
     total = read.convert([parts], backward, hardware, None)[0]
     shares = torch.tensor(encoding.digital, dtype=total.dtype, device=total.device)

@@ -7,7 +7,6 @@ for one weight, and for one weight and input vector, is carried over to the mode
 
 from __future__ import annotations
 
-import statistics
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -33,7 +32,7 @@ WITHIN = 4.0
 
 _SIDE = 512  # rows and columns of the small crossbar, at most
 _VECTORS = 64  # that it is given, at most
-_REPEATS = 3
+_REPEATS = 5
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class CrossbarEstimate:
 class Estimate:
     """What `estimate` returns; print it.
 
-    Times are those of this machine, within a factor of about `WITHIN`; None where it was not asked
+    Times are those of this machine where nothing else runs, within a factor of about `WITHIN`; None where it was not asked
     for, or where inputs are needed to know.
 
     Attributes:
@@ -339,7 +338,7 @@ def _measured(hardware: Hardware, side: int, device: torch.device) -> _Pace:
         tiny, large = _small(hardware, 8, device), _small(hardware, side, device)
         both = ((tiny, 64, 1), (large, side * side, _VECTORS))
 
-        def pace(of: Callable[[nn.Module, int], Callable[[], Any]], products: bool) -> Any:
+        def pace(of: Callable[[Linear, int], Callable[[], Any]], products: bool) -> Any:
             points = [(w * (v if products else 1), _time(of(m, v), device)) for m, w, v in both]
             (few, quick), (many, slow) = points
             each = max(slow - quick, 0.0) / (many - few)
@@ -358,12 +357,12 @@ def _small(hardware: Hardware, side: int, device: torch.device) -> Linear:
     return Linear(side, side, False, hardware=hardware, device=device).eval()
 
 
-def _input(layer: nn.Module, vectors: int) -> Tensor:
+def _input(layer: Linear, vectors: int) -> Tensor:
     weight: Any = layer.weight
     return torch.randn(vectors, weight.shape[1], device=weight.device, requires_grad=True)
 
 
-def _read(layer: nn.Module, vectors: int) -> Callable[[], Any]:
+def _read(layer: Linear, vectors: int) -> Callable[[], Any]:
     x = _input(layer, vectors)
 
     def run() -> None:
@@ -374,7 +373,7 @@ def _read(layer: nn.Module, vectors: int) -> Callable[[], Any]:
     return run
 
 
-def _step(layer: nn.Module, vectors: int) -> Callable[[], Any]:
+def _step(layer: Linear, vectors: int) -> Callable[[], Any]:
     x = _input(layer, vectors)
 
     def run() -> None:
@@ -384,7 +383,7 @@ def _step(layer: nn.Module, vectors: int) -> Callable[[], Any]:
     return run
 
 
-def _kept(layer: nn.Module, side: int, hardware: Hardware) -> tuple[float, float]:
+def _kept(layer: Linear, side: int, hardware: Hardware) -> tuple[float, float]:
     """Return the bytes a step keeps: for a weight, and for an output of a tile."""
     found = []
     for vectors in (1, 1 + _VECTORS):
@@ -413,7 +412,7 @@ def _plain(device: torch.device) -> float:
 
 
 def _time(run: Callable[[], Any], device: torch.device) -> float:
-    """Return the median time (s) of a few runs after a first."""
+    """Return the least time (s) of a few runs after a first: what others do here is not counted."""
     run()
     taken = []
     for _ in range(_REPEATS):
@@ -422,7 +421,7 @@ def _time(run: Callable[[], Any], device: torch.device) -> float:
         run()
         _wait(device)
         taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
+    return min(taken)
 
 
 def _wait(device: torch.device) -> None:

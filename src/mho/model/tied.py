@@ -90,12 +90,11 @@ def _apart(
     if _way(one) is None or _way(other) is None:
         return f"{type(one if _way(one) is None else other).__name__} shares no crossbar"
     if _way(one) != _way(other):
-        turned = isinstance(one, Linear) and isinstance(other, _TABLES)
-        if not turned:
+        if not (isinstance(one, Linear) and isinstance(other, _TABLES)):
             return f"{type(one).__name__} and {type(other).__name__} lay it out differently"
         if isinstance(other, EmbeddingBag):
             return "a bag is a read of whole vectors, which word lines give to no training"
-        return lookup.backward_refusal(hardware, one.out_features)
+        return lookup.backward_refusal(hardware, int(one.out_features))
     return None
 
 

@@ -1,5 +1,6 @@
 """Layers that compute through crossbars."""
 
+from mho.nn import adapters
 from mho.nn.base import AnalogLayer
 from mho.nn.cells import GRUCell, LSTMCell, RNNCell
 from mho.nn.conv import Conv1d, Conv2d, Conv3d
@@ -21,4 +22,5 @@ __all__ = [
     "LSTMCell",
     "Linear",
     "RNNCell",
+    "adapters",
 ]

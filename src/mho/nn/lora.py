@@ -70,5 +70,7 @@ FOR: dict[type[nn.Module], type[nn.Module]] = {
     CrossbarLinear: Linear,
     CrossbarEmbedding: Embedding,
 }
-"""Which of these `peft` puts over which layer; over convolutions it makes adapters of their own class,
-so that these are added before `mho.convert`."""
+"""Which of these goes over which layer.
+
+Over convolutions `peft` makes adapters of their own class: these are added before `mho.convert`.
+"""
