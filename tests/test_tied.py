@@ -270,3 +270,28 @@ def test_a_chip_holds_it_once():
         analog(INDEX)
     used = sum(crossbar.G.numel() for crossbar in mho.crossbars(analog).values())
     assert used == 2 * (37 * 10 + 10 * 10)
+
+
+@pytest.mark.parametrize("embeddings", [False, True])
+def test_a_llama_with_tied_embeddings(embeddings):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        vocab_size=60,
+        tie_word_embeddings=True,
+    )
+    model = transformers.LlamaForCausalLM(config).eval()
+    tokens = torch.randint(60, (2, 8))
+    with pytest.warns(UserWarning, match=r"100% of matrix weights and 100% of multiply"):
+        analog = mho.convert(
+            model, mho.Hardware(), embeddings=embeddings, inputs={"input_ids": tokens}
+        )
+    table = analog.get_input_embeddings()
+    assert table.weight is analog.lm_head.weight
+    assert (getattr(table, "crossbar", None) is analog.lm_head.crossbar) == embeddings
+    with torch.no_grad():
+        assert torch.allclose(analog(tokens).logits, model(tokens).logits, atol=1e-5)

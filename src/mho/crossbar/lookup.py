@@ -140,38 +140,40 @@ def columns(reader: Reader, index: Tensor, seen: Readout, *, padding: int | None
     """
     hardware = reader.hardware
     drive, encoding = hardware.drive, hardware.encoding
-    matrix = seen.matrix[0]
 
-    def gathered(
-        lines: Tensor,
-    ) -> Tensor:  # [rows, converters · cols] → [vectors, converters, rows]
-        table = lines.unflatten(1, (-1, encoding.physical_cols(reader.outputs)))
-        return F.embedding(index, table.permute(2, 1, 0).flatten(1), padding).unflatten(
-            1, (-1, len(lines))
-        )
+    def gathered(lines: Tensor) -> Tensor:
+        """From ``[…, converters · cols]`` or ``[1]`` to ``[…, converters, vectors]``."""
+        if lines.shape[-1] == 1:
+            return lines.unsqueeze(-1)
+        by_converter = lines.unflatten(-1, (-1, encoding.physical_cols(reader.outputs)))
+        return by_converter.index_select(-1, index)
 
     if reader.collapsed:
-        found = F.embedding(index, matrix.T, padding)
+        found = F.embedding(index, seen.matrix[0].T, padding)
         if drive.ideal:
             return found
         scale = seen.scale.detach().expand(reader.outputs)[index].unsqueeze(1)
-        share = drive.quantise(scale, drive.measure(scale, 1)) / scale
-        return found * share
+        return found * (drive.quantise(scale, drive.measure(scale, 1)) / scale)
     scale = (seen.scale * drive.v_step).expand(reader.outputs)[index].view(1, -1, 1)
     limit = drive.measure(scale, (0, 2))
     v_step = drive.v_max * drive.step_per_range
     level = expansion.driven(drive.to_levels(scale, limit), hardware, v_step)
-    level = level.view(-1, 1, 1) * v_step
+    level = level.view(-1) * v_step
     # Back to siemens: converters at the word lines have steps of their own.
-    unit: Any = seen.unit * (1.0 if seen.step is None else seen.step) / drive.v_step
-    current = level * gathered(matrix * unit)
+    unit: Any = seen.unit if seen.step is None else seen.unit * seen.step
+    level = level * (gathered(unit) if isinstance(unit, Tensor) and unit.dim() else unit)
+    level = level / drive.v_step  # [vectors], or [converters, vectors]
+    current = gathered(seen.matrix[0]) * level  # [rows, converters, vectors]
+    if padding is not None:
+        current = torch.where(index == padding, current.detach(), current)
     if isinstance(seen.noise, Tensor):
-        noise = seen.noise[0] if seen.noise.dim() == 3 else seen.noise.expand_as(matrix)
-        variance = level.detach().square() * gathered((noise * unit**2).detach())
+        noise = seen.noise[0] if seen.noise.dim() == 3 else seen.noise
+        variance = (gathered(noise) * level.square()).detach().expand_as(current)
         rng = None if seen.training else reader.cells.streams[-1]
-        current = current.addcmul(read.root(variance), random.normal_like(current, rng))
+        deviation = read.root(variance.clone())
+        current = current.addcmul(deviation, random.normal_like(current, rng))
+    parts = current.permute(2, 1, 0).flatten(1)[None, None]  # [1, 1, vectors, converters · rows]
     backward = seen._replace(step=None, lines=None)
-    parts = current.flatten(1).unsqueeze(0).unsqueeze(0)  # [1, 1, vectors, converters · rows]
     total = read.convert([parts], backward, hardware, None)[0]
     shares = torch.tensor(encoding.digital, dtype=total.dtype, device=total.device)
     y = torch.einsum("bkr,k->br", total.unflatten(-1, (encoding.converters, -1)), shares)

@@ -7,15 +7,12 @@ for one weight, and for one weight and input vector, is carried over to the mode
 
 from __future__ import annotations
 
-import time
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from mho.core import checks
 from mho.core.selection import Selectors
@@ -23,16 +20,12 @@ from mho.core.text import quantity, size, table
 from mho.hardware import Hardware
 from mho.model import sizes
 from mho.model.convert import choose
+from mho.model.pace import SIDE, Pace, measured, on_line, plain
 from mho.model.report import attempt, pattern, patterns, percent
 from mho.model.tracer import Product, Trace
-from mho.nn.linear import Linear
 
 WITHIN = 4.0
 """Factor within which times have been found to lie (``benchmarks/estimate.py``)."""
-
-_SIDE = 512  # rows and columns of the small crossbar, at most
-_VECTORS = 64  # that it is given, at most
-_REPEATS = 5
 
 
 @dataclass(frozen=True)
@@ -67,8 +60,8 @@ class CrossbarEstimate:
 class Estimate:
     """What `estimate` returns; print it.
 
-    Times are those of this machine where nothing else runs, within a factor of about `WITHIN`; None where it was not asked
-    for, or where inputs are needed to know.
+    Times are those of this machine with nothing else to do, within a factor of about `WITHIN`;
+    None where they were not asked for, or where inputs are needed to know.
 
     Attributes:
         crossbars: one entry each; tied weights once.
@@ -272,20 +265,6 @@ def _vectors(
     return [traced.within({owner[m.name]}) / weights[owner[m.name]] for m in found]
 
 
-# ── measured on a small crossbar ─────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class _Pace:
-    """Times (s) and bytes of a layer: a fixed part, and one for each weight, or product."""
-
-    convert: tuple[float, float]
-    program: tuple[float, float]
-    read: tuple[float, float]
-    step: tuple[float, float]
-    kept: tuple[float, float]  # bytes kept for the backward pass: a weight, an output of a tile
-
-
 def _timed(
     known: Estimate,
     found: list[sizes.Matrix],
@@ -294,27 +273,27 @@ def _timed(
     device: torch.device,
 ) -> Estimate:
     where = torch.device("cpu") if device.type == "meta" else device
-    paces: dict[Hardware, _Pace] = {}
+    paces: dict[Hardware, Pace] = {}
     sums = dict.fromkeys(("convert", "program", "read", "step"), 0.0)
     kept, most = 0.0, 0.0
     for matrix, count in zip(found, vectors, strict=True):
         pace = next((p for h, p in paces.items() if h == matrix.hardware), None)
         if pace is None:
-            side = min(_SIDE, max(max(m.tiling.rows, m.cols) for m in found))
-            pace = paces[matrix.hardware] = _measured(matrix.hardware, max(side, 16), where)
-        sums["convert"] += _line(pace.convert, matrix.weights)
-        sums["program"] += _line(pace.program, matrix.weights)
+            side = min(SIDE, max(max(m.tiling.rows, m.cols) for m in found))
+            pace = paces[matrix.hardware] = measured(matrix.hardware, max(side, 16), where)
+        sums["convert"] += on_line(pace.convert, matrix.weights)
+        sums["program"] += on_line(pace.program, matrix.weights)
         if count is None:
             continue
-        sums["read"] += _line(pace.read, matrix.weights * count)
-        sums["step"] += _line(pace.step, matrix.weights * count)
+        sums["read"] += on_line(pace.read, matrix.weights * count)
+        sums["step"] += on_line(pace.step, matrix.weights * count)
         results = count * matrix.tiling.groups * matrix.tiling.down * matrix.cols
         kept += pace.kept[0] * matrix.weights + pace.kept[1] * results
         most = max(most, 4.0 * results)
     timed = replace(known, convert=sums["convert"], program=sums["program"])
     if traced is None:
         return timed
-    rest = (traced.macs - traced.within({m.name for m in found}) + traced.between) * _plain(where)
+    rest = (traced.macs - traced.within({m.name for m in found}) + traced.between) * plain(where)
     outputs = 4 * sum(
         round(c * m.cols * m.tiling.groups) for c, m in zip(vectors, found, strict=True) if c
     )
@@ -325,105 +304,3 @@ def _timed(
         read=sums["read"] + max(rest, 0.0),
         step=sums["step"] + 3.0 * max(rest, 0.0),
     )
-
-
-def _line(pace: tuple[float, float], count: float) -> float:
-    return pace[0] + pace[1] * count
-
-
-@torch.inference_mode(False)
-def _measured(hardware: Hardware, side: int, device: torch.device) -> _Pace:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        tiny, large = _small(hardware, 8, device), _small(hardware, side, device)
-        both = ((tiny, 64, 1), (large, side * side, _VECTORS))
-
-        def pace(of: Callable[[Linear, int], Callable[[], Any]], products: bool) -> Any:
-            points = [(w * (v if products else 1), _time(of(m, v), device)) for m, w, v in both]
-            (few, quick), (many, slow) = points
-            each = max(slow - quick, 0.0) / (many - few)
-            return max(quick - each * few, 0.0), each
-
-        return _Pace(
-            convert=pace(lambda m, v: lambda: _small(hardware, m.in_features, device), False),
-            program=pace(lambda m, v: m.program, False),
-            read=pace(_read, True),
-            step=pace(_step, True),
-            kept=_kept(large, side, hardware),
-        )
-
-
-def _small(hardware: Hardware, side: int, device: torch.device) -> Linear:
-    return Linear(side, side, False, hardware=hardware, device=device).eval()
-
-
-def _input(layer: Linear, vectors: int) -> Tensor:
-    weight: Any = layer.weight
-    return torch.randn(vectors, weight.shape[1], device=weight.device, requires_grad=True)
-
-
-def _read(layer: Linear, vectors: int) -> Callable[[], Any]:
-    x = _input(layer, vectors)
-
-    def run() -> None:
-        layer.eval()
-        with torch.no_grad():
-            layer(x)
-
-    return run
-
-
-def _step(layer: Linear, vectors: int) -> Callable[[], Any]:
-    x = _input(layer, vectors)
-
-    def run() -> None:
-        layer.train()
-        layer(x).sum().backward()
-
-    return run
-
-
-def _kept(layer: Linear, side: int, hardware: Hardware) -> tuple[float, float]:
-    """Return the bytes a step keeps: for a weight, and for an output of a tile."""
-    found = []
-    for vectors in (1, 1 + _VECTORS):
-        held: dict[int, int] = {}
-
-        def hold(x: Tensor, held: dict[int, int] = held) -> Tensor:
-            storage = x.untyped_storage()
-            held[storage.data_ptr()] = storage.nbytes()
-            return x
-
-        layer.train()
-        x = _input(layer, vectors)
-        with torch.autograd.graph.saved_tensors_hooks(hold, lambda x: x):
-            y = layer(x).sum()
-        found.append(sum(held.values()))
-        del y
-    results = side * len(range(0, side, hardware.array.rows)) if hardware.by_tile else side
-    each = (found[1] - found[0]) / (_VECTORS * results)
-    return max(found[0] - each * results, 0.0) / side**2, max(each, 0.0)
-
-
-def _plain(device: torch.device) -> float:
-    """Return the time (s) of one multiply–accumulate of torch's own."""
-    x, w = torch.randn(_VECTORS, _SIDE, device=device), torch.randn(_SIDE, _SIDE, device=device)
-    return _time(lambda: F.linear(x, w), device) / (_VECTORS * _SIDE**2)
-
-
-def _time(run: Callable[[], Any], device: torch.device) -> float:
-    """Return the least time (s) of a few runs after a first: what others do here is not counted."""
-    run()
-    taken = []
-    for _ in range(_REPEATS):
-        _wait(device)
-        start = time.perf_counter()
-        run()
-        _wait(device)
-        taken.append(time.perf_counter() - start)
-    return min(taken)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.get_device_module(device).synchronize(device)

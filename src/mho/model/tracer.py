@@ -105,6 +105,7 @@ def trace(model: nn.Module, inputs: Any) -> Trace:
 
 def to_meta(inputs: Any) -> Any:
     """Return inputs without memory."""
+    inputs = dict(inputs) if isinstance(inputs, Mapping) else inputs
     return tree_map(lambda x: x.to("meta") if isinstance(x, Tensor) else x, inputs)
 
 
