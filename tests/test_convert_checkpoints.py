@@ -55,7 +55,7 @@ def test_seeds(model):
 
 def test_layers_are_different_chips():
     model = nn.Sequential(nn.Linear(9, 9), nn.Linear(9, 9))
-    model[1].weight = model[0].weight
+    model[1].load_state_dict(model[0].state_dict())
     analog = mho.convert(model, Hardware(effects=(WriteNoise(0.1),)))
     assert not torch.equal(analog[0].crossbar.G, analog[1].crossbar.G)
 

@@ -16,6 +16,7 @@ PAGES += ["docs/fitting.md", "docs/programming.md", "docs/chips.md"]
 PAGES += ["docs/scale.md"]
 PAGES += ["docs/layers.md"]
 PAGES += ["docs/parallel.md"]
+PAGES += ["docs/models.md"]
 
 
 class Model(torch.nn.Module):

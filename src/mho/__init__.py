@@ -11,6 +11,8 @@ from mho.model.calibrate import calibrate
 from mho.model.compensate import compensate, maintain
 from mho.model.convert import convert
 from mho.model.crossbars import crossbars, layers
+from mho.model.estimate import Estimate, estimate
+from mho.model.frozen import freeze, unfreeze
 from mho.model.lifecycle import ModelReport, age, collapse, fabricate, program
 from mho.model.memory import limit_memory
 from mho.model.quiet import noise_free
@@ -41,6 +43,7 @@ __all__ = [
     "Amplifier",
     "Array",
     "Crossbar",
+    "Estimate",
     "Hardware",
     "ModelReport",
     "ProgramReport",
@@ -58,8 +61,10 @@ __all__ = [
     "devices",
     "effects",
     "encoding",
+    "estimate",
     "fabricate",
     "fit",
+    "freeze",
     "layers",
     "limit_memory",
     "load_hardware",
@@ -74,6 +79,7 @@ __all__ = [
     "summary",
     "testing",
     "train",
+    "unfreeze",
 ]
 
 

@@ -163,6 +163,8 @@ def cost(
     excluded = technology.excluded
     if any(c.hardware.adc is None for c in names):
         excluded = ("converters of crossbars whose hardware has no ADC", *excluded)
+    if any(getattr(module, "turned", False) for module in twin.modules()):
+        excluded = ("lookups of embeddings from the crossbar of a tied layer", *excluded)
     return Cost(tuple(found), technology.assumptions(sorted(adcs)), excluded)
 
 

@@ -22,6 +22,14 @@ def quantity(value: float, unit: str, *, zero: str = "–") -> str:
     return f"{value / size:.3g} {prefix}{unit}"
 
 
+def size(count: float) -> str:
+    """Say a number of bytes, in powers of ten."""
+    for unit, each in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= 0.9995 * each:
+            return f"{count / each:.3g} {unit}"
+    return f"{count:.0f} B"
+
+
 def duration(seconds: float) -> str:
     """Say a time span in its natural unit."""
     for unit, size in (("y", 31_557_600.0), ("d", 86_400.0), ("h", 3600.0), ("min", 60.0)):

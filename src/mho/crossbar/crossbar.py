@@ -93,6 +93,7 @@ class Crossbar(nn.Module):
     reader: Reader
     memory: int = MEMORY
     quiet: bool = False
+    written_as: Any = None  # which versions of digital weights a layer last wrote
 
     def __init__(
         self,

@@ -12,16 +12,17 @@ import torch
 from torch import nn
 
 from mho.cells import kept
-from mho.core import checks, notice, random
+from mho.core import checks, random
 from mho.core.selection import Selectors, assigned, first_match, walk
 from mho.core.sharded import is_sharded
 from mho.core.text import progress
 from mho.crossbar import learned_ranges
 from mho.hardware import Hardware
-from mho.model.summary import left_digital
-from mho.nn import computed
+from mho.model import report, sizes, tied
+from mho.nn import adapters, computed
 from mho.nn.base import AnalogLayer, blank, guard
-from mho.nn.registry import closed, crossbar_layer, self_contained
+from mho.nn.embedding import unsuited
+from mho.nn.registry import BY_OPTION, closed, crossbar_layer, self_contained
 
 
 @torch.inference_mode(False)
@@ -35,6 +36,9 @@ def convert(
     overrides: Mapping[str, Hardware | None] | None = None,
     program: bool = True,
     cells_dtype: torch.dtype | None = None,
+    embeddings: bool = False,
+    inputs: Any = None,
+    check_memory: bool = True,
 ) -> nn.Module:
     """Return a new model whose layers compute on crossbars, already programmed.
 
@@ -72,33 +76,42 @@ def convert(
         cells_dtype: ``torch.float16`` keeps the conductances so, relative to the device's window
             (error 2⁻¹² of it); None as they are computed with: float32, or float64 where the
             weights are.
+        embeddings: whether embeddings go on crossbars; else only those that ``only`` selects do.
+        inputs: of one call, as `mho.estimate` takes them; the report then knows the share of
+            multiply–accumulates too.
+        check_memory: whether a model that needs more memory than there is is refused.
 
     Returns:
         The new model, in the mode (train or eval) of the given one. What has weights and stays
-        digital is named in a warning, and by `mho.summary`.
+        digital is named in a warning of one line, and by `mho.summary`.
 
     Raises:
         TypeError: if an argument is of another kind.
         ValueError: if the model is sharded already, nothing can be converted, a pattern matches
             nothing, a layer's weights cannot be stored, or something of a layer cannot be kept;
             the layer is named.
+        MemoryError: if the crossbars need more memory than there is; the numbers are named.
     """
     checks.instance("model", model, nn.Module)
     checks.instance("hardware", hardware, Hardware)
     if any(is_sharded(parameter) for parameter in model.parameters()):
         raise ValueError("the model is sharded: convert it first, then call fully_shard")
     seed = checks.integer("seed", seed, least=0)
+    embeddings = checks.truth("embeddings", embeddings)
     overrides = dict(overrides or {})
     program = checks.truth("program", program)
     settings = {"program": program, "cells_dtype": kept.check(cells_dtype)}
-    chosen = _choose(model, hardware, only, skip, overrides)
+    chosen = choose(model, hardware, only, skip, overrides, embeddings)
     if not chosen:
         raise ValueError("the model has no layer to convert to crossbars")
-    analog = _copy(model, chosen, seed, settings)
+    if check_memory and program:
+        sizes.refuse_too_large(model, chosen)
+    analog, apart = _copy(model, chosen, seed, settings)
     for module in analog.modules():
         self_contained(module)
     guard(analog)
-    _warn(analog)
+    unwritten = adapters.write_when_merged(analog)
+    report.warn(model, analog, inputs, apart, unwritten)
     return analog
 
 
@@ -107,8 +120,10 @@ def _copy(
     chosen: dict[str, tuple[nn.Module, Hardware]],
     seed: int,
     settings: dict[str, Any],
-) -> nn.Module:
+) -> tuple[nn.Module, dict[tuple[str, str], str]]:
     """Copy a model, crossbar layers in the place of those chosen.
+
+    Returns also which layers share a Parameter and not a crossbar, and why.
 
     A deep copy whose memo already knows the crossbar layers puts them in every place where the
     torch layers stood: attributes, lists, shared uses, hooks. They are blank until then, for they
@@ -139,12 +154,16 @@ def _copy(
     computed.detach_computed(model, memo)
     analog: nn.Module = copy.deepcopy(model, memo)
     computed.own_classes(analog)
+    joined, apart = tied.plan(blanks, {name: chosen[name][1] for name in blanks})
+    own = {name: layer for name, layer in blanks.items() if name not in joined}
     with computed.at_rest(analog):
-        for name, layer in progress(blanks.items(), "programming"):
+        for name, layer in progress(own.items(), "programming"):
             with _named(name):
                 layer.put_on(chosen[name][1], random.derive(seed, name), **settings)
                 _carry_ranges(chosen[name][0], layer)
-    return analog
+    for name, owner in joined.items():
+        tied.join(blanks[name], blanks[owner])
+    return analog, apart
 
 
 def _carry_ranges(old: nn.Module, new: AnalogLayer) -> None:
@@ -165,13 +184,15 @@ def _named(name: str) -> Iterator[None]:
         raise type(error)(f"layer {name!r}: {error}" if name else str(error)) from error
 
 
-def _choose(
+def choose(
     model: nn.Module,
     hardware: Hardware,
     only: Selectors | None,
     skip: Selectors | None,
     overrides: Mapping[str, Hardware | None],
+    embeddings: bool = False,
 ) -> dict[str, tuple[nn.Module, Hardware]]:
+    """Return the layers that go on crossbars, by name, and what each is put on."""
     candidates = dict(walk(model, lambda m: crossbar_layer(m) is not None, closed()))
     chosen = assigned(candidates, hardware, only=only, skip=skip, overrides=overrides)
     if only is None and any(isinstance(m, AnalogLayer) for m in candidates.values()):
@@ -181,13 +202,23 @@ def _choose(
             if isinstance(candidates[name], AnalogLayer)
             or first_match(name, overrides, None) is not None
         }
+    adapting = adapters.parts(model) if only is None else set()
+    chosen = {
+        name: kind
+        for name, kind in chosen.items()
+        if only is not None
+        or name in overrides
+        or _by_default(candidates[name], adapting, embeddings)
+    }
     for name, kind in chosen.items():
         checks.instance(f"hardware of {name!r}", kind, Hardware)
     return {name: (candidates[name], kind) for name, kind in chosen.items()}
 
 
-def _warn(analog: nn.Module) -> None:
-    remaining = left_digital(analog)
-    if remaining:
-        names = "; ".join(f"{item.name} ({item.kind}): {item.reason}" for item in remaining)
-        notice.warn(f"left digital: {names}")
+def _by_default(module: nn.Module, adapting: set[nn.Module], embeddings: bool) -> bool:
+    """Whether a layer is put on crossbars though nobody has named it."""
+    if isinstance(module, AnalogLayer):
+        return True
+    if isinstance(module, BY_OPTION):
+        return embeddings and unsuited(module) is None
+    return module not in adapting

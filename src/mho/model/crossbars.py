@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
@@ -22,12 +22,14 @@ class Entry:
         crossbar: the crossbar.
         layer: whose it is; None for one outside of layers.
         part: its name in the layer.
+        readers: names of further layers that read it, tied weights being stored once.
     """
 
     name: str
     crossbar: Crossbar
     layer: AnalogLayer | None
     part: str
+    readers: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -67,11 +69,20 @@ def entries(model: nn.Module) -> list[Entry]:
     for name, module in model.named_modules():
         if isinstance(module, AnalogLayer):
             for part, crossbar in module.crossbars.items():
-                label = crossbar_name(name, part, module)
-                found.setdefault(crossbar, Entry(label, crossbar, module, part))
+                entry = Entry(crossbar_name(name, part, module), crossbar, module, part)
+                found[crossbar] = _joined(found.get(crossbar), entry)
         elif isinstance(module, Crossbar):
             found.setdefault(module, Entry(name, module, None, ""))
     return list(found.values())
+
+
+def _joined(known: Entry | None, entry: Entry) -> Entry:
+    """Name a crossbar by the first layer that reads it the usual way."""
+    if known is None:
+        return entry
+    if getattr(known.layer, "turned", False):
+        return replace(entry, readers=(known.name, *known.readers))
+    return replace(known, readers=(*known.readers, entry.name))
 
 
 def crossbars(model: nn.Module) -> dict[str, Crossbar]:

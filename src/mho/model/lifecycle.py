@@ -14,6 +14,7 @@ from mho.crossbar import Crossbar
 from mho.crossbar.life import refuse_meta
 from mho.crossbar.report import ProgramReport
 from mho.crossbar.undo import all_or_nothing
+from mho.model import tied
 from mho.model.crossbars import Entry, layers, listing
 from mho.nn import computed
 
@@ -212,6 +213,7 @@ def collapse(model: nn.Module) -> nn.Module:
     found = list(layers(model).values())
     for layer in found:
         memo[id(layer)] = layer.to_digital()
+    tied.retie(model, {layer: memo[id(layer)] for layer in found})
     for layer in found:
         computed.carry_hooks(layer, memo[id(layer)], memo)
     computed.detach_computed(model, memo)

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
-from torch.nn.utils.parametrize import type_before_parametrizations
 
 from mho.core.text import duration, table
-from mho.crossbar import Crossbar
 from mho.crossbar.tiling import Tiling
 from mho.hardware import Hardware
-from mho.model.crossbars import entries
+from mho.model.crossbars import Entry, entries
+from mho.model.report import (
+    LeftDigital,
+    Shares,
+    attempt,
+    grouped,
+    left_digital,
+    pattern,
+    patterns,
+    percent,
+    shares,
+)
+from mho.model.tracer import Product
 from mho.nn.base import AnalogLayer
-from mho.nn.registry import closed, crossbar_layer
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,7 @@ class LayerSummary:
         seconds: since programming (s).
         error: of its read currents, `mho.Crossbar.expansion_error`.
         pulses: most that one of its cells has received in its life.
+        readers: further layers that read it: those with the same Parameter.
     """
 
     name: str
@@ -49,16 +61,7 @@ class LayerSummary:
     seconds: float
     error: float = 0.0
     pulses: int = 0
-
-
-@dataclass(frozen=True)
-class LeftDigital:
-    """A module with parameters of its own that is not on crossbars."""
-
-    name: str
-    kind: str
-    parameters: int
-    reason: str
+    readers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,11 +72,18 @@ class Summary:
         layers: one entry per crossbar.
         digital: modules with weights that stayed digital.
         effects: what each distinct hardware of the model is, in words.
+        shares: how much of it is on crossbars.
+        products: where inputs were given, the parameters outside of crossbar layers that the model
+            multiplies with what it is given, with their operation and multiply–accumulates.
+        untraced: why these are not known, though inputs were given.
     """
 
     layers: tuple[LayerSummary, ...]
     digital: tuple[LeftDigital, ...]
     effects: tuple[str, ...]
+    shares: Shares | None = None
+    products: tuple[Product, ...] = ()
+    untraced: str = ""
 
     @property
     def tiles(self) -> int:
@@ -90,59 +100,124 @@ class Summary:
             *("crossbar", "layer", "matrix", "tiles", "cells", "used", "stuck", "read", "age"),
             "pulses a cell",
         )
-        rows = [
-            (
-                layer.name,
-                layer.kind,
-                f"{layer.groups} × " * (layer.groups > 1) + f"{layer.rows} × {layer.cols}",
-                f"{layer.tiles:,}",
-                f"{layer.cells:,}",
-                f"{layer.utilisation:.0%}",
-                f"{layer.stuck:.1%}",
-                layer.path,
-                duration(layer.seconds),
-                f"≤ {layer.pulses:,}",
-            )
-            for layer in self.layers
-        ]
+        rows = _shortened([_row(group) for group in _alike(self.layers)])
         rows.append(("total", "", "", f"{self.tiles:,}", f"{self.cells:,}", "", "", "", "", ""))
         lines = [table(head, rows, left=3), "", *self.effects]
         worst = max(self.layers, key=lambda layer: layer.error, default=None)
         if worst is not None and worst.error > 0.0:
             lines += ["", f"error of read currents: at most {worst.error:.1e} ({worst.name})"]
+        if self.shares is not None:
+            lines += ["", f"{self.shares}{self.untraced}"]
+        if self.products:
+            lines += ["", "products with parameters outside of crossbars:"]
+            lines += [f"  {text}" for text in self._outside()]
         if self.digital:
             lines += ["", "left digital:"]
-            lines += [
-                f"  {d.name} ({d.kind}, {d.parameters:,} parameters): {d.reason}"
-                for d in self.digital
-            ]
+            lines += [f"  {_digital(group)}" for group in grouped(self.digital)]
         return "\n".join(lines)
+
+    def _outside(self) -> list[str]:
+        of = self.shares.of_macs if self.shares else None
+        total = of or sum(p.macs for p in self.products)
+        kinds: dict[tuple[str, str], list[Product]] = {}
+        for product in self.products:
+            kinds.setdefault((pattern(product.name), product.operation), []).append(product)
+        return [
+            f"{patterns([p.name for p in group])} ({operation}): "
+            f"{percent(sum(p.macs for p in group), total)} of multiply–accumulates"
+            for (_, operation), group in kinds.items()
+        ]
 
     __repr__ = __str__
 
 
-def summary(model: nn.Module) -> Summary:
+_ONE_BY_ONE = 24  # layers that are listed as they are
+_MOST = 60  # lines
+
+
+def _alike(layers: Sequence[LayerSummary]) -> list[list[LayerSummary]]:
+    """Group layers that differ in a number of their name alone, where there are many."""
+    if len(layers) <= _ONE_BY_ONE:
+        return [[layer] for layer in layers]
+    groups: dict[Any, list[LayerSummary]] = {}
+    for layer in layers:
+        same = (layer.kind, layer.rows, layer.cols, layer.groups, layer.tiles, layer.path)
+        groups.setdefault((pattern(layer.name), *same), []).append(layer)
+    return list(groups.values())
+
+
+def _shortened(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    if len(rows) <= _MOST:
+        return rows
+    left = len(rows) - _MOST
+    return [*rows[: _MOST - 10], (f"… {left} more", *[""] * (len(rows[0]) - 1)), *rows[-10:]]
+
+
+def _row(group: Sequence[LayerSummary]) -> tuple[str, ...]:
+    """Describe layers that are alike: sums of tiles and cells, the worst of what differs."""
+    one = group[0]
+    ages = sorted({duration(layer.seconds) for layer in group})
+    name = one.name if len(group) == 1 else f"{len(group)} × {pattern(one.name)}"
+    return (
+        ", ".join((name, *one.readers)),
+        one.kind,
+        f"{one.groups} × " * (one.groups > 1) + f"{one.rows} × {one.cols}",
+        f"{sum(layer.tiles for layer in group):,}",
+        f"{sum(layer.cells for layer in group):,}",
+        f"{one.utilisation:.0%}",
+        "≤ " * (len({layer.stuck for layer in group}) > 1)
+        + f"{max(layer.stuck for layer in group):.1%}",
+        one.path,
+        ages[0] if len(ages) == 1 else "various",
+        f"≤ {max(layer.pulses for layer in group):,}",
+    )
+
+
+def _digital(group: Sequence[LeftDigital]) -> str:
+    count = sum(item.parameters for item in group)
+    names = patterns([item.name for item in group])
+    kinds = ", ".join(dict.fromkeys(item.kind for item in group))
+    many = f"{len(group)} × " if len(group) > 1 else ""
+    return f"{names} ({many}{kinds}, {count:,} parameters): {group[0].reason}"
+
+
+def summary(model: nn.Module, inputs: Any = None) -> Summary:
     """Describe a converted model.
 
     Args:
         model: any model; one without crossbars has only digital entries.
+        inputs: of one call: a tensor, a tuple of arguments, or a mapping of keyword arguments. The
+            model is then traced (on a copy without memory), which tells the share of
+            multiply–accumulates on crossbars, and finds products with parameters wherever a module
+            computes them.
 
     Returns:
-        A record that prints as a table.
+        A record that prints as a table; many alike layers are one line.
     """
     found = entries(model)
     kinds = dict.fromkeys(_describe(entry.crossbar.hardware) for entry in found)
-    layers = tuple(_layer(entry.name, entry.kind, entry.crossbar) for entry in found)
-    return Summary(layers, tuple(left_digital(model)), tuple(kinds))
+    layers = tuple(_layer(entry) for entry in found)
+    traced, untraced = (None, "") if inputs is None else attempt(model, inputs)
+    on_crossbars = {name for name, m in model.named_modules() if isinstance(m, AnalogLayer)}
+    outside = () if traced is None else traced.products
+    return Summary(
+        layers,
+        tuple(left_digital(model)),
+        tuple(kinds),
+        shares(model, traced),
+        tuple(p for p in outside if traced and not traced.belongs(p, on_crossbars)),
+        untraced,
+    )
 
 
-def _layer(name: str, kind: str, crossbar: Crossbar) -> LayerSummary:
+def _layer(entry: Entry) -> LayerSummary:
+    crossbar = entry.crossbar
     tiling = Tiling.of(crossbar.cells.like, crossbar.groups, crossbar.hardware.array)
     broken = crossbar.cells.broken_at
     stuck = 0.0 if broken is None else len(broken) / crossbar.cells.like.numel()
     return LayerSummary(
-        name,
-        kind,
+        entry.name,
+        entry.kind,
         crossbar.rows,
         crossbar.cols,
         crossbar.groups,
@@ -154,6 +229,7 @@ def _layer(name: str, kind: str, crossbar: Crossbar) -> LayerSummary:
         crossbar.seconds,
         crossbar.expansion_error,
         int(crossbar.writes.max()),
+        entry.readers,
     )
 
 
@@ -169,41 +245,3 @@ def _describe(hardware: Hardware) -> str:
     lines += [f"  {'amplifier':<12}{hardware.amplifier}"] if hardware.amplifier else []
     lines += [f"  {effect.stage:<12}{effect}" for effect in hardware.effects]
     return "\n".join(lines)
-
-
-def left_digital(model: nn.Module) -> list[LeftDigital]:
-    """List the modules with parameters of their own that are not on crossbars, and why.
-
-    What a parametrization holds counts as its module's own.
-    """
-    found = []
-    inside: set[int] = set()  # parts of a module that is listed as a whole
-    for name, module in model.named_modules():
-        if id(module) in inside:
-            continue
-        whole = isinstance(module, closed())
-        parts = module if whole else module._modules.get("parametrizations")
-        if parts is not None:
-            inside.update(id(part) for part in parts.modules())
-        if isinstance(module, (AnalogLayer, Crossbar)):
-            continue
-        own = dict.fromkeys(module.parameters(recurse=whole))
-        if parts is not None:
-            own.update(dict.fromkeys(parts.parameters()))
-        if own:
-            count = sum(p.numel() for p in own)
-            found.append(LeftDigital(name or "the model", _kind(module), count, _reason(module)))
-    return found
-
-
-def _kind(module: nn.Module) -> str:
-    return type_before_parametrizations(module).__name__
-
-
-def _reason(module: nn.Module) -> str:
-    if crossbar_layer(module) is not None:
-        return "excluded by the caller"
-    held = (*module.children(), module) if "parametrizations" in module._modules else (module,)
-    if any(p.dim() > 1 for part in held for p in part.parameters(recurse=part is not module)):
-        return "no crossbar layer for this type"
-    return "no matrix to store"

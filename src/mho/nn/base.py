@@ -44,6 +44,7 @@ class AnalogLayer(nn.Module):
     kind: ClassVar[type[nn.Module]] = nn.Module
     left_behind: ClassVar[tuple[str, ...]] = ("_compiled_call_impl", "_unmoved")
     hardware: Hardware
+    read_as_stored: bool = False  # in training, too; see `mho.freeze`
 
     @classmethod
     def from_digital(
@@ -235,6 +236,8 @@ class AnalogLayer(nn.Module):
         """Note that the chip now holds the weights as they are; `warn_if_stale` goes by it."""
         self._synced = self._versions()
         self._warned = False
+        for crossbar in self.crossbars.values():
+            crossbar.written_as = self._synced  # layers that share it find out so
 
     def read(self, name: str, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Read one crossbar (through the weights in training, else what is stored), add a bias."""
@@ -299,6 +302,9 @@ class AnalogLayer(nn.Module):
         if not self._synced:
             self._synced = found
             return
+        if any(crossbar.written_as == found for crossbar in self.crossbars.values()):
+            self._synced = found  # through another layer that shares the crossbar
+            return
         names = found.keys() | self._synced.keys()
         if _in_a_group() and any(
             n in found and n in self._synced and found[n][0] != self._synced[n][0] for n in names
@@ -338,9 +344,12 @@ class AnalogLayer(nn.Module):
         )
 
     def train(self: L, mode: bool = True) -> L:
-        """As `torch.nn.Module.train`; notes what the weights were before they are trained."""
+        """As `torch.nn.Module.train`; notes what the weights were before they are trained.
+
+        A layer that is frozen (`mho.freeze`) stays in ``eval()`` mode.
+        """
         self._synced = self._synced or self._versions()
-        return super().train(mode)
+        return super().train(mode and not self.read_as_stored)
 
     def __deepcopy__(self: L, memo: dict[int, Any]) -> L:
         twin: L = blank(type_before_parametrizations(self), computed.parametrized_names(self))

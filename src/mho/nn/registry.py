@@ -16,6 +16,7 @@ from mho.nn.cells import GRUCell, LSTMCell, RNNCell
 from mho.nn.conv import Conv1d, Conv2d, Conv3d
 from mho.nn.conv1d_hf import Conv1D, known_conv1d
 from mho.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from mho.nn.embedding import Embedding, EmbeddingBag
 from mho.nn.linear import Linear
 from mho.nn.recurrent import GRU, LSTM, RNN
 
@@ -35,7 +36,12 @@ LAYERS: dict[type[nn.Module], type[AnalogLayer]] = {
     nn.RNNCell: RNNCell,
     nn.LSTMCell: LSTMCell,
     nn.GRUCell: GRUCell,
+    nn.Embedding: Embedding,
+    nn.EmbeddingBag: EmbeddingBag,
 }
+
+BY_OPTION = (nn.Embedding, nn.EmbeddingBag, Embedding, EmbeddingBag)
+"""Layers that `mho.convert` leaves digital unless it is told otherwise."""
 
 
 class Registration:

@@ -1,0 +1,234 @@
+"""What stays digital, and how much that is: `mho.convert` says it in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
+
+from mho.core import notice
+from mho.crossbar import Crossbar
+from mho.model.tracer import Trace, trace
+from mho.nn import adapters, computed
+from mho.nn.base import AnalogLayer
+from mho.nn.embedding import unsuited
+from mho.nn.registry import BY_OPTION, closed, crossbar_layer
+
+EXCLUDED = "excluded by the caller"
+BY_CHOICE = "by option, convert(…, embeddings=True)"
+ADAPTER = "an adapter; in cells by option (only)"
+NO_LAYER = "no crossbar layer for this type"
+NO_MATRIX = "no matrix to store"
+
+_NAMED = 3  # of one kind are named one by one
+
+
+@dataclass(frozen=True)
+class LeftDigital:
+    """A module with parameters of its own that is not on crossbars.
+
+    Attributes:
+        name: in the model.
+        kind: its class.
+        parameters: how many numbers.
+        reason: why it is digital.
+        weights: how many of these are matrices.
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    reason: str
+    weights: int = 0
+
+
+def left_digital(model: nn.Module) -> list[LeftDigital]:
+    """List the modules with parameters of their own that are not on crossbars, and why.
+
+    What a parametrization holds counts as its module's own.
+    """
+    found = []
+    inside: set[int] = set()  # parts of a module that is listed as a whole
+    adapting = adapters.parts(model)
+    for name, module in model.named_modules():
+        if id(module) in inside:
+            continue
+        whole = isinstance(module, closed())
+        parts = module if whole else module._modules.get("parametrizations")
+        if parts is not None:
+            inside.update(id(part) for part in parts.modules())
+        if isinstance(module, (AnalogLayer, Crossbar)):
+            continue
+        own = dict.fromkeys(module.parameters(recurse=whole))
+        if parts is not None:
+            own.update(dict.fromkeys(parts.parameters()))
+        if own:
+            count = sum(p.numel() for p in own)
+            reason = ADAPTER if module in adapting else _reason(module)
+            label = name or "the model"
+            found.append(LeftDigital(label, _kind(module), count, reason, _weights(own)))
+    return found
+
+
+def _kind(module: nn.Module) -> str:
+    return type_before_parametrizations(module).__name__
+
+
+def _reason(module: nn.Module) -> str:
+    if isinstance(module, BY_OPTION):
+        return unsuited(module) or BY_CHOICE
+    if crossbar_layer(module) is not None:
+        return EXCLUDED
+    held = (*module.children(), module) if "parametrizations" in module._modules else (module,)
+    if any(p.dim() > 1 for part in held for p in part.parameters(recurse=part is not module)):
+        return NO_LAYER
+    return NO_MATRIX
+
+
+def _weights(parameters: Iterable[Tensor]) -> int:
+    """Count the numbers in matrices: what has more than one row and more than one column."""
+    return sum(p.numel() for p in parameters if sum(size > 1 for size in p.shape) > 1)
+
+
+# ── shares ───────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much of a model is on crossbars.
+
+    Attributes:
+        weights: matrix weights on crossbars, each Parameter once.
+        of_weights: all matrix weights, without tables that are digital by default.
+        macs: multiply–accumulates with what is on crossbars, in one call; None: not known.
+        of_macs: those with any parameter.
+    """
+
+    weights: int
+    of_weights: int
+    macs: int | None = None
+    of_macs: int | None = None
+
+    def __str__(self) -> str:
+        text = f"{percent(self.weights, self.of_weights)} of matrix weights"
+        if self.macs is not None and self.of_macs:
+            text += f" and {percent(self.macs, self.of_macs)} of multiply–accumulates"
+        return f"{text} on crossbars"
+
+
+def shares(model: nn.Module, traced: Trace | None = None) -> Shares:
+    """Return how much of a model is on crossbars."""
+    found = {name: m for name, m in model.named_modules() if isinstance(m, AnalogLayer)}
+    here = {p: None for layer in found.values() for p in _moved(layer)}
+    aside = {
+        p
+        for m in model.modules()
+        if isinstance(m, BY_OPTION) and not isinstance(m, AnalogLayer)
+        for p in m.parameters()
+    }
+    ranges = {c.range_shift for c in model.modules() if isinstance(c, Crossbar)}
+    all_of = [p for p in model.parameters() if (p not in ranges and p not in aside) or p in here]
+    counted = _weights(here), _weights(all_of)
+    if traced is None:
+        return Shares(*counted)
+    return Shares(*counted, traced.within(set(found)), traced.macs)
+
+
+def _moved(layer: AnalogLayer) -> list[Tensor]:
+    return computed.moved(layer)
+
+
+def percent(part: int, whole: int) -> str:
+    """Say a share so that little is not nothing, and almost all not all."""
+    if not whole:
+        return "0%"
+    share = 100.0 * part / whole
+    if 0 < share < 1 or 99 < share < 100:
+        return f"{min(max(share, 0.01), 99.99):.2f}%"
+    return f"{share:.0f}%"
+
+
+# ── grouped ──────────────────────────────────────────────────────────────────────────────────
+
+
+def pattern(name: str) -> str:
+    """Return a name with its numbers left open: ``"h.3.mlp"`` is ``"h.*.mlp"``."""
+    return re.sub(r"(?<![^.])\d+(?![^.])", "*", name)
+
+
+def patterns(names: Sequence[str], most: int = _NAMED) -> str:
+    """Say names, alike ones by their pattern and no more than a few."""
+    shown = list(names) if len(names) <= most else list(dict.fromkeys(map(pattern, names)))
+    rest = len(shown) - most
+    return ", ".join(shown[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def grouped(items: Sequence[LeftDigital]) -> list[list[LeftDigital]]:
+    """Group what is digital for one reason and of one kind; all without a matrix are one kind.
+
+    The order: what no crossbar layer is for, what others decided, what has no matrix.
+    """
+    groups: dict[tuple[str, str], list[LeftDigital]] = {}
+    for item in items:
+        alike = item.reason in (NO_MATRIX, EXCLUDED, ADAPTER)
+        groups.setdefault((item.reason, "" if alike else item.kind), []).append(item)
+    last = (BY_CHOICE, ADAPTER, EXCLUDED, NO_MATRIX)
+    order = {reason: i for i, reason in enumerate(last, 1)}
+    return sorted(groups.values(), key=lambda group: order.get(group[0].reason, 0))
+
+
+def said(group: Sequence[LeftDigital]) -> str:
+    """Say one group in a few words."""
+    kinds = ", ".join(dict.fromkeys(item.kind for item in group))
+    names = patterns([item.name for item in group])
+    if len(group) == 1:
+        return f"{names} ({kinds}): {group[0].reason}"
+    if group[0].reason == NO_MATRIX:
+        return f"{len(group)} without a matrix ({kinds})"
+    return f"{len(group)} {kinds} ({names}): {group[0].reason}"
+
+
+# ── said once ────────────────────────────────────────────────────────────────────────────────
+
+
+def warn(
+    model: nn.Module,
+    analog: nn.Module,
+    inputs: Any,
+    apart: Mapping[tuple[str, str], str],
+    unwritten: Sequence[str] = (),
+) -> None:
+    """Say in one line what of a converted model stays digital; nothing where all is converted.
+
+    Args:
+        model: the given one.
+        analog: the converted one.
+        inputs: of one call, or None.
+        apart: layers that share a Parameter and not a crossbar, and why.
+        unwritten: modules that merge adapters into a crossbar layer unseen.
+    """
+    items = left_digital(analog)
+    said_of = [f"left digital: {'; '.join(map(said, grouped(items)))}"] if items else []
+    for (one, other), why in apart.items():
+        said_of.append(f"{one} and {other} share a Parameter, on two crossbars ({why})")
+    if unwritten:
+        names = patterns(unwritten)
+        said_of.append(f"adapters of {names} are merged unseen: call mho.program afterwards")
+    if not said_of:
+        return
+    traced, trouble = (None, "") if inputs is None else attempt(model, inputs)
+    notice.warn("; ".join([*said_of, f"{shares(analog, traced)}{trouble}"]))
+
+
+def attempt(model: nn.Module, inputs: Any) -> tuple[Trace | None, str]:
+    """Trace a model; return instead why that was not possible."""
+    try:
+        return trace(model, inputs), ""
+    except Exception as error:  # of the user's model, whatever it is
+        first = str(error).strip().splitlines()
+        why = f"{type(error).__name__}: {first[0][:200]}" if first else type(error).__name__
+        return None, f" (multiply–accumulates not known: {why})"

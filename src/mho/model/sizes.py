@@ -1,0 +1,178 @@
+"""How large a model's crossbars will be, before any is made."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mho.core.text import size
+from mho.crossbar.readout import collapses
+from mho.crossbar.tiling import Tiling
+from mho.hardware import Hardware
+from mho.model import tied
+from mho.nn.base import AnalogLayer, blank
+from mho.nn.registry import crossbar_layer
+
+_CHECKED_FROM = 1 << 28  # bytes: less is not worth the question
+_CELL = 4  # bytes of a conductance
+
+
+class Matrix(NamedTuple):
+    """One crossbar that is to be.
+
+    Attributes:
+        name: of its layer, and of layers with several its own.
+        tiling: how it lies on tiles.
+        cols: outputs of one group.
+        hardware: what it is made of.
+    """
+
+    name: str
+    tiling: Tiling
+    cols: int
+    hardware: Hardware
+
+    @property
+    def weights(self) -> int:
+        """Numbers it stores."""
+        return self.tiling.groups * self.tiling.rows * self.cols
+
+
+def on_meta(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
+    """Return a copy of a model whose tensors have shapes and no memory.
+
+    Args:
+        model: it is not changed.
+        memo: of `copy.deepcopy`, so that parameters tied in a model stay tied.
+    """
+    memo = {} if memo is None else memo
+    for module in model.modules():
+        held: list[Any] = [*module._parameters.values(), *module._buffers.values()]
+        for value in (*held, *vars(module).values()):
+            if isinstance(value, Tensor) and id(value) not in memo:
+                memo[id(value)] = _shape_of(value)
+    return copy.deepcopy(model, memo)
+
+
+def _shape_of(value: Tensor) -> Tensor:
+    if isinstance(value, nn.UninitializedParameter):
+        raise ValueError("a layer has no weights yet: run one batch through the model first")
+    empty = torch.empty_like(value, device="meta", requires_grad=False)
+    if isinstance(value, nn.Parameter):
+        return nn.Parameter(empty, requires_grad=value.requires_grad)
+    return empty
+
+
+def matrices(chosen: Mapping[str, tuple[nn.Module, Hardware]]) -> list[Matrix]:
+    """Return the crossbars that layers will have; nothing is allocated.
+
+    Args:
+        chosen: layers by name, and what each is put on. What several share is there once.
+    """
+    shapes: dict[int, Any] = {}
+    taken: dict[int, Any] = {}
+    layers: dict[str, AnalogLayer] = {}
+    for name, (module, hardware) in chosen.items():
+        layers[name] = layer = blank(crossbar_layer(module))
+        layer.take_over(on_meta(module, shapes), taken)
+        layer.hardware = hardware
+    joined, _ = tied.plan(layers, {name: hardware for name, (_, hardware) in chosen.items()})
+    own = {name: layer for name, layer in layers.items() if name not in joined}
+    return [matrix for name, layer in own.items() for matrix in _of_layer(name, layer)]
+
+
+def _of_layer(name: str, layer: AnalogLayer) -> list[Matrix]:
+    hardware, wanted = layer.hardware, layer.wanted()
+    encoding, found = hardware.encoding, []
+    for part, matrix in wanted.items():
+        rows, cols = layer._matrix_shape(part, matrix)
+        shape = (encoding.slices, layer._groups(part), rows, encoding.physical_cols(cols))
+        label = name if len(wanted) == 1 else f"{name}.{part}"
+        found.append(Matrix(label, Tiling(*shape, hardware.array), cols, hardware))
+    return found
+
+
+# ── memory ───────────────────────────────────────────────────────────────────────────────────
+
+
+def bytes_of(model: nn.Module) -> int:
+    """Return the bytes of all parameters and buffers, each once."""
+    held = {id(t): t for t in (*model.parameters(), *model.buffers())}
+    return sum(t.numel() * t.element_size() for t in held.values())
+
+
+def bytes_a_weight(hardware: Hardware) -> int:
+    """Return the bytes that cells, and what reads keep ready of them, take for one weight."""
+    encoding = hardware.encoding
+    ready = 1 if collapses(hardware) else encoding.converters
+    return _CELL * (encoding.slices + ready)
+
+
+def refuse_too_large(model: nn.Module, chosen: Mapping[str, tuple[nn.Module, Hardware]]) -> None:
+    """Refuse a conversion for which the memory does not suffice (MemoryError)."""
+    need: dict[torch.device, int] = {}
+    counted: set[nn.Parameter] = set()
+    for module, hardware in chosen.values():
+        for parameter in _known(module):
+            if parameter.dim() > 1 and parameter not in counted:
+                counted.add(parameter)
+                each = parameter.numel() * bytes_a_weight(hardware)
+                need[parameter.device] = need.get(parameter.device, 0) + each
+    for parameter in _known(model):
+        if parameter.device in need:
+            need[parameter.device] += parameter.numel() * parameter.element_size()
+    for device, count in need.items():
+        there = available(device) if count > _CHECKED_FROM else None
+        if there is not None and count > there:
+            raise MemoryError(
+                f"the converted model needs {size(count)} on {device}, and {size(there)} are "
+                "available; convert less of it (only, skip), or go on in spite of it with "
+                "check_memory=False. mho.estimate says what needs how much"
+            )
+
+
+def _known(module: nn.Module) -> list[nn.Parameter]:
+    return [p for p in module.parameters() if not isinstance(p, nn.UninitializedParameter)]
+
+
+def available(device: torch.device | str) -> int | None:
+    """Return the bytes that are free on a device; None where nobody knows."""
+    device = torch.device(device)
+    if device.type == "meta":
+        return None
+    if device.type == "cpu":
+        known = [n for n in (_of_system(), _of_group()) if n is not None]
+        return min(known, default=None)
+    info = getattr(torch.get_device_module(device), "mem_get_info", None)
+    return None if info is None else int(info(device)[0])
+
+
+def _of_system() -> int | None:
+    try:  # Linux counts here what it would give up, too
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _of_group() -> int | None:
+    """What a container leaves, where there is one."""
+    try:
+        most, now = (
+            Path(f"/sys/fs/cgroup/memory.{what}").read_text(encoding="ascii").strip()
+            for what in ("max", "current")
+        )
+        return None if most == "max" else max(int(most) - int(now), 0)
+    except (OSError, ValueError):
+        return None

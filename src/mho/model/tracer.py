@@ -1,0 +1,226 @@
+"""What a model multiplies by what: products with parameters, wherever these are used.
+
+A model is run once on sample inputs, on tensors that have shapes and no memory, while every
+operation is watched as it is dispatched. What is made of parameters alone (a transpose, a slice, a
+cast, a norm of a weight) keeps their names; what comes of an input is an activation. A product of
+an activation with something that has names is one of those parameters'.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from mho.model.lifecycle import collapse
+from mho.model.sizes import on_meta
+from mho.nn.base import AnalogLayer
+
+
+@dataclass(frozen=True)
+class Product:
+    """A parameter that a model multiplies with what it is given.
+
+    Attributes:
+        name: of the parameter; of several that make one operand, all, with ``" + "`` between.
+        operation: by which torch function.
+        macs: multiply–accumulates of one call of the model.
+        uses: how many times in one call.
+    """
+
+    name: str
+    operation: str
+    macs: int
+    uses: int = 1
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What `trace` returns.
+
+    Attributes:
+        products: of parameters with activations, in the order of their first use.
+        between: multiply–accumulates of activations with one another (attention).
+        aliases: all names of every parameter that has several.
+    """
+
+    products: tuple[Product, ...]
+    between: int = 0
+    aliases: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def macs(self) -> int:
+        """Multiply–accumulates with parameters."""
+        return sum(product.macs for product in self.products)
+
+    def within(self, layers: set[str]) -> int:
+        """Multiply–accumulates with parameters of these modules, by name."""
+        return sum(p.macs for p in self.products if self.belongs(p, layers))
+
+    def belongs(self, product: Product, layers: set[str]) -> bool:
+        """Whether a product's parameters all are of one of these modules."""
+        return all(
+            any(_inside(alias, layers) for alias in self.aliases.get(name, {name}))
+            for name in product.name.split(" + ")
+        )
+
+
+def _inside(parameter: str, layers: set[str]) -> bool:
+    parts = parameter.split(".")
+    return any(".".join(parts[:i]) in layers for i in range(len(parts)))
+
+
+def trace(model: nn.Module, inputs: Any) -> Trace:
+    """Find what a model multiplies with its parameters in one call.
+
+    Args:
+        model: any model; of a converted one the torch model it stands for is traced.
+        inputs: of one call: a tensor; or a tuple or list of arguments; or a mapping of keyword
+            arguments. Tensors of the meta device will do.
+
+    Raises:
+        RuntimeError: if the model cannot run on them; the cause is chained.
+    """
+    if any(isinstance(module, AnalogLayer) for module in model.modules()):
+        model = collapse(model)
+    try:
+        return _traced(on_meta(model).eval(), to_meta(inputs))
+    except Exception:
+        # What looks at values of tensors cannot run without any.
+        if any(p.is_meta for p in model.parameters()):
+            raise
+    with torch.random.fork_rng():
+        return _traced(copy.deepcopy(model).eval(), inputs)
+
+
+def to_meta(inputs: Any) -> Any:
+    """Return inputs without memory."""
+    inputs = dict(inputs) if isinstance(inputs, Mapping) else inputs
+    return tree_map(lambda x: x.to("meta") if isinstance(x, Tensor) else x, inputs)
+
+
+def call(model: nn.Module, inputs: Any) -> Any:
+    """Call a model with inputs as `trace` takes them."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    if isinstance(inputs, (tuple, list)):
+        return model(*inputs)
+    return model(inputs)
+
+
+def _traced(model: nn.Module, inputs: Any) -> Trace:
+    named = list(model.named_parameters(remove_duplicate=False))
+    names: dict[nn.Parameter, list[str]] = {}
+    for name, parameter in named:
+        names.setdefault(parameter, []).append(name)
+    watch = _Watch({parameter: all_of[0] for parameter, all_of in names.items()}, inputs)
+    with torch.no_grad(), _plain_kernels(), watch.functions, watch:
+        call(model, inputs)
+    aliases = {v[0]: frozenset(v) for v in names.values() if len(v) > 1}
+    return Trace(tuple(watch.products.values()), watch.between, aliases)
+
+
+@contextmanager
+def _plain_kernels() -> Iterator[None]:
+    """Keep torch from fusing whole layers into one operation."""
+    with ExitStack() as stack:
+        stack.callback(torch._C._set_mkldnn_enabled, torch._C._get_mkldnn_enabled())
+        torch._C._set_mkldnn_enabled(False)
+        before = torch.backends.mha.get_fastpath_enabled()
+        stack.callback(torch.backends.mha.set_fastpath_enabled, before)
+        torch.backends.mha.set_fastpath_enabled(False)
+        yield
+
+
+class _Functions(TorchFunctionMode):
+    """Remembers which torch function is at work, as users call it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = ""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        before, self.name = self.name, self.name or getattr(func, "__name__", str(func))
+        try:
+            return func(*args, **(kwargs or {}))
+        finally:
+            self.name = before
+
+
+class _Watch(TorchDispatchMode):
+    """Follows parameters and inputs through all operations."""
+
+    def __init__(self, names: Mapping[Tensor, str], inputs: Any) -> None:
+        super().__init__()
+        self.functions = _Functions()
+        self.products: dict[str, Product] = {}
+        self.between = 0
+        self._names: Any = WeakTensorKeyDictionary()  # of tensors made of parameters alone
+        self._live: Any = WeakTensorKeyDictionary()  # what comes of inputs
+        for tensor, name in names.items():
+            self._names[tensor] = (name,)
+        for tensor in (x for x in tree_flatten(inputs)[0] if isinstance(x, Tensor)):
+            self._live[tensor] = True
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = [x for x in tree_flatten((args, kwargs or {}))[0] if isinstance(x, Tensor)]
+        made = [x for x in tree_flatten(result)[0] if isinstance(x, Tensor)]
+        operands = _operands(func, args, made[0]) if made else None
+        if operands is not None:
+            self._count(func, *operands)
+        if any(x in self._live for x in given):
+            for x in made:
+                self._live[x] = True
+            if func._schema.is_mutable and given:
+                self._live[given[0]] = True
+        else:
+            names = dict.fromkeys(n for x in given for n in self._names.get(x, ()))
+            for x in made if names else ():
+                self._names[x] = tuple(names)
+        return result
+
+    def _count(self, func: Any, left: Tensor, right: Tensor, macs: int) -> None:
+        owners = [x for x in (left, right) if x in self._names and x not in self._live]
+        if len(owners) == 2:  # a weight that is computed
+            return
+        if not owners:
+            self.between += macs
+            return
+        name = " + ".join(self._names[owners[0]])
+        operation = self.functions.name.strip("_") or func._schema.name.split("::")[-1]
+        known = self.products.get(name)
+        total, uses = (macs, 1) if known is None else (known.macs + macs, known.uses + 1)
+        operation = operation if known is None else known.operation
+        self.products[name] = Product(name, operation, total, uses)
+
+
+def _operands(func: Any, args: Any, made: Tensor) -> tuple[Tensor, Tensor, int] | None:
+    """Return the factors of a product and its multiply–accumulates; None of other operations."""
+    name = func._schema.name.split("::")[-1]
+    if name in ("mm", "bmm", "mv", "dot", "vdot"):
+        return args[0], args[1], made.numel() * args[0].shape[-1]
+    if name in ("addmm", "baddbmm", "addmv"):
+        return args[1], args[2], made.numel() * args[1].shape[-1]
+    if name == "addbmm":
+        return args[1], args[2], made.numel() * args[1].shape[-1] * len(args[1])
+    if name in ("convolution", "_convolution", "convolution_overrideable"):
+        kernel = math.prod(args[1].shape[1:])
+        turned = bool(args[6])  # every input meets a whole kernel
+        return args[0], args[1], kernel * (args[0] if turned else made).numel()
+    if name.startswith("_scaled_dot_product"):
+        # query · key, and as much again for the values
+        return args[0], args[1], 2 * made.numel() * args[1].shape[-2]
+    if name == "_trilinear":
+        return args[0], args[1], args[1].numel() * (args[0].numel() // args[0].shape[-1])
+    return None
