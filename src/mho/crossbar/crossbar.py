@@ -253,8 +253,9 @@ class Crossbar(nn.Module):
             state["lent"]()
 
     def _take(self, correction: Correction) -> None:
-        for name in _CORRECTED:
-            setattr(self, name, getattr(correction, name).to(self.G))
+        g = self.G
+        for name in _CORRECTED:  # registered buffers: set where torch would put them
+            self._buffers[name] = getattr(correction, name).to(g)
         shift = correction.shift
         if shift is None:
             self.range_shift = None
