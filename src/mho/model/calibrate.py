@@ -63,12 +63,12 @@ def calibrate(
     crossbars = [entry.crossbar for entry in found]
     # Without `correct`, what corrects outputs now goes on doing so.
     with observed(model, crossbars, lambda was: _unranged(was, corrects=not correct)):
-        _set_ranges(model, crossbars, batches)
+        _set_ranges(model, crossbars, batches, last=not correct)
         if correct:
             wanted = {entry.crossbar: entry.weight() for entry in found}
             matrices = {c: weight for c, weight in wanted.items() if weight is not None}
             _correct(model, matrices, batches, unbiased)
-            _set_ranges(model, crossbars, batches)
+            _set_ranges(model, crossbars, batches, last=True)
     missed = [e.name or "it" for e in found if bool(e.crossbar.input_range.isnan())]
     if missed:
         notice.warn(f"no sample reached {', '.join(missed)}: left uncalibrated")
@@ -85,15 +85,25 @@ def _unranged(now: Correction, *, corrects: bool = True) -> Correction:
     return (now if corrects else now.of_ranges_alone).replace(**unknown, shift=shift)
 
 
-def _set_ranges(model: nn.Module, crossbars: list[Crossbar], batches: list[Any]) -> None:
-    """Find and set the ranges of crossbars whose corrections are `_unranged`."""
+def _set_ranges(
+    model: nn.Module, crossbars: list[Crossbar], batches: list[Any], *, last: bool
+) -> None:
+    """Find and set the ranges of crossbars whose corrections are `_unranged`.
+
+    Args:
+        model: a converted model, `observed`.
+        crossbars: its crossbars.
+        batches: of inputs.
+        last: whether nothing is watched afterwards.
+    """
     sampled = _sampled(model, crossbars, batches, _inputs)
     for crossbar, value in _solved(sampled, lambda c: (c.drive, c.bias), _input_range):
         now = crossbar.correction
         crossbar.commit(correction=now.replace(input_range=value.reshape(())))
     sampled = _sampled(model, crossbars, batches, _currents)
     for crossbar, value in _solved(sampled, lambda c: c.adc, _adc_range):
-        crossbar.commit(correction=crossbar.correction.replace(adc_range=value))
+        found = crossbar.correction.replace(adc_range=value)
+        crossbar.commit(correction=found, observed=False if last else None)
 
 
 def _solved(

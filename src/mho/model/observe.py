@@ -76,7 +76,8 @@ def observed(
                 crossbar.commit(correction=start(crossbar.correction), observed=True)
             yield
             for crossbar in crossbars:
-                crossbar.commit(observed=False)
+                if crossbar.observed:
+                    crossbar.commit(observed=False)
     finally:
         for module, mode in training.items():
             module.training = mode
