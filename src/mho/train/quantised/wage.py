@@ -154,9 +154,9 @@ class _Relative(_Bits):
         super().__post_init__()
         checks.one_of(f"{type(self).__name__} shift", self.shift, SHIFTS)
 
-    def _shifted(self, x: Tensor) -> Tensor:
-        """``x / Shift(max|x|)``, in the memory of ``x``."""
-        return x.div_(shift(peak(x), self.shift))
+    def _shifted(self, x: Tensor, steps: float = 1.0) -> Tensor:
+        """``x / Shift(max|x|) / steps``, in the memory of ``x``; steps are a power of two."""
+        return x.div_(shift(peak(x), self.shift).mul_(steps))
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class Normalised(_Relative):
         """See `Format.values`."""
         if self.bits > _EXACT:
             return x
-        return self._shifted(x).div_(levels(self.bits))
+        return self._shifted(x, levels(self.bits))
 
 
 @dataclass(frozen=True)
