@@ -43,9 +43,7 @@ def _beginnings(key: str) -> Iterator[str]:
         end = key.find(".", end + 1)
 
 
-def reached(
-    module: nn.Module, prefix: str, layers: type[nn.Module], guard: Any
-) -> Iterator[str]:
+def reached(module: nn.Module, prefix: str, layers: type[nn.Module], guard: Any) -> Iterator[str]:
     """Yield the prefixes of the layers that nobody between the module and them looks through.
 
     Args:
