@@ -33,7 +33,7 @@ def mismatch(crossbar: Crossbar, state: dict[str, Any], prefix: str = "") -> str
     saved = state.get(f"{prefix}_extra_state")
     if not isinstance(saved, dict):
         return None  # torch reports the missing key
-    expected = {"hardware": crossbar.hardware.saved, "shape": _shape(crossbar)}
+    expected: dict[str, Any] = {"hardware": crossbar.hardware.saved, "shape": _shape(crossbar)}
     hardware = saved.get("hardware")
     if f"{prefix}G" in state:
         hardware = _of_0_1(hardware, expected["hardware"])

@@ -159,8 +159,8 @@ def _orthonormal(new: Tensor, basis: Tensor) -> Tensor:
 def _ritz(basis: Tensor, images: Tensor, gram: Tensor, rank: int) -> Triplets:
     """Best triplets of the space, vectors as rows: those of ``Q G``, with ``images = Q G``.
 
-    Eigenvectors of ``gram = Q G Gᵀ Qᵀ`` give them at a fraction of the cost, but for values so small
-    that their squares are lost beside the largest one's.
+    Eigenvectors of ``gram = Q G Gᵀ Qᵀ`` give them at a fraction of the cost, but for values so
+    small that their squares are lost beside the largest one's.
     """
     squares, vectors = torch.linalg.eigh(gram)
     squares, vectors = squares[-rank:].flip(0), vectors[:, -rank:].flip(1).mT

@@ -118,19 +118,17 @@ def _solved(
         alike: what of the hardware counts.
         solve: from hardware and samples ``[converters, count]`` to ranges ``[converters]``.
     """
-    together: dict[Any, list[tuple[Crossbar, Samples]]] = {}
+    together: dict[Any, list[list[tuple[Crossbar, Samples]]]] = {}
     for crossbar, samples in sampled:
         value = samples.value
         most = max(1, _AT_ONCE // value.numel())
-        what = value.shape, samples.weight.shape, value.dtype, value.device
-        key: Any = (alike(crossbar.hardware), *what)
-        members = together.setdefault(key, [])
-        if len(members) == most:
-            together[*key, len(together)] = together.pop(key)
-            members = together[key] = []
-        members.append((crossbar, samples))
+        key = alike(crossbar.hardware), value.shape, value.dtype, value.device
+        parts = together.setdefault(key, [[]])
+        if len(parts[-1]) == most:
+            parts.append([])
+        parts[-1].append((crossbar, samples))
     found = []
-    for members in together.values():
+    for members in (members for parts in together.values() for members in parts):
         value = torch.cat([samples.value for _, samples in members])
         weight = torch.cat([s.weight.expand_as(s.value) for _, s in members])
         ranges = solve(members[0][0].hardware, Samples(value, weight)).split(

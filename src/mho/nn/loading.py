@@ -58,6 +58,7 @@ def reached(module: nn.Module, prefix: str, layers: type[nn.Module], guard: Any)
         return
     for name, child in module._modules.items():
         if isinstance(child, layers):
-            yield f"{prefix}{name}."
+            if type(child)._load_from_state_dict is layers._load_from_state_dict:
+                yield f"{prefix}{name}."
         elif child is not None:
             yield from reached(child, f"{prefix}{name}.", layers, guard)
