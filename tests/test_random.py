@@ -233,3 +233,45 @@ def test_normals_of_training_are_drawn_under_vmap():
     drawn = each(torch.zeros(3))
     assert drawn.shape == (3, *like.shape)
     assert not torch.equal(drawn[0], drawn[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_draws_below_small_numbers_have_their_chances(dtype):
+    # Chances of pulses, some finer than sixteen bits: hits are binomial, 5 σ.
+    chances = torch.tensor([0.0, 3e-7, 1e-5, 2.0**-16, 1e-3, 0.05, 1.0, 2.5], dtype=dtype)
+    each, rounds = 2**15, 100
+    size = (0.3 * chances).repeat_interleave(each)
+    assert float(size.sum()) < 0.6 * 0.3 * len(size)
+    size = torch.cat((size, torch.zeros(2**19, dtype=dtype)))  # few are hit: the quick way
+    source, hits = random.generator(7), torch.zeros(len(size))
+    for _ in range(rounds):
+        index, drawn = random.below(size, 0.3, source)
+        assert bool(((drawn >= 0) & (drawn < size[index])).all())
+        hits[index] += 1
+    found = hits[: 8 * each].view(8, each).sum(1)
+    wanted = chances.clamp(max=1.0).double() * each * rounds
+    spread = (wanted * (1 - chances.clamp(max=1.0).double())).sqrt()
+    assert bool(((found - wanted).abs() <= 5 * spread + 1e-9).all()), (found, wanted)
+    assert float(hits[8 * each :].sum()) == 0
+
+
+def test_draws_below_are_uniform_there():
+    size = torch.zeros(2**20)
+    size[::20] = 0.3
+    _, drawn = random.below(size, 0.3, random.generator(3))
+    assert len(drawn) == len(size[::20])
+    assert stats.kstest(drawn.numpy() / 0.3, "uniform").pvalue > 1e-3
+
+
+def test_draws_below_repeat_with_their_seed():
+    size = torch.full((2**17,), 1e-3)
+    first, again = (random.below(size, 1.0, random.generator(5)) for _ in range(2))
+    other = random.below(size, 1.0, random.generator(6))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+
+
+@pytest.mark.parametrize("count", [0, 1, 1000])
+def test_positions_of_a_mask(count):
+    mask = torch.rand(count) < 0.3
+    assert torch.equal(random.where(mask), mask.nonzero().squeeze(1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mho.cells.behaviour import Behaviour
 from mho.cells.device import Device
@@ -170,6 +171,11 @@ class Hardware(Spec):
     def drive(self) -> DAC:
         """The drivers, ideal where none are given."""
         return self.dac or _IDEAL_DRIVE
+
+    @derived
+    def saved(self) -> dict[str, Any]:
+        """What `to_dict` returns, one dict for all who compare with it; not to be changed."""
+        return self.to_dict()
 
     @property
     def behaviours(self) -> tuple[Behaviour, ...]:

@@ -123,3 +123,36 @@ def test_refused_ranks(rank):
 def test_rank_larger_than_the_matrix_names_both():
     with pytest.raises(ValueError, match=r"rank must be <= 3.*shape \[3, 8\]; got 5"):
         TruncatedSVD(5).decompose(None, None, torch.ones(3, 8))
+
+
+@pytest.mark.parametrize("true_rank", [1, 2, 5, 12])
+@pytest.mark.parametrize("rank", [1, 4, 10])
+def test_low_ranks_end_the_iteration(true_rank, rank, monkeypatch):
+    # As of a batch of few samples: there is nothing left to iterate on.
+    monkeypatch.setattr(room, "_svd", None)  # LAPACK's whole decomposition would fail
+    torch.manual_seed(true_rank)
+    matrix = torch.randn(300, true_rank) @ torch.randn(true_rank, 400)
+    u, s, v = top_triplets(matrix, rank)
+    exact = torch.linalg.svdvals(matrix.double())[:rank]
+    assert torch.allclose(s.double(), exact, atol=1e-6 * float(exact[0]))
+    eye = torch.eye(rank)
+    assert torch.allclose(u.mT @ u, eye, atol=1e-5)
+    assert torch.allclose(v.mT @ v, eye, atol=1e-5)
+    if rank >= true_rank:
+        assert torch.allclose((u * s) @ v.mT, matrix, atol=1e-5 * float(exact[0]))
+
+
+def test_a_large_gradient_of_zeros_has_values_of_zero():
+    u, s, v = top_triplets(torch.zeros(300, 400), 4)
+    assert torch.equal(s, torch.zeros(4))
+    assert torch.allclose(u.mT @ u, torch.eye(4), atol=1e-5)
+    assert torch.allclose(v.mT @ v, torch.eye(4), atol=1e-5)
+
+
+@pytest.mark.parametrize("smallest", [1e-2, 1e-4, 1e-6])
+def test_values_whose_squares_are_lost_are_found_otherwise(smallest):
+    torch.manual_seed(0)
+    u, v = (torch.linalg.qr(torch.randn(n, 6, dtype=torch.float64))[0] for n in (300, 400))
+    sizes = torch.tensor([1.0, 0.5, smallest, smallest / 2, smallest / 4, smallest / 8]).double()
+    found = top_triplets(((u * sizes) @ v.mT), 4)[1]
+    assert torch.allclose(found, sizes[:4], rtol=1e-6)

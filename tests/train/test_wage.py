@@ -398,3 +398,36 @@ def test_randomness_is_the_seeds():
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
     assert random.stream(0).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "most"),
+    [
+        (torch.bfloat16, "gradients", 9),
+        (torch.float16, "errors", 12),
+        (torch.bfloat16, "weights", 9),
+    ],
+)
+def test_widths_beyond_the_digits_of_half_precision_are_refused(kind, name, most):
+    layer = nn.Linear(6, 5).to(kind)
+    quantise(nn.Sequential(layer), WAGE(**{name: most}))
+    with pytest.raises(ValueError, match=rf"WAGE {name} must be <= {most}.*{kind}.*got {most + 1}"):
+        quantise(nn.Sequential(layer), WAGE(**{name: most + 1}))
+    quantise(nn.Sequential(nn.Linear(6, 5)), WAGE(**{name: 15}))
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_half_precision_weights_move_in_whole_steps(kind):
+    torch.manual_seed(0)
+    scheme = WAGE(2, 8, 8, 8)
+    model = wage.initialise(nn.Sequential(nn.Linear(20, 10)).to(kind))
+    with torch.no_grad():
+        model[0].weight.copy_((model[0].weight * 128).round() / 128)
+    model = quantise(model, scheme)
+    optimizer = scheme.optimizer(torch.optim.SGD(model.parameters(), lr=4.0))
+    before = model[0].weight.detach().clone()
+    wage.sse(model(torch.rand(16, 20).to(kind)), torch.randint(10, (16,))).backward()
+    optimizer.step()
+    steps = model[0].weight.detach().double() * 128
+    assert torch.equal(steps, steps.round())
+    assert not torch.equal(model[0].weight, before)

@@ -22,9 +22,12 @@ _OF_CELLS = ("scale", "digital", "gain", "offset", "reference")
 
 
 def identity(crossbar: Crossbar) -> dict[str, Any]:
-    """Return what a checkpoint must agree with."""
-    shape = [crossbar.groups, crossbar.rows, crossbar.cols]
-    return {"hardware": crossbar.hardware.to_dict(), "shape": shape}
+    """Return what a checkpoint must agree with, as new plain values."""
+    return {"hardware": crossbar.hardware.to_dict(), "shape": _shape(crossbar)}
+
+
+def _shape(crossbar: Crossbar) -> list[int]:
+    return [crossbar.groups, crossbar.rows, crossbar.cols]
 
 
 def mismatch(crossbar: Crossbar, state: dict[str, Any], prefix: str = "") -> str | None:
@@ -32,14 +35,17 @@ def mismatch(crossbar: Crossbar, state: dict[str, Any], prefix: str = "") -> str
     saved = state.get(f"{prefix}_extra_state")
     if not isinstance(saved, dict):
         return None  # torch reports the missing key
-    expected = identity(crossbar)
+    expected: dict[str, Any] = {"hardware": crossbar.hardware.saved, "shape": _shape(crossbar)}
     hardware = saved.get("hardware")
     if f"{prefix}G" in state:
         hardware = _of_0_1(hardware, expected["hardware"])
-    found = {"hardware": present(hardware), "shape": saved.get("shape")}
-    difference = first_difference(expected, found)
-    if difference:
-        return f"{prefix}{difference}"
+    if hardware != expected["hardware"]:
+        hardware = present(hardware)
+    found = {"hardware": hardware, "shape": saved.get("shape")}
+    if found != expected:
+        difference = first_difference(expected, found)
+        if difference:
+            return f"{prefix}{difference}"
     g = state.get(f"{prefix}cells.g", state.get(f"{prefix}G"))
     expected_shape = list(crossbar.cells.shape)
     if g is not None and list(g.shape) != expected_shape:

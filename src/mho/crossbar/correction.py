@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -61,7 +61,7 @@ class Correction:
 
     def check(self, before: Correction) -> None:
         """Refuse values of another shape than those before (TypeError, ValueError)."""
-        for field in fields(self):
-            value, known = getattr(self, field.name), getattr(before, field.name)
-            if value is not None and known is not None:
-                checks.shape(field.name, value, tuple(known.shape))
+        for name in self.__dataclass_fields__:
+            value, known = getattr(self, name), getattr(before, name)
+            if value is not None and value is not known and known is not None:
+                checks.shape(name, value, tuple(known.shape))

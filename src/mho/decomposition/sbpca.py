@@ -130,10 +130,10 @@ def advance(components: Components, x: Tensor, d: Tensor, count: float) -> Compo
     n = len(x)
     old = sigma * (count / (count + n))
     share = 1.0 / (count + n)
-    right = _qr_plus(right * old + (x.T @ (d @ delta)) * share, right)
+    right = _qr_plus(torch.addmm(right * old, x.T, d @ delta, alpha=share), right)
     seen = x @ right
-    delta = _qr_plus(delta * old + (d.T @ seen) * share, delta)
-    sigma = old + ((d @ delta) * seen).sum(0) * share
+    delta = _qr_plus(torch.addmm(delta * old, d.T, seen, alpha=share), delta)
+    sigma = torch.add(old, (d @ delta).mul_(seen).sum(0), alpha=share)
     # A component may be found with the other sign: turn it, so that sigma stays a length.
     return delta * _sign(sigma), sigma.abs(), right
 
@@ -143,9 +143,9 @@ def _qr_plus(columns: Tensor, before: Tensor) -> Tensor:
     # A trace of the old vectors, above rounding: it decides where columns vanish or coincide.
     largest = columns.abs().amax()
     trace = torch.where(largest > 0, largest * 8 * torch.finfo(columns.dtype).eps, 1.0)
-    q, r = torch.linalg.qr(columns + trace * before)
+    q, r = torch.linalg.qr(torch.addcmul(columns, trace, before))
     return q * _sign(r.diagonal())
 
 
 def _sign(values: Tensor) -> Tensor:
-    return torch.where(values < 0, -1.0, 1.0).to(values)
+    return torch.copysign(values.new_ones(()), values + 0.0)  # of -0, too, it is 1

@@ -16,6 +16,9 @@ Triplets = tuple[Tensor, Tensor, Tensor]
 
 _DIRECT = 48  # up to this smaller side, LAPACK is as fast as anything
 _OVERSAMPLE = 8  # vectors beyond the rank in a Krylov block
+_LOST = 16.0  # times √eps: squares of singular values smaller than this part of the largest one
+_LARGE = 1e12  # between this and its inverse, squares are far from the ends of single precision
+_NOISE = 16.0  # times eps: of the largest row, what is left of a row that others hold
 _FIRST_LOOK = 4  # blocks before it is worth looking at what was found
 
 
@@ -94,10 +97,12 @@ def top_triplets(matrix: Tensor, rank: int) -> Triplets:
         u, s, v = _svd(matrix)
         return u[:, :rank], s[:rank], v[:, :rank]
     # Products of products must not leave the range of the dtype.
-    scale = matrix.abs().max()
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    found = _krylov(matrix / scale, rank, block)
-    u, s, v = _svd(matrix / scale) if found is None else found
+    low, high = torch.aminmax(matrix)  # in one pass, and in no new memory
+    size = float(torch.maximum(-low, high))
+    scale = 1.0 if size == 0.0 or 1 / _LARGE < size < _LARGE else size
+    matrix = matrix if scale == 1.0 else matrix / scale
+    found = _krylov(matrix, rank, block)
+    u, s, v = _svd(matrix) if found is None else found
     return u[:, :rank], s[:rank] * scale, v[:, :rank]
 
 
@@ -107,18 +112,28 @@ def _krylov(matrix: Tensor, rank: int, block: int) -> Triplets | None:
     # as those of a matrix with few columns.
     out, wide = matrix.shape
     start = _start(block, wide).to(matrix)
-    basis = _orthonormal(start @ matrix.mT)
+    basis = new = _orthonormal(start @ matrix.mT, start.new_empty(0, out))
     images = basis @ matrix
+    gram = images @ images.mT
     tolerance = torch.finfo(matrix.dtype).eps ** 0.75
-    steps = 1
-    while len(basis) + block <= out // 2:
-        new = _orthonormal(images[-block:] @ matrix.mT, basis)
-        basis = torch.cat((basis, new))
-        images = torch.cat((images, new @ matrix))
+    steps, exhausted = 1, False
+    while not exhausted:
+        new = _orthonormal(images[len(images) - len(new) :] @ matrix.mT, basis)
+        exhausted = not len(new)  # the space holds all that the matrix has
+        if exhausted and len(basis) < rank:  # what is left belongs to singular values of zero
+            new = _orthonormal(_start(block, out)[: rank - len(basis)].to(basis), basis)
+        if len(basis) + len(new) > out // 2:
+            return None
+        image = new @ matrix
+        beside = image @ images.mT
+        basis, images = torch.cat((basis, new)), torch.cat((images, image))
+        gram = torch.cat(
+            (torch.cat((gram, beside.mT), 1), torch.cat((beside, image @ image.mT), 1))
+        )
         steps += 1
-        if steps < _FIRST_LOOK or steps % 2:
+        if not exhausted and (steps < _FIRST_LOOK or steps % 2 or len(basis) < rank):
             continue
-        u, s, v = _ritz(basis, images, rank)
+        u, s, v = _ritz(basis, images, gram, rank)
         residual = torch.linalg.vector_norm(v @ matrix.mT - s.unsqueeze(1) * u, dim=1)
         if bool((residual <= tolerance * s[0]).all()):
             return u.mT, s, v.mT
@@ -131,17 +146,28 @@ def _start(rows: int, columns: int) -> Tensor:
     return torch.randn(rows, columns, generator=random.generator(0), dtype=torch.float64)
 
 
-def _orthonormal(new: Tensor, basis: Tensor | None = None) -> Tensor:
-    """Make rows orthonormal, and orthogonal to a basis (two passes do, were they only noise)."""
-    if basis is None:
-        return torch.linalg.qr(new.mT)[0].mT
-    for _ in range(2):
-        new = torch.linalg.qr((new - (new @ basis.mT) @ basis).mT)[0].mT
-    return new
+def _orthonormal(new: Tensor, basis: Tensor) -> Tensor:
+    """Make rows orthonormal, and orthogonal to a basis; leave out those that are only rounding."""
+    if not len(new):
+        return new
+    rounding = _NOISE * torch.finfo(new.dtype).eps * torch.linalg.vector_norm(new, dim=1).amax()
+    q, r = torch.linalg.qr((new - (new @ basis.mT) @ basis).mT)
+    new = q.mT[r.diagonal().abs() > rounding]
+    return torch.linalg.qr((new - (new @ basis.mT) @ basis).mT)[0].mT
 
 
-def _ritz(basis: Tensor, images: Tensor, rank: int) -> Triplets:
-    """Best triplets of the space, vectors as rows: those of ``Q G``, with ``images = Q G``."""
+def _ritz(basis: Tensor, images: Tensor, gram: Tensor, rank: int) -> Triplets:
+    """Best triplets of the space, vectors as rows: those of ``Q G``, with ``images = Q G``.
+
+    Eigenvectors of ``gram = Q G Gᵀ Qᵀ`` give them at a fraction of the cost, but for values so
+    small that their squares are lost beside the largest one's.
+    """
+    squares, vectors = torch.linalg.eigh(gram)
+    squares, vectors = squares[-rank:].flip(0), vectors[:, -rank:].flip(1).mT
+    lost = _LOST * torch.finfo(gram.dtype).eps ** 0.5
+    if bool(squares[-1] > lost * squares[0]):
+        s = squares.sqrt()
+        return vectors @ basis, s, (vectors @ images) / s.unsqueeze(1)
     q, r = torch.linalg.qr(images.mT)
     u, s, vh = torch.linalg.svd(r.mT)  # Q G = rᵀ qᵀ
     return u.mT[:rank] @ basis, s[:rank], vh[:rank] @ q.mT

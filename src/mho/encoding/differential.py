@@ -71,8 +71,7 @@ class _Pair(torch.autograd.Function):
 
     @staticmethod
     def forward(signed: Tensor, rest: float) -> Tensor:
-        both = torch.stack((signed, -signed))
-        return both.clamp_(min=0.0).add_(rest)
+        return _halves(signed, rest)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -91,5 +90,12 @@ def pair(signed: Tensor, rest: float) -> Tensor:
 
     A weight of exactly zero keeps the gradient of the pair (two clamps would lose or double it).
     """
+    transformed = torch._C._are_functorch_transforms_active()
+    if not (signed.requires_grad and torch.is_grad_enabled()) and not transformed:
+        return _halves(signed, rest)  # an autograd function costs more than all it does
     both: Tensor = _Pair.apply(signed, rest)
     return both
+
+
+def _halves(signed: Tensor, rest: float) -> Tensor:
+    return torch.stack((signed, -signed)).clamp_(min=0.0).add_(rest)

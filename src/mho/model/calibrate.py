@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from mho.core import notice
+from mho.crossbar.correction import Correction
 from mho.crossbar.crossbar import Crossbar
+from mho.hardware import Hardware
 from mho.model.crossbars import listing
 from mho.model.observe import batches_of, observed, watch
 from mho.model.ranges import Line, Moments, Samples, least_error, percentile
@@ -23,6 +25,7 @@ from mho.model.ranges import Line, Moments, Samples, least_error, percentile
 _NOTHING = 1e-5
 _RANGES = ("input_range", "adc_range")
 _MAX_SAMPLES = 2**18  # of all batches, for a range
+_AT_ONCE = 2**13  # samples of crossbars that are alike, whose ranges are found in one go
 
 
 @torch.inference_mode(False)
@@ -58,18 +61,14 @@ def calibrate(
     batches = batches_of(inputs)
     found = listing(model)
     crossbars = [entry.crossbar for entry in found]
-    before = [crossbar.correction for crossbar in crossbars]
-    with observed(model, crossbars):
-        if not correct:  # what corrects outputs now goes on doing so
-            for crossbar, was in zip(crossbars, before, strict=True):
-                kept = crossbar.correction.replace(gain=was.gain, offset=was.offset)
-                crossbar.commit(correction=kept)
-        _set_ranges(model, crossbars, batches)
+    # Without `correct`, what corrects outputs now goes on doing so.
+    with observed(model, crossbars, lambda was: _unranged(was, corrects=not correct)):
+        _set_ranges(model, crossbars, batches, last=not correct)
         if correct:
             wanted = {entry.crossbar: entry.weight() for entry in found}
             matrices = {c: weight for c, weight in wanted.items() if weight is not None}
             _correct(model, matrices, batches, unbiased)
-            _set_ranges(model, crossbars, batches)
+            _set_ranges(model, crossbars, batches, last=True)
     missed = [e.name or "it" for e in found if bool(e.crossbar.input_range.isnan())]
     if missed:
         notice.warn(f"no sample reached {', '.join(missed)}: left uncalibrated")
@@ -78,23 +77,69 @@ def calibrate(
 # ── ranges ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _set_ranges(model: nn.Module, crossbars: list[Crossbar], batches: list[Any]) -> None:
-    for crossbar in crossbars:
+def _unranged(now: Correction, *, corrects: bool = True) -> Correction:
+    """Return a correction of which the ranges are to be found, anew or for the first time."""
+    unknown = {name: torch.full_like(getattr(now, name), torch.nan) for name in _RANGES}
+    # What was learned was a change of other ranges.
+    shift = None if now.shift is None else torch.zeros_like(now.shift)
+    return (now if corrects else now.of_ranges_alone).replace(**unknown, shift=shift)
+
+
+def _set_ranges(
+    model: nn.Module, crossbars: list[Crossbar], batches: list[Any], *, last: bool
+) -> None:
+    """Find and set the ranges of crossbars whose corrections are `_unranged`.
+
+    Args:
+        model: a converted model, `observed`.
+        crossbars: its crossbars.
+        batches: of inputs.
+        last: whether nothing is watched afterwards.
+    """
+    sampled = _sampled(model, crossbars, batches, _inputs)
+    for crossbar, value in _solved(sampled, lambda c: (c.drive, c.bias), _input_range):
         now = crossbar.correction
-        unknown = {n: torch.full_like(getattr(now, n), torch.nan) for n in _RANGES}
-        # What was learned was a change of other ranges.
-        shift = None if now.shift is None else torch.zeros_like(now.shift)
-        crossbar.commit(correction=now.replace(**unknown, shift=shift))
-    for crossbar, samples in _sampled(model, crossbars, batches, _inputs):
-        value = _input_range(crossbar, samples).reshape(())
-        crossbar.commit(correction=crossbar.correction.replace(input_range=value))
-    for crossbar, samples in _sampled(model, crossbars, batches, _currents):
-        value = _adc_range(crossbar, samples)
-        crossbar.commit(correction=crossbar.correction.replace(adc_range=value))
+        crossbar.commit(correction=now.replace(input_range=value.reshape(())))
+    sampled = _sampled(model, crossbars, batches, _currents)
+    for crossbar, value in _solved(sampled, lambda c: c.adc, _adc_range):
+        found = crossbar.correction.replace(adc_range=value)
+        crossbar.commit(correction=found, observed=False if last else None)
 
 
-def _input_range(crossbar: Crossbar, samples: Samples) -> Tensor:
-    drive = crossbar.hardware.drive
+def _solved(
+    sampled: list[tuple[Crossbar, Samples]],
+    alike: Callable[[Hardware], Any],
+    solve: Callable[[Hardware, Samples], Tensor],
+) -> list[tuple[Crossbar, Tensor]]:
+    """Find a range for every crossbar, in one go for those that are alike.
+
+    Args:
+        sampled: the crossbars, and what their converters were given.
+        alike: what of the hardware counts.
+        solve: from hardware and samples ``[converters, count]`` to ranges ``[converters]``.
+    """
+    together: dict[Any, list[list[tuple[Crossbar, Samples]]]] = {}
+    for crossbar, samples in sampled:
+        value = samples.value
+        most = max(1, _AT_ONCE // value.numel())
+        key = alike(crossbar.hardware), value.shape, value.dtype, value.device
+        parts = together.setdefault(key, [[]])
+        if len(parts[-1]) == most:
+            parts.append([])
+        parts[-1].append((crossbar, samples))
+    found = []
+    for members in (members for parts in together.values() for members in parts):
+        value = torch.cat([samples.value for _, samples in members])
+        weight = torch.cat([s.weight.expand_as(s.value) for _, s in members])
+        ranges = solve(members[0][0].hardware, Samples(value, weight)).split(
+            len(members[0][1].value)
+        )
+        found += [(crossbar, own) for (crossbar, _), own in zip(members, ranges, strict=True)]
+    return found
+
+
+def _input_range(hardware: Hardware, samples: Samples) -> Tensor:
+    drive = hardware.drive
     if drive.percentile is not None:
         value = percentile(samples, drive.percentile)
     elif drive.ideal or drive.range != "calibrated":
@@ -102,11 +147,11 @@ def _input_range(crossbar: Crossbar, samples: Samples) -> Tensor:
     else:
         value = least_error(samples, drive.quantise)
     # The constant input of 1 of a bias on the array must not be clipped.
-    return value.clamp(min=1.0) if crossbar.hardware.bias == "array" else value
+    return value.clamp(min=1.0) if hardware.bias == "array" else value
 
 
-def _adc_range(crossbar: Crossbar, samples: Samples) -> Tensor:
-    adc = crossbar.hardware.adc
+def _adc_range(hardware: Hardware, samples: Samples) -> Tensor:
+    adc = hardware.adc
     if adc is not None and adc.percentile is not None:
         return percentile(samples, adc.percentile)
     if adc is None or not adc.ranged or adc.range != "calibrated":
@@ -183,7 +228,7 @@ def _currents(crossbar: Crossbar, x: Tensor) -> Samples:
 def _correct(
     model: nn.Module, matrices: dict[Crossbar, Tensor], batches: list[Any], unbiased: bool
 ) -> None:
-    """Fit and set the gain and offset of every column."""
+    """Fit and set the gain and offset of every column; the ranges are then to be found anew."""
     moments = {c: Moments(c.gain.numel(), c.gain.device) for c in matrices}
 
     def see(crossbar: Crossbar, x: Tensor, y: Tensor) -> None:
@@ -196,10 +241,11 @@ def _correct(
     for crossbar, found in moments.items():
         line = found.line()
         if line is None:
+            crossbar.commit(correction=_unranged(crossbar.correction))
             continue
         if _is_rounding(line, found.size):
             line = Line(torch.ones_like(line.gain), torch.zeros_like(line.offset))
-        now, reference = crossbar.correction, crossbar.reference_read()
+        now, reference = _unranged(crossbar.correction), crossbar.reference_read()
         corrected = now.replace(gain=line.gain, offset=line.offset, reference=reference)
         crossbar.commit(correction=corrected)
 

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 from mho.core import checks
 from mho.core.precision import widened
 from mho.crossbar import Crossbar
+from mho.crossbar.correction import Correction
 from mho.crossbar.undo import all_or_nothing
 
 
@@ -49,22 +50,35 @@ def _tensors(batch: Any) -> list[Any]:
     return list(batch.values()) if isinstance(batch, Mapping) else [batch]
 
 
+def _uncorrected(now: Correction) -> Correction:
+    return now.of_ranges_alone
+
+
 @contextmanager
-def observed(model: nn.Module, crossbars: list[Crossbar]) -> Iterator[None]:
-    """Make every read a tiled read of the stored cells, uncorrected.
+def observed(
+    model: nn.Module,
+    crossbars: list[Crossbar],
+    start: Callable[[Correction], Correction] = _uncorrected,
+) -> Iterator[None]:
+    """Make every read a tiled read of the stored cells, by default uncorrected.
 
     If anything fails, here or in what is done meanwhile, everything is as it was.
+
+    Args:
+        model: a converted model.
+        crossbars: its crossbars.
+        start: from the correction of each to the one it has meanwhile.
     """
     training = {module: module.training for module in model.modules()}
     try:
         with all_or_nothing(crossbars):
             model.eval()
             for crossbar in crossbars:
-                uncorrected = crossbar.correction.of_ranges_alone
-                crossbar.commit(correction=uncorrected, observed=True)
+                crossbar.commit(correction=start(crossbar.correction), observed=True)
             yield
             for crossbar in crossbars:
-                crossbar.commit(observed=False)
+                if crossbar.observed:
+                    crossbar.commit(observed=False)
     finally:
         for module, mode in training.items():
             module.training = mode

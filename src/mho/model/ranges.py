@@ -17,7 +17,7 @@ _ROUNDS = 3  # of candidates, each between the neighbours of the best of the rou
 _SMALLEST = 2.0**-10  # of the first candidates, relative to the largest magnitude
 _TAIL = 1024  # samples kept one by one at either end: what is clipped counts by its square
 _BULK = 4096  # samples kept of all the others
-_BLOCK = 2**22  # values converted at once
+_BLOCK = 2**16  # values converted at once: what is worked on stays in the cache
 
 
 class Samples(NamedTuple):

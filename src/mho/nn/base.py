@@ -19,7 +19,7 @@ from mho.crossbar.readout import Readout
 from mho.crossbar.report import ProgramReport
 from mho.crossbar.undo import all_or_nothing
 from mho.hardware import Hardware
-from mho.nn import computed
+from mho.nn import computed, loading
 
 L = TypeVar("L", bound="AnalogLayer")
 
@@ -326,6 +326,7 @@ class AnalogLayer(nn.Module):
         }
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        loading.unpack(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
         if all(
             (f"{prefix}{name}.G" in state_dict or f"{prefix}{name}.cells.g" in state_dict)
@@ -450,6 +451,8 @@ def refuse_other_checkpoint(
     trouble = [text for text in found if text]
     if trouble:
         raise ValueError("this checkpoint does not fit the model: " + "; ".join(trouble))
+    layers = loading.reached(module, prefix, AnalogLayer, refuse_other_checkpoint)
+    loading.pack(state_dict, list(layers))
     kept = [] if prefix else kept_cells(module, state_dict)  # of parts the whole model has told
     if kept:
         warn_of_other_cells(kept, stacklevel=6)

@@ -81,19 +81,19 @@ def _dithered_in_bulk(x: Tensor, source: torch.Generator) -> Tensor:
     with the right probability.
     """
     rest = 0.5 + 2.0**-16 * float(torch.rand((), generator=source, dtype=torch.float64))
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    rest_of_all = torch.tensor(rest, dtype=dtype)
+    words = random.words(source)
     # Piece by piece in the same small buffers: fresh memory costs more than the drawing.
-    bits = torch.empty(_BULK // 4, dtype=torch.int64)
-    uniform = torch.empty(_BULK, dtype=torch.promote_types(x.dtype, torch.float32))
-    below = torch.empty(_BULK, dtype=x.dtype)
+    uniform, below = (torch.empty(_BULK, dtype=kind) for kind in (dtype, x.dtype))
     for piece in x.view(-1).split(_BULK):
-        count = len(piece)
-        bits.random_(-(2**63), None, generator=source)
-        uniform.copy_(bits.view(torch.int16)).mul_(2.0**-16).add_(rest)
-        floor = torch.floor(piece, out=below[:count])
-        fraction = piece.sub_(floor)
-        if x.dtype == uniform.dtype:
-            fraction.gt_(uniform[:count])
+        draw, floor = uniform[: len(piece)], below[: len(piece)]
+        draw.copy_(random.shorts(words, len(piece)))
+        torch.add(rest_of_all, draw, alpha=2.0**-16, out=draw)
+        fraction = piece.sub_(torch.floor(piece, out=floor))
+        if x.dtype == dtype:
+            fraction.gt_(draw)
         else:
-            fraction.copy_(fraction > uniform[:count])
+            fraction.copy_(fraction > draw)
         piece.add_(floor)
     return x

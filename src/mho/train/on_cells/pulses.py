@@ -77,16 +77,15 @@ class PulseRule(Spec):
         n = change if up == down else F.leaky_relu_(change, up / down)
         torch.abs(n, out=size)
         if self.threshold is not None:
-            index = (size >= self.threshold * up).nonzero().squeeze(1)
+            index = random.where(size >= self.threshold * up)
             number = size[index].div_(up).floor_()
         elif self.rounding == "nearest":
-            index = (size >= 0.5 * up).nonzero().squeeze(1)
+            index = random.where(size >= 0.5 * up)
             number = size[index].div_(up).round_()
         else:
             # n steps are rounded up where a uniform draw u stays below the fraction: ⌊n + 1 − u⌋.
-            draw.uniform_(0.0, up, generator=random.take(rng, change.device))
-            index = (draw < size).nonzero().squeeze(1)
-            number = size[index].sub_(draw[index]).div_(up).add_(1.0).floor_()
+            index, drawn = random.below(size, up, random.take(rng, change.device), draw)
+            number = size[index].sub_(drawn).div_(up).add_(1.0).floor_()
         # What is in ``index`` gets one pulse at least, however its sum was rounded.
         most = self.max_pulses or math.ceil(width / min(steps))
         number = number.clamp_(min=1.0, max=most).mul_(n[index].sign_())

@@ -152,11 +152,11 @@ class QuantisedOptimizer(Wrapper):
                 change = self._memory((parameter.dtype, parameter.device), parameter)
                 torch.sub(weight, before[parameter], out=change)
                 change = formats.apply(self.updates, change, self.rng, fresh=True)
-                weight = before[parameter].add_(change)
-            elif self.weights is not None:
-                weight = self._memory(parameter, parameter).copy_(parameter)
-            if self.updates is not None or self.weights is not None:
-                parameter.copy_(formats.apply(self.weights, weight, self.rng, fresh=True))
+                torch.add(before[parameter], change, out=weight)
+            if self.weights is not None:
+                rounded = formats.apply(self.weights, weight, self.rng, fresh=True)
+                if rounded is not weight:  # most formats round in place
+                    parameter.copy_(rounded)
 
     def _memory(self, key: Any, like: Tensor) -> Tensor:
         """Return memory of a tensor's size, the same one for the same key each time.

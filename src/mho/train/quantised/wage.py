@@ -154,9 +154,9 @@ class _Relative(_Bits):
         super().__post_init__()
         checks.one_of(f"{type(self).__name__} shift", self.shift, SHIFTS)
 
-    def _shifted(self, x: Tensor) -> Tensor:
-        """``x / Shift(max|x|)``, in the memory of ``x``."""
-        return x.div_(shift(peak(x), self.shift))
+    def _shifted(self, x: Tensor, steps: float = 1.0) -> Tensor:
+        """``x / Shift(max|x|) / steps``, in the memory of ``x``; steps are a power of two."""
+        return x.div_(shift(peak(x), self.shift).mul_(steps))
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class Normalised(_Relative):
         """See `Format.values`."""
         if self.bits > _EXACT:
             return x
-        return self._shifted(x).div_(levels(self.bits))
+        return self._shifted(x, levels(self.bits))
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,13 @@ class WAGE(Scheme):
         checks.one_of("WAGE clip", self.clip, ("gradients", "weights"))
 
     def reading(self, layer: nn.Module) -> Reading:
-        """See `Scheme.reading`."""
+        """See `Scheme.reading`.
+
+        Raises:
+            ValueError: if the layer's dtype has fewer digits than one of the widths asks for.
+        """
+        for name in weight_names(layer):
+            self._check_digits(layer.get_parameter(name).dtype)
         weights: dict[str, Quantiser | None] = {
             name: Scaled(self.weights, layer_scale(layer.get_parameter(name), self.weights))
             for name in weight_names(layer)
@@ -258,6 +264,17 @@ class WAGE(Scheme):
             activations=Clipped(self.activations) if self.activations <= exact else None,
             errors=Shifted(self.errors, self.shift) if self.errors <= exact else None,
         )
+
+    def _check_digits(self, kind: torch.dtype) -> None:
+        """Refuse widths whose numbers a floating dtype would round once more."""
+        most = 2 - round(math.log2(torch.finfo(kind).eps))  # of ±(1 - 1/S) the sign is free
+        for name in ("weights", "activations", "gradients", "errors"):
+            bits = getattr(self, name)
+            if most < bits <= _EXACT:
+                raise ValueError(
+                    f"WAGE {name} must be <= {most} (or > {_EXACT}, not rounded) for weights of "
+                    f"{kind}, which has no digits for more, got {bits}: use model.float()"
+                )
 
     def writing(self) -> dict[str, Any]:
         """See `Scheme.writing`."""
