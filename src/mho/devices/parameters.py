@@ -9,7 +9,7 @@ from typing import Any
 class Parameters:
     """Holds values as attributes: numbers where all cells agree, else one value per cell.
 
-    As `types.SimpleNamespace`, which ``torch.compile`` does not know.
+    As ``types.SimpleNamespace``, which ``torch.compile`` does not know.
 
     Args:
         values: by name.

@@ -61,7 +61,7 @@ def calibrate(
     batches = batches_of(inputs)
     found = listing(model)
     crossbars = [entry.crossbar for entry in found]
-    # Without `correct`, what corrects outputs now goes on doing so.
+    # Without ``correct``, what corrects outputs now goes on doing so.
     with observed(model, crossbars, lambda was: _unranged(was, corrects=not correct)):
         _set_ranges(model, crossbars, batches, last=not correct)
         if correct:

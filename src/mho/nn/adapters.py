@@ -1,9 +1,9 @@
-"""Low-rank adapters (LoRA) over layers on crossbars, as `peft` makes them.
+"""Low-rank adapters (LoRA) over layers on crossbars, as peft makes them.
 
     y = base(x) + scaling · B A x        (Hu 2022, arXiv:2106.09685)
 
 The base lies on crossbars; ``A`` and ``B`` stay digital, small and trainable, unless ``only``
-selects them in `mho.convert`. Adapters are known by how they are built, so that `peft` is not
+selects them in `mho.convert`. Adapters are known by how they are built, so that peft is not
 needed to convert a model; it is needed where one of its layers is at work anyway.
 """
 

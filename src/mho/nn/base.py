@@ -451,11 +451,11 @@ def refuse_other_checkpoint(
     trouble = [text for text in found if text]
     if trouble:
         raise ValueError("this checkpoint does not fit the model: " + "; ".join(trouble))
-    layers = loading.reached(module, prefix, AnalogLayer, refuse_other_checkpoint)
-    loading.pack(state_dict, list(layers))
     kept = [] if prefix else kept_cells(module, state_dict)  # of parts the whole model has told
     if kept:
         warn_of_other_cells(kept, stacklevel=6)
+    layers = loading.reached(module, prefix, AnalogLayer, refuse_other_checkpoint)
+    loading.pack(state_dict, list(layers))
 
 
 def kept_cells(module: nn.Module, state_dict: dict[str, Any], prefix: str = "") -> list[str]:

@@ -17,13 +17,13 @@ _HOME = "transformers.pytorch_utils"
 
 
 def known_conv1d() -> type[nn.Module] | None:
-    """Return `transformers.pytorch_utils.Conv1D` if that module is loaded; nothing is imported."""
+    """Return ``transformers.pytorch_utils.Conv1D`` if that module is loaded; nothing is imported."""
     found: type[nn.Module] | None = getattr(sys.modules.get(_HOME), "Conv1D", None)
     return found
 
 
 class Conv1D(AnalogLayer):
-    """``y = x W + b`` with ``W [nx, nf]`` on a crossbar, as `transformers.pytorch_utils.Conv1D`.
+    """``y = x W + b`` with ``W [nx, nf]`` on a crossbar, as ``transformers.pytorch_utils.Conv1D``.
 
     Args:
         nf: outputs, the crossbar's columns.
@@ -88,7 +88,7 @@ class Conv1D(AnalogLayer):
         return with_row(read, x) if self._bias_on_array else read(x, self.bias)
 
     def to_digital(self) -> nn.Module:
-        """Return a `transformers.pytorch_utils.Conv1D` with the weights as now stored.
+        """Return a ``transformers.pytorch_utils.Conv1D`` with the weights as now stored.
 
         The output correction is included. The weights are plain parameters, whatever computed the
         digital ones.

@@ -42,7 +42,7 @@ class _Table(AnalogLayer):
 
     @property
     def in_features(self) -> int:
-        """As a linear layer of one-hot inputs would call ``num_embeddings``; for `peft`."""
+        """As a linear layer of one-hot inputs would call ``num_embeddings``; for peft."""
         return self.num_embeddings
 
     @property

@@ -1,4 +1,4 @@
-"""The layers of `peft` over crossbars: what is merged into a layer is written to its cells.
+"""The layers of peft over crossbars: what is merged into a layer is written to its cells.
 
 Imported where peft is at work; see `mho.nn.adapters`.
 """
@@ -72,5 +72,5 @@ FOR: dict[type[nn.Module], type[nn.Module]] = {
 }
 """Which of these goes over which layer.
 
-Over convolutions `peft` makes adapters of their own class: these are added before `mho.convert`.
+Over convolutions peft makes adapters of their own class: these are added before `mho.convert`.
 """
