@@ -17,7 +17,7 @@ _HOME = "transformers.pytorch_utils"
 
 
 def known_conv1d() -> type[nn.Module] | None:
-    """Return ``transformers.pytorch_utils.Conv1D`` if that module is loaded; nothing is imported."""
+    """Return ``transformers.pytorch_utils.Conv1D`` if it is loaded; nothing is imported."""
     found: type[nn.Module] | None = getattr(sys.modules.get(_HOME), "Conv1D", None)
     return found
 
