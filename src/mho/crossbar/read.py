@@ -148,7 +148,7 @@ def _in_blocks(
     if most >= vectors.number:
         return _shaped(_slab(x, limit, call), vectors)
     if _by_call(call):
-        call = call._replace(rng=random.fork(call.rng))
+        call = call._replace(rng=random.fork(call.rng, x.device))
         call = call._replace(measured=_over_the_call(x, limit, call, most))
     found = []
     for slab in vectors.slabs(most):
@@ -167,7 +167,7 @@ def _shaped(y: Tensor, vectors: Vectors) -> Tensor:
 
 def _anew(part: Tensor, limit: Tensor | float | None, call: _Call) -> Tensor:
     """Keep nothing for the gradients: these read again, with the noise there was."""
-    start = random.fork(call.rng)
+    start = random.fork(call.rng, part.device)
 
     def again(part: Tensor) -> Tensor:
         return _slab(part, limit, call._replace(rng=start.clone()))
