@@ -448,6 +448,7 @@ class Reader:
             multiply=multiply,
             vectors=vectors,
             memory=self.memory,
+            learned=self.shift is not None,
         )
         return y if self._lift is None else y / self._lift
 
