@@ -5,9 +5,11 @@ import warnings
 from pathlib import Path
 
 import torch
+import torch.distributed.checkpoint as dcp
 
 sys.path.insert(0, str(Path(__file__).parent / "train"))
 
+import recipe_worker
 from ddp_worker import group
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
@@ -40,6 +42,57 @@ class Net(nn.Module):
     def forward(self, x):
         rows = self.image(x).tanh().transpose(1, 2).flatten(2)
         return self.head(self.time(rows)[0][:, -1])
+
+
+class Language(nn.Module):
+    """A table, an encoder layer, and a head of the table's own weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(12, 8)
+        self.block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
+        self.head = nn.Linear(8, 12, bias=False)
+        self.head.weight = self.table.weight
+
+    def forward(self, x):
+        return self.head(self.block(self.table(x)))
+
+
+TOKENS = torch.randint(12, (8, 6), generator=torch.Generator().manual_seed(2))
+
+
+def language(hardware, dtype=torch.float32, device="cpu"):
+    """Return a model of which no cells are stored."""
+    torch.manual_seed(0)
+    with torch.device(device):
+        digital = Language().to(dtype)
+    return mho.convert(digital, hardware, seed=3, program=False, embeddings=True)
+
+
+def train_language(model, part):
+    """Two steps, then the cells, then a read of all."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        y = model.train()(TOKENS[part]).float().flatten(0, 1)
+        F.cross_entropy(y, TOKENS[part].roll(1, 1).flatten()).backward()
+        optimizer.step()
+    mho.program(model)
+    return model.eval()(TOKENS).detach()
+
+
+def too_large(path, hardware, dtype, part):
+    """A model that no process holds whole: made without weights, sharded, loaded, trained."""
+    first = language(hardware, dtype)
+    fully_shard(first.block)
+    dcp.save(get_model_state_dict(fully_shard(first)), checkpoint_id=path)
+    model = language(hardware, dtype, "meta")
+    fully_shard(model.block)
+    fully_shard(model).to_empty(device="cpu")
+    state = get_model_state_dict(model)
+    dcp.load(state, checkpoint_id=path)
+    set_model_state_dict(model, state)
+    return train_language(model, part)
 
 
 def network(hardware):
@@ -87,7 +140,7 @@ def cells(model):
     return {name: bar.G.clone() for name, bar in mho.crossbars(model).items()}
 
 
-def find(rank):
+def find(rank, folder):
     part, (x, _) = slice(rank, None, 2), data()
     model = sharded(CONVERTED)
     train(model, part)
@@ -128,6 +181,9 @@ def find(rank):
     mho.program(noisy)
     found["ddp noisy cells"] = cells(noisy.module)
     found["ddp noisy read"] = noisy.eval()(x).detach()
+    found["large"] = too_large(folder / "whole", CONVERTED, torch.float32, part)
+    found["large half"] = too_large(folder / "half", NOISY, torch.bfloat16, part)
+    found["recipe"] = recipe_worker.find(rank)
     return found
 
 
@@ -143,7 +199,7 @@ def main():
     rank, store, result = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     torch.set_num_threads(1)
     with group(rank, store):
-        torch.save(find(rank), result)
+        torch.save(find(rank, Path(store).parent), result)
 
 
 if __name__ == "__main__":

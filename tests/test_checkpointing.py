@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 
 import menu
 import mho
-from mho.train import Practice
+from mho.train import InputRangeRule, Practice
 
 BASE = {
     "device": "linear",
@@ -21,12 +21,22 @@ BASE = {
     "programming": "own",
     "bias": "digital",
 }
-KINDS = ("device", "encoding", "array", "dac", "adc", "amplifier", "effects")
-CASES = [{**BASE, kind: choice} for kind in KINDS for choice in menu.CHOICES[kind]]
+# Each draws, or keeps, something of another kind in its forward pass.
+CASES = [
+    {},
+    {"device": "spread", "effects": "cycles"},
+    {"device": "exponential", "encoding": "sliced", "dac": "serial"},
+    {"device": "yakopcic", "amplifier": "shared"},
+    {"encoding": "lea", "effects": "stuck"},
+    {"array": "wires", "effects": "reading"},
+    {"dac": "per call", "adc": "per call"},
+    {"adc": "minmax", "effects": "telegraph"},
+    {"effects": "drift", "amplifier": "spread"},
+]
 
 
 def name_of(case):
-    return ", ".join(f"{k} {v}" for k, v in case.items() if v != BASE[k]) or "base"
+    return ", ".join(f"{k} {v}" for k, v in case.items()) or "base"
 
 
 def gradients(model, x, forward):
@@ -53,10 +63,7 @@ def resumed(reentrant):
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_gradients_are_those_of_a_plain_step(case):
-    try:
-        model = menu.built("two", menu.hardware_of(case), seed=2).train()
-    except ValueError:
-        pytest.skip("refused")
+    model = menu.built("two", menu.hardware_of({**BASE, **case}), seed=2).train()
     x = menu.given("two").requires_grad_()
     plain(model, x)  # wires are solved once
     wanted = gradients(model, x, plain)
@@ -68,11 +75,15 @@ def test_gradients_are_those_of_a_plain_step(case):
         assert torch.equal(found, want)
 
 
-@pytest.mark.parametrize("layer", ["conv", "groups", "lstm", "cell"])
-def test_of_every_layer(layer):
-    case = {**BASE, "effects": "drift"}
+@pytest.mark.parametrize("memory", [None, 3000])
+@pytest.mark.parametrize("layer", ["groups", "up", "attention", "pair", "lstm"])
+def test_of_every_layer(layer, memory):
+    """Also where reads work their currents out anew for the gradients, inside of what is anew."""
+    case = {**BASE, "effects": "reading" if memory else "drift"}
     model = nn.Sequential(menu.built(layer, menu.hardware_of(case), seed=2)).train()
     x = menu.given(layer).requires_grad_()
+    if memory:
+        mho.limit_memory(model, memory)
     wanted = gradients(model, x, plain)
     for reentrant in (False, True):
         for found, want in zip(gradients(model, x, resumed(reentrant)), wanted, strict=True):
@@ -93,6 +104,28 @@ def test_practice_and_learned_ranges():
     for reentrant in (False, True):
         for found, want in zip(gradients(model, x, resumed(reentrant)), wanted, strict=True):
             assert torch.equal(found, want)
+
+
+@pytest.mark.parametrize("memory", [None, 1000])
+def test_batches_that_start_a_range_count_once(memory):
+    hardware = mho.Hardware(dac=mho.DAC(8), adc=mho.ADC(8), effects=menu.EFFECTS["reading"])
+    found = []
+    for forward in (plain, resumed(False), resumed(True)):
+        model = menu.built("two", hardware, seed=2)
+        if memory:
+            mho.limit_memory(model, memory)
+        for crossbar in mho.crossbars(model).values():
+            crossbar.learn_ranges(InputRangeRule(batches=3, deviations=2.0))
+        model.train()
+        x = menu.given("two", batch=40).requires_grad_()
+        steps = [gradients(model, (k + 1) * x, forward) for k in range(2)]
+        learned = [c.learned_range.detach() for c in mho.crossbars(model).values()]
+        assert [int(c.range_batches) for c in mho.crossbars(model).values()] == [2, 2]
+        found.append([*learned, *(t for step in steps for t in step)])
+    torch.testing.assert_close(found[0][0], 3.0 * x.detach().std().reshape(1))
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            assert torch.equal(one, two)
 
 
 def test_wires_that_are_solved_seldom_are_solved_alike_twice():

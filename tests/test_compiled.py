@@ -24,27 +24,15 @@ BASE = {
 }
 QUIET = [
     {"layer": "conv", "dac": "serial", "encoding": "sliced"},
-    {"layer": "groups", "bias": "array", "dac": "known range"},
-    {"device": "mtj", "layer": "linear"},
+    {"layer": "attention"},
     {"array": "wires", "layer": "linear"},
 ]
 NOISY = [
-    {"effects": "reading", "layer": "linear"},
-    {"effects": "stuck", "layer": "conv"},
-    {"device": "spread", "effects": "cycles", "layer": "linear"},
-    {"amplifier": "spread", "effects": "telegraph", "layer": "linear"},
+    {"effects": "reading", "layer": "up"},
+    {"device": "spread", "effects": "stuck", "amplifier": "spread", "layer": "linear"},
 ]
-SLOW_QUIET = [
-    {"layer": "lstm"},
-    {"layer": "cell", "adc": "per vector"},
-    {"device": "yakopcic", "encoding": "digital", "layer": "linear"},
-    {"encoding": "lea", "effects": "stuck", "layer": "linear"},
-]
-SLOW_NOISY = [
-    {"effects": "reading", "layer": "conv"},
-    {"device": "wan", "layer": "linear"},
-    {"effects": "reading", "layer": "lstm"},
-]
+SLOW_QUIET = [{"layer": "cell", "adc": "per vector"}, {"layer": "pair", "device": "yakopcic"}]
+SLOW_NOISY = [{"effects": "reading", "layer": "lstm"}]
 
 
 def slowly(cases):

@@ -21,9 +21,8 @@ class Attention(nn.Module):
         self.keys, self.values, self.queries = (nn.Linear(6, 6) for _ in range(3))
 
     def forward(self, x):
-        return nn.functional.scaled_dot_product_attention(
-            self.queries(x), self.keys(x), self.values(x)
-        )
+        parts = (layer(x).unsqueeze(1) for layer in (self.queries, self.keys, self.values))
+        return nn.functional.scaled_dot_product_attention(*parts).squeeze(1)
 
 
 MODELS = {
@@ -31,6 +30,9 @@ MODELS = {
     "conv": (lambda: nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU()), (2, 4, 4)),
     "lstm": (menu.Last, (3, 4)),
     "attention": (Attention, (3, 6)),
+    "multihead": (menu.Attention, (3, 4)),
+    "up": (menu.LAYERS["up"][0], (4, 2, 3)),
+    "pair": (menu.Pair, (7,)),
 }
 HARDWARE = {
     "ideal": mho.Hardware(effects=(WriteNoise(0.02),)),
@@ -59,8 +61,20 @@ def same(found, wanted):
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("hardware", HARDWARE)
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize(
+    ("kind", "hardware"),
+    [
+        ("linear", "wired"),
+        ("linear", "twos"),
+        ("conv", "converted"),
+        ("conv", "known"),
+        ("lstm", "serial"),
+        ("attention", "converted"),
+        ("multihead", "converted"),
+        ("up", "sliced"),
+        ("pair", "serial"),
+    ],
+)
 def test_exported_and_traced_models_compute_the_same(kind, hardware):
     model, x = built(kind, HARDWARE[hardware])
     wanted = model(x).detach()
@@ -70,8 +84,9 @@ def test_exported_and_traced_models_compute_the_same(kind, hardware):
         same(torch.jit.trace(copy.deepcopy(model), (x,))(x), wanted)
 
 
-@pytest.mark.parametrize("hardware", ["ideal", "converted", "serial"])
-@pytest.mark.parametrize("kind", ["linear", "conv", "attention"])
+@pytest.mark.parametrize(
+    ("kind", "hardware"), [("linear", "serial"), ("conv", "converted"), ("multihead", "ideal")]
+)
 def test_exported_for_any_batch(kind, hardware):
     model, x = built(kind, HARDWARE[hardware])
     batch = {0: torch.export.Dim("batch", min=2, max=64)}
@@ -100,13 +115,9 @@ def run_onnx(model, x, *, dynamo):
 @pytest.mark.parametrize(
     ("kind", "hardware"),
     [
-        ("linear", "converted"),
-        ("linear", "serial"),
         ("linear", "twos"),
         ("linear", "wired"),
         ("conv", "known"),
-        ("conv", "sliced"),
-        ("lstm", "ideal"),
         ("lstm", "converted"),
         ("attention", "serial"),
     ],
@@ -140,10 +151,10 @@ def test_onnx_refuses_noise_and_takes_a_model_without():
 def test_torch_export_keeps_the_noise():
     model, x = built("linear", NOISY)
     exported = torch.export.export(copy.deepcopy(model), (x,)).module()
-    reads = torch.stack([exported(x) for _ in range(400)]).detach()
+    reads = torch.stack([exported(x) for _ in range(150)]).detach()
     assert not torch.equal(reads[0], reads[1])
-    wanted = torch.stack([model(x) for _ in range(400)]).detach()
-    error = (wanted.var(0) / 200).sqrt() + 1e-6
+    wanted = torch.stack([model(x) for _ in range(150)]).detach()
+    error = (wanted.var(0) / 75).sqrt() + 1e-6
     assert bool(((reads.mean(0) - wanted.mean(0)).abs() < 6 * error).all())
 
 
@@ -166,8 +177,8 @@ def test_noise_free_reads_are_the_mean_of_noisy_ones():
     model = model[:1]
     quiet = mho.noise_free(model)
     assert torch.equal(quiet(x), quiet(x))
-    reads = torch.stack([model(x) for _ in range(2000)]).detach()
-    assert bool(((quiet(x) - reads.mean(0)).abs() < 6 * reads.std(0) / 2000**0.5).all())
+    reads = torch.stack([model(x) for _ in range(500)]).detach()
+    assert bool(((quiet(x) - reads.mean(0)).abs() < 6 * reads.std(0) / 500**0.5).all())
     assert not torch.equal(model(x), model(x))  # the model itself is as it was
     mho.program(quiet)
     assert torch.equal(quiet(x), quiet(x))

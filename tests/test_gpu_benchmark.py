@@ -25,6 +25,7 @@ def test_it_runs_small_on_a_cpu():
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     found = {line["benchmark"].removeprefix("gpu: "): line for line in lines}
     assert len(found) == 16
+    assert not [line for line in lines if "error" in line]
     for name, line in found.items():
         if name.startswith(("MLP, step", "MLP, read,", "ResNet")) and "graph" not in name:
             assert line["mho_ms"] > 0, line

@@ -15,7 +15,7 @@ from mho.cells import life
 from mho.cells.life import Broken
 from mho.devices import LinearDevice, Spread
 from mho.effects import CycleVariability, StuckAt, StuckCells, TelegraphNoise, WriteNoise
-from mho.train import Practice
+from mho.train import Practice, recipes
 
 BASE = {
     "device": "linear",
@@ -44,7 +44,7 @@ CASES += [
 # programming counts pulses.
 WAITING = {("array", "wires"), ("array", "wires between"), ("device", "exponential")}
 
-READS = 1500
+READS = 400
 
 
 def name_of(case):
@@ -82,6 +82,71 @@ def test_nothing_waits(case):
     if waits:
         with pytest.raises((SynchronisationError, NotImplementedError, RuntimeError)):
             check(model, x)
+
+
+class Lookup(nn.Module):
+    """A table read by its rows, and turned over as the head."""
+
+    def __init__(self, *, tied):
+        super().__init__()
+        self.table, self.head = nn.Embedding(11, 6, padding_idx=0), nn.Linear(6, 11, bias=False)
+        if tied:
+            self.head.weight = self.table.weight
+
+    def forward(self, x):
+        return self.head(self.table(x))
+
+
+SERIAL = menu.hardware_of({**CONVERTED, "effects": "reading", "dac": "serial"})
+BOUNDED = {
+    "calibrated": menu.hardware_of({**CONVERTED, "effects": "reading"}),
+    "serial, sliced": SERIAL.replace(encoding=menu.ENCODINGS["sliced"](menu.SCALINGS["largest"])),
+    "per call": menu.hardware_of(
+        {**CONVERTED, "effects": "reading", "dac": "per call", "adc": "per call"}
+    ),
+    "unfolding": menu.hardware_of({**CONVERTED, "adc": "log minmax", "effects": "telegraph"}),
+}
+
+
+@pytest.mark.parametrize("layer", ["linear", "groups", "up"])
+@pytest.mark.parametrize("kind", BOUNDED)
+def test_reads_in_bounded_memory_wait_for_nothing(kind, layer):
+    """Block by block, with the noise of a block drawn twice."""
+    model, x = menu.built(layer, BOUNDED[kind], seed=3), menu.given(layer, batch=40)
+    mho.calibrate(model, x)
+    mho.limit_memory(model, 2000)
+    check(model, x)
+
+
+@pytest.mark.parametrize("hardware", [mho.Hardware(), SERIAL], ids=["ideal", "serial"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_lookups_wait_for_nothing(tied, hardware):
+    tokens = torch.randint(11, (3, 5))
+    model = mho.convert(Lookup(tied=tied), hardware, embeddings=True).eval()
+    mho.calibrate(model, tokens)
+    check(model, tokens)
+
+
+@pytest.mark.parametrize("name", ["analog_foundation_model", "rasch_2023", "analognets"])
+def test_steps_of_recipes_wait_for_nothing(name):
+    recipe, x = recipes.named(name), menu.given("two")
+    digital = menu.LAYERS["two"][0]()
+    model = recipe.prepare(digital, recipe.hardware(mho.Hardware()), x)
+    check(model, x)
+
+
+@pytest.mark.parametrize("settings", [{"program": False}, {"cells_dtype": torch.float16}])
+def test_half_precision_waits_for_nothing(settings):
+    digital = menu.LAYERS["two"][0]().to(torch.bfloat16)
+    model, x = mho.convert(digital, SERIAL, **settings), menu.given("two").to(torch.bfloat16)
+    if "program" not in settings:
+        mho.calibrate(model.eval(), x)
+        check(model, x)
+        return
+    there = on_accelerator(model).train()
+    there(moved(x))
+    with NoSynchronisation():
+        step(there, moved(x))
 
 
 def test_practice_waits_for_nothing():
@@ -160,7 +225,7 @@ def test_broken_cells_of_unknown_number_are_those_of_known_number():
             assert torch.equal(one.joined(two, like).keep(like), wanted)
 
 
-@pytest.mark.parametrize("encoding", ["differential", "single", "sliced"])
+@pytest.mark.parametrize("encoding", ["differential", "sliced"])
 def test_training_reads_of_broken_cells_do_not_depend_on_how_they_are_drawn(encoding, monkeypatch):
     case = {**BASE, "encoding": encoding, "effects": "stuck"}
     effects = (StuckAt(0.1, 0.1), WriteNoise(0.03))
@@ -179,7 +244,7 @@ def test_training_reads_of_broken_cells_do_not_depend_on_how_they_are_drawn(enco
     again = moments()
     error = deviation / READS**0.5
     assert bool(((again[0] - mean).abs() < 5 * 2**0.5 * error).all())
-    torch.testing.assert_close(again[1], deviation, rtol=0.2, atol=0)
+    torch.testing.assert_close(again[1], deviation, rtol=0.35, atol=1e-6)
 
 
 def test_crossing_windows_are_kept_in_order_without_looking(monkeypatch):

@@ -90,6 +90,17 @@ def test_programming_reaches_the_cells_and_nobody_warns_of_tensors_that_fsdp_exc
 
 
 @pytest.mark.slow
+def test_a_model_that_no_process_holds_whole(runs):
+    """Meta device, FSDP2, a distributed checkpoint, training, cells: as in one process."""
+    wanted = worker.train_language(worker.language(worker.CONVERTED), slice(None))
+    for found in runs:
+        torch.testing.assert_close(found["large"], wanted, rtol=1e-3, atol=1e-4)
+        assert found["large half"].dtype is torch.bfloat16
+        assert torch.equal(found["large half"], runs[0]["large half"])
+        assert bool(found["large half"].isfinite().all())
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["noisy", "ddp noisy"])
 def test_every_process_has_the_same_chip_and_its_own_training_noise(runs, way):
     one, two = runs
@@ -97,3 +108,23 @@ def test_every_process_has_the_same_chip_and_its_own_training_noise(runs, way):
         assert torch.equal(g, two[f"{way} cells"][name])
     assert torch.equal(one[f"{way} read"], two[f"{way} read"])
     assert not torch.equal(one["drawn"], two["drawn"])
+
+
+@pytest.mark.slow
+def test_recipes_in_two_processes_train_one_model_each_with_its_own_noise(runs):
+    one, two = (found["recipe"] for found in runs)
+    # Ranks that are seeded alike draw noise of their own.
+    assert not torch.equal(one["seen"], two["seen"])
+    assert one["losses"] != two["losses"]
+    for name, g in one["cells"].items():  # the chip is one and the same
+        assert torch.equal(g, two["cells"][name])
+    assert torch.equal(one["read"], two["read"])
+    for name, grad in one["grads"].items():
+        assert torch.equal(grad, two["grads"][name]), name
+        assert torch.equal(one["weights"][name], two["weights"][name]), name
+    assert sum(one["losses"][-5:]) < 0.9 * sum(one["losses"][:5])
+    # Input ranges that each found in its own first batches are the mean of all.
+    assert torch.equal(one["ranges"], two["ranges"])
+    torch.testing.assert_close(one["sharded ranges"], one["ranges"])  # by FSDP, and by DDP
+    mean = torch.cat([found["seen"][:3] for found in (one, two)]).mean()
+    assert torch.allclose(one["ranges"][0], mean)

@@ -1,10 +1,8 @@
-"""One of two processes that train for hardware: ``recipe_worker.py rank init_file result_file``."""
-
-import sys
+"""Training for hardware as one of two processes; a part of ``sharded_worker.py``."""
 
 import torch
-from ddp_worker import group
 from torch import nn
+from torch.distributed.fsdp import fully_shard
 from torch.nn import functional as F
 
 import mho
@@ -40,33 +38,31 @@ def train(rank):
     return {**found, "cells": cells, "read": read}
 
 
-def start_ranges(rank):
+def start_ranges(rank, *, shard=False):
     """Ranges that start from what both processes see, of data of another size each."""
     torch.manual_seed(0)
     recipe = recipes.ANALOG_FOUNDATION_MODEL
     recipe = recipe.replace(ranges=InputRangeRule(batches=3, deviations=2.0))
     model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
     analog = recipe.prepare(model, recipe.hardware(mho.Hardware()), seed=0)
-    ddp = nn.parallel.DistributedDataParallel(analog)
-    optimizer = torch.optim.SGD(ddp.parameters(), lr=0.0)
+    if shard:
+        fully_shard(analog[0])
+        whole = fully_shard(analog)
+    else:
+        whole = nn.parallel.DistributedDataParallel(analog)
+    optimizer = torch.optim.SGD(whole.parameters(), lr=0.0)
     seen = []
     for step in range(5):
         x = (1 + 3 * rank + step) * torch.randn(10, 6)
         optimizer.zero_grad()
-        ddp(x).square().mean().backward()
+        whole(x).square().mean().backward()
         optimizer.step()
         recipe.after_step(analog)
         seen.append(2.0 * x.std())
-    ranges = torch.cat([c.learned_range.detach() for c in mho.crossbars(analog).values()])
-    return {"ranges": ranges, "seen": torch.stack(seen)}
+    ranges = [bar.correction.input_range for bar in mho.crossbars(analog).values()]
+    return {"ranges": torch.stack(ranges), "seen": torch.stack(seen)}
 
 
-def main():
-    rank, store, result = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-    torch.set_num_threads(1)
-    with group(rank, store):
-        torch.save({**train(rank), **start_ranges(rank)}, result)
-
-
-if __name__ == "__main__":
-    main()
+def find(rank):
+    sharded = start_ranges(rank, shard=True)["ranges"]
+    return {**train(rank), **start_ranges(rank), "sharded ranges": sharded}

@@ -50,6 +50,16 @@ def bits(count: int, rng: Tensor) -> Tensor:
     return _mix(torch.arange(1, count + 1, device=rng.device) * _GAMMA + key)
 
 
+def forked(rng: Tensor) -> Tensor:
+    """Return a new stream seeded by the next 63 bits of another, where that lives.
+
+    Args:
+        rng: the stream; it moves on, in place.
+    """
+    seed = _shifted(bits(1, rng), 1)
+    return torch.cat((seed, torch.zeros_like(seed)))
+
+
 def normal(like: Tensor, rng: Tensor) -> Tensor:
     """Draw standard normals ``[numel]``, of 32 bits each by Box and Muller: up to 6.7 σ.
 

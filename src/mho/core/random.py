@@ -92,15 +92,23 @@ def _mix(seed: int, draws: int) -> int:
     return (z ^ (z >> 31)) >> 1
 
 
-def fork(rng: Tensor | None) -> Tensor:
+def fork(rng: Tensor | None, device: torch.device) -> Tensor:
     """Return a new stream that goes by the next number of another, and may be read again.
 
     Args:
         rng: the stream it comes from, which moves on by one; None is torch's own generator (in a
             process group, apart from the other ranks').
+        device: where it will draw. Of an accelerator it lives there: the host need not wait.
     """
-    source = training_source("cpu") if rng is None else take(rng, "cpu")
-    return stream(int(torch.randint(2**62, (), generator=source)))
+    if device.type == "cpu":
+        source = training_source("cpu") if rng is None else take(rng, "cpu")
+        return stream(int(torch.randint(2**62, (), generator=source)))
+    if rng is None:
+        source = training_source(device)
+        seed = torch.randint(2**62, (1,), device=device, generator=source)
+        return torch.cat((seed, torch.zeros_like(seed)))
+    with _taking, torch._C._DisableFuncTorch():
+        return counted.forked(_bare(rng))
 
 
 def training_source(device: torch.device | str) -> torch.Generator | None:

@@ -174,6 +174,8 @@ def finish(module: nn.Module, *_: object) -> None:
     crossbar: Any = module
     if not crossbar.fabricated and crossbar.cells.like.device != crossbar.scale.device:
         crossbar.cells = crossbar.cells.on(crossbar.scale.device)  # torch assigned the rest
+    if crossbar.range_pending is not None:
+        crossbar.range_pending.zero_()  # what was loaded has no part in it
     if crossbar._lease is not None:
         crossbar._lease.returned(crossbar.cells)
     crossbar.refresh()

@@ -69,6 +69,7 @@ class Crossbar(nn.Module):
         range_shift: the parameter behind ``Correction.shift``; None unless ranges are learned.
         learned_range: the input range ``[1]`` as a parameter, while it is learned by a rule.
         range_batches: how many batches it is the mean of (int64), while it is learned by a rule.
+        range_pending: what it is still to move by ``[1]``, once several processes agree.
         memory: what a read may take beside its inputs and outputs (bytes), 256 MB unless set; see
             `mho.limit_memory`.
         stands_alone: whether it has no weights beside its cells, being no layer's.
@@ -89,6 +90,7 @@ class Crossbar(nn.Module):
     range_shift: nn.Parameter | None
     learned_range: nn.Parameter | None
     range_batches: Tensor | None
+    range_pending: Tensor | None
     range_rule: InputRangeRule | None = None
     reader: Reader
     memory: int = MEMORY
@@ -130,6 +132,7 @@ class Crossbar(nn.Module):
         self.register_parameter("range_shift", None)
         self.register_parameter("learned_range", None)
         self.register_buffer("range_batches", None)
+        self.register_buffer("range_pending", None, persistent=False)
         # While it is watched (calibration), reads are tiled, unfolded and uncorrected.
         self._observed = False
         self._lease: Any = None

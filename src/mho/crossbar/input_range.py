@@ -87,7 +87,7 @@ class InputRangeRule(Spec):
 
 
 @torch.no_grad()
-def follow(rule: InputRangeRule, x: Tensor, learned: Tensor, seen: Tensor) -> None:
+def follow(rule: InputRangeRule, x: Tensor, learned: Tensor, seen: Tensor, pending: Tensor) -> None:
     """Take one batch into the running mean, in place, while there are batches left to take.
 
     Args:
@@ -95,19 +95,32 @@ def follow(rule: InputRangeRule, x: Tensor, learned: Tensor, seen: Tensor) -> No
         x: inputs of one training read.
         learned: the range ``[1]``.
         seen: batches it is the mean of, ``[]``.
+        pending: what the range is still to move by, ``[1]``. Where processes share a model they
+            first agree on it; and of a sharded parameter what is written here is lost.
     """
     # A transform of torch.func cannot see a tensor change: it finds the range as it is.
     if not rule.batches or x.numel() < 2 or _recomputed() or _transforming():
         return
     found = x.detach().to(learned.dtype).std() * rule.deviations
     counts = (seen < rule.batches) & (found > 0.0) & found.isfinite()
-    mean = (learned * seen + found) / (seen + 1)
-    learned.copy_(torch.where(counts, mean, learned))
+    held = learned + pending
+    mean = torch.where(counts, (held * seen + found) / (seen + 1), held)
+    if shared():
+        pending.copy_(mean - learned)
+    else:
+        learned.copy_(mean)
+        pending.zero_()
     seen.add_(counts)
 
 
 def limited(
-    rule: InputRangeRule, x: Tensor, learned: Tensor, seen: Tensor, *, training: bool
+    rule: InputRangeRule,
+    x: Tensor,
+    learned: Tensor,
+    seen: Tensor,
+    pending: Tensor,
+    *,
+    training: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return inputs clamped to the learned range, with its gradient, and the range ``[]``.
 
@@ -117,12 +130,13 @@ def limited(
         learned: the range ``[1]``, a parameter.
         seen: batches it is the mean of, ``[]``; while there are none the largest input is the
             range.
+        pending: what the range is still to move by, ``[1]``.
         training: whether this is a training read.
     """
     if training:
-        follow(rule, x, learned, seen)
+        follow(rule, x, learned, seen, pending)
     # Of the range as it is now: another read of this step may move it.
-    now = learned.detach().clone().to(x.dtype).clamp_min(torch.finfo(x.dtype).eps)
+    now = (learned.detach() + pending).to(x.dtype).clamp_min(torch.finfo(x.dtype).eps)
     now = torch.where(seen > 0, now, quantize.magnitude(x))
     if training and torch.is_grad_enabled():
         x = _Clamp.apply(x, learned, now, (rule.decay, rule.unclipped, learned.requires_grad))
@@ -158,6 +172,12 @@ class _Clamp(torch.autograd.Function):
             inside = 1.0 - (above | below).to(ctx.dtype).mean()
             moved = limit * grow + decay * limit * (inside > unclipped)
         return torch.where(x.abs() <= now, g, 0.0), moved, None, None
+
+
+def shared() -> bool:
+    """Whether this process is one of a group that may share a model."""
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized()
 
 
 # Without a way to ask, nothing is taken for a second computation, or for a transform.

@@ -7,13 +7,15 @@ parameter itself, moved by a rule (`mho.crossbar.input_range`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mho.core import checks
-from mho.crossbar.input_range import InputRangeRule
+from mho.core.sharded import like, whole
+from mho.crossbar.input_range import InputRangeRule, shared
 
 if TYPE_CHECKING:
     from mho.crossbar.crossbar import Crossbar
@@ -27,28 +29,33 @@ class Learning(NamedTuple):
         parameter: the range ``[1]``; an optimizer knows this very tensor.
         value: its value.
         batches: that it is the mean of, ``[]``.
+        pending: what it is still to move by, ``[1]``.
     """
 
     rule: InputRangeRule | None = None
     parameter: nn.Parameter | None = None
     value: Tensor | None = None
     batches: Tensor | None = None
+    pending: Tensor | None = None
 
 
 def state(crossbar: Crossbar) -> Learning:
     """Return how far the input range is learned; `restore` takes it."""
     parameter, batches = crossbar.learned_range, crossbar.range_batches
-    if parameter is None or batches is None:
+    pending = crossbar.range_pending
+    if parameter is None or batches is None or pending is None:
         return Learning()
-    return Learning(crossbar.range_rule, parameter, parameter.detach().clone(), batches.clone())
+    value = whole(parameter.detach()).clone()
+    return Learning(crossbar.range_rule, parameter, value, batches.clone(), pending.clone())
 
 
 def restore(crossbar: Crossbar, before: Learning) -> None:
     """Be again as far as one was; the caller refreshes the crossbar."""
     crossbar.range_rule, crossbar.learned_range = before.rule, before.parameter
     crossbar.range_batches = None if before.batches is None else before.batches.clone()
+    crossbar.range_pending = None if before.pending is None else before.pending.clone()
     if before.parameter is not None and before.value is not None:
-        before.parameter.detach().copy_(before.value)
+        before.parameter.detach().copy_(like(before.value, before.parameter))
 
 
 def now(crossbar: Crossbar) -> Tensor:
@@ -56,7 +63,36 @@ def now(crossbar: Crossbar) -> Tensor:
     learned, batches = crossbar.learned_range, crossbar.range_batches
     if learned is None or batches is None:
         return crossbar.input_range
-    return torch.where(batches > 0, learned.detach().squeeze(0), torch.nan)
+    return torch.where(batches > 0, _known(crossbar, learned).squeeze(0), torch.nan)
+
+
+def _known(crossbar: Crossbar, learned: nn.Parameter) -> Tensor:
+    """Return the parameter's value ``[1]``, with what it is still to move by."""
+    value, pending = whole(learned.detach()), crossbar.range_pending
+    return value if pending is None else value + pending
+
+
+@torch.no_grad()
+def agree(crossbars: Sequence[Crossbar]) -> None:
+    """Move the ranges that several processes learn by the mean of what each has found.
+
+    All processes must call it.
+
+    Args:
+        crossbars: the same in all; those that learn no range by a rule are left alone.
+    """
+    learning = [c for c in crossbars if c.learned_range is not None and shared()]
+    pending = [c.range_pending for c in learning if c.range_pending is not None]
+    if not pending:
+        return
+    together = torch.cat(pending)
+    torch.distributed.all_reduce(together)
+    moves = (together / torch.distributed.get_world_size()).split(1)
+    for crossbar, own, move in zip(learning, pending, moves, strict=True):
+        parameter = crossbar.learned_range
+        assert parameter is not None
+        parameter += like(move, parameter)
+        own.zero_()
 
 
 def start_from(crossbar: Crossbar, limit: Tensor) -> None:
@@ -67,12 +103,14 @@ def start_from(crossbar: Crossbar, limit: Tensor) -> None:
         limit: the range ``[]``.
     """
     rule, learned, batches = crossbar.range_rule, crossbar.learned_range, crossbar.range_batches
-    if rule is None or learned is None or batches is None:
+    pending = crossbar.range_pending
+    if rule is None or learned is None or batches is None or pending is None:
         return
     limit, held = limit.to(learned.device), now(crossbar)
     unknown = limit.isnan()
     same = (limit == held) | (unknown & held.isnan())
-    learned.detach().copy_(torch.where(same | unknown, learned.detach(), limit))
+    value = torch.where(same | unknown, whole(learned.detach()), limit - pending)
+    learned.detach().copy_(like(value, learned))
     started = torch.where(unknown, 0, max(rule.batches, 1))
     batches.copy_(torch.where(same, batches, started))
 
@@ -150,6 +188,7 @@ def _begin(crossbar: Crossbar, rule: InputRangeRule) -> None:
         parameter = nn.Parameter(crossbar.scale.new_ones(1))
         batches = torch.zeros((), dtype=torch.int64, device=crossbar.scale.device)
         crossbar.learned_range, crossbar.range_batches = parameter, batches
+        crossbar.range_pending = torch.zeros_like(parameter.detach())
         crossbar.range_rule = rule
         start_from(crossbar, crossbar.input_range)
     crossbar.range_rule = rule

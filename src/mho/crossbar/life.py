@@ -241,6 +241,9 @@ def arrive(crossbar: Crossbar, device: torch.device) -> None:
     )
     scale = torch.ones_like(crossbar.scale, device=device)
     crossbar.cells = cells
+    for counted in (crossbar.range_batches, crossbar.range_pending):
+        if counted is not None:
+            counted.zero_()
     digital = None if crossbar.digital is None else crossbar.even_shares()
     crossbar.commit(scale=scale, digital=digital, correction=correction)
 

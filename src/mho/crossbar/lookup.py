@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mho.core import random
+from mho.core.constants import constant
 from mho.crossbar import expansion, read
 from mho.crossbar.reader import Reader
 from mho.crossbar.readout import Readout
@@ -175,6 +176,6 @@ def columns(reader: Reader, index: Tensor, seen: Readout, *, padding: int | None
     parts = current.permute(2, 1, 0).flatten(1)[None, None]  # [1, 1, vectors, converters · rows]
     backward = seen._replace(step=None, lines=None)
     total = read.convert([parts], backward, hardware, None)[0]
-    shares = torch.tensor(encoding.digital, dtype=total.dtype, device=total.device)
+    shares = constant(encoding.digital, total.dtype, total.device)
     y = torch.einsum("bkr,k->br", total.unflatten(-1, (encoding.converters, -1)), shares)
     return y * (limit.view(-1, 1) * (drive.step_per_range / v_step))

@@ -47,6 +47,7 @@ def product(
     multiply: Multiply | None = None,
     vectors: Vectors | None = None,
     memory: int = blocks.MEMORY,
+    learned: bool = False,
 ) -> Tensor:
     """Read an array tile by tile.
 
@@ -66,6 +67,7 @@ def product(
             `cell_currents` if not given.
         vectors: where the vectors are in the inputs; by default one for each item of the batch.
         memory: what the read may take beside its inputs and outputs (bytes).
+        learned: whether converter ranges are parameters.
 
     Returns:
         ``[groups, batch, …, cols]``.
@@ -73,8 +75,11 @@ def product(
     vectors = vectors or blocks.matrix(x)
     call = _Call(readout, hardware, full_scale, rng, multiply or cell_currents, vectors)
     given = (readout.matrix, readout.scale, readout.step, readout.unit, x, limit, full_scale)
-    follows = torch.is_grad_enabled() and any(
-        isinstance(used, Tensor) and used.requires_grad for used in given
+    # A training read without gradients may be the first of two (``torch.utils.checkpoint``): it
+    # goes the way of the second, so that both draw the same noise.
+    follows = readout.training or (
+        torch.is_grad_enabled()
+        and any(isinstance(used, Tensor) and used.requires_grad for used in given)
     )
     one, each = _per_vector(readout, hardware, vectors)
     if blocks.followed_by_torch():
@@ -87,7 +92,7 @@ def product(
     if small and (follows or _by_call(call) or one * vectors.number <= _at_once(x)):
         return _shaped(_slab(x, limit, call), vectors)
     suited = stream.suits(readout, hardware)
-    if follows and stream.learns_more(readout, limit, full_scale):
+    if follows and (learned or stream.learns_more(readout, limit, full_scale)):
         suited = False
     if suited and (follows or _by_call(call) or hardware.drive.planes_sent > 1):
         return stream.read(
@@ -148,7 +153,7 @@ def _in_blocks(
     if most >= vectors.number:
         return _shaped(_slab(x, limit, call), vectors)
     if _by_call(call):
-        call = call._replace(rng=random.fork(call.rng))
+        call = call._replace(rng=random.fork(call.rng, x.device))
         call = call._replace(measured=_over_the_call(x, limit, call, most))
     found = []
     for slab in vectors.slabs(most):
@@ -167,7 +172,7 @@ def _shaped(y: Tensor, vectors: Vectors) -> Tensor:
 
 def _anew(part: Tensor, limit: Tensor | float | None, call: _Call) -> Tensor:
     """Keep nothing for the gradients: these read again, with the noise there was."""
-    start = random.fork(call.rng)
+    start = random.fork(call.rng, part.device)
 
     def again(part: Tensor) -> Tensor:
         return _slab(part, limit, call._replace(rng=start.clone()))

@@ -448,6 +448,7 @@ class Reader:
             multiply=multiply,
             vectors=vectors,
             memory=self.memory,
+            learned=self.shift is not None,
         )
         return y if self._lift is None else y / self._lift
 
@@ -525,9 +526,10 @@ class Reader:
         if self.rule is None:
             return x, self._input_limit(x, dims)
         learned, batches = self._crossbar.learned_range, self._crossbar.range_batches
-        if learned is None or batches is None:
+        pending = self._crossbar.range_pending
+        if learned is None or batches is None or pending is None:
             return x, self._input_limit(x, dims)
-        return limited(self.rule, x, learned, batches, training=training)
+        return limited(self.rule, x, learned, batches, pending, training=training)
 
     def _input_limit(self, x: Tensor, dims: int | tuple[int, ...]) -> Tensor | float:
         chosen = self.hardware.drive.range

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from mho.core import random
+from mho.core.precision import exactly
 from mho.crossbar import blocks
 from mho.crossbar.blocks import Plan, Run, Slab, Vectors
 from mho.crossbar.readout import Readout
@@ -117,7 +118,7 @@ def read(
     measured = adc is not None and readout.step is None and full_scale is None
     by_vector = measured and adc is not None and adc.range != "per_call"
     how = blocks.plan(readout, hardware, vectors.number, memory, measured=by_vector)
-    stream = None if readout.noise is None else random.fork(rng)
+    stream = None if readout.noise is None else random.fork(rng, x.device)
     matrix, detached = readout.matrix, readout._replace(matrix=readout.matrix.detach())
     job = Job(detached, hardware, vectors, how, limit, full_scale, stream)
     if torch.is_grad_enabled() and (x.requires_grad or matrix.requires_grad):
@@ -132,8 +133,7 @@ class _Read(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrix: Tensor, job: Job) -> Tensor:
         ctx.save_for_backward(x, matrix)
-        ctx.job, kind = job, x.device.type
-        ctx.cast = (kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
+        ctx.job = job
         return _forward(x, job)
 
     @staticmethod
@@ -141,8 +141,7 @@ class _Read(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         x, matrix = ctx.saved_tensors
         needs = ctx.needs_input_grad
-        kind, dtype, enabled = ctx.cast
-        with torch.autocast(kind, dtype=dtype, enabled=enabled):
+        with exactly(x.device):  # as `Reader.product` has read it
             found = _backward(x, matrix, grads[0], ctx.job, needs[0], needs[1])
         return *found, None
 

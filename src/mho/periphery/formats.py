@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.core import checks
+from mho.core.constants import constant
 from mho.core.spec import Spec
 from mho.periphery.quantize import ROUNDINGS, straight_through
 from mho.periphery.rounding import Randomness, integers, power_below, widened
@@ -225,9 +226,8 @@ class FloatFormat(Format):
             return found.clamp_(-self.largest, self.largest).to(x.dtype)
         over = float("nan") if self.finite else float("inf")
         too_large = found.abs() > self.largest
-        return torch.where(too_large, torch.copysign(found.new_tensor(over), found), found).to(
-            x.dtype
-        )
+        beyond = torch.copysign(constant(over, found.dtype, found.device), found)
+        return torch.where(too_large, beyond, found).to(x.dtype)
 
     def bounds(self) -> tuple[float, float] | None:
         """What saturates loses its gradient."""

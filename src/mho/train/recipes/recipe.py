@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from mho.cells.behaviour import Context
 from mho.core import checks, files
 from mho.core.spec import Spec
+from mho.crossbar import learned_ranges
 from mho.crossbar.crossbar import Crossbar
 from mho.crossbar.input_range import InputRangeRule
 from mho.crossbar.report import ProgramReport
@@ -234,7 +235,7 @@ class Recipe(Spec):
             analog: as `prepare` returned it.
         """
         if isinstance(self.ranges, InputRangeRule):
-            _agree(analog)
+            learned_ranges.agree(_crossbars(analog))
         if self.clip is None:
             return
         done: set[int] = set()  # shared ones once
@@ -323,22 +324,6 @@ def _clip_along(weight: Tensor, dims: tuple[int, ...], clip: float) -> None:
         limit = torch.linalg.vector_norm(centred, dim=dims, keepdim=True)
         limit *= clip / math.sqrt(count - 1)
         weight.copy_(weight.clamp(-limit, limit))
-
-
-def _agree(analog: nn.Module) -> None:
-    """Let all processes have the mean of the input ranges that each has found."""
-    distributed = torch.distributed
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return
-    count = distributed.get_world_size()
-    found = [c.learned_range for c in _crossbars(analog)]
-    ranges = [r for r in found if type(r) is nn.Parameter]  # of a shard there is but one
-    if count == 1 or not ranges:
-        return
-    together = torch.cat([r.detach().reshape(1) for r in ranges])
-    distributed.all_reduce(together)
-    for own, value in zip(ranges, together / count, strict=True):
-        own.copy_(value)
 
 
 def _refuse_clipping(analog: nn.Module) -> None:
