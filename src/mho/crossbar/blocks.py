@@ -24,6 +24,12 @@ AT_ONCE_GPU = 1 << 24
 HELD = 1 << 23
 """Currents held on a CPU until their range is known, where they are not worked out twice."""
 
+KEPT = 0.25
+"""Share of the memory that may be kept for gradients, and until a call's range is known."""
+
+COPIES = 3
+"""Of all currents that are read at once: these, what they were before they were rounded, noise."""
+
 _WIDEST = 1 << 12
 _FEWEST = 32
 
@@ -195,14 +201,25 @@ def checked(memory: object) -> int:
     return checks.integer("memory", memory, least=1)
 
 
+def in_a_trace() -> bool:
+    """Whether ``torch.jit.trace`` or ONNX's older exporter notes down every operation.
+
+    What is worked out and kept then would be missing from the next trace.
+    """
+    return torch._C._get_tracing_state() is not None
+
+
+def in_a_graph() -> bool:
+    """Whether the operations of a read become those of a graph: they are to be plain, and all."""
+    return torch.compiler.is_compiling() or in_a_trace()
+
+
 def followed_by_torch() -> bool:
     """Whether torch follows the operations of a read: a compiler, a tracer, or a transform.
 
     Such a read is one graph, and what it keeps is theirs to decide.
     """
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
-        return True
-    if torch.autograd.forward_ad._current_level >= 0:
+    if in_a_graph() or torch.autograd.forward_ad._current_level >= 0:
         return True
     active: bool = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)()
     return active

@@ -12,15 +12,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mho.core import random
-from mho.crossbar.read import root
+from mho.crossbar.blocks import COPIES, KEPT
+from mho.crossbar.currents import variance_of, with_noise
 from mho.crossbar.readout import Readout
 from mho.encoding.base import Encoding
 from mho.hardware import Hardware
 from mho.periphery import quantize
 
 MOST = 1 << 20
-"""Currents of a read by a plan: larger ones are cut into blocks (`mho.crossbar.read.product`)."""
+"""Currents of a read by a plan, at most: more are cut into blocks (`mho.crossbar.read.product`)."""
 
 
 class Single(NamedTuple):
@@ -57,6 +57,7 @@ class Plan(NamedTuple):
         step: the ADC's step, as in `Readout`; None without one.
         out: from currents (A) to outputs.
         single: of one tile between drivers and converters, with a unit of 1; else None.
+        most: inputs that are read at once.
         rng: stream for read noise; None is torch's own generator.
     """
 
@@ -71,10 +72,11 @@ class Plan(NamedTuple):
     out: Tensor
     rng: Tensor | None
     single: Single | None
+    most: int
 
     def fits(self, x: Tensor) -> bool:
         """Whether inputs ``[..., rows]`` are few enough to be read at once."""
-        return x.numel() * self.tiles * self.matrix.shape[2] <= MOST * x.shape[-1]
+        return x.numel() <= self.most
 
     def read(self, x: Tensor) -> Tensor:
         """Read inputs ``[vectors, rows]``; outputs ``[vectors, cols]``, uncorrected."""
@@ -90,12 +92,8 @@ class Plan(NamedTuple):
         level = level.reshape(-1, self.tiles, self.matrix.shape[1]).transpose(0, 1)
         current = torch.bmm(level, self.matrix)
         if self.noise is not None:
-            power = level.detach().square()
-            if self.noise.dim() == 1:
-                deviation = root(power.sum(-1, keepdim=True) * self.noise)
-            else:
-                deviation = root(torch.bmm(power, self.noise))
-            current = current.addcmul_(deviation, random.normal_like(current, self.rng))
+            variance = variance_of(level.detach().square(), self.noise)
+            current = with_noise(current, variance, self.rng)
         if self.converted is not None:
             current = quantize.to_grid(current, *self.converted, fresh=True)
         total = current.squeeze(0) if self.tiles == 1 else current.sum(0)
@@ -106,13 +104,8 @@ class Plan(NamedTuple):
         level = x.mul(self.steps).round_().clamp_(*single.driven)
         current = torch.mm(level, single.matrix)
         if self.noise is not None:
-            power = level.square_()
-            if single.noise is None:
-                variance = power.sum(-1, keepdim=True).mul(self.noise)
-            else:
-                variance = torch.mm(power, single.noise)
-            drawn = random.normal_like(current, self.rng)
-            current.addcmul_(variance.clamp_(min=0.0).sqrt_(), drawn)
+            noise = self.noise if single.noise is None else single.noise
+            current = with_noise(current, variance_of(level.square_(), noise), self.rng)
         current.round_().clamp_(*single.converted)
         if current.dtype != self.out.dtype:  # of torch.autocast
             return current * single.step * self.out
@@ -124,6 +117,7 @@ def plan_of(
     hardware: Hardware,
     limit: Tensor | float,
     rng: Tensor | None,
+    memory: int,
 ) -> Plan | None:
     """Return the plan of a tiled read, or None where a read is more than one.
 
@@ -132,6 +126,7 @@ def plan_of(
         hardware: what it is made of.
         limit: input magnitude that becomes the largest voltage, one for all inputs.
         rng: stream for read noise; None: torch's own generator.
+        memory: what a read may take beside its inputs and outputs (bytes).
     """
     drive, adc, encoding = hardware.drive, hardware.adc, hardware.encoding
     groups, rows, _ = readout.matrix.shape
@@ -168,7 +163,14 @@ def plan_of(
         out=readout.scale * (limit * drive.step_per_range),
         rng=rng,
         single=single,
+        most=_most(matrix, memory) * rows,
     )
+
+
+def _most(matrix: Tensor, memory: int) -> int:
+    """Return how many vectors are read at once on ``[tiles, rows of a tile, lines]``."""
+    tiles, _, lines = matrix.shape
+    return min(MOST, int(memory * KEPT) // (COPIES * matrix.element_size())) // (tiles * lines)
 
 
 def _adds(encoding: Encoding) -> bool:
