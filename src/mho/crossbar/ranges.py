@@ -31,8 +31,8 @@ class Ranges:
     Attributes:
         fixed: whether one input range is known before a read, from the spec or calibration.
         ruled: whether the input range is learned by a rule, which looks at the inputs.
-        lift: by what inputs of a tiny calibrated range are multiplied before anything else, that
-            nothing underflows; None where they are not.
+        lift: by what inputs are multiplied before anything else where their range is known to be so
+            tiny, or so huge, that numbers would underflow or overflow; else None.
     """
 
     @torch.no_grad()
@@ -58,10 +58,14 @@ class Ranges:
         self._adc_calibrated = limit is not None and limit is self.adc_range
 
     def _lifted_by(self) -> float | None:
-        if not self._calibrated or self.drive.range != "calibrated" or self.ruled:
+        chosen = self.drive.range
+        if not self.fixed or self.ruled or chosen in ("per_call", "per_vector"):
             return None
         least, lift, _ = quantize.lifting(self.input_range.dtype)
-        return lift if bool(self.input_range < least) else None
+        known = float(self.input_range) if isinstance(chosen, str) else chosen
+        if known > 1.0 / least:
+            return 1.0 / lift
+        return lift if known < least else None
 
     @property
     def shift(self) -> Tensor | None:
@@ -72,7 +76,7 @@ class Ranges:
     # ── drivers ──────────────────────────────────────────────────────────────────────────────
 
     def lifted(self, x: Tensor) -> Tensor:
-        """Return inputs of a tiny calibrated range in units in which nothing underflows."""
+        """Return inputs in units in which nothing underflows or overflows."""
         return x if self.lift is None else x * self.lift
 
     def limit(self, x: Tensor, dims: int | tuple[int, ...]) -> Tensor | float:
@@ -87,7 +91,7 @@ class Ranges:
         """
         chosen = self.drive.range
         if not isinstance(chosen, str):
-            return chosen
+            return chosen if self.lift is None else chosen * self.lift
         if not self._calibrated:
             return self.drive.measure(x, dims)
         known = self.lifted(self.input_range)

@@ -138,8 +138,9 @@ def _in_blocks(
     vectors = call.vectors
     if most >= vectors.number:
         return _shaped(_slab(x, limit, call), vectors)
-    if _by_call(call):
+    if anew or _by_call(call):  # a stream of its own, that can be read again
         call = call._replace(rng=random.fork(call.rng))
+    if _by_call(call):
         call = call._replace(measured=_over_the_call(x, limit, call, most))
     found = []
     for slab in vectors.slabs(most):
@@ -158,10 +159,12 @@ def _shaped(y: Tensor, vectors: Vectors) -> Tensor:
 
 def _anew(part: Tensor, limit: Tensor | float | None, call: _Call) -> Tensor:
     """Keep nothing for the gradients: these read again, with the noise there was."""
-    start = random.fork(call.rng)
+    assert call.rng is not None
+    start, first = call.rng.clone(), [call.rng]
 
     def again(part: Tensor) -> Tensor:
-        return _slab(part, limit, call._replace(rng=start.clone()))
+        rng = first.pop() if first else start.clone()
+        return _slab(part, limit, call._replace(rng=rng))
 
     found: Tensor = checkpoint(again, part, use_reentrant=False, preserve_rng_state=False)
     return found
