@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -32,6 +32,9 @@ COPIES = 3
 
 _WIDEST = 1 << 12
 _FEWEST = 32
+
+
+Found = TypeVar("Found")
 
 
 class Slab(NamedTuple):
@@ -201,17 +204,31 @@ def checked(memory: object) -> int:
     return checks.integer("memory", memory, least=1)
 
 
-def in_a_trace() -> bool:
-    """Whether ``torch.jit.trace`` or ONNX's older exporter notes down every operation.
+_tracing = torch._C._get_tracing_state
+_set_tracing: Any = getattr(torch._C, "_set_tracing_state")  # noqa: B009 (its stub lacks it)
 
-    What is worked out and kept then would be missing from the next trace.
+
+def for_keeping(work: Callable[[], Found]) -> Found:
+    """Return what ``work`` gives, which is to be kept and must serve all reads, with gradients too.
+
+    ``torch.jit.trace`` and ONNX's older exporter note down every operation; what is kept is a
+    constant to them, whether it was worked out before or is now.
     """
-    return torch._C._get_tracing_state() is not None
+    if torch.compiler.is_compiling():
+        with torch.inference_mode(False):
+            return work()
+    trace = _tracing()
+    _set_tracing(None)
+    try:
+        with torch.inference_mode(False):
+            return work()
+    finally:
+        _set_tracing(trace)
 
 
 def in_a_graph() -> bool:
     """Whether the operations of a read become those of a graph: they are to be plain, and all."""
-    return torch.compiler.is_compiling() or in_a_trace()
+    return torch.compiler.is_compiling() or _tracing() is not None
 
 
 def followed_by_torch() -> bool:

@@ -103,12 +103,8 @@ class Reader:
             return found
         if self.view.redrawn or shift is not None:
             return self.view.stored()
-        # What is kept must also serve reads that need gradients.
-        with torch.inference_mode(False):
-            found = self.view.stored()
-        if not blocks.in_a_trace():
-            self._stored = found
-        return found
+        self._stored = blocks.for_keeping(self.view.stored)
+        return self._stored
 
     def stored_for(self, x: Tensor) -> Readout:
         """`stored`, the one matrix of a collapsed array in the dtype of the inputs ``x``.
@@ -123,10 +119,10 @@ class Reader:
             return self.stored
         if self._cast is not None and self._cast.matrix.dtype == kind:
             return self._cast
-        found = self.stored
-        with torch.inference_mode(False):  # as `stored`
-            found = found._replace(matrix=laid_out(kind, found.matrix))
-        if self._stored is not None and not blocks.in_a_trace():
+        whole = self.stored
+        matrix = blocks.for_keeping(partial(laid_out, kind, whole.matrix))
+        found = whole._replace(matrix=matrix)
+        if self._stored is not None:
             self._stored, self._cast = None, found
         return found
 
@@ -139,10 +135,12 @@ class Reader:
     def read(self, x: Tensor, seen: Readout, bias: Tensor | None = None) -> Tensor:
         """Read ``x [..., groups · rows]`` on what `stored` or `through` gave; uncorrected."""
         weight = self._turned
-        if weight is not None and seen is self._stored and _alike(weight, x, bias):
+        if weight is None or seen is not self._stored or blocks.in_a_graph():
+            return self._read(x, seen, None if self.collapsed else self.plan(seen), bias)
+        if _alike(weight, x, bias):
             checks.columns("input", x, self.rows)
             return F.linear(x, weight, bias)
-        return self._read(x, seen, None if self.collapsed else self.plan(seen), bias)
+        return self._read(x, seen, None, bias)
 
     def prepared(self, seen: Readout) -> Callable[[Tensor], Tensor]:
         """Return `read` for many reads of what `through` gave, prepared once for all of them."""
