@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -96,7 +96,7 @@ def pieces_of(level: Tensor, job: Job, rng: Tensor | None) -> Iterator[Piece]:
             if isinstance(noise, Tensor) and noise.dim() == 1:
                 power = power.sum(-1, keepdim=True)
             for run in job.plan.runs:
-                current = product(pulse, matrix[:, rows, run.lines])
+                current = currents.multiply(pulse, matrix[:, rows, run.lines])
                 if isinstance(noise, Tensor):
                     own = _of_run(noise, rows, run)
                     current = currents.with_noise(current, currents.variance_of(power, own), rng)
@@ -108,28 +108,6 @@ def _of_run(noise: Tensor, rows: slice, run: Run) -> Tensor:
     if noise.dim() > 1:
         return noise[:, rows, run.lines]
     return noise[run.lines] if noise.numel() > 1 else noise
-
-
-def product(left: Tensor, right: Tensor) -> Tensor:
-    """Return ``left @ right`` of every group, without gradients.
-
-    oneDNN's product is the faster one where both are there: twice on AMD processors (measured).
-    """
-    plain = left.dtype == torch.float32 and left.device.type == "cpu" and len(left) == 1
-    if plain and _LINEAR is not None and not torch.is_autocast_enabled("cpu"):
-        found: Tensor = _LINEAR(left[0], right[0].mT, None, "none", [], "")
-        return found.unsqueeze(0)
-    return torch.bmm(left, right)
-
-
-def _onednn() -> Any:
-    """Return oneDNN's linear map, which torch has for its compiler, or None."""
-    if not torch.backends.mkldnn.is_available():
-        return None
-    return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-
-
-_LINEAR = _onednn()
 
 
 def _pulses(level: Tensor, job: Job) -> Iterator[tuple[Tensor, Tensor, float, float]]:

@@ -12,8 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mho.core import random
+from mho.crossbar import blocks
 from mho.crossbar.blocks import COPIES, KEPT
-from mho.crossbar.currents import variance_of, with_noise
+from mho.crossbar.currents import BULK, multiply, variance_of, with_noise
 from mho.crossbar.readout import Readout
 from mho.encoding.base import Encoding
 from mho.hardware import Hardware
@@ -58,6 +60,8 @@ class Plan(NamedTuple):
         out: from currents (A) to outputs.
         single: of one tile between drivers and converters, with a unit of 1; else None.
         most: inputs that are read at once.
+        factor: from results in steps to outputs, where more follows than ``step`` and ``out``.
+        offset: added to those, ``[cols]``; or None.
         rng: stream for read noise; None is torch's own generator.
     """
 
@@ -73,15 +77,45 @@ class Plan(NamedTuple):
     rng: Tensor | None
     single: Single | None
     most: int
+    factor: Tensor | None = None
+    offset: Tensor | None = None
 
     def fits(self, x: Tensor) -> bool:
         """Whether inputs ``[..., rows]`` are few enough to be read at once."""
         return x.numel() <= self.most
 
-    def read(self, x: Tensor) -> Tensor:
-        """Read inputs ``[vectors, rows]``; outputs ``[vectors, cols]``, uncorrected."""
+    def then(self, gain: Tensor | None, offset: Tensor | None) -> Plan:
+        """Return the plan of reads whose outputs are multiplied by a gain, and added to.
+
+        All factors are one, so rounding is another than that of `read` and what follows it.
+
+        Args:
+            gain: ``[cols]``, or None.
+            offset: ``[cols]``, or None.
+        """
+        factor = self.out if self.step is None else self.step * self.out
+        factor = factor if gain is None else factor * gain
+        return self._replace(factor=factor, offset=offset)
+
+    def noise_for(self, vectors: int) -> Tensor | None:
+        """Draw the noise of so many vectors at once, flat: many small draws cost more.
+
+        None where there is none, or it would be more than is read at once.
+        """
+        tiles, rows, lines = self.matrix.shape
+        if self.noise is None or vectors * tiles * rows > self.most or blocks.followed_by_torch():
+            return None
+        return random.normal_like(self.matrix.new_empty(vectors * tiles * lines), self.rng)
+
+    def read(self, x: Tensor, drawn: Tensor | None = None) -> Tensor:
+        """Read inputs ``[vectors, rows]``; outputs ``[vectors, cols]``.
+
+        Args:
+            x: the inputs.
+            drawn: their noise, flat; see `noise_for`.
+        """
         if self.single is not None and x.dtype == self.out.dtype and not torch.is_grad_enabled():
-            return self._quickly(x, self.single)
+            return self._quickly(x, self.single, drawn)
         if self.driven is None:
             level = quantize.over(x, self.steps)
         else:
@@ -90,23 +124,36 @@ class Plan(NamedTuple):
             level = level * self.unit
         # A batch of products, be it of one: gradients are then added up as ever, to the bit.
         level = level.reshape(-1, self.tiles, self.matrix.shape[1]).transpose(0, 1)
-        current = torch.bmm(level, self.matrix)
+        current = multiply(level, self.matrix)
         if self.noise is not None:
             variance = variance_of(level.detach().square(), self.noise)
-            current = with_noise(current, variance, self.rng)
+            drawn = drawn if drawn is None else drawn.view(current.shape)
+            current = with_noise(current, variance, self.rng, drawn)
         if self.converted is not None:
             current = quantize.to_grid(current, *self.converted, fresh=True)
         total = current.squeeze(0) if self.tiles == 1 else current.sum(0)
-        return (total if self.step is None else total * self.step) * self.out
+        if self.factor is None:
+            return (total if self.step is None else total * self.step) * self.out
+        if self.offset is None:
+            return total * self.factor
+        return torch.addcmul(self.offset, total, self.factor)
 
-    def _quickly(self, x: Tensor, single: Single) -> Tensor:
+    def _quickly(self, x: Tensor, single: Single, drawn: Tensor | None) -> Tensor:
         """As `read` of one tile between converters, without gradients: in place, no call more."""
         level = x.mul(self.steps).round_().clamp_(*single.driven)
-        current = torch.mm(level, single.matrix)
+        if level.numel() * single.matrix.shape[1] < BULK:
+            current = torch.mm(level, single.matrix)
+        else:
+            current = multiply(level.unsqueeze(0), self.matrix).squeeze(0)
         if self.noise is not None:
             noise = self.noise if single.noise is None else single.noise
-            current = with_noise(current, variance_of(level.square_(), noise), self.rng)
+            drawn = drawn if drawn is None else drawn.view(current.shape)
+            current = with_noise(current, variance_of(level.square_(), noise), self.rng, drawn)
         current.round_().clamp_(*single.converted)
+        if self.factor is not None:
+            if self.offset is None:
+                return current * self.factor
+            return torch.addcmul(self.offset, current, self.factor)
         if current.dtype != self.out.dtype:  # of torch.autocast
             return current * single.step * self.out
         return current.mul_(single.step).mul_(self.out)

@@ -148,30 +148,43 @@ class Reader:
             return partial(self.read, seen=seen)
         return partial(self._read, seen=seen, plan=self.planned(seen))
 
-    def repeated(self, bias: Tensor | None = None) -> Callable[[Tensor], Tensor] | None:
-        """Return reads of what is stored, corrected, for many inputs ``[vectors, rows]``.
+    def repeated(
+        self, bias: Tensor | None = None, vectors: int = 0
+    ) -> Callable[[Tensor], Tensor] | None:
+        """Return reads of what is stored, corrected, for many inputs ``[some vectors, rows]``.
 
         None where they cannot be prepared beforehand: each sees other cells, or there is no plan.
 
         Args:
             bias: added digitally to the corrected outputs, ``[groups · cols]``.
+            vectors: how many there will be in all; their noise is drawn at once.
         """
         # Not even looked at where looking draws the cells anew.
         anew = self.collapsed or self.view.redrawn or self.ranges.shift is not None
-        plan = None if anew else self.plan(self.stored)
-        if plan is None:
+        found = None if anew else self.plan(self.stored)
+        if found is None:
             return None
-        gain, offset, corrected = self._gain, self._offset, self.corrected
+        gain = self._gain if self.corrected else None
+        offset = self._offset if self.corrected else None
+        if bias is not None:
+            wide = bias.to(found.out.dtype)
+            offset = wide if offset is None else offset + wide
+        plan = found.then(gain, offset)
+        drawn, each = plan.noise_for(vectors), plan.tiles * plan.matrix.shape[2]
+        kind, most = plan.out.dtype, plan.most
+        exact = not isinstance(exactly(self.scale.device), torch.autocast)
 
         def read(x: Tensor) -> Tensor:
-            quick = plain(x, plan.out.dtype) and plan.fits(x)
-            y = plan.read(x) if quick else self.read(x, self.stored)
-            if corrected:
-                y = torch.addcmul(offset, y, gain)
-            if bias is None:
-                return y
-            alike = y.dtype == bias.dtype and not torch.is_grad_enabled()
-            return y.add_(bias) if alike else y + bias
+            nonlocal drawn
+            if not exact or x.dtype is not kind or x.numel() > most:
+                y = self.read(x, self.stored)
+                wide = y if gain is None else y * gain
+                return (wide if offset is None else wide + offset).to(y.dtype)
+            if drawn is None:
+                return plan.read(x)
+            own = len(x) * each
+            now, drawn = drawn[:own], drawn[own:]
+            return plan.read(x, now if len(now) == own else None)
 
         return read
 

@@ -24,7 +24,8 @@ from torch import Tensor
 from mho.core import random
 from mho.crossbar import blocks
 from mho.crossbar.blocks import Slab, Vectors
-from mho.crossbar.pieces import Job, Piece, by_converter, digital, pieces_of, product, step_of
+from mho.crossbar.currents import multiply
+from mho.crossbar.pieces import Job, Piece, by_converter, digital, pieces_of, step_of
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
 from mho.periphery import quantize
@@ -304,7 +305,7 @@ def _through_block(
             if added is not None:  # one product for all planes: what meets them is one matrix
                 added[..., lines].add_(of_current, alpha=piece.weight * piece.share)
         if of_level is not None and added is not None:
-            of_level[..., rows] = product(added, matrix[:, rows].mT)
+            of_level[..., rows] = multiply(added, matrix[:, rows].mT)
     return of_level if of_level is None else of_level.mul_(job.readout.unit)
 
 
