@@ -16,10 +16,12 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 import mho
+from mho.crossbar import blocks, plan, read
 from mho.crossbar.reader import Reader
 
 ROWS, COLS = 40, 6
@@ -266,3 +268,139 @@ def test_meta_reads_have_shapes_alone() -> None:
         y = away(torch.empty(3, ROWS, device="meta"))
         assert y.is_meta
         assert y.shape == (3, COLS)
+
+
+# ── bounded reads: a limit of memory changes nothing but rounding ────────────────────────────
+
+
+LITTLE = 3000
+ONE = mho.encoding.Differential()
+SERIAL = {"dac": mho.DAC(4, mode="bit_serial"), "adc": mho.ADC(6), "array": mho.Array(8, 8)}
+WAYS = {
+    "converters": {"dac": mho.DAC(5), "adc": mho.ADC(6), "array": mho.Array(8, 8)},
+    "serial": {**SERIAL, "encoding": mho.encoding.BitSliced(bits=4, bits_per_cell=2)},
+}
+
+
+class Whole(nn.Module):
+    """A layer of any call, as a module of one input."""
+
+    def __init__(self, layer: nn.Module, call: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layer, self.call = layer, call
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.call(self.layer, x)
+
+
+def to_itself(layer: nn.Module, x: Tensor) -> Tensor:
+    return layer(x, x, x, need_weights=False)[0]
+
+
+def twice(layer: nn.Module, x: Tensor) -> Tensor:
+    return layer(x, x.flip(-1))
+
+
+def last(layer: nn.Module, x: Tensor) -> Tensor:
+    return layer(x)[0]
+
+
+def only(layer: nn.Module, x: Tensor) -> Tensor:
+    return layer(x)
+
+
+def again(layer: nn.Module, x: Tensor) -> Tensor:
+    return torch.utils.checkpoint.checkpoint(layer, x, use_reentrant=False)
+
+
+LAYERS: dict[str, tuple[Callable[[], nn.Module], Callable, tuple[int, ...]]] = {
+    "linear": (lambda: nn.Linear(12, 7), only, (9, 12)),
+    "checkpointed": (lambda: nn.Linear(12, 7), again, (9, 12)),
+    "convolution": (lambda: nn.Conv2d(2, 3, 3, padding=1), only, (2, 2, 5, 4)),
+    "transposed": (lambda: nn.ConvTranspose2d(3, 2, 3, stride=2), only, (2, 3, 4, 3)),
+    "bilinear": (lambda: nn.Bilinear(10, 10, 3), twice, (9, 10)),
+    "attention": (lambda: nn.MultiheadAttention(12, 2, batch_first=True), to_itself, (3, 4, 12)),
+    "lstm": (lambda: nn.LSTM(10, 6, 1), last, (4, 3, 10)),
+}
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make pieces a few vectors and a few lines large."""
+    monkeypatch.setattr(read, "CURRENTS_AT_ONCE", 50)
+    monkeypatch.setattr(plan, "MOST", 50)
+    monkeypatch.setattr(blocks, "AT_ONCE", 50)
+    monkeypatch.setattr(blocks, "HELD", 50)
+    monkeypatch.setattr(blocks, "_WIDEST", 3)
+
+
+def practised(model: nn.Module, practice: mho.train.Practice) -> None:
+    for crossbar in mho.crossbars(model).values():
+        crossbar.practise(practice)
+
+
+def by_rule(model: nn.Module) -> None:
+    for crossbar in mho.crossbars(model).values():
+        crossbar.learn_ranges(mho.train.InputRangeRule(batches=3, deviations=1.5))
+
+
+def by_shift(model: nn.Module) -> None:
+    for crossbar in mho.crossbars(model).values():
+        crossbar.learn_ranges()
+
+
+SETTINGS: dict[str, Callable[[nn.Module], object]] = {
+    "eval": lambda model: model.eval(),
+    "train": lambda model: model.train(),
+    "weight noise": lambda model: practised(
+        model.train(), mho.train.Practice(weight_noise=0.05, perfect_cells=True)
+    ),
+    "range rule": lambda model: by_rule(model.train()),
+    "learned shifts": lambda model: by_shift(model.train()),
+    "learned shifts, eval": lambda model: by_shift(model.eval()),
+}
+
+
+def stepped(model: nn.Module, x: Tensor, cast: torch.dtype | None) -> dict[str, Tensor]:
+    """Return outputs and all gradients of a step, and of the step after it."""
+    found = {}
+    x = x.clone().requires_grad_()
+    for k in range(2):
+        torch.manual_seed(k)
+        with torch.autocast("cpu", dtype=cast or torch.bfloat16, enabled=cast is not None):
+            y = model(x)
+        y.float().square().sum().backward()
+        found[f"outputs {k}"] = y.detach()
+    found["inputs"] = x.grad
+    found |= {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return found
+
+
+@pytest.mark.parametrize("precision", ["float64", "bfloat16", "autocast"])
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_limit_of_memory_changes_nothing(
+    tiny: None, layer: str, way: str, setting: str, precision: str
+) -> None:
+    torch.manual_seed(1)
+    made, call, shape = LAYERS[layer]
+    effects = (mho.effects.WriteNoise(sigma=0.03),)
+    parts = WAYS[way] | ({"encoding": ONE} if setting == "weight noise" else {})
+    whole = mho.convert(Whole(made(), call), mho.Hardware(**parts, effects=effects), seed=2)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(3))
+    mho.calibrate(whole, x)
+    kind = {"float64": torch.float64, "bfloat16": torch.bfloat16}.get(precision, torch.float32)
+    cast = torch.bfloat16 if precision == "autocast" else None
+    whole, x = whole.to(kind), x.to(kind)
+    SETTINGS[setting](whole)
+    cut = copy.deepcopy(whole)
+    mho.limit_memory(whole, 10**9)
+    mho.limit_memory(cut, LITTLE)
+    found, wanted = stepped(cut, x, cast), stepped(whole, x, cast)
+    assert found.keys() == wanted.keys()
+    # Half precision adds up in another order, and what was rounded meets converters again.
+    close = 1e-9 if precision == "float64" else 0.05
+    for name, one in found.items():
+        size = wanted[name].abs().max().item()
+        torch.testing.assert_close(one, wanted[name], rtol=close, atol=close * size, msg=name)
