@@ -139,7 +139,8 @@ def _in_blocks(
     if most >= vectors.number:
         return _shaped(_slab(x, limit, call), vectors)
     if anew or _by_call(call):  # a stream of its own, that can be read again
-        call = call._replace(rng=random.fork(call.rng))
+        draws = call.readout.noise is not None or call.readout.lines is not None
+        call = call._replace(rng=random.fork(call.rng) if draws else random.stream(0))
     if _by_call(call):
         call = call._replace(measured=_over_the_call(x, limit, call, most))
     found = []
