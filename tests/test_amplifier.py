@@ -91,12 +91,12 @@ def test_drawn_lines_are_the_chips_own_and_come_back():
     x = inputs()
     assert torch.equal(one(x), same(x))
     assert not torch.equal(one(x), other(x))
-    lines = one.reader._lines
+    lines = one.reader.view._lines
     assert lines.gain.shape == (1, 3, 5)
     assert lines.gain.unique().numel() == 15
     before = one(x)
     one.program(torch.ones(7, 5, dtype=torch.float64))
-    assert torch.equal(one.reader._lines.gain, lines.gain)
+    assert torch.equal(one.reader.view._lines.gain, lines.gain)
     other.load_state_dict(same.state_dict())
     assert torch.equal(other(x), before)
     assert torch.equal(copy.deepcopy(same)(x), before)
@@ -112,7 +112,7 @@ def test_lines_of_a_chip_are_the_chips():
         for each in found:
             each.program(torch.ones(7, 5))
             chip.place(each)
-        return chip, found, [each.reader._lines.gain for each in found]
+        return chip, found, [each.reader.view._lines.gain for each in found]
 
     chip, models, (one, two) = placed(7, 1, 1)
     assert not (one == two).any()  # other places, other lines
@@ -120,9 +120,9 @@ def test_lines_of_a_chip_are_the_chips():
     assert torch.equal(torch.stack((one, two)), torch.stack(again))  # whatever the model
     assert not (one == placed(8, 1)[2][0]).any()
     models[0].train()
-    assert torch.equal(models[0].reader._amplifiers(training=True).gain, one)
+    assert torch.equal(models[0].reader.view.amplifiers(training=True).gain, one)
     chip.remove(models[0])
-    assert torch.equal(models[0].reader._lines.gain, one)  # a copy of its cells, and lines
+    assert torch.equal(models[0].reader.view._lines.gain, one)  # a copy of its cells, and lines
     mho.fabricate(models[1], 5)
     assert models[1].cells.lines_seed == models[1].cells.born
 
@@ -131,14 +131,14 @@ def test_lines_of_a_chip_are_the_chips():
 def test_no_drawn_gain_is_negative(low):
     amplifier = Amplifier(Spread(Normal(1.0, 1.0), low=low))
     wide = mho.Crossbar(64, 64, Hardware(array=Array(8, 64), amplifier=amplifier), seed=0)
-    assert float(wide.reader._lines.gain.min()) >= 0.0
+    assert float(wide.reader.view._lines.gain.min()) >= 0.0
     assert amplifier.gain == Spread(Normal(1.0, 1.0), low=0.0)
 
 
 def test_drawn_lines_have_their_spread():
     amplifier = Amplifier(Spread(Normal(1.1, 0.1)), Spread(Normal(2e-7, 1e-6)))
     wide = mho.Crossbar(200, 200, Hardware(array=Array(10, 16), amplifier=amplifier), seed=3)
-    gain, offset, _, _ = wide.reader._lines
+    gain, offset, _, _ = wide.reader.view._lines
     count = gain.numel() ** 0.5
     assert abs(float(gain.mean()) - 1.1) < 4 * 0.1 / count
     assert abs(float(gain.std()) / 0.1 - 1) < 4 / count

@@ -85,7 +85,7 @@ def test_converters_are_straight_through_inside_their_ranges(encoding, converter
     y = crossbar.read_through(x, weight)
     (grad,) = torch.autograd.grad(y, weight, upstream)
     # The weights see the inputs as the driver delivers them.
-    driven = crossbar.reader.drive(x)
+    driven = crossbar.reader.ranges.driven(x)
     assert torch.allclose(grad, driven.T @ upstream, atol=1e-12)
 
 

@@ -70,11 +70,11 @@ def test_currents_are_those_of_single_cells(device):
 def test_every_tile_is_converted_alone(device, bits):
     adc = ADC(bits=7, range="full_scale")
     crossbar, cells, x = made(device, adc=adc, dac=DAC(bits=bits, v_max=V_MAX, range=1.0))
-    driven = crossbar.reader.drive(x)
+    driven = crossbar.reader.ranges.driven(x)
     high, low = device.g_max, device.g_min
     v, g = torch.tensor(V_MAX, dtype=F64), torch.linspace(low, high, 4001, dtype=F64)
     largest = float((device.current_of(v, g) / g).max()) * (high - low) * TILE
-    step = float(crossbar.reader._full_scale) / 63
+    step = float(crossbar.reader.ranges.full_scale()) / 63
     assert step * 63 == pytest.approx(largest, rel=1e-3)
     total = torch.zeros(5, COLS, dtype=F64)
     near = torch.zeros(5, COLS, dtype=torch.bool)  # within the stated error of the next code

@@ -180,7 +180,7 @@ def test_others_of_its_kind_are_drawn(twins):
     chip, found = twins[0]
     gain = found.alike.amplifier.gain
     assert gain.nominal == pytest.approx(chip.gain.mean(), abs=0.02)
-    drawn = [mho.Crossbar(4, 3, found.alike, seed=s).reader._lines.gain for s in range(2)]
+    drawn = [mho.Crossbar(4, 3, found.alike, seed=s).reader.view._lines.gain for s in range(2)]
     assert not torch.equal(*drawn)
     assert any(isinstance(e, effects.StuckAt) for e in found.alike.effects)
 

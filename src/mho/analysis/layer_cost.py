@@ -177,7 +177,7 @@ class _Seen:
         self.power = 0.0  # Σ over drives of what the drivers deliver (W)
 
     def add(self, crossbar: Crossbar, x: Tensor) -> None:
-        voltages = crossbar.reader.voltages(x)
+        voltages = crossbar.reader.ranges.voltages(x)
         self.vectors += len(x)
         self.squares += float(voltages.double().square().sum())
         self.power += array_power(crossbar, voltages)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,8 +24,17 @@ AT_ONCE_GPU = 1 << 24
 HELD = 1 << 23
 """Currents held on a CPU until their range is known, where they are not worked out twice."""
 
+KEPT = 0.25
+"""Share of the memory that may be kept for gradients, and until a call's range is known."""
+
+COPIES = 3
+"""Of all currents that are read at once: these, what they were before they were rounded, noise."""
+
 _WIDEST = 1 << 12
 _FEWEST = 32
+
+
+Found = TypeVar("Found")
 
 
 class Slab(NamedTuple):
@@ -195,14 +204,39 @@ def checked(memory: object) -> int:
     return checks.integer("memory", memory, least=1)
 
 
+_tracing = torch._C._get_tracing_state
+_set_tracing: Any = getattr(torch._C, "_set_tracing_state")  # noqa: B009 (its stub lacks it)
+
+
+def for_keeping(work: Callable[[], Found]) -> Found:
+    """Return what ``work`` gives, which is to be kept and must serve all reads, with gradients too.
+
+    ``torch.jit.trace`` and ONNX's older exporter note down every operation; what is kept is a
+    constant to them, whether it was worked out before or is now.
+    """
+    if torch.compiler.is_compiling():
+        with torch.inference_mode(False):
+            return work()
+    trace = _tracing()
+    _set_tracing(None)
+    try:
+        with torch.inference_mode(False):
+            return work()
+    finally:
+        _set_tracing(trace)
+
+
+def in_a_graph() -> bool:
+    """Whether the operations of a read become those of a graph: they are to be plain, and all."""
+    return torch.compiler.is_compiling() or _tracing() is not None
+
+
 def followed_by_torch() -> bool:
     """Whether torch follows the operations of a read: a compiler, a tracer, or a transform.
 
     Such a read is one graph, and what it keeps is theirs to decide.
     """
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
-        return True
-    if torch.autograd.forward_ad._current_level >= 0:
+    if in_a_graph() or torch.autograd.forward_ad._current_level >= 0:
         return True
     active: bool = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)()
     return active

@@ -252,7 +252,8 @@ class Crossbar(nn.Module):
 
     def limit_memory(self, memory: int) -> None:
         """Set what a read may take beside its inputs and outputs (bytes, >= 1)."""
-        self.memory = self.reader.memory = checked(memory)
+        self.memory = checked(memory)
+        self.reader.limit_memory(self.memory)
 
     def refresh(self) -> None:
         """Make ready what reads need. Called by `commit`; needed after a change by hand only."""

@@ -163,7 +163,7 @@ def learn_ranges(crossbar: Crossbar, learned: bool | InputRangeRule = True) -> N
         _fold_shift(crossbar)
         _end_rule(crossbar)
     elif crossbar.range_shift is None:
-        crossbar.reader.refuse_fixed_ranges()
+        crossbar.reader.ranges.refuse_fixed()
         _end_rule(crossbar)
         shift = crossbar.scale.new_zeros(1 + len(crossbar.adc_range))
         crossbar.commit(correction=crossbar.correction.replace(shift=shift))

@@ -14,9 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mho.core import random
 from mho.core.constants import constant
-from mho.crossbar import expansion, read
+from mho.crossbar import currents, expansion
 from mho.crossbar.reader import Reader
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
@@ -86,23 +85,22 @@ def rows(
     one = table.new_ones(1, 1, 1)
     if reader.collapsed:
         found = gathered(table)
-        return found if drive.ideal else found * reader.drive(one[0])
+        return found if drive.ideal else found * reader.ranges.driven(one[0])
     if refusal(hardware, reader.rows) or seen.cells is not None or isinstance(seen.noise, tuple):
         return None
-    limit = reader._input_limit(one, (0, 2))
+    limit = reader.ranges.limit(one, (0, 2))
     level, weight = drive.to_levels(one, limit), None
     if drive.mode == "bit_serial":
         planes, weight = drive.planes(level)
         level = planes.transpose(0, 1).flatten(1, 2)  # [1, planes, 1]
     # [1, tiles, planes · vectors, lines], of the one tile that is driven
-    level = read.in_units(expansion.driven(level, hardware), seen).reshape(-1, 1, 1)
+    level = currents.in_units(expansion.driven(level, hardware), seen).reshape(-1, 1, 1)
     current = (level * gathered(table)).flatten(0, 1)
     if seen.noise is not None:
         cells = F.embedding(index, seen.noise[0]) if seen.noise.dim() == 3 else seen.noise
         variance = (level.detach().square() * cells).expand(len(level), len(index), -1)
         rng = None if seen.training else reader.cells.streams[-1]
-        deviation = read.root(variance.flatten(0, 1).clone())
-        current = current.addcmul(deviation, random.normal_like(current, rng))
+        current = currents.with_noise(current, variance.flatten(0, 1).clone(), rng)
     total = _converted(current, weight, reader, seen)
     outputs = hardware.encoding.assemble(total, seen.digital)[0]
     return outputs * (seen.scale * (_plain(limit) * drive.step_per_range))
@@ -114,16 +112,16 @@ def _plain(limit: Tensor | float) -> Tensor | float:
 
 def _converted(current: Tensor, weight: Tensor | None, reader: Reader, seen: Readout) -> Tensor:
     """Convert currents ``[planes · vectors, lines]``: ``[1, vectors, lines]``."""
-    hardware, limit = reader.hardware, reader._adc_limit()
+    hardware, limit = reader.hardware, reader.ranges.full_scale()
     parts = current.unsqueeze(0).unsqueeze(0)
     if weight is None:
-        return read.convert([parts], seen, hardware, limit)
+        return currents.convert([parts], seen, hardware, limit)
     shares = weight.view(-1, 1, 1)
     if hardware.drive.converts_once:
         unit = hardware.drive.step_per_range
         joint = (parts.unflatten(2, (len(weight), -1)) * (shares * unit)).sum(2)
-        return read.convert([joint], seen, hardware, limit) / unit
-    results = read.convert([parts], seen, hardware, limit, len(weight))
+        return currents.convert([joint], seen, hardware, limit) / unit
+    results = currents.convert([parts], seen, hardware, limit, len(weight))
     return (results.unflatten(1, (len(weight), -1)) * shares).sum(1)
 
 
@@ -171,11 +169,10 @@ def columns(reader: Reader, index: Tensor, seen: Readout, *, padding: int | None
         noise = seen.noise[0] if seen.noise.dim() == 3 else seen.noise
         variance = (gathered(noise) * level.square()).detach().expand_as(current)
         rng = None if seen.training else reader.cells.streams[-1]
-        deviation = read.root(variance.clone())
-        current = current.addcmul(deviation, random.normal_like(current, rng))
+        current = currents.with_noise(current, variance.clone(), rng)
     parts = current.permute(2, 1, 0).flatten(1)[None, None]  # [1, 1, vectors, converters · rows]
     backward = seen._replace(step=None, lines=None)
-    total = read.convert([parts], backward, hardware, None)[0]
+    total = currents.convert([parts], backward, hardware, None)[0]
     shares = constant(encoding.digital, total.dtype, total.device)
     y = torch.einsum("bkr,k->br", total.unflatten(-1, (encoding.converters, -1)), shares)
     return y * (limit.view(-1, 1) * (drive.step_per_range / v_step))

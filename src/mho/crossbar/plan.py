@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 
 from mho.core import random
-from mho.crossbar.read import root
+from mho.crossbar import blocks
+from mho.crossbar.blocks import COPIES, KEPT
+from mho.crossbar.currents import BULK, multiply, variance_of, with_noise
 from mho.crossbar.readout import Readout
 from mho.encoding.base import Encoding
 from mho.hardware import Hardware
 from mho.periphery import quantize
 
 MOST = 1 << 20
-"""Currents of a read by a plan: larger ones are cut into blocks (`mho.crossbar.read.product`)."""
+"""Currents of a read by a plan, at most: more are cut into blocks (`mho.crossbar.read.product`)."""
 
 
 class Single(NamedTuple):
@@ -57,6 +59,9 @@ class Plan(NamedTuple):
         step: the ADC's step, as in `Readout`; None without one.
         out: from currents (A) to outputs.
         single: of one tile between drivers and converters, with a unit of 1; else None.
+        most: inputs that are read at once.
+        factor: from results in steps to outputs, where more follows than ``step`` and ``out``.
+        offset: added to those, ``[cols]``; or None.
         rng: stream for read noise; None is torch's own generator.
     """
 
@@ -71,15 +76,46 @@ class Plan(NamedTuple):
     out: Tensor
     rng: Tensor | None
     single: Single | None
+    most: int
+    factor: Tensor | None = None
+    offset: Tensor | None = None
 
     def fits(self, x: Tensor) -> bool:
         """Whether inputs ``[..., rows]`` are few enough to be read at once."""
-        return x.numel() * self.tiles * self.matrix.shape[2] <= MOST * x.shape[-1]
+        return x.numel() <= self.most
 
-    def read(self, x: Tensor) -> Tensor:
-        """Read inputs ``[vectors, rows]``; outputs ``[vectors, cols]``, uncorrected."""
+    def then(self, gain: Tensor | None, offset: Tensor | None) -> Plan:
+        """Return the plan of reads whose outputs are multiplied by a gain, and added to.
+
+        All factors are one, so rounding is another than that of `read` and what follows it.
+
+        Args:
+            gain: ``[cols]``, or None.
+            offset: ``[cols]``, or None.
+        """
+        factor = self.out if self.step is None else self.step * self.out
+        factor = factor if gain is None else factor * gain
+        return self._replace(factor=factor, offset=offset)
+
+    def noise_for(self, vectors: int) -> Tensor | None:
+        """Draw the noise of so many vectors at once, flat: many small draws cost more.
+
+        None where there is none, or it would be more than is read at once.
+        """
+        tiles, rows, lines = self.matrix.shape
+        if self.noise is None or vectors * tiles * rows > self.most or blocks.followed_by_torch():
+            return None
+        return random.normal_like(self.matrix.new_empty(vectors * tiles * lines), self.rng)
+
+    def read(self, x: Tensor, drawn: Tensor | None = None) -> Tensor:
+        """Read inputs ``[vectors, rows]``; outputs ``[vectors, cols]``.
+
+        Args:
+            x: the inputs.
+            drawn: their noise, flat; see `noise_for`.
+        """
         if self.single is not None and x.dtype == self.out.dtype and not torch.is_grad_enabled():
-            return self._quickly(x, self.single)
+            return self._quickly(x, self.single, drawn)
         if self.driven is None:
             level = quantize.over(x, self.steps)
         else:
@@ -88,32 +124,36 @@ class Plan(NamedTuple):
             level = level * self.unit
         # A batch of products, be it of one: gradients are then added up as ever, to the bit.
         level = level.reshape(-1, self.tiles, self.matrix.shape[1]).transpose(0, 1)
-        current = torch.bmm(level, self.matrix)
+        current = multiply(level, self.matrix)
         if self.noise is not None:
-            power = level.detach().square()
-            if self.noise.dim() == 1:
-                deviation = root(power.sum(-1, keepdim=True) * self.noise)
-            else:
-                deviation = root(torch.bmm(power, self.noise))
-            current = current.addcmul_(deviation, random.normal_like(current, self.rng))
+            variance = variance_of(level.detach().square(), self.noise)
+            drawn = drawn if drawn is None else drawn.view(current.shape)
+            current = with_noise(current, variance, self.rng, drawn)
         if self.converted is not None:
             current = quantize.to_grid(current, *self.converted, fresh=True)
         total = current.squeeze(0) if self.tiles == 1 else current.sum(0)
-        return (total if self.step is None else total * self.step) * self.out
+        if self.factor is None:
+            return (total if self.step is None else total * self.step) * self.out
+        if self.offset is None:
+            return total * self.factor
+        return torch.addcmul(self.offset, total, self.factor)
 
-    def _quickly(self, x: Tensor, single: Single) -> Tensor:
+    def _quickly(self, x: Tensor, single: Single, drawn: Tensor | None) -> Tensor:
         """As `read` of one tile between converters, without gradients: in place, no call more."""
         level = x.mul(self.steps).round_().clamp_(*single.driven)
-        current = torch.mm(level, single.matrix)
+        if level.numel() * single.matrix.shape[1] < BULK:
+            current = torch.mm(level, single.matrix)
+        else:
+            current = multiply(level.unsqueeze(0), self.matrix).squeeze(0)
         if self.noise is not None:
-            power = level.square_()
-            if single.noise is None:
-                variance = power.sum(-1, keepdim=True).mul(self.noise)
-            else:
-                variance = torch.mm(power, single.noise)
-            drawn = random.normal_like(current, self.rng)
-            current.addcmul_(variance.clamp_(min=0.0).sqrt_(), drawn)
+            noise = self.noise if single.noise is None else single.noise
+            drawn = drawn if drawn is None else drawn.view(current.shape)
+            current = with_noise(current, variance_of(level.square_(), noise), self.rng, drawn)
         current.round_().clamp_(*single.converted)
+        if self.factor is not None:
+            if self.offset is None:
+                return current * self.factor
+            return torch.addcmul(self.offset, current, self.factor)
         if current.dtype != self.out.dtype:  # of torch.autocast
             return current * single.step * self.out
         return current.mul_(single.step).mul_(self.out)
@@ -124,6 +164,7 @@ def plan_of(
     hardware: Hardware,
     limit: Tensor | float,
     rng: Tensor | None,
+    memory: int,
 ) -> Plan | None:
     """Return the plan of a tiled read, or None where a read is more than one.
 
@@ -132,6 +173,7 @@ def plan_of(
         hardware: what it is made of.
         limit: input magnitude that becomes the largest voltage, one for all inputs.
         rng: stream for read noise; None: torch's own generator.
+        memory: what a read may take beside its inputs and outputs (bytes).
     """
     drive, adc, encoding = hardware.drive, hardware.adc, hardware.encoding
     groups, rows, _ = readout.matrix.shape
@@ -168,7 +210,14 @@ def plan_of(
         out=readout.scale * (limit * drive.step_per_range),
         rng=rng,
         single=single,
+        most=_most(matrix, memory) * rows,
     )
+
+
+def _most(matrix: Tensor, memory: int) -> int:
+    """Return how many vectors are read at once on ``[tiles, rows of a tile, lines]``."""
+    tiles, _, lines = matrix.shape
+    return min(MOST, int(memory * KEPT) // (COPIES * matrix.element_size())) // (tiles * lines)
 
 
 def _adds(encoding: Encoding) -> bool:

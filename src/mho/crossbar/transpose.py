@@ -10,8 +10,8 @@ from torch import Tensor
 from mho.circuit.noise import NoiseForm
 from mho.core import checks
 from mho.core.constants import constant
+from mho.crossbar import currents
 from mho.crossbar import expansion as nonlinear
-from mho.crossbar import read
 from mho.crossbar.readout import Noise, Readout, scaled
 from mho.crossbar.tiling import Tiling
 from mho.hardware import Hardware
@@ -71,12 +71,12 @@ def read_transposed(
     matrix = turned(encoding.converted(g), terms) * v_step
     readout = Readout(matrix, noise, None, scale, terms=terms)
     tiling = Tiling(len(g), 1, rows, lines, hardware.array)
-    parts = read.partial_currents(level, readout, hardware, rng, tile_rows=tiling.outputs)
+    parts = currents.partial_currents(level, readout, hardware, rng, tile_rows=tiling.outputs)
     shares = constant(encoding.digital, x.dtype, x.device)
     if digital is not None:  # its weights are in the inputs already
         shares = torch.ones_like(shares)
         parts = [part.movedim(0, -2).flatten(-2).unsqueeze(0) for part in parts]
-    total = read.convert(parts, readout, hardware, None)
+    total = currents.convert(parts, readout, hardware, None)
     y = torch.einsum("bkr,k->br", total[0].unflatten(-1, (encoding.converters, -1)), shares)
     return y * (limit.view(-1, 1) * (drive.step_per_range / v_step))
 

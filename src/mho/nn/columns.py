@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.core import notice
+from mho.crossbar.blocks import KEPT
 from mho.crossbar.crossbar import Crossbar
 from mho.crossbar.readout import Readout
 from mho.nn.base import AnalogLayer
@@ -53,8 +54,10 @@ def summed(
 ) -> Tensor:
     """Read the crossbar ``crossbar`` and sum its outputs digitally, in blocks of bounded memory.
 
-    Gradients need all outputs at once, and so do converters that follow the largest value of a
-    call: those are read in one block.
+    A block stays in the cache, and within a part of the crossbar's memory. Gradients need all that
+    a block kept, so there blocks are as large as the memory allows. Converters that follow the
+    largest value of a call, and rules that learn an input range of one, need all outputs at once:
+    those are read in one block.
 
     Args:
         layer: whose crossbar it is.
@@ -66,12 +69,16 @@ def summed(
     Returns:
         The results of all blocks, ``[batch, …]``.
     """
-    read = readers(layer)["crossbar"]
+    read, crossbar = readers(layer)["crossbar"], layer.crossbars["crossbar"]
     hardware = layer.hardware
     by_call = "per_call" in (hardware.drive.range, hardware.adc and hardware.adc.range)
-    most = COLUMNS_AT_ONCE if x.device.type == "cpu" else COLUMNS_AT_ONCE_GPU
+    by_call = by_call or (layer.training and crossbar.reader.ranges.ruled)
+    most = int(crossbar.memory * KEPT) // crossbar.scale.element_size()
+    if not _needs_gradients(layer, x, *others):
+        at_once = COLUMNS_AT_ONCE if x.device.type == "cpu" else COLUMNS_AT_ONCE_GPU
+        most = min(most, at_once)
     size = max(most // max(outputs, 1), 1)
-    if by_call or len(x) <= size or _needs_gradients(layer, x, *others):
+    if by_call or len(x) <= size:
         return then(read(x), *others)
     blocks = zip(*(tensor.split(size) for tensor in (x, *others)), strict=True)
     return torch.cat([then(read(block), *rest) for block, *rest in blocks])

@@ -152,7 +152,7 @@ class _Conv(AnalogLayer):
             offset = None if offset is None else offset.to(kernel.dtype)
         kernel = kernel.transpose(1, 2).reshape(self._kernel_shape)
         conv = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel_size) - 1]
-        driven = self.crossbars["crossbar"].reader.drive(x, training=self.training)
+        driven = self.crossbars["crossbar"].reader.ranges.driven(x, training=self.training)
         return conv(driven, kernel, offset, self.stride, padding, self.dilation, self.groups)
 
     def _padded(self, x: Tensor) -> Tensor:

@@ -179,7 +179,7 @@ class _ConvTranspose(AnalogLayer):
             kernel = crossbar.reader.stored.matrix
         if corrected:
             kernel = kernel * crossbar.gain.unflatten(0, (self.groups, 1, -1))
-        driven = crossbar.reader.drive(x)
+        driven = crossbar.reader.ranges.driven(x)
         kernel = self._kernels(kernel).to(driven.dtype)
         y = self._convolved(driven, kernel, self.bias, more, self.groups)
         if not corrected:

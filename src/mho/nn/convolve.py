@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mho.core import random
 from mho.crossbar import expansion as nonlinear
-from mho.crossbar import read
 from mho.crossbar.blocks import Vectors
+from mho.crossbar.currents import cell_currents, in_units, partial_currents, with_noise
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
 
@@ -129,19 +128,19 @@ def currents(
         if terms > 1:  # from channels · terms · kernel to channels · kernel · terms
             kernel = math.prod(geometry.kernel)
             flat = flat.unflatten(-1, (-1, terms, kernel)).transpose(-1, -2).flatten(-3)
-        multiply = read.cell_currents if solved else read.partial_currents
+        multiply = cell_currents if solved else partial_currents
         parts = multiply(flat, readout, hardware, rng)
         return [part.unflatten(2, patches.shape[:2]) for part in parts]
-    image = read.in_units(image, readout)
+    image = in_units(image, readout)
     current = _by_tile(image, readout.matrix, height, geometry, terms)
     if isinstance(readout.noise, Tensor):
         power = image.detach()[:, ::terms].square()  # the first term is the voltage itself
         if readout.noise.dim() == 1:  # all cells of a line are alike: one sum for all lines
             ones = torch.ones_like(readout.matrix[:, ::terms, :1])
-            deviation = read.root(_by_tile(power, ones, height, geometry) * readout.noise)
+            variance = _by_tile(power, ones, height, geometry) * readout.noise
         else:
-            deviation = read.root(_by_tile(power, readout.noise, height, geometry))
-        current = current.addcmul_(deviation, random.normal_like(current, rng))
+            variance = _by_tile(power, readout.noise, height, geometry)
+        current = with_noise(current, variance, rng)
     return [current]
 
 

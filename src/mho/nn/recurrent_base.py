@@ -99,7 +99,7 @@ class Recurrent(AnalogLayer):
             if self.training:
                 read = crossbar.reader.prepared(self.through(name, matrices[name]))
             else:
-                read = _plain_reads(crossbar, bias)
+                read = _plain_reads(crossbar, bias, len(x) if x.dim() > 1 else 1)
                 if read is not None:
                     bias = None
                 else:
@@ -199,11 +199,13 @@ class Recurrent(AnalogLayer):
         raise NotImplementedError
 
 
-def _plain_reads(crossbar: Crossbar, bias: Tensor | None) -> Callable[[Tensor], Tensor] | None:
+def _plain_reads(
+    crossbar: Crossbar, bias: Tensor | None, vectors: int
+) -> Callable[[Tensor], Tensor] | None:
     """Return a crossbar's reads without the call of a module, if no hook is to see it."""
     if any(getattr(crossbar, kind) for kind in _SEEN) or torch.compiler.is_compiling():
         return None
-    return None if "forward" in vars(crossbar) else crossbar.reader.repeated(bias)
+    return None if "forward" in vars(crossbar) else crossbar.reader.repeated(bias, vectors)
 
 
 def _read_with_row(read: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -98,6 +98,10 @@ class ADC(Spec):
             return quantize.power_of_two_step(limit, self.bits)
         return limit / self.levels[1]
 
+    def in_steps(self, current: Tensor, limit: Tensor) -> Tensor:
+        """Return currents (A) in units of one step; arguments are those of `convert`."""
+        return quantize.over(current, self.step(limit), fresh=True)
+
     def to_levels(self, current: Tensor) -> Tensor:
         """Convert currents given in units of one step to integer levels (grid methods only).
 
@@ -178,8 +182,7 @@ class ADC(Spec):
             return quantize.companded_tanh(current, self.bits, limit)
         if self.bits == 1:
             return quantize.sign_ste(current, limit)
-        step = self.step(limit)
-        return self.to_levels(quantize.over(current, step)) * step
+        return self.to_levels(self.in_steps(current, limit)) * self.step(limit)
 
 
 def _spread(value: Tensor, planes: int, lines: int) -> Tensor:

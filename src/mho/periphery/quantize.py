@@ -161,13 +161,22 @@ def sign_ste(x: Tensor, limit: Tensor | float) -> Tensor:
     return straight_through(hard, clipped)
 
 
-def over(x: Tensor, step: Tensor | float) -> Tensor:
+def over(x: Tensor, step: Tensor | float, *, fresh: bool = False) -> Tensor:
     """Return ``x / step``, with the smallest number there is in place of a step of zero.
 
     Steps of limits next to nothing underflow; zero over zero would be no number.
+
+    Args:
+        x: any shape.
+        step: broadcasts to ``x``.
+        fresh: the caller owns ``x`` and allows it to be overwritten where no gradient is needed.
     """
     least = least_positive(x.dtype)
-    return x / (step.clamp_min(least) if isinstance(step, Tensor) else max(step, least))
+    step = step.clamp_min(least) if isinstance(step, Tensor) else max(step, least)
+    learned = isinstance(step, Tensor) and step.requires_grad
+    if not fresh or (torch.is_grad_enabled() and (x.requires_grad or learned)):
+        return x / step
+    return x.div_(step)
 
 
 def power_of_two_step(limit: Tensor, bits: int) -> Tensor:

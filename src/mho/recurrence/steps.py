@@ -30,7 +30,7 @@ def lstm_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
     ``(i, f, g, o)`` are the quarters of ``inputs + hidden [..., 4 · hidden_size]``.
     """
     i, f, g, o = (inputs + hidden).chunk(4, -1)
-    c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
+    c = torch.addcmul(torch.sigmoid(f) * state[1], torch.sigmoid(i), torch.tanh(g))
     return torch.sigmoid(o) * torch.tanh(c), c
 
 

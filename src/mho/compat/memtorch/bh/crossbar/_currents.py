@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mho.compat._common import fingerprint, kept
 from mho.compat.memtorch.bh.Quantize import Converter, convert
-from mho.crossbar.read import partial_currents
+from mho.crossbar.currents import partial_currents
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
 from mho.periphery import ADC

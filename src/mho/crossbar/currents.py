@@ -1,0 +1,306 @@
+"""Currents: the steps of a read, from inputs to what converters make of them.
+
+    inputs ──DAC──▶ levels ──▶ [ tile ] ──▶ currents (+ noise) ──ADC──▶ digital sum over tiles
+
+In come inputs or levels of drivers, out go currents of all tiles, or the converters' digital sum.
+One function for each step, whoever reads: whole (`mho.crossbar.read`), piece by piece
+(`mho.crossbar.stream`), by a plan (`mho.crossbar.plan`), or one line (`mho.crossbar.lookup`). No
+function loops over tiles, slices, samples or cells: whole tiles are one batched product, a last,
+shorter tile is another, and bit-serial inputs are a larger batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mho.circuit.noise import NoiseForm
+from mho.core import random
+from mho.crossbar import blocks, exact
+from mho.crossbar import expansion as nonlinear
+from mho.crossbar.readout import Readout, per_line
+from mho.crossbar.tiling import spans
+from mho.hardware import Hardware
+
+
+def levels(x: Tensor, limit: Tensor | float, hardware: Hardware) -> tuple[Tensor, Tensor | None]:
+    """Drive the lines: levels, and the weights of bit planes that are sent one after the other.
+
+    Bit planes become one larger batch, ``[groups, planes · batch, rows]``.
+    """
+    drive = hardware.drive
+    level = drive.to_levels(x, limit)
+    weight = None
+    if drive.mode == "bit_serial":
+        planes, weight = drive.planes(level)
+        level = planes.transpose(0, 1).flatten(1, 2)
+    return level, weight
+
+
+def joint(parts: list[Tensor], weight: Tensor, dim: int) -> list[Tensor]:
+    """Add bit planes by weight, where ``dim`` is ``planes · batch``."""
+    joined = []
+    for part in parts:
+        split = part.unflatten(dim, (len(weight), -1))
+        joined.append((split * weight.view(-1, *[1] * (split.dim() - dim - 1))).sum(dim))
+    return joined
+
+
+def amplified(
+    parts: list[Tensor], readout: Readout, hardware: Hardware, rng: Tensor | None
+) -> list[Tensor]:
+    """Return the currents of tiles as their amplifiers hand them on, in the same units."""
+    if hardware.amplified is None or readout.lines is None:
+        return parts
+    unit = 1.0 if readout.step is None else readout.step
+    return hardware.amplified.amplify(parts, readout.lines, unit, rng)
+
+
+def cell_currents(
+    level: Tensor, readout: Readout, hardware: Hardware, rng: Tensor | None
+) -> list[Tensor]:
+    """Return every tile's bit-line currents, read noise included, for levels as drivers give them.
+
+    Args:
+        level: inputs ``[groups, batch, rows]`` in DAC steps.
+        readout: the array.
+        hardware: what it is made of.
+        rng: stream for read noise.
+
+    Returns:
+        As `partial_currents`; of an array whose circuit is solved for every input, one tensor for
+        each band of tiles.
+    """
+    driven = nonlinear.driven(level, hardware)
+    if readout.cells is None:
+        return partial_currents(driven, readout, hardware, rng)
+    parts = exact.currents(level, readout.cells, hardware)
+    if readout.step is not None:
+        parts = [part / readout.step for part in parts]
+    if isinstance(readout.noise, tuple):
+        volts = in_units(driven[..., :: readout.terms], readout)
+        parts = _with_noise(parts, volts, readout.noise, rng)
+    return parts
+
+
+def partial_currents(
+    level: Tensor,
+    readout: Readout,
+    hardware: Hardware,
+    rng: Tensor | None,
+    *,
+    tile_rows: int | None = None,
+) -> list[Tensor]:
+    """Return every tile's bit-line currents, read noise included.
+
+    Args:
+        level: inputs as cells take them, ``[groups, batch, rows · terms]`` in DAC steps.
+        readout: the array.
+        hardware: what it is made of.
+        rng: stream for read noise; None: torch's own generator.
+        tile_rows: inputs of one tile; by default the array's rows.
+
+    Returns:
+        One tensor ``[groups, tiles, batch, lines]`` for all whole tiles, and one with
+        ``tiles = 1`` for the last, shorter one; either may be missing.
+    """
+    if not hardware.by_tile:  # no converter can tell one tile's current from another's
+        height = level.shape[-1]
+    else:
+        height = (tile_rows or hardware.array.rows) * readout.terms
+    level = in_units(level, readout)
+    rows = level.shape[-1]
+    sizes = spans(rows, height)
+    noise = readout.noise
+    noises: Sequence[Tensor | None]
+    if isinstance(noise, tuple):  # added below: tiles may be smaller than what is converted
+        noises = [None] * len(sizes)
+    elif noise is not None and noise.dim() == 3:  # of every cell
+        noises = noise.split([size // readout.terms for size in sizes], dim=1)
+    else:
+        noises = [noise] * len(sizes)
+    matrices = _split_rows(readout.matrix, sizes)
+    pieces = zip(level.split(sizes, dim=2), matrices, noises, strict=True)
+    parts = [_tiles(*piece, height, readout.terms, rng) for piece in pieces]
+    if isinstance(noise, tuple):
+        parts = _with_noise(parts, level[..., :: readout.terms], noise, rng)
+    return parts
+
+
+def _with_noise(
+    parts: list[Tensor], volts: Tensor, forms: tuple[NoiseForm, ...], rng: Tensor | None
+) -> list[Tensor]:
+    """Add the noise of arrays with wires to the currents of their tiles.
+
+    Args:
+        parts: as `partial_currents` returns them.
+        volts: inputs ``[groups, batch, rows]``.
+        forms: one for each band of rows, as `mho.crossbar.wires.wired_noise` returns them.
+        rng: stream for read noise.
+    """
+    volts = volts.detach()
+    # [groups, down, inputs, lines] each
+    rows = [form.diagonal.shape[1] * form.diagonal.shape[2] for form in forms]
+    variances = [
+        form.variance(v.unflatten(2, (form.diagonal.shape[1], -1)).transpose(1, 2))
+        for v, form in zip(volts.split(rows, dim=2), forms, strict=True)
+    ]
+    if sum(v.shape[1] for v in variances) != sum(part.shape[1] for part in parts):
+        # Nothing is converted: the currents of all tiles have been added up.
+        total = sum((v.sum(1, keepdim=True) for v in variances[1:]), variances[0].sum(1, True))
+        variances = [total]
+    return [with_noise(*each, rng) for each in zip(parts, variances, strict=True)]
+
+
+def _split_rows(matrix: Tensor, sizes: list[int]) -> Sequence[Tensor]:
+    """Split ``[groups, rows, lines]`` by rows, so that gradients come back laid out as it is."""
+    if matrix.stride(-1) == 1:
+        return matrix.split(sizes, dim=1)
+    # A torch weight, [outputs, inputs], turned: its gradient is then written once, not twice.
+    return [piece.mT for piece in matrix.mT.split(sizes, dim=2)]
+
+
+def in_units(level: Tensor, readout: Readout) -> Tensor:
+    """Return levels as the readout's matrix expects them."""
+    folded = isinstance(readout.unit, float) and readout.unit == 1.0
+    return level if folded else level * readout.unit
+
+
+def _tiles(
+    level: Tensor, matrix: Tensor, noise: Tensor | None, height: int, terms: int, rng: Tensor | None
+) -> Tensor:
+    """Read equal tiles as one batched product: ``[groups, tiles, batch, lines]``."""
+    groups, _, rows = level.shape
+    height = min(height, rows)
+    lines = matrix.shape[-1]
+    inputs = level.unflatten(2, (-1, height)).transpose(1, 2).flatten(0, 1)
+    current = multiply(inputs, matrix.reshape(-1, height, lines))
+    if noise is not None:
+        # For gradients noise is constant. The first of several terms is the voltage itself.
+        power = inputs.detach()[..., ::terms].square()
+        if noise.dim() > 1:
+            noise = noise.reshape(-1, height // terms, lines)
+        current = with_noise(current, variance_of(power, noise), rng)
+    return current.unflatten(0, (groups, -1))
+
+
+def multiply(left: Tensor, right: Tensor) -> Tensor:
+    """Return ``left @ right`` of every tile or group, ``[batch, n, k]`` and ``[batch, k, m]``.
+
+    Large products without gradients are oneDNN's, where torch has it: it is the faster one, twice
+    on AMD processors (measured).
+    """
+    if _LINEAR is None or left.numel() * right.shape[2] < BULK or not _bare(left, right):
+        return torch.bmm(left, right)
+    found: Tensor = _LINEAR(left[0], right[0].mT, None, "none", [], "")
+    return found.unsqueeze(0)
+
+
+BULK = 1 << 22
+"""Multiplications from which a product is large: oneDNN's calls take some 10 µs more (measured)."""
+
+
+def _bare(left: Tensor, right: Tensor) -> bool:
+    """Whether one product of these is all that is asked: no gradients, graphs or other dtypes."""
+    one = len(left) == 1 and left.dtype == right.dtype == torch.float32
+    if not one or left.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return False
+    follows = torch.is_grad_enabled() and (left.requires_grad or right.requires_grad)
+    return not follows and not blocks.followed_by_torch()
+
+
+def _onednn() -> Any:
+    """Return oneDNN's linear map, which torch has for its compiler, or None."""
+    if not torch.backends.mkldnn.is_available():
+        return None
+    return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+
+
+_LINEAR = _onednn()
+
+
+def variance_of(power: Tensor, noise: Tensor) -> Tensor:
+    """Return the variance of currents: of independent cells it adds up with the squared inputs.
+
+    Args:
+        power: squares of inputs ``[..., batch, rows]``; of cells that are alike also their sums.
+        noise: variance of every cell ``[..., rows, lines]``; or ``[lines]`` or ``[1]`` where all
+            cells of a line are alike, which is one sum over the inputs and no product.
+    """
+    if noise.dim() == 1:
+        return (power if power.shape[-1] == 1 else power.sum(-1, keepdim=True)) * noise
+    return torch.mm(power, noise) if power.dim() == 2 else multiply(power, noise)
+
+
+def with_noise(
+    current: Tensor, variance: Tensor, rng: Tensor | None, drawn: Tensor | None = None
+) -> Tensor:
+    """Add white noise to currents; both may be overwritten.
+
+    Args:
+        current: any shape, the result of a product.
+        variance: broadcasts to it.
+        rng: stream for read noise; None: torch's own generator.
+        drawn: standard normals drawn before, shaped like ``current``.
+    """
+    drawn = random.normal_like(current, rng) if drawn is None else drawn
+    return current.addcmul_(root(variance), drawn)
+
+
+def root(variance: Tensor) -> Tensor:
+    """Return the deviation of a fresh ``variance``, 0 where it is not positive, as its gradient.
+
+    Learned converter ranges make noise in their units differentiable. A read without input has no
+    noise, whatever the range.
+    """
+    if not (torch.is_grad_enabled() and variance.requires_grad):
+        return variance.clamp_(min=0.0).sqrt_()
+    positive = variance > 0.0
+    return torch.where(positive, torch.where(positive, variance, 1.0).sqrt(), 0.0)
+
+
+def convert(
+    parts: list[Tensor],
+    readout: Readout,
+    hardware: Hardware,
+    limit: Tensor | None,
+    planes: int = 1,
+    measured: Tensor | None = None,
+) -> Tensor:
+    """Convert every tile's currents and add the tiles digitally.
+
+    Args:
+        parts: as `partial_currents` returns them; overwritten where no gradient is needed.
+        readout: the array.
+        hardware: what it is made of.
+        limit: full scale (A) per converter ``[converters]``; None takes the largest currents.
+        planes: how many bit planes of each vector the batch holds.
+        measured: the range of the whole call, where these are some of its currents.
+
+    Returns:
+        ``[groups, batch, lines]`` in amperes.
+    """
+    adc = hardware.adc
+    if adc is None:
+        return _sum_tiles(parts)
+    if readout.step is not None:
+        return _sum_tiles([adc.to_levels(part) for part in parts]) * readout.step
+    if measured is not None:
+        limit = measured
+    elif limit is None:
+        limit = adc.measure(parts, converters=hardware.encoding.converters, planes=planes)
+    else:
+        limit = per_line(limit, readout.matrix.shape[-1] // limit.numel())
+    return _sum_tiles([adc.convert(part, limit) for part in parts])
+
+
+def _sum_tiles(parts: list[Tensor]) -> Tensor:
+    total: Tensor | None = None
+    for part in parts:
+        added = part.sum(1) if part.shape[1] > 1 else part.squeeze(1)
+        total = added if total is None else total + added
+    assert total is not None
+    return total
