@@ -107,13 +107,20 @@ BOUNDED = {
 }
 
 
-@pytest.mark.parametrize("layer", ["linear", "groups", "up"])
-@pytest.mark.parametrize("kind", BOUNDED)
-def test_reads_in_bounded_memory_wait_for_nothing(kind, layer):
+@pytest.mark.parametrize(
+    ("kind", "layer", "batch"),
+    [
+        ("calibrated", "linear", 8),
+        ("serial, sliced", "groups", 2),
+        ("per call", "linear", 8),
+        ("unfolding", "linear", 8),
+    ],
+)
+def test_reads_in_bounded_memory_wait_for_nothing(kind, layer, batch):
     """Block by block, with the noise of a block drawn twice."""
-    model, x = menu.built(layer, BOUNDED[kind], seed=3), menu.given(layer, batch=40)
+    model, x = menu.built(layer, BOUNDED[kind], seed=3), menu.given(layer, batch=batch)
     mho.calibrate(model, x)
-    mho.limit_memory(model, 2000)
+    mho.limit_memory(model, 1500)
     check(model, x)
 
 
