@@ -67,6 +67,15 @@ def test_neighbouring_seeds_are_unrelated():
     assert np.abs(np.corrcoef(drawn) - np.eye(3)).max() < 5 / N**0.5
 
 
+def test_streams_that_fork_go_their_own_ways():
+    rng = random.stream(3)
+    forks = [counted.forked(rng) for _ in range(2)]
+    assert rng.tolist() == [3, 2]
+    assert all(int(fork[0]) >= 0 and int(fork[1]) == 0 for fork in forks)
+    drawn = [counted.normal(torch.empty(N), stream).numpy() for stream in (*forks, rng)]
+    assert np.abs(np.corrcoef(drawn) - np.eye(3)).max() < 5 / N**0.5
+
+
 def test_odd_sizes_and_layouts():
     for shape in ((0,), (1,), (3, 5)):
         like = torch.empty(shape).mT if len(shape) == 2 else torch.empty(shape)

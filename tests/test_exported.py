@@ -31,7 +31,7 @@ MODELS = {
     "lstm": (menu.Last, (3, 4)),
     "attention": (Attention, (3, 6)),
     "multihead": (menu.Attention, (3, 4)),
-    "up": (menu.LAYERS["up"][0], (4, 2, 3)),
+    "up": (lambda: nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1), (4, 2, 3)),
     "pair": (menu.Pair, (7,)),
 }
 HARDWARE = {

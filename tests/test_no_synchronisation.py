@@ -32,14 +32,11 @@ BASE = {
     "action": "nothing",
 }
 CONVERTED = {**BASE, "dac": "bits", "adc": "uniform", "action": "calibrate"}
-KINDS = ("device", "encoding", "scaling", "array", "dac", "adc", "amplifier", "effects", "bias")
+KINDS = ("device", "encoding", "array", "dac", "adc", "amplifier", "effects", "bias")
 CASES = [{**CONVERTED, kind: choice} for kind in KINDS for choice in menu.CHOICES[kind]]
-CASES += [{**BASE, kind: choice} for kind in ("device", "effects") for choice in menu.CHOICES[kind]]
-CASES += [
-    {**CONVERTED, "effects": effects, "action": action, "layer": layer}
-    for layer in menu.CHOICES["layer"]
-    for effects, action in (("reading", "learn"), ("stuck", "age"))
-]
+CASES += [{**CONVERTED, "effects": "reading", "action": "learn", "layer": k} for k in menu.LAYERS]
+SLOW = [{**BASE, kind: choice} for kind in ("device", "effects") for choice in menu.CHOICES[kind]]
+SLOW += [{**CONVERTED, "effects": "stuck", "action": "age", "layer": k} for k in menu.LAYERS]
 # What trains only by waiting: wires are solved by steps that look at their result, and open-loop
 # programming counts pulses.
 WAITING = {("array", "wires"), ("array", "wires between"), ("device", "exponential")}
@@ -68,7 +65,9 @@ def check(model, x, *, training=True):
             assert step(there, moved(x)).device == DEVICE
 
 
-@pytest.mark.parametrize("case", CASES, ids=name_of)
+@pytest.mark.parametrize(
+    "case", [*CASES, *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW)], ids=name_of
+)
 def test_nothing_waits(case):
     try:
         model = menu.built(case["layer"], menu.hardware_of(case), seed=3)
@@ -108,13 +107,20 @@ BOUNDED = {
 }
 
 
-@pytest.mark.parametrize("layer", ["linear", "groups", "up"])
-@pytest.mark.parametrize("kind", BOUNDED)
-def test_reads_in_bounded_memory_wait_for_nothing(kind, layer):
+@pytest.mark.parametrize(
+    ("kind", "layer", "batch"),
+    [
+        ("calibrated", "linear", 8),
+        ("serial, sliced", "groups", 2),
+        ("per call", "linear", 8),
+        ("unfolding", "linear", 8),
+    ],
+)
+def test_reads_in_bounded_memory_wait_for_nothing(kind, layer, batch):
     """Block by block, with the noise of a block drawn twice."""
-    model, x = menu.built(layer, BOUNDED[kind], seed=3), menu.given(layer, batch=40)
+    model, x = menu.built(layer, BOUNDED[kind], seed=3), menu.given(layer, batch=batch)
     mho.calibrate(model, x)
-    mho.limit_memory(model, 2000)
+    mho.limit_memory(model, 1500)
     check(model, x)
 
 

@@ -59,7 +59,7 @@ def stream(seed: int) -> Tensor:
         TypeError, ValueError: if ``seed`` is not a non-negative integer below 2**63.
     """
     seed = checks.integer("seed", seed, least=0, most=2**_SEED_BITS - 1)
-    return torch.tensor([seed, 0], dtype=torch.int64)
+    return torch.tensor([seed, 0], dtype=torch.int64, device="cpu")
 
 
 _taking = threading.Lock()
@@ -102,7 +102,7 @@ def fork(rng: Tensor | None, device: torch.device) -> Tensor:
     """
     if device.type == "cpu":
         source = training_source("cpu") if rng is None else take(rng, "cpu")
-        return stream(int(torch.randint(2**62, (), generator=source)))
+        return stream(int(torch.randint(2**62, (), generator=source, device="cpu")))
     if rng is None:
         source = training_source(device)
         seed = torch.randint(2**62, (1,), device=device, generator=source)
@@ -186,8 +186,8 @@ def quick_normal(like: Tensor, source: torch.Generator | None) -> Tensor:
         return normal(like, source)
     drawn = torch.empty_like(like)
     # Piece by piece in the same small buffers: fresh memory costs more than the drawing.
-    bits = torch.empty(_PIECE // 4, dtype=torch.int64)
-    index = torch.empty(_PIECE, dtype=torch.int32)
+    bits = torch.empty(_PIECE // 4, dtype=torch.int64, device="cpu")
+    index = torch.empty(_PIECE, dtype=torch.int32, device="cpu")
     for piece in drawn.as_strided((count,), (1,)).split(_PIECE):
         bits.random_(-(2**63), None, generator=source)
         index.copy_(bits.view(torch.int16)).bitwise_and_(_SLICES - 1)

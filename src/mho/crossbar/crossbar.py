@@ -403,6 +403,9 @@ class Crossbar(nn.Module):
         super()._apply(keeping(fn), recurse)
         if away and not self.scale.is_meta and not self.fabricated:
             self.arrive(self.scale.device)
+        elif away and self.fabricated:  # of cells that are to be loaded nothing can be made ready
+            self.reader = Reader(self, ahead=False)
+            return self
         self.refresh()
         return self
 

@@ -91,7 +91,7 @@ def agree(crossbars: Sequence[Crossbar]) -> None:
     for crossbar, own, move in zip(learning, pending, moves, strict=True):
         parameter = crossbar.learned_range
         assert parameter is not None
-        parameter += like(move, parameter)
+        parameter.add_(like(move, parameter))
         own.zero_()
 
 

@@ -259,18 +259,17 @@ def lumped(hardware: Hardware, practice: Practice, cells: Any) -> Lumped | None:
     may = practice.effects if practice.own_cells else hardware.behaviours
     breaking = tuple(b for b in may if b.acts_on("broken"))
     breaks = bool(breaking) or (practice.own_cells and cells.broken_at is not None)
-    home = cells.like
-    like = home[:, :1]
+    home = whole = cells.like
     if home.is_meta:  # what is small is worked out
-        like = torch.empty(like.shape, dtype=home.dtype, device="cpu")
-    one = like.new_ones(1)
+        whole = torch.zeros((), dtype=home.dtype, device="cpu").expand(home.shape)
+    one = whole.new_ones(1)
     if breaks and (encoding.converters > 1 or encoding.each(one, one, *device.window) is None):
         return None
     if device.spreads() or device.discrete or policy.cell_by_cell or not device.separable:
         return None
     if not hardware.array.wires.ideal:
         return None
-    g = one.new_zeros(len(like), 1, 1)
+    g = one.new_zeros(len(whole), 1, 1)
     # Not those that break cells: there are none here at the places they may name.
     noisy = [b for b in hardware.behaviours if b.acts_on("write_std") or b.acts_on("read_std")]
     drawn = life.fabricate((device, *(b for b in noisy if b is not device)), g, random.stream(0))
@@ -279,6 +278,7 @@ def lumped(hardware: Hardware, practice: Practice, cells: Any) -> Lumped | None:
     read = life.variance_of("read_std", g, drawn)
     if isinstance(write, Tensor) or isinstance(read, Tensor):
         return None
+    like = whole[:, :1]
     written, seen = (
         None if found is None else found.to(home.device)
         for found in (_at_converters(variance, like, encoding) for variance in (write, read))
