@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,10 +21,36 @@ _HELD = ("g", "inner", "written")  # and what time changes
 # What belongs to the cells, and stays theirs where a chip lends them.
 _OF_CELLS = ("scale", "digital", "gain", "offset", "reference")
 
+# The state_dict being made, and what it holds already; nothing is looked up in another one.
+_sharing: tuple[Any, dict[int, tuple[Hardware, dict[str, Any]]]] | None = None
 
-def identity(crossbar: Crossbar) -> dict[str, Any]:
-    """Return what a checkpoint must agree with, as new plain values."""
-    return {"hardware": crossbar.hardware.to_dict(), "shape": _shape(crossbar)}
+
+def identity(crossbar: Crossbar, hardware: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return what a checkpoint must agree with, as new plain values.
+
+    Args:
+        crossbar: the crossbar.
+        hardware: its hardware as plain values, where they are at hand.
+    """
+    known = crossbar.hardware.to_dict() if hardware is None else hardware
+    return {"hardware": known, "shape": _shape(crossbar)}
+
+
+def hardware_in(hardware: Hardware, destination: Any) -> dict[str, Any]:
+    """Return a hardware as plain values, the same dict for all crossbars of one ``state_dict``.
+
+    A file then holds it once, and not once a layer. No other ``state_dict`` has this dict.
+    """
+    global _sharing
+    if _sharing is None or _sharing[0]() is not destination:
+        try:
+            _sharing = weakref.ref(destination), {}
+        except TypeError:  # a plain dict of the caller's: nothing tells it from the next one
+            return hardware.to_dict()
+    known = _sharing[1]
+    if id(hardware) not in known:
+        known[id(hardware)] = hardware, hardware.to_dict()
+    return known[id(hardware)][1]
 
 
 def _shape(crossbar: Crossbar) -> list[int]:

@@ -90,9 +90,10 @@ class Crossbar(nn.Module):
     learned_range: nn.Parameter | None
     range_batches: Tensor | None
     range_rule: InputRangeRule | None = None
-    reader: Reader
+    _reader: Reader | None = None
     memory: int = MEMORY
     quiet: bool = False
+    _saved_with: dict[str, Any] | None = None  # the hardware, as this state_dict has it already
     written_as: Any = None  # which versions of digital weights a layer last wrote
 
     def __init__(
@@ -138,7 +139,6 @@ class Crossbar(nn.Module):
         self._wires = TileWires(hardware.array, groups)
         self._lumped: tuple[Any, Lumped | None] | None = None
         self._take(Correction.none(groups * cols, encoding.converters, self.cells.like))
-        self.reader = Reader(self, ahead=False)  # nobody has a use for blank cells
 
     # ── state, and the one way to change it ──────────────────────────────────────────────────
 
@@ -251,9 +251,20 @@ class Crossbar(nn.Module):
         """Set what a read may take beside its inputs and outputs (bytes, >= 1)."""
         self.memory = self.reader.memory = checked(memory)
 
-    def refresh(self) -> None:
-        """Make ready what reads need. Called by `commit`; needed after a change by hand only."""
-        self.reader = Reader(self, ahead=not self.training)
+    @property
+    def reader(self) -> Reader:
+        """How it is read, as it is now. A new crossbar has none before somebody asks."""
+        if self._reader is None:
+            self._reader = Reader(self, ahead=False)
+        return self._reader
+
+    def refresh(self, *, keeping: Reader | None = None) -> None:
+        """Make ready what reads need. Called by `commit`; needed after a change by hand only.
+
+        Args:
+            keeping: how it was read before, where its cells show the same as then.
+        """
+        self._reader = Reader(self, ahead=not self.training, keeping=keeping)
 
     @property
     def collapsed(self) -> bool:
@@ -349,13 +360,17 @@ class Crossbar(nn.Module):
     # ── save, load, move ─────────────────────────────────────────────────────────────────────
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
+        self._saved_with = checkpoint.hardware_in(self.hardware, destination)
+        try:
+            super()._save_to_state_dict(destination, prefix, keep_vars)
+        finally:
+            self._saved_with = None
         if torch.onnx.is_in_onnx_export():  # its older exporter takes all that there is for tensors
             destination.pop(f"{prefix}_extra_state")
 
     def get_extra_state(self) -> dict[str, Any]:
         """What a checkpoint holds beside tensors: plain values only."""
-        return checkpoint.identity(self)
+        return checkpoint.identity(self, self._saved_with)
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Nothing to take back: it was compared before anything was loaded."""
@@ -405,9 +420,9 @@ class Crossbar(nn.Module):
     def train(self, mode: bool = True) -> Crossbar:
         """As `torch.nn.Module.train`; what reads of the stored cells need is kept for eval."""
         super().train(mode)
-        if mode:
-            self.reader.rest()
-        elif not self.scale.is_meta:
+        if mode and self._reader is not None:
+            self._reader.rest()
+        elif not mode and not self.scale.is_meta:
             self.reader.prepare()
         return self
 

@@ -24,6 +24,7 @@ from mho.core.sharded import whole
 from mho.crossbar import exact, expansion, read, readout
 from mho.crossbar.blocks import Vectors
 from mho.crossbar.broken import mended
+from mho.crossbar.correction import corrects
 from mho.crossbar.input_range import limited
 from mho.crossbar.plan import Plan, plan_of
 from mho.crossbar.read import Multiply
@@ -45,6 +46,8 @@ class Reader:
         crossbar: what is read.
         ahead: whether what reads of the stored cells need is worked out now, where it is cheap;
             else when first asked for.
+        keeping: another reader of the same crossbar, watched as this one, since when only ranges
+            and corrections have changed: what it found its cells to show is kept.
 
     Attributes:
         collapsed: whether a read is one product, or goes tile by tile.
@@ -52,7 +55,9 @@ class Reader:
     """
 
     @torch.no_grad()
-    def __init__(self, crossbar: Crossbar, *, ahead: bool = True) -> None:
+    def __init__(
+        self, crossbar: Crossbar, *, ahead: bool = True, keeping: Reader | None = None
+    ) -> None:
         hardware, self.quiet = crossbar.hardware, crossbar.quiet
         if self.quiet and hardware.amplifier is not None:
             hardware = hardware.replace(amplifier=hardware.amplifier.without_noise)
@@ -70,8 +75,8 @@ class Reader:
         self.practice, self.memory = crossbar.practice, crossbar.memory
         self.collapsed = readout.collapses(hardware) and not self.observed
         away = self.scale.is_meta  # then nothing is calibrated, and nothing can be looked at
-        self.corrected = not away and crossbar.correction.corrects
-        self._gain, self._offset = crossbar.gain, crossbar.offset
+        self._gain, self._offset = gain, offset = crossbar.gain, crossbar.offset
+        self.corrected = not away and corrects(gain, offset)
         fixed = hardware.drive.range not in ("per_call", "per_vector")
         known = self.rule is not None or not (away or bool(self.input_range.isnan()))
         self._input_known = fixed and known
@@ -86,7 +91,7 @@ class Reader:
         self._lumped = crossbar.lumped
         self._lines: Lines | None = None
         self._lines = None if away else self._amplifiers(training=False)
-        self._stored: Readout | None = None
+        self._stored: Readout | None = None if keeping is None else keeping._stored
         self._cast: Readout | None = None
         self._lift = None if away else self._lifted_by()
         self._plan: tuple[Plan | None] | None = None

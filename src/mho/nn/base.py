@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
+from mho.cells.population import Cells
+from mho.cells.unfabricated import Unfabricated
 from mho.core import checks, notice, random
 from mho.crossbar.checkpoint import kept_own_cells, warn_of_other_cells
 from mho.crossbar.crossbar import Crossbar
@@ -156,7 +158,7 @@ class AnalogLayer(nn.Module):
                 groups=self._groups(name),
                 dtype=matrix.dtype,
                 device=matrix.device,
-                fabricated=program,
+                fabricated=False,  # `program` does it
                 kept_as=cells_dtype,
             )
             crossbar.stands_alone = False
@@ -326,8 +328,9 @@ class AnalogLayer(nn.Module):
         }
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        loading.unpack(state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        checked = loading.unpack(state_dict, prefix)
+        with loading.unguarded(self, refuse_other_checkpoint) if checked else nullcontext():
+            super()._load_from_state_dict(state_dict, prefix, *args)
         if all(
             (f"{prefix}{name}.G" in state_dict or f"{prefix}{name}.cells.g" in state_dict)
             and not kept_own_cells(crossbar, state_dict, f"{prefix}{name}.")
@@ -441,13 +444,18 @@ def refuse_other_checkpoint(
         for name, part in parts
         if isinstance(part, Crossbar)
     ]
-    for key, value in module.state_dict(prefix=prefix, keep_vars=True).items():
-        if ".cells." in key:  # what varies in size there; conductances were looked at above
+    for name, part in module.named_modules(prefix=prefix.rstrip(".")):
+        if isinstance(part, (Cells, Unfabricated)):  # varies in size; looked at above
             continue
-        other = state_dict.get(key)
-        if isinstance(value, Tensor) and isinstance(other, Tensor) and value.shape != other.shape:
-            expected, shape = list(value.shape), list(other.shape)
-            found.append(f"{key}: expected shape {expected}, found {shape}")
+        held = {**part._parameters, **part._buffers}
+        for own, value in held.items():
+            key = f"{name}.{own}" if name else own
+            other = state_dict.get(key)
+            if value is None or not isinstance(other, Tensor) or value.shape == other.shape:
+                continue
+            if own not in part._non_persistent_buffers_set:
+                expected, shape = list(value.shape), list(other.shape)
+                found.append(f"{key}: expected shape {expected}, found {shape}")
     trouble = [text for text in found if text]
     if trouble:
         raise ValueError("this checkpoint does not fit the model: " + "; ".join(trouble))
