@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
+from mho.core import extra
+
 if TYPE_CHECKING:
     from mho.cells.population import Cells
 
@@ -119,7 +121,7 @@ def suit(cells: Cells, state: dict[str, Any], prefix: str) -> None:
         state: the checkpoint; changed.
         prefix: of the keys of these cells.
     """
-    saved = state.get(f"{prefix}_extra_state", {}).get("kept_as")
+    saved = extra.of(state, prefix).get("kept_as")
     theirs = None if saved is None else check(getattr(torch, str(saved)))
     if theirs == cells.kept_as:
         return

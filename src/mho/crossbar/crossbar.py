@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from mho.cells import kept
 from mho.cells.population import Cells
 from mho.cells.unfabricated import REFUSAL, Unfabricated
-from mho.core import checks
+from mho.core import checks, extra
 from mho.core.precision import exactly, handed_out, keeping, plain, widened
 from mho.core.sharded import whole
 from mho.crossbar import change, checkpoint, exact, expansion, learned_ranges, life, readout, stored
@@ -93,7 +93,6 @@ class Crossbar(nn.Module):
     _reader: Reader | None = None
     memory: int = MEMORY
     quiet: bool = False
-    _saved_with: dict[str, Any] | None = None  # the hardware, as this state_dict has it already
     written_as: Any = None  # which versions of digital weights a layer last wrote
 
     def __init__(
@@ -360,17 +359,14 @@ class Crossbar(nn.Module):
     # ── save, load, move ─────────────────────────────────────────────────────────────────────
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        self._saved_with = checkpoint.hardware_in(self.hardware, destination)
-        try:
-            super()._save_to_state_dict(destination, prefix, keep_vars)
-        finally:
-            self._saved_with = None
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        extra.pack(destination, prefix)
         if torch.onnx.is_in_onnx_export():  # its older exporter takes all that there is for tensors
             destination.pop(f"{prefix}_extra_state")
 
     def get_extra_state(self) -> dict[str, Any]:
         """What a checkpoint holds beside tensors: plain values only."""
-        return checkpoint.identity(self, self._saved_with)
+        return checkpoint.identity(self)
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Nothing to take back: it was compared before anything was loaded."""
@@ -392,6 +388,7 @@ class Crossbar(nn.Module):
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         if checkpoint.fits_as_it_is(self, state_dict, prefix):
             return
+        extra.unpack(state_dict, prefix)
         trouble = self.mismatch(state_dict, prefix)
         if trouble:
             error_messages: list[str] = args[-1]

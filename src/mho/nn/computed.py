@@ -146,7 +146,7 @@ def at_rest(module: nn.Module) -> Iterator[None]:
 
 
 def _parts(module: nn.Module, seen: set[nn.Module]) -> Iterator[nn.Module]:
-    """Yield a module and what is in it, each once; nothing of crossbars, which compute no weight."""
+    """Yield a module and what is in it, each once; nothing of crossbars: they make no weights."""
     if module in seen or isinstance(module, Crossbar):
         return
     seen.add(module)
