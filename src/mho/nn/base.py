@@ -147,6 +147,8 @@ class AnalogLayer(nn.Module):
         matrices = self.wanted()
         program = program and not any(matrix.is_meta for matrix in matrices.values())
         for name, matrix in matrices.items():
+            if not matrix.is_floating_point():
+                raise TypeError(f"{name} holds floating numbers, the weights are {matrix.dtype}")
             if program:
                 checks.finite(f"weight of {name}", matrix)
             if hasattr(self, name):
@@ -412,7 +414,11 @@ def _without_cells(value: Any) -> Any:
 def _copied(name: str, value: Any, memo: dict[int, Any]) -> Any:
     try:
         return copy.deepcopy(value, memo)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:
+        if "memory" in str(error):  # as torch says it on the host
+            raise MemoryError(f"no room for a copy of {name}: {error}") from error
         raise ValueError(f"{name} cannot be copied ({error}); remove it first") from error
 
 
