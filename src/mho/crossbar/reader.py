@@ -359,8 +359,11 @@ class Reader:
         gain, offset, corrected = self._gain, self._offset, self.corrected
 
         def read(x: Tensor) -> Tensor:
-            quick = plain(x, plan.out.dtype) and plan.fits(x)
-            y = plan.read(x) if quick else self.read(x, self.stored)
+            if not plain(x, plan.out.dtype):  # rounded once, after the correction
+                kind = handed_out(x)
+                with exactly(x.device):
+                    return read(x.to(plan.out.dtype)).to(kind)
+            y = plan.read(x) if plan.fits(x) else self.read(x, self.stored)
             if corrected:
                 y = torch.addcmul(offset, y, gain)
             if bias is None:
