@@ -201,7 +201,7 @@ def test_interrupted_programming_moves_no_cell(monkeypatch):
 
 
 def _other_hardware(state):
-    told = extra.of(state, "2.crossbar.")
+    told = extra.plain(state["2.crossbar._extra_state"])
     told["hardware"]["adc"]["bits"] = 5
     state["2.crossbar._extra_state"] = extra.packed(told)
 

@@ -76,7 +76,7 @@ def test_a_hook_on_the_way_sees_every_entry():
 def test_the_saved_hardware_of_a_state_is_the_states_own():
     model = calibrated()
     state = model.state_dict()
-    told = extra.of(state, "2.crossbar.")
+    told = extra.plain(state["2.crossbar._extra_state"])
     told["hardware"]["adc"]["bits"] = 5
     state["2.crossbar._extra_state"] = extra.packed(told)
     with pytest.raises(ValueError, match=r"2\.crossbar.*adc\.bits: expected 6, found 5"):

@@ -6,6 +6,7 @@ Tools that save models expect tensors alone in a ``state_dict``: safetensors, tr
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -25,19 +26,20 @@ def packed(values: dict[str, Any]) -> Any:
 
 def plain(saved: Any) -> Any:
     """Return the values that `packed` was given, as new ones; anything else as it is."""
-    if not isinstance(saved, Tensor):
-        return saved
-    return json.loads(saved.cpu().numpy().tobytes())
+    return json.loads(_text(saved)) if isinstance(saved, Tensor) else saved
 
 
 def of(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Return the values that a checkpoint holds for one module; empty if there are none.
 
+    They are not to be changed: many layers of a model have the very same.
+
     Args:
         state: a ``state_dict``.
         prefix: of the module's keys.
     """
-    found = plain(state.get(f"{prefix}_extra_state"))
+    found = state.get(f"{prefix}_extra_state")
+    found = _parsed(_text(found)) if isinstance(found, Tensor) else found
     return found if isinstance(found, dict) else {}
 
 
@@ -53,3 +55,12 @@ def unpack(state: Any, prefix: str) -> None:
     key = f"{prefix}_extra_state"
     if key in state:
         state[key] = plain(state[key])
+
+
+def _text(saved: Tensor) -> bytes:
+    return saved.cpu().numpy().tobytes()
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed(text: bytes) -> Any:
+    return json.loads(text)

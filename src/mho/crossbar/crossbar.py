@@ -369,7 +369,7 @@ class Crossbar(nn.Module):
         return checkpoint.identity(self)
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Nothing to take back: it was compared before anything was loaded."""
+        """Nothing to take back: it was compared before anything was loaded (nor unpacked)."""
 
     def mismatch(self, state: dict[str, Any], prefix: str = "") -> str | None:
         """Say why a checkpoint does not belong to this crossbar, or None where it does.
@@ -388,7 +388,6 @@ class Crossbar(nn.Module):
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         if checkpoint.fits_as_it_is(self, state_dict, prefix):
             return
-        extra.unpack(state_dict, prefix)
         trouble = self.mismatch(state_dict, prefix)
         if trouble:
             error_messages: list[str] = args[-1]
