@@ -124,3 +124,20 @@ def test_a_whole_life(kind, cells_dtype, dtype):
     assert plain(x).dtype == dtype
     again = mho.convert(later, mho.Hardware(dac=mho.DAC(8)), program=False).train()
     assert again(x).dtype == dtype
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_shared_crossbar_arrives_from_the_meta_device():
+    torch.manual_seed(0)
+    model, x = Tied(), MODELS[Tied]
+    with torch.device("meta"):
+        empty = Tied()
+    hardware = mho.Hardware(dac=mho.DAC(8), adc=mho.ADC(8))
+    analog = mho.convert(empty, hardware, embeddings=True).to_empty(device="cpu")
+    for crossbar in mho.crossbars(analog).values():
+        assert crossbar.input_range.isnan()
+        assert (crossbar.gain == 1).all()
+    analog.load_state_dict(model.state_dict())
+    mho.program(analog)
+    wanted = model(x)
+    assert (analog.eval()(x) - wanted).norm() < 0.1 * wanted.norm()

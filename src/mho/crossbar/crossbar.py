@@ -12,6 +12,7 @@ A crossbar changes through `Crossbar.commit` alone.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -408,7 +409,8 @@ class Crossbar(nn.Module):
         """As `torch.nn.Module._apply`; half precision changes nothing here."""
         away = self.scale.is_meta
         super()._apply(keeping(fn), recurse)
-        if away and not self.scale.is_meta and not self.fabricated:
+        # A shared crossbar is visited once for each layer that has it.
+        if not self.fabricated and not self.scale.is_meta and (away or _empties(fn, self.scale)):
             self.arrive(self.scale.device)
         self.refresh()
         return self
@@ -434,3 +436,10 @@ class Crossbar(nn.Module):
         cells = f"{slices} × {rows} × {cols} cells"
         cells = cells if self.fabricated else f"{cells} (not fabricated yet)"
         return f"{groups}{self.rows} → {self.cols}, {cells}, {path} read{error}"
+
+
+def _empties(fn: Any, like: Tensor) -> bool:
+    """Whether what is applied to tensors loses their values, as `torch.nn.Module.to_empty` does."""
+    mark = time.perf_counter_ns()  # nothing in memory looks like it
+    found = fn(torch.tensor([mark], device=like.device))
+    return type(found) is Tensor and bool((found != mark).any())
