@@ -11,6 +11,7 @@ import mho
 from interruptions import Interrupter, Interruption, differences, fingerprint, network
 from mho import effects, encoding
 from mho.chip import Chip
+from mho.core import extra
 from mho.devices import ExponentialDevice
 from mho.programming import Exact, WriteVerify, program_crossbar
 from mho.train import DifferentialPair, InSitu
@@ -200,7 +201,9 @@ def test_interrupted_programming_moves_no_cell(monkeypatch):
 
 
 def _other_hardware(state):
-    state["2.crossbar._extra_state"]["hardware"]["adc"]["bits"] = 5
+    told = extra.plain(state["2.crossbar._extra_state"])
+    told["hardware"]["adc"]["bits"] = 5
+    state["2.crossbar._extra_state"] = extra.packed(told)
 
 
 def _other_shape(state):

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import mho
+from mho.core import extra
 from mho.nn import loading
 
 HARDWARE = mho.Hardware(dac=mho.DAC(6), adc=mho.ADC(6))
@@ -75,7 +76,9 @@ def test_a_hook_on_the_way_sees_every_entry():
 def test_the_saved_hardware_of_a_state_is_the_states_own():
     model = calibrated()
     state = model.state_dict()
-    state["2.crossbar._extra_state"]["hardware"]["adc"]["bits"] = 5
+    told = extra.plain(state["2.crossbar._extra_state"])
+    told["hardware"]["adc"]["bits"] = 5
+    state["2.crossbar._extra_state"] = extra.packed(told)
     with pytest.raises(ValueError, match=r"2\.crossbar.*adc\.bits: expected 6, found 5"):
         model.load_state_dict(state)
     model.load_state_dict(model.state_dict())

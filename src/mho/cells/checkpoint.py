@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mho.cells import kept
-from mho.core import random
+from mho.core import extra, random
 
 if TYPE_CHECKING:
     from mho.cells.population import Cells
@@ -75,11 +75,10 @@ def _modernise(cells: Cells, state: dict[str, Any], prefix: str) -> None:
         drawn = {k.removeprefix(start): v for k, v in state.items() if k.startswith(start)}
         conductance_of: Any = cells.conductance_of
         state[f"{prefix}g"] = conductance_of(inner, drawn)
-    extra = {"born_as": str(cells.g.dtype).removeprefix("torch."), "seconds": 0.0}
+    told = {"born_as": str(cells.g.dtype).removeprefix("torch."), "seconds": 0.0}
     if rng is not None:
-        extra["identity"] = f"{int(rng[0]):016x}"
-    extra.update(state.get(f"{prefix}_extra_state", {}))
-    state[f"{prefix}_extra_state"] = extra
+        told["identity"] = f"{int(rng[0]):016x}"
+    state[f"{prefix}_extra_state"] = {**told, **extra.of(state, prefix)}
 
 
 def old_streams(rng: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from mho.cells.programming import Programming, Statistical
 from mho.cells.spread import UNSEEN_ROUNDS, Spread, nominal
 from mho.core import files, random
 from mho.core.constants import as_tensor
+from mho.core.spec import derived
 
 _MAX_REDRAWS = 100
 D = TypeVar("D", bound="Device")
@@ -57,6 +58,10 @@ class Device(Behaviour):
 
     def spreads(self) -> dict[str, Spread]:
         """Return the parameters that differ from cell to cell."""
+        return dict(self._spread)
+
+    @derived
+    def _spread(self) -> dict[str, Spread]:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
         return {name: value for name, value in values.items() if isinstance(value, Spread)}
 

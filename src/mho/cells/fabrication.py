@@ -27,7 +27,7 @@ def be_born(cells: Cells) -> None:
     cells._born_as = cells.g.dtype  # what is drawn again later must come out the same
     for name in [n for n in cells._buffers if n.startswith("state_")]:
         del cells._buffers[name]
-    cells.inner = cells.pulses = cells.written = cells.broken_at = None
+    cells._buffers.update(inner=None, pulses=None, written=None, broken_at=None)
     cells.seconds, cells.written_at, cells.reads, cells._all_pulses = 0.0, 0.0, 0.0, 0
     cells.identity = f"{cells.born:016x}"
     broken: Broken | None = None

@@ -2,6 +2,9 @@
 
     code = (g - g_min) / (g_max - g_min)    in float16; the error is at most 2^-12 of the window
 
+Aging rounds to one neighbour or the other, by chance and right on average (the error of one call is
+then at most 2^-11 of the window): changes smaller than a step add up to what they are.
+
 Cells outside of the window keep their place (a code may be negative, or above 1, its error is then
 2^-11 of itself); what broken cells conduct is kept as it is. Cells kept so are at rest: whatever
 changes them works on a `live` fork, in float32, and `packed` ends it.
@@ -15,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
+
+from mho.core import extra, random
 
 if TYPE_CHECKING:
     from mho.cells.population import Cells
@@ -35,10 +40,22 @@ def check(kind: torch.dtype | None) -> torch.dtype | None:
     return kind
 
 
-def encoded(g: Tensor, window: tuple[float, float], kind: torch.dtype) -> Tensor:
-    """Return the codes of conductances (S)."""
+def encoded(
+    g: Tensor, window: tuple[float, float], kind: torch.dtype, rng: Tensor | None = None
+) -> Tensor:
+    """Return the codes of conductances (S): the nearest; with a stream, right on average."""
     low, high = window
-    return g.sub(low).div_(high - low).clamp_(-_LARGEST, _LARGEST).to(kind)
+    code = g.sub(low).div_(high - low)
+    if rng is not None:
+        step = torch.exp2((torch.frexp(code).exponent - 11).clamp_(min=-24).to(code.dtype))
+        share = torch.rand(
+            code.shape,
+            dtype=code.dtype,
+            device=code.device,
+            generator=random.take(rng, code.device),
+        )
+        code.add_(share.sub_(0.5).mul_(step))
+    return code.clamp_(-_LARGEST, _LARGEST).to(kind)
 
 
 def decoded(code: Tensor, window: tuple[float, float], kind: torch.dtype) -> Tensor:
@@ -47,10 +64,15 @@ def decoded(code: Tensor, window: tuple[float, float], kind: torch.dtype) -> Ten
     return code.to(kind).mul_(high - low).add_(low).clamp_(min=0.0)
 
 
-def packed(cells: C, kind: torch.dtype | None) -> C:
+def packed(cells: C, kind: torch.dtype | None, *, by_chance: bool = False) -> C:
     """Return the same cells at rest, their conductances kept in another dtype; None: as they are.
 
     Cells that are kept so already are returned themselves.
+
+    Args:
+        cells: a `live` population.
+        kind: the dtype.
+        by_chance: whether conductances are rounded by the cells' own stream, right on average.
     """
     if kind is None or cells.kept_as is not None:
         return cells
@@ -58,7 +80,8 @@ def packed(cells: C, kind: torch.dtype | None) -> C:
     window, broken = cells.spec.window, cells.broken
     for name in CODED:
         held: Any = cells._buffers[name]
-        twin._buffers[name] = None if held is None else encoded(held, window, kind)
+        rng = twin.rng if by_chance and name == "g" else None
+        twin._buffers[name] = None if held is None else encoded(held, window, kind, rng)
     twin.register_buffer("broken_g", None if broken is None else broken.g.clone())
     twin.kept_as, twin.kind = kind, cells.g.dtype
     return twin
@@ -119,7 +142,7 @@ def suit(cells: Cells, state: dict[str, Any], prefix: str) -> None:
         state: the checkpoint; changed.
         prefix: of the keys of these cells.
     """
-    saved = state.get(f"{prefix}_extra_state", {}).get("kept_as")
+    saved = extra.of(state, prefix).get("kept_as")
     theirs = None if saved is None else check(getattr(torch, str(saved)))
     if theirs == cells.kept_as:
         return

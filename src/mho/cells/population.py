@@ -20,7 +20,7 @@ from mho.cells import checkpoint, clock, defects, fabrication, kept, kin, lendin
 from mho.cells.behaviour import Behaviour, Context
 from mho.cells.life import Drawn
 from mho.cells.programming import Programming, Site, Written
-from mho.core import checks, random
+from mho.core import checks, extra, random
 from mho.core.precision import keeping, wide
 
 C = TypeVar("C", bound="Cells")
@@ -356,6 +356,7 @@ class Cells(nn.Module):
         for index in range(len(self.behaviours)):
             for name, value in self.state(index).items():
                 destination[f"{prefix}state_{index}_{name}"] = value
+        extra.pack(destination, prefix)
         if torch.onnx.is_in_onnx_export():  # its older exporter takes all that there is for tensors
             destination.pop(f"{prefix}_extra_state")
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mho.cells.behaviour import Behaviour
 from mho.cells.population import Cells
-from mho.core import random
+from mho.core import extra, random
 from mho.core.precision import wide
 
 REFUSAL = (
@@ -117,6 +117,10 @@ class Unfabricated(nn.Module):
 
     # ── save and load; see `mho.crossbar.checkpoint` ─────────────────────────────────────────
 
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        extra.pack(destination, prefix)
+
     def get_extra_state(self) -> dict[str, Any]:
         """What a checkpoint holds: which cells these will be."""
         kind = str(self.here.dtype).removeprefix("torch.")
@@ -130,6 +134,7 @@ class Unfabricated(nn.Module):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         if f"{prefix}_extra_state" in state_dict:  # else a checkpoint of digital weights alone
+            extra.unpack(state_dict, prefix)
             super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:

@@ -63,18 +63,16 @@ def number(
     value = plain(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})")
-    bounds = []
-    if above is not None:
-        bounds.append((value > above, f"> {above:g}"))
-    if least is not None:
-        bounds.append((value >= least, f">= {least:g}"))
-    if below is not None:
-        bounds.append((value < below, f"< {below:g}"))
-    if most is not None:
-        bounds.append((value <= most, f"<= {most:g}"))
-    if not math.isfinite(value) or not all(ok for ok, _ in bounds):
-        allowed = " and ".join(text for _, text in bounds) or "finite"
-        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+    inside = (
+        (above is None or value > above)
+        and (least is None or value >= least)
+        and (below is None or value < below)
+        and (most is None or value <= most)
+    )
+    if not inside or not math.isfinite(value):
+        bounds = ((">", above), (">=", least), ("<", below), ("<=", most))
+        allowed = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
+        raise ValueError(f"{name} must be {allowed or 'finite'}, got {value!r}")
     return value
 
 

@@ -65,15 +65,17 @@ def commit(
     before = {name: getattr(crossbar, name) for name in (*changes, *CORRECTED, "range_shift")}
     shift = None if crossbar.range_shift is None else crossbar.range_shift.detach().clone()
     learning = learned_ranges.state(crossbar)
-    reader: Any = getattr(crossbar, "reader", None)
+    reader = crossbar._reader
+    same = crossbar.observed and all(value is None for value in changes.values())
     try:
         for name, value in changes.items():
             if value is not None:
                 setattr(crossbar, name, value)
-        crossbar.cells.train(crossbar.training)
+        if crossbar.cells.training is not crossbar.training:
+            crossbar.cells.train(crossbar.training)
         if correction is not None:
             crossbar._take(correction)
-        crossbar.refresh()
+        crossbar.refresh(keeping=reader if same else None)
         if cells is not None and crossbar._lease is not None:
             crossbar._lease.returned(cells)
     except BaseException:
@@ -82,7 +84,7 @@ def commit(
         if shift is not None and crossbar.range_shift is not None:
             crossbar.range_shift.detach().copy_(shift)
         learned_ranges.restore(crossbar, learning)
-        crossbar.reader = reader
+        crossbar._reader = reader
         raise
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from mho.cells import kin
 from mho.cells.unfabricated import Unfabricated
+from mho.core import extra
 from mho.core.spec import first_difference
 from mho.hardware import Hardware
 
@@ -22,8 +23,8 @@ _OF_CELLS = ("scale", "digital", "gain", "offset", "reference")
 
 
 def identity(crossbar: Crossbar) -> dict[str, Any]:
-    """Return what a checkpoint must agree with, as new plain values."""
-    return {"hardware": crossbar.hardware.to_dict(), "shape": _shape(crossbar)}
+    """Return what a checkpoint must agree with, as plain values; not to be changed."""
+    return {"hardware": crossbar.hardware.saved, "shape": _shape(crossbar)}
 
 
 def _shape(crossbar: Crossbar) -> list[int]:
@@ -32,10 +33,10 @@ def _shape(crossbar: Crossbar) -> list[int]:
 
 def mismatch(crossbar: Crossbar, state: dict[str, Any], prefix: str = "") -> str | None:
     """Say why a checkpoint does not belong to a crossbar, or None where it does."""
-    saved = state.get(f"{prefix}_extra_state")
-    if not isinstance(saved, dict):
+    saved = extra.of(state, prefix)
+    if not saved:
         return None  # torch reports the missing key
-    expected: dict[str, Any] = {"hardware": crossbar.hardware.saved, "shape": _shape(crossbar)}
+    expected = identity(crossbar)
     hardware = saved.get("hardware")
     if f"{prefix}G" in state:
         hardware = _of_0_1(hardware, expected["hardware"])
@@ -94,7 +95,7 @@ def suit_cells(crossbar: Crossbar, state: dict[str, Any], prefix: str, *, assign
         ValueError: if there are cells to be copied, and the crossbar is on the meta device.
     """
     own = f"{prefix}cells."
-    saved = state.get(f"{own}_extra_state", {})
+    saved = extra.of(state, own)
     if saved.get("fabricated", True) is False:
         if crossbar._lease is not None:
             for key in [k for k in state if k.startswith(own)]:
@@ -131,7 +132,7 @@ def make_room(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:
     if crossbar._lease is None:
         return
     own, cells = f"{prefix}cells.", crossbar.cells
-    saved = state.get(f"{own}_extra_state", {})
+    saved = extra.of(state, own)
     theirs = kept_own_cells(crossbar, state, prefix)
     mine = {f"{own}{key}": value for key, value in cells.state_dict().items()}
     if not theirs:  # these very cells: what they hold, and when it was written, is taken
@@ -141,7 +142,7 @@ def make_room(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:
                 mine[key] = state[key]
         clock = {name: saved[name] for name in ("seconds", "written_at")}
         clock["reads"] = saved.get("reads", 0.0)
-        mine[f"{own}_extra_state"] = {**mine[f"{own}_extra_state"], **clock}
+        mine[f"{own}_extra_state"] = {**extra.of(mine, own), **clock}
     elif crossbar.stands_alone and f"{own}g" in state:
         _warn_of_other_cells(prefix.rstrip("."))
     for key in [k for k in state if k.startswith(own)]:
@@ -183,7 +184,7 @@ def finish(module: nn.Module, *_: object) -> None:
 
 def kept_own_cells(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> bool:
     """Whether loading leaves the cells as they are: a chip lends them, and not to the saved."""
-    saved = state.get(f"{prefix}cells._extra_state", {})
+    saved = extra.of(state, f"{prefix}cells.")
     return crossbar._lease is not None and saved.get("identity") != crossbar.cells.identity
 
 
@@ -209,7 +210,7 @@ def _modernise(state: dict[str, Any], prefix: str) -> None:
     """Rename what version 0.1 wrote."""
     if f"{prefix}G" not in state:
         return
-    saved = state.get(f"{prefix}_extra_state", {})
+    saved = extra.of(state, prefix)
     own = f"{prefix}cells."
     for key in list(state):
         name = key.removeprefix(prefix)

@@ -57,7 +57,7 @@ class Correction:
     @property
     def corrects(self) -> bool:
         """Whether gain or offset do anything."""
-        return bool((self.gain != 1).any() | (self.offset != 0).any())
+        return corrects(self.gain, self.offset)
 
     def check(self, before: Correction) -> None:
         """Refuse values of another shape than those before (TypeError, ValueError)."""
@@ -65,3 +65,8 @@ class Correction:
             value, known = getattr(self, name), getattr(before, name)
             if value is not None and value is not known and known is not None:
                 checks.shape(name, value, tuple(known.shape))
+
+
+def corrects(gain: Tensor, offset: Tensor) -> bool:
+    """Whether a gain or an offset of the outputs does anything."""
+    return bool((gain != 1).any()) or bool((offset != 0).any())

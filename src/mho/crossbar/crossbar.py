@@ -12,6 +12,7 @@ A crossbar changes through `Crossbar.commit` alone.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from mho.cells import kept
 from mho.cells.population import Cells
 from mho.cells.unfabricated import REFUSAL, Unfabricated
-from mho.core import checks
+from mho.core import checks, extra
 from mho.core.precision import exactly, handed_out, keeping, plain, widened
 from mho.core.sharded import whole
 from mho.crossbar import change, checkpoint, exact, expansion, learned_ranges, life, readout, stored
@@ -92,7 +93,7 @@ class Crossbar(nn.Module):
     range_batches: Tensor | None
     range_pending: Tensor | None
     range_rule: InputRangeRule | None = None
-    reader: Reader
+    _reader: Reader | None = None
     memory: int = MEMORY
     quiet: bool = False
     written_as: Any = None  # which versions of digital weights a layer last wrote
@@ -141,7 +142,6 @@ class Crossbar(nn.Module):
         self._wires = TileWires(hardware.array, groups)
         self._lumped: tuple[Any, Lumped | None] | None = None
         self._take(Correction.none(groups * cols, encoding.converters, self.cells.like))
-        self.reader = Reader(self, ahead=False)  # nobody has a use for blank cells
 
     # ── state, and the one way to change it ──────────────────────────────────────────────────
 
@@ -255,9 +255,20 @@ class Crossbar(nn.Module):
         self.memory = checked(memory)
         self.reader.limit_memory(self.memory)
 
-    def refresh(self) -> None:
-        """Make ready what reads need. Called by `commit`; needed after a change by hand only."""
-        self.reader = Reader(self, ahead=not self.training)
+    @property
+    def reader(self) -> Reader:
+        """How it is read, as it is now. A new crossbar has none before somebody asks."""
+        if self._reader is None:
+            self._reader = Reader(self, ahead=False)
+        return self._reader
+
+    def refresh(self, *, keeping: Reader | None = None) -> None:
+        """Make ready what reads need. Called by `commit`; needed after a change by hand only.
+
+        Args:
+            keeping: how it was read before, where its cells show the same as then.
+        """
+        self._reader = Reader(self, ahead=not self.training, keeping=keeping)
 
     @property
     def collapsed(self) -> bool:
@@ -354,6 +365,7 @@ class Crossbar(nn.Module):
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
+        extra.pack(destination, prefix)
         if torch.onnx.is_in_onnx_export():  # its older exporter takes all that there is for tensors
             destination.pop(f"{prefix}_extra_state")
 
@@ -362,7 +374,7 @@ class Crossbar(nn.Module):
         return checkpoint.identity(self)
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Nothing to take back: it was compared before anything was loaded."""
+        """Nothing to take back: it was compared before anything was loaded (nor unpacked)."""
 
     def mismatch(self, state: dict[str, Any], prefix: str = "") -> str | None:
         """Say why a checkpoint does not belong to this crossbar, or None where it does.
@@ -401,7 +413,8 @@ class Crossbar(nn.Module):
         """As `torch.nn.Module._apply`; half precision changes nothing here."""
         away = self.scale.is_meta
         super()._apply(keeping(fn), recurse)
-        if away and not self.scale.is_meta and not self.fabricated:
+        # A shared crossbar is visited once for each layer that has it.
+        if not self.fabricated and not self.scale.is_meta and (away or _empties(fn, self.scale)):
             self.arrive(self.scale.device)
         elif away and self.fabricated:  # of cells that are to be loaded nothing can be made ready
             self.reader = Reader(self, ahead=False)
@@ -412,9 +425,9 @@ class Crossbar(nn.Module):
     def train(self, mode: bool = True) -> Crossbar:
         """As `torch.nn.Module.train`; what reads of the stored cells need is kept for eval."""
         super().train(mode)
-        if mode:
-            self.reader.rest()
-        elif not self.scale.is_meta:
+        if mode and self._reader is not None:
+            self._reader.rest()
+        elif not mode and not self.scale.is_meta:
             self.reader.prepare()
         return self
 
@@ -430,3 +443,10 @@ class Crossbar(nn.Module):
         cells = f"{slices} × {rows} × {cols} cells"
         cells = cells if self.fabricated else f"{cells} (not fabricated yet)"
         return f"{groups}{self.rows} → {self.cols}, {cells}, {path} read{error}"
+
+
+def _empties(fn: Any, like: Tensor) -> bool:
+    """Whether what is applied to tensors loses their values, as `torch.nn.Module.to_empty` does."""
+    mark = time.perf_counter_ns()  # nothing in memory looks like it
+    found = fn(torch.tensor([mark], device=like.device))
+    return type(found) is Tensor and bool((found != mark).any())

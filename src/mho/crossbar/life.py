@@ -16,7 +16,7 @@ from mho.cells.programming import Programming, Site
 from mho.cells.unfabricated import Unfabricated
 from mho.core import checks, random
 from mho.crossbar.correction import Correction
-from mho.crossbar.report import ProgramReport
+from mho.crossbar.report import Asked, ProgramReport
 from mho.crossbar.tiling import Tiling
 from mho.crossbar.undo import all_or_nothing
 from mho.crossbar.wires import wired
@@ -152,11 +152,13 @@ def _programmed(
         crossbar.arrive(weight.device)
     future: Any = crossbar.cells
     cells: Cells = future.fabricate() if isinstance(future, Unfabricated) else future.live()
-    weight = weight.detach().to(cells.g)
+    asked_for = weight.detach().clone()
+    weight = asked_for.to(cells.g)
     if seed is not None:
         cells.rng.copy_(random.stream(seed))
     target, scale = crossbar.encode(weight)
-    target, digital = crossbar.suited(target, cells.drawn())
+    known = cells.drawn()
+    target, digital = crossbar.suited(target, known)
     tiling = Tiling.of(cells.g, crossbar.groups, crossbar.hardware.array)
     written = cells.program(target, programming, site=_site(crossbar, tiling, digital, name))
     reference = crossbar.reference_of(cells, scale, digital)
@@ -165,10 +167,11 @@ def _programmed(
     size = float(torch.linalg.vector_norm(weight))
     error = float(torch.linalg.vector_norm(stands_for - weight))
     broken = 0.0 if cells.broken_at is None else len(cells.broken_at) / cells.g.numel()
-    # A copy: later changes of the cells must not rewrite the report, nor the report the cells.
-    stored = cells.g.clone()
     relative = error / size if size else error
-    report = ProgramReport(target, stored, relative, broken, written, programming, tiling)
+    cells = cells.packed(crossbar.kept_as)
+    # A fork: later changes of the cells must not rewrite the report, nor the report the cells.
+    asked = Asked(asked_for, crossbar.hardware, crossbar.groups, known.broken)
+    report = ProgramReport(asked, cells.fork(), relative, broken, written, programming, tiling)
     crossbar.commit(cells=cells, scale=scale, digital=digital, correction=correction)
     return report
 
@@ -188,6 +191,8 @@ def age(crossbar: Crossbar, seconds: float, reads: float = 0.0) -> None:
     """
     cells = crossbar.cells.live()
     cells.age(seconds, reads)
+    if crossbar.kept_as is not None and any(b.acts_on("age") for b in cells.behaviours):
+        cells = cells.packed(crossbar.kept_as, by_chance=True)
     crossbar.commit(cells=cells)
 
 

@@ -21,6 +21,7 @@ from mho.core import checks
 from mho.core.precision import exactly, handed_out, plain
 from mho.crossbar import blocks, read
 from mho.crossbar.blocks import Vectors
+from mho.crossbar.correction import corrects
 from mho.crossbar.plan import Plan, plan_of
 from mho.crossbar.ranges import Ranges
 from mho.crossbar.read import Multiply
@@ -39,6 +40,8 @@ class Reader:
         crossbar: what is read.
         ahead: whether what reads of the stored cells need is worked out now, where it is cheap;
             else when first asked for.
+        keeping: another reader of the same crossbar, watched as this one, since when only ranges
+            and corrections have changed: what it found its cells to show is kept.
 
     Attributes:
         ranges: of drivers and converters.
@@ -58,7 +61,9 @@ class Reader:
     _plan: tuple[Plan | None] | None
 
     @torch.no_grad()
-    def __init__(self, crossbar: Crossbar, *, ahead: bool = True) -> None:
+    def __init__(
+        self, crossbar: Crossbar, *, ahead: bool = True, keeping: Reader | None = None
+    ) -> None:
         hardware = crossbar.hardware
         if crossbar.quiet and hardware.amplifier is not None:
             hardware = hardware.replace(amplifier=hardware.amplifier.without_noise)
@@ -70,10 +75,12 @@ class Reader:
         self.view = View(crossbar, hardware, self.ranges)
         self.collapsed = self.view.collapsed
         away = self.scale.is_meta  # nothing can be looked at
-        self.corrected = not away and crossbar.correction.corrects
-        self._gain, self._offset = crossbar.gain, crossbar.offset
+        self._gain, self._offset = gain, offset = crossbar.gain, crossbar.offset
+        self.corrected = not away and corrects(gain, offset)
         self._undriven = hardware.drive.ideal
         self.rest()
+        if keeping is not None:
+            self._stored = keeping._stored
         if ahead and not away:
             self.prepare()
 

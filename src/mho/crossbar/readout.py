@@ -272,6 +272,8 @@ def lumped(hardware: Hardware, practice: Practice, cells: Any) -> Lumped | None:
     g = one.new_zeros(len(whole), 1, 1)
     # Not those that break cells: there are none here at the places they may name.
     noisy = [b for b in hardware.behaviours if b.acts_on("write_std") or b.acts_on("read_std")]
+    if not noisy and not policy.deviation(device.window):
+        return Lumped(None, None, breaking, breaks)
     drawn = life.fabricate((device, *(b for b in noisy if b is not device)), g, random.stream(0))
     write = life.variance_of("write_std", g, drawn, own=policy.statistical)
     write = write + policy.deviation(device.window) ** 2

@@ -7,18 +7,51 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from mho.cells.life import Broken
+from mho.cells.population import Cells
 from mho.cells.programming import Programming, Written
 from mho.core.text import quantity
 from mho.crossbar.tiling import Tiling
+from mho.hardware import Hardware
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What was asked of the cells of a crossbar.
+
+    Attributes:
+        weight: the weights ``[groups · rows, cols]``, a copy in their own dtype.
+        hardware: what the crossbar is made of.
+        groups: how many matrices lie side by side.
+        broken: the cells that were broken before.
+    """
+
+    weight: Tensor
+    hardware: Hardware
+    groups: int
+    broken: Broken | None
+
+    def target(self, like: Tensor) -> Tensor:
+        """Return the conductances asked for (S), in the dtype of ``like``."""
+        encoding, window = self.hardware.encoding, self.hardware.device.window
+        target, _ = encoding.encode(self.weight.to(like), *window)
+        if not encoding.defect_aware:
+            return target
+        stuck, stuck_g = (None, None) if self.broken is None else self.broken.dense(target)
+        found, _ = encoding.suit(target, stuck, stuck_g, self.groups, *window)
+        return found
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ProgramReport:
     """What was asked of the cells, what they hold, and what it took.
 
+    It keeps one matrix, the weights; of the cells, which it shares with the crossbar until one of
+    the two changes, only what has changed since.
+
     Attributes:
-        target: conductances asked for ``[slices, rows, cols]`` (S).
-        achieved: conductances stored, of the same shape (S).
+        asked: the weights, and what their conductances follow from.
+        cells: the population as it was programmed.
         relative_error: ``‖achieved weight - target weight‖ / ‖target weight‖`` (Frobenius).
         stuck: fraction of cells that cannot be programmed.
         written: pulses, time, energy and failures, as far as the policy knows them.
@@ -26,8 +59,8 @@ class ProgramReport:
         tiling: which physical arrays the cells lie on.
     """
 
-    target: Tensor
-    achieved: Tensor
+    asked: Asked
+    cells: Cells
     relative_error: float
     stuck: float
     written: Written = field(default_factory=Written)
@@ -35,12 +68,24 @@ class ProgramReport:
     tiling: Tiling | None = None
 
     @property
+    @torch.no_grad()
+    def target(self) -> Tensor:
+        """Conductances asked for ``[slices, groups · rows, physical cols]`` (S)."""
+        return self.asked.target(self.cells.like)
+
+    @property
+    @torch.no_grad()
+    def achieved(self) -> Tensor:
+        """Conductances stored, shaped as ``target`` (S)."""
+        return self.cells.g.clone()
+
+    @property
     def pulses(self) -> int:
         """Pulses that all cells together received."""
         given = self.written.pulses
         if isinstance(given, Tensor) and given.dim():
             return int(given.sum())
-        return int(given) * self.target.numel()
+        return int(given) * self.cells.like.numel()
 
     @property
     def seconds(self) -> float | None:
@@ -58,7 +103,7 @@ class ProgramReport:
         return None if self.written.failed is None else int(torch.sum(self.written.failed))
 
     def __str__(self) -> str:
-        slices, rows, cols = self.target.shape
+        slices, rows, cols = self.cells.shape
         text = (
             f"{slices} × {rows} × {cols} cells programmed: relative weight error "
             f"{self.relative_error:.3g}, {self.stuck:.2%} of the cells stuck"

@@ -62,13 +62,13 @@ def calibrate(
     found = listing(model)
     crossbars = [entry.crossbar for entry in found]
     # Without ``correct``, what corrects outputs now goes on doing so.
-    with observed(model, crossbars, lambda was: _unranged(was, corrects=not correct)):
-        _set_ranges(model, crossbars, batches, last=not correct)
+    with observed(model, crossbars, lambda was: _unranged(was, corrects=not correct)) as modes:
+        _set_ranges(model, crossbars, batches, None if correct else modes)
         if correct:
             wanted = {entry.crossbar: entry.weight() for entry in found}
             matrices = {c: weight for c, weight in wanted.items() if weight is not None}
             _correct(model, matrices, batches, unbiased)
-            _set_ranges(model, crossbars, batches, last=True)
+            _set_ranges(model, crossbars, batches, modes)
     missed = [e.name or "it" for e in found if bool(e.crossbar.input_range.isnan())]
     if missed:
         notice.warn(f"no sample reached {', '.join(missed)}: left uncalibrated")
@@ -86,7 +86,10 @@ def _unranged(now: Correction, *, corrects: bool = True) -> Correction:
 
 
 def _set_ranges(
-    model: nn.Module, crossbars: list[Crossbar], batches: list[Any], *, last: bool
+    model: nn.Module,
+    crossbars: list[Crossbar],
+    batches: list[Any],
+    last: dict[nn.Module, bool] | None,
 ) -> None:
     """Find and set the ranges of crossbars whose corrections are `_unranged`.
 
@@ -94,7 +97,7 @@ def _set_ranges(
         model: a converted model, `observed`.
         crossbars: its crossbars.
         batches: of inputs.
-        last: whether nothing is watched afterwards.
+        last: the modes to be in again where nothing is watched afterwards; else None.
     """
     sampled = _sampled(model, crossbars, batches, _inputs)
     for crossbar, value in _solved(sampled, lambda c: (c.drive, c.bias), _input_range):
@@ -103,7 +106,11 @@ def _set_ranges(
     sampled = _sampled(model, crossbars, batches, _currents)
     for crossbar, value in _solved(sampled, lambda c: c.adc, _adc_range):
         found = crossbar.correction.replace(adc_range=value)
-        crossbar.commit(correction=found, observed=False if last else None)
+        if last is None:
+            crossbar.commit(correction=found)
+        else:  # what reads of the cells need is worked out in eval() alone
+            crossbar.training = last.get(crossbar, False)
+            crossbar.commit(correction=found, observed=False)
 
 
 def _solved(

@@ -51,7 +51,7 @@ class ModelReport(dict[str, ProgramReport]):
         rows = [
             (
                 name or "crossbar",
-                f"{report.target.numel():,}",
+                f"{report.cells.like.numel():,}",
                 f"{report.relative_error:.2%}",
                 f"{report.stuck:.1%}",
                 f"{report.pulses:,}",
@@ -59,7 +59,7 @@ class ModelReport(dict[str, ProgramReport]):
             )
             for name, report in self.items()
         ]
-        cells = sum(report.target.numel() for report in self.values())
+        cells = sum(report.cells.like.numel() for report in self.values())
         failed = sum(self.failed.values()) if self.failed else None
         known = _known(failed, self.seconds, self.energy)
         rows.append(("total", f"{cells:,}", "", "", f"{self.pulses:,}", *known))

@@ -59,7 +59,7 @@ def observed(
     model: nn.Module,
     crossbars: list[Crossbar],
     start: Callable[[Correction], Correction] = _uncorrected,
-) -> Iterator[None]:
+) -> Iterator[dict[nn.Module, bool]]:
     """Make every read a tiled read of the stored cells, by default uncorrected.
 
     If anything fails, here or in what is done meanwhile, everything is as it was.
@@ -68,16 +68,21 @@ def observed(
         model: a converted model.
         crossbars: its crossbars.
         start: from the correction of each to the one it has meanwhile.
+
+    Yields:
+        The modes that the modules have again afterwards.
     """
     training = {module: module.training for module in model.modules()}
     try:
         with all_or_nothing(crossbars):
-            model.eval()
             for crossbar in crossbars:
+                crossbar.training = False
                 crossbar.commit(correction=start(crossbar.correction), observed=True)
-            yield
+            model.eval()
+            yield training
             for crossbar in crossbars:
                 if crossbar.observed:
+                    crossbar.training = training.get(crossbar, False)
                     crossbar.commit(observed=False)
     finally:
         for module, mode in training.items():

@@ -76,6 +76,7 @@ class Summary:
         products: where inputs were given, the parameters outside of crossbar layers that the model
             multiplies with what it is given, with their operation and multiply–accumulates.
         untraced: why these are not known, though inputs were given.
+        held: what is to be known of cells that are not there yet, or kept in half precision.
     """
 
     layers: tuple[LayerSummary, ...]
@@ -84,6 +85,7 @@ class Summary:
     shares: Shares | None = None
     products: tuple[Product, ...] = ()
     untraced: str = ""
+    held: tuple[str, ...] = ()
 
     @property
     def tiles(self) -> int:
@@ -103,6 +105,7 @@ class Summary:
         rows = _shortened([_row(group) for group in _alike(self.layers)])
         rows.append(("total", "", "", f"{self.tiles:,}", f"{self.cells:,}", "", "", "", "", ""))
         lines = [table(head, rows, left=3), "", *self.effects]
+        lines += ["", *self.held] if self.held else []
         worst = max(self.layers, key=lambda layer: layer.error, default=None)
         if worst is not None and worst.error > 0.0:
             lines += ["", f"error of read currents: at most {worst.error:.1e} ({worst.name})"]
@@ -207,7 +210,16 @@ def summary(model: nn.Module, inputs: Any = None) -> Summary:
         shares(model, traced),
         tuple(p for p in outside if traced and not traced.belongs(p, on_crossbars)),
         untraced,
+        _held(found),
     )
+
+
+def _held(found: Sequence[Entry]) -> tuple[str, ...]:
+    """Say of how many crossbars there are no cells yet, and which are kept in half precision."""
+    waiting = sum(not entry.crossbar.fabricated for entry in found)
+    half = sum(entry.crossbar.kept_as is not None for entry in found)
+    told = {"not programmed yet (mho.program)": waiting, "cells kept in float16": half}
+    return tuple(f"{text}: {n} of {len(found)} crossbars" for text, n in told.items() if n)
 
 
 def _layer(entry: Entry) -> LayerSummary:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from mho.core import checks, notice, random
+from mho.cells.population import Cells
+from mho.cells.unfabricated import Unfabricated
+from mho.core import checks, random
 from mho.crossbar.checkpoint import kept_own_cells, warn_of_other_cells
 from mho.crossbar.crossbar import Crossbar
 from mho.crossbar.life import refuse_meta
@@ -19,7 +21,7 @@ from mho.crossbar.readout import Readout
 from mho.crossbar.report import ProgramReport
 from mho.crossbar.undo import all_or_nothing
 from mho.hardware import Hardware
-from mho.nn import computed, loading
+from mho.nn import computed, loading, stale
 
 L = TypeVar("L", bound="AnalogLayer")
 
@@ -145,6 +147,8 @@ class AnalogLayer(nn.Module):
         matrices = self.wanted()
         program = program and not any(matrix.is_meta for matrix in matrices.values())
         for name, matrix in matrices.items():
+            if not matrix.is_floating_point():
+                raise TypeError(f"{name} holds floating numbers, the weights are {matrix.dtype}")
             if program:
                 checks.finite(f"weight of {name}", matrix)
             if hasattr(self, name):
@@ -156,7 +160,7 @@ class AnalogLayer(nn.Module):
                 groups=self._groups(name),
                 dtype=matrix.dtype,
                 device=matrix.device,
-                fabricated=program,
+                fabricated=False,  # `program` does it
                 kept_as=cells_dtype,
             )
             crossbar.stands_alone = False
@@ -232,12 +236,9 @@ class AnalogLayer(nn.Module):
             self.mark_programmed()
         return reports
 
-    def mark_programmed(self) -> None:
-        """Note that the chip now holds the weights as they are; `warn_if_stale` goes by it."""
-        self._synced = self._versions()
-        self._warned = False
-        for crossbar in self.crossbars.values():
-            crossbar.written_as = self._synced  # layers that share it find out so
+    mark_programmed = stale.mark_programmed
+    warn_if_stale = stale.warn_if_stale
+    _versions = stale.versions
 
     def read(self, name: str, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Read one crossbar (through the weights in training, else what is stored), add a bias."""
@@ -286,48 +287,10 @@ class AnalogLayer(nn.Module):
                 f"{x.dtype}: convert the one or the other, or use torch.autocast"
             )
 
-    def warn_if_stale(self) -> None:
-        """Say once that the weights have moved since they were programmed."""
-        if torch.compiler.is_compiling() or self._warned:
-            return
-        held = None
-        if not self._buffers and "parametrizations" not in self._modules:  # what is quick to see
-            held = [(id(p), _version(p)) for p in self._parameters.values()]
-            if self._synced and held == vars(self).get("_unmoved"):
-                return
-        found = self._versions()
-        if found == self._synced:
-            self._unmoved = held
-            return
-        if not self._synced:
-            self._synced = found
-            return
-        if any(crossbar.written_as == found for crossbar in self.crossbars.values()):
-            self._synced = found  # through another layer that shares the crossbar
-            return
-        names = found.keys() | self._synced.keys()
-        if _in_a_group() and any(
-            n in found and n in self._synced and found[n][0] != self._synced[n][0] for n in names
-        ):
-            return  # FSDP computes with other tensors than it keeps: nobody can tell
-        moved = sorted(n for n in names if found.get(n) != self._synced.get(n))
-        notice.warn(
-            f"{type(self).__name__}: {', '.join(moved)} has changed since it was programmed, and "
-            "eval() reads what the chip holds; call mho.program(model) to write it"
-        )
-        self._warned = True
-
-    def _versions(self) -> dict[str, tuple[int, int]]:
-        on_array = self.hardware.bias == "array"
-        return {
-            path: (id(value), _version(value))
-            for name, path, value in computed.sources(self)
-            if on_array or "bias" not in name
-        }
-
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        loading.unpack(state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        checked = loading.unpack(state_dict, prefix)
+        with loading.unguarded(self, refuse_other_checkpoint) if checked else nullcontext():
+            super()._load_from_state_dict(state_dict, prefix, *args)
         if all(
             (f"{prefix}{name}.G" in state_dict or f"{prefix}{name}.cells.g" in state_dict)
             and not kept_own_cells(crossbar, state_dict, f"{prefix}{name}.")
@@ -374,10 +337,6 @@ class AnalogLayer(nn.Module):
         self._synced = self._versions()  # a copy has parameters of its own
 
 
-def _version(value: Tensor | None) -> int:
-    return 0 if value is None or value.is_inference() else value._version
-
-
 def blank(kind: type[L], parametrized: Sequence[str] = ()) -> L:
     """Return a layer that holds nothing yet.
 
@@ -409,13 +368,12 @@ def _without_cells(value: Any) -> Any:
 def _copied(name: str, value: Any, memo: dict[int, Any]) -> Any:
     try:
         return copy.deepcopy(value, memo)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:
+        if "memory" in str(error):  # as torch says it on the host
+            raise MemoryError(f"no room for a copy of {name}: {error}") from error
         raise ValueError(f"{name} cannot be copied ({error}); remove it first") from error
-
-
-def _in_a_group() -> bool:
-    distributed = torch.distributed
-    return distributed.is_available() and distributed.is_initialized()
 
 
 def guard(module: nn.Module) -> None:
@@ -441,13 +399,18 @@ def refuse_other_checkpoint(
         for name, part in parts
         if isinstance(part, Crossbar)
     ]
-    for key, value in module.state_dict(prefix=prefix, keep_vars=True).items():
-        if ".cells." in key:  # what varies in size there; conductances were looked at above
+    for name, part in module.named_modules(prefix=prefix.rstrip(".")):
+        if isinstance(part, (Cells, Unfabricated)):  # varies in size; looked at above
             continue
-        other = state_dict.get(key)
-        if isinstance(value, Tensor) and isinstance(other, Tensor) and value.shape != other.shape:
-            expected, shape = list(value.shape), list(other.shape)
-            found.append(f"{key}: expected shape {expected}, found {shape}")
+        held = {**part._parameters, **part._buffers}
+        for own, value in held.items():
+            key = f"{name}.{own}" if name else own
+            other = state_dict.get(key)
+            if value is None or not isinstance(other, Tensor) or value.shape == other.shape:
+                continue
+            if own not in part._non_persistent_buffers_set:
+                expected, shape = list(value.shape), list(other.shape)
+                found.append(f"{key}: expected shape {expected}, found {shape}")
     trouble = [text for text in found if text]
     if trouble:
         raise ValueError("this checkpoint does not fit the model: " + "; ".join(trouble))

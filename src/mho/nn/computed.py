@@ -120,11 +120,12 @@ def at_rest(module: nn.Module) -> Iterator[None]:
     Args:
         module: a layer, or a whole model.
     """
-    found = (part._modules.get("parametrizations") for part in module.modules())
+    everything = list(_parts(module, set()))
+    found = (part._modules.get("parametrizations") for part in everything)
     modes = {p: p.training for parts in found if parts is not None for p in parts.modules()}
     sharded = [
         (part._parameters, name, p)
-        for part in module.modules()
+        for part in everything
         for name, p in part._parameters.items()
         if p is not None and is_sharded(p)
     ]
@@ -134,7 +135,7 @@ def at_rest(module: nn.Module) -> Iterator[None]:
                 own[name] = nn.Parameter(whole(p), requires_grad=False)
             for part in modes:
                 part.training = False
-            for layer in module.modules():
+            for layer in everything:
                 _make(layer)
             yield
         finally:
@@ -142,6 +143,17 @@ def at_rest(module: nn.Module) -> Iterator[None]:
                 own[name] = p
             for part, mode in modes.items():
                 part.training = mode
+
+
+def _parts(module: nn.Module, seen: set[nn.Module]) -> Iterator[nn.Module]:
+    """Yield a module and what is in it, each once; nothing of crossbars: they make no weights."""
+    if module in seen or isinstance(module, Crossbar):
+        return
+    seen.add(module)
+    yield module
+    for part in module._modules.values():
+        if part is not None:
+            yield from _parts(part, seen)
 
 
 def _make(module: nn.Module) -> None:

@@ -101,17 +101,18 @@ class _Table(AnalogLayer):
         padding, often = self.padding_idx, self.scale_grad_by_freq
         found = lookup.rows(reader, index, seen, padding=padding, by_frequency=often)
         if found is None:
-            parts = [reader.read(x, seen) for _, x in self._one_hot(index)]
+            kind = seen.matrix.dtype
+            parts = [reader.read(x.to(kind), seen) for _, x in self._one_hot(index)]
             found = torch.cat(parts) if parts else self._none()
         return self._corrected(found)
 
     def _none(self) -> Tensor:
-        return self.crossbars["crossbar"].G.new_zeros(0, self.embedding_dim)
+        return self.crossbars["crossbar"].scale.new_zeros(0, self.embedding_dim)
 
     def _one_hot(self, index: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Make one-hot inputs, so many at once as is bounded."""
         size = max(1, ONE_HOT_AT_ONCE // self.num_embeddings)
-        g = self.crossbars["crossbar"].G
+        g = self.crossbars["crossbar"].scale  # for its dtype and device
         for part in index.split(size) if index.numel() else ():
             x = g.new_zeros(len(part), self.num_embeddings)
             yield part, x.scatter_(1, part.unsqueeze(1), 1.0)
@@ -193,7 +194,7 @@ class Embedding(_Table):
             dtype=table.dtype,
         )
         layer.weight = nn.Parameter(table)
-        return layer.train(self.training)
+        return layer.to(self.kind_of_numbers).train(self.training)
 
 
 class EmbeddingBag(_Table):
@@ -266,7 +267,7 @@ class EmbeddingBag(_Table):
         """
         _indices("input", input)
         index, bag, bags = self._bags(input, offsets)
-        g = self.crossbars["crossbar"].G
+        g = self.crossbars["crossbar"].scale  # for its dtype and device
         share = g.new_ones(len(index))
         if per_sample_weights is not None:
             if self.mode != "sum":
@@ -325,7 +326,7 @@ class EmbeddingBag(_Table):
         if crossbar.observed:
             y: Tensor = crossbar(x)
             return y
-        return self._corrected(crossbar.reader.read(x, seen))
+        return self._corrected(crossbar.reader.read(x.to(seen.matrix.dtype), seen))
 
     def to_digital(self) -> nn.EmbeddingBag:
         """Return a `torch.nn.EmbeddingBag` with the table as now stored."""
@@ -340,7 +341,7 @@ class EmbeddingBag(_Table):
             dtype=table.dtype,
         )
         layer.weight = nn.Parameter(table)
-        return layer.train(self.training)
+        return layer.to(self.kind_of_numbers).train(self.training)
 
     def extra_repr(self) -> str:
         """As `torch.nn.EmbeddingBag` prints itself."""

@@ -8,6 +8,7 @@ has a dozen entries. Packed, they are one until the layer itself takes them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
@@ -30,9 +31,23 @@ def pack(state: dict[str, Any], prefixes: list[str]) -> None:
     state.update({f"{prefix}{_KEY}": entries for prefix, entries in packed.items() if entries})
 
 
-def unpack(state: dict[str, Any], prefix: str) -> None:
-    """Put back what `pack` did to the entries of one layer, in place."""
-    state.update(state.pop(f"{prefix}{_KEY}", {}))
+def unpack(state: dict[str, Any], prefix: str) -> bool:
+    """Put back what `pack` did to the entries of one layer, in place; whether it did anything."""
+    entries = state.pop(f"{prefix}{_KEY}", None)
+    state.update(entries or {})
+    return entries is not None
+
+
+@contextmanager
+def unguarded(module: nn.Module, guard: Any) -> Iterator[None]:
+    """Let a layer load without its own guard: whoever packed its entries has looked at them."""
+    hooks = module._load_state_dict_pre_hooks
+    others = ((key, h) for key, h in hooks.items() if getattr(h, "hook", None) is not guard)
+    module._load_state_dict_pre_hooks = type(hooks)(others)
+    try:
+        yield
+    finally:
+        module._load_state_dict_pre_hooks = hooks
 
 
 def _beginnings(key: str) -> Iterator[str]:

@@ -1,0 +1,66 @@
+"""What a checkpoint holds beside tensors, as a tensor: plain values as the bytes of their JSON.
+
+Tools that save models expect tensors alone in a ``state_dict``: safetensors, transformers'
+``save_pretrained`` and ``Trainer``, averages of weights. Checkpoints with dicts load, too.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def packed(values: dict[str, Any]) -> Any:
+    """Return plain values as a tensor (uint8); what is not plain is returned as it is."""
+    try:
+        text = json.dumps(values)
+    except TypeError:
+        return values
+    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+
+
+def plain(saved: Any) -> Any:
+    """Return the values that `packed` was given, as new ones; anything else as it is."""
+    return json.loads(_text(saved)) if isinstance(saved, Tensor) else saved
+
+
+def of(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the values that a checkpoint holds for one module; empty if there are none.
+
+    They are not to be changed: many layers of a model have the very same.
+
+    Args:
+        state: a ``state_dict``.
+        prefix: of the module's keys.
+    """
+    found = state.get(f"{prefix}_extra_state")
+    found = _parsed(_text(found)) if isinstance(found, Tensor) else found
+    return found if isinstance(found, dict) else {}
+
+
+def pack(state: Any, prefix: str) -> None:
+    """Pack what a module has just saved under its prefix, in place."""
+    key = f"{prefix}_extra_state"
+    if isinstance(state.get(key), dict):
+        state[key] = packed(state[key])
+
+
+def unpack(state: Any, prefix: str) -> None:
+    """Undo `pack` in a checkpoint that is to be loaded, in place."""
+    key = f"{prefix}_extra_state"
+    if key in state:
+        state[key] = plain(state[key])
+
+
+def _text(saved: Tensor) -> bytes:
+    return saved.cpu().numpy().tobytes()
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed(text: bytes) -> Any:
+    return json.loads(text)
