@@ -44,16 +44,10 @@ NOISY = mho.Hardware(
 TECHNOLOGY = Technology(read_time=100e-9, conversion_rate=1e9, columns_per_adc=8)
 
 
-def on_crossbars(analog: nn.Module) -> float:
-    """Return the share of matrix weights on crossbars; embeddings are lookups and do not count."""
-    stored = {id(p) for layer in mho.layers(analog).values() for p in layer.parameters()}
-    looked_up = {id(m.weight) for m in analog.modules() if isinstance(m, nn.Embedding)}
-    matrices = {
-        id(p): p.numel()
-        for name, p in analog.named_parameters()
-        if p.dim() > 1 and (id(p) in stored or id(p) not in looked_up) and "position" not in name
-    }
-    return sum(n for key, n in matrices.items() if key in stored) / sum(matrices.values())
+def on_crossbars(analog: nn.Module, inputs: dict[str, Tensor]) -> float:
+    """Return the share of matrix weights on crossbars; tables that are looked up do not count."""
+    shares = mho.summary(analog, inputs).shares
+    return shares.weights / shares.of_weights
 
 
 def put_on(entry: Entry, hardware: mho.Hardware, small: bool) -> nn.Module:
@@ -130,7 +124,7 @@ def row(entry: Entry, small: bool) -> tuple[str, ...]:
     digital = answer(entry, model, inputs)
     ideal = put_on(entry, IDEAL, small)
     error = float((answer(entry, ideal, inputs) - digital).abs().max() / digital.abs().max())
-    share = on_crossbars(ideal)
+    share = on_crossbars(ideal, inputs)
     del ideal
     noisy = put_on(entry, NOISY, small)
     spread = answer(entry, noisy, inputs) - digital

@@ -46,6 +46,7 @@ class LayerSummary:
         error: of its read currents, `mho.Crossbar.expansion_error`.
         pulses: most that one of its cells has received in its life.
         readers: further layers that read it: those with the same Parameter.
+        programmed: whether it has cells yet; `mho.program` makes them.
     """
 
     name: str
@@ -62,6 +63,7 @@ class LayerSummary:
     error: float = 0.0
     pulses: int = 0
     readers: tuple[str, ...] = ()
+    programmed: bool = True
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,6 +105,10 @@ class Summary:
         rows = _shortened([_row(group) for group in _alike(self.layers)])
         rows.append(("total", "", "", f"{self.tiles:,}", f"{self.cells:,}", "", "", "", "", ""))
         lines = [table(head, rows, left=3), "", *self.effects]
+        bare = [layer.name or "it" for layer in self.layers if not layer.programmed]
+        if bare:
+            which = patterns(bare) if len(bare) < len(self.layers) else "all"
+            lines += ["", f"not programmed: {which} (no cells yet; mho.program makes them)"]
         worst = max(self.layers, key=lambda layer: layer.error, default=None)
         if worst is not None and worst.error > 0.0:
             lines += ["", f"error of read currents: at most {worst.error:.1e} ({worst.name})"]
@@ -142,7 +148,7 @@ def _alike(layers: Sequence[LayerSummary]) -> list[list[LayerSummary]]:
     groups: dict[Any, list[LayerSummary]] = {}
     for layer in layers:
         same = (layer.kind, layer.rows, layer.cols, layer.groups, layer.tiles, layer.path)
-        groups.setdefault((pattern(layer.name), *same), []).append(layer)
+        groups.setdefault((pattern(layer.name), layer.programmed, *same), []).append(layer)
     return list(groups.values())
 
 
@@ -158,13 +164,18 @@ def _row(group: Sequence[LayerSummary]) -> tuple[str, ...]:
     one = group[0]
     ages = sorted({duration(layer.seconds) for layer in group})
     name = one.name if len(group) == 1 else f"{len(group)} × {pattern(one.name)}"
-    return (
+    size = (
         ", ".join((name, *one.readers)),
         one.kind,
         f"{one.groups} × " * (one.groups > 1) + f"{one.rows} × {one.cols}",
         f"{sum(layer.tiles for layer in group):,}",
         f"{sum(layer.cells for layer in group):,}",
         f"{one.utilisation:.0%}",
+    )
+    if not one.programmed:
+        return (*size, "–", one.path, "–", "–")
+    return (
+        *size,
         "≤ " * (len({layer.stuck for layer in group}) > 1)
         + f"{max(layer.stuck for layer in group):.1%}",
         one.path,
@@ -202,7 +213,7 @@ def summary(model: nn.Module, inputs: Any = None) -> Summary:
     outside = () if traced is None else traced.products
     return Summary(
         layers,
-        tuple(left_digital(model)),
+        tuple(left_digital(model, traced)),
         tuple(kinds),
         shares(model, traced),
         tuple(p for p in outside if traced and not traced.belongs(p, on_crossbars)),
@@ -228,8 +239,9 @@ def _layer(entry: Entry) -> LayerSummary:
         "collapsed" if crossbar.collapsed else "tiled",
         crossbar.seconds,
         crossbar.expansion_error,
-        int(crossbar.writes.max()),
+        int(crossbar.writes.max()) if crossbar.fabricated else 0,
         entry.readers,
+        crossbar.fabricated,
     )
 
 

@@ -3,14 +3,16 @@
 A model is run once on sample inputs, on tensors that have shapes and no memory, while every
 operation is watched as it is dispatched. What is made of parameters alone (a transpose, a slice, a
 cast, a norm of a weight) keeps their names; what comes of an input is an activation. A product of
-an activation with something that has names is one of those parameters'.
+an activation with something that has names is one of those parameters'. Inputs of a layer that can
+lie on crossbars are activations, were they parameters (learned queries); what an activation picks
+of a parameter (an expert of many) or scales of it keeps the parameter's name.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +27,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from mho.model.lifecycle import collapse
 from mho.model.sizes import on_meta
 from mho.nn.base import AnalogLayer
+from mho.nn.registry import BY_OPTION, crossbar_layer
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,14 @@ class Trace:
         products: of parameters with activations, in the order of their first use.
         between: multiply–accumulates of activations with one another (attention).
         aliases: all names of every parameter that has several.
+        aside: parameters that are added to what the model is given, or scale it, and are in no
+            product: positions, decay rates.
     """
 
     products: tuple[Product, ...]
     between: int = 0
     aliases: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    aside: frozenset[str] = frozenset()
 
     @property
     def macs(self) -> int:
@@ -85,12 +91,12 @@ def trace(model: nn.Module, inputs: Any) -> Trace:
 
     Args:
         model: any model; of a converted one the torch model it stands for is traced.
-        inputs: of one call: a tensor; or a tuple or list of arguments; or a mapping of keyword
-            arguments. Tensors of the meta device will do.
+        inputs: of one call, as `one_call` takes them. Tensors of the meta device will do.
 
     Raises:
         RuntimeError: if the model cannot run on them; the cause is chained.
     """
+    inputs = one_call(inputs)
     if any(isinstance(module, AnalogLayer) for module in model.modules()):
         model = collapse(model)
     try:
@@ -101,6 +107,25 @@ def trace(model: nn.Module, inputs: Any) -> Trace:
             raise
     with torch.random.fork_rng():
         return _traced(copy.deepcopy(model).eval(), inputs)
+
+
+def one_call(inputs: Any) -> Any:
+    """Return the arguments of one call.
+
+    Args:
+        inputs: a tensor; a tuple or list of arguments; a mapping of keyword arguments; or, as
+            `mho.calibrate` takes them, batches of these, of which the first counts.
+    """
+    if isinstance(inputs, list) and inputs and isinstance(inputs[0], (Mapping, tuple, list)):
+        return _first(inputs[0])
+    if isinstance(inputs, (Tensor, Mapping, tuple, list)) or not isinstance(inputs, Iterable):
+        return inputs
+    return _first(next(iter(inputs)))
+
+
+def _first(batch: Any) -> Any:
+    """Of a batch with targets the inputs."""
+    return batch[0] if isinstance(batch, (tuple, list)) else batch
 
 
 def to_meta(inputs: Any) -> Any:
@@ -119,15 +144,26 @@ def call(model: nn.Module, inputs: Any) -> Any:
 
 
 def _traced(model: nn.Module, inputs: Any) -> Trace:
-    named = list(model.named_parameters(remove_duplicate=False))
-    names: dict[nn.Parameter, list[str]] = {}
+    named: list[tuple[str, Tensor]] = list(model.named_parameters(remove_duplicate=False))
+    named += [(name, b) for name, b in model.named_buffers() if is_matrix(b)]
+    names: dict[Tensor, list[str]] = {}
     for name, parameter in named:
         names.setdefault(parameter, []).append(name)
     watch = _Watch({parameter: all_of[0] for parameter, all_of in names.items()}, inputs)
+    for module in model.modules():
+        if crossbar_layer(module) is not None and not isinstance(module, BY_OPTION):
+            module.register_forward_pre_hook(watch.given, with_kwargs=True)
     with torch.no_grad(), _plain_kernels(), watch.functions, watch:
         call(model, inputs)
     aliases = {v[0]: frozenset(v) for v in names.values() if len(v) > 1}
-    return Trace(tuple(watch.products.values()), watch.between, aliases)
+    multiplied = {name for product in watch.products for name in product.split(" + ")}
+    aside = frozenset(watch.met - multiplied)
+    return Trace(tuple(watch.products.values()), watch.between, aliases, aside)
+
+
+def is_matrix(x: Tensor) -> bool:
+    """Whether a tensor holds numbers in more than one row and more than one column."""
+    return x.is_floating_point() and sum(size > 1 for size in x.shape) > 1
 
 
 @contextmanager
@@ -165,8 +201,10 @@ class _Watch(TorchDispatchMode):
         self.functions = _Functions()
         self.products: dict[str, Product] = {}
         self.between = 0
+        self.met: set[str] = set()  # parameters that activations meet elsewhere than in products
         self._names: Any = WeakTensorKeyDictionary()  # of tensors made of parameters alone
         self._live: Any = WeakTensorKeyDictionary()  # what comes of inputs
+        self._picked: Any = WeakTensorKeyDictionary()  # names of what these pick of a parameter
         for tensor, name in names.items():
             self._names[tensor] = (name,)
         for tensor in (x for x in tree_flatten(inputs)[0] if isinstance(x, Tensor)):
@@ -184,31 +222,83 @@ class _Watch(TorchDispatchMode):
                 self._live[x] = True
             if func._schema.is_mutable and given:
                 self._live[given[0]] = True
+            if operands is None:
+                self._meet(_name(func), given, made)
         else:
             names = dict.fromkeys(n for x in given for n in self._names.get(x, ()))
             for x in made if names else ():
                 self._names[x] = tuple(names)
         return result
 
+    def given(self, _: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Take what a layer is given for an activation, though it be a parameter."""
+
+        def alive(x: Any) -> Any:
+            if not isinstance(x, Tensor) or x in self._live or x not in self._names:
+                return x
+            x = x.view_as(x)
+            self._live[x] = True
+            return x
+
+        return tree_map(alive, args), tree_map(alive, kwargs)
+
+    def _meet(self, name: str, given: list[Tensor], made: list[Tensor]) -> None:
+        """Note which parameters an activation meets, or picks from, without a product."""
+        still = [x for x in given if x in self._names and x not in self._live]
+        if name in _LOOKUPS:
+            return
+        if name not in _PICKS:
+            self.met.update(n for x in still for n in self._names[x])
+        kept: dict[str, None] = {}
+        if name in _PICKS or name in _SCALES:
+            kept.update(dict.fromkeys(n for x in still if is_matrix(x) for n in self._names[x]))
+        if name in _VIEWS or name in _SCALES:
+            kept.update(dict.fromkeys(n for x in given for n in self._picked.get(x, ())))
+        for x in made if kept else ():
+            self._picked[x] = tuple(kept)
+
     def _count(self, func: Any, left: Tensor, right: Tensor, macs: int) -> None:
-        owners = [x for x in (left, right) if x in self._names and x not in self._live]
+        owners = [
+            self._names[x] for x in (left, right) if x in self._names and x not in self._live
+        ]
         if len(owners) == 2:  # a weight that is computed
             return
+        picked = [self._picked[x] for x in (left, right) if x in self._picked]
+        if not owners and len(picked) == 1:
+            owners = picked
         if not owners:
             self.between += macs
             return
-        name = " + ".join(self._names[owners[0]])
-        operation = self.functions.name.strip("_") or func._schema.name.split("::")[-1]
+        name = " + ".join(owners[0])
+        operation = self.functions.name.strip("_") or _name(func)
         known = self.products.get(name)
         total, uses = (macs, 1) if known is None else (known.macs + macs, known.uses + 1)
         operation = operation if known is None else known.operation
         self.products[name] = Product(name, operation, total, uses)
 
 
+_LOOKUPS = ("embedding", "_embedding_bag", "_embedding_bag_forward_only")
+_PICKS = ("index", "index_select", "gather", "take_along_dim")
+_SCALES = ("mul", "div")
+_VIEWS = (
+    *("view", "_unsafe_view", "reshape", "transpose", "permute", "t", "unsqueeze", "squeeze"),
+    *("expand", "slice", "select", "split", "unbind", "alias", "detach", "clone", "_to_copy"),
+)
+_PLAIN = (
+    *("mm", "bmm", "mv", "dot", "vdot", "_int_mm", "_scaled_mm"),
+    *("_grouped_mm", "grouped_mm_fallback"),  # of experts
+)
+
+
+def _name(func: Any) -> str:
+    name: str = func._schema.name.split("::")[-1]
+    return name
+
+
 def _operands(func: Any, args: Any, made: Tensor) -> tuple[Tensor, Tensor, int] | None:
     """Return the factors of a product and its multiply–accumulates; None of other operations."""
-    name = func._schema.name.split("::")[-1]
-    if name in ("mm", "bmm", "mv", "dot", "vdot"):
+    name = _name(func)
+    if name in _PLAIN:
         return args[0], args[1], made.numel() * args[0].shape[-1]
     if name in ("addmm", "baddbmm", "addmv"):
         return args[1], args[2], made.numel() * args[1].shape[-1]
