@@ -45,10 +45,8 @@ def percentile(samples: Samples, share: float) -> Tensor:
     """
     size = samples.value.abs()
     rank = round(share / 100.0 * size.shape[1])
-    if rank >= size.shape[1]:
-        found = size.amax(1)
-    else:
-        found = size.kthvalue(max(rank, 1), dim=1).values
+    last = rank >= size.shape[1]
+    found = size.amax(1) if last else size.kthvalue(max(rank, 1), dim=1).values
     return torch.where(found > 0, found, 1.0)
 
 

@@ -95,8 +95,10 @@ def _aside(model: nn.Module, traced: Trace | None) -> set[nn.Parameter]:
 
 def _packed(module: nn.Module) -> int:
     """Count weights that a quantised layer of torch keeps to itself."""
+    if not type(module).__module__.startswith("torch.ao.nn."):
+        return 0
     weight = getattr(module, "weight", None)
-    if not type(module).__module__.startswith("torch.ao.nn.") or not callable(weight):
+    if not callable(weight):
         return 0
     held = weight()
     return held.numel() if isinstance(held, Tensor) else 0
@@ -161,8 +163,9 @@ def shares(model: nn.Module, traced: Trace | None = None) -> Shares:
     aside |= _aside(model, traced)
     ranges = {c.range_shift for c in model.modules() if isinstance(c, Crossbar)}
     all_of = [p for p in model.parameters() if (p not in ranges and p not in aside) or p in here]
-    counted = _weights(here), _weights(all_of)
-    if traced is None:
+    packed = sum(map(_packed, model.modules()))
+    counted = _weights(here), _weights(all_of) + packed
+    if traced is None or packed:  # products with packed weights are not seen
         return Shares(*counted)
     return Shares(*counted, traced.within(set(found)), traced.macs)
 

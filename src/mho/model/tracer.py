@@ -32,7 +32,7 @@ from mho.nn.registry import BY_OPTION, crossbar_layer
 
 @dataclass(frozen=True)
 class Product:
-    """A parameter that a model multiplies with what it is given.
+    """A parameter (or a matrix in a buffer) that a model multiplies with what it is given.
 
     Attributes:
         name: of the parameter; of several that make one operand, all, with ``" + "`` between.
@@ -204,6 +204,7 @@ class _Watch(TorchDispatchMode):
         self.met: set[str] = set()  # parameters that activations meet elsewhere than in products
         self._names: Any = WeakTensorKeyDictionary()  # of tensors made of parameters alone
         self._live: Any = WeakTensorKeyDictionary()  # what comes of inputs
+        self._buffers = {n for x, n in names.items() if not isinstance(x, nn.Parameter)}
         self._picked: Any = WeakTensorKeyDictionary()  # names of what these pick of a parameter
         for tensor, name in names.items():
             self._names[tensor] = (name,)
@@ -258,9 +259,7 @@ class _Watch(TorchDispatchMode):
             self._picked[x] = tuple(kept)
 
     def _count(self, func: Any, left: Tensor, right: Tensor, macs: int) -> None:
-        owners = [
-            self._names[x] for x in (left, right) if x in self._names and x not in self._live
-        ]
+        owners = [self._names[x] for x in (left, right) if x in self._names and x not in self._live]
         if len(owners) == 2:  # a weight that is computed
             return
         picked = [self._picked[x] for x in (left, right) if x in self._picked]
@@ -269,7 +268,8 @@ class _Watch(TorchDispatchMode):
         if not owners:
             self.between += macs
             return
-        name = " + ".join(owners[0])
+        of = [n for n in owners[0] if n not in self._buffers] or owners[0]  # a mask is no weight
+        name = " + ".join(of)
         operation = self.functions.name.strip("_") or _name(func)
         known = self.products.get(name)
         total, uses = (macs, 1) if known is None else (known.macs + macs, known.uses + 1)
