@@ -176,3 +176,38 @@ def test_packed_weights_are_named_and_counted():
     found = mho.summary(mho.convert(nn.Sequential(packed, nn.Linear(6, 2)), mho.Hardware()))
     assert [(d.name, d.weights) for d in found.digital] == [("0.0", 24)]
     assert (found.shares.weights, found.shares.of_weights) == (12, 36)
+
+
+class Past(nn.Module):
+    """A weight that is used without its layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.out = nn.Linear(4, 3), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.out(nn.functional.linear(x, self.net.weight, self.net.bias))
+
+
+def test_weights_that_are_used_past_their_crossbars_are_named():
+    x = torch.randn(5, 4)
+    with pytest.warns(UserWarning, match=r"past their crossbars, digitally: net.weight \(linear\)"):
+        analog = mho.convert(Past(), mho.Hardware(), inputs=x)
+    found = mho.summary(analog, x)
+    assert [(p.name, p.macs) for p in found.products] == [("net.weight", 5 * 12)]
+    assert (found.shares.macs, found.shares.of_macs) == (5 * 6, 5 * 18)
+
+
+def test_an_estimate_counts_the_output_of_attention_and_lookups():
+    attention = nn.MultiheadAttention(24, 3, batch_first=True)
+    hardware = mho.Hardware(array=mho.Array(rows=8, cols=8), adc=mho.ADC(bits=8))
+    x = torch.randn(2, 10, 24)
+    found = mho.estimate(attention, hardware, (x, x, x), times=False)
+    made = mho.summary(mho.convert(attention, hardware))
+    assert (found.tiles, found.cells) == (made.tiles, made.cells)
+    assert [c.vectors for c in found.crossbars] == [20.0] * 4
+    model = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 3))
+    found = mho.estimate(
+        model, hardware, torch.zeros(2, 5, dtype=torch.long), embeddings=True, times=False
+    )
+    assert [c.vectors for c in found.crossbars] == [10.0, 10.0]

@@ -23,6 +23,7 @@ from mho.model.convert import choose
 from mho.model.pace import SIDE, Pace, measured, on_line, plain
 from mho.model.report import attempt, pattern, patterns, percent
 from mho.model.tracer import Product, Trace
+from mho.nn.registry import BY_OPTION
 
 WITHIN = 4.0
 """Factor within which times have been found to lie (``benchmarks/estimate.py``)."""
@@ -262,7 +263,13 @@ def _vectors(
     weights: dict[str, int] = {}
     for m in found:
         weights[owner[m.name]] = weights.get(owner[m.name], 0) + m.weights
-    return [traced.within({owner[m.name]}) / weights[owner[m.name]] for m in found]
+
+    def count(name: str) -> float:
+        if isinstance(chosen[name][0], BY_OPTION):
+            return float(traced.looked_up(name))
+        return traced.within({name}) / weights[name]
+
+    return [count(owner[m.name]) for m in found]
 
 
 def _timed(
@@ -285,8 +292,9 @@ def _timed(
         sums["program"] += on_line(pace.program, matrix.weights)
         if count is None:
             continue
-        sums["read"] += on_line(pace.read, matrix.weights * count)
-        sums["step"] += on_line(pace.step, matrix.weights * count)
+        products = matrix.weights * count / (matrix.tiling.rows if matrix.lookup else 1)
+        sums["read"] += on_line(pace.read, products)
+        sums["step"] += on_line(pace.step, products)
         results = count * matrix.tiling.groups * matrix.tiling.down * matrix.cols
         kept += pace.kept[0] * matrix.weights + pace.kept[1] * results
         most = max(most, 4.0 * results)

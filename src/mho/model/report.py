@@ -243,14 +243,16 @@ def warn(
         apart: layers that share a Parameter and not a crossbar, and why.
         unwritten: modules that merge adapters into a crossbar layer unseen.
     """
-    items = left_digital(analog)
-    traced, trouble = (None, "")
-    if inputs is not None and (items or apart or unwritten):
-        traced, trouble = attempt(model, inputs)
-        items = left_digital(analog, traced)
+    traced, trouble = (None, "") if inputs is None else attempt(model, inputs)
+    items = left_digital(analog, traced)
     said_of = [f"left digital: {'; '.join(map(said, grouped(items)))}"] if items else []
     for (one, other), why in apart.items():
         said_of.append(f"{one} and {other} share a Parameter, on two crossbars ({why})")
+    layers = {name for name, m in analog.named_modules() if isinstance(m, AnalogLayer)}
+    past = [] if traced is None else traced.passed_by(layers)
+    if past:
+        names = patterns([f"{p.name} ({p.operation})" for p in past])
+        said_of.append(f"used past their crossbars, digitally: {names}")
     if unwritten:
         names = patterns(unwritten)
         said_of.append(f"adapters of {names} are merged unseen: call mho.program afterwards")

@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,12 +40,14 @@ class Product:
         operation: by which torch function.
         macs: multiply–accumulates of one call of the model.
         uses: how many times in one call.
+        where: the innermost module at work then; the model itself is ``""``.
     """
 
     name: str
     operation: str
     macs: int
     uses: int = 1
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,14 @@ class Trace:
         aliases: all names of every parameter that has several.
         aside: parameters that are added to what the model is given, or scale it, and are in no
             product: positions, decay rates.
+        lookups: how many entries of a table are looked up, or bags, by the parameter's name.
     """
 
     products: tuple[Product, ...]
     between: int = 0
     aliases: Mapping[str, frozenset[str]] = field(default_factory=dict)
     aside: frozenset[str] = frozenset()
+    lookups: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def macs(self) -> int:
@@ -73,17 +78,34 @@ class Trace:
         """Multiply–accumulates with parameters of these modules, by name."""
         return sum(p.macs for p in self.products if self.belongs(p, layers))
 
+    def looked_up(self, table: str) -> int:
+        """How many lookups of a table there are, by its module's name."""
+        return sum(
+            n
+            for name, n in self.lookups.items()
+            if any(table in _above(alias)[:-1] for alias in self.aliases.get(name, {name}))
+        )
+
     def belongs(self, product: Product, layers: set[str]) -> bool:
-        """Whether a product's parameters all are of one of these modules."""
+        """Whether a product's parameters all are of one of these modules, which is at work."""
+        at_work = {path for path in _above(product.where) if path in layers}
+        return self._of(product, at_work)
+
+    def passed_by(self, layers: set[str]) -> list[Product]:
+        """Products with parameters of these modules that something else works out."""
+        return [p for p in self.products if self._of(p, layers) and not self.belongs(p, layers)]
+
+    def _of(self, product: Product, layers: set[str]) -> bool:
         return all(
-            any(_inside(alias, layers) for alias in self.aliases.get(name, {name}))
+            any(layers.intersection(_above(alias)) for alias in self.aliases.get(name, {name}))
             for name in product.name.split(" + ")
         )
 
 
-def _inside(parameter: str, layers: set[str]) -> bool:
-    parts = parameter.split(".")
-    return any(".".join(parts[:i]) in layers for i in range(len(parts)))
+def _above(path: str) -> list[str]:
+    """Return a module's path and those of all that hold it; of a parameter likewise."""
+    parts = path.split(".") if path else []
+    return [".".join(parts[:i]) for i in range(len(parts) + 1)]
 
 
 def trace(model: nn.Module, inputs: Any) -> Trace:
@@ -150,15 +172,18 @@ def _traced(model: nn.Module, inputs: Any) -> Trace:
     for name, parameter in named:
         names.setdefault(parameter, []).append(name)
     watch = _Watch({parameter: all_of[0] for parameter, all_of in names.items()}, inputs)
-    for module in model.modules():
+    for name, module in model.named_modules():
+        module.register_forward_pre_hook(partial(watch.enter, name))
+        module.register_forward_hook(watch.leave, always_call=True)
         if crossbar_layer(module) is not None and not isinstance(module, BY_OPTION):
             module.register_forward_pre_hook(watch.given, with_kwargs=True)
     with torch.no_grad(), _plain_kernels(), watch.functions, watch:
         call(model, inputs)
     aliases = {v[0]: frozenset(v) for v in names.values() if len(v) > 1}
-    multiplied = {name for product in watch.products for name in product.split(" + ")}
+    products = tuple(watch.products.values())
+    multiplied = {name for product in products for name in product.name.split(" + ")}
     aside = frozenset(watch.met - multiplied)
-    return Trace(tuple(watch.products.values()), watch.between, aliases, aside)
+    return Trace(products, watch.between, aliases, aside, watch.lookups)
 
 
 def is_matrix(x: Tensor) -> bool:
@@ -199,7 +224,9 @@ class _Watch(TorchDispatchMode):
     def __init__(self, names: Mapping[Tensor, str], inputs: Any) -> None:
         super().__init__()
         self.functions = _Functions()
-        self.products: dict[str, Product] = {}
+        self.products: dict[tuple[str, str], Product] = {}
+        self.lookups: dict[str, int] = {}
+        self._at_work = [""]
         self.between = 0
         self.met: set[str] = set()  # parameters that activations meet elsewhere than in products
         self._names: Any = WeakTensorKeyDictionary()  # of tensors made of parameters alone
@@ -231,6 +258,14 @@ class _Watch(TorchDispatchMode):
                 self._names[x] = tuple(names)
         return result
 
+    def enter(self, path: str, *_: Any) -> None:
+        """Note that a module begins."""
+        self._at_work.append(path)
+
+    def leave(self, *_: Any) -> None:
+        """Note that the last module that began has ended."""
+        self._at_work.pop()
+
     def given(self, _: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """Take what a layer is given for an activation, though it be a parameter."""
 
@@ -247,6 +282,9 @@ class _Watch(TorchDispatchMode):
         """Note which parameters an activation meets, or picks from, without a product."""
         still = [x for x in given if x in self._names and x not in self._live]
         if name in _LOOKUPS:
+            for n in (n for x in still[:1] for n in self._names[x]):
+                count = made[0].numel() // max(made[0].shape[-1], 1)
+                self.lookups[n] = self.lookups.get(n, 0) + count
             return
         if name not in _PICKS:
             self.met.update(n for x in still for n in self._names[x])
@@ -271,10 +309,11 @@ class _Watch(TorchDispatchMode):
         of = [n for n in owners[0] if n not in self._buffers] or owners[0]  # a mask is no weight
         name = " + ".join(of)
         operation = self.functions.name.strip("_") or _name(func)
-        known = self.products.get(name)
+        where = self._at_work[-1]
+        known = self.products.get((name, where))
         total, uses = (macs, 1) if known is None else (known.macs + macs, known.uses + 1)
         operation = operation if known is None else known.operation
-        self.products[name] = Product(name, operation, total, uses)
+        self.products[name, where] = Product(name, operation, total, uses, where)
 
 
 _LOOKUPS = ("embedding", "_embedding_bag", "_embedding_bag_forward_only")
