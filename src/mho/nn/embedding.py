@@ -106,12 +106,12 @@ class _Table(AnalogLayer):
         return self._corrected(found)
 
     def _none(self) -> Tensor:
-        return self.crossbars["crossbar"].G.new_zeros(0, self.embedding_dim)
+        return self.crossbars["crossbar"].cells.like.new_zeros(0, self.embedding_dim)
 
     def _one_hot(self, index: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Make one-hot inputs, so many at once as is bounded."""
         size = self._at_once(len(index))
-        g = self.crossbars["crossbar"].G
+        g = self.crossbars["crossbar"].cells.like
         for part in index.split(size) if index.numel() else ():
             x = g.new_zeros(len(part), self.num_embeddings)
             yield part, x.scatter_(1, part.unsqueeze(1), 1.0)
@@ -273,7 +273,7 @@ class EmbeddingBag(_Table):
         """
         _indices("input", input)
         index, bag, bags = self._bags(input, offsets)
-        g = self.crossbars["crossbar"].G
+        g = self.crossbars["crossbar"].cells.like
         share = g.new_ones(len(index))
         if per_sample_weights is not None:
             if self.mode != "sum":
