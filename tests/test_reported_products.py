@@ -211,3 +211,26 @@ def test_an_estimate_counts_the_output_of_attention_and_lookups():
         model, hardware, torch.zeros(2, 5, dtype=torch.long), embeddings=True, times=False
     )
     assert [c.vectors for c in found.crossbars] == [10.0, 10.0]
+
+
+def test_what_has_been_set_on_crossbars_is_said():
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    assert mho.summary(mho.convert(model, mho.Hardware())).notes == ()
+    analog = mho.convert(model, mho.Hardware(), cells_dtype=torch.float16)
+    mho.freeze(analog, only="0")
+    mho.limit_memory(analog, 10**6)
+    assert mho.summary(mho.noise_free(analog)).notes == (
+        "conductances kept in float16: all",
+        "frozen, read as stored in training too: 0",
+        "quiet, reads draw no noise: all",
+        "a read takes at most 1 MB: all",
+    )
+
+
+def test_an_estimate_counts_half_cells():
+    model = nn.Linear(64, 32, bias=False)
+    whole, half = (
+        mho.estimate(model, mho.Hardware(), times=False, cells_dtype=kind)
+        for kind in (None, torch.float16)
+    )
+    assert whole.converted - half.converted == 2 * 2 * 64 * 32  # 2 B less for two cells a weight

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mho.cells import kept
 from mho.core import checks
 from mho.core.selection import Selectors
 from mho.core.text import quantity, size, table
@@ -172,6 +173,7 @@ def estimate(
     only: Selectors | None = None,
     skip: Selectors | None = None,
     overrides: Mapping[str, Hardware | None] | None = None,
+    cells_dtype: torch.dtype | None = None,
     embeddings: bool = False,
     times: bool = True,
 ) -> Estimate:
@@ -187,6 +189,7 @@ def estimate(
         only: as in `mho.convert`.
         skip: as in `mho.convert`.
         overrides: as in `mho.convert`.
+        cells_dtype: as in `mho.convert`.
         embeddings: as in `mho.convert`.
         times: whether a small crossbar is timed, which takes a second or so for each hardware;
             without, memory of reading and training is not known either.
@@ -196,6 +199,7 @@ def estimate(
     """
     checks.instance("model", model, nn.Module)
     checks.instance("hardware", hardware, Hardware)
+    cells_dtype = kept.check(cells_dtype)
     times = checks.truth("times", times)
     embeddings = checks.truth("embeddings", embeddings)
     chosen = choose(model, hardware, only, skip, dict(overrides or {}), embeddings)
@@ -207,7 +211,7 @@ def estimate(
         untraced = ": what needs inputs (reads, training steps)"
     vectors = _vectors(found, chosen, traced)
     own = sizes.bytes_of(model)
-    cells = sum(m.weights * sizes.bytes_a_weight(m.hardware) for m in found)
+    cells = sum(m.weights * sizes.bytes_a_weight(m.hardware, cells_dtype) for m in found)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     known = Estimate(
         tuple(_crossbar(m, v) for m, v in zip(found, vectors, strict=True)),

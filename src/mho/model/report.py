@@ -18,7 +18,7 @@ from mho.nn.base import AnalogLayer
 from mho.nn.embedding import unsuited
 from mho.nn.registry import BY_OPTION, closed, crossbar_layer
 
-EXCLUDED = "excluded by the caller"
+EXCLUDED = "not selected"
 BY_CHOICE = "by option, convert(…, embeddings=True)"
 ADAPTER = "an adapter; in cells by option (only)"
 NO_LAYER = "no crossbar layer for this type"

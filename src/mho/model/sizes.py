@@ -119,11 +119,12 @@ def bytes_of(model: nn.Module) -> int:
     return sum(t.numel() * t.element_size() for t in held.values())
 
 
-def bytes_a_weight(hardware: Hardware) -> int:
+def bytes_a_weight(hardware: Hardware, cells_dtype: torch.dtype | None = None) -> int:
     """Return the bytes that cells, and what reads keep ready of them, take for one weight."""
     encoding = hardware.encoding
     ready = 1 if collapses(hardware) else encoding.converters
-    return _CELL * (encoding.slices + ready)
+    cell = _CELL if cells_dtype is None else cells_dtype.itemsize
+    return cell * encoding.slices + _CELL * ready
 
 
 def refuse_too_large(model: nn.Module, chosen: Mapping[str, tuple[nn.Module, Hardware]]) -> None:

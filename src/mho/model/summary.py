@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from mho.core.text import duration, table
+from mho.core.text import duration, size, table
+from mho.crossbar.blocks import MEMORY
 from mho.crossbar.tiling import Tiling
 from mho.hardware import Hardware
 from mho.model.crossbars import Entry, entries
@@ -78,6 +79,7 @@ class Summary:
         products: where inputs were given, the parameters outside of crossbar layers that the model
             multiplies with what it is given, with their operation and multiply–accumulates.
         untraced: why these are not known, though inputs were given.
+        notes: what has been set on crossbars since they were made, and on which.
     """
 
     layers: tuple[LayerSummary, ...]
@@ -86,6 +88,7 @@ class Summary:
     shares: Shares | None = None
     products: tuple[Product, ...] = ()
     untraced: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def tiles(self) -> int:
@@ -109,6 +112,7 @@ class Summary:
         if bare:
             which = patterns(bare) if len(bare) < len(self.layers) else "all"
             lines += ["", f"not programmed: {which} (no cells yet; mho.program makes them)"]
+        lines += ["", *self.notes] if self.notes else []
         worst = max(self.layers, key=lambda layer: layer.error, default=None)
         if worst is not None and worst.error > 0.0:
             lines += ["", f"error of read currents: at most {worst.error:.1e} ({worst.name})"]
@@ -164,7 +168,7 @@ def _row(group: Sequence[LayerSummary]) -> tuple[str, ...]:
     one = group[0]
     ages = sorted({duration(layer.seconds) for layer in group})
     name = one.name if len(group) == 1 else f"{len(group)} × {pattern(one.name)}"
-    size = (
+    told = (
         ", ".join((name, *one.readers)),
         one.kind,
         f"{one.groups} × " * (one.groups > 1) + f"{one.rows} × {one.cols}",
@@ -173,9 +177,9 @@ def _row(group: Sequence[LayerSummary]) -> tuple[str, ...]:
         f"{one.utilisation:.0%}",
     )
     if not one.programmed:
-        return (*size, "–", one.path, "–", "–")
+        return (*told, "–", one.path, "–", "–")
     return (
-        *size,
+        *told,
         "≤ " * (len({layer.stuck for layer in group}) > 1)
         + f"{max(layer.stuck for layer in group):.1%}",
         one.path,
@@ -218,7 +222,34 @@ def summary(model: nn.Module, inputs: Any = None) -> Summary:
         shares(model, traced),
         tuple(p for p in outside if traced and not traced.belongs(p, on_crossbars)),
         untraced,
+        _notes(found),
     )
+
+
+def _notes(found: Sequence[Entry]) -> tuple[str, ...]:
+    """Say which crossbars are kept, read or trained in another way than a new one."""
+    groups: dict[str, list[str]] = {}
+    for entry in found:
+        for text in _set_on(entry):
+            groups.setdefault(text, []).append(entry.name or "it")
+    return tuple(
+        f"{text}: {'all' if len(names) == len(found) else patterns(names)}"
+        for text, names in groups.items()
+    )
+
+
+def _set_on(entry: Entry) -> Iterator[str]:
+    crossbar = entry.crossbar
+    if crossbar.kept_as is not None:
+        yield f"conductances kept in {str(crossbar.kept_as).removeprefix('torch.')}"
+    if entry.layer is not None and entry.layer.read_as_stored:
+        yield "frozen, read as stored in training too"
+    if crossbar.learned_range is not None:
+        yield "input range learned"
+    if crossbar.quiet:
+        yield "quiet, reads draw no noise"
+    if crossbar.memory != MEMORY:
+        yield f"a read takes at most {size(crossbar.memory)}"
 
 
 def _layer(entry: Entry) -> LayerSummary:
