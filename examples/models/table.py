@@ -71,7 +71,8 @@ def answer(entry: Entry, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
 def fine_tune(entry: Entry, analog: nn.Module, inputs: dict[str, Tensor]) -> bool:
     """Make one step through the hardware; return whether the loss falls.
 
-    The step is down the gradient, as long as would lower a linear loss by a twentieth.
+    The step is down the gradient, as long as would lower a linear loss by a twentieth; a tenth of
+    that, or a hundredth, where the loss bends too much.
     """
     target = torch.randn_like(answer(entry, analog, inputs))
 
@@ -84,9 +85,14 @@ def fine_tune(entry: Entry, analog: nn.Module, inputs: dict[str, Tensor]) -> boo
     moved = [p for p in analog.parameters() if p.grad is not None]
     steepness = sum(p.grad.square().sum() for p in moved)
     with torch.no_grad():
-        for parameter in moved:
-            parameter.sub_(0.05 * before / steepness * parameter.grad)
-        return bool(loss() < before)
+        reached = 0.0
+        for length in (0.05, 0.005, 0.0005):
+            for parameter in moved:
+                parameter.sub_((length - reached) * before / steepness * parameter.grad)
+            reached = length
+            if loss() < before:
+                return True
+    return False
 
 
 def in_another_process(name: str, small: bool, folder: str) -> bool:

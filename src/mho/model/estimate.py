@@ -62,8 +62,8 @@ class CrossbarEstimate:
 class Estimate:
     """What `estimate` returns; print it.
 
-    Times are those of this machine with nothing else to do, within a factor of about `WITHIN`;
-    None where they were not asked for, or where inputs are needed to know.
+    Times are those of this machine with what it has to do besides now, within a factor of about
+    `WITHIN`; None where they were not asked for, or where inputs are needed to know.
 
     Attributes:
         crossbars: one entry each; tied weights once.
@@ -306,6 +306,7 @@ def _timed(
     if traced is None:
         return timed
     rest = (traced.macs - traced.within({m.name for m in found}) + traced.between) * plain(where)
+    rest *= max((pace.load for pace in paces.values()), default=1.0)
     outputs = 4 * sum(
         round(c * m.cols * m.tiling.groups) for c, m in zip(vectors, found, strict=True) if c
     )
