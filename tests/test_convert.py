@@ -213,7 +213,7 @@ def test_what_stays_digital_is_named():
     assert set(digital) == {"1", "2", "3"}
     assert digital["2"].reason == "not selected"
     assert digital["1"].parameters == 16
-    assert all(name in text for name in ("LayerNorm", "Metric", "excluded"))
+    assert all(name in text for name in ("LayerNorm", "Metric", "not selected"))
     assert "ReLU" not in text
 
 

@@ -222,7 +222,7 @@ def test_embeddings_are_digital_by_default_and_named_by_only():
     with pytest.warns(UserWarning, match=r"0 \(Embedding\): by option.*embeddings=True"):
         analog = mho.convert(model, mho.Hardware())
     assert list(mho.layers(analog)) == ["1"]
-    with pytest.warns(UserWarning, match=r"excluded"):
+    with pytest.warns(UserWarning, match=r"not selected"):
         assert list(mho.layers(mho.convert(model, mho.Hardware(), only="0"))) == ["0"]
     fine = mho.Hardware(adc=mho.ADC(12))
     chosen = mho.convert(model, mho.Hardware(), overrides={"0": fine})
