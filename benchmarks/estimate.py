@@ -8,6 +8,7 @@ One JSON line for each model and hardware, in one process; ``plain`` is torch's 
 from __future__ import annotations
 
 import json
+import statistics
 import time
 import warnings
 from collections.abc import Callable
@@ -54,14 +55,14 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 
 
 def timed(run: Callable[[], Any], repeats: int = 7) -> float:
-    """Return the least time (s) of a few runs after a first."""
+    """Return the median time (s) of a few runs after a first: estimates contain the load."""
     run()
     taken = []
     for _ in range(repeats):
         start = time.perf_counter()
         run()
         taken.append(time.perf_counter() - start)
-    return min(taken)
+    return statistics.median(taken)
 
 
 def measure(model: nn.Module, hardware: mho.Hardware, x: torch.Tensor) -> dict[str, float]:

@@ -211,9 +211,9 @@ def test_what_stays_digital_is_named():
     text = str(caught[0].message)
     digital = {item.name: item for item in mho.summary(analog).digital}
     assert set(digital) == {"1", "2", "3"}
-    assert digital["2"].reason == "excluded by the caller"
+    assert digital["2"].reason == "not selected"
     assert digital["1"].parameters == 16
-    assert all(name in text for name in ("LayerNorm", "Metric", "excluded"))
+    assert all(name in text for name in ("LayerNorm", "Metric", "not selected"))
     assert "ReLU" not in text
 
 

@@ -58,7 +58,7 @@ def test_one_line_with_all_that_is_to_say():
     assert text == (
         "left digital: 3 Odd (h.0.mix, h.1.mix, h.2.mix): no crossbar layer for this type; "
         "table (Embedding): by option, convert(…, embeddings=True); "
-        "h.2.up (Linear): excluded by the caller; "
+        "h.2.up (Linear): not selected; "
         "4 without a matrix (LayerNorm, BatchNorm1d); "
         "40% of matrix weights and 40% of multiply–accumulates on crossbars"
     )  # (64 + 64 + 40) of (6 · 64 + 40), the table aside

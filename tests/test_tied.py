@@ -295,3 +295,28 @@ def test_a_llama_with_tied_embeddings(embeddings):
     assert (getattr(table, "crossbar", None) is analog.lm_head.crossbar) == embeddings
     with torch.no_grad():
         assert torch.allclose(analog(tokens).logits, model(tokens).logits, atol=1e-5)
+
+
+def test_what_was_tied_and_is_no_longer_is_tied_again_or_refused():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.head = nn.Embedding(9, 4), nn.Linear(4, 9, bias=False)
+            self.head.weight = self.table.weight
+
+        def forward(self, tokens):
+            return self.head(self.table(tokens))
+
+    model, tokens = Both(), torch.randint(9, (5,))
+    with torch.device("meta"):
+        hollow = Both()
+    analog = mho.convert(hollow, mho.Hardware(), embeddings=True, program=False)
+    analog.load_state_dict(model.state_dict(), assign=True)  # makes two Parameters of one
+    mho.program(analog)
+    assert analog.table.weight is analog.head.weight
+    torch.testing.assert_close(analog.eval()(tokens), model(tokens), rtol=1e-4, atol=1e-5)
+    analog.head.weight = nn.Parameter(torch.randn(9, 4))
+    before = analog.head.crossbar.G.clone()
+    with pytest.raises(ValueError, match=r"tie them again \(table.weight = head.weight\)"):
+        mho.program(analog)
+    assert torch.equal(analog.head.crossbar.G, before)

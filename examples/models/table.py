@@ -44,16 +44,10 @@ NOISY = mho.Hardware(
 TECHNOLOGY = Technology(read_time=100e-9, conversion_rate=1e9, columns_per_adc=8)
 
 
-def on_crossbars(analog: nn.Module) -> float:
-    """Return the share of matrix weights on crossbars; embeddings are lookups and do not count."""
-    stored = {id(p) for layer in mho.layers(analog).values() for p in layer.parameters()}
-    looked_up = {id(m.weight) for m in analog.modules() if isinstance(m, nn.Embedding)}
-    matrices = {
-        id(p): p.numel()
-        for name, p in analog.named_parameters()
-        if p.dim() > 1 and (id(p) in stored or id(p) not in looked_up) and "position" not in name
-    }
-    return sum(n for key, n in matrices.items() if key in stored) / sum(matrices.values())
+def on_crossbars(analog: nn.Module, inputs: dict[str, Tensor]) -> float:
+    """Return the share of matrix weights on crossbars; tables that are looked up do not count."""
+    shares = mho.summary(analog, inputs).shares
+    return shares.weights / shares.of_weights
 
 
 def put_on(entry: Entry, hardware: mho.Hardware, small: bool) -> nn.Module:
@@ -77,7 +71,8 @@ def answer(entry: Entry, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
 def fine_tune(entry: Entry, analog: nn.Module, inputs: dict[str, Tensor]) -> bool:
     """Make one step through the hardware; return whether the loss falls.
 
-    The step is down the gradient, as long as would lower a linear loss by a twentieth.
+    The step is down the gradient, as long as would lower a linear loss by a twentieth; a tenth of
+    that, or a hundredth, where the loss bends too much.
     """
     target = torch.randn_like(answer(entry, analog, inputs))
 
@@ -90,9 +85,14 @@ def fine_tune(entry: Entry, analog: nn.Module, inputs: dict[str, Tensor]) -> boo
     moved = [p for p in analog.parameters() if p.grad is not None]
     steepness = sum(p.grad.square().sum() for p in moved)
     with torch.no_grad():
-        for parameter in moved:
-            parameter.sub_(0.05 * before / steepness * parameter.grad)
-        return bool(loss() < before)
+        reached = 0.0
+        for length in (0.05, 0.005, 0.0005):
+            for parameter in moved:
+                parameter.sub_((length - reached) * before / steepness * parameter.grad)
+            reached = length
+            if loss() < before:
+                return True
+    return False
 
 
 def in_another_process(name: str, small: bool, folder: str) -> bool:
@@ -130,7 +130,7 @@ def row(entry: Entry, small: bool) -> tuple[str, ...]:
     digital = answer(entry, model, inputs)
     ideal = put_on(entry, IDEAL, small)
     error = float((answer(entry, ideal, inputs) - digital).abs().max() / digital.abs().max())
-    share = on_crossbars(ideal)
+    share = on_crossbars(ideal, inputs)
     del ideal
     noisy = put_on(entry, NOISY, small)
     spread = answer(entry, noisy, inputs) - digital

@@ -222,7 +222,7 @@ def test_embeddings_are_digital_by_default_and_named_by_only():
     with pytest.warns(UserWarning, match=r"0 \(Embedding\): by option.*embeddings=True"):
         analog = mho.convert(model, mho.Hardware())
     assert list(mho.layers(analog)) == ["1"]
-    with pytest.warns(UserWarning, match=r"excluded"):
+    with pytest.warns(UserWarning, match=r"not selected"):
         assert list(mho.layers(mho.convert(model, mho.Hardware(), only="0"))) == ["0"]
     fine = mho.Hardware(adc=mho.ADC(12))
     chosen = mho.convert(model, mho.Hardware(), overrides={"0": fine})
@@ -279,3 +279,29 @@ def test_the_life_of_a_table():
     twin = copy.deepcopy(layer)
     assert torch.equal(twin(index), layer(index))
     assert "cells" in str(mho.summary(layer))
+
+
+@pytest.mark.parametrize("kind", [nn.Embedding, nn.EmbeddingBag])
+def test_tables_train_before_they_are_programmed(kind):
+    table = kind(9, 4)
+    index = torch.randint(9, (3, 2))
+    analog = mho.convert(table, mho.Hardware(), embeddings=True, program=False).train()
+    y = analog(index)
+    y.sum().backward()
+    table(index).sum().backward()
+    torch.testing.assert_close(y, table(index))
+    torch.testing.assert_close(analog.weight.grad, table.weight.grad)
+    assert analog(index[:0]).shape == table(index[:0]).shape
+
+
+def test_bags_share_the_range_of_their_call_however_large_the_table_is(monkeypatch):
+    table = nn.EmbeddingBag(64, 8, mode="sum")
+    hardware = mho.Hardware(
+        dac=mho.DAC(bits=4, range="per_call"), adc=mho.ADC(bits=8, range="per_call")
+    )
+    analog = mho.convert(table, hardware, embeddings=True).eval()
+    index, weights = torch.randint(0, 64, (20, 3)), torch.rand(20, 3)
+    weights[0] = 20.0
+    expected = analog(index, per_sample_weights=weights)
+    monkeypatch.setattr("mho.nn.embedding.ONE_HOT_AT_ONCE", 128)  # two bags at once
+    assert torch.equal(analog(index, per_sample_weights=weights), expected)

@@ -74,7 +74,7 @@ def test_it_is_converted_until_it_is_removed():
         assert mho.nn.registered()[Scaled] is OnCrossbar
         assert repr(handle) == "Scaled is converted to OnCrossbar"
         analog = mho.convert(model(), Hardware(), skip=Scaled)
-        assert mho.summary(analog).digital[0].reason == "excluded by the caller"
+        assert mho.summary(analog).digital[0].reason == "not selected"
     finally:
         handle.remove()
     assert converted() == {"0"}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
@@ -23,6 +25,7 @@ class Entry:
         layer: whose it is; None for one outside of layers.
         part: its name in the layer.
         readers: names of further layers that read it, tied weights being stored once.
+        others: these layers.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Entry:
     layer: AnalogLayer | None
     part: str
     readers: tuple[str, ...] = ()
+    others: tuple[AnalogLayer, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -81,8 +85,43 @@ def _joined(known: Entry | None, entry: Entry) -> Entry:
     if known is None:
         return entry
     if getattr(known.layer, "turned", False):
-        return replace(entry, readers=(known.name, *known.readers))
-    return replace(known, readers=(*known.readers, entry.name))
+        one, other = entry, known
+    else:
+        one, other = known, entry
+    assert other.layer is not None
+    return replace(
+        one,
+        readers=(other.name, *known.readers) if one is entry else (*known.readers, other.name),
+        others=(*known.others, other.layer),
+    )
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    placed = one.shape == other.shape and one.device == other.device
+    return placed and (one.is_meta or torch.equal(one, other))
+
+
+def tie_again(entry: Entry) -> None:
+    """See that layers which read one crossbar hold one Parameter.
+
+    Loading with ``assign=True`` makes two of one that was tied; alike they are made one again.
+
+    Raises:
+        ValueError: if they hold different numbers.
+    """
+    for name, other in zip(entry.readers, entry.others, strict=True):
+        mine: Any = getattr(entry.layer, "weight", None)
+        theirs: Any = getattr(other, "weight", None)
+        if mine is theirs:
+            continue
+        held = all("weight" in m._parameters for m in (entry.layer, other) if m is not None)
+        if held and _alike(mine, theirs):
+            other.weight = mine
+            continue
+        raise ValueError(
+            f"{entry.name} and {name} read one crossbar and no longer share a weight: tie them "
+            f"again ({name}.weight = {entry.name}.weight), or convert the model anew"
+        )
 
 
 def crossbars(model: nn.Module) -> dict[str, Crossbar]:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mho.cells import kept
 from mho.core import checks
 from mho.core.selection import Selectors
 from mho.core.text import quantity, size, table
@@ -23,6 +24,7 @@ from mho.model.convert import choose
 from mho.model.pace import SIDE, Pace, measured, on_line, plain
 from mho.model.report import attempt, pattern, patterns, percent
 from mho.model.tracer import Product, Trace
+from mho.nn.registry import BY_OPTION
 
 WITHIN = 4.0
 """Factor within which times have been found to lie (``benchmarks/estimate.py``)."""
@@ -60,8 +62,8 @@ class CrossbarEstimate:
 class Estimate:
     """What `estimate` returns; print it.
 
-    Times are those of this machine with nothing else to do, within a factor of about `WITHIN`;
-    None where they were not asked for, or where inputs are needed to know.
+    Times are those of this machine with what it has to do besides now, within a factor of about
+    `WITHIN`; None where they were not asked for, or where inputs are needed to know.
 
     Attributes:
         crossbars: one entry each; tied weights once.
@@ -171,6 +173,7 @@ def estimate(
     only: Selectors | None = None,
     skip: Selectors | None = None,
     overrides: Mapping[str, Hardware | None] | None = None,
+    cells_dtype: torch.dtype | None = None,
     embeddings: bool = False,
     times: bool = True,
 ) -> Estimate:
@@ -186,6 +189,7 @@ def estimate(
         only: as in `mho.convert`.
         skip: as in `mho.convert`.
         overrides: as in `mho.convert`.
+        cells_dtype: as in `mho.convert`.
         embeddings: as in `mho.convert`.
         times: whether a small crossbar is timed, which takes a second or so for each hardware;
             without, memory of reading and training is not known either.
@@ -195,6 +199,7 @@ def estimate(
     """
     checks.instance("model", model, nn.Module)
     checks.instance("hardware", hardware, Hardware)
+    cells_dtype = kept.check(cells_dtype)
     times = checks.truth("times", times)
     embeddings = checks.truth("embeddings", embeddings)
     chosen = choose(model, hardware, only, skip, dict(overrides or {}), embeddings)
@@ -206,7 +211,7 @@ def estimate(
         untraced = ": what needs inputs (reads, training steps)"
     vectors = _vectors(found, chosen, traced)
     own = sizes.bytes_of(model)
-    cells = sum(m.weights * sizes.bytes_a_weight(m.hardware) for m in found)
+    cells = sum(m.weights * sizes.bytes_a_weight(m.hardware, cells_dtype) for m in found)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     known = Estimate(
         tuple(_crossbar(m, v) for m, v in zip(found, vectors, strict=True)),
@@ -262,7 +267,13 @@ def _vectors(
     weights: dict[str, int] = {}
     for m in found:
         weights[owner[m.name]] = weights.get(owner[m.name], 0) + m.weights
-    return [traced.within({owner[m.name]}) / weights[owner[m.name]] for m in found]
+
+    def count(name: str) -> float:
+        if isinstance(chosen[name][0], BY_OPTION):
+            return float(traced.looked_up(name))
+        return traced.within({name}) / weights[name]
+
+    return [count(owner[m.name]) for m in found]
 
 
 def _timed(
@@ -285,8 +296,9 @@ def _timed(
         sums["program"] += on_line(pace.program, matrix.weights)
         if count is None:
             continue
-        sums["read"] += on_line(pace.read, matrix.weights * count)
-        sums["step"] += on_line(pace.step, matrix.weights * count)
+        products = matrix.weights * count / (matrix.tiling.rows if matrix.lookup else 1)
+        sums["read"] += on_line(pace.read, products)
+        sums["step"] += on_line(pace.step, products)
         results = count * matrix.tiling.groups * matrix.tiling.down * matrix.cols
         kept += pace.kept[0] * matrix.weights + pace.kept[1] * results
         most = max(most, 4.0 * results)
@@ -294,6 +306,7 @@ def _timed(
     if traced is None:
         return timed
     rest = (traced.macs - traced.within({m.name for m in found}) + traced.between) * plain(where)
+    rest *= max((pace.load for pace in paces.values()), default=1.0)
     outputs = 4 * sum(
         round(c * m.cols * m.tiling.groups) for c, m in zip(vectors, found, strict=True) if c
     )

@@ -15,7 +15,7 @@ from mho.crossbar.life import refuse_meta
 from mho.crossbar.report import ProgramReport
 from mho.crossbar.undo import all_or_nothing
 from mho.model import tied
-from mho.model.crossbars import Entry, layers, listing
+from mho.model.crossbars import Entry, layers, listing, tie_again
 from mho.nn import computed
 
 
@@ -97,7 +97,8 @@ def program(model: nn.Module) -> ModelReport:
         time and energy where they are known, and the failed cells.
 
     Raises:
-        ValueError: if the model has no crossbars or a weight is not finite.
+        ValueError: if the model has no crossbars, a weight is not finite, or layers that read one
+            crossbar no longer share a weight.
         ProgrammingError: if cells failed and the hardware says to raise. After any error no
             crossbar has changed.
     """
@@ -106,6 +107,8 @@ def program(model: nn.Module) -> ModelReport:
 
 def write_all(found: list[Entry]) -> ModelReport:
     """Program some crossbars of a model with what they are to hold; all of them, or none."""
+    for entry in found:
+        tie_again(entry)
     weights = {entry.crossbar: entry.weight() for entry in found}
     for entry in found:
         weight = weights[entry.crossbar]

@@ -31,6 +31,7 @@ class Pace:
     read: tuple[float, float]
     step: tuple[float, float]
     kept: tuple[float, float]  # bytes kept for the backward pass: a weight, an output of a tile
+    load: float = 1.0  # that of the machine meanwhile, which the times contain
 
 
 def on_line(pace: tuple[float, float], count: float) -> float:
@@ -40,7 +41,32 @@ def on_line(pace: tuple[float, float], count: float) -> float:
 
 @torch.inference_mode(False)
 def measured(hardware: Hardware, side: int, device: torch.device) -> Pace:
-    """Measure a tiny crossbar, and one of ``side`` rows and columns."""
+    """Measure a tiny crossbar, and one of ``side`` rows and columns.
+
+    Short runs find a gap between what others do on the machine, long ones do not: the times of the
+    quickest runs are multiplied by how much longer everything took than it was at work.
+    """
+    start, worked = time.perf_counter(), time.thread_time()
+    pace = _undisturbed(hardware, side, device)
+    if device.type != "cpu":
+        return pace
+    busy = time.thread_time() - worked
+    load = max((time.perf_counter() - start) / max(busy, 1e-9), 1.0)
+
+    def slowed(both: tuple[float, float]) -> tuple[float, float]:
+        return both[0] * load, both[1] * load
+
+    return Pace(
+        convert=slowed(pace.convert),
+        program=slowed(pace.program),
+        read=slowed(pace.read),
+        step=slowed(pace.step),
+        kept=pace.kept,
+        load=load,
+    )
+
+
+def _undisturbed(hardware: Hardware, side: int, device: torch.device) -> Pace:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tiny, large = _small(hardware, 8, device), _small(hardware, side, device)

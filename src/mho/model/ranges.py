@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,7 +45,8 @@ def percentile(samples: Samples, share: float) -> Tensor:
     """
     size = samples.value.abs()
     rank = round(share / 100.0 * size.shape[1])
-    found = size.kthvalue(min(max(rank, 1), size.shape[1]), dim=1).values
+    last = rank >= size.shape[1]
+    found = size.amax(1) if last else size.kthvalue(max(rank, 1), dim=1).values
     return torch.where(found > 0, found, 1.0)
 
 
@@ -77,8 +79,7 @@ def least_error(samples: Samples, convert: Convert) -> Tensor:
 
 def condensed(samples: Samples) -> Samples:
     """Return fewer samples that stand for all: the extremes as they are, the others in strides."""
-    value, order = samples.value.sort(dim=1)
-    weight = samples.weight.to(value.dtype).expand_as(value).gather(1, order)
+    value, weight = _sorted(samples)
     count = value.shape[1]
     stride = math.ceil(max(count - 2 * _TAIL, 0) / _BULK)
     if stride <= 1:
@@ -90,6 +91,23 @@ def condensed(samples: Samples) -> Samples:
         torch.cat((value[:, :_TAIL], middle, value[:, stop:]), dim=1),
         torch.cat((weight[:, :_TAIL], inner, weight[:, stop:]), dim=1),
     )
+
+
+def _sorted(samples: Samples) -> Samples:
+    """Sort the samples of every converter by value."""
+    value, weight = samples.value, samples.weight.to(samples.value.dtype)
+    one = weight.flatten()[:1]
+    if bool((weight == one).all()):
+        return Samples(_vectorised(value), one.expand_as(value))
+    order = value.argsort(dim=1)
+    return Samples(value.gather(1, order), weight.expand_as(value).gather(1, order))
+
+
+def _vectorised(value: Tensor) -> Tensor:
+    """Sort rows; NumPy's vector instructions are a hundred times as fast as torch on a CPU."""
+    if value.device.type != "cpu":
+        return value.sort(dim=1).values
+    return torch.from_numpy(np.sort(value.detach().numpy(), axis=1))
 
 
 def _between(high: Tensor, low: Tensor) -> Tensor:

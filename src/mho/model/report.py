@@ -18,11 +18,13 @@ from mho.nn.base import AnalogLayer
 from mho.nn.embedding import unsuited
 from mho.nn.registry import BY_OPTION, closed, crossbar_layer
 
-EXCLUDED = "excluded by the caller"
+EXCLUDED = "not selected"
 BY_CHOICE = "by option, convert(…, embeddings=True)"
 ADAPTER = "an adapter; in cells by option (only)"
 NO_LAYER = "no crossbar layer for this type"
 NO_MATRIX = "no matrix to store"
+NO_PRODUCT = "added or scaled, in no product"
+PACKED = "packed weights, no Parameters"
 
 _NAMED = 3  # of one kind are named one by one
 
@@ -46,11 +48,16 @@ class LeftDigital:
     weights: int = 0
 
 
-def left_digital(model: nn.Module) -> list[LeftDigital]:
+def left_digital(model: nn.Module, traced: Trace | None = None) -> list[LeftDigital]:
     """List the modules with parameters of their own that are not on crossbars, and why.
 
     What a parametrization holds counts as its module's own.
+
+    Args:
+        model: any model.
+        traced: what it multiplies; matrices that are in no product are then told apart.
     """
+    aside = _aside(model, traced)
     found = []
     inside: set[int] = set()  # parts of a module that is listed as a whole
     adapting = adapters.parts(model)
@@ -66,12 +73,35 @@ def left_digital(model: nn.Module) -> list[LeftDigital]:
         own = dict.fromkeys(module.parameters(recurse=whole))
         if parts is not None:
             own.update(dict.fromkeys(parts.parameters()))
-        if own:
-            count = sum(p.numel() for p in own)
-            reason = ADAPTER if module in adapting else _reason(module)
+        packed = _packed(module)
+        if own or packed:
+            count = sum(p.numel() for p in own) + packed
+            reason = PACKED if packed else ADAPTER if module in adapting else _reason(module)
+            matrices = [p for p in own if _weights([p])]
+            if reason == NO_LAYER and all(p in aside for p in matrices):
+                reason = NO_PRODUCT
             label = name or "the model"
-            found.append(LeftDigital(label, _kind(module), count, reason, _weights(own)))
+            weights = packed + sum(p.numel() for p in matrices)
+            found.append(LeftDigital(label, _kind(module), count, reason, weights))
     return found
+
+
+def _aside(model: nn.Module, traced: Trace | None) -> set[nn.Parameter]:
+    """Return the parameters that are seen to be in no product."""
+    if traced is None:
+        return set()
+    return {p for name, p in model.named_parameters() if name in traced.aside}
+
+
+def _packed(module: nn.Module) -> int:
+    """Count weights that a quantised layer of torch keeps to itself."""
+    if not type(module).__module__.startswith("torch.ao.nn."):
+        return 0
+    weight = getattr(module, "weight", None)
+    if not callable(weight):
+        return 0
+    held = weight()
+    return held.numel() if isinstance(held, Tensor) else 0
 
 
 def _kind(module: nn.Module) -> str:
@@ -80,13 +110,12 @@ def _kind(module: nn.Module) -> str:
 
 def _reason(module: nn.Module) -> str:
     if isinstance(module, BY_OPTION):
-        return unsuited(module) or BY_CHOICE
+        return unsuited(module) or (NO_LAYER if crossbar_layer(module) is None else BY_CHOICE)
     if crossbar_layer(module) is not None:
         return EXCLUDED
     held = (*module.children(), module) if "parametrizations" in module._modules else (module,)
-    if any(p.dim() > 1 for part in held for p in part.parameters(recurse=part is not module)):
-        return NO_LAYER
-    return NO_MATRIX
+    own = [p for part in held for p in part.parameters(recurse=part is not module)]
+    return NO_LAYER if _weights(own) else NO_MATRIX
 
 
 def _weights(parameters: Iterable[Tensor]) -> int:
@@ -103,7 +132,8 @@ class Shares:
 
     Attributes:
         weights: matrix weights on crossbars, each Parameter once.
-        of_weights: all matrix weights, without tables that are digital by default.
+        of_weights: all matrix weights, without tables that are digital by default; where the model
+            was traced without what is in no product (positions that are added), too.
         macs: multiply–accumulates with what is on crossbars, in one call; None: not known.
         of_macs: those with any parameter.
     """
@@ -130,10 +160,12 @@ def shares(model: nn.Module, traced: Trace | None = None) -> Shares:
         if isinstance(m, BY_OPTION) and not isinstance(m, AnalogLayer)
         for p in m.parameters()
     }
+    aside |= _aside(model, traced)
     ranges = {c.range_shift for c in model.modules() if isinstance(c, Crossbar)}
     all_of = [p for p in model.parameters() if (p not in ranges and p not in aside) or p in here]
-    counted = _weights(here), _weights(all_of)
-    if traced is None:
+    packed = sum(map(_packed, model.modules()))
+    counted = _weights(here), _weights(all_of) + packed
+    if traced is None or packed:  # products with packed weights are not seen
         return Shares(*counted)
     return Shares(*counted, traced.within(set(found)), traced.macs)
 
@@ -174,9 +206,9 @@ def grouped(items: Sequence[LeftDigital]) -> list[list[LeftDigital]]:
     """
     groups: dict[tuple[str, str], list[LeftDigital]] = {}
     for item in items:
-        alike = item.reason in (NO_MATRIX, EXCLUDED, ADAPTER)
+        alike = item.reason in (NO_MATRIX, NO_PRODUCT, EXCLUDED, ADAPTER, BY_CHOICE)
         groups.setdefault((item.reason, "" if alike else item.kind), []).append(item)
-    last = (BY_CHOICE, ADAPTER, EXCLUDED, NO_MATRIX)
+    last = (BY_CHOICE, ADAPTER, EXCLUDED, NO_PRODUCT, NO_MATRIX)
     order = {reason: i for i, reason in enumerate(last, 1)}
     return sorted(groups.values(), key=lambda group: order.get(group[0].reason, 0))
 
@@ -211,17 +243,21 @@ def warn(
         apart: layers that share a Parameter and not a crossbar, and why.
         unwritten: modules that merge adapters into a crossbar layer unseen.
     """
-    items = left_digital(analog)
+    traced, trouble = (None, "") if inputs is None else attempt(model, inputs)
+    items = left_digital(analog, traced)
     said_of = [f"left digital: {'; '.join(map(said, grouped(items)))}"] if items else []
     for (one, other), why in apart.items():
         said_of.append(f"{one} and {other} share a Parameter, on two crossbars ({why})")
+    layers = {name for name, m in analog.named_modules() if isinstance(m, AnalogLayer)}
+    past = [] if traced is None else traced.passed_by(layers)
+    if past:
+        names = patterns([f"{p.name} ({p.operation})" for p in past])
+        said_of.append(f"used past their crossbars, digitally: {names}")
     if unwritten:
         names = patterns(unwritten)
         said_of.append(f"adapters of {names} are merged unseen: call mho.program afterwards")
-    if not said_of:
-        return
-    traced, trouble = (None, "") if inputs is None else attempt(model, inputs)
-    notice.warn("; ".join([*said_of, f"{shares(analog, traced)}{trouble}"]))
+    if said_of:
+        notice.warn("; ".join([*said_of, f"{shares(analog, traced)}{trouble}"]))
 
 
 def attempt(model: nn.Module, inputs: Any) -> tuple[Trace | None, str]:

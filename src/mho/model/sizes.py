@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from mho.crossbar.tiling import Tiling
 from mho.hardware import Hardware
 from mho.model import tied
 from mho.nn.base import AnalogLayer, blank
+from mho.nn.embedding import Embedding
 from mho.nn.registry import crossbar_layer
 
 _CHECKED_FROM = 1 << 28  # bytes: less is not worth the question
@@ -31,12 +32,14 @@ class Matrix(NamedTuple):
         tiling: how it lies on tiles.
         cols: outputs of one group.
         hardware: what it is made of.
+        lookup: whether a vector drives one of its rows alone.
     """
 
     name: str
     tiling: Tiling
     cols: int
     hardware: Hardware
+    lookup: bool = False
 
     @property
     def weights(self) -> int:
@@ -84,7 +87,15 @@ def matrices(chosen: Mapping[str, tuple[nn.Module, Hardware]]) -> list[Matrix]:
         layer.hardware = hardware
     joined, _ = tied.plan(layers, {name: hardware for name, (_, hardware) in chosen.items()})
     own = {name: layer for name, layer in layers.items() if name not in joined}
-    return [matrix for name, layer in own.items() for matrix in _of_layer(name, layer)]
+    return [matrix for name, layer in own.items() for matrix in _with_parts(name, layer)]
+
+
+def _with_parts(name: str, layer: AnalogLayer) -> Iterator[Matrix]:
+    """Yield the crossbars of a layer, and of the layers it holds (attention's output)."""
+    for path, part in layer.named_modules():
+        if isinstance(part, AnalogLayer):
+            part.hardware = layer.hardware
+            yield from _of_layer(".".join(filter(None, (name, path))), part)
 
 
 def _of_layer(name: str, layer: AnalogLayer) -> list[Matrix]:
@@ -93,8 +104,9 @@ def _of_layer(name: str, layer: AnalogLayer) -> list[Matrix]:
     for part, matrix in wanted.items():
         rows, cols = layer._matrix_shape(part, matrix)
         shape = (encoding.slices, layer._groups(part), rows, encoding.physical_cols(cols))
-        label = name if len(wanted) == 1 else f"{name}.{part}"
-        found.append(Matrix(label, Tiling(*shape, hardware.array), cols, hardware))
+        label = name if len(wanted) == 1 else ".".join(filter(None, (name, part)))
+        tiling = Tiling(*shape, hardware.array)
+        found.append(Matrix(label, tiling, cols, hardware, isinstance(layer, Embedding)))
     return found
 
 
@@ -107,11 +119,12 @@ def bytes_of(model: nn.Module) -> int:
     return sum(t.numel() * t.element_size() for t in held.values())
 
 
-def bytes_a_weight(hardware: Hardware) -> int:
+def bytes_a_weight(hardware: Hardware, cells_dtype: torch.dtype | None = None) -> int:
     """Return the bytes that cells, and what reads keep ready of them, take for one weight."""
     encoding = hardware.encoding
     ready = 1 if collapses(hardware) else encoding.converters
-    return _CELL * (encoding.slices + ready)
+    cell = _CELL if cells_dtype is None else cells_dtype.itemsize
+    return cell * encoding.slices + _CELL * ready
 
 
 def refuse_too_large(model: nn.Module, chosen: Mapping[str, tuple[nn.Module, Hardware]]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from mho.core.text import duration, table
+from mho.core.text import duration, size, table
+from mho.crossbar.blocks import MEMORY
 from mho.crossbar.tiling import Tiling
 from mho.hardware import Hardware
 from mho.model.crossbars import Entry, entries
@@ -46,6 +47,7 @@ class LayerSummary:
         error: of its read currents, `mho.Crossbar.expansion_error`.
         pulses: most that one of its cells has received in its life.
         readers: further layers that read it: those with the same Parameter.
+        programmed: whether it has cells yet; `mho.program` makes them.
     """
 
     name: str
@@ -62,6 +64,7 @@ class LayerSummary:
     error: float = 0.0
     pulses: int = 0
     readers: tuple[str, ...] = ()
+    programmed: bool = True
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,7 +79,7 @@ class Summary:
         products: where inputs were given, the parameters outside of crossbar layers that the model
             multiplies with what it is given, with their operation and multiply–accumulates.
         untraced: why these are not known, though inputs were given.
-        held: what is to be known of cells that are not there yet, or kept in half precision.
+        notes: what has been set on crossbars since they were made, and on which.
     """
 
     layers: tuple[LayerSummary, ...]
@@ -85,7 +88,7 @@ class Summary:
     shares: Shares | None = None
     products: tuple[Product, ...] = ()
     untraced: str = ""
-    held: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def tiles(self) -> int:
@@ -105,7 +108,11 @@ class Summary:
         rows = _shortened([_row(group) for group in _alike(self.layers)])
         rows.append(("total", "", "", f"{self.tiles:,}", f"{self.cells:,}", "", "", "", "", ""))
         lines = [table(head, rows, left=3), "", *self.effects]
-        lines += ["", *self.held] if self.held else []
+        bare = [layer.name or "it" for layer in self.layers if not layer.programmed]
+        if bare:
+            which = patterns(bare) if len(bare) < len(self.layers) else "all"
+            lines += ["", f"not programmed: {which} (no cells yet; mho.program makes them)"]
+        lines += ["", *self.notes] if self.notes else []
         worst = max(self.layers, key=lambda layer: layer.error, default=None)
         if worst is not None and worst.error > 0.0:
             lines += ["", f"error of read currents: at most {worst.error:.1e} ({worst.name})"]
@@ -145,7 +152,7 @@ def _alike(layers: Sequence[LayerSummary]) -> list[list[LayerSummary]]:
     groups: dict[Any, list[LayerSummary]] = {}
     for layer in layers:
         same = (layer.kind, layer.rows, layer.cols, layer.groups, layer.tiles, layer.path)
-        groups.setdefault((pattern(layer.name), *same), []).append(layer)
+        groups.setdefault((pattern(layer.name), layer.programmed, *same), []).append(layer)
     return list(groups.values())
 
 
@@ -161,13 +168,18 @@ def _row(group: Sequence[LayerSummary]) -> tuple[str, ...]:
     one = group[0]
     ages = sorted({duration(layer.seconds) for layer in group})
     name = one.name if len(group) == 1 else f"{len(group)} × {pattern(one.name)}"
-    return (
+    told = (
         ", ".join((name, *one.readers)),
         one.kind,
         f"{one.groups} × " * (one.groups > 1) + f"{one.rows} × {one.cols}",
         f"{sum(layer.tiles for layer in group):,}",
         f"{sum(layer.cells for layer in group):,}",
         f"{one.utilisation:.0%}",
+    )
+    if not one.programmed:
+        return (*told, "–", one.path, "–", "–")
+    return (
+        *told,
         "≤ " * (len({layer.stuck for layer in group}) > 1)
         + f"{max(layer.stuck for layer in group):.1%}",
         one.path,
@@ -205,21 +217,39 @@ def summary(model: nn.Module, inputs: Any = None) -> Summary:
     outside = () if traced is None else traced.products
     return Summary(
         layers,
-        tuple(left_digital(model)),
+        tuple(left_digital(model, traced)),
         tuple(kinds),
         shares(model, traced),
         tuple(p for p in outside if traced and not traced.belongs(p, on_crossbars)),
         untraced,
-        _held(found),
+        _notes(found),
     )
 
 
-def _held(found: Sequence[Entry]) -> tuple[str, ...]:
-    """Say of how many crossbars there are no cells yet, and which are kept in half precision."""
-    waiting = sum(not entry.crossbar.fabricated for entry in found)
-    half = sum(entry.crossbar.kept_as is not None for entry in found)
-    told = {"not programmed yet (mho.program)": waiting, "cells kept in float16": half}
-    return tuple(f"{text}: {n} of {len(found)} crossbars" for text, n in told.items() if n)
+def _notes(found: Sequence[Entry]) -> tuple[str, ...]:
+    """Say which crossbars are kept, read or trained in another way than a new one."""
+    groups: dict[str, list[str]] = {}
+    for entry in found:
+        for text in _set_on(entry):
+            groups.setdefault(text, []).append(entry.name or "it")
+    return tuple(
+        f"{text}: {'all' if len(names) == len(found) else patterns(names)}"
+        for text, names in groups.items()
+    )
+
+
+def _set_on(entry: Entry) -> Iterator[str]:
+    crossbar = entry.crossbar
+    if crossbar.kept_as is not None:
+        yield f"cells kept in {str(crossbar.kept_as).removeprefix('torch.')}"
+    if entry.layer is not None and entry.layer.read_as_stored:
+        yield "frozen, read as stored in training too"
+    if crossbar.learned_range is not None:
+        yield "input range learned"
+    if crossbar.quiet:
+        yield "quiet, reads draw no noise"
+    if crossbar.memory != MEMORY:
+        yield f"a read takes at most {size(crossbar.memory)}"
 
 
 def _layer(entry: Entry) -> LayerSummary:
@@ -240,8 +270,9 @@ def _layer(entry: Entry) -> LayerSummary:
         "collapsed" if crossbar.collapsed else "tiled",
         crossbar.seconds,
         crossbar.expansion_error,
-        int(crossbar.writes.max()),
+        int(crossbar.writes.max()) if crossbar.fabricated else 0,
         entry.readers,
+        crossbar.fabricated,
     )
 
 

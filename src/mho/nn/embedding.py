@@ -111,11 +111,18 @@ class _Table(AnalogLayer):
 
     def _one_hot(self, index: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Make one-hot inputs, so many at once as is bounded."""
-        size = max(1, ONE_HOT_AT_ONCE // self.num_embeddings)
+        size = self._at_once(len(index))
         g = self.crossbars["crossbar"].scale  # for its dtype and device
         for part in index.split(size) if index.numel() else ():
             x = g.new_zeros(len(part), self.num_embeddings)
             yield part, x.scatter_(1, part.unsqueeze(1), 1.0)
+
+    def _at_once(self, vectors: int) -> int:
+        """Return how many vectors are made at once: all where converters follow a whole call."""
+        hardware = self.hardware
+        if "per_call" in (hardware.drive.range, hardware.adc and hardware.adc.range):
+            return max(1, vectors)
+        return max(1, ONE_HOT_AT_ONCE // self.num_embeddings)
 
     def _stored_table(self) -> Tensor:
         """The table as now stored, output correction included."""
@@ -310,7 +317,7 @@ class EmbeddingBag(_Table):
             entries = F.embedding(index, seen.matrix[0]) * share.unsqueeze(1)
             y = entries.new_zeros(bags, self.embedding_dim).index_add(0, bag, entries)
             return self._corrected(y)
-        size = max(1, ONE_HOT_AT_ONCE // self.num_embeddings)
+        size = self._at_once(bags)
         found = []
         for first in range(0, bags, size):
             some = min(size, bags - first)
