@@ -120,3 +120,31 @@ def test_ranges_are_not_calibrated_where_nothing_is_stored():
     analog(torch.randn(5, 4)).sum().backward()
     learns.finish(analog)
     assert torch.isfinite(analog(torch.randn(5, 4))).all()
+
+
+@pytest.mark.parametrize("of", ["layer", "column"])
+def test_frozen_weights_are_not_clipped(of):
+    recipe = Recipe(clip=0.5, clip_of=of)
+    model = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4))
+    model[0].weight.requires_grad_(False)
+    analog = recipe.prepare(model, mho.Hardware())
+    recipe.after_step(analog)
+    assert torch.equal(analog[0].weight, model[0].weight)
+    assert not torch.equal(analog[1].weight, model[1].weight)
+
+
+def test_recipes_that_differ_in_numbers_compile_one_after_the_other():
+    torch._dynamo.reset()
+    x = torch.randn(6, 4)
+    for rule in (InputRangeRule(decay=0.01), InputRangeRule(decay=0.5, batches=9, deviations=2.0)):
+        recipe = Recipe(ranges=rule, periphery=recipes.RASCH_2023.periphery)
+        analog = recipe.prepare(nn.Linear(4, 3), recipe.hardware(mho.Hardware()))
+        torch.manual_seed(0)
+        torch.compile(analog, backend="eager", fullgraph=True)(x).sum().backward()
+        compiled = analog.crossbar.learned_range.grad.clone()
+        twin = recipe.prepare(nn.Linear(4, 3), recipe.hardware(mho.Hardware()))
+        twin.load_state_dict(analog.state_dict())
+        twin.crossbar.range_batches.zero_()
+        torch.manual_seed(0)
+        twin(x).sum().backward()
+        torch.testing.assert_close(compiled, twin.crossbar.learned_range.grad)

@@ -18,7 +18,8 @@ def clip(layer: AnalogLayer, limit: float, of: str, done: set[int]) -> None:
     """Clip what a layer has on crossbars, in place.
 
     Args:
-        layer: whose parameters are clipped; digital ones (biases, ``bias_k``) are not.
+        layer: whose parameters are clipped; digital ones (biases, ``bias_k``) are not, nor those
+            that training leaves alone (``requires_grad`` False).
         limit: in standard deviations of the layer's parameter or the matrix's column.
         of: one of `CLIP_OF`.
         done: identities of the parameters that were clipped before, as they are shared.
@@ -26,7 +27,11 @@ def clip(layer: AnalogLayer, limit: float, of: str, done: set[int]) -> None:
     fresh = {
         name: p
         for name, p in layer.named_parameters(recurse=False)
-        if p.dim() > 1 and p.numel() > 1 and "bias" not in name and id(p) not in done
+        if p.requires_grad
+        and p.dim() > 1
+        and p.numel() > 1
+        and "bias" not in name
+        and id(p) not in done
     }
     done.update(id(p) for p in fresh.values())
     if of == COLUMN:

@@ -82,9 +82,9 @@ class Recipe(Spec):
             training, or ``"learned"``: calibrated, and from there on trained with the weights; or
             an `InputRangeRule`: input ranges start from the training data, or from a calibration if
             there is one, and are trained by the rule.
-        clip: weights are kept within so many standard deviations of their layer's (or column's),
-            about zero; None: they are free. Whatever they are, each read maps them onto the whole
-            conductance range anew.
+        clip: weights in training are kept within so many standard deviations of their layer's (or
+            column's), about zero; None: they are free. Frozen ones stay as they are. Whatever they
+            are, each read maps them onto the whole conductance range anew.
         clip_of: ``"layer"``, or ``"column"``: each output of a matrix by itself.
         periphery: the converters it is meant for; see `hardware`.
         optimisation: the optimiser it is meant for; see `optimizer`.
@@ -288,7 +288,8 @@ def _crossbars(analog: nn.Module) -> list[Crossbar]:
 
 def _looked_up(analog: nn.Module) -> set[Crossbar]:
     """Crossbars of embeddings that no other layer reads."""
-    tables, others = set(), set()
+    tables: set[Crossbar] = set()
+    others: set[Crossbar] = set()
     for layer in layers(analog).values():
         (tables if isinstance(layer, Embedding) else others).update(layer.crossbars.values())
     return tables - others
