@@ -38,8 +38,11 @@ def clip(layer: AnalogLayer, limit: float, of: str, done: set[int]) -> None:
         _clip_columns(layer, fresh, limit)
         return
     for parameter in fresh.values():
-        bound = limit * parameter.std()
-        parameter.clamp_(-bound, bound)
+        if is_sharded(parameter):
+            bound = limit * parameter.std()
+            parameter.clamp_(-bound, bound)
+        else:
+            _clip_along(parameter, tuple(range(parameter.dim())), limit)
 
 
 def _clip_columns(layer: AnalogLayer, fresh: dict[str, nn.Parameter], limit: float) -> None:
