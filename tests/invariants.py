@@ -79,13 +79,20 @@ def splitting(model, x, hardware):
 
 
 def _but_few(one, two, hardware):
-    """As `apart`, where rounding may move a few values across a converter's threshold."""
+    """As `apart`, where rounding may move a few values across a converter's threshold.
+
+    One at least, of however few: a sum that is 0 lies on the threshold of a one-bit converter.
+    """
     if hardware.adc is None and hardware.dac is None:
         return apart(one, two)
     error = (one.double() - two.double()).abs()
     far = error > 1e-4 * one.double().abs().max().clamp(min=1e-30)
     share = float(far.double().mean())
-    return None if share <= 0.03 else f"{share:.0%} of the outputs, by {float(error.max()):.3g}"
+    return (
+        None
+        if int(far.sum()) <= max(1.0, 0.03 * far.numel())
+        else f"{share:.0%} of the outputs, by {float(error.max()):.3g}"
+    )
 
 
 def _means_apart(one, two):

@@ -220,7 +220,7 @@ def test_what_has_been_set_on_crossbars_is_said():
     mho.freeze(analog, only="0")
     mho.limit_memory(analog, 10**6)
     assert mho.summary(mho.noise_free(analog)).notes == (
-        "conductances kept in float16: all",
+        "cells kept in float16: all",
         "frozen, read as stored in training too: 0",
         "quiet, reads draw no noise: all",
         "a read takes at most 1 MB: all",

@@ -357,7 +357,7 @@ def test_missing_says_why():
         "lstm.weight_ih_l0": "dropout",
         "lstm.weight_hh_l1": "dropout",
         "attention.in_proj_weight": "MultiheadAttention",
-        "attention.out_proj.weight": "forward was not called",
+        "attention.out_proj.weight": "attention multiplies by it",
         "up.weight": "ConvTranspose1d",
     }
     for name, reason in expected.items():

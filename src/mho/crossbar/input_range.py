@@ -139,7 +139,13 @@ def limited(
     now = (learned.detach() + pending).to(x.dtype).clamp_min(torch.finfo(x.dtype).eps)
     now = torch.where(seen > 0, now, quantize.magnitude(x))
     if training and torch.is_grad_enabled():
-        x = _Clamp.apply(x, learned, now, (rule.decay, rule.unclipped, learned.requires_grad))
+        decay: float | Tensor = rule.decay
+        unclipped: float | Tensor = rule.unclipped
+        if torch.compiler.is_compiling():
+            # Numbers that differ from those of the model compiled before become symbols, which
+            # torch.compile does not hand to a Function.
+            decay, unclipped = (learned.new_full((), n) for n in (rule.decay, rule.unclipped))
+        x = _Clamp.apply(x, learned, now, decay, unclipped, learned.requires_grad)
     return x, now.squeeze(0)
 
 
@@ -150,13 +156,18 @@ class _Clamp(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        x: Tensor, learned: Tensor, now: Tensor, settings: tuple[float, float, bool]
+        x: Tensor,
+        learned: Tensor,
+        now: Tensor,
+        decay: float | Tensor,
+        unclipped: float | Tensor,
+        moves: bool,
     ) -> Tensor:
         return x.clamp(-now, now)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, learned, now, ctx.settings = inputs
+        x, learned, now, *ctx.settings = inputs
         ctx.dtype = learned.dtype
         ctx.save_for_backward(x, now)
 
@@ -171,7 +182,7 @@ class _Clamp(torch.autograd.Function):
             grow = grow - torch.where(below, wide, 0.0).clamp(min=0.0).sum()
             inside = 1.0 - (above | below).to(ctx.dtype).mean()
             moved = limit * grow + decay * limit * (inside > unclipped)
-        return torch.where(x.abs() <= now, g, 0.0), moved, None, None
+        return torch.where(x.abs() <= now, g, 0.0), moved, None, None, None, None
 
 
 def shared() -> bool:

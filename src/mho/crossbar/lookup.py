@@ -88,7 +88,7 @@ def rows(
         return found if drive.ideal else found * reader.ranges.driven(one[0])
     if refusal(hardware, reader.rows) or seen.cells is not None or isinstance(seen.noise, tuple):
         return None
-    limit = reader.ranges.limit(one, (0, 2))
+    one, limit = reader.ranges.limited(one, (0, 2))
     level, weight = drive.to_levels(one, limit), None
     if drive.mode == "bit_serial":
         planes, weight = drive.planes(level)

@@ -58,13 +58,15 @@ class Capture:
         self._unknown: dict[nn.Parameter, str] = {}
         self._last_pass: dict[nn.Parameter, int] = {}
         self._handles: list[Any] = []
+        heads = [m for m in model.modules() if isinstance(m, nn.MultiheadAttention)]
+        uncalled = {id(m.out_proj) for m in heads}
         for prefix, module in model.named_modules():
             weights = {
                 name: p
                 for name, p in module.named_parameters(recurse=False, remove_duplicate=False)
                 if p.dim() >= 2
             }
-            reason = self._watch(module) if weights else None
+            reason = self._watch(module, id(module) in uncalled) if weights else None
             for name, parameter in weights.items():
                 self._names.setdefault(parameter, f"{prefix}.{name}" if prefix else name)
                 if reason is not None:
@@ -74,9 +76,11 @@ class Capture:
         for parameter in self._unknown:  # used elsewhere, too: part of its samples would be none
             self._sources.pop(parameter, None)
 
-    def _watch(self, module: nn.Module) -> str | None:
+    def _watch(self, module: nn.Module, uncalled: bool) -> str | None:
         """Hook a layer; return the reason if its samples cannot be had."""
         hook: Callable[..., Any]
+        if uncalled:
+            return "attention multiplies by it without calling the layer"
         if _stands_for(module, (nn.Linear,), "in_features", "out_features"):
             hook = self._after_linear
         elif _stands_for(module, _CONVOLUTIONS, "kernel_size", "groups"):
@@ -87,7 +91,10 @@ class Capture:
                 return reason
             hook = self._after_recurrent
         else:
-            return f"{type(module).__name__} is not a linear, convolutional or recurrent layer"
+            return (
+                f"{type(module).__name__} is not a linear, (not transposed) convolutional or "
+                "recurrent layer"
+            )
         self._handles.append(module.register_forward_hook(hook, with_kwargs=True))
         return None
 

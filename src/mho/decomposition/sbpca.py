@@ -135,17 +135,19 @@ def advance(components: Components, x: Tensor, d: Tensor, count: float) -> Compo
     delta = _qr_plus(torch.addmm(delta * old, d.T, seen, alpha=share), delta)
     sigma = torch.add(old, (d @ delta).mul_(seen).sum(0), alpha=share)
     # A component may be found with the other sign: turn it, so that sigma stays a length.
-    return delta * _sign(sigma), sigma.abs(), right
+    return delta.mul_(_sign(sigma)), sigma.abs_(), right
 
 
 def _qr_plus(columns: Tensor, before: Tensor) -> Tensor:
     """Orthonormal columns along the given ones; what these leave open stays as it was before."""
     # A trace of the old vectors, above rounding: it decides where columns vanish or coincide.
-    largest = columns.abs().amax()
-    trace = torch.where(largest > 0, largest * 8 * torch.finfo(columns.dtype).eps, 1.0)
-    q, r = torch.linalg.qr(torch.addcmul(columns, trace, before))
-    return q * _sign(r.diagonal())
+    largest = torch.linalg.vector_norm(columns, torch.inf)
+    limits = torch.finfo(columns.dtype)
+    trace = largest.mul_(8 * limits.eps).clamp_min_(limits.tiny / limits.eps)
+    q, r = torch.linalg.qr(columns.addcmul_(trace, before))
+    return q.mul_(_sign(r.diagonal()))
 
 
 def _sign(values: Tensor) -> Tensor:
-    return torch.copysign(values.new_ones(()), values + 0.0)  # of -0, too, it is 1
+    # Of 0 and of -0, too, it is 1.
+    return (values < 0).to(values.dtype).mul_(-2.0).add_(1.0)

@@ -279,12 +279,18 @@ class PulsedCells(Cells):
         generator = random.take(self.rng, g.device)
         total, up = counts.abs(), counts > 0
         g = bounded(g + self._jump(g, up, cell, generator), cell)
-        due = torch.arange(len(g), device=g.device)
-        for k in range(1, int(total.max())):
-            due = due[total[due] > k]
-            part, now = _some(cell, due), g[due]
-            g[due] = bounded(now + self._jump(now, up[due], part, generator), part)
-        return g
+        most = int(total.max())
+        if most == 1:
+            return g
+        # The longest trains first: whoever has pulses left is then a slice.
+        length, order = total[total > 1].sort(descending=True)
+        order = (total > 1).nonzero().squeeze(1)[order]
+        left = len(length) - torch.bincount(length, minlength=most + 1).cumsum(0)
+        now, up, part = g[order], up[order], _some(cell, order)
+        for due in left[1:most].tolist():  # with more than 1, 2, … pulses
+            some, cells = now[:due], _first(part, due)
+            some.copy_(bounded(some + self._jump(some, up[:due], cells, generator), cells))
+        return g.index_copy_(0, order, now)
 
     def _shuffled(self, g: Tensor, up: Tensor, down: Tensor, cell: Cell) -> Tensor:
         # The k-th pass gives every cell with more than k pulses one of those it has left.
@@ -327,6 +333,10 @@ class PulsedCells(Cells):
 
 def _some(cell: Cell, index: Tensor) -> dict[str, float | Tensor]:
     return {k: v[index] if isinstance(v, Tensor) else v for k, v in cell.items()}
+
+
+def _first(cell: Cell, count: int) -> dict[str, float | Tensor]:
+    return {k: v[:count] if isinstance(v, Tensor) else v for k, v in cell.items()}
 
 
 def _mixed(spec: PulsedDevice, g: Tensor, up: Tensor, down: Tensor, cell: Cell) -> Tensor | None:

@@ -78,7 +78,8 @@ class OnCells:
             model: whose parameters this optimizer trains; not changed.
             hardware: what the crossbars are made of; its device is that of the cells, or the
                 voltage-driven model whose pulses they were trained with.
-            **conversion: ``seed``, ``only``, ``skip`` and ``overrides`` of `mho.convert`.
+            **conversion: ``seed``, ``only``, ``skip``, ``overrides`` and ``embeddings`` of
+                `mho.convert`; the last True where the cells of all embeddings were trained.
 
         Returns:
             The converted model, in the mode of the given one.
@@ -88,6 +89,9 @@ class OnCells:
                 `mho.convert` refuses it; the message says why.
         """
         checks.instance("model", model, nn.Module)
+        tables = [m.weight for m in model.modules() if isinstance(m, nn.Embedding)]
+        if tables and all(self.cells_of(table) is not None for table in tables):
+            conversion.setdefault("embeddings", True)
         with _unwatched(model, self.watching):
             chip = convert(model, hardware, **conversion)
         plans = self._plans(model, chip)
@@ -170,7 +174,10 @@ class OnCells:
             if id(self._of(parameter)) not in found
         ]
         if missing:
-            raise ValueError(f"no crossbar of this model holds {', '.join(missing)}")
+            raise ValueError(
+                f"no crossbar of this model holds {', '.join(missing)}; embeddings are converted "
+                "by embeddings=True"
+            )
         return plans
 
 

@@ -64,7 +64,9 @@ class InSitu(OnCells, Wrapper):
         layout: how cells hold a weight, `SingleCell`, `DifferentialPair` or `MultiCell`; or such
             a mapping.
         model: gives parameters their names, and lets a decomposition that streams see inputs
-            and errors.
+            and errors. A converted model goes on reading its parameters, which these cells then
+            hold, through crossbars with cells of their own: for one chip train the plain model, and
+            `deploy` it.
         on_cells: ``(name, parameter) -> bool``, which parameters live on cells.
         rounding: of numbers of pulses, ``"stochastic"`` or ``"nearest"``.
         threshold: steps that must have come together before pulses are written, >= 1 (mixed

@@ -306,7 +306,7 @@ def _devices(model: nn.Module, device: Any) -> dict[str, PulsedDevice]:
     if not found:
         raise ValueError(
             "the model has no linear, convolutional or recurrent layer to put on cells, or all "
-            "are left digital"
+            "are left digital" + "".join(f"; {name}: {why}" for name, why in missing.items())
         )
     if missing and not isinstance(device, Mapping):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())

@@ -16,7 +16,6 @@ Published ones are in `mho.train.recipes.published`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,11 +40,11 @@ from mho.model.convert import convert
 from mho.model.crossbars import layers
 from mho.model.lifecycle import program
 from mho.nn import computed
-from mho.nn.base import AnalogLayer
+from mho.nn.embedding import Embedding
+from mho.train.recipes import clipping
 from mho.train.recipes.settings import Distillation, Optimisation, Periphery, distillation_loss
 
 RANGES = ("as_given", "calibrated", "learned")
-CLIP_OF = ("layer", "column")
 
 
 @dataclass(frozen=True)
@@ -84,9 +83,9 @@ class Recipe(Spec):
             training, or ``"learned"``: calibrated, and from there on trained with the weights; or
             an `InputRangeRule`: input ranges start from the training data, or from a calibration if
             there is one, and are trained by the rule.
-        clip: weights are kept within so many standard deviations of their layer's (or column's),
-            about zero; None: they are free. Whatever they are, each read maps them onto the whole
-            conductance range anew.
+        clip: weights in training are kept within so many standard deviations of their layer's (or
+            column's), about zero; None: they are free. Frozen ones stay as they are. Whatever they
+            are, each read maps them onto the whole conductance range anew.
         clip_of: ``"layer"``, or ``"column"``: each output of a matrix by itself.
         periphery: the converters it is meant for; see `hardware`.
         optimisation: the optimiser it is meant for; see `optimizer`.
@@ -118,8 +117,8 @@ class Recipe(Spec):
             checks.one_of("ranges", self.ranges, RANGES)
         if self.clip is not None:
             checks.number("clip", self.clip, above=0.0)
-        checks.one_of("clip_of", self.clip_of, CLIP_OF)
-        if self.clip is None and self.clip_of != CLIP_OF[0]:
+        checks.one_of("clip_of", self.clip_of, clipping.CLIP_OF)
+        if self.clip is None and self.clip_of != clipping.LAYER:
             raise ValueError(f"clip_of={self.clip_of!r} changes nothing without clip")
         for name, kind in _PARTS.items():
             checks.instance(name, getattr(self, name), (kind, type(None)))
@@ -199,27 +198,36 @@ class Recipe(Spec):
                 ``"calibrated"`` or ``"learned"``. With an `InputRangeRule` they take the place of
                 the first batches of training.
             seed: of the chip.
-            **selection: ``only``, ``skip`` and ``overrides`` of `mho.convert`.
+            **selection: ``only``, ``skip``, ``overrides``, ``program`` and the other options of
+                `mho.convert`.
 
         Raises:
             TypeError, ValueError: as `mho.convert` and `mho.calibrate`; or if inputs are missing,
-                or weights are to be clipped that a parametrization or a norm computes.
+                or weights are to be clipped that a parametrization or a norm computes; or ranges
+                to be calibrated where ``program=False`` stores no cells.
         """
         if self.ranges in ("calibrated", "learned") and inputs is None:
             raise ValueError(f"ranges={self.ranges!r} needs inputs to calibrate with, got None")
+        if self.ranges != "as_given" and inputs is not None and not selection.get("program", True):
+            raise ValueError(
+                f"ranges={self.ranges!r} is calibrated on stored cells, and program=False stores "
+                "none: use an InputRangeRule without inputs, which finds ranges in training"
+            )
         analog = convert(model, hardware, seed=seed, **selection)
         if self.clip is not None:
             _refuse_clipping(analog)
         if self.ranges != "as_given" and inputs is not None:
             calibrate(analog, inputs, correct=False)
         found = _crossbars(analog)
+        looked_up = _looked_up(analog)
         counting = [self.practice.counted_by(crossbar.hardware) for crossbar in found]
         for crossbar, counts in zip(found, counting, strict=True):
             # As `mho.age`: only some crossbars may have an effect that goes by reads.
             idle = any(counting) and not counts
             crossbar.practise(self.practice.replace(reads=(0.0, 0.0)) if idle else self.practice)
             if isinstance(self.ranges, InputRangeRule):
-                crossbar.learn_ranges(self.ranges)
+                if crossbar not in looked_up:  # driven with 1 alone
+                    crossbar.learn_ranges(self.ranges)
             elif self.ranges == "learned":
                 crossbar.learn_ranges()
         return analog.train()
@@ -240,10 +248,7 @@ class Recipe(Spec):
             return
         done: set[int] = set()  # shared ones once
         for layer in layers(analog).values():
-            if self.clip_of == "column":
-                _clip_columns(layer, self.clip, done)
-            else:
-                _clip_layer(layer, self.clip, done)
+            clipping.clip(layer, self.clip, self.clip_of, done)
 
     def finish(self, analog: nn.Module) -> dict[str, ProgramReport]:
         """End training: keep learned ranges, write the weights, leave the model in ``eval()`` mode.
@@ -282,48 +287,13 @@ def _crossbars(analog: nn.Module) -> list[Crossbar]:
     return list(dict.fromkeys(found))  # shared ones once
 
 
-def _clip_layer(layer: AnalogLayer, clip: float, done: set[int]) -> None:
-    for parameter in layer.parameters(recurse=False):
-        if id(parameter) in done or parameter.dim() < 2 or parameter.numel() < 2:
-            continue
-        done.add(id(parameter))
-        limit = clip * parameter.std()
-        parameter.clamp_(-limit, limit)
-
-
-def _clip_columns(layer: AnalogLayer, clip: float, done: set[int]) -> None:
-    """Clip each column of a layer's matrices by itself, groups apart."""
-    fresh = [p for p in layer.parameters(recurse=False) if p.dim() > 1 and id(p) not in done]
-    done.update(id(p) for p in fresh)
-    # A shard's storage cannot be looked at; its rows are whole, and clipped below.
-    at = {p.untyped_storage().data_ptr(): p for p in fresh if type(p) is nn.Parameter}
-    clipped = set()
-    for name, matrix in layer.wanted().items():
-        if type(matrix) not in (Tensor, nn.Parameter):
-            continue
-        parameter = at.get(matrix.untyped_storage().data_ptr())
-        if parameter is not None:  # several may share it
-            clipped.add(id(parameter))
-            _clip_along(matrix.unflatten(0, (layer.crossbars[name].groups, -1)), (1,), clip)
-    for parameter in fresh:  # whose matrix is a copy: a bias beside it, groups, a mask, a shard
-        if id(parameter) in clipped:
-            continue
-        if getattr(layer, "transposed", False):  # [inputs, outputs / groups, *kernel]
-            split = parameter.unflatten(0, (getattr(layer, "groups", 1), -1))
-            _clip_along(split, (1, *range(3, split.dim())), clip)
-        else:
-            _clip_along(parameter, tuple(range(1, parameter.dim())), clip)
-
-
-def _clip_along(weight: Tensor, dims: tuple[int, ...], clip: float) -> None:
-    """Clip a view of a parameter, in place, to its deviation over some dimensions."""
-    count = math.prod(weight.shape[d] for d in dims)
-    if count > 1 and weight.numel():
-        # In two passes, which is several times as fast as torch.std along rows.
-        centred = weight - weight.mean(dims, keepdim=True)
-        limit = torch.linalg.vector_norm(centred, dim=dims, keepdim=True)
-        limit *= clip / math.sqrt(count - 1)
-        weight.copy_(weight.clamp(-limit, limit))
+def _looked_up(analog: nn.Module) -> set[Crossbar]:
+    """Crossbars of embeddings that no other layer reads."""
+    tables: set[Crossbar] = set()
+    others: set[Crossbar] = set()
+    for layer in layers(analog).values():
+        (tables if isinstance(layer, Embedding) else others).update(layer.crossbars.values())
+    return tables - others
 
 
 def _refuse_clipping(analog: nn.Module) -> None:
