@@ -417,7 +417,7 @@ class Crossbar(nn.Module):
         if not self.fabricated and not self.scale.is_meta and (away or _empties(fn, self.scale)):
             self.arrive(self.scale.device)
         elif away and self.fabricated:  # of cells that are to be loaded nothing can be made ready
-            self.reader = Reader(self, ahead=False)
+            self._reader = Reader(self, ahead=False)
             return self
         self.refresh()
         return self

@@ -88,7 +88,8 @@ def rows(
         return found if drive.ideal else found * reader.ranges.driven(one[0])
     if refusal(hardware, reader.rows) or seen.cells is not None or isinstance(seen.noise, tuple):
         return None
-    one, limit = reader.ranges.limited(one, (0, 2))
+    ranges = reader.ranges
+    one, limit = ranges.limited(ranges.lifted(one), (0, 2))
     level, weight = drive.to_levels(one, limit), None
     if drive.mode == "bit_serial":
         planes, weight = drive.planes(level)
@@ -103,7 +104,8 @@ def rows(
         current = currents.with_noise(current, variance.flatten(0, 1).clone(), rng)
     total = _converted(current, weight, reader, seen)
     outputs = hardware.encoding.assemble(total, seen.digital)[0]
-    return outputs * (seen.scale * (_plain(limit) * drive.step_per_range))
+    outputs = outputs * (seen.scale * (_plain(limit) * drive.step_per_range))
+    return outputs if ranges.lift is None else outputs / ranges.lift
 
 
 def _plain(limit: Tensor | float) -> Tensor | float:
