@@ -14,6 +14,7 @@ from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer
 from mho.nn.convolve import Geometry, currents, vectors
+from mho.nn.layout import as_torch
 
 Size = int | tuple[int, ...]
 
@@ -94,6 +95,9 @@ class _Conv(AnalogLayer):
             )
         if x.dim() == dims + 1:
             return self.forward(x.unsqueeze(0)).squeeze(0)
+        return as_torch(self._read(x), x, self._parameters.get("weight"))
+
+    def _read(self, x: Tensor) -> Tensor:
         crossbar = self.crossbars["crossbar"]
         # What every patch is driven with may depend on that patch: it is then a vector of its own.
         alone = self._bias_on_array or crossbar.reader.drives_by_vector

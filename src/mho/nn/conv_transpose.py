@@ -16,6 +16,7 @@ from mho.core import checks
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer
 from mho.nn.columns import in_its_dtype, summed, tell_bias_is_digital
+from mho.nn.layout import as_torch
 from mho.nn.overlap import Spread
 
 Size = int | tuple[int, ...]
@@ -125,9 +126,10 @@ class _ConvTranspose(AnalogLayer):
                 f"input must have shape [batch, {self.in_channels}, {sizes}], got {list(x.shape)}"
             )
         more = self._output_padding(x, output_size)
-        if x.dim() == dims + 1:
-            return self._read(x.unsqueeze(0), more).squeeze(0)
-        return self._read(x, more)
+        alone = x.dim() == dims + 1
+        batch = x.unsqueeze(0) if alone else x
+        y = as_torch(self._read(batch, more), batch, self._parameters.get("weight"))
+        return y.squeeze(0) if alone else y
 
     def _output_padding(self, x: Tensor, output_size: Sequence[int] | None) -> tuple[int, ...]:
         """Return how far the output reaches beyond the smallest possible one."""
@@ -166,7 +168,7 @@ class _ConvTranspose(AnalogLayer):
             y = y.narrow(d, p, n - 2 * p + extra)
         bias = self.bias  # looked at once: a parametrization computes it anew
         y = y if bias is None else y + bias
-        return y.movedim(-1, 1).contiguous()  # a view of it is what users of torch's take
+        return y.movedim(-1, 1)
 
     def _native(self, x: Tensor, more: tuple[int, ...]) -> Tensor:
         """One matrix says it all: torch's own transposed convolution, with effective weights."""
