@@ -139,8 +139,11 @@ def _pulses(level: Tensor, job: Job) -> Iterator[tuple[Tensor, Tensor, float, fl
         yield pulse, pulse if power is None else power, 1.0, one
         return
     whole = sum(weight**2 for weight in weights)
+    # Integers know no NaN: it goes with the first plane, and comes out of the sum as it went in.
+    missing: Tensor | None = level * 0.0
     for weight, bits in zip(weights, drive.bits_of(level), strict=True):
-        pulse = sent(bits)
+        pulse = sent(bits if missing is None else bits.add_(missing))
+        missing = None
         yield pulse, pulse.square() if noisy else pulse, weight, weight / whole
 
 
