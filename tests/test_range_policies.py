@@ -170,3 +170,19 @@ def test_a_range_that_would_not_act_is_refused(method, range):
 def test_a_percentile_of_ranges_that_are_not_calibrated_is_refused(spec, range):
     with pytest.raises(ValueError, match="percentile"):
         spec(range=range, percentile=99.0)
+
+
+@pytest.mark.parametrize("method", ["minmax", "log_minmax"])
+def test_ends_of_a_call_read_in_blocks(method: str) -> None:
+    """Amplifiers are read in blocks, whose currents are measured one after the other."""
+    torch.manual_seed(3)
+    hardware = mho.Hardware(
+        dac=mho.DAC(bits=5, range=1.0),
+        adc=mho.ADC(bits=6, range="per_call", method=method),
+        amplifier=mho.Amplifier(gain=2.0),
+    )
+    analog = mho.convert(torch.nn.Linear(64, 32), hardware).eval()
+    x = torch.rand(64, 64)
+    small = analog(x)
+    mho.limit_memory(analog, 40000)
+    torch.testing.assert_close(analog(x), small)

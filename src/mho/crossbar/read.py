@@ -188,7 +188,9 @@ def _slab(part: Tensor, limit: Tensor | float | None, call: _Call) -> Tensor:
 
 
 @torch.no_grad()
-def _over_the_call(x: Tensor, limit: Tensor | float | None, call: _Call, most: int) -> Tensor:
+def _over_the_call(
+    x: Tensor, limit: Tensor | float | None, call: _Call, at_once: int
+) -> Tensor:
     """Return the range of all currents of a call that is read in blocks."""
     adc, encoding = call.hardware.adc, call.hardware.encoding
     assert adc is not None
@@ -196,7 +198,7 @@ def _over_the_call(x: Tensor, limit: Tensor | float | None, call: _Call, most: i
 
     def ends(known: Tensor | None = None) -> Tensor:
         rng, found = call.rng.clone(), None  # type: ignore[union-attr]
-        for slab in call.vectors.slabs(most):
+        for slab in call.vectors.slabs(at_once):
             part = call.vectors.take(x, slab.ranges)
             multiply = call.multiply
             if call.vectors.raw:
@@ -205,7 +207,8 @@ def _over_the_call(x: Tensor, limit: Tensor | float | None, call: _Call, most: i
             if within is None:
                 within = call.hardware.drive.measure(part, (0, 2))
             parts = _converted_currents(part, within, call._replace(rng=rng), multiply)[0]
-            one = adc.measure(parts, converters=encoding.converters, most=known).flatten()
+            most = None if known is None else known.view([1] * (parts[0].dim() + 2))
+            one = adc.measure(parts, converters=encoding.converters, most=most).flatten()
             if found is None:
                 found = one
             elif adc.ranged:
