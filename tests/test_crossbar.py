@@ -284,7 +284,7 @@ def test_transposed_read_is_the_naive_one(encoding, dac, method, policy):
 
 def test_groups_have_no_transpose():
     with pytest.raises(ValueError, match="3"):
-        _ = Crossbar(2, 2, Hardware(), groups=3).T
+        torch.ones(2) @ Crossbar(2, 2, Hardware(), groups=3).T
 
 
 # ── fabricate, program, age, store ───────────────────────────────────────────────────────────

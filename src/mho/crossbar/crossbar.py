@@ -306,10 +306,11 @@ class Crossbar(nn.Module):
 
     @property
     def T(self) -> Transposed:  # noqa: N802 (as in torch.Tensor.T)
-        """The same cells read the other way: ``x @ crossbar.T``, for ``x [..., cols]``."""
-        if self.groups != 1:
-            raise ValueError(f"only a crossbar of one group has .T, this has {self.groups}")
-        return Transposed(self.cols, self.reader.transposed)
+        """The same cells read the other way: ``x @ crossbar.T``, for ``x [..., cols]``.
+
+        Of one group: a product with that of several raises a ValueError.
+        """
+        return Transposed(self.cols, self.reader.transposed, groups=self.groups)
 
     def read_through(
         self,

@@ -98,14 +98,22 @@ class Transposed:
     Args:
         cols: inputs of this direction.
         read: maps ``[batch, cols]`` to ``[batch, rows]``.
+        groups: of the crossbar; several cannot be read. Who looks at all attributes, as
+            ``torch.jit.trace`` does, may have the view all the same.
     """
 
-    def __init__(self, cols: int, read: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, cols: int, read: Callable[[Tensor], Tensor], groups: int = 1) -> None:
         self.cols = cols
-        self._read = read
+        self._read, self._groups = read, groups
 
     def __rmatmul__(self, x: Tensor) -> Tensor:
-        """Read ``x [..., cols]`` to ``[..., rows]``."""
+        """Read ``x [..., cols]`` to ``[..., rows]``.
+
+        Raises:
+            ValueError: if the crossbar has several groups.
+        """
+        if self._groups != 1:
+            raise ValueError(f"only a crossbar of one group has .T, this has {self._groups}")
         checks.columns("input", x, self.cols)
         y = self._read(x.reshape(-1, self.cols))
         return y.reshape(*x.shape[:-1], y.shape[-1])

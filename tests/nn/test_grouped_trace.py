@@ -1,0 +1,29 @@
+"""Grouped layers under tracers, which look all attributes of a module up."""
+
+import inspect
+
+import pytest
+import torch
+from torch import nn
+
+import mho
+
+EIGHT = mho.Hardware(dac=mho.DAC(bits=8, range=2.0), adc=mho.ADC(bits=8))
+
+
+@pytest.mark.parametrize("hardware", [mho.Hardware(), EIGHT], ids=["ideal", "converters"])
+@pytest.mark.parametrize("layer", [nn.Conv2d, nn.ConvTranspose2d])
+def test_grouped_convolutions_can_be_traced(layer: type[nn.Module], hardware: mho.Hardware) -> None:
+    torch.manual_seed(0)
+    analog = mho.convert(layer(4, 6, 3, groups=2), hardware).eval()
+    x = torch.randn(2, 4, 7, 7)
+    mho.calibrate(analog, x)
+    traced = torch.jit.trace(analog, (x,))
+    torch.testing.assert_close(traced(x), analog(x))
+
+
+def test_several_groups_are_refused_where_they_are_read() -> None:
+    crossbar = next(iter(mho.crossbars(mho.convert(nn.Conv2d(4, 6, 3, groups=2), EIGHT)).values()))
+    inspect.getmembers(crossbar)  # raises where an attribute does
+    with pytest.raises(ValueError, match="one group has .T, this has 2"):
+        torch.randn(3, crossbar.cols) @ crossbar.T
