@@ -1,5 +1,6 @@
 """Transposed convolutions on crossbars against torch's own and against a sum over taps."""
 
+import copy
 import warnings
 
 import pytest
@@ -267,3 +268,30 @@ def test_decomposition_does_not_take_it_for_a_convolution():
             model.train()(torch.randn(1, 2, 3, 3)).sum().backward()
             assert samples.of(model.weight) is None
             assert "weight" in samples.missing
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("train", [True, False])
+def test_half_precision_is_rounded_once(kind: torch.dtype, train: bool) -> None:
+    torch.manual_seed(0)
+    hardware = mho.Hardware(array=mho.Array(rows=32), adc=mho.ADC(bits=16))
+    digital = nn.ConvTranspose2d(6, 8, 3, stride=2).to(kind)
+    x = torch.randn(5, 6, 9, 9).to(kind)
+    analog = mho.convert(digital, hardware).train(train)
+    y = analog(x)
+    assert y.dtype == kind
+    expected = copy.deepcopy(digital).double()(x.double())
+    off = (y.double() - expected).abs() / (expected.abs() + 0.02 * expected.abs().max())
+    assert off.max() < 1.5 * torch.finfo(kind).eps
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_autocast_hands_out_what_torch_does(train: bool) -> None:
+    torch.manual_seed(0)
+    hardware = mho.Hardware(array=mho.Array(rows=32), adc=mho.ADC(bits=16))
+    digital = nn.ConvTranspose2d(6, 8, 3, stride=2)
+    analog, x = mho.convert(digital, hardware).train(train), torch.randn(2, 6, 5, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, expected = analog(x), digital(x)
+    assert found.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), digital(x), rtol=0.01, atol=0.01)

@@ -25,5 +25,5 @@ def test_grouped_convolutions_can_be_traced(layer: type[nn.Module], hardware: mh
 def test_several_groups_are_refused_where_they_are_read() -> None:
     crossbar = next(iter(mho.crossbars(mho.convert(nn.Conv2d(4, 6, 3, groups=2), EIGHT)).values()))
     inspect.getmembers(crossbar)  # raises where an attribute does
-    with pytest.raises(ValueError, match="one group has .T, this has 2"):
+    with pytest.raises(ValueError, match="this has 2"):
         torch.randn(3, crossbar.cols) @ crossbar.T

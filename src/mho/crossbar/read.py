@@ -188,9 +188,7 @@ def _slab(part: Tensor, limit: Tensor | float | None, call: _Call) -> Tensor:
 
 
 @torch.no_grad()
-def _over_the_call(
-    x: Tensor, limit: Tensor | float | None, call: _Call, at_once: int
-) -> Tensor:
+def _over_the_call(x: Tensor, limit: Tensor | float | None, call: _Call, at_once: int) -> Tensor:
     """Return the range of all currents of a call that is read in blocks."""
     adc, encoding = call.hardware.adc, call.hardware.encoding
     assert adc is not None

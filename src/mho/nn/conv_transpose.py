@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mho.core import checks
+from mho.core.precision import exactly, handed_out, plain
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer
 from mho.nn.columns import in_its_dtype, summed, tell_bias_is_digital
@@ -158,6 +159,16 @@ class _ConvTranspose(AnalogLayer):
         crossbar = self.crossbars["crossbar"]
         if crossbar.collapsed and not crossbar.reader.drives_by_vector:
             return self._native(x, more)
+        self.check_dtype(x)
+        wide = crossbar.scale.dtype
+        if plain(x, wide):
+            return self._tiled(x, more)
+        with exactly(x.device):  # taps are added in the cells' dtype, and rounded once
+            y = self._tiled(x.to(wide), more)
+        return y.to(handed_out(x))
+
+    def _tiled(self, x: Tensor, more: tuple[int, ...]) -> Tensor:
+        """Read every pixel, and add up what it gives to each tap."""
         spread = self._spread
         beyond = [max(extra - p, 0) for p, extra in zip(self.padding, more, strict=True)]
         columns = self.out_channels * spread.taps * math.prod(x.shape[2:])
