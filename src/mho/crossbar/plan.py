@@ -60,6 +60,7 @@ class Plan(NamedTuple):
         out: from currents (A) to outputs.
         single: of one tile between drivers and converters, with a unit of 1; else None.
         most: inputs that are read at once.
+        learned: whether gradients may reach any of these.
         factor: from results in steps to outputs, where more follows than ``step`` and ``out``.
         offset: added to those, ``[cols]``; or None.
         rng: stream for read noise; None is torch's own generator.
@@ -77,6 +78,7 @@ class Plan(NamedTuple):
     rng: Tensor | None
     single: Single | None
     most: int
+    learned: bool
     factor: Tensor | None = None
     offset: Tensor | None = None
 
@@ -114,7 +116,7 @@ class Plan(NamedTuple):
             x: the inputs.
             drawn: their noise, flat; see `noise_for`.
         """
-        if self.single is not None and x.dtype == self.out.dtype and not torch.is_grad_enabled():
+        if self.single is not None and x.dtype == self.out.dtype and not self._followed(x):
             return self._quickly(x, self.single, drawn)
         if self.driven is None:
             level = quantize.over(x, self.steps)
@@ -137,6 +139,12 @@ class Plan(NamedTuple):
         if self.offset is None:
             return total * self.factor
         return torch.addcmul(self.offset, total, self.factor)
+
+    def _followed(self, x: Tensor) -> bool:
+        """Whether gradients are to go through the converters."""
+        if not torch.is_grad_enabled():
+            return False
+        return self.learned or x.requires_grad or blocks.followed_by_torch()
 
     def _quickly(self, x: Tensor, single: Single, drawn: Tensor | None) -> Tensor:
         """As `read` of one tile between converters, without gradients: in place, no call more."""
@@ -189,6 +197,7 @@ def plan_of(
         return None
     if readout.digital is not None or encoding.digital != (1.0,) or _adds(encoding):
         return None
+    given = (readout.matrix, readout.noise, readout.unit, readout.step, readout.scale, limit)
     matrix, noise = readout.matrix.unflatten(1, (-1, height))[0], readout.noise
     if noise is not None and noise.dim() == 3:
         noise = noise.unflatten(1, (-1, height))[0]
@@ -211,6 +220,7 @@ def plan_of(
         rng=rng,
         single=single,
         most=_most(matrix, memory) * rows,
+        learned=any(isinstance(used, Tensor) and used.requires_grad for used in given),
     )
 
 

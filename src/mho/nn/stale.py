@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def mark_programmed(layer: AnalogLayer) -> None:
     """Note that the chip now holds the weights as they are; `warn_if_stale` goes by it."""
-    layer._synced = versions(layer)
+    layer._synced = layer._versions()
     layer._warned = False
     for crossbar in layer.crossbars.values():
         crossbar.written_as = layer._synced  # layers that share it find out so
@@ -34,7 +34,7 @@ def warn_if_stale(layer: AnalogLayer) -> None:
         held = [(id(p), version(p)) for p in layer._parameters.values()]
         if layer._synced and held == vars(layer).get("_unmoved"):
             return
-    found = versions(layer)
+    found = layer._versions()
     if found == layer._synced:
         vars(layer)["_unmoved"] = held
         return
