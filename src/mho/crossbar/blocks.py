@@ -196,11 +196,13 @@ def _runs(lines: int, converters: int, most: int) -> list[Run]:
 
 
 def checked(memory: object) -> int:
-    """Return a limit of memory (bytes).
+    """Return a limit of memory (bytes), which may also be a whole float such as ``64e6``.
 
     Raises:
-        TypeError, ValueError: if it is no positive integer.
+        TypeError, ValueError: if it is no positive whole number.
     """
+    if isinstance(memory, float) and memory.is_integer():
+        memory = int(memory)
     return checks.integer("memory", memory, least=1)
 
 

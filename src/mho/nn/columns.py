@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.core import notice
-from mho.crossbar.blocks import KEPT
+from mho.crossbar.blocks import KEPT, followed_by_torch
 from mho.crossbar.crossbar import Crossbar
 from mho.crossbar.readout import Readout
 from mho.nn.base import AnalogLayer
@@ -78,7 +78,8 @@ def summed(
         at_once = COLUMNS_AT_ONCE if x.device.type == "cpu" else COLUMNS_AT_ONCE_GPU
         most = min(most, at_once)
     size = max(most // max(outputs, 1), 1)
-    if by_call or len(x) <= size:
+    # A graph may be for any batch, and what it keeps is torch's to decide.
+    if by_call or followed_by_torch() or len(x) <= size:
         return then(read(x), *others)
     blocks = zip(*(tensor.split(size) for tensor in (x, *others)), strict=True)
     return torch.cat([then(read(block), *rest) for block, *rest in blocks])

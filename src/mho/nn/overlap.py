@@ -41,7 +41,7 @@ class Spread(NamedTuple):
         size = tuple(columns.shape[1:-1])
         taps = columns.unflatten(-1, (self.groups, self.taps, -1))
         sides = [n + more for n, more in zip(self.whole(size), beyond, strict=False)]
-        y = taps.new_zeros(len(taps), *sides, self.groups, taps.shape[-1])
+        y = taps.new_zeros(taps.shape[0], *sides, self.groups, taps.shape[-1])
         places = itertools.product(*map(range, self.kernel))
         for tap, given in zip(places, taps.unbind(-2), strict=True):
             where = zip(tap, size, self.stride, self.dilation, strict=True)

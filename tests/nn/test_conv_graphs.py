@@ -1,4 +1,4 @@
-"""Grouped layers under tracers, which look all attributes of a module up."""
+"""Convolutions under tracers, which look all attributes of a module up, and in exported graphs."""
 
 import inspect
 
@@ -27,3 +27,18 @@ def test_several_groups_are_refused_where_they_are_read() -> None:
     inspect.getmembers(crossbar)  # raises where an attribute does
     with pytest.raises(ValueError, match="this has 2"):
         torch.randn(3, crossbar.cols) @ crossbar.T
+
+
+@pytest.mark.parametrize("hardware", [mho.Hardware(), EIGHT], ids=["ideal", "converters"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_transposed_convolutions_are_exported_for_any_batch(
+    groups: int, hardware: mho.Hardware
+) -> None:
+    torch.manual_seed(0)
+    digital = nn.ConvTranspose2d(4, 6, 3, stride=2, output_padding=1, groups=groups)
+    analog, x = mho.convert(digital, hardware).eval(), torch.randn(4, 4, 7, 7)
+    mho.calibrate(analog, x)
+    batch = torch.export.Dim("batch", min=2, max=64)
+    graph = torch.export.export(analog, (x,), dynamic_shapes=({0: batch},)).module()
+    other = torch.randn(9, 4, 7, 7)
+    torch.testing.assert_close(graph(other), analog(other))
