@@ -244,6 +244,10 @@ def test_limits_are_kept_and_checked():
         mho.limit_memory(analog, 0)
     with pytest.raises(TypeError, match="memory must be an integer"):
         mho.limit_memory(analog, 1.5)
+    with pytest.raises(TypeError, match="memory must be an integer"):
+        mho.limit_memory(analog, float("inf"))
+    mho.limit_memory(analog, 64e6)
+    assert [crossbar.memory for crossbar in mho.crossbars(analog).values()] == [64 * 10**6]
     with pytest.raises(ValueError, match="crossbar"):
         mho.limit_memory(nn.Linear(2, 2), 1000)
 

@@ -162,3 +162,19 @@ def test_training_steps_of_recurrent_layers_by_plan(
         found.append([y, *(p.grad for p in layer.parameters())])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_what_needs_no_gradient_is_the_same_under_grad_mode() -> None:
+    """A read with converters may then work in place; gradients pass where they are asked for."""
+    analog = layer(64, **CONVERTERS).requires_grad_(False)
+    x = torch.randn(5, 64)
+    with torch.no_grad():
+        expected = analog(x)
+    found = analog(x)
+    assert torch.equal(found, expected)
+    assert not found.requires_grad
+    x.requires_grad_()
+    gradient = torch.autograd.grad(analog(x).sum(), x)[0]
+    assert gradient.abs().sum() > 0
+    inside = torch.func.grad(lambda x: analog(x).sum())(x.detach())
+    torch.testing.assert_close(inside, gradient)
