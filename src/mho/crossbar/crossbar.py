@@ -96,6 +96,7 @@ class Crossbar(nn.Module):
     _reader: Reader | None = None
     memory: int = MEMORY
     quiet: bool = False
+    _next_seed: int = 0  # of the cells that follow those whose values were lost
     written_as: Any = None  # which versions of digital weights a layer last wrote
 
     def __init__(
@@ -412,13 +413,14 @@ class Crossbar(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> Crossbar:
         """As `torch.nn.Module._apply`; half precision changes nothing here."""
         away = self.scale.is_meta
+        emptied = not away and _empties(fn, self.scale)
+        if emptied and self.fabricated:
+            self._next_seed = self.cells.next_seed()
         super()._apply(keeping(fn), recurse)
-        # A shared crossbar is visited once for each layer that has it.
-        if not self.fabricated and not self.scale.is_meta and (away or _empties(fn, self.scale)):
+        # A shared crossbar is visited once for each layer that has it. What is left of cells
+        # whose values are lost is as good as none.
+        if (away or emptied) and not self.scale.is_meta:
             self.arrive(self.scale.device)
-        elif away and self.fabricated:  # of cells that are to be loaded nothing can be made ready
-            self._reader = Reader(self, ahead=False)
-            return self
         self.refresh()
         return self
 
@@ -447,6 +449,7 @@ class Crossbar(nn.Module):
 
 def _empties(fn: Any, like: Tensor) -> bool:
     """Whether what is applied to tensors loses their values, as `torch.nn.Module.to_empty` does."""
-    mark = time.perf_counter_ns()  # nothing in memory looks like it
-    found = fn(torch.tensor([mark], device=like.device))
-    return type(found) is Tensor and bool((found != mark).any())
+    numbers = time.perf_counter_ns().to_bytes(8, "little")  # nothing in memory looks like it
+    mark = [number % 128 for number in numbers]  # which any dtype holds
+    found = fn(torch.tensor(mark, dtype=torch.int64, device=like.device))
+    return type(found) is Tensor and (found.is_meta or found.tolist() != mark)
