@@ -403,6 +403,7 @@ def refuse_other_checkpoint(
     Raises:
         ValueError: if a shape or the hardware is another.
     """
+    loading.repeat_shared(state_dict, module, prefix, Crossbar)
     parts = module.named_modules(prefix=prefix.rstrip("."))
     found = [
         part.mismatch(state_dict, f"{name}." if name else "")
