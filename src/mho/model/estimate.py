@@ -21,6 +21,7 @@ from mho.core.text import quantity, size, table
 from mho.hardware import Hardware
 from mho.model import sizes
 from mho.model.convert import choose
+from mho.model.observe import check_inputs
 from mho.model.pace import SIDE, Pace, measured, on_line, plain
 from mho.model.report import attempt, pattern, patterns, percent
 from mho.model.tracer import Product, Trace
@@ -200,6 +201,7 @@ def estimate(
     checks.instance("model", model, nn.Module)
     checks.instance("hardware", hardware, Hardware)
     cells_dtype = kept.check(cells_dtype)
+    check_inputs(inputs)
     times = checks.truth("times", times)
     embeddings = checks.truth("embeddings", embeddings)
     chosen = choose(model, hardware, only, skip, dict(overrides or {}), embeddings)
