@@ -143,3 +143,15 @@ def test_the_chip_keeps_the_cells_of_a_layer_that_is_emptied():
     mho.program(layer)
     assert not layer.crossbar.on_chip
     assert torch.equal(chip.cells.g, held)
+
+
+def test_training_on_own_cells_needs_them():
+    model = language(False)
+    analog = mho.convert(model, CONVERTERS, embeddings=True)
+    for crossbar in mho.crossbars(analog).values():
+        crossbar.practise(mho.train.Practice(own_cells=True))
+    analog.to_empty(device="cpu").load_state_dict(model.state_dict(), strict=False)
+    with pytest.raises(ValueError, match=r"own_cells.*mho\.program"):
+        analog.train()(TEXT)
+    mho.program(analog)
+    assert torch.isfinite(analog.train()(TEXT)).all()
