@@ -98,7 +98,8 @@ class View:
         Raises:
             ValueError: if it is to be of the crossbar's own cells, and there are none.
         """
-        if self.practice.own_cells and isinstance(self.cells, Unfabricated):
+        cells: object = self.cells
+        if self.practice.own_cells and isinstance(cells, Unfabricated):
             raise ValueError(
                 "Practice(own_cells=True) is of cells that exist, and this crossbar has none (yet, "
                 "or no more): call mho.program(model) first"
