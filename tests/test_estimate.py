@@ -135,3 +135,46 @@ def test_available_memory_is_a_number_of_this_machine():
     there = sizes.available("cpu")
     assert there is None or 1e6 < there < 1e15
     assert sizes.available("meta") is None
+
+
+@pytest.mark.parametrize("cells_dtype", [None, torch.float16])
+@pytest.mark.parametrize(
+    ("kind", "hardware"),
+    [
+        (torch.float64, mho.Hardware()),
+        (torch.bfloat16, mho.Hardware(adc=mho.ADC(8))),
+        (torch.float32, mho.Hardware(device=mho.devices.PCM())),
+        (torch.float32, mho.Hardware(effects=(mho.effects.StuckAt(0.1, 0.1),))),
+        (torch.float32, mho.Hardware(effects=(mho.effects.PowerLawDrift(0.1, 0.02),))),
+        (torch.float32, mho.Hardware(encoding=mho.encoding.BitSliced(), adc=mho.ADC(8))),
+    ],
+)
+def test_memory_of_every_cell_is_counted(kind, hardware, cells_dtype):
+    model = nn.Linear(300, 200, bias=False).to(kind)
+    analog = mho.convert(model, hardware, cells_dtype=cells_dtype).eval()
+    stored = analog.crossbar.reader.stored
+    held = [*analog.parameters(), *analog.buffers(), stored.matrix, stored.noise]
+    there = sum(t.numel() * t.element_size() for t in held if isinstance(t, torch.Tensor))
+    found = mho.estimate(model, hardware, cells_dtype=cells_dtype, times=False)
+    assert found.converted == pytest.approx(there, rel=0.05)
+
+
+def test_the_refusal_knows_how_cells_are_kept(monkeypatch):
+    monkeypatch.setattr(sizes, "_CHECKED_FROM", 0)
+    monkeypatch.setattr(sizes, "available", lambda device: 130_000)
+    model = nn.Linear(100, 100, bias=False)
+    with pytest.raises(MemoryError, match="needs 160 kB"):
+        mho.convert(model, mho.Hardware())
+    half = mho.convert(model, mho.Hardware(), cells_dtype=torch.float16)  # 120 kB
+    assert half.crossbar.kept_as is torch.float16
+    with pytest.raises(MemoryError, match="needs 320 kB"):
+        mho.convert(model.double(), mho.Hardware())
+
+
+def test_memory_where_cells_fail_to_program(monkeypatch):
+    def fails(*_, **__):
+        raise RuntimeError("cells failed")
+
+    monkeypatch.setattr(sizes.Crossbar, "program", fails)
+    found = mho.estimate(nn.Linear(100, 100, bias=False), mho.Hardware(), times=False)
+    assert found.converted == 160_000

@@ -121,7 +121,7 @@ def take(crossbar: Crossbar, correction: Correction) -> None:
     if crossbar.learned_range is not None:
         learned_ranges.start_from(crossbar, correction.input_range)
     for name in CORRECTED:
-        crossbar._buffers[name] = getattr(correction, name).to(like)
+        crossbar._buffers[name] = _whole(getattr(correction, name).to(like))
     shift = correction.shift
     if shift is None:
         crossbar.range_shift = None
@@ -130,3 +130,9 @@ def take(crossbar: Crossbar, correction: Correction) -> None:
     else:  # an optimizer knows this very parameter
         found = sharded.like(shift.to(like), crossbar.range_shift)
         crossbar.range_shift.detach().copy_(found)
+
+
+def _whole(value: Tensor) -> Tensor:
+    """Return a tensor that is no part of a larger one, which it would keep in memory."""
+    own = value.numel() * value.element_size()
+    return value if value.untyped_storage().nbytes() == own else value.clone()

@@ -13,6 +13,8 @@ A crossbar changes through `Crossbar.commit` alone.
 from __future__ import annotations
 
 import time
+import weakref
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -74,6 +76,7 @@ class Crossbar(nn.Module):
         memory: what a read may take beside its inputs and outputs (bytes), 256 MB unless set; see
             `mho.limit_memory`.
         stands_alone: whether it has no weights beside its cells, being no layer's.
+        shared: whether several layers read it, tied weights being stored once.
         quiet: whether reads of the stored cells draw nothing; see `mho.noise_free`.
 
     Raises:
@@ -96,6 +99,9 @@ class Crossbar(nn.Module):
     _reader: Reader | None = None
     memory: int = MEMORY
     quiet: bool = False
+    shared: bool = False
+    _saved: tuple[Any, str] = (None, "")  # where a shared one was last written, and its prefix
+    _next_seed: int = 0  # of the cells that follow those whose values were lost
     written_as: Any = None  # which versions of digital weights a layer last wrote
 
     def __init__(
@@ -364,6 +370,18 @@ class Crossbar(nn.Module):
 
     # ── save, load, move ─────────────────────────────────────────────────────────────────────
 
+    def state_dict(self, *args: Any, **settings: Any) -> Any:
+        """As `torch.nn.Module.state_dict`; of a model whose layers share it, it is there once."""
+        destination = settings.get("destination")
+        if not self.shared or not isinstance(destination, OrderedDict):
+            return super().state_dict(*args, **settings)
+        prefix = settings.get("prefix", "")
+        known, under = self._saved
+        if known is not None and known() is destination and under != prefix:
+            return destination
+        self._saved = weakref.ref(destination), prefix
+        return super().state_dict(*args, **settings)
+
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         extra.pack(destination, prefix)
@@ -408,18 +426,19 @@ class Crossbar(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy is not on the chip: it has a copy of the cells.
-        return {**self.__dict__, "_lease": None}
+        return {**self.__dict__, "_lease": None, "_saved": (None, "")}
 
     def _apply(self, fn: Any, recurse: bool = True) -> Crossbar:
         """As `torch.nn.Module._apply`; half precision changes nothing here."""
         away = self.scale.is_meta
+        emptied = not away and _empties(fn, self.scale)
+        if emptied and self.fabricated:
+            self._next_seed = self.cells.next_seed()
         super()._apply(keeping(fn), recurse)
-        # A shared crossbar is visited once for each layer that has it.
-        if not self.fabricated and not self.scale.is_meta and (away or _empties(fn, self.scale)):
+        # A shared crossbar is visited once for each layer that has it. What is left of cells
+        # whose values are lost is as good as none.
+        if (away or emptied) and not self.scale.is_meta:
             self.arrive(self.scale.device)
-        elif away and self.fabricated:  # of cells that are to be loaded nothing can be made ready
-            self._reader = Reader(self, ahead=False)
-            return self
         self.refresh()
         return self
 
@@ -448,6 +467,7 @@ class Crossbar(nn.Module):
 
 def _empties(fn: Any, like: Tensor) -> bool:
     """Whether what is applied to tensors loses their values, as `torch.nn.Module.to_empty` does."""
-    mark = time.perf_counter_ns()  # nothing in memory looks like it
-    found = fn(torch.tensor([mark], device=like.device))
-    return type(found) is Tensor and bool((found != mark).any())
+    numbers = time.perf_counter_ns().to_bytes(8, "little")  # nothing in memory looks like it
+    mark = [number % 128 for number in numbers]  # which any dtype holds
+    found = fn(torch.tensor(mark, dtype=torch.int64, device=like.device))
+    return type(found) is Tensor and (found.is_meta or found.tolist() != mark)

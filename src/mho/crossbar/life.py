@@ -238,8 +238,19 @@ def settle(crossbar: Crossbar, cells: Cells, scale: Tensor | None = None) -> Non
 @torch.inference_mode(False)
 @torch.no_grad()
 def arrive(crossbar: Crossbar, device: torch.device) -> None:
-    """Leave the meta device, not yet fabricated: nothing is set, nothing calibrated."""
+    """Leave the meta device, not yet fabricated: nothing is set, nothing calibrated.
+
+    Cells that there were are gone, as their values are; a chip that lent them keeps its own.
+    """
     future: Any = crossbar.cells
+    if isinstance(future, Cells):
+        crossbar._lease, lease = None, crossbar._lease
+        if lease is not None:
+            lease.left()
+        kind = future.like.dtype
+        future = Unfabricated(
+            future.behaviours, future.shape, seed=crossbar._next_seed, dtype=kind, device="meta"
+        )
     cells = future.on(device)
     correction = Correction.none(
         crossbar.groups * crossbar.cols, len(crossbar.adc_range), cells.like

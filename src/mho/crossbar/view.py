@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mho.cells import life
 from mho.cells.life import Broken, Drawn
+from mho.cells.unfabricated import Unfabricated
 from mho.core import random
 from mho.core.precision import exactly, widened
 from mho.crossbar import exact, expansion, readout
@@ -93,7 +94,16 @@ class View:
         Args:
             weight: the matrix.
             made_of: see `mho.crossbar.wires.TileWires.fresh`.
+
+        Raises:
+            ValueError: if it is to be of the crossbar's own cells, and there are none.
         """
+        cells: object = self.cells
+        if self.practice.own_cells and isinstance(cells, Unfabricated):
+            raise ValueError(
+                "Practice(own_cells=True) is of cells that exist, and this crossbar has none (yet, "
+                "or no more): call mho.program(model) first"
+            )
         wide = widened(weight)
         with exactly(weight.device):
             if wide is weight:

@@ -45,8 +45,9 @@ def calibrate(
 
     Args:
         model: a converted model.
-        inputs: one batch, or an iterable of batches (a DataLoader). Of a batch that is a tuple or
-            list the first item is the input; a mapping is passed as keyword arguments.
+        inputs: one batch (a tensor, or a mapping), or an iterable of batches (a DataLoader). Of a
+            batch that is a tuple or list the first item is the input; a mapping is passed as
+            keyword arguments.
         correct: also fit the output correction (gain and offset per column, least squares); else
             it stays as it is, that of `mho.compensate` included.
         unbiased: fit it to the *mean* output of noisy reads, so that zero-mean read noise does not
@@ -55,6 +56,7 @@ def calibrate(
             mean by the share of noise in their variance (regression dilution).
 
     Raises:
+        TypeError: if inputs are of another kind.
         ValueError: if the model has no crossbars, there are no inputs or they are not finite. After
             any error, and after an interruption, the model is as it was.
     """

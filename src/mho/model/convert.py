@@ -19,6 +19,7 @@ from mho.core.text import progress
 from mho.crossbar import learned_ranges
 from mho.hardware import Hardware
 from mho.model import report, sizes, tied
+from mho.model.observe import check_inputs
 from mho.nn import adapters, computed
 from mho.nn.base import AnalogLayer, blank, guard
 from mho.nn.embedding import unsuited
@@ -100,12 +101,14 @@ def convert(
     embeddings = checks.truth("embeddings", embeddings)
     overrides = dict(overrides or {})
     program = checks.truth("program", program)
-    settings = {"program": program, "cells_dtype": kept.check(cells_dtype)}
+    settings: dict[str, Any] = {"program": program, "cells_dtype": kept.check(cells_dtype)}
+    check_memory = checks.truth("check_memory", check_memory)
+    check_inputs(inputs)
     chosen = choose(model, hardware, only, skip, overrides, embeddings)
     if not chosen:
         raise ValueError("the model has no layer to convert to crossbars")
     if check_memory and program:
-        sizes.refuse_too_large(model, chosen)
+        sizes.refuse_too_large(model, chosen, settings["cells_dtype"])
     analog, apart = _copy(model, chosen, seed, settings)
     for module in analog.modules():
         self_contained(module)

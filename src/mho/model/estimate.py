@@ -21,13 +21,15 @@ from mho.core.text import quantity, size, table
 from mho.hardware import Hardware
 from mho.model import sizes
 from mho.model.convert import choose
+from mho.model.observe import check_inputs
 from mho.model.pace import SIDE, Pace, measured, on_line, plain
 from mho.model.report import attempt, pattern, patterns, percent
 from mho.model.tracer import Product, Trace
 from mho.nn.registry import BY_OPTION
 
 WITHIN = 4.0
-"""Factor within which times have been found to lie (``benchmarks/estimate.py``)."""
+"""Factor within which times mostly lie (``benchmarks/estimate.py``). It is no bound: on a machine
+with other things to do, runs took 0.2 to 2.7 times what had been estimated."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,9 @@ class CrossbarEstimate:
 class Estimate:
     """What `estimate` returns; print it.
 
-    Times are those of this machine with what it has to do besides now, within a factor of about
-    `WITHIN`; None where they were not asked for, or where inputs are needed to know.
+    Times are those of this machine with what it has to do besides now, mostly within a factor of
+    `WITHIN`, where that stays as it is; None where they were not asked for, or where inputs are
+    needed to know.
 
     Attributes:
         crossbars: one entry each; tied weights once.
@@ -200,6 +203,7 @@ def estimate(
     checks.instance("model", model, nn.Module)
     checks.instance("hardware", hardware, Hardware)
     cells_dtype = kept.check(cells_dtype)
+    check_inputs(inputs)
     times = checks.truth("times", times)
     embeddings = checks.truth("embeddings", embeddings)
     chosen = choose(model, hardware, only, skip, dict(overrides or {}), embeddings)
@@ -211,7 +215,7 @@ def estimate(
         untraced = ": what needs inputs (reads, training steps)"
     vectors = _vectors(found, chosen, traced)
     own = sizes.bytes_of(model)
-    cells = sum(m.weights * sizes.bytes_a_weight(m.hardware, cells_dtype) for m in found)
+    cells = _bytes(found, cells_dtype)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     known = Estimate(
         tuple(_crossbar(m, v) for m, v in zip(found, vectors, strict=True)),
@@ -234,6 +238,16 @@ def estimate(
         return known
     with torch.random.fork_rng([] if device.type in ("cpu", "meta") else [device]):
         return _timed(known, found, vectors, traced, device)
+
+
+def _bytes(found: list[sizes.Matrix], cells_dtype: torch.dtype | None) -> int:
+    """Return what the cells of all crossbars, and what reads keep ready of them, take."""
+    each: dict[tuple[int, torch.dtype], float] = {}
+    for m in found:
+        key = id(m.hardware), m.kind
+        if key not in each:
+            each[key] = sizes.bytes_a_weight(m.hardware, cells_dtype, m.kind)
+    return round(sum(m.weights * each[id(m.hardware), m.kind] for m in found))
 
 
 def _outside(traced: Trace | None, layers: set[str]) -> tuple[Product, ...]:

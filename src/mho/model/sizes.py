@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
+from mho.core.precision import wide
 from mho.core.text import size
+from mho.crossbar import Crossbar
 from mho.crossbar.readout import collapses
 from mho.crossbar.tiling import Tiling
 from mho.hardware import Hardware
@@ -21,7 +25,8 @@ from mho.nn.embedding import Embedding
 from mho.nn.registry import crossbar_layer
 
 _CHECKED_FROM = 1 << 28  # bytes: less is not worth the question
-_CELL = 4  # bytes of a conductance
+_AT_MOST = 256  # bytes a weight, at a guess: below, nothing is counted
+_SAMPLE = 64  # rows and columns of the crossbar that is counted
 
 
 class Matrix(NamedTuple):
@@ -33,6 +38,7 @@ class Matrix(NamedTuple):
         cols: outputs of one group.
         hardware: what it is made of.
         lookup: whether a vector drives one of its rows alone.
+        kind: dtype of the weights.
     """
 
     name: str
@@ -40,6 +46,7 @@ class Matrix(NamedTuple):
     cols: int
     hardware: Hardware
     lookup: bool = False
+    kind: torch.dtype = torch.float32
 
     @property
     def weights(self) -> int:
@@ -106,7 +113,8 @@ def _of_layer(name: str, layer: AnalogLayer) -> list[Matrix]:
         shape = (encoding.slices, layer._groups(part), rows, encoding.physical_cols(cols))
         label = name if len(wanted) == 1 else ".".join(filter(None, (name, part)))
         tiling = Tiling(*shape, hardware.array)
-        found.append(Matrix(label, tiling, cols, hardware, isinstance(layer, Embedding)))
+        lookup = isinstance(layer, Embedding)
+        found.append(Matrix(label, tiling, cols, hardware, lookup, matrix.dtype))
     return found
 
 
@@ -119,23 +127,61 @@ def bytes_of(model: nn.Module) -> int:
     return sum(t.numel() * t.element_size() for t in held.values())
 
 
-def bytes_a_weight(hardware: Hardware, cells_dtype: torch.dtype | None = None) -> int:
-    """Return the bytes that cells, and what reads keep ready of them, take for one weight."""
-    encoding = hardware.encoding
-    ready = 1 if collapses(hardware) else encoding.converters
-    cell = _CELL if cells_dtype is None else cells_dtype.itemsize
-    return cell * encoding.slices + _CELL * ready
+def bytes_a_weight(
+    hardware: Hardware, cells_dtype: torch.dtype | None = None, kind: torch.dtype = torch.float32
+) -> float:
+    """Return the bytes that cells, and what reads keep ready of them, take for one weight.
+
+    Counted on a small crossbar, for what a cell needs beside its conductance is its device's and
+    its effects' own: where it is broken, how it drifts, how it is noisy, its pulses.
+
+    Args:
+        hardware: of the crossbar.
+        cells_dtype: see `mho.convert`.
+        kind: dtype of the weights.
+    """
+    kind = wide(kind)
+    side = _SAMPLE
+    try:
+        with warnings.catch_warnings(), torch.random.fork_rng([]), torch.no_grad():
+            warnings.simplefilter("ignore")  # of cells that fail
+            crossbar = Crossbar(side, side, hardware, dtype=kind, device="cpu", kept_as=cells_dtype)
+            weight = torch.linspace(-1, 1, side * side, dtype=kind, device="cpu").sin()
+            crossbar.program(weight.view(side, side))
+            stored = tree_leaves(tuple(crossbar.reader.stored))
+    except Exception:  # a chip whose cells fail is no reason to say nothing
+        encoding = hardware.encoding
+        ready = 1 if collapses(hardware) else encoding.converters
+        cell = kind.itemsize if cells_dtype is None else cells_dtype.itemsize
+        return float(cell * encoding.slices + kind.itemsize * ready)
+    held = [b for name, b in crossbar.cells.named_buffers() if name != "streams"]
+    known = {b.untyped_storage().data_ptr() for b in held}
+    for value in stored:
+        large = isinstance(value, Tensor) and value.numel() >= side * side  # else of lines
+        if large and value.untyped_storage().data_ptr() not in known:
+            held.append(value)
+    return sum(b.numel() * b.element_size() for b in held) / side**2
 
 
-def refuse_too_large(model: nn.Module, chosen: Mapping[str, tuple[nn.Module, Hardware]]) -> None:
+def refuse_too_large(
+    model: nn.Module,
+    chosen: Mapping[str, tuple[nn.Module, Hardware]],
+    cells_dtype: torch.dtype | None = None,
+) -> None:
     """Refuse a conversion for which the memory does not suffice (MemoryError)."""
+    if sum(p.numel() for p in _known(model)) * _AT_MOST < _CHECKED_FROM:
+        return
     need: dict[torch.device, int] = {}
     counted: set[nn.Parameter] = set()
+    sampled: dict[tuple[int, torch.dtype], float] = {}
     for module, hardware in chosen.values():
         for parameter in _known(module):
             if parameter.dim() > 1 and parameter not in counted:
                 counted.add(parameter)
-                each = parameter.numel() * bytes_a_weight(hardware)
+                key = id(hardware), parameter.dtype
+                if key not in sampled:
+                    sampled[key] = bytes_a_weight(hardware, cells_dtype, parameter.dtype)
+                each = round(parameter.numel() * sampled[key])
                 need[parameter.device] = need.get(parameter.device, 0) + each
     for parameter in _known(model):
         if parameter.device in need:

@@ -113,6 +113,7 @@ def join(layer: AnalogLayer, owner: AnalogLayer) -> None:
     layer._warned = False
     guard(layer)
     (crossbar,) = owner.crossbars.values()
+    crossbar.shared = True
     if isinstance(layer, _TABLES):
         layer.turned = isinstance(owner, Linear)
     layer.add_module("crossbar", crossbar)

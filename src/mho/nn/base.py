@@ -291,6 +291,7 @@ class AnalogLayer(nn.Module):
         checked = loading.unpack(state_dict, prefix)
         with loading.unguarded(self, refuse_other_checkpoint) if checked else nullcontext():
             super()._load_from_state_dict(state_dict, prefix, *args)
+        self._follow(state_dict, prefix)
         if all(
             (f"{prefix}{name}.G" in state_dict or f"{prefix}{name}.cells.g" in state_dict)
             and not kept_own_cells(crossbar, state_dict, f"{prefix}{name}.")
@@ -299,6 +300,15 @@ class AnalogLayer(nn.Module):
             # Weights and conductances come from one checkpoint. Which versions that made is looked
             # up later: a tied parameter is loaded once for every layer that has it.
             self._synced = {}
+
+    def _follow(self, state_dict: Any, prefix: str) -> None:
+        """Let crossbars leave the meta device where weights were assigned and no cells are."""
+        there = next((p.device for p in self._parameters.values() if p is not None), None)
+        if there is None or there.type == "meta":
+            return
+        for name, crossbar in self.crossbars.items():
+            if crossbar.scale.is_meta and f"{prefix}{name}.scale" not in state_dict:
+                crossbar.arrive(there)
 
     def __prepare_scriptable__(self) -> None:
         """Called by `torch.jit.script`, which compiles Python's text and does not know it all."""
@@ -393,6 +403,7 @@ def refuse_other_checkpoint(
     Raises:
         ValueError: if a shape or the hardware is another.
     """
+    loading.repeat_shared(state_dict, module, prefix, Crossbar)
     parts = module.named_modules(prefix=prefix.rstrip("."))
     found = [
         part.mismatch(state_dict, f"{name}." if name else "")

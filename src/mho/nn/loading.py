@@ -38,6 +38,33 @@ def unpack(state: dict[str, Any], prefix: str) -> bool:
     return entries is not None
 
 
+def repeat_shared(
+    state: dict[str, Any], module: nn.Module, prefix: str, kind: type[nn.Module]
+) -> None:
+    """Give what is saved once to all places of a part that several layers share, in place.
+
+    Args:
+        state: a checkpoint.
+        module: where loading begins.
+        prefix: its own, empty or ending in a dot.
+        kind: of the parts, which say by ``shared`` whether they are.
+    """
+    named = module.named_modules(remove_duplicate=False)
+    places: dict[nn.Module, list[str]] = {}
+    for name, part in named:
+        if isinstance(part, kind) and part.shared:
+            places.setdefault(part, []).append(f"{prefix}{name}.")
+    for prefixes in places.values():
+        entries = {p: {k: v for k, v in state.items() if k.startswith(p)} for p in prefixes}
+        known = next((p for p in prefixes if entries[p]), None)
+        if known is None:
+            continue
+        for place in prefixes:
+            if not entries[place]:
+                saved = entries[known].items()
+                state.update({place + key.removeprefix(known): value for key, value in saved})
+
+
 @contextmanager
 def unguarded(module: nn.Module, guard: Any) -> Iterator[None]:
     """Let a layer load without its own guard: whoever packed its entries has looked at them."""
