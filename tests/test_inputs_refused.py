@@ -17,7 +17,7 @@ def layer():
 
 
 @pytest.mark.parametrize(
-    "inputs", [{"x": X}, [{"x": X}], [X], (X,), [(X, 1)], iter([X[:4], X[4:]])]
+    "inputs", [{"input": X}, [{"input": X}], [X], (X,), [(X, 1)], iter([X[:4], X[4:]])]
 )
 def test_forms_of_one_set_of_samples(inputs):
     one, other = layer(), layer()

@@ -133,3 +133,21 @@ def test_bias_on_the_array_drifts_with_it(path):
     before = layer(x)
     mho.age(layer, 1e4)
     assert torch.allclose(layer(x), before * 1e4**-0.1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Linear(3, 2), (4, 3)),
+        (nn.Conv2d(3, 2, 3), (2, 3, 5, 5)),
+        (nn.ConvTranspose2d(3, 2, 3), (2, 3, 5, 5)),
+        (nn.LSTM(3, 2), (4, 2, 3)),
+        (nn.GRUCell(3, 2), (4, 3)),
+    ],
+)
+def test_inputs_are_named_as_torch_names_them(layer, shape):
+    analog, x = mho.convert(layer, mho.Hardware()).eval(), torch.randn(shape)
+    found, expected = analog(input=x), layer(input=x)
+    if isinstance(found, tuple):
+        found, expected = found[0], expected[0]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)

@@ -60,9 +60,9 @@ class RNNCell(_Cell):
     def _blank(self, **kind: Any) -> nn.Module:
         return super()._blank(nonlinearity=self.nonlinearity, **kind)
 
-    def forward(self, x: Tensor, hx: Tensor | None = None) -> Tensor:
-        """Map ``x [batch, input_size]`` and ``hx [batch, hidden_size]`` to the next ``hx``."""
-        return self._next(x, hx)[0]
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """Map ``input [batch, input_size]`` and ``hx [batch, hidden_size]`` to the next ``hx``."""
+        return self._next(input, hx)[0]
 
 
 class LSTMCell(_Cell):
@@ -70,9 +70,11 @@ class LSTMCell(_Cell):
 
     kind = nn.LSTMCell
 
-    def forward(self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        """Map ``x [batch, input_size]`` and ``(h, c)``, each ``[batch, hidden_size]``, onwards."""
-        h, c = self._next(x, hx)
+    def forward(
+        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Map ``input [batch, input_size]`` and ``(h, c)``, ``[batch, hidden_size]`` each, on."""
+        h, c = self._next(input, hx)
         return h, c
 
 
@@ -81,6 +83,6 @@ class GRUCell(_Cell):
 
     kind = nn.GRUCell
 
-    def forward(self, x: Tensor, hx: Tensor | None = None) -> Tensor:
-        """Map ``x [batch, input_size]`` and ``hx [batch, hidden_size]`` to the next ``hx``."""
-        return self._next(x, hx)[0]
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """Map ``input [batch, input_size]`` and ``hx [batch, hidden_size]`` to the next ``hx``."""
+        return self._next(input, hx)[0]

@@ -84,18 +84,19 @@ class _Conv(AnalogLayer):
             matrix = torch.cat((matrix, bias.view(self.groups, 1, -1)), dim=1)
         return {"crossbar": matrix.flatten(0, 1)}
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Map ``[batch, in_channels, *size]`` (batch optional) to ``[batch, out_channels, …]``."""
         dims = len(self.kernel_size)
-        checks.instance("input", x, Tensor)
-        if x.dim() not in (dims + 1, dims + 2) or x.shape[-dims - 1] != self.in_channels:
+        checks.instance("input", input, Tensor)
+        if input.dim() not in (dims + 1, dims + 2) or input.shape[-dims - 1] != self.in_channels:
             sizes = ", ".join(["size"] * dims)
             raise ValueError(
-                f"input must have shape [batch, {self.in_channels}, {sizes}], got {list(x.shape)}"
+                f"input must have shape [batch, {self.in_channels}, {sizes}], "
+                f"got {list(input.shape)}"
             )
-        if x.dim() == dims + 1:
-            return self.forward(x.unsqueeze(0)).squeeze(0)
-        return as_torch(self._read(x), x, self._parameters.get("weight"))
+        if input.dim() == dims + 1:
+            return self.forward(input.unsqueeze(0)).squeeze(0)
+        return as_torch(self._read(input), input, self._parameters.get("weight"))
 
     def _read(self, x: Tensor) -> Tensor:
         crossbar = self.crossbars["crossbar"]

@@ -108,11 +108,11 @@ class _ConvTranspose(AnalogLayer):
     def _spread(self) -> Spread:
         return Spread(self.kernel_size, self.stride, self.dilation, self.groups)
 
-    def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Map ``[batch, in_channels, *size]`` (batch optional) to ``[batch, out_channels, …]``.
 
         Args:
-            x: the image.
+            input: the image.
             output_size: of the output, where several are possible: its last dimensions, or all.
 
         Raises:
@@ -120,15 +120,16 @@ class _ConvTranspose(AnalogLayer):
                 output of that size.
         """
         dims = len(self.kernel_size)
-        checks.instance("input", x, Tensor)
-        if x.dim() not in (dims + 1, dims + 2) or x.shape[-dims - 1] != self.in_channels:
+        checks.instance("input", input, Tensor)
+        if input.dim() not in (dims + 1, dims + 2) or input.shape[-dims - 1] != self.in_channels:
             sizes = ", ".join(["size"] * dims)
             raise ValueError(
-                f"input must have shape [batch, {self.in_channels}, {sizes}], got {list(x.shape)}"
+                f"input must have shape [batch, {self.in_channels}, {sizes}], "
+                f"got {list(input.shape)}"
             )
-        more = self._output_padding(x, output_size)
-        alone = x.dim() == dims + 1
-        batch = x.unsqueeze(0) if alone else x
+        more = self._output_padding(input, output_size)
+        alone = input.dim() == dims + 1
+        batch = input.unsqueeze(0) if alone else input
         y = as_torch(self._read(batch, more), batch, self._parameters.get("weight"))
         return y.squeeze(0) if alone else y
 

@@ -63,12 +63,14 @@ class Linear(AnalogLayer):
         bias: Any = self.bias
         return {"crossbar": torch.cat((self.weight.T, bias.unsqueeze(0)))}
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``x [..., in_features]`` to ``[..., out_features]``."""
+    def forward(self, input: Tensor) -> Tensor:
+        """Map ``input [..., in_features]`` to ``[..., out_features]``."""
         if self.hardware.bias == "array" and self.holds("bias"):
-            checks.columns("input", x, self.in_features)
-            return self.read("crossbar", torch.cat((x, torch.ones_like(x[..., :1])), dim=-1))
-        return self.read("crossbar", x, self.bias)
+            checks.columns("input", input, self.in_features)
+            return self.read(
+                "crossbar", torch.cat((input, torch.ones_like(input[..., :1])), dim=-1)
+            )
+        return self.read("crossbar", input, self.bias)
 
     def to_digital(self) -> nn.Linear:
         """Return a `torch.nn.Linear` with the weights as now stored, output correction included.

@@ -127,18 +127,18 @@ class RNN(_Layer):
 
     nonlinearity: str
 
-    def forward(self, x: Sequences, hx: Tensor | None = None) -> tuple[Sequences, Tensor]:
+    def forward(self, input: Sequences, hx: Tensor | None = None) -> tuple[Sequences, Tensor]:
         """Run over sequences.
 
         Args:
-            x: ``[time, batch, input_size]``, ``[batch, time, input_size]`` with ``batch_first``,
+            input: ``[time, batch, input_size]``, ``[batch, time, input_size]`` if ``batch_first``,
                 ``[time, input_size]``, or packed.
             hx: initial state ``[layers · directions, batch, hidden_size]``; zeros if not given.
 
         Returns:
-            Outputs ``[…, directions · hidden_size]`` in the form of ``x``, and the final state.
+            Outputs ``[…, directions · hidden_size]`` in the form of ``input``, and the final state.
         """
-        y, (h,) = self._run(x, hx)
+        y, (h,) = self._run(input, hx)
         return y, h
 
 
@@ -148,21 +148,21 @@ class LSTM(_Layer):
     kind = nn.LSTM
 
     def forward(
-        self, x: Sequences, hx: tuple[Tensor, Tensor] | None = None
+        self, input: Sequences, hx: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Sequences, tuple[Tensor, Tensor]]:
         """Run over sequences.
 
         Args:
-            x: ``[time, batch, input_size]``, ``[batch, time, input_size]`` with ``batch_first``,
+            input: ``[time, batch, input_size]``, ``[batch, time, input_size]`` if ``batch_first``,
                 ``[time, input_size]``, or packed.
             hx: initial ``h [layers · directions, batch, proj_size or hidden_size]`` and
                 ``c [layers · directions, batch, hidden_size]``; zeros if not given.
 
         Returns:
-            Outputs ``[…, directions · (proj_size or hidden_size)]`` in the form of ``x``, and the
-            final ``(h, c)``.
+            Outputs ``[…, directions · (proj_size or hidden_size)]`` in the form of ``input``, and
+            the final ``(h, c)``.
         """
-        y, (h, c) = self._run(x, hx)
+        y, (h, c) = self._run(input, hx)
         return y, (h, c)
 
 
@@ -171,16 +171,16 @@ class GRU(_Layer):
 
     kind = nn.GRU
 
-    def forward(self, x: Sequences, hx: Tensor | None = None) -> tuple[Sequences, Tensor]:
+    def forward(self, input: Sequences, hx: Tensor | None = None) -> tuple[Sequences, Tensor]:
         """Run over sequences.
 
         Args:
-            x: ``[time, batch, input_size]``, ``[batch, time, input_size]`` with ``batch_first``,
+            input: ``[time, batch, input_size]``, ``[batch, time, input_size]`` if ``batch_first``,
                 ``[time, input_size]``, or packed.
             hx: initial state ``[layers · directions, batch, hidden_size]``; zeros if not given.
 
         Returns:
-            Outputs ``[…, directions · hidden_size]`` in the form of ``x``, and the final state.
+            Outputs ``[…, directions · hidden_size]`` in the form of ``input``, and the final state.
         """
-        y, (h,) = self._run(x, hx)
+        y, (h,) = self._run(input, hx)
         return y, h
