@@ -19,6 +19,8 @@ def kept(work):
         gc.collect()
         found = {}
         for thing in gc.get_objects():
+            if isinstance(thing, nn.parameter.UninitializedTensorMixin):
+                continue
             if issubclass(type(thing), torch.Tensor) and not thing.is_meta:
                 storage = thing.untyped_storage()
                 found[storage.data_ptr()] = storage.nbytes()
