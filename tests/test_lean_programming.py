@@ -19,11 +19,13 @@ def kept(work):
         gc.collect()
         found = {}
         for thing in gc.get_objects():
-            if isinstance(thing, nn.parameter.UninitializedTensorMixin):
-                continue
-            if issubclass(type(thing), torch.Tensor) and not thing.is_meta:
+            if type(thing) not in (torch.Tensor, nn.Parameter) or thing.is_meta:
+                continue  # those that others have traced with, or not yet made, hold nothing
+            try:
                 storage = thing.untyped_storage()
                 found[storage.data_ptr()] = storage.nbytes()
+            except RuntimeError:
+                continue
         return found
 
     before = alive()
