@@ -355,3 +355,18 @@ CHOICES = {
     "layer": tuple(LAYERS),
     "action": tuple(ACTIONS),
 }
+
+
+USUAL = {
+    "device": "linear",
+    "encoding": "differential",
+    "scaling": "largest",
+    "array": "tiles",
+    "dac": "bits",
+    "adc": "uniform",
+    "amplifier": "none",
+    "effects": "writing",
+    "programming": "own",
+    "bias": "digital",
+}
+"""Converters, tiles and write noise; what a case of a test does not say."""

@@ -9,18 +9,6 @@ import menu
 import mho
 from mho.train import InputRangeRule, Practice
 
-BASE = {
-    "device": "linear",
-    "encoding": "differential",
-    "scaling": "largest",
-    "array": "tiles",
-    "dac": "bits",
-    "adc": "uniform",
-    "amplifier": "none",
-    "effects": "writing",
-    "programming": "own",
-    "bias": "digital",
-}
 # Each draws, or keeps, something of another kind in its forward pass.
 CASES = [
     {},
@@ -63,7 +51,7 @@ def resumed(reentrant):
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_gradients_are_those_of_a_plain_step(case):
-    model = menu.built("two", menu.hardware_of({**BASE, **case}), seed=2).train()
+    model = menu.built("two", menu.hardware_of({**menu.USUAL, **case}), seed=2).train()
     x = menu.given("two").requires_grad_()
     plain(model, x)  # wires are solved once
     wanted = gradients(model, x, plain)
@@ -79,7 +67,7 @@ def test_gradients_are_those_of_a_plain_step(case):
 @pytest.mark.parametrize("layer", ["groups", "up", "attention", "pair", "lstm"])
 def test_of_every_layer(layer, memory):
     """Also where reads work their currents out anew for the gradients, inside of what is anew."""
-    case = {**BASE, "effects": "reading" if memory else "drift"}
+    case = {**menu.USUAL, "effects": "reading" if memory else "drift"}
     model = nn.Sequential(menu.built(layer, menu.hardware_of(case), seed=2)).train()
     x = menu.given(layer).requires_grad_()
     if memory:
@@ -91,7 +79,7 @@ def test_of_every_layer(layer, memory):
 
 
 def test_practice_and_learned_ranges():
-    case = {**BASE, "effects": "even drift"}
+    case = {**menu.USUAL, "effects": "even drift"}
     model = menu.built("two", menu.hardware_of(case), seed=2)
     x = menu.given("two").requires_grad_()
     mho.calibrate(model, x)

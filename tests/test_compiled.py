@@ -9,19 +9,7 @@ from torch._dynamo.utils import counters
 import menu
 import mho
 
-BASE = {
-    "device": "linear",
-    "encoding": "differential",
-    "scaling": "largest",
-    "array": "tiles",
-    "dac": "bits",
-    "adc": "uniform",
-    "amplifier": "none",
-    "effects": "writing",
-    "programming": "own",
-    "bias": "digital",
-    "layer": "two",
-}
+BASE = {**menu.USUAL, "layer": "two"}
 QUIET = [
     {"layer": "conv", "dac": "serial", "encoding": "sliced"},
     {"layer": "attention"},

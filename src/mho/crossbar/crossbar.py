@@ -12,7 +12,6 @@ A crossbar changes through `Crossbar.commit` alone.
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -25,9 +24,9 @@ from mho.cells import kept
 from mho.cells.population import Cells
 from mho.cells.unfabricated import REFUSAL, Unfabricated
 from mho.core import checks, extra
-from mho.core.precision import exactly, handed_out, keeping, plain, widened
+from mho.core.precision import exactly, handed_out, plain, widened
 from mho.core.sharded import whole
-from mho.crossbar import change, checkpoint, exact, expansion, learned_ranges, life, readout, stored
+from mho.crossbar import change, checkpoint, learned_ranges, life, moving, readout, stored
 from mho.crossbar.blocks import MEMORY, checked
 from mho.crossbar.change import CORRECTED
 from mho.crossbar.correction import Correction
@@ -428,19 +427,7 @@ class Crossbar(nn.Module):
         # A copy is not on the chip: it has a copy of the cells.
         return {**self.__dict__, "_lease": None, "_saved": (None, "")}
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Crossbar:
-        """As `torch.nn.Module._apply`; half precision changes nothing here."""
-        away = self.scale.is_meta
-        emptied = not away and _empties(fn, self.scale)
-        if emptied and self.fabricated:
-            self._next_seed = self.cells.next_seed()
-        super()._apply(keeping(fn), recurse)
-        # A shared crossbar is visited once for each layer that has it. What is left of cells
-        # whose values are lost is as good as none.
-        if (away or emptied) and not self.scale.is_meta:
-            self.arrive(self.scale.device)
-        self.refresh()
-        return self
+    _apply = moving.apply
 
     def train(self, mode: bool = True) -> Crossbar:
         """As `torch.nn.Module.train`; what reads of the stored cells need is kept for eval."""
@@ -451,23 +438,4 @@ class Crossbar(nn.Module):
             self.reader.prepare()
         return self
 
-    def extra_repr(self) -> str:
-        """One line: the matrix, its cells and how it is read."""
-        slices, rows, cols = self.cells.shape
-        groups = f"{self.groups} × " if self.groups > 1 else ""
-        path, error = "collapsed" if self.collapsed else "tiled", ""
-        if not self.hardware.device.separable or exact.linearises(self.hardware):
-            terms = expansion.terms(self.hardware)
-            many = f", {terms} terms a row" if terms > 1 else ""
-            error = f"{many}, current error {self.expansion_error:.0e}"
-        cells = f"{slices} × {rows} × {cols} cells"
-        cells = cells if self.fabricated else f"{cells} (not fabricated yet)"
-        return f"{groups}{self.rows} → {self.cols}, {cells}, {path} read{error}"
-
-
-def _empties(fn: Any, like: Tensor) -> bool:
-    """Whether what is applied to tensors loses their values, as `torch.nn.Module.to_empty` does."""
-    numbers = time.perf_counter_ns().to_bytes(8, "little")  # nothing in memory looks like it
-    mark = [number % 128 for number in numbers]  # which any dtype holds
-    found = fn(torch.tensor(mark, dtype=torch.int64, device=like.device))
-    return type(found) is Tensor and (found.is_meta or found.tolist() != mark)
+    extra_repr = stored.extra_repr

@@ -76,3 +76,17 @@ def on_wires(crossbar: Crossbar, g: Tensor) -> Tensor:
     return (
         crossbar._wires.stored(g) if known else wired(g, crossbar.hardware.array, crossbar.groups)
     )
+
+
+def extra_repr(crossbar: Crossbar) -> str:
+    """One line: the matrix, its cells and how it is read."""
+    slices, rows, cols = crossbar.cells.shape
+    groups = f"{crossbar.groups} × " if crossbar.groups > 1 else ""
+    path, error = "collapsed" if crossbar.collapsed else "tiled", ""
+    if not crossbar.hardware.device.separable or exact.linearises(crossbar.hardware):
+        terms = expansion.terms(crossbar.hardware)
+        many = f", {terms} terms a row" if terms > 1 else ""
+        error = f"{many}, current error {crossbar.expansion_error:.0e}"
+    cells = f"{slices} × {rows} × {cols} cells"
+    cells = cells if crossbar.fabricated else f"{cells} (not fabricated yet)"
+    return f"{groups}{crossbar.rows} → {crossbar.cols}, {cells}, {path} read{error}"
