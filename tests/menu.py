@@ -24,6 +24,7 @@ from mho.devices import (
 )
 from mho.encoding import (
     LEA,
+    Binary,
     BitSliced,
     Differential,
     InnerFaultTolerance,
@@ -31,8 +32,16 @@ from mho.encoding import (
     Scaling,
     SingleColumn,
     Ternary,
+    WeightedPairs,
 )
-from mho.programming import Exact, OpenLoop, ProductDescent, Statistical, WriteVerify
+from mho.programming import (
+    Exact,
+    OpenLoop,
+    ProductDescent,
+    Statistical,
+    Successive,
+    WriteVerify,
+)
 
 DEVICES = {
     "linear": LinearDevice(g_min=1e-6, g_max=1e-4),
@@ -61,6 +70,11 @@ ENCODINGS = {
     "redundant": lambda scaling: Redundant(Differential(scaling), copies=2),
     "added": lambda scaling: Redundant(SingleColumn(scaling), copies=2, add="analog"),
     "lea": lambda scaling: LEA(Differential(scaling), copies=3, best=2),
+    "mirrors": lambda scaling: BitSliced(scaling, bits=4, bits_per_cell=2, add="analog"),
+    "weighted": lambda scaling: WeightedPairs(scaling, (1.0, 2.5)),
+    "uneven": lambda scaling: WeightedPairs(scaling, (1.0, 3.0, 7.0), levels=3, add="analog"),
+    "offsets": lambda scaling: SingleColumn(scaling, group=2),
+    "binary": Binary,
     "tolerant": lambda scaling: InnerFaultTolerance(Differential(scaling), copies=3),
 }
 SCALINGS = {
@@ -157,6 +171,7 @@ PROGRAMMING = {
     "coded": WriteVerify(
         max_pulses=60, on_failure="report", hadamard=4, reads=2, read_noise=0.003, read_step=0.001
     ),
+    "in turn": Successive(),
     "product": ProductDescent(max_rounds=20, batch=16),
 }
 

@@ -19,13 +19,21 @@ def parts_of(encoding):
         return [[1, 0], [0, 1]], [1, -1]
     if isinstance(encoding, enc.SingleColumn):
         return [[1]], [1]
+    if isinstance(encoding, enc.WeightedPairs):
+        return sliced(encoding.significances, encoding.add)
     digits = math.ceil((encoding.bits - 1) / encoding.bits_per_cell)
+    return sliced([2 ** (encoding.bits_per_cell * k) for k in range(digits)], encoding.add)
+
+
+def sliced(significances, add):
+    if add == "analog":
+        return [[sign * s for s in significances for sign in (1, -1)]], [1]
     rows = []
-    for k in range(digits):
-        row = [0] * (2 * digits)
+    for k in range(len(significances)):
+        row = [0] * (2 * len(significances))
         row[2 * k], row[2 * k + 1] = 1, -1
         rows.append(row)
-    return rows, [2 ** (encoding.bits_per_cell * k) for k in range(digits)]
+    return rows, list(significances)
 
 
 def combine(encoding, values):
@@ -34,7 +42,12 @@ def combine(encoding, values):
     lines = len(values[0])
     out = [sum(d * v[j] for d, v in zip(digital, values, strict=True)) for j in range(lines)]
     if isinstance(encoding, enc.SingleColumn):
-        return [o - out[-1] for o in out[:-1]]
+        width = encoding.group or lines - 1
+        found = []
+        for first in range(0, lines, width + 1):
+            *data, offset = out[first : first + width + 1]
+            found += [value - offset for value in data]
+        return found
     return out
 
 

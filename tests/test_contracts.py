@@ -197,6 +197,29 @@ class TestBitSlicedOneCell(_BitSliced):
     bits, bits_per_cell = 2, 1
 
 
+class TestMirrored(_BitSliced):
+    def encoding(self):
+        return encoding.BitSliced(bits=8, bits_per_cell=2, add="analog")
+
+
+class TestGroupsOfSingleColumns(EncodingContract):
+    def encoding(self):
+        return encoding.SingleColumn(group=2)
+
+
+class TestWeightedPairs(EncodingContract):
+    def encoding(self):
+        return encoding.WeightedPairs(significances=(1.0, 5.0))
+
+
+class TestWeightedLevels(EncodingContract):
+    def encoding(self):
+        return encoding.WeightedPairs(significances=(1.0, 3.0, 9.0), levels=2, add="analog")
+
+    def resolution(self, weight):  # 13 sums each way, all of them reached
+        return float(weight.abs().max()) / 13 / 2
+
+
 class TestTernary(EncodingContract):
     def encoding(self):
         return encoding.Ternary()
@@ -209,6 +232,11 @@ class TestTernary(EncodingContract):
         decoded = self.encoding().decode(*self.encoding().encode(weight, 1e-6, 1e-4))
         (grad,) = torch.autograd.grad(decoded.sum(), weight)
         assert torch.allclose(grad, torch.ones_like(grad))
+
+
+class TestBinary(TestTernary):
+    def encoding(self):
+        return encoding.Binary(Scaling(per_column=True))
 
 
 class TestDigitalTernaryPerColumn(TestTernary):

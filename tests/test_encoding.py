@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mho.encoding import BitSliced, Differential, Scaling, SingleColumn, Ternary
+from mho.encoding import BitSliced, Differential, Scaling, SingleColumn, Ternary, WeightedPairs
 from naive import combine, parts_of
 
 G_MIN, G_MAX = 1e-6, 101e-6
@@ -24,6 +24,11 @@ ENCODINGS = [
     BitSliced(bits=8, bits_per_cell=2),
     BitSliced(Scaling(per_column=True), bits=5, bits_per_cell=4),
     BitSliced(bits=2, bits_per_cell=1),
+    BitSliced(bits=6, bits_per_cell=2, add="analog"),
+    SingleColumn(group=2),
+    SingleColumn(Scaling(per_column=True), group=3),
+    WeightedPairs(),
+    WeightedPairs(Scaling(per_column=True), (1.0, 3.0, 7.5), add="analog"),
     Ternary(),
     Ternary(Scaling(per_column=True), subtract="digital"),
 ]

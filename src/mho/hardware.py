@@ -127,7 +127,9 @@ class Hardware(Spec):
                     f"OpenLoop(), WriteVerify(…), ProductDescent(…)), got {self.programming!r}"
                 )
             self.programming.check(self.device)
+            self.programming.check_encoding(self.encoding)
         checks.one_of("bias", self.bias, BIASES)
+        self.encoding.refuse(self)
         limit = self.drive.range
         if self.bias == "array" and not isinstance(limit, str) and limit < 1:
             raise ValueError(

@@ -23,7 +23,7 @@ from mho.encoding import (
     SingleColumn,
     Ternary,
 )
-from mho.encoding.redundant import make_up
+from mho.encoding.make_up import make_up
 from mho.testing import EncodingContract
 
 BASES = {

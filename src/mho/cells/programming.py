@@ -64,6 +64,8 @@ class Site:
         rows: inputs of one group.
         height: word lines of one array: so many inputs are added as currents.
         name: of what is stored there, for messages.
+        combination: part of each slice in a weight, ``Σ_s c[s] G[s]``; None of a population by
+            itself.
     """
 
     arrays: Callable[[], Tensor]
@@ -74,6 +76,7 @@ class Site:
     rows: int
     height: int
     name: str = ""
+    combination: tuple[float, ...] | None = None
 
     @staticmethod
     def alone(like: Tensor) -> Site:
@@ -127,6 +130,9 @@ class Programming(Spec):
 
     def check(self, device: Any) -> None:
         """Refuse a device that cannot be programmed so (ValueError)."""
+
+    def check_encoding(self, encoding: Any) -> None:
+        """Refuse an encoding whose cells cannot be programmed so (ValueError)."""
 
     @property
     def says(self) -> str:

@@ -20,6 +20,7 @@ from mho.crossbar.report import Asked, ProgramReport
 from mho.crossbar.tiling import Tiling
 from mho.crossbar.undo import all_or_nothing
 from mho.crossbar.wires import wired
+from mho.encoding.base import Encoding
 
 if TYPE_CHECKING:
     from mho.crossbar.crossbar import Crossbar
@@ -141,6 +142,7 @@ def program(
     else:
         checks.instance("programming", programming, Programming)
         programming.check(crossbar.hardware.device)
+        programming.check_encoding(crossbar.hardware.encoding)
     with all_or_nothing([crossbar]):
         return _programmed(crossbar, weight, programming, seed, name)
 
@@ -294,10 +296,12 @@ def _site(crossbar: Crossbar, tiling: Tiling, digital: Tensor | None, name: str)
     return Site(
         arrays=lambda: tiling.places(crossbar.scale.device),
         wires=lambda g: wired(g, array, groups),
-        converted=encoding.converted,
+        # Currents, whatever is made of them.
+        converted=lambda g: Encoding.converted(encoding, g),
         assembled=lambda results: encoding.assemble(results, digital),
         groups=groups,
         rows=crossbar.rows,
         height=tiling.height,
         name=name,
+        combination=encoding.combination,
     )

@@ -13,7 +13,7 @@ Encodings that know broken cells (`mho.encoding.redundant`) may weigh converters
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -87,6 +87,13 @@ class Encoding(Spec):
 
     def __post_init__(self) -> None:
         checks.instance("scaling", self.scaling, Scaling)
+
+    def refuse(self, hardware: Any) -> None:
+        """Refuse hardware in which this encoding cannot be (ValueError).
+
+        Args:
+            hardware: the `mho.Hardware` that is being made of it.
+        """
 
     def fit(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weights clipped to the range, and its limit ``[]`` or ``[cols]``."""
@@ -221,6 +228,14 @@ class Encoding(Spec):
     def outputs(self, result: Tensor) -> Tensor:
         """Return the outputs ``[…, cols]`` in one converter's results ``[…, physical_cols]``."""
         return result
+
+    def touched(self, count: Tensor) -> Tensor:
+        """Return how many of the counted cells bear on each output: ``[…, cols]``.
+
+        Args:
+            count: of each column, ``[…, physical_cols]``.
+        """
+        return count
 
     def assemble(self, result: Tensor, digital: Tensor | None = None) -> Tensor:
         """Add the converters' results digitally.

@@ -10,30 +10,34 @@ from torch import Tensor
 
 from mho.core import checks
 from mho.encoding.base import Encoding
-from mho.encoding.differential import pair
+from mho.encoding.differential import PLACES, pair, pairs_before_converters
 
 
 @dataclass(frozen=True)
 class BitSliced(Encoding):
     """Signed integers of ``bits`` bits, their magnitude cut into digits of ``bits_per_cell`` bits.
 
-    Every digit is a differential pair subtracted in analog and converted on its own; digits are
-    added digitally with their powers of two:
-    ``weight = scale · Σ_k 2^(k·bits_per_cell) (G⁺[k] - G⁻[k])``. The gradient is straight through.
+    Every digit is a differential pair subtracted in analog. Digits are added with their powers of
+    two, ``weight = scale · Σ_k 2^(k·bits_per_cell) (G⁺[k] - G⁻[k])``: digitally after a conversion
+    each, or in analog (as ratios of current mirrors or capacitors) before one conversion. The
+    gradient is straight through.
 
     Attributes:
         scaling: which weight is the largest integer.
         bits: of the weight with its sign, >= 2.
         bits_per_cell: of one cell, >= 1.
+        add: where digits are added: ``"digital"`` or ``"analog"``.
     """
 
     bits: int = 8
     bits_per_cell: int = 2
+    add: str = "digital"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.integer("bits", self.bits, least=2, most=24)
         checks.integer("bits_per_cell", self.bits_per_cell, least=1, most=self.bits)
+        checks.one_of("add", self.add, PLACES)
 
     @property
     def digits(self) -> int:
@@ -42,13 +46,16 @@ class BitSliced(Encoding):
 
     @property
     def analog(self) -> tuple[tuple[float, ...], ...]:
-        """One converter a digit: slices are ``+₀ -₀ +₁ -₁ …``, least digit first."""
-        zero = (0.0,) * 2 * self.digits
-        return tuple((*zero[: 2 * k], 1.0, -1.0, *zero[2 * k + 2 :]) for k in range(self.digits))
+        """Slices are ``+₀ -₀ +₁ -₁ …``, least digit first: of one converter a digit, or of one."""
+        return pairs_before_converters(self._powers, self.add)
 
     @property
     def digital(self) -> tuple[float, ...]:
-        """Powers of two of the digits."""
+        """Powers of two of the digits, where these are added digitally."""
+        return self._powers if self.add == "digital" else (1.0,)
+
+    @property
+    def _powers(self) -> tuple[float, ...]:
         return tuple(2.0 ** (k * self.bits_per_cell) for k in range(self.digits))
 
     @property

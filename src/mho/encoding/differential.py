@@ -12,6 +12,7 @@ from mho.core import checks
 from mho.encoding.base import Encoding
 
 SUBTRACTIONS = ("analog", "digital")
+PLACES = ("digital", "analog")
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,22 @@ class Differential(Encoding):
         if type(self).encode is not Differential.encode:
             return None
         return pair(weight / scale, g_min)
+
+
+def pairs_before_converters(
+    significances: tuple[float, ...], add: str
+) -> tuple[tuple[float, ...], ...]:
+    """Return the ``analog`` part of pairs subtracted in analog, slices ``+₀ -₀ +₁ -₁ …``.
+
+    Args:
+        significances: one a pair.
+        add: ``"digital"``: every pair has a converter; ``"analog"``: one converter sees all pairs,
+            weighted by their significances.
+    """
+    if add == "analog":
+        return (tuple(sign * s for s in significances for sign in (1.0, -1.0)),)
+    zero = (0.0,) * 2 * len(significances)
+    return tuple((*zero[: 2 * k], 1.0, -1.0, *zero[2 * k + 2 :]) for k in range(len(significances)))
 
 
 class _Pair(torch.autograd.Function):

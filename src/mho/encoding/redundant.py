@@ -12,7 +12,6 @@ finds them), whenever an array is programmed; see `Encoding.suit`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -22,9 +21,9 @@ from torch import Tensor
 from mho.core import checks
 from mho.core.constants import constant
 from mho.encoding.base import Encoding, Scaling
-from mho.encoding.differential import Differential
+from mho.encoding.differential import PLACES, Differential
+from mho.encoding.make_up import make_up, nearest_sum
 
-PLACES = ("digital", "analog")
 RANKS = ("error", "defects")
 
 
@@ -53,6 +52,10 @@ class Redundant(Encoding):
         checks.instance(f"{name} base", self.base, Encoding)
         if isinstance(self.base, Redundant):
             raise ValueError(f"{name} base must not be redundant itself, got {self.base}")
+        if getattr(self.base, "compared", False):
+            raise ValueError(
+                f"{name} base must not be compared: bits of copies are not sums of currents"
+            )
         checks.integer(f"{name} copies", self.copies)
         checks.one_of(f"{name} add", self.add, PLACES)
         object.__setattr__(self, "scaling", self.base.scaling)
@@ -124,7 +127,7 @@ class LEA(Redundant):
             number whose mean has the least error.
         tuned: LEA-2: first the healthy cells of each copy are set so that they make up for the
             broken ones of the same weight (the other cell of a differential pair), see
-            `make_up`.
+            `mho.encoding.make_up.nearest_sum`.
         rank: what is least in the best copies: ``"error"``, the squared error of the column's
             weights, or ``"defects"``, the number of its broken cells.
 
@@ -174,7 +177,7 @@ class LEA(Redundant):
                     self.by_copy(x).transpose(0, 1) for x in (target, stuck, stuck_g)
                 )
                 window = (g_min, g_max)
-                new = make_up(aim, mask, value, self.base.combination, window, self.states)
+                new = nearest_sum(aim, mask, value, self.base.combination, window, self.states)
             suited = target + (new.transpose(0, 1).flatten(0, 1) - target).detach()
         with torch.no_grad():
             shares = self._shares(suited, target, stuck, stuck_g, groups)
@@ -210,9 +213,7 @@ class LEA(Redundant):
         """Broken cells of every copy's columns, ``[groups, copies, cols]``."""
         split = self.by_copy(stuck).unflatten(2, (groups, -1))
         count = split.to(torch.float32).sum((1, 3)).transpose(0, 1)
-        cols = self.outputs(count).shape[-1]
-        # Columns beyond the outputs (an offset column) belong to all of them.
-        return count[..., :cols] + count[..., cols:].sum(-1, keepdim=True)
+        return self.base.touched(count)
 
     def _chosen(self, error: Tensor, order: Tensor) -> Tensor:
         """Shares, by rank, of the number of best copies whose mean has the least error."""
@@ -230,13 +231,14 @@ class LEA(Redundant):
 
 @dataclass(frozen=True)
 class InnerFaultTolerance(Redundant):
-    """Redundant cells adjusted one after the other so that their sum meets the target.
+    """Redundant cells adjusted so that their sum meets the target.
 
     ``weight = (scale / strength) Σ_k base(G[k])``: without broken cells ``strength`` copies carry
-    the weight and the others rest in reserve. Broken cells leave a gap to the target; every healthy
-    cell of the weight in turn takes as much of it as its window allows, see `make_up`. Errors of
-    independent cells add up, so reserve costs noise: the sum of all copies is as noisy as
-    ``√copies / strength`` cells.
+    the weight and the others rest in reserve. Broken cells leave a gap to the target; the healthy
+    cells of the weight close as much of it as their windows and their states can, see
+    `mho.encoding.make_up.nearest_sum`. With ``copies=1`` the digits of one weight make up for each
+    other. Errors of independent cells add up, so reserve costs noise: the sum of all copies is as
+    noisy as ``√copies / strength`` cells.
 
     Attributes:
         strength: copies that carry the weight, 1 … ``copies``.
@@ -244,8 +246,8 @@ class InnerFaultTolerance(Redundant):
             cells are written copy after copy, and what a broken one does is known only to those
             written after it; a weight's error may then grow.
 
-    Source: W. Huangfu et al., 2017 (mapping with inner fault tolerance); ``strength`` and
-    ``foresight`` are this package's own.
+    Source: W. Huangfu et al., 2017 (mapping with inner fault tolerance, cell after cell);
+    ``strength``, ``foresight`` and the search for the nearest sum are this package's own.
     """
 
     defect_aware: ClassVar[bool] = True
@@ -287,69 +289,9 @@ class InnerFaultTolerance(Redundant):
         if stuck is None or stuck_g is None:
             return target, None
         with torch.no_grad():
-            weights = self.base.combination * self.copies
-            new = make_up(
-                target,
-                stuck,
-                stuck_g,
-                weights,
-                (g_min, g_max),
-                self.states,
-                foresight=self.foresight,
-            )
+            weights, window = self.base.combination * self.copies, (g_min, g_max)
+            if self.foresight:
+                new = nearest_sum(target, stuck, stuck_g, weights, window, self.states)
+            else:
+                new = make_up(target, stuck, stuck_g, weights, window, self.states, foresight=False)
         return target + (new - target).detach(), None
-
-
-def make_up(
-    target: Tensor,
-    stuck: Tensor,
-    stuck_g: Tensor,
-    combination: Sequence[float],
-    window: tuple[float, float],
-    states: int | None = None,
-    *,
-    foresight: bool = True,
-) -> Tensor:
-    """Let healthy cells make up for broken ones, so that ``Σ_s c[s] G[s]`` meets its target.
-
-    In turn (the largest ``|c|`` first) each healthy cell takes as much of what is missing as its
-    window and its states allow, and none where that would not bring the sum nearer. So no weight
-    ends up further from its target than it began.
-
-    Args:
-        target: conductances planned, ``[slices, …]`` (S).
-        stuck: which cells are broken, of the same shape.
-        stuck_g: what these read (S).
-        combination: ``c``, one number a slice.
-        window: lowest and highest conductance (S).
-        states: how many evenly spaced conductances a cell can hold; None for any.
-        foresight: see `InnerFaultTolerance`.
-
-    Returns:
-        Conductances to write (S), of the same shape; those of broken cells as planned.
-    """
-    low, high = window
-    c = constant(combination, target.dtype, target.device)
-    lost = torch.where(stuck, target - stuck_g, 0.0)
-    order = sorted(range(len(combination)), key=lambda s: -abs(combination[s]))
-    missing = torch.zeros_like(target[0])
-    if foresight:
-        missing = torch.tensordot(c, lost.flatten(1), dims=1).view_as(missing)
-    else:
-        order = list(range(len(combination)))
-    new = target.clone()
-    for s in order:
-        share = float(combination[s])
-        if not foresight:
-            missing = missing + share * lost[s]
-        if share == 0.0:
-            continue
-        wanted = (target[s] + missing / share).clamp_(low, high)
-        if states is not None:
-            step = (high - low) / (states - 1)
-            wanted = ((wanted - low) / step).round_().mul_(step).add_(low)
-        left = missing - share * (wanted - target[s])
-        moves = ~stuck[s] & (left.abs() < missing.abs())
-        new[s] = torch.where(moves, wanted, target[s])
-        missing = torch.where(moves, left, missing)
-    return new

@@ -71,8 +71,7 @@ class TwinFit(Judged):
         return self._holding(g, seed)
 
     def _outputs(self, g: Tensor) -> int:
-        cols = g.shape[2]
-        return 2 * cols - self.hardware.encoding.physical_cols(cols)
+        return self.hardware.encoding.outputs(g[0, :1]).shape[-1]
 
     def _holding(self, g: Tensor, seed: int) -> Crossbar:
         outputs = self._outputs(g)

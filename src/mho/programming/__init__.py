@@ -19,6 +19,8 @@ from mho.programming.recipes import Recipe, Sheet
 from mho.programming.replaying import replay
 from mho.programming.report import REASONS, ProgrammingError, WriteReport
 from mho.programming.scheme import WriteVerify
+from mho.programming.significances import Significances, best_significances
+from mho.programming.successive import Successive
 from mho.programming.verify import write_verify
 
 __all__ = [
@@ -33,11 +35,14 @@ __all__ = [
     "Recipe",
     "Round",
     "Sheet",
+    "Significances",
     "Site",
     "Statistical",
+    "Successive",
     "WriteReport",
     "WriteVerify",
     "Written",
+    "best_significances",
     "load_recipe",
     "program_crossbar",
     "programming_signal",

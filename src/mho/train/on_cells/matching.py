@@ -170,6 +170,9 @@ def _encoding_trouble(encoding: Encoding, layout: CellLayout) -> Iterator[str]:
     elif not isinstance(layout, SingleCell):
         yield f"no encoding holds weights as {layout} does"
         return
+    if isinstance(encoding, SingleColumn) and encoding.group is not None:
+        yield f"cells trained in place have one offset column, not one for every {encoding.group}"
+        return
     if type(encoding) is not wanted:
         found, name = type(encoding).__name__, type(layout).__name__
         yield f"its encoding is {found}, and {name} needs {wanted.__name__}"

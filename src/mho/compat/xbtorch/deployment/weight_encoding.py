@@ -21,7 +21,7 @@ from mho.compat.xbtorch._numbers import whole
 from mho.compat.xbtorch.deployment._given import NO_ARGS, NOWHERE, call, floats, listed
 from mho.compat.xbtorch.deployment.metrics import error_mapping
 from mho.core import checks
-from mho.encoding.redundant import make_up
+from mho.encoding.make_up import make_up
 from mho.periphery.quantize import magnitude
 
 __all__ = [
@@ -166,7 +166,7 @@ def encode_LEA2(
     """Layer-ensemble averaging in which healthy cells make up for broken ones of the same weight.
 
     The mean over all copies is brought as near to the weight as the states of the healthy cells
-    allow; see `mho.encoding.redundant.make_up`. All rows are kept. Arguments are those of
+    allow; see `mho.encoding.make_up.make_up`. All rows are kept. Arguments are those of
     `encode_simple_binary`, with as many places on either array; ``states``, at least 2, are the
     evenly spaced conductances of a cell; ``log`` prints how far the mean of all copies is from the
     weights, before and after.
