@@ -115,23 +115,26 @@ class Successive(Programming):
                 'Successive cannot write passive arrays (access "1R"): pulses in one turn would '
                 "disturb the cells that have had theirs"
             )
-        generator = cells.drawn().context().generator if self.read_noise else None
+        # Each turn draws from a stream of its own: what one draws does not depend on the others.
+        seed = random.derive(*map(int, cells.rng.tolist()), "in turn")
+        cells.rng[1] += 1
         flat = target.flatten(1)
         place = torch.arange(target.numel(), device=target.device).view(flat.shape)
         missing, turns = torch.zeros_like(flat[0]), []
-        for order in _turns(flat, shares, window):
+        for turn, order in enumerate(_turns(flat, shares, window)):
             # [1, cells]: of every weight the one whose turn it is.
             share, aim = shares[order], flat.gather(0, order)
             now = place.gather(0, order).view(target.shape[1:])
             wanted = (aim + missing / share).where(share != 0, aim).clamp(*window)
             part = cells.gather(now)
+            part.rng.copy_(random.stream(random.derive(seed, turn)))
             written = policy.carry_out(part, wanted.view(now.shape), _site_of(site, now, cells))
             cells.scatter(now, part)
-            cells.rng.copy_(part.rng)
             seen = part.g.flatten()
             if self.read_noise:
+                source = random.generator(random.derive(seed, turn, "read"), seen.device)
                 span = window[1] - window[0]
-                seen = seen + self.read_noise * span * random.normal(seen, generator)
+                seen = seen + self.read_noise * span * random.normal(seen, source)
             missing = missing + (share * (aim - seen)).squeeze(0)
             turns.append((now, written))
         cells.hold(cells.g)
