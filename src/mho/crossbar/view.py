@@ -7,6 +7,7 @@ and the noise in it, in the units that drivers and converters count in.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -58,6 +59,12 @@ class View:
         self._window, self._lumped = hardware.device.window, crossbar.lumped
         self._lines: Lines | None = None
         self._lines = None if self.scale.is_meta else self.amplifiers(training=False)
+
+    def with_ranges(self, ranges: Ranges) -> View:
+        """Return the same view of cells whose converters have other ranges."""
+        twin = copy.copy(self)
+        twin.ranges = ranges
+        return twin
 
     @property
     def cheap(self) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
@@ -14,6 +15,11 @@ from mho.core.precision import widened
 from mho.crossbar import Crossbar
 from mho.crossbar.correction import Correction
 from mho.crossbar.undo import all_or_nothing
+
+See: TypeAlias = Callable[[Crossbar, Tensor, Tensor], None]
+"""Called with a crossbar, its inputs ``[vectors, groups · rows]``, and its outputs without bias."""
+
+_COPIES = 6
 
 
 def batches_of(inputs: Tensor | Iterable[Any]) -> list[Any]:
@@ -118,37 +124,66 @@ def observed(
             crossbar.cells.train(crossbar.training)
 
 
-def watch(
-    model: nn.Module,
+@contextmanager
+def watched(
     crossbars: list[Crossbar],
-    batches: list[Any],
-    see: Callable[[Crossbar, Tensor, Tensor], None],
-) -> None:
-    """Run the model, showing every crossbar's inputs and outputs, uncorrected by the bias.
+) -> Iterator[Callable[[nn.Module, list[Any], See], None]]:
+    """Show what crossbars are given and answer, pass after pass over sample inputs.
 
     Args:
-        model: a converted model, `observed`.
-        crossbars: those to show.
-        batches: as `batches_of` returns them.
-        see: called with a crossbar, its inputs ``[vectors, groups · rows]`` and its outputs.
+        crossbars: those to show, `observed`.
+
+    Yields:
+        A function that runs a model on batches (as `batches_of` returns them), showing every
+        call of the crossbars to its last argument.
     """
+    shown: list[See] = []
 
     def hook(crossbar: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        if not shown:
+            return
         assert isinstance(crossbar, Crossbar)
         bias = args[1] if len(args) > 1 else None
-        see(
+        shown[0](
             crossbar,
             widened(args[0]).reshape(-1, args[0].shape[-1]),
             widened(output if bias is None else output - bias),
         )
 
+    def watch(model: nn.Module, batches: list[Any], see: See) -> None:
+        shown.append(see)
+        try:
+            for batch in batches:
+                if isinstance(batch, Mapping):
+                    model(**batch)
+                else:
+                    model(batch)
+        finally:
+            shown.clear()
+
     handles = [crossbar.register_forward_hook(hook) for crossbar in crossbars]
     try:
-        for batch in batches:
-            if isinstance(batch, Mapping):
-                model(**batch)
-            else:
-                model(batch)
+        yield watch
     finally:
         for handle in handles:
             handle.remove()
+
+
+def watch(model: nn.Module, crossbars: list[Crossbar], batches: list[Any], see: See) -> None:
+    """Run a model once on batches, showing every call of some crossbars; see `watched`."""
+    with watched(crossbars) as show:
+        show(model, batches, see)
+
+
+def vectors_at_once(crossbar: Crossbar) -> int:
+    """Return how many vectors may be looked at together within the memory of a read.
+
+    Their currents are there several times (as they flow, as they are converted, as samples), the
+    vectors for every bit plane, the outputs in double precision.
+    """
+    hardware, groups = crossbar.hardware, crossbar.groups
+    planes, encoding = hardware.drive.planes_sent, hardware.encoding
+    tiles = math.ceil(crossbar.rows / hardware.array.rows) if hardware.by_tile else 1
+    currents = tiles * planes * encoding.converters * encoding.physical_cols(crossbar.cols)
+    each = groups * (_COPIES * currents + (planes + 3) * crossbar.rows + 20 * crossbar.cols)
+    return max(crossbar.memory // (each * crossbar.scale.element_size()), 1)

@@ -149,8 +149,6 @@ class AnalogLayer(nn.Module):
         for name, matrix in matrices.items():
             if not matrix.is_floating_point():
                 raise TypeError(f"{name} holds floating numbers, the weights are {matrix.dtype}")
-            if program:
-                checks.finite(f"weight of {name}", matrix)
             if hasattr(self, name):
                 raise ValueError(f"the layer has a {name!r} of its own: the crossbar's name")
             crossbar = Crossbar(
