@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from mho.core import notice
 from mho.crossbar.correction import Correction
 from mho.crossbar.crossbar import Crossbar
+from mho.crossbar.watching import by_call, vectors_at_once
 from mho.hardware import Hardware
 from mho.model.crossbars import listing
-from mho.model.observe import See, batches_of, observed, vectors_at_once, watched
+from mho.model.observe import See, batches_of, observed, watched
 from mho.model.ranges import Line, Moments, Samples, least_error, lines, percentile
 
 Show: TypeAlias = Callable[[See], None]
@@ -220,15 +221,9 @@ def _sampled(
 def _blocks(crossbar: Crossbar, *given: Tensor) -> Iterable[tuple[Tensor, ...]]:
     """Cut what belongs to vectors into parts that are looked at one after the other."""
     at_once = vectors_at_once(crossbar)
-    if len(given[0]) <= at_once or _by_call(crossbar.hardware):
+    if len(given[0]) <= at_once or by_call(crossbar):
         return (given,)
     return zip(*(tensor.split(at_once) for tensor in given), strict=True)
-
-
-def _by_call(hardware: Hardware) -> bool:
-    """Whether a converter's range follows all that it is given in a call."""
-    adc = hardware.adc
-    return hardware.drive.range == "per_call" or (adc is not None and adc.range == "per_call")
 
 
 def _joined(parts: list[Samples]) -> Samples:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -18,8 +17,6 @@ from mho.crossbar.undo import all_or_nothing
 
 See: TypeAlias = Callable[[Crossbar, Tensor, Tensor], None]
 """Called with a crossbar, its inputs ``[vectors, groups · rows]``, and its outputs without bias."""
-
-_COPIES = 6
 
 
 def batches_of(inputs: Tensor | Iterable[Any]) -> list[Any]:
@@ -173,17 +170,3 @@ def watch(model: nn.Module, crossbars: list[Crossbar], batches: list[Any], see: 
     """Run a model once on batches, showing every call of some crossbars; see `watched`."""
     with watched(crossbars) as show:
         show(model, batches, see)
-
-
-def vectors_at_once(crossbar: Crossbar) -> int:
-    """Return how many vectors may be looked at together within the memory of a read.
-
-    Their currents are there several times (as they flow, as they are converted, as samples), the
-    vectors for every bit plane, the outputs in double precision.
-    """
-    hardware, groups = crossbar.hardware, crossbar.groups
-    planes, encoding = hardware.drive.planes_sent, hardware.encoding
-    tiles = math.ceil(crossbar.rows / hardware.array.rows) if hardware.by_tile else 1
-    currents = tiles * planes * encoding.converters * encoding.physical_cols(crossbar.cols)
-    each = groups * (_COPIES * currents + (planes + 3) * crossbar.rows + 20 * crossbar.cols)
-    return max(crossbar.memory // (each * crossbar.scale.element_size()), 1)
