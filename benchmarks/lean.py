@@ -13,6 +13,8 @@ process of its own.
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import resource
 import subprocess
 import sys
@@ -58,13 +60,31 @@ def held(model: nn.Module) -> float:
     return bytes_of(tensors()) / weights(model)
 
 
+class _Heap(ctypes.Structure):
+    """What ``mallinfo2`` of the GNU C library returns, in whose memory torch's tensors are."""
+
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = [(name, ctypes.c_size_t) for name in names.split()]  # noqa: RUF012
+
+
+def in_use() -> int:
+    """Bytes allocated now on the host."""
+    info = ctypes.CDLL(None).mallinfo2
+    info.restype = _Heap
+    found = info()
+    return int(found.uordblks + found.hblkhd)
+
+
 def saved(model: nn.Module, x: Tensor) -> float:
-    """Bytes a weight that a training step saves for its backward pass, beyond the parameters."""
-    kept: list[Tensor] = []
-    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        model(x)
-    return bytes_of(t for t in kept if t.untyped_storage().data_ptr() not in own) / weights(model)
+    """Bytes a weight that a training step holds for its backward pass."""
+    model(x)  # what is worked out once
+    gc.collect()
+    before = in_use()
+    y = model(x)
+    gc.collect()
+    found = in_use() - before
+    del y
+    return found / weights(model)
 
 
 def memory() -> None:

@@ -23,6 +23,7 @@ from mho.core.precision import exactly, handed_out, plain
 from mho.crossbar import blocks, read
 from mho.crossbar.blocks import Vectors
 from mho.crossbar.correction import corrects
+from mho.crossbar.half_kept import saved_as
 from mho.crossbar.plan import Plan, plan_of
 from mho.crossbar.ranges import Ranges
 from mho.crossbar.read import Multiply
@@ -269,9 +270,13 @@ class Reader:
         and whatever ``torch.autocast`` says; results have the dtype of torch's own layer.
         """
         if not plain(x, seen.matrix.dtype):
-            kind = handed_out(x)
+            kind, given = handed_out(x), x.dtype
             x = x.to(seen.matrix.dtype)
-            with exactly(x.device):
+            # Under autocast the weights may be in float32.
+            own = kind if seen.training and kind is given else seen.matrix.dtype
+            if seen.training and self.hardware.by_tile and self.rows > self.hardware.array.rows:
+                seen = seen._replace(matrix=seen.matrix.contiguous())  # tiles are then parts of it
+            with exactly(x.device), saved_as(own, seen.matrix):
                 return self.product(x, seen, multiply, vectors).to(kind)
         ranges = self.ranges
         x, limit = ranges.lifted(x), None

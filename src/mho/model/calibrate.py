@@ -295,7 +295,7 @@ def _correct(show: Show, matrices: dict[Crossbar, Tensor], unbiased: bool) -> No
         if found is None:
             return
         noisy = unbiased and _is_noisy(crossbar)
-        for some, once in _blocks(crossbar, x, y.reshape(len(x), -1)):
+        for some, once in _blocks(crossbar, x, y.reshape(-1, y.shape[-1])):
             again = crossbar.reader.read(some, crossbar.reader.stored) if noisy else once
             found.add(once, again, _product(some, matrices[crossbar], crossbar.groups))
 
