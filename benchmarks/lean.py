@@ -22,6 +22,7 @@ import time as clock
 import warnings
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +65,7 @@ class _Heap(ctypes.Structure):
     """What ``mallinfo2`` of the GNU C library returns, in whose memory torch's tensors are."""
 
     names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
-    _fields_ = [(name, ctypes.c_size_t) for name in names.split()]  # noqa: RUF012
+    _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
 
 
 def in_use() -> int:
@@ -184,14 +185,14 @@ class Block(nn.Module):
         self.past = nn.Identity() if same else nn.Sequential(short, nn.BatchNorm2d(after))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map ``[batch, before, *size]`` to ``[batch, after, *size / stride]``."""
         return torch.relu(self.inner(x) + self.past(x))
 
 
 def resnet18() -> nn.Module:
     stem = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
     widths = [64, 64, 64, 128, 128, 256, 256, 512, 512]
-    pairs = zip(widths, widths[1:], strict=False)
-    body = [Block(a, b, 2 if a != b else 1) for a, b in pairs]
+    body = [Block(a, b, 2 if a != b else 1) for a, b in pairwise(widths)]
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000)]
     return nn.Sequential(*stem, nn.MaxPool2d(3, 2, 1), *body, *head)
 
@@ -220,7 +221,11 @@ def calibration(chip: str, pixels: int, batch: int) -> None:
     before, start = resident(), clock.perf_counter()
     mho.calibrate(analog, x)
     took = clock.perf_counter() - start
-    row = {"peak_mb": round(resident() - before), "s": round(took, 1), "plain_pass_s": plain}
+    row = {
+        "peak_mb": round(resident() - before),
+        "s": round(took, 1),
+        "plain_pass_s": round(plain, 1),
+    }
     report("calibration", hardware=chip, pixels=pixels, batch=batch, **row)
 
 

@@ -63,10 +63,10 @@ def commit(
         cells = cells.packed(crossbar.kept_as)
     given = {"cells": cells, "scale": scale, "digital": digital, "_observed": observed}
     changes = {name: value for name, value in given.items() if value is not None}
-    parts = (crossbar._buffers, crossbar._modules, crossbar._parameters)
+    parts: Any = (crossbar._buffers, crossbar._modules, crossbar._parameters)
     before = [dict(part) for part in parts], crossbar._observed, crossbar._reader
-    shift = parts[2]["range_shift"]
-    shift = None if shift is None else shift.detach().clone()
+    known = crossbar._parameters["range_shift"]
+    shift = None if known is None else known.detach().clone()
     learning = learned_ranges.state(crossbar)
     keeping = crossbar._reader if crossbar._observed and not changes else None
     try:

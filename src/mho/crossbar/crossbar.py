@@ -213,12 +213,12 @@ class Crossbar(nn.Module):
     @property
     def correction(self) -> Correction:
         """Converter ranges, output correction and drift reference, as one value."""
-        shift, held = self._parameters["range_shift"], self._buffers
-        shift = None if shift is None else whole(shift.detach()).clone()
-        values: Any = [held[name] for name in CORRECTED]
+        known, held = self._parameters["range_shift"], self._buffers
+        shift = None if known is None else whole(known.detach()).clone()
+        values: Any = {name: held[name] for name in CORRECTED}
         if self._parameters["learned_range"] is not None:
-            values[0] = learned_ranges.now(self)
-        return Correction(*values, shift=shift)
+            values["input_range"] = learned_ranges.now(self)
+        return Correction(**values, shift=shift)
 
     commit = change.commit
     snapshot = change.snapshot

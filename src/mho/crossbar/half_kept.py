@@ -63,7 +63,7 @@ def saved_as(kind: torch.dtype, matrix: Tensor) -> AbstractContextManager[object
             return tensor
         if matrix not in _known:
             _known[matrix] = matrix.detach().as_strided((matrix.numel(),), (1,), 0).to(kind)
-        place = tensor.size(), tensor.stride(), tensor.storage_offset()
+        place: Any = tensor.size(), tensor.stride(), tensor.storage_offset()
         return _Part(_known[matrix], *place, tensor.dtype)
 
     return torch.autograd.graph.saved_tensors_hooks(pack, _unpacked)

@@ -47,6 +47,7 @@ class AnalogLayer(nn.Module):
     left_behind: ClassVar[tuple[str, ...]] = ("_compiled_call_impl", "_unmoved")
     hardware: Hardware
     read_as_stored: bool = False  # in training, too; see `mho.freeze`
+    converted_as: str = ""  # its name in the model that `mho.convert` made, for messages
 
     @classmethod
     def from_digital(
