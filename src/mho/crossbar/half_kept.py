@@ -63,8 +63,8 @@ def saved_as(kind: torch.dtype, matrix: Tensor) -> AbstractContextManager[object
             return tensor
         if matrix not in _known:
             _known[matrix] = matrix.detach().as_strided((matrix.numel(),), (1,), 0).to(kind)
-        place: Any = tensor.size(), tensor.stride(), tensor.storage_offset()
-        return _Part(_known[matrix], *place, tensor.dtype)
+        offset = int(tensor.storage_offset())
+        return _Part(_known[matrix], tensor.size(), tensor.stride(), offset, tensor.dtype)
 
     return torch.autograd.graph.saved_tensors_hooks(pack, _unpacked)
 
