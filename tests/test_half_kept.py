@@ -106,3 +106,11 @@ def test_steps_of_one_sequence_share_what_is_saved(monkeypatch):
     y, _ = analog(torch.rand(7, 3, 6, dtype=BF16, requires_grad=True))
     y.float().sum().backward()
     assert 0 < len(made) <= 2  # one a crossbar, not one a step
+
+
+def test_a_model_without_cells_compiles_before_anything_was_read():
+    analog = network(BF16, TILED)
+    compiled = torch.compile(analog, fullgraph=True, backend="aot_eager")
+    y = compiled(torch.rand(5, 24, dtype=BF16))
+    y.float().sum().backward()
+    assert all(bool(p.grad.isfinite().all()) for p in analog.parameters())

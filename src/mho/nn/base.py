@@ -168,6 +168,8 @@ class AnalogLayer(nn.Module):
             self.program()
         else:
             self._warned = True  # that nothing is programmed is refused, not warned of
+            for crossbar in self.crossbars.values():
+                crossbar.refresh()  # a compiler cannot do it at the first read
 
     def _adopt(self, digital: nn.Module) -> None:
         """Add what the torch layer does not say in its attributes (those are here already)."""
