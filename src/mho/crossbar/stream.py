@@ -223,15 +223,14 @@ def _measured(pieces: Callable[[], Iterable[Piece]], count: int, job: Job) -> Te
 def _extremes(pieces: Iterable[Piece], count: int, job: Job) -> tuple[Tensor, Tensor]:
     """Return the lowest and highest current of every vector and converter, or of the whole call."""
     converters = 1 if job.by_call else job.hardware.encoding.converters
-    shape = (1, count, converters, 1)
-    lowest = job.readout.matrix.new_full(shape, math.inf)
+    lowest = job.readout.matrix.new_full((1, count, converters, 1), math.inf)
     highest = -lowest
     over = (0, 1, 2, 3) if job.by_call else (0, 3)
     for piece in pieces:
         lines, own = by_converter(piece.current, job, piece.run), _own(piece, job)
-        low, high = lines.amin(over, keepdim=True), lines.amax(over, keepdim=True)
-        lowest[..., own, :] = torch.minimum(lowest[..., own, :], low)
-        highest[..., own, :] = torch.maximum(highest[..., own, :], high)
+        least, most = lowest[..., own, :], highest[..., own, :]
+        torch.minimum(least, lines.amin(over, keepdim=True), out=least)
+        torch.maximum(most, lines.amax(over, keepdim=True), out=most)
     return lowest, highest
 
 
