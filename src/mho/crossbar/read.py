@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from mho.core import random
 from mho.crossbar import blocks, stream
 from mho.crossbar.blocks import Vectors
-from mho.crossbar.currents import amplified, cell_currents, convert, joint, levels
+from mho.crossbar.currents import amplified, cell_currents, convert, joint, levels, times
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
 
@@ -234,7 +234,9 @@ def _product(part: Tensor, limit: Tensor | float, call: _Call, multiply: Multipl
     outputs = hardware.encoding.assemble(total, readout.digital)
     if isinstance(limit, Tensor) and limit.dim():
         limit = limit.reshape(1, -1, *[1] * (outputs.dim() - 2))
-    return outputs * (readout.scale * (limit * drive.step_per_range))
+    factor = readout.scale * (limit * drive.step_per_range)
+    fresh = 0 not in outputs.stride()  # an encoding may expand what it has
+    return times(outputs, factor) if fresh else outputs * factor
 
 
 def _converted_currents(

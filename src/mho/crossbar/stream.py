@@ -229,8 +229,11 @@ def _extremes(pieces: Iterable[Piece], count: int, job: Job) -> tuple[Tensor, Te
     for piece in pieces:
         lines, own = by_converter(piece.current, job, piece.run), _own(piece, job)
         least, most = lowest[..., own, :], highest[..., own, :]
-        torch.minimum(least, lines.amin(over, keepdim=True), out=least)
-        torch.maximum(most, lines.amax(over, keepdim=True), out=most)
+        low = high = lines
+        if len(lines) > 1:  # over all groups first: whole lines at once
+            low, high = lines.amin(0, keepdim=True), lines.amax(0, keepdim=True)
+        torch.minimum(least, low.amin(over, keepdim=True), out=least)
+        torch.maximum(most, high.amax(over, keepdim=True), out=most)
     return lowest, highest
 
 

@@ -151,6 +151,8 @@ class ADC(Spec):
         self, currents: list[Tensor], over: tuple[int, ...], known: Tensor | None
     ) -> list[Tensor]:
         def largest(pieces: list[Tensor]) -> Tensor:
+            # Over all groups first: whole lines at once.
+            pieces = [p.amax(0, keepdim=True) if len(p) > 1 else p for p in pieces]
             found = torch.stack([piece.amax(over, keepdim=True) for piece in pieces])
             return found.amax(0)
 
