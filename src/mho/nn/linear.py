@@ -70,7 +70,8 @@ class Linear(AnalogLayer):
             return self.read(
                 "crossbar", torch.cat((input, torch.ones_like(input[..., :1])), dim=-1)
             )
-        return self.read("crossbar", input, self.bias)
+        own = self._parameters  # looked up at once, where nothing computes it
+        return self.read("crossbar", input, own["bias"] if "bias" in own else self.bias)
 
     def to_digital(self) -> nn.Linear:
         """Return a `torch.nn.Linear` with the weights as now stored, output correction included.
