@@ -24,6 +24,7 @@ from mho.crossbar import expansion as nonlinear
 from mho.crossbar.readout import Readout, per_line
 from mho.crossbar.tiling import spans
 from mho.hardware import Hardware
+from mho.periphery import ADC
 
 
 def levels(x: Tensor, limit: Tensor | float, hardware: Hardware) -> tuple[Tensor, Tensor | None]:
@@ -322,10 +323,17 @@ def convert(
     if measured is not None:
         limit = measured
     elif limit is None:
-        limit = adc.measure(parts, converters=hardware.encoding.converters, planes=planes)
+        return _by_their_ranges(parts, adc, hardware.encoding.converters, planes)
     else:
         limit = per_line(limit, readout.matrix.shape[-1] // limit.numel())
     return _sum_tiles([adc.convert(part, limit) for part in parts])
+
+
+def _by_their_ranges(parts: list[Tensor], adc: ADC, converters: int, planes: int) -> Tensor:
+    """Convert currents by the ranges that they ask for, of each vector and converter."""
+    limit = adc.measure(parts, converters=converters, planes=planes, spread=False)
+    split = [part.unflatten(-1, (converters, -1)).unflatten(2, (planes, -1)) for part in parts]
+    return _sum_tiles([adc.convert(part, limit).flatten(2, 3).flatten(-2) for part in split])
 
 
 def _sum_tiles(parts: list[Tensor], *, whole: bool = False) -> Tensor:

@@ -116,6 +116,7 @@ class ADC(Spec):
         converters: int = 1,
         planes: int = 1,
         most: Tensor | None = None,
+        spread: bool = True,
     ) -> Tensor:
         """Return the range that currents ask for by themselves.
 
@@ -126,6 +127,8 @@ class ADC(Spec):
             planes: how many bit planes of one input vector are converted one by one.
             most: the largest magnitude where these are some currents of a call whose largest is
                 known; for the logarithmic min–max method.
+            spread: whether there is one value for each current's plane and line; else it broadcasts
+                to currents ``[groups, tiles, planes, vectors, …, converters, lines]``.
 
         Returns:
             The largest magnitude: of the whole call where the policy is per call; else of every
@@ -144,7 +147,9 @@ class ADC(Spec):
             over = tuple(range(split[0].dim()))
         else:
             over = (0, 1, 2, -1)
-        ends = [_spread(end, planes, split[0].shape[-1]) for end in self._ends(split, over, most)]
+        ends = self._ends(split, over, most)
+        if spread:
+            ends = [_spread(end, planes, split[0].shape[-1]) for end in ends]
         return ends[0] if self.ranged else torch.stack(ends)
 
     def _ends(
