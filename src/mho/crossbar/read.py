@@ -120,9 +120,13 @@ def _per_vector(readout: Readout, hardware: Hardware, vectors: Vectors) -> tuple
     height = hardware.array.rows * readout.terms if hardware.by_tile else rows
     planes = hardware.drive.planes_sent
     currents = max(groups * len(range(0, rows, height)) * lines * planes, 1)
+    at_once = currents
+    if vectors.raw and readout.noise is None and readout.lines is None:
+        # Patches driven each for itself are what is held. (Noise is drawn block by block.)
+        at_once = max(currents, groups * rows * planes)
     # Currents, what they were before they were rounded, noise; of images the vectors themselves.
     unfolded = groups * rows * planes if len(vectors.sizes) > 1 or planes > 1 else 0
-    return currents, (blocks.COPIES * currents + 2 * unfolded) * readout.matrix.element_size()
+    return at_once, (blocks.COPIES * currents + 2 * unfolded) * readout.matrix.element_size()
 
 
 def _at_once(x: Tensor) -> int:
