@@ -30,7 +30,7 @@ from mho.crossbar.pieces import Job, Piece, by_converter, digital, pieces_of, st
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
 from mho.periphery import quantize
-from mho.periphery.adc import NO_CURRENT
+from mho.periphery.adc import NO_CURRENT, rounding_of
 
 
 def suits(readout: Readout, hardware: Hardware) -> bool:
@@ -213,7 +213,7 @@ def _measured(pieces: Callable[[], Iterable[Piece]], count: int, job: Job) -> Te
     def sizes(piece: Piece) -> Piece:
         own = most[..., _own(piece, job), :]
         size = by_converter(piece.current, job, piece.run).abs()
-        size = torch.where(size > own * torch.finfo(own.dtype).eps, size, own)
+        size = torch.where(size > rounding_of(own), size, own)
         return piece._replace(current=size.flatten(-2))
 
     least, _ = _extremes((sizes(piece) for piece in pieces()), count, job)

@@ -354,9 +354,7 @@ def _hooked(module: nn.Module) -> bool:
     return bool(own or module._backward_hooks or module._backward_pre_hooks or _hooked_all())
 
 
-_hooked_all: Callable[[], bool] = getattr(
-    nn.modules.module, "_has_any_global_hook", lambda: True
-)
+_hooked_all: Callable[[], bool] = getattr(nn.modules.module, "_has_any_global_hook", lambda: True)
 
 
 def blank(kind: type[L], parametrized: Sequence[str] = ()) -> L:
