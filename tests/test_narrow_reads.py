@@ -104,24 +104,24 @@ def test_bits_of_the_largest_levels(bits: int, signed: bool, code: str) -> None:
     assert torch.equal(total, level)
 
 
-@pytest.mark.parametrize("mode", ["amplitude", "bit_serial"])
-def test_currents_that_cancel_are_no_smallest_current_however_they_are_read(mode: str) -> None:
-    torch.manual_seed(0)
-    linear = nn.Linear(128, 64, bias=False)
+def test_currents_that_cancel_are_no_smallest_current_however_they_are_read() -> None:
+    torch.manual_seed(1)
+    linear = nn.Linear(300, 96, dtype=torch.float64)
     linear.weight.data = (linear.weight.data * 40).round() / 40  # sums that cancel but for rounding
     hardware = mho.Hardware(
-        dac=mho.DAC(bits=8, mode=mode),
+        dac=mho.DAC(bits=8),
         adc=mho.ADC(6, method="log_minmax", range="per_vector"),
         encoding=mho.encoding.BitSliced(bits=8, bits_per_cell=2),
         array=mho.Array(128, 128),
     )
     layer = mho.convert(linear, hardware).eval()
-    x = torch.randn(300, 128)
+    x = torch.randn(300, 300, dtype=torch.float64)
+    x[:, ::3] = 0.0
     with torch.no_grad():
+        mho.limit_memory(layer, 10**10)
         whole = layer(x)
         mho.limit_memory(layer, 10**5)
-        parts = layer(x)
-    assert (parts - whole).abs().max() < 1e-4 * whole.abs().max()
+        torch.testing.assert_close(layer(x), whole, rtol=1e-9, atol=1e-9)
 
 
 # ── single vectors on ideal arrays ───────────────────────────────────────────────────────────
