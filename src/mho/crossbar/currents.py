@@ -231,10 +231,10 @@ def followed(*operands: Tensor | float | None) -> bool:
 
     Where nothing does, fresh results may be overwritten: fresh memory costs more than arithmetic.
     """
-    if torch.is_grad_enabled() and any(
-        isinstance(used, Tensor) and used.requires_grad for used in operands
-    ):
-        return True
+    if torch.is_grad_enabled():
+        for used in operands:
+            if isinstance(used, Tensor) and used.requires_grad:
+                return True
     return blocks.followed_by_torch()
 
 
