@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mho.circuit.noise import NoiseForm
-from mho.core import random
+from mho.core import derivatives, random
 from mho.crossbar import blocks, exact
 from mho.crossbar import expansion as nonlinear
 from mho.crossbar.readout import Readout, per_line
@@ -256,7 +256,7 @@ def root(variance: Tensor) -> Tensor:
     Learned converter ranges make noise in their units differentiable. A read without input has no
     noise, whatever the range.
     """
-    if not (torch.is_grad_enabled() and variance.requires_grad):
+    if not derivatives.wanted(variance):
         return variance.clamp_(min=0.0).sqrt_()
     positive = variance > 0.0
     return torch.where(positive, torch.where(positive, variance, 1.0).sqrt(), 0.0)
