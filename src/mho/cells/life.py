@@ -230,7 +230,7 @@ def _only_deviation(g: Tensor, drawn: Drawn, own: bool) -> Tensor | None:
     acting = [pair for pair in drawn.acting("write_std") if own or pair[0] is not drawn.device]
     if len(acting) != 1:
         return None
-    (behaviour, context), = acting
+    ((behaviour, context),) = acting
     found = behaviour.write_std(g, context)
     return found if isinstance(found, Tensor) and found.shape == g.shape else None
 

@@ -16,9 +16,9 @@ def polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
     highest, *rest = reversed(coefficients)
     if not rest:
         return torch.full_like(x, highest)
-    total: Tensor | float = highest
-    for coefficient in rest:
-        total = (total * x).add_(coefficient)  # in place: fresh memory costs more than the sum
+    total = (x * highest).add_(rest[0])  # in place: fresh memory costs more than the sum
+    for coefficient in rest[1:]:
+        total = (total * x).add_(coefficient)
     return total
 
 
