@@ -89,20 +89,26 @@ def of_float32(entry: Entry, model: nn.Module, inputs: dict[str, Tensor]) -> flo
     return float((found - exact).abs().max() / exact.abs().max())
 
 
-def fine_tune(entry: Entry, analog: nn.Module, inputs: dict[str, Tensor]) -> bool:
+def fine_tune(entry: Entry, analog: nn.Module, inputs: dict[str, Tensor], chips: int = 1) -> bool:
     """Make one step through the hardware; return whether the loss falls.
 
-    The step is down the gradient, as long as would lower a linear loss by a twentieth; a tenth of
-    that, or a hundredth, where the loss bends too much.
+    The loss is the mean over some chips, the same ones before and after. The step is down the
+    gradient, as long as would lower a linear loss by a twentieth; a tenth of that, or a hundredth,
+    where the loss bends too much.
     """
     target = torch.randn_like(answer(entry, analog, inputs))
 
-    def loss() -> Tensor:
-        torch.manual_seed(1)  # the same chip and dropout before and after
-        return nn.functional.mse_loss(entry.output(analog.train()(**inputs)), target)
+    def loss(learn: bool = False) -> float:
+        total = 0.0
+        for chip in range(chips):
+            torch.manual_seed(1 + chip)  # the same chip and dropout before and after
+            one = nn.functional.mse_loss(entry.output(analog.train()(**inputs)), target) / chips
+            if learn:
+                one.backward()
+            total += float(one)
+        return total
 
-    before = loss()
-    before.backward()
+    before = loss(learn=True)
     moved = [p for p in analog.parameters() if p.grad is not None]
     steepness = sum(p.grad.square().sum() for p in moved)
     with torch.no_grad():
