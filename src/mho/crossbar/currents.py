@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mho.circuit.noise import NoiseForm
-from mho.core import random
+from mho.core import derivatives, random
 from mho.crossbar import blocks, exact
 from mho.crossbar import expansion as nonlinear
 from mho.crossbar.readout import Readout, per_line
@@ -205,8 +205,10 @@ def multiply(left: Tensor, right: Tensor, *, bits: bool = False) -> Tensor:
         if not narrow or left.device.type != "cpu" or not _bare(left, right):
             return torch.bmm(left, right)
         return torch.bmm(right.mT, left.mT).mT.contiguous()
-    large = _LINEAR is not None and left.numel() * right.shape[2] >= BULK
-    if not large or left.device.type != "cpu" or not _bare(left, right):
+    # Of columns of a wider matrix oneDNN makes a thousand times as slow a product (measured).
+    dense = right.is_contiguous() or right.mT.is_contiguous()
+    large = dense and left.numel() * right.shape[2] >= BULK
+    if _LINEAR is None or not large or left.device.type != "cpu" or not _bare(left, right):
         return torch.bmm(left, right)
     found: Tensor = _LINEAR(left[0], right[0].mT, None, "none", [], "")
     return found.unsqueeze(0)
@@ -287,7 +289,7 @@ def root(variance: Tensor) -> Tensor:
     Learned converter ranges make noise in their units differentiable. A read without input has no
     noise, whatever the range.
     """
-    if not (torch.is_grad_enabled() and variance.requires_grad):
+    if not derivatives.wanted(variance):
         return variance.clamp_(min=0.0).sqrt_()
     positive = variance > 0.0
     return torch.where(positive, torch.where(positive, variance, 1.0).sqrt(), 0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -16,7 +15,7 @@ from mho.crossbar.watching import by_call, vectors_at_once
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer
 from mho.nn.convolve import Geometry, currents, vectors
-from mho.nn.layout import as_torch
+from mho.nn.layout import as_torch, described
 
 Size = int | tuple[int, ...]
 
@@ -233,14 +232,7 @@ class _Conv(AnalogLayer):
 
     def extra_repr(self) -> str:
         """As the torch layer prints its channels, kernel and stride."""
-        parts: Sequence[str] = (
-            f"{self.in_channels}, {self.out_channels}",
-            f"kernel_size={tuple(self.kernel_size)}",
-            f"stride={tuple(self.stride)}",
-            f"padding={self.padding}",
-            f"groups={self.groups}",
-        )
-        return ", ".join(parts)
+        return described(self, "kernel_size", "stride", "padding", "groups")
 
 
 class Conv1d(_Conv):
