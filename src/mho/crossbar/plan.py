@@ -193,6 +193,8 @@ def plan_of(
         return None
     if readout.cells is not None or readout.lines is not None or not hardware.device.ohmic:
         return None
+    if readout.bias is not None or readout.converters is not None or drive.curved:
+        return None
     if isinstance(readout.noise, tuple) or (adc is not None and readout.step is None):
         return None
     if readout.digital is not None or encoding.digital != (1.0,) or _adds(encoding):
