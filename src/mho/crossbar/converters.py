@@ -186,9 +186,7 @@ def drivers(hardware: Hardware, rows: int, seed: int | None, like: Tensor) -> Dr
     )
 
 
-def driven(
-    found: Readout, known: Drivers, groups: int, height: int
-) -> Readout:
+def driven(found: Readout, known: Drivers, groups: int, height: int) -> Readout:
     """Return what is seen of an array whose drivers have errors.
 
     Args:

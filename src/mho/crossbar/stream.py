@@ -42,8 +42,8 @@ def suits(readout: Readout, hardware: Hardware) -> bool:
 def learns_more(readout: Readout, limit: Tensor | float | None, full_scale: Tensor | None) -> bool:
     """Whether gradients are asked for in more than the inputs and the matrix."""
     noise = readout.noise if isinstance(readout.noise, Tensor) else None
-    more = (noise, readout.step, readout.scale, readout.unit, readout.digital, limit, full_scale)
-    more = (*more, readout.bias)
+    own = (noise, readout.step, readout.scale, readout.unit, readout.digital, readout.bias)
+    more = (*own, limit, full_scale)
     return any(isinstance(value, Tensor) and value.requires_grad for value in more)
 
 

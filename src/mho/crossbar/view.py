@@ -297,7 +297,8 @@ class View:
         def work() -> Errors | None:
             return converters.errors(self.hardware, self._tiling, seed, like)
 
-        return converters.kept(self._crossbar, "converters", key, work)  # type: ignore[no-any-return]
+        found: Errors | None = converters.kept(self._crossbar, "converters", key, work)
+        return found
 
     @property
     def _tiling(self) -> Tiling:

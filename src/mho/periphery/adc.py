@@ -106,6 +106,11 @@ class ADC(Spec):
         return self.architecture is not None and not self.architecture.ideal
 
     @property
+    def trims(self) -> bool:
+        """Whether converters have errors that a trim may take away: not of single comparators."""
+        return self.errs and self.bits > 1
+
+    @property
     def noisy(self) -> bool:
         """Whether two conversions of one current may differ."""
         return self.architecture is not None and self.architecture.noisy

@@ -1,4 +1,4 @@
-"""Errors of converters as a chip has them: tensors, by line, and what a conversion makes of them."""
+"""Errors of converters as a chip has them, line by line, and what a conversion makes of them."""
 
 from __future__ import annotations
 

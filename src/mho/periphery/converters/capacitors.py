@@ -8,9 +8,7 @@ from torch import Tensor
 from mho.periphery.draws import Draws
 
 
-def levels(
-    draws: Draws, count: int, bits: int, sigma: float, amplifier_db: float | None
-) -> Tensor:
+def levels(draws: Draws, count: int, bits: int, sigma: float, amplifier_db: float | None) -> Tensor:
     """Draw the levels of capacitive dividers (steps), ``[count, 2^bits]``.
 
     Capacitor ``n`` is ``2^n`` unit capacitors, each of relative deviation ``sigma``, so its own is

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -28,16 +29,16 @@ class Measured(Architecture):
 
     def __post_init__(self) -> None:
         checks.instance("Measured levels", self.levels, (tuple, list))
-        rows = tuple(self.levels)
+        rows: tuple[Any, ...] = tuple(self.levels)
         if rows and not isinstance(rows[0], (tuple, list)):
-            rows = (rows,)  # type: ignore[assignment]
+            rows = (rows,)
         if not rows:
             raise ValueError("Measured levels must not be empty: 2^bits - 1 transitions (steps)")
         for row in rows:
             checks.instance("every converter's Measured levels", row, (tuple, list))
             for k, each in enumerate(row):
                 checks.number(f"Measured levels[{k}]", each)
-            if any(b < a for a, b in zip(row, row[1:], strict=False)):
+            if any(b < a for a, b in itertools.pairwise(row)):
                 raise ValueError("Measured levels must not fall from one code to the next")
             if len(row) != len(rows[0]):
                 raise ValueError(

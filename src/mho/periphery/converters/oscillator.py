@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mho.cells.spread import Spread, check
+from mho.cells.spread import Spread, not_negative
 from mho.core import checks
 from mho.periphery.converters.base import Architecture, ideal_transitions
 from mho.periphery.draws import Draws
@@ -37,12 +37,8 @@ class Oscillator(Architecture):
     jitter: float = 0.0
 
     def __post_init__(self) -> None:
-        value = self.compression
-        check("Oscillator compression", value, least=0.0)
-        if isinstance(value, Spread) and (value.low is None or value.low < 0.0):
-            if value.low is not None:
-                raise ValueError(f"Oscillator compression must be >= 0, got low={value.low!r}")
-            object.__setattr__(self, "compression", value.replace(low=0.0))
+        value = not_negative("Oscillator compression", self.compression)
+        object.__setattr__(self, "compression", value)
         checks.number("Oscillator jitter", self.jitter, least=0.0)
         super().__post_init__()
 
