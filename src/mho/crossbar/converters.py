@@ -83,13 +83,14 @@ def errors(hardware: Hardware, tiling: Tiling, seed: int | None, like: Tensor) -
 def trimmed(found: Errors, trim: Tensor) -> Errors:
     """Return converters with currents trimmed before them; see `Correction.trim`."""
     factor, added = trim.to(found.gain)
-    return found._replace(gain=found.gain * factor, offset=found.offset + found.gain * added)
+    gain, offset = found.gain * factor, found.offset + found.gain * added
+    return found._replace(gain=gain, offset=offset, even=False)
 
 
 def trimmed_anew(found: Errors) -> Errors:
     """Return newly made converters after a trim of their own: gain and offset are gone."""
     one = torch.ones_like(found.gain[:1, :1, :1])
-    return found._replace(gain=one, offset=torch.zeros_like(one))
+    return found._replace(gain=one, offset=torch.zeros_like(one), even=True)
 
 
 @torch.no_grad()

@@ -36,12 +36,14 @@ class Drawn(NamedTuple):
         offset: likewise (steps).
         transitions: ``[tables, 2^bits - 1]`` (steps); None for ideal ones.
         table: which of these each converter has ``[converters]`` (int64).
+        even: whether all gains are 1 and all offsets 0.
     """
 
     gain: Tensor
     offset: Tensor
     transitions: Tensor | None
     table: Tensor
+    even: bool
 
 
 def draw(adc: ADC, draws: Draws, count: int, on_each: int) -> Drawn:
@@ -69,7 +71,8 @@ def draw(adc: ADC, draws: Draws, count: int, on_each: int) -> Drawn:
     if found is not None:
         found = built.bent(found)
         which = which if len(found) > 1 else torch.zeros_like(which)
-    return Drawn(gain, offset, found, which)
+    even = built.gain == 1.0 and built.offset == 0.0 and own is None
+    return Drawn(gain, offset, found, which, even)
 
 
 def by_line(adc: ADC, found: Drawn, placed: Placed, tiles: tuple[int, int], like: Tensor) -> Errors:
@@ -103,4 +106,5 @@ def by_line(adc: ADC, found: Drawn, placed: Placed, tiles: tuple[int, int], like
         getattr(built, "jitter", 0.0),
         table,
         adc.levels,
+        even=found.even,
     )

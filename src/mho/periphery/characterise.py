@@ -110,7 +110,7 @@ def enob(adc: ADC, converters: int = 16, *, seed: int = 0) -> Tensor:
     Raises:
         TypeError, ValueError: if it is no ADC with evenly spaced codes.
     """
-    errors = _bench(adc, converters, seed) if adc.errs else _bench(adc, 1, seed)
+    errors = _bench(adc, converters, seed)
     low, high = adc.levels
     phase = 2.0 * math.pi * _PERIODS * torch.arange(_SAMPLES, dtype=torch.float64) / _SAMPLES
     sine, cosine = phase.sin(), phase.cos()

@@ -16,8 +16,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_CELLS = 1 << 11  # of a converter; or two a step
-_FINEST = 8
+from mho.periphery import quantize
+
+_CELLS = 1 << 10  # of a converter; or two a step. Tables must stay in the cache: twice as many
+_FINEST = 4  # cost twice the time (measured: 1024 converters of 8 bits)
 
 
 class CodeTable(NamedTuple):
@@ -45,7 +47,21 @@ class CodeTable(NamedTuple):
         cell = torch.add(x.new_tensor(-self.low * self.parts), x, alpha=self.parts)
         # Whatever is far out (or is no number) meets a cell of somebody: it is clipped anyway.
         at = cell.to(torch.int32).add_(first).clamp_(0, len(self.value) - 1)
-        return self.value.index_select(0, at.view(-1)).view(x.shape).add_(x).floor_()
+        found = self.value.index_select(0, _flat(at))
+        # Laid out as the currents are, which need not be contiguous: of images they are not.
+        laid = found.view(x.shape) if _plain(at) else found.as_strided(at.shape, at.stride())
+        return laid.add_(x).floor_()
+
+
+def _plain(at: Tensor) -> bool:
+    """Whether memory is in order, or a graph is made, which is to know nothing of memory."""
+    followed = torch.compiler.is_compiling() or quantize._transforming()
+    return at.is_contiguous() or followed or torch.jit.is_tracing()  # type: ignore[attr-defined]
+
+
+def _flat(at: Tensor) -> Tensor:
+    """Return the entries of a tensor that fills its memory, in any order of dimensions."""
+    return at.reshape(-1) if _plain(at) else at.as_strided((at.numel(),), (1,))
 
 
 def cells_in_a_step(bits: int) -> int:

@@ -22,6 +22,7 @@ class Errors(NamedTuple):
         jitter: of the square root of the magnitude (steps).
         table: what codes begin where; None where transitions are ideal.
         levels: lowest and highest code.
+        even: whether all gains are 1 and all offsets 0.
     """
 
     gain: Tensor
@@ -30,6 +31,7 @@ class Errors(NamedTuple):
     jitter: float
     table: CodeTable | None
     levels: tuple[int, int]
+    even: bool = False
 
     @property
     def noisy(self) -> bool:
@@ -84,7 +86,7 @@ class Errors(NamedTuple):
         seen = self.seen(current, rng, fresh=fresh)
         low, high = self.levels
         if self.table is None:
-            return quantize.to_grid(seen, low, high, fresh=True)
+            return quantize.to_grid(seen, low, high, fresh=fresh or seen is not current)
         first = _beside(self.table.first, seen)
         with torch.no_grad():
             hard = self.table.look_up(seen.detach(), first).clamp_(low, high)
@@ -95,25 +97,31 @@ class Errors(NamedTuple):
     def seen(self, current: Tensor, rng: Tensor | None, *, fresh: bool = True) -> Tensor:
         """Return currents (steps) as the transitions see them: with gain, offset and noise."""
         gain, offset = _beside(self.gain, current), _beside(self.offset, current)
-        follows = torch.is_grad_enabled() and any(
-            value.requires_grad for value in (current, gain, offset)
-        )
-        if fresh and not follows and not quantize._transforming():
+        own = fresh and not _follows(current, gain, offset)
+        if self.even:
+            out = current
+        elif own:
             out = torch.addcmul(offset, gain, current, out=current)
         else:
             out = torch.addcmul(offset, gain, current)
         if self.jitter:
-            drawn = random.normal_like(out, rng)
-            out = out + drawn * (out.detach().abs().sqrt() * self.jitter)
+            size = out.detach().abs().sqrt_()
+            out = out + random.normal_like(out, rng) * size * self.jitter
         if self.noise:
             drawn = random.normal_like(out, rng)
-            out = out.add(drawn, alpha=self.noise) if follows else out.add_(drawn, alpha=self.noise)
+            out = out.add_(drawn, alpha=self.noise) if own else out.add(drawn, alpha=self.noise)
         return out
 
     def signs(self, current: Tensor, limit: Tensor, rng: Tensor | None) -> Tensor:
         """Convert currents (A) by one comparator each: ``±limit``."""
         seen = self.seen(quantize.over(current, limit), rng)
         return quantize.sign_ste(seen, 1.0) * limit
+
+
+def _follows(*values: Tensor) -> bool:
+    """Whether gradients, or torch's transforms, follow what is done to some tensors."""
+    gradients = torch.is_grad_enabled() and any(value.requires_grad for value in values)
+    return gradients or quantize._transforming()
 
 
 def _part(value: Tensor, start: int, stop: int) -> Tensor:
