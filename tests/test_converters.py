@@ -383,3 +383,27 @@ def test_all_architectures_are_exported():
 def test_what_cannot_be_is_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+# ── pictures ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_pictures_show_codes_and_nonlinearity():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from mho import plot
+
+    adc = ADC(4, architecture=SAR(capacitor_sigma=0.1))
+    ax = plot.converter_curve(adc, 3, label="SAR")
+    shown = ax.lines[1]
+    levels = code_transitions(adc, 3)
+    np.testing.assert_allclose(shown.get_xdata()[1:-1], levels[0])
+    assert shown.get_ydata().tolist() == [-7, *range(-7, 8), 7]
+    ax = plot.converter_nonlinearity(adc, 3)
+    np.testing.assert_allclose(ax.lines[2].get_ydata(), inl(levels)[1])
+    np.testing.assert_array_equal(ax.lines[2].get_xdata(), range(-7, 8))
+    ax = plot.converter_nonlinearity(adc, of="differential")
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), dnl(levels)[0])
+    with pytest.raises(ValueError, match="of must be one of"):
+        plot.converter_nonlinearity(adc, of="all")
+    matplotlib.pyplot.close("all")
