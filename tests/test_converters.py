@@ -244,18 +244,19 @@ def test_a_ramp_is_common_to_its_array():
     assert not torch.equal(found.transitions[0], found.transitions[1])
 
 
-@pytest.mark.parametrize("bits", [4, 8, 12])
-def test_an_ideal_converter_has_its_bits(bits):
-    assert abs(float(enob(ADC(bits), 1)) - math.log2(2**bits - 1)) < 0.06
-    assert abs(float(enob(ADC(bits, method="linear"), 1)) - bits) < 0.05
-    assert float(enob(ADC(bits, architecture=Architecture(gain=0.98)), 1)) > bits - 0.25
+@pytest.mark.parametrize(("bits", "within"), [(4, 0.1), (8, 0.03), (12, 0.02)])
+def test_an_ideal_converter_has_its_bits(bits, within):
+    assert abs(float(enob(ADC(bits), 1)) - math.log2(2**bits - 1)) < within
+    assert abs(float(enob(ADC(bits, method="linear"), 1)) - bits) < within
+    moved = ADC(bits, architecture=Architecture(gain=0.98, offset=0.05))
+    assert abs(float(enob(moved, 1)) - math.log2(2**bits - 1)) < within
 
 
-@pytest.mark.parametrize("sigma", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 3.0])
 def test_thermal_noise_costs_what_its_power_costs(sigma):
     adc = ADC(9, method="linear", architecture=Architecture(noise=sigma / 256))
     expected = 9 - 0.5 * math.log2(1 + 12 * sigma**2)
-    assert abs(float(enob(adc, 16).mean()) - expected) < 0.04
+    assert abs(float(enob(adc, 16).mean()) - expected) < 0.02
 
 
 def test_jitter_grows_with_the_root_of_the_count():
