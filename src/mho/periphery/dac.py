@@ -93,7 +93,7 @@ class DAC(Spec):
     @property
     def errs(self) -> bool:
         """Whether drivers have errors."""
-        return self.errors is not None and self.errors != DriverErrors()
+        return self.errors is not None and self.errors.acts
 
     @property
     def ideal(self) -> bool:
