@@ -27,6 +27,7 @@ from mho.periphery import (
     enob,
     inl,
 )
+from mho.testing import ArchitectureContract
 
 LIKE = torch.zeros((), dtype=torch.float64)
 MANY = (
@@ -384,6 +385,51 @@ def test_all_architectures_are_exported():
 def test_what_cannot_be_is_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+# ── the conformance kit ──────────────────────────────────────────────────────────────────────
+
+
+class _Built(ArchitectureContract):
+    def architecture(self):
+        return self.built
+
+
+class TestFlash(_Built):
+    built = Flash(comparator_sigma=0.003, resistor_sigma=0.01, clock=1e9)
+
+
+class TestSAR(_Built):
+    built = SAR(capacitor_sigma=0.01, comparator_sigma=0.01, amplifier_db=60.0, noise=0.001)
+
+
+class TestRamp(_Built):
+    built = Ramp(capacitor_sigma=0.01, comparator_sigma=0.01, amplifier_db=60.0, inl=(0.01,))
+
+
+class TestPipeline(_Built):
+    built = Pipeline(
+        capacitor_sigma=0.003, parasitic_sigma=0.2, comparator_sigma=0.02, amplifier_db=50.0
+    )
+
+
+class TestCyclic(_Built):
+    built = Cyclic(
+        capacitor_sigma=0.003, parasitic_sigma=0.2, comparator_sigma=0.02, amplifier_db=50.0
+    )
+
+
+class TestOscillator(_Built):
+    built = Oscillator(compression=0.05, jitter=0.1, clock=1e9)
+
+
+class TestMeasured(_Built):
+    bits = 2
+    built = Measured(levels=((-1.6, -0.4, 0.5), (-1.4, -0.5, 0.7)))
+
+
+class TestArchitecture(_Built):
+    built = Architecture(gain=Spread(Normal(1.0, 0.1)), offset=0.01, noise=0.002, inl=(0.01,))
 
 
 # ── pictures ─────────────────────────────────────────────────────────────────────────────────

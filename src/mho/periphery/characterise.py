@@ -65,6 +65,26 @@ def code_transitions(adc: ADC, converters: int = 1, *, seed: int = 0) -> Tensor:
     )
 
 
+def codes(adc: ADC, x: Tensor, converters: int = 1, *, seed: int = 0) -> Tensor:
+    """Convert known currents by some such converters.
+
+    Args:
+        adc: what they are.
+        x: currents in steps ``[points]``, float64.
+        converters: how many, >= 1.
+        seed: of their fabrication and noise.
+
+    Returns:
+        Codes ``[points, converters]``.
+
+    Raises:
+        TypeError, ValueError: if it is no ADC with evenly spaced codes.
+    """
+    errors = _bench(adc, converters, seed)
+    given = x.view(1, 1, -1, 1).repeat(1, 1, 1, converters)
+    return errors.codes(given, random.stream(seed))[0, 0]
+
+
 def dnl(transitions: Tensor) -> Tensor:
     """Return differential nonlinearity (steps) ``[converters, codes - 2]``: widths of codes − 1.
 
@@ -111,13 +131,12 @@ def enob(adc: ADC, converters: int = 16, *, seed: int = 0) -> Tensor:
     Raises:
         TypeError, ValueError: if it is no ADC with evenly spaced codes.
     """
-    errors = _bench(adc, converters, seed)
+    checks.instance("adc", adc, ADC)
     low, high = adc.levels
     phase = 2.0 * math.pi * _PERIODS * torch.arange(_SAMPLES, dtype=torch.float64) / _SAMPLES
     sine, cosine = phase.sin(), phase.cos()
     middle, size = (high + low) / 2.0, _SHARE * (high - low + 1) / 2.0
-    x = (middle + size * sine).unsqueeze(1).repeat(1, converters)
-    y = errors.codes(x.view(1, 1, _SAMPLES, converters), random.stream(seed)).view(x.shape)
+    y = codes(adc, middle + size * sine, converters, seed=seed)
     # Over whole periods the three are orthogonal: each is fitted by itself.
     a, b = (2.0 / _SAMPLES * (each @ y) for each in (sine, cosine))
     left = y - y.mean(0) - sine.unsqueeze(1) * a - cosine.unsqueeze(1) * b
