@@ -18,6 +18,7 @@ PAGES += ["docs/layers.md"]
 PAGES += ["docs/parallel.md"]
 PAGES += ["docs/models.md"]
 PAGES += ["docs/encodings.md"]
+PAGES += ["docs/converters.md"]
 
 
 class Model(torch.nn.Module):

@@ -115,6 +115,7 @@ class Hardware(Spec):
             checks.instance("amplifier", self.amplifier, Amplifier)
             self._check_lines(self.amplifier)
             refuse_shared(self.amplifier)
+        self._check_converters()
         checks.instance("effects", self.effects, (tuple, list))
         object.__setattr__(self, "effects", tuple(self.effects))
         for effect in self.effects:
@@ -141,6 +142,24 @@ class Hardware(Spec):
                 f"got {self.array.cols}"
             )
 
+    def _check_converters(self) -> None:
+        built = None if self.adc is None else self.adc.architecture
+        if built is not None:
+            refuse_shared(built)
+        if self.adc is not None and self.adc.columns_per_adc > self.array.cols:
+            raise ValueError(
+                f"ADC columns_per_adc must be <= Array cols {self.array.cols}, got "
+                f"{self.adc.columns_per_adc}"
+            )
+        if self.drive.errors is None:
+            return
+        refuse_shared(self.drive.errors)
+        if self.drive.errs and not self.device.ohmic:
+            raise ValueError(
+                f"DAC errors are for cells whose current is g · v, not {self.device}: the bend of "
+                "a current goes by the voltage that each driver gives"
+            )
+
     def _check_lines(self, amplifier: Amplifier) -> None:
         wanted = self.array.cols * self.encoding.converters
         for name, count in amplifier.per_line.items():
@@ -157,7 +176,23 @@ class Hardware(Spec):
     @property
     def by_tile(self) -> bool:
         """Whether the current of every tile matters, and not their sum alone."""
-        return self.adc is not None or self.amplified is not None
+        return self.adc is not None or self.amplified is not None or self._offset_lines
+
+    @property
+    def _offset_lines(self) -> bool:
+        """Whether lines that are driven with 0 are not at 0 V."""
+        return self.drive.errors is not None and self.drive.errors.offsets
+
+    @property
+    def one_way(self) -> str | None:
+        """Say what parts with errors stand at lines of one kind; None where there are none."""
+        if self.amplified is not None:
+            return "amplifier stands at the bit lines: use hardware.replace(amplifier=None)"
+        if self.adc is not None and self.adc.errs:
+            return "converters with errors stand at the bit lines: use an ADC without architecture"
+        if self.drive.errs:
+            return "drivers with errors stand at the word lines: use a DAC without errors"
+        return None
 
     @property
     def amplified(self) -> Amplifier | None:

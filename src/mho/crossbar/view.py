@@ -8,19 +8,20 @@ and the noise in it, in the units that drivers and converters count in.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from mho.cells import life
 from mho.cells.life import Broken, Drawn
+from mho.cells.population import Cells
 from mho.cells.unfabricated import Unfabricated
 from mho.core import random
 from mho.core.precision import exactly, widened
-from mho.crossbar import exact, expansion, huge, readout
+from mho.crossbar import converters, exact, expansion, huge, readout
 from mho.crossbar.broken import mended
 from mho.crossbar.ranges import Ranges
 from mho.crossbar.readout import Lumped, Noise, Readout
@@ -28,6 +29,7 @@ from mho.crossbar.tiling import Tiling
 from mho.crossbar.wires import wired
 from mho.hardware import Hardware
 from mho.periphery.amplifier import Lines, Lying
+from mho.periphery.errors import Errors
 
 if TYPE_CHECKING:
     from mho.crossbar.crossbar import Crossbar
@@ -59,6 +61,10 @@ class View:
         self._window, self._lumped = hardware.device.window, crossbar.lumped
         self._lines: Lines | None = None
         self._lines = None if self.scale.is_meta else self.amplifiers(training=False)
+        self._crossbar = crossbar
+        self._circuits: dict[str, Any] = {}
+        if isinstance(self.cells, Cells) and (self.practice.own_cells or not crossbar.training):
+            self._look_at_circuits()
 
     def with_ranges(self, ranges: Ranges) -> View:
         """Return the same view of cells whose converters have other ranges."""
@@ -253,11 +259,80 @@ class View:
         hardware, groups = self.hardware, self.groups
         if self.collapsed:
             found = readout.effective(matrix, scale, hardware, groups, siemens, digital)
+            found = self._driven(found, training=training)
             return found._replace(training=True) if training else found
         folded = None if self.observed else self.ranges.full_scale()
         found = readout.electrical(matrix, scale, variance, folded, hardware, groups, siemens)
-        lines = self.amplifiers(training=training)
-        return found._replace(digital=digital, training=training, lines=lines)
+        found = self._driven(found, training=training)
+        lines, errors = self.amplifiers(training=training), self.errors(training=training)
+        return found._replace(digital=digital, training=training, lines=lines, converters=errors)
+
+    def _look_at_circuits(self) -> None:
+        """Work out now what the chip's own circuits drew: in a read nobody is waited for."""
+        spec = self.hardware.drive.errors
+        if self.scale.is_meta:
+            return
+        if spec is not None:
+            self._own("drivers", spec, self._drivers)
+        _ = self.untrimmed
+
+    # ── circuits at the lines; what a chip drew for them ─────────────────────────────────────
+
+    def _fresh(self, training: bool, drawn: bool) -> bool:
+        """Whether circuits are those of a chip that is newly made for one training read."""
+        return training and drawn and not self.practice.own_cells
+
+    def _own(self, name: str, spec: Any, work: Callable[[int | None], Any]) -> Any:
+        """Return what the chip's own circuits drew, which is asked for once."""
+        if name not in self._circuits:
+            seed = self.cells.lines_seed if spec.drawn else 0
+            where = self.scale.dtype, self.scale.device
+            key = (self.hardware, self._tiling, seed, where)
+            known = converters.kept(self._crossbar, name, key, lambda: work(seed))
+            self._circuits[name] = known
+        return self._circuits[name]
+
+    def _drivers(self, seed: int | None) -> converters.Drivers | None:
+        return converters.drivers(self.hardware, self.cells.shape[1], seed, self.scale)
+
+    def _errors(self, seed: int | None) -> Errors | None:
+        return converters.errors(self.hardware, self._tiling, seed, self.scale)
+
+    def _driven(self, found: Readout, *, training: bool) -> Readout:
+        """Return a readout as drivers with errors show it."""
+        spec = self.hardware.drive.errors
+        if spec is None or self.scale.is_meta:
+            return found
+        if self._fresh(training, spec.drawn):
+            known = self._drivers(None)
+        else:
+            known = self._own("drivers", spec, self._drivers)
+        height = self.hardware.array.rows if self.hardware.by_tile else found.matrix.shape[1]
+        return found if known is None else converters.driven(found, known, self.groups, height)
+
+    def errors(self, *, training: bool) -> Errors | None:
+        """Return the errors of the converters, trimmed where that was done; see `amplifiers`."""
+        adc, trim = self.hardware.adc, self._crossbar.trim
+        if adc is None or adc.architecture is None or self.scale.is_meta:
+            return None
+        if self._fresh(training, adc.architecture.drawn):
+            found = self._errors(None)
+            return found if found is None or trim is None else converters.trimmed_anew(found)
+        found = self.untrimmed
+        return found if found is None or trim is None else converters.trimmed(found, trim)
+
+    @property
+    def untrimmed(self) -> Errors | None:
+        """The errors of the chip's own converters, as they were made."""
+        adc = self.hardware.adc
+        if adc is None or adc.architecture is None:
+            return None
+        found: Errors | None = self._own("converters", adc.architecture, self._errors)
+        return found
+
+    @property
+    def _tiling(self) -> Tiling:
+        return Tiling.of(self.cells.like, self.groups, self.hardware.array)
 
     def amplifiers(self, *, training: bool) -> Lines | None:
         """Return the amplifiers of all tiles: the chip's own, or in training those of a new one."""
@@ -270,7 +345,7 @@ class View:
             seed: int | None = self.cells.lines_seed
         else:
             seed = None
-        tiling = Tiling.of(self.cells.like, self.groups, self.hardware.array)
+        tiling = self._tiling
         lying = Lying(
             tiling.down, tiling.cols, tiling.outputs, encoding.converters, tiling.array.interleaved
         )
