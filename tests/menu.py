@@ -119,6 +119,7 @@ ADCS = {
     "minmax": ADC(6, method="minmax", range="per_vector"),
     "log minmax": ADC(6, method="log_minmax", range="per_vector"),
     "sign": ADC(1),
+    "one side": ADC(7, rest=0.2),
     "built": ADC(
         6,
         architecture=SAR(

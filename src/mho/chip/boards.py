@@ -7,8 +7,9 @@ known by its name.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch.distributions import Uniform
@@ -28,6 +29,7 @@ from mho.periphery.dac import DAC
 
 STUCK_MODES = ("both", "low", "high", "random")
 NOISES = ("gaussian", "uniform")
+A = TypeVar("A", bound="Daffodil")
 INPUTS = ("instantaneous", "bit_serial")
 
 
@@ -169,32 +171,36 @@ class Daffodil(FixedPointAccelerator):
     """The Daffodil prototyping board (NIST, George Washington University, Western Digital).
 
     About 20 000 ReRAM cells in 32 kernels of 25 × 25, taken here as one field of 4 × 8 kernels:
-    a matrix wider than a kernel spans several, converted one by one and added digitally.
+    a matrix wider than a kernel spans several, converted one by one and added digitally. So are
+    the positive and the negative cells of a weight, which lie in kernels of their own: weights are
+    differential pairs subtracted digitally, unless another encoding is given.
 
     *Drivers*: AD5391-5, 12 bits over 5 V, so one step is 1.22 mV and an input of ±``v_read`` has
-    only ``2 v_read / step`` of them; `dac_bits` follows from that. *Sensing*: a transimpedance
-    stage of ``r_feedback``, then a 12-bit converter (ADS7950) that spans ``v_adc``; currents beyond
-    ``v_adc / r_feedback`` clip.
+    only ``2 v_read / step`` of them; ``dac_bits`` follows from that, and is not given. *Sensing*:
+    every line has a transimpedance stage of ``r_feedback`` whose output rests at ``v_rest`` and
+    falls with the current, then a 12-bit converter (ADS7950) from 0 V to ``v_adc``: of positive
+    currents it sees up to ``v_rest / r_feedback``, of negative ones down to
+    ``-(v_adc - v_rest) / r_feedback``, in steps of ``v_adc / 2^12 / r_feedback``.
 
-    Parts and counts are from the board's description; noise is that of the published maps (spread
-    of programmed states 8–11 µS, of repeated reads 2 µS); window, read voltage, and cells stuck at
-    10 and 500 µS are what its published simulations use. Assumed are inputs of both signs about a
-    mid-scale reference, and ``r_feedback``, which the board sets digitally: by default a kernel's
-    full column just stays in range.
+    Parts, counts and the circuit's defaults are those of the board's description and of its public
+    library; noise is that of the published maps (spread of programmed states 8–11 µS, of repeated
+    reads 2 µS); window, read voltage, and cells stuck at 10 and 500 µS are what its published
+    simulations use. Assumed are inputs of both signs about a mid-scale reference.
 
     Attributes:
-        r_feedback: of the transimpedance stage (Ω), > 0.
-        v_adc: span of the converter (V), > 0.
+        r_feedback: of the transimpedance stage, set digitally (Ω), > 0.
+        v_adc: span of the converter (V), > 0: 2.5, or 5 at its other input range.
+        v_rest: output of the stage without a current (V), between 0 and ``v_adc``.
         dac_step: of the driver (V), > 0.
 
     Sources: O. Yousuf et al., 2024, arXiv:2404.15621, and the data published with it; the parts'
-    data sheets.
+    data sheets; the board's library (usnistgov/daffodil-lib).
     """
 
     g_min: float = 50e-6
     g_max: float = 100e-6
     v_read: float = 0.3
-    dac_bits: int | None = None
+    dac_bits: int | None = field(init=False, default=None)
     adc_bits: int | None = 12
     read_noise: float = 2e-6
     write_noise: float = 9e-6
@@ -203,22 +209,47 @@ class Daffodil(FixedPointAccelerator):
     rows: int = 100
     cols: int = 200
     tile: tuple[int, int] = (25, 25)
-    r_feedback: float = 3.3e3
+    r_feedback: float = 1.5e3
     v_adc: float = 2.5
+    v_rest: float = 1.7
     dac_step: float = 5.0 / 4096
 
     def __post_init__(self) -> None:
         for name in ("r_feedback", "v_adc", "dac_step", "v_read"):
             checks.number(f"Daffodil {name}", getattr(self, name), above=0.0)
-        if self.dac_bits is None:
-            steps = 2.0 * self.v_read / self.dac_step
-            object.__setattr__(self, "dac_bits", max(round(math.log2(steps + 1.0)), 1))
+        checks.number("Daffodil v_rest", self.v_rest, above=0.0)
+        if self.v_rest >= self.v_adc:
+            raise ValueError(
+                f"Daffodil v_rest must be < v_adc = {self.v_adc:g} V, got {self.v_rest!r}"
+            )
+        steps = 2.0 * self.v_read / self.dac_step
+        object.__setattr__(self, "dac_bits", max(round(math.log2(steps + 1.0)), 1))
         super().__post_init__()
+
+    @classmethod
+    def from_dict(cls: type[A], data: Mapping[str, Any]) -> A:
+        """See `Spec.from_dict`; ``dac_bits``, which older descriptions have, follows from the rest.
+
+        Raises:
+            TypeError, ValueError: as `Spec.from_dict`.
+        """
+        given = dict(data) if isinstance(data, Mapping) else data
+        if isinstance(given, dict):
+            given.pop("dac_bits", None)
+        return super().from_dict(given)
+
+    def hardware(self, encoding: Encoding | None = None) -> Hardware:
+        """See `Accelerator.hardware`: pairs are subtracted digitally if no encoding is given."""
+        return super().hardware(Differential(subtract="digital") if encoding is None else encoding)
 
     def _adc(self) -> ADC | None:
         if self.adc_bits is None:
             return None
-        return ADC(bits=self.adc_bits, range=self.v_adc / self.r_feedback)
+        return ADC(
+            bits=self.adc_bits,
+            range=self.v_rest / self.r_feedback,
+            rest=1.0 - self.v_rest / self.v_adc,
+        )
 
 
 def accelerators() -> dict[str, type[Accelerator]]:

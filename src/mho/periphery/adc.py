@@ -43,6 +43,11 @@ class ADC(Spec):
         decades: dynamic range of the ``"log"`` method below full scale, > 0; not for others.
         architecture: how converters are built, with their errors (`mho.periphery.converters`), for
             methods ``"uniform"`` and ``"linear"``; None are ideal ones.
+        rest: where no current lies in the span, in [0, 1): 0.5 is its middle, 0 its lowest code (a
+            one-sided converter, for currents of one sign). ``range`` is the largest current
+            upwards; downwards it reaches to ``-range · rest / (1 - rest)``, all ``2^bits`` codes
+            are used, and what lies outside clips. Other than 0.5 for method ``"uniform"`` of two
+            bits or more, without errors of an architecture.
         columns_per_adc: neighbouring lines of an array that one converter reads in turn, >= 1: they
             have its errors. Lines count as converters see them: a pair that is subtracted before
             is one.
@@ -60,6 +65,7 @@ class ADC(Spec):
     decades: float = 3.0
     architecture: Architecture | None = None
     columns_per_adc: int = 1
+    rest: float = 0.5
 
     def __post_init__(self) -> None:
         checks.integer("ADC bits", self.bits, most=24)
@@ -80,7 +86,22 @@ class ADC(Spec):
             )
         quantize.check_percentile("ADC", self.percentile, self.range)
         self._check_architecture()
+        self._check_rest()
         self.errs  # noqa: B018 (worked out now: a graph that is compiled could not)
+
+    def _check_rest(self) -> None:
+        checks.number("ADC rest", self.rest, least=0.0)
+        if self.rest == 0.5:
+            return
+        if self.method != "uniform" or self.bits == 1 or self.errs:
+            raise ValueError(
+                "ADC rest other than 0.5 is for method 'uniform', two bits or more, and no errors "
+                f"of an architecture, got rest={self.rest!r}"
+            )
+        if self.levels[1] < 1:
+            raise ValueError(
+                f"ADC rest must leave a code above it, got {self.rest!r} of {self.bits} bits"
+            )
 
     def _check_architecture(self) -> None:
         checks.integer("ADC columns_per_adc", self.columns_per_adc)
@@ -152,6 +173,9 @@ class ADC(Spec):
     def levels(self) -> tuple[int, int]:
         """The lowest and the highest integer level."""
         low, high = quantize.levels(self.bits)
+        if self.rest != 0.5:
+            low = -round(self.rest * (2**self.bits - 1))
+            return low, 2**self.bits - 1 + low
         return low - (self.method == "linear"), high
 
     def step(self, limit: Tensor) -> Tensor:

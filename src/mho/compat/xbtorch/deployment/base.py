@@ -197,8 +197,9 @@ class Daffodil(GenericAccelerator):
     """The Daffodil board: 12-bit drivers, a transimpedance stage and a 12-bit converter.
 
     ``V = board_vref + dpot_r · I``, which the converter sees between zero and its reference: of
-    both signs at least 1 mA, in steps of 1.2 µA. The parts are those of `mho.chip.Daffodil`, whose
-    feedback is chosen for kernels of 25 rows. For the arguments see `GenericAccelerator`.
+    both signs at least 1 mA, in steps of 1.2 µA. The parts are those of `mho.chip.Daffodil`, which
+    rests at another voltage and has another feedback by default. For the arguments see
+    `GenericAccelerator`.
 
     Attributes:
         board_vref: output of the stage without a current (V).
@@ -251,7 +252,9 @@ class Daffodil(GenericAccelerator):
 
     def to_mho(self) -> chip.Accelerator:
         """See `GenericAccelerator.to_mho`."""
-        numbers = {**self._numbers(), "dac_bits": None, "adc_bits": self.dac_n}
+        numbers = {**self._numbers(), "adc_bits": self.dac_n, "v_rest": self.board_vref}
+        numbers |= {"v_adc": self.adc_vref * (1 + self.adc_gain), "r_feedback": -self.dpot_r}
+        numbers.pop("dac_bits", None)
         if self.input_encoding_scheme == "linear":
             numbers["inputs"] = "bit_serial"
         return chip.Daffodil(**numbers)
