@@ -299,11 +299,9 @@ def convert(
     adc = hardware.adc
     if adc is None:
         return _sum_tiles(parts)
-    errors = readout.converters
+    if readout.converters is not None:
+        return _erring(parts, readout, hardware, limit, planes, measured, rng)
     if readout.step is not None:
-        if errors is not None:
-            each = zip(parts, errors.by_part(parts), strict=True)
-            return _sum_tiles([own.codes(part, rng) for part, own in each]) * readout.step
         return _sum_tiles([adc.to_levels(part) for part in parts]) * readout.step
     if measured is not None:
         limit = measured
@@ -311,10 +309,32 @@ def convert(
         limit = adc.measure(parts, converters=hardware.encoding.converters, planes=planes)
     else:
         limit = per_line(limit, readout.matrix.shape[-1] // limit.numel())
-    if errors is not None:
-        each = zip(parts, errors.by_part(parts), strict=True)
-        return _sum_tiles([adc.convert_by(own, part, limit, rng) for part, own in each])
     return _sum_tiles([adc.convert(part, limit) for part in parts])
+
+
+def _erring(
+    parts: list[Tensor],
+    readout: Readout,
+    hardware: Hardware,
+    limit: Tensor | None,
+    planes: int,
+    measured: Tensor | None,
+    rng: Tensor | None,
+) -> Tensor:
+    """As `convert`, by converters with errors."""
+    adc, errors = hardware.adc, readout.converters
+    assert adc is not None
+    assert errors is not None
+    each = list(zip(parts, errors.by_part(parts), strict=True))
+    if readout.step is not None:
+        return _sum_tiles([own.codes(part, rng) for part, own in each]) * readout.step
+    if measured is not None:
+        limit = measured
+    elif limit is None:
+        limit = adc.measure(parts, converters=hardware.encoding.converters, planes=planes)
+    else:
+        limit = per_line(limit, readout.matrix.shape[-1] // limit.numel())
+    return _sum_tiles([adc.convert_by(own, part, limit, rng) for part, own in each])
 
 
 def _sum_tiles(parts: list[Tensor]) -> Tensor:
