@@ -60,9 +60,7 @@ def commit(
         checks.shape("digital", digital, tuple(crossbar.digital.shape))
     if correction is not None:
         _check(crossbar, correction)
-        converters.check_trim(crossbar, correction.trim)
-    if cells is not None:
-        correction = _untrimmed(crossbar, cells, correction)
+    correction = _trimmed(crossbar, cells, correction)
     if isinstance(cells, Cells):
         cells = cells.packed(crossbar.kept_as)
     given = {"cells": cells, "scale": scale, "digital": digital, "_observed": observed}
@@ -150,12 +148,14 @@ def take(crossbar: Crossbar, correction: Correction) -> None:
         crossbar.range_shift.detach().copy_(found)
 
 
-def _untrimmed(
-    crossbar: Crossbar, cells: Cells | Unfabricated, correction: Correction | None
+def _trimmed(
+    crossbar: Crossbar, cells: Cells | Unfabricated | None, correction: Correction | None
 ) -> Correction | None:
     """Return a correction without the trim of the converters before, where cells have others."""
+    if correction is not None:
+        converters.check_trim(crossbar, correction.trim)
     known = crossbar.trim
-    if known is None or cells.lines_seed == crossbar.cells.lines_seed:
+    if known is None or cells is None or cells.lines_seed == crossbar.cells.lines_seed:
         return correction
     wanted = crossbar.correction if correction is None else correction
     return wanted.replace(trim=None) if wanted.trim is known else correction

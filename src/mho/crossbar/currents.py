@@ -332,25 +332,17 @@ def convert(
     adc = hardware.adc
     if adc is None:
         return _sum_tiles(parts)
-    errors = readout.converters
+    if readout.converters is not None:
+        return _erring(parts, readout, hardware, limit, planes, measured, rng)
     if readout.step is not None:
-        if errors is not None:
-            each = zip(parts, errors.by_part(parts), strict=True)
-            codes = [own.codes(part, rng) for part, own in each]
-            return times(_sum_tiles(codes), readout.step)
         levels = [adc.to_levels(part) for part in parts]
         return times(_sum_tiles(levels, whole=True), readout.step)
     if measured is not None:
         limit = measured
-    elif limit is None and errors is None:
-        return _by_their_ranges(parts, adc, hardware.encoding.converters, planes)
     elif limit is None:
-        limit = adc.measure(parts, converters=hardware.encoding.converters, planes=planes)
+        return _by_their_ranges(parts, adc, hardware.encoding.converters, planes)
     else:
         limit = per_line(limit, readout.matrix.shape[-1] // limit.numel())
-    if errors is not None:
-        each = zip(parts, errors.by_part(parts), strict=True)
-        return _sum_tiles([adc.convert_by(own, part, limit, rng) for part, own in each])
     return _sum_tiles([adc.convert(part, limit) for part in parts])
 
 
@@ -359,6 +351,31 @@ def _by_their_ranges(parts: list[Tensor], adc: ADC, converters: int, planes: int
     limit = adc.measure(parts, converters=converters, planes=planes, spread=False)
     split = [part.unflatten(-1, (converters, -1)).unflatten(2, (planes, -1)) for part in parts]
     return _sum_tiles([adc.convert(part, limit).flatten(2, 3).flatten(-2) for part in split])
+
+
+def _erring(
+    parts: list[Tensor],
+    readout: Readout,
+    hardware: Hardware,
+    limit: Tensor | None,
+    planes: int,
+    measured: Tensor | None,
+    rng: Tensor | None,
+) -> Tensor:
+    """As `convert`, by converters with errors."""
+    adc, errors = hardware.adc, readout.converters
+    assert adc is not None
+    assert errors is not None
+    each = list(zip(parts, errors.by_part(parts), strict=True))
+    if readout.step is not None:
+        return _sum_tiles([own.codes(part, rng) for part, own in each]) * readout.step
+    if measured is not None:
+        limit = measured
+    elif limit is None:
+        limit = adc.measure(parts, converters=hardware.encoding.converters, planes=planes)
+    else:
+        limit = per_line(limit, readout.matrix.shape[-1] // limit.numel())
+    return _sum_tiles([adc.convert_by(own, part, limit, rng) for part, own in each])
 
 
 def _sum_tiles(parts: list[Tensor], *, whole: bool = False) -> Tensor:

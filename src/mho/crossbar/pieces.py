@@ -83,7 +83,7 @@ class Piece(NamedTuple):
     weight: float
     share: float
     current: Tensor
-    tile: int
+    tile: int = 0
     rng: Tensor | None = None
 
 
@@ -95,12 +95,10 @@ def pieces_of(level: Tensor, job: Job, rng: Tensor | None) -> Iterator[Piece]:
         job: the read.
         rng: stream for read noise; None: torch's own generator.
     """
-    matrix, noise, bias = job.readout.matrix, job.readout.noise, job.readout.bias
-    converters = job.readout.converters
-    draws = converters is not None and converters.noisy
+    matrix, noise = job.readout.matrix, job.readout.noise
     folded = isinstance(job.readout.unit, float) and job.readout.unit == 1.0
     bits = folded and job.hardware.drive.planes_sent > 1 and not job.hardware.drive.converts_once
-    for tile, rows in enumerate(job.plan.tiles):
+    for rows in job.plan.tiles:
         for pulse, power, weight, share in _pulses(level[..., rows], job):
             if isinstance(noise, Tensor) and noise.dim() == 1:
                 power = power.sum(-1, keepdim=True)
@@ -109,10 +107,18 @@ def pieces_of(level: Tensor, job: Job, rng: Tensor | None) -> Iterator[Piece]:
                 if isinstance(noise, Tensor):
                     own = _of_run(noise, rows, run)
                     current = currents.with_noise(current, currents.variance_of(power, own), rng)
-                if bias is not None:
-                    current = current.add_(bias[:, tile : tile + 1, run.lines])
-                drawn = random.fork(rng, current.device) if draws else None
-                yield Piece(rows, run, pulse, weight, share, current, tile, drawn)
+                yield _driven(Piece(rows, run, pulse, weight, share, current), job, rng)
+
+
+def _driven(piece: Piece, job: Job, rng: Tensor | None) -> Piece:
+    """Return a piece with what drivers add to its currents, and its converters' own stream."""
+    bias, converters = job.readout.bias, job.readout.converters
+    tile = piece.rows.start // job.plan.tiles[0].stop
+    if bias is not None:
+        piece.current.add_(bias[:, tile : tile + 1, piece.run.lines])
+    draws = converters is not None and converters.noisy
+    own = random.fork(rng, piece.current.device) if draws else None
+    return piece._replace(tile=tile, rng=own)
 
 
 def _of_run(noise: Tensor, rows: slice, run: Run) -> Tensor:

@@ -75,22 +75,24 @@ def calibrate(
     batches = batches_of(inputs)
     found = listing(model)
     crossbars = [entry.crossbar for entry in found]
-    with all_or_nothing(crossbars if trim else ()):
-        if trim:
+    if trim:
+        with all_or_nothing(crossbars):
             _trim(crossbars)
-        # Without ``correct``, what corrects outputs now goes on doing so.
-        with (
-            observed(model, crossbars, lambda was: _unranged(was, corrects=not correct)) as modes,
-            watched(crossbars) as watch,
-        ):
-            show = partial(watch, model, batches)
-            most = _samples_of_each(crossbars, len(batches))
-            _set_ranges(show, most, None if correct else modes)
-            if correct:
-                wanted = {entry.crossbar: entry.weight() for entry in found}
-                matrices = {c: weight for c, weight in wanted.items() if weight is not None}
-                _correct(show, matrices, unbiased)
-                _set_ranges(show, most, modes)
+            calibrate(model, batches, correct=correct, unbiased=unbiased)
+        return
+    # Without ``correct``, what corrects outputs now goes on doing so.
+    with (
+        observed(model, crossbars, lambda was: _unranged(was, corrects=not correct)) as modes,
+        watched(crossbars) as watch,
+    ):
+        show = partial(watch, model, batches)
+        most = _samples_of_each(crossbars, len(batches))
+        _set_ranges(show, most, None if correct else modes)
+        if correct:
+            wanted = {entry.crossbar: entry.weight() for entry in found}
+            matrices = {c: weight for c, weight in wanted.items() if weight is not None}
+            _correct(show, matrices, unbiased)
+            _set_ranges(show, most, modes)
     missed = [e.name or "it" for e in found if bool(e.crossbar.input_range.isnan())]
     if missed:
         notice.warn(f"no sample reached {', '.join(missed)}: left uncalibrated")
