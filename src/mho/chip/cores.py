@@ -76,6 +76,11 @@ class Cores(Spec):
         """Word lines and bit lines of a field in which all arrays lie one below the other."""
         return self.count * self.arrays * self.rows, self.cols
 
+    @property
+    def layout(self) -> tuple[int, int, int, int]:
+        """Cores, arrays of a core, word lines and bit lines of an array."""
+        return self.count, self.arrays, self.rows, self.cols
+
     def time(self, width: int) -> float:
         """Return how long one read takes (s) where so many neighbouring bit lines are in use."""
         return self.read_time + min(self.columns_per_converter, width) * self.conversion_time
