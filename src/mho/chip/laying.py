@@ -17,7 +17,7 @@ def put(
     cores: Cores,
     policy: str,
     turns: bool = False,
-    taken: Iterable[Region] = (),
+    taken: Iterable[Region] | None = None,
 ) -> list[Tile]:
     """Put one copy of every layer on cores.
 
@@ -26,7 +26,7 @@ def put(
         cores: the chip.
         policy: see `place`.
         turns: whether they may lie there in turns.
-        taken: regions of others, in the field of all arrays.
+        taken: regions of others on a chip that is there, in the field of all arrays.
 
     Returns:
         Layer by layer, in the order of `LayerShape.pieces`.
@@ -35,13 +35,14 @@ def put(
         ValueError: if the chip is too small.
     """
     pieces = [shape.pieces(cores) for shape in shapes]
-    held = list(taken)
+    held = list(taken or ())
     tiles, needed = _at_once(pieces, Packer.on(cores, held), policy)
     if needed <= cores.count:
         return tiles
     if turns:
         return _in_turns(pieces, cores, policy)
-    raise ValueError(_too_small(pieces, cores, policy, held))
+    remedy = "" if taken is not None else "let layers lie there in turns (turns=Rewriting(…))"
+    raise ValueError(_too_small(pieces, cores, policy, held, remedy))
 
 
 def _at_once(
@@ -134,7 +135,11 @@ def alone(index: int, shape: LayerShape, cores: Cores, policy: str) -> tuple[lis
 
 
 def _too_small(
-    pieces: Sequence[Sequence[Piece]], cores: Cores, policy: str, taken: Sequence[Region]
+    pieces: Sequence[Sequence[Piece]],
+    cores: Cores,
+    policy: str,
+    taken: Sequence[Region],
+    otherwise: str,
 ) -> str:
     needs = {kind: _at_once(pieces, Packer.on(cores, taken), kind)[1] for kind in POLICIES}
     short = needs[policy] - cores.count
@@ -142,8 +147,8 @@ def _too_small(
     fits = next((kind for kind, need in needs.items() if need <= cores.count), None)
     remedy = f"policy={fits!r}" if fits else f"Cores(count={min(needs.values())})"
     beside = " beside what lies there" if taken else ""
+    other = f", or {otherwise}" if otherwise else ""
     return (
         f"the chip has {cores.count} cores of {cores.rows} × {cores.cols} × {cores.arrays} cells, "
-        f"{short} too few: the network needs {said}{beside}; take {remedy}, or let layers lie "
-        "there in turns (turns=Rewriting(…))"
+        f"{short} too few: the network needs {said}{beside}; take {remedy}{other}"
     )

@@ -59,6 +59,7 @@ def place(
     checks.one_of("policy", policy, POLICIES)
     if turns is not None:
         checks.instance("turns", turns, Rewriting)
+    checks.instance("model", model, (nn.Module, list, tuple))
     if isinstance(model, nn.Module):
         shapes = shapes_of(model, hardware, inputs, samples)
     else:
@@ -66,7 +67,6 @@ def place(
         given = [name for name, value in others.items() if value is not None]
         if given:
             raise ValueError(f"{given[0]} is of a model; layers say all there is to know")
-        checks.instance("model", model, (nn.Module, list, tuple))
         shapes = checked(model)
     if not any(shape.reads for shape in shapes):
         raise ValueError("layers must be read in an inference; all have 0 reads")

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from mho.chip.chip import Chip
 
 
+class NoRoomError(ValueError):
+    """No free place for a tile."""
+
+
 def settle_on_cores(
     chip: Chip,
     cores: Cores,
@@ -51,7 +55,7 @@ def settle_on_cores(
     if isinstance(strategy, CoreMapping):
         tiles = _as_mapped(strategy, cores, shapes, taken)
     elif strategy in POLICIES:
-        tiles = put(shapes, cores, strategy, taken=taken)
+        tiles = _by_policy(shapes, cores, strategy, taken, source)
     else:
         stuck = chip.stuck if strategy == "greedy" else None
         tiles = _by_window(shapes, cores, strategy, taken, stuck, source)
@@ -136,6 +140,26 @@ def _plain(shape: LayerShape) -> tuple[object, ...]:
     return shape.name, shape.rows, shape.cols, shape.groups, shape.arrays, shape.tile
 
 
+def _by_policy(
+    shapes: list[LayerShape],
+    cores: Cores,
+    policy: str,
+    taken: Sequence[Region],
+    source: torch.Generator,
+) -> list[Tile]:
+    """Place tiles by a policy of the mapper, which fills no gaps; between others look for these."""
+    try:
+        return put(shapes, cores, policy, taken=taken)
+    except ValueError:
+        if policy != "packed" or not taken:
+            raise
+        try:
+            return _by_window(shapes, cores, policy, taken, None, source)
+        except NoRoomError:
+            pass
+        raise
+
+
 # ── by the windows of a field ────────────────────────────────────────────────────────────────
 
 
@@ -166,7 +190,7 @@ def _by_window(
         )
         for (index, piece), region in zip(here, regions, strict=True):
             if region is None:
-                raise ValueError(_no_room(shapes[index], piece, cores, strategy, len(taken)))
+                raise NoRoomError(_no_room(shapes[index], piece, cores, strategy, len(taken)))
             slot, row = divmod(region.row, cores.rows)
             core, depth = divmod(slot, slots)
             tile = Tile(index, 0, piece, 0, core, depth * arrays, row, region.col)
