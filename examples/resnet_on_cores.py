@@ -68,10 +68,11 @@ picture("resnet_cores", core_plan, balanced)
 picture("resnet_timeline", core_timeline, balanced)
 
 print("64 cores, in turns; a row written in 10 µs, 100 pJ and 8 pulses a cell (examples):")
-turns = Rewriting(1000, row_time=10e-6, cell_energy=100e-12, cell_pulses=8.0, endurance=1e8)
+turns = Rewriting(16, row_time=10e-6, cell_energy=100e-12, cell_pulses=8.0, endurance=1e8)
 in_turns = place(resnet, HERMES, hardware=hardware, inputs=image, turns=turns, copies="balanced")
 print(in_turns, "\n")
 picture("resnet_in_turns", core_timeline, in_turns)
+picture("resnet_first_turn", core_plan, in_turns)
 
 # ── a small decoder, on cells ─────────────────────────────────────────────────────────────────
 torch.manual_seed(0)
@@ -97,7 +98,10 @@ picture("decoder_timeline", core_timeline, mapping, by="core")
 chip = Chip(cores=HERMES, hardware=hardware)
 chip.place(analog, mapping, name="decoder")
 picture("decoder_chip", floor_plan, chip, defects=False)
-print(f"\n{chip}")
+mho.calibrate(analog, tokens)
+print(
+    f"\n{len(mho.crossbars(analog))} crossbars on the chip, {chip.occupancy:.1%} of its cells taken"
+)
 with torch.no_grad():
     error = (analog(**tokens).logits - decoder(**tokens).logits).norm()
     print(f"relative error of its logits: {error / decoder(**tokens).logits.norm():.3f}")

@@ -136,9 +136,9 @@ def test_several_models_share_a_chip_until_it_is_full():
     regions = [r for resident in chip.residents for r in resident.regions]
     assert not any(a.overlaps(b) for i, a in enumerate(regions) for b in regions[:i])
     state = chip.G.clone()
-    with pytest.raises(ValueError, match="too few: the network needs .* beside what lies there"):
+    with pytest.raises(ValueError, match=r"too few: the network needs .* beside what lies there"):
         chip.place(models[8], "packed")
-    with pytest.raises(ValueError, match="no room for a tile .* try strategy='packed'"):
+    with pytest.raises(ValueError, match=r"no room for a tile .* try strategy='packed'"):
         chip.place(mho.convert(nn.Linear(32, 24), FAULTY), "greedy")
     assert torch.equal(chip.G, state)
 
@@ -147,7 +147,8 @@ def test_gaps_between_others_are_found():
     hardware = FAULTY.replace(effects=())
     chip = Chip(cores=CORES.replace(count=1), hardware=hardware)
     wide, small, model = (
-        mho.convert(nn.Linear(rows, cols), hardware) for rows, cols in ((16, 24), (16, 12), (16, 12))
+        mho.convert(nn.Linear(rows, cols), hardware)
+        for rows, cols in ((16, 24), (16, 12), (16, 12))
     )
     chip.place(wide, "packed")
     chip.place(small, "packed")
@@ -233,13 +234,13 @@ def test_other_chips_and_other_models_are_refused():
         Chip(200, 200, FAULTY).place(model, place(model, CORES))
     with pytest.raises(ValueError, match="strategy must be one of 'greedy', 'random', 'packed';"):
         Chip(200, 200, FAULTY).place(model, "layer")
-    with pytest.raises(ValueError, match="strategy must be one of .* 'tile'"):
+    with pytest.raises(ValueError, match=r"strategy must be one of .* 'tile'"):
         chip.place(model, "best")
     with pytest.raises(ValueError, match="permute must be None on a chip of cores"):
         chip.place(model, permute="rows")
     with pytest.raises(ValueError, match="the mapping is of another chip"):
         chip.place(model, place(model, CORES.replace(count=30)))
-    with pytest.raises(ValueError, match="the mapping is of another model: .*'5'"):
+    with pytest.raises(ValueError, match=r"the mapping is of another model: .*'5'"):
         chip.place(model, place(mho.convert(net()[:3], FAULTY), CORES))
     with pytest.raises(ValueError, match="of another model"):
         chip.place(model, place([LayerShape("0", 27, 8)], CORES))
@@ -248,8 +249,8 @@ def test_other_chips_and_other_models_are_refused():
             model, place(model, CORES.replace(count=9), "tile", turns=Rewriting())
         )
     assert not chip.residents
+    twice = Chip(cores=CORES.replace(count=48, arrays=1), hardware=FAULTY)
     with pytest.raises(ValueError, match="checkpoint is of another chip: cores"):
-        twice = Chip(cores=CORES.replace(count=48, arrays=1), hardware=FAULTY)
         twice.load_state_dict(chip.state_dict())
     with pytest.raises(ValueError, match="checkpoint is of another chip: cores"):
         Chip(24 * 64, 24, FAULTY).load_state_dict(chip.state_dict())

@@ -78,11 +78,10 @@ def test_every_weight_is_placed_once(found, policy):
     assert mapping.copies == (1,) * len(found)
     cells = sum(layer.cells for layer in found)
     assert mapping.utilisation == pytest.approx(cells / mapping.cores.cells)
-    with pytest.raises(ValueError, match="1 too few"):
-        smaller = mapping.cores.count - 1
-        if not smaller:
-            raise ValueError("1 too few: there is no smaller one")
-        place(found, mapping.cores.replace(count=smaller), policy)
+    if mapping.cores.count > 1:
+        smaller = mapping.cores.replace(count=mapping.cores.count - 1)
+        with pytest.raises(ValueError, match="1 too few"):
+            place(found, smaller, policy)
 
 
 @settings(max_examples=60)
@@ -160,9 +159,7 @@ def test_in_turns_any_network_fits(found, policy, count, batch):
     longest = [max(n for (turn, _), n in rows.items() if turn == k)
                for k in {turn for turn, _ in rows}]  # fmt: skip
     assert mapping.rewriting_time == pytest.approx(1e-6 * sum(longest) / batch)
-    one_by_one = place(
-        found, mapping.cores, policy, turns=turns.replace(at_once=1)
-    ).rewriting_time
+    one_by_one = place(found, mapping.cores, policy, turns=turns.replace(at_once=1)).rewriting_time
     assert one_by_one == pytest.approx(1e-6 * sum(rows.values()) / batch)
     assert mapping.latency == pytest.approx(mapping.reading_time + mapping.rewriting_time * batch)
     assert mapping.throughput == pytest.approx(batch / mapping.latency)
@@ -271,7 +268,7 @@ def test_slices_whose_currents_are_joined_lie_on_one_core():
     one = mho.Array(64, 64, interleaved=True)
     (shape,) = place(net, CHIP.replace(arrays=1), hardware=mho.Hardware(array=one)).shapes
     assert (shape.arrays, shape.cols) == ((1,), 20)
-    with pytest.raises(ValueError, match="joins the currents of 2 arrays .* a core has 1"):
+    with pytest.raises(ValueError, match=r"joins the currents of 2 arrays .* a core has 1"):
         place(net, CHIP.replace(arrays=1), hardware=HARDWARE)
 
 
@@ -323,7 +320,7 @@ def test_what_writing_takes_comes_from_a_report():
     assert (found.batch, found.endurance) == (5, 1e6)
     known = report.seconds is not None
     assert (found.row_time is not None) == known
-    with pytest.raises(TypeError, match="report must be what mho.program"):
+    with pytest.raises(TypeError, match=r"report must be what mho.program"):
         Rewriting.of(3)
 
 
@@ -365,8 +362,8 @@ def test_layers_are_refused_where_they_say_nothing():
         place([(2, 2)], CHIP)
     with pytest.raises(ValueError, match="is of a model"):
         place([one.replace(reads=1.0)], CHIP, inputs=torch.rand(2))
+    big = LayerShape("big", 640, 64)
     with pytest.raises(ValueError, match="larger than the chip"):
-        big = LayerShape("big", 640, 64)
         place([big], CHIP.replace(count=4), turns=Rewriting(), copies={"big": 2})
     with pytest.raises(ValueError, match=r"2 too few: .* take Cores\(count=22\)"):
         place([LayerShape("big", 64 * 22, 64)], CHIP)

@@ -2,6 +2,7 @@
 
 import heapq
 from collections import defaultdict
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -72,7 +73,7 @@ def test_layers_apart_are_a_plain_pipeline(layers):
     assert found.interval == max(stages)
     done = simulated(layers, 30, 0.0)
     assert done[0] == pytest.approx(found.latency)
-    steps = [b - a for a, b in zip(done, done[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(done)]
     assert steps == pytest.approx([found.interval] * 29)
     spaced = simulated(layers, 10, found.interval)
     assert spaced == pytest.approx([found.latency + n * found.interval for n in range(10)])
@@ -107,7 +108,7 @@ def test_slots_never_overlap_and_layers_follow_one_another(layers):
     assert found.latency >= sum(max(work.values()) for work in layers) - 1e-9
     for spans in busy.values():
         spans.sort()
-        assert all(a[1] <= b[0] + 1e-9 for a, b in zip(spans, spans[1:], strict=False))
+        assert all(a[1] <= b[0] + 1e-9 for a, b in pairwise(spans))
 
 
 def test_times_of_a_mapping_by_hand():

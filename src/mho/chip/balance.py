@@ -167,9 +167,7 @@ def _step(
     return None
 
 
-def _add(
-    each: dict[Key, dict[int, float]], key: Key, tile: Tile, mapping: CoreMapping
-) -> None:
+def _add(each: dict[Key, dict[int, float]], key: Key, tile: Tile, mapping: CoreMapping) -> None:
     of = each.setdefault(key, {})
     time = mapping.time(tile.layer, tile.piece.width)
     of[tile.layer] = of.get(tile.layer, 0.0) + time

@@ -286,7 +286,10 @@ class Chip(nn.Module):
         own = None if self.cores is None else list(self.cores.layout)
         found = {"hardware": present(state["hardware"]), "shape": state["shape"]}
         found["cores"] = state.get("cores")
-        expected = {"hardware": self.hardware.to_dict(), "shape": [self.rows, self.cols]}
+        expected: dict[str, Any] = {
+            "hardware": self.hardware.to_dict(),
+            "shape": [self.rows, self.cols],
+        }
         expected["cores"] = own
         difference = first_difference(expected, found)
         if difference:
@@ -315,12 +318,12 @@ class Chip(nn.Module):
         for resident in self.residents:
             held.setdefault(resident.owner, []).append(resident)
         broken = float(self.stuck.float().mean())
-        cells = f"{self.rows} × {self.cols} cells"
+        size = f"{self.rows} × {self.cols} cells"
         if self.cores is not None:
             chip = self.cores
-            cells = f"{chip.count} cores of {chip.arrays} × {chip.rows} × {chip.cols} cells"
+            size = f"{chip.count} cores of {chip.arrays} × {chip.rows} × {chip.cols} cells"
         lines = [
-            f"{cells}, {broken:.2%} stuck, {self.occupancy:.2%} taken by "
+            f"{size}, {broken:.2%} stuck, {self.occupancy:.2%} taken by "
             f"{len(held)} model{'' if len(held) == 1 else 's'}, "
             f"at most {int(self.wear.max()):,} pulses a cell"
         ]
@@ -336,7 +339,6 @@ def _tell_models(chip: nn.Module, *_: object) -> None:
     for resident in list(chip.residents):  # type: ignore[arg-type]
         if resident.crossbar is not None:
             resident.join(resident.crossbar)
-
 
 
 def _shape(rows: int | None, cols: int | None, cores: Cores | None) -> tuple[int, int]:

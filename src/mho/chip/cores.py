@@ -147,11 +147,16 @@ class Rewriting(Spec):
         energies = [r.energy for r in reports]
         return cls(
             batch,
-            None if None in times else sum(times) / rows,
-            None if None in energies else sum(energies) / cells,
+            _shared(times, rows),
+            _shared(energies, cells),
             sum(r.pulses for r in reports) / cells,
             **others,  # type: ignore[arg-type]
         )
+
+
+def _shared(values: list[float | None], count: int) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / count if len(known) == len(values) else None
 
 
 def _across(report: ProgramReport) -> int:

@@ -9,8 +9,8 @@ from torch import nn
 
 from mho.chip import balance
 from mho.chip.cores import Cores, Rewriting
-from mho.chip.mapping import CoreMapping
 from mho.chip.laying import POLICIES, put
+from mho.chip.mapping import CoreMapping
 from mho.chip.tiles import LayerShape, checked, shapes_of
 from mho.core import checks
 from mho.hardware import Hardware

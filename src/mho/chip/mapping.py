@@ -10,7 +10,8 @@ from typing import NamedTuple
 from mho.chip.cores import Cores, Rewriting, whole
 from mho.chip.pipeline import Pipeline, pipeline
 from mho.chip.tiles import LayerShape, Tile
-from mho.core.text import duration, quantity, table
+from mho.chip.told import told
+from mho.core import checks
 
 
 class Bar(NamedTuple):
@@ -117,7 +118,7 @@ class CoreMapping:
         places = {(tile.turn, tile.core) for tile in tiles}
         first = [tile.piece for tile in tiles if tile.copy == 0]
         turns = tuple(sorted({turn for turn, _ in places}))
-        stage = sum(max(self._work[turn][index].values()) for turn in turns)
+        stage = sum(max(self.work[turn][index].values()) for turn in turns)
         widest = max(tile.piece.width for tile in tiles)
         return MappedLayer(
             self.shapes[index],
@@ -162,7 +163,7 @@ class CoreMapping:
         return share + (tile.copy < rest)
 
     @cached_property
-    def _work(self) -> list[list[dict[int, float]]]:
+    def work(self) -> list[list[dict[int, float]]]:
         """By turn and layer, how long each core works for one inference (s)."""
         work: list[list[dict[int, float]]] = [[{} for _ in self.shapes] for _ in range(self.turns)]
         for tile in self.tiles:
@@ -174,14 +175,14 @@ class CoreMapping:
     @cached_property
     def pipelines(self) -> tuple[Pipeline, ...]:
         """The schedule of every turn."""
-        return tuple(pipeline(layers) for layers in self._work)
+        return tuple(pipeline(layers) for layers in self.work)
 
     @cached_property
     def interval(self) -> float | None:
         """Time between inferences in the steady state (s); None where it is not known."""
         if self.turns == 1:
             return self.pipelines[0].interval
-        return None if self.latency is None else self.latency / self._batch
+        return None if self.latency is None else self.latency / self.batch
 
     @property
     def throughput(self) -> float | None:
@@ -197,15 +198,16 @@ class CoreMapping:
         if self.turns == 1:
             return self.pipelines[0].latency
         writing = self.rewriting_time
-        return None if writing is None else self.reading_time + writing * self._batch
+        return None if writing is None else self.reading_time + writing * self.batch
 
     @cached_property
     def reading_time(self) -> float:
         """Of one batch, without writing (s): every turn's latency and intervals."""
-        return sum(p.latency + (self._batch - 1) * p.interval for p in self.pipelines)
+        return sum(p.latency + (self.batch - 1) * p.interval for p in self.pipelines)
 
     @property
-    def _batch(self) -> int:
+    def batch(self) -> int:
+        """Inferences of one batch; 1 where all layers lie there at once."""
         return 1 if self.rewriting is None else self.rewriting.batch
 
     @cached_property
@@ -214,7 +216,7 @@ class CoreMapping:
         best = max(range(self.turns), key=lambda turn: self.pipelines[turn].interval)
         loads = self.pipelines[best].loads
         core = max(loads, key=lambda c: loads[c])
-        work = self._work[best]
+        work = self.work[best]
         return tuple(s.name for s, of in zip(self.shapes, work, strict=True) if core in of)
 
     @cached_property
@@ -278,13 +280,13 @@ class CoreMapping:
     def _per_inference(self, each: float | None) -> float | None:
         if self.cells_written == 0:
             return 0.0
-        return None if each is None else self.cells_written * each / self._batch
+        return None if each is None else self.cells_written * each / self.batch
 
     @cached_property
     def rewriting_time(self) -> float | None:
         """Time that writing takes for one inference (s); None: not known."""
         times = [time for time in self.writing_times if time is not None]
-        return None if len(times) < self.turns else sum(times) / self._batch
+        return None if len(times) < self.turns else sum(times) / self.batch
 
     @cached_property
     def rewriting_energy(self) -> float | None:
@@ -310,7 +312,7 @@ class CoreMapping:
         for cores in self._written:
             for core in cores:
                 often[core] = often.get(core, 0) + 1
-        return max(often.values()) * self.rewriting.cell_pulses / self._batch
+        return max(often.values()) * self.rewriting.cell_pulses / self.batch
 
     @property
     def lifetime(self) -> float | None:
@@ -326,11 +328,16 @@ class CoreMapping:
         Args:
             inferences: how many follow one another at the interval; in turns at most the batch.
                 None: three, or the batch.
-        """
-        return tuple(self._bars(inferences))
 
-    def _bars(self, inferences: int | None) -> Iterator[Bar]:
-        count = (3 if self.turns == 1 else min(3, self._batch)) if inferences is None else inferences
+        Raises:
+            TypeError, ValueError: if it is no such number, or the time of writing is not known.
+        """
+        most = None if self.turns == 1 else self.batch
+        if inferences is None:
+            return tuple(self._bars(min(3, most or 3)))
+        return tuple(self._bars(checks.integer("inferences", inferences, most=most)))
+
+    def _bars(self, count: int) -> Iterator[Bar]:
         now = 0.0
         for turn, flow in enumerate(self.pipelines):
             writing = self.writing_times[turn]
@@ -339,78 +346,17 @@ class CoreMapping:
                     "a timeline in turns needs Rewriting(row_time=…), the time of writing a row"
                 )
             if writing:
-                yield from (Bar(c, None, None, turn, now, now + writing) for c in self._written[turn])
+                yield from (
+                    Bar(c, None, None, turn, now, now + writing) for c in self._written[turn]
+                )
             now += writing
             for inference in range(count):
                 begin = now + inference * flow.interval
                 for layer, starts in enumerate(flow.starts):
                     for core, start in starts.items():
-                        end = start + self._work[turn][layer][core]
+                        end = start + self.work[turn][layer][core]
                         yield Bar(core, layer, inference, turn, begin + start, begin + end)
-            now += flow.latency + (self._batch - 1) * flow.interval
-
-    # ── as people read it ────────────────────────────────────────────────────────────────────
+            now += flow.latency + (self.batch - 1) * flow.interval
 
     def __str__(self) -> str:
-        head = ("layer", "matrix", "tiles", "cores", "copies", "reads", "stage", "stalled")
-        if self.turns > 1:
-            head = (*head, "turn")
-        rows = [self._row(index, layer) for index, layer in enumerate(self.layers)]
-        return "\n".join([table(head, rows, left=2), "", *self._summary()])
-
-    def _row(self, index: int, layer: MappedLayer) -> tuple[str, ...]:
-        shape = layer.shape
-        tiles = sum(t.layer == index and t.copy == 0 for t in self.tiles)
-        waits = [1.0 - self._share(turn, index) for turn in layer.turns]
-        row = (
-            layer.name,
-            f"{shape.groups} × " * (shape.groups > 1) + f"{shape.rows} × {shape.cols}",
-            f"{tiles:,}",
-            f"{layer.cores:,}" + "*" * layer.shared,
-            f"{layer.copies}",
-            f"{shape.reads:,.6g}",
-            quantity(layer.stage, "s"),
-            f"{min(waits):.0%}",
-        )
-        first, last = layer.turns[0] + 1, layer.turns[-1] + 1
-        turn = f"{first}" if first == last else f"{first}–{last}"
-        return row if self.turns == 1 else (*row, turn)
-
-    def _share(self, turn: int, layer: int) -> float:
-        """Of an interval that the layer's busiest core works for it."""
-        interval = self.pipelines[turn].interval
-        return max(self._work[turn][layer].values()) / interval if interval else 0.0
-
-    def _summary(self) -> list[str]:
-        chip = self.cores
-        lines = [
-            f"{self.cores_used} of {chip.count} cores in use, {self.filling:.1%} of their cells "
-            f"filled ({self.utilisation:.1%} of the chip); policy {self.policy!r}"
-        ]
-        if any(layer.shared for layer in self.layers):
-            lines.append("* shared with other layers, which are read one after the other")
-        if self.turns > 1:
-            lines += self._in_turns()
-        if self.interval is None or self.latency is None:
-            lines.append("latency and throughput are not known: Rewriting has no row_time")
-            return lines
-        of = "" if self.turns == 1 else f" of a batch of {self._batch}"
-        lines += [
-            f"latency {quantity(self.latency, 's')}{of}, "
-            f"{1.0 / self.interval:,.4g} inferences/s (one every {quantity(self.interval, 's')})",
-            f"slowest: {', '.join(self.bottleneck)}; cores are read {self.busy or 0.0:.1%} of the "
-            f"time, bit lines converted {self.converting or 0.0:.1%}",
-        ]
-        return lines
-
-    def _in_turns(self) -> list[str]:
-        known = [f"in {self.turns} turns, {self.cells_written:,} cells written for each batch"]
-        for value, unit in ((self.rewriting_time, "s"), (self.rewriting_energy, "J")):
-            known.append(f"– {unit}" if value is None else quantity(value, unit, zero=f"0 {unit}"))
-        if self.wear is not None:
-            known.append(f"{self.wear:.4g} pulses a cell")
-        line = f"{known[0]}; for one inference {', '.join(known[1:])}"
-        if self.lifetime is None or self.interval is None:
-            return [line]
-        lasts = duration(self.lifetime * self.interval)
-        return [line, f"cells last {self.lifetime:,.4g} inferences, {lasts} at that pace"]
+        return told(self)

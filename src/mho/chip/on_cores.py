@@ -46,9 +46,7 @@ def settle_on_cores(
         taken: regions that are not free.
         source: of randomness, for ``"random"``.
     """
-    cuts = [
-        Tiling.of(e.crossbar.G, e.crossbar.groups, e.crossbar.hardware.array) for e in found
-    ]
+    cuts = [Tiling.of(e.crossbar.G, e.crossbar.groups, e.crossbar.hardware.array) for e in found]
     shapes = [
         shape_of(e.name, cut, e.crossbar.hardware) for e, cut in zip(found, cuts, strict=True)
     ]
@@ -62,9 +60,7 @@ def settle_on_cores(
     own: list[list[Tile]] = [[] for _ in found]
     for tile in tiles:
         own[tile.layer].append(tile)
-    return [
-        _resident(chip, cores, owner, *pair) for pair in zip(found, cuts, own, strict=True)
-    ]
+    return [_resident(chip, cores, owner, *pair) for pair in zip(found, cuts, own, strict=True)]
 
 
 def _resident(
@@ -209,7 +205,8 @@ def _summed(stuck: Tensor, cores: Cores, arrays: int) -> Tensor:
 
 def _on_slots(taken: Sequence[Region], cores: Cores, arrays: int) -> list[Region]:
     """Return regions of the field of all arrays in one of so many arrays, one above the other."""
-    slots, found = cores.arrays // arrays, {}
+    slots = cores.arrays // arrays
+    found: dict[Region, None] = {}
     for region in taken:
         array, row = divmod(region.row, cores.rows)
         core, plane = divmod(array, cores.arrays)
@@ -220,9 +217,7 @@ def _on_slots(taken: Sequence[Region], cores: Cores, arrays: int) -> list[Region
     return list(found)
 
 
-def _no_room(
-    shape: LayerShape, piece: Piece, cores: Cores, strategy: str, others: int
-) -> str:
+def _no_room(shape: LayerShape, piece: Piece, cores: Cores, strategy: str, others: int) -> str:
     beside = f" beside {others} regions that are taken" if others else ""
     return (
         f"no room for a tile of {shape.name!r} ({piece.height} × {piece.width} cells on "

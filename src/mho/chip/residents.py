@@ -181,8 +181,8 @@ class Resident:
         known = tuple(Region(*numbers) for numbers in regions)
         found = cls(owner, name, known, chip, home, rows=rows, cols=cols)
         if cut:
-            *sizes, array = cut[0]
-            found.tiling = Tiling(*sizes, Array.from_dict(array))
+            slices, groups, height, width, array = cut[0]
+            found.tiling = Tiling(slices, groups, height, width, Array.from_dict(array))
             found.reserved = tuple(Region(*numbers) for numbers in cut[1])
         return found
 

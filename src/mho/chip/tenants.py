@@ -30,7 +30,7 @@ ON_CORES = (*dict.fromkeys((*placement.STRATEGIES, *POLICIES)),)
 @torch.inference_mode(False)
 @torch.no_grad()
 def place(
-    self: Chip,
+    chip: Chip,
     model: nn.Module,
     strategy: str | CoreMapping = "greedy",
     *,
@@ -43,6 +43,7 @@ def place(
     Calibrated converter ranges stay. Where something is refused, nothing is changed.
 
     Args:
+        chip: this one.
         model: a converted model, or a `Crossbar`; its device and effects are the chip's.
         strategy: ``"greedy"`` (the largest matrix first, each where the fewest cells are broken),
             ``"random"``, or ``"packed"`` (each at the first place by rows). On a chip of cores
@@ -58,35 +59,37 @@ def place(
     Returns:
         The regions of every crossbar, by the name that `mho.summary` shows: one a slice; on a chip
         of cores one for every tile of every slice, in a field in which all arrays lie one below the
-        other.
+        other. Wires, where they are not ideal, are solved for every tile by itself: what else lies
+        on its core is switched off while it is read (``Array(whole_lines=True)`` counts the length
+        of the lines beyond it).
 
     Raises:
         TypeError, ValueError: if an argument is refused, the model is on this chip already, is of
             other hardware, or does not fit.
     """
-    _check(self, strategy, permute)
+    _check(chip, strategy, permute)
     found = listing(model)
-    waiting = _waiting(self, found, name)
+    waiting = _waiting(chip, found, name)
     if waiting:
         return _join(waiting)
-    owner = _new_name(self, name)
+    owner = _new_name(chip, name)
     for entry in found:
         part, crossbar = entry.name, entry.crossbar
-        if any(resident.crossbar is crossbar for resident in self.residents):
+        if any(resident.crossbar is crossbar for resident in chip.residents):
             raise ValueError(f"crossbar {part!r} is on this chip already; remove it first")
-        refuse_other_cells(part, crossbar, entry.weight(), self.hardware, self.G.dtype)
+        refuse_other_cells(part, crossbar, entry.weight(), chip.hardware, chip.G.dtype)
         if permute is not None and crossbar.groups > 1:
             raise ValueError(
                 f"permute must be None for crossbar {part!r}: it has {crossbar.groups} "
                 "groups, whose lines cannot be exchanged"
             )
-    residents = settle(self, owner, found, strategy, seed)
-    with undoing(self), all_or_nothing(entry.crossbar for entry in found):
+    residents = settle(chip, owner, found, strategy, seed)
+    with undoing(chip), all_or_nothing(entry.crossbar for entry in found):
         weights = [entry.weight() for entry in found]
         for resident, weight in zip(residents, weights, strict=True):
-            move_in(self, resident, weight, permute)
+            move_in(chip, resident, weight, permute)
         _write(found, weights)
-        self.residents += residents
+        chip.residents += residents
     return {resident.name: resident.regions for resident in residents}
 
 
@@ -100,7 +103,9 @@ def _check(chip: Chip, strategy: str | CoreMapping, permute: str | None) -> None
     if permute is not None:
         checks.one_of("permute", permute, WHICH)
         if chip.cores is not None:
-            raise ValueError("permute must be None on a chip of cores: tiles have lines of their own")
+            raise ValueError(
+                "permute must be None on a chip of cores: tiles have lines of their own"
+            )
 
 
 def _new_name(chip: Chip, name: str | None) -> str:
@@ -137,13 +142,14 @@ def undoing(chip: Chip) -> Iterator[None]:
 # ── models whose checkpoints lay here ────────────────────────────────────────────────────────
 
 
-def join(self: Chip, model: nn.Module) -> dict[str, tuple[Region, ...]]:
+def join(chip: Chip, model: nn.Module) -> dict[str, tuple[Region, ...]]:
     """Bring a model back to the cells that it lay on when both were saved.
 
     What the cells hold, and their wear, is as the chip's checkpoint says.
     `place`, `program` and `remove` do this by themselves.
 
     Args:
+        chip: this one.
         model: with its checkpoint loaded.
 
     Returns:
@@ -153,7 +159,7 @@ def join(self: Chip, model: nn.Module) -> dict[str, tuple[Region, ...]]:
         TypeError, ValueError: if the model has no crossbars, or its checkpoint did not lie on
             this chip.
     """
-    waiting = _waiting(self, listing(model), None)
+    waiting = _waiting(chip, listing(model), None)
     if not waiting:
         raise ValueError("the model's checkpoint did not lie on this chip, or it is on it now")
     return _join(waiting)
@@ -190,12 +196,13 @@ def here(chip: Chip, found: list[Entry]) -> list[Resident]:
     return [known[id(entry.crossbar)] for entry in found]
 
 
-def remove(self: Chip, model: nn.Module | str) -> None:
+def remove(chip: Chip, model: nn.Module | str) -> None:
     """Free a model's cells; they keep what they hold, and their wear.
 
     The model goes on with a copy of its cells.
 
     Args:
+        chip: this one.
         model: what was placed, or its name on this chip.
 
     Raises:
@@ -203,18 +210,18 @@ def remove(self: Chip, model: nn.Module | str) -> None:
     """
     checks.instance("model", model, (nn.Module, str))
     if isinstance(model, str):
-        leaving = [r for r in self.residents if r.owner == model]
+        leaving = [r for r in chip.residents if r.owner == model]
     else:
         found = listing(model)
-        _join(_waiting(self, found, None))
+        _join(_waiting(chip, found, None))
         crossbars = {id(entry.crossbar) for entry in found}
-        leaving = [r for r in self.residents if id(r.crossbar) in crossbars]
+        leaving = [r for r in chip.residents if id(r.crossbar) in crossbars]
     if not leaving:
-        names = ", ".join(sorted({repr(r.owner) for r in self.residents})) or "none"
+        names = ", ".join(sorted({repr(r.owner) for r in chip.residents})) or "none"
         raise ValueError(f"no such model on this chip; there are {names}")
-    with undoing(self), all_or_nothing(r.crossbar for r in leaving if r.crossbar is not None):
+    with undoing(chip), all_or_nothing(r.crossbar for r in leaving if r.crossbar is not None):
         for resident in leaving:
             if resident.crossbar is None:
-                self.residents.remove(resident)
+                chip.residents.remove(resident)
             else:
                 resident.crossbar.leave()

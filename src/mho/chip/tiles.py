@@ -257,7 +257,8 @@ class _Found(NamedTuple):
 def _crossbars(model: nn.Module) -> tuple[list[_Found], dict[str, nn.Module]]:
     """Return the crossbars of a converted model, and its layers by name."""
     names = {module: name for name, module in model.named_modules()}
-    found, layers = [], {}
+    found: list[_Found] = []
+    layers: dict[str, nn.Module] = {}
     for entry in entries(model):
         crossbar = entry.crossbar
         owner = entry.name if entry.layer is None else names[entry.layer]
@@ -297,9 +298,7 @@ def _samples(inputs: Any) -> int:
             return int(first.batch_sizes[0])
         values: Iterable[Any] = first.values() if isinstance(first, Mapping) else first
         if not isinstance(values, Iterable):
-            raise TypeError(
-                f"inputs must hold a tensor, got {type(first).__name__}; say samples=…"
-            )
+            raise TypeError(f"inputs must hold a tensor, got {type(first).__name__}; say samples=…")
         first = next(iter(values), None)
     return len(first) if first.dim() else 1
 
@@ -317,5 +316,3 @@ def checked(layers: Sequence[Any]) -> list[LayerShape]:
             else "layers must be at least one, got none"
         )
     return list(layers)
-
-

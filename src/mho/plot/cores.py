@@ -6,8 +6,8 @@ Every function draws into the Axes given (a new figure's if none) and returns th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib
 import torch
@@ -17,6 +17,7 @@ from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
 from mho.chip import CoreMapping, Cores
+from mho.chip.told import rate
 from mho.core import checks
 from mho.plot.styles import BLUE, GREEN, GREY, ORANGE, PURPLE, axes, unit
 
@@ -29,6 +30,8 @@ _INFERENCES = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9")
 _NAMED = 26  # layers in a legend
 _GAP = 0.1  # between cores, of a core's width
 _PIXELS = 900
+_REST = "#DDDDDD"
+Colour = tuple[float, float, float, float]
 BY = ("layer", "core")
 
 
@@ -80,9 +83,9 @@ def core_plan(
 ) -> Axes:
     """Draw the cores of a chip from above, with the tiles that lie on them.
 
-    Layers have colours from dark to light in the order in which they are read; copies are hatched.
-    Arrays whose currents are joined are drawn once; where further ones lie above them, these are
-    drawn beside them.
+    Layers have numbers, and colours from dark to light, in the order in which they are read; copies
+    are hatched. Arrays whose currents are joined are drawn once; where further ones lie above
+    them, these are drawn beside them.
 
     Args:
         mapping: as `mho.chip.place` returns it.
@@ -101,13 +104,24 @@ def core_plan(
     ax = axes(ax)
     draw_cores(grid, ax)
     colours = _in_order(len(mapping.shapes))
+    least = 4.0 if grid.columns * len(panels) <= 10 else 2.5  # parts of a core that hold a number
     for tile in here:
         top, left = grid.corner(tile.core, panels[tile.array])
         place = (left + tile.col, top + tile.row)
         size = (tile.piece.width, tile.piece.height)
         hatch = "////" if tile.copy else None
-        look = {"facecolor": colours[tile.layer], "edgecolor": "white", "linewidth": 0.4}
+        look: dict[str, Any] = {
+            "facecolor": colours[tile.layer],
+            "edgecolor": "white",
+            "linewidth": 0.4,
+        }
         ax.add_patch(Rectangle(place, *size, **look, hatch=hatch))
+        if least * size[0] >= mapping.cores.cols and least * size[1] >= mapping.cores.rows:
+            middle = (place[0] + size[0] / 2, place[1] + size[1] / 2)
+            ink = "white" if tile.layer < 0.6 * len(mapping.shapes) else "black"
+            look = {"color": ink, "fontsize": max(4.0, min(9.0, 90.0 / grid.columns / len(panels)))}
+            back = {"boxstyle": "square,pad=0.1", "color": colours[tile.layer]} if hatch else None
+            ax.annotate(f"{tile.layer + 1}", middle, ha="center", va="center", bbox=back, **look)
     _name_layers(mapping, sorted({t.layer for t in here}), colours, ax)
     used = len({tile.core for tile in here})
     part = f", turn {turn + 1} of {mapping.turns}" if mapping.turns > 1 else ""
@@ -163,28 +177,29 @@ def draw_defects(stuck: Tensor, grid: Grid, ax: Axes) -> None:
     )
 
 
-def _in_order(count: int) -> list[tuple[float, ...]]:
+def _in_order(count: int) -> list[Colour]:
     """Return colours from dark to light, that differ in lightness for those who see no hues."""
     scale = matplotlib.colormaps["viridis"]
     return [scale(0.05 + 0.9 * i / max(count - 1, 1)) for i in range(count)]
 
 
 def _name_layers(
-    mapping: CoreMapping, layers: Sequence[int], colours: Sequence[tuple[float, ...]], ax: Axes
+    mapping: CoreMapping, layers: Sequence[int], colours: Sequence[Colour], ax: Axes
 ) -> None:
     shown = layers if len(layers) <= _NAMED else _thinned(layers)
     handles = [
-        Patch(facecolor=colours[i], label=_short(mapping.shapes[i].name)) for i in shown
+        Patch(facecolor=colours[i], label=f"{i + 1}  {_short(mapping.shapes[i].name)}")
+        for i in shown
     ]
     if any(mapping.copies[i] > 1 for i in layers):
         handles.append(Patch(facecolor="white", edgecolor=GREY, hatch="////", label="copies"))
     ax.legend(
         handles=handles,
         loc="upper left",
-        bbox_to_anchor=(1.0, 1.0),
-        fontsize=7.5,
+        bbox_to_anchor=(0.98, 1.0),
+        fontsize=7.0,
         title=None if len(shown) == len(layers) else f"{len(layers)} layers, of these",
-        title_fontsize=7.5,
+        title_fontsize=7.0,
         handlelength=1.2,
         labelspacing=0.3,
     )
@@ -196,8 +211,12 @@ def _thinned(layers: Sequence[int]) -> list[int]:
     return [layers[round(i * step)] for i in range(_NAMED)]
 
 
-def _short(name: str, most: int = 34) -> str:
-    return name if len(name) <= most else f"…{name[1 - most :]}"
+def _short(name: str, most: int = 46) -> str:
+    """Return the end of a name, from a dot on."""
+    if len(name) <= most:
+        return name or "crossbar"
+    kept = name[1 - most :]
+    return f"…{kept[kept.find('.') + 1 :]}"
 
 
 # ── a timeline ───────────────────────────────────────────────────────────────────────────────
@@ -223,21 +242,16 @@ def core_timeline(
     """
     checks.instance("mapping", mapping, CoreMapping)
     checks.one_of("by", by, BY)
-    if inferences is not None:
-        inferences = checks.integer("inferences", inferences)
     bars = mapping.timeline(inferences)
     ax = axes(ax)
     size, prefix = unit(max(bar.end for bar in bars))
     lines = _lines(mapping, bars, by)
-    for height, (_, spans) in enumerate(lines.items()):
+    for height, spans in enumerate(lines.values()):
         for inference, merged in spans.items():
-            look = {"facecolor": _INFERENCES[(inference or 0) % len(_INFERENCES)]}
-            if inference is None:
-                look = {"facecolor": "white", "edgecolor": GREY, "hatch": "////"}
             parts = [(start / size, (end - start) / size) for start, end in merged]
-            ax.broken_barh(parts, (height - 0.4, 0.8), linewidth=0.5, **look)
+            ax.broken_barh(parts, (height - 0.4, 0.8), linewidth=0.6, **_look(inference))
     names = [_short(name) for name in lines]
-    ax.set_yticks(range(len(names)), names, fontsize=8 if len(names) <= 30 else 5)
+    ax.set_yticks(range(len(names)), names, fontsize=7.5 if len(names) <= 30 else 5)
     ax.set(ylim=(len(names) - 0.5, -0.5), xlim=(0.0, None), xlabel=f"time ({prefix}s)")
     ax.grid(axis="y", visible=False)
     _say_times(mapping, bars, ax)
@@ -245,12 +259,20 @@ def core_timeline(
 
 
 Spans = dict[int | None, list[tuple[float, float]]]
+"""By inference when somebody works; by None when cells are written, by -1 for all that follow."""
 
 
-def _lines(mapping: CoreMapping, bars: Iterable[Bar], by: str) -> dict[str, Spans]:
-    """Return by line and inference (None: writing) when somebody works, overlaps as one."""
+def _look(inference: int | None) -> dict[str, Any]:
+    if inference is None:
+        return {"facecolor": "white", "edgecolor": GREY, "hatch": "////"}
+    colour = _REST if inference < 0 else _INFERENCES[inference % len(_INFERENCES)]
+    return {"facecolor": colour, "edgecolor": colour}  # what is short is still a line
+
+
+def _lines(mapping: CoreMapping, bars: Sequence[Bar], by: str) -> dict[str, Spans]:
+    """Return when somebody works, by line; what overlaps as one."""
     found: dict[int, Spans] = {}
-    for bar in bars:
+    for bar in (*_following(mapping, bars), *bars):
         if by == "core":
             keys = [bar.core]
         elif bar.layer is not None:
@@ -269,6 +291,18 @@ def _lines(mapping: CoreMapping, bars: Iterable[Bar], by: str) -> dict[str, Span
     }
 
 
+def _following(mapping: CoreMapping, bars: Sequence[Bar]) -> Iterator[Bar]:
+    """Yield, in turns, the rest of a batch behind its first inferences."""
+    if mapping.rewriting is None or mapping.turns == 1:
+        return
+    shown = 1 + max(bar.inference or 0 for bar in bars)
+    for bar in bars:
+        if bar.inference == shown - 1 < mapping.rewriting.batch - 1:
+            interval = mapping.pipelines[bar.turn].interval
+            more = (mapping.rewriting.batch - shown) * interval
+            yield bar._replace(inference=-1, end=bar.end + more)
+
+
 def _merged(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
     merged: list[tuple[float, float]] = []
     for start, end in sorted(spans):
@@ -285,11 +319,14 @@ def _say_times(mapping: CoreMapping, bars: Sequence[Bar], ax: Axes) -> None:
         Patch(facecolor=_INFERENCES[n % len(_INFERENCES)], label=f"inference {n + 1}")
         for n in shown[: len(_INFERENCES)]
     ]
+    if next(_following(mapping, bars), None) is not None:
+        label = f"all {mapping.rewriting.batch:,} of a batch" if mapping.rewriting else ""
+        handles.append(Patch(facecolor=_REST, label=label))
     if any(bar.layer is None for bar in bars):
         handles.append(Patch(facecolor="white", edgecolor=GREY, hatch="////", label="writing"))
     ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     size, prefix = unit(mapping.interval or 0.0)
     ax.set_title(
         f"one inference every {(mapping.interval or 0.0) / size:.3g} {prefix}s, "
-        f"{mapping.throughput or 0.0:,.4g} in a second"
+        f"{rate(mapping.throughput or 0.0)} in a second"
     )
