@@ -278,6 +278,33 @@ def test_models_of_several_crossbars_a_layer():
     analog = mho.convert(lstm, HARDWARE)
     assert {s.name for s in mapping.shapes} == set(mho.crossbars(analog))
     assert [s.reads for s in mapping.shapes] == [7.0] * len(mapping.shapes)
+
+
+def test_attention_and_tables():
+    class Decoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(32, 50)
+            self.attention = nn.MultiheadAttention(32, 4, batch_first=True)
+            self.words = nn.Embedding(50, 32)
+
+        def forward(self, x):
+            x = self.words(x)
+            return self.head(self.attention(x, x, x)[0])
+
+    words = torch.randint(50, (2, 5))
+    digital = place(Decoder(), CHIP, hardware=HARDWARE, inputs=words)
+    assert {s.name.partition(".")[0] for s in digital.shapes} == {"attention", "head"}
+    assert {s.reads for s in digital.shapes} == {5.0}
+    assert place(mho.convert(Decoder(), HARDWARE), CHIP, inputs=words) == digital
+    analog = mho.convert(Decoder(), HARDWARE, embeddings=True)
+    mapping = place(analog, CHIP, inputs=words)
+    assert mapping.shapes[0].name == "words"
+    assert mapping.shapes[-1].name == "head"
+    assert {s.reads for s in mapping.shapes} == {5.0}
+
+
+def test_a_crossbar_alone():
     crossbar = mho.Crossbar(70, 20, HARDWARE)
     assert [s.name for s in place(crossbar, CHIP).shapes] == [""]
 

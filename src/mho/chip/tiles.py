@@ -21,6 +21,7 @@ from mho.model.convert import choose
 from mho.model.crossbars import entries
 from mho.model.observe import check_inputs
 from mho.model.tracer import Trace, trace
+from mho.nn.base import AnalogLayer
 from mho.nn.registry import BY_OPTION
 
 
@@ -237,7 +238,7 @@ def shapes_of(
     for m in found:
         weights[m.owner] = weights.get(m.owner, 0) + m.weights
     reads = {owner: _reads(traced, owner, layer, weights) for owner, layer in layers.items()}
-    order = {owner: _first_use(traced, owner) for owner in layers}
+    order = {owner: _first_use(traced, owner, layer) for owner, layer in layers.items()}
     found.sort(key=lambda m: order.get(m.owner, len(traced.products)))
     return [
         shape_of(m.name, m.tiling, m.hardware, reads.get(m.owner, count) / count) for m in found
@@ -256,14 +257,21 @@ class _Found(NamedTuple):
 
 def _crossbars(model: nn.Module) -> tuple[list[_Found], dict[str, nn.Module]]:
     """Return the crossbars of a converted model, and its layers by name."""
-    names = {module: name for name, module in model.named_modules()}
+    names: dict[nn.Module, str] = {}
+    inside: dict[nn.Module, nn.Module] = {}  # layers that another holds: attention's output
+    for name, module in model.named_modules():
+        names[module] = name
+        if isinstance(module, AnalogLayer):
+            for part in module.modules():
+                inside.setdefault(part, module)
     found: list[_Found] = []
     layers: dict[str, nn.Module] = {}
     for entry in entries(model):
         crossbar = entry.crossbar
-        owner = entry.name if entry.layer is None else names[entry.layer]
-        if entry.layer is not None:
-            layers[owner] = entry.layer
+        outer = None if entry.layer is None else inside[entry.layer]
+        owner = entry.name if outer is None else names[outer]
+        if outer is not None:
+            layers[owner] = outer
         slices, rows, cols = crossbar.cells.shape
         array = crossbar.hardware.array
         tiling = Tiling(slices, crossbar.groups, rows // crossbar.groups, cols, array)
@@ -286,7 +294,9 @@ def _reads(traced: Trace, owner: str, layer: nn.Module, weights: Mapping[str, in
     return traced.within({owner}) / weights[owner]
 
 
-def _first_use(traced: Trace, owner: str) -> int:
+def _first_use(traced: Trace, owner: str, layer: nn.Module) -> int:
+    if isinstance(layer, BY_OPTION):  # lookups are no products: tables come first
+        return -1
     uses = (i for i, p in enumerate(traced.products) if traced.belongs(p, {owner}))
     return next(uses, len(traced.products))
 
