@@ -208,8 +208,7 @@ class Chip(nn.Module):
             region = resident.regions[slice]
         if region.bottom > self.rows or region.right > self.cols:
             raise ValueError(f"{region} is not on this chip of {self.rows} × {self.cols} cells")
-        every = torch.arange(self.rows * self.cols, device=self.G.device)
-        return self._cells_of(str(region), region.of(every.view(self.rows, self.cols)))
+        return self._cells_of(str(region), region.positions(self.cols, self.G.device))
 
     def _cells_of(self, what: str, place: Tensor) -> Tensor:
         """Return conductances at positions on the flattened chip (S), all written."""

@@ -74,6 +74,11 @@ class Region(Spec):
         """Return the view of a tensor ``[…, rows, cols]`` that this region covers."""
         return chip[..., self.row : self.bottom, self.col : self.right]
 
+    def positions(self, cols: int, device: torch.device | str | None = None) -> Tensor:
+        """Return where its cells are on a flattened field ``[rows, cols]``: ``[height, width]``."""
+        rows = torch.arange(self.row, self.bottom, device=device)
+        return rows[:, None] * cols + torch.arange(self.col, self.right, device=device)
+
     def __str__(self) -> str:
         return f"{self.height} × {self.width} cells at ({self.row}, {self.col})"
 

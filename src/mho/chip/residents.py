@@ -70,39 +70,15 @@ class Resident:
     @property
     def place(self) -> Tensor:
         """Positions of its cells on the flattened chip, ``[slices, rows, cols]`` (int64)."""
-        rows, cols = self.chip.shape
-        every = torch.arange(rows * cols, device=self.chip.g.device).view(rows, cols)
+        cols, device = self.chip.shape[1], self.chip.g.device
+        places = [region.positions(cols, device) for region in self.regions]
         if self.tiling is not None:
-            return self._in_tiles(every, self.tiling)
-        place = torch.stack([region.of(every) for region in self.regions])
+            return _joined(places, self.tiling)
+        place = torch.stack(places)
         if self.rows is not None and self.cols is not None:
             place = place.gather(1, self.rows.to(place.device).unsqueeze(2).expand_as(place))
             place = place.gather(2, self.cols.to(place.device).unsqueeze(1).expand_as(place))
         return place
-
-    def _in_tiles(self, every: Tensor, tiling: Tiling) -> Tensor:
-        """Return `place` of a matrix whose tiles lie apart from one another."""
-        places = [region.of(every) for region in self.regions]
-        lead = (tiling.arrays, tiling.groups, tiling.down, tiling.across)
-        whole = tiling.cut(every.new_empty(tiling.slices, tiling.groups * tiling.rows, tiling.cols))
-        joined, down = [], 0
-        for band in whole:
-            across, row = 0, []
-            for tiles in band:
-                found = torch.stack(
-                    [
-                        places[_index(lead, a, g, down + d, across + x)]
-                        for a in range(lead[0])
-                        for g in range(lead[1])
-                        for d in range(tiles.shape[2])
-                        for x in range(tiles.shape[3])
-                    ]
-                )
-                row.append(found.unflatten(0, tuple(tiles.shape[:4])))
-                across += tiles.shape[3]
-            joined.append(row)
-            down += band[0].shape[2]
-        return tiling.join(joined)
 
     # ── the lease ────────────────────────────────────────────────────────────────────────────
 
@@ -187,11 +163,27 @@ class Resident:
         return found
 
 
-def _index(sizes: tuple[int, ...], *position: int) -> int:
-    index = 0
-    for size, at in zip(sizes, position, strict=True):
-        index = index * size + at
-    return index
+def _joined(places: list[Tensor], tiling: Tiling) -> Tensor:
+    """Return where the cells of a matrix are, ``[slices, groups · rows, cols]``.
+
+    Args:
+        places: of the cells of each tile, in the order ``[arrays, groups, down, across]``.
+        tiling: how it is cut.
+    """
+    grid = (tiling.arrays, tiling.groups, tiling.down, tiling.across)
+    numbers = torch.arange(len(places)).view(grid)
+    shape = (tiling.slices, tiling.groups * tiling.rows, tiling.cols)
+    bands, down = [], 0
+    for batches in tiling.cut(torch.empty(shape, device="meta")):
+        band, across = [], 0
+        for tiles in batches:
+            part = numbers[:, :, down : down + tiles.shape[2], across : across + tiles.shape[3]]
+            found = torch.stack([places[number] for number in part.flatten().tolist()])
+            band.append(found.unflatten(0, tuple(part.shape)))
+            across += tiles.shape[3]
+        down += batches[0].shape[2]
+        bands.append(band)
+    return tiling.join(bands)
 
 
 def refuse_other_cells(
