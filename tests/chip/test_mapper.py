@@ -138,7 +138,7 @@ def test_balanced_copies_are_the_best_there_are(wanted, free):
 @settings(max_examples=40)
 @given(layers, st.sampled_from(POLICIES), st.integers(1, 4), st.integers(1, 9))
 def test_in_turns_any_network_fits(found, policy, count, batch):
-    turns = Rewriting(batch, row_time=1e-6, cell_energy=1e-12, cell_pulses=3.0, endurance=1e6)
+    turns = Rewriting(batch, row_time=1e-6, cell_energy=2.0, cell_pulses=3.0, endurance=1e6)
     mapping = place(found, SMALL.replace(count=count), policy, turns=turns)
     assert_sound(mapping)
     if mapping.turns == 1:
@@ -149,7 +149,7 @@ def test_in_turns_any_network_fits(found, policy, count, batch):
                    {t.core for t in mapping.tiles if t.turn == turn})  # fmt: skip
     written = [t for t in mapping.tiles if used[t.core] > 1]
     cells = sum(t.cells for t in written)
-    assert mapping.rewriting_energy == pytest.approx(cells * 1e-12 / batch)
+    assert mapping.rewriting_energy == pytest.approx(cells * 2.0 / batch)
     assert mapping.rewriting_pulses == pytest.approx(cells * 3.0 / batch)
     assert mapping.wear == pytest.approx(3.0 * max(used.values()) / batch)
     assert mapping.lifetime == pytest.approx(1e6 / mapping.wear)
