@@ -188,7 +188,7 @@ def test_what_is_taken_is_left_alone(sizes, before):
         for height, width in before
         for core, array, row, col in [first.put(height, width, 1)]
     ]
-    packer = Packer.on(SMALL, held)
+    packer = Packer.on(SMALL, held[::-1])
     count = torch.zeros(100 * 32, 12, dtype=torch.int32)
     for region in held:
         region.of(count).add_(1)

@@ -196,7 +196,7 @@ def _name_layers(
     ax.legend(
         handles=handles,
         loc="upper left",
-        bbox_to_anchor=(0.98, 1.0),
+        bbox_to_anchor=(1.0, 1.0),
         fontsize=7.0,
         title=None if len(shown) == len(layers) else f"{len(layers)} layers, of these",
         title_fontsize=7.0,
