@@ -7,6 +7,7 @@ import mho
 from mho.circuit import Wires, effective_conductance
 from mho.crossbar.wires import wired, wired_noise
 from mho.encoding import Differential
+from mho.fit.twin_model import State
 from mho.hardware import Array
 
 ROWS, COLS = 12, 9
@@ -87,3 +88,11 @@ def test_both_ends_are_refused():
         Array(8, 8, Wires(word=1.0, drive="both"), whole_lines=True)
     spec = Array(8, 8, whole_lines=True)
     assert Array.from_dict(spec.to_dict()) == spec
+
+
+def test_a_twin_of_what_was_measured_in_part_is_refused():
+    hardware = mho.Hardware(array=Array(8, 8, whole_lines=True))
+    g = torch.full((1, 8, 8), 1e-5)
+    assert State.of(hardware, g, 8, 1).wires == hardware.array.wires
+    with pytest.raises(ValueError, match="whole_lines must be False where 8 × 6 cells"):
+        State.of(hardware, g[..., :6], 6, 1)

@@ -143,6 +143,8 @@ def test_in_turns_any_network_fits(found, policy, count, batch):
     assert_sound(mapping)
     if mapping.turns == 1:
         assert mapping.rewriting_energy == mapping.rewriting_time == mapping.wear == 0.0
+        assert mapping.batch == 1
+        assert mapping.lifetime is None
         return
     # By hand: whole cores are rewritten where several turns use them.
     used = Counter(core for turn in range(mapping.turns) for core in
@@ -330,7 +332,11 @@ def test_specs_go_round():
         LayerShape("a", 3, 4, reads=2.5, groups=2, arrays=(2, 1), tile=(2, 2)),
     ):
         assert type(spec).from_dict(spec.to_dict()) == spec
-    assert Cores(cols=100, columns_per_converter=8).converters == 13
+    assert Cores(cols=100, columns_per_converter=8, conversion_time=1e-9).converters == 13
+    with pytest.raises(ValueError, match="conversion_time must be > 0 where 8 columns share"):
+        Cores(columns_per_converter=8)
+    with pytest.raises(ValueError, match=r"columns_per_converter must be .*<= 256"):
+        Cores(columns_per_converter=257)
     chip = Cores(read_time=1e-7, columns_per_converter=8, conversion_time=1e-9)
     assert chip.time(3) == pytest.approx(1.03e-7)
     assert chip.time(200) == pytest.approx(1.08e-7)
@@ -366,6 +372,15 @@ def test_what_writing_takes_comes_from_a_report():
         ({"hardware": None}, ValueError, "hardware must be given"),
         ({"model": torch.nn.ReLU()}, ValueError, "no layer to convert"),
         ({"model": "resnet"}, TypeError, "model must be Module or list or tuple"),
+        (
+            {
+                "model": mho.convert(Net(), HARDWARE, program=False),
+                "hardware": None,
+                "inputs": torch.rand(1, 3, 8, 8),
+            },
+            ValueError,
+            "never programmed, since it cannot be traced",
+        ),
         ({"model": []}, ValueError, "layers must be at least one|is of a model"),
         ({"samples": 2}, ValueError, "there are no inputs"),
         ({"inputs": "text"}, TypeError, "inputs must be"),

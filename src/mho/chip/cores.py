@@ -38,7 +38,7 @@ class Cores(Spec):
         read_time: one read of a core with one vector, without waiting for shared converters (s),
             > 0.
         columns_per_converter: neighbouring bit lines that a converter serves, one after the other,
-            >= 1.
+            >= 1; if more than one, ``conversion_time`` must say what that takes.
         conversion_time: added to a read for every conversion of the busiest converter (s), >= 0.
 
     Raises:
@@ -60,6 +60,11 @@ class Cores(Spec):
         most = self.cols
         checks.integer("Cores columns_per_converter", self.columns_per_converter, most=most)
         checks.number("Cores conversion_time", self.conversion_time, least=0.0)
+        if self.columns_per_converter > 1 and not self.conversion_time:
+            raise ValueError(
+                "Cores conversion_time must be > 0 where "
+                f"{self.columns_per_converter} columns share a converter one after the other, got 0"
+            )
 
     @property
     def converters(self) -> int:

@@ -208,7 +208,7 @@ class CoreMapping:
     @property
     def batch(self) -> int:
         """Inferences of one batch; 1 where all layers lie there at once."""
-        return 1 if self.rewriting is None else self.rewriting.batch
+        return 1 if self.rewriting is None or self.turns == 1 else self.rewriting.batch
 
     @cached_property
     def bottleneck(self) -> tuple[str, ...]:

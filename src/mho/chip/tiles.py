@@ -233,6 +233,11 @@ def shapes_of(
     count = _samples(inputs) if samples is None else checks.integer("samples", samples)
     if count < 1:
         raise ValueError("inputs must hold at least one sample, got none")
+    if here and not all(entry.crossbar.fabricated for entry in here):
+        raise ValueError(
+            "inputs must be None for a converted model that was never programmed, since it cannot "
+            "be traced: program it first, or give the torch model and its hardware"
+        )
     traced = trace(model, inputs)
     weights: dict[str, int] = {}
     for m in found:

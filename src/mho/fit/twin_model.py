@@ -63,8 +63,16 @@ class State:
             reads: likewise.
 
         Raises:
-            ValueError: if its amplifier has values for another number of lines.
+            ValueError: if its amplifier has values for another number of lines, or its lines are
+                longer than what was measured.
         """
+        array = hardware.array
+        if array.whole_lines and (g.shape[1] % array.rows or g.shape[2] % array.cols):
+            raise ValueError(
+                f"Array whole_lines must be False where {g.shape[1]} × {g.shape[2]} cells are "
+                f"measured on tiles of {array.rows} × {array.cols}: what their wires fit would "
+                "count segments that were not measured"
+            )
         amplifier = hardware.amplifier or Amplifier()
         one = torch.ones(lines, dtype=torch.float64)
         gain, offset = (_of_lines(value, one) for value in (amplifier.gain, amplifier.offset))
