@@ -94,11 +94,11 @@ def test_it_computes_what_those_cells_hold():
     # By hand: the weights that the chip's cells stand for, in plain torch.
     hardware = FAULTY.replace(effects=(StuckAt(low=0.1),))
     chip = Chip(cores=CORES, hardware=hardware, seed=3)
-    layer = nn.Linear(50, 30)
+    layer = nn.Linear(80, 60)
     model = mho.convert(layer, hardware)
     (regions,) = chip.place(model).values()
-    g = torch.zeros(2, 50, 30)
-    down, across = [(0, 32), (32, 50)], [(0, 24), (24, 30)]
+    g = torch.zeros(2, 80, 60)
+    down, across = [(0, 32), (32, 64), (64, 80)], [(0, 24), (24, 48), (48, 60)]
     order = iter(regions)
     for array in range(2):
         for top, bottom in down:
@@ -106,9 +106,24 @@ def test_it_computes_what_those_cells_hold():
                 g[array, top:bottom, left:right] = next(order).of(chip.G)
     (crossbar,) = mho.crossbars(model).values()
     weight = crossbar.scale * (g[0] - g[1])
-    x = torch.rand(7, 50)
+    x = torch.rand(7, 80)
     assert torch.allclose(model(x), x @ weight + layer.bias, atol=1e-5)
     assert not torch.allclose(model(x), layer(x), atol=1e-2)
+
+
+@pytest.mark.parametrize("strategy", ON_CORES)
+def test_pairs_lie_above_one_another_where_there_are_arrays(strategy):
+    chip = Chip(cores=CORES.replace(count=2, arrays=5), hardware=FAULTY)
+    models = [mho.convert(nn.Linear(32, 24), FAULTY, seed=i) for i in range(5)]
+    for i, model in enumerate(models[:4]):
+        if strategy in ("layer", "tile") and i > 1:  # they begin on a fresh core
+            strategy = "packed"
+        chip.place(model, strategy)
+        assert_cells_are_the_chips(chip, model, name=chip.residents[-1].owner)
+    taken = chip.occupied.view(2, 5, -1).all(2)
+    assert taken.tolist() == [[True] * 4 + [False]] * 2
+    with pytest.raises(ValueError, match=r"no room|1 too few"):
+        chip.place(models[4], strategy)
 
 
 def test_greedy_takes_the_place_with_the_fewest_defects():

@@ -58,10 +58,13 @@ class Chip(nn.Module):
 
     Attributes:
         cells: the population ``[rows, cols]``.
+        cores: of which it consists; None for one field of cells.
 
     Raises:
         TypeError, ValueError: if a size, the seed, the hardware or the broken cells are refused.
     """
+
+    cores: Cores | None = None  # also of chips pickled before there were any
 
     def __init__(
         self,
