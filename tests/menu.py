@@ -89,6 +89,7 @@ ARRAYS = {
     "tiles": Array(4, 6),
     "interleaved": Array(8, 16, interleaved=True),
     "wires": Array(8, 8, wires=WIRES),
+    "whole lines": Array(8, 8, wires=WIRES, whole_lines=True),
     "wires between": Array(6, 12, wires=WIRES, interleaved=True),
 }
 DACS = {

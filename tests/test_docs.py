@@ -19,6 +19,7 @@ PAGES += ["docs/parallel.md"]
 PAGES += ["docs/models.md"]
 PAGES += ["docs/encodings.md"]
 PAGES += ["docs/converters.md"]
+PAGES += ["docs/cores.md"]
 
 
 class Model(torch.nn.Module):

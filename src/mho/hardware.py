@@ -47,6 +47,10 @@ class Array(Spec):
             tile for every input instead, by Newton's method (exact for nominal cells; seconds for
             what takes milliseconds). Training reads and transposed reads stay linearised. Ohmic
             cells, and reads without wires, are exact anyway.
+        whole_lines: whether a tile that a matrix fills only in part has the lines of the whole
+            array, as on a chip. The matrix lies at the first word lines and the first bit lines;
+            the cells beside it are switched off, and their segments are in series with its own
+            where currents pass them. By default lines are as long as the matrix needs.
     """
 
     rows: int = 128
@@ -55,6 +59,7 @@ class Array(Spec):
     interleaved: bool = False
     solve_every: int = 1
     exact_reads: bool = False
+    whole_lines: bool = False
 
     def __post_init__(self) -> None:
         checks.integer("Array rows", self.rows)
@@ -66,6 +71,20 @@ class Array(Spec):
                 "Array wires must not be gated: a gated array's currents are no fixed matrix "
                 "times its inputs; see mho.circuit.solve_gated"
             )
+        if self.whole_lines and self.wires.drive == "both":
+            raise ValueError(
+                "Array whole_lines needs wires with drive 'left' or 'right', got 'both': the ends "
+                "of a line that is used in part are not alike"
+            )
+
+    def wires_of(self, rows: int, cols: int) -> Wires:
+        """Return the wires of a tile of which so many word lines and bit lines are in use."""
+        wires = self.wires
+        if not self.whole_lines:
+            return wires
+        below = (self.rows - rows) * wires.bit if wires.read == "bottom" else 0.0
+        beside = (self.cols - cols) * wires.word if wires.drive == "right" else 0.0
+        return wires.replace(source=wires.source + beside, sense=wires.sense + below)
 
 
 @dataclass(frozen=True)

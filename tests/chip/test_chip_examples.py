@@ -76,3 +76,17 @@ def test_layer_ensemble_runs(tmp_path):
     assert errors["inner fault tolerance", "3"] < errors["without foresight", "3"]
     # Every member of a committee is as far off as one copy.
     assert errors["committee", "3"] == pytest.approx(errors["average", "1"], rel=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="needs transformers")
+def test_resnet_on_cores_runs(tmp_path, capsys):
+    found = example("resnet_on_cores").main(["--small", "--out", str(tmp_path)])
+    assert "too few: the network needs" in capsys.readouterr().out
+    assert found["copied"].turns == 1
+    assert max(found["copied"].copies) > 10
+    assert found["in turns"].turns > 1
+    assert found["decoder"].cores_used <= 64
+    pictures = sorted(path.stem for path in tmp_path.glob("*.png"))
+    assert len(pictures) == 7
+    assert all(path.stat().st_size > 10_000 for path in tmp_path.glob("*.png"))

@@ -53,9 +53,9 @@ def _bare(crossbar: Crossbar, g: Tensor, voltages: Tensor) -> float:
 def _wired(g: Tensor, voltages: Tensor, crossbar: Crossbar) -> float:
     tiling = Tiling.of(g, crossbar.groups, crossbar.hardware.array)
     inputs = tiling.cut_inputs(voltages.unflatten(1, (crossbar.groups, -1)).transpose(0, 1))
-    wires = crossbar.hardware.array.wires
+    array = crossbar.hardware.array
     return sum(
-        _tiles(tiles, lines, wires)
+        _tiles(tiles, lines, array.wires_of(*tiles.shape[-2:]))
         for lines, band in zip(inputs, tiling.cut(g), strict=True)
         for tiles in band
     )

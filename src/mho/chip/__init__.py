@@ -17,20 +17,30 @@ from mho.chip.codes import (
     search_code,
 )
 from mho.chip.committee import Committee
+from mho.chip.cores import Cores, Rewriting
 from mho.chip.defects import outside
+from mho.chip.mapper import place
+from mho.chip.mapping import CoreMapping, MappedLayer
 from mho.chip.metrics import MappingError, mapping_error
 from mho.chip.permute import best_order, best_orders
 from mho.chip.placement import Region
+from mho.chip.tiles import LayerShape, Tile
 
 __all__ = [
     "Accelerator",
     "Chip",
     "CollaborativeClassifier",
     "Committee",
+    "CoreMapping",
+    "Cores",
     "Daffodil",
     "FixedPointAccelerator",
+    "LayerShape",
+    "MappedLayer",
     "MappingError",
     "Region",
+    "Rewriting",
+    "Tile",
     "accelerator",
     "accelerators",
     "best_order",
@@ -41,5 +51,6 @@ __all__ = [
     "least_distance",
     "mapping_error",
     "outside",
+    "place",
     "search_code",
 ]

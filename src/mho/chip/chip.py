@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,18 +11,17 @@ from torch import Tensor, nn
 
 from mho.cells.checkpoint import modernise_chip
 from mho.cells.population import Cells
-from mho.chip import placement
-from mho.chip.permute import WHICH
+from mho.chip import tenants
+from mho.chip.cores import Cores
 from mho.chip.placement import Region
-from mho.chip.residents import Resident, refuse_other_cells
-from mho.chip.settle import move_in, settle
+from mho.chip.residents import Resident
 from mho.core import checks
 from mho.core.precision import keeping
 from mho.core.spec import first_difference
 from mho.crossbar.checkpoint import present
 from mho.crossbar.undo import all_or_nothing
 from mho.hardware import Hardware
-from mho.model.crossbars import Entry, listing
+from mho.model.crossbars import listing
 from mho.model.lifecycle import ModelReport, write_all
 
 
@@ -44,30 +42,37 @@ class Chip(nn.Module):
     both, in either order, and `join` the model to the chip.
 
     Args:
-        rows: word lines, >= 1.
-        cols: bit lines, >= 1.
+        rows: word lines, >= 1; 2500 if not given.
+        cols: bit lines, >= 1; 2500 if not given.
         hardware: what its cells are: the device and the effects. Encoding and converters are the
             models' own.
         stuck: broken cells beside those the effects make: a mask ``[rows, cols]`` and what they
             read (S), of the same shape; see `outside`.
         endurance: how many pulses a cell bears; None for ever.
+        cores: a chip of several cores instead of one field of cells; ``rows`` and ``cols`` follow
+            from it: all arrays lie one below the other in the order of cores. Models are cut into
+            tiles as they are read, and no tile lies on two arrays. See `mho.chip.place`.
         seed: of the chip's fabrication.
         dtype: of the conductances; torch's default if not given.
         device: where they live.
 
     Attributes:
         cells: the population ``[rows, cols]``.
+        cores: of which it consists; None for one field of cells.
 
     Raises:
         TypeError, ValueError: if a size, the seed, the hardware or the broken cells are refused.
     """
 
+    cores: Cores | None = None  # also of chips pickled before there were any
+
     def __init__(
         self,
-        rows: int = 2500,
-        cols: int = 2500,
+        rows: int | None = None,
+        cols: int | None = None,
         hardware: Hardware | None = None,
         *,
+        cores: Cores | None = None,
         stuck: tuple[Tensor, Tensor] | None = None,
         endurance: int | None = None,
         seed: int = 0,
@@ -75,13 +80,13 @@ class Chip(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        rows = checks.integer("rows", rows)
-        cols = checks.integer("cols", cols)
+        rows, cols = _shape(rows, cols, cores)
         hardware = Hardware() if hardware is None else hardware
         checks.instance("hardware", hardware, Hardware)
         if endurance is not None:
             endurance = checks.integer("endurance", endurance)
         self.rows, self.cols, self.hardware, self.endurance = rows, cols, hardware, endurance
+        self.cores = cores
         kind = hardware.device.cells_type
         self.cells: Cells = kind(
             hardware.behaviours, (rows, cols), seed=seed, dtype=dtype, device=device
@@ -95,7 +100,8 @@ class Chip(nn.Module):
 
     def _identity(self, seed: int, stuck: tuple[Tensor, Tensor] | None) -> str:
         said = [repr(behaviour) for behaviour in self.hardware.behaviours]
-        digest = hashlib.blake2b(repr((seed, self.rows, self.cols, said)).encode(), digest_size=8)
+        where = (self.rows, self.cols) if self.cores is None else self.cores.layout
+        digest = hashlib.blake2b(repr((seed, *where, said)).encode(), digest_size=8)
         for tensor in stuck or ():
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
@@ -124,7 +130,7 @@ class Chip(nn.Module):
 
     @property
     def regions(self) -> dict[str, tuple[Region, ...]]:
-        """The regions of every crossbar, one a slice, by ``"model/crossbar"``."""
+        """The regions of every crossbar, as `place` returns them, by ``"model/crossbar"``."""
         return {resident.label: resident.regions for resident in self.residents}
 
     @property
@@ -144,132 +150,13 @@ class Chip(nn.Module):
         """The regions that belong to models."""
         for resident in self.residents:
             yield from resident.regions
+            yield from resident.reserved
 
-    # ── put models on it ─────────────────────────────────────────────────────────────────────
+    # ── models on it; see `mho.chip.tenants` ─────────────────────────────────────────────────
 
-    @torch.inference_mode(False)
-    @torch.no_grad()
-    def place(
-        self,
-        model: nn.Module,
-        strategy: str = "greedy",
-        *,
-        seed: int = 0,
-        permute: str | None = None,
-        name: str | None = None,
-    ) -> dict[str, tuple[Region, ...]]:
-        """Put a model's crossbars on free cells of this chip, and program them.
-
-        Calibrated converter ranges stay. Where something is refused, nothing is changed.
-
-        Args:
-            model: a converted model, or a `Crossbar`; its device and effects are the chip's.
-            strategy: ``"greedy"`` (the largest matrix first, each where the fewest cells are
-                broken), ``"random"``, or ``"packed"`` (each at the first place by rows).
-            seed: for ``"random"``.
-            permute: ``"rows"``, ``"cols"`` or ``"both"``: lay out the lines of each matrix in the
-                order that suits the broken cells best; see `mho.chip.permute`. Wires, where they
-                are not ideal, are solved in the matrix's own order.
-            name: of the model on this chip; numbered if not given.
-
-        Returns:
-            The regions of every crossbar, one a slice, by the name that `mho.summary` shows.
-
-        Raises:
-            TypeError, ValueError: if an argument is refused, the model is on this chip already,
-                is of other hardware, or does not fit.
-        """
-        checks.one_of("strategy", strategy, placement.STRATEGIES)
-        if permute is not None:
-            checks.one_of("permute", permute, WHICH)
-        found = listing(model)
-        waiting = self._waiting(found, name)
-        if waiting:
-            return self._join(waiting)
-        owner = self._new_name(name)
-        for entry in found:
-            part, crossbar = entry.name, entry.crossbar
-            if any(resident.crossbar is crossbar for resident in self.residents):
-                raise ValueError(f"crossbar {part!r} is on this chip already; remove it first")
-            refuse_other_cells(part, crossbar, entry.weight(), self.hardware, self.G.dtype)
-            if permute is not None and crossbar.groups > 1:
-                raise ValueError(
-                    f"permute must be None for crossbar {part!r}: it has {crossbar.groups} "
-                    "groups, whose lines cannot be exchanged"
-                )
-        residents = settle(self, owner, found, strategy, seed)
-        with self._undoing(), all_or_nothing(entry.crossbar for entry in found):
-            weights = [entry.weight() for entry in found]
-            for resident, weight in zip(residents, weights, strict=True):
-                move_in(self, resident, weight, permute)
-            _write(found, weights)
-            self.residents += residents
-        return {resident.name: resident.regions for resident in residents}
-
-    def _new_name(self, name: str | None) -> str:
-        names = {resident.owner for resident in self.residents}
-        if name is None:
-            numbers = (f"model {i}" for i in range(1, len(names) + 2))
-            return next(free for free in numbers if free not in names)
-        checks.instance("name", name, str)
-        if name in names:
-            raise ValueError(f"there is a model named {name!r} on this chip already")
-        return name
-
-    @contextmanager
-    def _undoing(self) -> Iterator[None]:
-        """Put cells and residents back if the block raises."""
-        held, residents = self.cells.fork(), list(self.residents)
-        try:
-            yield
-        except BaseException:
-            self.cells.become(held)
-            self.residents[:] = residents
-            raise
-
-    # ── models whose checkpoints lay here ────────────────────────────────────────────────────
-
-    def join(self, model: nn.Module) -> dict[str, tuple[Region, ...]]:
-        """Bring a model back to the cells that it lay on when both were saved.
-
-        What the cells hold, and their wear, is as the chip's checkpoint says.
-        `place`, `program` and `remove` do this by themselves.
-
-        Args:
-            model: with its checkpoint loaded.
-
-        Returns:
-            The regions of every crossbar, by the name that `mho.summary` shows.
-
-        Raises:
-            TypeError, ValueError: if the model has no crossbars, or its checkpoint did not lie on
-                this chip.
-        """
-        waiting = self._waiting(listing(model), None)
-        if not waiting:
-            raise ValueError("the model's checkpoint did not lie on this chip, or it is on it now")
-        return self._join(waiting)
-
-    def _waiting(self, found: list[Entry], name: str | None) -> dict[Resident, Entry]:
-        """Return the residents without a model that these crossbars are; all of them, or none."""
-        lost = {r.identity: r for r in self.residents if r.crossbar is None}
-        pairs = {
-            lost[e.crossbar.cells.identity]: e for e in found if e.crossbar.cells.identity in lost
-        }
-        whole = len(pairs) == len(found)
-        known = name is None or all(resident.owner == name for resident in pairs)
-        return pairs if whole and known else {}
-
-    def _join(self, waiting: dict[Resident, Entry]) -> dict[str, tuple[Region, ...]]:
-        try:
-            with all_or_nothing(entry.crossbar for entry in waiting.values()):
-                for resident, entry in waiting.items():
-                    resident.join(entry.crossbar)
-        except BaseException:
-            for resident in waiting:
-                resident.crossbar = None
-            raise
-        return {resident.name: resident.regions for resident in waiting}
+    place = tenants.place
+    join = tenants.join
+    remove = tenants.remove
 
     # ── their life on it ─────────────────────────────────────────────────────────────────────
 
@@ -288,7 +175,7 @@ class Chip(nn.Module):
                 as ``endurance`` allows; nothing is then changed.
         """
         found = listing(model)
-        residents = self._here(found)
+        residents = tenants.here(self, found)
         worst = max(int(self.wear.reshape(-1)[resident.place].max()) for resident in residents)
         if self.endurance is not None and worst >= self.endurance:
             raise ValueError(
@@ -296,44 +183,6 @@ class Chip(nn.Module):
                 f"endurance is {self.endurance}: they are worn out"
             )
         return write_all(found)
-
-    def _here(self, found: list[Entry]) -> list[Resident]:
-        """Return the residents that some crossbars are, all of them."""
-        self._join(self._waiting(found, None))
-        here = {id(r.crossbar): r for r in self.residents}
-        missing = [entry.name for entry in found if id(entry.crossbar) not in here]
-        if missing:
-            raise ValueError("the model is not on this chip; place it first")
-        return [here[id(entry.crossbar)] for entry in found]
-
-    def remove(self, model: nn.Module | str) -> None:
-        """Free a model's cells; they keep what they hold, and their wear.
-
-        The model goes on with a copy of its cells.
-
-        Args:
-            model: what was placed, or its name on this chip.
-
-        Raises:
-            TypeError, ValueError: if it is not on this chip.
-        """
-        checks.instance("model", model, (nn.Module, str))
-        if isinstance(model, str):
-            leaving = [r for r in self.residents if r.owner == model]
-        else:
-            found = listing(model)
-            self._join(self._waiting(found, None))
-            crossbars = {id(entry.crossbar) for entry in found}
-            leaving = [r for r in self.residents if id(r.crossbar) in crossbars]
-        if not leaving:
-            names = ", ".join(sorted({repr(r.owner) for r in self.residents})) or "none"
-            raise ValueError(f"no such model on this chip; there are {names}")
-        with self._undoing(), all_or_nothing(r.crossbar for r in leaving if r.crossbar is not None):
-            for resident in leaving:
-                if resident.crossbar is None:
-                    self.residents.remove(resident)
-                else:
-                    resident.crossbar.leave()
 
     def sync(self) -> None:
         """Nothing to do: ``G`` and ``wear`` are always up to date. For programs of version 0.1."""
@@ -354,15 +203,22 @@ class Chip(nn.Module):
         checks.instance("region", region, (Region, str))
         if isinstance(region, str):
             checks.one_of("region", region, list(self.regions))
-            regions = self.regions[region]
-            slice = checks.integer("slice", slice, least=0, most=len(regions) - 1)
-            region = regions[slice]
+            resident = next(r for r in self.residents if r.label == region)
+            place = resident.place
+            slice = checks.integer("slice", slice, least=0, most=len(place) - 1)
+            if self.cores is not None:
+                return self._cells_of(resident.label, place[slice])
+            region = resident.regions[slice]
         if region.bottom > self.rows or region.right > self.cols:
             raise ValueError(f"{region} is not on this chip of {self.rows} × {self.cols} cells")
-        unwritten = int((region.of(self.wear) == 0).sum())
+        return self._cells_of(str(region), region.positions(self.cols, self.G.device))
+
+    def _cells_of(self, what: str, place: Tensor) -> Tensor:
+        """Return conductances at positions on the flattened chip (S), all written."""
+        unwritten = int((self.wear.reshape(-1)[place] == 0).sum())
         if unwritten:
-            raise ValueError(f"{unwritten} of {region} were never written")
-        return region.of(self.G).clone()
+            raise ValueError(f"{unwritten} of {what} were never written")
+        return self.G.reshape(-1)[place]
 
     def age(self, seconds: float, reads: float = 0.0) -> None:
         """Let time pass for everything that lives on the chip.
@@ -394,7 +250,8 @@ class Chip(nn.Module):
         """What a checkpoint holds beside tensors: plain values only."""
         shape = [self.rows, self.cols]
         regions = [resident.plain() for resident in self.residents]
-        return {"hardware": self.hardware.to_dict(), "shape": shape, "regions": regions}
+        state = {"hardware": self.hardware.to_dict(), "shape": shape, "regions": regions}
+        return state if self.cores is None else {**state, "cores": list(self.cores.layout)}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take back which cells are taken; models have checkpoints of their own.
@@ -424,12 +281,18 @@ class Chip(nn.Module):
         Models that live on the chip then hold what its cells hold.
         """
         living = [r.crossbar for r in self.residents if r.crossbar is not None]
-        with self._undoing(), all_or_nothing(living):
+        with tenants.undoing(self), all_or_nothing(living):
             return super().load_state_dict(state_dict, *args, **settings)
 
     def _refuse_other(self, state: dict[str, Any]) -> None:
+        own = None if self.cores is None else list(self.cores.layout)
         found = {"hardware": present(state["hardware"]), "shape": state["shape"]}
-        expected = {"hardware": self.hardware.to_dict(), "shape": [self.rows, self.cols]}
+        found["cores"] = state.get("cores")
+        expected: dict[str, Any] = {
+            "hardware": self.hardware.to_dict(),
+            "shape": [self.rows, self.cols],
+        }
+        expected["cores"] = own
         difference = first_difference(expected, found)
         if difference:
             raise ValueError(f"this checkpoint is of another chip: {difference}")
@@ -457,8 +320,12 @@ class Chip(nn.Module):
         for resident in self.residents:
             held.setdefault(resident.owner, []).append(resident)
         broken = float(self.stuck.float().mean())
+        size = f"{self.rows} × {self.cols} cells"
+        if self.cores is not None:
+            chip = self.cores
+            size = f"{chip.count} cores of {chip.arrays} × {chip.rows} × {chip.cols} cells"
         lines = [
-            f"{self.rows} × {self.cols} cells, {broken:.2%} stuck, {self.occupancy:.2%} taken by "
+            f"{size}, {broken:.2%} stuck, {self.occupancy:.2%} taken by "
             f"{len(held)} model{'' if len(held) == 1 else 's'}, "
             f"at most {int(self.wear.max()):,} pulses a cell"
         ]
@@ -476,9 +343,11 @@ def _tell_models(chip: nn.Module, *_: object) -> None:
             resident.join(resident.crossbar)
 
 
-def _write(found: list[Entry], weights: list[Tensor | None]) -> None:
-    for entry, weight in zip(found, weights, strict=True):
-        if weight is not None:
-            entry.crossbar.program(weight)
-    for layer in {entry.layer for entry in found if entry.layer is not None}:
-        layer.mark_programmed()
+def _shape(rows: int | None, cols: int | None, cores: Cores | None) -> tuple[int, int]:
+    if cores is None:
+        rows = checks.integer("rows", 2500 if rows is None else rows)
+        return rows, checks.integer("cols", 2500 if cols is None else cols)
+    checks.instance("cores", cores, Cores)
+    if (rows, cols) != (None, None):
+        raise ValueError(f"rows and cols follow from cores; got rows={rows!r}, cols={cols!r} too")
+    return cores.shape

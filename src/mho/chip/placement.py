@@ -74,6 +74,11 @@ class Region(Spec):
         """Return the view of a tensor ``[…, rows, cols]`` that this region covers."""
         return chip[..., self.row : self.bottom, self.col : self.right]
 
+    def positions(self, cols: int, device: torch.device | str | None = None) -> Tensor:
+        """Return where its cells are on a flattened field ``[rows, cols]``: ``[height, width]``."""
+        rows = torch.arange(self.row, self.bottom, device=device)
+        return rows[:, None] * cols + torch.arange(self.col, self.right, device=device)
+
     def __str__(self) -> str:
         return f"{self.height} × {self.width} cells at ({self.row}, {self.col})"
 
@@ -108,6 +113,8 @@ class Windows:
         width: of the window.
         taken: regions that are taken.
         sums: for *greedy*: cumulative defects, as `integral` returns them.
+        band: rows of an array where the field consists of several, one below the other: no window
+            begins on one and ends on the next. None for a field in one piece.
     """
 
     def __init__(
@@ -117,6 +124,7 @@ class Windows:
         width: int,
         taken: Sequence[Region],
         sums: Tensor | None = None,
+        band: int | None = None,
     ) -> None:
         self.height, self.width = height, width
         # What is least is taken; places that are not free are at the very end.
@@ -126,6 +134,9 @@ class Windows:
                 self.score = torch.zeros(shape[0] - height + 1, shape[1] - width + 1, dtype=_SCORE)
             else:
                 self.score = window_counts(sums, height, width)
+        if self.score is not None and band is not None:
+            ends = torch.arange(len(self.score)) % band + height
+            self.score[ends > band] = _TAKEN
         for region in taken:
             self._strike(region)
         # The least of every row: after a placement only few rows need another look.
@@ -186,6 +197,7 @@ def place(
     strategy: str = "greedy",
     sums: Tensor | None = None,
     source: torch.Generator | None = None,
+    band: int | None = None,
 ) -> list[Region | None]:
     """Place windows one after the other, the largest first.
 
@@ -199,6 +211,7 @@ def place(
         strategy: ``"greedy"``, ``"random"`` or ``"packed"``.
         sums: for *greedy*: cumulative defects, as `integral` returns them.
         source: for *random*.
+        band: see `Windows`.
 
     Returns:
         One region each, in the order given; None from the first on that found no place.
@@ -211,7 +224,7 @@ def place(
     windows: Windows | None = None
     for index in sorted(range(len(sizes)), key=lambda i: -sizes[i][0] * sizes[i][1]):
         if windows is None or (windows.height, windows.width) != sizes[index]:
-            windows = Windows(shape, *sizes[index], occupied, sums)
+            windows = Windows(shape, *sizes[index], occupied, sums, band)
         region = windows.choose(source)
         if region is None:
             break

@@ -16,8 +16,9 @@ from mho.chip.placement import Region
 from mho.core import checks
 from mho.core.spec import first_difference
 from mho.crossbar import Crossbar
+from mho.crossbar.tiling import Tiling
 from mho.encoding.redundant import Redundant
-from mho.hardware import Hardware
+from mho.hardware import Array, Hardware
 
 
 @dataclass(eq=False)
@@ -27,12 +28,15 @@ class Resident:
     Attributes:
         owner: name of its model on the chip.
         name: of the crossbar in the model.
-        regions: one for each of its slices.
+        regions: one for each of its slices; where it is cut, one for each of its tiles.
         chip: the cells of the whole chip.
         home: all residents of the chip.
         crossbar: the crossbar, or None after a chip was loaded without its models.
         rows: word line of every row inside the region, ``[slices, rows]``; None for in order.
         cols: bit line of every column, ``[slices, cols]``; None for in order.
+        tiling: on a chip of cores, how it is cut: regions are then in the order
+            ``[arrays, groups, down, across]``.
+        reserved: further regions that belong to it: those of copies.
     """
 
     owner: str
@@ -43,6 +47,8 @@ class Resident:
     crossbar: Crossbar | None = None
     rows: Tensor | None = None
     cols: Tensor | None = None
+    tiling: Tiling | None = None
+    reserved: tuple[Region, ...] = ()
 
     @property
     def label(self) -> str:
@@ -64,9 +70,11 @@ class Resident:
     @property
     def place(self) -> Tensor:
         """Positions of its cells on the flattened chip, ``[slices, rows, cols]`` (int64)."""
-        rows, cols = self.chip.shape
-        every = torch.arange(rows * cols, device=self.chip.g.device).view(rows, cols)
-        place = torch.stack([region.of(every) for region in self.regions])
+        cols, device = self.chip.shape[1], self.chip.g.device
+        places = [region.positions(cols, device) for region in self.regions]
+        if self.tiling is not None:
+            return _joined(places, self.tiling)
+        place = torch.stack(places)
         if self.rows is not None and self.cols is not None:
             place = place.gather(1, self.rows.to(place.device).unsqueeze(2).expand_as(place))
             place = place.gather(2, self.cols.to(place.device).unsqueeze(1).expand_as(place))
@@ -132,15 +140,50 @@ class Resident:
         """Return what a checkpoint says of it."""
         regions = [[r.row, r.col, r.height, r.width] for r in self.regions]
         orders = [None if o is None else o.tolist() for o in (self.rows, self.cols)]
-        return [self.owner, self.name, regions, *orders]
+        said = [self.owner, self.name, regions, *orders]
+        if self.tiling is None:
+            return said
+        cut = self.tiling
+        sizes = [cut.slices, cut.groups, cut.rows, cut.cols, cut.array.to_dict()]
+        reserved = [[r.row, r.col, r.height, r.width] for r in self.reserved]
+        return [*said, sizes, reserved]
 
     @classmethod
     def from_plain(cls, values: list[Any], chip: Cells, home: list[Resident]) -> Resident:
         """Build one, without its crossbar, from what `plain` said."""
         owner, name, regions, *orders = values
+        orders, cut = orders[:2], orders[2:]
         rows, cols = (None if o is None else torch.tensor(o) for o in (orders or [None, None]))
         known = tuple(Region(*numbers) for numbers in regions)
-        return cls(owner, name, known, chip, home, rows=rows, cols=cols)
+        found = cls(owner, name, known, chip, home, rows=rows, cols=cols)
+        if cut:
+            slices, groups, height, width, array = cut[0]
+            found.tiling = Tiling(slices, groups, height, width, Array.from_dict(array))
+            found.reserved = tuple(Region(*numbers) for numbers in cut[1])
+        return found
+
+
+def _joined(places: list[Tensor], tiling: Tiling) -> Tensor:
+    """Return where the cells of a matrix are, ``[slices, groups · rows, cols]``.
+
+    Args:
+        places: of the cells of each tile, in the order ``[arrays, groups, down, across]``.
+        tiling: how it is cut.
+    """
+    grid = (tiling.arrays, tiling.groups, tiling.down, tiling.across)
+    numbers = torch.arange(len(places)).view(grid)
+    shape = (tiling.slices, tiling.groups * tiling.rows, tiling.cols)
+    bands, down = [], 0
+    for batches in tiling.cut(torch.empty(shape, device="meta")):
+        band, across = [], 0
+        for tiles in batches:
+            part = numbers[:, :, down : down + tiles.shape[2], across : across + tiles.shape[3]]
+            found = torch.stack([places[number] for number in part.flatten().tolist()])
+            band.append(found.unflatten(0, tuple(part.shape)))
+            across += tiles.shape[3]
+        down += batches[0].shape[2]
+        bands.append(band)
+    return tiling.join(bands)
 
 
 def refuse_other_cells(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from mho.chip import placement
+from mho.chip.mapping import CoreMapping
+from mho.chip.on_cores import settle_on_cores
 from mho.chip.placement import Region
 from mho.chip.residents import Resident
 from mho.core import random
@@ -20,7 +22,7 @@ def settle(
     chip: Chip,
     owner: str,
     found: list[Entry],
-    strategy: str,
+    strategy: str | CoreMapping,
     seed: int,
 ) -> list[Resident]:
     """Find free cells for the crossbars of a model.
@@ -38,10 +40,14 @@ def settle(
     Raises:
         ValueError: if there is no room.
     """
+    source = random.generator(random.derive(seed, "place"))
+    if chip.cores is not None:
+        taken = [*chip.taken(), *_worn(chip)]
+        return settle_on_cores(chip, chip.cores, owner, found, strategy, taken, source)
+    assert isinstance(strategy, str)
     sizes = [tuple(e.crossbar.G.shape[1:]) for e in found for _ in range(len(e.crossbar.G))]
     if strategy == "greedy" and chip.sums is None:
         chip.sums = placement.integral(chip.stuck).cpu()
-    source = random.generator(random.derive(seed, "place"))
     free = placement.place(
         sizes,  # type: ignore[arg-type]
         (chip.rows, chip.cols),

@@ -52,7 +52,8 @@ def currents(level: Tensor, g: Tensor, hardware: Hardware) -> list[Tensor]:
 def _solved(tiles: Tensor, v: Tensor, device: Device, array: Array) -> Tensor:
     """Solve ``[arrays, groups, down, across, h, w]`` for ``[groups, down, batch, h]`` (V)."""
     vectors = v[None, :, :, None].expand(*tiles.shape[:4], -1, -1)
-    return solve_nonlinear(_law(tiles, device), tuple(tiles.shape), array.wires, vectors).currents
+    wires = array.wires_of(*tiles.shape[-2:])
+    return solve_nonlinear(_law(tiles, device), tuple(tiles.shape), wires, vectors).currents
 
 
 def _law(g: Tensor, device: Device) -> Law:
@@ -84,11 +85,12 @@ def linearisation_error(g: Tensor, hardware: Hardware, groups: int) -> float:
     Returns:
         Largest error of a bit line's current, relative to the largest current.
     """
-    drive, wires = hardware.drive, hardware.array.wires
+    drive = hardware.drive
     tiles = Tiling.of(g, groups, hardware.array).cut(g.double())[0][0].flatten(0, 3)
     tile = tiles[tiles.sum((1, 2)).argmax()]
     if not bool(tile.any()):
         return 0.0
+    wires = hardware.array.wires_of(*tile.shape)
     v = tile.new_full((len(tile),), drive.v_max)
     exact = solve_nonlinear(_law(tile, hardware.device), tuple(tile.shape), wires, v[None]).currents
     T = effective_conductance(tile, wires)

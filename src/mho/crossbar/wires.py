@@ -24,7 +24,8 @@ NOISE_EVERY = 50
 def wired(g: Tensor, array: Array, groups: int = 1) -> Tensor:
     """Return the effective conductances of all tiles, as their converters see them.
 
-    A tile that the matrix fills only in part has lines only as long as it needs.
+    A tile that the matrix fills only in part has lines only as long as it needs, unless
+    ``array.whole_lines``.
 
     Args:
         g: conductances ``[slices, groups · rows, cols]`` (S).
@@ -39,7 +40,8 @@ def wired(g: Tensor, array: Array, groups: int = 1) -> Tensor:
     tiling = Tiling.of(g, groups, array)
 
     def solved(tiles: Tensor) -> Tensor:
-        return effective_conductance(tiles, array.wires) if bool(tiles.any()) else tiles
+        wires = array.wires_of(*tiles.shape[-2:])
+        return effective_conductance(tiles, wires) if bool(tiles.any()) else tiles
 
     return tiling.join([[solved(tiles) for tiles in band] for band in tiling.cut(g)])
 
@@ -106,9 +108,10 @@ def _tile_moments(
     wide = tiles.shape[-1]
     lead = tiles.shape[:4]
     g, of_cells = tiles.flatten(0, 3), variance.flatten(0, 3)
+    wires = array.wires_of(*g.shape[-2:])
 
     def moments(sense: Tensor) -> Tensor:
-        found = noise_moments(g, of_cells, array.wires, sense, transposed=transposed)
+        found = noise_moments(g, of_cells, wires, sense, transposed=transposed)
         return found.unflatten(0, lead)
 
     eye = torch.eye(wide, dtype=torch.float64, device=tiles.device)

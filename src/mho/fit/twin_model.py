@@ -63,9 +63,16 @@ class State:
             reads: likewise.
 
         Raises:
-            ValueError: if its amplifier has values for another number of lines, or there are errors
-                at its lines that no twin has.
+            ValueError: if its amplifier has values for another number of lines, its lines are longer
+                than what was measured, or there are errors at its lines that no twin has.
         """
+        array = hardware.array
+        if array.whole_lines and (g.shape[1] % array.rows or g.shape[2] % array.cols):
+            raise ValueError(
+                f"Array whole_lines must be False where {g.shape[1]} × {g.shape[2]} cells are "
+                f"measured on tiles of {array.rows} × {array.cols}: what their wires fit would "
+                "count segments that were not measured"
+            )
         amplifier = hardware.amplifier or Amplifier()
         _refuse_errors(hardware, amplifier)
         one = torch.ones(lines, dtype=torch.float64)

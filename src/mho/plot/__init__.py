@@ -5,6 +5,7 @@ Needs matplotlib: ``pip install 'mho[viz]'``.
 
 from mho.plot.accuracy import accuracy_against, accuracy_of_chips, time_axis
 from mho.plot.chip import fault_tolerance, floor_plan
+from mho.plot.cores import core_plan, core_timeline
 from mho.plot.cost import cost_breakdown
 from mho.plot.crossbar import conductance_map, target_histogram, weight_error
 from mho.plot.landscape import landscape_contour, landscape_line, landscape_surface
@@ -30,6 +31,8 @@ __all__ = [
     "conductance_map",
     "converter_curve",
     "converter_nonlinearity",
+    "core_plan",
+    "core_timeline",
     "cost_breakdown",
     "fault_tolerance",
     "floor_plan",

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Patch, Rectangle
 
-from mho.chip import Chip
+from mho.chip import Chip, Cores
 from mho.core import checks
+from mho.plot.cores import draw_cores, draw_defects, grid_of
 from mho.plot.styles import BLUE, COLOURS, GREEN, GREY, ORANGE, PURPLE, axes
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def floor_plan(chip: Chip, ax: Axes | None = None, *, defects: bool = True) -> A
 
     Every model has a colour. Each region is the slice of a crossbar and carries the crossbar's
     name and the slice's number where there is room. Defects are shown as the share of broken cells
-    in squares that make up the picture; on a small chip a square is one cell.
+    in squares that make up the picture; on a small chip a square is one cell. Of a chip of cores
+    every core is drawn apart, its arrays beside one another; see `core_plan` for a mapping.
 
     Args:
         chip: what to show.
@@ -42,6 +44,8 @@ def floor_plan(chip: Chip, ax: Axes | None = None, *, defects: bool = True) -> A
     """
     checks.instance("chip", chip, Chip)
     ax = axes(ax)
+    if chip.cores is not None:
+        return _on_cores(chip, chip.cores, ax, defects)
     if defects:
         _defects(chip, ax)
     owners: dict[str, str] = {}
@@ -59,15 +63,44 @@ def floor_plan(chip: Chip, ax: Axes | None = None, *, defects: bool = True) -> A
                 middle = (region.col + region.width / 2, region.row + region.height / 2)
                 text = f"{name or owner}·{number}"
                 ax.annotate(text, middle, ha="center", va="center", color=colour, fontsize=8)
-    taken = f"{chip.occupancy:.0%} taken, {float(chip.stuck.float().mean()):.1%} stuck"
-    ax.set(xlabel="bit line", ylabel="word line", title=taken, aspect="equal")
+    ax.set(xlabel="bit line", ylabel="word line", title=_taken(chip), aspect="equal")
     ax.set(xlim=(-0.5, chip.cols - 0.5), ylim=(chip.rows - 0.5, -0.5))
     ax.grid(False)
+    _name_owners(owners, ax)
+    return ax
+
+
+def _taken(chip: Chip) -> str:
+    return f"{chip.occupancy:.0%} taken, {float(chip.stuck.float().mean()):.1%} stuck"
+
+
+def _name_owners(owners: Mapping[str, str], ax: Axes) -> None:
     if owners:
         handles = [
             Patch(facecolor=c, alpha=0.4, edgecolor=c, label=owner) for owner, c in owners.items()
         ]
         ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def _on_cores(chip: Chip, cores: Cores, ax: Axes, defects: bool) -> Axes:
+    grid = grid_of(cores, cores.arrays)
+    draw_cores(grid, ax)
+    if defects:
+        limits = ax.get_xlim(), ax.get_ylim()
+        draw_defects(chip.stuck, grid, ax)
+        ax.set(xlim=limits[0], ylim=limits[1])
+    owners: dict[str, str] = {}
+    for resident in chip.residents:
+        owner = resident.owner
+        colour = owners.setdefault(owner, COLOURS[len(owners) % len(COLOURS)])
+        for region in (*resident.regions, *resident.reserved):
+            array, row = divmod(region.row, cores.rows)
+            top, left = grid.corner(*divmod(array, cores.arrays))
+            corner, size = (left + region.col, top + row), (region.width, region.height)
+            ax.add_patch(Rectangle(corner, *size, facecolor=colour, alpha=0.3))
+            ax.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=0.8))
+    ax.set_title(_taken(chip))
+    _name_owners(owners, ax)
     return ax
 
 

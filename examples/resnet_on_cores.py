@@ -1,0 +1,137 @@
+"""ResNet-18 and a small decoder on the cores of a published chip: room, time, pictures.
+
+The chip is that of Le Gallo et al. 2023 (doi 10.1038/s41928-023-01010-1): 64 cores of 256 × 256
+unit cells, a read of a core every 133 ns, which follow from the throughput it reaches with one read
+for both signs. ResNet-18 needs three times as many cores: a larger chip, or turns.
+
+python examples/resnet_on_cores.py [--out folder] [--small]
+
+Needs transformers and matplotlib: pip install "mho[hf,viz]".
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import torch
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM, ResNetConfig, ResNetForImageClassification
+
+import mho
+from mho.chip import Chip, CoreMapping, Cores, Rewriting, place
+from mho.plot import core_plan, core_timeline, floor_plan, style
+
+HERMES = Cores(count=64, rows=256, cols=256, arrays=2, read_time=133e-9)
+HARDWARE = mho.Hardware(
+    device=mho.devices.presets.get("pcm_hermes_1"),
+    array=mho.Array(256, 256, whole_lines=True),
+    dac=mho.DAC(bits=8),
+    adc=mho.ADC(bits=8),
+)
+# What writing takes are examples: 10 µs a row, 100 pJ and 8 pulses a cell.
+WRITING = Rewriting(16, row_time=10e-6, cell_energy=100e-12, cell_pulses=8.0, endurance=1e8)
+
+
+def picture(file: Path, draw: Callable[..., Any], shown: Any, **options: Any) -> None:
+    """Draw something into a file."""
+    with style():
+        figure, ax = plt.subplots(figsize=(9.0, 6.0), layout="constrained")
+        draw(shown, ax, **options)
+        figure.savefig(file)
+        plt.close(figure)
+
+
+def resnet(small: bool) -> nn.Module:
+    """Return ResNet-18 without memory: only shapes are needed."""
+    with torch.device("meta"):
+        config = ResNetConfig(
+            embedding_size=64,
+            hidden_sizes=[64, 128, 256, 512],
+            depths=[1, 1, 1, 1] if small else [2, 2, 2, 2],
+            layer_type="basic",
+            num_labels=1000,
+        )
+        return ResNetForImageClassification(config).eval()
+
+
+def on_a_larger_chip(model: nn.Module, image: dict[str, torch.Tensor], out: Path) -> CoreMapping:
+    """Every layer on cores of its own, and copies on those that are left."""
+    larger = HERMES.replace(count=256)
+    alone = place(model, larger, "layer", hardware=HARDWARE, inputs=image)
+    copied = place(model, larger, "layer", hardware=HARDWARE, inputs=image, copies="balanced")
+    print("\na chip of 256 such cores, a layer on its own cores, copies on those that are left:")
+    print(copied)
+    print(f"{alone.interval / copied.interval:.3g} times as fast as without copies")
+    picture(out / "resnet_cores.png", core_plan, copied)
+    picture(out / "resnet_timeline.png", core_timeline, copied)
+    return copied
+
+
+def in_turns(model: nn.Module, image: dict[str, torch.Tensor], out: Path) -> CoreMapping:
+    """Sixteen images at a time, with layers written in turns."""
+    options: dict[str, Any] = {"hardware": HARDWARE, "inputs": image, "copies": "balanced"}
+    found = place(model, HERMES, turns=WRITING, **options)
+    print("\n64 cores, in turns, 16 images at a time:")
+    print(found)
+    picture(out / "resnet_first_turn.png", core_plan, found)
+    picture(out / "resnet_in_turns.png", core_timeline, found)
+    return found
+
+
+def decoder_on_cells(small: bool, out: Path) -> CoreMapping:
+    """A decoder of 32 tokens: mapped, put on the cells of a chip, and compared."""
+    torch.manual_seed(0)
+    width = 64 if small else 256
+    config = LlamaConfig(
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=2 if small else 4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=512,
+    )
+    decoder = LlamaForCausalLM(config).eval()
+    tokens = {"input_ids": torch.randint(512, (1, 32))}
+    analog = mho.convert(decoder, HARDWARE)
+    mapping = place(analog, HERMES, "packed", inputs=tokens)
+    print("\na decoder, 32 tokens at once, packed:")
+    print(mapping)
+    picture(out / "decoder_cores.png", core_plan, mapping)
+    picture(out / "decoder_timeline.png", core_timeline, mapping, by="core")
+    chip = Chip(cores=HERMES, hardware=HARDWARE)
+    chip.place(analog, mapping, name="decoder")
+    picture(out / "decoder_chip.png", floor_plan, chip, defects=False)
+    mho.calibrate(analog, tokens)
+    with torch.no_grad():
+        wanted, found = (model(**tokens).logits for model in (decoder, analog))
+    error = float((found - wanted).norm() / wanted.norm())
+    print(f"on the chip's cells its logits are {error:.2f} of themselves off (it is untrained)")
+    return mapping
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, CoreMapping]:
+    """Run everything; return the mappings."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("resnet_on_cores"))
+    parser.add_argument("--small", action="store_true", help="fewer layers")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(exist_ok=True, parents=True)
+    model = resnet(options.small)
+    image = {"pixel_values": torch.empty(1, 3, 224, 224, device="meta")}
+    try:
+        place(model, HERMES, hardware=HARDWARE, inputs=image)
+    except ValueError as error:
+        print(f"ResNet-18: {error}")
+    return {
+        "copied": on_a_larger_chip(model, image, options.out),
+        "in turns": in_turns(model, image, options.out),
+        "decoder": decoder_on_cells(options.small, options.out),
+    }
+
+
+if __name__ == "__main__":
+    main()
