@@ -63,8 +63,8 @@ class State:
             reads: likewise.
 
         Raises:
-            ValueError: if its amplifier has values for another number of lines, its lines are longer
-                than what was measured, or there are errors at its lines that no twin has.
+            ValueError: if its amplifier has values for another number of lines, its lines are
+                longer than what was measured, or there are errors at its lines that no twin has.
         """
         array = hardware.array
         if array.whole_lines and (g.shape[1] % array.rows or g.shape[2] % array.cols):
