@@ -1,0 +1,238 @@
+"""What a chip is made of around its cells: circuits, how many of them there are, who uses them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mho.analysis.components.base import Component, Estimate
+from mho.analysis.timing import Levels, Sent, Timing
+from mho.core import checks
+from mho.core.spec import Spec
+
+ROLES = (
+    "cells", "lines", "drivers", "converters", "digital sums", "activations", "buffers",
+    "interconnect", "control",
+)  # fmt: skip
+"""All that a chip must have done by something, or that is not counted."""
+
+REQUIRED = ("drivers", "converters")
+
+PLACES = ("row", "line", "converter", "array", "core", "chip")
+"""Of what there can be one (or several) each: word line, bit line, converter, array, core, chip."""
+
+USES = (
+    "drive", "phase", "sample", "pulse", "step", "conversion", "read", "input", "input bit",
+    "output", "output bit", "inference",
+)  # fmt: skip
+"""What a part can be used by, see `Part`."""
+
+
+@dataclass(frozen=True)
+class Part(Spec):
+    """One kind of circuit on a chip.
+
+    Attributes:
+        name: of it, one of its kind in an architecture.
+        roles: what it does, of `ROLES`: one, or several where published figures cover several.
+        component: what one of it costs; None: it is there, but what it costs is not known.
+        each: of what there is one: ``"row"`` (word line of an array), ``"line"`` (bit line),
+            ``"converter"`` (which bit lines share), ``"array"``, ``"core"`` or ``"chip"``.
+        count: how many there are each, > 0.
+        use: what uses it: ``"drive"`` (a word line is driven once), ``"phase"`` (a bit line is
+            read), ``"sample"``, ``"pulse"``, ``"step"`` (of a bit line, see `Timing`),
+            ``"conversion"`` (of a bit line), ``"read"`` (of an array, for one vector), ``"input"``
+            or ``"output"`` (a number that a layer takes or gives, once a vector), ``"input bit"``
+            or ``"output bit"`` (as often as these have bits), ``"inference"``; or None: it is used
+            by nothing (area and leakage alone).
+        uses: how often each time, > 0; half where two share one use.
+        follows: the model's bits that replace the component's own: ``"input"`` or ``"output"``;
+            None: they stay.
+        in_path: whether a vector waits for it once; else it works while arrays do.
+        leakage_in_energy: whether the figure for its uses includes what it leaks.
+
+    Raises:
+        TypeError, ValueError: if a value is refused.
+    """
+
+    name: str
+    roles: tuple[str, ...]
+    component: Component | None
+    each: str = "array"
+    count: float = 1.0
+    use: str | None = None
+    uses: float = 1.0
+    follows: str | None = None
+    in_path: bool = False
+    leakage_in_energy: bool = False
+
+    def __post_init__(self) -> None:
+        checks.instance("Part name", self.name, str)
+        given = self.roles
+        object.__setattr__(self, "roles", (given,) if isinstance(given, str) else tuple(given))
+        if not self.roles:
+            raise ValueError(f"roles of part {self.name!r} must name one at least, got none")
+        for role in self.roles:
+            checks.one_of(f"role of part {self.name!r}", role, ROLES)
+        if self.component is not None:
+            checks.instance(f"component of part {self.name!r}", self.component, Component)
+        checks.one_of(f"each of part {self.name!r}", self.each, PLACES)
+        checks.number(f"count of part {self.name!r}", self.count, above=0.0)
+        if self.use is not None:
+            checks.one_of(f"use of part {self.name!r}", self.use, USES)
+        checks.number(f"uses of part {self.name!r}", self.uses, above=0.0)
+        checks.one_of(f"follows of part {self.name!r}", self.follows, (None, "input", "output"))
+        if self.follows is not None and not hasattr(self.component, "bits"):
+            kind = type(self.component).__name__
+            raise ValueError(
+                f"part {self.name!r} follows the {self.follows} bits, but {kind} has no bits"
+            )
+
+    def circuit(self, sent: Sent) -> Component | None:
+        """Return the component for the bits at hand; None where it, or the bits, are not known.
+
+        Raises:
+            ValueError: if the component is not for these bits.
+        """
+        if self.follows is None or self.component is None:
+            return self.component
+        bits = sent.input_bits if self.follows == "input" else sent.output_bits
+        return None if bits is None else self.component.replace(bits=bits)
+
+
+@dataclass(frozen=True)
+class Architecture(Spec):
+    """A chip: arrays in cores in chips, the circuits around them, and how they work in time.
+
+    Every `Part` says what it does. Roles that no part has are not counted, and what lacks a part
+    is None: see `mho.analysis.Cost`. Cells and lines are computed from the model's voltages and
+    conductances, unless a part has their role (a measured figure that includes them).
+
+    Attributes:
+        name: of it.
+        parts: its circuits.
+        timing: how vectors are sent into arrays.
+        rows: word lines of an array; None: as the hardware's.
+        cols: bit lines of an array; None: as the hardware's.
+        slices_per_array: slices of a weight (a differential pair has two) whose cells share the
+            unit cells of one array, >= 1.
+        columns_per_converter: bit lines that one converter takes one after the other, >= 1.
+        conversion_rate: of one converter (1/s), where it is slower than it can be.
+        cell_area: of a unit cell (m²); None: not counted.
+        line_capacitance: of a word line per unit cell (F), charged at every drive; None: not
+            counted.
+        arrays_per_core: >= 1.
+        cores: of a chip, >= 1; None: as many as it takes.
+        overlapped: whether converting one vector overlaps with driving the next one.
+        pipelined: whether layers work at the same time, on successive inferences.
+        sources: where its numbers are from.
+        assumed: what had to be assumed; printed with every result.
+
+    Raises:
+        TypeError, ValueError: if a value is refused, parts are named twice or missing, or
+            converters are asked for more than their rate.
+    """
+
+    name: str = "architecture"
+    parts: tuple[Part, ...] = ()
+    timing: Timing = field(default_factory=Levels)
+    rows: int | None = None
+    cols: int | None = None
+    slices_per_array: int = 1
+    columns_per_converter: int = 8
+    conversion_rate: float | None = None
+    cell_area: float | None = None
+    line_capacitance: float | None = None
+    arrays_per_core: int = 1
+    cores: int | None = None
+    overlapped: bool = False
+    pipelined: bool = False
+    sources: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        checks.instance("name of the architecture", self.name, str)
+        checks.instance("parts", self.parts, (tuple, list))
+        for name in ("parts", "sources", "assumed"):
+            value = getattr(self, name)
+            checks.instance(name, value, (tuple, list))
+            object.__setattr__(self, name, tuple(value))
+        for part in self.parts:
+            checks.instance("every part", part, Part)
+        for name in ("sources", "assumed"):
+            for text in getattr(self, name):
+                checks.instance(f"every one of {name}", text, str)
+        checks.instance("timing", self.timing, Timing)
+        for name in ("rows", "cols", "cores"):
+            if getattr(self, name) is not None:
+                checks.integer(name, getattr(self, name))
+        for name in ("slices_per_array", "columns_per_converter", "arrays_per_core"):
+            checks.integer(name, getattr(self, name))
+        for name in ("cell_area", "line_capacitance"):
+            if getattr(self, name) is not None:
+                checks.number(name, getattr(self, name), least=0.0)
+        if self.conversion_rate is not None:
+            checks.number("conversion_rate", self.conversion_rate, above=0.0)
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        names = [part.name for part in self.parts]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{self.name} has parts of one name twice: {', '.join(twice)}")
+        done = {role for part in self.parts for role in part.roles}
+        missing = [role for role in REQUIRED if role not in done]
+        if missing:
+            raise ValueError(
+                f"{self.name} lacks parts for: {', '.join(missing)} (where their cost is not "
+                f"known, a part whose component is None)"
+            )
+        for part in self._convert():
+            if part.follows is None:
+                self._refuse_too_fast(part.name, part.component)
+
+    def _convert(self) -> list[Part]:
+        return [p for p in self.parts if "converters" in p.roles and p.use == "conversion"]
+
+    def _refuse_too_fast(self, name: str, component: Component | None) -> None:
+        latency = None if component is None else component.latency
+        if self.conversion_rate is None or latency is None or latency.low == 0.0:
+            return
+        most = 1.0 / latency.low
+        if self.conversion_rate > most * (1.0 + 1e-9):
+            raise ValueError(
+                f"conversion_rate must be <= {most:,.4g} /s, what {name} of {self.name} can do "
+                f"({component}), got {self.conversion_rate:,.4g}"
+            )
+
+    def conversion_time(self, sent: Sent) -> Estimate | None:
+        """Return how long one conversion takes (s); None if it is not known.
+
+        Raises:
+            ValueError: if converters of these bits cannot convert at ``conversion_rate``.
+        """
+        time: Estimate | None = None
+        for part in self._convert():
+            component = part.circuit(sent)
+            self._refuse_too_fast(part.name, component)
+            found = None if component is None else component.latency
+            if found is not None and (time is None or found.typical > time.typical):
+                time = found
+        if self.conversion_rate is not None:
+            return Estimate.exact(1.0 / self.conversion_rate)
+        return time
+
+    def covered(self, role: str) -> bool:
+        """Whether some part does this."""
+        return any(role in part.roles for part in self.parts)
+
+    def assumptions(self) -> tuple[str, ...]:
+        """Say what results stand on: sources of the parts, and what is assumed."""
+        lines = [f"{self.name}: {text}" for text in self.sources]
+        for part in self.parts:
+            if part.component is not None and part.component.source:
+                lines.append(f"{part.name}: {part.component.source}")
+        lines.append(
+            "arrays work at the same time, the vectors of one layer one after the other, "
+            f"layers {'at the same time' if self.pipelined else 'one after the other'}"
+        )
+        return (*lines, *(f"assumed: {text}" for text in self.assumed))

@@ -1,0 +1,439 @@
+"""What `mho.analysis.cost` returns: of every layer and part, and of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from mho.analysis.components.base import Estimate, total
+from mho.core.text import quantity, table
+
+NOTHING = Estimate.exact(0.0)
+OBJECTIVES = {
+    "energy": "J",
+    "dynamic": "J",
+    "leakage": "J",
+    "latency": "s",
+    "interval": "s",
+    "area": "m²",
+    "programming_energy": "J",
+    "programming_time": "s",
+}
+"""What a study may optimise, with its unit."""
+
+
+@dataclass(frozen=True)
+class PartCost:
+    """Cost of one kind of circuit, in one inference. None is: not counted.
+
+    Attributes:
+        name: of the part.
+        roles: what it does.
+        instances: how many there are.
+        uses: of all of them, in one inference.
+        dynamic: energy of the uses (J).
+        leakage: energy that all draw while they do nothing (J): power × time of an inference.
+        power: that they draw while they do nothing (W).
+        area: of all (m²).
+    """
+
+    name: str
+    roles: tuple[str, ...]
+    instances: float
+    uses: float
+    dynamic: Estimate | None
+    leakage: Estimate | None
+    power: Estimate | None
+    area: Estimate | None
+
+    @property
+    def energy(self) -> Estimate | None:
+        """Dynamic energy and leakage of one inference (J)."""
+        return total((self.dynamic, self.leakage))
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """Cost of one crossbar in one inference. None is: not counted, in part at least.
+
+    Attributes:
+        name: as `mho.summary` shows it.
+        reads: of the whole matrix in one inference.
+        arrays: physical ones that it lies on.
+        macs: multiply–accumulates in one inference.
+        utilisation: share of the arrays' unit cells that hold weights.
+        parts: what its circuits cost.
+        latency: of one inference (s), its vectors one after the other.
+        driven: of it, the time for which its arrays are driven (s).
+    """
+
+    name: str
+    reads: float
+    arrays: int
+    macs: float
+    utilisation: float
+    parts: tuple[PartCost, ...]
+    latency: Estimate | None
+    driven: Estimate
+
+    def __getitem__(self, name: str) -> PartCost:
+        """Return the part of this name (KeyError, naming those there are)."""
+        return find(self.parts, name)
+
+    def uses(self, role: str) -> float:
+        """Uses of the parts that do this, in one inference."""
+        return sum(part.uses for part in self.parts if role in part.roles)
+
+    @property
+    def energy(self) -> Estimate | None:
+        """All energy of one inference (J)."""
+        return total(part.energy for part in self.parts)
+
+    @property
+    def area(self) -> Estimate | None:
+        """Of its arrays with their circuits (m²)."""
+        return total(part.area for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Programming:
+    """What writing the weights takes, from the report of `mho.program`. None is: not known.
+
+    Attributes:
+        pulses: that all cells together received.
+        time: crossbars one after the other (s).
+        energy: into the cells, and of the circuits that drive them (J).
+    """
+
+    pulses: int
+    time: Estimate | None
+    energy: Estimate | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What `cost` returns; print it.
+
+    One rule for all sums: what has a part that is not counted is None, and `counted` returns what
+    is known of it, a lower bound, which prints as "≥".
+
+    Attributes:
+        architecture: name of what was costed.
+        layers: one entry a crossbar.
+        shared: circuits of cores and chips that belong to no layer.
+        pipelined: whether layers work at the same time.
+        cores: that the network takes.
+        chips: that it takes.
+        missing: roles that nothing has: energy and area of these are not counted.
+        programming: writing the weights; None if no report was given.
+        assumptions: what the numbers stand on.
+        excluded: what they leave out.
+    """
+
+    architecture: str
+    layers: tuple[LayerCost, ...]
+    shared: tuple[PartCost, ...]
+    pipelined: bool
+    cores: int
+    chips: int
+    missing: tuple[str, ...]
+    programming: Programming | None
+    assumptions: tuple[str, ...]
+    excluded: tuple[str, ...]
+
+    # ── sums ─────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def parts(self) -> tuple[PartCost, ...]:
+        """What every kind of circuit costs, over all layers and what they share."""
+        found: dict[str, list[PartCost]] = {}
+        for part in self._each():
+            found.setdefault(part.name, []).append(part)
+        return tuple(_sum(parts) for parts in found.values())
+
+    def __getitem__(self, name: str) -> PartCost:
+        """Return the part of this name, over all layers."""
+        return find(self.parts, name)
+
+    @property
+    def energy(self) -> Estimate | None:
+        """Of one inference (J); None if a part is not counted."""
+        return self._total("energy")
+
+    @property
+    def dynamic(self) -> Estimate | None:
+        """Energy of one inference without leakage (J); None if a part is not counted."""
+        return self._total("dynamic")
+
+    @property
+    def leakage(self) -> Estimate | None:
+        """Leakage during one inference (J); None if a part is not counted."""
+        return self._total("leakage")
+
+    @property
+    def area(self) -> Estimate | None:
+        """Of all arrays with their circuits, and what they share (m²); None as above."""
+        return self._total("area")
+
+    @property
+    def latency(self) -> Estimate | None:
+        """Of one inference, layer after layer (s); None if a part is not counted."""
+        return total(layer.latency for layer in self.layers)
+
+    @property
+    def interval(self) -> Estimate | None:
+        """Between inferences (s): the slowest layer's time if pipelined, else the latency."""
+        return _slowest([layer.latency for layer in self.layers]) if self.pipelined else (
+            self.latency
+        )  # fmt: skip
+
+    @property
+    def macs(self) -> float:
+        """Multiply–accumulates on crossbars in one inference."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the arrays' unit cells that hold weights."""
+        arrays = sum(layer.arrays for layer in self.layers)
+        return sum(layer.utilisation * layer.arrays for layer in self.layers) / arrays
+
+    @property
+    def tops(self) -> Estimate | None:
+        """Throughput of this network (10¹² operations/s, two a multiply–accumulate)."""
+        return _rate(2e-12 * self.macs, self.interval)
+
+    @property
+    def tops_per_watt(self) -> Estimate | None:
+        """Operations per energy (10¹²/J)."""
+        return _rate(2e-12 * self.macs, self.energy)
+
+    @property
+    def tops_per_area(self) -> Estimate | None:
+        """Throughput of this network for the area it takes (10¹² operations/s/mm²)."""
+        speed, area = self.tops, self.area
+        if speed is None or area is None or area.low == 0.0:
+            return None
+        ends = (speed.low / area.high, speed.typical / area.typical, speed.high / area.low)
+        return Estimate(*(1e-6 * end for end in ends))
+
+    @property
+    def programming_energy(self) -> Estimate | None:
+        """Of writing all weights (J); None if it is not known."""
+        return None if self.programming is None else self.programming.energy
+
+    @property
+    def programming_time(self) -> Estimate | None:
+        """Of writing all weights (s); None if it is not known."""
+        return None if self.programming is None else self.programming.time
+
+    # ── what is known ────────────────────────────────────────────────────────────────────────
+
+    def uncounted(self, name: str) -> tuple[str, ...]:
+        """Return what a quantity lacks, by name; nothing where all of it is counted.
+
+        Args:
+            name: one of `OBJECTIVES`.
+
+        Raises:
+            ValueError: if it is none.
+        """
+        _check(name)
+        if name in ("latency", "interval"):
+            return () if self.latency is not None else ("time of the converters",)
+        if name.startswith("programming"):
+            if self.programming is None:
+                return ("programming (give the report of mho.program)",)
+            known = getattr(self, name)
+            return () if known is not None else ("programming, by a policy that does not know it",)
+        lacking = [p.name for p in self.parts if getattr(p, name) is None]
+        if name == "leakage" and self._time is None:
+            lacking.append("the time it lasts")
+        return (*lacking, *self.missing)
+
+    def counted(self, name: str) -> Estimate:
+        """Return what is known of a quantity: a lower bound if anything is `uncounted`.
+
+        Args:
+            name: one of `OBJECTIVES`.
+
+        Raises:
+            ValueError: if it is none.
+        """
+        _check(name)
+        if name in ("latency", "interval"):
+            times = [layer.latency or layer.driven for layer in self.layers]
+            if name == "interval" and self.pipelined:
+                return _slowest(times) or NOTHING
+            return _known(times)
+        if name.startswith("programming"):
+            return getattr(self, name) or NOTHING
+        if name == "energy":
+            return self.counted("dynamic") + self.counted("leakage")
+        return _known(getattr(part, name) for part in self._each())
+
+    def objective(self, name: str) -> float:
+        """Return the typical value of a quantity, for a study to compare chips by.
+
+        Args:
+            name: one of `OBJECTIVES`.
+
+        Raises:
+            ValueError: if it is none, or a part of it is not counted: what costs nothing only
+                because nobody counted it would always win.
+        """
+        _check(name)
+        lacking = self.uncounted(name)
+        value: Estimate | None = getattr(self, name)
+        if lacking or value is None:
+            raise ValueError(
+                f"{name} is no objective here, as it is not all counted: it lacks "
+                f"{', '.join(lacking)}; give the architecture parts for these, or compare "
+                f"counted({name!r}) knowing so"
+            )
+        return value.typical
+
+    @property
+    def _time(self) -> Estimate | None:
+        return self.interval
+
+    def _each(self) -> Iterable[PartCost]:
+        for layer in self.layers:
+            yield from layer.parts
+        yield from self.shared
+
+    def _total(self, name: str) -> Estimate | None:
+        return None if self.missing else total(getattr(part, name) for part in self._each())
+
+    # ── printed ──────────────────────────────────────────────────────────────────────────────
+
+    def __str__(self) -> str:
+        head = ("crossbar", "reads", "arrays", "used", "energy", "latency", "area")
+        rows = [
+            (
+                layer.name or "crossbar",
+                f"{layer.reads:,.4g}",
+                f"{layer.arrays:,}",
+                f"{layer.utilisation:.0%}",
+                bound(layer.energy, _known(_counted(p) for p in layer.parts), "J"),
+                bound(layer.latency, layer.driven, "s"),
+                bound(layer.area, _known(p.area for p in layer.parts), "m²"),
+            )
+            for layer in self.layers
+        ]
+        by_part = ("part", "does", "instances", "uses", "dynamic", "leakage", "area")
+        parts = [
+            (
+                part.name,
+                ", ".join(part.roles),
+                f"{part.instances:,.6g}",
+                f"{part.uses:,.6g}",
+                *(said(value, "J") for value in (part.dynamic, part.leakage)),
+                said(part.area, "m²"),
+            )
+            for part in self.parts
+        ]
+        lines = [f"one inference on {self.architecture}", "", table(head, rows), ""]
+        lines += [table(by_part, parts, left=2), "", *self._totals(), "", "assumed:"]
+        lines += [f"  {text}" for text in self.assumptions]
+        lines += ["not counted:", *(f"  {text}" for text in self.excluded)]
+        return "\n".join(lines)
+
+    def _totals(self) -> list[str]:
+        def line(label: str, name: str) -> str:
+            text = bound(getattr(self, name), self.counted(name), OBJECTIVES[name])
+            lacking = self.uncounted(name)
+            return f"{label:<16}{text}" + (f" (without {', '.join(lacking)})" if lacking else "")
+
+        taken = f"{self.cores:,} cores of {self.chips:,} chip{'s' if self.chips > 1 else ''}"
+        lines = [
+            line("energy", "energy"),
+            line("latency", "latency"),
+            *([line("interval", "interval")] if self.pipelined else []),
+            line("area", "area"),
+            f"{'taken':<16}{taken}, {self.utilisation:.0%} of the arrays' cells used",
+        ]
+        rates = (("TOPS", self.tops), ("TOPS/W", self.tops_per_watt))
+        for label, value in (*rates, ("TOPS/mm²", self.tops_per_area)):
+            lines.append(f"{label:<16}{'not known' if value is None else number(value)}")
+        if self.programming is not None:
+            lines.append(f"{'writing':<16}{self.programming.pulses:,} pulses")
+            lines.append(line("  time", "programming_time"))
+            lines.append(line("  energy", "programming_energy"))
+        return lines
+
+
+def find(parts: tuple[PartCost, ...], name: str) -> PartCost:
+    """Return the part of a name; KeyError, naming those there are, if there is none."""
+    for part in parts:
+        if part.name == name:
+            return part
+    raise KeyError(f"no part {name!r}; there are {', '.join(repr(p.name) for p in parts)}")
+
+
+def combine(rule: Callable[..., float], *estimates: Estimate) -> Estimate:
+    """Return what a rule that grows with all its arguments makes of estimates, end by end."""
+    ends = ([e.low for e in estimates], [e.typical for e in estimates], [e.high for e in estimates])
+    return Estimate(*(rule(*values) for values in ends))
+
+
+def said(value: Estimate | None, unit: str) -> str:
+    """Say an estimate: one number, or the typical one with its range; a dash for nothing."""
+    if value is None:
+        return "not counted"
+    if unit == "m²":
+        ends = [f"{end * 1e6:.3g} mm²" for end in (value.typical, value.low, value.high)]
+    else:
+        ends = [quantity(end, unit, zero="0") for end in (value.typical, value.low, value.high)]
+    return ends[0] if ends[1] == ends[2] else f"{ends[0]} ({ends[1]} … {ends[2]})"
+
+
+def bound(value: Estimate | None, known: Estimate, unit: str) -> str:
+    """Say an estimate, or what is known of it as a lower bound."""
+    if value is not None:
+        return said(value, unit)
+    return "not counted" if known.high == 0.0 else f"≥ {said(known, unit)}"
+
+
+def number(value: Estimate) -> str:
+    """Say an estimate without a unit."""
+    ends = [f"{end:.3g}" for end in (value.typical, value.low, value.high)]
+    return ends[0] if ends[1] == ends[2] else f"{ends[0]} ({ends[1]} … {ends[2]})"
+
+
+def _counted(part: PartCost) -> Estimate:
+    return (part.dynamic or NOTHING) + (part.leakage or NOTHING)
+
+
+def _known(values: Iterable[Estimate | None]) -> Estimate:
+    return total(value for value in values if value is not None) or NOTHING
+
+
+def _slowest(times: list[Estimate | None] | list[Estimate]) -> Estimate | None:
+    known = [time for time in times if time is not None]
+    return combine(max, *known, NOTHING) if len(known) == len(times) else None
+
+
+def _rate(count: float, per: Estimate | None) -> Estimate | None:
+    if per is None or per.low == 0.0:
+        return None
+    return Estimate(count / per.high, count / per.typical, count / per.low)
+
+
+def _sum(parts: list[PartCost]) -> PartCost:
+    first = parts[0]
+    return PartCost(
+        first.name,
+        first.roles,
+        sum(part.instances for part in parts),
+        sum(part.uses for part in parts),
+        total(part.dynamic for part in parts),
+        total(part.leakage for part in parts),
+        total(part.power for part in parts),
+        total(part.area for part in parts),
+    )
+
+
+def _check(name: str) -> None:
+    if name not in OBJECTIVES:
+        raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}; got {name!r}")
