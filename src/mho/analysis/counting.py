@@ -36,6 +36,7 @@ class Load:
             if it is not known.
         squares: Σ V² over lines and drives of an inference, for each array of a line (V²).
         across: arrays that a word line's voltage goes to.
+        groups: matrices that lie side by side.
     """
 
     name: str
@@ -56,16 +57,12 @@ class Load:
     squares: float | None
     across: int
 
+    groups: int = 1
+
     @property
     def macs(self) -> float:
         """Multiply–accumulates in one inference."""
-        return self.reads * self._products
-
-    @property
-    def _products(self) -> float:
-        return self.inputs * self.outputs / self.groups
-
-    groups: int = 1
+        return self.reads * self.inputs * self.outputs / self.groups
 
 
 def load(
@@ -179,6 +176,8 @@ def layer_cost(load: Load, architecture: Architecture) -> LayerCost:
     return LayerCost(
         name=load.name,
         reads=load.reads,
+        drives=load.reads * slots.drives * load.driven,
+        conversions=_conversions(load, slots),
         arrays=load.arrays,
         macs=load.macs,
         utilisation=load.used / (load.arrays * load.rows * load.cols),
@@ -186,6 +185,10 @@ def layer_cost(load: Load, architecture: Architecture) -> LayerCost:
         latency=_latency(load, slots, time, path, overlapped=architecture.overlapped),
         driven=driven,
     )
+
+
+def _conversions(load: Load, slots: Slots) -> float:
+    return 0.0 if load.sent.output_bits is None else load.reads * slots.conversions * load.read
 
 
 def _latency(
@@ -265,13 +268,14 @@ def _uses(part: Part, load: Load, slots: Slots) -> float | None:
         bits = sent.input_bits if part.use == "input bit" else sent.output_bits
         numbers = load.inputs if part.use == "input bit" else load.outputs
         return None if bits is None else part.uses * load.reads * numbers * bits
+    if part.use == "conversion":
+        return part.uses * _conversions(load, slots)
     counts = {
         "drive": slots.drives * load.driven,
         "phase": slots.phases * load.read,
         "sample": slots.samples * load.read,
         "pulse": slots.pulses * load.read,
         "step": slots.steps * load.read,
-        "conversion": slots.conversions * load.read if sent.output_bits is not None else 0.0,
         "read": float(load.arrays),
         "input": float(load.inputs),
         "output": float(load.outputs),

@@ -59,6 +59,8 @@ class LayerCost:
     Attributes:
         name: as `mho.summary` shows it.
         reads: of the whole matrix in one inference.
+        drives: of word lines in one inference, over all arrays.
+        conversions: by its converters in one inference; 0 where the hardware has no ADC.
         arrays: physical ones that it lies on.
         macs: multiply–accumulates in one inference.
         utilisation: share of the arrays' unit cells that hold weights.
@@ -69,6 +71,8 @@ class LayerCost:
 
     name: str
     reads: float
+    drives: float
+    conversions: float
     arrays: int
     macs: float
     utilisation: float
@@ -79,10 +83,6 @@ class LayerCost:
     def __getitem__(self, name: str) -> PartCost:
         """Return the part of this name (KeyError, naming those there are)."""
         return find(self.parts, name)
-
-    def uses(self, role: str) -> float:
-        """Uses of the parts that do this, in one inference."""
-        return sum(part.uses for part in self.parts if role in part.roles)
 
     @property
     def energy(self) -> Estimate | None:
