@@ -1,5 +1,7 @@
 """Looking at a model from outside: what it costs, how its loss lies."""
 
+from mho.analysis import components
+from mho.analysis.components import adc_energy
 from mho.analysis.directions import (
     hessian_directions,
     random_direction,
@@ -8,7 +10,7 @@ from mho.analysis.directions import (
 )
 from mho.analysis.landscapes import Landscape, landscape
 from mho.analysis.layer_cost import Cost, LayerCost, cost
-from mho.analysis.technology import Technology, adc_energy
+from mho.analysis.technology import Technology
 
 __all__ = [
     "Cost",
@@ -16,6 +18,7 @@ __all__ = [
     "LayerCost",
     "Technology",
     "adc_energy",
+    "components",
     "cost",
     "hessian_directions",
     "landscape",
