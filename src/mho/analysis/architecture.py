@@ -67,8 +67,8 @@ class Part(Spec):
 
     def __post_init__(self) -> None:
         checks.instance("Part name", self.name, str)
-        given = self.roles
-        object.__setattr__(self, "roles", (given,) if isinstance(given, str) else tuple(given))
+        checks.instance(f"roles of part {self.name!r}", self.roles, (tuple, list))
+        object.__setattr__(self, "roles", tuple(self.roles))
         if not self.roles:
             raise ValueError(f"roles of part {self.name!r} must name one at least, got none")
         for role in self.roles:
@@ -228,9 +228,8 @@ class Architecture(Spec):
     def assumptions(self) -> tuple[str, ...]:
         """Say what results stand on: sources of the parts, and what is assumed."""
         lines = [f"{self.name}: {text}" for text in self.sources]
-        for part in self.parts:
-            if part.component is not None and part.component.source:
-                lines.append(f"{part.name}: {part.component.source}")
+        known = [(part.name, part.component) for part in self.parts if part.component is not None]
+        lines += [f"{name}: {component.source}" for name, component in known if component.source]
         lines.append(
             "arrays work at the same time, the vectors of one layer one after the other, "
             f"layers {'at the same time' if self.pipelined else 'one after the other'}"

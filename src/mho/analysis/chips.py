@@ -136,7 +136,7 @@ def neurram() -> Architecture:
         cores=48,
         sources=(
             WAN,
-            "neurons: CiMLoop's fit to its breakdown; word line 48 fF + 2.1 fF a cell, 0.9 to 2.2 V",
+            "neurons and word lines (48 fF + 2.1 fF a cell, 0.9 to 2.2 V): CiMLoop's fit to it",
         ),
         assumed=(
             "currents of the cells are within the input lines' energy, as in the breakdown",
@@ -212,7 +212,7 @@ def isaac() -> Architecture:
     """ISAAC (Shafiee et al. 2016), a design at 32 nm: 168 tiles of 12 × 8 arrays of 128 × 128.
 
     Two bits a cell, inputs bit by bit in 100 ns each, one 1.28 GS/s converter an array. Use it with
-    ``DAC(bits=16, mode="bit_serial")`` and ``ADC(8)`` at ``Array(128, 128)``; a core here is a tile.
+    ``DAC(bits=16, mode="bit_serial")``, ``ADC(8)``, ``Array(128, 128)``. A core here is a tile.
     """
     return Architecture(
         name="ISAAC (32 nm, 168 tiles)",
@@ -362,9 +362,16 @@ NAMES = tuple(_CHIPS)
 """Names for `get`."""
 
 
-def _given(name: str, source: str, **quantities: Any) -> Given:
-    known = {key: estimate(f"{key} of {name}", value) for key, value in quantities.items()}
-    return Given(name, source=source, **known)
+def _given(
+    name: str, source: str, *, energy: Any = None, area: Any = None, leakage: Any = None
+) -> Given:
+    return Given(
+        name,
+        energy=estimate(f"energy of {name}", energy),
+        area=estimate(f"area of {name}", area),
+        leakage=estimate(f"leakage of {name}", leakage),
+        source=source,
+    )
 
 
 def _again(component: Component) -> Given:

@@ -126,9 +126,7 @@ def load(
     )
 
 
-def full(
-    architecture: Architecture, sent: Sent, rows: int, cols: int, power: float | None
-) -> Load:
+def full(architecture: Architecture, sent: Sent, rows: int, cols: int, power: float | None) -> Load:
     """Return one array, all of which is used, for one vector; arguments as of `Load`."""
     shared = architecture.columns_per_converter
     return Load(
@@ -306,15 +304,16 @@ def _computed(load: Load, slots: Slots, architecture: Architecture) -> list[Part
         )
     if not architecture.covered("lines"):
         each = architecture.line_capacitance
-        known = each is not None and load.squares is not None
-        charge = load.squares * load.across * load.cols * each if known else None
+        charge = None
+        if each is not None and load.squares is not None:
+            charge = Estimate.exact(load.squares * load.across * load.cols * each)
         found.append(
             PartCost(
                 name="lines",
                 roles=("lines",),
                 instances=float(load.arrays * load.rows),
                 uses=drives,
-                dynamic=None if charge is None else Estimate.exact(charge),
+                dynamic=charge,
                 leakage=None,
                 power=NOTHING,
                 area=NOTHING,  # they run above the cells

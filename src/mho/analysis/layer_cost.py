@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from mho.analysis.architecture import ROLES, Architecture
-from mho.analysis.components.base import Estimate, total
+from mho.analysis.components.base import Estimate
 from mho.analysis.counting import Load, layer_cost, load, of
 from mho.analysis.power import array_power
-from mho.analysis.records import Cost, LayerCost, PartCost, Programming
+from mho.analysis.records import NOTHING, Cost, LayerCost, PartCost, Programming
 from mho.analysis.samples import Samples
 from mho.analysis.technology import Technology
 from mho.core import checks
@@ -131,6 +131,7 @@ def _cost(
         role for role in ROLES if role not in ("cells", "lines") and not chip.covered(role)
     )
     bits = sorted({x.sent.output_bits for x in loads if x.sent.output_bits is not None})
+    said = given.assumptions(bits) if isinstance(given, Technology) else chip.assumptions()
     without_time = Cost(
         architecture=chip.name,
         layers=tuple(layers),
@@ -140,7 +141,7 @@ def _cost(
         chips=chips,
         missing=missing,
         programming=None if programming is None else _programming(programming),
-        assumptions=given.assumptions(bits) if isinstance(given, Technology) else chip.assumptions(),
+        assumptions=said,
         excluded=(),
     )
     time = without_time.interval
@@ -154,9 +155,9 @@ def _cost(
 
 def _leaking(parts: Iterable[PartCost], time: Estimate | None) -> tuple[PartCost, ...]:
     def lost(power: Estimate | None) -> Estimate | None:
-        if power is not None and power.high == 0.0:
-            return power
-        return None if power is None or time is None else power * time
+        if power is None or (time is None and power.high > 0.0):
+            return None
+        return NOTHING if time is None else power * time
 
     return tuple(replace(part, leakage=lost(part.power)) for part in parts)
 

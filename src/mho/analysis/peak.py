@@ -155,7 +155,6 @@ def peak(
 
 
 def _leaking(part: PartCost, time: Estimate | None) -> PartCost:
-    if part.power is not None and part.power.high == 0.0:
-        return replace(part, leakage=NOTHING)
-    known = part.power is not None and time is not None
-    return replace(part, leakage=part.power * time if known else None)  # type: ignore[operator]
+    if part.power is None or (time is None and part.power.high > 0.0):
+        return part
+    return replace(part, leakage=NOTHING if time is None else part.power * time)

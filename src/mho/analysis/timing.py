@@ -179,10 +179,7 @@ class ChargeSteps(Timing):
         """Return what one vector takes."""
         magnitude = max(_bits(sent.input_bits, "bits one after the other") - 1, 1)
         out = _bits(sent.output_bits, "outputs of some bits", "ADC")
-        if magnitude > 3:
-            phases = (math.ceil(magnitude / 2), magnitude // 2)
-        else:
-            phases = (magnitude,)
+        phases = (math.ceil(magnitude / 2), magnitude // 2) if magnitude > 3 else (magnitude,)
         pulses = float(sum(2**p - 1 for p in phases))
         done = (0, *phases[:-1])
         steps = float(sum(max(out - d, 1) for d in done))

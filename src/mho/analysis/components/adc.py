@@ -1,0 +1,357 @@
+"""Analog-to-digital converters. One use is one conversion unless it says otherwise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from mho.analysis.components.base import Component, Estimate, between
+from mho.analysis.components.scaling import check_node
+from mho.analysis.components.survey import SURVEY, SURVEYED, adc_energy
+from mho.core import checks
+
+_DYNAMIC = 0.8  # share of the energy that is drawn by converting; the rest leaks
+
+
+@dataclass(frozen=True)
+class RegressionADC(Component):
+    """Whatever converter is best for its bits, rate and node: a regression over published ones.
+
+    With f the rate (Hz), t the node (nm) and b the effective bits:
+
+        F = min(213.7807 − 2.871903 ln f, 128.3068 + 3.220512 ⌈b⌉)                    (dB)
+        E = ½ · 10^((6.0206 b + 1.7609 − F)/10)
+              · exp(26.04962 + 1.880037 ln t − 2.829126 ln b − 1.470202)               (pJ)
+        A = exp(1.346192 + .9932795 ln t + .1807154 ln f + .2991243 ln E)             (µm²)
+
+    80 % of E is told as ``energy``; the other 20 % is ``leakage`` at that rate, drawn for as long
+    as the converter is powered.
+
+    The regression is drawn through good designs (about the best fifth). The range of the energy
+    covers the survey's 10th percentile and median for these bits (or the nearest of 6 to 9), which
+    are of nodes up to 65 nm, carried from 65 nm by the regression's own dependence on the node.
+
+    Source: T. Andrulis, R. Chen, H.-S. Lee, J. S. Emer, V. Sze, "Modeling analog-digital-converter
+    energy and area for compute-in-memory accelerator design", arXiv 2404.06553 (2024); constants
+    from its public model. Range: B. Murmann, "ADC Performance Survey 1997–2025".
+
+    Attributes:
+        bits: effective number of bits (ENOB; not the width of the code), 4 to 14.
+        rate: conversions per second, up to 10 GHz.
+        node: technology node (m), 7 to 180 nm.
+
+    Raises:
+        TypeError, ValueError: if a value is no number, or out of range.
+    """
+
+    bits: float = 8.0
+    rate: float = 1e8
+    node: float = 32e-9
+
+    source = "Andrulis et al. 2024, arXiv 2404.06553; range: Murmann's survey 1997–2025"
+    conditions = "best designs of a survey; 80 % dynamic, 20 % leakage; checked from 14 to 130 nm"
+    use = "one conversion"
+
+    def __post_init__(self) -> None:
+        between(self, "bits", 4.0, 14.0, "bits")
+        checks.number("rate of RegressionADC", self.rate, above=0.0)
+        between(self, "rate", 0.0, 1e10, "1/s")
+        check_node("node of RegressionADC", self.node, 7e-9, 180e-9)
+
+    @property
+    def energy(self) -> Estimate:
+        """Dynamic energy of one conversion (J)."""
+        return self._spread * (_DYNAMIC * self._energy)
+
+    @property
+    def latency(self) -> Estimate:
+        """One period of the rate (s)."""
+        return Estimate.exact(1.0 / self.rate)
+
+    @property
+    def area(self) -> Estimate:
+        """Of the regression's converter (m²)."""
+        exponent = 1.346192 + 0.9932795 * math.log(self.node * 1e9)
+        exponent += 0.1807154 * math.log(self.rate) + 0.2991243 * math.log(self._energy * 1e12)
+        return Estimate.exact(1e-12 * math.exp(exponent))
+
+    @property
+    def leakage(self) -> Estimate:
+        """20 % of the power at the rate (W)."""
+        return self._spread * ((1.0 - _DYNAMIC) * self._energy * self.rate)
+
+    @property
+    def _energy(self) -> float:
+        return _regressed(self.bits, self.rate, self.node)
+
+    @property
+    def _spread(self) -> Estimate:
+        bits = min(max(round(self.bits), min(SURVEYED)), max(SURVEYED))
+        reference = _regressed(float(bits), 1e8, 65e-9)
+        return Estimate.covering(1.0, *(energy / reference for energy in adc_energy(bits)))
+
+
+def _regressed(bits: float, rate: float, node: float) -> float:
+    merit = min(213.7807 - 2.871903 * math.log(rate), 128.3068 + 3.220512 * math.ceil(bits))
+    picojoules = 0.5 * 10.0 ** ((6.0206 * bits + 1.7609 - merit) / 10.0)
+    exponent = 26.04962 + 1.880037 * math.log(node * 1e9) - 2.829126 * math.log(bits) - 1.470202
+    return 1e-12 * picojoules * math.exp(exponent)
+
+
+@dataclass(frozen=True)
+class SurveyADC(Component):
+    """Published converters of up to 65 nm and 10 MHz to 2 GHz.
+
+    The energy ranges from their 10th percentile to the median, which is typical. Area and leakage
+    are not in the survey's figures. 6 to 9 bits are; others double or halve with every bit
+    (`adc_energy`).
+
+    Source: B. Murmann, "ADC Performance Survey 1997–2025".
+
+    Attributes:
+        bits: resolution, 1 to 16.
+        rate: conversions per second, 10 MHz to 2 GHz.
+
+    Raises:
+        TypeError, ValueError: if a value is no number, or out of range.
+    """
+
+    bits: int = 8
+    rate: float = 1e8
+
+    source = SURVEY
+    conditions = "energies from the 10th percentile to the median; nothing scaled to a node"
+    use = "one conversion"
+
+    def __post_init__(self) -> None:
+        checks.integer("bits of SurveyADC", self.bits, most=16)
+        between(self, "rate", 1e7, 2e9, "1/s")
+
+    @property
+    def energy(self) -> Estimate:
+        """From the 10th percentile to the median, all of it (J)."""
+        low, median = adc_energy(self.bits)
+        return Estimate(low, median, median)
+
+    @property
+    def latency(self) -> Estimate:
+        """One period of the rate (s)."""
+        return Estimate.exact(1.0 / self.rate)
+
+
+# Energy (pJ) and area (µm²) by bits.
+_ISAAC = {
+    4: (0.79, 361.04),
+    5: (0.99, 476.91),
+    6: (1.20, 626.91),
+    7: (1.42, 845.18),
+    8: (1.67, 1200.0),
+    9: (1.969078145, 1827.911647),
+    10: (2.379022742, 3002.008032),
+}
+
+
+@dataclass(frozen=True)
+class IsaacADC(Component):
+    """SAR converter of ISAAC: 16 mW for eight at 1.2 GS/s and 8 bits; others scaled from these.
+
+    Source: A. Shafiee et al., "ISAAC", ISCA 2016, doi 10.1109/ISCA.2016.12, on the converter of
+    L. Kull et al., ISSCC 2013, doi 10.1109/ISSCC.2013.6487818; other bits by M. Saberi et al.
+    2011, as in Accelergy's library.
+
+    Attributes:
+        bits: resolution, 4 to 10.
+        rate: conversions per second, up to 1.28 GHz (128 columns in 100 ns). The power is that at
+            1.2 GHz, all of it charged to conversions: leakage by itself is not known.
+
+    Raises:
+        TypeError, ValueError: if a value is no number, or out of range.
+    """
+
+    bits: int = 8
+    rate: float = 1.28e9
+
+    node = 32e-9
+    source = "Shafiee et al. (ISAAC) 2016, doi 10.1109/ISCA.2016.12"
+    conditions = "32 nm design; power/rate, leakage included in the energy"
+    use = "one conversion"
+
+    def __post_init__(self) -> None:
+        checks.integer("bits of IsaacADC", self.bits, least=4, most=10)
+        checks.number("rate of IsaacADC", self.rate, above=0.0)
+        between(self, "rate", 0.0, 1.28e9, "1/s")
+
+    @property
+    def energy(self) -> Estimate:
+        """Of one conversion, leakage included (J)."""
+        return Estimate.exact(1e-12 * _ISAAC[self.bits][0])
+
+    @property
+    def latency(self) -> Estimate:
+        """One period of the rate (s)."""
+        return Estimate.exact(1.0 / self.rate)
+
+    @property
+    def area(self) -> Estimate:
+        """Of one converter (m²)."""
+        return Estimate.exact(1e-12 * _ISAAC[self.bits][1])
+
+
+@dataclass(frozen=True)
+class ZigZagADC(Component):
+    """SAR converter at the columns of an SRAM array: a fit to published 28 nm macros.
+
+        E = (100 fF · b + 1 aF · 4^b) V²,   A = 10^(1.206 − .0369 b) 2^b µm²,
+        t = b (.00653 · rows + .640) ns
+
+    Source: ZigZag-IMC (github.com/KULeuven-MICAS/zigzag-imc), ``AimcArrayUnit.py``.
+
+    Attributes:
+        bits: resolution, 1 to 12.
+        rows: cells on a bit line, >= 1.
+        voltage: supply (V), 0.5 to 1.2.
+
+    Raises:
+        TypeError, ValueError: if a value is no number, or out of range.
+    """
+
+    bits: int = 8
+    rows: int = 256
+    voltage: float = 0.9
+
+    node = 28e-9
+    source = "ZigZag-IMC, AimcArrayUnit.py"
+    conditions = "fit to 28 nm SRAM macros"
+    use = "one conversion"
+
+    def __post_init__(self) -> None:
+        checks.integer("bits of ZigZagADC", self.bits, most=12)
+        checks.integer("rows of ZigZagADC", self.rows)
+        between(self, "voltage", 0.5, 1.2, "V")
+
+    @property
+    def energy(self) -> Estimate:
+        """Charge of the capacitors (J)."""
+        capacitance = 100e-15 * self.bits + 1e-18 * 4.0**self.bits
+        return Estimate.exact(capacitance * self.voltage**2)
+
+    @property
+    def latency(self) -> Estimate:
+        """Of one conversion, growing with the bit line (s)."""
+        return Estimate.exact(1e-9 * self.bits * (0.00653 * self.rows + 0.640))
+
+    @property
+    def area(self) -> Estimate | None:
+        """Of one converter (m²); a comparator alone (1 bit) is neglected there, so not known."""
+        if self.bits == 1:
+            return None
+        area = 10.0 ** (1.206 - 0.0369 * self.bits) * 2.0**self.bits
+        return Estimate.exact(1e-12 * area)
+
+
+# p, q (µW), r (W), s by node (nm).
+_NEUROSIM = {
+    45: (2.1843, 11.931, 0.0978, 2.296),
+    32: (1.0157, 7.6286, 0.0837, 2.313),
+    22: (0.7213, 3.3041, 0.0843, 2.311),
+    14: (0.4710, 1.9529, 0.0606, 2.311),
+}
+
+
+@dataclass(frozen=True)
+class NeuroSimADC(Component):
+    """SAR converter of NeuroSim, fitted to its authors' SPICE runs (HP transistors).
+
+        P = (p b + q) µW + r exp(−s log₁₀ R),   E = P (b + 1) ns
+
+    with R the resistance of the column. Its calibration to a 40 nm macro (`NEUROSIM_CALIBRATION`)
+    is not applied.
+
+    Source: DNN+NeuroSim V1.3 (github.com/neurosim/DNN_NeuroSim_V1.3), ``SarADC.cpp``.
+
+    Attributes:
+        bits: resolution, 1 to 12.
+        resistance: of the column (Ω), > 0.
+        node: 45, 32, 22 or 14 nm (m).
+
+    Raises:
+        TypeError, ValueError: if a value is no number, or out of range.
+    """
+
+    bits: int = 5
+    resistance: float = 1e4
+    node: float = 22e-9
+
+    source = "DNN+NeuroSim V1.3, SarADC.cpp"
+    conditions = "fit to SPICE, HP transistors; not calibrated to a layout"
+    use = "one conversion"
+
+    def __post_init__(self) -> None:
+        checks.integer("bits of NeuroSimADC", self.bits, most=12)
+        checks.number("resistance of NeuroSimADC", self.resistance, above=0.0)
+        checks.number("node of NeuroSimADC", self.node)
+        checks.one_of("node of NeuroSimADC (nm)", _nanometres(self.node), _NEUROSIM)
+
+    @property
+    def energy(self) -> Estimate:
+        """Power for as long as it converts (J)."""
+        p, q, r, s = _NEUROSIM[int(_nanometres(self.node))]
+        power = 1e-6 * (p * self.bits + q) + r * math.exp(-s * math.log10(self.resistance))
+        return self.latency * power
+
+    @property
+    def latency(self) -> Estimate:
+        """A nanosecond a bit, and one to begin (s)."""
+        return Estimate.exact(1e-9 * (self.bits + 1))
+
+
+def _nanometres(node: float) -> float:
+    return round(node * 1e9, 3)
+
+
+# Factors by which NeuroSim's estimates were made to meet a 40 nm RRAM macro's layout within 1 %:
+# area of level shifters, latency of sensing, switching activities of flip-flops, adders and
+# control, and energy. Front. Artif. Intell. 2021, doi 10.3389/frai.2021.659060, and `Param.cpp`.
+# Nothing here applies them: they are of that macro.
+NEUROSIM_CALIBRATION = {
+    "level_shifter_area": 1.44,
+    "sensing_latency": 1.4,
+    "flip_flop_activity": 0.5,
+    "adder_activity": 0.15,
+    "control_activity": 0.05,
+    "energy": 1.22,
+}
+
+
+@dataclass(frozen=True)
+class HermesADC(Component):
+    """Converter of IBM's Hermes core: a current-controlled oscillator and a counter a column.
+
+    A count takes 300 ps, so a conversion 300 ps · 2^b. Its energy and area by itself were not
+    published: only the whole core's (10.5 TOPS/W, 1.59 TOPS/mm²); its pitch is 4 µm.
+
+    Source: R. Khaddam-Aljameh et al., "HERMES-Core: a 1.59-TOPS/mm² PCM on 14-nm CMOS in-memory
+    compute core using 300-ps/LSB linearized CCO-based ADCs", IEEE JSSC 57, 2022.
+
+    Attributes:
+        bits: resolution, 1 to 12.
+
+    Raises:
+        TypeError, ValueError: if a value is no number, or out of range.
+    """
+
+    bits: int = 8
+
+    node = 14e-9
+    pitch = 4e-6
+    source = "Khaddam-Aljameh et al. (HERMES-Core), JSSC 2022"
+    conditions = "14 nm, measured; oscillator above 3 GHz"
+    use = "one conversion"
+
+    def __post_init__(self) -> None:
+        checks.integer("bits of HermesADC", self.bits, most=12)
+
+    @property
+    def latency(self) -> Estimate:
+        """As long as the counter counts (s)."""
+        return Estimate.exact(300e-12 * 2.0**self.bits)
