@@ -122,6 +122,9 @@ class Architecture(Spec):
             counted.
         arrays_per_core: >= 1.
         cores: of a chip, >= 1; None: as many as it takes.
+        pulse: what one programming pulse takes (`mho.analysis.components.ProgrammingPulse`), for
+            policies that count pulses and do not know their energy or time; None: then neither is
+            known.
         overlapped: whether converting one vector overlaps with driving the next one.
         pipelined: whether layers work at the same time, on successive inferences.
         sources: where its numbers are from.
@@ -144,6 +147,7 @@ class Architecture(Spec):
     line_capacitance: float | None = None
     arrays_per_core: int = 1
     cores: int | None = None
+    pulse: Component | None = None
     overlapped: bool = False
     pipelined: bool = False
     sources: tuple[str, ...] = ()
@@ -172,6 +176,8 @@ class Architecture(Spec):
                 checks.number(name, getattr(self, name), least=0.0)
         if self.conversion_rate is not None:
             checks.number("conversion_rate", self.conversion_rate, above=0.0)
+        if self.pulse is not None:
+            checks.instance("pulse", self.pulse, Component)
         self._check_parts()
 
     def _check_parts(self) -> None:
@@ -232,6 +238,7 @@ class Architecture(Spec):
         lines += [f"{name}: {component.source}" for name, component in known if component.source]
         lines.append(
             "arrays work at the same time, the vectors of one layer one after the other, "
-            f"layers {'at the same time' if self.pipelined else 'one after the other'}"
+            f"layers {'at the same time' if self.pipelined else 'one after the other'}; cores that "
+            "are not taken are switched off"
         )
         return (*lines, *(f"assumed: {text}" for text in self.assumed))

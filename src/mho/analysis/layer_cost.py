@@ -31,6 +31,7 @@ from mho.analysis.samples import Samples
 from mho.analysis.technology import Technology
 from mho.core import checks
 from mho.crossbar.crossbar import Crossbar
+from mho.crossbar.report import ProgramReport
 from mho.model.crossbars import crossbars
 from mho.model.lifecycle import ModelReport
 from mho.model.observe import batches_of, observed, watch
@@ -140,7 +141,7 @@ def _cost(
         cores=cores,
         chips=chips,
         missing=missing,
-        programming=None if programming is None else _programming(programming),
+        programming=None if programming is None else _programming(programming, chip),
         assumptions=said,
         excluded=(),
     )
@@ -173,13 +174,22 @@ def _shared(chip: Architecture, loads: list[Load], idle: float, chips: int) -> l
     return found
 
 
-def _programming(report: ModelReport) -> Programming:
-    seconds, joules = report.seconds, report.energy
-    return Programming(
-        report.pulses,
-        None if seconds is None else Estimate.exact(seconds),
-        None if joules is None else Estimate.exact(joules),
-    )
+def _programming(report: ModelReport, chip: Architecture) -> Programming:
+    """What writing took: as reported, else by the chip's pulses, row after row of an array."""
+    seconds = None if report.seconds is None else Estimate.exact(report.seconds)
+    joules = None if report.energy is None else Estimate.exact(report.energy)
+    pulse = chip.pulse
+    if joules is None and pulse is not None and pulse.energy is not None:
+        joules = pulse.energy * report.pulses
+    if seconds is None and pulse is not None and pulse.latency is not None:
+        seconds = pulse.latency * sum(_in_turn(one) for one in report.values())
+    return Programming(report.pulses, seconds, joules)
+
+
+def _in_turn(report: ProgramReport) -> float:
+    """Pulses one after the other: those of a mean cell for every row of the fullest array."""
+    rows = report.cells.shape[1] if report.tiling is None else report.tiling.height
+    return report.pulses / report.cells.like.numel() * rows
 
 
 def _excluded(found: Cost, twin: nn.Module) -> tuple[str, ...]:
