@@ -15,13 +15,13 @@ import warnings
 from collections.abc import Callable
 
 import torch
-from gpu import resnet
-from timing import report
 from torch import nn
 
 import mho
+from gpu import resnet
 from mho.analysis import chips, cost
 from mho.circuit import Wires
+from timing import report
 
 
 def timed(run: Callable[[], object], rounds: int = 3) -> float:

@@ -96,10 +96,10 @@ def hermes() -> list[float]:
     print("\nHermes, 14 nm, 64 cores (Le Gallo et al. 2023), from the single core of 2022\n")
     print(table(("", "here", "measured", "off"), rows))
     print(
-        "\nWhat explains the rest: the single core has no global digital units, links and clock of\n"
-        "a whole chip, which are not counted: likely the 6 to 8 % in energy. The cores are "
-        f"{cores / DIE:.0%} of\nthe die of {DIE:.0f} mm²; what takes the rest was not found, so the die "
-        "is not predicted.\nWhat converters take of a core was not published either; a "
+        "\nWhat explains the rest: the single core has no global digital units, links and clock\n"
+        "of a whole chip, which are not counted: likely the 6 to 8 % in energy. The cores are "
+        f"{cores / DIE:.0%} of\nthe die of {DIE:.0f} mm²; what takes the rest was not found, so "
+        "the die is not predicted.\nWhat converters take of a core was not published either; a "
         "regression over published ones says:"
     )
     general = components.RegressionADC(8, 1 / 130e-9, 14e-9)
