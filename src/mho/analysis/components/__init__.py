@@ -22,16 +22,13 @@ from mho.analysis.components.given import Given
 from mho.analysis.components.interconnect import Bus, PumaRouter, Router, Wire
 from mho.analysis.components.listing import LIBRARY, table
 from mho.analysis.components.logic import (
-    ActivationUnit,
     Adder,
     AdderTree,
-    Arithmetic,
     Comparator,
     Counter,
     Multiplier,
     Register,
     ShiftAdd,
-    VectorUnit,
 )
 from mho.analysis.components.memory import DRAM, EDRAM, SRAM, CacheSRAM
 from mho.analysis.components.neurram import (
@@ -40,6 +37,7 @@ from mho.analysis.components.neurram import (
     NeuRRAMSample,
     NeuRRAMShiftAdd,
 )
+from mho.analysis.components.processing import ActivationUnit, Arithmetic, VectorUnit
 from mho.analysis.components.scaling import Scaled, area_factor, delay_factor, energy_factor
 from mho.analysis.components.sensing import AlbireoTIA, ColumnMultiplexer, IsaacSampleHold
 from mho.analysis.components.survey import adc_energy

@@ -19,17 +19,18 @@ class RegressionADC(Component):
 
     With f the rate (Hz), t the node (nm) and b the effective bits:
 
-        F = min(213.7807 − 2.871903 ln f, 128.3068 + 3.220512 ⌈b⌉)                    (dB)
+        F = min(213.7807 − 2.871903 ln f, 128.3068 + 3.220512 b)                      (dB)
         E = ½ · 10^((6.0206 b + 1.7609 − F)/10)
               · exp(26.04962 + 1.880037 ln t − 2.829126 ln b − 1.470202)               (pJ)
         A = exp(1.346192 + .9932795 ln t + .1807154 ln f + .2991243 ln E)             (µm²)
 
-    80 % of E is told as ``energy``; the other 20 % is ``leakage`` at that rate, drawn for as long
-    as the converter is powered.
+    Between whole bits the published model takes ⌈b⌉ in F, by which 8.1 bits would cost half of 8;
+    here it is b, the same at whole bits. 80 % of E is told as ``energy``; the other 20 % is
+    ``leakage`` at that rate, drawn for as long as the converter is powered.
 
     The regression is drawn through good designs (about the best fifth). The range of the energy
-    covers the survey's 10th percentile and median for these bits (or the nearest of 6 to 9), which
-    are of nodes up to 65 nm, carried from 65 nm by the regression's own dependence on the node.
+    covers the survey's 10th percentile and median for these bits (or the nearest of 6 to 9), as
+    they lie around the regression at 65 nm and 100 MS/s: the survey is of nodes up to 65 nm.
 
     Source: T. Andrulis, R. Chen, H.-S. Lee, J. S. Emer, V. Sze, "Modeling analog-digital-converter
     energy and area for compute-in-memory accelerator design", arXiv 2404.06553 (2024); constants
@@ -86,13 +87,22 @@ class RegressionADC(Component):
 
     @property
     def _spread(self) -> Estimate:
-        bits = min(max(round(self.bits), min(SURVEYED)), max(SURVEYED))
-        reference = _regressed(float(bits), 1e8, 65e-9)
-        return Estimate.covering(1.0, *(energy / reference for energy in adc_energy(bits)))
+        bits = min(max(self.bits, min(SURVEYED)), max(SURVEYED))
+        below, above = _around(math.floor(bits)), _around(math.ceil(bits))
+        share = bits - math.floor(bits)
+        ratios = ((1.0 - share) * x + share * y for x, y in zip(below, above, strict=True))
+        return Estimate.covering(1.0, *ratios)
+
+
+def _around(bits: int) -> tuple[float, float]:
+    """The survey's percentiles over the regression at 65 nm and 100 MS/s."""
+    low, median = adc_energy(bits)
+    reference = _regressed(bits, 1e8, 65e-9)
+    return low / reference, median / reference
 
 
 def _regressed(bits: float, rate: float, node: float) -> float:
-    merit = min(213.7807 - 2.871903 * math.log(rate), 128.3068 + 3.220512 * math.ceil(bits))
+    merit = min(213.7807 - 2.871903 * math.log(rate), 128.3068 + 3.220512 * bits)
     picojoules = 0.5 * 10.0 ** ((6.0206 * bits + 1.7609 - merit) / 10.0)
     exponent = 26.04962 + 1.880037 * math.log(node * 1e9) - 2.829126 * math.log(bits) - 1.470202
     return 1e-12 * picojoules * math.exp(exponent)

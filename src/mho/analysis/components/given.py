@@ -25,6 +25,7 @@ class Given(Component):
         latency: of one use (s); or None.
         area: of one instance (m²); or None.
         leakage: of one instance (W); or None.
+        node: technology node (m), from which `Scaled` may carry it to another; or None.
         source: where the numbers are from.
         conditions: under which they hold.
         use: what is one use.
@@ -38,6 +39,7 @@ class Given(Component):
     latency: Estimate | None = None
     area: Estimate | None = None
     leakage: Estimate | None = None
+    node: float | None = None
     source: str = "given"
     conditions: str = ""
     use: str = "one use"
@@ -45,6 +47,8 @@ class Given(Component):
     def __post_init__(self) -> None:
         for text in ("name", "source", "conditions", "use"):
             checks.instance(f"{text} of Given", getattr(self, text), str)
+        if self.node is not None:
+            checks.number("node of Given", self.node, above=0.0)
         for quantity in _QUANTITIES:
             value = estimate(f"{quantity} of {self.name}", getattr(self, quantity))
             object.__setattr__(self, quantity, value)

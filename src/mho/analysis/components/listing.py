@@ -12,11 +12,13 @@ from mho.analysis.components import (
     logic,
     memory,
     neurram,
+    processing,
     sensing,
     timely,
 )
 from mho.analysis.components.base import Component, Estimate
 from mho.analysis.components.given import Given
+from mho.analysis.components.scaling import Scaled
 from mho.core import checks
 from mho.core.text import quantity
 from mho.core.text import table as laid_out
@@ -51,9 +53,9 @@ LIBRARY: tuple[type[Component], ...] = (
     logic.Comparator,
     logic.Counter,
     logic.Register,
-    logic.ActivationUnit,
-    logic.VectorUnit,
-    logic.Arithmetic,
+    processing.ActivationUnit,
+    processing.VectorUnit,
+    processing.Arithmetic,
     memory.SRAM,
     memory.CacheSRAM,
     memory.EDRAM,
@@ -90,7 +92,7 @@ def _row(component: Component) -> tuple[str, ...]:
     node = getattr(component, "node", None)
     return (
         component.name if isinstance(component, Given) else str(component).removesuffix("()"),
-        component.use,
+        component.part.use if isinstance(component, Scaled) else component.use,
         "–" if node is None else f"{node * 1e9:g} nm",
         _said(component.energy, "J"),
         _said(component.latency, "s"),

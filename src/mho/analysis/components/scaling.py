@@ -19,9 +19,11 @@ length rises: `Wire`).
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from mho.analysis.components.base import Component, Estimate
+from mho.analysis.components.given import Given
 from mho.core import checks
 
 SOURCE = "A. Stillmaker and B. Baas, Integration 58, 2017, doi 10.1016/j.vlsi.2017.02.002"
@@ -159,24 +161,31 @@ class Scaled(Component):
     and by clocks); leakage is not known.
 
     Attributes:
-        part: as published; it must have a node.
+        part: as published, of one node.
         node: to which it is carried (m), 7 to 130 nm.
 
     Raises:
-        TypeError: if ``part`` is no component, or has no node.
+        TypeError: if ``part`` is no component, has no node, or scales by itself.
         ValueError: if the node is out of range.
     """
 
     part: Component
     node: float = 22e-9
-    use = "as the part's"
     source = f"{SOURCE}, applied to a circuit it was not made for"
+    conditions = "an assumption; leakage not known"
 
     def __post_init__(self) -> None:
         checks.instance("part of Scaled", self.part, Component)
         if getattr(self.part, "node", None) is None:
             raise TypeError(f"part of Scaled must have a node; {self.part} has none")
+        names = [field.name for field in dataclasses.fields(self.part)]  # type: ignore[arg-type]
+        if "node" in names and not isinstance(self.part, Given):
+            raise TypeError(
+                f"part of Scaled must be of one node; {self.part} has a law for other nodes: "
+                f"say {type(self.part).__name__}(node={self.node!r})"
+            )
         check_node("node of Scaled", self.node)
+        check_node(f"node of {self.part}", self._old)
 
     @property
     def energy(self) -> Estimate | None:
