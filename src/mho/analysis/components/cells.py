@@ -18,7 +18,8 @@ class CellArray(Component):
 
     Source: geometry. 4 F² is a bare crossing, the least there is; ISAAC's and PUMA's 128 × 128
     cells take 25 µm² (1.49 F² at 32 nm: less than a layer of cells takes); a cell of NeuRRAM, with
-    its transistor, takes 125.7 F² (derived from its core's area and the share of its cells).
+    its transistor, takes 125.7 F² (derived from its core's area and the share of its cells);
+    NeuroSim takes 48 F² (4 × 12) for a cell with a transistor.
 
     Attributes:
         rows: word lines, >= 1.

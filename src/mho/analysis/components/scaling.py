@@ -20,6 +20,7 @@ length rises: `Wire`).
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 from mho.analysis.components.base import Component, Estimate
@@ -130,11 +131,10 @@ def _ratio(table: dict[int, float], old: float, new: float) -> float:
 def _interpolated(table: dict[int, float], node: float) -> float:
     """Between two nodes linear in the node, as public estimators do."""
     check_node("node", node)
-    if node in {1e-9 * known for known in table}:
-        return table[round(node * 1e9)]
-    above = min(known for known in table if 1e-9 * known > node)
-    below = max(known for known in table if 1e-9 * known < node)
-    share = (node * 1e9 - below) / (above - below)
+    nanometres = min(max(node * 1e9, min(table)), max(table))
+    above = min(known for known in table if known >= nanometres)
+    below = max(known for known in table if known <= nanometres)
+    share = (nanometres - below) / (above - below) if above > below else 0.0
     return table[below] + share * (table[above] - table[below])
 
 
@@ -237,7 +237,8 @@ class Logic(Component):
         return self._scaled(value, delay_factor(self.published, self.node))
 
     def _leakage(self, value: float | Estimate) -> Estimate | None:
-        return self._scaled(value, Estimate.exact(1.0)) if self.node == self.published else None
+        here = math.isclose(self.node, self.published, rel_tol=1e-6)
+        return self._scaled(value, Estimate.exact(1.0)) if here else None
 
 
 __all__ = ["NODES", "SOURCE", "Logic", "Scaled", "area_factor", "delay_factor", "energy_factor"]
