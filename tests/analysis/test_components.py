@@ -18,13 +18,14 @@ from mho.analysis import components
 from mho.analysis.components import (
     LIBRARY,
     Adder,
+    AtNode,
     Component,
     Estimate,
     Given,
     HermesADC,
+    IsaacADC,
     NeuRRAMADC,
     RegressionADC,
-    Scaled,
     TimelyDTC,
     table,
     total,
@@ -49,6 +50,7 @@ def test_every_component_is_a_cited_spec(kind):
         # What is not known is never told as nothing.
         assert value is None or value.high > 0
     assert any(getattr(part, quantity) is not None for quantity in QUANTITIES)
+    assert not (part.leakage_in_energy and part.leakage)
     loaded = Spec.from_dict(yaml.safe_load(yaml.safe_dump(part.to_dict())))
     assert loaded == part
     assert type(loaded) is kind
@@ -71,7 +73,7 @@ def test_every_field_acts(kind):
     others |= {"inputs": 5, "rows": 64, "columns": 64, "by": 7, "size": 512, "operation": "divide"}
     others |= {"format": "int32", "length": 5e-3, "cells": 33, "current": 3e-6, "width": 3e-9}
     others |= {"cell_capacitance": 1e-15, "end_capacitance": 1e-15, "ports": 8, "factor": 12.0}
-    others |= {"time": 5e-9, "layers": 3}
+    others |= {"time": 5e-9, "layers": 3, "supply": 3.0}
     special = {("EDRAM", "size"): 131072, ("CacheSRAM", "size"): 65536, ("SwitchMatrix", "bits"): 3}
     special |= {("Arithmetic", "operation"): "add", ("AdderTree", "bits"): 9}
     special |= {("NeuroSimADC", "bits"): 7}
@@ -154,6 +156,8 @@ def test_given():
         ({"area": float("inf")}, ValueError, "area of own"),
         ({"leakage": True}, TypeError, "leakage of own"),
         ({"source": 2026}, TypeError, "source of Given"),
+        ({"leakage": 1e-6, "leakage_in_energy": True}, ValueError, "leakage of own must not"),
+        ({"leakage_in_energy": "no"}, TypeError, "leakage_in_energy"),
         ({"node": 0.0}, ValueError, "node of Given"),
     ],
 )
@@ -182,8 +186,8 @@ def test_a_component_of_ones_own_is_like_any_other():
     assert part.energy.typical == pytest.approx(3.2e-12)
     assert part.area is None
     assert Spec.from_dict(yaml.safe_load(yaml.safe_dump(part.to_dict()))) == part
-    assert Scaled(part, 14e-9).energy.high == part.energy.typical
-    scaled = Scaled(part, 14e-9)
+    assert AtNode(part, 14e-9).energy.high == part.energy.typical
+    scaled = AtNode(part, 14e-9)
     assert Spec.from_dict(yaml.safe_load(yaml.safe_dump(scaled.to_dict()))) == scaled
     lines = table(part, scaled).splitlines()
     assert len(lines) == 4
@@ -198,6 +202,7 @@ def test_the_listing():
     assert re.search(r"130 nm +300 fJ \(250 fJ … 300 fJ\) +300 ns +400 µm² +10 nW", row)
     row = next(line for line in lines if line.startswith("HermesADC"))
     assert re.search(r"14 nm +– +76.8 ns +– +–", row)
+    assert "in the energy" in table(IsaacADC())
     assert "TimelyDTC(bits=4)" in table(TimelyDTC(bits=4))
     assert "flash" in table(Given("flash", energy=1e-12))
     with pytest.raises(TypeError, match="components must be Component"):
@@ -207,7 +212,7 @@ def test_the_listing():
 def test_the_library_lists_all_there_is():
     public = [getattr(components, name) for name in components.__all__]
     kinds = {kind for kind in public if isinstance(kind, type) and issubclass(kind, Component)}
-    assert kinds - {Component, Given, Scaled} == set(LIBRARY)
+    assert kinds - {Component, Given, AtNode} == set(LIBRARY)
 
 
 def test_the_pages_table_is_the_listing():

@@ -21,6 +21,7 @@ from mho.analysis.components import (
     ColumnMultiplexer,
     Comparator,
     Counter,
+    Estimate,
     IsaacSampleHold,
     Line,
     Multiplier,
@@ -211,8 +212,10 @@ def test_cells_lines_and_pulses():
     assert CellArray().energy is None
     # 48 + 2.1·256 = 585.6 fF, 1.3 V
     assert Line().capacitance == pytest.approx(585.6e-15)
-    assert Line().energy.typical == pytest.approx(585.6e-15 * 1.69)
-    assert Line(cells=1, end_capacitance=0.0, voltage=1.0).energy.typical == pytest.approx(2.1e-15)
+    assert Line().energy.typical == pytest.approx(585.6e-15 * 1.3 * 2.2)
+    assert Line().energy.low == pytest.approx(585.6e-15 * 1.69)
+    one = Line(cells=1, end_capacitance=0.0, voltage=1.0, supply=None)
+    assert one.energy == Estimate.exact(2.1e-15)
     pulse = ProgrammingPulse(voltage=2.0, current=50e-6, width=100e-9)
     assert pulse.energy.typical == pytest.approx(10e-12)
     assert pulse.latency.typical == 100e-9
@@ -248,6 +251,7 @@ def test_multiplexers():
         (lambda: PumaRouter(ports=5), ValueError, "ports of PumaRouter.*4, 8"),
         (lambda: CellArray(node=22), ValueError, "node of CellArray"),
         (lambda: CellArray(rows=0), ValueError, "rows of CellArray"),
+        (lambda: Line(voltage=2.5), ValueError, "supply of Line"),
         (lambda: Line(cell_capacitance=-1e-15), ValueError, "cell_capacitance of Line"),
         (lambda: ProgrammingPulse(current=(2e-6, 1e-6)), ValueError, "most current"),
         (lambda: ProgrammingPulse(current=(1e-6,)), ValueError, "one number or"),

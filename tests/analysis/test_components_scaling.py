@@ -10,11 +10,12 @@ from mho.analysis.components import (
     Adder,
     AdderTree,
     AlbireoTIA,
+    AtNode,
     Given,
     HermesADC,
+    IsaacADC,
     NeuRRAMADC,
     RegressionADC,
-    Scaled,
     TimelyComparator,
     Wire,
     area_factor,
@@ -107,7 +108,7 @@ def test_logic_is_scaled_but_for_its_leakage():
 
 
 def test_other_circuits_are_scaled_on_request_and_say_how_far_that_is_unsure():
-    here, there = TimelyComparator(), Scaled(TimelyComparator(), 14e-9)
+    here, there = TimelyComparator(), AtNode(TimelyComparator(), 14e-9)
     assert there.energy.high == here.energy.typical
     assert there.energy.typical == pytest.approx(
         here.energy.typical * energy_factor(65e-9, 14e-9).typical
@@ -116,30 +117,33 @@ def test_other_circuits_are_scaled_on_request_and_say_how_far_that_is_unsure():
     assert there.area.high == here.area.typical
     assert there.area.typical == pytest.approx(here.area.typical * 0.1735 / 1.505)
     assert there.latency == here.latency
-    assert Scaled(NeuRRAMADC(), 14e-9).latency == NeuRRAMADC().latency
-    assert Scaled(NeuRRAMADC(), 14e-9).leakage is None
-    assert Scaled(HermesADC(), 7e-9).energy is None
-    larger = Scaled(AlbireoTIA(), 32e-9)
+    assert AtNode(NeuRRAMADC(), 14e-9).latency == NeuRRAMADC().latency
+    assert AtNode(NeuRRAMADC(), 14e-9).leakage is None
+    assert AtNode(HermesADC(), 7e-9).energy is None
+    assert AtNode(NeuRRAMADC(), 14e-9).use == "one step"
+    assert AtNode(IsaacADC(), 14e-9).leakage_in_energy
+    assert "Wan et al." in AtNode(NeuRRAMADC(), 14e-9).source
+    larger = AtNode(AlbireoTIA(), 32e-9)
     assert larger.energy.low == AlbireoTIA().energy.low
     assert larger.energy.typical > AlbireoTIA().energy.typical
     own = Given("own", energy=1e-12, node=32e-9)
-    assert Scaled(own, 32e-9).energy == own.energy
+    assert AtNode(own, 32e-9).energy == own.energy
 
 
 @pytest.mark.parametrize(
     ("build", "error", "said"),
     [
         (
-            lambda: Scaled(Adder(), 14e-9),
+            lambda: AtNode(Adder(), 14e-9),
             TypeError,
             r"law for other nodes: say Adder\(node=1.4e-08",
         ),
-        (lambda: Scaled(RegressionADC(), 14e-9), TypeError, "RegressionADC"),
-        (lambda: Scaled(Wire(), 14e-9), TypeError, "Wire"),
-        (lambda: Scaled(Given("own", energy=1e-12), 14e-9), TypeError, "must have a node"),
-        (lambda: Scaled(Given("own", node=180e-9), 14e-9), ValueError, "180 nm"),
-        (lambda: Scaled(TimelyComparator(), 5e-9), ValueError, "node of Scaled.*got 5 nm"),
-        (lambda: Scaled("comparator", 14e-9), TypeError, "part of Scaled"),
+        (lambda: AtNode(RegressionADC(), 14e-9), TypeError, "RegressionADC"),
+        (lambda: AtNode(Wire(), 14e-9), TypeError, "Wire"),
+        (lambda: AtNode(Given("own", energy=1e-12), 14e-9), TypeError, "must have a node"),
+        (lambda: AtNode(Given("own", node=180e-9), 14e-9), ValueError, "180 nm"),
+        (lambda: AtNode(TimelyComparator(), 5e-9), ValueError, "node of AtNode.*got 5 nm"),
+        (lambda: AtNode("comparator", 14e-9), TypeError, "part of AtNode"),
     ],
 )
 def test_what_cannot_be_scaled_is_refused(build, error, said):

@@ -38,7 +38,7 @@ from mho.analysis.components.neurram import (
     NeuRRAMShiftAdd,
 )
 from mho.analysis.components.processing import ActivationUnit, Arithmetic, VectorUnit
-from mho.analysis.components.scaling import Scaled, area_factor, delay_factor, energy_factor
+from mho.analysis.components.scaling import AtNode, area_factor, delay_factor, energy_factor
 from mho.analysis.components.sensing import AlbireoTIA, ColumnMultiplexer, IsaacSampleHold
 from mho.analysis.components.survey import adc_energy
 from mho.analysis.components.timely import (
@@ -59,6 +59,7 @@ __all__ = [
     "AdderTree",
     "AlbireoTIA",
     "Arithmetic",
+    "AtNode",
     "Bus",
     "CacheSRAM",
     "CapacitiveDAC",
@@ -86,7 +87,6 @@ __all__ = [
     "RegressionADC",
     "ResistiveDAC",
     "Router",
-    "Scaled",
     "ShiftAdd",
     "SurveyADC",
     "SwitchMatrix",

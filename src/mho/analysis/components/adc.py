@@ -134,6 +134,7 @@ class SurveyADC(Component):
     source = SURVEY
     conditions = "energies from the 10th percentile to the median; nothing scaled to a node"
     use = "one conversion"
+    leakage_in_energy = True
 
     def __post_init__(self) -> None:
         checks.integer("bits of SurveyADC", self.bits, most=16)
@@ -187,6 +188,7 @@ class IsaacADC(Component):
     source = "Shafiee et al. (ISAAC) 2016, doi 10.1109/ISCA.2016.12"
     conditions = "32 nm design; power/rate, leakage included in the energy"
     use = "one conversion"
+    leakage_in_energy = True
 
     def __post_init__(self) -> None:
         checks.integer("bits of IsaacADC", self.bits, least=4, most=10)
@@ -305,6 +307,7 @@ class NeuroSimADC(Component):
     source = "DNN+NeuroSim V1.3, SarADC.cpp"
     conditions = "fit to circuit simulations at 300 K; not calibrated to a layout"
     use = "one conversion"
+    leakage_in_energy = True
 
     def __post_init__(self) -> None:
         checks.integer("bits of NeuroSimADC", self.bits, most=12)

@@ -81,11 +81,14 @@ class Component(Spec):
         source: author, year, doi or address of the numbers.
         conditions: node, voltage and how the numbers came about, where that matters.
         use: what is one use, whose energy and latency are told.
+        leakage_in_energy: whether the energy of one use is all power over the rate, so that what
+            leaks is in it already; ``leakage``, by itself, is then not known.
     """
 
     source: str = ""
     conditions: str = ""
     use: str = "one use"
+    leakage_in_energy: bool = False
 
     @property
     def energy(self) -> Estimate | None:

@@ -112,6 +112,7 @@ class Bus(Logic):
     source = "Shafiee et al. (ISAAC) 2016, doi 10.1109/ISCA.2016.12"
     conditions = "32 nm design; leakage included in the energy"
     use = "one word across"
+    leakage_in_energy = True
 
     def __post_init__(self) -> None:
         checks.integer("bits of Bus", self.bits)
@@ -153,6 +154,7 @@ class Router(Logic):
     source = "Shafiee et al. (ISAAC) 2016, doi 10.1109/ISCA.2016.12"
     conditions = "32 nm design, shared by four tiles; leakage included in the energy"
     use = "one word through"
+    leakage_in_energy = True
 
     def __post_init__(self) -> None:
         checks.integer("bits of Router", self.bits)

@@ -18,7 +18,6 @@ from mho.analysis.components import (
 )
 from mho.analysis.components.base import Component, Estimate
 from mho.analysis.components.given import Given
-from mho.analysis.components.scaling import Scaled
 from mho.core import checks
 from mho.core.text import quantity
 from mho.core.text import table as laid_out
@@ -92,12 +91,12 @@ def _row(component: Component) -> tuple[str, ...]:
     node = getattr(component, "node", None)
     return (
         component.name if isinstance(component, Given) else str(component).removesuffix("()"),
-        component.part.use if isinstance(component, Scaled) else component.use,
+        component.use,
         "–" if node is None else f"{node * 1e9:g} nm",
         _said(component.energy, "J"),
         _said(component.latency, "s"),
         _area(component.area),
-        _said(component.leakage, "W"),
+        "in the energy" if component.leakage_in_energy else _said(component.leakage, "W"),
         component.source,
     )
 

@@ -207,6 +207,7 @@ class ShiftAdd(Logic):
     source = "Shafiee et al. (ISAAC) 2016, doi 10.1109/ISCA.2016.12"
     conditions = "32 nm design, 1.2 GHz; linear in the bits; leakage included in the energy"
     use = "one shift and addition"
+    leakage_in_energy = True
 
     def __post_init__(self) -> None:
         checks.integer("bits of ShiftAdd", self.bits)

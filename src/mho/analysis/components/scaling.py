@@ -13,7 +13,7 @@ Below 65 nm the source has two kinds of transistors, for high performance (HP) a
 to LP. Delays of the two kinds differ up to tenfold: they are HP's.
 
 Not scaled, as the source does not say how: leakage (None at another node), analog circuits and
-converters (refused, unless one asks for `Scaled`), supply voltage, wires (whose resistance per
+converters (refused, unless one asks for `AtNode`), supply voltage, wires (whose resistance per
 length rises: `Wire`).
 """
 
@@ -153,7 +153,7 @@ def check_node(name: str, node: float, least: float = NODES[0], most: float = NO
 
 
 @dataclass(frozen=True)
-class Scaled(Component):
+class AtNode(Component):
     """A circuit carried to another node by what holds for logic: an assumption one makes.
 
     Meant for analog circuits and converters, which do not scale as logic does: the range is from
@@ -171,21 +171,35 @@ class Scaled(Component):
 
     part: Component
     node: float = 22e-9
-    source = f"{SOURCE}, applied to a circuit it was not made for"
-    conditions = "an assumption; leakage not known"
+    conditions = "scaled as if it were logic, which is an assumption; leakage not known"
 
     def __post_init__(self) -> None:
-        checks.instance("part of Scaled", self.part, Component)
+        checks.instance("part of AtNode", self.part, Component)
         if getattr(self.part, "node", None) is None:
-            raise TypeError(f"part of Scaled must have a node; {self.part} has none")
+            raise TypeError(f"part of AtNode must have a node; {self.part} has none")
         names = [field.name for field in dataclasses.fields(self.part)]  # type: ignore[arg-type]
         if "node" in names and not isinstance(self.part, Given):
             raise TypeError(
-                f"part of Scaled must be of one node; {self.part} has a law for other nodes: "
+                f"part of AtNode must be of one node; {self.part} has a law for other nodes: "
                 f"say {type(self.part).__name__}(node={self.node!r})"
             )
-        check_node("node of Scaled", self.node)
+        check_node("node of AtNode", self.node)
         check_node(f"node of {self.part}", self._old)
+
+    @property
+    def source(self) -> str:  # type: ignore[override]
+        """The part's, and the scaling's."""
+        return f"{self.part.source}; scaled: {SOURCE}"
+
+    @property
+    def use(self) -> str:  # type: ignore[override]
+        """The part's."""
+        return self.part.use
+
+    @property
+    def leakage_in_energy(self) -> bool:  # type: ignore[override]
+        """The part's."""
+        return self.part.leakage_in_energy
 
     @property
     def energy(self) -> Estimate | None:
@@ -241,4 +255,4 @@ class Logic(Component):
         return self._scaled(value, Estimate.exact(1.0)) if here else None
 
 
-__all__ = ["NODES", "SOURCE", "Logic", "Scaled", "area_factor", "delay_factor", "energy_factor"]
+__all__ = ["NODES", "SOURCE", "AtNode", "Logic", "area_factor", "delay_factor", "energy_factor"]
