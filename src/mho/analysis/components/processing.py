@@ -86,6 +86,7 @@ class VectorUnit(Logic):
     use = "one operation"
 
     def __post_init__(self) -> None:
+        checks.instance("operation of VectorUnit", self.operation, str)
         checks.one_of("operation of VectorUnit", self.operation, _VECTOR)
         check_node("node of VectorUnit", self.node)
 
@@ -143,6 +144,8 @@ class Arithmetic(Logic):
     use = "one operation"
 
     def __post_init__(self) -> None:
+        checks.instance("operation of Arithmetic", self.operation, str)
+        checks.instance("format of Arithmetic", self.format, str)
         checks.one_of("operation of Arithmetic", self.operation, _HOROWITZ)
         checks.one_of("format of Arithmetic", self.format, _HOROWITZ[self.operation])
         check_node("node of Arithmetic", self.node)
