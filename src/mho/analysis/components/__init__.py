@@ -22,16 +22,13 @@ from mho.analysis.components.given import Given
 from mho.analysis.components.interconnect import Bus, PumaRouter, Router, Wire
 from mho.analysis.components.listing import LIBRARY, table
 from mho.analysis.components.logic import (
-    ActivationUnit,
     Adder,
     AdderTree,
-    Arithmetic,
     Comparator,
     Counter,
     Multiplier,
     Register,
     ShiftAdd,
-    VectorUnit,
 )
 from mho.analysis.components.memory import DRAM, EDRAM, SRAM, CacheSRAM
 from mho.analysis.components.neurram import (
@@ -40,7 +37,8 @@ from mho.analysis.components.neurram import (
     NeuRRAMSample,
     NeuRRAMShiftAdd,
 )
-from mho.analysis.components.scaling import Scaled, area_factor, delay_factor, energy_factor
+from mho.analysis.components.processing import ActivationUnit, Arithmetic, VectorUnit
+from mho.analysis.components.scaling import AtNode, area_factor, delay_factor, energy_factor
 from mho.analysis.components.sensing import AlbireoTIA, ColumnMultiplexer, IsaacSampleHold
 from mho.analysis.components.survey import adc_energy
 from mho.analysis.components.timely import (
@@ -61,6 +59,7 @@ __all__ = [
     "AdderTree",
     "AlbireoTIA",
     "Arithmetic",
+    "AtNode",
     "Bus",
     "CacheSRAM",
     "CapacitiveDAC",
@@ -88,7 +87,6 @@ __all__ = [
     "RegressionADC",
     "ResistiveDAC",
     "Router",
-    "Scaled",
     "ShiftAdd",
     "SurveyADC",
     "SwitchMatrix",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from mho.analysis.components.base import Component, Estimate, between
 from mho.analysis.components.scaling import check_node
@@ -19,17 +21,18 @@ class RegressionADC(Component):
 
     With f the rate (Hz), t the node (nm) and b the effective bits:
 
-        F = min(213.7807 − 2.871903 ln f, 128.3068 + 3.220512 ⌈b⌉)                    (dB)
+        F = min(213.7807 − 2.871903 ln f, 128.3068 + 3.220512 b)                      (dB)
         E = ½ · 10^((6.0206 b + 1.7609 − F)/10)
               · exp(26.04962 + 1.880037 ln t − 2.829126 ln b − 1.470202)               (pJ)
         A = exp(1.346192 + .9932795 ln t + .1807154 ln f + .2991243 ln E)             (µm²)
 
-    80 % of E is told as ``energy``; the other 20 % is ``leakage`` at that rate, drawn for as long
-    as the converter is powered.
+    Between whole bits the published model takes ⌈b⌉ in F, by which 8.1 bits would cost half of 8;
+    here it is b, the same at whole bits. 80 % of E is told as ``energy``; the other 20 % is
+    ``leakage`` at that rate, drawn for as long as the converter is powered.
 
     The regression is drawn through good designs (about the best fifth). The range of the energy
-    covers the survey's 10th percentile and median for these bits (or the nearest of 6 to 9), which
-    are of nodes up to 65 nm, carried from 65 nm by the regression's own dependence on the node.
+    covers the survey's 10th percentile and median for these bits (or the nearest of 6 to 9), as
+    they lie around the regression at 65 nm and 100 MS/s: the survey is of nodes up to 65 nm.
 
     Source: T. Andrulis, R. Chen, H.-S. Lee, J. S. Emer, V. Sze, "Modeling analog-digital-converter
     energy and area for compute-in-memory accelerator design", arXiv 2404.06553 (2024); constants
@@ -86,13 +89,22 @@ class RegressionADC(Component):
 
     @property
     def _spread(self) -> Estimate:
-        bits = min(max(round(self.bits), min(SURVEYED)), max(SURVEYED))
-        reference = _regressed(float(bits), 1e8, 65e-9)
-        return Estimate.covering(1.0, *(energy / reference for energy in adc_energy(bits)))
+        bits = min(max(self.bits, min(SURVEYED)), max(SURVEYED))
+        below, above = _around(math.floor(bits)), _around(math.ceil(bits))
+        share = bits - math.floor(bits)
+        ratios = ((1.0 - share) * x + share * y for x, y in zip(below, above, strict=True))
+        return Estimate.covering(1.0, *ratios)
+
+
+def _around(bits: int) -> tuple[float, float]:
+    """The survey's percentiles over the regression at 65 nm and 100 MS/s."""
+    low, median = adc_energy(bits)
+    reference = _regressed(bits, 1e8, 65e-9)
+    return low / reference, median / reference
 
 
 def _regressed(bits: float, rate: float, node: float) -> float:
-    merit = min(213.7807 - 2.871903 * math.log(rate), 128.3068 + 3.220512 * math.ceil(bits))
+    merit = min(213.7807 - 2.871903 * math.log(rate), 128.3068 + 3.220512 * bits)
     picojoules = 0.5 * 10.0 ** ((6.0206 * bits + 1.7609 - merit) / 10.0)
     exponent = 26.04962 + 1.880037 * math.log(node * 1e9) - 2.829126 * math.log(bits) - 1.470202
     return 1e-12 * picojoules * math.exp(exponent)
@@ -122,6 +134,7 @@ class SurveyADC(Component):
     source = SURVEY
     conditions = "energies from the 10th percentile to the median; nothing scaled to a node"
     use = "one conversion"
+    leakage_in_energy = True
 
     def __post_init__(self) -> None:
         checks.integer("bits of SurveyADC", self.bits, most=16)
@@ -175,6 +188,7 @@ class IsaacADC(Component):
     source = "Shafiee et al. (ISAAC) 2016, doi 10.1109/ISCA.2016.12"
     conditions = "32 nm design; power/rate, leakage included in the energy"
     use = "one conversion"
+    leakage_in_energy = True
 
     def __post_init__(self) -> None:
         checks.integer("bits of IsaacADC", self.bits, least=4, most=10)
@@ -249,30 +263,37 @@ class ZigZagADC(Component):
         return Estimate.exact(1e-12 * area)
 
 
-# p, q (µW), r (W), s by node (nm).
+# p, q (µW), r (W), s by node (nm): transistors for high performance, and for low power.
 _NEUROSIM = {
-    45: (2.1843, 11.931, 0.0978, 2.296),
-    32: (1.0157, 7.6286, 0.0837, 2.313),
-    22: (0.7213, 3.3041, 0.0843, 2.311),
-    14: (0.4710, 1.9529, 0.0606, 2.311),
+    130: ((6.4806, 49.047, 0.207452, 2.367), (8.4483, 65.243, 0.169380, 2.303)),
+    90: ((4.3474, 31.782, 0.164900, 2.345), (5.9869, 37.462, 0.144323, 2.303)),
+    65: ((2.9503, 22.047, 0.128483, 2.321), (3.7506, 25.844, 0.121272, 2.303)),
+    45: ((2.1843, 11.931, 0.097754, 2.296), (2.1691, 16.693, 0.100225, 2.303)),
+    32: ((1.0157, 7.6286, 0.083709, 2.313), (1.1294, 8.8998, 0.079449, 2.297)),
+    22: ((0.7213, 3.3041, 0.084273, 2.311), (0.538, 4.3753, 0.072341, 2.303)),
+    14: ((0.4710, 1.9529, 0.060584, 2.311), (0.3132, 2.5681, 0.061085, 2.303)),
+    10: ((0.3076, 1.1543, 0.049418, 2.311), (0.1823, 1.5073, 0.051580, 2.303)),
+    7: ((0.2008, 0.6823, 0.040310, 2.311), (0.1061, 0.8847, 0.043555, 2.303)),
 }
 
 
 @dataclass(frozen=True)
 class NeuroSimADC(Component):
-    """SAR converter of NeuroSim, fitted to its authors' SPICE runs (HP transistors).
+    """SAR converter of NeuroSim, fitted to its authors' circuit simulations at 300 K.
 
-        P = (p b + q) µW + r exp(−s log₁₀ R),   E = P (b + 1) ns
+        P = (p b + q) µW + r exp(−s log₁₀(R · 0.5 V/V)),   E = P (b + 1) ns
 
-    with R the resistance of the column. Its calibration to a 40 nm macro (`NEUROSIM_CALIBRATION`)
-    is not applied.
+    with R the resistance of the column and V its read voltage. Typical are transistors for high
+    performance; the range covers those for low power. The calibration to a 40 nm macro
+    (`NEUROSIM_CALIBRATION`) is not applied.
 
     Source: DNN+NeuroSim V1.3 (github.com/neurosim/DNN_NeuroSim_V1.3), ``SarADC.cpp``.
 
     Attributes:
         bits: resolution, 1 to 12.
-        resistance: of the column (Ω), > 0.
-        node: 45, 32, 22 or 14 nm (m).
+        resistance: of the column, all its cells in parallel (Ω), > 0.
+        voltage: at which it is read (V), > 0.
+        node: 130, 90, 65, 45, 32, 22, 14, 10 or 7 nm (m).
 
     Raises:
         TypeError, ValueError: if a value is no number, or out of range.
@@ -280,24 +301,30 @@ class NeuroSimADC(Component):
 
     bits: int = 5
     resistance: float = 1e4
+    voltage: float = 0.5
     node: float = 22e-9
 
     source = "DNN+NeuroSim V1.3, SarADC.cpp"
-    conditions = "fit to SPICE, HP transistors; not calibrated to a layout"
+    conditions = "fit to circuit simulations at 300 K; not calibrated to a layout"
     use = "one conversion"
+    leakage_in_energy = True
 
     def __post_init__(self) -> None:
         checks.integer("bits of NeuroSimADC", self.bits, most=12)
         checks.number("resistance of NeuroSimADC", self.resistance, above=0.0)
+        checks.number("voltage of NeuroSimADC", self.voltage, above=0.0)
         checks.number("node of NeuroSimADC", self.node)
         checks.one_of("node of NeuroSimADC (nm)", _nanometres(self.node), _NEUROSIM)
 
     @property
     def energy(self) -> Estimate:
         """Power for as long as it converts (J)."""
-        p, q, r, s = _NEUROSIM[int(_nanometres(self.node))]
-        power = 1e-6 * (p * self.bits + q) + r * math.exp(-s * math.log10(self.resistance))
-        return self.latency * power
+        decades = math.log10(self.resistance * 0.5 / self.voltage)
+        powers = [
+            1e-6 * (p * self.bits + q) + r * math.exp(-s * decades)
+            for p, q, r, s in _NEUROSIM[int(_nanometres(self.node))]
+        ]
+        return self.latency * Estimate.covering(*powers)
 
     @property
     def latency(self) -> Estimate:
@@ -313,14 +340,16 @@ def _nanometres(node: float) -> float:
 # area of level shifters, latency of sensing, switching activities of flip-flops, adders and
 # control, and energy. Front. Artif. Intell. 2021, doi 10.3389/frai.2021.659060, and `Param.cpp`.
 # Nothing here applies them: they are of that macro.
-NEUROSIM_CALIBRATION = {
-    "level_shifter_area": 1.44,
-    "sensing_latency": 1.4,
-    "flip_flop_activity": 0.5,
-    "adder_activity": 0.15,
-    "control_activity": 0.05,
-    "energy": 1.22,
-}
+NEUROSIM_CALIBRATION: Mapping[str, float] = MappingProxyType(
+    {
+        "level_shifter_area": 1.44,
+        "sensing_latency": 1.4,
+        "flip_flop_activity": 0.5,
+        "adder_activity": 0.15,
+        "control_activity": 0.05,
+        "energy": 1.22,
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mho.core import checks
 from mho.core.spec import Spec
+from mho.core.text import quantity
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,14 @@ class Component(Spec):
         source: author, year, doi or address of the numbers.
         conditions: node, voltage and how the numbers came about, where that matters.
         use: what is one use, whose energy and latency are told.
+        leakage_in_energy: whether the energy of one use is all power over the rate, so that what
+            leaks is in it already; ``leakage``, by itself, is then not known.
     """
 
     source: str = ""
     conditions: str = ""
     use: str = "one use"
+    leakage_in_energy: bool = False
 
     @property
     def energy(self) -> Estimate | None:
@@ -105,6 +109,24 @@ class Component(Spec):
     def leakage(self) -> Estimate | None:
         """Power that one instance draws while it does nothing (W)."""
         return None
+
+    def check_rate(self, rate: float) -> None:
+        """Refuse more uses a second than one instance does, one after the other.
+
+        Where the time of one use is not known, nothing is refused.
+
+        Args:
+            rate: uses per second, > 0.
+
+        Raises:
+            TypeError, ValueError: if it is no number, or beyond the limit, which is told.
+        """
+        checks.number("rate", rate, above=0.0)
+        if self.latency is not None and rate * self.latency.typical > 1.0 + 1e-9:
+            raise ValueError(
+                f"rate must be at most {1.0 / self.latency.typical:.4g}/s for {self}, whose "
+                f"{self.use} takes {quantity(self.latency.typical, 's')}; got {rate:.4g}/s"
+            )
 
 
 def between(component: Component, name: str, least: float, most: float, unit: str) -> None:

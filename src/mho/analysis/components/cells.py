@@ -18,7 +18,8 @@ class CellArray(Component):
 
     Source: geometry. 4 F² is a bare crossing, the least there is; ISAAC's and PUMA's 128 × 128
     cells take 25 µm² (1.49 F² at 32 nm: less than a layer of cells takes); a cell of NeuRRAM, with
-    its transistor, takes 125.7 F² (derived from its core's area and the share of its cells).
+    its transistor, takes 125.7 F² (derived from its core's area and the share of its cells);
+    NeuroSim takes 48 F² (4 × 12) for a cell with a transistor.
 
     Attributes:
         rows: word lines, >= 1.
@@ -57,9 +58,11 @@ class CellArray(Component):
 
 @dataclass(frozen=True)
 class Line(Component):
-    """Charge of a word, bit or source line: one use charges it once, E = C V².
+    """Charge of a word, bit or source line: one use charges it once, E = C · swing · supply.
 
-    C is that of its driver's end and so much a cell. By default a word line of NeuRRAM.
+    C is that of its driver's end and so much a cell. Where the supply is higher than the swing, the
+    charge that flows off is lost; the range is down to C · swing², where it is not. By default the
+    gates of a word line of NeuRRAM, from 0.9 to 2.2 V.
 
     Source: CiMLoop's model of NeuRRAM (github.com/mit-emze/cimloop): 48 fF and 2.1 fF a cell at
     130 nm. Others: the wire's 0.2 fF/µm (`Wire`), and a gate's half NAND (0.35 fF) at 28 nm.
@@ -67,6 +70,7 @@ class Line(Component):
     Attributes:
         cells: on the line, >= 1.
         voltage: swing (V), > 0.
+        supply: from which the charge comes (V), at least the swing; None: the swing.
         cell_capacitance: of a cell and its length of wire (F), >= 0.
         end_capacitance: of what is at the line's end (F), >= 0.
 
@@ -76,6 +80,7 @@ class Line(Component):
 
     cells: int = 256
     voltage: float = 1.3
+    supply: float | None = 2.2
     cell_capacitance: float = 2.1e-15
     end_capacitance: float = 48e-15
 
@@ -86,6 +91,8 @@ class Line(Component):
     def __post_init__(self) -> None:
         checks.integer("cells of Line", self.cells)
         checks.number("voltage of Line", self.voltage, above=0.0)
+        if self.supply is not None:
+            checks.number("supply of Line", self.supply, least=self.voltage)
         checks.number("cell_capacitance of Line", self.cell_capacitance, least=0.0)
         checks.number("end_capacitance of Line", self.end_capacitance, least=0.0)
 
@@ -96,8 +103,9 @@ class Line(Component):
 
     @property
     def energy(self) -> Estimate:
-        """Taken from a supply of the swing's voltage (J)."""
-        return Estimate.exact(self.capacitance * self.voltage**2)
+        """Taken from the supply (J)."""
+        supply = self.voltage if self.supply is None else self.supply
+        return Estimate.covering(supply, self.voltage) * (self.capacitance * self.voltage)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from mho.core import checks
 class IsaacDriver(Component):
     """One-bit driver of a word line in ISAAC: an inverter.
 
-    4 mW for 1024 of them that drive every 128/100 of 100 ns; leakage is in it, so that by itself it
-    is not known.
+    4 mW for 1024 of them, of which converters let 100 of 128 drive in every 100 ns (as Accelergy's
+    library counts). Leakage is in it, so that by itself it is not known.
 
     Source: A. Shafiee et al., "ISAAC", ISCA 2016, doi 10.1109/ISCA.2016.12, as in Accelergy's
     library.
@@ -26,6 +26,7 @@ class IsaacDriver(Component):
     source = "Shafiee et al. (ISAAC) 2016, doi 10.1109/ISCA.2016.12"
     conditions = "32 nm design, 1 bit; power/rate, leakage and the line included in the energy"
     use = "one drive"
+    leakage_in_energy = True
 
     @property
     def energy(self) -> Estimate:
@@ -66,6 +67,7 @@ class CapacitiveDAC(Component):
     source = "Chen et al. 2018, doi 10.1109/VLSIC.2018.8502370"
     conditions = "40 nm, 8 bits measured; doubling with every bit is assumed"
     use = "one conversion"
+    leakage_in_energy = True
 
     def __post_init__(self) -> None:
         checks.integer("bits of CapacitiveDAC", self.bits, most=10)

@@ -25,9 +25,11 @@ class Given(Component):
         latency: of one use (s); or None.
         area: of one instance (m²); or None.
         leakage: of one instance (W); or None.
+        node: technology node (m), from which `AtNode` may carry it to another; or None.
         source: where the numbers are from.
         conditions: under which they hold.
         use: what is one use.
+        leakage_in_energy: whether what leaks is in the energy already.
 
     Raises:
         TypeError, ValueError: if a quantity is no estimate, is negative or its ends are crossed.
@@ -38,13 +40,22 @@ class Given(Component):
     latency: Estimate | None = None
     area: Estimate | None = None
     leakage: Estimate | None = None
+    node: float | None = None
     source: str = "given"
     conditions: str = ""
     use: str = "one use"
+    leakage_in_energy: bool = False
 
     def __post_init__(self) -> None:
         for text in ("name", "source", "conditions", "use"):
             checks.instance(f"{text} of Given", getattr(self, text), str)
+        if self.leakage_in_energy and self.leakage is not None:
+            raise ValueError(
+                f"leakage of {self.name} must not be given where it is in the energy, "
+                f"got {self.leakage!r}"
+            )
+        if self.node is not None:
+            checks.number("node of Given", self.node, above=0.0)
         for quantity in _QUANTITIES:
             value = estimate(f"{quantity} of {self.name}", getattr(self, quantity))
             object.__setattr__(self, quantity, value)

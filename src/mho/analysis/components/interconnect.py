@@ -9,8 +9,20 @@ from mho.analysis.components.base import Component, Estimate
 from mho.analysis.components.scaling import Logic, check_node
 from mho.core import checks
 
-# Resistance of a wire (Ω/µm) by node (nm).
-_RESISTANCE = {130: 0.449, 45: 3.04, 32: 6.56, 22: 13.3, 14: 40.6}
+# By node (nm): width of a wire (nm), its height over its width, its resistivity (Ω·m).
+_WIRES = {
+    130: (175.0, 1.60, 2.20e-8),
+    90: (110.0, 1.60, 2.52e-8),
+    65: (105.0, 1.70, 2.68e-8),
+    45: (80.0, 1.70, 3.31e-8),
+    32: (56.0, 1.80, 3.70e-8),
+    22: (40.0, 1.90, 4.03e-8),
+    14: (25.0, 2.00, 5.08e-8),
+    10: (18.0, 2.00, 6.35e-8),
+    7: (18.0, 2.00, 6.35e-8),
+}
+# Ω/µm
+_RESISTANCE = {n: 1e12 * rho / (width**2 * tall) for n, (width, tall, rho) in _WIRES.items()}
 
 
 @dataclass(frozen=True)
@@ -20,15 +32,16 @@ class Wire(Component):
         E = C V²,   t = 0.38 R C  (to one half, R and C spread along it)
 
     with 0.2 fF/µm, and a resistance per length that rises as the node falls: 0.449 Ω/µm at 130 nm,
-    3.04 at 45, 6.56 at 32, 13.3 at 22, 40.6 at 14, a power law between.
+    3.04 at 45, 6.56 at 32, 13.3 at 22, 40.6 at 14, 98 at 10 and 7, a power law between.
 
-    Source: DNN+NeuroSim V1.3 (github.com/neurosim/DNN_NeuroSim_V1.3): ``Bus.cpp``; resistances
-    derived from ``Param.cpp``. The delay is Elmore's of a distributed line, to one half.
+    Source: DNN+NeuroSim V1.3 (github.com/neurosim/DNN_NeuroSim_V1.3): capacitance of ``Bus.cpp``;
+    widths, heights and resistivities at 300 K of ``Param.cpp``. 0.38 R C is the time in which a
+    distributed line reaches one half.
 
     Attributes:
         length: metres, > 0.
         voltage: swing (V), > 0.
-        node: technology node (m), 14 to 130 nm.
+        node: technology node (m), 7 to 130 nm.
 
     Raises:
         TypeError, ValueError: if a value is no number, or out of range.
@@ -39,13 +52,13 @@ class Wire(Component):
     node: float = 32e-9
 
     source = "DNN+NeuroSim V1.3, Bus.cpp and Param.cpp"
-    conditions = "0.2 fF/µm; no repeaters; resistances derived"
+    conditions = "0.2 fF/µm, 300 K; no repeaters"
     use = "one bit that charges it"
 
     def __post_init__(self) -> None:
         checks.number("length of Wire", self.length, above=0.0)
         checks.number("voltage of Wire", self.voltage, above=0.0)
-        check_node("node of Wire", self.node, 14e-9, 130e-9)
+        check_node("node of Wire", self.node)
 
     @property
     def capacitance(self) -> float:
@@ -55,7 +68,7 @@ class Wire(Component):
     @property
     def resistance(self) -> float:
         """Of the wire (Ω)."""
-        node = min(max(self.node * 1e9, 14.0), 130.0)
+        node = min(max(self.node * 1e9, 7.0), 130.0)
         above = min(known for known in _RESISTANCE if known >= node - 1e-6)
         below = max(known for known in _RESISTANCE if known <= node + 1e-6)
         each = _RESISTANCE[above]
@@ -99,6 +112,7 @@ class Bus(Logic):
     source = "Shafiee et al. (ISAAC) 2016, doi 10.1109/ISCA.2016.12"
     conditions = "32 nm design; leakage included in the energy"
     use = "one word across"
+    leakage_in_energy = True
 
     def __post_init__(self) -> None:
         checks.integer("bits of Bus", self.bits)
@@ -140,6 +154,7 @@ class Router(Logic):
     source = "Shafiee et al. (ISAAC) 2016, doi 10.1109/ISCA.2016.12"
     conditions = "32 nm design, shared by four tiles; leakage included in the energy"
     use = "one word through"
+    leakage_in_energy = True
 
     def __post_init__(self) -> None:
         checks.integer("bits of Router", self.bits)

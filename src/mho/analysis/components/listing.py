@@ -12,6 +12,7 @@ from mho.analysis.components import (
     logic,
     memory,
     neurram,
+    processing,
     sensing,
     timely,
 )
@@ -51,9 +52,9 @@ LIBRARY: tuple[type[Component], ...] = (
     logic.Comparator,
     logic.Counter,
     logic.Register,
-    logic.ActivationUnit,
-    logic.VectorUnit,
-    logic.Arithmetic,
+    processing.ActivationUnit,
+    processing.VectorUnit,
+    processing.Arithmetic,
     memory.SRAM,
     memory.CacheSRAM,
     memory.EDRAM,
@@ -95,7 +96,7 @@ def _row(component: Component) -> tuple[str, ...]:
         _said(component.energy, "J"),
         _said(component.latency, "s"),
         _area(component.area),
-        _said(component.leakage, "W"),
+        "in the energy" if component.leakage_in_energy else _said(component.leakage, "W"),
         component.source,
     )
 
@@ -105,7 +106,7 @@ def _said(value: Estimate | None, unit: str) -> str:
 
 
 def _area(value: Estimate | None) -> str:
-    return _ranged(value, lambda number: f"{1e12 * number:.3g} µm²")
+    return _ranged(value, lambda number: f"{float(f'{1e12 * number:.3g}'):,g} µm²")
 
 
 def _ranged(value: Estimate | None, said: Callable[[float], str]) -> str:

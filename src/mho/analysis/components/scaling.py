@@ -13,15 +13,18 @@ Below 65 nm the source has two kinds of transistors, for high performance (HP) a
 to LP. Delays of the two kinds differ up to tenfold: they are HP's.
 
 Not scaled, as the source does not say how: leakage (None at another node), analog circuits and
-converters (refused, unless one asks for `Scaled`), supply voltage, wires (whose resistance per
+converters (refused, unless one asks for `AtNode`), supply voltage, wires (whose resistance per
 length rises: `Wire`).
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 
 from mho.analysis.components.base import Component, Estimate
+from mho.analysis.components.given import Given
 from mho.core import checks
 
 SOURCE = "A. Stillmaker and B. Baas, Integration 58, 2017, doi 10.1016/j.vlsi.2017.02.002"
@@ -128,11 +131,10 @@ def _ratio(table: dict[int, float], old: float, new: float) -> float:
 def _interpolated(table: dict[int, float], node: float) -> float:
     """Between two nodes linear in the node, as public estimators do."""
     check_node("node", node)
-    if node in {1e-9 * known for known in table}:
-        return table[round(node * 1e9)]
-    above = min(known for known in table if 1e-9 * known > node)
-    below = max(known for known in table if 1e-9 * known < node)
-    share = (node * 1e9 - below) / (above - below)
+    nanometres = min(max(node * 1e9, min(table)), max(table))
+    above = min(known for known in table if known >= nanometres)
+    below = max(known for known in table if known <= nanometres)
+    share = (nanometres - below) / (above - below) if above > below else 0.0
     return table[below] + share * (table[above] - table[below])
 
 
@@ -151,7 +153,7 @@ def check_node(name: str, node: float, least: float = NODES[0], most: float = NO
 
 
 @dataclass(frozen=True)
-class Scaled(Component):
+class AtNode(Component):
     """A circuit carried to another node by what holds for logic: an assumption one makes.
 
     Meant for analog circuits and converters, which do not scale as logic does: the range is from
@@ -159,24 +161,45 @@ class Scaled(Component):
     and by clocks); leakage is not known.
 
     Attributes:
-        part: as published; it must have a node.
+        part: as published, of one node.
         node: to which it is carried (m), 7 to 130 nm.
 
     Raises:
-        TypeError: if ``part`` is no component, or has no node.
+        TypeError: if ``part`` is no component, has no node, or scales by itself.
         ValueError: if the node is out of range.
     """
 
     part: Component
     node: float = 22e-9
-    use = "as the part's"
-    source = f"{SOURCE}, applied to a circuit it was not made for"
+    conditions = "scaled as if it were logic, which is an assumption; leakage not known"
 
     def __post_init__(self) -> None:
-        checks.instance("part of Scaled", self.part, Component)
+        checks.instance("part of AtNode", self.part, Component)
         if getattr(self.part, "node", None) is None:
-            raise TypeError(f"part of Scaled must have a node; {self.part} has none")
-        check_node("node of Scaled", self.node)
+            raise TypeError(f"part of AtNode must have a node; {self.part} has none")
+        names = [field.name for field in dataclasses.fields(self.part)]  # type: ignore[arg-type]
+        if "node" in names and not isinstance(self.part, Given):
+            raise TypeError(
+                f"part of AtNode must be of one node; {self.part} has a law for other nodes: "
+                f"say {type(self.part).__name__}(node={self.node!r})"
+            )
+        check_node("node of AtNode", self.node)
+        check_node(f"node of {self.part}", self._old)
+
+    @property
+    def source(self) -> str:  # type: ignore[override]
+        """The part's, and the scaling's."""
+        return f"{self.part.source}; scaled: {SOURCE}"
+
+    @property
+    def use(self) -> str:  # type: ignore[override]
+        """The part's."""
+        return self.part.use
+
+    @property
+    def leakage_in_energy(self) -> bool:  # type: ignore[override]
+        """The part's."""
+        return self.part.leakage_in_energy
 
     @property
     def energy(self) -> Estimate | None:
@@ -228,7 +251,8 @@ class Logic(Component):
         return self._scaled(value, delay_factor(self.published, self.node))
 
     def _leakage(self, value: float | Estimate) -> Estimate | None:
-        return self._scaled(value, Estimate.exact(1.0)) if self.node == self.published else None
+        here = math.isclose(self.node, self.published, rel_tol=1e-6)
+        return self._scaled(value, Estimate.exact(1.0)) if here else None
 
 
-__all__ = ["NODES", "SOURCE", "Logic", "Scaled", "area_factor", "delay_factor", "energy_factor"]
+__all__ = ["NODES", "SOURCE", "AtNode", "Logic", "area_factor", "delay_factor", "energy_factor"]
