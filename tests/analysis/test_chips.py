@@ -169,5 +169,3 @@ def test_bad_input_is_refused():
         peak(chips.get("hermes"), cells_per_weight=0)
     with pytest.raises(ValueError, match="cell_energy"):
         peak(chips.get("isaac"), 16, 8, planes=16, cell_energy=-1.0)
-    with pytest.raises(ValueError, match="v_low"):
-        chips.GateLine(1e-15, 1.0, 1.0)

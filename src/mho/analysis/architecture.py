@@ -48,7 +48,6 @@ class Part(Spec):
         follows: the model's bits that replace the component's own: ``"input"`` or ``"output"``;
             None: they stay.
         in_path: whether a vector waits for it once; else it works while arrays do.
-        leakage_in_energy: whether the figure for its uses includes what it leaks.
 
     Raises:
         TypeError, ValueError: if a value is refused.
@@ -63,7 +62,6 @@ class Part(Spec):
     uses: float = 1.0
     follows: str | None = None
     in_path: bool = False
-    leakage_in_energy: bool = False
 
     def __post_init__(self) -> None:
         checks.instance("Part name", self.name, str)

@@ -11,16 +11,16 @@ Change one with ``chip.replace(...)``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from mho.analysis.architecture import Architecture, Part
 from mho.analysis.components.adc import IsaacADC, RegressionADC
-from mho.analysis.components.base import Component, Estimate
+from mho.analysis.components.base import Component
+from mho.analysis.components.cells import Line
 from mho.analysis.components.drivers import CapacitiveDAC, IsaacDriver
 from mho.analysis.components.given import Given, estimate
 from mho.analysis.components.interconnect import Bus, PumaRouter, Router
-from mho.analysis.components.logic import ActivationUnit, Counter, Register, ShiftAdd, VectorUnit
+from mho.analysis.components.logic import Counter, Register, ShiftAdd
 from mho.analysis.components.memory import EDRAM, SRAM
 from mho.analysis.components.neurram import (
     NeuRRAMADC,
@@ -28,56 +28,15 @@ from mho.analysis.components.neurram import (
     NeuRRAMSample,
     NeuRRAMShiftAdd,
 )
+from mho.analysis.components.processing import ActivationUnit, VectorUnit
 from mho.analysis.components.sensing import IsaacSampleHold
 from mho.analysis.timing import ChargeSteps, Levels, PulseWidths
-from mho.core import checks
 
 WAN = "W. Wan et al., Nature 608, 504 (2022), doi 10.1038/s41586-022-04992-8"
 LE_GALLO = "M. Le Gallo et al., Nature Electronics 6, 680 (2023), doi 10.1038/s41928-023-01010-1"
 KHADDAM = "R. Khaddam-Aljameh et al., IEEE JSSC 57, 1027 (2022), doi 10.1109/JSSC.2022.3140414"
 SHAFIEE = "A. Shafiee et al., ISAAC, ISCA 2016, doi 10.1109/ISCA.2016.12"
 ANKIT = "A. Ankit et al., PUMA, ASPLOS 2019, doi 10.1145/3297858.3304049"
-
-
-@dataclass(frozen=True)
-class GateLine(Component):
-    """A line of transistors' gates, driven from one voltage to another for a read.
-
-    Its supply is the higher voltage, and the charge that flows off to the lower one is lost, as
-    where a regulator makes it: ``E = C (V_high - V_low) V_high``; at least ``C (V_high - V_low)²``,
-    where it is not.
-
-    Attributes:
-        capacitance: of the line (F), > 0.
-        v_high: on (V), > 0.
-        v_low: off (V), below ``v_high``.
-        size: area of its driver (m²); None: not known.
-    """
-
-    capacitance: float = 585.6e-15
-    v_high: float = 2.2
-    v_low: float = 0.9
-    size: float | None = None
-
-    source = "C (V_high - V_low) V_high"
-    use = "one drive"
-
-    def __post_init__(self) -> None:
-        checks.number("capacitance of GateLine", self.capacitance, above=0.0)
-        checks.number("v_high of GateLine", self.v_high, above=0.0)
-        checks.number("v_low of GateLine", self.v_low, least=0.0, below=self.v_high)
-
-    @property
-    def energy(self) -> Estimate:
-        """Of one drive (J)."""
-        swing = self.v_high - self.v_low
-        most = self.capacitance * swing * self.v_high
-        return Estimate(self.capacitance * swing**2, most, most)
-
-    @property
-    def area(self) -> Estimate | None:
-        """Of its driver (m²)."""
-        return None if self.size is None else Estimate.exact(self.size)
 
 
 def neurram() -> Architecture:
@@ -99,8 +58,12 @@ def neurram() -> Architecture:
         parts=(
             Part(
                 "word lines", ("drivers",),
-                GateLine(48e-15 + 256 * 2.1e-15, 2.2, 0.9, size=0.21 * core / 512),
-                each="row", count=2.0, use="drive", uses=2.0, leakage_in_energy=True,
+                _given(
+                    "word line", energy=Line(256, voltage=1.3, supply=2.2).energy,
+                    area=0.21 * core / 512, leakage=0.0,
+                    source=f"{Line.source}; C · 1.3 V · 2.2 V",
+                ),
+                each="row", count=2.0, use="drive", uses=2.0,
             ),
             Part(
                 "input lines", ("drivers", "cells", "lines"),
@@ -217,20 +180,18 @@ def isaac() -> Architecture:
     return Architecture(
         name="ISAAC (32 nm, 168 tiles)",
         parts=(
-            Part("drivers", ("drivers", "lines"), IsaacDriver(), each="row", use="drive",
-                 leakage_in_energy=True),
+            Part("drivers", ("drivers", "lines"), IsaacDriver(), each="row", use="drive"),
             Part("sample and hold", ("converters",), IsaacSampleHold(), each="line", use="sample"),
             Part("ADC", ("converters",), IsaacADC(), each="converter", use="conversion",
-                 follows="output", leakage_in_energy=True),
+                 follows="output"),
             Part("shift-add", ("digital sums",), ShiftAdd(), each="array", count=0.5,
-                 use="conversion", leakage_in_energy=True),
+                 use="conversion"),
             Part("eDRAM", ("buffers",), EDRAM(), each="core", use="input bit", uses=1 / 256),
             Part("eDRAM, writes", ("buffers",), _again(EDRAM()), each="core", use="output bit",
                  uses=1 / 256),
-            Part("bus", ("interconnect",), Bus(), each="core", use="input bit", uses=1 / 256,
-                 leakage_in_energy=True),
+            Part("bus", ("interconnect",), Bus(), each="core", use="input bit", uses=1 / 256),
             Part("router", ("interconnect",), Router(), each="core", count=0.25,
-                 use="output bit", uses=1 / 256, leakage_in_energy=True),
+                 use="output bit", uses=1 / 256),
             Part("sigmoid", ("activations",), ActivationUnit(), each="core", count=2.0,
                  use="output"),
         ),
@@ -261,13 +222,12 @@ def puma() -> Architecture:
     return Architecture(
         name="PUMA (32 nm, 138 tiles of 8 cores)",
         parts=(
-            Part("drivers", ("drivers", "lines"), IsaacDriver(), each="row", use="drive",
-                 leakage_in_energy=True),
+            Part("drivers", ("drivers", "lines"), IsaacDriver(), each="row", use="drive"),
             Part("sample and hold", ("converters",), IsaacSampleHold(), each="line", use="sample"),
             Part("ADC", ("converters",), IsaacADC(), each="converter", use="conversion",
-                 follows="output", leakage_in_energy=True),
+                 follows="output"),
             Part("shift-add", ("digital sums",), ShiftAdd(), each="array", count=0.5,
-                 use="conversion", leakage_in_energy=True),
+                 use="conversion"),
             Part("data memory", ("buffers",), SRAM(), each="core", use="input bit", uses=1 / 16),
             Part("vector unit", ("activations",), VectorUnit(), each="core", use="output"),
             Part("eDRAM of tiles", ("buffers",), EDRAM(), each="core", count=1 / 8,
@@ -304,13 +264,12 @@ def generic_22nm() -> Architecture:
     return Architecture(
         name="a chip of 22 nm",
         parts=(
-            Part("DAC", ("drivers",), CapacitiveDAC(), each="row", use="drive", follows="input",
-                 leakage_in_energy=True),
+            Part("DAC", ("drivers",), CapacitiveDAC(), each="row", use="drive", follows="input"),
             Part("sample and hold", ("converters",), IsaacSampleHold(), each="line", use="sample"),
             Part("ADC", ("converters",), RegressionADC(8.0, 1e8, node), each="converter",
                  use="conversion", follows="output"),
             Part("shift-add", ("digital sums",), ShiftAdd(node=node), each="array",
-                 use="conversion", leakage_in_energy=True),
+                 use="conversion"),
             Part("activations", ("activations",), _scaled(ActivationUnit(node=node),
                  ActivationUnit()), each="core", use="output"),
             Part("buffer", ("buffers",), _scaled(SRAM(node=node), SRAM()), each="core",
@@ -318,7 +277,7 @@ def generic_22nm() -> Architecture:
             Part("buffer, writes", ("buffers",), _again(_scaled(SRAM(node=node), SRAM())),
                  each="core", use="output bit", uses=1 / 16),
             Part("router", ("interconnect",), Router(node=node), each="core", use="output bit",
-                 uses=1 / 256, leakage_in_energy=True),
+                 uses=1 / 256),
             Part("control", ("control",), _controller(node), each="array", use="read"),
         ),
         timing=Levels(10e-9),

@@ -228,7 +228,7 @@ def of(part: Part, component: Component | None, instances: float, uses: float | 
     energy = area = power = None
     if component is not None:
         area = component.area
-        power = NOTHING if part.leakage_in_energy else component.leakage
+        power = NOTHING if component.leakage_in_energy else component.leakage
         if part.use is None:
             energy = NOTHING
         elif uses is not None and component.energy is not None:

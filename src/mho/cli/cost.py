@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 import mho
+from mho import plot
 from mho.analysis import Architecture, cost
 from mho.cells.device import Device
 from mho.cli import given
@@ -63,8 +66,7 @@ def around(device: Device, architecture: Architecture, bits: int) -> mho.Hardwar
 
 
 def _draw(found: mho.analysis.Cost, path: Path) -> None:
-    from mho import plot
-
     with plot.style(), drafts(path) as (draft,):
-        ax = plot.cost_breakdown(found)
-        ax.figure.savefig(draft, format=path.suffix[1:] or "png")
+        figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+        plot.cost_breakdown(found, figure.subplots())
+        figure.savefig(draft, format=path.suffix[1:] or "png")
