@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mho.analysis.components.base import Component, Estimate
+from mho.analysis.components.scaling import AtNode
 from mho.analysis.timing import Levels, Sent, Timing
 from mho.core import checks
 from mho.core.spec import Spec
@@ -79,11 +80,17 @@ class Part(Spec):
             checks.one_of(f"use of part {self.name!r}", self.use, USES)
         checks.number(f"uses of part {self.name!r}", self.uses, above=0.0)
         checks.one_of(f"follows of part {self.name!r}", self.follows, (None, "input", "output"))
-        if self.follows is not None and not hasattr(self.component, "bits"):
-            kind = type(self.component).__name__
+        circuit = self._published
+        if self.follows is not None and circuit is not None and not hasattr(circuit, "bits"):
+            kind = type(circuit).__name__
             raise ValueError(
                 f"part {self.name!r} follows the {self.follows} bits, but {kind} has no bits"
             )
+
+    @property
+    def _published(self) -> Component | None:
+        """The component as published, where it is carried to another node."""
+        return self.component.part if isinstance(self.component, AtNode) else self.component
 
     def circuit(self, sent: Sent) -> Component | None:
         """Return the component for the bits at hand; None where it, or the bits, are not known.
@@ -94,7 +101,11 @@ class Part(Spec):
         if self.follows is None or self.component is None:
             return self.component
         bits = sent.input_bits if self.follows == "input" else sent.output_bits
-        return None if bits is None else self.component.replace(bits=bits)
+        if bits is None:
+            return None
+        if isinstance(self.component, AtNode):
+            return self.component.replace(part=self.component.part.replace(bits=bits))
+        return self.component.replace(bits=bits)
 
 
 @dataclass(frozen=True)
