@@ -1,6 +1,7 @@
 """Converters and drivers against the numbers of their sources, typed from there."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -160,6 +161,35 @@ def test_neurosims_converter():
     assert half == NeuroSimADC(resistance=2e4).energy
     with pytest.raises(ValueError, match=r"one of 130, 90.*got 40"):
         NeuroSimADC(node=40e-9)
+
+
+# Node (nm); power (µW) of 8 bits and of a column of 1 Ω more (W), for high performance, low power;
+# decades in ln by which that falls with the resistance.
+NEUROSIM = """
+130 100.8918 0.207452 2.367 132.8294 0.169380 2.303
+90 66.5612 0.164900 2.345 85.3572 0.144323 2.303
+65 45.6494 0.128483 2.321 55.8488 0.121272 2.303
+45 29.4054 0.097754 2.296 34.0458 0.100225 2.303
+32 15.7542 0.083709 2.313 17.935 0.079449 2.297
+22 9.0745 0.084273 2.311 8.6793 0.072341 2.303
+14 5.7209 0.060584 2.311 5.0737 0.061085 2.303
+10 3.6151 0.049418 2.311 2.9657 0.051580 2.303
+7 2.2887 0.040310 2.311 1.7335 0.043555 2.303
+"""
+
+
+@pytest.mark.parametrize("row", NEUROSIM.strip().splitlines())
+def test_neurosims_converter_at_every_node(row):
+    node, *values = map(float, row.split())
+    for resistance, decades in [(1e30, None), (1.0, 0), (1e3, 3)]:
+        energy = NeuroSimADC(bits=8, resistance=resistance, node=node * 1e-9).energy
+        powers = [
+            1e-6 * fixed + (0.0 if decades is None else r * math.exp(-s * decades))
+            for fixed, r, s in (values[:3], values[3:])
+        ]
+        assert energy.typical == pytest.approx(9e-9 * powers[0], rel=1e-6)
+        assert energy.low == pytest.approx(9e-9 * min(powers), rel=1e-6)
+        assert energy.high == pytest.approx(9e-9 * max(powers), rel=1e-6)
 
 
 def test_neurosims_calibration_is_told_and_applied_by_nobody():
