@@ -31,6 +31,7 @@ from mho.analysis.components import (
     total,
 )
 from mho.core.spec import Spec
+from tolerance import near
 
 ROOT = Path(__file__).parent.parent.parent
 QUANTITIES = ("energy", "latency", "area", "leakage")
@@ -58,6 +59,75 @@ def test_every_component_is_a_cited_spec(kind):
     assert pickle.loads(pickle.dumps(part)) == copy.deepcopy(part) == part
     with pytest.raises(dataclasses.FrozenInstanceError):
         part.source = "mine"
+
+
+# Node (nm) and parameters of each, as its source has them.
+AS_PUBLISHED = {
+    "RegressionADC": (32, {"bits": 8.0, "rate": 1e8}),
+    "SurveyADC": (None, {"bits": 8, "rate": 1e8}),
+    "IsaacADC": (32, {"bits": 8, "rate": 1.28e9}),
+    "ZigZagADC": (28, {"bits": 8, "rows": 256, "voltage": 0.9}),
+    "NeuroSimADC": (22, {"bits": 5, "resistance": 1e4, "voltage": 0.5}),
+    "HermesADC": (14, {"bits": 8}),
+    "NeuRRAMADC": (130, {"voltage": 1.8}),
+    "TimelyTDC": (65, {"bits": 8}),
+    "IsaacDriver": (32, {}),
+    "CapacitiveDAC": (40, {"bits": 8, "rate": 1.1e9}),
+    "ZigZagDAC": (28, {"bits": 4, "voltage": 0.9}),
+    "ResistiveDAC": (22, {"bits": 4, "resistance": 1e4, "voltage": 0.5, "time": 1e-8}),
+    "SwitchMatrix": (28, {"bits": 1, "voltage": 0.9}),
+    "TimelyDTC": (65, {"bits": 8, "unit": None}),
+    "IsaacSampleHold": (32, {}),
+    "NeuRRAMSample": (130, {"voltage": 1.8}),
+    "NeuRRAMIntegrator": (130, {"voltage": 1.8}),
+    "AlbireoTIA": (7, {}),
+    "TimelyComparator": (65, {}),
+    "TimelyCurrentAdder": (65, {}),
+    "ColumnMultiplexer": (28, {"inputs": 8, "voltage": 0.9}),
+    "ShiftAdd": (32, {"bits": 16}),
+    "NeuRRAMShiftAdd": (130, {"voltage": 1.8}),
+    "Adder": (40, {"bits": 32}),
+    "AdderTree": (28, {"inputs": 8, "bits": 8, "voltage": 0.9}),
+    "Multiplier": (40, {"bits": 32, "by": 32}),
+    "Comparator": (40, {"bits": 32}),
+    "Counter": (40, {"bits": 32}),
+    "Register": (40, {"bits": 1}),
+    "ActivationUnit": (32, {}),
+    "VectorUnit": (32, {"operation": "add"}),
+    "Arithmetic": (45, {"operation": "multiply", "format": "int8"}),
+    "SRAM": (32, {"size": 2048}),
+    "CacheSRAM": (45, {"size": 8192}),
+    "EDRAM": (32, {"size": 65536}),
+    "DRAM": (None, {}),
+    "Wire": (32, {"length": 1e-3, "voltage": 0.9}),
+    "Bus": (32, {"bits": 256}),
+    "Router": (32, {"bits": 256}),
+    "PumaRouter": (32, {"ports": 4}),
+    "CellArray": (22, {"rows": 256, "columns": 256, "factor": 4.0, "layers": 1}),
+    "Line": (
+        None,
+        {
+            "cells": 256,
+            "voltage": 1.3,
+            "supply": 2.2,
+            "cell_capacitance": 2.1e-15,
+            "end_capacitance": 48e-15,
+        },
+    ),
+    "ProgrammingPulse": (None, {"voltage": 2.0, "current": [1e-5, 1e-4], "width": 1e-7}),
+}
+
+
+@pytest.mark.parametrize("kind", LIBRARY, ids=lambda kind: kind.__name__)
+def test_without_arguments_a_circuit_is_as_published(kind):
+    nanometres, parameters = AS_PUBLISHED[kind.__name__]
+    part = kind()
+    found = part.to_dict()
+    assert found.pop("type") == kind.__name__
+    found.pop("node", None)
+    assert found == parameters
+    node = getattr(part, "node", None)
+    assert node == (None if nanometres is None else near(nanometres * 1e-9))
 
 
 @pytest.mark.parametrize("kind", LIBRARY, ids=lambda kind: kind.__name__)
@@ -183,7 +253,7 @@ class Own(Component):
 
 def test_a_component_of_ones_own_is_like_any_other():
     part = Own(bits=6)
-    assert part.energy.typical == pytest.approx(3.2e-12)
+    assert part.energy.typical == near(3.2e-12)
     assert part.area is None
     assert Spec.from_dict(yaml.safe_load(yaml.safe_dump(part.to_dict()))) == part
     assert AtNode(part, 14e-9).energy.high == part.energy.typical

@@ -35,6 +35,7 @@ from mho.analysis.components import (
     VectorUnit,
     Wire,
 )
+from tolerance import near
 
 # Energy of one use (pJ), area (µm²), leakage (W) as published.
 PUBLISHED = [
@@ -94,12 +95,12 @@ def test_every_part_is_as_published(part, picojoules, square_microns, watts):
         if value is None:
             assert found is None
         else:
-            assert found.typical == pytest.approx(value, rel=1e-4)
+            assert found.typical == near(value, rel=1e-4)
 
 
 def test_times_of_one_use():
     for part, nanoseconds in [(Adder(), 1), (ShiftAdd(), 1 / 1.2), (EDRAM(), 2), (SRAM(), 1)]:
-        assert part.latency.typical == pytest.approx(nanoseconds * 1e-9)
+        assert part.latency.typical == near(nanoseconds * 1e-9)
     for part in (Bus(), Router(), DRAM(), TimelyComparator(), Arithmetic()):
         assert part.latency is None
 
@@ -111,10 +112,10 @@ def test_logic_is_linear_in_its_width(bits, by):
             whole, one = getattr(kind(bits=bits), quantity), getattr(kind(bits=1), quantity)
             assert (whole is None) == (one is None)
             if whole is not None:
-                assert whole.typical == pytest.approx(bits * one.typical)
+                assert whole.typical == near(bits * one.typical)
     for quantity in ("energy", "area", "leakage"):
         whole = getattr(Multiplier(bits=bits, by=by), quantity).typical
-        assert whole == pytest.approx(bits * by * getattr(Multiplier(1, 1), quantity).typical)
+        assert whole == near(bits * by * getattr(Multiplier(1, 1), quantity).typical)
 
 
 def counted(inputs, bits):
@@ -130,15 +131,15 @@ def test_the_adder_tree():
     # One full adder: 3·.7 + 2·1.05 = 4.2 fF, 3.402 fJ at .9 V; 3·.614 + 2·2.4·.614 = 4.7892 µm².
     one = AdderTree(inputs=2, bits=1)
     assert one.full_adders == 1
-    assert one.energy.typical == pytest.approx(3.402e-15)
-    assert one.area.typical == pytest.approx(4.7892e-12)
+    assert one.energy.typical == near(3.402e-15)
+    assert one.area.typical == near(4.7892e-12)
     # Four words of 8 bits: two adders of 8 and one of 9. 2·2·.1434 … : .1434 + .1673 + 9·.0956 ns.
     four = AdderTree(inputs=4, bits=8)
     assert four.full_adders == 25
-    assert four.energy.typical == pytest.approx(25 * 3.402e-15)
-    assert four.latency.typical == pytest.approx((0.1434 + 0.1673 + 9 * 0.0956) * 1e-9)
+    assert four.energy.typical == near(25 * 3.402e-15)
+    assert four.latency.typical == near((0.1434 + 0.1673 + 9 * 0.0956) * 1e-9)
     assert AdderTree(inputs=256, bits=8).full_adders == 8 * 255 + 256 - 8 - 1
-    assert four.replace(voltage=0.45 + 0.15).energy.typical == pytest.approx(
+    assert four.replace(voltage=0.45 + 0.15).energy.typical == near(
         four.energy.typical * (0.6 / 0.9) ** 2
     )
 
@@ -153,26 +154,26 @@ def test_memories_between_their_sizes_follow_a_power_law():
     for quantity in ("energy", "area", "leakage"):
         ends = [getattr(SRAM(size=size), quantity).typical for size in (512, 1024)]
         expected = (ends[0] * ends[1]) ** 0.5
-        assert getattr(middle, quantity).typical == pytest.approx(expected, rel=1e-3)
-    assert CacheSRAM(16384).energy.typical == pytest.approx(10e-12 * 2**0.5)
+        assert getattr(middle, quantity).typical == near(expected, rel=1e-3)
+    assert CacheSRAM(16384).energy.typical == near(10e-12 * 2**0.5)
     sizes = [256, 300, 512, 700, 1024, 1500, 2048]
     for small, large in itertools.pairwise(sizes):
         assert SRAM(size=small).energy.typical < SRAM(size=large).energy.typical
-    assert EDRAM().energy.high == pytest.approx(20.45e-12)
-    assert EDRAM().area.low == pytest.approx(83000e-12)
+    assert EDRAM().energy.high == near(20.45e-12)
+    assert EDRAM().area.low == near(83000e-12)
     assert (DRAM().energy.low, DRAM().energy.high) == (1.3e-9, 2.6e-9)
 
 
 def test_wires():
     for nanometres, ohms in [(130, 0.449), (45, 3.04), (32, 6.56), (22, 13.3), (14, 40.6)]:
         wire = Wire(length=1e-6, node=nanometres * 1e-9)
-        assert wire.resistance == pytest.approx(ohms, rel=5e-3)
+        assert wire.resistance == near(ohms, rel=5e-3)
     wire = Wire(length=1e-3, voltage=0.9)
-    assert wire.capacitance == pytest.approx(200e-15)
-    assert wire.energy.typical == pytest.approx(200e-15 * 0.81)
+    assert wire.capacitance == near(200e-15)
+    assert wire.energy.typical == near(200e-15 * 0.81)
     double = wire.replace(length=2e-3)
-    assert double.energy.typical == pytest.approx(2 * wire.energy.typical)
-    assert double.latency.typical == pytest.approx(4 * wire.latency.typical)
+    assert double.energy.typical == near(2 * wire.energy.typical)
+    assert double.latency.typical == near(4 * wire.latency.typical)
     between = Wire(node=28e-9).resistance
     assert Wire(node=32e-9).resistance < between < Wire(node=22e-9).resistance
 
@@ -196,39 +197,39 @@ def test_a_wires_delay_is_that_of_many_segments():
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (low, middle) if far_end(middle) > 0.5 else (middle, high)
-    assert wire.latency.typical == pytest.approx(middle, rel=0.01)
+    assert wire.latency.typical == near(middle, rel=0.01)
 
 
 def test_cells_lines_and_pulses():
     # A bare crossing of 22 nm, 256 × 256: 4 · 484 nm² · 65536.
-    assert CellArray().area.typical == pytest.approx(1.26877e-10, rel=1e-4)
+    assert CellArray().area.typical == near(1.26877e-10, rel=1e-4)
     # NeuRRAM: 12 % of its core's 1.161 mm² are 65536 cells of 125.7 F².
     neurram = CellArray(node=130e-9, factor=125.7)
-    assert neurram.area.typical == pytest.approx(0.12 * 1.161e-6, rel=2e-3)
+    assert neurram.area.typical == near(0.12 * 1.161e-6, rel=2e-3)
     # ISAAC: 25 µm² for 128 × 128.
     isaac = CellArray(128, 128, node=32e-9, factor=1.49)
-    assert isaac.area.typical == pytest.approx(25e-12, rel=2e-3)
+    assert isaac.area.typical == near(25e-12, rel=2e-3)
     assert CellArray(layers=2).area.typical == CellArray().area.typical / 2
     assert CellArray().energy is None
     # 48 + 2.1·256 = 585.6 fF, 1.3 V
-    assert Line().capacitance == pytest.approx(585.6e-15)
-    assert Line().energy.typical == pytest.approx(585.6e-15 * 1.3 * 2.2)
-    assert Line().energy.low == pytest.approx(585.6e-15 * 1.69)
+    assert Line().capacitance == near(585.6e-15)
+    assert Line().energy.typical == near(585.6e-15 * 1.3 * 2.2)
+    assert Line().energy.low == near(585.6e-15 * 1.69)
     one = Line(cells=1, end_capacitance=0.0, voltage=1.0, supply=None)
     assert one.energy == Estimate.exact(2.1e-15)
     pulse = ProgrammingPulse(voltage=2.0, current=50e-6, width=100e-9)
-    assert pulse.energy.typical == pytest.approx(10e-12)
+    assert pulse.energy.typical == near(10e-12)
     assert pulse.latency.typical == 100e-9
     ranged = pulse.replace(current=(10e-6, 100e-6)).energy
-    assert (ranged.low, ranged.high) == (pytest.approx(2e-12), pytest.approx(20e-12))
-    assert ranged.typical == pytest.approx(11e-12)
+    assert (ranged.low, ranged.high) == (near(2e-12), near(20e-12))
+    assert ranged.typical == near(11e-12)
 
 
 def test_multiplexers():
     eight = ColumnMultiplexer(inputs=8)
-    assert eight.area.typical == pytest.approx(8 * 0.307e-12)
-    assert eight.area.high == pytest.approx(8 * 0.614e-12)
-    assert eight.energy.typical == pytest.approx(0.35e-15 * 0.81)
+    assert eight.area.typical == near(8 * 0.307e-12)
+    assert eight.area.high == near(8 * 0.614e-12)
+    assert eight.energy.typical == near(0.35e-15 * 0.81)
     assert ColumnMultiplexer(inputs=1).energy.typical == 0
 
 

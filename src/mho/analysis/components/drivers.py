@@ -15,7 +15,7 @@ from mho.core import checks
 class IsaacDriver(Component):
     """One-bit driver of a word line in ISAAC: an inverter.
 
-    4 mW for 1024 of them, of which converters let 100 of 128 drive in every 100 ns (as Accelergy's
+    4 mW for 1024 of them at 12 MHz, times 1.28 for what they wait for converters (as Accelergy's
     library counts). Leakage is in it, so that by itself it is not known.
 
     Source: A. Shafiee et al., "ISAAC", ISCA 2016, doi 10.1109/ISCA.2016.12, as in Accelergy's

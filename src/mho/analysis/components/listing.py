@@ -106,7 +106,7 @@ def _said(value: Estimate | None, unit: str) -> str:
 
 
 def _area(value: Estimate | None) -> str:
-    return _ranged(value, lambda number: f"{float(f'{1e12 * number:.3g}'):,g} µm²")
+    return _ranged(value, lambda number: f"{float(f'{1e12 * number:.3g}'):,.10g} µm²")
 
 
 def _ranged(value: Estimate | None, said: Callable[[float], str]) -> str:
