@@ -276,6 +276,35 @@ def test_a_technology_is_the_least_architecture():
     }  # fmt: skip
 
 
+def test_amplifiers_of_the_hardware_are_missed_unless_a_part_is_theirs():
+    amplifier = mho.periphery.Amplifier(gain=1.1)
+    assert found(whole(), amplifier=amplifier).missing == ("amplifiers",)
+    assert found(whole(), amplifier=amplifier).energy is None
+    chip = whole()
+    more = Part("TIA", ("amplifiers",), of("TIA", 1e-13, 1e-10, 0.0), each="line", use="phase")
+    counted = found(chip.replace(parts=(*chip.parts, more)), amplifier=amplifier)
+    assert counted.energy is not None
+    assert counted["TIA"].uses == 10
+    assert found(whole()).missing == ()
+
+
+def test_bit_serial_drivers_have_one_bit():
+    dac = mho.analysis.components.CapacitiveDAC()
+    chip = whole()
+    parts = tuple(
+        p.replace(component=dac, follows="input") if p.name == "DAC" else p for p in chip.parts
+    )
+    chip = chip.replace(parts=parts)
+
+    def energy(drive):
+        hardware = Hardware(device=DEVICE, array=Array(4, 4), dac=drive, adc=ADC(6))
+        part = cost(mho.convert(model(), hardware), torch.ones(2, 6), chip)["DAC"]
+        return part.dynamic.typical / part.uses
+
+    assert energy(DAC(5)) == pytest.approx(dac.replace(bits=5).energy.typical)
+    assert energy(DAC(5, mode="bit_serial")) == pytest.approx(dac.replace(bits=1).energy.typical)
+
+
 def test_bits_nobody_knows_are_not_counted():
     hardware = Hardware(device=DEVICE, array=Array(4, 4), adc=ADC(6))  # ideal drivers
     result = cost(mho.convert(model(), hardware), torch.ones(2, 6), whole())
@@ -324,9 +353,15 @@ DAC_PART = Part("DAC", ("drivers",), None, each="row", use="drive")
         (lambda: PulseWidths(cycle=0.0), ValueError, "cycle"),
         (lambda: Levels(-1.0), ValueError, "read_time"),
         (lambda: ChargeSteps(step=0.0), ValueError, "step"),
-        (lambda: ChargeSteps().slots(Sent(None, 8)), ValueError, "DAC with bits"),
-        (lambda: ChargeSteps().slots(Sent(4, None)), ValueError, "ADC with bits"),
+        (lambda: ChargeSteps().slots(Sent(None, 8)), ValueError, "bits of its DAC"),
+        (lambda: ChargeSteps().slots(Sent(4, None)), ValueError, "bits of its ADC"),
         (lambda: PulseWidths().slots(Sent(8, 8, 7)), ValueError, "7 bit planes"),
+        (lambda: Levels(bit_serial=True).slots(Sent(8, 8, 1)), ValueError, "8 bits in 1 drive"),
+        (lambda: Part("cells", ("cells",), None), ValueError, "name must not be 'cells'"),
+        (lambda: whole(input_bits=(8, 4)), ValueError, "most of input_bits"),
+        (lambda: whole(output_bits=(8,)), ValueError, "output_bits must be"),
+        (lambda: found(whole(input_bits=(6, 8))), ValueError, "inputs of 6 to 8 bits, got 5"),
+        (lambda: found(whole(output_bits=(8, 8))), ValueError, "outputs of 8 bits, got 6"),
         (lambda: found(whole(rows=3)), ValueError, r"tiles of 4 × 4 do not fit.*Array\(3, 4\)"),
         (lambda: found(3), TypeError, "architecture must be Architecture or Technology"),
     ],

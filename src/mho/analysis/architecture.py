@@ -12,9 +12,12 @@ from mho.core.spec import Spec
 
 ROLES = (
     "cells", "lines", "drivers", "converters", "digital sums", "activations", "buffers",
-    "interconnect", "control",
+    "interconnect", "control", "amplifiers",
 )  # fmt: skip
-"""All that a chip must have done by something, or that is not counted."""
+"""What circuits do. All but amplifiers, which not every chip has, are missed where no part does."""
+
+RESERVED = ("cells", "lines")
+"""Names of what is computed."""
 
 REQUIRED = ("drivers", "converters")
 
@@ -46,8 +49,8 @@ class Part(Spec):
             or ``"output bit"`` (as often as these have bits), ``"inference"``; or None: it is used
             by nothing (area and leakage alone).
         uses: how often each time, > 0; half where two share one use.
-        follows: the model's bits that replace the component's own: ``"input"`` or ``"output"``;
-            None: they stay.
+        follows: the model's bits that replace the component's own: ``"input"`` (of one drive: one
+            bit of bit-serial inputs) or ``"output"``; None: they stay.
         in_path: whether a vector waits for it once; else it works while arrays do.
 
     Raises:
@@ -66,6 +69,11 @@ class Part(Spec):
 
     def __post_init__(self) -> None:
         checks.instance("Part name", self.name, str)
+        if self.name in RESERVED:
+            raise ValueError(
+                f"Part name must not be {self.name!r}, which is what is computed from the model; "
+                f"its role may be"
+            )
         checks.instance(f"roles of part {self.name!r}", self.roles, (tuple, list))
         object.__setattr__(self, "roles", tuple(self.roles))
         if not self.roles:
@@ -100,7 +108,7 @@ class Part(Spec):
         """
         if self.follows is None or self.component is None:
             return self.component
-        bits = sent.input_bits if self.follows == "input" else sent.output_bits
+        bits = sent.driver_bits if self.follows == "input" else sent.output_bits
         if bits is None:
             return None
         if isinstance(self.component, AtNode):
@@ -126,6 +134,8 @@ class Architecture(Spec):
             unit cells of one array, >= 1.
         columns_per_converter: bit lines that one converter takes one after the other, >= 1.
         conversion_rate: of one converter (1/s), where it is slower than it can be.
+        input_bits: that it can send, ``(least, most)``; None: any.
+        output_bits: that it can give, likewise.
         cell_area: of a unit cell (m²); None: not counted.
         line_capacitance: of a word line per unit cell (F), charged at every drive; None: not
             counted.
@@ -152,6 +162,8 @@ class Architecture(Spec):
     slices_per_array: int = 1
     columns_per_converter: int = 8
     conversion_rate: float | None = None
+    input_bits: tuple[int, int] | None = None
+    output_bits: tuple[int, int] | None = None
     cell_area: float | None = None
     line_capacitance: float | None = None
     arrays_per_core: int = 1
@@ -185,6 +197,16 @@ class Architecture(Spec):
                 checks.number(name, getattr(self, name), least=0.0)
         if self.conversion_rate is not None:
             checks.number("conversion_rate", self.conversion_rate, above=0.0)
+        for name in ("input_bits", "output_bits"):
+            span = getattr(self, name)
+            if span is None:
+                continue
+            checks.instance(name, span, (tuple, list))
+            if len(span) != 2:
+                raise ValueError(f"{name} must be (least, most), got {span!r}")
+            checks.integer(f"least of {name}", span[0])
+            checks.integer(f"most of {name}", span[1], least=span[0])
+            object.__setattr__(self, name, tuple(span))
         if self.pulse is not None:
             checks.instance("pulse", self.pulse, Component)
         self._check_parts()
@@ -235,6 +257,25 @@ class Architecture(Spec):
         if self.conversion_rate is not None:
             return Estimate.exact(1.0 / self.conversion_rate)
         return time
+
+    def check_bits(self, sent: Sent) -> None:
+        """Refuse bits that the chip does not have (ValueError)."""
+        for name, bits in (("input_bits", sent.input_bits), ("output_bits", sent.output_bits)):
+            span = getattr(self, name)
+            if span is None:
+                continue
+            which, part = ("inputs", "DAC") if name == "input_bits" else ("outputs", "ADC")
+            allowed = f"{span[0]}" if span[0] == span[1] else f"{span[0]} to {span[1]}"
+            if bits is None or not span[0] <= bits <= span[1]:
+                raise ValueError(
+                    f"{self.name} has {which} of {allowed} bits, got {bits}: change the "
+                    f"hardware's {part}"
+                )
+
+    def missing(self, *, amplified: bool = False) -> tuple[str, ...]:
+        """Return what no part does, and nothing computes; amplifiers where there are some."""
+        needed = [r for r in ROLES if r not in RESERVED and (r != "amplifiers" or amplified)]
+        return tuple(role for role in needed if not self.covered(role))
 
     def covered(self, role: str) -> bool:
         """Whether some part does this."""

@@ -166,6 +166,7 @@ def layer_cost(load: Load, architecture: Architecture) -> LayerCost:
     Raises:
         ValueError: if the architecture cannot work with these bits, or at this rate.
     """
+    architecture.check_bits(load.sent)
     slots = architecture.timing.slots(load.sent)
     parts = [part_cost(p, load, slots, architecture) for p in architecture.parts]
     path = total(_waited(p, load.sent) for p in architecture.parts if p.in_path)

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.analysis.architecture import ROLES, Architecture
+from mho.analysis.architecture import Architecture
 from mho.analysis.components.base import Estimate
 from mho.analysis.counting import Load, layer_cost, load, of
 from mho.analysis.power import array_power
@@ -128,9 +128,8 @@ def _cost(
     cores = math.ceil(arrays / chip.arrays_per_core)
     chips = 1 if chip.cores is None else math.ceil(cores / chip.cores)
     shared = _shared(chip, loads, cores - arrays / chip.arrays_per_core, chips)
-    missing = tuple(
-        role for role in ROLES if role not in ("cells", "lines") and not chip.covered(role)
-    )
+    amplified = any(c.hardware.amplifier is not None for c in crossbars(twin).values())
+    missing = chip.missing(amplified=amplified)
     bits = sorted({x.sent.output_bits for x in loads if x.sent.output_bits is not None})
     said = given.assumptions(bits) if isinstance(given, Technology) else chip.assumptions()
     without_time = Cost(

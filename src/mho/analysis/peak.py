@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mho.analysis.architecture import ROLES, Architecture
+from mho.analysis.architecture import Architecture
 from mho.analysis.components.base import Estimate, total
 from mho.analysis.counting import full, layer_cost, of
 from mho.analysis.records import NOTHING, PartCost, combine, number, said
@@ -119,6 +119,7 @@ def peak(
     checks.integer("rows", high)
     checks.integer("cols", wide)
     sent = Sent(input_bits, output_bits, planes, planes)
+    architecture.check_bits(sent)
     window = architecture.timing.slots(sent).window
     power = None
     if cell_energy is not None:
@@ -139,7 +140,6 @@ def peak(
     found |= {part.name: part for part in chip}  # which the layer's list has none of
     parts = tuple(_leaking(part, time) for part in found.values())
     lacking = [p.name for p in parts if p.energy is None or p.area is None]
-    missing = [r for r in ROLES if r not in ("cells", "lines") and not architecture.covered(r)]
     energies = [e for p in parts for e in (p.dynamic, p.leakage) if e is not None]
     areas = [p.area for p in parts if p.area is not None]
     return Peak(
@@ -150,7 +150,7 @@ def peak(
         arrays=arrays,
         area=(total(areas) or NOTHING) * arrays,
         parts=parts,
-        uncounted=(*lacking, *missing),
+        uncounted=(*lacking, *architecture.missing()),
     )
 
 

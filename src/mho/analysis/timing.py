@@ -26,6 +26,11 @@ class Sent:
     planes: int = 1
     conversions: int = 1
 
+    @property
+    def driver_bits(self) -> int | None:
+        """Bits that a driver puts on a line at once: one where planes follow each other."""
+        return 1 if self.planes > 1 else self.input_bits
+
 
 @dataclass(frozen=True)
 class Slots:
@@ -78,15 +83,22 @@ class Levels(Timing):
 
     Attributes:
         read_time: for which the lines are driven (s), > 0.
+        bit_serial: whether drivers put one bit on a line at a time, and nothing else can be sent.
     """
 
     read_time: float = 10e-9
+    bit_serial: bool = False
 
     def __post_init__(self) -> None:
         checks.number("read_time", self.read_time, above=0.0)
 
     def slots(self, sent: Sent) -> Slots:
         """Return what one vector takes."""
+        if self.bit_serial and sent.planes < _bits(sent.input_bits, "bits") - 1:
+            raise ValueError(
+                f"this architecture sends inputs bit by bit, the hardware's DAC {sent.input_bits} "
+                f"bits in {sent.planes} drive(s): use mode 'bit_serial'"
+            )
         n = float(sent.planes)
         return Slots(
             drives=n,
@@ -200,6 +212,6 @@ class ChargeSteps(Timing):
 def _bits(bits: int | None, what: str, part: str = "DAC") -> int:
     if bits is None:
         raise ValueError(
-            f"this architecture works with {what}: the hardware must have a {part} with bits"
+            f"this architecture works with {what}: the hardware needs bits of its {part}"
         )
     return bits
