@@ -175,7 +175,7 @@ def test_converters_follow_the_bits_of_the_model():
 
 
 def test_pulse_widths_deliver_full_voltage_for_a_part_of_the_time():
-    chip = whole(timing=PulseWidths(1e-9))
+    chip = whole(timing=PulseWidths(1e-9), columns_per_converter=1)
     hardware = Hardware(
         device=DEVICE, array=Array(8, 8), dac=DAC(5, v_max=0.2, range=1.0), adc=ADC(6)
     )
@@ -276,6 +276,28 @@ def test_a_technology_is_the_least_architecture():
     }  # fmt: skip
 
 
+def test_parts_in_the_path_of_a_vector_add_their_time():
+    chip = whole()
+    wait = Part("wait", ("control",), of("wait", 0.0, 0.0, 0.0, 5e-9), in_path=True)
+    slower = found(chip.replace(parts=(*chip.parts, wait)))
+    assert slower.latency.typical == pytest.approx(found(chip).latency.typical + 5e-9)
+    unknown = Part("wait", ("control",), of("wait", 0.0, 0.0, 0.0), in_path=True)
+    lacking = found(chip.replace(parts=(*chip.parts, unknown)))
+    assert lacking.latency is None
+    assert lacking.uncounted("latency") == ("time of wait",)
+    assert lacking.counted("latency").typical == pytest.approx(20e-9)
+    with pytest.raises(ValueError, match="lacks time of wait"):
+        lacking.objective("latency")
+
+
+def test_tiles_that_leave_arrays_idle_are_said():
+    result = found(whole(rows=8, cols=8))
+    assert "tiles of 4 × 4 lie on arrays of 8 × 8" in str(result)
+    assert result.utilisation == pytest.approx(60 / (8 * 64))
+    assert result["DAC"].instances == 8 * 8
+    assert "lie on arrays" not in str(found(whole()))
+
+
 def test_amplifiers_of_the_hardware_are_missed_unless_a_part_is_theirs():
     amplifier = mho.periphery.Amplifier(gain=1.1)
     assert found(whole(), amplifier=amplifier).missing == ("amplifiers",)
@@ -358,6 +380,12 @@ DAC_PART = Part("DAC", ("drivers",), None, each="row", use="drive")
         (lambda: PulseWidths().slots(Sent(8, 8, 7)), ValueError, "7 bit planes"),
         (lambda: Levels(bit_serial=True).slots(Sent(8, 8, 1)), ValueError, "8 bits in 1 drive"),
         (lambda: Part("cells", ("cells",), None), ValueError, "name must not be 'cells'"),
+        (lambda: whole(timing=PulseWidths()), ValueError, "columns_per_converter must be 1 with P"),
+        (
+            lambda: whole(timing=ChargeSteps(), columns_per_converter=1, conversion_rate=1e6),
+            ValueError,
+            "conversion_rate must be None with ChargeSteps",
+        ),
         (lambda: whole(input_bits=(8, 4)), ValueError, "most of input_bits"),
         (lambda: whole(output_bits=(8,)), ValueError, "output_bits must be"),
         (lambda: found(whole(input_bits=(6, 8))), ValueError, "inputs of 6 to 8 bits, got 5"),

@@ -223,6 +223,18 @@ class Architecture(Spec):
                 f"{self.name} lacks parts for: {', '.join(missing)} (where their cost is not "
                 f"known, a part whose component is None)"
             )
+        if not self.timing.shares:
+            kind = type(self.timing).__name__
+            if self.columns_per_converter != 1:
+                raise ValueError(
+                    f"columns_per_converter must be 1 with {kind}, whose converters work while "
+                    f"lines are driven, got {self.columns_per_converter}"
+                )
+            if self.conversion_rate is not None:
+                raise ValueError(
+                    f"conversion_rate must be None with {kind}, which says the time itself, "
+                    f"got {self.conversion_rate}"
+                )
         for part in self._convert():
             if part.follows is None:
                 self._refuse_too_fast(part.name, part.component)

@@ -169,8 +169,16 @@ def layer_cost(load: Load, architecture: Architecture) -> LayerCost:
     architecture.check_bits(load.sent)
     slots = architecture.timing.slots(load.sent)
     parts = [part_cost(p, load, slots, architecture) for p in architecture.parts]
-    path = total(_waited(p, load.sent) for p in architecture.parts if p.in_path)
-    time = architecture.conversion_time(load.sent)
+    waits = {p.name: _waited(p, load.sent) for p in architecture.parts if p.in_path}
+    untimed = [f"time of {name}" for name, wait in waits.items() if wait is None]
+    converted = _converted(load, slots, architecture)
+    if converted is None:
+        untimed.append("time of the converters")
+    latency = None
+    if converted is not None and not untimed:
+        path = total(waits.values())
+        assert path is not None
+        latency = _latency(load, slots, converted, path, overlapped=architecture.overlapped)
     driven = Estimate.exact(load.reads * slots.driven)
     return LayerCost(
         name=load.name,
@@ -181,8 +189,9 @@ def layer_cost(load: Load, architecture: Architecture) -> LayerCost:
         macs=load.macs,
         utilisation=load.used / (load.arrays * load.rows * load.cols),
         parts=(*_computed(load, slots, architecture), *parts),
-        latency=_latency(load, slots, time, path, overlapped=architecture.overlapped),
+        latency=latency,
         driven=driven,
+        untimed=tuple(untimed),
     )
 
 
@@ -190,17 +199,19 @@ def _conversions(load: Load, slots: Slots) -> float:
     return 0.0 if load.sent.output_bits is None else load.reads * slots.conversions * load.read
 
 
-def _latency(
-    load: Load, slots: Slots, time: Estimate | None, path: Estimate | None, *, overlapped: bool
-) -> Estimate | None:
-    if path is None or load.sent.output_bits is None:
+def _converted(load: Load, slots: Slots, architecture: Architecture) -> Estimate | None:
+    """Return for how long a vector is converted (s); None if that is not known."""
+    if load.sent.output_bits is None:
         return None
     if slots.waited is not None:
-        converted: Estimate | None = Estimate.exact(slots.waited)
-    else:
-        converted = None if time is None else time * (slots.conversions * load.busiest)
-    if converted is None:
-        return None
+        return Estimate.exact(slots.waited)
+    time = architecture.conversion_time(load.sent)
+    return None if time is None else time * (slots.conversions * load.busiest)
+
+
+def _latency(
+    load: Load, slots: Slots, converted: Estimate, path: Estimate, *, overlapped: bool
+) -> Estimate:
     driven = Estimate.exact(slots.driven)
     if not overlapped:
         return (driven + converted + path) * load.reads

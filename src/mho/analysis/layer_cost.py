@@ -132,6 +132,7 @@ def _cost(
     missing = chip.missing(amplified=amplified)
     bits = sorted({x.sent.output_bits for x in loads if x.sent.output_bits is not None})
     said = given.assumptions(bits) if isinstance(given, Technology) else chip.assumptions()
+    said = (*said, *_tiles(chip, twin))
     without_time = Cost(
         architecture=chip.name,
         layers=tuple(layers),
@@ -151,6 +152,20 @@ def _cost(
         shared=_leaking(shared, time),
     )
     return replace(found, excluded=_excluded(found, twin))
+
+
+def _tiles(chip: Architecture, twin: nn.Module) -> tuple[str, ...]:
+    """Say which tiles leave a part of the chip's arrays idle."""
+    sizes = {(c.hardware.array.rows, c.hardware.array.cols) for c in crossbars(twin).values()}
+    texts = []
+    for rows, cols in sorted(sizes):
+        high, wide = chip.rows or rows, chip.cols or cols
+        if (rows, cols) != (high, wide):
+            texts.append(
+                f"the hardware's tiles of {rows} × {cols} lie on arrays of {high} × {wide}, one "
+                f"each: Array({high}, {wide}) would fill them"
+            )
+    return tuple(texts)
 
 
 def _leaking(parts: Iterable[PartCost], time: Estimate | None) -> tuple[PartCost, ...]:

@@ -67,6 +67,7 @@ class LayerCost:
         parts: what its circuits cost.
         latency: of one inference (s), its vectors one after the other.
         driven: of it, the time for which its arrays are driven (s).
+        untimed: names of what else it lacks.
     """
 
     name: str
@@ -79,6 +80,7 @@ class LayerCost:
     parts: tuple[PartCost, ...]
     latency: Estimate | None
     driven: Estimate
+    untimed: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> PartCost:
         """Return the part of this name (KeyError, naming those there are)."""
@@ -240,7 +242,7 @@ class Cost:
         """
         _check(name)
         if name in ("latency", "interval"):
-            return () if self.latency is not None else ("time of the converters",)
+            return tuple(dict.fromkeys(name for x in self.layers for name in x.untimed))
         if name.startswith("programming"):
             if self.programming is None:
                 return ("programming (give the report of mho.program)",)

@@ -66,6 +66,9 @@ class Timing(Spec):
     duty: bool = False
     """Whether an input is how long a line is driven at full voltage, and not how high."""
 
+    shares: bool = False
+    """Whether a converter may take several bit lines, one after the other, at its own rate."""
+
     @abstractmethod
     def slots(self, sent: Sent) -> Slots:
         """Return what one vector takes.
@@ -88,6 +91,8 @@ class Levels(Timing):
 
     read_time: float = 10e-9
     bit_serial: bool = False
+
+    shares = True
 
     def __post_init__(self) -> None:
         checks.number("read_time", self.read_time, above=0.0)
