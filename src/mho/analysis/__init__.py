@@ -12,7 +12,7 @@ from mho.analysis.directions import (
 )
 from mho.analysis.landscapes import Landscape, landscape
 from mho.analysis.layer_cost import cost
-from mho.analysis.peak import Peak, peak
+from mho.analysis.peaks import Peak, peak
 from mho.analysis.records import Cost, LayerCost, PartCost, Programming
 from mho.analysis.technology import Technology
 from mho.analysis.timing import ChargeSteps, Levels, PulseWidths, Timing

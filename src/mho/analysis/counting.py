@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from mho.analysis.architecture import Architecture, Part
 from mho.analysis.components.base import Component, Estimate, total
-from mho.analysis.records import NOTHING, LayerCost, PartCost, combine
+from mho.analysis.estimates import NOTHING, combine
+from mho.analysis.records import LayerCost, PartCost
 from mho.analysis.timing import Sent, Slots
 from mho.crossbar.crossbar import Crossbar
 from mho.crossbar.tiling import Tiling

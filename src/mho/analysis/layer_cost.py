@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from mho.analysis.architecture import Architecture
 from mho.analysis.components.base import Estimate
 from mho.analysis.counting import Load, layer_cost, load, of
+from mho.analysis.estimates import NOTHING
 from mho.analysis.power import array_power
-from mho.analysis.records import NOTHING, Cost, LayerCost, PartCost, Programming
+from mho.analysis.records import Cost, LayerCost, PartCost, Programming
 from mho.analysis.samples import Samples
 from mho.analysis.technology import Technology
 from mho.core import checks

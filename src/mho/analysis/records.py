@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mho.analysis.components.base import Estimate, total
-from mho.core.text import quantity, table
+from mho.analysis.estimates import NOTHING, bound, known, number, rate, said, slowest
+from mho.core.text import table
 
-NOTHING = Estimate.exact(0.0)
 OBJECTIVES = {
     "energy": "J",
     "dynamic": "J",
@@ -185,7 +185,7 @@ class Cost:
     @property
     def interval(self) -> Estimate | None:
         """Between inferences (s): the slowest layer's time if pipelined, else the latency."""
-        return _slowest([layer.latency for layer in self.layers]) if self.pipelined else (
+        return slowest([layer.latency for layer in self.layers]) if self.pipelined else (
             self.latency
         )  # fmt: skip
 
@@ -203,12 +203,12 @@ class Cost:
     @property
     def tops(self) -> Estimate | None:
         """Throughput of this network (10¹² operations/s, two a multiply–accumulate)."""
-        return _rate(2e-12 * self.macs, self.interval)
+        return rate(2e-12 * self.macs, self.interval)
 
     @property
     def tops_per_watt(self) -> Estimate | None:
         """Operations per energy (10¹²/J)."""
-        return _rate(2e-12 * self.macs, self.energy)
+        return rate(2e-12 * self.macs, self.energy)
 
     @property
     def tops_per_area(self) -> Estimate | None:
@@ -246,8 +246,8 @@ class Cost:
         if name.startswith("programming"):
             if self.programming is None:
                 return ("programming (give the report of mho.program)",)
-            known = getattr(self, name)
-            return () if known is not None else ("programming, by a policy that does not know it",)
+            told = getattr(self, name)
+            return () if told is not None else ("programming, by a policy that does not know it",)
         lacking = [p.name for p in self.parts if getattr(p, name) is None]
         if name == "leakage" and self._time is None:
             lacking.append("the time it lasts")
@@ -266,13 +266,13 @@ class Cost:
         if name in ("latency", "interval"):
             times = [layer.latency or layer.driven for layer in self.layers]
             if name == "interval" and self.pipelined:
-                return _slowest(times) or NOTHING
-            return _known(times)
+                return slowest(times) or NOTHING
+            return known(times)
         if name.startswith("programming"):
             return getattr(self, name) or NOTHING
         if name == "energy":
             return self.counted("dynamic") + self.counted("leakage")
-        return _known(getattr(part, name) for part in self._each())
+        return known(getattr(part, name) for part in self._each())
 
     def objective(self, name: str) -> float:
         """Return the typical value of a quantity, for a study to compare chips by.
@@ -317,9 +317,9 @@ class Cost:
                 f"{layer.reads:,.4g}",
                 f"{layer.arrays:,}",
                 f"{layer.utilisation:.0%}",
-                bound(layer.energy, _known(_counted(p) for p in layer.parts), "J"),
+                bound(layer.energy, known(_counted(p) for p in layer.parts), "J"),
                 bound(layer.latency, layer.driven, "s"),
-                bound(layer.area, _known(p.area for p in layer.parts), "m²"),
+                bound(layer.area, known(p.area for p in layer.parts), "m²"),
             )
             for layer in self.layers
         ]
@@ -373,53 +373,8 @@ def find(parts: tuple[PartCost, ...], name: str) -> PartCost:
     raise KeyError(f"no part {name!r}; there are {', '.join(repr(p.name) for p in parts)}")
 
 
-def combine(rule: Callable[..., float], *estimates: Estimate) -> Estimate:
-    """Return what a rule that grows with all its arguments makes of estimates, end by end."""
-    ends = ([e.low for e in estimates], [e.typical for e in estimates], [e.high for e in estimates])
-    return Estimate(*(rule(*values) for values in ends))
-
-
-def said(value: Estimate | None, unit: str) -> str:
-    """Say an estimate: one number, or the typical one with its range; a dash for nothing."""
-    if value is None:
-        return "not counted"
-    if unit == "m²":
-        ends = [f"{end * 1e6:.3g} mm²" for end in (value.typical, value.low, value.high)]
-    else:
-        ends = [quantity(end, unit, zero="0") for end in (value.typical, value.low, value.high)]
-    return ends[0] if ends[1] == ends[2] else f"{ends[0]} ({ends[1]} … {ends[2]})"
-
-
-def bound(value: Estimate | None, known: Estimate, unit: str) -> str:
-    """Say an estimate, or what is known of it as a lower bound."""
-    if value is not None:
-        return said(value, unit)
-    return "not counted" if known.high == 0.0 else f"≥ {said(known, unit)}"
-
-
-def number(value: Estimate) -> str:
-    """Say an estimate without a unit."""
-    ends = [f"{end:.3g}" for end in (value.typical, value.low, value.high)]
-    return ends[0] if ends[1] == ends[2] else f"{ends[0]} ({ends[1]} … {ends[2]})"
-
-
 def _counted(part: PartCost) -> Estimate:
     return (part.dynamic or NOTHING) + (part.leakage or NOTHING)
-
-
-def _known(values: Iterable[Estimate | None]) -> Estimate:
-    return total(value for value in values if value is not None) or NOTHING
-
-
-def _slowest(times: list[Estimate | None] | list[Estimate]) -> Estimate | None:
-    known = [time for time in times if time is not None]
-    return combine(max, *known, NOTHING) if len(known) == len(times) else None
-
-
-def _rate(count: float, per: Estimate | None) -> Estimate | None:
-    if per is None or per.low == 0.0:
-        return None
-    return Estimate(count / per.high, count / per.typical, count / per.low)
 
 
 def _sum(parts: list[PartCost]) -> PartCost:

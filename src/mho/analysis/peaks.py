@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from mho.analysis.architecture import Architecture
 from mho.analysis.components.base import Estimate, total
 from mho.analysis.counting import full, layer_cost, of
-from mho.analysis.records import NOTHING, PartCost, combine, number, said
+from mho.analysis.estimates import NOTHING, combine, number, said
+from mho.analysis.records import PartCost
 from mho.analysis.timing import Sent
 from mho.core import checks
 
