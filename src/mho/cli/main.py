@@ -321,8 +321,6 @@ def _accuracy(options: argparse.Namespace) -> None:
 
 
 def _add_cost(commands: Commands) -> None:
-    from mho.analysis import chips
-
     text = "energy, latency, area and programming of networks on a chip's architecture"
     parser = commands.add_parser(
         "cost",
@@ -339,8 +337,8 @@ def _add_cost(commands: Commands) -> None:
         "--chip",
         default="generic_22nm",
         metavar="NAME",
-        help=f"one of {', '.join(chips.NAMES)}, or the file of an architecture (default: "
-        "%(default)s)",
+        help="a published chip's name in mho.analysis.chips (neurram, hermes, isaac, …), or the "
+        "file of an architecture (default: %(default)s)",
     )
     parser.add_argument(
         "--model",
