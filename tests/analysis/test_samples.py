@@ -50,6 +50,14 @@ def test_attention_and_what_has_no_batch_dimension():
     encoder = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0).eval()
     steps = torch.randn(7, 3, 8)
     assert set(reads(encoder, steps)) == {7}
+    first = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, norm_first=True).eval()
+    assert set(reads(first, steps)) == {7}
+    both = nn.Transformer(8, 2, 1, 1, 16, dropout=0.0).eval()
+    given = {"src": steps, "tgt": torch.randn(5, 3, 8)}
+    assert set(reads(both, given)) == {5, 7}
+    other = nn.Transformer(8, 2, 1, 1, 16, dropout=0.0, batch_first=True).eval()
+    turned = {name: value.transpose(0, 1) for name, value in given.items()}
+    assert set(reads(other, turned)) == {5, 7}
     assert reads(nn.Linear(5, 2), X[0, 0]) == [1]
     assert reads(nn.Conv2d(2, 3, 3), torch.rand(2, 5, 6)) == [12]
     assert reads(nn.Conv2d(2, 3, 3), torch.rand(4, 2, 5, 6)) == [12]

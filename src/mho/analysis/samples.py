@@ -44,7 +44,7 @@ class Samples:
                     self._told[id(first)] = found
 
         for module in self._model.modules():
-            if hasattr(module, "batch_first") or isinstance(module, AnalogLayer):
+            if _batch_first(module) is not None or isinstance(module, AnalogLayer):
                 handle = module.register_forward_pre_hook(look, with_kwargs=True)
                 self._handles.append(handle)
         return self
@@ -66,13 +66,19 @@ class Samples:
 
 def _told(layer: nn.Module, x: Tensor) -> int | None:
     """Return the samples that a layer's own way of taking inputs tells; None: nothing unusual."""
-    batch_first = getattr(layer, "batch_first", None)
+    batch_first = _batch_first(layer)
     if batch_first is not None:
         return 1 if x.dim() <= 2 else None if batch_first else x.shape[1]
     window = getattr(layer, "kernel_size", None)
     if isinstance(window, tuple):
         return 1 if x.dim() == len(window) + 1 else None
     return 1 if x.dim() == 1 and x.is_floating_point() else None
+
+
+def _batch_first(layer: nn.Module) -> bool | None:
+    # A transformer's layer may normalise first: then its attention does not see the inputs.
+    owner = layer if hasattr(layer, "batch_first") else getattr(layer, "self_attn", None)
+    return getattr(owner, "batch_first", None)
 
 
 def _leading(batch: Any) -> Any:
