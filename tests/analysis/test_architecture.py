@@ -174,6 +174,19 @@ def test_converters_follow_the_bits_of_the_model():
         energy(2)
 
 
+def test_conversions_take_the_time_that_their_bits_take():
+    adc = mho.analysis.components.HermesADC()
+    part = Part("ADC", ("converters",), adc, each="converter", use="conversion", follows="output")
+    chip = whole()
+    chip = chip.replace(parts=tuple(part if p.name == "ADC" else p for p in chip.parts))
+    for bits in (3, 6, 8):
+        hardware = Hardware(device=DEVICE, array=Array(4, 4), dac=DAC(5), adc=ADC(bits))
+        result = cost(mho.convert(model(), hardware), torch.ones(2, 6), chip)
+        # 300 ps · 2^bits, four bit lines one after the other
+        assert result.latency.typical == pytest.approx(20e-9 + 4 * 300e-12 * 2**bits)
+        assert result["ADC"].dynamic is None  # whose energy was never published
+
+
 def test_pulse_widths_deliver_full_voltage_for_a_part_of_the_time():
     chip = whole(timing=PulseWidths(1e-9), columns_per_converter=1)
     hardware = Hardware(

@@ -301,6 +301,6 @@ class Architecture(Spec):
         lines.append(
             "arrays work at the same time, the vectors of one layer one after the other, "
             f"layers {'at the same time' if self.pipelined else 'one after the other'}; cores that "
-            "are not taken are switched off"
+            "are not taken are switched off, cells beside the weights draw nothing"
         )
         return (*lines, *(f"assumed: {text}" for text in self.assumed))

@@ -185,9 +185,9 @@ class Cost:
     @property
     def interval(self) -> Estimate | None:
         """Between inferences (s): the slowest layer's time if pipelined, else the latency."""
-        return slowest([layer.latency for layer in self.layers]) if self.pipelined else (
-            self.latency
-        )  # fmt: skip
+        if not self.pipelined:
+            return self.latency
+        return slowest([layer.latency for layer in self.layers])
 
     @property
     def macs(self) -> float:
@@ -249,7 +249,7 @@ class Cost:
             told = getattr(self, name)
             return () if told is not None else ("programming, by a policy that does not know it",)
         lacking = [p.name for p in self.parts if getattr(p, name) is None]
-        if name == "leakage" and self._time is None:
+        if name == "leakage" and self.interval is None:
             lacking.append("the time it lasts")
         return (*lacking, *self.missing)
 
@@ -294,10 +294,6 @@ class Cost:
                 f"counted({name!r}) knowing so"
             )
         return value.typical
-
-    @property
-    def _time(self) -> Estimate | None:
-        return self.interval
 
     def _each(self) -> Iterable[PartCost]:
         for layer in self.layers:
