@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import torch
 
-from mho.analysis import Architecture, ChargeSteps, Part, Peak, chips, components, peak
+from mho.analysis import ChargeSteps, ChipArchitecture, Part, Peak, chips, components, peak
 from mho.analysis.timing import Sent
 from mho.core.text import table
 
@@ -83,7 +83,9 @@ def neurram() -> list[float]:
     return errors
 
 
-def refitted(others: Sequence[tuple[int, int, float, float, tuple[float, ...]]]) -> Architecture:
+def refitted(
+    others: Sequence[tuple[int, int, float, float, tuple[float, ...]]],
+) -> ChipArchitecture:
     """Return NeuRRAM with its two times and its input lines' energy from some resolutions alone.
 
     Times by least squares of relative errors, the energy as the mean for each input bit. (The four
@@ -152,7 +154,7 @@ def hermes() -> list[float]:
     return errors
 
 
-def sensitivity(chip: Architecture, given: int, out: int) -> None:
+def sensitivity(chip: ChipArchitecture, given: int, out: int) -> None:
     """Print what half more or less in one part makes of TOPS/W."""
     base = typical(peak(chip, given, out))[1]
     rows = []

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import mho
-from mho.analysis import Architecture, Part, chips, cost
+from mho.analysis import ChipArchitecture, Part, chips, cost
 from mho.analysis.components import AtNode, Component, IsaacADC
 from mho.core.text import table
 from mho.demo.data import Samples, digits
@@ -72,7 +72,7 @@ SWEEPS: dict[str, dict[str, Choice]] = {
 }
 
 
-def chip(choice: Choice) -> Architecture:
+def chip(choice: Choice) -> ChipArchitecture:
     """Return the chip of a choice."""
     base = chips.get("generic_22nm")
 

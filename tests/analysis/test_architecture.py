@@ -11,8 +11,8 @@ from torch import nn
 import mho
 from mho import ADC, DAC, Array, Hardware
 from mho.analysis import (
-    Architecture,
     ChargeSteps,
+    ChipArchitecture,
     Levels,
     Part,
     PulseWidths,
@@ -54,7 +54,7 @@ def whole(**changes):
         "name": "whole", "parts": parts, "timing": Levels(2e-8), "columns_per_converter": 4,
         "cell_area": 1e-13, "line_capacitance": 1e-16, "arrays_per_core": 3, "cores": 8,
     }  # fmt: skip
-    return Architecture(**(given | changes))
+    return ChipArchitecture(**(given | changes))
 
 
 def model(cols=5, layers=1, rows=6):
@@ -357,20 +357,24 @@ DAC_PART = Part("DAC", ("drivers",), None, each="row", use="drive")
 @pytest.mark.parametrize(
     ("make", "kind", "text"),
     [
-        (lambda: Architecture(parts=(ADC_PART,)), ValueError, "lacks parts for: drivers"),
-        (lambda: Architecture(), ValueError, "lacks parts for: drivers, converters"),
-        (lambda: Architecture(parts=(ADC_PART, DAC_PART, ADC_PART)), ValueError, "twice: ADC"),
+        (lambda: ChipArchitecture(parts=(ADC_PART,)), ValueError, "lacks parts for: drivers"),
+        (lambda: ChipArchitecture(), ValueError, "lacks parts for: drivers, converters"),
+        (lambda: ChipArchitecture(parts=(ADC_PART, DAC_PART, ADC_PART)), ValueError, "twice: ADC"),
         (
-            lambda: Architecture(parts=(ADC_PART, DAC_PART), conversion_rate=2e9),
+            lambda: ChipArchitecture(parts=(ADC_PART, DAC_PART), conversion_rate=2e9),
             ValueError,
             r"conversion_rate must be <= 1.28e\+09 /s, what ADC",
         ),
-        (lambda: Architecture(parts=(ADC_PART, 3)), TypeError, "every part"),
-        (lambda: Architecture(parts=(ADC_PART, DAC_PART), rows=0), ValueError, "rows"),
-        (lambda: Architecture(parts=(ADC_PART, DAC_PART), cell_area=-1.0), ValueError, "cell_area"),
-        (lambda: Architecture(parts=(ADC_PART, DAC_PART), timing=3), TypeError, "timing"),
-        (lambda: Architecture(parts=(ADC_PART, DAC_PART), sources=(3,)), TypeError, "sources"),
-        (lambda: Architecture(parts=ADC_PART), TypeError, "parts"),
+        (lambda: ChipArchitecture(parts=(ADC_PART, 3)), TypeError, "every part"),
+        (lambda: ChipArchitecture(parts=(ADC_PART, DAC_PART), rows=0), ValueError, "rows"),
+        (
+            lambda: ChipArchitecture(parts=(ADC_PART, DAC_PART), cell_area=-1.0),
+            ValueError,
+            "cell_area",
+        ),
+        (lambda: ChipArchitecture(parts=(ADC_PART, DAC_PART), timing=3), TypeError, "timing"),
+        (lambda: ChipArchitecture(parts=(ADC_PART, DAC_PART), sources=(3,)), TypeError, "sources"),
+        (lambda: ChipArchitecture(parts=ADC_PART), TypeError, "parts"),
         (lambda: Part("x", ("moving",), None), ValueError, "role of part 'x'"),
         (lambda: Part("x", (), None), ValueError, "roles of part 'x'"),
         (lambda: Part("x", "control", None), TypeError, "roles of part 'x'"),
@@ -404,7 +408,7 @@ DAC_PART = Part("DAC", ("drivers",), None, each="row", use="drive")
         (lambda: found(whole(input_bits=(6, 8))), ValueError, "inputs of 6 to 8 bits, got 5"),
         (lambda: found(whole(output_bits=(8, 8))), ValueError, "outputs of 8 bits, got 6"),
         (lambda: found(whole(rows=3)), ValueError, r"tiles of 4 × 4 do not fit.*Array\(3, 4\)"),
-        (lambda: found(3), TypeError, "architecture must be Architecture or Technology"),
+        (lambda: found(3), TypeError, "architecture must be ChipArchitecture or Technology"),
     ],
 )
 def test_bad_input_is_refused(make, kind, text):
@@ -417,7 +421,9 @@ def test_a_rate_that_only_fewer_bits_allow_is_refused_for_the_models_bits():
         "ADC", ("converters",), mho.analysis.components.HermesADC(4), each="converter",
         use="conversion", follows="output",
     )  # fmt: skip
-    chip = Architecture(parts=(adc, DAC_PART), conversion_rate=1e8)  # 16 counts of 300 ps suit it
+    chip = ChipArchitecture(
+        parts=(adc, DAC_PART), conversion_rate=1e8
+    )  # 16 counts of 300 ps suit it
     assert found(chip.replace(conversion_rate=5e7)).latency is not None  # 64 of them: 19.2 ns
     with pytest.raises(ValueError, match="conversion_rate must be <= "):
         found(chip)
@@ -429,9 +435,9 @@ def test_a_rate_that_only_fewer_bits_allow_is_refused_for_the_models_bits():
 @pytest.mark.parametrize("chip", [whole(), *map(chips.get, chips.NAMES)], ids=lambda c: c.name)
 def test_architectures_are_specs(chip, tmp_path):
     files.save(chip, tmp_path / "chip.yaml")
-    again = files.load(tmp_path / "chip.yaml", Architecture)
+    again = files.load(tmp_path / "chip.yaml", ChipArchitecture)
     assert again == chip
     assert copy.deepcopy(chip) == chip
     assert pickle.loads(pickle.dumps(chip)) == chip
     assert chip.replace(name="other").name == "other"
-    assert Architecture.from_dict(chip.to_dict()) == chip
+    assert ChipArchitecture.from_dict(chip.to_dict()) == chip

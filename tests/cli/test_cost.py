@@ -59,7 +59,7 @@ def test_a_chip_of_ones_own(folder, capsys):
     ("arguments", "text"),
     [
         (("hardware.yaml", "--chip", "moon"), "'moon' is no file, and there is no architecture"),
-        (("hardware.yaml", "--chip", "hardware.yaml"), "expected a Architecture"),
+        (("hardware.yaml", "--chip", "hardware.yaml"), "expected a ChipArchitecture"),
         (("hardware.yaml", "--bits", "6"), "leave out --bits"),
         (("missing.yaml",), "missing.yaml"),
         (("hardware.yaml", "--chip", "missing.yaml"), "missing.yaml"),

@@ -1,7 +1,7 @@
 """Looking at a model from outside: what it costs, how its loss lies."""
 
 from mho.analysis import chips, components
-from mho.analysis.architecture import Architecture, Part
+from mho.analysis.architecture import ChipArchitecture, Part
 from mho.analysis.components.base import Component, Estimate
 from mho.analysis.components.survey import adc_energy
 from mho.analysis.directions import (
@@ -18,8 +18,8 @@ from mho.analysis.technology import Technology
 from mho.analysis.timing import ChargeSteps, Levels, PulseWidths, Timing
 
 __all__ = [
-    "Architecture",
     "ChargeSteps",
+    "ChipArchitecture",
     "Component",
     "Cost",
     "Estimate",

@@ -117,7 +117,7 @@ class Part(Spec):
 
 
 @dataclass(frozen=True)
-class Architecture(Spec):
+class ChipArchitecture(Spec):
     """A chip: arrays in cores in chips, the circuits around them, and how they work in time.
 
     Every `Part` says what it does. Roles that no part has are not counted, and what lacks a part

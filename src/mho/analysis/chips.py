@@ -3,7 +3,7 @@
     >>> from mho.analysis import chips
     >>> print(mho.analysis.cost(model, inputs, chips.get("hermes")))
 
-A preset is a function that returns an `Architecture`; its docstring and the architecture's own
+A preset is a function that returns an `ChipArchitecture`; its docstring and the architecture's own
 ``sources`` and ``assumed`` (printed with every result) say what was published and what was not.
 Change one with ``chip.replace(...)``.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mho.analysis.architecture import Architecture, Part
+from mho.analysis.architecture import ChipArchitecture, Part
 from mho.analysis.components.adc import IsaacADC, RegressionADC
 from mho.analysis.components.base import Component
 from mho.analysis.components.cells import Line
@@ -39,7 +39,7 @@ SHAFIEE = "A. Shafiee et al., ISAAC, ISCA 2016, doi 10.1109/ISCA.2016.12"
 ANKIT = "A. Ankit et al., PUMA, ASPLOS 2019, doi 10.1145/3297858.3304049"
 
 
-def neurram() -> Architecture:
+def neurram() -> ChipArchitecture:
     """NeuRRAM (Wan et al. 2022): 130 nm, 48 cores of 256 × 256 1T1R cells, voltage-mode neurons.
 
     Signed weights are pairs of cells on neighbouring rows: an array is 128 inputs × 256 outputs,
@@ -53,7 +53,7 @@ def neurram() -> Architecture:
     board's FPGA does.
     """
     core = 1.161e-6  # m², of a core
-    return Architecture(
+    return ChipArchitecture(
         name="NeuRRAM (130 nm, 48 cores)",
         parts=(
             Part(
@@ -119,7 +119,7 @@ def _sampling() -> Component:
     )
 
 
-def hermes(phases: int = 1) -> Architecture:
+def hermes(phases: int = 1) -> ChipArchitecture:
     """Hermes (Le Gallo et al. 2023): 14 nm, 64 cores of 256 × 256 unit cells of four PCM devices.
 
     Inputs are pulse widths at 1 GHz; every column has a current-controlled oscillator with counter.
@@ -142,7 +142,7 @@ def hermes(phases: int = 1) -> Architecture:
         source=f"{KHADDAM}: 10.5 TOPS/W, 1.59 TOPS/mm² at 1.008 TOPS, all of the core",
     )
     cycle, pulses = 1e-9, 128
-    return Architecture(
+    return ChipArchitecture(
         name=f"Hermes (14 nm, 64 cores, {'one phase' if phases == 1 else 'four phases'})",
         parts=(
             Part(
@@ -170,18 +170,18 @@ def hermes(phases: int = 1) -> Architecture:
     )
 
 
-def hermes_four_phase() -> Architecture:
+def hermes_four_phase() -> ChipArchitecture:
     """Hermes in its high-precision mode, see `hermes`."""
     return hermes(4)
 
 
-def isaac() -> Architecture:
+def isaac() -> ChipArchitecture:
     """ISAAC (Shafiee et al. 2016), a design at 32 nm: 168 tiles of 12 × 8 arrays of 128 × 128.
 
     Two bits a cell, inputs bit by bit in 100 ns each, one 1.28 GS/s converter an array. Use it with
     ``DAC(bits=16, mode="bit_serial")``, ``ADC(8)``, ``Array(128, 128)``. A core here is a tile.
     """
-    return Architecture(
+    return ChipArchitecture(
         name="ISAAC (32 nm, 168 tiles)",
         parts=(
             Part("drivers", ("drivers", "lines"), IsaacDriver(), each="row", use="drive"),
@@ -217,13 +217,13 @@ def isaac() -> Architecture:
     )  # fmt: skip
 
 
-def puma() -> Architecture:
+def puma() -> ChipArchitecture:
     """PUMA (Ankit et al. 2019), a design at 32 nm: 138 tiles of 8 cores of 2 × 8 arrays, 128 × 128.
 
     Arrays and converters as ISAAC's. Use it with ``DAC(bits=16, mode="bit_serial")`` and ``ADC(8)``
     at ``Array(128, 128)``.
     """
-    return Architecture(
+    return ChipArchitecture(
         name="PUMA (32 nm, 138 tiles of 8 cores)",
         parts=(
             Part("drivers", ("drivers", "lines"), IsaacDriver(), each="row", use="drive"),
@@ -257,7 +257,7 @@ def puma() -> Architecture:
     )  # fmt: skip
 
 
-def generic_22nm() -> Architecture:
+def generic_22nm() -> ChipArchitecture:
     """A chip of 22 nm that nobody built, of 256 × 256 arrays: all is counted, much is assumed.
 
     Converters by a regression over published ones, shared by eight bit lines; capacitive drivers as
@@ -265,7 +265,7 @@ def generic_22nm() -> Architecture:
     choices (bits, tiles, encodings), not for predicting a chip.
     """
     node = 22e-9
-    return Architecture(
+    return ChipArchitecture(
         name="a chip of 22 nm",
         parts=(
             Part("DAC", ("drivers",), CapacitiveDAC(), each="row", use="drive", follows="input"),
@@ -299,7 +299,7 @@ def generic_22nm() -> Architecture:
     )  # fmt: skip
 
 
-def get(name: str) -> Architecture:
+def get(name: str) -> ChipArchitecture:
     """Return the architecture of a name.
 
     Args:
@@ -313,7 +313,7 @@ def get(name: str) -> Architecture:
     return _CHIPS[name]()
 
 
-_CHIPS: dict[str, Callable[[], Architecture]] = {
+_CHIPS: dict[str, Callable[[], ChipArchitecture]] = {
     "neurram": neurram,
     "hermes": hermes,
     "hermes_four_phase": hermes_four_phase,

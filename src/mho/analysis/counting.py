@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mho.analysis.architecture import Architecture, Part
+from mho.analysis.architecture import ChipArchitecture, Part
 from mho.analysis.components.base import Component, Estimate, total
 from mho.analysis.estimates import NOTHING, combine
 from mho.analysis.records import LayerCost, PartCost
@@ -69,7 +69,7 @@ class Load:
 def load(
     name: str,
     crossbar: Crossbar,
-    architecture: Architecture,
+    architecture: ChipArchitecture,
     reads: float,
     power: float | None,
     squares: float | None,
@@ -127,7 +127,9 @@ def load(
     )
 
 
-def full(architecture: Architecture, sent: Sent, rows: int, cols: int, power: float | None) -> Load:
+def full(
+    architecture: ChipArchitecture, sent: Sent, rows: int, cols: int, power: float | None
+) -> Load:
     """Return one array, all of which is used, for one vector; arguments as of `Load`."""
     shared = architecture.columns_per_converter
     return Load(
@@ -151,7 +153,7 @@ def full(architecture: Architecture, sent: Sent, rows: int, cols: int, power: fl
     )
 
 
-def _size(rows: int, cols: int, architecture: Architecture) -> tuple[int, int]:
+def _size(rows: int, cols: int, architecture: ChipArchitecture) -> tuple[int, int]:
     high, wide = architecture.rows or rows, architecture.cols or cols
     if rows > high or cols > wide:
         raise ValueError(
@@ -161,7 +163,7 @@ def _size(rows: int, cols: int, architecture: Architecture) -> tuple[int, int]:
     return high, wide
 
 
-def layer_cost(load: Load, architecture: Architecture) -> LayerCost:
+def layer_cost(load: Load, architecture: ChipArchitecture) -> LayerCost:
     """Return what a matrix costs on an architecture, without leakage (which `with_leakage` adds).
 
     Raises:
@@ -200,7 +202,7 @@ def _conversions(load: Load, slots: Slots) -> float:
     return 0.0 if load.sent.output_bits is None else load.reads * slots.conversions * load.read
 
 
-def _converted(load: Load, slots: Slots, architecture: Architecture) -> Estimate | None:
+def _converted(load: Load, slots: Slots, architecture: ChipArchitecture) -> Estimate | None:
     """Return for how long a vector is converted (s); None if that is not known."""
     if load.sent.output_bits is None:
         return None
@@ -225,7 +227,7 @@ def _waited(part: Part, sent: Sent) -> Estimate | None:
     return None if component is None else component.latency
 
 
-def part_cost(part: Part, load: Load, slots: Slots, architecture: Architecture) -> PartCost:
+def part_cost(part: Part, load: Load, slots: Slots, architecture: ChipArchitecture) -> PartCost:
     """Return what a part costs for a matrix; of cores its arrays' share, of chips nothing yet."""
     component = part.circuit(load.sent)
     uses = _uses(part, load, slots)
@@ -258,7 +260,7 @@ def of(part: Part, component: Component | None, instances: float, uses: float | 
     )
 
 
-def _instances(each: str, load: Load, architecture: Architecture) -> float:
+def _instances(each: str, load: Load, architecture: ChipArchitecture) -> float:
     counts = {
         "row": float(load.arrays * load.rows),
         "line": float(load.lines),
@@ -294,7 +296,7 @@ def _uses(part: Part, load: Load, slots: Slots) -> float | None:
     return part.uses * load.reads * counts[part.use]
 
 
-def _computed(load: Load, slots: Slots, architecture: Architecture) -> list[PartCost]:
+def _computed(load: Load, slots: Slots, architecture: ChipArchitecture) -> list[PartCost]:
     """Cells and lines, whose energy follows from voltages and conductances."""
     found = []
     drives = load.reads * slots.drives * load.driven

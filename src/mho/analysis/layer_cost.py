@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.analysis.architecture import Architecture
+from mho.analysis.architecture import ChipArchitecture
 from mho.analysis.components.base import Estimate
 from mho.analysis.counting import Load, layer_cost, load, of
 from mho.analysis.estimates import NOTHING
@@ -43,7 +43,7 @@ from mho.model.observe import batches_of, observed, watch
 def cost(
     model: nn.Module,
     inputs: Tensor | Iterable[Any],
-    architecture: Architecture | Technology | None = None,
+    architecture: ChipArchitecture | Technology | None = None,
     *,
     programming: ModelReport | None = None,
     samples: int | None = None,
@@ -70,7 +70,7 @@ def cost(
     """
     checks.instance("model", model, nn.Module)
     found = Technology() if architecture is None else architecture
-    checks.instance("architecture", found, (Architecture, Technology))
+    checks.instance("architecture", found, (ChipArchitecture, Technology))
     if programming is not None:
         checks.instance("programming", programming, ModelReport)
     chip = found.architecture() if isinstance(found, Technology) else found
@@ -112,14 +112,14 @@ class _Seen:
             self.squares += float(voltages.double().square().sum())
         self.power += array_power(crossbar, voltages)
 
-    def load(self, name: str, crossbar: Crossbar, chip: Architecture, samples: int) -> Load:
+    def load(self, name: str, crossbar: Crossbar, chip: ChipArchitecture, samples: int) -> Load:
         reads = self.vectors / samples
         return load(name, crossbar, chip, reads, self.power / samples, self.squares / samples)
 
 
 def _cost(
-    chip: Architecture,
-    given: Architecture | Technology,
+    chip: ChipArchitecture,
+    given: ChipArchitecture | Technology,
     twin: nn.Module,
     loads: list[Load],
     layers: list[LayerCost],
@@ -155,7 +155,7 @@ def _cost(
     return replace(found, excluded=_excluded(found, twin))
 
 
-def _tiles(chip: Architecture, twin: nn.Module) -> tuple[str, ...]:
+def _tiles(chip: ChipArchitecture, twin: nn.Module) -> tuple[str, ...]:
     """Say which tiles leave a part of the chip's arrays idle."""
     sizes = {(c.hardware.array.rows, c.hardware.array.cols) for c in crossbars(twin).values()}
     texts = []
@@ -178,7 +178,7 @@ def _leaking(parts: Iterable[PartCost], time: Estimate | None) -> tuple[PartCost
     return tuple(replace(part, leakage=lost(part.power)) for part in parts)
 
 
-def _shared(chip: Architecture, loads: list[Load], idle: float, chips: int) -> list[PartCost]:
+def _shared(chip: ChipArchitecture, loads: list[Load], idle: float, chips: int) -> list[PartCost]:
     """What belongs to no layer: the last core's rest, circuits of chips, uses by an inference."""
     found = []
     for part in chip.parts:
@@ -189,7 +189,7 @@ def _shared(chip: Architecture, loads: list[Load], idle: float, chips: int) -> l
     return found
 
 
-def _programming(report: ModelReport, chip: Architecture) -> Programming:
+def _programming(report: ModelReport, chip: ChipArchitecture) -> Programming:
     """What writing took: as reported, else by the chip's pulses, row after row of an array."""
     seconds = None if report.seconds is None else Estimate.exact(report.seconds)
     joules = None if report.energy is None else Estimate.exact(report.energy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from mho.analysis.architecture import Architecture
+from mho.analysis.architecture import ChipArchitecture
 from mho.analysis.components.base import Estimate, total
 from mho.analysis.counting import full, layer_cost, of
 from mho.analysis.estimates import NOTHING, combine, number, said
@@ -82,7 +82,7 @@ class Peak:
 
 
 def peak(
-    architecture: Architecture,
+    architecture: ChipArchitecture,
     input_bits: int | None = 8,
     output_bits: int | None = 8,
     *,
@@ -108,7 +108,7 @@ def peak(
     Raises:
         TypeError, ValueError: if a value is refused, or the array has no size.
     """
-    checks.instance("architecture", architecture, Architecture)
+    checks.instance("architecture", architecture, ChipArchitecture)
     for name, bits in (("input_bits", input_bits), ("output_bits", output_bits)):
         if bits is not None:
             checks.integer(name, bits, most=24)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mho.analysis.architecture import Architecture, Part
+from mho.analysis.architecture import ChipArchitecture, Part
 from mho.analysis.components.base import Component, Estimate
 from mho.analysis.components.given import Given
 from mho.analysis.components.survey import SURVEY, SURVEYED, adc_energy
@@ -49,7 +49,7 @@ class Surveyed(Component):
 class Technology(Spec):
     """Circuits around the cells in a few numbers. What is None is not counted, and said not to be.
 
-    It is the least `Architecture`, which `architecture` returns; sums, activations, buffers,
+    It is the least `ChipArchitecture`, which `architecture` returns; sums, activations, buffers,
     interconnect, control and leakage are not counted, so that the energy of an inference is not
     known as a whole (see `mho.analysis.Cost`).
 
@@ -103,7 +103,7 @@ class Technology(Spec):
             if getattr(self, name) is not None:
                 checks.number(name, getattr(self, name), least=0.0)
 
-    def architecture(self) -> Architecture:
+    def architecture(self) -> ChipArchitecture:
         """Return the architecture that these numbers stand for."""
         drivers = None
         if self.dac_energy is not None or self.dac_area is not None:
@@ -115,7 +115,7 @@ class Technology(Spec):
             converter = Given("ADC", energy=self.adc_energy, area=self.adc_area)  # type: ignore[arg-type]
         follows = "output" if surveyed else None
         area = None if self.feature_size is None else self.cell_factor * self.feature_size**2
-        return Architecture(
+        return ChipArchitecture(
             name="a technology",
             parts=(
                 Part("DAC", ("drivers",), drivers, each="row", use="drive"),

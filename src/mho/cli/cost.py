@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 import mho
 from mho import plot
-from mho.analysis import Architecture, cost
+from mho.analysis import ChipArchitecture, cost
 from mho.cells.device import Device
 from mho.cli import given
 from mho.cli.accuracy import digits_tasks
@@ -18,7 +18,7 @@ from mho.study.chips import torch_threads
 
 def run(
     what: Device | mho.Hardware,
-    architecture: Architecture,
+    architecture: ChipArchitecture,
     *,
     model: str | None = None,
     bits: int | None = None,
@@ -59,7 +59,7 @@ def run(
                 _draw(found, figure)
 
 
-def around(device: Device, architecture: Architecture, bits: int) -> mho.Hardware:
+def around(device: Device, architecture: ChipArchitecture, bits: int) -> mho.Hardware:
     """Return the hardware that a device alone is put on for a chip."""
     array = mho.Array(architecture.rows or 128, architecture.cols or 128)
     return mho.Hardware(device=device, array=array, dac=mho.DAC(bits), adc=mho.ADC(bits))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mho.analysis import Architecture, chips
+from mho.analysis import ChipArchitecture, chips
 from mho.cells.device import Device
 from mho.core import files
 from mho.core.spec import Spec
@@ -60,7 +60,7 @@ def device_or_hardware(text: str) -> Device | Hardware:
     return found
 
 
-def architecture(text: str) -> Architecture:
+def architecture(text: str) -> ChipArchitecture:
     """Return the architecture of a YAML file or of a published chip's name.
 
     Raises:
@@ -71,7 +71,7 @@ def architecture(text: str) -> Architecture:
             return chips.get(text)
         except ValueError as error:
             raise ValueError(f"{text!r} is no file, and there is {error}") from None
-    return files.load(text, Architecture)
+    return files.load(text, ChipArchitecture)
 
 
 def _spec(text: str) -> Spec:
