@@ -3,7 +3,7 @@
     >>> from mho.analysis import chips
     >>> print(mho.analysis.cost(model, inputs, chips.get("hermes")))
 
-A preset is a function that returns an `ChipArchitecture`; its docstring and the architecture's own
+A preset is a function that returns a `ChipArchitecture`; its docstring and the architecture's own
 ``sources`` and ``assumed`` (printed with every result) say what was published and what was not.
 Change one with ``chip.replace(...)``.
 """

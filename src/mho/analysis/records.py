@@ -117,7 +117,8 @@ class Cost:
     """What `cost` returns; print it.
 
     One rule for all sums: what has a part that is not counted is None, and `counted` returns what
-    is known of it, a lower bound, which prints as "≥".
+    is known of it, a lower bound, which prints as "≥". All is of crossbars and the circuits of the
+    chip: what layers that stay digital compute is outside of every sum.
 
     Attributes:
         architecture: name of what was costed.
