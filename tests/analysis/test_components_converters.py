@@ -254,6 +254,9 @@ def test_drivers():
     assert IsaacDriver().area.typical == near(170e-12 / 1024)
     assert CapacitiveDAC().energy.typical == near(0.32e-3 / 1.1e9, rel=1e-3)
     assert CapacitiveDAC().area.typical == 438e-12
+    assert IsaacDriver().latency.typical == near(100e-9)
+    assert CapacitiveDAC(rate=4e8).latency.typical == near(2.5e-9)
+    assert CapacitiveDAC(bits=6).energy.typical == near(0.291e-12 / 4, rel=1e-3)
     assert CapacitiveDAC(bits=6).area.typical == near(438e-12 / 4)
     # 50 fF · 4 · .81, 50 fF · 2, nothing.
     assert ZigZagDAC(bits=4).energy.typical == near(162e-15)
