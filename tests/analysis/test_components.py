@@ -130,6 +130,56 @@ def test_without_arguments_a_circuit_is_as_published(kind):
     assert node == (None if nanometres is None else near(nanometres * 1e-9))
 
 
+# Where the numbers of each hold; all nodes but those named are 7 to 130 nm.
+LIMITS = {
+    "bits": {
+        "RegressionADC": (4, 14),
+        "SurveyADC": (1, 16),
+        "IsaacADC": (4, 10),
+        "ZigZagADC": (1, 12),
+        "NeuroSimADC": (1, 12),
+        "HermesADC": (1, 12),
+        "TimelyTDC": (1, 10),
+        "TimelyDTC": (1, 10),
+        "CapacitiveDAC": (1, 10),
+        "ZigZagDAC": (1, 8),
+        "ResistiveDAC": (1, 12),
+        "SwitchMatrix": (1, 4),
+    },
+    "voltage": {
+        "ZigZagADC": (0.5, 1.2),
+        "ZigZagDAC": (0.5, 1.2),
+        "SwitchMatrix": (0.5, 1.2),
+        "ColumnMultiplexer": (0.5, 1.2),
+        "AdderTree": (0.5, 1.2),
+        "NeuRRAMADC": (1.2, 1.8),
+        "NeuRRAMSample": (1.2, 1.8),
+        "NeuRRAMIntegrator": (1.2, 1.8),
+        "NeuRRAMShiftAdd": (1.2, 1.8),
+    },
+    "size": {"SRAM": (256, 2048), "CacheSRAM": (8192, 1048576)},
+    "node": {"RegressionADC": (7e-9, 180e-9)}
+    | {
+        kind.__name__: (7e-9, 130e-9)
+        for kind in LIBRARY
+        if "node" in kind.__dataclass_fields__
+        and kind.__name__ not in ("RegressionADC", "NeuroSimADC", "CellArray")
+    },
+}
+LIMITED = [(n, kind, *ends) for n, kinds in LIMITS.items() for kind, ends in kinds.items()]
+
+
+@pytest.mark.parametrize(("name", "kind", "least", "most"), LIMITED)
+def test_the_limits_of_a_circuit(name, kind, least, most):
+    kind = getattr(components, kind)
+    step = 1 if isinstance(least, int) else 0.01 * least
+    for value in (least, most):
+        assert getattr(kind(**{name: value}), name) == value
+    for value in (least - step, most + step):
+        with pytest.raises(ValueError, match=name):
+            kind(**{name: value})
+
+
 @pytest.mark.parametrize("kind", LIBRARY, ids=lambda kind: kind.__name__)
 def test_every_field_acts(kind):
     others = {

@@ -165,7 +165,8 @@ def test_memories_between_their_sizes_follow_a_power_law():
 
 
 def test_wires():
-    for nanometres, ohms in [(130, 0.449), (45, 3.04), (32, 6.56), (22, 13.3), (14, 40.6)]:
+    per_micrometre = [(130, 0.449), (90, 1.302), (65, 1.430), (45, 3.04), (32, 6.56), (22, 13.3)]
+    for nanometres, ohms in [*per_micrometre, (14, 40.6), (10, 98.0), (7, 98.0)]:
         wire = Wire(length=1e-6, node=nanometres * 1e-9)
         assert wire.resistance == near(ohms, rel=5e-3)
     wire = Wire(length=1e-3, voltage=0.9)

@@ -121,7 +121,9 @@ def test_the_survey():
 
 
 def test_isaacs_converter():
-    for bits, picojoules, square_microns in [(4, 0.79, 361.04), (8, 1.67, 1200), (10, 2.379, 3002)]:
+    published = [(4, 0.79, 361.04), (5, 0.99, 476.91), (6, 1.20, 626.91), (7, 1.42, 845.18)]
+    published += [(8, 1.67, 1200), (9, 1.969, 1827.9), (10, 2.379, 3002)]
+    for bits, picojoules, square_microns in published:
         adc = IsaacADC(bits=bits)
         assert adc.energy.typical == near(picojoules * 1e-12, rel=1e-3)
         assert adc.area.typical == near(square_microns * 1e-12, rel=1e-3)
@@ -197,6 +199,8 @@ def test_neurosims_calibration_is_told_and_applied_by_nobody():
     assert NEUROSIM_CALIBRATION["energy"] == 1.22
     assert NEUROSIM_CALIBRATION["level_shifter_area"] == 1.44
     assert NEUROSIM_CALIBRATION["sensing_latency"] == 1.4
+    activities = ("flip_flop_activity", "adder_activity", "control_activity")
+    assert [NEUROSIM_CALIBRATION[name] for name in activities] == [0.5, 0.15, 0.05]
     with pytest.raises(TypeError):
         NEUROSIM_CALIBRATION["energy"] = 1.0
 
@@ -204,6 +208,7 @@ def test_neurosims_calibration_is_told_and_applied_by_nobody():
 def test_hermes_converter_counts():
     for bits, nanoseconds in [(4, 4.8), (8, 76.8), (10, 307.2)]:
         assert HermesADC(bits=bits).latency.typical == near(nanoseconds * 1e-9)
+    assert HermesADC.pitch == 4e-6
     assert HermesADC().energy is None
     assert HermesADC().area is None
     # Eight bits fit in the 133 ns of a read of the 64-core chip.
@@ -249,6 +254,9 @@ def test_drivers():
     assert IsaacDriver().area.typical == near(170e-12 / 1024)
     assert CapacitiveDAC().energy.typical == near(0.32e-3 / 1.1e9, rel=1e-3)
     assert CapacitiveDAC().area.typical == 438e-12
+    assert IsaacDriver().latency.typical == near(100e-9)
+    assert CapacitiveDAC(rate=4e8).latency.typical == near(2.5e-9)
+    assert CapacitiveDAC(bits=6).energy.typical == near(0.291e-12 / 4, rel=1e-3)
     assert CapacitiveDAC(bits=6).area.typical == near(438e-12 / 4)
     # 50 fF · 4 · .81, 50 fF · 2, nothing.
     assert ZigZagDAC(bits=4).energy.typical == near(162e-15)
