@@ -13,7 +13,18 @@ from collections.abc import Sequence
 
 import torch
 
-from mho.analysis import ChargeSteps, ChipArchitecture, Part, Peak, chips, components, peak
+import mho
+from mho.analysis import (
+    ChargeSteps,
+    ChipArchitecture,
+    Part,
+    Peak,
+    PulseWidths,
+    chips,
+    components,
+    cost,
+    peak,
+)
 from mho.analysis.timing import Sent
 from mho.core.text import table
 
@@ -121,6 +132,31 @@ def held_out() -> list[float]:
     return errors
 
 
+def cells_of_hermes(volts: float = 0.2) -> float:
+    """Return what currents take in the cells of one core for one vector (J), from a model.
+
+    Weights are normal, as many as fill a core, inputs uniform; the read voltage is assumed.
+    """
+    torch.manual_seed(0)
+    hardware = mho.Hardware(
+        device=mho.devices.presets.get("pcm_hermes_2"),
+        array=mho.Array(256, 256),
+        dac=mho.DAC(8, v_max=volts),
+        adc=mho.ADC(8),
+    )
+    layer = torch.nn.Linear(256, 256, bias=False)
+    torch.nn.init.normal_(layer.weight)
+    analog = mho.convert(layer, hardware, seed=0)
+    bare = ChipArchitecture(
+        parts=(Part("rest", ("drivers", "converters"), None),),
+        timing=PulseWidths(1e-9),
+        columns_per_converter=1,
+    )
+    found = cost(analog, torch.rand(64, 256), bare)["cells"].dynamic
+    assert found is not None
+    return found.typical
+
+
 def hermes() -> list[float]:
     """Print Hermes in both modes; return the errors of TOPS, TOPS/W and area."""
     rows, errors = [], []
@@ -147,9 +183,13 @@ def hermes() -> list[float]:
     )
     general = components.RegressionADC(8, 1 / 130e-9, 14e-9)
     share = 256 * general.energy.typical / peak(chips.get("hermes")).energy.typical
+    cells = cells_of_hermes()
+    whole = peak(chips.get("hermes")).energy.typical
     print(
         f"  256 converters of {general.energy.typical * 1e12:.2g} pJ: {share:.1%} of a core's "
-        "energy, so that its oscillators take far more,\n  or it is not the converters that count."
+        "energy, so that its oscillators take far more,\n  or it is not the converters that count.\n"
+        f"Cells, by a model at 0.2 V (assumed), take {cells * 1e9:.2g} nJ, {cells / whole:.0%}: the "
+        f"other {1 - cells / whole:.0%} are converters, drivers\nand the local digital unit together."
     )
     return errors
 
