@@ -182,14 +182,13 @@ def hermes() -> list[float]:
         "regression over published ones says:"
     )
     general = components.RegressionADC(8, 1 / 130e-9, 14e-9)
-    share = 256 * general.energy.typical / peak(chips.get("hermes")).energy.typical
-    cells = cells_of_hermes()
-    whole = peak(chips.get("hermes")).energy.typical
+    cells, whole = cells_of_hermes(), peak(chips.get("hermes")).energy.typical
+    share, rest = 256 * general.energy.typical / whole, 1 - cells / whole
     print(
         f"  256 converters of {general.energy.typical * 1e12:.2g} pJ: {share:.1%} of a core's "
-        "energy, so that its oscillators take far more,\n  or it is not the converters that count.\n"
-        f"Cells, by a model at 0.2 V (assumed), take {cells * 1e9:.2g} nJ, {cells / whole:.0%}: the "
-        f"other {1 - cells / whole:.0%} are converters, drivers\nand the local digital unit together."
+        "energy: its oscillators take far more, or it is not the\n  converters that count.\n"
+        f"Cells, by a model at 0.2 V (assumed), take {cells * 1e9:.2g} nJ, {cells / whole:.0%}; "
+        f"the other {rest:.0%} are converters, drivers\nand local digital units together."
     )
     return errors
 
