@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 import mho
-from mho.analysis import Technology, cost
+from mho.analysis import chips, cost
 from mho.demo.data import digits
 from mho.demo.models import cnn
 from mho.plot import cost_breakdown, style
@@ -25,16 +25,8 @@ model = cnn()
 optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
 fit(model, optimizer, (data.train_x, data.train_y), F.cross_entropy, epochs=8, label="training")
 
-# Times and sharing are assumptions; the energy of a drive and the cell's size are examples.
-technology = Technology(
-    read_time=50e-9,
-    conversion_rate=1e8,
-    columns_per_adc=8,
-    dac_energy=(0.1e-12, 0.5e-12),
-    line_capacitance=0.2e-15,
-    feature_size=40e-9,
-    cell_factor=12.0,
-)
+# A chip that nobody built, of published circuits: all of it is counted, much is assumed.
+chip = chips.get("generic_22nm")
 print(f"{'ADC bits':>8}{'accuracy':>10}{'energy of an inference':>26}{'latency':>12}")
 for bits in (4, 5, 6, 7, 8, 9):
     hardware = mho.Hardware(
@@ -45,9 +37,9 @@ for bits in (4, 5, 6, 7, 8, 9):
     analog = mho.convert(model, hardware)
     mho.calibrate(analog, data.train_x[:300])
     accuracy = float((analog(data.test_x).argmax(1) == data.test_y).float().mean())
-    found = cost(analog, data.test_x[:100], technology)
-    low, high = (1e9 * energy for energy in found.energy)
-    latency = f"{1e6 * found.latency:.1f} µs"
+    found = cost(analog, data.test_x[:100], chip)
+    low, high = 1e9 * found.energy.low, 1e9 * found.energy.high
+    latency = f"{1e6 * found.objective('latency'):.1f} µs"
     print(f"{bits:>8}{100 * accuracy:>8.1f} %{f'{low:.1f} … {high:.1f} nJ':>26}{latency:>12}")
     if bits == 8:
         eight = found

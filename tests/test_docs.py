@@ -20,6 +20,8 @@ PAGES += ["docs/models.md"]
 PAGES += ["docs/encodings.md"]
 PAGES += ["docs/converters.md"]
 PAGES += ["docs/cores.md"]
+PAGES += ["docs/cost.md"]
+PAGES += ["docs/components.md"]
 
 
 class Model(torch.nn.Module):

@@ -1,13 +1,14 @@
-"""Energy, latency and area of one inference: the least model that is honest.
+"""Energy, latency and area of one inference on a chip's architecture.
 
-    array     Σ over drives of the power the drivers deliver, times the read time
+    cells     Σ over drives of the power the drivers deliver, times the time they are driven
               (Σ_i V_i² Σ_j G_ij · t without wires; the solved circuit with them)
     lines     C V² for every cell that a driven word line passes
-    ADC       conversions · energy of one        DAC   drives · energy of one
-    latency   (t_read + ⌈bit lines of a tile / ADCs of a tile⌉ / f_ADC) for every plane and read
-    area      tiles · rows · cols · k F² + converters
+    circuits  uses · energy of one use + instances · leakage · time of an inference
+    latency   for every vector the lines' time and the conversions of the busiest converter
+    area      cells and instances of every circuit
 
-Voltages and conductances are the model's own, measured while it works on real inputs.
+Voltages and conductances are the model's own, measured while it works on real inputs. What has no
+figure is None, and so is every sum that it is in.
 """
 
 from __future__ import annotations
@@ -15,113 +16,26 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mho.analysis.architecture import ChipArchitecture
+from mho.analysis.components.base import Estimate
+from mho.analysis.counting import Load, layer_cost, load, of
+from mho.analysis.estimates import NOTHING
 from mho.analysis.power import array_power
+from mho.analysis.records import Cost, LayerCost, PartCost, Programming
+from mho.analysis.samples import Samples
 from mho.analysis.technology import Technology
 from mho.core import checks
-from mho.core.text import quantity, table
 from mho.crossbar.crossbar import Crossbar
-from mho.crossbar.tiling import Tiling
+from mho.crossbar.report import ProgramReport
 from mho.model.crossbars import crossbars
+from mho.model.lifecycle import ModelReport
 from mho.model.observe import batches_of, observed, watch
-
-
-@dataclass(frozen=True)
-class LayerCost:
-    """Cost of one crossbar in one inference.
-
-    Energies are ``(low, high)``.
-
-    Attributes:
-        name: as `mho.summary` shows it.
-        reads: of the whole matrix in one inference.
-        conversions: by ADCs in one inference.
-        drives: of word lines in one inference.
-        array: energy that the drivers deliver into the cells (J).
-        lines: energy that charges the lines (J).
-        adc: energy of the conversions (J).
-        dac: energy of the drives (J).
-        latency: of one inference (s).
-        area: of its tiles and converters (m²).
-    """
-
-    name: str
-    reads: float
-    conversions: float
-    drives: float
-    array: float
-    lines: float
-    adc: tuple[float, float]
-    dac: tuple[float, float]
-    latency: float
-    area: float
-
-    @property
-    def energy(self) -> tuple[float, float]:
-        """All energy of one inference (J), low and high."""
-        fixed = self.array + self.lines
-        return fixed + self.adc[0] + self.dac[0], fixed + self.adc[1] + self.dac[1]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What `cost` returns; print it.
-
-    Attributes:
-        layers: one entry a crossbar.
-        assumptions: what the numbers stand on.
-        excluded: what they leave out.
-    """
-
-    layers: tuple[LayerCost, ...]
-    assumptions: tuple[str, ...]
-    excluded: tuple[str, ...]
-
-    @property
-    def energy(self) -> tuple[float, float]:
-        """Of one inference (J), low and high."""
-        return sum(x.energy[0] for x in self.layers), sum(x.energy[1] for x in self.layers)
-
-    @property
-    def latency(self) -> float:
-        """Of one inference, layer after layer (s)."""
-        return sum(layer.latency for layer in self.layers)
-
-    @property
-    def area(self) -> float:
-        """Of all tiles and converters (m²)."""
-        return sum(layer.area for layer in self.layers)
-
-    def __str__(self) -> str:
-        parts = ("reads", "conversions", "array", "lines", "DAC", "ADC")
-        head = ("crossbar", *parts, "energy", "latency", "area")
-        rows = [_row(layer) for layer in self.layers]
-        total = ("all", "", "", "", "", "", "", span(self.energy, "J"))
-        rows.append((*total, quantity(self.latency, "s"), _area(self.area)))
-        lines = ["one inference", "", table(head, rows), "", "assumed:"]
-        lines += [f"  {text}" for text in self.assumptions]
-        lines += ["not counted:", *(f"  {text}" for text in self.excluded)]
-        return "\n".join(lines)
-
-
-def _row(layer: LayerCost) -> tuple[str, ...]:
-    return (
-        layer.name,
-        f"{layer.reads:,.4g}",
-        f"{layer.conversions:,.6g}",
-        quantity(layer.array, "J"),
-        quantity(layer.lines, "J"),
-        span(layer.dac, "J"),
-        span(layer.adc, "J"),
-        span(layer.energy, "J"),
-        quantity(layer.latency, "s"),
-        _area(layer.area),
-    )
 
 
 @torch.inference_mode(False)
@@ -129,49 +43,60 @@ def _row(layer: LayerCost) -> tuple[str, ...]:
 def cost(
     model: nn.Module,
     inputs: Tensor | Iterable[Any],
-    technology: Technology | None = None,
+    architecture: ChipArchitecture | Technology | None = None,
+    *,
+    programming: ModelReport | None = None,
+    samples: int | None = None,
 ) -> Cost:
     """Estimate energy, latency and area of one inference.
 
     Args:
         model: a converted model; it is not changed. Uncalibrated drivers take each call's range.
         inputs: real ones, as `mho.calibrate` takes them; energies are means over their samples.
-        technology: of the circuits around the cells.
+        architecture: what is around the cells, from `mho.analysis.chips` or one's own; a
+            `Technology` says the least; None is ``Technology()``.
+        programming: the report of `mho.program`, for what writing takes.
+        samples: how many inferences the inputs are, where it is not their first dimension.
+            Otherwise a sample is one sequence where recurrent and attention layers take the inputs:
+            packed ones, and those with time first, too.
 
     Returns:
-        A record that prints as a table, with its assumptions and what it leaves out.
+        A record that prints as tables, with its assumptions and what it leaves out.
 
     Raises:
         TypeError: if an argument is of another kind.
-        ValueError: if the model has no crossbars or there are no inputs.
+        ValueError: if the model has no crossbars, there are no inputs, or the architecture does
+            not suit the hardware: arrays too small, bits or rates that it cannot do.
     """
     checks.instance("model", model, nn.Module)
-    technology = Technology() if technology is None else technology
-    checks.instance("technology", technology, Technology)
+    found = Technology() if architecture is None else architecture
+    checks.instance("architecture", found, (ChipArchitecture, Technology))
+    if programming is not None:
+        checks.instance("programming", programming, ModelReport)
+    chip = found.architecture() if isinstance(found, Technology) else found
+    if samples is not None:
+        checks.integer("samples", samples)
     batches = batches_of(inputs)
     twin = copy.deepcopy(model)
     names = {crossbar: name for name, crossbar in crossbars(twin).items()}
     corrections = {crossbar: crossbar.correction for crossbar in names}
-    seen = {crossbar: _Seen() for crossbar in names}
-    with observed(twin, list(names)):
+    seen = {crossbar: _Seen(duty=chip.timing.duty) for crossbar in names}
+    counter = Samples(twin, batches)
+    with observed(twin, list(names)), counter:
         for crossbar, correction in corrections.items():
             crossbar.commit(correction=correction)
         watch(twin, list(names), batches, lambda c, x, _: seen[c].add(c, x))
-    samples = sum(_samples(batch) for batch in batches)
-    found = [_layer(names[c], c, s, samples, technology) for c, s in seen.items()]
-    adcs = {c.hardware.adc.bits for c in names if c.hardware.adc is not None}
-    excluded = technology.excluded
-    if any(c.hardware.adc is None for c in names):
-        excluded = ("converters of crossbars whose hardware has no ADC", *excluded)
-    if any(getattr(module, "turned", False) for module in twin.modules()):
-        excluded = ("lookups of embeddings from the crossbar of a tied layer", *excluded)
-    return Cost(tuple(found), technology.assumptions(sorted(adcs)), excluded)
+    count = counter.count if samples is None else samples
+    loads = [seen[c].load(name, c, chip, count) for c, name in names.items()]
+    layers = [layer_cost(one, chip) for one in loads]
+    return _cost(chip, found, twin, loads, layers, programming)
 
 
 class _Seen:
     """What one crossbar was given: vectors, squared voltages, and power into the cells."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, duty: bool) -> None:
+        self.duty = duty
         self.vectors = 0
         self.squares = 0.0  # Σ V² over all lines and drives (V²)
         self.power = 0.0  # Σ over drives of what the drivers deliver (W)
@@ -179,63 +104,124 @@ class _Seen:
     def add(self, crossbar: Crossbar, x: Tensor) -> None:
         voltages = crossbar.reader.ranges.voltages(x)
         self.vectors += len(x)
-        self.squares += float(voltages.double().square().sum())
+        if self.duty:  # full voltage for a part of the time: its square is their product
+            most = crossbar.hardware.drive.v_max
+            self.squares += most**2 * float((voltages != 0).sum())
+            voltages = (voltages.abs() * most).sqrt() * voltages.sign()
+        else:
+            self.squares += float(voltages.double().square().sum())
         self.power += array_power(crossbar, voltages)
 
+    def load(self, name: str, crossbar: Crossbar, chip: ChipArchitecture, samples: int) -> Load:
+        reads = self.vectors / samples
+        return load(name, crossbar, chip, reads, self.power / samples, self.squares / samples)
 
-def _layer(
-    name: str, crossbar: Crossbar, seen: _Seen, samples: int, technology: Technology
-) -> LayerCost:
-    hardware = crossbar.hardware
-    encoding, adc = hardware.encoding, hardware.adc
-    tiling = Tiling.of(crossbar.G, crossbar.groups, hardware.array)
-    reads = seen.vectors / samples
-    planes = hardware.drive.planes_sent
-    converted = 1 if hardware.drive.converts_once else planes
-    lines = encoding.converters * tiling.cols * crossbar.groups
-    conversions = 0.0 if adc is None else reads * converted * lines * tiling.down
-    # Every array has drivers and lines of its own.
-    drives = reads * planes * crossbar.rows * crossbar.groups * tiling.across * tiling.arrays
-    low, high = (0.0, 0.0) if adc is None else technology.conversion(adc.bits)
-    width = min(tiling.cols, tiling.outputs) * encoding.converters
-    shared = min(technology.columns_per_adc, width)
-    wait = 0.0 if adc is None else converted * shared / technology.conversion_rate
-    each = tiling.tiles // tiling.arrays  # slices share their converters
-    converters = 0 if adc is None else each * math.ceil(width / shared)
-    charged = tiling.slices * tiling.cols * (technology.line_capacitance or 0.0)
-    return LayerCost(
-        name,
-        reads,
-        conversions,
-        drives,
-        seen.power / samples * technology.read_time,
-        seen.squares / samples * charged,
-        (conversions * low, conversions * high),
-        (drives * technology.drive[0], drives * technology.drive[1]),
-        reads * (planes * technology.read_time + wait),
-        _area_of(tiling.tiles, converters, crossbar, technology),
+
+def _cost(
+    chip: ChipArchitecture,
+    given: ChipArchitecture | Technology,
+    twin: nn.Module,
+    loads: list[Load],
+    layers: list[LayerCost],
+    programming: ModelReport | None,
+) -> Cost:
+    arrays = sum(layer.arrays for layer in layers)
+    cores = math.ceil(arrays / chip.arrays_per_core)
+    chips = 1 if chip.cores is None else math.ceil(cores / chip.cores)
+    shared = _shared(chip, loads, cores - arrays / chip.arrays_per_core, chips)
+    amplified = any(c.hardware.amplifier is not None for c in crossbars(twin).values())
+    missing = chip.missing(amplified=amplified)
+    bits = sorted({x.sent.output_bits for x in loads if x.sent.output_bits is not None})
+    said = given.assumptions(bits) if isinstance(given, Technology) else chip.assumptions()
+    said = (*said, *_tiles(chip, twin))
+    without_time = Cost(
+        architecture=chip.name,
+        layers=tuple(layers),
+        shared=tuple(shared),
+        pipelined=chip.pipelined,
+        cores=cores,
+        chips=chips,
+        missing=missing,
+        programming=None if programming is None else _programming(programming, chip),
+        assumptions=said,
+        excluded=(),
     )
+    time = without_time.interval
+    found = replace(
+        without_time,
+        layers=tuple(replace(x, parts=_leaking(x.parts, time)) for x in layers),
+        shared=_leaking(shared, time),
+    )
+    return replace(found, excluded=_excluded(found, twin))
 
 
-def _area_of(tiles: int, converters: int, crossbar: Crossbar, technology: Technology) -> float:
-    array = crossbar.hardware.array
-    cell = technology.cell_factor * (technology.feature_size or 0.0) ** 2
-    cells = tiles * array.rows * array.cols * cell
-    drivers = tiles * array.rows * (technology.dac_area or 0.0)
-    return cells + drivers + converters * (technology.adc_area or 0.0)
+def _tiles(chip: ChipArchitecture, twin: nn.Module) -> tuple[str, ...]:
+    """Say which tiles leave a part of the chip's arrays idle."""
+    sizes = {(c.hardware.array.rows, c.hardware.array.cols) for c in crossbars(twin).values()}
+    texts = []
+    for rows, cols in sorted(sizes):
+        high, wide = chip.rows or rows, chip.cols or cols
+        if (rows, cols) != (high, wide):
+            texts.append(
+                f"the hardware's tiles of {rows} × {cols} lie on arrays of {high} × {wide}, one "
+                f"each: Array({high}, {wide}) would fill them"
+            )
+    return tuple(texts)
 
 
-def _samples(batch: Any) -> int:
-    if isinstance(batch, dict):
-        batch = next(iter(batch.values()))
-    return len(batch)
+def _leaking(parts: Iterable[PartCost], time: Estimate | None) -> tuple[PartCost, ...]:
+    def lost(power: Estimate | None) -> Estimate | None:
+        if power is None or (time is None and power.high > 0.0):
+            return None
+        return NOTHING if time is None else power * time
+
+    return tuple(replace(part, leakage=lost(part.power)) for part in parts)
 
 
-def span(value: tuple[float, float], unit: str) -> str:
-    """Say a range; one number where its ends agree."""
-    low, high = (quantity(v, unit) for v in value)
-    return low if low == high else f"{low} … {high}"
+def _shared(chip: ChipArchitecture, loads: list[Load], idle: float, chips: int) -> list[PartCost]:
+    """What belongs to no layer: the last core's rest, circuits of chips, uses by an inference."""
+    found = []
+    for part in chip.parts:
+        instances = part.count * {"core": idle, "chip": float(chips)}.get(part.each, 0.0)
+        uses = part.uses if part.use == "inference" else 0.0
+        if instances > 0.0 or uses > 0.0:
+            found.append(of(part, part.circuit(loads[0].sent), instances, uses))
+    return found
 
 
-def _area(value: float) -> str:
-    return "–" if value == 0.0 else f"{value * 1e6:.3g} mm²"
+def _programming(report: ModelReport, chip: ChipArchitecture) -> Programming:
+    """What writing took: as reported, else by the chip's pulses, row after row of an array."""
+    seconds = None if report.seconds is None else Estimate.exact(report.seconds)
+    joules = None if report.energy is None else Estimate.exact(report.energy)
+    pulse = chip.pulse
+    if joules is None and pulse is not None and pulse.energy is not None:
+        joules = pulse.energy * report.pulses
+    if seconds is None and pulse is not None and pulse.latency is not None:
+        seconds = pulse.latency * sum(_in_turn(one) for one in report.values())
+    return Programming(report.pulses, seconds, joules)
+
+
+def _in_turn(report: ProgramReport) -> float:
+    """Pulses one after the other: those of a mean cell for every row of the fullest array."""
+    rows = report.cells.shape[1] if report.tiling is None else report.tiling.height
+    return report.pulses / report.cells.like.numel() * rows
+
+
+def _excluded(found: Cost, twin: nn.Module) -> tuple[str, ...]:
+    """Say what is not counted."""
+    texts = []
+    if any(module for module in twin.modules() if getattr(module, "turned", False)):
+        texts.append("lookups of embeddings from the crossbar of a tied layer")
+    if any(c.hardware.adc is None for c in crossbars(twin).values()):
+        texts.append("converters of crossbars whose hardware has no ADC")
+    for name in ("dynamic", "leakage", "area"):
+        lacking = [x for x in found.uncounted(name) if x not in found.missing]
+        if lacking:
+            kind = {"dynamic": "energy", "leakage": "leakage", "area": "area"}[name]
+            texts.append(f"{kind} of: {', '.join(lacking)}")
+    if found.missing:
+        texts.append(f"all of: {', '.join(found.missing)}")
+    texts.append("what layers that stay digital compute")
+    if found.programming is None:
+        texts.append("programming (give the report of mho.program)")
+    return tuple(texts)

@@ -1,47 +1,57 @@
-"""What the circuits around the cells cost: the numbers behind `mho.analysis.cost`."""
+"""The least that can be said of the circuits around the cells: a `Technology`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mho.analysis.architecture import ChipArchitecture, Part
+from mho.analysis.components.base import Component, Estimate
+from mho.analysis.components.given import Given
+from mho.analysis.components.survey import SURVEY, SURVEYED, adc_energy
+from mho.analysis.timing import Levels
 from mho.core import checks
 from mho.core.spec import Spec
 from mho.core.text import quantity
 
-SURVEY = "B. Murmann, ADC Performance Survey 1997–2025, <= 65 nm, 10 MHz to 2 GHz"
-# Energy per conversion (J) by bits: 10th percentile and median of the survey.
-_SURVEYED = {
-    6: (1.6e-12, 6.0e-12),
-    7: (2.4e-12, 3.7e-12),
-    8: (5.1e-12, 12e-12),
-    9: (10e-12, 51e-12),
-}
 
+@dataclass(frozen=True)
+class Surveyed(Component):
+    """A converter of which the survey's energy is known, from the 10th percentile to the median.
 
-def adc_energy(bits: int) -> tuple[float, float]:
-    """Return the energy of one conversion (J): the survey's 10th percentile and its median.
+    The median is typical; what lies above it is not in the figures at hand.
 
-    6 to 9 bits are the survey's figures. Beyond them the energy of the nearest is doubled or
-    halved for every bit (constant energy per conversion step, Walden's figure of merit).
-
-    Source: B. Murmann, "ADC Performance Survey 1997–2025".
-
-    Args:
+    Attributes:
         bits: resolution, >= 1.
-
-    Raises:
-        TypeError, ValueError: if it is not a positive integer.
+        size: area (m²); None: not known.
     """
-    bits = checks.integer("bits", bits)
-    nearest = min(max(bits, min(_SURVEYED)), max(_SURVEYED))
-    low, typical = _SURVEYED[nearest]
-    factor = 2.0 ** (bits - nearest)
-    return low * factor, typical * factor
+
+    bits: int = 8
+    size: float | None = None
+
+    source = SURVEY
+
+    def __post_init__(self) -> None:
+        checks.integer("bits of Surveyed", self.bits)
+
+    @property
+    def energy(self) -> Estimate:
+        """Of one conversion (J)."""
+        low, typical = adc_energy(self.bits)
+        return Estimate(low, typical, typical)
+
+    @property
+    def area(self) -> Estimate | None:
+        """Of one converter (m²)."""
+        return None if self.size is None else Estimate.exact(self.size)
 
 
 @dataclass(frozen=True)
 class Technology(Spec):
-    """Circuits around the cells. What is None is not counted, and said not to be.
+    """Circuits around the cells in a few numbers. What is None is not counted, and said not to be.
+
+    It is the least `ChipArchitecture`, which `architecture` returns; sums, activations, buffers,
+    interconnect, control and leakage are not counted, so that the energy of an inference is not
+    known as a whole (see `mho.analysis.Cost`).
 
     The defaults of times and of sharing are assumptions, not anyone's measurement; they are printed
     with every result.
@@ -93,14 +103,33 @@ class Technology(Spec):
             if getattr(self, name) is not None:
                 checks.number(name, getattr(self, name), least=0.0)
 
-    def conversion(self, bits: int) -> tuple[float, float]:
-        """Energy of one conversion (J), low and high."""
-        return adc_energy(bits) if self.adc_energy is None else _range(self.adc_energy)
-
-    @property
-    def drive(self) -> tuple[float, float]:
-        """Energy of one word-line drive (J), low and high; 0 where it is not counted."""
-        return (0.0, 0.0) if self.dac_energy is None else _range(self.dac_energy)
+    def architecture(self) -> ChipArchitecture:
+        """Return the architecture that these numbers stand for."""
+        drivers = None
+        if self.dac_energy is not None or self.dac_area is not None:
+            drivers = Given("DAC", energy=self.dac_energy, area=self.dac_area)  # type: ignore[arg-type]
+        surveyed = self.adc_energy is None
+        if surveyed:
+            converter: Component = Surveyed(size=self.adc_area)
+        else:
+            converter = Given("ADC", energy=self.adc_energy, area=self.adc_area)  # type: ignore[arg-type]
+        follows = "output" if surveyed else None
+        area = None if self.feature_size is None else self.cell_factor * self.feature_size**2
+        return ChipArchitecture(
+            name="a technology",
+            parts=(
+                Part("DAC", ("drivers",), drivers, each="row", use="drive"),
+                Part(
+                    "ADC", ("converters",), converter, each="converter", use="conversion",
+                    follows=follows,
+                ),
+            ),
+            timing=Levels(self.read_time),
+            columns_per_converter=self.columns_per_adc,
+            conversion_rate=self.conversion_rate,
+            cell_area=area,
+            line_capacitance=self.line_capacitance,
+        )  # fmt: skip
 
     def assumptions(self, bits: list[int]) -> tuple[str, ...]:
         """Say what is assumed.
@@ -112,13 +141,13 @@ class Technology(Spec):
             f"lines driven for {quantity(self.read_time, 's')} a read or bit plane (assumed)",
             f"ADCs of {self.conversion_rate:,.0f} conversions/s, each shared by "
             f"{self.columns_per_adc} bit lines (assumed)",
-            "tiles work at the same time, layers and the reads of one layer one after the other",
+            "arrays work at the same time, layers and the reads of one layer one after the other",
         ]
         if self.adc_energy is None and bits:
             lines.append(
                 f"energy of a conversion, low (10th percentile) to high (median): {SURVEY}"
             )
-            beyond = [str(b) for b in bits if b not in _SURVEYED]
+            beyond = [str(b) for b in bits if b not in SURVEYED]
             if beyond:
                 lines.append(
                     f"{', '.join(beyond)} bits: the survey's nearest figure, twice as much a bit"
@@ -132,21 +161,3 @@ class Technology(Spec):
                 f"cells of {self.cell_factor:g} F², F = {quantity(self.feature_size, 'm')} (given)"
             )
         return tuple(lines)
-
-    @property
-    def excluded(self) -> tuple[str, ...]:
-        """What is not counted."""
-        names = {
-            "dac_energy": "energy of the word-line drivers",
-            "line_capacitance": "charging of the lines",
-            "feature_size": "area of the cells",
-            "adc_area": "area of the ADCs",
-            "dac_area": "area of the drivers",
-        }
-        left_out = [text for name, text in names.items() if getattr(self, name) is None]
-        always = "digital sums, activations, buffers, interconnect, control, leakage, programming"
-        return (*left_out, always)
-
-
-def _range(value: float | tuple[float, float]) -> tuple[float, float]:
-    return value if isinstance(value, tuple) else (value, value)

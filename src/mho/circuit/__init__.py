@@ -1,5 +1,6 @@
 """Circuit: what wires make of an array, solved exactly."""
 
+from mho.circuit.admittance import driver_conductance
 from mho.circuit.deck import netlist
 from mho.circuit.gated import solve_gated
 from mho.circuit.half_select import Bias, bias
@@ -27,6 +28,7 @@ __all__ = [
     "Wires",
     "bias",
     "disturb",
+    "driver_conductance",
     "effective_conductance",
     "expand",
     "linearisation_error",

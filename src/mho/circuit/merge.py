@@ -64,9 +64,9 @@ def effective(grid: Grid) -> Tensor:
     way = plan(m, n, grid.end is not None)
     blocks = cell_ports(grid, way)
     for step in way.steps[:-1]:
-        blocks = _grow(blocks, step)
+        blocks = grow(blocks, step)
     if grid.end is not None:
-        return _both_ends(_grow(blocks, way.steps[-1]) if way.steps else blocks, grid, way)
+        return _both_ends(grow(blocks, way.steps[-1]) if way.steps else blocks, grid, way)
     if not way.steps:
         return -blocks[:, :1, 1:2]
     transfer = _last(blocks, way.steps[-1])
@@ -165,8 +165,8 @@ def climb(blocks: Tensor, step: Step) -> tuple[Tensor, list[Joint]]:
     return joined, joints
 
 
-def _grow(blocks: Tensor, step: Step) -> Tensor:
-    # ``climb`` where the joints are not wanted later.
+def grow(blocks: Tensor, step: Step) -> Tensor:
+    """Join neighbouring blocks one level up, where the joints are not wanted later."""
     joined, *others = _parts(blocks, step)
     for part in others:
         joined = _joined(joined, part, step)

@@ -74,7 +74,7 @@ def effective_conductance(
     grid = arrays(G, wires, given)
     if wires.ideal and not any(value is not None for value in given.values()):
         return G.clone()
-    T = _in_chunks(_SOLVERS[method], grid)
+    T = in_chunks(_SOLVERS[method], grid)
     return turn_cells(T, wires).reshape(G.shape).to(G)
 
 
@@ -105,7 +105,8 @@ _SOLVERS: dict[str, Callable[[Grid], Tensor]] = {
 }
 
 
-def _in_chunks(solver: Callable[..., Tensor], grid: Grid, *given: Tensor) -> Tensor:
+def in_chunks(solver: Callable[..., Tensor], grid: Grid, *given: Tensor) -> Tensor:
+    """Return what a solver makes of arrays, as many at a time as the cache holds."""
     count, m, n = grid.cells.shape
     most = CELLS_AT_ONCE if grid.cells.device.type == "cpu" else CELLS_AT_ONCE_GPU
     size = max(1, most // (m * n))
@@ -161,7 +162,7 @@ def solve(
     ends = terminals(G, wires, voltages, sink)
     iterate = method == "cg" or (method == "auto" and _iterating_pays(grid, ends.drivers.shape[1]))
     solver = cg.cell_currents if iterate else merge.cell_currents
-    currents = _in_chunks(solver, grid, ends.drivers, ends.sinks)
+    currents = in_chunks(solver, grid, ends.drivers, ends.sinks)
     found = complete(grid, ends.drivers, ends.sinks, currents)
     return as_given(found, wires, ends.lead[:-1] if ends.single else ends.lead, G)
 

@@ -63,7 +63,7 @@ def run(
     check_reads(hardware, reads_per_second)
     out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made: say so now
     with torch_threads(1):  # the same numbers on any number of cores
-        tasks = {model: given.task(model)} if model else _digits(seed)
+        tasks = {model: given.task(model)} if model else digits_tasks(seed)
         seeds = [random.derive(seed, "chip", i) for i in range(chips)]
         found, summaries, reports = {}, [], {}
         for label, task in tasks.items():
@@ -134,7 +134,8 @@ def around(device: Device, adc_bits: int) -> mho.Hardware:
     return mho.Hardware(device=device, array=mho.Array(rows=64, cols=64), **converters)
 
 
-def _digits(seed: int) -> dict[str, Task]:
+def digits_tasks(seed: int) -> dict[str, Task]:
+    """Return the two networks, trained on scikit-learn's digits, by name."""
     # Imported here: the data are an extra, and one's own model needs none of it.
     from mho.demo.data import digits
     from mho.demo.models import MODELS, build

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mho.analysis import ChipArchitecture, chips
 from mho.cells.device import Device
 from mho.core import files
 from mho.core.spec import Spec
@@ -57,6 +58,20 @@ def device_or_hardware(text: str) -> Device | Hardware:
             f"{text} must describe a device or a hardware, it is a {type(found).__name__}"
         )
     return found
+
+
+def architecture(text: str) -> ChipArchitecture:
+    """Return the architecture of a YAML file or of a published chip's name.
+
+    Raises:
+        FileNotFoundError, TypeError, ValueError: if it is neither.
+    """
+    if not Path(text).suffix and not Path(text).exists():
+        try:
+            return chips.get(text)
+        except ValueError as error:
+            raise ValueError(f"{text!r} is no file, and there is {error}") from None
+    return files.load(text, ChipArchitecture)
 
 
 def _spec(text: str) -> Spec:

@@ -320,6 +320,65 @@ def _accuracy(options: argparse.Namespace) -> None:
     )
 
 
+def _add_cost(commands: Commands) -> None:
+    text = "energy, latency, area and programming of networks on a chip's architecture"
+    parser = commands.add_parser(
+        "cost",
+        help=text,
+        description=f"{text.capitalize()}: a table with its assumptions and what it leaves out.",
+    )
+    parser.add_argument(
+        "device",
+        metavar="hardware.yaml",
+        help="the file of a whole hardware, a device's file, or the name of a preset device (on "
+        "arrays of the chip's size)",
+    )
+    parser.add_argument(
+        "--chip",
+        default="generic_22nm",
+        metavar="NAME",
+        help="a published chip's name in mho.analysis.chips (neurram, hermes, isaac, …), or the "
+        "file of an architecture (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="MODULE:FUNCTION",
+        help="one's own network, as for accuracy (default: two networks on scikit-learn's digits)",
+    )
+    parser.add_argument(
+        "--bits",
+        type=_positive,
+        help="of the converters around a device, drivers' and bit lines' (default: 8)",
+    )
+    parser.add_argument(
+        "--samples",
+        type=_positive,
+        default=32,
+        help="inputs over which energies are averaged (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--figure", type=Path, metavar="FILE", help="where a picture of the energies goes"
+    )
+    parser.add_argument(
+        "--seed", type=_natural, default=0, help="of everything random (default: %(default)s)"
+    )
+    parser.set_defaults(run=_cost)
+
+
+def _cost(options: argparse.Namespace) -> None:
+    from mho.cli import cost, given
+
+    cost.run(
+        given.device_or_hardware(options.device),
+        given.architecture(options.chip),
+        model=options.model,
+        bits=options.bits,
+        samples=options.samples,
+        figure=options.figure,
+        seed=options.seed,
+    )
+
+
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be an integer >= 1, got {text!r}")
@@ -332,4 +391,4 @@ def _natural(text: str) -> int:
     return int(text)
 
 
-_COMMANDS = (_add_demo, _add_fit, _add_card, _add_accuracy)
+_COMMANDS = (_add_demo, _add_fit, _add_card, _add_accuracy, _add_cost)

@@ -1,0 +1,85 @@
+"""How many samples inputs are: a sequence is one, wherever its time runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from mho.nn.base import AnalogLayer
+
+
+class Samples:
+    """Counts the samples of batches while a model works on them, as a context.
+
+    Packed sequences say how many they are. A tensor's samples are its first dimension, unless a
+    layer that takes it says otherwise: ``batch_first=False`` (recurrent layers, attention) makes it
+    the second, and what has no batch dimension is one sample.
+
+    Args:
+        model: that is to work on them.
+        batches: as `mho.model.observe.batches_of` returns them.
+
+    Attributes:
+        count: samples of all batches.
+    """
+
+    def __init__(self, model: nn.Module, batches: list[Any]) -> None:
+        self._batches = batches
+        self._model = model
+        self._told: dict[int, int] = {}  # samples by the identity of a batch
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> Samples:
+        known = {id(_leading(batch)) for batch in self._batches}
+
+        def look(layer: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+            # Of attention the query alone: keys and values may be something else.
+            first = args[0] if args else next(iter(named.values()), None)
+            if id(first) in known and isinstance(first, Tensor):
+                found = _told(layer, first)
+                if found is not None:
+                    self._told[id(first)] = found
+
+        for module in self._model.modules():
+            if _batch_first(module) is not None or isinstance(module, AnalogLayer):
+                handle = module.register_forward_pre_hook(look, with_kwargs=True)
+                self._handles.append(handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    @property
+    def count(self) -> int:
+        """Samples of all batches."""
+        return sum(self._samples(_leading(batch)) for batch in self._batches)
+
+    def _samples(self, batch: Any) -> int:
+        if isinstance(batch, PackedSequence):
+            return int(batch.batch_sizes[0])
+        return self._told.get(id(batch), len(batch))
+
+
+def _told(layer: nn.Module, x: Tensor) -> int | None:
+    """Return the samples that a layer's own way of taking inputs tells; None: nothing unusual."""
+    batch_first = _batch_first(layer)
+    if batch_first is not None:
+        return 1 if x.dim() <= 2 else None if batch_first else x.shape[1]
+    window = getattr(layer, "kernel_size", None)
+    if isinstance(window, tuple):
+        return 1 if x.dim() == len(window) + 1 else None
+    return 1 if x.dim() == 1 and x.is_floating_point() else None
+
+
+def _batch_first(layer: nn.Module) -> bool | None:
+    # A transformer's layer may normalise first: then its attention does not see the inputs.
+    owner = layer if hasattr(layer, "batch_first") else getattr(layer, "self_attn", None)
+    return getattr(owner, "batch_first", None)
+
+
+def _leading(batch: Any) -> Any:
+    return next(iter(batch.values())) if isinstance(batch, Mapping) else batch

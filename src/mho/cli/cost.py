@@ -1,0 +1,72 @@
+"""From a hardware to what networks cost on a chip: what ``mho cost`` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+import mho
+from mho import plot
+from mho.analysis import ChipArchitecture, cost
+from mho.cells.device import Device
+from mho.cli import given
+from mho.cli.accuracy import digits_tasks
+from mho.core.files import drafts
+from mho.study.chips import torch_threads
+
+
+def run(
+    what: Device | mho.Hardware,
+    architecture: ChipArchitecture,
+    *,
+    model: str | None = None,
+    bits: int | None = None,
+    samples: int = 32,
+    figure: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Print what networks cost on a chip, and draw it if asked to.
+
+    Args:
+        what: a device, put on arrays of the chip's size with converters, or a whole hardware.
+        architecture: of the chip.
+        model: ``module:function`` of one's own network; the digits networks if not given.
+        bits: of the converters around a device; 8 if not given.
+        samples: inputs over which energies are averaged.
+        figure: where a picture of the energies goes; of several networks the first one's.
+        seed: of everything random.
+
+    Raises:
+        ValueError: if bits are given for a hardware, which has converters of its own, or the chip
+            does not suit the hardware.
+    """
+    if isinstance(what, mho.Hardware):
+        if bits is not None:
+            raise ValueError("a whole hardware has its own converters: leave out --bits")
+        hardware = what
+    else:
+        hardware = around(what, architecture, 8 if bits is None else bits)
+    with torch_threads(1):  # the same numbers on any number of cores
+        tasks = {model: given.task(model)} if model else digits_tasks(seed)
+        for number, (label, task) in enumerate(tasks.items()):
+            analog = mho.convert(task.model, hardware, seed=seed)
+            mho.calibrate(analog, task.calibration)
+            report = mho.program(analog)
+            found = cost(analog, task.inputs[:samples], architecture, programming=report)
+            print(f"{label}: {found}\n")
+            if figure is not None and number == 0:
+                _draw(found, figure)
+
+
+def around(device: Device, architecture: ChipArchitecture, bits: int) -> mho.Hardware:
+    """Return the hardware that a device alone is put on for a chip."""
+    array = mho.Array(architecture.rows or 128, architecture.cols or 128)
+    return mho.Hardware(device=device, array=array, dac=mho.DAC(bits), adc=mho.ADC(bits))
+
+
+def _draw(found: mho.analysis.Cost, path: Path) -> None:
+    with plot.style(), drafts(path) as (draft,):
+        figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+        plot.cost_breakdown(found, figure.subplots())
+        figure.savefig(draft, format=path.suffix[1:] or "png")
