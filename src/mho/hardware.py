@@ -20,6 +20,7 @@ from mho.encoding.differential import Differential
 from mho.periphery.adc import ADC
 from mho.periphery.amplifier import Amplifier
 from mho.periphery.dac import DAC
+from mho.periphery.pulses import Pulses
 
 BIASES = ("digital", "array")
 _IDEAL_DRIVE = DAC()
@@ -128,6 +129,8 @@ class Hardware(Spec):
                 )
             self.programming.check(self.device)
         checks.one_of("bias", self.bias, BIASES)
+        if self.drive.pulses is not None:
+            self._check_pulses(self.drive.pulses)
         limit = self.drive.range
         if self.bias == "array" and not isinstance(limit, str) and limit < 1:
             raise ValueError(
@@ -152,9 +155,42 @@ class Hardware(Spec):
                     f"tile (Array cols, for each converter of an output), got {count}"
                 )
 
+    def _check_pulses(self, pulses: Pulses) -> None:
+        device, wires = self.device, self.array.wires
+        if (pulses.rise or pulses.fall) and not device.ohmic:
+            raise ValueError(
+                f"Pulses rise and fall must be 0 for cells that are not ohmic, got {pulses} for "
+                f"{device}"
+            )
+        if pulses.v_idle and not device.separable:
+            raise ValueError(
+                f"Pulses v_idle must be 0 for cells whose current does not separate into "
+                f"conductance and voltage, got {pulses.v_idle!r} for {device}"
+            )
+        if pulses.idle != "floating" or wires.ideal:
+            return
+        if wires.drive == "both":
+            raise ValueError(
+                "Wires drive must be 'left' or 'right' where lines float between pulses, got 'both'"
+            )
+        if not device.ohmic:
+            raise ValueError(
+                "Pulses idle must be 'driven' for cells that are not ohmic, with wires, got "
+                f"'floating' for {device}"
+            )
+        noisy = [b for b in self.behaviours if b.acts_on("read_std")]
+        if noisy:
+            raise ValueError(
+                "Pulses idle must be 'driven' for white read noise behind wires, got 'floating' "
+                f"with {noisy[0]}"
+            )
+
     @property
     def by_tile(self) -> bool:
         """Whether the current of every tile matters, and not their sum alone."""
+        pulses = self.drive.pulses
+        if pulses is not None and pulses.full_charge is not None:
+            return True
         return self.adc is not None or self.amplified is not None
 
     @property

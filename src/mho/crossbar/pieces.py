@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mho.crossbar import currents
+from mho.crossbar import currents, pulses
 from mho.crossbar.blocks import Plan, Run, Vectors
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
@@ -117,21 +117,26 @@ def _pulses(level: Tensor, job: Job) -> Iterator[tuple[Tensor, Tensor, float, fl
     share of the gradient of the levels that goes through it.
     """
     drive, noisy = job.hardware.drive, job.readout.noise is not None
+    lasting = pulses.sends(job.hardware)
 
     def sent(pulse: Tensor) -> Tensor:
         return currents.in_units(pulse, job.readout)
 
-    if drive.mode == "amplitude":
+    def power_of(level: Tensor, pulse: Tensor) -> Tensor:
+        # May be overwritten, as the planes.
+        return sent(sent(pulses.power(level, job.hardware))) if lasting else pulse.square()
+
+    if not drive.serial:
         pulse = sent(level)
-        yield pulse, pulse.square() if noisy else pulse, 1.0, 1.0
+        yield pulse, power_of(level, pulse) if noisy else pulse, 1.0, 1.0
         return
     weights, level = drive.plane_weights, level.contiguous()  # read once for each plane
     if drive.converts_once:
         # One conversion of what all planes add up to: the levels themselves, and all their noise.
-        one, power = drive.step_per_range, None
+        one, power = drive.joint_step, None
         if noisy:
             squares = (
-                sent(bits).square_().mul_((weight * one) ** 2)
+                power_of(bits, sent(bits)).mul_((weight * one) ** 2)
                 for weight, bits in zip(weights, drive.bits_of(level), strict=True)
             )
             power = sum(squares, torch.zeros((), dtype=level.dtype, device=level.device))
@@ -144,7 +149,7 @@ def _pulses(level: Tensor, job: Job) -> Iterator[tuple[Tensor, Tensor, float, fl
     for weight, bits in zip(weights, drive.bits_of(level), strict=True):
         pulse = sent(bits if missing is None else bits.add_(missing))
         missing = None
-        yield pulse, pulse.square() if noisy else pulse, weight, weight / whole
+        yield pulse, power_of(bits, pulse) if noisy else pulse, weight, weight / whole
 
 
 def by_converter(current: Tensor, job: Job, run: Run | None = None) -> Tensor:

@@ -22,6 +22,7 @@ from mho.core.precision import exactly, handed_out, plain
 from mho.crossbar import blocks, read
 from mho.crossbar.blocks import Vectors
 from mho.crossbar.correction import corrects
+from mho.crossbar.floating import floats
 from mho.crossbar.plan import Plan, plan_of
 from mho.crossbar.ranges import Ranges
 from mho.crossbar.read import Multiply
@@ -67,6 +68,9 @@ class Reader:
         hardware = crossbar.hardware
         if crossbar.quiet and hardware.amplifier is not None:
             hardware = hardware.replace(amplifier=hardware.amplifier.without_noise)
+        if crossbar.quiet and hardware.drive.pulses is not None:
+            quiet = hardware.drive.pulses.without_noise
+            hardware = hardware.replace(dac=hardware.drive.replace(pulses=quiet))
         self.hardware, self.groups = hardware, crossbar.groups
         self.rows, self.outputs = crossbar.rows, crossbar.groups * crossbar.cols
         self.cells, self.scale = crossbar.cells, crossbar.scale
@@ -283,8 +287,13 @@ class Reader:
         """Read ``x [batch, cols]`` from the bit lines to the word lines.
 
         Raises:
-            ValueError: if the bit lines have amplifiers that act.
+            ValueError: if the bit lines have amplifiers that act, or lines float behind wires.
         """
+        if floats(self.hardware):
+            raise ValueError(
+                "crossbar.T of lines that float between pulses, behind wires, cannot be read: use "
+                "Pulses(idle='driven') for transposed reads"
+            )
         if self.hardware.amplified is not None:
             raise ValueError(
                 "crossbar.T is read at the word lines, but the hardware's amplifier stands at the "

@@ -19,7 +19,7 @@ from mho.cells.life import Broken, Drawn
 from mho.cells.unfabricated import Unfabricated
 from mho.core import random
 from mho.core.precision import exactly, widened
-from mho.crossbar import exact, expansion, readout
+from mho.crossbar import exact, expansion, floating, readout
 from mho.crossbar.broken import mended
 from mho.crossbar.ranges import Ranges
 from mho.crossbar.readout import Lumped, Noise, Readout
@@ -225,6 +225,8 @@ class View:
             matrix = self._with_weight_noise(matrix, weight, scale, None)
         found = self._electrical(matrix, scale, variance, digital=digital, training=training)
         solved = hardware.array.exact_reads and exact.linearises(hardware) and not training
+        if floating.floats(hardware) and not training:
+            return found._replace(cells=floating.ports(g, self.groups, hardware))
         return found._replace(cells=g) if solved else found
 
     def _electrical(
