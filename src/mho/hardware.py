@@ -20,7 +20,7 @@ from mho.encoding.differential import Differential
 from mho.periphery.adc import ADC
 from mho.periphery.amplifier import Amplifier
 from mho.periphery.dac import DAC
-from mho.periphery.pulses import Pulses
+from mho.periphery.pulses import PulseWidth
 
 BIASES = ("digital", "array")
 _IDEAL_DRIVE = DAC()
@@ -155,16 +155,16 @@ class Hardware(Spec):
                     f"tile (Array cols, for each converter of an output), got {count}"
                 )
 
-    def _check_pulses(self, pulses: Pulses) -> None:
+    def _check_pulses(self, pulses: PulseWidth) -> None:
         device, wires = self.device, self.array.wires
         if (pulses.rise or pulses.fall) and not device.ohmic:
             raise ValueError(
-                f"Pulses rise and fall must be 0 for cells that are not ohmic, got {pulses} for "
+                f"PulseWidth rise and fall must be 0 for cells that are not ohmic, got {pulses} for "
                 f"{device}"
             )
         if pulses.v_idle and not device.separable:
             raise ValueError(
-                f"Pulses v_idle must be 0 for cells whose current does not separate into "
+                f"PulseWidth v_idle must be 0 for cells whose current does not separate into "
                 f"conductance and voltage, got {pulses.v_idle!r} for {device}"
             )
         if pulses.idle != "floating" or wires.ideal:
@@ -175,13 +175,13 @@ class Hardware(Spec):
             )
         if not device.ohmic:
             raise ValueError(
-                "Pulses idle must be 'driven' for cells that are not ohmic, with wires, got "
+                "PulseWidth idle must be 'driven' for cells that are not ohmic, with wires, got "
                 f"'floating' for {device}"
             )
         noisy = [b for b in self.behaviours if b.acts_on("read_std")]
         if noisy:
             raise ValueError(
-                "Pulses idle must be 'driven' for white read noise behind wires, got 'floating' "
+                "PulseWidth idle must be 'driven' for white read noise behind wires, got 'floating' "
                 f"with {noisy[0]}"
             )
 

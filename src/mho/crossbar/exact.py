@@ -67,7 +67,10 @@ def _read(tiles: Tensor, level: Tensor, hardware: Hardware) -> Tensor:
         return total
     # For gradients charges are in proportion to lengths, as the linearised read has them.
     T = effective_conductance(tiles.double(), array.wires).to(tiles)
-    linear = (level * drive.v_step)[None, :, :, None] @ T
+    sent = level
+    if device.separable:
+        sent = nonlinear.driven(level, hardware)
+    linear = (sent * drive.v_step)[None, :, :, None] @ T
     return total + (linear - linear.detach())
 
 

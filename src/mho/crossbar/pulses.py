@@ -1,4 +1,4 @@
-"""Pulses: what inputs that are coded in the length of a pulse make of a read.
+"""PulseWidth: what inputs that are coded in the length of a pulse make of a read.
 
 In come levels of the drivers, out go what cells take of them: means over the longest pulse, in the
 unit of one level. A line is at one voltage or at rest, so that
@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import torch
@@ -26,7 +27,7 @@ from mho.circuit.noise import NoiseForm
 from mho.core import random
 from mho.core.constants import constant
 from mho.hardware import Hardware
-from mho.periphery import DAC, Pulses
+from mho.periphery import DAC, PulseWidth
 
 INTERVALS = 16
 """Intervals of a pulse in which the noise of smooth inputs behind wires is worked out."""
@@ -40,7 +41,7 @@ def _constant(function: _F) -> _F:
     return function
 
 
-def _of(drive: DAC) -> Pulses:
+def _of(drive: DAC) -> PulseWidth:
     assert drive.pulses is not None
     return drive.pulses
 
@@ -290,7 +291,7 @@ def variance(form: NoiseForm, level: Tensor, hardware: Hardware) -> Tensor:
     total = power(level, hardware) @ form.diagonal
     count = min(drive.top, INTERVALS) if drive.bits is not None else INTERVALS
     steps = [round(k * drive.top / count) if drive.bits else k / count for k in range(count + 1)]
-    for start, end in zip(steps, steps[1:], strict=False):
+    for start, end in pairwise(steps):
         width = end - start
         share = ((size - start) / width).clamp_(0.0, 1.0)
         mean, spread = off + (on - off) * share, (share - share.square()) * (on - off).square()

@@ -292,7 +292,7 @@ class Reader:
         if floats(self.hardware):
             raise ValueError(
                 "crossbar.T of lines that float between pulses, behind wires, cannot be read: use "
-                "Pulses(idle='driven') for transposed reads"
+                "PulseWidth(idle='driven') for transposed reads"
             )
         if self.hardware.amplified is not None:
             raise ValueError(

@@ -4,6 +4,6 @@ from mho.periphery import formats, quantize
 from mho.periphery.adc import ADC
 from mho.periphery.amplifier import Amplifier
 from mho.periphery.dac import DAC
-from mho.periphery.pulses import Pulses
+from mho.periphery.pulses import PulseWidth
 
-__all__ = ["ADC", "DAC", "Amplifier", "Pulses", "formats", "quantize"]
+__all__ = ["ADC", "DAC", "Amplifier", "PulseWidth", "formats", "quantize"]

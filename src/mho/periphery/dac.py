@@ -14,7 +14,7 @@ from mho.core import checks
 from mho.core.constants import constant
 from mho.core.spec import Spec, derived
 from mho.periphery import quantize
-from mho.periphery.pulses import Pulses
+from mho.periphery.pulses import PulseWidth
 
 MODES = ("amplitude", "bit_serial", "pulse_width")
 CODES = ("sign_magnitude", "twos_complement")
@@ -30,7 +30,7 @@ class DAC(Spec):
     levels (``2^bits`` where unsigned). *Bit-serial*
     drivers need only on and off: they send one bit after the other, each at full ``v_max``, and
     the partial results are added with their powers of two. *Pulse-width* drivers hold ``±v_max``
-    for a time in proportion to ``|x|``, and charges are converted: see `Pulses`.
+    for a time in proportion to ``|x|``, and charges are converted: see `PulseWidth`.
 
     Attributes:
         bits: resolution, >= 1; None is an ideal driver.
@@ -47,7 +47,7 @@ class DAC(Spec):
         converts_once: bit-serial, and pulse-width in several pulses: the partial currents (or
             charges) are weighted and summed before one conversion, instead of one for each.
         pulses: pulse-width: how long pulses are, and what else there is to them; None in other
-            modes, and `Pulses()` where pulse-width drivers are given none.
+            modes, and `PulseWidth()` where pulse-width drivers are given none.
 
     Raises:
         ValueError: if a value is outside its range.
@@ -61,7 +61,7 @@ class DAC(Spec):
     percentile: float | None = None
     code: str = "sign_magnitude"
     converts_once: bool = False
-    pulses: Pulses | None = None
+    pulses: PulseWidth | None = None
 
     def __post_init__(self) -> None:
         if self.bits is not None:
@@ -96,22 +96,22 @@ class DAC(Spec):
                 raise ValueError(f"DAC pulses are for mode 'pulse_width', got mode {self.mode!r}")
             return
         if pulses is None:
-            pulses = Pulses()
+            pulses = PulseWidth()
             object.__setattr__(self, "pulses", pulses)
-        checks.instance("DAC pulses", pulses, Pulses)
+        checks.instance("DAC pulses", pulses, PulseWidth)
         if pulses.signs == "two_phase" and not self.signed:
-            raise ValueError("Pulses signs='two_phase' needs signed inputs, got signed=False")
+            raise ValueError("PulseWidth signs='two_phase' needs signed inputs, got signed=False")
         wanted = None if self.bits is None else self._planes(self.bits)
         if pulses.split and sum(pulses.split) != wanted:
             raise ValueError(
-                f"Pulses split must add up to the {wanted} bits of an input's magnitude, got "
+                f"PulseWidth split must add up to the {wanted} bits of an input's magnitude, got "
                 f"{pulses.split!r} for bits={self.bits!r}"
             )
         if self.converts_once and len(self._sent) == 1:
             raise ValueError("DAC converts_once needs several pulses an input (split, two_phase)")
         if self.converts_once and pulses.split and pulses.full_charge is not None:
             raise ValueError(
-                "Pulses full_charge is of one pulse's charge: with split pulses that are added "
+                "PulseWidth full_charge is of one pulse's charge: with split pulses that are added "
                 "before one conversion (converts_once=True) it must be None"
             )
 
@@ -138,9 +138,7 @@ class DAC(Spec):
 
         Of pulse-width drivers its mean over the longest pulse.
         """
-        if self.mode == "amplitude":
-            return self.v_max * self.step_per_range
-        return self.v_max / self.top
+        return self.v_max * (1.0 / self.top)
 
     @derived
     def top(self) -> int:
@@ -189,9 +187,10 @@ class DAC(Spec):
     @derived
     def _sent(self) -> tuple[_Part, ...]:
         """The pulses that one input is sent in."""
-        pulses = self.pulses or Pulses()
-        ends = accumulate(pulses.split, initial=0)
-        parts = [_Part(0, *part) for part in zip(ends, pulses.split)] or [_Part(0, 0, 0)]
+        pulses = self.pulses or PulseWidth()
+        starts = list(accumulate(pulses.split, initial=0))[:-1]
+        parts = [_Part(0, *part) for part in zip(starts, pulses.split, strict=True)]
+        parts = parts or [_Part(0, 0, 0)]
         if pulses.signs == "bipolar":
             return tuple(parts)
         return tuple(part._replace(sign=sign) for sign in (1, -1) for part in parts)

@@ -1,4 +1,4 @@
-"""Pulses: what drivers send that code an input in the length of a pulse."""
+"""PulseWidth: what drivers send that code an input in the length of a pulse."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ IDLE = ("driven", "floating")
 
 
 @dataclass(frozen=True)
-class Pulses(Spec):
-    """Pulses of one voltage whose lengths are the inputs (`mho.DAC` of mode ``"pulse_width"``).
+class PulseWidth(Spec):
+    """PulseWidth of one voltage whose lengths are the inputs (`mho.DAC` of mode ``"pulse_width"``).
 
     An input of the level ``n`` of ``N`` holds its word line at ``±v_max`` for ``t_pulse · |n|/N``;
     all pulses of a read start together. A bit line's current is integrated, and its charge
@@ -65,34 +65,34 @@ class Pulses(Spec):
     full_charge: float | None = None
 
     def __post_init__(self) -> None:
-        checks.number("Pulses t_pulse", self.t_pulse, above=0.0)
-        checks.one_of("Pulses signs", self.signs, SIGNS)
-        checks.one_of("Pulses idle", self.idle, IDLE)
-        checks.number("Pulses v_idle", self.v_idle)
+        checks.number("PulseWidth t_pulse", self.t_pulse, above=0.0)
+        checks.one_of("PulseWidth signs", self.signs, SIGNS)
+        checks.one_of("PulseWidth idle", self.idle, IDLE)
+        checks.number("PulseWidth v_idle", self.v_idle)
         for name in ("jitter", "rise", "fall"):
-            checks.number(f"Pulses {name}", getattr(self, name), least=0.0)
+            checks.number(f"PulseWidth {name}", getattr(self, name), least=0.0)
         if self.full_charge is not None:
-            checks.number("Pulses full_charge", self.full_charge, above=0.0)
+            checks.number("PulseWidth full_charge", self.full_charge, above=0.0)
         split: Any = self.split
-        checks.instance("Pulses split", split, (tuple, list))
+        checks.instance("PulseWidth split", split, (tuple, list))
         object.__setattr__(self, "split", tuple(split))
         for k, bits in enumerate(self.split):
-            checks.integer(f"Pulses split[{k}]", bits, most=24)
+            checks.integer(f"PulseWidth split[{k}]", bits, most=24)
         held = {name: getattr(self, name) for name in ("v_idle", "rise", "fall")}
         given = {name: value for name, value in held.items() if value}
         if self.idle == "floating" and given:
             name, value = next(iter(given.items()))
             raise ValueError(
-                f"Pulses {name} is of lines that are driven to rest, got {value!r} with "
+                f"PulseWidth {name} is of lines that are driven to rest, got {value!r} with "
                 "idle='floating'"
             )
         if self.v_idle and (self.rise or self.fall):
             raise ValueError(
-                f"Pulses rise and fall are of lines that rest at 0 V, got v_idle={self.v_idle!r}"
+                f"PulseWidth rise and fall are of lines that rest at 0 V, got v_idle={self.v_idle!r}"
             )
         if self.v_idle and len(set(self.split)) > 1:
             raise ValueError(
-                f"Pulses v_idle needs pulses of one length, got split={self.split!r} with "
+                f"PulseWidth v_idle needs pulses of one length, got split={self.split!r} with "
                 f"v_idle={self.v_idle!r}"
             )
 
@@ -102,7 +102,7 @@ class Pulses(Spec):
         return not (self.v_idle or self.jitter or self.rise or self.fall)
 
     @property
-    def without_noise(self) -> Pulses:
+    def without_noise(self) -> PulseWidth:
         """The same pulses, each as long as it is meant to be."""
         return self.replace(jitter=0.0)
 
