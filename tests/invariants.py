@@ -25,6 +25,8 @@ def crossbars(model):
 def noisy(hardware):
     """Whether two reads of one input differ."""
     amplifier = hardware.amplified
+    if hardware.drive.jitters:
+        return True
     return (amplifier is not None and amplifier.noisy) or any(
         b.acts_on("read_std") or (b.acts_on("read") and b.redrawn) for b in hardware.behaviours
     )
