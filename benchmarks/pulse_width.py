@@ -9,13 +9,13 @@ bits on the same array. What is compared takes turns in one run. JSON lines.
 from __future__ import annotations
 
 import torch
-from timing import medians, report
 from torch import nn
 
 import mho
 from mho import ADC, DAC, Array, Hardware, PulseWidth
 from mho.circuit import Wires
 from mho.effects import ReadNoise
+from timing import medians, report
 
 ROUNDS = 15
 WIRES = Wires(source=10.0, word=1.0, bit=1.0, sense=10.0)

@@ -17,6 +17,7 @@ PAGES += ["docs/scale.md"]
 PAGES += ["docs/layers.md"]
 PAGES += ["docs/parallel.md"]
 PAGES += ["docs/models.md"]
+PAGES += ["docs/pulse_width.md"]
 
 
 class Model(torch.nn.Module):

@@ -1,6 +1,7 @@
 """Inputs that are coded in the length of a pulse, held to circuits that are followed in time."""
 
 import copy
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -143,10 +144,8 @@ def test_cells_that_are_not_ohmic_answer_to_one_voltage(device, signs):
     v = level.sign() * V_MAX if signs == "bipolar" else torch.where(level == 0, 0.0, V_MAX)
     count = level.sign() if signs == "two_phase" else torch.ones_like(level)
     for k in range(len(x)):
-        both = [
-            (law(device, g, v[k, :, None].expand_as(g)) * (level[k].abs() * count[k] / 15)[:, None].numpy()).sum(0)
-            for g in crossbar.G
-        ]  # fmt: skip
+        share = (level[k].abs() * count[k] / 15).numpy()
+        both = [share @ law(device, g, v[k, :, None].expand_as(g)) for g in crossbar.G]
         expected = torch.from_numpy(both[0] - both[1]) * crossbar.scale / V_MAX
         torch.testing.assert_close(y[k], expected, rtol=1e-6, atol=1e-8)
 
@@ -325,6 +324,25 @@ def test_noise_of_the_longest_pulse_is_that_of_an_amplitude():
         within(spread(crossbar, one)[1], expected.expand(3))
 
 
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("once", [False, True])
+def test_noise_of_parts_adds_up_in_training_and_in_blocks(stored, once):
+    """Two phases of two parts, weighted: pulses of 1, 3 and 8 times 3, 2 units of the longest."""
+    dac = pulsed(6, split=(2, 3), signs="two_phase", converts_once=once)
+    hardware = Hardware(dac=dac, adc=ADC(20, range=1e-3), effects=(ReadNoise(0.02),))
+    layer = mho.convert(nn.Linear(3, 2, bias=False).double(), hardware, seed=0)
+    (crossbar,) = mho.crossbars(layer).values()
+    mho.limit_memory(layer, 100_000)
+    layer.train(not stored)
+    x = torch.tensor([[5, -14, 0]], dtype=F64) / 31  # 1 + 4 · 1, and 2 + 4 · 3
+    with torch.no_grad():
+        y = layer(x.expand(READS, -1))
+    variance = 7 * (1 * 1 + 16 * 1 + 1 * 2 + 16 * 3) / 31**2  # top · Σ weight² · length, in levels
+    low, high = hardware.device.window
+    scale = crossbar.scale if stored else layer.weight.detach().abs().max() / (high - low)
+    within(y.std(0), (0.02 * (high - low) * scale * (2 * variance) ** 0.5).expand(2))
+
+
 @pytest.mark.parametrize("more", [{}, {"v_idle": 0.1}], ids=str)
 @pytest.mark.parametrize("bits", [4, 7, None])
 def test_noise_behind_wires_is_that_of_every_interval(bits, more):
@@ -340,7 +358,7 @@ def test_noise_behind_wires_is_that_of_every_interval(bits, more):
     variance, tiny = 0.0, 1e-9
     all_on = np.ones(6, dtype=bool)
     for g in crossbar.G.numpy():
-        for start, end in zip(ends, ends[1:], strict=False):
+        for start, end in pairwise(ends):
             on = x.abs().numpy() > start + 1e-12
             volts = np.where(on, np.sign(x.numpy()) * V_MAX, more.get("v_idle", 0.0))
             base = sensed(g, WIRES, volts, all_on)

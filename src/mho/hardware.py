@@ -159,8 +159,8 @@ class Hardware(Spec):
         device, wires = self.device, self.array.wires
         if (pulses.rise or pulses.fall) and not device.ohmic:
             raise ValueError(
-                f"PulseWidth rise and fall must be 0 for cells that are not ohmic, got {pulses} for "
-                f"{device}"
+                f"PulseWidth rise and fall must be 0 for cells that are not ohmic, got {pulses} "
+                f"for {device}"
             )
         if pulses.v_idle and not device.separable:
             raise ValueError(
@@ -181,8 +181,8 @@ class Hardware(Spec):
         noisy = [b for b in self.behaviours if b.acts_on("read_std")]
         if noisy:
             raise ValueError(
-                "PulseWidth idle must be 'driven' for white read noise behind wires, got 'floating' "
-                f"with {noisy[0]}"
+                "PulseWidth idle must be 'driven' for white read noise behind wires, got "
+                f"'floating' with {noisy[0]}"
             )
 
     @property

@@ -65,6 +65,8 @@ class View:
         # Wires are dear to solve: not before the cells hold something, and once for each thing.
         known = self.wires.knows(self.cells.g) and not self.redrawn
         noisy = any(b.acts_on("read_std") for b in self.hardware.behaviours)
+        if floating.floats(self.hardware):
+            return False
         # Noise behind wires is dearer still.
         return known and (self.hardware.array.wires.ideal or self.quiet or not noisy)
 

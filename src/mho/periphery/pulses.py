@@ -25,9 +25,8 @@ class PulseWidth(Spec):
     so that ranges of converters, amplifiers and calibration stay in amperes.
 
     Sources: split pulses, idle rails and what wires do while pulses end: the time-resolved tile of
-    AIHWKit (Lammie et al. 2025, arXiv 2506.00004; Rasch et al. 2021, doi
-    10.1109/AICAS51828.2021.9458494); pulse-width inputs with phases for both signs: Le Gallo et al.
-    2023, doi 10.1038/s41928-023-01010-1.
+    AIHWKit (Rasch et al. 2021, doi 10.1109/AICAS51828.2021.9458494; arXiv 2506.00004); phases for
+    both signs: Le Gallo et al. 2023, doi 10.1038/s41928-023-01010-1.
 
     Attributes:
         t_pulse: the longest pulse (s), > 0.
@@ -39,7 +38,8 @@ class PulseWidth(Spec):
             result counts 8 times; (1, 1, …) is bit by bit. They add up to the bits of the input's
             magnitude. () is one whole pulse. The longest of them takes ``t_pulse``.
         idle: what a line does whose pulse is over: ``"driven"`` (held at ``v_idle``) or
-            ``"floating"`` (cut off: it takes the voltage that the array gives it).
+            ``"floating"`` (cut off: it takes the voltage that the array gives it; training reads
+            take it for driven).
         v_idle: voltage of lines that rest (V), from the virtual grounds of the bit lines.
         jitter: standard deviation of a pulse's length (s), >= 0; drawn for every pulse by itself.
             One driver feeds a word line of all tiles side by side.
@@ -88,7 +88,8 @@ class PulseWidth(Spec):
             )
         if self.v_idle and (self.rise or self.fall):
             raise ValueError(
-                f"PulseWidth rise and fall are of lines that rest at 0 V, got v_idle={self.v_idle!r}"
+                "PulseWidth rise and fall are of lines that rest at 0 V, got "
+                f"v_idle={self.v_idle!r}"
             )
         if self.v_idle and len(set(self.split)) > 1:
             raise ValueError(
