@@ -24,11 +24,14 @@ def crossbars(model):
 
 def noisy(hardware):
     """Whether two reads of one input differ."""
-    amplifier = hardware.amplified
-    if hardware.drive.jitters:
-        return True
-    return (amplifier is not None and amplifier.noisy) or any(
-        b.acts_on("read_std") or (b.acts_on("read") and b.redrawn) for b in hardware.behaviours
+    amplifier, adc = hardware.amplified, hardware.adc
+    noise = (amplifier is not None and amplifier.noisy) or (adc is not None and adc.noisy)
+    return (
+        noise
+        or hardware.drive.jitters
+        or any(
+            b.acts_on("read_std") or (b.acts_on("read") and b.redrawn) for b in hardware.behaviours
+        )
     )
 
 

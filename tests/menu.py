@@ -32,6 +32,7 @@ from mho.encoding import (
     SingleColumn,
     Ternary,
 )
+from mho.periphery import SAR, DriverErrors, Flash, Ramp
 from mho.programming import Exact, OpenLoop, ProductDescent, Statistical, WriteVerify
 
 DEVICES = {
@@ -89,6 +90,13 @@ DACS = {
     "pulse parts": DAC(
         5, mode="pulse_width", pulses=PulseWidth(signs="two_phase", split=(2, 2), jitter=1e-10)
     ),
+    "mismatched": DAC(
+        6,
+        errors=DriverErrors(
+            gain=Spread(Normal(1.0, 0.05)), offset=Spread(Normal(0.0, 0.02)), inl=(0.0, 0.1)
+        ),
+    ),
+    "uneven pulses": DAC(4, mode="bit_serial", errors=DriverErrors(gain=Spread(Normal(1.0, 0.05)))),
 }
 ADCS = {
     "none": None,
@@ -101,6 +109,20 @@ ADCS = {
     "minmax": ADC(6, method="minmax", range="per_vector"),
     "log minmax": ADC(6, method="log_minmax", range="per_vector"),
     "sign": ADC(1),
+    "built": ADC(
+        6,
+        architecture=SAR(
+            gain=Spread(Normal(1.0, 0.03)), capacitor_sigma=0.05, comparator_sigma=0.02
+        ),
+    ),
+    "shared": ADC(
+        7,
+        method="linear",
+        range="per_vector",
+        architecture=Ramp(noise=0.003, capacitor_sigma=0.05, comparator_sigma=0.02),
+        columns_per_adc=2,
+    ),
+    "comparator": ADC(1, architecture=Flash(comparator_sigma=0.02)),
 }
 AMPLIFIERS = {
     "none": None,

@@ -138,7 +138,8 @@ def test_no_drawn_gain_is_negative(low):
 def test_drawn_lines_have_their_spread():
     amplifier = Amplifier(Spread(Normal(1.1, 0.1)), Spread(Normal(2e-7, 1e-6)))
     wide = mho.Crossbar(200, 200, Hardware(array=Array(10, 16), amplifier=amplifier), seed=3)
-    gain, offset, _, _ = wide.reader.view._lines
+    lines = wide.reader.view._lines
+    gain, offset = lines.gain, lines.offset
     count = gain.numel() ** 0.5
     assert abs(float(gain.mean()) - 1.1) < 4 * 0.1 / count
     assert abs(float(gain.std()) / 0.1 - 1) < 4 / count

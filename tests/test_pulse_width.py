@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.distributions import Normal
 
 import mho
 from mho import ADC, DAC, Amplifier, Array, Crossbar, Hardware, PulseWidth
 from mho.circuit import Wires
-from mho.devices import MTJ, LinearDevice, Pickett, Yakopcic
+from mho.devices import MTJ, LinearDevice, Pickett, Spread, Yakopcic
 from mho.effects import ReadNoise
 from mho.encoding import BitSliced, Differential, SingleColumn
+from mho.periphery import DriverErrors
 from time_stepped import charge, sensed
 
 F64 = torch.float64
@@ -127,6 +129,13 @@ class Diode(LinearDevice):
         return v * (1.0 + 2.0 * v)
 
 
+class Skewed(Pickett):
+    """A current that neither separates nor is odd."""
+
+    def current_of(self, v, g):
+        return super().current_of(v, g) * (1.0 + v)
+
+
 def law(device, g, v):
     g = g if isinstance(g, torch.Tensor) else torch.from_numpy(g)
     if device.separable:
@@ -135,7 +144,7 @@ def law(device, g, v):
 
 
 @pytest.mark.parametrize("signs", ["bipolar", "two_phase"])
-@pytest.mark.parametrize("device", [Yakopcic(), Diode(), Pickett(), MTJ(v_half=0.3)])
+@pytest.mark.parametrize("device", [Yakopcic(), Diode(), Pickett(), MTJ(v_half=0.3), Skewed()])
 def test_cells_that_are_not_ohmic_answer_to_one_voltage(device, signs):
     """Charges are in proportion to lengths, whatever the law: it is asked for ±v_max alone."""
     crossbar, x = made(pulsed(5, signs=signs), device=device)
@@ -696,6 +705,31 @@ def test_what_drives_last():
     slots = (level % 4 + level // 4) * T_PULSE / 7
     torch.testing.assert_close(energy, V_MAX**2 * slots.sum(0) @ crossbar.G.sum((0, 2)))
     assert made(DAC(4, range=1.0))[0].reader.ranges.lasting(x) is None
+
+
+def test_drivers_differ_by_their_voltage():
+    """A driver's gain is a factor on its line, whatever the length of the pulse."""
+    gain = DriverErrors(gain=Spread(Normal(1.0, 0.1)))
+    plain, x = made(pulsed(4, signs="two_phase"))
+    crossbar, _ = made(pulsed(4, signs="two_phase").replace(errors=gain))
+    of_lines = crossbar(torch.eye(6, dtype=F64)) / plain(torch.eye(6, dtype=F64))
+    assert 0.02 < float(of_lines[:, 0].std()) < 0.3
+    level = (x * 7).round() / 7
+    weight = (crossbar.G[0] - crossbar.G[1]) * crossbar.scale
+    torch.testing.assert_close(crossbar(x), level * of_lines[:, 0] @ weight)
+    with pytest.raises(ValueError, match="gain alone"):
+        pulsed(4).replace(errors=DriverErrors(offset=0.1))
+    with pytest.raises(ValueError, match="with errors"):
+        made(pulsed(4, idle="floating").replace(errors=gain), wires=WIRES)
+
+
+def test_converters_with_errors_take_charges():
+    adc = ADC(6, range=1e-4, architecture=mho.periphery.SAR(offset=Spread(Normal(0.0, 0.01))))
+    read = [made(dac, adc=adc)[0] for dac in (pulsed(4), DAC(4, v_max=V_MAX, range=1.0))]
+    x = made(pulsed(4))[1]
+    torch.testing.assert_close(read[0](x), read[1](x))
+    exact = made(pulsed(4), adc=ADC(6, range=1e-4))[0]
+    assert not torch.equal(read[0](x), exact(x))
 
 
 # ── refused ──────────────────────────────────────────────────────────────────────────────────

@@ -116,6 +116,7 @@ class Hardware(Spec):
             checks.instance("amplifier", self.amplifier, Amplifier)
             self._check_lines(self.amplifier)
             refuse_shared(self.amplifier)
+        self._check_converters()
         checks.instance("effects", self.effects, (tuple, list))
         object.__setattr__(self, "effects", tuple(self.effects))
         for effect in self.effects:
@@ -140,6 +141,24 @@ class Hardware(Spec):
             raise ValueError(
                 f"interleaved needs Array cols >= the encoding's {self.encoding.slices} slices, "
                 f"got {self.array.cols}"
+            )
+
+    def _check_converters(self) -> None:
+        built = None if self.adc is None else self.adc.architecture
+        if built is not None:
+            refuse_shared(built)
+        if self.adc is not None and self.adc.columns_per_adc > self.array.cols:
+            raise ValueError(
+                f"ADC columns_per_adc must be <= Array cols {self.array.cols}, got "
+                f"{self.adc.columns_per_adc}"
+            )
+        if self.drive.errors is None:
+            return
+        refuse_shared(self.drive.errors)
+        if self.drive.errs and not self.device.ohmic:
+            raise ValueError(
+                f"DAC errors are for cells whose current is g · v, not {self.device}: the bend of "
+                "a current goes by the voltage that each driver gives"
             )
 
     def _check_lines(self, amplifier: Amplifier) -> None:
@@ -178,6 +197,11 @@ class Hardware(Spec):
                 "PulseWidth idle must be 'driven' for cells that are not ohmic, with wires, got "
                 f"'floating' for {device}"
             )
+        if self.drive.errs:
+            raise ValueError(
+                "PulseWidth idle must be 'driven' for drivers with errors, with wires, got "
+                f"'floating' for {self.drive}"
+            )
         noisy = [b for b in self.behaviours if b.acts_on("read_std")]
         if noisy:
             raise ValueError(
@@ -191,7 +215,23 @@ class Hardware(Spec):
         pulses = self.drive.pulses
         if pulses is not None and pulses.full_charge is not None:
             return True
-        return self.adc is not None or self.amplified is not None
+        return self.adc is not None or self.amplified is not None or self._offset_lines
+
+    @property
+    def _offset_lines(self) -> bool:
+        """Whether lines that are driven with 0 are not at 0 V."""
+        return self.drive.errors is not None and self.drive.errors.offsets
+
+    @property
+    def one_way(self) -> str | None:
+        """Say what parts with errors stand at lines of one kind; None where there are none."""
+        if self.amplified is not None:
+            return "amplifier stands at the bit lines: use hardware.replace(amplifier=None)"
+        if self.adc is not None and self.adc.errs:
+            return "converters with errors stand at the bit lines: use an ADC without architecture"
+        if self.drive.errs:
+            return "drivers with errors stand at the word lines: use a DAC without errors"
+        return None
 
     @property
     def amplified(self) -> Amplifier | None:

@@ -282,6 +282,21 @@ def positive(name: str, value: float | Spread) -> float | Spread:
     return value.replace(low=0.0) if value.low is None else value
 
 
+def not_negative(name: str, value: float | Spread) -> float | Spread:
+    """Return a parameter that is >= 0 everywhere: a spread one without a lower bound gets it at 0.
+
+    Raises:
+        TypeError: if it is neither a number nor a `Spread`.
+        ValueError: if it, its nominal value or its lower bound is negative.
+    """
+    check(name, value, least=0.0)
+    if not isinstance(value, Spread):
+        return value
+    if value.low is not None and value.low < 0.0:
+        raise ValueError(f"{name} must be >= 0, got a Spread of low={value.low!r}; leave low=0")
+    return value.replace(low=0.0) if value.low is None else value
+
+
 def refuse_shared(spec: Any) -> None:
     """Refuse spreads that share a cause where each is drawn for itself: all but a device's own.
 

@@ -77,6 +77,12 @@ def take(rng: Tensor, device: torch.device | str) -> torch.Generator:
     return torch.Generator(device).manual_seed(_mix(seed, draws))
 
 
+def skip(rng: Tensor, draws: int) -> None:
+    """Move a stream on as if it had been drawn from so often, in place."""
+    if draws:
+        _bare(rng)[1] += draws
+
+
 def _bare(rng: Tensor) -> Tensor:
     """Return a stream as it is outside of transforms of ``torch.func``: these do not own it."""
     while torch._C._functorch.is_functorch_wrapped_tensor(rng):

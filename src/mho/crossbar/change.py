@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from mho.cells.population import Cells
 from mho.cells.unfabricated import Unfabricated
 from mho.core import checks, sharded
-from mho.crossbar import learned_ranges
+from mho.crossbar import converters, learned_ranges
 from mho.crossbar.correction import Correction
 
 if TYPE_CHECKING:
     from mho.crossbar.crossbar import Crossbar
 
 CORRECTED = ("input_range", "adc_range", "gain", "offset", "reference")
+_BUFFERS = (*CORRECTED, "trim", "range_shift")
 
 
 @torch.inference_mode(False)
@@ -59,10 +60,13 @@ def commit(
         checks.shape("digital", digital, tuple(crossbar.digital.shape))
     if correction is not None:
         correction.check(crossbar.correction)
+        converters.check_trim(crossbar, correction.trim)
+    if cells is not None:
+        correction = _untrimmed(crossbar, cells, correction)
     if isinstance(cells, Cells):
         cells = cells.packed(crossbar.kept_as)
     changes = {"cells": cells, "scale": scale, "digital": digital, "_observed": observed}
-    before = {name: getattr(crossbar, name) for name in (*changes, *CORRECTED, "range_shift")}
+    before = {name: getattr(crossbar, name) for name in (*changes, *_BUFFERS)}
     shift = None if crossbar.range_shift is None else crossbar.range_shift.detach().clone()
     learning = learned_ranges.state(crossbar)
     reader = crossbar._reader
@@ -122,7 +126,8 @@ def take(crossbar: Crossbar, correction: Correction) -> None:
         learned_ranges.start_from(crossbar, correction.input_range)
     for name in CORRECTED:
         crossbar._buffers[name] = _whole(getattr(correction, name).to(like))
-    shift = correction.shift
+    trim, shift = correction.trim, correction.shift
+    crossbar.trim = None if trim is None else _whole(trim.detach().to(like))
     if shift is None:
         crossbar.range_shift = None
     elif crossbar.range_shift is None:
@@ -130,6 +135,17 @@ def take(crossbar: Crossbar, correction: Correction) -> None:
     else:  # an optimizer knows this very parameter
         found = sharded.like(shift.to(like), crossbar.range_shift)
         crossbar.range_shift.detach().copy_(found)
+
+
+def _untrimmed(
+    crossbar: Crossbar, cells: Cells | Unfabricated, correction: Correction | None
+) -> Correction | None:
+    """Return a correction without the trim of the converters before, where cells have others."""
+    known = crossbar.trim
+    if known is None or cells.lines_seed == crossbar.cells.lines_seed:
+        return correction
+    wanted = crossbar.correction if correction is None else correction
+    return wanted.replace(trim=None) if wanted.trim is known else correction
 
 
 def _whole(value: Tensor) -> Tensor:

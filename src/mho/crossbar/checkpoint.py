@@ -128,6 +128,7 @@ def make_room(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:
         crossbar.range_shift = None
     elif crossbar.range_shift is None:
         crossbar.range_shift = nn.Parameter(torch.empty_like(shift, device=crossbar.scale.device))
+    _fit_trim(crossbar, state, prefix)
     _fit_learned_range(crossbar, state, prefix)
     if crossbar._lease is None:
         return
@@ -153,6 +154,19 @@ def make_room(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:
             value = getattr(crossbar, name)
             if value is not None:
                 state[f"{prefix}{name}"] = value.clone()
+
+
+def _fit_trim(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:
+    """Let converters be trimmed as those of the checkpoint; a chip's own stay as they are."""
+    key = f"{prefix}trim"
+    if crossbar._lease is not None and kept_own_cells(crossbar, state, prefix):
+        state.pop(key, None)
+        if crossbar.trim is not None:
+            state[key] = crossbar.trim.clone()
+    elif key not in state:
+        crossbar.trim = None
+    elif crossbar.trim is None:
+        crossbar.trim = torch.empty_like(state[key], device=crossbar.scale.device)
 
 
 def _fit_learned_range(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:

@@ -24,6 +24,10 @@ class Correction:
             noise found it when programmed, calibrated or last compensated; NaN until programmed.
         shift: ``[1 + converters]``, logarithm of the factor by which training has moved the
             calibrated input range and converter ranges; None unless they are learned.
+        trim: what is done to the current of every line before its converter, so that this has no
+            gain and no offset: a factor and a current added then (steps),
+            ``[2, groups, tiles, lines]``; None until `mho.calibrate` trims. It is of the converters
+            of one chip, and ends where the crossbar gets others.
     """
 
     input_range: Tensor
@@ -32,6 +36,7 @@ class Correction:
     offset: Tensor
     reference: Tensor
     shift: Tensor | None = None
+    trim: Tensor | None = None
 
     @classmethod
     def none(cls, outputs: int, converters: int, like: Tensor) -> Correction:

@@ -67,7 +67,8 @@ class Crossbar(nn.Module):
         scale: ``[]`` or ``[cols]`` (1/S): ``weight = scale · Σ_s c[s] · G[s]``.
         digital: weights of the converters' results per column ``[groups, converters, cols]``,
             chosen for the broken cells; None where the encoding does not look at these.
-        input_range, adc_range, gain, offset, reference: see `Correction`.
+        input_range, adc_range, gain, offset, reference, trim: see `Correction`.
+        circuits: what was drawn for the circuits at its lines, from the seed of its cells.
         range_shift: the parameter behind ``Correction.shift``; None unless ranges are learned.
         learned_range: the input range ``[1]`` as a parameter, while it is learned by a rule.
         range_batches: how many batches it is the mean of (int64), while it is learned by a rule.
@@ -90,6 +91,7 @@ class Crossbar(nn.Module):
     gain: Tensor
     offset: Tensor
     reference: Tensor
+    trim: Tensor | None
     range_shift: nn.Parameter | None
     learned_range: nn.Parameter | None
     range_batches: Tensor | None
@@ -133,7 +135,7 @@ class Crossbar(nn.Module):
         scales = (cols,) if encoding.scaling.per_column else ()
         self.register_buffer("scale", self.cells.like.new_ones(scales))
         self.register_buffer("digital", self.even_shares() if encoding.defect_aware else None)
-        for name in CORRECTED:
+        for name in (*CORRECTED, "trim"):
             self.register_buffer(name, None)
         self.register_parameter("range_shift", None)
         self.register_parameter("learned_range", None)
@@ -146,6 +148,7 @@ class Crossbar(nn.Module):
         self.register_load_state_dict_post_hook(checkpoint.finish)
         self._wires = TileWires(hardware.array, groups)
         self._lumped: tuple[Any, Lumped | None] | None = None
+        self.circuits: dict[str, Any] = {}  # see `mho.crossbar.converters.kept`
         self._take(Correction.none(groups * cols, encoding.converters, self.cells.like))
 
     # ── state, and the one way to change it ──────────────────────────────────────────────────
@@ -215,7 +218,7 @@ class Crossbar(nn.Module):
         values = {name: getattr(self, name) for name in CORRECTED}
         if self.learned_range is not None:
             values["input_range"] = learned_ranges.now(self)
-        return Correction(**values, shift=shift)
+        return Correction(**values, shift=shift, trim=self.trim)
 
     commit = change.commit
     snapshot = change.snapshot
@@ -425,7 +428,7 @@ class Crossbar(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy is not on the chip: it has a copy of the cells.
-        return {**self.__dict__, "_lease": None, "_saved": (None, "")}
+        return {**self.__dict__, "_lease": None, "_saved": (None, ""), "circuits": {}}
 
     _apply = moving.apply
 

@@ -53,10 +53,21 @@ def amplified(
     parts: list[Tensor], readout: Readout, hardware: Hardware, rng: Tensor | None
 ) -> list[Tensor]:
     """Return the currents of tiles as their amplifiers hand them on, in the same units."""
+    if readout.bias is not None:
+        parts = [part + own for part, own in zip(parts, _biases(readout.bias, parts), strict=True)]
     if hardware.amplified is None or readout.lines is None:
         return parts
     unit = 1.0 if readout.step is None else readout.step
     return hardware.amplified.amplify(parts, readout.lines, unit, rng)
+
+
+def _biases(bias: Tensor, parts: list[Tensor]) -> list[Tensor]:
+    """Lay ``[groups, tiles, lines]`` beside the currents of some tiles each."""
+    tiles = bias.split([part.shape[1] for part in parts], dim=1)
+    return [
+        own.reshape(*own.shape[:2], *[1] * (part.dim() - 3), own.shape[2])
+        for own, part in zip(tiles, parts, strict=True)
+    ]
 
 
 def cell_currents(
@@ -307,6 +318,7 @@ def convert(
     limit: Tensor | None,
     planes: int = 1,
     measured: Tensor | None = None,
+    rng: Tensor | None = None,
 ) -> Tensor:
     """Convert every tile's currents and add the tiles digitally.
 
@@ -317,6 +329,7 @@ def convert(
         limit: full scale (A) per converter ``[converters]``; None takes the largest currents.
         planes: how many bit planes of each vector the batch holds.
         measured: the range of the whole call, where these are some of its currents.
+        rng: stream for noise of the converters; None: torch's own generator.
 
     Returns:
         ``[groups, batch, lines]`` in amperes.
@@ -324,7 +337,11 @@ def convert(
     adc = hardware.adc
     if adc is None:
         return _sum_tiles(parts)
+    errors = readout.converters
     if readout.step is not None:
+        if errors is not None:
+            each = zip(parts, errors.by_part(parts), strict=True)
+            return _sum_tiles([own.codes(part, rng) for part, own in each]) * readout.step
         return _sum_tiles([adc.to_levels(part) for part in parts]) * readout.step
     if measured is not None:
         limit = measured
@@ -332,6 +349,9 @@ def convert(
         limit = adc.measure(parts, converters=hardware.encoding.converters, planes=planes)
     else:
         limit = per_line(limit, readout.matrix.shape[-1] // limit.numel())
+    if errors is not None:
+        each = zip(parts, errors.by_part(parts), strict=True)
+        return _sum_tiles([adc.convert_by(own, part, limit, rng) for part, own in each])
     return _sum_tiles([adc.convert(part, limit) for part in parts])
 
 

@@ -31,6 +31,10 @@ def refusal(hardware: Hardware, rows: int) -> str | None:
     drive, adc = hardware.drive, hardware.adc
     if hardware.amplified is not None:
         return "amplifiers of idle tiles have offsets"
+    if adc is not None and adc.errs:
+        return "converters of idle tiles have errors"
+    if drive.errs:
+        return "drivers of idle lines have errors"
     if drive.bits == 1 and drive.signed:
         return "a signed DAC of one bit has no zero"
     if not drive.proportional:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mho.core import random
 from mho.crossbar import currents, pulses
 from mho.crossbar.blocks import Plan, Run, Vectors
 from mho.crossbar.readout import Readout
@@ -72,6 +73,8 @@ class Piece(NamedTuple):
         weight: of the pulse in the digital sum.
         share: of the gradient of the inputs' levels that goes through this pulse.
         current: ``[groups, vectors, lines of the run]``.
+        tile: number of the tile.
+        rng: stream of the converters' own noise; None where they have none.
     """
 
     rows: slice
@@ -80,6 +83,8 @@ class Piece(NamedTuple):
     weight: float
     share: float
     current: Tensor
+    tile: int
+    rng: Tensor | None = None
 
 
 def pieces_of(level: Tensor, job: Job, rng: Tensor | None) -> Iterator[Piece]:
@@ -90,8 +95,10 @@ def pieces_of(level: Tensor, job: Job, rng: Tensor | None) -> Iterator[Piece]:
         job: the read.
         rng: stream for read noise; None: torch's own generator.
     """
-    matrix, noise = job.readout.matrix, job.readout.noise
-    for rows in job.plan.tiles:
+    matrix, noise, bias = job.readout.matrix, job.readout.noise, job.readout.bias
+    converters = job.readout.converters
+    draws = converters is not None and converters.noisy
+    for tile, rows in enumerate(job.plan.tiles):
         for pulse, power, weight, share in _pulses(level[..., rows], job):
             if isinstance(noise, Tensor) and noise.dim() == 1:
                 power = power.sum(-1, keepdim=True)
@@ -100,7 +107,10 @@ def pieces_of(level: Tensor, job: Job, rng: Tensor | None) -> Iterator[Piece]:
                 if isinstance(noise, Tensor):
                     own = _of_run(noise, rows, run)
                     current = currents.with_noise(current, currents.variance_of(power, own), rng)
-                yield Piece(rows, run, pulse, weight, share, current)
+                if bias is not None:
+                    current = current.add_(bias[:, tile : tile + 1, run.lines])
+                drawn = random.fork(rng, current.device) if draws else None
+                yield Piece(rows, run, pulse, weight, share, current, tile, drawn)
 
 
 def _of_run(noise: Tensor, rows: slice, run: Run) -> Tensor:
@@ -158,16 +168,32 @@ def by_converter(current: Tensor, job: Job, run: Run | None = None) -> Tensor:
     return current.unflatten(-1, (each.stop - each.start, -1))
 
 
-def digital(current: Tensor, run: Run, limit: Tensor | None, job: Job) -> Tensor:
-    """Convert a piece, in place where no gradient is needed; in steps of what is on a grid."""
-    adc = job.adc
+def digital(current: Tensor, piece: Piece, limit: Tensor | None, job: Job) -> Tensor:
+    """Convert a piece, in place where no gradient is needed; in steps of what is on a grid.
+
+    Args:
+        current: of the piece.
+        piece: what it is of.
+        limit: full scale of the block; None where currents are in steps already.
+        job: the read.
+    """
+    adc, run = job.adc, piece.run
     if adc is None:
         return current
+    errors = job.readout.converters
+    if errors is not None:
+        errors = errors.of_tiles(piece.tile, piece.tile + 1).of_lines(run.lines)
     if job.readout.step is not None:
-        return adc.to_levels(current)
+        return adc.to_levels(current) if errors is None else errors.codes(current, piece.rng)
     assert limit is not None
     own = limit[..., run.converters, :] if limit.shape[-2] > 1 else limit
     lines = by_converter(current, job, run)
+    if errors is not None and adc.on_grid:
+        return errors.codes(adc.in_steps(lines, own).flatten(-2), piece.rng)
+    if errors is not None:
+        wide = own.expand(*own.shape[:-1], lines.shape[-1])
+        wide = wide.expand(*wide.shape[:-2], lines.shape[-2], -1).flatten(-2)
+        return errors.signs(current, wide, piece.rng)
     found = adc.to_levels(adc.in_steps(lines, own)) if adc.on_grid else adc.convert(lines, own)
     return found.flatten(-2)
 

@@ -20,6 +20,7 @@ from mho.crossbar.readout import Readout
 from mho.encoding.base import Encoding
 from mho.hardware import Hardware
 from mho.periphery import quantize
+from mho.periphery.errors import Errors
 
 MOST = 1 << 20
 """Currents of a read by a plan, at most: more are cut into blocks (`mho.crossbar.read.product`)."""
@@ -64,6 +65,8 @@ class Plan(NamedTuple):
         factor: from results in steps to outputs, where more follows than ``step`` and ``out``.
         offset: added to those, ``[cols]``; or None.
         rng: stream for read noise; None is torch's own generator.
+        errors: of the converters; None where they have none.
+        bias: current that offsets of the drivers cause ``[tiles, 1, lines]``; or None.
     """
 
     steps: Tensor | float
@@ -81,6 +84,8 @@ class Plan(NamedTuple):
     learned: bool
     factor: Tensor | None = None
     offset: Tensor | None = None
+    errors: Errors | None = None
+    bias: Tensor | None = None
 
     def fits(self, x: Tensor) -> bool:
         """Whether inputs ``[..., rows]`` are few enough to be read at once."""
@@ -131,7 +136,11 @@ class Plan(NamedTuple):
             variance = variance_of(level.detach().square(), self.noise)
             drawn = drawn if drawn is None else drawn.view(current.shape)
             current = with_noise(current, variance, self.rng, drawn)
-        if self.converted is not None:
+        if self.bias is not None:
+            current = current + self.bias
+        if self.errors is not None:
+            current = self.errors.codes(current.unsqueeze(0), self.rng).squeeze(0)
+        elif self.converted is not None:
             current = quantize.to_grid(current, *self.converted, fresh=True)
         total = current.squeeze(0) if self.tiles == 1 else current.sum(0)
         if self.factor is None:
@@ -195,17 +204,21 @@ def plan_of(
         return None
     if readout.cells is not None or readout.lines is not None or not hardware.device.ohmic:
         return None
+    if drive.curved:
+        return None
     if isinstance(readout.noise, tuple) or (adc is not None and readout.step is None):
         return None
     if readout.digital is not None or encoding.digital != (1.0,) or _adds(encoding):
         return None
-    given = (readout.matrix, readout.noise, readout.unit, readout.step, readout.scale, limit)
+    own = (readout.matrix, readout.noise, readout.unit, readout.step, readout.scale, readout.bias)
+    given = (*own, limit)
     matrix, noise = readout.matrix.unflatten(1, (-1, height))[0], readout.noise
     if noise is not None and noise.dim() == 3:
         noise = noise.unflatten(1, (-1, height))[0]
     folded = isinstance(readout.unit, float) and readout.unit == 1.0
     single = None
-    if len(matrix) == 1 and folded and not drive.ideal and adc is not None:
+    erring = readout.bias is not None or readout.converters is not None
+    if len(matrix) == 1 and folded and not drive.ideal and adc is not None and not erring:
         each = noise[0] if noise is not None and noise.dim() == 3 else None
         assert readout.step is not None
         single = Single(drive.levels, matrix[0], each, adc.levels, readout.step)
@@ -222,6 +235,8 @@ def plan_of(
         rng=rng,
         single=single,
         most=_most(matrix, memory) * rows,
+        errors=readout.converters,
+        bias=None if readout.bias is None else readout.bias[0].unsqueeze(1),
         learned=any(isinstance(used, Tensor) and used.requires_grad for used in given),
     )
 

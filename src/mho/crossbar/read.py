@@ -144,8 +144,10 @@ def _in_blocks(
     if most >= vectors.number:
         return _shaped(_slab(x, limit, call), vectors)
     if anew or _by_call(call):  # a stream of its own, that can be read again
+        converters = call.readout.converters
         draws = call.readout.noise is not None or call.readout.lines is not None
         draws = draws or not call.hardware.drive.proportional  # pulses may jitter
+        draws = draws or (converters is not None and converters.noisy)
         call = call._replace(rng=random.fork(call.rng, x.device) if draws else random.stream(0))
     if _by_call(call):
         call = call._replace(measured=_over_the_call(x, limit, call, most))
@@ -206,6 +208,8 @@ def _over_the_call(x: Tensor, limit: Tensor | float | None, call: _Call, at_once
             if within is None:
                 within = call.hardware.drive.measure(part, (0, 2))
             parts = _converted_currents(part, within, call._replace(rng=rng), multiply)[0]
+            if call.readout.converters is not None:  # they draw next, when they convert
+                random.skip(rng, len(parts) * call.readout.converters.draws)
             most = None if known is None else known.view([1] * (parts[0].dim() + 2))
             one = adc.measure(parts, converters=encoding.converters, most=most).flatten()
             if found is None:
@@ -227,7 +231,7 @@ def _product(part: Tensor, limit: Tensor | float, call: _Call, multiply: Multipl
     readout, hardware, drive = call.readout, call.hardware, call.hardware.drive
     parts, weight = _converted_currents(part, limit, call, multiply)
     planes = 1 if weight is None else len(weight)
-    total = convert(parts, readout, hardware, call.full_scale, planes, call.measured)
+    total = convert(parts, readout, hardware, call.full_scale, planes, call.measured, call.rng)
     if weight is not None:
         total = joint([total], weight, 1)[0]
     elif drive.converts_once:

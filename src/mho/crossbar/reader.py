@@ -71,6 +71,8 @@ class Reader:
         if crossbar.quiet and hardware.drive.pulses is not None:
             quiet = hardware.drive.pulses.without_noise
             hardware = hardware.replace(dac=hardware.drive.replace(pulses=quiet))
+        if crossbar.quiet and hardware.adc is not None and hardware.adc.noisy:
+            hardware = hardware.replace(adc=hardware.adc.without_noise)
         self.hardware, self.groups = hardware, crossbar.groups
         self.rows, self.outputs = crossbar.rows, crossbar.groups * crossbar.cols
         self.cells, self.scale = crossbar.cells, crossbar.scale
@@ -287,17 +289,18 @@ class Reader:
         """Read ``x [batch, cols]`` from the bit lines to the word lines.
 
         Raises:
-            ValueError: if the bit lines have amplifiers that act, or lines float behind wires.
+            ValueError: if amplifiers, converters or drivers have errors, or lines float behind
+                wires.
         """
         if floats(self.hardware):
             raise ValueError(
                 "crossbar.T of lines that float between pulses, behind wires, cannot be read: use "
                 "PulseWidth(idle='driven') for transposed reads"
             )
-        if self.hardware.amplified is not None:
+        if self.hardware.one_way is not None:
             raise ValueError(
-                "crossbar.T is read at the word lines, but the hardware's amplifier stands at the "
-                "bit lines: use hardware.replace(amplifier=None) for transposed reads"
+                "crossbar.T is read at the word lines, but the hardware's "
+                f"{self.hardware.one_way} for transposed reads"
             )
         kind, x = handed_out(x), self.ranges.wide(x)
         g, variance = self.view.turned()

@@ -23,6 +23,7 @@ from mho.crossbar.wires import TileWires, wired_noise
 from mho.encoding.base import Encoding
 from mho.hardware import Hardware
 from mho.periphery.amplifier import Lines
+from mho.periphery.errors import Errors
 
 Noise: TypeAlias = Tensor | tuple[NoiseForm, ...] | None
 """Variance of white noise: of bare cells, or of the tiles of an array with wires."""
@@ -50,6 +51,9 @@ class Readout(NamedTuple):
             what it is to its drivers where lines float (`mho.crossbar.floating`); None where reads
             are products.
         lines: the amplifiers; None where these are ideal.
+        bias: current that offsets of the drivers cause, in units of ``matrix``,
+            ``[groups, tiles, lines]``; or None.
+        converters: their errors; None where they have none.
     """
 
     matrix: Tensor
@@ -62,6 +66,8 @@ class Readout(NamedTuple):
     training: bool = False
     cells: Tensor | Ports | None = None
     lines: Lines | None = None
+    bias: Tensor | None = None
+    converters: Errors | None = None
 
 
 def collapses(hardware: Hardware) -> bool:

@@ -43,7 +43,8 @@ def suits(readout: Readout, hardware: Hardware) -> bool:
 def learns_more(readout: Readout, limit: Tensor | float | None, full_scale: Tensor | None) -> bool:
     """Whether gradients are asked for in more than the inputs and the matrix."""
     noise = readout.noise if isinstance(readout.noise, Tensor) else None
-    more = (noise, readout.step, readout.scale, readout.unit, readout.digital, limit, full_scale)
+    own = (noise, readout.step, readout.scale, readout.unit, readout.digital, readout.bias)
+    more = (*own, limit, full_scale)
     return any(isinstance(value, Tensor) and value.requires_grad for value in more)
 
 
@@ -78,7 +79,9 @@ def read(
     measured = adc is not None and readout.step is None and full_scale is None
     by_vector = measured and adc is not None and adc.range != "per_call"
     how = blocks.plan(readout, hardware, vectors.number, memory, measured=by_vector)
-    stream = None if readout.noise is None else random.fork(rng, x.device)
+    draws = readout.noise is not None
+    draws = draws or (readout.converters is not None and readout.converters.noisy)
+    stream = random.fork(rng, x.device) if draws else None
     matrix, detached = readout.matrix, readout._replace(matrix=readout.matrix.detach())
     job = Job(detached, hardware, vectors, how, limit, full_scale, stream)
     if torch.is_grad_enabled() and (x.requires_grad or matrix.requires_grad):
@@ -167,7 +170,7 @@ def _converted(level: Tensor, slab: Slab, job: Job) -> Tensor:
     lines = job.readout.matrix.shape[-1]
     total = level.new_zeros(groups, count, lines)
     for piece in pieces:
-        added = digital(piece.current, piece.run, limit, job)
+        added = digital(piece.current, piece, limit, job)
         total[..., piece.run.lines].add_(added, alpha=piece.weight)
     step = step_of(limit, job)
     return total if step is None else by_converter(total, job).mul_(step).flatten(-2)
@@ -326,7 +329,7 @@ def _through_converter(piece: Piece, grad: Tensor, limit: Tensor | None, job: Jo
         return grad
     current = piece.current.requires_grad_()
     with torch.enable_grad():
-        converted = digital(current, piece.run, limit, job)
+        converted = digital(current, piece, limit, job)
     (found,) = torch.autograd.grad(converted, current, grad)
     return found
 

@@ -19,7 +19,7 @@ from mho.cells.life import Broken, Drawn
 from mho.cells.unfabricated import Unfabricated
 from mho.core import random
 from mho.core.precision import exactly, widened
-from mho.crossbar import exact, expansion, floating, readout
+from mho.crossbar import converters, exact, expansion, floating, readout
 from mho.crossbar.broken import mended
 from mho.crossbar.ranges import Ranges
 from mho.crossbar.readout import Lumped, Noise, Readout
@@ -27,6 +27,7 @@ from mho.crossbar.tiling import Tiling
 from mho.crossbar.wires import wired
 from mho.hardware import Hardware
 from mho.periphery.amplifier import Lines, Lying
+from mho.periphery.errors import Errors
 
 if TYPE_CHECKING:
     from mho.crossbar.crossbar import Crossbar
@@ -58,6 +59,7 @@ class View:
         self._window, self._lumped = hardware.device.window, crossbar.lumped
         self._lines: Lines | None = None
         self._lines = None if self.scale.is_meta else self.amplifiers(training=False)
+        self._crossbar = crossbar
 
     @property
     def cheap(self) -> bool:
@@ -244,11 +246,67 @@ class View:
         hardware, groups = self.hardware, self.groups
         if self.collapsed:
             found = readout.effective(matrix, scale, hardware, groups, siemens, digital)
+            found = self._driven(found, training=training)
             return found._replace(training=True) if training else found
         folded = None if self.observed else self.ranges.full_scale()
         found = readout.electrical(matrix, scale, variance, folded, hardware, groups, siemens)
-        lines = self.amplifiers(training=training)
-        return found._replace(digital=digital, training=training, lines=lines)
+        found = self._driven(found, training=training)
+        lines, errors = self.amplifiers(training=training), self.errors(training=training)
+        return found._replace(digital=digital, training=training, lines=lines, converters=errors)
+
+    # ── circuits at the lines; what a chip drew for them ─────────────────────────────────────
+
+    def _fresh(self, training: bool, drawn: bool) -> bool:
+        """Whether circuits are those of a chip that is newly made for one training read."""
+        return training and drawn and not self.practice.own_cells
+
+    def _driven(self, found: Readout, *, training: bool) -> Readout:
+        """Return a readout as drivers with errors show it."""
+        spec, rows = self.hardware.drive.errors, self.cells.shape[1]
+        if spec is None or self.scale.is_meta:
+            return found
+
+        def drawn(seed: int | None) -> converters.Drivers | None:
+            return converters.drivers(self.hardware, rows, seed, self.scale)
+
+        if self._fresh(training, spec.drawn):
+            known = drawn(None)
+        else:
+            seed = self.cells.lines_seed if spec.drawn else 0
+            key = (spec, self.hardware.drive, seed, self.scale.dtype, self.scale.device)
+            known = converters.kept(self._crossbar, "drivers", key, lambda: drawn(seed))
+        height = self.hardware.array.rows if self.hardware.by_tile else found.matrix.shape[1]
+        return found if known is None else converters.driven(found, known, self.groups, height)
+
+    def errors(self, *, training: bool) -> Errors | None:
+        """Return the errors of the converters, trimmed where that was done; see `amplifiers`."""
+        adc, trim = self.hardware.adc, self._crossbar.trim
+        if adc is None or adc.architecture is None or self.scale.is_meta:
+            return None
+        if self._fresh(training, adc.architecture.drawn):
+            found = converters.errors(self.hardware, self._tiling, None, self.scale)
+            return found if found is None or trim is None else converters.trimmed_anew(found)
+        found = self.untrimmed
+        return found if found is None or trim is None else converters.trimmed(found, trim)
+
+    @property
+    def untrimmed(self) -> Errors | None:
+        """The errors of the chip's own converters, as they were made."""
+        adc, like = self.hardware.adc, self.scale
+        if adc is None or adc.architecture is None:
+            return None
+        seed = self.cells.lines_seed if adc.architecture.drawn else 0
+        key = (adc, self._tiling, self.hardware.encoding, seed, like.dtype, like.device)
+
+        def work() -> Errors | None:
+            return converters.errors(self.hardware, self._tiling, seed, like)
+
+        found: Errors | None = converters.kept(self._crossbar, "converters", key, work)
+        return found
+
+    @property
+    def _tiling(self) -> Tiling:
+        return Tiling.of(self.cells.like, self.groups, self.hardware.array)
 
     def amplifiers(self, *, training: bool) -> Lines | None:
         """Return the amplifiers of all tiles: the chip's own, or in training those of a new one."""
@@ -261,7 +319,7 @@ class View:
             seed: int | None = self.cells.lines_seed
         else:
             seed = None
-        tiling = Tiling.of(self.cells.like, self.groups, self.hardware.array)
+        tiling = self._tiling
         lying = Lying(
             tiling.down, tiling.cols, tiling.outputs, encoding.converters, tiling.array.interleaved
         )

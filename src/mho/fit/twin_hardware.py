@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mho.cells.spread import Spread, spread_about
+from mho.cells.spread import Spread, nominal, spread_about
 from mho.effects import AccessResistance, ReadNoise, StuckAt, StuckCells, WriteNoise
 from mho.effects.base import Effect
 from mho.fit.estimates import Estimates
@@ -86,7 +86,7 @@ def _amplifier(
 ) -> Amplifier:
     given = task.array.hardware.amplifier or Amplifier()
     free = "read_noise" in task.free
-    noise = float(found.noise.tau[1].sqrt()) if free else given.noise
+    noise = float(found.noise.tau[1].sqrt()) if free else nominal(given.noise)
     of_gain = given.gain_noise
     if free and found.noise.relative_to == "gain":
         of_gain = float(found.noise.tau[0].sqrt())

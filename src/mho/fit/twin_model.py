@@ -63,14 +63,17 @@ class State:
             reads: likewise.
 
         Raises:
-            ValueError: if its amplifier has values for another number of lines.
+            ValueError: if its amplifier has values for another number of lines, or there are errors
+                at its lines that no twin has.
         """
         amplifier = hardware.amplifier or Amplifier()
+        _refuse_errors(hardware, amplifier)
         one = torch.ones(lines, dtype=torch.float64)
         gain, offset = (_of_lines(value, one) for value in (amplifier.gain, amplifier.offset))
         access = sum(e.ohms for e in hardware.effects if isinstance(e, AccessResistance))
         common = torch.zeros(reads, dtype=torch.float64)
-        return cls(gain, offset, amplifier.compression, hardware.array.wires, access, g, common)
+        bend = nominal(amplifier.compression)
+        return cls(gain, offset, bend, hardware.array.wires, access, g, common)
 
     @property
     def seen(self) -> Tensor:
@@ -86,6 +89,22 @@ class State:
         values = {name: max(value, 0.0) for name, value in values.items()}
         access = values.pop("access", self.access)
         return replace(self, wires=self.wires.replace(**values), access=access)
+
+
+def _refuse_errors(hardware: Hardware, amplifier: Amplifier) -> None:
+    """Refuse errors that differ from line to line and are not looked for (ValueError)."""
+    spread = isinstance(amplifier.compression, Spread) or isinstance(amplifier.noise, Spread)
+    if spread or amplifier.saturation is not None:
+        raise ValueError(
+            "hardware's amplifier must have one compression and one noise for all lines, and no "
+            f"saturation, got {amplifier}"
+        )
+    adc = hardware.adc
+    if (adc is not None and adc.errs) or hardware.drive.errs:
+        raise ValueError(
+            "hardware must have converters and drivers without errors of their own: in a fit all "
+            f"errors of lines count as the amplifiers', got dac={hardware.dac}, adc={adc}"
+        )
 
 
 def _of_lines(value: float | Spread | tuple[float, ...], one: Tensor) -> Tensor:

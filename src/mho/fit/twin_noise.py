@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mho.cells import life
+from mho.cells.spread import nominal
 from mho.core import random
 from mho.effects.reading import ReadNoise
 from mho.fit import twin_model as model
@@ -65,7 +66,7 @@ def converter_noise(task: Task) -> float:
     hardware = task.array.hardware
     found = 0.0
     if hardware.amplified is not None and "read_noise" not in task.free:
-        found += hardware.amplified.noise**2
+        found += nominal(hardware.amplified.noise) ** 2
     return found + rounding(task) ** 2 / 12.0
 
 

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from mho.core import notice
+from mho.crossbar.converters import trim_of
 from mho.crossbar.correction import Correction
 from mho.crossbar.crossbar import Crossbar
+from mho.crossbar.undo import all_or_nothing
 from mho.hardware import Hardware
 from mho.model.crossbars import listing
 from mho.model.observe import batches_of, observed, watch
@@ -36,6 +38,7 @@ def calibrate(
     *,
     correct: bool = True,
     unbiased: bool = True,
+    trim: bool = False,
 ) -> None:
     """Set converter ranges and output correction of a converted model, in place.
 
@@ -54,26 +57,44 @@ def calibrate(
             shrink outputs: every sample is read twice, with noise of its own. False fits it to
             single reads: their squared error is then smallest, and outputs shrink towards their
             mean by the share of noise in their variance (regression dilution).
+        trim: first measure gain and offset of every converter with errors (``ADC(architecture=…)``)
+            by known currents, and take them away before it. False leaves a trim as it is.
 
     Raises:
         TypeError: if inputs are of another kind.
-        ValueError: if the model has no crossbars, there are no inputs or they are not finite. After
-            any error, and after an interruption, the model is as it was.
+        ValueError: if the model has no crossbars, there are no inputs or they are not finite, or
+            there is nothing to trim. After any error, and after an interruption, the model is as it
+            was.
     """
     batches = batches_of(inputs)
     found = listing(model)
     crossbars = [entry.crossbar for entry in found]
-    # Without ``correct``, what corrects outputs now goes on doing so.
-    with observed(model, crossbars, lambda was: _unranged(was, corrects=not correct)) as modes:
-        _set_ranges(model, crossbars, batches, None if correct else modes)
-        if correct:
-            wanted = {entry.crossbar: entry.weight() for entry in found}
-            matrices = {c: weight for c, weight in wanted.items() if weight is not None}
-            _correct(model, matrices, batches, unbiased)
-            _set_ranges(model, crossbars, batches, modes)
+    with all_or_nothing(crossbars if trim else ()):
+        if trim:
+            _trim(crossbars)
+        # Without ``correct``, what corrects outputs now goes on doing so.
+        with observed(model, crossbars, lambda was: _unranged(was, corrects=not correct)) as modes:
+            _set_ranges(model, crossbars, batches, None if correct else modes)
+            if correct:
+                wanted = {entry.crossbar: entry.weight() for entry in found}
+                matrices = {c: weight for c, weight in wanted.items() if weight is not None}
+                _correct(model, matrices, batches, unbiased)
+                _set_ranges(model, crossbars, batches, modes)
     missed = [e.name or "it" for e in found if bool(e.crossbar.input_range.isnan())]
     if missed:
         notice.warn(f"no sample reached {', '.join(missed)}: left uncalibrated")
+
+
+def _trim(crossbars: list[Crossbar]) -> None:
+    erring = [c for c in crossbars if c.hardware.adc is not None and c.hardware.adc.trims]
+    if not erring:
+        raise ValueError(
+            "trim=True needs converters with errors, ADC(architecture=…) of 2 bits or more; no "
+            "crossbar of this model has any"
+        )
+    for crossbar in erring:
+        trim = trim_of(crossbar)
+        crossbar.commit(correction=crossbar.correction.replace(trim=trim))
 
 
 # ── ranges ───────────────────────────────────────────────────────────────────────────────────
@@ -272,12 +293,15 @@ def _product(x: Tensor, matrix: Tensor, groups: int) -> Tensor:
 
 def _is_noisy(crossbar: Crossbar) -> bool:
     """Whether two reads of one input differ."""
-    amplifier = crossbar.hardware.amplified
-    if crossbar.hardware.drive.jitters:
-        return True
-    return (amplifier is not None and amplifier.noisy) or any(
-        b.acts_on("read_std") or (b.acts_on("read") and b.redrawn)
-        for b in crossbar.hardware.behaviours
+    amplifier, adc = crossbar.hardware.amplified, crossbar.hardware.adc
+    noisy = (amplifier is not None and amplifier.noisy) or (adc is not None and adc.noisy)
+    return (
+        noisy
+        or crossbar.hardware.drive.jitters
+        or any(
+            b.acts_on("read_std") or (b.acts_on("read") and b.redrawn)
+            for b in crossbar.hardware.behaviours
+        )
     )
 
 

@@ -12,10 +12,10 @@ from mho.model.crossbars import listing
 def noise_free(model: nn.Module) -> nn.Module:
     """Return a copy whose reads of the stored cells draw nothing.
 
-    White read noise and the noise of amplifiers are gone, and effects that are drawn at every read
-    (`mho.effects.TelegraphNoise` without a ``tau``) show their mean. Cells, converters, wires and
-    corrections stay as they are; `mho.collapse` takes converters away, too. In ``train()`` mode
-    the copy draws as ever.
+    White read noise and the noise of amplifiers and converters are gone, and effects that are drawn
+    at every read (`mho.effects.TelegraphNoise` without a ``tau``) show their mean. Cells,
+    converters, wires and corrections stay as they are; `mho.collapse` takes converters away, too.
+    In ``train()`` mode the copy draws as ever.
 
     Args:
         model: a converted model, or any module with crossbars; it is not changed.

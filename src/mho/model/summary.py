@@ -26,6 +26,7 @@ from mho.model.report import (
 )
 from mho.model.tracer import Product
 from mho.nn.base import AnalogLayer
+from mho.periphery.characterise import says_of
 
 
 @dataclass(frozen=True)
@@ -278,12 +279,14 @@ def _layer(entry: Entry) -> LayerSummary:
 
 def _describe(hardware: Hardware) -> str:
     array, policy = hardware.array, hardware.policy
+    adc = hardware.adc
+    converters = "none (exact currents)" if adc is None else f"{adc}{says_of(adc)}"
     lines = [
         f"tiles of {array.rows} × {array.cols}, {hardware.device}",
         f"  {'encoding':<12}{hardware.encoding}",
         f"  {'written':<12}{policy}: {policy.says}",
         f"  {'dac':<12}{hardware.dac or 'ideal'}",
-        f"  {'adc':<12}{hardware.adc or 'none (exact currents)'}",
+        f"  {'adc':<12}{converters}",
     ]
     lines += [f"  {'amplifier':<12}{hardware.amplifier}"] if hardware.amplifier else []
     lines += [f"  {effect.stage:<12}{effect}" for effect in hardware.effects]

@@ -11,6 +11,8 @@ from torch import Tensor
 from mho.core import checks
 from mho.core.spec import Spec, derived
 from mho.periphery import quantize
+from mho.periphery.converters.base import Architecture
+from mho.periphery.errors import Errors
 
 METHODS = ("uniform", "linear", "log", "minmax", "log_minmax", "tanh")
 RANGES = ("calibrated", "per_vector", "per_call", "full_scale")
@@ -39,6 +41,11 @@ class ADC(Spec):
         percentile: of ``|I|`` that calibration takes as the range, in (0, 100]; None takes the
             range with the smallest squared error of the converted currents.
         decades: dynamic range of the ``"log"`` method below full scale, > 0; not for others.
+        architecture: how converters are built, with their errors (`mho.periphery.converters`), for
+            methods ``"uniform"`` and ``"linear"``; None are ideal ones.
+        columns_per_adc: neighbouring lines of an array that one converter reads in turn, >= 1: they
+            have its errors. Lines count as converters see them: a pair that is subtracted before
+            is one.
 
     Raises:
         ValueError: if a value is outside its range.
@@ -51,6 +58,8 @@ class ADC(Spec):
     method: str = "uniform"
     percentile: float | None = None
     decades: float = 3.0
+    architecture: Architecture | None = None
+    columns_per_adc: int = 1
 
     def __post_init__(self) -> None:
         checks.integer("ADC bits", self.bits, most=24)
@@ -70,6 +79,58 @@ class ADC(Spec):
                 f"'per_vector' or 'per_call', got {self.range!r}"
             )
         quantize.check_percentile("ADC", self.percentile, self.range)
+        self._check_architecture()
+
+    def _check_architecture(self) -> None:
+        checks.integer("ADC columns_per_adc", self.columns_per_adc)
+        built = self.architecture
+        if built is not None:
+            checks.instance("ADC architecture", built, Architecture)
+            if self.method not in _GRIDS or (self.bits == 1 and self.method != "uniform"):
+                raise ValueError(
+                    "ADC architecture is for methods 'uniform' and 'linear' (one bit: 'uniform'), "
+                    f"got method={self.method!r}, bits={self.bits}"
+                )
+            built.check_bits(self.bits)
+        if self.columns_per_adc > 1 and (
+            built is None or (built.clock is None and not built.drawn)
+        ):
+            raise ValueError(
+                f"ADC columns_per_adc={self.columns_per_adc} changes nothing without an "
+                "architecture whose converters differ, or that has a clock"
+            )
+
+    @property
+    def errs(self) -> bool:
+        """Whether converters have errors."""
+        return self.architecture is not None and not self.architecture.ideal
+
+    @property
+    def trims(self) -> bool:
+        """Whether converters have errors that a trim may take away: not of single comparators."""
+        return self.errs and self.bits > 1
+
+    @property
+    def noisy(self) -> bool:
+        """Whether two conversions of one current may differ."""
+        return self.architecture is not None and self.architecture.noisy
+
+    @property
+    def without_noise(self) -> ADC:
+        """The same converters, two of whose conversions of one current never differ."""
+        built = self.architecture
+        return self if built is None else self.replace(architecture=built.without_noise)
+
+    @property
+    def conversion_time(self) -> float | None:
+        """Time (s) of one conversion; None where the architecture does not know it."""
+        return None if self.architecture is None else self.architecture.conversion_time(self.bits)
+
+    @property
+    def read_time(self) -> float | None:
+        """Time (s) until all lines of a converter are converted; None where it is not known."""
+        each = self.conversion_time
+        return None if each is None else each * self.columns_per_adc
 
     @derived
     def on_grid(self) -> bool:
@@ -163,6 +224,21 @@ class ADC(Spec):
         # What rounding leaves of a current that cancels is no current.
         rounding = most * torch.finfo(most.dtype).eps
         return [-largest([-torch.where(s > rounding, s, most) for s in sizes]), most]
+
+    def convert_by(
+        self, errors: Errors, current: Tensor, limit: Tensor, rng: Tensor | None
+    ) -> Tensor:
+        """As `convert`, by converters with errors.
+
+        Args:
+            errors: of the lines.
+            current: see `convert`.
+            limit: see `convert`.
+            rng: stream for their noise; None: torch's own generator.
+        """
+        if self.bits == 1:
+            return errors.signs(current, limit, rng)
+        return errors.codes(self.in_steps(current, limit), rng) * self.step(limit)
 
     def convert(self, current: Tensor, limit: Tensor) -> Tensor:
         """Convert currents (A), by any method.

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from mho.cells.spread import Spread, check, positive
+from mho.cells.spread import Spread, check, not_negative, positive
 from mho.core import checks, random
 from mho.core.constants import constant
 from mho.core.spec import Spec
+from mho.periphery.draws import Draws
 
 
 class Lines(NamedTuple):
@@ -20,6 +21,8 @@ class Lines(NamedTuple):
     Attributes:
         gain: one, or ``[groups, tiles, lines]``.
         offset: likewise (A).
+        compression: likewise (1/A); None where it is one number.
+        noise: likewise (A); None where it is one number.
         tile: which of the tiles beside one another a line is of ``[lines]`` (int64).
         across: how many of these there are.
     """
@@ -28,6 +31,8 @@ class Lines(NamedTuple):
     offset: Tensor
     tile: Tensor
     across: int
+    compression: Tensor | None = None
+    noise: Tensor | None = None
 
 
 class Lying(NamedTuple):
@@ -53,7 +58,8 @@ class Amplifier(Spec):
     """What a current (A) goes through on its way to a converter, tile by tile.
 
         z = gain_j · (1 + gain_noise · N_j(0, 1)) · i + offset_j
-        i' = z / (1 + compression · |z|) + noise · N_j(0, 1) + shared_noise · N(0, 1)
+        s = z / (1 + compression_j · |z|), within ±saturation
+        i' = s + noise_j · N_j(0, 1) + shared_noise · N(0, 1)
 
     The S-shaped compression is that of AIHWKit's output stage (Rasch et al. 2021, doi
     10.1109/AICAS51828.2021.9458494). Every line that a converter reads has an amplifier of its
@@ -70,11 +76,13 @@ class Amplifier(Spec):
         gain: factor on the current, > 0; a `Spread` without a lower bound is bounded by 0.
         offset: current added to it (A).
         compression: by what share a large current is compressed (1/A), >= 0: a current of
-            ``1/compression`` comes out as half of it.
-        noise: standard deviation of white noise (A), >= 0, of every line and conversion.
+            ``1/compression`` comes out as half of it. A `Spread` is drawn for every line.
+        noise: standard deviation of white noise (A), >= 0, of every line and conversion. A `Spread`
+            is drawn for every line.
         shared_noise: the same of noise that all lines of a tile have in common at a conversion (A),
             >= 0: of a reference or a supply that moves.
         gain_noise: relative standard deviation of the gain, >= 0, from conversion to conversion.
+        saturation: the largest current that comes out (A), > 0, before noise; None for no limit.
 
     Raises:
         TypeError, ValueError: if a value is refused.
@@ -82,10 +90,11 @@ class Amplifier(Spec):
 
     gain: float | Spread | tuple[float, ...] = 1.0
     offset: float | Spread | tuple[float, ...] = 0.0
-    compression: float = 0.0
-    noise: float = 0.0
+    compression: float | Spread = 0.0
+    noise: float | Spread = 0.0
     shared_noise: float = 0.0
     gain_noise: float = 0.0
+    saturation: float | None = None
 
     def __post_init__(self) -> None:
         for name, bounds in (("gain", {"above": 0.0}), ("offset", {})):
@@ -102,10 +111,12 @@ class Amplifier(Spec):
                 object.__setattr__(self, name, positive("Amplifier gain", value))
             else:
                 check(f"Amplifier {name}", value)
-        checks.number("Amplifier compression", self.compression, least=0.0)
-        checks.number("Amplifier noise", self.noise, least=0.0)
+        for name in ("compression", "noise"):
+            object.__setattr__(self, name, not_negative(f"Amplifier {name}", getattr(self, name)))
         checks.number("Amplifier shared_noise", self.shared_noise, least=0.0)
         checks.number("Amplifier gain_noise", self.gain_noise, least=0.0)
+        if self.saturation is not None:
+            checks.number("Amplifier saturation", self.saturation, above=0.0)
 
     @property
     def ideal(self) -> bool:
@@ -115,7 +126,7 @@ class Amplifier(Spec):
     @property
     def noisy(self) -> bool:
         """Whether two conversions of one current differ."""
-        return self.noise > 0.0 or self.shared_noise > 0.0 or self.gain_noise > 0.0
+        return self.noise != 0.0 or self.shared_noise > 0.0 or self.gain_noise > 0.0
 
     @property
     def without_noise(self) -> Amplifier:
@@ -125,7 +136,8 @@ class Amplifier(Spec):
     @property
     def drawn(self) -> bool:
         """Whether lines differ by chance."""
-        return isinstance(self.gain, Spread) or isinstance(self.offset, Spread)
+        each = (self.gain, self.offset, self.compression, self.noise)
+        return any(isinstance(value, Spread) for value in each)
 
     @property
     def per_line(self) -> dict[str, int]:
@@ -144,19 +156,21 @@ class Amplifier(Spec):
             like: gives dtype and device.
         """
         shape = (groups, tiling.down, tiling.converters * tiling.width)
-        seeds = {
-            name: None if seed is None else random.derive(seed, "amplifier", name)
-            for name in ("gain", "offset")
+        draws = Draws(seed, "amplifier", like)
+        more = {
+            name: draws.spread(name, value, shape) if isinstance(value, Spread) else None
+            for name, value in (("compression", self.compression), ("noise", self.noise))
         }
         line = torch.arange(shape[-1], device=like.device)
         beside = -(-tiling.width // tiling.outputs)
         array = 0 if tiling.joined else line // tiling.width * beside
         arrays = 1 if tiling.joined else tiling.converters
         return Lines(
-            _spread_out(self.gain, seeds["gain"], shape, tiling.width, like),
-            _spread_out(self.offset, seeds["offset"], shape, tiling.width, like),
+            _spread_out(self.gain, "gain", draws, shape, tiling.width),
+            _spread_out(self.offset, "offset", draws, shape, tiling.width),
             array + line % tiling.width // tiling.outputs,
             arrays * beside,
+            **more,
         )
 
     def amplify(
@@ -171,35 +185,54 @@ class Amplifier(Spec):
             rng: stream for noise; None: torch's own generator.
         """
         tiles = [part.shape[1] for part in parts]
-        gains, offsets = (_by_piece(value, tiles) for value in (lines.gain, lines.offset))
-        return [
-            self._noisy(
-                self._passed(part, _beside(gain, part), _beside(offset, part) / unit, unit, rng),
-                lines,
-                unit,
-                rng,
+        gains, offsets, compressions, noises = (
+            [None] * len(tiles) if value is None else _by_piece(value, tiles)
+            for value in (lines.gain, lines.offset, lines.compression, lines.noise)
+        )
+        found = []
+        for part, *own in zip(parts, gains, offsets, compressions, noises, strict=True):
+            gain, offset, compression, noise = (
+                None if value is None else _beside(value, part) for value in own
             )
-            for part, gain, offset in zip(parts, gains, offsets, strict=True)
-        ]
+            assert gain is not None
+            assert offset is not None
+            passed = self._passed(part, gain, offset / unit, compression, unit, rng)
+            found.append(self._noisy(passed, noise, lines, unit, rng))
+        return found
 
     def _passed(
         self,
         current: Tensor,
         gain: Tensor,
         offset: Tensor,
+        compression: Tensor | None,
         unit: Tensor | float,
         rng: Tensor | None,
     ) -> Tensor:
         if self.gain_noise:
             gain = gain + gain * random.normal_like(current, rng) * self.gain_noise
         out = torch.addcmul(offset, gain, current)
-        return out / (1.0 + self.compression * unit * out.abs()) if self.compression else out
+        if self.compression != 0.0:
+            share: Any = self.compression if compression is None else compression
+            out = out / (1.0 + share * unit * out.abs())
+        if self.saturation is None:
+            return out
+        most = self.saturation / unit
+        if isinstance(most, Tensor):
+            return torch.minimum(torch.maximum(out, -most), most)
+        return out.clamp(-most, most)
 
     def _noisy(
-        self, current: Tensor, lines: Lines, unit: Tensor | float, rng: Tensor | None
+        self,
+        current: Tensor,
+        noise: Tensor | None,
+        lines: Lines,
+        unit: Tensor | float,
+        rng: Tensor | None,
     ) -> Tensor:
-        if self.noise:
-            current = current + random.normal_like(current, rng) * (self.noise / unit)
+        if self.noise != 0.0:
+            size: Any = self.noise if noise is None else noise
+            current = current + random.normal_like(current, rng) * (size / unit)
         if self.shared_noise:
             drawn = random.normal_like(current[..., : lines.across], rng)
             current = current + drawn[..., lines.tile] * (self.shared_noise / unit)
@@ -208,17 +241,15 @@ class Amplifier(Spec):
 
 def _spread_out(
     value: float | Spread | tuple[float, ...],
-    seed: int | None,
+    name: str,
+    draws: Draws,
     shape: tuple[int, int, int],
     width: int,
-    like: Tensor,
 ) -> Tensor:
-    if isinstance(value, Spread):
-        source = None if seed is None else random.generator(seed)
-        return value.sample(shape, source, dtype=like.dtype, device=like.device)
     if not isinstance(value, tuple):
-        return like.new_full((1, 1, 1), value)
+        return draws.spread(name, value, shape)
     # All tiles of all converters have the same bit lines.
+    like = draws.like
     known = constant(value, like.dtype, like.device).view(shape[-1] // width, -1)
     line = torch.arange(width, device=like.device) % known.shape[1]
     return known[:, line].reshape(1, 1, -1)

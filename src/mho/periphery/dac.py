@@ -14,6 +14,7 @@ from mho.core import checks
 from mho.core.constants import constant
 from mho.core.spec import Spec, derived
 from mho.periphery import quantize
+from mho.periphery.drivers import DriverErrors
 from mho.periphery.pulses import PulseWidth
 
 MODES = ("amplitude", "bit_serial", "pulse_width")
@@ -48,6 +49,8 @@ class DAC(Spec):
             charges) are weighted and summed before one conversion, instead of one for each.
         pulses: pulse-width: how long pulses are, and what else there is to them; None in other
             modes, and `PulseWidth()` where pulse-width drivers are given none.
+        errors: mismatch and nonlinearity of the drivers; None are exact ones. For cells whose
+            current is ``g · v``.
 
     Raises:
         ValueError: if a value is outside its range.
@@ -62,6 +65,7 @@ class DAC(Spec):
     code: str = "sign_magnitude"
     converts_once: bool = False
     pulses: PulseWidth | None = None
+    errors: DriverErrors | None = None
 
     def __post_init__(self) -> None:
         if self.bits is not None:
@@ -87,6 +91,19 @@ class DAC(Spec):
             raise ValueError("DAC bits must be given for mode='bit_serial', got None")
         if self.code == "twos_complement" and self.signed and self.bits == 1:
             raise ValueError("DAC bits must be >= 2 for signed two's complement, got 1")
+        if self.errors is not None:
+            checks.instance("DAC errors", self.errors, DriverErrors)
+            self.errors.check(self.bits, self.mode, self.levels)
+
+    @property
+    def curved(self) -> bool:
+        """Whether levels are unevenly spaced."""
+        return self.errors is not None and self.errors.curved
+
+    @property
+    def errs(self) -> bool:
+        """Whether drivers have errors."""
+        return self.errors is not None and self.errors != DriverErrors()
 
     def _check_pulses(self) -> None:
         """Give pulse-width drivers pulses, and refuse what does not go together."""
@@ -239,6 +256,12 @@ class DAC(Spec):
             x: inputs, any shape.
             limit: the input magnitude that becomes ``v_max``.
         """
+        level = self._even_levels(x, limit)
+        if self.errors is None or not self.errors.curved:
+            return level
+        return self.errors.bent(level, self.levels)
+
+    def _even_levels(self, x: Tensor, limit: Tensor | float) -> Tensor:
         if self.bits is None:
             return quantize.over(x, limit)
         high = self.levels[1]
