@@ -12,6 +12,7 @@ from torch.distributions import Normal
 import mho
 from mho import ADC, DAC, Amplifier, Array, Crossbar, Hardware, PulseWidth
 from mho.circuit import Wires
+from mho.crossbar import pulses
 from mho.devices import MTJ, LinearDevice, Pickett, Spread, Yakopcic
 from mho.effects import ReadNoise
 from mho.encoding import BitSliced, Differential, SingleColumn
@@ -23,9 +24,9 @@ V_MAX, T_PULSE = 0.3, 64e-9
 WIRES = Wires(source=40.0, word=25.0, bit=30.0, sense=15.0)
 
 
-def pulsed(bits=4, **pulses):
-    own = {name: pulses.pop(name) for name in ("signed", "converts_once") if name in pulses}
-    given = PulseWidth(**{"t_pulse": T_PULSE, **pulses})
+def pulsed(bits=4, **more):
+    own = {name: more.pop(name) for name in ("signed", "converts_once") if name in more}
+    given = PulseWidth(**{"t_pulse": T_PULSE, **more})
     return DAC(bits, v_max=V_MAX, mode="pulse_width", range=1.0, pulses=given, **own)
 
 
@@ -547,6 +548,36 @@ def test_transposed_noise_goes_by_lengths():
     within(y.std(0), expected.expand(6))
 
 
+def test_transposed_pulses_jitter_and_fill():
+    e = torch.tensor([[1.0, -0.2, 0.0, 0.4]], dtype=F64)
+    crossbar, _ = made(pulsed(5, jitter=0.5e-9), 6, 4)
+    weight = (crossbar.G[0] - crossbar.G[1]) * crossbar.scale
+    with torch.no_grad():
+        y = e.expand(READS, -1) @ crossbar.T
+    within(y.std(0), weight[:, [0, 1, 3]].square().sum(1).sqrt() * 0.5e-9 / T_PULSE)
+    full, _ = made(pulsed(5, full_charge=1e-12), 6, 4)
+    current = (e * 15).round() / 15 * V_MAX @ (full.G[0] - full.G[1]).mT
+    assert float(current.abs().max()) * T_PULSE > 1.1e-12
+    held = current.clamp(-1e-12 / T_PULSE, 1e-12 / T_PULSE)
+    torch.testing.assert_close(e @ full.T, held * full.scale / V_MAX)
+
+
+@pytest.mark.parametrize("bits", [4, None])
+def test_patterns_last_until_the_end(bits):
+    """Voltages times shares are the mean, also where no line is driven to the end."""
+    dac = pulsed(bits, v_idle=0.1)
+    size = torch.tensor([[1.0, -3.0, 0.0, 4.0], [2.0, 2.0, -5.0, 0.0]], dtype=F64)
+    level = size if bits else size / 7
+    found = list(pulses.patterns(level, dac))
+    shares = sum(share for _, share in found)
+    torch.testing.assert_close(
+        torch.as_tensor(shares, dtype=F64).expand(2, 1), torch.ones(2, 1, dtype=F64)
+    )
+    mean = sum(v * share for v, share in found)
+    expected = size / 7 * V_MAX + (1 - size.abs() / 7) * 0.1
+    torch.testing.assert_close(mean, expected)
+
+
 def test_floating_lines_are_refused_where_they_cannot_be_solved():
     crossbar, _ = made(pulsed(4, idle="floating"), wires=WIRES)
     with pytest.raises(ValueError, match="idle='driven'"):
@@ -559,8 +590,8 @@ def test_recurrent_layers_read_by_pulses(name):
     layer = getattr(nn, name)(4, 5, batch_first=True)
     x = torch.randn(2, 6, 4)
     read = {}
-    for mode, pulses in (("amplitude", None), ("pulse_width", PulseWidth())):
-        dac = DAC(6, mode=mode, pulses=pulses, range=2.0)
+    for mode, sent in (("amplitude", None), ("pulse_width", PulseWidth())):
+        dac = DAC(6, mode=mode, pulses=sent, range=2.0)
         analog = mho.convert(layer, Hardware(dac=dac, adc=ADC(8, range=1e-5)), seed=0).eval()
         read[mode] = analog(x)[0]
     torch.testing.assert_close(*read.values(), rtol=0, atol=0)
@@ -607,9 +638,9 @@ def test_gradients_pass_straight_through(dac):
 @pytest.mark.parametrize(
     "pulses", [PulseWidth(), PulseWidth(jitter=2e-9), PulseWidth(signs="two_phase")]
 )
-def test_training_on_pulses_learns(pulses):
+def test_training_on_pulses_learns(sent):
     torch.manual_seed(0)
-    dac = DAC(6, mode="pulse_width", pulses=pulses)
+    dac = DAC(6, mode="pulse_width", pulses=sent)
     hardware = Hardware(dac=dac, adc=ADC(8), effects=(ReadNoise(0.01),))
     layer = mho.convert(nn.Linear(8, 4), hardware).train()
     x, target = torch.randn(64, 8), torch.randn(8, 4)
