@@ -636,7 +636,7 @@ def test_gradients_pass_straight_through(dac):
 
 
 @pytest.mark.parametrize(
-    "pulses", [PulseWidth(), PulseWidth(jitter=2e-9), PulseWidth(signs="two_phase")]
+    "sent", [PulseWidth(), PulseWidth(jitter=2e-9), PulseWidth(signs="two_phase")]
 )
 def test_training_on_pulses_learns(sent):
     torch.manual_seed(0)

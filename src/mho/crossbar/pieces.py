@@ -98,12 +98,15 @@ def pieces_of(level: Tensor, job: Job, rng: Tensor | None) -> Iterator[Piece]:
     matrix, noise, bias = job.readout.matrix, job.readout.noise, job.readout.bias
     converters = job.readout.converters
     draws = converters is not None and converters.noisy
+    folded = isinstance(job.readout.unit, float) and job.readout.unit == 1.0
+    bits = folded and job.hardware.drive.mode == "bit_serial" and job.hardware.drive.planes_sent > 1
+    bits = bits and not job.hardware.drive.converts_once
     for tile, rows in enumerate(job.plan.tiles):
         for pulse, power, weight, share in _pulses(level[..., rows], job):
             if isinstance(noise, Tensor) and noise.dim() == 1:
                 power = power.sum(-1, keepdim=True)
             for run in job.plan.runs:
-                current = currents.multiply(pulse, matrix[:, rows, run.lines])
+                current = currents.multiply(pulse, matrix[:, rows, run.lines], bits=bits)
                 if isinstance(noise, Tensor):
                     own = _of_run(noise, rows, run)
                     current = currents.with_noise(current, currents.variance_of(power, own), rng)
@@ -140,7 +143,9 @@ def _pulses(level: Tensor, job: Job) -> Iterator[tuple[Tensor, Tensor, float, fl
         pulse = sent(level)
         yield pulse, power_of(level, pulse) if noisy else pulse, 1.0, 1.0
         return
-    weights, level = drive.plane_weights, level.contiguous()  # read once for each plane
+    weights = drive.plane_weights
+    if len(level) == 1:
+        level = level.contiguous()  # read once for each plane
     if drive.converts_once:
         # One conversion of what all planes add up to: the levels themselves, and all their noise.
         one, power = drive.joint_step, None

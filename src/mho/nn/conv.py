@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mho.core import checks
+from mho.crossbar.currents import followed, times
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer
@@ -139,9 +140,12 @@ class _Conv(AnalogLayer):
         kind = y.dtype
         y = y.permute(1, 0, 3, 2).flatten(1, 2)  # [batch, out_channels, patches]
         if gain is not None:
-            y = y * gain.unsqueeze(-1)
+            gain = gain.unsqueeze(-1)
+            y = y * gain if y.dtype != gain.dtype else times(y, gain)
         if offset is not None:
-            y = y + offset.unsqueeze(-1)
+            offset = offset.unsqueeze(-1)
+            apart = y.dtype != offset.dtype or followed(y, offset)
+            y = y + offset if apart else y.add_(offset)
         return y.to(kind).unflatten(2, patches.sizes[1:])
 
     def _native(self, x: Tensor) -> Tensor:

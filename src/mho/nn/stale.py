@@ -30,8 +30,11 @@ def warn_if_stale(layer: AnalogLayer) -> None:
     if torch.compiler.is_compiling() or layer._warned:
         return
     held = None
-    if not layer._buffers and "parametrizations" not in layer._modules:  # what is quick to see
-        held = [(id(p), version(p)) for p in layer._parameters.values()]
+    if not (layer._buffers or "parametrizations" in layer._modules):  # what is quick to see
+        held = [
+            (id(p), 0 if p is None or p.is_inference() else p._version)  # as `version`
+            for p in layer._parameters.values()
+        ]
         if layer._synced and held == vars(layer).get("_unmoved"):
             return
     found = layer._versions()

@@ -131,7 +131,11 @@ def in_steps(x: Tensor, limit: Tensor | float, count: float) -> Tensor:
     least, lift, floor = lifting(limit.dtype if isinstance(limit, Tensor) else x.dtype)
     if isinstance(limit, Tensor):
         up = (limit < least).to(limit.dtype) * lift + 1.0  # 1, or the power of two
-        return (x * up) * (count / (limit * up).clamp_min(floor))  # of a limit of zero
+        factor = count / (limit * up).clamp_min(floor)  # of a limit of zero
+        lifted = x * up
+        if torch.is_grad_enabled() and (lifted.requires_grad or factor.requires_grad):
+            return lifted * factor
+        return lifted.mul_(factor)
     if limit >= least:
         return x * (count / limit)
     return (x * lift) * (count / max(limit * lift, floor))
