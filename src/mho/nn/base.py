@@ -47,6 +47,7 @@ class AnalogLayer(nn.Module):
     left_behind: ClassVar[tuple[str, ...]] = ("_compiled_call_impl", "_unmoved")
     hardware: Hardware
     read_as_stored: bool = False  # in training, too; see `mho.freeze`
+    converted_as: str = ""  # its name in the model that `mho.convert` made, for messages
 
     @classmethod
     def from_digital(
@@ -149,8 +150,6 @@ class AnalogLayer(nn.Module):
         for name, matrix in matrices.items():
             if not matrix.is_floating_point():
                 raise TypeError(f"{name} holds floating numbers, the weights are {matrix.dtype}")
-            if program:
-                checks.finite(f"weight of {name}", matrix)
             if hasattr(self, name):
                 raise ValueError(f"the layer has a {name!r} of its own: the crossbar's name")
             crossbar = Crossbar(
@@ -169,6 +168,8 @@ class AnalogLayer(nn.Module):
             self.program()
         else:
             self._warned = True  # that nothing is programmed is refused, not warned of
+            for crossbar in self.crossbars.values():
+                crossbar.refresh()  # a compiler cannot do it at the first read
 
     def _adopt(self, digital: nn.Module) -> None:
         """Add what the torch layer does not say in its attributes (those are here already)."""

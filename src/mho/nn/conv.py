@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mho.core import checks
 from mho.crossbar.currents import followed, times
 from mho.crossbar.readout import Readout
+from mho.crossbar.watching import by_call, vectors_at_once
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer
 from mho.nn.convolve import Geometry, currents, vectors
@@ -103,6 +104,8 @@ class _Conv(AnalogLayer):
         crossbar = self.crossbars["crossbar"]
         # What every patch is driven with may depend on that patch: it is then a vector of its own.
         alone = self._bias_on_array or crossbar.reader.drives_by_vector
+        if crossbar.observed and x.numel():
+            return self._watched(self._padded(x))
         if crossbar.observed or (alone and crossbar.collapsed):
             rows = self._rows(self._padded(x))
             bias = None if self._bias_on_array else self.bias
@@ -110,6 +113,19 @@ class _Conv(AnalogLayer):
         if crossbar.collapsed:
             return self._native(x)
         return self._tiled(self._padded(x), raw=alone)
+
+    def _watched(self, x: Tensor) -> Tensor:
+        """Read every patch as a vector of its own, some at a time, for who looks at all of them."""
+        crossbar, images, constant = self.crossbars["crossbar"], x.unsqueeze(0), self._bias_on_array
+        patches = vectors(self._geometry, images, raw=True, constant=constant)
+        most = patches.number if by_call(crossbar) else vectors_at_once(crossbar)
+        found = []
+        for slab in patches.slabs(most):
+            rows = patches.unfold(patches.take(images, slab.ranges))  # [groups, patches, rows]
+            rows = rows.transpose(0, 1).flatten(1).contiguous()
+            found.append(self.read("crossbar", rows, None if constant else self.bias))
+        y = found[0] if len(found) == 1 else torch.cat(found)
+        return y.unflatten(0, patches.sizes).movedim(-1, 1)
 
     def _seen(self, x: Tensor) -> tuple[Readout, Tensor | None, Tensor | None]:
         """What this read sees, and the gain and offset per channel that follow it."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from mho.core import notice
 from mho.nn import computed
@@ -54,10 +55,16 @@ def warn_if_stale(layer: AnalogLayer) -> None:
         return  # FSDP computes with other tensors than it keeps: nobody can tell
     moved = sorted(n for n in names if found.get(n) != layer._synced.get(n))
     notice.warn(
-        f"{type(layer).__name__}: {', '.join(moved)} has changed since it was programmed, and "
+        f"{named(layer)}: {', '.join(moved)} has changed since it was programmed, and "
         "eval() reads what the chip holds; call mho.program(model) to write it"
     )
     layer._warned = True
+
+
+def named(layer: AnalogLayer) -> str:
+    """Return what messages call a layer: its type, and the name it was converted by."""
+    kind = type_before_parametrizations(layer).__name__
+    return f"{layer.converted_as!r} ({kind})" if layer.converted_as else kind
 
 
 def versions(layer: AnalogLayer) -> dict[str, tuple[int, int]]:
