@@ -148,6 +148,45 @@ def test_drawn_lines_have_their_spread():
     assert abs(float(torch.corrcoef(torch.stack((gain.flatten(), offset.flatten())))[0, 1])) < 0.1
 
 
+def test_compression_and_noise_spread_over_lines():
+    compression, noise = Spread(Normal(3e3, 5e2)), Spread(Normal(3e-7, 5e-8))
+    bent = crossbar(array=Array(3, 6), amplifier=Amplifier(compression=compression))
+    x, total = inputs(), 0.0
+    own = bent.reader.view._lines.compression[0].numpy()
+    assert own.shape == (3, 5)
+    assert len(np.unique(own)) == 15
+    g = (bent.G[0] - bent.G[1]).numpy()
+    for tile, top in enumerate((0, 3, 6)):
+        current = 0.2 * x.numpy()[:, top : top + 3] @ g[top : top + 3]
+        total = total + current / (1 + own[tile] * np.abs(current))
+    np.testing.assert_allclose(bent(x), total * float(bent.scale) / 0.2, rtol=1e-10)
+    loud = crossbar(array=Array(16, 6), amplifier=Amplifier(noise=noise))
+    spread = (loud(x[:1].expand(20_000, -1)) / (float(loud.scale) / 0.2)).std(0).numpy()
+    own = loud.reader.view._lines.noise[0, 0].numpy()
+    assert np.abs(spread / own - 1).max() < 4.5 / np.sqrt(40_000)
+    assert Amplifier(noise=noise).noise.low == 0.0
+    wide = mho.Crossbar(64, 64, Hardware(array=Array(8, 64), amplifier=bent.hardware.amplifier))
+    found = wide.reader.view._lines.compression
+    assert abs(float(found.mean()) - 3e3) < 4 * 5e2 / found.numel() ** 0.5
+    assert abs(float(found.std()) / 5e2 - 1) < 4 / (2 * found.numel()) ** 0.5
+
+
+@pytest.mark.parametrize("adc", [None, ADC(14, range=1e-4)], ids=["exact", "converted"])
+def test_what_is_too_large_saturates(adc):
+    plain = crossbar(cols=6, array=Array(3, 6), amplifier=Amplifier(compression=1e3))
+    cut = crossbar(
+        cols=6, array=Array(3, 6), adc=adc, amplifier=Amplifier(compression=1e3, saturation=4e-6)
+    )
+    x, total = inputs(), 0.0
+    g = (plain.G[0] - plain.G[1]).numpy()
+    for top in (0, 3, 6):
+        z = 0.2 * x.numpy()[:, top : top + 3] @ g[top : top + 3]
+        total = total + np.clip(z / (1 + 1e3 * np.abs(z)), -4e-6, 4e-6)
+    expected = total * float(cut.scale) / 0.2
+    np.testing.assert_allclose(cut(x), expected, atol=1e-10 if adc is None else 2e-3)
+    assert not np.allclose(cut(x), plain(x))
+
+
 def test_training_draws_lines_afresh_and_follows_gradients():
     amplifier = Amplifier(Spread(Normal(1.0, 0.1)), compression=1e4)
     found = crossbar(amplifier=amplifier)
@@ -227,6 +266,9 @@ def test_the_summary_says_it():
         ({"noise": -1e-9}, ValueError, "noise must be >= 0"),
         ({"shared_noise": -1e-9}, ValueError, "shared_noise must be >= 0"),
         ({"gain_noise": -0.1}, ValueError, "gain_noise must be >= 0"),
+        ({"saturation": 0.0}, ValueError, "saturation must be > 0"),
+        ({"noise": Spread(Normal(1e-8, 1e-9), low=-1.0)}, ValueError, "low=-1.0"),
+        ({"compression": Spread(Normal(-1.0, 1e-9))}, ValueError, "compression must be >= 0"),
     ],
 )
 def test_wrong_values_are_refused(changes, error, message):

@@ -27,6 +27,7 @@ from mho.periphery import (
     enob,
     inl,
 )
+from mho.testing import ArchitectureContract
 
 LIKE = torch.zeros((), dtype=torch.float64)
 MANY = (
@@ -244,18 +245,19 @@ def test_a_ramp_is_common_to_its_array():
     assert not torch.equal(found.transitions[0], found.transitions[1])
 
 
-@pytest.mark.parametrize("bits", [4, 8, 12])
-def test_an_ideal_converter_has_its_bits(bits):
-    assert abs(float(enob(ADC(bits), 1)) - math.log2(2**bits - 1)) < 0.06
-    assert abs(float(enob(ADC(bits, method="linear"), 1)) - bits) < 0.05
-    assert float(enob(ADC(bits, architecture=Architecture(gain=0.98)), 1)) > bits - 0.25
+@pytest.mark.parametrize(("bits", "within"), [(4, 0.1), (8, 0.03), (12, 0.02)])
+def test_an_ideal_converter_has_its_bits(bits, within):
+    assert abs(float(enob(ADC(bits), 1)) - math.log2(2**bits - 1)) < within
+    assert abs(float(enob(ADC(bits, method="linear"), 1)) - bits) < within
+    moved = ADC(bits, architecture=Architecture(gain=0.98, offset=0.05))
+    assert abs(float(enob(moved, 1)) - math.log2(2**bits - 1)) < within
 
 
-@pytest.mark.parametrize("sigma", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 3.0])
 def test_thermal_noise_costs_what_its_power_costs(sigma):
     adc = ADC(9, method="linear", architecture=Architecture(noise=sigma / 256))
     expected = 9 - 0.5 * math.log2(1 + 12 * sigma**2)
-    assert abs(float(enob(adc, 16).mean()) - expected) < 0.04
+    assert abs(float(enob(adc, 16).mean()) - expected) < 0.02
 
 
 def test_jitter_grows_with_the_root_of_the_count():
@@ -383,3 +385,72 @@ def test_all_architectures_are_exported():
 def test_what_cannot_be_is_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+# ── the conformance kit ──────────────────────────────────────────────────────────────────────
+
+
+class _Built(ArchitectureContract):
+    def architecture(self):
+        return self.built
+
+
+class TestFlash(_Built):
+    built = Flash(comparator_sigma=0.003, resistor_sigma=0.01, clock=1e9)
+
+
+class TestSAR(_Built):
+    built = SAR(capacitor_sigma=0.01, comparator_sigma=0.01, amplifier_db=60.0, noise=0.001)
+
+
+class TestRamp(_Built):
+    built = Ramp(capacitor_sigma=0.01, comparator_sigma=0.01, amplifier_db=60.0, inl=(0.01,))
+
+
+class TestPipeline(_Built):
+    built = Pipeline(
+        capacitor_sigma=0.003, parasitic_sigma=0.2, comparator_sigma=0.02, amplifier_db=50.0
+    )
+
+
+class TestCyclic(_Built):
+    built = Cyclic(
+        capacitor_sigma=0.003, parasitic_sigma=0.2, comparator_sigma=0.02, amplifier_db=50.0
+    )
+
+
+class TestOscillator(_Built):
+    built = Oscillator(compression=0.05, jitter=0.1, clock=1e9)
+
+
+class TestMeasured(_Built):
+    bits = 2
+    built = Measured(levels=((-1.6, -0.4, 0.5), (-1.4, -0.5, 0.7)))
+
+
+class TestArchitecture(_Built):
+    built = Architecture(gain=Spread(Normal(1.0, 0.1)), offset=0.01, noise=0.002, inl=(0.01,))
+
+
+# ── pictures ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_pictures_show_codes_and_nonlinearity():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from mho import plot
+
+    adc = ADC(4, architecture=SAR(capacitor_sigma=0.1))
+    ax = plot.converter_curve(adc, 3, label="SAR")
+    shown = ax.lines[1]
+    levels = code_transitions(adc, 3)
+    np.testing.assert_allclose(shown.get_xdata()[1:-1], levels[0])
+    assert shown.get_ydata().tolist() == [-7, *range(-7, 8), 7]
+    ax = plot.converter_nonlinearity(adc, 3)
+    np.testing.assert_allclose(ax.lines[2].get_ydata(), inl(levels)[1])
+    np.testing.assert_array_equal(ax.lines[2].get_xdata(), range(-7, 8))
+    ax = plot.converter_nonlinearity(adc, of="differential")
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), dnl(levels)[0])
+    with pytest.raises(ValueError, match="of must be one of"):
+        plot.converter_nonlinearity(adc, of="all")
+    matplotlib.pyplot.close("all")

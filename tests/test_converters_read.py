@@ -564,6 +564,50 @@ def test_the_summary_says_what_converters_are_worth():
     assert "DriverErrors" in said
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"adc": adc()},
+        {"dac": DAC(errors=DRIVERS)},
+        {"amplifier": mho.Amplifier(saturation=1e-5)},
+        {"amplifier": mho.Amplifier(noise=Spread(Normal(1e-8, 1e-9)))},
+    ],
+)
+def test_a_twin_has_no_errors_of_its_own(parts):
+    rng = np.random.default_rng(0)
+    expected = rng.normal(size=(40, 3)) * 1e-6
+    with pytest.raises(ValueError, match="hardware"):
+        mho.fit.products(expected, expected, hardware=Hardware(**parts))
+
+
+def test_tables_count_where_memory_is_estimated():
+    layer = nn.Linear(128, 64)
+    each = [
+        mho.estimate(layer, Hardware(adc=ADC(8, architecture=built)), times=False).converted
+        for built in (None, SAR(capacitor_sigma=0.05))
+    ]
+    assert each[1] > each[0] + 64 * 2**8 * 4
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_compiled_reads_are_those_of_eager_code(training):
+    hardware = Hardware(
+        array=Array(8, 6),
+        dac=DAC(8, errors=DRIVERS),
+        adc=ADC(7, architecture=SAR(capacitor_sigma=0.05, gain=Spread(Normal(1.0, 0.1)))),
+    )
+    model, x = mho.convert(nn.Linear(12, 5), hardware, seed=0), torch.randn(3, 12)
+    mho.calibrate(model, x)
+    model.train(training)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    if training:
+        torch.manual_seed(0)
+        compiled(x).sum().backward()
+        assert bool(torch.isfinite(model.weight.grad).all())
+    else:
+        torch.testing.assert_close(compiled(x), model(x))
+
+
 def test_what_has_no_errors_reads_as_without():
     x = inputs()
     ideal = crossbar(dac=DAC(8, range=1.0), adc=ADC(6, range=2e-5))

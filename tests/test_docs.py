@@ -18,6 +18,7 @@ PAGES += ["docs/layers.md"]
 PAGES += ["docs/parallel.md"]
 PAGES += ["docs/models.md"]
 PAGES += ["docs/pulse_width.md"]
+PAGES += ["docs/converters.md"]
 
 
 class Model(torch.nn.Module):

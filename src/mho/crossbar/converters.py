@@ -118,9 +118,19 @@ def trim_of(crossbar: Crossbar) -> Tensor | None:
         own = found.of_tiles(tile, tile + 1)
         current = x.view(1, 1, -1, 1).repeat(tiling.groups, 1, reads, lines)
         fits.append(_line(current, own.codes(current, rng, fresh=False), low, high))
-    gain, offset = torch.stack(fits, dim=2)
+    columns = crossbar.hardware.adc.columns_per_adc if crossbar.hardware.adc is not None else 1
+    where = placed(tiling, crossbar.hardware.encoding.converters, columns, x.device)
+    gain, offset = _by_converter(torch.stack(fits, dim=2), where)
     gain = gain.clamp_min(1e-3)
     return torch.stack((1.0 / gain, -offset / gain))
+
+
+def _by_converter(value: Tensor, where: Placed) -> Tensor:
+    """Return the mean of what was found on all lines of a converter, for each of them."""
+    room = value.new_zeros(*value.shape[:-1], where.arrays * where.on_each)
+    count = room.index_add(-1, where.converter, torch.ones_like(value))
+    total = room.index_add(-1, where.converter, value)
+    return (total / count.clamp_min(1.0))[..., where.converter]
 
 
 def _line(x: Tensor, y: Tensor, low: int, high: int) -> Tensor:

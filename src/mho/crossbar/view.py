@@ -8,15 +8,16 @@ and the noise in it, in the units that drivers and converters count in.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from mho.cells import life
 from mho.cells.life import Broken, Drawn
+from mho.cells.population import Cells
 from mho.cells.unfabricated import Unfabricated
 from mho.core import random
 from mho.core.precision import exactly, widened
@@ -61,6 +62,9 @@ class View:
         self._lines: Lines | None = None
         self._lines = None if self.scale.is_meta else self.amplifiers(training=False)
         self._crossbar = crossbar
+        self._circuits: dict[str, Any] = {}
+        if isinstance(self.cells, Cells) and (self.practice.own_cells or not crossbar.training):
+            self._look_at_circuits()
 
     def with_ranges(self, ranges: Ranges) -> View:
         """Return the same view of cells whose converters have other ranges."""
@@ -267,27 +271,46 @@ class View:
         lines, errors = self.amplifiers(training=training), self.errors(training=training)
         return found._replace(digital=digital, training=training, lines=lines, converters=errors)
 
+    def _look_at_circuits(self) -> None:
+        """Work out now what the chip's own circuits drew: in a read nobody is waited for."""
+        spec = self.hardware.drive.errors
+        if self.scale.is_meta:
+            return
+        if spec is not None:
+            self._own("drivers", spec, self._drivers)
+        _ = self.untrimmed
+
     # ── circuits at the lines; what a chip drew for them ─────────────────────────────────────
 
     def _fresh(self, training: bool, drawn: bool) -> bool:
         """Whether circuits are those of a chip that is newly made for one training read."""
         return training and drawn and not self.practice.own_cells
 
+    def _own(self, name: str, spec: Any, work: Callable[[int | None], Any]) -> Any:
+        """Return what the chip's own circuits drew, which is asked for once."""
+        if name not in self._circuits:
+            seed = self.cells.lines_seed if spec.drawn else 0
+            where = self.scale.dtype, self.scale.device
+            key = (self.hardware, self._tiling, seed, where)
+            known = converters.kept(self._crossbar, name, key, lambda: work(seed))
+            self._circuits[name] = known
+        return self._circuits[name]
+
+    def _drivers(self, seed: int | None) -> converters.Drivers | None:
+        return converters.drivers(self.hardware, self.cells.shape[1], seed, self.scale)
+
+    def _errors(self, seed: int | None) -> Errors | None:
+        return converters.errors(self.hardware, self._tiling, seed, self.scale)
+
     def _driven(self, found: Readout, *, training: bool) -> Readout:
         """Return a readout as drivers with errors show it."""
-        spec, rows = self.hardware.drive.errors, self.cells.shape[1]
+        spec = self.hardware.drive.errors
         if spec is None or self.scale.is_meta:
             return found
-
-        def drawn(seed: int | None) -> converters.Drivers | None:
-            return converters.drivers(self.hardware, rows, seed, self.scale)
-
         if self._fresh(training, spec.drawn):
-            known = drawn(None)
+            known = self._drivers(None)
         else:
-            seed = self.cells.lines_seed if spec.drawn else 0
-            key = (spec, self.hardware.drive, seed, self.scale.dtype, self.scale.device)
-            known = converters.kept(self._crossbar, "drivers", key, lambda: drawn(seed))
+            known = self._own("drivers", spec, self._drivers)
         height = self.hardware.array.rows if self.hardware.by_tile else found.matrix.shape[1]
         return found if known is None else converters.driven(found, known, self.groups, height)
 
@@ -297,7 +320,7 @@ class View:
         if adc is None or adc.architecture is None or self.scale.is_meta:
             return None
         if self._fresh(training, adc.architecture.drawn):
-            found = converters.errors(self.hardware, self._tiling, None, self.scale)
+            found = self._errors(None)
             return found if found is None or trim is None else converters.trimmed_anew(found)
         found = self.untrimmed
         return found if found is None or trim is None else converters.trimmed(found, trim)
@@ -305,16 +328,10 @@ class View:
     @property
     def untrimmed(self) -> Errors | None:
         """The errors of the chip's own converters, as they were made."""
-        adc, like = self.hardware.adc, self.scale
+        adc = self.hardware.adc
         if adc is None or adc.architecture is None:
             return None
-        seed = self.cells.lines_seed if adc.architecture.drawn else 0
-        key = (adc, self._tiling, self.hardware.encoding, seed, like.dtype, like.device)
-
-        def work() -> Errors | None:
-            return converters.errors(self.hardware, self._tiling, seed, like)
-
-        found: Errors | None = converters.kept(self._crossbar, "converters", key, work)
+        found: Errors | None = self._own("converters", adc.architecture, self._errors)
         return found
 
     @property

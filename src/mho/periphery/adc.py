@@ -80,6 +80,7 @@ class ADC(Spec):
             )
         quantize.check_percentile("ADC", self.percentile, self.range)
         self._check_architecture()
+        self.errs  # noqa: B018 (worked out now: a graph that is compiled could not)
 
     def _check_architecture(self) -> None:
         checks.integer("ADC columns_per_adc", self.columns_per_adc)
@@ -100,7 +101,7 @@ class ADC(Spec):
                 "architecture whose converters differ, or that has a clock"
             )
 
-    @property
+    @derived
     def errs(self) -> bool:
         """Whether converters have errors."""
         return self.architecture is not None and not self.architecture.ideal

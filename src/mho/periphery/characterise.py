@@ -17,6 +17,7 @@ from mho.periphery.draws import Draws
 from mho.periphery.errors import Errors
 
 _SAMPLES = 1 << 13
+_SHARE = 0.9
 _PERIODS = 1021  # odd and prime to the samples: every phase once
 
 
@@ -64,6 +65,26 @@ def code_transitions(adc: ADC, converters: int = 1, *, seed: int = 0) -> Tensor:
     )
 
 
+def codes(adc: ADC, x: Tensor, converters: int = 1, *, seed: int = 0) -> Tensor:
+    """Convert known currents by some such converters.
+
+    Args:
+        adc: what they are.
+        x: currents in steps ``[points]``, float64.
+        converters: how many, >= 1.
+        seed: of their fabrication and noise.
+
+    Returns:
+        Codes ``[points, converters]``.
+
+    Raises:
+        TypeError, ValueError: if it is no ADC with evenly spaced codes.
+    """
+    errors = _bench(adc, converters, seed)
+    given = x.view(1, 1, -1, 1).repeat(1, 1, 1, converters)
+    return errors.codes(given, random.stream(seed))[0, 0]
+
+
 def dnl(transitions: Tensor) -> Tensor:
     """Return differential nonlinearity (steps) ``[converters, codes - 2]``: widths of codes − 1.
 
@@ -89,15 +110,15 @@ def inl(transitions: Tensor) -> Tensor:
 
 
 def enob(adc: ADC, converters: int = 16, *, seed: int = 0) -> Tensor:
-    """Return the effective number of bits of some such converters, by a full-scale sine.
+    """Return the effective number of bits of some such converters, by a sine.
 
-    A sine is converted, a sine of that frequency and an offset are fitted to the codes, and
+    A sine of nine tenths of full scale, so that offsets do not clip it, is converted; a sine of
+    that frequency and an offset are fitted to the codes, and of what is left, η steps (rms),
 
-        SINAD = power of the fitted sine / power of what is left,
-        ENOB = (10 log10 SINAD - 1.76) / 6.02                       (IEEE Std 1241)
+        ENOB = log2(codes / (η √12))                                (IEEE Std 1241)
 
-    Gain and offset alone cost nothing but what they clip. A symmetric converter
-    (``method="uniform"``), which lacks one code, has ``log2(2^bits - 1)``.
+    Gain and offset alone cost nothing. A symmetric converter (``method="uniform"``), which lacks
+    one code, has ``log2(2^bits - 1)``.
 
     Args:
         adc: what they are.
@@ -110,18 +131,16 @@ def enob(adc: ADC, converters: int = 16, *, seed: int = 0) -> Tensor:
     Raises:
         TypeError, ValueError: if it is no ADC with evenly spaced codes.
     """
-    errors = _bench(adc, converters, seed)
+    checks.instance("adc", adc, ADC)
     low, high = adc.levels
     phase = 2.0 * math.pi * _PERIODS * torch.arange(_SAMPLES, dtype=torch.float64) / _SAMPLES
     sine, cosine = phase.sin(), phase.cos()
-    middle, size = (high + low) / 2.0, (high - low + 1) / 2.0
-    x = (middle + size * sine).unsqueeze(1).repeat(1, converters)
-    y = errors.codes(x.view(1, 1, _SAMPLES, converters), random.stream(seed)).view(x.shape)
+    middle, size = (high + low) / 2.0, _SHARE * (high - low + 1) / 2.0
+    y = codes(adc, middle + size * sine, converters, seed=seed)
     # Over whole periods the three are orthogonal: each is fitted by itself.
     a, b = (2.0 / _SAMPLES * (each @ y) for each in (sine, cosine))
     left = y - y.mean(0) - sine.unsqueeze(1) * a - cosine.unsqueeze(1) * b
-    sinad = (a.square() + b.square()) / 2.0 / left.square().mean(0)
-    return (10.0 * sinad.log10() - 10.0 * math.log10(1.5)) / (20.0 * math.log10(2.0))
+    return torch.log2((high - low + 1) / (left.square().mean(0) * 12.0).sqrt())
 
 
 @functools.lru_cache(maxsize=64)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mho.core.constants import constant
 from mho.periphery import quantize
 
 _CELLS = 1 << 10  # of a converter; or two a step. Tables must stay in the cache: twice as many
@@ -44,7 +45,8 @@ class CodeTable(NamedTuple):
             x: any shape.
             first: of its lines, broadcast to ``x``.
         """
-        cell = torch.add(x.new_tensor(-self.low * self.parts), x, alpha=self.parts)
+        start = constant(-self.low * self.parts, x.dtype, x.device)
+        cell = torch.add(start, x, alpha=self.parts)
         # Whatever is far out (or is no number) meets a cell of somebody: it is clipped anyway.
         at = cell.to(torch.int32).add_(first).clamp_(0, len(self.value) - 1)
         found = self.value.index_select(0, _flat(at))

@@ -103,7 +103,7 @@ class DAC(Spec):
     @property
     def errs(self) -> bool:
         """Whether drivers have errors."""
-        return self.errors is not None and self.errors != DriverErrors()
+        return self.errors is not None and self.errors.acts
 
     def _check_pulses(self) -> None:
         """Give pulse-width drivers pulses, and refuse what does not go together."""

@@ -75,6 +75,11 @@ class DriverErrors(Spec):
         return self.gain != 1.0
 
     @property
+    def acts(self) -> bool:
+        """Whether drivers are other than exact ones."""
+        return self.curved or self.offsets or self.mismatched
+
+    @property
     def drawn(self) -> bool:
         """Whether drivers differ by chance."""
         return isinstance(self.gain, Spread) or isinstance(self.offset, Spread)

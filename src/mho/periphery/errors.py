@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mho.core import random
+from mho.core.constants import constant
 from mho.periphery import quantize
 from mho.periphery.code_table import CodeTable
 
@@ -115,7 +116,7 @@ class Errors(NamedTuple):
     def signs(self, current: Tensor, limit: Tensor, rng: Tensor | None) -> Tensor:
         """Convert currents (A) by one comparator each: ``±limit``."""
         seen = self.seen(quantize.over(current, limit), rng)
-        return quantize.sign_ste(seen, 1.0) * limit
+        return quantize.sign_ste(seen, constant(1.0, seen.dtype, seen.device)) * limit
 
 
 def _follows(*values: Tensor) -> bool:

@@ -9,7 +9,7 @@ from mho.plot.cost import cost_breakdown
 from mho.plot.crossbar import conductance_map, target_histogram, weight_error
 from mho.plot.landscape import landscape_contour, landscape_line, landscape_surface
 from mho.plot.loops import loop_fit
-from mho.plot.quantiser import transfer_curve
+from mho.plot.quantiser import converter_curve, converter_nonlinearity, transfer_curve
 from mho.plot.styles import style
 from mho.plot.training import accuracy_curve, rank_accuracy, weight_histogram, writes_map
 from mho.plot.twin import (
@@ -28,6 +28,8 @@ __all__ = [
     "accuracy_curve",
     "accuracy_of_chips",
     "conductance_map",
+    "converter_curve",
+    "converter_nonlinearity",
     "cost_breakdown",
     "fault_tolerance",
     "floor_plan",

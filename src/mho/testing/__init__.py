@@ -11,6 +11,7 @@ Subclass a contract in a test file, say what is under test, and pytest does the 
 The kits need torch only; they run under pytest or any runner that calls ``test_…`` methods.
 """
 
+from mho.testing.architecture import ArchitectureContract
 from mho.testing.cells import CellsContract
 from mho.testing.decomposition import DecompositionContract
 from mho.testing.device import DeviceContract
@@ -19,6 +20,7 @@ from mho.testing.encoding import EncodingContract
 from mho.testing.layer import LayerContract
 
 __all__ = [
+    "ArchitectureContract",
     "CellsContract",
     "DecompositionContract",
     "DeviceContract",

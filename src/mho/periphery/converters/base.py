@@ -8,6 +8,7 @@ its lowest code.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from mho.cells.spread import Spread, check, positive
 from mho.core import checks
-from mho.core.spec import Spec
+from mho.core.spec import Spec, derived
 from mho.periphery.draws import Draws
 
 MOST_BITS = 14
@@ -92,10 +93,11 @@ class Architecture(Spec):
 
     # ── errors ───────────────────────────────────────────────────────────────────────────────
 
-    @property
+    @derived
     def ideal(self) -> bool:
         """Whether codes are those of an ideal converter."""
-        return self.replace(clock=None) == type(self)()
+        own = (field for field in dataclasses.fields(self) if field.name != "clock")
+        return all(getattr(self, field.name) == field.default for field in own)
 
     @property
     def noisy(self) -> bool:

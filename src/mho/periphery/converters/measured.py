@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from mho.core import checks
+from mho.core.spec import derived
 from mho.periphery.converters.base import Architecture
 from mho.periphery.draws import Draws
 
@@ -49,7 +50,7 @@ class Measured(Architecture):
         object.__setattr__(self, "levels", kept)
         super().__post_init__()
 
-    @property
+    @derived
     def ideal(self) -> bool:
         """Never: what was measured acts."""
         return False
