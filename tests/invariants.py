@@ -26,8 +26,12 @@ def noisy(hardware):
     """Whether two reads of one input differ."""
     amplifier, adc = hardware.amplified, hardware.adc
     noise = (amplifier is not None and amplifier.noisy) or (adc is not None and adc.noisy)
-    return noise or any(
-        b.acts_on("read_std") or (b.acts_on("read") and b.redrawn) for b in hardware.behaviours
+    return (
+        noise
+        or hardware.drive.jitters
+        or any(
+            b.acts_on("read_std") or (b.acts_on("read") and b.redrawn) for b in hardware.behaviours
+        )
     )
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.distributions import LogNormal, Normal
 
 import mho
-from mho import ADC, DAC, Amplifier, Array, effects
+from mho import ADC, DAC, Amplifier, Array, PulseWidth, effects
 from mho.chip import Chip
 from mho.circuit import Wires
 from mho.devices import (
@@ -101,6 +101,10 @@ DACS = {
     "serial": DAC(4, mode="bit_serial"),
     "twos": DAC(4, mode="bit_serial", code="twos_complement", range="per_vector"),
     "once": DAC(4, mode="bit_serial", converts_once=True),
+    "pulses": DAC(5, mode="pulse_width"),
+    "pulse parts": DAC(
+        5, mode="pulse_width", pulses=PulseWidth(signs="two_phase", split=(2, 2), jitter=1e-10)
+    ),
     "mismatched": DAC(
         6,
         errors=DriverErrors(

@@ -17,7 +17,7 @@ from mho.model.lifecycle import ModelReport, age, collapse, fabricate, program
 from mho.model.memory import limit_memory
 from mho.model.quiet import noise_free
 from mho.model.summary import Summary, summary
-from mho.periphery import ADC, DAC, Amplifier
+from mho.periphery import ADC, DAC, Amplifier, PulseWidth
 
 if TYPE_CHECKING:
     from mho import analysis, chip, decomposition, fit, plot, study, testing, train
@@ -47,6 +47,7 @@ __all__ = [
     "Hardware",
     "ModelReport",
     "ProgramReport",
+    "PulseWidth",
     "Summary",
     "age",
     "analysis",

@@ -20,6 +20,7 @@ from mho.encoding.differential import Differential
 from mho.periphery.adc import ADC
 from mho.periphery.amplifier import Amplifier
 from mho.periphery.dac import DAC
+from mho.periphery.pulses import PulseWidth
 
 BIASES = ("digital", "array")
 _IDEAL_DRIVE = DAC()
@@ -150,6 +151,8 @@ class Hardware(Spec):
             self.programming.check_encoding(self.encoding)
         checks.one_of("bias", self.bias, BIASES)
         self.encoding.refuse(self)
+        if self.drive.pulses is not None:
+            self._check_pulses(self.drive.pulses)
         limit = self.drive.range
         if self.bias == "array" and not isinstance(limit, str) and limit < 1:
             raise ValueError(
@@ -192,9 +195,47 @@ class Hardware(Spec):
                     f"tile (Array cols, for each converter of an output), got {count}"
                 )
 
+    def _check_pulses(self, pulses: PulseWidth) -> None:
+        device, wires = self.device, self.array.wires
+        if (pulses.rise or pulses.fall) and not device.ohmic:
+            raise ValueError(
+                f"PulseWidth rise and fall must be 0 for cells that are not ohmic, got {pulses} "
+                f"for {device}"
+            )
+        if pulses.v_idle and not device.separable:
+            raise ValueError(
+                f"PulseWidth v_idle must be 0 for cells whose current does not separate into "
+                f"conductance and voltage, got {pulses.v_idle!r} for {device}"
+            )
+        if pulses.idle != "floating" or wires.ideal:
+            return
+        if wires.drive == "both":
+            raise ValueError(
+                "Wires drive must be 'left' or 'right' where lines float between pulses, got 'both'"
+            )
+        if not device.ohmic:
+            raise ValueError(
+                "PulseWidth idle must be 'driven' for cells that are not ohmic, with wires, got "
+                f"'floating' for {device}"
+            )
+        if self.drive.errs:
+            raise ValueError(
+                "PulseWidth idle must be 'driven' for drivers with errors, with wires, got "
+                f"'floating' for {self.drive}"
+            )
+        noisy = [b for b in self.behaviours if b.acts_on("read_std")]
+        if noisy:
+            raise ValueError(
+                "PulseWidth idle must be 'driven' for white read noise behind wires, got "
+                f"'floating' with {noisy[0]}"
+            )
+
     @property
     def by_tile(self) -> bool:
         """Whether the current of every tile matters, and not their sum alone."""
+        pulses = self.drive.pulses
+        if pulses is not None and pulses.full_charge is not None:
+            return True
         return self.adc is not None or self.amplified is not None or self._offset_lines
 
     @property

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from mho.crossbar.crossbar import Crossbar
 
 CORRECTED = ("input_range", "adc_range", "gain", "offset", "reference")
-_BUFFERS = (*CORRECTED, "trim", "range_shift")
 
 
 @torch.inference_mode(False)

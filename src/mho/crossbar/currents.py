@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mho.circuit.noise import NoiseForm
 from mho.core import derivatives, random
-from mho.crossbar import blocks, exact
+from mho.crossbar import blocks, exact, pulses
 from mho.crossbar import expansion as nonlinear
 from mho.crossbar.readout import Readout, per_line
 from mho.crossbar.tiling import spans
@@ -35,7 +35,7 @@ def levels(x: Tensor, limit: Tensor | float, hardware: Hardware) -> tuple[Tensor
     drive = hardware.drive
     level = drive.to_levels(x, limit)
     weight = None
-    if drive.mode == "bit_serial":
+    if drive.serial:
         planes, weight = drive.planes(level)
         level = planes.transpose(0, 1).flatten(1, 2)
     return level, weight
@@ -86,15 +86,17 @@ def cell_currents(
         As `partial_currents`; of an array whose circuit is solved for every input, one tensor for
         each band of tiles.
     """
+    level = pulses.lengthened(level, hardware, rng)
     driven = nonlinear.driven(level, hardware)
+    sent = level if pulses.sends(hardware) and readout.noise is not None else None
     if readout.cells is None:
-        return partial_currents(driven, readout, hardware, rng)
+        return partial_currents(driven, readout, hardware, rng, sent=sent)
     parts = exact.currents(level, readout.cells, hardware)
     if readout.step is not None:
         parts = [part / readout.step for part in parts]
     if isinstance(readout.noise, tuple):
         volts = in_units(driven[..., :: readout.terms], readout)
-        parts = _with_noise(parts, volts, readout.noise, rng)
+        parts = _with_noise(parts, volts, readout, hardware, rng, sent)
     return parts
 
 
@@ -105,6 +107,7 @@ def partial_currents(
     rng: Tensor | None,
     *,
     tile_rows: int | None = None,
+    sent: Tensor | None = None,
 ) -> list[Tensor]:
     """Return every tile's bit-line currents, read noise included.
 
@@ -114,6 +117,7 @@ def partial_currents(
         hardware: what it is made of.
         rng: stream for read noise; None: torch's own generator.
         tile_rows: inputs of one tile; by default the array's rows.
+        sent: levels of pulses ``[groups, batch, rows]``, where noise goes by their lengths.
 
     Returns:
         One tensor ``[groups, tiles, batch, lines]`` for all whole tiles, and one with
@@ -134,30 +138,50 @@ def partial_currents(
         noises = noise.split([size // readout.terms for size in sizes], dim=1)
     else:
         noises = [noise] * len(sizes)
+    powers: Sequence[Tensor | None] = [None] * len(sizes)
+    if sent is not None and isinstance(noise, Tensor):
+        power = in_units(in_units(pulses.power(sent, hardware), readout), readout)
+        powers = power.split([size // readout.terms for size in sizes], dim=2)
     matrices = _split_rows(readout.matrix, sizes)
-    pieces = zip(level.split(sizes, dim=2), matrices, noises, strict=True)
+    pieces = zip(level.split(sizes, dim=2), matrices, noises, powers, strict=True)
     parts = [_tiles(*piece, height, readout.terms, rng) for piece in pieces]
     if isinstance(noise, tuple):
-        parts = _with_noise(parts, level[..., :: readout.terms], noise, rng)
+        parts = _with_noise(parts, level[..., :: readout.terms], readout, hardware, rng, sent)
     return parts
 
 
 def _with_noise(
-    parts: list[Tensor], volts: Tensor, forms: tuple[NoiseForm, ...], rng: Tensor | None
+    parts: list[Tensor],
+    volts: Tensor,
+    readout: Readout,
+    hardware: Hardware,
+    rng: Tensor | None,
+    sent: Tensor | None = None,
 ) -> list[Tensor]:
     """Add the noise of arrays with wires to the currents of their tiles.
 
     Args:
         parts: as `partial_currents` returns them.
         volts: inputs ``[groups, batch, rows]``.
-        forms: one for each band of rows, as `mho.crossbar.wires.wired_noise` returns them.
+        readout: the array, with a form for each band of rows, as `mho.crossbar.wires.wired_noise`
+            returns them.
+        hardware: what it is made of.
         rng: stream for read noise.
+        sent: levels of pulses, as for `partial_currents`.
     """
-    volts = volts.detach()
+    forms = readout.noise
+    assert isinstance(forms, tuple)
+    volts = (volts if sent is None else sent).detach()
+
+    def of(form: NoiseForm, v: Tensor) -> Tensor:
+        if sent is None:
+            return form.variance(v)
+        return in_units(in_units(pulses.variance(form, v, hardware), readout), readout)
+
     # [groups, down, inputs, lines] each
     rows = [form.diagonal.shape[1] * form.diagonal.shape[2] for form in forms]
     variances = [
-        form.variance(v.unflatten(2, (form.diagonal.shape[1], -1)).transpose(1, 2))
+        of(form, v.unflatten(2, (form.diagonal.shape[1], -1)).transpose(1, 2))
         for v, form in zip(volts.split(rows, dim=2), forms, strict=True)
     ]
     if sum(v.shape[1] for v in variances) != sum(part.shape[1] for part in parts):
@@ -182,21 +206,35 @@ def in_units(level: Tensor, readout: Readout) -> Tensor:
 
 
 def _tiles(
-    level: Tensor, matrix: Tensor, noise: Tensor | None, height: int, terms: int, rng: Tensor | None
+    level: Tensor,
+    matrix: Tensor,
+    noise: Tensor | None,
+    power: Tensor | None,
+    height: int,
+    terms: int,
+    rng: Tensor | None,
 ) -> Tensor:
     """Read equal tiles as one batched product: ``[groups, tiles, batch, lines]``."""
     groups, _, rows = level.shape
     height = min(height, rows)
     lines = matrix.shape[-1]
-    inputs = level.unflatten(2, (-1, height)).transpose(1, 2).flatten(0, 1)
+    inputs = _by_tile(level, height)
     current = multiply(inputs, matrix.reshape(-1, height, lines))
     if noise is not None:
         # For gradients noise is constant. The first of several terms is the voltage itself.
-        power = inputs.detach()[..., ::terms].square()
+        if power is None:
+            power = inputs.detach()[..., ::terms].square()
+        else:
+            power = _by_tile(power, height // terms)
         if noise.dim() > 1:
             noise = noise.reshape(-1, height // terms, lines)
         current = with_noise(current, variance_of(power, noise), rng)
     return current.unflatten(0, (groups, -1))
+
+
+def _by_tile(level: Tensor, height: int) -> Tensor:
+    """From ``[groups, batch, rows]`` to ``[groups · tiles, batch, rows of a tile]``."""
+    return level.unflatten(2, (-1, height)).transpose(1, 2).flatten(0, 1)
 
 
 def multiply(left: Tensor, right: Tensor, *, bits: bool = False) -> Tensor:

@@ -14,6 +14,8 @@ from mho.cells.device import Device
 from mho.circuit import effective_conductance, solve_nonlinear
 from mho.circuit.newton import Law
 from mho.crossbar import expansion as nonlinear
+from mho.crossbar import floating, pulses
+from mho.crossbar.floating import Ports
 from mho.crossbar.tiling import Tiling
 from mho.hardware import Array, Hardware
 
@@ -23,30 +25,53 @@ def linearises(hardware: Hardware) -> bool:
     return not (hardware.device.ohmic or hardware.array.wires.ideal)
 
 
-def currents(level: Tensor, g: Tensor, hardware: Hardware) -> list[Tensor]:
+def currents(level: Tensor, g: Tensor | Ports, hardware: Hardware) -> list[Tensor]:
     """Return the currents (A) of all tiles, each solved for every input.
 
     Args:
         level: inputs in DAC steps, ``[groups, batch, rows]``.
-        g: low-voltage conductances ``[slices, groups · rows, cols]`` (S).
+        g: low-voltage conductances ``[slices, groups · rows, cols]`` (S); or what an array is to
+            its drivers, of lines that float.
         hardware: what the array is made of.
 
     Returns:
         One tensor ``[groups, tiles, batch, lines]`` for each band of tiles. Differentiable in the
         inputs.
     """
+    if isinstance(g, Ports):
+        return floating.currents(level, g, hardware)
     array, encoding = hardware.array, hardware.encoding
     tiling = Tiling.of(g, len(level), array)
     found = []
-    volts = tiling.cut_inputs(level * hardware.drive.v_step)
-    for v, band in zip(volts, tiling.cut(g), strict=True):
-        solved = [_solved(tiles, v, hardware.device, array) for tiles in band]
+    for part, band in zip(tiling.cut_inputs(level), tiling.cut(g), strict=True):
+        solved = [_read(tiles, part, hardware) for tiles in band]
         lines = torch.cat([s.transpose(3, 4).flatten(4) for s in solved], dim=-1)
         if array.interleaved:  # [1, groups, down, batch, lines] to [slices, …, cols]
             lines = lines[0].unflatten(-1, (-1, tiling.slices)).movedim(-1, 0)
         seen = encoding.converted(lines.flatten(1, 3))
         found.append(seen.unflatten(0, lines.shape[1:4]).to(level))
     return found
+
+
+def _read(tiles: Tensor, level: Tensor, hardware: Hardware) -> Tensor:
+    """Solve ``[arrays, groups, down, across, h, w]`` for levels ``[groups, down, batch, h]``."""
+    device, array, drive = hardware.device, hardware.array, hardware.drive
+    if not pulses.sends(hardware):
+        return _solved(tiles, level * drive.v_step, device, array)
+    # A circuit for every interval between two ends of pulses.
+    total = tiles.new_zeros((*tiles.shape[:4], level.shape[2], tiles.shape[5]))
+    for v, share in pulses.patterns(level.detach(), drive):
+        share = share[None, :, :, None] if isinstance(share, Tensor) else share
+        total = total + _solved(tiles, v, device, array) * share
+    if not (torch.is_grad_enabled() and level.requires_grad):
+        return total
+    # For gradients charges are in proportion to lengths, as the linearised read has them.
+    T = effective_conductance(tiles.double(), array.wires).to(tiles)
+    sent = level
+    if device.separable:
+        sent = nonlinear.driven(level, hardware)
+    linear = (sent * drive.v_step)[None, :, :, None] @ T
+    return total + (linear - linear.detach())
 
 
 def _solved(tiles: Tensor, v: Tensor, device: Device, array: Array) -> Tensor:

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from mho.cells.device import Device
 from mho.circuit.lowrank import POINTS, Expansion, expand, interpolate
+from mho.crossbar import pulses
 from mho.hardware import Hardware
 
 _DECADES = 4
@@ -48,6 +49,8 @@ def terms(hardware: Hardware) -> int:
     """Return how many rows of a product stand for one row of cells."""
     if hardware.device.separable:
         return 1
+    if pulses.sends(hardware):
+        return pulses.terms(hardware, span(hardware.device))
     return 1 + _rank(hardware.device, hardware.drive.v_max)
 
 
@@ -58,6 +61,8 @@ def error(hardware: Hardware) -> float:
     """
     if hardware.device.separable:
         return 0.0
+    if pulses.sends(hardware):
+        return pulses.error(hardware, span(hardware.device))
     found = _expansion(hardware.device, hardware.drive.v_max)
     return found.max_error * found.largest / hardware.drive.v_max
 
@@ -86,8 +91,10 @@ def driven(level: Tensor, hardware: Hardware, v_step: float | None = None) -> Te
         neighbours in dimension 2, ``rows · terms`` long.
     """
     device = hardware.device
-    if device.ohmic:
+    if device.ohmic and hardware.drive.proportional:
         return level
+    if pulses.sends(hardware):
+        return pulses.driven(level, hardware, span(device))
     step = v_step or hardware.drive.v_step
     if device.separable:
         return device.transfer(level * step) / step
@@ -114,6 +121,8 @@ def stacked(T: Tensor, g: Tensor, hardware: Hardware) -> Tensor:
     device = hardware.device
     if device.separable:
         return T
+    if pulses.sends(hardware):
+        return pulses.stacked(T, g, hardware, span(device))
     found = _moved(device, hardware.drive.v_max, g.dtype, g.device)
     low, high = span(device)
     place = (g.clamp(low, high) / low).log() / math.log(high / low)

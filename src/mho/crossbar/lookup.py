@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mho.core.constants import constant
-from mho.crossbar import currents, expansion
+from mho.crossbar import currents, expansion, pulses
 from mho.crossbar.reader import Reader
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
@@ -37,6 +37,12 @@ def refusal(hardware: Hardware, rows: int) -> str | None:
         return "drivers of idle lines have errors"
     if drive.bits == 1 and drive.signed:
         return "a signed DAC of one bit has no zero"
+    if not drive.proportional:
+        return "pulses of idle lines carry current, or their lengths jitter"
+    if pulses.sends(hardware) and any(b.acts_on("read_std") for b in hardware.behaviours):
+        return "read noise goes by the lengths of pulses"
+    if not pulses.plain(hardware, noisy=False):
+        return "integrators saturate"
     if expansion.terms(hardware) > 1:
         return "the cells' current does not separate into conductance and voltage"
     if adc is not None and not adc.on_grid and rows > 1:
@@ -95,7 +101,7 @@ def rows(
     ranges = reader.ranges
     one, limit = ranges.limited(ranges.lifted(one), (0, 2))
     level, weight, shares = drive.to_levels(one, limit), None, None
-    if drive.mode == "bit_serial":
+    if drive.serial:
         planes, weight = drive.planes(level)
         if _alike(seen, hardware) and not currents.followed(table, level):
             # All pulses that are sent are one, and so are their currents and results.
@@ -121,6 +127,7 @@ def rows(
 def _alike(seen: Readout, hardware: Hardware) -> bool:
     """Whether equal pulses give equal results, and no pulse gives none."""
     grid = hardware.adc is None or hardware.adc.on_grid
+    grid = grid and hardware.drive.mode == "bit_serial"
     return seen.noise is None and not hardware.drive.converts_once and grid
 
 
@@ -149,7 +156,7 @@ def _converted(current: Tensor, weight: Tensor | None, reader: Reader, seen: Rea
         return currents.convert([parts], seen, hardware, limit)
     shares = weight.view(-1, 1, 1)
     if hardware.drive.converts_once:
-        unit = hardware.drive.step_per_range
+        unit = hardware.drive.joint_step
         joint = (parts.unflatten(2, (len(weight), -1)) * (shares * unit)).sum(2)
         return currents.convert([joint], seen, hardware, limit) / unit
     results = currents.convert([parts], seen, hardware, limit, len(weight))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mho.core import random
-from mho.crossbar import currents
+from mho.crossbar import currents, pulses
 from mho.crossbar.blocks import Plan, Run, Vectors
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
@@ -95,9 +95,10 @@ def pieces_of(level: Tensor, job: Job, rng: Tensor | None) -> Iterator[Piece]:
         job: the read.
         rng: stream for read noise; None: torch's own generator.
     """
-    matrix, noise = job.readout.matrix, job.readout.noise
+    matrix, noise, drive = job.readout.matrix, job.readout.noise, job.hardware.drive
     folded = isinstance(job.readout.unit, float) and job.readout.unit == 1.0
-    bits = folded and job.hardware.drive.planes_sent > 1 and not job.hardware.drive.converts_once
+    serial = drive.mode == "bit_serial" and drive.planes_sent > 1 and not drive.converts_once
+    bits = folded and serial
     for rows in job.plan.tiles:
         for pulse, power, weight, share in _pulses(level[..., rows], job):
             if isinstance(noise, Tensor) and noise.dim() == 1:
@@ -135,23 +136,28 @@ def _pulses(level: Tensor, job: Job) -> Iterator[tuple[Tensor, Tensor, float, fl
     share of the gradient of the levels that goes through it.
     """
     drive, noisy = job.hardware.drive, job.readout.noise is not None
+    lasting = pulses.sends(job.hardware)
 
     def sent(pulse: Tensor) -> Tensor:
         return currents.in_units(pulse, job.readout)
 
-    if drive.mode == "amplitude":
+    def power_of(level: Tensor, pulse: Tensor) -> Tensor:
+        # May be overwritten, as the planes.
+        return sent(sent(pulses.power(level, job.hardware))) if lasting else pulse.square()
+
+    if not drive.serial:
         pulse = sent(level)
-        yield pulse, pulse.square() if noisy else pulse, 1.0, 1.0
+        yield pulse, power_of(level, pulse) if noisy else pulse, 1.0, 1.0
         return
     weights = drive.plane_weights
     if len(level) == 1:
         level = level.contiguous()  # read once for each plane
     if drive.converts_once:
         # One conversion of what all planes add up to: the levels themselves, and all their noise.
-        one, power = drive.step_per_range, None
+        one, power = drive.joint_step, None
         if noisy:
             squares = (
-                sent(bits).square_().mul_((weight * one) ** 2)
+                power_of(bits, sent(bits)).mul_((weight * one) ** 2)
                 for weight, bits in zip(weights, drive.bits_of(level), strict=True)
             )
             power = sum(squares, torch.zeros((), dtype=level.dtype, device=level.device))
@@ -164,7 +170,7 @@ def _pulses(level: Tensor, job: Job) -> Iterator[tuple[Tensor, Tensor, float, fl
     for weight, bits in zip(weights, drive.bits_of(level), strict=True):
         pulse = sent(bits if missing is None else bits.add_(missing))
         missing = None
-        yield pulse, pulse.square() if noisy else pulse, weight, weight / whole
+        yield pulse, power_of(bits, pulse) if noisy else pulse, weight, weight / whole
 
 
 def by_converter(current: Tensor, job: Job, run: Run | None = None) -> Tensor:

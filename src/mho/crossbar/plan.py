@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mho.core import random
-from mho.crossbar import blocks
+from mho.crossbar import blocks, pulses
 from mho.crossbar.blocks import COPIES, KEPT
 from mho.crossbar.currents import BULK, multiply, variance_of, with_noise
 from mho.crossbar.readout import Readout
@@ -196,7 +196,9 @@ def plan_of(
     groups, rows, _ = readout.matrix.shape
     one_bit = drive.bits == 1 and drive.signed
     height = min(hardware.array.rows, rows) if hardware.by_tile else rows
-    if groups > 1 or rows % height or drive.mode != "amplitude" or one_bit:
+    if groups > 1 or rows % height or drive.serial or one_bit:
+        return None
+    if not pulses.plain(hardware, noisy=readout.noise is not None):
         return None
     if isinstance(limit, Tensor) and limit.dim():
         return None

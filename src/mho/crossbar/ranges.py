@@ -138,9 +138,19 @@ class Ranges:
         """Return what ``x [vectors, groups · rows]`` puts on the word lines (V)."""
         drive = self.drive
         level = drive.to_levels(*self.limited(self.lifted(self.wide(x)), -1))
-        if drive.mode == "bit_serial":
+        if drive.serial:
             level = drive.planes(level)[0].flatten(0, 1)
-        return level * drive.v_step
+        return level.sign() * drive.v_max if drive.pulses else level * drive.v_step
+
+    def lasting(self, x: Tensor) -> Tensor | None:
+        """Return for which share of ``t_pulse`` the `voltages` of pulses last; None of others."""
+        drive = self.drive
+        if drive.pulses is None:
+            return None
+        level = drive.to_levels(*self.limited(self.lifted(self.wide(x)), -1))
+        if drive.serial:
+            level = drive.planes(level)[0].flatten(0, 1)
+        return level.abs() / drive.top
 
     def wide(self, x: Tensor) -> Tensor:
         """Return floating inputs in the cells' dtype."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mho.core import random
-from mho.crossbar import blocks, stream
+from mho.crossbar import blocks, pulses, stream
 from mho.crossbar.blocks import Vectors
 from mho.crossbar.currents import amplified, cell_currents, convert, joint, levels, times
 from mho.crossbar.readout import Readout
@@ -150,6 +150,7 @@ def _in_blocks(
     if anew or _by_call(call):  # a stream of its own, that can be read again
         converters = call.readout.converters
         draws = call.readout.noise is not None or call.readout.lines is not None
+        draws = draws or not call.hardware.drive.proportional  # pulses may jitter
         draws = draws or (converters is not None and converters.noisy)
         call = call._replace(rng=random.fork(call.rng, x.device) if draws else random.stream(0))
     if _by_call(call):
@@ -238,7 +239,7 @@ def _product(part: Tensor, limit: Tensor | float, call: _Call, multiply: Multipl
     if weight is not None:
         total = joint([total], weight, 1)[0]
     elif drive.converts_once:
-        total = total / drive.step_per_range
+        total = total / drive.joint_step
     outputs = hardware.encoding.assemble(total, readout.digital)
     if isinstance(limit, Tensor) and limit.dim():
         limit = limit.reshape(1, -1, *[1] * (outputs.dim() - 2))
@@ -256,8 +257,9 @@ def _converted_currents(
     parts = multiply(level, readout, hardware, call.rng)
     if weight is not None and hardware.drive.converts_once:
         # In units of the full input the joint current stays within one line's full scale.
-        parts = joint(parts, weight * hardware.drive.step_per_range, 2)
+        parts = joint(parts, weight * hardware.drive.joint_step, 2)
         weight = None
+    parts = pulses.integrated(parts, readout.step, hardware)
     return amplified(parts, readout, hardware, call.rng), weight
 
 

@@ -23,6 +23,7 @@ from mho.core.precision import exactly, handed_out, plain
 from mho.crossbar import blocks, read
 from mho.crossbar.blocks import Vectors
 from mho.crossbar.correction import corrects
+from mho.crossbar.floating import floats
 from mho.crossbar.half_kept import saved_as
 from mho.crossbar.plan import Plan, plan_of
 from mho.crossbar.ranges import Ranges
@@ -65,6 +66,9 @@ class Reader:
         hardware = crossbar.hardware
         if crossbar.quiet and hardware.amplifier is not None:
             hardware = hardware.replace(amplifier=hardware.amplifier.without_noise)
+        if crossbar.quiet and hardware.drive.pulses is not None:
+            quiet = hardware.drive.pulses.without_noise
+            hardware = hardware.replace(dac=hardware.drive.replace(pulses=quiet))
         if crossbar.quiet and hardware.adc is not None and hardware.adc.noisy:
             hardware = hardware.replace(adc=hardware.adc.without_noise)
         self.hardware, self.groups = hardware, crossbar.groups
@@ -318,8 +322,14 @@ class Reader:
         """Read ``x [batch, cols]`` from the bit lines to the word lines.
 
         Raises:
-            ValueError: if amplifiers, converters or drivers have errors.
+            ValueError: if amplifiers, converters or drivers have errors, or lines float behind
+                wires.
         """
+        if floats(self.hardware):
+            raise ValueError(
+                "crossbar.T of lines that float between pulses, behind wires, cannot be read: use "
+                "PulseWidth(idle='driven') for transposed reads"
+            )
         if self.hardware.one_way is not None:
             raise ValueError(
                 "crossbar.T is read at the word lines, but the hardware's "

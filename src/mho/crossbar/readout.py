@@ -17,6 +17,7 @@ from mho.cells.life import Drawn
 from mho.circuit.noise import NoiseForm
 from mho.core import random
 from mho.crossbar import expansion as nonlinear
+from mho.crossbar.floating import Ports, floats
 from mho.crossbar.training import Practice
 from mho.crossbar.wires import TileWires, wired_noise
 from mho.encoding.base import Encoding
@@ -46,8 +47,9 @@ class Readout(NamedTuple):
             place of the encoding's own; None keeps those.
         training: whether noise is drawn as training draws, from torch's own generator.
         cells: low-voltage conductances ``[slices, groups · rows, cols]`` (S) of an array whose
-            circuit is solved for every input (`mho.crossbar.exact`), in place of ``matrix``; None
-            where reads are products.
+            circuit is solved for every input (`mho.crossbar.exact`), in place of ``matrix``; or
+            what it is to its drivers where lines float (`mho.crossbar.floating`); None where reads
+            are products.
         lines: the amplifiers; None where these are ideal.
         bias: current that offsets of the drivers cause, in units of ``matrix``,
             ``[groups, tiles, lines]``; or None.
@@ -62,7 +64,7 @@ class Readout(NamedTuple):
     terms: int = 1
     digital: Tensor | None = None
     training: bool = False
-    cells: Tensor | None = None
+    cells: Tensor | Ports | None = None
     lines: Lines | None = None
     bias: Tensor | None = None
     converters: Errors | None = None
@@ -73,7 +75,9 @@ def collapses(hardware: Hardware) -> bool:
     return (
         not hardware.by_tile
         and hardware.device.ohmic
-        and hardware.drive.mode == "amplitude"
+        and hardware.drive.mode != "bit_serial"
+        and hardware.drive.proportional
+        and not floats(hardware)
         and not any(b.acts_on("read_std") for b in hardware.behaviours)
     )
 

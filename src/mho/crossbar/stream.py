@@ -23,7 +23,7 @@ from torch import Tensor
 
 from mho.core import random
 from mho.core.precision import exactly
-from mho.crossbar import blocks
+from mho.crossbar import blocks, pulses
 from mho.crossbar.blocks import Slab, Vectors
 from mho.crossbar.currents import multiply
 from mho.crossbar.pieces import Job, Piece, by_converter, digital, pieces_of, step_of
@@ -36,6 +36,7 @@ from mho.periphery.adc import NO_CURRENT, rounding_of
 def suits(readout: Readout, hardware: Hardware) -> bool:
     """Whether an array is one product a tile, with white noise and nothing before the ADC."""
     plain = readout.cells is None and not isinstance(readout.noise, tuple)
+    plain = plain and pulses.plain(hardware, noisy=False)
     return plain and hardware.device.ohmic and hardware.amplified is None
 
 
@@ -148,7 +149,7 @@ def _factor(limit: Tensor | float, job: Job) -> Tensor:
     """Return what assembled results are multiplied by, those of a block."""
     drive, unit = job.hardware.drive, job.hardware.drive.step_per_range
     factor = job.readout.scale * (limit * unit)
-    return factor / unit if drive.converts_once else factor
+    return factor / drive.joint_step if drive.converts_once else factor
 
 
 def _converted(level: Tensor, slab: Slab, job: Job) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from mho.circuit.noise import NoiseForm
 from mho.core import checks
 from mho.core.constants import constant
-from mho.crossbar import currents
+from mho.crossbar import currents, pulses
 from mho.crossbar import expansion as nonlinear
 from mho.crossbar.readout import Noise, Readout, scaled
 from mho.crossbar.tiling import Tiling
@@ -46,6 +46,7 @@ def read_transposed(
     Returns:
         ``[batch, rows]``.
     """
+    hardware = _in_one_pulse(hardware)
     drive, encoding = hardware.drive, hardware.encoding
     terms = nonlinear.terms(hardware)
     x = (x * scale).unsqueeze(0)
@@ -53,6 +54,8 @@ def read_transposed(
         x = x * digital.transpose(0, 1)
     limit = drive.measure(x, (0, 2))
     level = encoding.drive_columns(drive.to_levels(x, limit))
+    level = pulses.lengthened(level, hardware, rng)
+    sent = level if pulses.sends(hardware) and variance is not None else None
     v_step = drive.v_max * drive.step_per_range
     level = nonlinear.driven(level, hardware, v_step)
     rows, lines = g.shape[1] // terms, g.shape[2]
@@ -71,14 +74,26 @@ def read_transposed(
     matrix = turned(encoding.converted(g), terms) * v_step
     readout = Readout(matrix, noise, None, scale, terms=terms)
     tiling = Tiling(len(g), 1, rows, lines, hardware.array)
-    parts = currents.partial_currents(level, readout, hardware, rng, tile_rows=tiling.outputs)
+    parts = currents.partial_currents(
+        level, readout, hardware, rng, tile_rows=tiling.outputs, sent=sent
+    )
     shares = constant(encoding.digital, x.dtype, x.device)
     if digital is not None:  # its weights are in the inputs already
         shares = torch.ones_like(shares)
         parts = [part.movedim(0, -2).flatten(-2).unsqueeze(0) for part in parts]
+    parts = pulses.integrated(parts, None, hardware)
     total = currents.convert(parts, readout, hardware, None)
     y = torch.einsum("bkr,k->br", total[0].unflatten(-1, (encoding.converters, -1)), shares)
     return y * (limit.view(-1, 1) * (drive.step_per_range / v_step))
+
+
+def _in_one_pulse(hardware: Hardware) -> Hardware:
+    """Return hardware whose pulse-width drivers send an input as one pulse of either sign."""
+    sent = hardware.drive.pulses
+    if sent is None or not hardware.drive.serial:
+        return hardware
+    whole = hardware.drive.replace(pulses=sent.replace(split=()), converts_once=False)
+    return hardware.replace(dac=whole)
 
 
 def _by_converter(form: NoiseForm, converters: int) -> NoiseForm:

@@ -21,7 +21,7 @@ from mho.cells.population import Cells
 from mho.cells.unfabricated import Unfabricated
 from mho.core import random
 from mho.core.precision import exactly, widened
-from mho.crossbar import converters, exact, expansion, huge, readout
+from mho.crossbar import converters, exact, expansion, floating, huge, readout
 from mho.crossbar.broken import mended
 from mho.crossbar.ranges import Ranges
 from mho.crossbar.readout import Lumped, Noise, Readout
@@ -78,6 +78,8 @@ class View:
         # Wires are dear to solve: not before the cells hold something, and once for each thing.
         known = self.wires.knows(self.cells.g) and not self.redrawn
         noisy = any(b.acts_on("read_std") for b in self.hardware.behaviours)
+        if floating.floats(self.hardware):
+            return False
         # Noise behind wires is dearer still.
         return known and (self.hardware.array.wires.ideal or self.quiet or not noisy)
 
@@ -244,6 +246,8 @@ class View:
             matrix = self._with_weight_noise(matrix, weight, scale, None)
         found = self._electrical(matrix, scale, variance, digital=digital, training=training)
         solved = hardware.array.exact_reads and exact.linearises(hardware) and not training
+        if floating.floats(hardware) and not training:
+            return found._replace(cells=floating.ports(g, self.groups, hardware))
         return found._replace(cells=g) if solved else found
 
     def _electrical(

@@ -297,7 +297,8 @@ def _currents(crossbar: Crossbar, x: Tensor) -> Samples:
     planes = 1 if drive.converts_once else drive.planes_sent
     if planes == 1:
         return Samples(value, value.new_ones(1))
-    power = 4.0 ** torch.arange(1 - planes, 1, dtype=value.dtype, device=value.device)
+    power = value.new_tensor(drive.plane_weights).square()
+    power = power / power.max()
     of = [power.repeat_interleave(p.shape[2] // planes) for p in parts]  # [planes · vectors]
     shaped = [
         w.unsqueeze(-1).expand(*p.shape[:-1], p.shape[-1] // converters).flatten()
@@ -361,9 +362,13 @@ def _is_noisy(crossbar: Crossbar) -> bool:
     """Whether two reads of one input differ."""
     amplifier, adc = crossbar.hardware.amplified, crossbar.hardware.adc
     noisy = (amplifier is not None and amplifier.noisy) or (adc is not None and adc.noisy)
-    return noisy or any(
-        b.acts_on("read_std") or (b.acts_on("read") and b.redrawn)
-        for b in crossbar.hardware.behaviours
+    return (
+        noisy
+        or crossbar.hardware.drive.jitters
+        or any(
+            b.acts_on("read_std") or (b.acts_on("read") and b.redrawn)
+            for b in crossbar.hardware.behaviours
+        )
     )
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mho.crossbar import expansion as nonlinear
+from mho.crossbar import pulses
 from mho.crossbar.blocks import Vectors
 from mho.crossbar.currents import cell_currents, in_units, partial_currents, with_noise
 from mho.crossbar.readout import Readout
@@ -116,7 +117,9 @@ def currents(
         ``[groups, tiles, batch, patches, lines]``: one tensor, or one of all whole tiles and one
         of the last, shorter ones.
     """
-    solved = readout.cells is not None
+    # What noise of pulses goes by, and jitter, is each patch's own.
+    lasting = pulses.sends(hardware) and (readout.noise is not None or hardware.drive.jitters)
+    solved = readout.cells is not None or lasting
     image = level[0] if solved else nonlinear.driven(level, hardware)[0]
     terms = 1 if solved else readout.terms
     rows = readout.matrix.shape[1] // readout.terms

@@ -16,6 +16,7 @@ from mho.periphery.converters import (
 )
 from mho.periphery.dac import DAC
 from mho.periphery.drivers import DriverErrors
+from mho.periphery.pulses import PulseWidth
 
 __all__ = [
     "ADC",
@@ -29,6 +30,7 @@ __all__ = [
     "Measured",
     "Oscillator",
     "Pipeline",
+    "PulseWidth",
     "Ramp",
     "code_transitions",
     "converters",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,8 +15,9 @@ from mho.core.constants import constant
 from mho.core.spec import Spec, derived
 from mho.periphery import quantize
 from mho.periphery.drivers import DriverErrors
+from mho.periphery.pulses import PulseWidth
 
-MODES = ("amplitude", "bit_serial")
+MODES = ("amplitude", "bit_serial", "pulse_width")
 CODES = ("sign_magnitude", "twos_complement")
 RANGES = ("calibrated", "per_vector", "per_call")
 _MEASURED = ("per_vector", "per_call")
@@ -27,12 +30,13 @@ class DAC(Spec):
     *Amplitude* drivers put ``x`` on the line at once, with ``2^bits - 1`` symmetric
     levels (``2^bits`` where unsigned). *Bit-serial*
     drivers need only on and off: they send one bit after the other, each at full ``v_max``, and
-    the partial results are added with their powers of two.
+    the partial results are added with their powers of two. *Pulse-width* drivers hold ``±v_max``
+    for a time in proportion to ``|x|``, and charges are converted: see `PulseWidth`.
 
     Attributes:
         bits: resolution, >= 1; None is an ideal driver.
         v_max: voltage of a full-scale input (V), > 0.
-        mode: ``"amplitude"`` or ``"bit_serial"``.
+        mode: ``"amplitude"``, ``"bit_serial"`` or ``"pulse_width"``.
         range: the input magnitude that becomes ``v_max``: a number; ``"calibrated"`` (from
             `mho.calibrate`; until then as per vector); ``"per_vector"`` (the largest of each input
             vector: of a convolution each patch, of a recurrent layer each time step); or
@@ -41,8 +45,10 @@ class DAC(Spec):
         percentile: of ``|x|`` that calibration takes as the range, in (0, 100]; None takes the
             range with the smallest squared error of the quantised inputs.
         code: bit-serial signs: ``"sign_magnitude"`` or ``"twos_complement"``.
-        converts_once: bit-serial: the partial currents are weighted and summed before one
-            conversion, instead of one conversion per bit.
+        converts_once: bit-serial, and pulse-width in several pulses: the partial currents (or
+            charges) are weighted and summed before one conversion, instead of one for each.
+        pulses: pulse-width: how long pulses are, and what else there is to them; None in other
+            modes, and `PulseWidth()` where pulse-width drivers are given none.
         errors: mismatch and nonlinearity of the drivers; None are exact ones. For cells whose
             current is ``g · v``.
 
@@ -58,6 +64,7 @@ class DAC(Spec):
     percentile: float | None = None
     code: str = "sign_magnitude"
     converts_once: bool = False
+    pulses: PulseWidth | None = None
     errors: DriverErrors | None = None
 
     def __post_init__(self) -> None:
@@ -71,11 +78,14 @@ class DAC(Spec):
         else:
             checks.number("DAC range", self.range, above=0.0)
         quantize.check_percentile("DAC", self.percentile, self.range)
+        self._check_pulses()
         for name in ("code", "converts_once"):
-            value = getattr(self, name)
-            if self.mode == "amplitude" and value != getattr(type(self), name):
+            value, unused = getattr(self, name), self.mode == "amplitude"
+            if name == "code" and self.mode == "pulse_width":
+                unused = True
+            if unused and value != getattr(type(self), name):
                 raise ValueError(
-                    f"DAC {name} is for mode 'bit_serial', got {value!r} for amplitude"
+                    f"DAC {name} is for mode 'bit_serial', got {value!r} for {self.mode}"
                 )
         if self.mode == "bit_serial" and self.bits is None:
             raise ValueError("DAC bits must be given for mode='bit_serial', got None")
@@ -94,6 +104,33 @@ class DAC(Spec):
     def errs(self) -> bool:
         """Whether drivers have errors."""
         return self.errors is not None and self.errors.acts
+
+    def _check_pulses(self) -> None:
+        """Give pulse-width drivers pulses, and refuse what does not go together."""
+        pulses = self.pulses
+        if self.mode != "pulse_width":
+            if pulses is not None:
+                raise ValueError(f"DAC pulses are for mode 'pulse_width', got mode {self.mode!r}")
+            return
+        if pulses is None:
+            pulses = PulseWidth()
+            object.__setattr__(self, "pulses", pulses)
+        checks.instance("DAC pulses", pulses, PulseWidth)
+        if pulses.signs == "two_phase" and not self.signed:
+            raise ValueError("PulseWidth signs='two_phase' needs signed inputs, got signed=False")
+        wanted = None if self.bits is None else self._planes(self.bits)
+        if pulses.split and sum(pulses.split) != wanted:
+            raise ValueError(
+                f"PulseWidth split must add up to the {wanted} bits of an input's magnitude, got "
+                f"{pulses.split!r} for bits={self.bits!r}"
+            )
+        if self.converts_once and len(self._sent) == 1:
+            raise ValueError("DAC converts_once needs several pulses an input (split, two_phase)")
+        if self.converts_once and pulses.split and pulses.full_charge is not None:
+            raise ValueError(
+                "PulseWidth full_charge is of one pulse's charge: with split pulses that are added "
+                "before one conversion (converts_once=True) it must be None"
+            )
 
     @property
     def ideal(self) -> bool:
@@ -114,17 +151,72 @@ class DAC(Spec):
 
     @derived
     def v_step(self) -> float:
-        """Voltage (V) of one level on the line: ``v_max`` itself for one-bit pulses."""
-        return self.v_max if self.mode == "bit_serial" else self.v_max * self.step_per_range
+        """Voltage (V) of one level on the line: ``v_max`` itself for one-bit pulses.
+
+        Of pulse-width drivers its mean over the longest pulse.
+        """
+        return self.v_max * (1.0 / self.top)
+
+    @derived
+    def top(self) -> int:
+        """The largest level of one drive of the lines."""
+        if self.mode == "bit_serial" or self.bits is None:
+            return 1
+        split = () if self.pulses is None else self.pulses.split
+        return 2 ** max(split) - 1 if split else self.levels[1]
+
+    @property
+    def serial(self) -> bool:
+        """Whether an input is sent in parts, whose results are added by weight."""
+        return self.mode == "bit_serial" or (self.mode == "pulse_width" and self.planes_sent > 1)
+
+    @derived
+    def joint_step(self) -> float:
+        """By what the parts of a serial input, each by its weight, add up to the whole range."""
+        return self.step_per_range * self.top
+
+    @derived
+    def proportional(self) -> bool:
+        """Whether a line's voltage, averaged over a drive, is in proportion to its level."""
+        return self.pulses is None or self.pulses.exact
+
+    @property
+    def jitters(self) -> bool:
+        """Whether pulses differ from read to read."""
+        return self.pulses is not None and self.pulses.jitter > 0.0
 
     @property
     def planes_sent(self) -> int:
-        """How often the lines are driven for one input: once, or once a bit plane."""
+        """How often the lines are driven for one input: once, or once a plane (part)."""
+        if self.mode == "pulse_width":
+            return len(self._sent)
         return 1 if self.mode == "amplitude" else self._planes(self.bits or 1)
+
+    @property
+    def drive_times(self) -> tuple[float, ...]:
+        """How long the lines are driven for each plane (s); () unless pulses have lengths."""
+        if self.pulses is None:
+            return ()
+        one = self.pulses.t_pulse / self.top
+        split = self.pulses.split
+        return tuple(one * ((2**part.bits - 1) if split else self.top) for part in self._sent)
+
+    @derived
+    def _sent(self) -> tuple[_Part, ...]:
+        """The pulses that one input is sent in."""
+        pulses = self.pulses or PulseWidth()
+        starts = list(accumulate(pulses.split, initial=0))[:-1]
+        parts = [_Part(0, *part) for part in zip(starts, pulses.split, strict=True)]
+        parts = parts or [_Part(0, 0, 0)]
+        if pulses.signs == "bipolar":
+            return tuple(parts)
+        return tuple(part._replace(sign=sign) for sign in (1, -1) for part in parts)
 
     @derived
     def plane_weights(self) -> tuple[float, ...]:
-        """What each bit plane counts in the digital sum, least first."""
+        """What each plane counts in the digital sum, least first."""
+        if self.mode == "pulse_width":
+            return tuple((part.sign or 1) * 2.0**part.shift for part in self._sent)
         count = self.planes_sent
         signs = [1.0] * (count - 1) + [-1.0 if self._twos else 1.0]
         return tuple(sign * 2.0**k for k, sign in enumerate(signs))
@@ -138,6 +230,9 @@ class DAC(Spec):
         Args:
             level: integer levels ``[...]``.
         """
+        if self.mode == "pulse_width":
+            yield from (_pulse(level, part) for part in self._sent)
+            return
         whole = level.to(self._whole)
         sign = whole.sign() if self.signed and not self._twos else None
         whole = whole if sign is None else whole.abs_()
@@ -226,9 +321,13 @@ class DAC(Spec):
 
         Returns:
             Planes ``[planes, ...]`` of values in {-1, 0, 1} (sign–magnitude) or {0, 1} (two's
-            complement), and their weights ``[bits]``; ``Σ weight · plane = level``. Gradients
-            are shared out so that they sum to those of ``level`` itself.
+            complement), of pulses the level of each; and their weights ``[planes]``;
+            ``Σ weight · plane = level``. Gradients are shared out so that they sum to those of
+            ``level`` itself.
         """
+        if self.mode == "pulse_width":
+            sent = torch.stack([_pulse(level.detach(), part) for part in self._sent])
+            return self._carrying(sent, level)
         if self.bits is None:
             raise ValueError("an ideal driver has no bit planes")
         twos = self._twos
@@ -241,9 +340,39 @@ class DAC(Spec):
             plane = _bit(whole, power).to(level.dtype)
         else:
             plane = _bit(whole.abs(), power).to(level.dtype) * whole.sign().to(level.dtype)
+        return self._carrying(plane, level)
+
+    def _carrying(self, plane: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Give planes the gradients of the levels, and return their weights too."""
+        weight = constant(self.plane_weights, level.dtype, level.device)
         share = weight / weight.square().sum()
         carry = (level - level.detach()) * share.view(-1, *[1] * level.dim())
         return plane + carry, weight
+
+
+class _Part(NamedTuple):
+    """One of the pulses that an input is sent in.
+
+    Attributes:
+        sign: of the inputs that it sends; 0 for both.
+        shift: lowest bit of their magnitude.
+        bits: how many of them; 0 for the whole magnitude.
+    """
+
+    sign: int
+    shift: int
+    bits: int
+
+
+def _pulse(level: Tensor, part: _Part) -> Tensor:
+    """Return the levels that one part sends of an input's levels."""
+    if part.sign:
+        level = (level if part.sign > 0 else -level).clamp(min=0)
+    if not part.bits:
+        return level
+    whole = level.abs().to(torch.int32)
+    field = torch.bitwise_and(torch.bitwise_right_shift(whole, part.shift), 2**part.bits - 1)
+    return field.to(level.dtype) * level.sign()
 
 
 def _bit(whole: Tensor, power: Tensor) -> Tensor:

@@ -92,12 +92,10 @@ class DriverErrors(Spec):
             mode: of the drivers.
             span: lowest and highest level.
         """
-        if mode not in ("amplitude", "bit_serial"):
-            raise ValueError(f"DAC errors are of modes 'amplitude' and 'bit_serial', got {mode!r}")
         if mode != "amplitude" and (self.offsets or self.curved):
             raise ValueError(
-                "DAC errors of one-bit pulses are their gain alone: offset, inl and levels are for "
-                "mode 'amplitude'"
+                "DAC errors of pulses of one voltage are their gain alone: offset, inl and levels "
+                "are for mode 'amplitude'"
             )
         if self.curved and (bits is None or bits < 2):
             raise ValueError(f"DAC errors inl and levels need bits >= 2, got {bits!r}")
