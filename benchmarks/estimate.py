@@ -1,12 +1,15 @@
 """What `mho.estimate` says against what then happens: ratios of measured to estimated.
 
-    python benchmarks/estimate.py
+    python benchmarks/estimate.py [--cpu]
 
-One JSON line for each model and hardware, in one process; ``plain`` is torch's own forward pass.
+``--cpu`` counts the time that the thread works on both sides, which the load of the machine hardly
+changes; without, what the clock says, and a load that comes or goes in between is in it. One JSON
+line for each model and hardware, in one process; ``plain`` is torch's own forward pass.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import time
@@ -18,6 +21,7 @@ import torch
 from torch import nn
 
 import mho
+from mho.model import pace
 
 HARDWARE = {
     "ideal": mho.Hardware(),
@@ -59,9 +63,9 @@ def timed(run: Callable[[], Any], repeats: int = 7) -> float:
     run()
     taken = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = pace.clock()
         run()
-        taken.append(time.perf_counter() - start)
+        taken.append(pace.clock() - start)
     return statistics.median(taken)
 
 
@@ -101,6 +105,11 @@ def measure(model: nn.Module, hardware: mho.Hardware, x: torch.Tensor) -> dict[s
 
 def main() -> None:
     """Print the lines."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cpu", action="store_true", help="time at work, not on the clock")
+    if parser.parse_args().cpu:
+        pace.clock = time.thread_time
+        torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
     for name, (build, shape) in MODELS.items():

@@ -1,18 +1,28 @@
 """Memory a weight, and the time of half precision, beside plain PyTorch in one run. JSON lines.
 
-    python benchmarks/lean.py [--rounds 20]
+    python benchmarks/lean.py [--rounds 20] [--only calibration] [--pixels 112] [--batch 32]
 
 Bytes are those beyond the parameters: what crossbars keep between calls, and what a training step
 saves for its backward pass beyond what the plain model saves. Times are medians of interleaved
-rounds, as ratios to the plain model in the same dtype.
+rounds, as ratios to the plain model in the same dtype. ``--only calibration`` says what calibrating
+a ResNet-18 takes: the largest resident memory over that after a pass of the plain model, and the
+time, beside that of the plain model's pass (five passes are made); every kind of hardware in a
+process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
+import resource
+import subprocess
+import sys
+import time as clock
 import warnings
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -51,13 +61,31 @@ def held(model: nn.Module) -> float:
     return bytes_of(tensors()) / weights(model)
 
 
+class _Heap(ctypes.Structure):
+    """What ``mallinfo2`` of the GNU C library returns, in whose memory torch's tensors are."""
+
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
+
+
+def in_use() -> int:
+    """Bytes allocated now on the host."""
+    info = ctypes.CDLL(None).mallinfo2
+    info.restype = _Heap
+    found = info()
+    return int(found.uordblks + found.hblkhd)
+
+
 def saved(model: nn.Module, x: Tensor) -> float:
-    """Bytes a weight that a training step saves for its backward pass, beyond the parameters."""
-    kept: list[Tensor] = []
-    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        model(x)
-    return bytes_of(t for t in kept if t.untyped_storage().data_ptr() not in own) / weights(model)
+    """Bytes a weight that a training step holds for its backward pass."""
+    model(x)  # what is worked out once
+    gc.collect()
+    before = in_use()
+    y = model(x)
+    gc.collect()
+    found = in_use() - before
+    del y
+    return found / weights(model)
 
 
 def memory() -> None:
@@ -137,13 +165,89 @@ def mlp_of(model: nn.Module) -> nn.Module:
     return full
 
 
+# ── calibration ──────────────────────────────────────────────────────────────────────────────
+
+
+class Block(nn.Module):
+    """Two 3 × 3 convolutions and a way past them (He 2016, doi 10.1109/CVPR.2016.90)."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(
+            nn.Conv2d(before, after, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+            nn.Conv2d(after, after, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(after),
+        )
+        short = nn.Conv2d(before, after, 1, stride, bias=False)
+        same = before == after and stride == 1
+        self.past = nn.Identity() if same else nn.Sequential(short, nn.BatchNorm2d(after))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``[batch, before, *size]`` to ``[batch, after, *size / stride]``."""
+        return torch.relu(self.inner(x) + self.past(x))
+
+
+def resnet18() -> nn.Module:
+    stem = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
+    widths = [64, 64, 64, 128, 128, 256, 256, 512, 512]
+    body = [Block(a, b, 2 if a != b else 1) for a, b in pairwise(widths)]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000)]
+    return nn.Sequential(*stem, nn.MaxPool2d(3, 2, 1), *body, *head)
+
+
+USUAL = mho.Hardware(
+    dac=mho.DAC(8, mode="bit_serial"),
+    adc=mho.ADC(8),
+    array=mho.Array(rows=128, cols=128),
+    encoding=mho.encoding.BitSliced(bits=8, bits_per_cell=2),
+)
+CHIPS = {"ideal": mho.Hardware(), "converters": CONVERTERS, "usual": USUAL}
+
+
+def resident() -> float:
+    """Largest resident memory so far (MB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def calibration(chip: str, pixels: int, batch: int) -> None:
+    model, x = resnet18().eval(), torch.rand(batch, 3, pixels, pixels)
+    analog = mho.convert(model, CHIPS[chip])
+    with torch.no_grad():
+        start = clock.perf_counter()
+        model(x)
+        plain = clock.perf_counter() - start
+    before, start = resident(), clock.perf_counter()
+    mho.calibrate(analog, x)
+    took = clock.perf_counter() - start
+    row = {
+        "peak_mb": round(resident() - before),
+        "s": round(took, 1),
+        "plain_pass_s": round(plain, 1),
+    }
+    report("calibration", hardware=chip, pixels=pixels, batch=batch, **row)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--only", choices=["calibration"])
+    parser.add_argument("--chip", choices=list(CHIPS))
+    parser.add_argument("--pixels", type=int, default=112)
+    parser.add_argument("--batch", type=int, default=32)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
     torch.set_num_threads(1)
+    if options.chip:
+        calibration(options.chip, options.pixels, options.batch)
+        return
+    if options.only:
+        sizes = ["--pixels", str(options.pixels), "--batch", str(options.batch)]
+        for chip in ("ideal", "converters"):
+            subprocess.run([sys.executable, __file__, "--chip", chip, *sizes], check=True)
+        return
     memory()
     error()
     time(options.rounds)

@@ -16,7 +16,7 @@ from mho.demo.train import train
 from mho.effects import ReadNoise, TelegraphNoise, WriteNoise
 from mho.encoding import BitSliced, Differential
 from mho.model import calibrate, observe, ranges
-from mho.model.ranges import Moments, Samples, least_error, percentile
+from mho.model.ranges import Moments, Samples, least_error, lines, percentile
 
 F64 = torch.float64
 
@@ -244,7 +244,7 @@ def test_moments_of_two_readings_by_hand():
     with_target = ((mean - mean.mean()) * (t - t.mean())).mean()
     # Sums of products of two readings, less the square of the mean of both.
     cross = (one * two).mean() - mean.mean() ** 2
-    line = moments.line()
+    line, _ = lines(moments.sums)
     assert float(line.gain) == pytest.approx(float(with_target / cross))
     assert float(line.offset) == pytest.approx(float(t.mean() - line.gain * mean.mean()))
 
@@ -275,8 +275,8 @@ STEPS = [
     (calibrate, "least_error"),
     (calibrate, "_is_rounding"),
     (calibrate.Moments, "add"),
-    (calibrate.Moments, "line"),
-    (calibrate, "watch"),
+    (calibrate, "lines"),
+    (calibrate, "watched"),
 ]
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import mho
-from mho.model import sizes
+from mho.model import pace, sizes
 
 
 class Net(nn.Module):
@@ -178,3 +178,24 @@ def test_memory_where_cells_fail_to_program(monkeypatch):
     monkeypatch.setattr(sizes.Crossbar, "program", fails)
     found = mho.estimate(nn.Linear(100, 100, bias=False), mho.Hardware(), times=False)
     assert found.converted == 160_000
+    assert found.reckoned == ("memory of cells by formula, as a sample of them fails: ",)
+    monkeypatch.undo()
+    assert not mho.estimate(nn.Linear(100, 100), mho.Hardware(), times=False).reckoned
+
+
+def test_what_was_not_measured_is_said():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5)).to("meta")
+    printed = str(mho.estimate(model, mho.Hardware(), torch.empty(2, 3, 8, 8, device="meta")))
+    assert "times by formula, from a linear layer's: Conv2d" in printed
+    assert "times by formula, from torch's products: what stays digital" in printed
+    assert "times are those of the CPU" in printed
+    assert "by formula" not in str(mho.estimate(nn.Linear(4, 5), mho.Hardware()))
+
+
+def test_times_are_split_into_what_is_counted():
+    counts = [(1.0, 64.0, 16.0), (1.0, 1e6, 8e4), (1.0, 2e7, 1e5)]
+    parts = (2e-5, 3e-9, 4e-8)
+    taken = [sum(n * t for n, t in zip(row, parts, strict=True)) for row in counts]
+    assert pace._shares(counts, taken) == pytest.approx(parts, rel=1e-3)
+    counts, taken = [(1.0, 64.0), (1.0, 1e6)], [3e-5, 2e-5]  # the larger was quicker
+    assert pace._shares(counts, taken) == pytest.approx((3e-5, 0.0))

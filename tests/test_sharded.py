@@ -1,8 +1,5 @@
 """Two processes that share one model (FSDP2, DDP): they train, program and save what one would."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ if not torch.distributed.is_available():
 
 import mho
 import sharded_worker as worker
+import two_processes
 
 WORKER = Path(worker.__file__)
 
@@ -20,24 +18,7 @@ WORKER = Path(worker.__file__)
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """What two processes found."""
-    path = tmp_path_factory.mktemp("sharded")
-    outs = [path / f"{rank}.pt" for rank in range(2)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, WORKER, str(rank), path / "store", out],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank, out in enumerate(outs)
-    ]
-    try:
-        said = [process.communicate(timeout=300)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert all(process.returncode == 0 for process in processes), said
-    return [torch.load(out, weights_only=True) for out in outs]
+    return two_processes.run(WORKER, tmp_path_factory.mktemp("sharded"))
 
 
 @pytest.fixture(scope="module")

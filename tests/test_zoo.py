@@ -58,7 +58,9 @@ def test_nearly_all_is_on_crossbars_and_an_ideal_read_is_the_model(entry):
     digital = table.answer(entry, model, inputs)
     found = table.answer(entry, ideal, inputs)
     assert float(digital.abs().max()) > 1e-3  # there is something to compare
-    assert float((found - digital).abs().max() / digital.abs().max()) < 1e-5
+    error = float((found - digital).abs().max() / digital.abs().max())
+    assert error < 1e-5
+    assert error < 20 * table.of_float32(entry, model, inputs)  # nothing but rounding
 
 
 @pytest.mark.parametrize("entry", ENTRIES)

@@ -6,6 +6,8 @@ For each model, at random weights:
 
 * the share of its matrix weights that are on crossbars (embeddings aside),
 * the largest difference of an ideal read from the digital model, relative to the largest output,
+* what float32 itself is off: the largest error of torch, its weights moved by one rounding, from
+  float64, likewise,
 * the same as root mean square with 8-bit converters, programming error and read noise,
 * whether one step of fine-tuning through that hardware lowers the loss of its batch,
 * whether a new process, from the saved state, gives the same bits,
@@ -68,20 +70,45 @@ def answer(entry: Entry, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
         return entry.output(model.eval()(**inputs))
 
 
-def fine_tune(entry: Entry, analog: nn.Module, inputs: dict[str, Tensor]) -> bool:
+def of_float32(entry: Entry, model: nn.Module, inputs: dict[str, Tensor]) -> float:
+    """Return the largest error of torch's float32, relative to the largest output.
+
+    That of the digital model in float64 is exact, beside it; each weight of the one in float32 is
+    moved by a rounding (2⁻²³ of it, at most), as cells that hold it may.
+    """
+    source = torch.Generator().manual_seed(0)
+    moved = copy.deepcopy(model)
+    for parameter in moved.parameters():
+        if parameter.dim() > 1:
+            up = torch.rand(parameter.shape, generator=source, dtype=torch.float64) * 2.0 - 1.0
+            parameter.data.copy_(parameter.detach().double() * (1.0 + up * 2.0**-23))
+    wide = {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()}
+    found = answer(entry, moved, inputs)
+    del moved
+    exact = answer(entry, copy.deepcopy(model).double(), wide)
+    return float((found - exact).abs().max() / exact.abs().max())
+
+
+def fine_tune(entry: Entry, analog: nn.Module, inputs: dict[str, Tensor], chips: int = 1) -> bool:
     """Make one step through the hardware; return whether the loss falls.
 
-    The step is down the gradient, as long as would lower a linear loss by a twentieth; a tenth of
-    that, or a hundredth, where the loss bends too much.
+    The loss is the mean over some chips, the same ones before and after. The step is down the
+    gradient, as long as would lower a linear loss by a twentieth; a tenth of that, or a hundredth,
+    where the loss bends too much.
     """
     target = torch.randn_like(answer(entry, analog, inputs))
 
-    def loss() -> Tensor:
-        torch.manual_seed(1)  # the same chip and dropout before and after
-        return nn.functional.mse_loss(entry.output(analog.train()(**inputs)), target)
+    def loss(learn: bool = False) -> float:
+        total = 0.0
+        for chip in range(chips):
+            torch.manual_seed(1 + chip)  # the same chip and dropout before and after
+            one = nn.functional.mse_loss(entry.output(analog.train()(**inputs)), target) / chips
+            if learn:
+                one.backward()
+            total += float(one)
+        return total
 
-    before = loss()
-    before.backward()
+    before = loss(learn=True)
     moved = [p for p in analog.parameters() if p.grad is not None]
     steepness = sum(p.grad.square().sum() for p in moved)
     with torch.no_grad():
@@ -132,6 +159,7 @@ def row(entry: Entry, small: bool) -> tuple[str, ...]:
     error = float((answer(entry, ideal, inputs) - digital).abs().max() / digital.abs().max())
     share = on_crossbars(ideal, inputs)
     del ideal
+    rounding = of_float32(entry, model, inputs)
     noisy = put_on(entry, NOISY, small)
     spread = answer(entry, noisy, inputs) - digital
     loss = float(spread.square().mean().sqrt() / digital.square().mean().sqrt())
@@ -146,6 +174,7 @@ def row(entry: Entry, small: bool) -> tuple[str, ...]:
         f"{weights / 1e6:,.1f}" if not small else f"{weights / 1e6:.3f}",
         f"{100 * share:.2f} %",
         f"{error:.0e}",
+        f"{rounding:.0e}",
         f"{100 * loss:.1f} %",
         "yes" if falls else "no",
         "yes" if saved else "no",
@@ -156,7 +185,7 @@ def row(entry: Entry, small: bool) -> tuple[str, ...]:
 
 
 HEAD = (
-    *("model", "weights (10⁶)", "on crossbars", "ideal error", "8 bits, noisy"),
+    *("model", "weights (10⁶)", "on crossbars", "ideal error", "of float32", "8 bits, noisy"),
     *("step learns", "loads alike", "tiles", "energy", "latency"),
 )
 

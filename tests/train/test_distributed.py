@@ -2,8 +2,6 @@
 
 import importlib.util
 import pathlib
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,6 +9,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+import two_processes
 from mho.decomposition import FullSVD, StreamingBatchPCA, TruncatedSVD
 from mho.train.distributed import LowRankState, low_rank_hook
 
@@ -31,23 +30,7 @@ def load_worker():
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """What two processes found, run by run."""
-    path = tmp_path_factory.mktemp("ddp")
-    results = [path / f"{rank}.pt" for rank in range(2)]
-    workers = [
-        subprocess.Popen(
-            [sys.executable, WORKER, str(rank), path / "init", result],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank, result in enumerate(results)
-    ]
-    try:
-        said = [worker.communicate(timeout=300)[1] for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert all(worker.returncode == 0 for worker in workers), said
-    return [torch.load(result, weights_only=True) for result in results]
+    return two_processes.run(WORKER, tmp_path_factory.mktemp("ddp"))
 
 
 @pytest.mark.slow

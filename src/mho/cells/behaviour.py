@@ -39,6 +39,7 @@ class Context:
             where that is not kept (see `mho.cells.life.remembers`).
         written_at: when that was (s after programming).
         reads: reads since the cells were last written, before and after the time that passes.
+        ages: whether these cells may age: those of a training read that is of new cells do not.
     """
 
     like: Tensor
@@ -50,6 +51,7 @@ class Context:
     written: Tensor | None = None
     written_at: float = 0.0
     reads: tuple[float, float] = (0.0, 0.0)
+    ages: bool = True
     _source: torch.Generator | None = field(default=None, init=False, repr=False)
 
     @property

@@ -81,6 +81,7 @@ class Drawn:
         written: what the cells held when last written (S), where that is kept; see `remembers`.
         written_at: when that was (s after programming).
         reads: see `Context`.
+        ages: see `Context`.
     """
 
     behaviours: tuple[Behaviour, ...]
@@ -92,6 +93,7 @@ class Drawn:
     written: Tensor | None = None
     written_at: float = 0.0
     reads: tuple[float, float] = (0.0, 0.0)
+    ages: bool = True
 
     @property
     def device(self) -> Any:
@@ -121,6 +123,7 @@ class Drawn:
             written=self.written,
             written_at=self.written_at,
             reads=self.reads,
+            ages=self.ages,
         )
 
     def acting(self, stage: str) -> Iterator[tuple[Behaviour, Context]]:
@@ -134,15 +137,18 @@ class Drawn:
         return g if self.broken is None else self.broken.keep(g)
 
 
-def fabricate(behaviours: tuple[Behaviour, ...], like: Tensor, rng: Tensor | None) -> Drawn:
+def fabricate(
+    behaviours: tuple[Behaviour, ...], like: Tensor, rng: Tensor | None, *, ages: bool = True
+) -> Drawn:
     """Draw a population: per-cell parameters of every behaviour, and the broken cells.
 
     Args:
         behaviours: the device, then the effects.
         like: a tensor shaped as the population.
         rng: stream of randomness; None: torch's own generator.
+        ages: whether they may age; what only aging asks for need not be drawn else.
     """
-    drawn = Drawn(behaviours, like, rng)
+    drawn = Drawn(behaviours, like, rng, ages=ages)
     states: list[Mapping[str, Tensor]] = []
     broken: Broken | None = None
     for behaviour in behaviours:
@@ -200,14 +206,33 @@ def settle(g: Tensor, drawn: Drawn, *, own: bool, white: float = 0.0, noise: flo
     for behaviour, context in drawn.acting("program"):
         if own or behaviour is not drawn.device:
             g = behaviour.program(g, context)
-    variance = (variance_of("write_std", g, drawn, own=own) + white**2) * noise**2
+    if drawn.rng is None and not white:
+        alone = _only_deviation(g, drawn, own)
+        if alone is not None:  # no square, and no root of it
+            deviation = alone if noise == 1.0 else alone * noise
+            return drawn.keep((deviation * drawn.context().normal()).add_(g).relu_())
+    variance = variance_of("write_std", g, drawn, own=own)
+    if white:
+        variance = variance + white**2
+    if noise != 1.0:  # passes over all cells that change nothing are left out
+        variance = variance * noise**2
     if isinstance(variance, Tensor):
         # The root's gradient is infinite at zero: an error-free cell must not poison the others.
         deviation = variance.clamp(min=torch.finfo(g.dtype).tiny).sqrt()
-        g = torch.relu(g + deviation * drawn.context().normal())
+        g = (deviation * drawn.context().normal()).add_(g).relu_()
     elif variance:
         g = drawn.context().normal().mul_(math.sqrt(variance)).add_(g).relu_()
     return drawn.keep(g)
+
+
+def _only_deviation(g: Tensor, drawn: Drawn, own: bool) -> Tensor | None:
+    """Return the deviation (S) of programming where one behaviour alone says it, cell by cell."""
+    acting = [pair for pair in drawn.acting("write_std") if own or pair[0] is not drawn.device]
+    if len(acting) != 1:
+        return None
+    ((behaviour, context),) = acting
+    found = behaviour.write_std(g, context)
+    return found if isinstance(found, Tensor) and found.shape == g.shape else None
 
 
 def variance_of(stage: str, g: Tensor, drawn: Drawn, *, own: bool = True) -> Tensor | float:
@@ -225,7 +250,8 @@ def variance_of(stage: str, g: Tensor, drawn: Drawn, *, own: bool = True) -> Ten
     variance: Tensor | float = 0.0
     for behaviour, context in drawn.acting(stage):
         if own or behaviour is not drawn.device:
-            variance = variance + getattr(behaviour, stage)(g, context) ** 2
+            more = getattr(behaviour, stage)(g, context) ** 2
+            variance = more if isinstance(variance, float) and not variance else variance + more
     return variance
 
 

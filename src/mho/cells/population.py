@@ -177,7 +177,9 @@ class Cells(nn.Module):
 
     def reset(self) -> None:
         """Put every healthy cell at its lowest conductance."""
-        self.write(torch.zeros((), dtype=self.g.dtype, device=self.g.device))
+        nothing = torch.zeros((), dtype=self.g.dtype, device=self.g.device).expand(self.shape)
+        self.hold(self.spec.reach(nothing, self.parameters_drawn()).clone())
+        self.seconds = 0.0
 
     def write(self, g: Tensor) -> None:
         """Set the healthy cells directly to conductances, the nearest each can hold.

@@ -50,8 +50,7 @@ class Unfabricated(nn.Module):
     ) -> None:
         super().__init__()
         self.behaviours, self.shape = tuple(behaviours), tuple(shape)
-        random.streams(seed)  # refused now, not when fabricated
-        self.seed = int(seed)
+        self.seed = random.checked(seed)  # refused now, not when fabricated
         self.spec: Any = self.behaviours[0]
         kind = wide(dtype or torch.get_default_dtype())
         self.register_buffer("here", torch.zeros((), dtype=kind, device=device), persistent=False)

@@ -13,9 +13,12 @@ from mho.core import checks
 
 def polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:
     """Return ``Σ_k coefficients[k] · x^k``."""
-    total = torch.full_like(x, coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        total = total * x + coefficient
+    highest, *rest = reversed(coefficients)
+    if not rest:
+        return torch.full_like(x, highest)
+    total = (x * highest).add_(rest[0])  # in place: fresh memory costs more than the sum
+    for coefficient in rest[1:]:
+        total = (total * x).add_(coefficient)
     return total
 
 

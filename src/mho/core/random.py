@@ -35,8 +35,17 @@ def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     Raises:
         TypeError, ValueError: if ``seed`` is not a non-negative integer below 2**63.
     """
-    seed = checks.integer("seed", seed, least=0, most=2**_SEED_BITS - 1)
+    seed = checked(seed)
     return torch.Generator(device=device).manual_seed(seed)
+
+
+def checked(seed: object) -> int:
+    """Return a seed as Python's integer.
+
+    Raises:
+        TypeError, ValueError: if it is not a non-negative integer below 2**63.
+    """
+    return checks.integer("seed", seed, least=0, most=2**_SEED_BITS - 1)
 
 
 PURPOSES = ("fabricate", "program", "read")
@@ -48,8 +57,9 @@ def streams(seed: int) -> Tensor:
     Raises:
         TypeError, ValueError: if ``seed`` is not a non-negative integer below 2**63.
     """
-    seed = checks.integer("seed", seed, least=0, most=2**_SEED_BITS - 1)
-    return torch.stack([stream(derive(seed, purpose)) for purpose in PURPOSES])
+    seed = checked(seed)
+    starts = [[derive(seed, purpose), 0] for purpose in PURPOSES]
+    return torch.tensor(starts, dtype=torch.int64, device="cpu")
 
 
 def stream(seed: int) -> Tensor:
@@ -58,7 +68,7 @@ def stream(seed: int) -> Tensor:
     Raises:
         TypeError, ValueError: if ``seed`` is not a non-negative integer below 2**63.
     """
-    seed = checks.integer("seed", seed, least=0, most=2**_SEED_BITS - 1)
+    seed = checked(seed)
     return torch.tensor([seed, 0], dtype=torch.int64, device="cpu")
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from mho.core import checks
+from mho.core import checks, derivatives
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
 
@@ -238,7 +238,7 @@ def followed_by_torch() -> bool:
 
     Such a read is one graph, and what it keeps is theirs to decide.
     """
-    if in_a_graph() or torch.autograd.forward_ad._current_level >= 0:
+    if in_a_graph() or derivatives.forward_mode():
         return True
     active: bool = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)()
     return active

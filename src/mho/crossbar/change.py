@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from mho.crossbar.crossbar import Crossbar
 
 CORRECTED = ("input_range", "adc_range", "gain", "offset", "reference")
-_BUFFERS = (*CORRECTED, "trim", "range_shift")
 
 
 @torch.inference_mode(False)
@@ -59,35 +58,48 @@ def commit(
     if digital is not None and crossbar.digital is not None:
         checks.shape("digital", digital, tuple(crossbar.digital.shape))
     if correction is not None:
-        correction.check(crossbar.correction)
+        _check(crossbar, correction)
     correction = _trimmed(crossbar, cells, correction)
     if isinstance(cells, Cells):
         cells = cells.packed(crossbar.kept_as)
-    changes = {"cells": cells, "scale": scale, "digital": digital, "_observed": observed}
-    before = {name: getattr(crossbar, name) for name in (*changes, *_BUFFERS)}
-    shift = None if crossbar.range_shift is None else crossbar.range_shift.detach().clone()
+    given = {"cells": cells, "scale": scale, "digital": digital, "_observed": observed}
+    changes = {name: value for name, value in given.items() if value is not None}
+    parts: Any = (crossbar._buffers, crossbar._modules, crossbar._parameters)
+    before = [dict(part) for part in parts], crossbar._observed, crossbar._reader
+    known = crossbar._parameters["range_shift"]
+    shift = None if known is None else known.detach().clone()
     learning = learned_ranges.state(crossbar)
-    reader = crossbar._reader
-    same = crossbar.observed and all(value is None for value in changes.values())
+    keeping = crossbar._reader if crossbar._observed and not changes else None
     try:
         for name, value in changes.items():
-            if value is not None:
-                setattr(crossbar, name, value)
-        if crossbar.cells.training is not crossbar.training:
-            crossbar.cells.train(crossbar.training)
+            setattr(crossbar, name, value)
+        population = crossbar.cells
+        if population.training is not crossbar.training:
+            population.train(crossbar.training)
         if correction is not None:
             crossbar._take(correction)
-        crossbar.refresh(keeping=reader if same else None)
+        crossbar.refresh(keeping=keeping)
         if cells is not None and crossbar._lease is not None:
             crossbar._lease.returned(cells)
     except BaseException:
-        for name, value in before.items():
-            setattr(crossbar, name, value)
+        held, crossbar._observed, crossbar._reader = before
+        for part, was in zip(parts, held, strict=True):
+            part.clear()
+            part.update(was)
         if shift is not None and crossbar.range_shift is not None:
             crossbar.range_shift.detach().copy_(shift)
         learned_ranges.restore(crossbar, learning)
-        crossbar._reader = reader
         raise
+
+
+def _check(crossbar: Crossbar, correction: Correction) -> None:
+    """Refuse values of another shape than those there are (TypeError, ValueError)."""
+    for name in CORRECTED:
+        value, known = getattr(correction, name), crossbar._buffers[name]
+        if value is not known and known is not None:
+            checks.shape(name, value, tuple(known.shape))
+    if correction.shift is not None and crossbar.range_shift is not None:
+        checks.shape("shift", correction.shift, tuple(crossbar.range_shift.shape))
 
 
 def snapshot(crossbar: Crossbar) -> dict[str, Any]:
@@ -119,15 +131,15 @@ def restore(crossbar: Crossbar, state: dict[str, Any]) -> None:
 
 def take(crossbar: Crossbar, correction: Correction) -> None:
     """Hold a correction; nothing is checked."""
-    like = crossbar.cells.like
-    if crossbar.learned_range is not None:
+    like, parameters = crossbar.cells.like, crossbar._parameters
+    if parameters["learned_range"] is not None:
         learned_ranges.start_from(crossbar, correction.input_range)
     for name in CORRECTED:
         crossbar._buffers[name] = _whole(getattr(correction, name).to(like))
     trim, shift = correction.trim, correction.shift
     crossbar.trim = None if trim is None else _whole(trim.detach().to(like))
     if shift is None:
-        crossbar.range_shift = None
+        parameters["range_shift"] = None
     elif crossbar.range_shift is None:
         crossbar.range_shift = nn.Parameter(shift.to(like))
     else:  # an optimizer knows this very parameter

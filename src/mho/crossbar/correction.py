@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.core import checks
-
 
 @dataclass(frozen=True, eq=False)
 class Correction:
@@ -63,13 +61,6 @@ class Correction:
     def corrects(self) -> bool:
         """Whether gain or offset do anything."""
         return corrects(self.gain, self.offset)
-
-    def check(self, before: Correction) -> None:
-        """Refuse values of another shape than those before (TypeError, ValueError)."""
-        for name in self.__dataclass_fields__:
-            value, known = getattr(self, name), getattr(before, name)
-            if value is not None and value is not known and known is not None:
-                checks.shape(name, value, tuple(known.shape))
 
 
 def corrects(gain: Tensor, offset: Tensor) -> bool:

@@ -39,6 +39,8 @@ from mho.crossbar.undo import all_or_nothing
 from mho.crossbar.wires import TileWires
 from mho.hardware import Hardware
 
+_NO_PRACTICE = Practice()
+
 
 class Crossbar(nn.Module):
     """A matrix stored in memory cells: ``y = x @ crossbar``, for inputs ``x [..., rows]``.
@@ -124,7 +126,7 @@ class Crossbar(nn.Module):
         groups = checks.integer("groups", groups)
         checks.instance("hardware", hardware, Hardware)
         self.rows, self.cols, self.groups = rows, cols, groups
-        self.hardware, self._practice = hardware, Practice()
+        self.hardware, self._practice = hardware, _NO_PRACTICE
         encoding = hardware.encoding
         shape = (encoding.slices, groups * rows, encoding.physical_cols(cols))
         self.kept_as = kept.check(kept_as)
@@ -214,9 +216,10 @@ class Crossbar(nn.Module):
     @property
     def correction(self) -> Correction:
         """Converter ranges, output correction and drift reference, as one value."""
-        shift = None if self.range_shift is None else whole(self.range_shift.detach()).clone()
-        values = {name: getattr(self, name) for name in CORRECTED}
-        if self.learned_range is not None:
+        known, held = self._parameters["range_shift"], self._buffers
+        shift = None if known is None else whole(known.detach()).clone()
+        values: Any = {name: held[name] for name in CORRECTED}
+        if self._parameters["learned_range"] is not None:
             values["input_range"] = learned_ranges.now(self)
         return Correction(**values, shift=shift, trim=self.trim)
 
@@ -274,9 +277,12 @@ class Crossbar(nn.Module):
         """Make ready what reads need. Called by `commit`; needed after a change by hand only.
 
         Args:
-            keeping: how it was read before, where its cells show the same as then.
+            keeping: how it was read before, where nothing but ranges and corrections has changed.
         """
-        self._reader = Reader(self, ahead=not self.training, keeping=keeping)
+        if keeping is None:
+            self._reader = Reader(self, ahead=not self.training)
+        else:
+            self._reader = keeping.with_ranges(self)
 
     @property
     def collapsed(self) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.core import checks
+from mho.core import checks, derivatives
 from mho.core.spec import Spec
 from mho.periphery import quantize
 from mho.periphery.dac import DAC
@@ -145,7 +145,8 @@ def limited(
             # Numbers that differ from those of the model compiled before become symbols, which
             # torch.compile does not hand to a Function.
             decay, unclipped = (learned.new_full((), n) for n in (rule.decay, rule.unclipped))
-        x = _Clamp.apply(x, learned, now, decay, unclipped, learned.requires_grad)
+        clamp = _ForwardClamp if derivatives.forward_mode() else _Clamp
+        x = clamp.apply(x, learned, now, decay, unclipped, learned.requires_grad)
     return x, now.squeeze(0)
 
 
@@ -183,6 +184,26 @@ class _Clamp(torch.autograd.Function):
             inside = 1.0 - (above | below).to(ctx.dtype).mean()
             moved = limit * grow + decay * limit * (inside > unclipped)
         return torch.where(x.abs() <= now, g, 0.0), moved, None, None, None, None
+
+
+class _ForwardClamp(_Clamp):
+    """`_Clamp` in forward mode, apart as `torch.compile` takes no Function that defines it."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _Clamp.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(inputs[0], inputs[2])
+        ctx.set_materialize_grads(False)  # a range without a tangent is told by None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
+        (x, now), (moved, of_range, *_) = ctx.saved_tensors, tangents
+        if of_range is not None:
+            raise NotImplementedError(
+                "a learned input range moves by a rule that has no forward-mode derivative: leave "
+                "it out of the tangents, or use reverse mode"
+            )
+        return None if moved is None else torch.where(x.abs() <= now, moved, 0.0)
 
 
 def shared() -> bool:

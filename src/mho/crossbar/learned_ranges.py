@@ -41,9 +41,11 @@ class Learning(NamedTuple):
 
 def state(crossbar: Crossbar) -> Learning:
     """Return how far the input range is learned; `restore` takes it."""
-    parameter, batches = crossbar.learned_range, crossbar.range_batches
-    pending = crossbar.range_pending
-    if parameter is None or batches is None or pending is None:
+    parameter = crossbar.learned_range
+    if parameter is None:
+        return Learning()
+    batches, pending = crossbar.range_batches, crossbar.range_pending
+    if batches is None or pending is None:
         return Learning()
     value = whole(parameter.detach()).clone()
     return Learning(crossbar.range_rule, parameter, value, batches.clone(), pending.clone())

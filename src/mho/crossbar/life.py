@@ -15,6 +15,7 @@ from mho.cells.population import Cells
 from mho.cells.programming import Programming, Site
 from mho.cells.unfabricated import Unfabricated
 from mho.core import checks, random
+from mho.crossbar import huge
 from mho.crossbar.correction import Correction
 from mho.crossbar.report import Asked, ProgramReport
 from mho.crossbar.tiling import Tiling
@@ -157,6 +158,7 @@ def _programmed(
     if seed is not None:
         cells.rng.copy_(random.stream(seed))
     target, scale = crossbar.encode(weight)
+    huge.refuse_programming(scale, crossbar.hardware)
     known = cells.drawn()
     target, digital = crossbar.suited(target, known)
     tiling = Tiling.of(cells.g, crossbar.groups, crossbar.hardware.array)

@@ -96,12 +96,14 @@ def pieces_of(level: Tensor, job: Job, rng: Tensor | None) -> Iterator[Piece]:
         rng: stream for read noise; None: torch's own generator.
     """
     matrix, noise = job.readout.matrix, job.readout.noise
+    folded = isinstance(job.readout.unit, float) and job.readout.unit == 1.0
+    bits = folded and job.hardware.drive.planes_sent > 1 and not job.hardware.drive.converts_once
     for rows in job.plan.tiles:
         for pulse, power, weight, share in _pulses(level[..., rows], job):
             if isinstance(noise, Tensor) and noise.dim() == 1:
                 power = power.sum(-1, keepdim=True)
             for run in job.plan.runs:
-                current = currents.multiply(pulse, matrix[:, rows, run.lines])
+                current = currents.multiply(pulse, matrix[:, rows, run.lines], bits=bits)
                 if isinstance(noise, Tensor):
                     own = _of_run(noise, rows, run)
                     current = currents.with_noise(current, currents.variance_of(power, own), rng)
@@ -141,7 +143,9 @@ def _pulses(level: Tensor, job: Job) -> Iterator[tuple[Tensor, Tensor, float, fl
         pulse = sent(level)
         yield pulse, pulse.square() if noisy else pulse, 1.0, 1.0
         return
-    weights, level = drive.plane_weights, level.contiguous()  # read once for each plane
+    weights = drive.plane_weights
+    if len(level) == 1:
+        level = level.contiguous()  # read once for each plane
     if drive.converts_once:
         # One conversion of what all planes add up to: the levels themselves, and all their noise.
         one, power = drive.step_per_range, None

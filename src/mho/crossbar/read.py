@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from mho.core import random
 from mho.crossbar import blocks, stream
 from mho.crossbar.blocks import Vectors
-from mho.crossbar.currents import amplified, cell_currents, convert, joint, levels
+from mho.crossbar.currents import amplified, cell_currents, convert, joint, levels, times
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
 
@@ -120,9 +120,13 @@ def _per_vector(readout: Readout, hardware: Hardware, vectors: Vectors) -> tuple
     height = hardware.array.rows * readout.terms if hardware.by_tile else rows
     planes = hardware.drive.planes_sent
     currents = max(groups * len(range(0, rows, height)) * lines * planes, 1)
+    at_once = currents
+    if vectors.raw and readout.noise is None and readout.lines is None:
+        # Patches driven each for itself are what is held. (Noise is drawn block by block.)
+        at_once = max(currents, groups * rows * planes)
     # Currents, what they were before they were rounded, noise; of images the vectors themselves.
     unfolded = groups * rows * planes if len(vectors.sizes) > 1 or planes > 1 else 0
-    return currents, (blocks.COPIES * currents + 2 * unfolded) * readout.matrix.element_size()
+    return at_once, (blocks.COPIES * currents + 2 * unfolded) * readout.matrix.element_size()
 
 
 def _at_once(x: Tensor) -> int:
@@ -238,7 +242,9 @@ def _product(part: Tensor, limit: Tensor | float, call: _Call, multiply: Multipl
     outputs = hardware.encoding.assemble(total, readout.digital)
     if isinstance(limit, Tensor) and limit.dim():
         limit = limit.reshape(1, -1, *[1] * (outputs.dim() - 2))
-    return outputs * (readout.scale * (limit * drive.step_per_range))
+    factor = readout.scale * (limit * drive.step_per_range)
+    fresh = 0 not in outputs.stride()  # an encoding may expand what it has
+    return times(outputs, factor) if fresh else outputs * factor
 
 
 def _converted_currents(

@@ -8,6 +8,7 @@ Made anew at every change of the crossbar; it never changes the crossbar.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from mho.core.precision import exactly, handed_out, plain
 from mho.crossbar import blocks, read
 from mho.crossbar.blocks import Vectors
 from mho.crossbar.correction import corrects
+from mho.crossbar.half_kept import saved_as
 from mho.crossbar.plan import Plan, plan_of
 from mho.crossbar.ranges import Ranges
 from mho.crossbar.read import Multiply
@@ -40,8 +42,6 @@ class Reader:
         crossbar: what is read.
         ahead: whether what reads of the stored cells need is worked out now, where it is cheap;
             else when first asked for.
-        keeping: another reader of the same crossbar, watched as this one, since when only ranges
-            and corrections have changed: what it found its cells to show is kept.
 
     Attributes:
         ranges: of drivers and converters.
@@ -61,9 +61,7 @@ class Reader:
     _plan: tuple[Plan | None] | None
 
     @torch.no_grad()
-    def __init__(
-        self, crossbar: Crossbar, *, ahead: bool = True, keeping: Reader | None = None
-    ) -> None:
+    def __init__(self, crossbar: Crossbar, *, ahead: bool = True) -> None:
         hardware = crossbar.hardware
         if crossbar.quiet and hardware.amplifier is not None:
             hardware = hardware.replace(amplifier=hardware.amplifier.without_noise)
@@ -76,15 +74,30 @@ class Reader:
         self.ranges = Ranges(crossbar)
         self.view = View(crossbar, hardware, self.ranges)
         self.collapsed = self.view.collapsed
-        away = self.scale.is_meta  # nothing can be looked at
-        self._gain, self._offset = gain, offset = crossbar.gain, crossbar.offset
-        self.corrected = not away and corrects(gain, offset)
         self._undriven = hardware.drive.ideal
         self.rest()
-        if keeping is not None:
-            self._stored = keeping._stored
-        if ahead and not away:
+        self._correct_as(crossbar)
+        if ahead and not self.scale.is_meta:
             self.prepare()
+
+    def _correct_as(self, crossbar: Crossbar) -> None:
+        self._gain, self._offset = gain, offset = crossbar.gain, crossbar.offset
+        away = self.scale.is_meta  # nothing can be looked at
+        self.corrected = not away and corrects(gain, offset)
+
+    @torch.no_grad()
+    def with_ranges(self, crossbar: Crossbar) -> Reader:
+        """Return how a crossbar is read that is watched, and of which only ranges have changed.
+
+        What this reader found its cells to show is kept: while it is watched no range is in it.
+        """
+        twin = copy.copy(self)
+        twin.ranges = Ranges(crossbar)
+        twin.view = self.view.with_ranges(twin.ranges)
+        twin._cast = twin._turned = twin._plan = None
+        if crossbar.gain is not self._gain or crossbar.offset is not self._offset:
+            twin._correct_as(crossbar)
+        return twin
 
     # ── what is kept of the stored cells ─────────────────────────────────────────────────────
 
@@ -150,6 +163,22 @@ class Reader:
             checks.columns("input", x, self.rows)
             return F.linear(x, weight, bias)
         return self._read(x, seen, None, bias)
+
+    def quickly(self, x: Tensor, bias: Tensor | None) -> Tensor | None:
+        """Read what is stored where that is one product known beforehand, as `read` does it.
+
+        Small reads cost what looking costs: here everything that asks for more is only found out.
+
+        Returns:
+            The corrected outputs; None where anything else is to be done, or refused.
+        """
+        weight = None if blocks.in_a_graph() else self._turned
+        if weight is None or self._stored is None or self.corrected or _any_autocast():
+            return None
+        if self.ranges.shift is not None or type(x) is not Tensor or not _alike(weight, x, bias):
+            return None
+        shape = x.shape
+        return F.linear(x, weight, bias) if shape and shape[-1] == self.rows else None
 
     def prepared(self, seen: Readout) -> Callable[[Tensor], Tensor]:
         """Return `read` for many reads of what `through` gave, prepared once for all of them."""
@@ -259,9 +288,13 @@ class Reader:
         and whatever ``torch.autocast`` says; results have the dtype of torch's own layer.
         """
         if not plain(x, seen.matrix.dtype):
-            kind = handed_out(x)
+            kind, given = handed_out(x), x.dtype
             x = x.to(seen.matrix.dtype)
-            with exactly(x.device):
+            # Under autocast the weights may be in float32.
+            own = kind if seen.training and kind is given else seen.matrix.dtype
+            if seen.training and self.hardware.by_tile and self.rows > self.hardware.array.rows:
+                seen = seen._replace(matrix=seen.matrix.contiguous())  # tiles are then parts of it
+            with exactly(x.device), saved_as(own, seen.matrix):
                 return self.product(x, seen, multiply, vectors).to(kind)
         ranges = self.ranges
         x, limit = ranges.lifted(x), None
@@ -317,6 +350,9 @@ class Reader:
 
     def _by_group(self, x: Tensor) -> Tensor:
         return x.reshape(-1, self.groups, self.rows).transpose(0, 1)
+
+
+_any_autocast: Callable[[], bool] = getattr(torch._C, "_is_any_autocast_enabled", lambda: True)
 
 
 def _but_batch(x: Tensor) -> tuple[int, ...]:

@@ -30,7 +30,7 @@ from mho.crossbar.pieces import Job, Piece, by_converter, digital, pieces_of, st
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
 from mho.periphery import quantize
-from mho.periphery.adc import NO_CURRENT
+from mho.periphery.adc import NO_CURRENT, rounding_of
 
 
 def suits(readout: Readout, hardware: Hardware) -> bool:
@@ -216,7 +216,7 @@ def _measured(pieces: Callable[[], Iterable[Piece]], count: int, job: Job) -> Te
     def sizes(piece: Piece) -> Piece:
         own = most[..., _own(piece, job), :]
         size = by_converter(piece.current, job, piece.run).abs()
-        size = torch.where(size > own * torch.finfo(own.dtype).eps, size, own)
+        size = torch.where(size > rounding_of(own), size, own)
         return piece._replace(current=size.flatten(-2))
 
     least, _ = _extremes((sizes(piece) for piece in pieces()), count, job)
@@ -226,15 +226,17 @@ def _measured(pieces: Callable[[], Iterable[Piece]], count: int, job: Job) -> Te
 def _extremes(pieces: Iterable[Piece], count: int, job: Job) -> tuple[Tensor, Tensor]:
     """Return the lowest and highest current of every vector and converter, or of the whole call."""
     converters = 1 if job.by_call else job.hardware.encoding.converters
-    shape = (1, count, converters, 1)
-    lowest = job.readout.matrix.new_full(shape, math.inf)
+    lowest = job.readout.matrix.new_full((1, count, converters, 1), math.inf)
     highest = -lowest
     over = (0, 1, 2, 3) if job.by_call else (0, 3)
     for piece in pieces:
         lines, own = by_converter(piece.current, job, piece.run), _own(piece, job)
-        low, high = lines.amin(over, keepdim=True), lines.amax(over, keepdim=True)
-        lowest[..., own, :] = torch.minimum(lowest[..., own, :], low)
-        highest[..., own, :] = torch.maximum(highest[..., own, :], high)
+        least, most = lowest[..., own, :], highest[..., own, :]
+        low = high = lines
+        if len(lines) > 1:  # over all groups first: whole lines at once
+            low, high = lines.amin(0, keepdim=True), lines.amax(0, keepdim=True)
+        torch.minimum(least, low.amin(over, keepdim=True), out=least)
+        torch.maximum(most, high.amax(over, keepdim=True), out=most)
     return lowest, highest
 
 

@@ -171,7 +171,7 @@ class Practice(Spec):
         """
         behaviours = cells.behaviours + self.effects
         if not self.own_cells:
-            return life.fabricate(behaviours, cells.like, None)
+            return life.fabricate(behaviours, cells.like, None, ages=self.ages_cells)
         own = cells.drawn("training").at(0.0)
         states, broken = list(own.states), own.broken
         for index, behaviour in enumerate(cells.behaviours):

@@ -7,6 +7,7 @@ and the noise in it, in the units that drivers and converters count in.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from mho.cells.population import Cells
 from mho.cells.unfabricated import Unfabricated
 from mho.core import random
 from mho.core.precision import exactly, widened
-from mho.crossbar import converters, exact, expansion, readout
+from mho.crossbar import converters, exact, expansion, huge, readout
 from mho.crossbar.broken import mended
 from mho.crossbar.ranges import Ranges
 from mho.crossbar.readout import Lumped, Noise, Readout
@@ -64,6 +65,12 @@ class View:
         self._circuits: dict[str, Any] = {}
         if isinstance(self.cells, Cells) and (self.practice.own_cells or not crossbar.training):
             self._look_at_circuits()
+
+    def with_ranges(self, ranges: Ranges) -> View:
+        """Return the same view of cells whose converters have other ranges."""
+        twin = copy.copy(self)
+        twin.ranges = ranges
+        return twin
 
     @property
     def cheap(self) -> bool:
@@ -139,6 +146,7 @@ class View:
         # Nothing happens to whole cells that their sum does not tell: no cell need be drawn.
         encoding, window = self.hardware.encoding, self._window
         matrix, scale, siemens = encoding.ideal(weight, *window)
+        self._refuse_huge(scale, siemens)
         error = None
         if self._lumped.write is not None:
             deviation = self._lumped.write.sqrt() * self.practice.noise
@@ -152,12 +160,17 @@ class View:
         matrix = self._with_weight_noise(matrix, weight, scale, siemens)
         return self._electrical(matrix, scale, self._lumped.read, siemens, training=True)
 
+    def _refuse_huge(self, scale: Tensor, siemens: Tensor | None) -> None:
+        if siemens is not None:  # else what is worked with are conductances, never huge
+            huge.refuse_in_training(scale, self.hardware, collapsed=self.collapsed)
+
     def _perfect(self, weight: Tensor, made_of: Sequence[Tensor]) -> Readout:
         """What a read of perfect cells sees: the weights, with noise of their own."""
         encoding, hardware, window = self.hardware.encoding, self.hardware, self._window
         siemens = None
         if hardware.array.wires.ideal and hardware.device.separable:
             matrix, scale, siemens = encoding.ideal(weight, *window)
+            self._refuse_huge(scale, siemens)
         else:
             g, scale = self._encode(weight)
             T = self.wires.fresh(g, made_of)

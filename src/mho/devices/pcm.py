@@ -81,8 +81,10 @@ class PCM(DriftingDevice):
     def read_std(self, g: Tensor, context: Context) -> Tensor | float:
         """Read noise (S) of cells that hold ``g`` (S) now."""
         grown = log_noise(max(context.seconds, self.t0), self.t_read)
-        r = _ratio(self.origin(g, context)).clamp(min=_LEAST)
-        return self.read_scale * grown * g * (0.0088 * r**-0.65).clamp(max=0.2)
+        r = _ratio(self.origin(g, context)).clamp_(min=_LEAST)
+        # In place, as fresh memory costs as much as the arithmetic.
+        relative = r.pow_(-0.65).mul_(0.0088).clamp_(max=0.2)
+        return relative.mul_(self.read_scale * grown * g)
 
 
 def _ratio(g: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ class StatisticalDevice(Device):
     def fabricate_state(self, context: Context) -> dict[str, Tensor]:
         """Draw what is spread, and every cell's score."""
         state = super().fabricate_state(context)
-        if self.scored:
+        if self.scored and context.ages:
             state["score"] = context.normal()
         return state
 

@@ -18,7 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mho.core import checks
+from mho.core import checks, derivatives
 from mho.core.constants import constant
 from mho.core.precision import exactly
 from mho.core.spec import Spec
@@ -286,7 +286,7 @@ class Encoding(Spec):
             weight: ``[rows, cols]``, already clipped to the range.
             scale: as returned by `encode`.
         """
-        if not weight.requires_grad:
+        if not (weight.requires_grad or derivatives.forward_mode()):
             return g
         c = constant(self.combination, g.dtype, g.device)
         share = (c / c.square().sum()).view(-1, 1, 1)

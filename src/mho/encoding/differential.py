@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.core import checks
+from mho.core import checks, derivatives
 from mho.encoding.base import Encoding
 
 SUBTRACTIONS = ("analog", "digital")
@@ -90,11 +90,14 @@ def pair(signed: Tensor, rest: float) -> Tensor:
 
     A weight of exactly zero keeps the gradient of the pair (two clamps would lose or double it).
     """
+    if derivatives.forward_mode():  # torch.compile takes no Function that defines it
+        both = torch.stack((signed, -signed))
+        return (both + both.abs()) * 0.5 + rest  # |0| has the derivative 0
     transformed = torch._C._are_functorch_transforms_active()
     if not (signed.requires_grad and torch.is_grad_enabled()) and not transformed:
         return _halves(signed, rest)  # an autograd function costs more than all it does
-    both: Tensor = _Pair.apply(signed, rest)
-    return both
+    found: Tensor = _Pair.apply(signed, rest)
+    return found
 
 
 def _halves(signed: Tensor, rest: float) -> Tensor:

@@ -8,8 +8,9 @@ once more. What is looked for is in `mho.model.ranges`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +20,19 @@ from mho.crossbar.converters import trim_of
 from mho.crossbar.correction import Correction
 from mho.crossbar.crossbar import Crossbar
 from mho.crossbar.undo import all_or_nothing
+from mho.crossbar.watching import by_call, vectors_at_once
 from mho.hardware import Hardware
 from mho.model.crossbars import listing
-from mho.model.observe import batches_of, observed, watch
-from mho.model.ranges import Line, Moments, Samples, least_error, percentile
+from mho.model.observe import See, batches_of, observed, watched
+from mho.model.ranges import Line, Moments, Samples, least_error, lines, percentile
+
+Show: TypeAlias = Callable[[See], None]
+"""Runs the model on all batches, showing its crossbars."""
 
 _NOTHING = 1e-5
 _RANGES = ("input_range", "adc_range")
 _MAX_SAMPLES = 2**18  # of all batches, for a range
+_FEWEST_SAMPLES = 2**10  # of a batch, however many crossbars share the memory
 _AT_ONCE = 2**13  # samples of crossbars that are alike, whose ranges are found in one go
 
 
@@ -75,13 +81,18 @@ def calibrate(
             calibrate(model, batches, correct=correct, unbiased=unbiased)
         return
     # Without ``correct``, what corrects outputs now goes on doing so.
-    with observed(model, crossbars, lambda was: _unranged(was, corrects=not correct)) as modes:
-        _set_ranges(model, crossbars, batches, None if correct else modes)
+    with (
+        observed(model, crossbars, lambda was: _unranged(was, corrects=not correct)) as modes,
+        watched(crossbars) as watch,
+    ):
+        show = partial(watch, model, batches)
+        most = _samples_of_each(crossbars, len(batches))
+        _set_ranges(show, most, None if correct else modes)
         if correct:
             wanted = {entry.crossbar: entry.weight() for entry in found}
             matrices = {c: weight for c, weight in wanted.items() if weight is not None}
-            _correct(model, matrices, batches, unbiased)
-            _set_ranges(model, crossbars, batches, modes)
+            _correct(show, matrices, unbiased)
+            _set_ranges(show, most, modes)
     missed = [e.name or "it" for e in found if bool(e.crossbar.input_range.isnan())]
     if missed:
         notice.warn(f"no sample reached {', '.join(missed)}: left uncalibrated")
@@ -110,25 +121,19 @@ def _unranged(now: Correction, *, corrects: bool = True) -> Correction:
     return (now if corrects else now.of_ranges_alone).replace(**unknown, shift=shift)
 
 
-def _set_ranges(
-    model: nn.Module,
-    crossbars: list[Crossbar],
-    batches: list[Any],
-    last: dict[nn.Module, bool] | None,
-) -> None:
+def _set_ranges(show: Show, most: int, last: dict[nn.Module, bool] | None) -> None:
     """Find and set the ranges of crossbars whose corrections are `_unranged`.
 
     Args:
-        model: a converted model, `observed`.
-        crossbars: its crossbars.
-        batches: of inputs.
+        show: runs the model, showing its crossbars.
+        most: samples of a converter and batch.
         last: the modes to be in again where nothing is watched afterwards; else None.
     """
-    sampled = _sampled(model, crossbars, batches, _inputs)
+    sampled = _sampled(show, most, _inputs)
     for crossbar, value in _solved(sampled, lambda c: (c.drive, c.bias), _input_range):
         now = crossbar.correction
         crossbar.commit(correction=now.replace(input_range=value.reshape(())))
-    sampled = _sampled(model, crossbars, batches, _currents)
+    sampled = _sampled(show, most, _currents)
     for crossbar, value in _solved(sampled, lambda c: c.adc, _adc_range):
         found = crossbar.correction.replace(adc_range=value)
         if last is None:
@@ -191,43 +196,90 @@ def _adc_range(hardware: Hardware, samples: Samples) -> Tensor:
     return least_error(samples, adc.convert)
 
 
+def _samples_of_each(crossbars: list[Crossbar], batches: int) -> int:
+    """Return how many samples of every converter are kept of a batch.
+
+    All that are kept of a model together stay within the memory of a read, too.
+    """
+    converters = sum(crossbar.hardware.encoding.converters for crossbar in crossbars)
+    memory = min(crossbar.memory for crossbar in crossbars)
+    room = memory // (4 * converters)
+    return max(min(_MAX_SAMPLES, room) // batches, _FEWEST_SAMPLES)
+
+
+class _Kept:
+    """Samples of one crossbar's converters, over all calls."""
+
+    def __init__(self, most: int) -> None:
+        self.parts: list[Samples] = []
+        self.most, self.stride, self.count = most, 1, 0
+
+    def add(self, samples: Samples) -> None:
+        """Take in the samples of one call; where they become too many, every second is let go."""
+        self.parts.append(_thinned(samples, self.most, self.stride))
+        self.count += self.parts[-1].value.shape[1]
+        if self.count > 2 * max(_MAX_SAMPLES, self.most):
+            self.stride *= 2
+            self.parts = [_thinned(_joined(self.parts), self.count, 2)]
+            self.count = self.parts[0].value.shape[1]
+
+
 def _sampled(
-    model: nn.Module,
-    crossbars: list[Crossbar],
-    batches: list[Any],
-    look: Callable[[Crossbar, Tensor], Samples],
+    show: Show, most: int, look: Callable[[Crossbar, Tensor], Samples]
 ) -> list[tuple[Crossbar, Samples]]:
     """Run the model; return what ``look`` sees of every crossbar's inputs, over all batches."""
-    seen: dict[Crossbar, list[Samples]] = {}
-    most = max(1, _MAX_SAMPLES // len(batches))
+    seen: dict[Crossbar, _Kept] = {}
 
     def see(crossbar: Crossbar, x: Tensor, _: Tensor) -> None:
-        if x.numel():
-            seen.setdefault(crossbar, []).append(_thinned(look(crossbar, x), most))
+        if not x.numel():
+            return
+        kept = seen.setdefault(crossbar, _Kept(most))
+        for (part,) in _blocks(crossbar, x):
+            kept.add(look(crossbar, part))
 
-    watch(model, crossbars, batches, see)
-    return [
-        (crossbar, Samples(*(torch.cat(part, dim=-1) for part in zip(*found, strict=True))))
-        for crossbar, found in seen.items()
-    ]
+    show(see)
+    return [(crossbar, _joined(kept.parts)) for crossbar, kept in seen.items()]
 
 
-def _thinned(samples: Samples, most: int) -> Samples:
-    """Keep evenly spaced samples, which are plenty and bound the cost; and the largest ones."""
+def _blocks(crossbar: Crossbar, *given: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """Cut what belongs to vectors into parts that are looked at one after the other."""
+    at_once = vectors_at_once(crossbar)
+    if len(given[0]) <= at_once or by_call(crossbar):
+        return (given,)
+    return zip(*(tensor.split(at_once) for tensor in given), strict=True)
+
+
+def _joined(parts: list[Samples]) -> Samples:
+    if len(parts) == 1:
+        return parts[0]
+    value = torch.cat([part.value for part in parts], dim=-1)
+    if all(part.weight.numel() == 1 for part in parts):
+        return Samples(value, parts[0].weight)
+    return Samples(value, torch.cat([part.weight for part in parts]))
+
+
+def _thinned(samples: Samples, most: int, least: int = 1) -> Samples:
+    """Keep evenly spaced samples, which are plenty and bound the cost; and the largest ones.
+
+    Args:
+        samples: of every converter.
+        most: how many are to be kept.
+        least: every so many samples one is kept, if not fewer.
+    """
     value, weight = samples
-    stride = value.shape[1] // most
+    stride = max(value.shape[1] // most, least)
     if stride <= 1:
         return samples
     largest = value.abs().argmax(1)  # of every converter
-    return Samples(
-        torch.cat((value[:, ::stride], value[:, largest]), dim=1),
-        torch.cat((weight[::stride], weight[largest])),
-    )
+    found = torch.cat((value[:, ::stride], value[:, largest]), dim=1)
+    if weight.numel() == 1:
+        return Samples(found, weight)
+    return Samples(found, torch.cat((weight[::stride], weight[largest])))
 
 
 def _inputs(crossbar: Crossbar, x: Tensor) -> Samples:
     value = x.reshape(1, -1)
-    return Samples(value, value.new_ones(value.shape[1]))
+    return Samples(value, value.new_ones(1))
 
 
 def _currents(crossbar: Crossbar, x: Tensor) -> Samples:
@@ -244,7 +296,7 @@ def _currents(crossbar: Crossbar, x: Tensor) -> Samples:
     )
     planes = 1 if drive.converts_once else drive.planes_sent
     if planes == 1:
-        return Samples(value, value.new_ones(value.shape[1]))
+        return Samples(value, value.new_ones(1))
     power = 4.0 ** torch.arange(1 - planes, 1, dtype=value.dtype, device=value.device)
     of = [power.repeat_interleave(p.shape[2] // planes) for p in parts]  # [planes · vectors]
     shaped = [
@@ -257,29 +309,42 @@ def _currents(crossbar: Crossbar, x: Tensor) -> Samples:
 # ── output correction ────────────────────────────────────────────────────────────────────────
 
 
-def _correct(
-    model: nn.Module, matrices: dict[Crossbar, Tensor], batches: list[Any], unbiased: bool
-) -> None:
+def _correct(show: Show, matrices: dict[Crossbar, Tensor], unbiased: bool) -> None:
     """Fit and set the gain and offset of every column; the ranges are then to be found anew."""
     moments = {c: Moments(c.gain.numel(), c.gain.device) for c in matrices}
 
     def see(crossbar: Crossbar, x: Tensor, y: Tensor) -> None:
+        found = moments.get(crossbar)
+        if found is None:
+            return
         noisy = unbiased and _is_noisy(crossbar)
-        again = crossbar.reader.read(x, crossbar.reader.stored) if noisy else y
-        target = _product(x, matrices[crossbar], crossbar.groups)
-        moments[crossbar].add(y.reshape(target.shape), again.reshape(target.shape), target)
+        for some, once in _blocks(crossbar, x, y.reshape(-1, y.shape[-1])):
+            again = crossbar.reader.read(some, crossbar.reader.stored) if noisy else once
+            found.add(once, again, _product(some, matrices[crossbar], crossbar.groups))
 
-    watch(model, list(matrices), batches, see)
+    show(see)
+    for crossbar, line in _fitted(moments):
+        now = _unranged(crossbar.correction)
+        if line is not None:
+            reference = crossbar.reference_read()
+            now = now.replace(gain=line.gain, offset=line.offset, reference=reference)
+        crossbar.commit(correction=now)
+
+
+def _fitted(moments: dict[Crossbar, Moments]) -> Iterator[tuple[Crossbar, Line | None]]:
+    """Find the line of every crossbar, in one go for those alike; None for one without samples."""
+    together: dict[Any, list[Crossbar]] = {}
     for crossbar, found in moments.items():
-        line = found.line()
-        if line is None:
-            crossbar.commit(correction=_unranged(crossbar.correction))
-            continue
-        if _is_rounding(line, found.size):
-            line = Line(torch.ones_like(line.gain), torch.zeros_like(line.offset))
-        now, reference = _unranged(crossbar.correction), crossbar.reference_read()
-        corrected = now.replace(gain=line.gain, offset=line.offset, reference=reference)
-        crossbar.commit(correction=corrected)
+        together.setdefault((found.sums.shape, found.sums.device), []).append(crossbar)
+    for members in together.values():
+        sums = torch.stack([moments[crossbar].sums for crossbar in members])
+        line, size = lines(sums)
+        trivial = _is_rounding(line, size)
+        gain = torch.where(trivial, 1.0, line.gain)
+        offset = torch.where(trivial, 0.0, line.offset)
+        reached = (sums[:, 0] > 0).any(-1).tolist()
+        for crossbar, there, *own in zip(members, reached, gain, offset, strict=True):
+            yield crossbar, Line(*own) if there else None
 
 
 def _product(x: Tensor, matrix: Tensor, groups: int) -> Tensor:
@@ -302,7 +367,7 @@ def _is_noisy(crossbar: Crossbar) -> bool:
     )
 
 
-def _is_rounding(line: Line, size: float) -> bool:
-    """Whether only rounding asks for a correction; reads are cheaper without one."""
-    exact = ((line.gain - 1).abs() < _NOTHING).all() & (line.offset.abs() < _NOTHING * size).all()
-    return bool(exact)
+def _is_rounding(line: Line, size: Tensor) -> Tensor:
+    """Whether only rounding asks for a correction ``[crossbars, 1]``; reads are cheaper without."""
+    gain, offset = (line.gain - 1).abs(), line.offset.abs()
+    return ((gain < _NOTHING) & (offset < _NOTHING * size.unsqueeze(-1))).all(-1, keepdim=True)

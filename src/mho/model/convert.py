@@ -157,6 +157,8 @@ def _copy(
     computed.detach_computed(model, memo)
     analog: nn.Module = copy.deepcopy(model, memo)
     computed.own_classes(analog)
+    for name in chosen:
+        memo[id(chosen[name][0])].converted_as = name
     joined, apart = tied.plan(blanks, {name: chosen[name][1] for name in blanks})
     own = {name: layer for name, layer in blanks.items() if name not in joined}
     with computed.at_rest(analog):

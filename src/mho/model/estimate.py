@@ -1,13 +1,14 @@
 """What a model on crossbars will take, before any crossbar is made.
 
-Counts follow from the shapes of the matrices. Memory and time follow from a small crossbar of the
-same hardware that is made, programmed, read and trained on this machine at once: what each takes
-for one weight, and for one weight and input vector, is carried over to the model's own sizes.
+Counts follow from the shapes of the matrices. Memory and time follow from small crossbars of the
+same hardware that are made, programmed, read and trained on this machine at once: what each takes
+for one weight, for one weight and input vector, and for one value driven or converted, is carried
+over to the model's own sizes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,14 +23,14 @@ from mho.hardware import Hardware
 from mho.model import sizes
 from mho.model.convert import choose
 from mho.model.observe import check_inputs
-from mho.model.pace import SIDE, Pace, measured, on_line, plain
+from mho.model.pace import SIDE, Pace, measured, on_line, plain, values
 from mho.model.report import attempt, pattern, patterns, percent
 from mho.model.tracer import Product, Trace
 from mho.nn.registry import BY_OPTION
 
-WITHIN = 4.0
-"""Factor within which times mostly lie (``benchmarks/estimate.py``). It is no bound: on a machine
-with other things to do, runs took 0.2 to 2.7 times what had been estimated."""
+WITHIN = 2.0
+"""Factor within which times lie (``benchmarks/estimate.py``) where the machine's load stays as it
+is. It is no bound: what else the machine does may change between the estimate and the work."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class CrossbarEstimate:
 class Estimate:
     """What `estimate` returns; print it.
 
-    Times are those of this machine with what it has to do besides now, mostly within a factor of
-    `WITHIN`, where that stays as it is; None where they were not asked for, or where inputs are
+    Times are those of this machine with what it has to do besides now, within a factor of about
+    `WITHIN` where that stays as it is; None where they were not asked for, or where inputs are
     needed to know.
 
     Attributes:
@@ -85,6 +86,7 @@ class Estimate:
         of_macs: those with any parameter.
         available: free bytes on the model's device; None: not known.
         untraced: why numbers that need inputs are not known.
+        reckoned: which numbers follow from a formula, as nothing of the kind was measured.
     """
 
     crossbars: tuple[CrossbarEstimate, ...]
@@ -102,6 +104,7 @@ class Estimate:
     of_macs: int | None = None
     available: int | None = None
     untraced: str = ""
+    reckoned: tuple[str, ...] = ()
 
     @property
     def tiles(self) -> int:
@@ -152,6 +155,7 @@ class Estimate:
             lines += [f"outside of them: {names}"]
         if self.untraced:
             lines += ["", f"not known{self.untraced}"]
+        lines += ["", *self.reckoned] if self.reckoned else []
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -194,7 +198,7 @@ def estimate(
         overrides: as in `mho.convert`.
         cells_dtype: as in `mho.convert`.
         embeddings: as in `mho.convert`.
-        times: whether a small crossbar is timed, which takes a second or so for each hardware;
+        times: whether a small crossbar is timed, which takes some seconds for each hardware;
             without, memory of reading and training is not known either.
 
     Raises:
@@ -233,9 +237,12 @@ def estimate(
         of_macs=None if traced is None else traced.macs,
         available=sizes.available(device),
         untraced=untraced,
+        reckoned=_uncounted(found, cells_dtype),
     )
     if not times:
         return known
+    layers = {module for module, _ in chosen.values()}
+    known = replace(known, reckoned=(*known.reckoned, *_unmeasured(layers, traced, device)))
     with torch.random.fork_rng([] if device.type in ("cpu", "meta") else [device]):
         return _timed(known, found, vectors, traced, device)
 
@@ -248,6 +255,29 @@ def _bytes(found: list[sizes.Matrix], cells_dtype: torch.dtype | None) -> int:
         if key not in each:
             each[key] = sizes.bytes_a_weight(m.hardware, cells_dtype, m.kind)
     return round(sum(m.weights * each[id(m.hardware), m.kind] for m in found))
+
+
+def _uncounted(found: list[sizes.Matrix], cells_dtype: torch.dtype | None) -> tuple[str, ...]:
+    """Say where memory is a formula's, as cells of the hardware fail to be programmed."""
+    each = {(id(m.hardware), m.kind): m for m in found}
+    failed = [
+        m for m in each.values() if sizes.counted_bytes(m.hardware, cells_dtype, m.kind) is None
+    ]
+    names = patterns([m.name for m in failed])
+    return (f"memory of cells by formula, as a sample of them fails: {names}",) if failed else ()
+
+
+def _unmeasured(
+    layers: set[nn.Module], traced: Trace | None, device: torch.device
+) -> Iterator[str]:
+    """Say of what times are not measured, but follow from those of something else."""
+    if device.type == "meta":
+        yield "times are those of the CPU, as the model is on no device"
+    other = sorted({type(layer).__name__ for layer in layers if type(layer) is not nn.Linear})
+    if other:
+        yield f"times by formula, from a linear layer's: {', '.join(other)}"
+    if traced is not None:
+        yield "times by formula, from torch's products: what stays digital (norms and such free)"
 
 
 def _outside(traced: Trace | None, layers: set[str]) -> tuple[Product, ...]:
@@ -290,6 +320,13 @@ def _vectors(
     return [count(owner[m.name]) for m in found]
 
 
+def _largest(found: Iterable[sizes.Matrix]) -> tuple[int, int]:
+    """Return rows and columns of the largest matrix, within what is measured."""
+    most = max(found, key=lambda m: m.tiling.rows * m.cols)
+    rows, cols = (min(max(n, 16), SIDE) for n in (most.tiling.rows, most.cols))
+    return rows, cols
+
+
 def _timed(
     known: Estimate,
     found: list[sizes.Matrix],
@@ -304,16 +341,18 @@ def _timed(
     for matrix, count in zip(found, vectors, strict=True):
         pace = next((p for h, p in paces.items() if h == matrix.hardware), None)
         if pace is None:
-            side = min(SIDE, max(max(m.tiling.rows, m.cols) for m in found))
-            pace = paces[matrix.hardware] = measured(matrix.hardware, max(side, 16), where)
+            shape = _largest(m for m in found if m.hardware == matrix.hardware)
+            pace = paces[matrix.hardware] = measured(matrix.hardware, *shape, where)
         sums["convert"] += on_line(pace.convert, matrix.weights)
         sums["program"] += on_line(pace.program, matrix.weights)
         if count is None:
             continue
         products = matrix.weights * count / (matrix.tiling.rows if matrix.lookup else 1)
-        sums["read"] += on_line(pace.read, products)
-        sums["step"] += on_line(pace.step, products)
-        results = count * matrix.tiling.groups * matrix.tiling.down * matrix.cols
+        rows, groups = matrix.tiling.rows, matrix.tiling.groups
+        driven = values(1 if matrix.lookup else rows, matrix.cols, count * groups, matrix.hardware)
+        sums["read"] += on_line(pace.read, products, driven)
+        sums["step"] += on_line(pace.step, products, driven)
+        results = count * groups * matrix.tiling.down * matrix.cols
         kept += pace.kept[0] * matrix.weights + pace.kept[1] * results
         most = max(most, 4.0 * results)
     timed = replace(known, convert=sums["convert"], program=sums["program"])

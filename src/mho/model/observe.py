@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
@@ -14,6 +14,9 @@ from mho.core.precision import widened
 from mho.crossbar import Crossbar
 from mho.crossbar.correction import Correction
 from mho.crossbar.undo import all_or_nothing
+
+See: TypeAlias = Callable[[Crossbar, Tensor, Tensor], None]
+"""Called with a crossbar, its inputs ``[vectors, groups · rows]``, and its outputs without bias."""
 
 
 def batches_of(inputs: Tensor | Iterable[Any]) -> list[Any]:
@@ -118,37 +121,52 @@ def observed(
             crossbar.cells.train(crossbar.training)
 
 
-def watch(
-    model: nn.Module,
+@contextmanager
+def watched(
     crossbars: list[Crossbar],
-    batches: list[Any],
-    see: Callable[[Crossbar, Tensor, Tensor], None],
-) -> None:
-    """Run the model, showing every crossbar's inputs and outputs, uncorrected by the bias.
+) -> Iterator[Callable[[nn.Module, list[Any], See], None]]:
+    """Show what crossbars are given and answer, pass after pass over sample inputs.
 
     Args:
-        model: a converted model, `observed`.
-        crossbars: those to show.
-        batches: as `batches_of` returns them.
-        see: called with a crossbar, its inputs ``[vectors, groups · rows]`` and its outputs.
+        crossbars: those to show, `observed`.
+
+    Yields:
+        A function that runs a model on batches (as `batches_of` returns them), showing every
+        call of the crossbars to its last argument.
     """
+    shown: list[See] = []
 
     def hook(crossbar: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        if not shown:
+            return
         assert isinstance(crossbar, Crossbar)
         bias = args[1] if len(args) > 1 else None
-        see(
+        shown[0](
             crossbar,
             widened(args[0]).reshape(-1, args[0].shape[-1]),
             widened(output if bias is None else output - bias),
         )
 
+    def watch(model: nn.Module, batches: list[Any], see: See) -> None:
+        shown.append(see)
+        try:
+            for batch in batches:
+                if isinstance(batch, Mapping):
+                    model(**batch)
+                else:
+                    model(batch)
+        finally:
+            shown.clear()
+
     handles = [crossbar.register_forward_hook(hook) for crossbar in crossbars]
     try:
-        for batch in batches:
-            if isinstance(batch, Mapping):
-                model(**batch)
-            else:
-                model(batch)
+        yield watch
     finally:
         for handle in handles:
             handle.remove()
+
+
+def watch(model: nn.Module, crossbars: list[Crossbar], batches: list[Any], see: See) -> None:
+    """Run a model once on batches, showing every call of some crossbars; see `watched`."""
+    with watched(crossbars) as show:
+        show(model, batches, see)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,46 +15,67 @@ from torch import Tensor
 from mho.hardware import Hardware
 from mho.nn.linear import Linear
 
-SIDE = 512
-"""Rows and columns of the small crossbar, at most."""
+clock = time.perf_counter  # by which all here is timed
 
-_VECTORS = 64  # that it is given
+SIDE = 1024
+"""Rows and columns of the crossbar that is measured, at most."""
+
+_VECTORS = 64  # that it is given, at least
+_PRODUCTS = 1 << 24  # and that many multiply–accumulates, if not more than
+_MOST = 1024  # vectors
+_FLAT = (16, 64, 1024)  # rows, columns and vectors of one with many results of little work
 _REPEATS = 5
+_PATIENCE = 0.4  # s for the runs of one piece of work, of which there are two at least
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Times (s) and bytes of a layer: a fixed part, and one for each weight, or product."""
+    """Times (s) and bytes of a layer: a fixed part, and one for each of what is counted.
 
-    convert: tuple[float, float]
-    program: tuple[float, float]
-    read: tuple[float, float]
-    step: tuple[float, float]
-    kept: tuple[float, float]  # bytes kept for the backward pass: a weight, an output of a tile
-    load: float = 1.0  # that of the machine meanwhile, which the times contain
+    Attributes:
+        convert: fixed, and for a weight.
+        program: likewise.
+        read: fixed, for a multiply–accumulate, and for an input or a result of a tile.
+        step: likewise.
+        kept: bytes kept for the backward pass: for a weight, for an output of a tile.
+        load: that of the machine meanwhile, which the times contain.
+    """
+
+    convert: tuple[float, ...]
+    program: tuple[float, ...]
+    read: tuple[float, ...]
+    step: tuple[float, ...]
+    kept: tuple[float, float]
+    load: float = 1.0
 
 
-def on_line(pace: tuple[float, float], count: float) -> float:
-    """Return the fixed part and the share of ``count`` weights, or products."""
-    return pace[0] + pace[1] * count
+def on_line(pace: tuple[float, ...], *counts: float) -> float:
+    """Return the fixed part and the shares of what is counted."""
+    return pace[0] + sum(each * count for each, count in zip(pace[1:], counts, strict=True))
+
+
+def values(rows: int, cols: int, vectors: float, hardware: Hardware) -> float:
+    """Return how many inputs are driven and results converted: ``cols`` ones a tile."""
+    down = len(range(0, rows, hardware.array.rows)) if hardware.by_tile else 1
+    return vectors * (rows + cols * down)
 
 
 @torch.inference_mode(False)
-def measured(hardware: Hardware, side: int, device: torch.device) -> Pace:
-    """Measure a tiny crossbar, and one of ``side`` rows and columns.
+def measured(hardware: Hardware, rows: int, cols: int, device: torch.device) -> Pace:
+    """Measure a tiny crossbar, a flat one, and one of so many rows and columns.
 
     Short runs find a gap between what others do on the machine, long ones do not: the times of the
     quickest runs are multiplied by how much longer everything took than it was at work.
     """
-    start, worked = time.perf_counter(), time.thread_time()
-    pace = _undisturbed(hardware, side, device)
+    start, worked = clock(), time.thread_time()
+    pace = _undisturbed(hardware, rows, cols, device)
     if device.type != "cpu":
         return pace
     busy = time.thread_time() - worked
-    load = max((time.perf_counter() - start) / max(busy, 1e-9), 1.0)
+    load = max((clock() - start) / max(busy, 1e-9), 1.0)
 
-    def slowed(both: tuple[float, float]) -> tuple[float, float]:
-        return both[0] * load, both[1] * load
+    def slowed(parts: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(part * load for part in parts)
 
     return Pace(
         convert=slowed(pace.convert),
@@ -66,29 +87,62 @@ def measured(hardware: Hardware, side: int, device: torch.device) -> Pace:
     )
 
 
-def _undisturbed(hardware: Hardware, side: int, device: torch.device) -> Pace:
+def _undisturbed(hardware: Hardware, rows: int, cols: int, device: torch.device) -> Pace:
+    vectors = min(max(_PRODUCTS // (rows * cols), _VECTORS), _MOST)
+    sizes = ((8, 8, 1), _FLAT, (rows, cols, vectors))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tiny, large = _small(hardware, 8, device), _small(hardware, side, device)
-        both = ((tiny, 64, 1), (large, side * side, _VECTORS))
+        layers = [_small(hardware, n, m, device) for n, m, _ in sizes]
+        weights = [(1.0, float(n * m)) for n, m, _ in sizes]
+        work = [
+            (1.0, float(n * m * v), values(n, m, v, hardware)) for n, m, v in sizes
+        ]  # of a read
 
-        def pace(of: Callable[[Linear, int], Callable[[], Any]], products: bool) -> Any:
-            points = [(w * (v if products else 1), _time(of(m, v), device)) for m, w, v in both]
-            (few, quick), (many, slow) = points
-            each = max(slow - quick, 0.0) / (many - few)
-            return max(quick - each * few, 0.0), each
+        def made(size: tuple[int, int, int]) -> Callable[[], Any]:
+            return lambda: _small(hardware, size[0], size[1], device)
 
+        def reads(of: Callable[[Linear, int], Callable[[], Any]]) -> tuple[float, ...]:
+            taken = [_time(of(m, s[2]), device) for m, s in zip(layers, sizes, strict=True)]
+            return _shares(work, taken)
+
+        ends = (0, 2)
         return Pace(
-            convert=pace(lambda m, v: lambda: _small(hardware, m.in_features, device), False),
-            program=pace(lambda m, v: m.program, False),
-            read=pace(_read, True),
-            step=pace(_step, True),
-            kept=_kept(large, side, hardware),
+            convert=_shares(
+                [weights[i] for i in ends], [_time(made(sizes[i]), device) for i in ends]
+            ),
+            program=_shares(
+                [weights[i] for i in ends], [_time(layers[i].program, device) for i in ends]
+            ),
+            read=reads(_read),
+            step=reads(_step),
+            kept=_kept(layers[2], hardware),
         )
 
 
-def _small(hardware: Hardware, side: int, device: torch.device) -> Linear:
-    return Linear(side, side, False, hardware=hardware, device=device).eval()
+def _shares(counts: Sequence[tuple[float, ...]], taken: Sequence[float]) -> tuple[float, ...]:
+    """Return what each of what is counted takes: nothing, or more.
+
+    Args:
+        counts: of each piece of work, which mostly is of what stands at its own place.
+        taken: its time.
+    """
+    found = [0.0] * len(taken)
+    for _ in range(30):  # Gauss–Seidel, each kept from falling below nothing
+        for i in reversed(range(len(found))):
+            pick = _OWN[len(found)][i]
+            rest = sum(
+                n * t for k, (n, t) in enumerate(zip(counts[pick], found, strict=True)) if k != i
+            )
+            found[i] = max(taken[pick] - rest, 0.0) / counts[pick][i]
+    return tuple(found)
+
+
+_OWN = {2: (0, 1), 3: (0, 2, 1)}
+"""Which piece of work is mostly of which part: fixed, products, values; or fixed, weights."""
+
+
+def _small(hardware: Hardware, rows: int, cols: int, device: torch.device) -> Linear:
+    return Linear(rows, cols, False, hardware=hardware, device=device).eval()
 
 
 def _input(layer: Linear, vectors: int) -> Tensor:
@@ -98,9 +152,9 @@ def _input(layer: Linear, vectors: int) -> Tensor:
 
 def _read(layer: Linear, vectors: int) -> Callable[[], Any]:
     x = _input(layer, vectors)
+    layer.eval()
 
     def run() -> None:
-        layer.eval()
         with torch.no_grad():
             layer(x)
 
@@ -109,15 +163,15 @@ def _read(layer: Linear, vectors: int) -> Callable[[], Any]:
 
 def _step(layer: Linear, vectors: int) -> Callable[[], Any]:
     x = _input(layer, vectors)
+    layer.train()
 
     def run() -> None:
-        layer.train()
         layer(x).sum().backward()
 
     return run
 
 
-def _kept(layer: Linear, side: int, hardware: Hardware) -> tuple[float, float]:
+def _kept(layer: Linear, hardware: Hardware) -> tuple[float, float]:
     """Return the bytes a step keeps: for a weight, and for an output of a tile."""
     found = []
     for vectors in (1, 1 + _VECTORS):
@@ -134,27 +188,29 @@ def _kept(layer: Linear, side: int, hardware: Hardware) -> tuple[float, float]:
             y = layer(x).sum()
         found.append(sum(held.values()))
         del y
-    results = side * len(range(0, side, hardware.array.rows)) if hardware.by_tile else side
+    rows, cols = layer.in_features, layer.out_features
+    results = cols * len(range(0, rows, hardware.array.rows)) if hardware.by_tile else cols
     each = (found[1] - found[0]) / (_VECTORS * results)
-    return max(found[0] - each * results, 0.0) / side**2, max(each, 0.0)
+    return max(found[0] - each * results, 0.0) / (rows * cols), max(each, 0.0)
 
 
 def plain(device: torch.device) -> float:
     """Return the time (s) of one multiply–accumulate of torch's own."""
-    x, w = torch.randn(_VECTORS, SIDE, device=device), torch.randn(SIDE, SIDE, device=device)
-    return _time(lambda: F.linear(x, w), device) / (_VECTORS * SIDE**2)
+    side = SIDE // 2
+    x, w = torch.randn(_VECTORS, side, device=device), torch.randn(side, side, device=device)
+    return _time(lambda: F.linear(x, w), device) / (_VECTORS * side**2)
 
 
 def _time(run: Callable[[], Any], device: torch.device) -> float:
     """Return the least time (s) of a few runs after a first: what others do here is not counted."""
     run()
-    taken = []
-    for _ in range(_REPEATS):
+    taken: list[float] = []
+    while len(taken) < 2 or (len(taken) < _REPEATS and sum(taken) < _PATIENCE):
         _wait(device)
-        start = time.perf_counter()
+        start = clock()
         run()
         _wait(device)
-        taken.append(time.perf_counter() - start)
+        taken.append(clock() - start)
     return min(taken)
 
 

@@ -18,7 +18,7 @@ _ROUNDS = 3  # of candidates, each between the neighbours of the best of the rou
 _SMALLEST = 2.0**-10  # of the first candidates, relative to the largest magnitude
 _TAIL = 1024  # samples kept one by one at either end: what is clipped counts by its square
 _BULK = 4096  # samples kept of all the others
-_BLOCK = 2**16  # values converted at once: what is worked on stays in the cache
+_BLOCK = 2**15  # values converted at once: what is worked on stays in the cache
 
 
 class Samples(NamedTuple):
@@ -110,23 +110,20 @@ def _vectorised(value: Tensor) -> Tensor:
     return torch.from_numpy(np.sort(value.detach().numpy(), axis=1))
 
 
-def _between(high: Tensor, low: Tensor) -> Tensor:
-    """Return candidates ``[converters, candidates]`` from one range down to another."""
-    share = torch.linspace(0.0, 1.0, _CANDIDATES, dtype=high.dtype, device=high.device)
-    return high.unsqueeze(1) * (low / high).unsqueeze(1) ** share
-
-
 def _errors(samples: Samples, tried: Tensor, convert: Convert) -> Tensor:
     """Return the squared errors ``[converters, candidates]`` of ranges tried, shaped alike."""
     # In double precision: fine converters' errors are near the rounding of single precision.
     value = samples.value.double().unsqueeze(1)
-    weight = samples.weight.double().expand_as(samples.value).unsqueeze(1)
+    one = samples.weight.flatten()[:1]
+    even = bool((one == 1).all()) and bool((samples.weight == one).all())
+    weight = None if even else samples.weight.double().expand_as(samples.value).unsqueeze(1)
     parts = min(max(1, math.ceil(value.numel() * tried.shape[1] / _BLOCK)), tried.shape[1])
     found = []
     for some in tried.tensor_split(parts, dim=1):
         wide = value.expand(-1, some.shape[1], -1)
-        error = convert(wide.clone(), some.unsqueeze(2)) - wide  # converters work in place
-        found.append((error.square_() * weight).sum(2))
+        converted = convert(wide.clone(), some.unsqueeze(2))  # converters work in place
+        error = converted.sub_(wide).square_()
+        found.append((error if weight is None else error.mul_(weight)).sum(2))
     return torch.cat(found, dim=1)
 
 
@@ -159,25 +156,25 @@ class Moments:
         count = torch.full_like(self.sums[0], len(t))
         self.sums += torch.stack((count, y.sum(0), t.sum(0), (one * two).sum(0), (y * t).sum(0)))
 
-    def line(self) -> Line | None:
-        """Return the line of least squares for outputs without noise; None without samples.
 
-        A column that hardly moves (all stuck, or no input) tells nothing about its gain, which is
-        then 1.
-        """
-        count, y, t, yy, yt = self.sums
-        if not bool(count.any()):
-            return None
-        mean_y, mean_t = y / count, t / count
-        power = (yy / count).clamp(min=0.0)
-        variance = yy / count - mean_y**2
-        covariance = yt / count - mean_y * mean_t
-        tells = (variance > 1e-12 * power) & (covariance > 0)
-        gain = torch.where(tells, covariance / variance.clamp(min=1e-300), 1.0)
-        return Line(gain, mean_t - gain * mean_y)
+def lines(sums: Tensor) -> tuple[Line, Tensor]:
+    """Return the lines of least squares for outputs without noise, and how large outputs are.
 
-    @property
-    def size(self) -> float:
-        """Root of the mean square of the largest output."""
-        count, _, _, yy, _ = self.sums
-        return float((yy / count).clamp(min=0.0).sqrt().amax())
+    A column that hardly moves (all stuck, or no input) tells nothing about its gain, which is
+    then 1.
+
+    Args:
+        sums: of `Moments`, ``[..., 5, columns]``, with samples.
+
+    Returns:
+        Gains and offsets ``[..., columns]``; the root of the mean square of the largest output
+        ``[...]``.
+    """
+    count, y, t, yy, yt = sums.unbind(-2)
+    mean_y, mean_t = y / count, t / count
+    power = (yy / count).clamp(min=0.0)
+    variance = yy / count - mean_y**2
+    covariance = yt / count - mean_y * mean_t
+    tells = (variance > 1e-12 * power) & (covariance > 0)
+    gain = torch.where(tells, covariance / variance.clamp(min=1e-300), 1.0)
+    return Line(gain, mean_t - gain * mean_y), power.sqrt().amax(-1)

@@ -141,6 +141,19 @@ def bytes_a_weight(
         kind: dtype of the weights.
     """
     kind = wide(kind)
+    found = counted_bytes(hardware, cells_dtype, kind)
+    if found is not None:
+        return found
+    encoding = hardware.encoding
+    ready = 1 if collapses(hardware) else encoding.converters
+    cell = kind.itemsize if cells_dtype is None else cells_dtype.itemsize
+    return float(cell * encoding.slices + kind.itemsize * ready)
+
+
+def counted_bytes(
+    hardware: Hardware, cells_dtype: torch.dtype | None, kind: torch.dtype
+) -> float | None:
+    """Return `bytes_a_weight` as counted; None where the cells of the small crossbar fail."""
     side = _SAMPLE
     try:
         with warnings.catch_warnings(), torch.random.fork_rng([]), torch.no_grad():
@@ -150,10 +163,7 @@ def bytes_a_weight(
             crossbar.program(weight.view(side, side))
             stored = tree_leaves(tuple(crossbar.reader.stored))
     except Exception:  # a chip whose cells fail is no reason to say nothing
-        encoding = hardware.encoding
-        ready = 1 if collapses(hardware) else encoding.converters
-        cell = kind.itemsize if cells_dtype is None else cells_dtype.itemsize
-        return float(cell * encoding.slices + kind.itemsize * ready)
+        return None
     held = [b for name, b in crossbar.cells.named_buffers() if name != "streams"]
     known = {b.untyped_storage().data_ptr() for b in held}
     for value in stored:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, TypeVar
 
@@ -47,6 +47,7 @@ class AnalogLayer(nn.Module):
     left_behind: ClassVar[tuple[str, ...]] = ("_compiled_call_impl", "_unmoved")
     hardware: Hardware
     read_as_stored: bool = False  # in training, too; see `mho.freeze`
+    converted_as: str = ""  # its name in the model that `mho.convert` made, for messages
 
     @classmethod
     def from_digital(
@@ -149,8 +150,6 @@ class AnalogLayer(nn.Module):
         for name, matrix in matrices.items():
             if not matrix.is_floating_point():
                 raise TypeError(f"{name} holds floating numbers, the weights are {matrix.dtype}")
-            if program:
-                checks.finite(f"weight of {name}", matrix)
             if hasattr(self, name):
                 raise ValueError(f"the layer has a {name!r} of its own: the crossbar's name")
             crossbar = Crossbar(
@@ -169,6 +168,8 @@ class AnalogLayer(nn.Module):
             self.program()
         else:
             self._warned = True  # that nothing is programmed is refused, not warned of
+            for crossbar in self.crossbars.values():
+                crossbar.refresh()  # a compiler cannot do it at the first read
 
     def _adopt(self, digital: nn.Module) -> None:
         """Add what the torch layer does not say in its attributes (those are here already)."""
@@ -247,8 +248,9 @@ class AnalogLayer(nn.Module):
         if self.training:
             return crossbar.reader.read(x, self.through(name, self.matrices()[name]), bias)
         self.warn_if_stale()
-        found: Tensor = crossbar(x, bias)
-        return found
+        reader = crossbar._reader
+        found = None if reader is None or _hooked(crossbar) else reader.quickly(x, bias)
+        return crossbar(x, bias) if found is None else found
 
     def through(self, name: str, matrix: Tensor) -> Readout:
         """Return what a training read of one crossbar sees; see `Crossbar.read_through`.
@@ -345,6 +347,15 @@ class AnalogLayer(nn.Module):
         super().__setstate__(state)
         computed.restore(self)
         self._synced = self._versions()  # a copy has parameters of its own
+
+
+def _hooked(module: nn.Module) -> bool:
+    """Whether something is to be called before or after the module."""
+    own = module._forward_hooks or module._forward_pre_hooks
+    return bool(own or module._backward_hooks or module._backward_pre_hooks or _hooked_all())
+
+
+_hooked_all: Callable[[], bool] = getattr(nn.modules.module, "_has_any_global_hook", lambda: True)
 
 
 def blank(kind: type[L], parametrized: Sequence[str] = ()) -> L:

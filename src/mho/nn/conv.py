@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -10,11 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mho.core import checks
+from mho.crossbar.currents import followed, times
 from mho.crossbar.readout import Readout
+from mho.crossbar.watching import by_call, vectors_at_once
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer
 from mho.nn.convolve import Geometry, currents, vectors
-from mho.nn.layout import as_torch
+from mho.nn.layout import as_torch, described
 
 Size = int | tuple[int, ...]
 
@@ -102,6 +103,8 @@ class _Conv(AnalogLayer):
         crossbar = self.crossbars["crossbar"]
         # What every patch is driven with may depend on that patch: it is then a vector of its own.
         alone = self._bias_on_array or crossbar.reader.drives_by_vector
+        if crossbar.observed and x.numel():
+            return self._watched(self._padded(x))
         if crossbar.observed or (alone and crossbar.collapsed):
             rows = self._rows(self._padded(x))
             bias = None if self._bias_on_array else self.bias
@@ -109,6 +112,19 @@ class _Conv(AnalogLayer):
         if crossbar.collapsed:
             return self._native(x)
         return self._tiled(self._padded(x), raw=alone)
+
+    def _watched(self, x: Tensor) -> Tensor:
+        """Read every patch as a vector of its own, some at a time, for who looks at all of them."""
+        crossbar, images, constant = self.crossbars["crossbar"], x.unsqueeze(0), self._bias_on_array
+        patches = vectors(self._geometry, images, raw=True, constant=constant)
+        most = patches.number if by_call(crossbar) else vectors_at_once(crossbar)
+        found = []
+        for slab in patches.slabs(most):
+            rows = patches.unfold(patches.take(images, slab.ranges))  # [groups, patches, rows]
+            rows = rows.transpose(0, 1).flatten(1).contiguous()
+            found.append(self.read("crossbar", rows, None if constant else self.bias))
+        y = found[0] if len(found) == 1 else torch.cat(found)
+        return y.unflatten(0, patches.sizes).movedim(-1, 1)
 
     def _seen(self, x: Tensor) -> tuple[Readout, Tensor | None, Tensor | None]:
         """What this read sees, and the gain and offset per channel that follow it."""
@@ -139,9 +155,12 @@ class _Conv(AnalogLayer):
         kind = y.dtype
         y = y.permute(1, 0, 3, 2).flatten(1, 2)  # [batch, out_channels, patches]
         if gain is not None:
-            y = y * gain.unsqueeze(-1)
+            gain = gain.unsqueeze(-1)
+            y = y * gain if y.dtype != gain.dtype else times(y, gain)
         if offset is not None:
-            y = y + offset.unsqueeze(-1)
+            offset = offset.unsqueeze(-1)
+            apart = y.dtype != offset.dtype or followed(y, offset)
+            y = y + offset if apart else y.add_(offset)
         return y.to(kind).unflatten(2, patches.sizes[1:])
 
     def _native(self, x: Tensor) -> Tensor:
@@ -213,14 +232,7 @@ class _Conv(AnalogLayer):
 
     def extra_repr(self) -> str:
         """As the torch layer prints its channels, kernel and stride."""
-        parts: Sequence[str] = (
-            f"{self.in_channels}, {self.out_channels}",
-            f"kernel_size={tuple(self.kernel_size)}",
-            f"stride={tuple(self.stride)}",
-            f"padding={self.padding}",
-            f"groups={self.groups}",
-        )
-        return ", ".join(parts)
+        return described(self, "kernel_size", "stride", "padding", "groups")
 
 
 class Conv1d(_Conv):

@@ -17,7 +17,7 @@ from mho.core.precision import exactly, handed_out, plain
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer
 from mho.nn.columns import in_its_dtype, summed, tell_bias_is_digital
-from mho.nn.layout import as_torch
+from mho.nn.layout import as_torch, described
 from mho.nn.overlap import Spread
 
 Size = int | tuple[int, ...]
@@ -254,15 +254,7 @@ class _ConvTranspose(AnalogLayer):
 
     def extra_repr(self) -> str:
         """As the torch layer prints its channels, kernel and stride."""
-        parts: Sequence[str] = (
-            f"{self.in_channels}, {self.out_channels}",
-            f"kernel_size={tuple(self.kernel_size)}",
-            f"stride={tuple(self.stride)}",
-            f"padding={tuple(self.padding)}",
-            f"output_padding={tuple(self.output_padding)}",
-            f"groups={self.groups}",
-        )
-        return ", ".join(parts)
+        return described(self, "kernel_size", "stride", "padding", "output_padding", "groups")
 
 
 class ConvTranspose1d(_ConvTranspose):

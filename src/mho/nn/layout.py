@@ -1,6 +1,8 @@
-"""How convolutions lay their outputs in memory: as the layers of torch do."""
+"""How convolutions lay their outputs in memory, and print themselves: as torch's layers do."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from torch import Tensor
 
@@ -38,3 +40,9 @@ def _channels_last(x: Tensor) -> bool:
         least = stride * max(x.shape[d], 1)
     # One pixel of one channel says nothing.
     return x.stride(0) >= least and not (least == x.stride(1) and x.stride(0) == least)
+
+
+def described(layer: Any, *options: str) -> str:
+    """Return how a convolution prints itself: its channels, and options by name."""
+    chosen = (f"{name}={getattr(layer, name)}" for name in options)
+    return ", ".join((f"{layer.in_channels}, {layer.out_channels}", *chosen))

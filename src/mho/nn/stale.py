@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from mho.core import notice
 from mho.nn import computed
@@ -30,8 +31,11 @@ def warn_if_stale(layer: AnalogLayer) -> None:
     if torch.compiler.is_compiling() or layer._warned:
         return
     held = None
-    if not layer._buffers and "parametrizations" not in layer._modules:  # what is quick to see
-        held = [(id(p), version(p)) for p in layer._parameters.values()]
+    if not (layer._buffers or "parametrizations" in layer._modules):  # what is quick to see
+        held = [
+            (id(p), 0 if p is None or p.is_inference() else p._version)  # as `version`
+            for p in layer._parameters.values()
+        ]
         if layer._synced and held == vars(layer).get("_unmoved"):
             return
     found = layer._versions()
@@ -51,10 +55,16 @@ def warn_if_stale(layer: AnalogLayer) -> None:
         return  # FSDP computes with other tensors than it keeps: nobody can tell
     moved = sorted(n for n in names if found.get(n) != layer._synced.get(n))
     notice.warn(
-        f"{type(layer).__name__}: {', '.join(moved)} has changed since it was programmed, and "
+        f"{named(layer)}: {', '.join(moved)} has changed since it was programmed, and "
         "eval() reads what the chip holds; call mho.program(model) to write it"
     )
     layer._warned = True
+
+
+def named(layer: AnalogLayer) -> str:
+    """Return what messages call a layer: its type, and the name it was converted by."""
+    kind = type_before_parametrizations(layer).__name__
+    return f"{layer.converted_as!r} ({kind})" if layer.converted_as else kind
 
 
 def versions(layer: AnalogLayer) -> dict[str, tuple[int, int]]:

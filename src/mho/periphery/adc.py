@@ -178,6 +178,7 @@ class ADC(Spec):
         converters: int = 1,
         planes: int = 1,
         most: Tensor | None = None,
+        spread: bool = True,
     ) -> Tensor:
         """Return the range that currents ask for by themselves.
 
@@ -188,6 +189,8 @@ class ADC(Spec):
             planes: how many bit planes of one input vector are converted one by one.
             most: the largest magnitude where these are some currents of a call whose largest is
                 known; for the logarithmic min–max method.
+            spread: whether there is one value for each current's plane and line; else it broadcasts
+                to currents ``[groups, tiles, planes, vectors, …, converters, lines]``.
 
         Returns:
             The largest magnitude: of the whole call where the policy is per call; else of every
@@ -206,13 +209,17 @@ class ADC(Spec):
             over = tuple(range(split[0].dim()))
         else:
             over = (0, 1, 2, -1)
-        ends = [_spread(end, planes, split[0].shape[-1]) for end in self._ends(split, over, most)]
+        ends = self._ends(split, over, most)
+        if spread:
+            ends = [_spread(end, planes, split[0].shape[-1]) for end in ends]
         return ends[0] if self.ranged else torch.stack(ends)
 
     def _ends(
         self, currents: list[Tensor], over: tuple[int, ...], known: Tensor | None
     ) -> list[Tensor]:
         def largest(pieces: list[Tensor]) -> Tensor:
+            # Over all groups first: whole lines at once.
+            pieces = [p.amax(0, keepdim=True) if len(p) > 1 else p for p in pieces]
             found = torch.stack([piece.amax(over, keepdim=True) for piece in pieces])
             return found.amax(0)
 
@@ -222,8 +229,7 @@ class ADC(Spec):
         most = quantize.instead_of_zero(largest(sizes), NO_CURRENT) if known is None else known
         if self.ranged:
             return [most]
-        # What rounding leaves of a current that cancels is no current.
-        rounding = most * torch.finfo(most.dtype).eps
+        rounding = rounding_of(most)
         return [-largest([-torch.where(s > rounding, s, most) for s in sizes]), most]
 
     def convert_by(
@@ -260,6 +266,18 @@ class ADC(Spec):
         if self.bits == 1:
             return quantize.sign_ste(current, limit)
         return self.to_levels(self.in_steps(current, limit)) * self.step(limit)
+
+
+def rounding_of(most: Tensor) -> Tensor:
+    """Return the magnitude up to which rounding, not a current, is left where currents cancel.
+
+    Products of some hundred rows leave up to some ten units in the last place of the largest
+    current ``most``; which of them, depends on how the products are cut.
+    """
+    return most * (_LEFT * torch.finfo(most.dtype).eps)
+
+
+_LEFT = 64
 
 
 def _spread(value: Tensor, planes: int, lines: int) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.core import checks
+from mho.core import checks, derivatives
 from mho.core.constants import constant
 from mho.core.spec import Spec
 from mho.periphery.quantize import ROUNDINGS, straight_through
@@ -54,9 +54,9 @@ class Format(Spec):
             raise TypeError(f"x must be a floating-point tensor, got {x.dtype}")
         if rng is None and self.stochastic:
             raise ValueError(f"{self} rounds stochastically: give it a stream or a generator")
-        if not (torch.is_grad_enabled() and x.requires_grad):
+        if not derivatives.wanted(x):
             return self.values(x.detach().clone(), rng)
-        if torch.compiler.is_compiling() or _transforming():
+        if torch.compiler.is_compiling() or _transforming() or derivatives.forward_mode():
             low, high = self.bounds() or (None, None)
             soft = x if low is None else x.clamp(low, high)
             return straight_through(self.values(x.detach().clone(), rng), soft)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.core import checks
+from mho.core import checks, derivatives
 
 ROUNDINGS = ("nearest", "stochastic")
 
@@ -56,8 +56,8 @@ def to_grid(x: Tensor, low: float, high: float, *, fresh: bool = False) -> Tenso
     Returns:
         Integer-valued floats; gradient straight through, zero where clipped.
     """
-    if torch.is_grad_enabled() and x.requires_grad:
-        if _transforming():
+    if derivatives.wanted(x):
+        if _transforming() or derivatives.forward_mode():
             hard = x.detach().round().clamp(low, high)
             return straight_through(hard, x.clamp(low - 0.5, high + 0.5))
         grid: Tensor = _ToGrid.apply(x, low, high)
@@ -131,7 +131,11 @@ def in_steps(x: Tensor, limit: Tensor | float, count: float) -> Tensor:
     least, lift, floor = lifting(limit.dtype if isinstance(limit, Tensor) else x.dtype)
     if isinstance(limit, Tensor):
         up = (limit < least).to(limit.dtype) * lift + 1.0  # 1, or the power of two
-        return (x * up) * (count / (limit * up).clamp_min(floor))  # of a limit of zero
+        factor = count / (limit * up).clamp_min(floor)  # of a limit of zero
+        lifted = x * up
+        if torch.is_grad_enabled() and (lifted.requires_grad or factor.requires_grad):
+            return lifted * factor
+        return lifted.mul_(factor)
     if limit >= least:
         return x * (count / limit)
     return (x * lift) * (count / max(limit * lift, floor))
@@ -177,8 +181,8 @@ def over(x: Tensor, step: Tensor | float, *, fresh: bool = False) -> Tensor:
     """
     least = least_positive(x.dtype)
     step = step.clamp_min(least) if isinstance(step, Tensor) else max(step, least)
-    learned = isinstance(step, Tensor) and step.requires_grad
-    if not fresh or (torch.is_grad_enabled() and (x.requires_grad or learned)):
+    of = (x, step) if isinstance(step, Tensor) else (x,)
+    if not fresh or derivatives.wanted(*of):
         return x / step
     return x.div_(step)
 
@@ -216,7 +220,7 @@ def companded_log(x: Tensor, bits: int, smallest: Tensor, largest: Tensor) -> Te
         index = torch.round(torch.log(x.abs() / largest) / step) + top
         ratio = torch.exp((index.clamp(0, top) - top) * step)
         hard = torch.where(index < 0, torch.zeros_like(ratio), ratio) * x.sign()
-    if not (torch.is_grad_enabled() and (x.requires_grad or largest.requires_grad)):
+    if not derivatives.wanted(x, largest):
         return hard * largest
     return straight_through(hard, (x / largest).clamp(-1.0, 1.0)) * largest
 
@@ -229,7 +233,8 @@ def min_max(x: Tensor, bits: int, low: Tensor, high: Tensor) -> Tensor:
 
 def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
     """Give ``hard`` the gradient of ``soft``, to the bit (what is added is zero)."""
-    return hard + (soft - soft.detach()) if soft.requires_grad else hard
+    followed = soft.requires_grad or derivatives.forward_mode()
+    return hard + (soft - soft.detach()) if followed else hard
 
 
 def magnitude(x: Tensor) -> Tensor:

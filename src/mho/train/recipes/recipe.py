@@ -68,7 +68,7 @@ class DropConnect(ProgrammingEffect):
 
     def program(self, g: Tensor, context: Context) -> Tensor:
         """Let cells fall."""
-        return torch.where(context.uniform() < self.p, context.g_min, g)
+        return g.masked_fill(context.uniform() < self.p, context.g_min)
 
 
 @dataclass(frozen=True)
