@@ -98,6 +98,11 @@ def load(
     width = min(tiling.cols, tiling.outputs) * converters
     shared = architecture.columns_per_converter
     drive, adc = hardware.drive, hardware.adc
+    if adc is not None and adc.columns_per_adc not in (1, shared):
+        raise ValueError(
+            f"the hardware's ADC columns_per_adc={adc.columns_per_adc} and the "
+            f"columns_per_converter={shared} of {architecture.name} do not agree"
+        )
     planes = drive.planes_sent
     per_cell = min(architecture.slices_per_array, tiling.arrays)
     return Load(
@@ -108,6 +113,9 @@ def load(
             None if adc is None else adc.bits,
             planes,
             1 if drive.converts_once else planes,
+            None if drive.pulses is None else drive.pulses.t_pulse,
+            None if drive.pulses is None else sum(drive.drive_times),
+            None if adc is None else adc.conversion_time,
         ),
         inputs=crossbar.groups * crossbar.rows,
         outputs=crossbar.groups * crossbar.cols,
