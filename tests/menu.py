@@ -92,9 +92,7 @@ DACS = {
             gain=Spread(Normal(1.0, 0.05)), offset=Spread(Normal(0.0, 0.02)), inl=(0.0, 0.1)
         ),
     ),
-    "uneven pulses": DAC(
-        4, mode="bit_serial", errors=DriverErrors(gain=Spread(Normal(1.0, 0.05)))
-    ),
+    "uneven pulses": DAC(4, mode="bit_serial", errors=DriverErrors(gain=Spread(Normal(1.0, 0.05)))),
 }
 ADCS = {
     "none": None,
