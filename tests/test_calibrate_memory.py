@@ -126,3 +126,15 @@ def test_all_crossbars_together_keep_what_one_read_may_take():
     for crossbar in crossbars:
         crossbar.limit_memory(4 * 6 * 20_000)  # of three crossbars, and weights of samples
     assert calibrate._samples_of_each(crossbars) == 20_000
+
+
+@pytest.mark.parametrize("hardware", [CONVERTERS, USUAL], ids=["8", "usual"])
+def test_under_autocast_it_finds_what_it_finds_without(hardware):
+    wanted = settings(256e6, hardware)[1]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = settings(256e6, hardware)[1]
+    for name, one in wanted.items():
+        for field in ("input_range", "adc_range"):
+            a, b = getattr(one, field), getattr(found[name], field)
+            assert b.dtype == found[name].gain.dtype == torch.float32
+            assert torch.allclose(a, b, rtol=0.1), (name, field)
