@@ -236,7 +236,7 @@ def columns_permute(case, x, hardware):
     """Outputs follow their columns."""
     device = hardware.device
     stochastic = case["effects"] not in ("none", "even drift", "warm")
-    if case["amplifier"] == "spread":
+    if case["amplifier"] == "spread" or case["programming"] == "product":  # it draws its inputs
         return None
     if stochastic or noisy(hardware) or device.spreads() or not hardware.array.wires.ideal:
         return None

@@ -237,8 +237,9 @@ class _Kept:
 
     def _remember(self, samples: Samples) -> None:
         """Keep the largest sample of every converter beside the others."""
-        known = samples if self._largest is None else _joined([self._largest, samples])
-        self._largest = _at(known, known.value.abs().argmax(1))
+        found = _largest(samples)
+        known = self._largest
+        self._largest = found if known is None else _largest(_joined([known, found]))
 
 
 def _sampled(
@@ -286,8 +287,10 @@ def _every(samples: Samples, stride: int, first: int = 0) -> Samples:
     return Samples(value[:, first::stride].clone(), weight)
 
 
-def _at(samples: Samples, index: Tensor) -> Samples:
+def _largest(samples: Samples) -> Samples:
+    """Keep as many samples as there are converters: the largest of each."""
     value, weight = samples
+    index = value.abs().argmax(1)
     return Samples(value[:, index], weight if weight.numel() == 1 else weight[index])
 
 
