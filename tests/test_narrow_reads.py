@@ -204,4 +204,5 @@ def test_changes_are_seen_by_quick_reads(ideal: nn.Module) -> None:
         ideal(x)
     mho.compensate(ideal)
     ideal.crossbar.commit(correction=ideal.crossbar.correction.replace(gain=torch.full((4,), 3.0)))
-    torch.testing.assert_close(ideal(x), 3.0 * F.linear(x, ideal.weight) + ideal.bias)
+    for _ in range(2):  # the second time there is a matrix to read quickly
+        torch.testing.assert_close(ideal(x), 3.0 * F.linear(x, ideal.weight) + ideal.bias)
