@@ -138,3 +138,10 @@ def test_under_autocast_it_finds_what_it_finds_without(hardware):
             a, b = getattr(one, field), getattr(found[name], field)
             assert b.dtype == found[name].gain.dtype == torch.float32
             assert torch.allclose(a, b, rtol=0.1), (name, field)
+
+
+def test_what_only_rounding_asks_for_is_no_correction():
+    analog, found = settings(256e6, mho.Hardware())
+    for name, crossbar in mho.crossbars(analog).items():
+        assert bool((found[name].gain == 1.0).all() and (found[name].offset == 0.0).all())
+        assert not crossbar.reader.corrected

@@ -74,3 +74,12 @@ def test_training_reads_of_fake_tensors_look_at_no_number():
     with FakeTensorMode(allow_non_fake_inputs=True):
         y = analog(torch.rand(3, 16))
     assert y.shape == (3, 4)
+
+
+def test_what_is_read_as_conductances_bears_any_weight():
+    sliced = CONVERTERS.replace(encoding=mho.encoding.BitSliced(bits=4, bits_per_cell=2))
+    for hardware in (sliced, CONVERTERS.replace(device=mho.devices.PCM())):
+        analog = layer(hardware, 1e14).train()
+        y = analog(torch.rand(3, 16))
+        y.sum().backward()
+        assert bool(y.isfinite().all() and analog.weight.grad.isfinite().all())
