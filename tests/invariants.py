@@ -241,7 +241,7 @@ def columns_permute(case, x, hardware):
     """Outputs follow their columns."""
     device = hardware.device
     stochastic = case["effects"] not in ("none", "even drift", "warm")
-    if case["amplifier"] == "spread":
+    if case["amplifier"] == "spread" or case["programming"] == "product":  # it draws its inputs
         return None
     built, drivers = hardware.adc and hardware.adc.architecture, hardware.drive.errors
     if (built and built.drawn) or (drivers and drivers.drawn):

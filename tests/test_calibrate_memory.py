@@ -80,24 +80,68 @@ def test_an_empty_batch_among_others_is_passed_over():
         assert torch.equal(wanted[name].gain, found[name].gain)
 
 
-def test_samples_of_many_calls_are_bounded_and_evenly_spaced(monkeypatch):
-    monkeypatch.setattr(calibrate, "_MAX_SAMPLES", 1000)
-    kept = calibrate._Kept(100)
-    spike = 17
-    for call in range(200):
-        value = torch.arange(100.0).repeat(1, 1) + 100 * call
-        value[0, 50] = -1e9 if call == spike else value[0, 50]
-        kept.add(calibrate.Samples(value, torch.ones(1)))
-        assert kept.count <= 2100
-    found = calibrate._joined(kept.parts).value[0]
-    assert float(found.min()) == -1e9  # the largest magnitude is never let go
-    halves = (found > 1e4).double().mean()
-    assert 0.4 < float(halves) < 0.6  # early calls count as late ones
+def kept(values, most, lines, calls):
+    found = calibrate._Kept(most, lines)
+    for some in values.split(calls):
+        found.add(calibrate.Samples(some.unsqueeze(0), torch.ones(1)))
+        assert found.count <= most
+    return found.samples.value[0]
+
+
+@pytest.mark.parametrize("calls", [1, 7, 64, 1000, 20_000])
+def test_samples_of_many_calls_are_bounded_and_evenly_spaced(calls):
+    values = torch.arange(20_000.0)
+    values[1700] = -1e9
+    found = kept(values, 1000, 64, calls)
+    assert float(found[-1]) == -1e9  # the largest magnitude is never let go
+    assert torch.equal(found[:-1], values[::27])  # however they are cut into calls
+    assert len(kept(values, 1000, 30, calls)) == 1 + -(-20_000 // 49)
+
+
+def test_every_line_is_sampled():
+    for lines in (64, 27, 30):
+        of = torch.arange(lines * 500.0) % lines
+        count = torch.bincount(kept(of, 2000, lines, lines)[:-1].long(), minlength=lines)
+        assert int(count.min()) >= 1
+        assert int(count.max() - count.min()) <= 1
+
+
+def test_lines_of_other_magnitude_do_not_move_percentiles():
+    torch.manual_seed(0)
+    x = torch.randn(2048, 64)
+    x[:, 0] *= 100.0
+    wanted = x.abs().flatten().kthvalue(round(0.97 * x.numel())).values
+    hardware = mho.Hardware(dac=mho.DAC(8, percentile=97.0))
+    for memory in (2**17, 2**19):
+        for batches in (x, x.split(1000), x.split(16)):
+            analog = mho.convert(nn.Linear(64, 4), hardware)
+            mho.limit_memory(analog, memory)
+            mho.calibrate(analog, list(batches) if isinstance(batches, tuple) else batches)
+            torch.testing.assert_close(analog.crossbar.input_range, wanted, rtol=0.05, atol=0.0)
 
 
 def test_all_crossbars_together_keep_what_one_read_may_take():
     crossbars = list(mho.crossbars(mho.convert(network(), CONVERTERS)).values())
-    assert calibrate._samples_of_each(crossbars, 1) == calibrate._MAX_SAMPLES
+    assert calibrate._samples_of_each(crossbars) == calibrate._MAX_SAMPLES
     for crossbar in crossbars:
-        crossbar.limit_memory(12 * 20_000)
-    assert calibrate._samples_of_each(crossbars, 2) == 10_000
+        crossbar.limit_memory(4 * 6 * 20_000)  # of three crossbars, and weights of samples
+    assert calibrate._samples_of_each(crossbars) == 20_000
+
+
+@pytest.mark.parametrize("hardware", [CONVERTERS, USUAL], ids=["8", "usual"])
+def test_under_autocast_it_finds_what_it_finds_without(hardware):
+    wanted = settings(256e6, hardware)[1]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = settings(256e6, hardware)[1]
+    for name, one in wanted.items():
+        for field in ("input_range", "adc_range"):
+            a, b = getattr(one, field), getattr(found[name], field)
+            assert b.dtype == found[name].gain.dtype == torch.float32
+            assert torch.allclose(a, b, rtol=0.1), (name, field)
+
+
+def test_what_only_rounding_asks_for_is_no_correction():
+    analog, found = settings(256e6, mho.Hardware())
+    for name, crossbar in mho.crossbars(analog).items():
+        assert bool((found[name].gain == 1.0).all() and (found[name].offset == 0.0).all())
+        assert not crossbar.reader.corrected

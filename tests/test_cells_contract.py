@@ -1,6 +1,9 @@
 """The conformance kit of populations, on representative devices."""
 
+import torch
+
 import menu
+import mho
 from mho import effects
 from mho.devices import MTJ, presets
 from mho.testing import CellsContract
@@ -36,3 +39,11 @@ TestVTEAM = kit("VTEAM", menu.DEVICES["vteam"], *DRIFT)
 TestYakopcic = kit("Yakopcic", menu.DEVICES["yakopcic"])
 TestPickett = kit("Pickett", presets.get("tio2_pickett"))
 TestMTJ = kit("MTJ", MTJ())
+
+
+def test_reset_cells_are_at_the_lowest_conductance_they_reach():
+    crossbar = mho.convert(torch.nn.Linear(4, 3), mho.Hardware()).crossbar
+    crossbar.cells.reset()
+    low, _ = crossbar.hardware.device.window
+    assert low > 0.0
+    assert torch.equal(crossbar.cells.g, torch.full_like(crossbar.cells.g, low))

@@ -93,6 +93,29 @@ def test_gradient_checkpointing_decides_itself():
         assert torch.allclose(one, other, rtol=0.05, atol=0.05 * float(other.abs().max()))
 
 
+def test_where_hooks_are_refused_nothing_is_saved_otherwise(monkeypatch):
+    x, analog = torch.rand(5, 24, dtype=BF16), network(BF16, TILED)
+    with torch.autograd.graph.disable_saved_tensors_hooks("none here"):
+        found = gradients(analog, x)
+    monkeypatch.setattr("mho.crossbar.reader.saved_as", lambda *_: torch.enable_grad())
+    assert all(map(torch.equal, found, gradients(analog, x)))
+
+
+def test_second_derivatives_reach_the_weights(monkeypatch):
+    x, analog = torch.rand(5, 24, dtype=BF16, requires_grad=True), network(BF16, TILED)
+
+    def second():
+        torch.manual_seed(1)
+        (first,) = torch.autograd.grad(analog(x).float().square().sum(), x, create_graph=True)
+        (found,) = torch.autograd.grad(first.float().square().sum(), analog[0].weight)
+        return found.float()
+
+    found = second()
+    monkeypatch.setattr("mho.crossbar.reader.saved_as", lambda *_: torch.enable_grad())
+    wanted = second()
+    assert float((found - wanted).norm() / wanted.norm()) < 8 * torch.finfo(BF16).eps
+
+
 def test_steps_of_one_sequence_share_what_is_saved(monkeypatch):
     torch.manual_seed(0)
     analog = mho.convert(nn.LSTM(6, 8).to(BF16), HARDWARE, program=False).train()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import mho
 
@@ -66,3 +67,19 @@ def test_programming_refuses_them_and_changes_nothing(hardware):
     mho.program(analog)
     y = analog.eval()(100.0 * torch.rand(3, 16))
     assert bool(y.isfinite().all())
+
+
+def test_training_reads_of_fake_tensors_look_at_no_number():
+    analog = layer(CONVERTERS, 1.0).train()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        y = analog(torch.rand(3, 16))
+    assert y.shape == (3, 4)
+
+
+def test_what_is_read_as_conductances_bears_any_weight():
+    sliced = CONVERTERS.replace(encoding=mho.encoding.BitSliced(bits=4, bits_per_cell=2))
+    for hardware in (sliced, CONVERTERS.replace(device=mho.devices.PCM())):
+        analog = layer(hardware, 1e14).train()
+        y = analog(torch.rand(3, 16))
+        y.sum().backward()
+        assert bool(y.isfinite().all() and analog.weight.grad.isfinite().all())

@@ -85,6 +85,15 @@ HARDWARE = {
     "joint planes": mho.Hardware(
         array=SMALL, dac=mho.DAC(8, mode="bit_serial", converts_once=True), adc=mho.ADC(6)
     ),
+    "some planes are zero": mho.Hardware(
+        array=SMALL, dac=mho.DAC(8, mode="bit_serial", range=3.0), adc=mho.ADC(6)
+    ),
+    "two's complement": mho.Hardware(
+        array=SMALL,
+        dac=mho.DAC(6, mode="bit_serial", code="twos_complement", range=2.5),
+        adc=mho.ADC(6, range="per_vector"),
+        encoding=BitSliced(bits=4),
+    ),
     "single column": mho.Hardware(
         array=SMALL, dac=mho.DAC(8), adc=mho.ADC(6), encoding=SingleColumn()
     ),

@@ -247,7 +247,7 @@ def multiply(left: Tensor, right: Tensor, *, bits: bool = False) -> Tensor:
     Args:
         left: inputs.
         right: matrices.
-        bits: whether inputs are -1, 0 and 1, so that every way of adding rounds alike.
+        bits: whether inputs are -1, 0 and 1: products are then exact, and rounded by no kernel.
     """
     if len(left) > 1:
         narrow = right.shape[2] <= (_NARROW if bits else 2) and right.shape[2] < left.shape[1]

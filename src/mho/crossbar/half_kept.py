@@ -19,7 +19,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from mho.crossbar import blocks
 
-_top_hooks: Any = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks")  # noqa: B009
+_top_hooks: Any = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
+_hooks_allowed: Any = getattr(torch._C._autograd, "_saved_tensors_hooks_is_enabled", None)
 
 
 class _Part(NamedTuple):
@@ -39,8 +40,8 @@ _known: Any = WeakTensorKeyDictionary()
 def saved_as(kind: torch.dtype, matrix: Tensor) -> AbstractContextManager[object]:
     """Save a matrix for gradients in another dtype, within the block.
 
-    Where somebody else decides what is saved (gradient checkpointing, a compiler, transforms) the
-    block changes nothing.
+    Where somebody else decides what is saved (gradient checkpointing, a compiler, transforms), or
+    no hooks may be set, the block changes nothing.
 
     Args:
         kind: the dtype.
@@ -48,7 +49,7 @@ def saved_as(kind: torch.dtype, matrix: Tensor) -> AbstractContextManager[object
     """
     if not torch.is_grad_enabled() or not matrix.requires_grad or kind.itemsize >= 4:
         return nullcontext()
-    if blocks.followed_by_torch() or _top_hooks(True) is not None:
+    if blocks.followed_by_torch() or _decided_elsewhere():
         return nullcontext()
     storage = matrix.untyped_storage()
     if storage.nbytes() != matrix.numel() * matrix.element_size():
@@ -67,6 +68,13 @@ def saved_as(kind: torch.dtype, matrix: Tensor) -> AbstractContextManager[object
         return _Part(_known[matrix], tensor.size(), tensor.stride(), offset, tensor.dtype)
 
     return torch.autograd.graph.saved_tensors_hooks(pack, _unpacked)
+
+
+def _decided_elsewhere() -> bool:
+    """Whether hooks are set already, or refused; so too where torch is too old to tell."""
+    if _top_hooks is None or _hooks_allowed is None:
+        return True
+    return not _hooks_allowed() or _top_hooks(True) is not None
 
 
 def _unpacked(saved: Any) -> Any:

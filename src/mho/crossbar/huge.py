@@ -1,8 +1,8 @@
 """Weights so large that a read of them would overflow, refused where they enter.
 
 Programming looks at what it writes. A training read does so on the host alone, where looking costs
-some microseconds: on an accelerator the host would have to wait. There, and in a graph, such a read
-is inf or NaN, as torch's own overflow is.
+some microseconds: on an accelerator the host would have to wait. There, in a graph, and of tensors
+of another class than torch's own, such a read is inf or NaN, as torch's own overflow is.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def refuse_in_training(scale: Tensor, hardware: Hardware, *, collapsed: bool) ->
         ValueError: if one is larger than 2^40 in float32, 2^480 in float64; of a collapsed read
             2^100 and 2^980.
     """
-    if scale.device.type != "cpu" or blocks.followed_by_torch():
+    # Of a tensor of another class (a fake one has no numbers) nobody knows what looking costs.
+    if type(scale) is not Tensor or scale.device.type != "cpu" or blocks.followed_by_torch():
         return
     g_min, g_max = hardware.device.window
     most = (_LARGEST if collapsed else _SQUARED)[scale.dtype]

@@ -8,8 +8,10 @@ once more. What is looked for is in `mho.model.ranges`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import count
 from typing import Any, TypeAlias
 
 import torch
@@ -31,8 +33,8 @@ Show: TypeAlias = Callable[[See], None]
 
 _NOTHING = 1e-5
 _RANGES = ("input_range", "adc_range")
-_MAX_SAMPLES = 2**18  # of all batches, for a range
-_FEWEST_SAMPLES = 2**10  # of a batch, however many crossbars share the memory
+_MAX_SAMPLES = 2**19  # of all batches, for a range
+_FEWEST_SAMPLES = 2**14  # however many crossbars share the memory
 _AT_ONCE = 2**13  # samples of crossbars that are alike, whose ranges are found in one go
 
 
@@ -86,7 +88,7 @@ def calibrate(
         watched(crossbars) as watch,
     ):
         show = partial(watch, model, batches)
-        most = _samples_of_each(crossbars, len(batches))
+        most = _samples_of_each(crossbars)
         _set_ranges(show, most, None if correct else modes)
         if correct:
             wanted = {entry.crossbar: entry.weight() for entry in found}
@@ -126,7 +128,7 @@ def _set_ranges(show: Show, most: int, last: dict[nn.Module, bool] | None) -> No
 
     Args:
         show: runs the model, showing its crossbars.
-        most: samples of a converter and batch.
+        most: samples of a converter.
         last: the modes to be in again where nothing is watched afterwards; else None.
     """
     sampled = _sampled(show, most, _inputs)
@@ -196,32 +198,71 @@ def _adc_range(hardware: Hardware, samples: Samples) -> Tensor:
     return least_error(samples, adc.convert)
 
 
-def _samples_of_each(crossbars: list[Crossbar], batches: int) -> int:
-    """Return how many samples of every converter are kept of a batch.
+def _samples_of_each(crossbars: list[Crossbar]) -> int:
+    """Return how many samples of every converter are kept.
 
-    All that are kept of a model together stay within the memory of a read, too.
+    All that are kept of a model together, with their weights, stay within the memory of a read.
     """
-    converters = sum(crossbar.hardware.encoding.converters for crossbar in crossbars)
+    each = sum(
+        (crossbar.hardware.encoding.converters + 1) * crossbar.scale.element_size()
+        for crossbar in crossbars
+    )
     memory = min(crossbar.memory for crossbar in crossbars)
-    room = memory // (4 * converters)
-    return max(min(_MAX_SAMPLES, room) // batches, _FEWEST_SAMPLES)
+    return max(min(_MAX_SAMPLES, memory // each), _FEWEST_SAMPLES)
 
 
 class _Kept:
-    """Samples of one crossbar's converters, over all calls."""
+    """Samples of one crossbar's converters: evenly spaced over all calls; and the largest ones.
 
-    def __init__(self, most: int) -> None:
-        self.parts: list[Samples] = []
-        self.most, self.stride, self.count = most, 1, 0
+    Of all values, in the order in which they come, every so many one is kept, however they are cut
+    into calls and blocks. That number has no factor in common with the lines: samples of some of
+    them only would not stand for all.
+
+    Args:
+        most: how many are kept.
+        lines: word or bit lines, next to each other in what is given.
+    """
+
+    def __init__(self, most: int, lines: int) -> None:
+        self.most, self.stride, self.count, self.seen = most, 1, 0, 0
+        self._parts: list[Samples] = []
+        self._largest: Samples | None = None
+        self._fewer = next(n for n in count(2) if math.gcd(n, lines) == 1)
 
     def add(self, samples: Samples) -> None:
-        """Take in the samples of one call; where they become too many, every second is let go."""
-        self.parts.append(_thinned(samples, self.most, self.stride))
-        self.count += self.parts[-1].value.shape[1]
-        if self.count > 2 * max(_MAX_SAMPLES, self.most):
-            self.stride *= 2
-            self.parts = [_thinned(_joined(self.parts), self.count, 2)]
-            self.count = self.parts[0].value.shape[1]
+        """Take in the samples of one call."""
+        given = samples.value.shape[1]
+        while self.count + -(-given // self.stride) > self.most:
+            self._thin()
+        if self.stride > 1:
+            self._remember(samples)
+        first = -self.seen % self.stride
+        self.seen += given
+        if first < given:
+            part = _every(samples, self.stride, first)
+            self._parts.append(part)
+            self.count += part.value.shape[1]
+
+    @property
+    def samples(self) -> Samples:
+        """All that are kept."""
+        largest = [] if self._largest is None else [self._largest]
+        return _joined(self._parts + largest)
+
+    def _thin(self) -> None:
+        self.stride *= self._fewer
+        if self._parts:
+            whole = _joined(self._parts)
+            if self._largest is None:
+                self._remember(whole)
+            self._parts = [_every(whole, self._fewer)]
+            self.count = self._parts[0].value.shape[1]
+
+    def _remember(self, samples: Samples) -> None:
+        """Keep the largest sample of every converter beside the others."""
+        found = _largest(samples)
+        known = self._largest
+        self._largest = found if known is None else _largest(_joined([known, found]))
 
 
 def _sampled(
@@ -233,12 +274,14 @@ def _sampled(
     def see(crossbar: Crossbar, x: Tensor, _: Tensor) -> None:
         if not x.numel():
             return
-        kept = seen.setdefault(crossbar, _Kept(most))
+        if crossbar not in seen:
+            lines = crossbar.hardware.encoding.physical_cols(crossbar.cols)
+            seen[crossbar] = _Kept(most, crossbar.groups * crossbar.rows * lines)
         for (part,) in _blocks(crossbar, x):
-            kept.add(look(crossbar, part))
+            seen[crossbar].add(look(crossbar, part))
 
     show(see)
-    return [(crossbar, _joined(kept.parts)) for crossbar, kept in seen.items()]
+    return [(crossbar, kept.samples) for crossbar, kept in seen.items()]
 
 
 def _blocks(crossbar: Crossbar, *given: Tensor) -> Iterable[tuple[Tensor, ...]]:
@@ -258,23 +301,20 @@ def _joined(parts: list[Samples]) -> Samples:
     return Samples(value, torch.cat([part.weight for part in parts]))
 
 
-def _thinned(samples: Samples, most: int, least: int = 1) -> Samples:
-    """Keep evenly spaced samples, which are plenty and bound the cost; and the largest ones.
-
-    Args:
-        samples: of every converter.
-        most: how many are to be kept.
-        least: every so many samples one is kept, if not fewer.
-    """
-    value, weight = samples
-    stride = max(value.shape[1] // most, least)
-    if stride <= 1:
+def _every(samples: Samples, stride: int, first: int = 0) -> Samples:
+    """Keep every so many samples one, of memory of its own."""
+    if stride == 1:
         return samples
-    largest = value.abs().argmax(1)  # of every converter
-    found = torch.cat((value[:, ::stride], value[:, largest]), dim=1)
-    if weight.numel() == 1:
-        return Samples(found, weight)
-    return Samples(found, torch.cat((weight[::stride], weight[largest])))
+    value, weight = samples
+    weight = weight if weight.numel() == 1 else weight[first::stride].clone()
+    return Samples(value[:, first::stride].clone(), weight)
+
+
+def _largest(samples: Samples) -> Samples:
+    """Keep as many samples as there are converters: the largest of each."""
+    value, weight = samples
+    index = value.abs().argmax(1)
+    return Samples(value[:, index], weight if weight.numel() == 1 else weight[index])
 
 
 def _inputs(crossbar: Crossbar, x: Tensor) -> Samples:

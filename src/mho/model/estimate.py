@@ -29,8 +29,9 @@ from mho.model.tracer import Product, Trace
 from mho.nn.registry import BY_OPTION
 
 WITHIN = 2.0
-"""Factor within which times lie (``benchmarks/estimate.py``) where the machine's load stays as it
-is. It is no bound: what else the machine does may change between the estimate and the work."""
+"""Factor within which times lie, more or less, where the machine's load stays as it is
+(``benchmarks/estimate.py``). It is no bound: what else the machine does may change between the
+estimate and the work."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from mho.core import checks
-from mho.core.precision import widened
+from mho.core.precision import exactly, widened
 from mho.crossbar import Crossbar
 from mho.crossbar.correction import Correction
 from mho.crossbar.undo import all_or_nothing
@@ -141,11 +141,12 @@ def watched(
             return
         assert isinstance(crossbar, Crossbar)
         bias = args[1] if len(args) > 1 else None
-        shown[0](
-            crossbar,
-            widened(args[0]).reshape(-1, args[0].shape[-1]),
-            widened(output if bias is None else output - bias),
-        )
+        with exactly(args[0].device):  # the model may run under autocast, who looks does not
+            shown[0](
+                crossbar,
+                widened(args[0]).reshape(-1, args[0].shape[-1]),
+                widened(output if bias is None else output - bias),
+            )
 
     def watch(model: nn.Module, batches: list[Any], see: See) -> None:
         shown.append(see)

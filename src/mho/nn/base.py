@@ -350,9 +350,11 @@ class AnalogLayer(nn.Module):
 
 
 def _hooked(module: nn.Module) -> bool:
-    """Whether something is to be called before or after the module."""
+    """Whether something is to be called before, after, or in place of the module's own forward."""
     own = module._forward_hooks or module._forward_pre_hooks
-    return bool(own or module._backward_hooks or module._backward_pre_hooks or _hooked_all())
+    own = own or module._backward_hooks or module._backward_pre_hooks
+    instead = "forward" in vars(module) or module._compiled_call_impl is not None
+    return bool(own or instead or _hooked_all())
 
 
 _hooked_all: Callable[[], bool] = getattr(nn.modules.module, "_has_any_global_hook", lambda: True)
