@@ -338,6 +338,11 @@ def _by_their_ranges(parts: list[Tensor], adc: ADC, converters: int, planes: int
     return _sum_tiles([adc.convert(part, limit).flatten(2, 3).flatten(-2) for part in split])
 
 
+def sum_tiles(current: Tensor, *, whole: bool = False) -> Tensor:
+    """Add up equal tiles ``[tiles, …]``, as those of one group; see `_sum_tiles`."""
+    return _sum_tiles([current.unsqueeze(0)], whole=whole)[0]
+
+
 def _sum_tiles(parts: list[Tensor], *, whole: bool = False) -> Tensor:
     """Add ``[groups, tiles, …]`` up over all tiles; the result is fresh where the parts are.
 

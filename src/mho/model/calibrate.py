@@ -159,7 +159,7 @@ def _input_range(hardware: Hardware, samples: Samples) -> Tensor:
     elif drive.ideal or drive.range != "calibrated":
         value = percentile(samples, 100.0)
     else:
-        value = least_error(samples, drive.quantise)
+        value = least_error(samples, drive.quantise, in_place=False)
     # The constant input of 1 of a bias on the array must not be clipped.
     return value.clamp(min=1.0) if hardware.bias == "array" else value
 
@@ -210,7 +210,9 @@ def _sampled(
     def see(crossbar: Crossbar, x: Tensor, _: Tensor) -> None:
         if not x.numel():
             return
-        kept = seen.setdefault(crossbar, _Kept(most))
+        kept = seen.get(crossbar)
+        if kept is None:
+            kept = seen[crossbar] = _Kept(most)
         for (part,) in _blocks(crossbar, x):
             kept.add(look(crossbar, part))
 
@@ -267,10 +269,11 @@ def _currents(crossbar: Crossbar, x: Tensor) -> Samples:
     drive = crossbar.hardware.drive
     converters = crossbar.hardware.encoding.converters
     parts = crossbar.reader.observe(x)
-    value = torch.cat(
-        [p.unflatten(-1, (converters, -1)).movedim(-2, 0).reshape(converters, -1) for p in parts],
-        dim=1,
-    )
+    if len(parts) == converters == 1:
+        value = parts[0].reshape(1, -1)
+    else:
+        split = [p.unflatten(-1, (converters, -1)).movedim(-2, 0) for p in parts]
+        value = torch.cat([p.reshape(converters, -1) for p in split], dim=1)
     planes = 1 if drive.converts_once else drive.planes_sent
     if planes == 1:
         return Samples(value, value.new_ones(1))
