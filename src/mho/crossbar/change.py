@@ -132,7 +132,7 @@ def take(crossbar: Crossbar, correction: Correction) -> None:
     like, parameters = crossbar.cells.like, crossbar._parameters
     if parameters["learned_range"] is not None:
         learned_ranges.start_from(crossbar, correction.input_range)
-    held = crossbar._buffers
+    held: Any = crossbar._buffers
     for name in CORRECTED:
         value = getattr(correction, name)
         if value is not held[name] or value.dtype != like.dtype or value.device != like.device:

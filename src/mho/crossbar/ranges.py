@@ -39,11 +39,9 @@ class Ranges:
     @settled
     def __init__(self, crossbar: Crossbar) -> None:
         self.hardware, self.drive = crossbar.hardware, crossbar.hardware.drive
-        held = crossbar._buffers
-        input_range: Any = held["input_range"]
-        adc_range: Any = held["adc_range"]
-        self.input_range: Tensor = input_range
-        self.adc_range: Tensor = adc_range
+        held: Any = crossbar._buffers
+        self.input_range: Tensor = held["input_range"]
+        self.adc_range: Tensor = held["adc_range"]
         self._rule = crossbar.range_rule
         self.ruled = self._rule is not None
         # The very dict, where torch.func.functional_call and FSDP put another parameter.
