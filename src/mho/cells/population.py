@@ -21,6 +21,7 @@ from mho.cells.behaviour import Behaviour, Context
 from mho.cells.life import Drawn
 from mho.cells.programming import Programming, Site, Written
 from mho.core import checks, extra, random
+from mho.core.modes import settled
 from mho.core.precision import keeping, wide
 
 C = TypeVar("C", bound="Cells")
@@ -203,8 +204,7 @@ class Cells(nn.Module):
         self.inner = self.written = None
         self.reads = 0.0
 
-    @torch.inference_mode(False)
-    @torch.no_grad()
+    @settled
     def program(
         self,
         target: Tensor,

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from mho.cells.population import Cells
 from mho.cells.unfabricated import Unfabricated
 from mho.core import checks, sharded
+from mho.core.modes import settled
 from mho.crossbar import converters, learned_ranges
 from mho.crossbar.correction import Correction
 
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 CORRECTED = ("input_range", "adc_range", "gain", "offset", "reference")
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@settled
 def commit(
     crossbar: Crossbar,
     *,
@@ -134,10 +133,14 @@ def take(crossbar: Crossbar, correction: Correction) -> None:
     like, parameters = crossbar.cells.like, crossbar._parameters
     if parameters["learned_range"] is not None:
         learned_ranges.start_from(crossbar, correction.input_range)
+    held: Any = crossbar._buffers
     for name in CORRECTED:
-        crossbar._buffers[name] = _whole(getattr(correction, name).to(like))
+        value = getattr(correction, name)
+        if value is not held[name] or value.dtype != like.dtype or value.device != like.device:
+            held[name] = _whole(value.to(like))
     trim, shift = correction.trim, correction.shift
-    crossbar.trim = None if trim is None else _whole(trim.detach().to(like))
+    if trim is not None or held["trim"] is not None:
+        crossbar.trim = None if trim is None else _whole(trim.detach().to(like))
     if shift is None:
         parameters["range_shift"] = None
     elif crossbar.range_shift is None:

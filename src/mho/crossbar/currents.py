@@ -416,6 +416,11 @@ def _erring(
     return _sum_tiles([adc.convert_by(own, part, limit, rng) for part, own in each])
 
 
+def sum_tiles(current: Tensor, *, whole: bool = False) -> Tensor:
+    """Add up equal tiles ``[tiles, …]``, as those of one group; see `_sum_tiles`."""
+    return _sum_tiles([current.unsqueeze(0)], whole=whole)[0]
+
+
 def _sum_tiles(parts: list[Tensor], *, whole: bool = False) -> Tensor:
     """Add ``[groups, tiles, …]`` up over all tiles; the result is fresh where the parts are.
 

@@ -15,6 +15,7 @@ from mho.cells.population import Cells
 from mho.cells.programming import Programming, Site
 from mho.cells.unfabricated import Unfabricated
 from mho.core import checks, random
+from mho.core.modes import settled
 from mho.crossbar import huge
 from mho.crossbar.correction import Correction
 from mho.crossbar.report import Asked, ProgramReport
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from mho.crossbar.crossbar import Crossbar
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@settled
 def reset_parameters(crossbar: Crossbar, seed: int | None = None) -> None:
     """Fabricate all cells anew: another chip of the same kind, not yet programmed.
 
@@ -108,8 +108,7 @@ def leave(crossbar: Crossbar) -> None:
 
 
 # Not as inference tensors: what is written must serve reads that need gradients.
-@torch.inference_mode(False)
-@torch.no_grad()
+@settled
 def program(
     crossbar: Crossbar,
     weight: Tensor,
@@ -180,8 +179,7 @@ def _programmed(
     return report
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@settled
 def age(crossbar: Crossbar, seconds: float, reads: float = 0.0) -> None:
     """Let time pass, and reads happen.
 
@@ -200,8 +198,7 @@ def age(crossbar: Crossbar, seconds: float, reads: float = 0.0) -> None:
     crossbar.commit(cells=cells)
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@settled
 def store(crossbar: Crossbar, g: Tensor, *, scale: Tensor | None = None) -> None:
     """Set the conductances of all healthy cells directly, past every effect.
 
@@ -239,8 +236,7 @@ def settle(crossbar: Crossbar, cells: Cells, scale: Tensor | None = None) -> Non
     crossbar.commit(cells=cells, scale=scale, correction=correction)
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
+@settled
 def arrive(crossbar: Crossbar, device: torch.device) -> None:
     """Leave the meta device, not yet fabricated: nothing is set, nothing calibrated.
 

@@ -192,29 +192,14 @@ def plan_of(
         rng: stream for read noise; None: torch's own generator.
         memory: what a read may take beside its inputs and outputs (bytes).
     """
-    drive, adc, encoding = hardware.drive, hardware.adc, hardware.encoding
-    groups, rows, _ = readout.matrix.shape
-    one_bit = drive.bits == 1 and drive.signed
-    height = min(hardware.array.rows, rows) if hardware.by_tile else rows
-    if groups > 1 or rows % height or drive.serial or one_bit:
+    drive, adc, tiled = hardware.drive, hardware.adc, equal_tiles(readout, hardware)
+    if tiled is None or (isinstance(limit, Tensor) and limit.dim()):
         return None
-    if not pulses.plain(hardware, noisy=readout.noise is not None):
-        return None
-    if isinstance(limit, Tensor) and limit.dim():
-        return None
-    if readout.cells is not None or readout.lines is not None or not hardware.device.ohmic:
-        return None
-    if drive.curved:
-        return None
-    if isinstance(readout.noise, tuple) or (adc is not None and readout.step is None):
-        return None
-    if readout.digital is not None or encoding.digital != (1.0,) or _adds(encoding):
+    if adc is not None and readout.step is None:
         return None
     own = (readout.matrix, readout.noise, readout.unit, readout.step, readout.scale, readout.bias)
     given = (*own, limit)
-    matrix, noise = readout.matrix.unflatten(1, (-1, height))[0], readout.noise
-    if noise is not None and noise.dim() == 3:
-        noise = noise.unflatten(1, (-1, height))[0]
+    matrix, noise = tiled
     folded = isinstance(readout.unit, float) and readout.unit == 1.0
     single = None
     erring = readout.bias is not None or readout.converters is not None
@@ -234,14 +219,41 @@ def plan_of(
         out=readout.scale * (limit * drive.step_per_range),
         rng=rng,
         single=single,
-        most=_most(matrix, memory) * rows,
+        most=most_at_once(matrix, memory) * readout.matrix.shape[1],
         errors=readout.converters,
         bias=None if readout.bias is None else readout.bias[0].unsqueeze(1),
         learned=any(isinstance(used, Tensor) and used.requires_grad for used in given),
     )
 
 
-def _most(matrix: Tensor, memory: int) -> int:
+def equal_tiles(readout: Readout, hardware: Hardware) -> tuple[Tensor, Tensor | None] | None:
+    """Return the tiles of an array where one product of levels and cells says what flows.
+
+    Returns:
+        The matrix ``[tiles, rows of a tile, lines]``, and its noise as in `Readout`, of cells
+        shaped alike; None where tiles differ, or more happens between drivers and converters.
+    """
+    drive, encoding = hardware.drive, hardware.encoding
+    groups, rows, _ = readout.matrix.shape
+    height = min(hardware.array.rows, rows) if hardware.by_tile else rows
+    one_bit = drive.bits == 1 and drive.signed
+    if groups > 1 or rows % height or drive.serial or drive.curved or one_bit:
+        return None
+    if not pulses.plain(hardware, noisy=readout.noise is not None):
+        return None
+    if readout.cells is not None or readout.lines is not None or not hardware.device.ohmic:
+        return None
+    if readout.digital is not None or encoding.digital != (1.0,) or _adds(encoding):
+        return None
+    matrix, noise = readout.matrix.unflatten(1, (-1, height))[0], readout.noise
+    if isinstance(noise, tuple):
+        return None
+    if noise is not None and noise.dim() == 3:
+        noise = noise.unflatten(1, (-1, height))[0]
+    return matrix, noise
+
+
+def most_at_once(matrix: Tensor, memory: int) -> int:
     """Return how many vectors are read at once on ``[tiles, rows of a tile, lines]``."""
     tiles, _, lines = matrix.shape
     return min(MOST, int(memory * KEPT) // (COPIES * matrix.element_size())) // (tiles * lines)

@@ -7,12 +7,13 @@ calibration, as they are learned, or from the inputs themselves.
 
 from __future__ import annotations
 
+import math
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
+from mho.core.modes import settled
 from mho.core.sharded import whole
 from mho.crossbar import readout
 from mho.crossbar.input_range import limited
@@ -35,21 +36,24 @@ class Ranges:
             tiny, or so huge, that numbers would underflow or overflow; else None.
     """
 
-    @torch.no_grad()
+    @settled
     def __init__(self, crossbar: Crossbar) -> None:
         self.hardware, self.drive = crossbar.hardware, crossbar.hardware.drive
-        self.input_range, self.adc_range = crossbar.input_range, crossbar.adc_range
+        held: Any = crossbar._buffers
+        self.input_range: Tensor = held["input_range"]
+        self.adc_range: Tensor = held["adc_range"]
         self._rule = crossbar.range_rule
         self.ruled = self._rule is not None
         # The very dict, where torch.func.functional_call and FSDP put another parameter.
         self._crossbar, self._learned = crossbar, crossbar._parameters
-        away = crossbar.scale.is_meta  # then nothing is calibrated, and nothing can be looked at
+        away = held["scale"].is_meta  # then nothing is calibrated, and nothing can be looked at
         follows = self.drive.range in ("per_call", "per_vector")
-        calibrated = self.ruled or not (away or bool(self.input_range.isnan()))
+        known_input = math.nan if away or self.ruled else float(self.input_range)
+        calibrated = self.ruled or not math.isnan(known_input)
         self._calibrated = calibrated and not follows
         self.fixed = self._calibrated or not isinstance(self.drive.range, str)
-        self.lift = None if away else self._lifted_by()
-        known = None if away or bool(self.adc_range.isnan().any()) else self.adc_range
+        self.lift = None if away else self._lifted_by(known_input)
+        known = None if away or _unknown(self.adc_range) else self.adc_range
         rows = min(crossbar.rows, self.hardware.array.rows)
         limit = readout.full_scale(self.hardware, known, rows)
         if isinstance(limit, (int, float)):
@@ -57,12 +61,12 @@ class Ranges:
         self._full_scale = limit
         self._adc_calibrated = limit is not None and limit is self.adc_range
 
-    def _lifted_by(self) -> float | None:
+    def _lifted_by(self, calibrated: float) -> float | None:
         chosen = self.drive.range
         if not self.fixed or self.ruled or chosen in ("per_call", "per_vector"):
             return None
         least, lift, _ = quantize.lifting(self.input_range.dtype)
-        known = float(self.input_range) if isinstance(chosen, str) else chosen
+        known = calibrated if isinstance(chosen, str) else chosen
         if known > 1.0 / least:
             return 1.0 / lift
         return lift if known < least else None
@@ -184,3 +188,8 @@ class Ranges:
             if not known:
                 raise ValueError(stays)
             warnings.warn(f"{stays}; it stays as calibrated", UserWarning, stacklevel=4)
+
+
+def _unknown(values: Tensor) -> bool:
+    """Whether some of a few values are not known (NaN)."""
+    return math.isnan(float(values)) if values.numel() == 1 else bool(values.isnan().any())

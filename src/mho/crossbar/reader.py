@@ -8,7 +8,6 @@ Made anew at every change of the crossbar; it never changes the crossbar.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,12 +18,14 @@ from torch import Tensor
 
 from mho.cells.population import Cells
 from mho.core import checks
+from mho.core.modes import settled
 from mho.core.precision import exactly, handed_out, plain
 from mho.crossbar import blocks, read
 from mho.crossbar.blocks import Vectors
 from mho.crossbar.correction import corrects
 from mho.crossbar.floating import floats
 from mho.crossbar.half_kept import saved_as
+from mho.crossbar.measured import Measured, measured_of
 from mho.crossbar.plan import Plan, plan_of
 from mho.crossbar.ranges import Ranges
 from mho.crossbar.read import Multiply
@@ -60,8 +61,10 @@ class Reader:
     _turned: Tensor | None
     # and the plan of a read, where it is known whether there is one.
     _plan: tuple[Plan | None] | None
+    # or of one whose ranges are measured.
+    _measured: tuple[Measured | None] | None
 
-    @torch.no_grad()
+    @settled
     def __init__(self, crossbar: Crossbar, *, ahead: bool = True) -> None:
         hardware = crossbar.hardware
         if crossbar.quiet and hardware.amplifier is not None:
@@ -89,23 +92,25 @@ class Reader:
         away = self.scale.is_meta  # nothing can be looked at
         self.corrected = not away and corrects(gain, offset)
 
-    @torch.no_grad()
+    @settled
     def with_ranges(self, crossbar: Crossbar) -> Reader:
         """Return how a crossbar is read that is watched, and of which only ranges have changed.
 
         What this reader found its cells to show is kept: while it is watched no range is in it.
         """
-        twin = copy.copy(self)
+        twin = Reader.__new__(Reader)
+        vars(twin).update(vars(self))
         twin.ranges = Ranges(crossbar)
         twin.view = self.view.with_ranges(twin.ranges)
         twin._cast = twin._turned = twin._plan = None
+        twin._measured = twin._again(self._measured)
         if crossbar.gain is not self._gain or crossbar.offset is not self._offset:
             twin._correct_as(crossbar)
         return twin
 
     # ── what is kept of the stored cells ─────────────────────────────────────────────────────
 
-    @torch.no_grad()
+    @settled
     def prepare(self) -> None:
         """Work out now what reads of the stored cells need, where that is cheap."""
         if self._stored is not None or not isinstance(self.cells, Cells):
@@ -115,11 +120,11 @@ class Reader:
 
     def rest(self) -> None:
         """Keep nothing of the stored cells: they are not read for now."""
-        self._stored = self._cast = self._turned = self._plan = None
+        self._stored = self._cast = self._turned = self._plan = self._measured = None
 
     def limit_memory(self, memory: int) -> None:
         """Set what a read may take beside its inputs and outputs (bytes)."""
-        self.memory, self._plan = memory, None  # which is of so much memory
+        self.memory, self._plan, self._measured = memory, None, None  # which are of so much memory
 
     @property
     def stored(self) -> Readout:
@@ -245,6 +250,10 @@ class Reader:
             y = plan.read(x if x.dim() == 2 else x.reshape(-1, self.rows))
             y = y if x.dim() == 2 else y.view(*x.shape[:-1], self.outputs)
             return y if bias is None else y + bias
+        elif plan is None and (small := self.measured(seen, x)) is not None:
+            y = small.read(x if x.dim() == 2 else x.reshape(-1, self.rows))
+            y = y if x.dim() == 2 else y.view(*x.shape[:-1], self.outputs)
+            return y if bias is None else y + bias
         else:
             y = self.product(self._by_group(x), seen)
         y = y.transpose(0, 1).reshape(*x.shape[:-1], self.outputs)
@@ -262,6 +271,8 @@ class Reader:
         """Return how `read` reads what is stored, where it can be said beforehand; else None."""
         if seen is not self._stored or blocks.in_a_graph():
             return None
+        if self._plan is None and self.observed:
+            self._plan = (None,)
         if self._plan is None:
             # What is kept must also serve reads that need gradients.
             with torch.inference_mode(False), torch.no_grad():
@@ -278,6 +289,42 @@ class Reader:
             return None
         limit = ranges.limit(self.scale, ())
         return plan_of(seen, self.hardware, limit, self._stream(seen), self.memory)
+
+    def measured(self, seen: Readout, x: Tensor) -> Measured | None:
+        """Return how few inputs are read on what is stored where ranges are measured, else None."""
+        if seen is not self._stored or blocks.in_a_graph():
+            return None
+        if self._measured is None:
+            self._measured = (self._measured_of(seen),)
+        found = self._measured[0]
+        if found is None or not (found.serves(x) and plain(x, found.matrix.dtype)):
+            return None
+        return found
+
+    @settled
+    def _measured_of(self, seen: Readout) -> Measured | None:
+        if self.collapsed or not self._still:
+            return None
+        measured = measured_of(seen, self.hardware, self._stream(seen), self.memory)
+        return None if measured is None else measured.with_ranges(*self._known())
+
+    def _again(self, before: tuple[Measured | None] | None) -> tuple[Measured] | None:
+        """Return what was found before, with the ranges that are known now."""
+        found = before[0] if before else None
+        if found is None or not self._still:
+            return None
+        return (found.with_ranges(*self._known()),)
+
+    @property
+    def _still(self) -> bool:
+        """Whether nothing is done to inputs and ranges but to drive, and to convert."""
+        ranges = self.ranges
+        return not ranges.ruled and ranges.lift is None and ranges.shift is None
+
+    def _known(self) -> tuple[Tensor | float | None, Tensor | None]:
+        """Return input range and full scale, each None where it follows the inputs."""
+        ranges = self.ranges
+        return ranges.limit(self.scale, ()) if ranges.fixed else None, ranges.full_scale()
 
     def product(
         self,
@@ -344,10 +391,14 @@ class Reader:
 
     def observe(self, x: Tensor) -> list[Tensor]:
         """Return the currents (A) that the converters see for ``x``, while it is watched."""
-        x = self._by_group(self.ranges.lifted(self.ranges.wide(x)))
+        x, seen = self.ranges.wide(x), self.stored
+        small = self.measured(seen, x)
+        if small is not None and x.dim() == 2:
+            return [small.currents(x, small.limit_of(x)).unsqueeze(0)]
+        x = self._by_group(self.ranges.lifted(x))
         x, limit = self.ranges.limited(x, _but_batch(x))
         rng = self.cells.streams[-1]
-        return read.currents(x, self.stored, self.hardware, limit=limit, rng=rng)
+        return read.currents(x, seen, self.hardware, limit=limit, rng=rng)
 
     @property
     def drives_by_vector(self) -> bool:

@@ -7,7 +7,6 @@ and the noise in it, in the units that drivers and converters count in.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -68,7 +67,8 @@ class View:
 
     def with_ranges(self, ranges: Ranges) -> View:
         """Return the same view of cells whose converters have other ranges."""
-        twin = copy.copy(self)
+        twin = View.__new__(View)
+        vars(twin).update(vars(self))
         twin.ranges = ranges
         return twin
 

@@ -184,7 +184,7 @@ def _input_range(hardware: Hardware, samples: Samples) -> Tensor:
     elif drive.ideal or drive.range != "calibrated":
         value = percentile(samples, 100.0)
     else:
-        value = least_error(samples, drive.quantise)
+        value = least_error(samples, drive.quantise, in_place=False)
     # The constant input of 1 of a bias on the array must not be clipped.
     return value.clamp(min=1.0) if hardware.bias == "array" else value
 
@@ -330,10 +330,11 @@ def _currents(crossbar: Crossbar, x: Tensor) -> Samples:
     drive = crossbar.hardware.drive
     converters = crossbar.hardware.encoding.converters
     parts = crossbar.reader.observe(x)
-    value = torch.cat(
-        [p.unflatten(-1, (converters, -1)).movedim(-2, 0).reshape(converters, -1) for p in parts],
-        dim=1,
-    )
+    if len(parts) == converters == 1:
+        value = parts[0].reshape(1, -1)
+    else:
+        split = [p.unflatten(-1, (converters, -1)).movedim(-2, 0) for p in parts]
+        value = torch.cat([p.reshape(converters, -1) for p in split], dim=1)
     planes = 1 if drive.converts_once else drive.planes_sent
     if planes == 1:
         return Samples(value, value.new_ones(1))

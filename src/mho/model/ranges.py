@@ -50,7 +50,7 @@ def percentile(samples: Samples, share: float) -> Tensor:
     return torch.where(found > 0, found, 1.0)
 
 
-def least_error(samples: Samples, convert: Convert) -> Tensor:
+def least_error(samples: Samples, convert: Convert, *, in_place: bool = True) -> Tensor:
     """Return the range with the smallest squared error of the converted values.
 
     Ranges are tried one beside the other, in rounds that narrow down. The first go from the
@@ -59,6 +59,7 @@ def least_error(samples: Samples, convert: Convert) -> Tensor:
     Args:
         samples: of every converter.
         convert: the converter.
+        in_place: whether it may overwrite the values it is given.
 
     Returns:
         ``[converters]``; 1 where all samples are 0.
@@ -70,7 +71,8 @@ def least_error(samples: Samples, convert: Convert) -> Tensor:
     for _ in range(_ROUNDS):
         tried = high.unsqueeze(1) * (low / high).unsqueeze(1) ** share
         tried[:, -1] = best  # so that a round never makes it worse
-        chosen = _errors(few, tried, convert).argmin(1, keepdim=True)  # the widest of equal ones
+        errors = _errors(few, tried, convert, in_place)
+        chosen = errors.argmin(1, keepdim=True)  # the widest of equal ones
         best = tried.gather(1, chosen).squeeze(1)
         step = (low / high) ** (1.0 / (_CANDIDATES - 1))
         low, high = best * step, torch.minimum(best / step, largest)
@@ -110,7 +112,7 @@ def _vectorised(value: Tensor) -> Tensor:
     return torch.from_numpy(np.sort(value.detach().numpy(), axis=1))
 
 
-def _errors(samples: Samples, tried: Tensor, convert: Convert) -> Tensor:
+def _errors(samples: Samples, tried: Tensor, convert: Convert, in_place: bool) -> Tensor:
     """Return the squared errors ``[converters, candidates]`` of ranges tried, shaped alike."""
     # In double precision: fine converters' errors are near the rounding of single precision.
     value = samples.value.double().unsqueeze(1)
@@ -121,7 +123,7 @@ def _errors(samples: Samples, tried: Tensor, convert: Convert) -> Tensor:
     found = []
     for some in tried.tensor_split(parts, dim=1):
         wide = value.expand(-1, some.shape[1], -1)
-        converted = convert(wide.clone(), some.unsqueeze(2))  # converters work in place
+        converted = convert(wide.clone() if in_place else wide, some.unsqueeze(2))
         error = converted.sub_(wide).square_()
         found.append((error if weight is None else error.mul_(weight)).sum(2))
     return torch.cat(found, dim=1)
@@ -151,8 +153,9 @@ class Moments:
 
     def add(self, first: Tensor, second: Tensor, target: Tensor) -> None:
         """Take in two readings and the targets, ``[samples, columns]`` each."""
-        one, two, t = first.double(), second.double(), target.double()
-        y = (one + two) / 2
+        one, t = first.double(), target.double()
+        two = one if second is first else second.double()
+        y = one if two is one else (one + two) / 2
         count = torch.full_like(self.sums[0], len(t))
         self.sums += torch.stack((count, y.sum(0), t.sum(0), (one * two).sum(0), (y * t).sum(0)))
 
