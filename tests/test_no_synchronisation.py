@@ -39,7 +39,8 @@ SLOW = [{**BASE, kind: choice} for kind in ("device", "effects") for choice in m
 SLOW += [{**CONVERTED, "effects": "stuck", "action": "age", "layer": k} for k in menu.LAYERS]
 # What trains only by waiting: wires are solved by steps that look at their result, and open-loop
 # programming counts pulses.
-WAITING = {("array", "wires"), ("array", "wires between"), ("device", "exponential")}
+WAITING = {("array", "wires"), ("array", "wires between"), ("array", "whole lines")}
+WAITING |= {("device", "exponential")}
 
 READS = 400
 
