@@ -3,6 +3,7 @@
 import copy
 import itertools
 import pickle
+from functools import partial
 
 import pytest
 import torch
@@ -25,6 +26,9 @@ from mho.analysis.components.base import Estimate
 from mho.analysis.timing import Sent
 from mho.core import files
 from mho.devices import LinearDevice
+
+# Energies and areas are far below 1e-12, which pytest tolerates by itself.
+approx = partial(pytest.approx, rel=1e-9, abs=0.0)
 
 DEVICE = LinearDevice(1e-6, 1e-4)
 
@@ -103,7 +107,7 @@ def test_every_part_is_used_as_often_as_by_hand():
     assert (small.cores, small.chips) == (3, 2)
     assert small["clock"].instances == 2
     # lines driven 20 ns, then four bit lines of the busiest converter
-    assert typical(layer.latency) == pytest.approx(20e-9 + 4 * 10e-9)
+    assert typical(layer.latency) == approx(20e-9 + 4 * 10e-9)
 
 
 def test_sums_of_parts_are_the_whole_and_leakage_is_power_times_time():
@@ -111,31 +115,29 @@ def test_sums_of_parts_are_the_whole_and_leakage_is_power_times_time():
     time = result.latency.typical
     dynamic = sum(p.dynamic.typical for layer in result.layers for p in layer.parts)
     dynamic += sum(p.dynamic.typical for p in result.shared)
-    assert result.dynamic.typical == pytest.approx(dynamic, rel=1e-12)
+    assert result.dynamic.typical == approx(dynamic, rel=1e-12)
     power = 0.0
     for part in result.parts:
-        assert part.leakage.typical == pytest.approx(part.power.typical * time, rel=1e-12)
+        assert part.leakage.typical == approx(part.power.typical * time, rel=1e-12)
         power += part.power.typical
-    assert result.leakage.typical == pytest.approx(power * time, rel=1e-12)
-    assert result.energy.typical == pytest.approx(
+    assert result.leakage.typical == approx(power * time, rel=1e-12)
+    assert result.energy.typical == approx(
         result.dynamic.typical + result.leakage.typical, rel=1e-12
     )
-    assert result.area.typical == pytest.approx(sum(p.area.typical for p in result.parts))
-    assert result.counted("energy").typical == pytest.approx(result.energy.typical)
+    assert result.area.typical == approx(sum(p.area.typical for p in result.parts))
+    assert result.counted("energy").typical == approx(result.energy.typical)
     ops = 2 * result.macs
-    assert result.tops_per_watt.typical == pytest.approx(ops / result.energy.typical / 1e12)
-    assert result.tops.typical == pytest.approx(ops / time / 1e12)
-    assert result.tops_per_area.typical == pytest.approx(
-        result.tops.typical / (result.area.typical * 1e6)
-    )
+    assert result.tops_per_watt.typical == approx(ops / result.energy.typical / 1e12)
+    assert result.tops.typical == approx(ops / time / 1e12)
+    assert result.tops_per_area.typical == approx(result.tops.typical / (result.area.typical * 1e6))
 
 
 def test_it_is_linear_in_layers_that_are_alike():
     one, three = (found(whole(), model(cols=6, layers=n)) for n in (1, 3))
     for name in ("ADC", "DAC", "sums", "ReLU"):
-        assert three[name].dynamic.typical == pytest.approx(3 * one[name].dynamic.typical)
-    assert three.latency.typical == pytest.approx(3 * one.latency.typical)
-    assert three["ADC"].area.typical == pytest.approx(3 * one["ADC"].area.typical)
+        assert three[name].dynamic.typical == approx(3 * one[name].dynamic.typical)
+    assert three.latency.typical == approx(3 * one.latency.typical)
+    assert three["ADC"].area.typical == approx(3 * one["ADC"].area.typical)
     assert three["clock"].dynamic.typical == one["clock"].dynamic.typical
 
 
@@ -145,10 +147,10 @@ def test_pipelined_layers_wait_for_the_slowest_alone():
     one, many = (found(whole(pipelined=p), network, x) for p in (False, True))
     assert many.latency.typical == one.latency.typical
     slowest = max(layer.latency.typical for layer in one.layers)
-    assert many.interval.typical == pytest.approx(slowest)
+    assert many.interval.typical == approx(slowest)
     assert one.interval == one.latency
     assert many.leakage.typical < one.leakage.typical
-    assert many["clock"].leakage.typical == pytest.approx(1e-4 * slowest)
+    assert many["clock"].leakage.typical == approx(1e-4 * slowest)
 
 
 def test_conversions_overlap_with_the_next_drive_where_the_architecture_says_so():
@@ -156,7 +158,7 @@ def test_conversions_overlap_with_the_next_drive_where_the_architecture_says_so(
     for read, rest in ((20e-9, 20e-9), (70e-9, 40e-9)):
         result = found(whole(overlapped=True, timing=Levels(read)), network, x)
         # 4 positions, each as long as the longer of driving and converting; then the other once
-        assert result.latency.typical == pytest.approx(4 * max(read, 40e-9) + rest)
+        assert result.latency.typical == approx(4 * max(read, 40e-9) + rest)
 
 
 def test_converters_follow_the_bits_of_the_model():
@@ -168,8 +170,8 @@ def test_converters_follow_the_bits_of_the_model():
 
     for bits in (4, 6, 8, 10):
         one = RegressionADC(float(bits), 1e8, 22e-9)
-        assert energy(bits).dynamic.typical == pytest.approx(10 * one.energy.typical)
-        assert energy(bits).area.typical == pytest.approx(4 * one.area.typical)
+        assert energy(bits).dynamic.typical == approx(10 * one.energy.typical)
+        assert energy(bits).area.typical == approx(4 * one.area.typical)
     with pytest.raises(ValueError, match="bits of RegressionADC"):
         energy(2)
 
@@ -183,7 +185,7 @@ def test_conversions_take_the_time_that_their_bits_take():
         hardware = Hardware(device=DEVICE, array=Array(4, 4), dac=DAC(5), adc=ADC(bits))
         result = cost(mho.convert(model(), hardware), torch.ones(2, 6), chip)
         # 300 ps · 2^bits, four bit lines one after the other
-        assert result.latency.typical == pytest.approx(20e-9 + 4 * 300e-12 * 2**bits)
+        assert result.latency.typical == approx(20e-9 + 4 * 300e-12 * 2**bits)
         assert result["ADC"].dynamic is None  # whose energy was never published
 
 
@@ -198,13 +200,51 @@ def test_pulse_widths_deliver_full_voltage_for_a_part_of_the_time():
     rows = analog.crossbar.G.sum((0, 2))
     result = cost(analog, x, chip)
     expected = 0.2**2 * 16e-9 * float((share @ rows).sum())
-    assert typical(result["cells"].dynamic) == pytest.approx(expected)
+    assert typical(result["cells"].dynamic) == approx(expected)
     driven = int((x != 0).sum())
-    assert typical(result["lines"].dynamic) == pytest.approx(0.2**2 * driven * 2 * 8 * 1e-16)
+    assert typical(result["lines"].dynamic) == approx(0.2**2 * driven * 2 * 8 * 1e-16)
     four = cost(analog, x, chip.replace(timing=PulseWidths(1e-9, 4, overhead=2e-9)))
-    assert four.latency.typical == pytest.approx(4 * 18e-9)
+    assert four.latency.typical == approx(4 * 18e-9)
     assert four["cells"].dynamic == result["cells"].dynamic
     assert four["ADC"].uses == 4 * result["ADC"].uses
+
+
+def test_pulse_width_drivers_say_how_long_lines_are_driven():
+    def of_mode(chip, **drive):
+        dac = DAC(5, v_max=0.2, range=1.0, **drive)
+        hardware = Hardware(device=DEVICE, array=Array(8, 8), dac=dac, adc=ADC(6))
+        torch.manual_seed(0)
+        analog = mho.convert(nn.Linear(6, 5).double(), hardware)
+        return analog, cost(analog, x, chip)
+
+    x = torch.tensor([[1.0, -0.5, 0.0, 0.2, 0.7, -1.0]], dtype=torch.float64)
+    share = (x * 15).round().abs() / 15
+    pulses = mho.PulseWidth(t_pulse=3e-8)
+    analog, result = of_mode(whole(), mode="pulse_width", pulses=pulses)
+    rows = analog.crossbar.G.sum((0, 2))
+    expected = 0.2**2 * 3e-8 * float((share @ rows).sum())
+    assert typical(result["cells"].dynamic) == approx(expected)
+    assert result.latency.typical == approx(3e-8 + 4 * 1e-8)
+    # On a chip of pulse widths the chip's own clock counts.
+    chip = whole(timing=PulseWidths(1e-9), columns_per_converter=1)
+    analog, result = of_mode(chip, mode="pulse_width", pulses=pulses)
+    assert typical(result["cells"].dynamic) == approx(expected * 16e-9 / 3e-8)
+    with pytest.raises(ValueError, match="one pulse width"):
+        of_mode(chip, mode="pulse_width", pulses=mho.PulseWidth(split=(2, 2)))
+
+
+def test_the_hardwares_own_converters_are_waited_for():
+    slow = mho.periphery.converters.SAR(clock=1e8)
+    one = found(whole())
+    hardware = Hardware(device=DEVICE, array=Array(4, 4), dac=DAC(5), adc=ADC(6, architecture=slow))
+    adc = hardware.adc
+    assert adc.conversion_time > 1e-8
+    result = cost(mho.convert(model(), hardware), torch.ones(2, 6), whole())
+    assert result.latency.typical == approx(20e-9 + 4 * adc.conversion_time)
+    assert result.latency.typical > one.latency.typical
+    shared = hardware.replace(adc=adc.replace(columns_per_adc=2))
+    with pytest.raises(ValueError, match="columns_per_adc=2 and the columns_per_converter=4"):
+        cost(mho.convert(model(), shared), torch.ones(2, 6), whole())
 
 
 def test_slices_in_one_unit_cell_take_one_array():
@@ -212,7 +252,7 @@ def test_slices_in_one_unit_cell_take_one_array():
     assert (one.layers[0].arrays, two.layers[0].arrays) == (8, 4)
     assert two["DAC"].uses == one["DAC"].uses / 2
     assert two["ADC"].uses == one["ADC"].uses
-    assert two.utilisation == one.utilisation == pytest.approx(30 / 64)
+    assert two.utilisation == one.utilisation == approx(30 / 64)
 
 
 def test_programming_is_the_report_of_the_programming_stage():
@@ -236,9 +276,9 @@ def test_programming_is_the_report_of_the_programming_stage():
         unknown.objective("programming_energy")
     pulse = ProgrammingPulse(2.0, 50e-6, 1e-7)
     known = cost(exact, torch.ones(2, 6), whole(pulse=pulse), programming=report)
-    assert known.objective("programming_energy") == pytest.approx(report.pulses * 2 * 50e-6 * 1e-7)
+    assert known.objective("programming_energy") == approx(report.pulses * 2 * 50e-6 * 1e-7)
     each = report.pulses / 60
-    assert known.objective("programming_time") == pytest.approx(each * 4 * 1e-7)
+    assert known.objective("programming_time") == approx(each * 4 * 1e-7)
 
 
 # ── what is not counted ──────────────────────────────────────────────────────────────────────
@@ -293,12 +333,12 @@ def test_parts_in_the_path_of_a_vector_add_their_time():
     chip = whole()
     wait = Part("wait", ("control",), of("wait", 0.0, 0.0, 0.0, 5e-9), in_path=True)
     slower = found(chip.replace(parts=(*chip.parts, wait)))
-    assert slower.latency.typical == pytest.approx(found(chip).latency.typical + 5e-9)
+    assert slower.latency.typical == approx(found(chip).latency.typical + 5e-9)
     unknown = Part("wait", ("control",), of("wait", 0.0, 0.0, 0.0), in_path=True)
     lacking = found(chip.replace(parts=(*chip.parts, unknown)))
     assert lacking.latency is None
     assert lacking.uncounted("latency") == ("time of wait",)
-    assert lacking.counted("latency").typical == pytest.approx(20e-9)
+    assert lacking.counted("latency").typical == approx(20e-9)
     with pytest.raises(ValueError, match="lacks time of wait"):
         lacking.objective("latency")
 
@@ -306,7 +346,7 @@ def test_parts_in_the_path_of_a_vector_add_their_time():
 def test_tiles_that_leave_arrays_idle_are_said():
     result = found(whole(rows=8, cols=8))
     assert "tiles of 4 × 4 lie on arrays of 8 × 8" in str(result)
-    assert result.utilisation == pytest.approx(60 / (8 * 64))
+    assert result.utilisation == approx(60 / (8 * 64))
     assert result["DAC"].instances == 8 * 8
     assert "lie on arrays" not in str(found(whole()))
 
@@ -336,8 +376,8 @@ def test_bit_serial_drivers_have_one_bit():
         part = cost(mho.convert(model(), hardware), torch.ones(2, 6), chip)["DAC"]
         return part.dynamic.typical / part.uses
 
-    assert energy(DAC(5)) == pytest.approx(dac.replace(bits=5).energy.typical)
-    assert energy(DAC(5, mode="bit_serial")) == pytest.approx(dac.replace(bits=1).energy.typical)
+    assert energy(DAC(5)) == approx(dac.replace(bits=5).energy.typical)
+    assert energy(DAC(5, mode="bit_serial")) == approx(dac.replace(bits=1).energy.typical)
 
 
 def test_bits_nobody_knows_are_not_counted():
@@ -394,7 +434,7 @@ DAC_PART = Part("DAC", ("drivers",), None, each="row", use="drive")
         (lambda: ChargeSteps(step=0.0), ValueError, "step"),
         (lambda: ChargeSteps().slots(Sent(None, 8)), ValueError, "bits of its DAC"),
         (lambda: ChargeSteps().slots(Sent(4, None)), ValueError, "bits of its ADC"),
-        (lambda: PulseWidths().slots(Sent(8, 8, 7)), ValueError, "7 bit planes"),
+        (lambda: PulseWidths().slots(Sent(8, 8, 7)), ValueError, "7 drives"),
         (lambda: Levels(bit_serial=True).slots(Sent(8, 8, 1)), ValueError, "8 bits in 1 drive"),
         (lambda: Part("cells", ("cells",), None), ValueError, "name must not be 'cells'"),
         (lambda: whole(timing=PulseWidths()), ValueError, "columns_per_converter must be 1 with P"),

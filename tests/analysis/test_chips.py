@@ -1,6 +1,7 @@
 """Presets of published chips: one example each worked by hand, and what was measured."""
 
 import runpy
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ import mho
 from mho import ADC, DAC, Array, Hardware
 from mho.analysis import chips, cost, peak
 from mho.analysis.timing import ChargeSteps, Sent
+
+# Energies and areas are far below 1e-12, which pytest tolerates by itself.
+approx = partial(pytest.approx, rel=1e-9, abs=0.0)
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "published_chips.py"
 
@@ -41,7 +45,7 @@ def test_charge_steps_by_hand(bits, by_hand):
     assert (slots.pulses, slots.samples, slots.steps, slots.phases) == by_hand
     assert slots.drives == samples
     time = slots.driven + slots.waited
-    assert time == pytest.approx(0.27e-6 * pulses + 0.30e-6 * (steps + phases))
+    assert time == approx(0.27e-6 * pulses + 0.30e-6 * (steps + phases))
 
 
 def test_neurram_by_hand():
@@ -54,18 +58,18 @@ def test_neurram_by_hand():
     result = on(chips.get("neurram"), 128, 256, array=Array(128, 256), dac=DAC(4), adc=ADC(6))
     assert result.layers[0].arrays == 1
     assert result.utilisation == 1.0
-    assert result["word lines"].dynamic.typical == pytest.approx(256 * 3 * 1.6748e-12, rel=1e-3)
-    assert result.counted("dynamic").typical == pytest.approx(4.011e-9, rel=1e-3)
-    assert result.latency.typical == pytest.approx(3.99e-6)
+    assert result["word lines"].dynamic.typical == approx(256 * 3 * 1.6748e-12, rel=1e-3)
+    assert result.counted("dynamic").typical == approx(4.011e-9, rel=1e-3)
+    assert result.latency.typical == approx(3.99e-6)
     # A core of 1.161 mm²: 28 % neurons of 1270 µm², 21 % drivers, 12 % cells of 125.7 F².
-    assert result.counted("area").typical == pytest.approx(1.161e-6, rel=0.01)
+    assert result.counted("area").typical == approx(1.161e-6, rel=0.01)
     assert result.energy is None
     assert result.missing == ("buffers", "interconnect")
     # the same in all cores at once
     found = peak(chips.get("neurram"), 4, 6)
     assert found.operations == 65536
-    assert found.tops.typical == pytest.approx(48 * 65536 / 3.99e-6 / 1e12)
-    assert found.energy.typical == pytest.approx(result.counted("energy").typical, rel=1e-9)
+    assert found.tops.typical == approx(48 * 65536 / 3.99e-6 / 1e12)
+    assert found.energy.typical == approx(result.counted("energy").typical, rel=1e-9)
 
 
 @pytest.mark.parametrize("phases", [1, 4])
@@ -74,13 +78,13 @@ def test_hermes_by_hand(phases):
     name = "hermes" if phases == 1 else "hermes_four_phase"
     result = on(chips.get(name), 256, 256, array=Array(256, 256), dac=DAC(8), adc=ADC(8))
     assert result.layers[0].arrays == 1
-    assert result.counted("energy").typical == pytest.approx(phases * 12.483e-9, rel=1e-4)
-    assert result.latency.typical == pytest.approx(phases * 130.03e-9, rel=1e-4)
-    assert result.counted("area").typical == pytest.approx(0.63396e-6, rel=1e-4)
+    assert result.counted("energy").typical == approx(phases * 12.483e-9, rel=1e-4)
+    assert result.latency.typical == approx(phases * 130.03e-9, rel=1e-4)
+    assert result.counted("area").typical == approx(0.63396e-6, rel=1e-4)
     found = peak(chips.get(name))
-    assert found.tops.typical == pytest.approx(64 * 1.008 / phases)
-    assert found.tops_per_watt.typical == pytest.approx(10.5 / phases)
-    assert found.area.typical == pytest.approx(64 * 0.63396e-6, rel=1e-4)
+    assert found.tops.typical == approx(64 * 1.008 / phases)
+    assert found.tops_per_watt.typical == approx(10.5 / phases)
+    assert found.area.typical == approx(64 * 0.63396e-6, rel=1e-4)
 
 
 def test_isaac_by_hand():
@@ -91,14 +95,14 @@ def test_isaac_by_hand():
     #   sums      16 · 128 · 0.021 pJ = 43.0 pJ
     found = peak(chips.get("isaac"), 16, 8, planes=16, cells_per_weight=8, cell_energy=16 * 30e-12)
     each = {part.name: part.dynamic.typical for part in found.parts}
-    assert each["drivers"] == pytest.approx(853.3e-12, rel=1e-3)
-    assert each["sample and hold"] == pytest.approx(1.788e-12, rel=1e-3)
-    assert each["ADC"] == pytest.approx(3.42e-9, rel=2e-3)
-    assert each["shift-add"] == pytest.approx(43.0e-12, rel=1e-3)
-    assert each["cells"] == pytest.approx(480e-12)
-    assert found.time.typical == pytest.approx(1.6e-6)
+    assert each["drivers"] == approx(853.3e-12, rel=1e-3)
+    assert each["sample and hold"] == approx(1.788e-12, rel=1e-3)
+    assert each["ADC"] == approx(3.42e-9, rel=2e-3)
+    assert each["shift-add"] == approx(43.0e-12, rel=1e-3)
+    assert each["cells"] == approx(480e-12)
+    assert found.time.typical == approx(1.6e-6)
     # 168 tiles of 96 arrays, of 128 · 16 weights each
-    assert found.tops.typical == pytest.approx(168 * 96 * 2 * 128 * 16 / 1.6e-6 / 1e12)
+    assert found.tops.typical == approx(168 * 96 * 2 * 128 * 16 / 1.6e-6 / 1e12)
     assert found.uncounted == ("control",)
 
 
@@ -109,7 +113,7 @@ def test_puma_by_hand():
     each = {part.name: part for part in found.parts}
     assert each["data memory"].uses == 128
     assert each["router"].uses == 32
-    assert each["router"].dynamic.typical == pytest.approx(32 * 16.13e-12)
+    assert each["router"].dynamic.typical == approx(32 * 16.13e-12)
     assert each["vector unit"].uses == 128
     assert found.arrays == 138 * 8 * 16
     assert found.uncounted == ("cells", "control")
@@ -119,13 +123,13 @@ def test_generic_by_hand():
     # One array of 256 × 256, 8 bits: driven 10 ns, then eight conversions of 10 ns.
     result = on(chips.get("generic_22nm"), 256, 256, array=Array(256, 256), dac=DAC(8), adc=ADC(8))
     assert result.layers[0].arrays == 2
-    assert result.latency.typical == pytest.approx(90e-9)
+    assert result.latency.typical == approx(90e-9)
     # 0.847 pJ a conversion (Andrulis et al. 2024), of which 80 % are dynamic and 20 % leak
-    assert result["ADC"].dynamic.typical == pytest.approx(256 * 0.8 * 0.847e-12, rel=2e-3)
+    assert result["ADC"].dynamic.typical == approx(256 * 0.8 * 0.847e-12, rel=2e-3)
     power = 2 * 32 / 2 * 0.2 * 0.847e-12 * 1e8  # 32 converters a pair
-    assert result["ADC"].leakage.typical == pytest.approx(power * 90e-9, rel=2e-3)
-    assert result["DAC"].dynamic.typical == pytest.approx(2 * 256 * 0.291e-12)
-    assert result["cells"].area.typical == pytest.approx(2 * 65536 * 40 * 22e-9**2)
+    assert result["ADC"].leakage.typical == approx(power * 90e-9, rel=2e-3)
+    assert result["DAC"].dynamic.typical == approx(2 * 256 * 0.291e-12)
+    assert result["cells"].area.typical == approx(2 * 65536 * 40 * 22e-9**2)
     # Everything is counted: it may be compared.
     for name in ("energy", "latency", "area"):
         assert result.objective(name) > 0

@@ -226,6 +226,10 @@ def test_cells_lines_and_pulses():
     assert ranged.typical == near(11e-12)
 
 
+def test_the_scenarios_of_the_transimpedance_amplifier():
+    assert AlbireoTIA().energy == Estimate(0.045e-12, 0.3125e-12, 0.625e-12)
+
+
 def test_multiplexers():
     eight = ColumnMultiplexer(inputs=8)
     assert eight.area.typical == near(8 * 0.307e-12)

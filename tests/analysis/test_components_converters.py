@@ -223,6 +223,8 @@ def test_neurrams_neuron_has_its_published_area():
     assert [part.energy.typical for part in parts] == [0.3e-12, 0.1e-12, 0.25e-12, 1.2e-12]
     assert all(part.leakage.typical > 0 for part in parts)
     assert NeuRRAMSample().area.low == 45e-12
+    assert NeuRRAMIntegrator().latency.typical == near(0.27e-6)
+    assert NeuRRAMADC().latency.typical == near(0.30e-6)
     for part in parts:
         assert part.replace(voltage=1.2).energy.typical == near(part.energy.typical / 2.25)
 
@@ -245,6 +247,7 @@ def test_time_domain_converters():
     assert TimelyTDC().area.typical == 310e-12
     for converter in (TimelyDTC, TimelyTDC):
         assert converter(bits=5).energy.typical == near(converter().energy.typical / 8)
+        assert converter(bits=5).area.typical == near(converter().area.typical / 8)
     assert TimelyDTC().latency is None
     assert TimelyDTC(bits=4, unit=1e-9).latency.typical == near(15e-9)
 

@@ -70,6 +70,32 @@ def test_delays():
     assert delay_factor(14e-9, 7e-9).typical == near(2.873 / 4.510, rel=1e-3)
 
 
+# The source's polynomials at .8 V by node: energies of HP and of LP (one kind above 45 nm), delays.
+AT_800_MV = {
+    130: (2.1262, 2.1262, 56.17),
+    90: (1.3149, 1.3149, 40.65),
+    65: (0.8598, 0.8598, 31.65),
+    45: (0.5569, 0.6930, 16.96),
+    32: (0.3583, 0.4569, 8.32),
+    20: (0.1532, 0.1249, 10.22),
+    16: (0.1203, 0.0983, 6.73),
+    14: (0.0962, 0.0785, 4.51),
+    10: (0.0816, 0.06695, 3.65),
+    7: (0.0654, 0.0531, 2.873),
+}
+
+
+@pytest.mark.parametrize("nanometres", AT_800_MV)
+def test_energies_and_delays_of_every_node(nanometres):
+    hp, lp, delay = AT_800_MV[nanometres]
+    found = energy_factor(130e-9, nanometres * 1e-9)
+    mixed = lp if nanometres in (45, 32) else hp
+    assert found.typical == near(mixed / 2.1262, rel=2e-3)
+    assert found.low == near(min(hp, lp) / 2.1262, rel=2e-3)
+    assert found.high == near(max(hp, lp) / 2.1262, rel=2e-3)
+    assert delay_factor(130e-9, nanometres * 1e-9).typical == near(delay / 56.17, rel=2e-3)
+
+
 @given(*[st.floats(7e-9, 130e-9)] * 3)
 def test_there_and_on_is_straight_there(first, second, third):
     for factor in (area_factor, energy_factor, delay_factor):

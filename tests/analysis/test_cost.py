@@ -1,6 +1,7 @@
 """Energy, latency and area against examples worked by hand."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,9 @@ from mho.circuit import Wires
 from mho.core.text import quantity
 from mho.devices import VTEAM, LinearDevice
 from mho.encoding import BitSliced, SingleColumn
+
+# Energies and areas are far below 1e-12, which pytest tolerates by itself.
+approx = partial(pytest.approx, rel=1e-9, abs=0.0)
 
 DEVICE = LinearDevice(1e-6, 1e-4)
 TECHNOLOGY = Technology(
@@ -50,23 +54,23 @@ def test_one_layer_worked_by_hand():
     volts = x / 2.0 * 0.2
     rows = analog.crossbar.G.sum((0, 2))
     assert found.reads == 1
-    assert energy(found, "cells") == pytest.approx(float((volts**2 @ rows).mean()) * 20e-9)
+    assert energy(found, "cells") == approx(float((volts**2 @ rows).mean()) * 20e-9)
     # 6 × 5 in tiles of 4 × 3: 2 down, 2 across, twice for the two cells of a weight
     assert found.arrays == 8
     assert found.conversions == 2 * 5
     assert found.drives == 6 * 2 * 2
     assert found.macs == 6 * 5
-    assert found.utilisation == pytest.approx(60 / (8 * 4 * 3))
+    assert found.utilisation == approx(60 / (8 * 4 * 3))
     # Lines have their whole length on tiles that are filled in part: 2 × 2 × 3 cells.
     squares = float((volts**2).sum(1).mean())
-    assert energy(found, "lines") == pytest.approx(squares * 12 * 1e-16)
+    assert energy(found, "lines") == approx(squares * 12 * 1e-16)
     adc, dac = found["ADC"].dynamic, found["DAC"].dynamic
-    assert (adc.low, adc.high) == (pytest.approx(10e-12), pytest.approx(30e-12))
-    assert (dac.low, dac.high) == (pytest.approx(24 * 2e-13),) * 2
+    assert (adc.low, adc.high) == (approx(10e-12), approx(30e-12))
+    assert (dac.low, dac.high) == (approx(24 * 2e-13),) * 2
     # three bit lines of a tile share one ADC of 10 ns
-    assert found.latency.low == found.latency.high == pytest.approx(20e-9 + 3 * 10e-9)
+    assert found.latency.low == found.latency.high == approx(20e-9 + 3 * 10e-9)
     cells = 8 * 4 * 3 * 12 * 50e-9**2
-    assert found.area.typical == pytest.approx(cells + 8 * 4 * 1e-11 + 4 * 1e-9)
+    assert found.area.typical == approx(cells + 8 * 4 * 1e-11 + 4 * 1e-9)
 
 
 def test_bit_serial_inputs_drive_and_convert_every_plane():
@@ -79,14 +83,14 @@ def test_bit_serial_inputs_drive_and_convert_every_plane():
     x = torch.tensor([[5.0, -3.0, 0.0, 7.0, 1.0, 0.0]], dtype=torch.float64)
     ones = torch.tensor([2.0, 2.0, 0.0, 3.0, 1.0, 0.0], dtype=torch.float64)  # bits set
     each, rows = found()
-    assert energy(each, "cells") == pytest.approx(float(ones @ rows) * 0.1**2 * 20e-9)
+    assert energy(each, "cells") == approx(float(ones @ rows) * 0.1**2 * 20e-9)
     assert each.conversions == 3 * 10
     assert each.drives == 3 * 24
-    assert each.latency.typical == pytest.approx(3 * (20e-9 + 30e-9))
+    assert each.latency.typical == approx(3 * (20e-9 + 30e-9))
     once, _ = found(converts_once=True)
     assert once.conversions == 10
     assert once.drives == each.drives
-    assert once.latency.typical == pytest.approx(3 * 20e-9 + 30e-9)
+    assert once.latency.typical == approx(3 * 20e-9 + 30e-9)
 
 
 def test_encodings_pay_for_their_slices():
@@ -116,7 +120,7 @@ def test_power_with_wires_is_that_of_the_solved_circuit():
                     tile = g[top, left : left + 4]
                     solution = circuit.solve(tile, wires, x[:, top] * 0.2)
                     power += float(solution.dissipated_power.sum())
-        assert found == pytest.approx(power / 3 * 20e-9, rel=1e-9)
+        assert found == approx(power / 3 * 20e-9, rel=1e-9)
 
 
 def test_nonlinear_cells_draw_their_own_current():
@@ -127,7 +131,7 @@ def test_nonlinear_cells_draw_their_own_current():
     found = energy(cost(analog, x, TECHNOLOGY).layers[0], "cells")
     volts = 0.4 * x
     current = analog.crossbar.G.sum((0, 2)) * device.transfer(volts)
-    assert found == pytest.approx(float((volts * current).sum(1).mean()) * 20e-9)
+    assert found == approx(float((volts * current).sum(1).mean()) * 20e-9)
     ohmic = float((volts.square() @ analog.crossbar.G.sum((0, 2))).mean()) * 20e-9
     assert not math.isclose(found, ohmic, rel_tol=0.01)
 
@@ -140,7 +144,7 @@ def test_a_convolution_reads_once_a_position():
     assert [layer.reads for layer in found.layers] == [36, 1]
     assert found.layers[0].conversions == 36 * 4
     times = [layer.latency.typical for layer in found.layers]
-    assert found.latency.typical == pytest.approx(sum(times))
+    assert found.latency.typical == approx(sum(times))
 
 
 def test_cost_scales_with_what_there_is():
@@ -150,15 +154,15 @@ def test_cost_scales_with_what_there_is():
         for c in (5, 10)
     )
     assert two.conversions == 2 * one.conversions
-    assert two["ADC"].dynamic.low == pytest.approx(2 * one["ADC"].dynamic.low)
+    assert two["ADC"].dynamic.low == approx(2 * one["ADC"].dynamic.low)
     dearer = TECHNOLOGY.replace(adc_energy=(2e-12, 6e-12), read_time=40e-9)
     again = cost(linear(Hardware(device=DEVICE, adc=ADC(8))), x, dearer).layers[0]
     before, after = one["ADC"].dynamic, again["ADC"].dynamic
     assert (after.low, after.high) == (
-        pytest.approx(2 * before.low),
-        pytest.approx(2 * before.high),
+        approx(2 * before.low),
+        approx(2 * before.high),
     )
-    assert energy(again, "cells") == pytest.approx(2 * energy(one, "cells"))
+    assert energy(again, "cells") == approx(2 * energy(one, "cells"))
 
 
 def test_the_survey_and_beyond():
@@ -189,7 +193,7 @@ def test_no_converter_is_said_not_to_be_counted():
     assert any("no ADC" in text for text in found.excluded)
     assert found.layers[0]["ADC"].dynamic is None
     assert found.latency is None
-    assert found.counted("latency").typical == pytest.approx(10e-9)
+    assert found.counted("latency").typical == approx(10e-9)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +219,7 @@ def test_switching_devices_have_a_cost_too():
     x = torch.ones(2, 6, dtype=torch.float64)
     found = cost(analog, x, TECHNOLOGY).layers[0]
     expected = float(analog.crossbar.G.sum()) * 0.2**2 * 20e-9
-    assert energy(found, "cells") == pytest.approx(expected)
+    assert energy(found, "cells") == approx(expected)
 
 
 def test_quantities_are_said_with_the_prefix_that_suits_them():
@@ -236,6 +240,6 @@ def test_cells_whose_current_does_not_separate_draw_their_own_current():
         for row, v in enumerate(sample):
             for g in G[:, row].flatten():
                 power += float(v * device.current_of(v, g))
-    assert found == pytest.approx(power / 4 * 20e-9, rel=1e-6)
+    assert found == approx(power / 4 * 20e-9, rel=1e-6)
     ohmic = float(((0.3 * x).square() @ G.sum((0, 2))).mean()) * 20e-9
     assert not math.isclose(found, ohmic, rel_tol=1e-3)

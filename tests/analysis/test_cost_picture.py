@@ -1,5 +1,7 @@
 """The picture of a cost shows what the record says."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,9 @@ from torch import nn
 import mho
 from mho.analysis import Technology, chips, cost
 from mho.plot import cost_breakdown
+
+# Energies and areas are far below 1e-12, which pytest tolerates by itself.
+approx = partial(pytest.approx, rel=1e-9, abs=0.0)
 
 plt = pytest.importorskip("matplotlib.pyplot")
 
@@ -21,7 +26,7 @@ def test_bars_are_the_typical_energies_and_what_is_missing_is_named():
     assert "pJ" in ax.get_ylabel()
     for k, layer in enumerate(found.layers):
         height = sum(bars[k].get_height() for bars in ax.containers if hasattr(bars, "patches"))
-        assert height * 1e-12 == pytest.approx(layer.energy.typical)
+        assert height * 1e-12 == approx(layer.energy.typical)
     assert "not counted" not in ax.get_xlabel()
     least = cost_breakdown(cost(analog, torch.rand(4, 6), Technology()))
     assert "not counted: lines, DAC" in least.get_xlabel()

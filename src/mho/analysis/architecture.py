@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mho.analysis.components.base import Component, Estimate
 from mho.analysis.components.scaling import AtNode
+from mho.analysis.estimates import combine
 from mho.analysis.timing import Levels, Sent, Timing
 from mho.core import checks
 from mho.core.spec import Spec
@@ -261,6 +262,8 @@ class ChipArchitecture(Spec):
     def conversion_time(self, sent: Sent) -> Estimate | None:
         """Return how long one conversion takes (s); None if it is not known.
 
+        Of what the chip's component and the hardware's converter know it is the longer.
+
         Raises:
             ValueError: if converters of these bits cannot convert at ``conversion_rate``.
         """
@@ -272,8 +275,11 @@ class ChipArchitecture(Spec):
             if found is not None and (time is None or found.typical > time.typical):
                 time = found
         if self.conversion_rate is not None:
-            return Estimate.exact(1.0 / self.conversion_rate)
-        return time
+            time = Estimate.exact(1.0 / self.conversion_rate)
+        if sent.conversion_time is None:
+            return time
+        own = Estimate.exact(sent.conversion_time)
+        return own if time is None else combine(max, time, own)
 
     def check_bits(self, sent: Sent) -> None:
         """Refuse bits that the chip does not have (ValueError)."""

@@ -113,6 +113,12 @@ def load(
     outputs = cols * tiling.arrays // tiling.slices
     width = min(tiling.cols, tiling.outputs) * converters
     shared = architecture.columns_per_converter
+    adc = hardware.adc
+    if adc is not None and adc.columns_per_adc not in (1, shared):
+        raise ValueError(
+            f"the hardware's ADC columns_per_adc={adc.columns_per_adc} and the "
+            f"columns_per_converter={shared} of {architecture.name} do not agree"
+        )
     per_cell = min(per_array, tiling.arrays)
     return Load(
         name=name,
@@ -140,8 +146,15 @@ def sent_of(hardware: Hardware) -> Sent:
     """Return what a vector is to a tile of this hardware."""
     drive, adc = hardware.drive, hardware.adc
     planes = drive.planes_sent
-    bits = None if adc is None else adc.bits
-    return Sent(drive.bits, bits, planes, 1 if drive.converts_once else planes)
+    return Sent(
+        drive.bits,
+        None if adc is None else adc.bits,
+        planes,
+        1 if drive.converts_once else planes,
+        None if drive.pulses is None else drive.pulses.t_pulse,
+        None if drive.pulses is None else sum(drive.drive_times),
+        None if adc is None else adc.conversion_time,
+    )
 
 
 def full(

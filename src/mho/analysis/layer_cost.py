@@ -116,9 +116,13 @@ class _Seen:
         self.power = 0.0  # Σ over drives of what the drivers deliver (W)
 
     def add(self, crossbar: Crossbar, x: Tensor) -> None:
-        voltages = crossbar.reader.ranges.voltages(x)
+        ranges = crossbar.reader.ranges
+        voltages, lasting = ranges.voltages(x), ranges.lasting(x)
         self.vectors += len(x)
-        if self.duty:  # full voltage for a part of the time: its square is their product
+        if lasting is not None:  # each pulse at full voltage, for its share of the longest
+            self.squares += float(voltages.double().square().sum())
+            voltages = voltages * lasting.sqrt()
+        elif self.duty:  # full voltage for a part of the time: its square is their product
             most = crossbar.hardware.drive.v_max
             self.squares += most**2 * float((voltages != 0).sum())
             voltages = (voltages.abs() * most).sqrt() * voltages.sign()
