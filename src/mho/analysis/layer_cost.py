@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from mho.analysis import mapped
 from mho.analysis.architecture import ChipArchitecture
 from mho.analysis.components.base import Estimate
-from mho.analysis.counting import Load, layer_cost, load, of
+from mho.analysis.counting import Load, compares, layer_cost, load, of
 from mho.analysis.estimates import NOTHING
-from mho.analysis.power import array_power
+from mho.analysis.power import array_power, pulse_power
 from mho.analysis.records import Cost, LayerCost, PartCost, Programming
 from mho.analysis.samples import Samples
 from mho.analysis.technology import Technology
@@ -121,8 +121,9 @@ class _Seen:
         self.vectors += len(x)
         if lasting is not None:  # each pulse at full voltage, for its share of the longest
             self.squares += float(voltages.double().square().sum())
-            voltages = voltages * lasting.sqrt()
-        elif self.duty:  # full voltage for a part of the time: its square is their product
+            self.power += pulse_power(crossbar, voltages, lasting)
+            return
+        if self.duty:  # full voltage for a part of the time: its square is their product
             most = crossbar.hardware.drive.v_max
             self.squares += most**2 * float((voltages != 0).sum())
             voltages = (voltages.abs() * most).sqrt() * voltages.sign()
@@ -139,6 +140,8 @@ class _Seen:
         joined: tuple[int, ...] | None,
     ) -> Load:
         reads, power, squares = (x / samples for x in (self.vectors, self.power, self.squares))
+        if compares(crossbar):  # bits are read from cells; inputs never are on lines
+            return load(name, crossbar, chip, reads, None, None, joined)
         return load(name, crossbar, chip, reads, power, squares, joined)
 
 
@@ -252,6 +255,11 @@ def _excluded(found: Cost, twin: nn.Module) -> tuple[str, ...]:
         texts.append("lookups of embeddings from the crossbar of a tied layer")
     if any(c.hardware.adc is None for c in crossbars(twin).values()):
         texts.append("converters of crossbars whose hardware has no ADC")
+    if any(compares(c) for c in crossbars(twin).values()):
+        texts.append(
+            "reading and adding bits where sense amplifiers compare pairs (compared=True): cells, "
+            "lines and drivers there are not those of a product on bit lines"
+        )
     for name in ("dynamic", "leakage", "area"):
         lacking = [x for x in found.uncounted(name) if x not in found.missing]
         if lacking:
