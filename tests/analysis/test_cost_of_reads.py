@@ -86,3 +86,26 @@ def test_pairs_that_are_compared_are_no_product_on_bit_lines(encoding):
     sums = cost(linear(Hardware(encoding=encoding.replace(compared=False), adc=ADC(6))), x, GENERIC)
     assert sums["cells"].dynamic.typical > 0
     assert not any("sense amplifiers" in text for text in sums.excluded)
+
+
+def test_times_of_its_own_that_are_not_the_chips_are_said():
+    x = torch.rand(3, 9, dtype=torch.float64)
+    built = mho.periphery.SAR(clock=1e6, capacitor_sigma=0.05)
+    drive = DAC(8, mode="pulse_width", pulses=PulseWidth(t_pulse=1e-6))
+    hardware = Hardware(dac=drive, adc=ADC(8, architecture=built), array=Array(16, 8))
+    said = "\n".join(cost(linear(hardware), x, chips.get("hermes")).assumptions)
+    assert "pulses last up to 1 µs, those of Hermes" in said
+    assert "converters take 8 µs" in said or "converters take 9 µs" in said
+    said = "\n".join(cost(linear(hardware), x, GENERIC).assumptions)
+    assert "pulses last" not in said
+    assert "drawn for every bit line, while 8" in said
+    shared = hardware.replace(adc=hardware.adc.replace(columns_per_adc=8))
+    found = cost(linear(shared), x, GENERIC)
+    assert "drawn for every" not in "\n".join(found.assumptions)
+    # Eight conversions of the hardware's own clock, not of the chip's converters.
+    assert found.latency.typical > 4 * shared.adc.conversion_time
+    with pytest.raises(ValueError, match="do not agree"):
+        cost(linear(shared.replace(adc=shared.adc.replace(columns_per_adc=4))), x, GENERIC)
+    cores = GENERIC.cores_for(shared, 10)
+    assert cores.conversion_time == shared.adc.conversion_time
+    assert cores.read_time == pytest.approx(1e-6, rel=1e-9, abs=0)
