@@ -1,0 +1,105 @@
+"""What people get wrong at first is refused, or said, by name: units, uses, tables, inputs."""
+
+import pytest
+import torch
+from torch import nn
+
+import mho
+from mho.analysis import ChipArchitecture, Levels, Part, PulseWidths, Technology
+from mho.analysis.components import Given, RegressionADC
+from mho.chip import Cores, LayerShape, Rewriting, place
+from mho.periphery import Measured
+
+DRIVERS = Part("DAC", ("drivers",), None)
+CONVERTERS = Part("ADC", ("converters",), None)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: Given("own", energy=2.0), "energy of own must be < 0.01 J"),
+        (lambda: Given("own", energy=(1e-12, 2.0)), "energy of own"),
+        (lambda: Given("own", latency=10.0), "latency of own must be < 10 s"),
+        (lambda: Given("own", area=1000.0), "area of own must be < 0.1 m²"),
+        (lambda: Given("own", leakage=5000.0), "leakage of own must be < 1000 W"),
+        (lambda: Given("own", node=22.0), "node of Given must be < 0.0001 m"),
+        (lambda: Technology(adc_energy=2.0), "adc_energy"),
+        (lambda: Technology(dac_energy=(0.0, 2.0)), "high of dac_energy"),
+        (lambda: Technology(feature_size=22.0), "feature_size"),
+        (lambda: Technology(line_capacitance=0.03), "line_capacitance"),
+        (lambda: Technology(read_time=20.0), "read_time"),
+        (lambda: Levels(read_time=20.0), "read_time"),
+        (lambda: PulseWidths(overhead=20.0), "overhead"),
+        (lambda: Cores(read_time=133.0), "Cores read_time"),
+        (lambda: mho.PulseWidth(t_pulse=128.0), "PulseWidth t_pulse"),
+        (lambda: ChipArchitecture(parts=(DRIVERS, CONVERTERS), cell_area=40.0), "cell_area"),
+    ],
+)
+def test_numbers_without_their_prefix_are_refused(make, name):
+    with pytest.raises(ValueError, match=name) as caught:
+        make()
+    assert "SI units" in str(caught.value)
+
+
+def test_quantities_of_slow_and_large_things_are_taken():
+    host = Given("host", energy=5e-3, latency=1.0, area=2e-3, leakage=100.0, node=350e-9)
+    assert host.energy.typical == 5e-3
+    assert Cores(read_time=1.0).read_time == 1.0
+
+
+def test_an_energy_that_nothing_uses_is_refused():
+    with pytest.raises(ValueError, match=r"'ADC' has an energy of each use.*'conversion'"):
+        Part("ADC", ("converters",), RegressionADC())
+    assert Part("rest", ("control",), Given("rest", area=1e-9)).use is None
+
+
+@pytest.mark.parametrize(
+    ("levels", "message"),
+    [
+        ([0.1 * k for k in range(15)], "0 … 1.4"),  # volts
+        ([float(k) for k in range(15)], "0 … 14"),  # codes from 0
+        ([1e-6 * (k - 7) for k in range(15)], "steps around zero"),  # amperes
+        ([*range(-7, 7), -8.0], r"levels\[14\] = -8 after 6"),
+    ],
+)
+def test_a_measured_table_in_other_units_is_refused(levels, message):
+    with pytest.raises(ValueError, match=message):
+        Measured(levels=levels)
+
+
+def test_a_measured_table_prints_in_short():
+    levels = [k - 127.5 for k in range(255)]
+    adc = mho.ADC(8, architecture=Measured(levels=[levels, levels]))
+    assert str(adc).count("-127.5") == 2
+    assert "255 in all" in str(adc)
+    assert len(str(adc)) < 200
+    assert adc == mho.ADC.from_dict(adc.to_dict())
+
+
+def test_calibration_under_autocast_finds_what_it_finds_without():
+    torch.manual_seed(0)
+    inputs = torch.randn(64, 16)
+    analog = mho.convert(nn.Linear(16, 4), mho.Hardware(dac=mho.DAC(8), adc=mho.ADC(8)), seed=0)
+    mho.calibrate(analog, inputs)
+    (crossbar,) = mho.crossbars(analog).values()
+    exact = crossbar.correction.adc_range.clone()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mho.calibrate(analog, inputs)
+    assert torch.allclose(crossbar.correction.adc_range, exact, rtol=0.02)
+
+
+def test_a_mapping_says_that_it_does_not_know_how_often_layers_are_read():
+    hardware = mho.Hardware(array=mho.Array(64, 64))
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 4))
+    with pytest.warns(UserWarning, match="'?0'? count as read once.*inputs=") as caught:
+        place(model, Cores(count=4, rows=64, cols=64), hardware=hardware)
+    assert caught[0].filename == __file__
+
+
+def test_what_is_not_known_of_rewriting_is_said_in_words():
+    layers = [LayerShape("a", 256, 256), LayerShape("b", 256, 256)]
+    found = str(place(layers, Cores(count=1), turns=Rewriting(batch=2)))
+    assert "for one inference time not known, energy not known" in found
+    assert "of the chip, in the mean over turns" in found
+    with pytest.raises(ValueError, match="the chip has 1 core of"):
+        place(layers, Cores(count=1))
