@@ -125,11 +125,19 @@ class derived(Generic[T]):  # noqa: N801 (used as a decorator, as property is)
         return value
 
 
+_SHOWN = 16
+"""Items of a tuple that are said in short."""
+
+
 def _brief(value: Any) -> str:
     if isinstance(value, tuple) and any(isinstance(item, Spec) for item in value):
         return f"({', '.join(map(str, value))})"
     if isinstance(value, float):
         return repr(float(f"{value:.6g}"))
+    if isinstance(value, tuple) and len(value) > _SHOWN:
+        return f"({', '.join(map(_brief, value[:2]))}, … {len(value)} in all)"
+    if isinstance(value, tuple) and any(isinstance(item, tuple) for item in value):
+        return f"({', '.join(map(_brief, value))}{',' * (len(value) == 1)})"
     return str(value) if isinstance(value, Spec) else repr(value)
 
 
