@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from mho.model import sizes
 from mho.model.convert import choose
 from mho.model.crossbars import entries
 from mho.model.observe import check_inputs
+from mho.model.report import patterns
 from mho.model.tracer import Trace, trace
 from mho.nn.base import AnalogLayer
 from mho.nn.registry import BY_OPTION
@@ -229,6 +231,7 @@ def shapes_of(
             for m in sizes.matrices(chosen)
         ]
     if inputs is None:
+        _say_read_once(layers)
         return [shape_of(m.name, m.tiling, m.hardware) for m in found]
     count = _samples(inputs) if samples is None else checks.integer("samples", samples)
     if count < 1:
@@ -248,6 +251,17 @@ def shapes_of(
     return [
         shape_of(m.name, m.tiling, m.hardware, reads.get(m.owner, count) / count) for m in found
     ]
+
+
+def _say_read_once(layers: Mapping[str, nn.Module]) -> None:
+    """Warn of layers that are read many times in an inference, where nothing says how many."""
+    many = [n for n, m in layers.items() if hasattr(m, "kernel_size") or hasattr(m, "batch_first")]
+    if many:
+        warnings.warn(
+            f"no inputs are given: {patterns(many)} count as read once in an inference, while "
+            "convolutions and sequences are read many times; give inputs=… for times that hold",
+            stacklevel=4,
+        )
 
 
 class _Found(NamedTuple):
