@@ -91,7 +91,7 @@ def test_calibration_under_autocast_finds_what_it_finds_without():
 def test_a_mapping_says_that_it_does_not_know_how_often_layers_are_read():
     hardware = mho.Hardware(array=mho.Array(64, 64))
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 4))
-    with pytest.warns(UserWarning, match="'?0'? count as read once.*inputs=") as caught:
+    with pytest.warns(UserWarning, match="'?0'? counts as read once.*inputs=") as caught:
         place(model, Cores(count=4, rows=64, cols=64), hardware=hardware)
     assert caught[0].filename == __file__
 

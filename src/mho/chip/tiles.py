@@ -258,8 +258,9 @@ def _say_read_once(layers: Mapping[str, nn.Module]) -> None:
     many = [n for n, m in layers.items() if hasattr(m, "kernel_size") or hasattr(m, "batch_first")]
     if many:
         warnings.warn(
-            f"no inputs are given: {patterns(many)} count as read once in an inference, while "
-            "convolutions and sequences are read many times; give inputs=… for times that hold",
+            f"no inputs are given: {patterns(many) or 'the model'} counts as read once in an "
+            "inference, while convolutions and sequences are read many times; give inputs=… for "
+            "times that hold",
             stacklevel=4,
         )
 
