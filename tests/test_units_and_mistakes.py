@@ -103,3 +103,24 @@ def test_what_is_not_known_of_rewriting_is_said_in_words():
     assert "of the chip, in the mean over turns" in found
     with pytest.raises(ValueError, match="the chip has 1 core of"):
         place(layers, Cores(count=1))
+
+
+@pytest.mark.parametrize("converted", [False, True])
+@pytest.mark.parametrize(
+    ("model", "shape", "reads"),
+    [
+        (nn.LSTM(16, 8), (10, 4, 16), 10),  # time first
+        (nn.LSTM(16, 8), (10, 16), 10),  # one sequence
+        (nn.LSTM(16, 8, batch_first=True), (4, 10, 16), 10),
+        (nn.Conv2d(3, 4, 3), (3, 8, 8), 36),  # one image
+        (nn.Conv2d(3, 4, 3), (2, 3, 8, 8), 36),
+        (nn.Linear(16, 4), (16,), 1),
+        (nn.TransformerEncoderLayer(16, 2, 8), (10, 4, 16), 10),
+    ],
+)
+def test_a_sequence_or_an_image_is_one_inference(model, shape, reads, converted):
+    hardware = mho.Hardware(array=mho.Array(64, 64))
+    what = mho.convert(model.eval(), hardware) if converted else model
+    given = None if converted else hardware
+    mapping = place(what, Cores(rows=64, cols=64), hardware=given, inputs=torch.rand(*shape))
+    assert {layer.shape.reads for layer in mapping.layers} == {float(reads)}

@@ -28,7 +28,6 @@ from mho.analysis.counting import Load, layer_cost, load, of
 from mho.analysis.estimates import NOTHING
 from mho.analysis.power import array_power
 from mho.analysis.records import Cost, LayerCost, PartCost, Programming
-from mho.analysis.samples import Samples
 from mho.analysis.technology import Technology
 from mho.core import checks
 from mho.crossbar.crossbar import Crossbar
@@ -36,6 +35,7 @@ from mho.crossbar.report import ProgramReport
 from mho.model.crossbars import crossbars
 from mho.model.lifecycle import ModelReport
 from mho.model.observe import batches_of, observed, watch
+from mho.model.samples import Samples
 
 
 @torch.inference_mode(False)

@@ -22,6 +22,7 @@ from mho.model.convert import choose
 from mho.model.crossbars import entries
 from mho.model.observe import check_inputs
 from mho.model.report import patterns
+from mho.model.samples import samples_of
 from mho.model.tracer import Trace, trace
 from mho.nn.base import AnalogLayer
 from mho.nn.registry import BY_OPTION
@@ -204,7 +205,8 @@ def shapes_of(
         model: converted, or any torch model together with its hardware.
         hardware: of a model that is not converted; else None.
         inputs: of one call; None: every matrix is read once, in the order of its modules.
-        samples: inferences that these are; None: the length of the first tensor.
+        samples: inferences that these are; None: of one tensor what the layers that take it say
+            (a sequence is one, time first or not), else the length of the first.
     """
     here = entries(model)
     check_inputs(inputs)
@@ -233,7 +235,7 @@ def shapes_of(
     if inputs is None:
         _say_read_once(layers)
         return [shape_of(m.name, m.tiling, m.hardware) for m in found]
-    count = _samples(inputs) if samples is None else checks.integer("samples", samples)
+    count = _samples(model, inputs) if samples is None else checks.integer("samples", samples)
     if count < 1:
         raise ValueError("inputs must hold at least one sample, got none")
     if here and not all(entry.crossbar.fabricated for entry in here):
@@ -321,7 +323,9 @@ def _first_use(traced: Trace, owner: str, layer: nn.Module) -> int:
     return next(uses, len(traced.products))
 
 
-def _samples(inputs: Any) -> int:
+def _samples(model: nn.Module, inputs: Any) -> int:
+    if isinstance(inputs, Tensor):
+        return samples_of(model, inputs)
     first = inputs
     while not isinstance(first, Tensor):
         if isinstance(first, PackedSequence):
