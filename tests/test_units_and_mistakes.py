@@ -3,12 +3,14 @@
 import pytest
 import torch
 from torch import nn
+from torch.distributions import Normal
 
 import mho
 from mho.analysis import ChipArchitecture, Levels, Part, PulseWidths, Technology
 from mho.analysis.components import Given, RegressionADC
 from mho.chip import Cores, LayerShape, Rewriting, place
-from mho.periphery import Measured
+from mho.devices import Spread
+from mho.periphery import SAR, DriverErrors, Measured
 
 DRIVERS = Part("DAC", ("drivers",), None)
 CONVERTERS = Part("ADC", ("converters",), None)
@@ -32,6 +34,9 @@ CONVERTERS = Part("ADC", ("converters",), None)
         (lambda: PulseWidths(overhead=20.0), "overhead"),
         (lambda: Cores(read_time=133.0), "Cores read_time"),
         (lambda: mho.PulseWidth(t_pulse=128.0), "PulseWidth t_pulse"),
+        (lambda: mho.PulseWidth(jitter=20.0), "PulseWidth jitter"),
+        (lambda: mho.PulseWidth(full_charge=1.0), "PulseWidth full_charge must be < 1e-06 C"),
+        (lambda: SAR(clock=1.0), "SAR clock must be >= 1000 Hz"),
         (lambda: ChipArchitecture(parts=(DRIVERS, CONVERTERS), cell_area=40.0), "cell_area"),
     ],
 )
@@ -124,3 +129,26 @@ def test_a_sequence_or_an_image_is_one_inference(model, shape, reads, converted)
     given = None if converted else hardware
     mapping = place(what, Cores(rows=64, cols=64), hardware=given, inputs=torch.rand(*shape))
     assert {layer.shape.reads for layer in mapping.layers} == {float(reads)}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"device": mho.devices.PCM()},
+        {"amplifier": mho.Amplifier(compression=Spread(Normal(2e3, 2e2)))},
+        {"adc": mho.ADC(8, architecture=SAR(capacitor_sigma=0.02))},
+    ],
+    ids=["device", "amplifier", "adc"],
+)
+def test_what_was_drawn_has_shapes_on_the_meta_device(parts):
+    hardware = mho.Hardware(**{"dac": mho.DAC(8), "adc": mho.ADC(8), **parts})
+    analog = mho.convert(nn.Linear(16, 4), hardware).eval().to("meta")
+    assert analog(torch.empty(3, 16, device="meta")).shape == (3, 4)
+
+
+def test_levels_of_drivers_in_volts_are_refused():
+    volts = DriverErrors(levels=[0.2 * k / 7 for k in range(-7, 8)])
+    with pytest.raises(ValueError, match=r"shares of v_max.*got up to 0\.2"):
+        mho.DAC(4, errors=volts)
+    shares = DriverErrors(levels=[k / 7 for k in range(-7, 8)])
+    assert mho.DAC(4, errors=shares).errors == shares

@@ -82,6 +82,7 @@ _LARGEST = {
     "m²": (0.1, "1 µm² is 1e-12"),
     "W": (1e3, "1 µW is 1e-6"),
     "F": (1e-6, "1 fF is 1e-15"),
+    "C": (1e-6, "1 pC is 1e-12"),
     "m": (1e-4, "22 nm are 22e-9"),
 }
 """What no circuit of a chip reaches, by unit: who gives more has left out a prefix."""
@@ -93,7 +94,7 @@ def circuit(name: str, value: Any, unit: str, **bounds: float) -> float:
     Args:
         name: the parameter, as the user wrote it.
         value: what was given.
-        unit: one of J, s, m², W, F and m.
+        unit: one of J, s, m², W, F, C and m.
         bounds: as `number` takes them.
 
     Raises:

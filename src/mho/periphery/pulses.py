@@ -70,9 +70,9 @@ class PulseWidth(Spec):
         checks.one_of("PulseWidth idle", self.idle, IDLE)
         checks.number("PulseWidth v_idle", self.v_idle)
         for name in ("jitter", "rise", "fall"):
-            checks.number(f"PulseWidth {name}", getattr(self, name), least=0.0)
+            checks.circuit(f"PulseWidth {name}", getattr(self, name), "s", least=0.0)
         if self.full_charge is not None:
-            checks.number("PulseWidth full_charge", self.full_charge, above=0.0)
+            checks.circuit("PulseWidth full_charge", self.full_charge, "C", above=0.0)
         split: Any = self.split
         checks.instance("PulseWidth split", split, (tuple, list))
         object.__setattr__(self, "split", tuple(split))
