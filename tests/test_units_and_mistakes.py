@@ -152,3 +152,8 @@ def test_levels_of_drivers_in_volts_are_refused():
         mho.DAC(4, errors=volts)
     shares = DriverErrors(levels=[k / 7 for k in range(-7, 8)])
     assert mho.DAC(4, errors=shares).errors == shares
+
+
+def test_a_type_in_other_letters_is_guessed():
+    with pytest.raises(ValueError, match=r"unknown type 'Sar'.*did you mean 'SAR'"):
+        mho.ADC.from_dict({"bits": 8, "architecture": {"type": "Sar"}})

@@ -218,9 +218,9 @@ def _find(name: str, wanted: type = Spec) -> type:
         return wanted
     found = [kind for kind in _subclasses(Spec) if kind.__name__ == name]
     if not found:
-        names = sorted({kind.__name__ for kind in _subclasses(Spec)})
-        near = difflib.get_close_matches(str(name), names, n=1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+        names = {kind.__name__.lower(): kind.__name__ for kind in _subclasses(Spec)}
+        near = difflib.get_close_matches(str(name).lower(), sorted(names), n=1)
+        meant = f"; did you mean {names[near[0]]!r}?" if near else ""
         raise ValueError(f"unknown type {name!r}: import the module that defines it first{meant}")
     return next((kind for kind in reversed(found) if issubclass(kind, wanted)), found[-1])
 
