@@ -95,6 +95,12 @@ class Part(Spec):
         checks.number(f"uses of part {self.name!r}", self.uses, above=0.0)
         checks.one_of(f"follows of part {self.name!r}", self.follows, (None, "input", "output"))
         circuit = self._published
+        energy = None if self.component is None else self.component.energy
+        if self.use is None and energy is not None and energy.high > 0.0:
+            raise ValueError(
+                f"part {self.name!r} has an energy of each use, but use=None: nothing uses it; "
+                f"name what does, one of {', '.join(map(repr, USES))}"
+            )
         if self.follows is not None and circuit is not None and not hasattr(circuit, "bits"):
             kind = type(circuit).__name__
             raise ValueError(
@@ -198,9 +204,9 @@ class ChipArchitecture(Spec):
                 checks.integer(name, getattr(self, name))
         for name in ("slices_per_array", "columns_per_converter", "arrays_per_core"):
             checks.integer(name, getattr(self, name))
-        for name in ("cell_area", "line_capacitance"):
+        for name, unit in (("cell_area", "m²"), ("line_capacitance", "F")):
             if getattr(self, name) is not None:
-                checks.number(name, getattr(self, name), least=0.0)
+                checks.circuit(name, getattr(self, name), unit, least=0.0)
         if self.conversion_rate is not None:
             checks.number("conversion_rate", self.conversion_rate, above=0.0)
         for name in ("input_bits", "output_bits"):

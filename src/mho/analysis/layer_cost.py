@@ -29,7 +29,6 @@ from mho.analysis.counting import Load, compares, layer_cost, load, of, sent_of
 from mho.analysis.estimates import NOTHING
 from mho.analysis.power import array_power, pulse_power
 from mho.analysis.records import Cost, LayerCost, PartCost, Programming
-from mho.analysis.samples import Samples
 from mho.analysis.technology import Technology
 from mho.chip.mapping import CoreMapping
 from mho.core import checks
@@ -39,6 +38,7 @@ from mho.crossbar.report import ProgramReport
 from mho.model.crossbars import crossbars
 from mho.model.lifecycle import ModelReport
 from mho.model.observe import batches_of, observed, watch
+from mho.model.samples import Samples
 
 
 @torch.inference_mode(False)

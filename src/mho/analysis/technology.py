@@ -85,7 +85,7 @@ class Technology(Spec):
     dac_area: float | None = None
 
     def __post_init__(self) -> None:
-        checks.number("read_time", self.read_time, above=0.0)
+        checks.circuit("read_time", self.read_time, "s", above=0.0)
         checks.number("conversion_rate", self.conversion_rate, above=0.0)
         checks.integer("columns_per_adc", self.columns_per_adc)
         checks.number("cell_factor", self.cell_factor, above=0.0)
@@ -96,12 +96,13 @@ class Technology(Spec):
                 if len(value) != 2:
                     raise ValueError(f"{name} must be one number or (low, high), got {value!r}")
                 checks.number(f"low of {name}", value[0], least=0.0)
-                checks.number(f"high of {name}", value[1], least=value[0])
+                checks.circuit(f"high of {name}", value[1], "J", least=value[0])
             elif value is not None:
-                checks.number(name, value, least=0.0)
-        for name in ("line_capacitance", "feature_size", "adc_area", "dac_area"):
+                checks.circuit(name, value, "J", least=0.0)
+        units = {"line_capacitance": "F", "feature_size": "m", "adc_area": "m²", "dac_area": "m²"}
+        for name, unit in units.items():
             if getattr(self, name) is not None:
-                checks.number(name, getattr(self, name), least=0.0)
+                checks.circuit(name, getattr(self, name), unit, least=0.0)
 
     def architecture(self) -> ChipArchitecture:
         """Return the architecture that these numbers stand for."""

@@ -102,7 +102,7 @@ class Levels(Timing):
     shares = True
 
     def __post_init__(self) -> None:
-        checks.number("read_time", self.read_time, above=0.0)
+        checks.circuit("read_time", self.read_time, "s", above=0.0)
 
     def slots(self, sent: Sent) -> Slots:
         """Return what one vector takes."""
@@ -147,9 +147,9 @@ class PulseWidths(Timing):
     duty = True
 
     def __post_init__(self) -> None:
-        checks.number("cycle", self.cycle, above=0.0)
+        checks.circuit("cycle", self.cycle, "s", above=0.0)
         checks.integer("phases", self.phases)
-        checks.number("overhead", self.overhead, least=0.0)
+        checks.circuit("overhead", self.overhead, "s", least=0.0)
 
     def slots(self, sent: Sent) -> Slots:
         """Return what one vector takes."""
@@ -196,8 +196,8 @@ class ChargeSteps(Timing):
     step: float = 0.30e-6
 
     def __post_init__(self) -> None:
-        checks.number("pulse", self.pulse, above=0.0)
-        checks.number("step", self.step, above=0.0)
+        checks.circuit("pulse", self.pulse, "s", above=0.0)
+        checks.circuit("step", self.step, "s", above=0.0)
 
     def slots(self, sent: Sent) -> Slots:
         """Return what one vector takes."""

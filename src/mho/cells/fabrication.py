@@ -58,7 +58,7 @@ def birth(
 ) -> Context:
     """Return what one of the behaviours is told when it draws (``what`` names the draw)."""
     # On the CPU, whatever the population's device: the same seed, the same cells.
-    seed = random.derive(int(cells.streams[random.PURPOSES.index("fabricate"), 0]), index, what)
+    seed = random.derive(cells.born, index, what)
     like = torch.empty((), dtype=cells._born_as, device="cpu").expand(cells.shape)
     state = {} if state is None else {n: v.to(like) for n, v in state.items()}
     g_min, g_max = cells.spec.window

@@ -113,8 +113,8 @@ class Cells(nn.Module):
 
     @property
     def born(self) -> int:
-        """The seed of its fabrication."""
-        return int(self.streams[_FABRICATE, 0])
+        """The seed of its fabrication; 0 on the meta device, where there is none."""
+        return 0 if self.streams.is_meta else int(self.streams[_FABRICATE, 0])
 
     @property
     def lines_seed(self) -> int:

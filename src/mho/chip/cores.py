@@ -56,10 +56,10 @@ class Cores(Spec):
     def __post_init__(self) -> None:
         for name in ("count", "rows", "cols", "arrays"):
             checks.integer(f"Cores {name}", getattr(self, name))
-        checks.number("Cores read_time", self.read_time, above=0.0)
+        checks.circuit("Cores read_time", self.read_time, "s", above=0.0)
         most = self.cols
         checks.integer("Cores columns_per_converter", self.columns_per_converter, most=most)
-        checks.number("Cores conversion_time", self.conversion_time, least=0.0)
+        checks.circuit("Cores conversion_time", self.conversion_time, "s", least=0.0)
         if self.columns_per_converter > 1 and not self.conversion_time:
             raise ValueError(
                 "Cores conversion_time must be > 0 where "

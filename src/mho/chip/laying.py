@@ -148,7 +148,8 @@ def _too_small(
     remedy = f"policy={fits!r}" if fits else f"Cores(count={min(needs.values())})"
     beside = " beside what lies there" if taken else ""
     other = f", or {otherwise}" if otherwise else ""
+    size = f"{cores.rows} × {cores.cols} × {cores.arrays}"
     return (
-        f"the chip has {cores.count} cores of {cores.rows} × {cores.cols} × {cores.arrays} cells, "
-        f"{short} too few: the network needs {said}{beside}; take {remedy}{other}"
+        f"the chip has {cores.count} core{'s' * (cores.count > 1)} of {size} cells, {short} "
+        f"too few: the network needs {said}{beside}; take {remedy}{other}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ from mho.model import sizes
 from mho.model.convert import choose
 from mho.model.crossbars import entries
 from mho.model.observe import check_inputs
+from mho.model.report import patterns
+from mho.model.samples import samples_of
 from mho.model.tracer import Trace, trace
 from mho.nn.base import AnalogLayer
 from mho.nn.registry import BY_OPTION
@@ -202,7 +205,8 @@ def shapes_of(
         model: converted, or any torch model together with its hardware.
         hardware: of a model that is not converted; else None.
         inputs: of one call; None: every matrix is read once, in the order of its modules.
-        samples: inferences that these are; None: the length of the first tensor.
+        samples: inferences that these are; None: of one tensor what the layers that take it say
+            (a sequence is one, time first or not), else the length of the first.
     """
     here = entries(model)
     check_inputs(inputs)
@@ -229,8 +233,9 @@ def shapes_of(
             for m in sizes.matrices(chosen)
         ]
     if inputs is None:
+        _say_read_once(layers)
         return [shape_of(m.name, m.tiling, m.hardware) for m in found]
-    count = _samples(inputs) if samples is None else checks.integer("samples", samples)
+    count = _samples(model, inputs) if samples is None else checks.integer("samples", samples)
     if count < 1:
         raise ValueError("inputs must hold at least one sample, got none")
     if here and not all(entry.crossbar.fabricated for entry in here):
@@ -248,6 +253,18 @@ def shapes_of(
     return [
         shape_of(m.name, m.tiling, m.hardware, reads.get(m.owner, count) / count) for m in found
     ]
+
+
+def _say_read_once(layers: Mapping[str, nn.Module]) -> None:
+    """Warn of layers that are read many times in an inference, where nothing says how many."""
+    many = [n for n, m in layers.items() if hasattr(m, "kernel_size") or hasattr(m, "batch_first")]
+    if many:
+        warnings.warn(
+            f"no inputs are given: {patterns(many) or 'the model'} counts as read once in an "
+            "inference, while convolutions and sequences are read many times; give inputs=… for "
+            "times that hold",
+            stacklevel=4,
+        )
 
 
 class _Found(NamedTuple):
@@ -306,7 +323,9 @@ def _first_use(traced: Trace, owner: str, layer: nn.Module) -> int:
     return next(uses, len(traced.products))
 
 
-def _samples(inputs: Any) -> int:
+def _samples(model: nn.Module, inputs: Any) -> int:
+    if isinstance(inputs, Tensor):
+        return samples_of(model, inputs)
     first = inputs
     while not isinstance(first, Tensor):
         if isinstance(first, PackedSequence):

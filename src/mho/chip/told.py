@@ -61,9 +61,10 @@ def _share(mapping: CoreMapping, turn: int, layer: int) -> float:
 
 def _summary(mapping: CoreMapping) -> list[str]:
     chip = mapping.cores
+    mean = ", in the mean over turns" if mapping.turns > 1 else ""
     lines = [
         f"{mapping.cores_used} of {chip.count} cores in use, {mapping.filling:.1%} of their cells "
-        f"filled ({mapping.utilisation:.1%} of the chip); policy {mapping.policy!r}"
+        f"filled ({mapping.utilisation:.1%} of the chip{mean}); policy {mapping.policy!r}"
     ]
     if any(layer.shared for layer in mapping.layers):
         lines.append("* shared with other layers, which are read one after the other")
@@ -84,8 +85,10 @@ def _summary(mapping: CoreMapping) -> list[str]:
 
 def _in_turns(mapping: CoreMapping) -> list[str]:
     known = [f"in {mapping.turns} turns, {mapping.cells_written:,} cells written for each batch"]
-    for value, unit in ((mapping.rewriting_time, "s"), (mapping.rewriting_energy, "J")):
-        known.append(f"– {unit}" if value is None else quantity(value, unit, zero=f"0 {unit}"))
+    writing = (("time", mapping.rewriting_time, "s"), ("energy", mapping.rewriting_energy, "J"))
+    for name, value, unit in writing:
+        said = f"{name} not known"
+        known.append(said if value is None else quantity(value, unit, zero=f"0 {unit}"))
     if mapping.wear is not None:
         known.append(f"{mapping.wear:.4g} pulses a cell")
     line = f"{known[0]}; for one inference {', '.join(known[1:])}"

@@ -76,6 +76,37 @@ def number(
     return value
 
 
+_LARGEST = {
+    "J": (1e-2, "2 pJ are 2e-12"),
+    "s": (10.0, "10 ns are 1e-8"),
+    "m²": (0.1, "1 µm² is 1e-12"),
+    "W": (1e3, "1 µW is 1e-6"),
+    "F": (1e-6, "1 fF is 1e-15"),
+    "C": (1e-6, "1 pC is 1e-12"),
+    "m": (1e-4, "22 nm are 22e-9"),
+}
+"""What no circuit of a chip reaches, by unit: who gives more has left out a prefix."""
+
+
+def circuit(name: str, value: Any, unit: str, **bounds: float) -> float:
+    """Refuse what is no quantity of a circuit on a chip: another number, or another unit.
+
+    Args:
+        name: the parameter, as the user wrote it.
+        value: what was given.
+        unit: one of J, s, m², W, F, C and m.
+        bounds: as `number` takes them.
+
+    Raises:
+        TypeError, ValueError: as `number`; and where it is so large that a prefix is missing.
+    """
+    found = number(name, value, **bounds)
+    most, example = _LARGEST[unit]
+    if found >= most:
+        raise ValueError(f"{name} must be < {most:g} {unit} (SI units: {example}), got {value!r}")
+    return found
+
+
 def integer(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
     """Refuse what is not an integer in ``[least, most]``; return it as Python's.
 

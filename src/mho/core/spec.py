@@ -125,11 +125,19 @@ class derived(Generic[T]):  # noqa: N801 (used as a decorator, as property is)
         return value
 
 
+_SHOWN = 16
+"""Items of a tuple that are said in short."""
+
+
 def _brief(value: Any) -> str:
     if isinstance(value, tuple) and any(isinstance(item, Spec) for item in value):
         return f"({', '.join(map(str, value))})"
     if isinstance(value, float):
         return repr(float(f"{value:.6g}"))
+    if isinstance(value, tuple) and len(value) > _SHOWN:
+        return f"({', '.join(map(_brief, value[:2]))}, … {len(value)} in all)"
+    if isinstance(value, tuple) and any(isinstance(item, tuple) for item in value):
+        return f"({', '.join(map(_brief, value))}{',' * (len(value) == 1)})"
     return str(value) if isinstance(value, Spec) else repr(value)
 
 
@@ -210,9 +218,9 @@ def _find(name: str, wanted: type = Spec) -> type:
         return wanted
     found = [kind for kind in _subclasses(Spec) if kind.__name__ == name]
     if not found:
-        names = sorted({kind.__name__ for kind in _subclasses(Spec)})
-        near = difflib.get_close_matches(str(name), names, n=1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+        names = {kind.__name__.lower(): kind.__name__ for kind in _subclasses(Spec)}
+        near = difflib.get_close_matches(str(name).lower(), sorted(names), n=1)
+        meant = f"; did you mean {names[near[0]]!r}?" if near else ""
         raise ValueError(f"unknown type {name!r}: import the module that defines it first{meant}")
     return next((kind for kind in reversed(found) if issubclass(kind, wanted)), found[-1])
 

@@ -104,6 +104,12 @@ class DriverErrors(Spec):
                 f"DAC errors levels must be one for each of the {span[1] - span[0] + 1} levels "
                 f"{span[0]} … {span[1]}, got {len(self.levels)}"
             )
+        most = max(map(abs, self.levels), default=1.0)
+        if not 0.25 <= most <= 4.0:
+            raise ValueError(
+                "DAC errors levels must be shares of v_max, of ideal drivers at most 1, got up to "
+                f"{most:g}: divide voltages by v_max"
+            )
 
     def bent(self, level: Tensor, span: tuple[int, int]) -> Tensor:
         """Return what integer levels deliver, in steps; the gradient of a table is its step's."""

@@ -14,7 +14,7 @@ IDLE = ("driven", "floating")
 
 @dataclass(frozen=True)
 class PulseWidth(Spec):
-    """PulseWidth of one voltage whose lengths are the inputs (`mho.DAC` of mode ``"pulse_width"``).
+    """Pulses of one voltage whose lengths are the inputs (`mho.DAC` of mode ``"pulse_width"``).
 
     An input of the level ``n`` of ``N`` holds its word line at ``±v_max`` for ``t_pulse · |n|/N``;
     all pulses of a read start together. A bit line's current is integrated, and its charge
@@ -65,14 +65,14 @@ class PulseWidth(Spec):
     full_charge: float | None = None
 
     def __post_init__(self) -> None:
-        checks.number("PulseWidth t_pulse", self.t_pulse, above=0.0)
+        checks.circuit("PulseWidth t_pulse", self.t_pulse, "s", above=0.0)
         checks.one_of("PulseWidth signs", self.signs, SIGNS)
         checks.one_of("PulseWidth idle", self.idle, IDLE)
         checks.number("PulseWidth v_idle", self.v_idle)
         for name in ("jitter", "rise", "fall"):
-            checks.number(f"PulseWidth {name}", getattr(self, name), least=0.0)
+            checks.circuit(f"PulseWidth {name}", getattr(self, name), "s", least=0.0)
         if self.full_charge is not None:
-            checks.number("PulseWidth full_charge", self.full_charge, above=0.0)
+            checks.circuit("PulseWidth full_charge", self.full_charge, "C", above=0.0)
         split: Any = self.split
         checks.instance("PulseWidth split", split, (tuple, list))
         object.__setattr__(self, "split", tuple(split))

@@ -198,7 +198,7 @@ def _name_layers(
         loc="upper left",
         bbox_to_anchor=(1.0, 1.0),
         fontsize=7.0,
-        title=None if len(shown) == len(layers) else f"{len(layers)} layers, of these",
+        title=None if len(shown) == len(layers) else f"{len(layers)} layers, some of them:",
         title_fontsize=7.0,
         handlelength=1.2,
         labelspacing=0.3,

@@ -9,7 +9,7 @@ from typing import Any
 from mho.analysis.components.base import Component, Estimate
 from mho.core import checks
 
-_QUANTITIES = ("energy", "latency", "area", "leakage")
+_QUANTITIES = {"energy": "J", "latency": "s", "area": "m²", "leakage": "W"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Given(Component):
         leakage_in_energy: whether what leaks is in the energy already.
 
     Raises:
-        TypeError, ValueError: if a quantity is no estimate, is negative or its ends are crossed.
+        TypeError, ValueError: if a quantity is no estimate, is negative, its ends are crossed, or
+            it is so large that a unit's prefix is missing (pJ for J).
     """
 
     name: str = "given"
@@ -55,9 +56,11 @@ class Given(Component):
                 f"got {self.leakage!r}"
             )
         if self.node is not None:
-            checks.number("node of Given", self.node, above=0.0)
-        for quantity in _QUANTITIES:
+            checks.circuit("node of Given", self.node, "m", above=0.0)
+        for quantity, unit in _QUANTITIES.items():
             value = estimate(f"{quantity} of {self.name}", getattr(self, quantity))
+            if value is not None:
+                checks.circuit(f"{quantity} of {self.name}", value.high, unit)
             object.__setattr__(self, quantity, value)
 
 

@@ -40,8 +40,8 @@ class Architecture(Spec):
         noise: thermal noise: standard deviation, of full scale, >= 0, drawn at every conversion.
         inl: coefficients ``a2, a3, …`` of a smooth nonlinearity of all converters, of full scale:
             ``u + a2 u² + a3 u³ + …`` for ``u`` in ±1; it must rise.
-        clock: periods of the architecture's elementary step in a second (Hz), > 0; None where the
-            time of a conversion is not known.
+        clock: periods of the architecture's elementary step in a second (Hz), >= 1 kHz; None where
+            the time of a conversion is not known.
 
     Raises:
         TypeError, ValueError: if a value is refused.
@@ -73,6 +73,11 @@ class Architecture(Spec):
             raise ValueError(f"{name} inl must leave a curve that rises over ±1, got {self.inl!r}")
         if self.clock is not None:
             checks.number(f"{name} clock", self.clock, above=0.0)
+            if self.clock < _SLOWEST:
+                raise ValueError(
+                    f"{name} clock must be >= {_SLOWEST:g} Hz (SI units: 1 GHz is 1e9), got "
+                    f"{self.clock!r}"
+                )
             if self.cycles(8) is None:
                 raise ValueError(f"{name} has no known number of steps: clock must be None")
 
@@ -152,6 +157,7 @@ class Architecture(Spec):
 
 
 _NEWTON = 12
+_SLOWEST = 1e3  # Hz, below the slowest crystals: a prefix is missing
 _LEAST = 1e-3
 _BEYOND = 2.0
 

@@ -39,8 +39,13 @@ class Measured(Architecture):
             checks.instance("every converter's Measured levels", row, (tuple, list))
             for k, each in enumerate(row):
                 checks.number(f"Measured levels[{k}]", each)
-            if any(b < a for a, b in itertools.pairwise(row)):
-                raise ValueError("Measured levels must not fall from one code to the next")
+            for k, (a, b) in enumerate(itertools.pairwise(row), start=1):
+                if b < a:
+                    raise ValueError(
+                        "Measured levels must not fall from one code to the next, got "
+                        f"levels[{k}] = {b:g} after {a:g}"
+                    )
+            _refuse_other_units(row)
             if len(row) != len(rows[0]):
                 raise ValueError(
                     "Measured levels must be as many for every converter, got "
@@ -73,3 +78,17 @@ class Measured(Architecture):
         """Return the transitions (steps) of ``count`` converters, which have these in turn."""
         known = draws.like.new_tensor(self.levels)
         return known.repeat(-(-count // len(known)), 1)[:count]
+
+
+def _refuse_other_units(row: tuple[float, ...]) -> None:
+    """Refuse transitions that are not in steps around zero: volts, amperes, codes from 0."""
+    count = len(row)
+    if count < 3:
+        return
+    span, middle = row[-1] - row[0], (row[0] + row[-1]) / 2
+    if not (count - 1) / 4 <= span <= 4 * (count - 1) or abs(middle) > (count + 1) / 4:
+        raise ValueError(
+            "Measured levels must be in steps around zero, of an ideal converter "
+            f"{-count / 2:g} … {count / 2 - 1:g}, got {row[0]:g} … {row[-1]:g}: take "
+            "(level - level at zero current) / step"
+        )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from mho.model.lifecycle import collapse
+from mho.model.sizes import on_meta
 from mho.nn.base import AnalogLayer
 
 
@@ -44,7 +48,7 @@ class Samples:
                     self._told[id(first)] = found
 
         for module in self._model.modules():
-            if _batch_first(module) is not None or isinstance(module, AnalogLayer):
+            if _looks(module):
                 handle = module.register_forward_pre_hook(look, with_kwargs=True)
                 self._handles.append(handle)
         return self
@@ -64,6 +68,13 @@ class Samples:
         return self._told.get(id(batch), len(batch))
 
 
+def _looks(layer: nn.Module) -> bool:
+    """Whether a layer's way of taking inputs may tell their samples."""
+    if _batch_first(layer) is not None or isinstance(layer, (AnalogLayer, nn.Linear)):
+        return True
+    return isinstance(getattr(layer, "kernel_size", None), tuple)
+
+
 def _told(layer: nn.Module, x: Tensor) -> int | None:
     """Return the samples that a layer's own way of taking inputs tells; None: nothing unusual."""
     batch_first = _batch_first(layer)
@@ -79,6 +90,33 @@ def _batch_first(layer: nn.Module) -> bool | None:
     # A transformer's layer may normalise first: then its attention does not see the inputs.
     owner = layer if hasattr(layer, "batch_first") else getattr(layer, "self_attn", None)
     return getattr(owner, "batch_first", None)
+
+
+def samples_of(model: nn.Module, x: Tensor) -> int:
+    """Return how many samples a tensor is to a model, which works once where layers might differ.
+
+    Args:
+        model: any; it is not changed. On the meta device where it can work there.
+        x: what it is called with.
+    """
+    if not any(_looks(module) and _told(module, x) is not None for module in model.modules()):
+        return len(x)
+    torch_model = collapse(model) if _converted(model) else model
+    try:
+        return _counted(on_meta(torch_model), x.to("meta"))
+    except Exception:  # what looks at values cannot work without any
+        return _counted(copy.deepcopy(torch_model), x)
+
+
+def _converted(model: nn.Module) -> bool:
+    return any(isinstance(module, AnalogLayer) for module in model.modules())
+
+
+@torch.no_grad()
+def _counted(model: nn.Module, x: Tensor) -> int:
+    with Samples(model, [x]) as counter:
+        model.eval()(x)
+    return counter.count
 
 
 def _leading(batch: Any) -> Any:
