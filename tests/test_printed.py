@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import mho
-from mho.core import notice
+from mho.core import notice, text
 from mho.devices import ExponentialDevice, presets
 from mho.programming import WriteVerify
 
@@ -121,3 +121,8 @@ def test_warnings_point_at_the_line_of_the_caller(do):
 def test_a_warning_without_a_caller_outside_still_warns():
     with pytest.warns(RuntimeWarning, match="here"):
         notice.warn("here", RuntimeWarning)
+
+
+def test_shares_that_are_small_are_not_none():
+    found = [text.share(value) for value in (0.0, 0.002, 0.0051, 0.5, 1.0)]
+    assert found == ["0%", "<1%", "1%", "50%", "100%"]

@@ -119,7 +119,9 @@ def load(
     if adc is not None and adc.columns_per_adc not in (1, shared):
         raise ValueError(
             f"the hardware's ADC columns_per_adc={adc.columns_per_adc} and the "
-            f"columns_per_converter={shared} of {architecture.name} do not agree"
+            f"columns_per_converter={shared} of {architecture.name} do not agree: "
+            f"replace(columns_per_converter={adc.columns_per_adc}) of the chip, or "
+            f"columns_per_adc={shared} of the ADC, makes them one"
         )
     per_cell = min(per_array, tiling.arrays)
     return Load(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mho.analysis.components.base import Estimate, total
 from mho.analysis.estimates import NOTHING, bound, known, number, rate, said, slowest
-from mho.core.text import table
+from mho.core.text import share, table
 
 if TYPE_CHECKING:
     from mho.analysis.mapped import Mapped
@@ -338,7 +338,7 @@ class Cost:
                 layer.name or "crossbar",
                 f"{layer.reads:,.4g}",
                 f"{layer.arrays:,}",
-                f"{layer.utilisation:.0%}",
+                share(layer.utilisation),
                 bound(layer.energy, known(_counted(p) for p in layer.parts), "J"),
                 bound(layer.latency, layer.driven, "s"),
                 bound(layer.area, known(p.area for p in layer.parts), "m²"),
@@ -376,7 +376,7 @@ class Cost:
             line("latency", "latency"),
             *([line("interval", "interval")] if self.pipelined or self.mapped else []),
             line("area", "area"),
-            f"{'taken':<16}{taken}, {self.utilisation:.0%} of the arrays' cells used",
+            f"{'taken':<16}{taken}, {share(self.utilisation)} of the arrays' cells used",
         ]
         most = rate(2e-12 * self.macs, self.counted("energy"))
         for label, value, bounded in (

@@ -22,6 +22,11 @@ def quantity(value: float, unit: str, *, zero: str = "–") -> str:
     return f"{value / size:.3g} {prefix}{unit}"
 
 
+def share(value: float) -> str:
+    """Say a part of a whole in percent; what is there, but less than one, is "<1%"."""
+    return "<1%" if 0.0 < value < 0.005 else f"{value:.0%}"
+
+
 def size(count: float) -> str:
     """Say a number of bytes, in powers of ten."""
     for unit, each in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
