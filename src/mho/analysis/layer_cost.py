@@ -57,7 +57,7 @@ def cost(
             `Technology` says the least; None is ``Technology()``.
         programming: the report of `mho.program`, for what writing takes.
         samples: how many inferences the inputs are, where it is not their first dimension.
-            Otherwise a sample is one sequence where recurrent and attention layers take the inputs:
+            Otherwise a sample is one sequence where there are recurrent and attention layers:
             packed ones, and those with time first, too.
 
     Returns:
