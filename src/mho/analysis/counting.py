@@ -243,7 +243,7 @@ def of(part: Part, component: Component | None, instances: float, uses: float | 
     energy = area = power = None
     if component is not None:
         area = component.area
-        power = NOTHING if component.leakage_in_energy else component.leakage
+        power = component.leakage
         if part.use is None:
             energy = NOTHING
         elif uses is not None and component.energy is not None:
@@ -257,6 +257,7 @@ def of(part: Part, component: Component | None, instances: float, uses: float | 
         leakage=None,
         power=None if power is None else power * instances,
         area=None if area is None else area * instances,
+        leakage_in_dynamic=component is not None and component.leakage_in_energy,
     )
 
 

@@ -215,7 +215,12 @@ def _excluded(found: Cost, twin: nn.Module) -> tuple[str, ...]:
     if any(c.hardware.adc is None for c in crossbars(twin).values()):
         texts.append("converters of crossbars whose hardware has no ADC")
     for name in ("dynamic", "leakage", "area"):
-        lacking = [x for x in found.uncounted(name) if x not in found.missing]
+        within = name == "leakage"  # what leaks is counted where it is in the energy of the uses
+        lacking = [
+            part.name
+            for part in found.parts
+            if getattr(part, name) is None and not (within and part.leakage_in_dynamic)
+        ]
         if lacking:
             kind = {"dynamic": "energy", "leakage": "leakage", "area": "area"}[name]
             texts.append(f"{kind} of: {', '.join(lacking)}")
