@@ -182,8 +182,8 @@ def hermes() -> list[float]:
         "of a whole chip, which are not counted: likely the 6 to 8 % in energy. The cores are "
         f"{cores / DIE:.0%} of\nthe die of {DIE:.0f} mm²; what takes the rest was not found, so "
         "the die is not predicted.\nFour phases are the same cores four times as long: of the six "
-        "figures the first three stand by\nthemselves.\nWhat converters take of a core was not published either; a "
-        "regression over published ones says:"
+        "figures the first three stand by\nthemselves.\nWhat converters take of a core was not "
+        "published either; a regression over published ones says:"
     )
     general = components.RegressionADC(8, 1 / 130e-9, 14e-9)
     cells, whole = cells_of_hermes(), peak(chips.get("hermes")).energy.typical
