@@ -243,6 +243,9 @@ def columns_permute(case, x, hardware):
     stochastic = case["effects"] not in ("none", "even drift", "warm")
     if case["amplifier"] == "spread":
         return None
+    built, drivers = hardware.adc and hardware.adc.architecture, hardware.drive.errors
+    if (built and built.drawn) or (drivers and drivers.drawn):
+        return None
     if stochastic or noisy(hardware) or device.spreads() or not hardware.array.wires.ideal:
         return None
     if case["device"] not in ("linear", "from zero", "vteam") or by_call(hardware):

@@ -8,7 +8,7 @@ from torch.distributions import LogNormal, Normal
 
 import mho
 from mho import ADC, DAC, Amplifier, Array, PulseWidth, effects
-from mho.chip import Chip
+from mho.chip import Chip, Cores
 from mho.circuit import Wires
 from mho.devices import (
     MTJ,
@@ -76,6 +76,8 @@ ENCODINGS = {
     "uneven": lambda scaling: WeightedPairs(scaling, (1.0, 3.0, 7.0), levels=3, add="analog"),
     "offsets": lambda scaling: SingleColumn(scaling, group=2),
     "binary": Binary,
+    "compared": lambda scaling: Binary(scaling, compared=True),
+    "compared trits": lambda scaling: Ternary(scaling, compared=True),
     "tolerant": lambda scaling: InnerFaultTolerance(Differential(scaling), copies=3),
 }
 SCALINGS = {
@@ -147,6 +149,7 @@ AMPLIFIERS = {
         gain=Spread(Normal(1.0, 0.05), low=0.5), offset=Spread(Normal(0.0, 2e-7)), noise=1e-8
     ),
     "shared": Amplifier(noise=1e-8, shared_noise=5e-8, gain_noise=0.01),
+    "saturating": Amplifier(gain=Spread(Normal(1.0, 0.05), low=0.5), saturation=4e-5),
 }
 EFFECTS = {
     "none": (),
@@ -340,6 +343,21 @@ def _place(model, x):
     mho.age(model, 7.0)
 
 
+def _map(model, x):
+    crossbars = mho.crossbars(model).values()
+    first = next(iter(crossbars))
+    tile = first.hardware.array
+    cores = Cores(
+        count=200,
+        rows=min(tile.rows, 40),
+        cols=min(tile.cols, 64),
+        arrays=max(c.hardware.encoding.slices for c in crossbars),
+    )
+    chip = Chip(cores=cores, hardware=first.hardware, seed=3, dtype=first.G.dtype)
+    chip.place(model, "packed")
+    mho.age(model, 7.0)
+
+
 def _store(model, x):
     for crossbar in mho.crossbars(model).values():
         crossbar.store(crossbar.G * 0.97, scale=crossbar.scale * 1.1)
@@ -378,6 +396,7 @@ ACTIONS = {
     "calibrate": _calibrate,
     "fabricate": _fabricate,
     "place": _place,
+    "cores": _map,
     "store": _store,
     "train": _train,
     "learn": _learn,

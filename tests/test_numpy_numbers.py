@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import mho
+from mho.analysis import Part, components
 from mho.core import checks
 from mho.core.spec import Spec, _subclasses
 
@@ -19,6 +20,17 @@ for _module in pkgutil.walk_packages(mho.__path__, "mho."):
 
 TABLE = mho.devices.JumpTable((1e-6, 2e-6), (-1e-7, 1e-7), ((0.0, 1.0), (0.5, 1.0)))
 NEEDED = {
+    "AtNode": {"part": components.IsaacADC(), "node": 22e-9},
+    "ChipArchitecture": {
+        "parts": (
+            Part("DAC", ("drivers",), None, each="row", use="drive"),
+            Part("ADC", ("converters",), None, each="converter", use="conversion"),
+        )
+    },
+    "Estimate": {"low": 1.0, "typical": 2.0, "high": 4.0},
+    "LayerShape": {"name": "one", "rows": 3, "cols": 4},
+    "Measured": {"levels": ((-1.0, 0.0, 1.0),)},
+    "Part": {"name": "DAC", "roles": ("drivers",), "component": None},
     "AccessResistance": {"ohms": 100.0},
     "BlockFloat": {"word": 8},
     "CycleVariability": {"r_on": 1e3, "r_off": 1e4},

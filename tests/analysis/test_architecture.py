@@ -209,6 +209,44 @@ def test_pulse_widths_deliver_full_voltage_for_a_part_of_the_time():
     assert four["ADC"].uses == 4 * result["ADC"].uses
 
 
+def test_pulse_width_drivers_say_how_long_lines_are_driven():
+    def of_mode(chip, **drive):
+        dac = DAC(5, v_max=0.2, range=1.0, **drive)
+        hardware = Hardware(device=DEVICE, array=Array(8, 8), dac=dac, adc=ADC(6))
+        torch.manual_seed(0)
+        analog = mho.convert(nn.Linear(6, 5).double(), hardware)
+        return analog, cost(analog, x, chip)
+
+    x = torch.tensor([[1.0, -0.5, 0.0, 0.2, 0.7, -1.0]], dtype=torch.float64)
+    share = (x * 15).round().abs() / 15
+    pulses = mho.PulseWidth(t_pulse=3e-8)
+    analog, result = of_mode(whole(), mode="pulse_width", pulses=pulses)
+    rows = analog.crossbar.G.sum((0, 2))
+    expected = 0.2**2 * 3e-8 * float((share @ rows).sum())
+    assert typical(result["cells"].dynamic) == approx(expected)
+    assert result.latency.typical == approx(3e-8 + 4 * 1e-8)
+    # On a chip of pulse widths the chip's own clock counts.
+    chip = whole(timing=PulseWidths(1e-9), columns_per_converter=1)
+    analog, result = of_mode(chip, mode="pulse_width", pulses=pulses)
+    assert typical(result["cells"].dynamic) == approx(expected * 16e-9 / 3e-8)
+    with pytest.raises(ValueError, match="one pulse width"):
+        of_mode(chip, mode="pulse_width", pulses=mho.PulseWidth(split=(2, 2)))
+
+
+def test_the_hardwares_own_converters_are_waited_for():
+    slow = mho.periphery.converters.SAR(clock=1e8)
+    one = found(whole())
+    hardware = Hardware(device=DEVICE, array=Array(4, 4), dac=DAC(5), adc=ADC(6, architecture=slow))
+    adc = hardware.adc
+    assert adc.conversion_time > 1e-8
+    result = cost(mho.convert(model(), hardware), torch.ones(2, 6), whole())
+    assert result.latency.typical == approx(20e-9 + 4 * adc.conversion_time)
+    assert result.latency.typical > one.latency.typical
+    shared = hardware.replace(adc=adc.replace(columns_per_adc=2))
+    with pytest.raises(ValueError, match="columns_per_adc=2 and the columns_per_converter=4"):
+        cost(mho.convert(model(), shared), torch.ones(2, 6), whole())
+
+
 def test_slices_in_one_unit_cell_take_one_array():
     one, two = (found(whole(slices_per_array=n)) for n in (1, 2))
     assert (one.layers[0].arrays, two.layers[0].arrays) == (8, 4)
@@ -396,7 +434,7 @@ DAC_PART = Part("DAC", ("drivers",), None, each="row", use="drive")
         (lambda: ChargeSteps(step=0.0), ValueError, "step"),
         (lambda: ChargeSteps().slots(Sent(None, 8)), ValueError, "bits of its DAC"),
         (lambda: ChargeSteps().slots(Sent(4, None)), ValueError, "bits of its ADC"),
-        (lambda: PulseWidths().slots(Sent(8, 8, 7)), ValueError, "7 bit planes"),
+        (lambda: PulseWidths().slots(Sent(8, 8, 7)), ValueError, "7 drives"),
         (lambda: Levels(bit_serial=True).slots(Sent(8, 8, 1)), ValueError, "8 bits in 1 drive"),
         (lambda: Part("cells", ("cells",), None), ValueError, "name must not be 'cells'"),
         (lambda: whole(timing=PulseWidths()), ValueError, "columns_per_converter must be 1 with P"),

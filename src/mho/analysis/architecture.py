@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from mho.analysis.components.base import Component, Estimate
 from mho.analysis.components.scaling import AtNode
+from mho.analysis.estimates import combine
 from mho.analysis.timing import Levels, Sent, Timing
 from mho.core import checks
 from mho.core.spec import Spec
+
+if TYPE_CHECKING:
+    from mho.chip.cores import Cores
+    from mho.hardware import Hardware
 
 ROLES = (
     "cells", "lines", "drivers", "converters", "digital sums", "activations", "buffers",
@@ -16,7 +22,7 @@ ROLES = (
 )  # fmt: skip
 """What circuits do. All but amplifiers, which not every chip has, are missed where no part does."""
 
-RESERVED = ("cells", "lines")
+RESERVED = ("cells", "lines", "rewriting")
 """Names of what is computed."""
 
 REQUIRED = ("drivers", "converters")
@@ -256,6 +262,8 @@ class ChipArchitecture(Spec):
     def conversion_time(self, sent: Sent) -> Estimate | None:
         """Return how long one conversion takes (s); None if it is not known.
 
+        Of what the chip's component and the hardware's converter know it is the longer.
+
         Raises:
             ValueError: if converters of these bits cannot convert at ``conversion_rate``.
         """
@@ -267,8 +275,11 @@ class ChipArchitecture(Spec):
             if found is not None and (time is None or found.typical > time.typical):
                 time = found
         if self.conversion_rate is not None:
-            return Estimate.exact(1.0 / self.conversion_rate)
-        return time
+            time = Estimate.exact(1.0 / self.conversion_rate)
+        if sent.conversion_time is None:
+            return time
+        own = Estimate.exact(sent.conversion_time)
+        return own if time is None else combine(max, time, own)
 
     def check_bits(self, sent: Sent) -> None:
         """Refuse bits that the chip does not have (ValueError)."""
@@ -284,6 +295,29 @@ class ChipArchitecture(Spec):
                     f"hardware's {part}"
                 )
 
+    def cores_for(
+        self, hardware: Hardware, count: int | None = None, *, read_time: float | None = None
+    ) -> Cores:
+        """Return this chip as cores on which `mho.chip.place` puts a network.
+
+        Such a core is read with one vector at a time: it is an array, or several of one core where
+        the encoding joins the currents of more slices than lie on one. Where converting overlaps
+        with driving, a read takes as long as the longer one, for whole lines.
+
+        Args:
+            hardware: with its bits, its encoding, and its array where the architecture leaves the
+                size open.
+            count: of cores, where the architecture leaves it open.
+            read_time: of a core (s), instead of what drivers and converters take here.
+
+        Raises:
+            TypeError, ValueError: if an argument is refused, currents would have to be joined over
+                several cores, or the number of cores or the time of a read is not known.
+        """
+        from mho.analysis import mapped  # it needs this class
+
+        return mapped.cores_for(self, hardware, count, read_time)
+
     def missing(self, *, amplified: bool = False) -> tuple[str, ...]:
         """Return what no part does, and nothing computes; amplifiers where there are some."""
         needed = [r for r in ROLES if r not in RESERVED and (r != "amplifiers" or amplified)]
@@ -293,11 +327,21 @@ class ChipArchitecture(Spec):
         """Whether some part does this."""
         return any(role in part.roles for part in self.parts)
 
-    def assumptions(self) -> tuple[str, ...]:
-        """Say what results stand on: sources of the parts, and what is assumed."""
+    def assumptions(self, *, mapped: bool = False) -> tuple[str, ...]:
+        """Say what results stand on: sources of the parts, and what is assumed.
+
+        Args:
+            mapped: whether a mapping says where layers lie.
+        """
         lines = [f"{self.name}: {text}" for text in self.sources]
         known = [(part.name, part.component) for part in self.parts if part.component is not None]
         lines += [f"{name}: {component.source}" for name, component in known if component.source]
+        if mapped:
+            lines.append(
+                "a core takes one vector at a time, a layer begins when the one before is done; "
+                "all cores of the chip are switched on, cells beside the weights draw nothing"
+            )
+            return (*lines, *(f"assumed: {text}" for text in self.assumed))
         lines.append(
             "arrays work at the same time, the vectors of one layer one after the other, "
             f"layers {'at the same time' if self.pipelined else 'one after the other'}; cores that "

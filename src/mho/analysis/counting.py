@@ -12,6 +12,7 @@ from mho.analysis.records import LayerCost, PartCost
 from mho.analysis.timing import Sent, Slots
 from mho.crossbar.crossbar import Crossbar
 from mho.crossbar.tiling import Tiling
+from mho.hardware import Hardware
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class Load:
         squares: Σ V² over lines and drives of an inference, for each array of a line (V²).
         across: arrays that a word line's voltage goes to.
         groups: matrices that lie side by side.
+        taken: of a chip that is there (a mapping): arrays that are this matrix's, those that others
+            share in part; with all their lines and converters. None: the chip is made for it.
+        lies_on: of such a chip, arrays on which something of it lies.
+        copies: of the matrix, on such a chip.
     """
 
     name: str
@@ -59,6 +64,14 @@ class Load:
     across: int
 
     groups: int = 1
+    taken: float | None = None
+    lies_on: int | None = None
+    copies: int = 1
+
+    @property
+    def here(self) -> int:
+        """Physical arrays that it lies on, all copies together."""
+        return self.arrays if self.lies_on is None else self.lies_on
 
     @property
     def macs(self) -> float:
@@ -73,6 +86,7 @@ def load(
     reads: float,
     power: float | None,
     squares: float | None,
+    joined: tuple[int, ...] | None = None,
 ) -> Load:
     """Return how a crossbar lies on an architecture's arrays.
 
@@ -83,6 +97,7 @@ def load(
         reads: in one inference.
         power: see `Load`.
         squares: see `Load`.
+        joined: how many slices lie together, set by set, each on arrays of its own; None: all.
 
     Raises:
         ValueError: if the hardware's tiles are larger than the architecture's arrays.
@@ -91,24 +106,24 @@ def load(
     tiling = Tiling.of(crossbar.G, crossbar.groups, hardware.array)
     rows, cols = _size(hardware.array.rows, hardware.array.cols, architecture)
     bands = crossbar.groups * tiling.down * tiling.across
-    each = math.ceil(tiling.arrays / architecture.slices_per_array)
+    per_array = architecture.slices_per_array
+    each = sum(math.ceil(slices / per_array) for slices in joined or (tiling.arrays,))
     converters = hardware.encoding.converters
     # Slices that one converter takes the sum or difference of share it.
     outputs = cols * tiling.arrays // tiling.slices
     width = min(tiling.cols, tiling.outputs) * converters
     shared = architecture.columns_per_converter
-    drive, adc = hardware.drive, hardware.adc
-    planes = drive.planes_sent
-    per_cell = min(architecture.slices_per_array, tiling.arrays)
+    adc = hardware.adc
+    if adc is not None and adc.columns_per_adc not in (1, shared):
+        raise ValueError(
+            f"the hardware's ADC columns_per_adc={adc.columns_per_adc} and the "
+            f"columns_per_converter={shared} of {architecture.name} do not agree"
+        )
+    per_cell = min(per_array, tiling.arrays)
     return Load(
         name=name,
         reads=reads,
-        sent=Sent(
-            drive.bits,
-            None if adc is None else adc.bits,
-            planes,
-            1 if drive.converts_once else planes,
-        ),
+        sent=sent_of(hardware),
         inputs=crossbar.groups * crossbar.rows,
         outputs=crossbar.groups * crossbar.cols,
         arrays=bands * each,
@@ -124,6 +139,21 @@ def load(
         squares=squares,
         across=tiling.across * each,
         groups=crossbar.groups,
+    )
+
+
+def sent_of(hardware: Hardware) -> Sent:
+    """Return what a vector is to a tile of this hardware."""
+    drive, adc = hardware.drive, hardware.adc
+    planes = drive.planes_sent
+    return Sent(
+        drive.bits,
+        None if adc is None else adc.bits,
+        planes,
+        1 if drive.converts_once else planes,
+        None if drive.pulses is None else drive.pulses.t_pulse,
+        None if drive.pulses is None else sum(drive.drive_times),
+        None if adc is None else adc.conversion_time,
     )
 
 
@@ -188,9 +218,9 @@ def layer_cost(load: Load, architecture: ChipArchitecture) -> LayerCost:
         reads=load.reads,
         drives=load.reads * slots.drives * load.driven,
         conversions=_conversions(load, slots),
-        arrays=load.arrays,
+        arrays=load.here,
         macs=load.macs,
-        utilisation=load.used / (load.arrays * load.rows * load.cols),
+        utilisation=load.used * load.copies / (load.here * load.rows * load.cols),
         parts=(*_computed(load, slots, architecture), *parts),
         latency=latency,
         driven=driven,
@@ -262,6 +292,17 @@ def of(part: Part, component: Component | None, instances: float, uses: float | 
 
 
 def _instances(each: str, load: Load, architecture: ChipArchitecture) -> float:
+    if load.taken is not None:
+        converters = math.ceil(load.cols / architecture.columns_per_converter)
+        counts = {
+            "row": load.taken * load.rows,
+            "line": load.taken * load.cols,
+            "converter": load.taken * converters,
+            "array": load.taken,
+            "core": load.taken / architecture.arrays_per_core,
+            "chip": 0.0,
+        }
+        return counts[each]
     counts = {
         "row": float(load.arrays * load.rows),
         "line": float(load.lines),
@@ -301,10 +342,11 @@ def _computed(load: Load, slots: Slots, architecture: ChipArchitecture) -> list[
     """Cells and lines, whose energy follows from voltages and conductances."""
     found = []
     drives = load.reads * slots.drives * load.driven
+    there = float(load.arrays) if load.taken is None else load.taken
     within = architecture.covered("cells")
     area = architecture.cell_area
     if not within or area is not None:
-        cells = float(load.arrays * load.rows * load.cols)
+        cells = there * load.rows * load.cols
         energy = None if load.power is None else Estimate.exact(load.power * slots.window)
         found.append(
             PartCost(
@@ -327,7 +369,7 @@ def _computed(load: Load, slots: Slots, architecture: ChipArchitecture) -> list[
             PartCost(
                 name="lines",
                 roles=("lines",),
-                instances=float(load.arrays * load.rows),
+                instances=there * load.rows,
                 uses=drives,
                 dynamic=charge,
                 leakage=None,

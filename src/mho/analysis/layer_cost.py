@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mho.analysis import mapped
 from mho.analysis.architecture import ChipArchitecture
 from mho.analysis.components.base import Estimate
 from mho.analysis.counting import Load, layer_cost, load, of
@@ -30,6 +31,7 @@ from mho.analysis.power import array_power
 from mho.analysis.records import Cost, LayerCost, PartCost, Programming
 from mho.analysis.samples import Samples
 from mho.analysis.technology import Technology
+from mho.chip.mapping import CoreMapping
 from mho.core import checks
 from mho.crossbar.crossbar import Crossbar
 from mho.crossbar.report import ProgramReport
@@ -47,6 +49,7 @@ def cost(
     *,
     programming: ModelReport | None = None,
     samples: int | None = None,
+    mapping: CoreMapping | None = None,
 ) -> Cost:
     """Estimate energy, latency and area of one inference.
 
@@ -59,6 +62,10 @@ def cost(
         samples: how many inferences the inputs are, where it is not their first dimension.
             Otherwise a sample is one sequence where there are recurrent and attention layers:
             packed ones, and those with time first, too.
+        mapping: where the layers lie on the cores of the chip, from `mho.chip.place` on
+            ``architecture.cores_for(hardware)``. Latency and interval are the mapping's; all cores
+            of the chip count, used or not, with all their converters; writing in turns counts.
+            None: there are as many arrays as it takes, each layer's its own.
 
     Returns:
         A record that prints as tables, with its assumptions and what it leaves out.
@@ -66,7 +73,8 @@ def cost(
     Raises:
         TypeError: if an argument is of another kind.
         ValueError: if the model has no crossbars, there are no inputs, or the architecture does
-            not suit the hardware: arrays too small, bits or rates that it cannot do.
+            not suit the hardware: arrays too small, bits or rates that it cannot do; or the mapping
+            is of another model, chip or inputs.
     """
     checks.instance("model", model, nn.Module)
     found = Technology() if architecture is None else architecture
@@ -80,6 +88,8 @@ def cost(
     twin = copy.deepcopy(model)
     names = {crossbar: name for name, crossbar in crossbars(twin).items()}
     corrections = {crossbar: crossbar.correction for crossbar in names}
+    if mapping is not None:
+        mapped.check(mapping, {name: c for c, name in names.items()}, chip)
     seen = {crossbar: _Seen(duty=chip.timing.duty) for crossbar in names}
     counter = Samples(twin, batches)
     with observed(twin, list(names)), counter:
@@ -87,9 +97,13 @@ def cost(
             crossbar.commit(correction=correction)
         watch(twin, list(names), batches, lambda c, x, _: seen[c].add(c, x))
     count = counter.count if samples is None else samples
-    loads = [seen[c].load(name, c, chip, count) for c, name in names.items()]
+    sets = {} if mapping is None else {shape.name: shape.arrays for shape in mapping.shapes}
+    loads = [seen[c].load(name, c, chip, count, sets.get(name)) for c, name in names.items()]
+    if mapping is not None:
+        mapped.check_reads(mapping, loads)
+        loads = mapped.laid(mapping, loads, chip)
     layers = [layer_cost(one, chip) for one in loads]
-    return _cost(chip, found, twin, loads, layers, programming)
+    return _cost(chip, found, twin, loads, layers, programming, mapping)
 
 
 class _Seen:
@@ -102,9 +116,13 @@ class _Seen:
         self.power = 0.0  # Σ over drives of what the drivers deliver (W)
 
     def add(self, crossbar: Crossbar, x: Tensor) -> None:
-        voltages = crossbar.reader.ranges.voltages(x)
+        ranges = crossbar.reader.ranges
+        voltages, lasting = ranges.voltages(x), ranges.lasting(x)
         self.vectors += len(x)
-        if self.duty:  # full voltage for a part of the time: its square is their product
+        if lasting is not None:  # each pulse at full voltage, for its share of the longest
+            self.squares += float(voltages.double().square().sum())
+            voltages = voltages * lasting.sqrt()
+        elif self.duty:  # full voltage for a part of the time: its square is their product
             most = crossbar.hardware.drive.v_max
             self.squares += most**2 * float((voltages != 0).sum())
             voltages = (voltages.abs() * most).sqrt() * voltages.sign()
@@ -112,9 +130,16 @@ class _Seen:
             self.squares += float(voltages.double().square().sum())
         self.power += array_power(crossbar, voltages)
 
-    def load(self, name: str, crossbar: Crossbar, chip: ChipArchitecture, samples: int) -> Load:
-        reads = self.vectors / samples
-        return load(name, crossbar, chip, reads, self.power / samples, self.squares / samples)
+    def load(
+        self,
+        name: str,
+        crossbar: Crossbar,
+        chip: ChipArchitecture,
+        samples: int,
+        joined: tuple[int, ...] | None,
+    ) -> Load:
+        reads, power, squares = (x / samples for x in (self.vectors, self.power, self.squares))
+        return load(name, crossbar, chip, reads, power, squares, joined)
 
 
 def _cost(
@@ -124,16 +149,28 @@ def _cost(
     loads: list[Load],
     layers: list[LayerCost],
     programming: ModelReport | None,
+    mapping: CoreMapping | None,
 ) -> Cost:
-    arrays = sum(layer.arrays for layer in layers)
-    cores = math.ceil(arrays / chip.arrays_per_core)
-    chips = 1 if chip.cores is None else math.ceil(cores / chip.cores)
-    shared = _shared(chip, loads, cores - arrays / chip.arrays_per_core, chips)
+    on: mapped.Mapped | None = None
+    told: tuple[str, ...] = ()
+    if mapping is None:
+        arrays = sum(layer.arrays for layer in layers)
+        cores = math.ceil(arrays / chip.arrays_per_core)
+        chips = 1 if chip.cores is None else math.ceil(cores / chip.cores)
+        shared = _shared(chip, loads, cores - arrays / chip.arrays_per_core, chips)
+    else:
+        cores, chips = mapped.chip_cores(mapping, chip), 1
+        shared = [*_shared(chip, loads, 0.0, chips), *mapped.unused(mapping, loads, chip)]
+        layers = mapped.stages(mapping, layers)
+        on, told = mapped.timed(mapping, loads, chip)
     amplified = any(c.hardware.amplifier is not None for c in crossbars(twin).values())
     missing = chip.missing(amplified=amplified)
     bits = sorted({x.sent.output_bits for x in loads if x.sent.output_bits is not None})
-    said = given.assumptions(bits) if isinstance(given, Technology) else chip.assumptions()
-    said = (*said, *_tiles(chip, twin))
+    if isinstance(given, Technology):
+        said = given.assumptions(bits, mapped=mapping is not None)
+    else:
+        said = chip.assumptions(mapped=mapping is not None)
+    said = (*said, *_tiles(chip, twin), *told)
     without_time = Cost(
         architecture=chip.name,
         layers=tuple(layers),
@@ -145,6 +182,7 @@ def _cost(
         programming=None if programming is None else _programming(programming, chip),
         assumptions=said,
         excluded=(),
+        mapped=on,
     )
     time = without_time.interval
     found = replace(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mho.analysis.components.base import Estimate, total
 from mho.analysis.estimates import NOTHING, bound, known, number, rate, said, slowest
 from mho.core.text import table
+
+if TYPE_CHECKING:
+    from mho.analysis.mapped import Mapped
 
 OBJECTIVES = {
     "energy": "J",
@@ -134,6 +138,8 @@ class Cost:
         programming: writing the weights; None if no report was given.
         assumptions: what the numbers stand on.
         excluded: what they leave out.
+        mapped: where the network lies on the chip's cores, where a mapping was given: latency and
+            interval are its own (in turns the latency is that of a batch), and all cores count.
     """
 
     architecture: str
@@ -146,6 +152,7 @@ class Cost:
     programming: Programming | None
     assumptions: tuple[str, ...]
     excluded: tuple[str, ...]
+    mapped: Mapped | None = None
 
     # ── sums ─────────────────────────────────────────────────────────────────────────────────
 
@@ -187,14 +194,23 @@ class Cost:
     @property
     def latency(self) -> Estimate | None:
         """Of one inference, layer after layer (s); None if a part is not counted."""
+        if self.mapped is not None:
+            return self.mapped.latency
         return total(layer.latency for layer in self.layers)
 
     @property
     def interval(self) -> Estimate | None:
         """Between inferences (s): the slowest layer's time if pipelined, else the latency."""
+        if self.mapped is not None:
+            return self.mapped.interval
         if not self.pipelined:
             return self.latency
         return slowest([layer.latency for layer in self.layers])
+
+    @property
+    def throughput(self) -> Estimate | None:
+        """Inferences in a second; None if it is not known."""
+        return rate(1.0, self.interval)
 
     @property
     def macs(self) -> float:
@@ -203,7 +219,9 @@ class Cost:
 
     @property
     def utilisation(self) -> float:
-        """Share of the arrays' unit cells that hold weights."""
+        """Share of the arrays' unit cells that hold weights; of the chip's in the mean of turns."""
+        if self.mapped is not None:
+            return self.mapped.mapping.utilisation
         arrays = sum(layer.arrays for layer in self.layers)
         return sum(layer.utilisation * layer.arrays for layer in self.layers) / arrays
 
@@ -248,6 +266,9 @@ class Cost:
             ValueError: if it is none.
         """
         _check(name)
+        if name in ("latency", "interval") and self.mapped is not None:
+            told = getattr(self, name)
+            return () if told is not None else ("time of rewriting (Rewriting(row_time=…))",)
         if name in ("latency", "interval"):
             return tuple(dict.fromkeys(name for x in self.layers for name in x.untimed))
         if name.startswith("programming"):
@@ -273,6 +294,10 @@ class Cost:
             ValueError: if it is none.
         """
         _check(name)
+        if name in ("latency", "interval") and self.mapped is not None:
+            mapping = self.mapped.mapping
+            share = 1.0 if name == "latency" else 1.0 / mapping.batch
+            return getattr(self, name) or Estimate.exact(mapping.reading_time * share)
         if name in ("latency", "interval"):
             times = [layer.latency or layer.driven for layer in self.layers]
             if name == "interval" and self.pipelined:
@@ -354,17 +379,24 @@ class Cost:
             lacking = self.uncounted(name)
             return f"{label:<16}{text}" + (f" (without {', '.join(lacking)})" if lacking else "")
 
-        taken = f"{self.cores:,} cores of {self.chips:,} chip{'s' if self.chips > 1 else ''}"
+        plural = "s" if self.cores > 1 else ""
+        taken = f"{self.cores:,} core{plural} of {self.chips:,} chip{'s' if self.chips > 1 else ''}"
         lines = [
             line("energy", "energy"),
             line("latency", "latency"),
-            *([line("interval", "interval")] if self.pipelined else []),
+            *([line("interval", "interval")] if self.pipelined or self.mapped else []),
             line("area", "area"),
             f"{'taken':<16}{taken}, {self.utilisation:.0%} of the arrays' cells used",
         ]
-        rates = (("TOPS", self.tops), ("TOPS/W", self.tops_per_watt))
-        for label, value in (*rates, ("TOPS/mm²", self.tops_per_area)):
-            lines.append(f"{label:<16}{'not known' if value is None else number(value)}")
+        most = rate(2e-12 * self.macs, self.counted("energy"))
+        for label, value, bounded in (
+            ("inferences/s", self.throughput, None),
+            ("TOPS", self.tops, None),
+            ("TOPS/W", self.tops_per_watt, most),
+            ("TOPS/mm²", self.tops_per_area, None),
+        ):
+            text = "not known" if bounded is None else f"≤ {number(bounded)}, by what is counted"
+            lines.append(f"{label:<16}{text if value is None else number(value)}")
         if self.programming is not None:
             lines.append(f"{'writing':<16}{self.programming.pulses:,} pulses")
             lines.append(line("  time", "programming_time"))

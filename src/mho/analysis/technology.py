@@ -131,17 +131,21 @@ class Technology(Spec):
             line_capacitance=self.line_capacitance,
         )  # fmt: skip
 
-    def assumptions(self, bits: list[int]) -> tuple[str, ...]:
+    def assumptions(self, bits: list[int], *, mapped: bool = False) -> tuple[str, ...]:
         """Say what is assumed.
 
         Args:
             bits: of all ADCs.
+            mapped: whether a mapping says where layers lie.
         """
         lines = [
             f"lines driven for {quantity(self.read_time, 's')} a read or bit plane (assumed)",
             f"ADCs of {self.conversion_rate:,.0f} conversions/s, each shared by "
             f"{self.columns_per_adc} bit lines (assumed)",
-            "arrays work at the same time, layers and the reads of one layer one after the other",
+            "a core takes one vector at a time, a layer begins when the one before is done"
+            if mapped
+            else "arrays work at the same time, layers and the reads of one layer one after the "
+            "other",
         ]
         if self.adc_energy is None and bits:
             lines.append(

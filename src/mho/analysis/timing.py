@@ -19,12 +19,18 @@ class Sent:
         output_bits: of the converters; None: there are none.
         planes: how often the lines are driven for one vector.
         conversions: of one output of a tile for one vector.
+        pulse: the longest pulse of pulse-width drivers (s); None for others.
+        pulses: how long all pulses of one vector may last (s); None for others.
+        conversion_time: of one conversion (s), where the hardware's converters know it.
     """
 
     input_bits: int | None
     output_bits: int | None
     planes: int = 1
     conversions: int = 1
+    pulse: float | None = None
+    pulses: float | None = None
+    conversion_time: float | None = None
 
     @property
     def driver_bits(self) -> int | None:
@@ -82,7 +88,8 @@ class Timing(Spec):
 class Levels(Timing):
     """Voltages that stand on the lines for a time, then conversions by the converters' own time.
 
-    One drive a vector, or one for every bit plane of bit-serial drivers.
+    One drive a vector, or one for every bit plane of bit-serial drivers. The hardware's pulse-width
+    drivers say themselves for how long lines are driven.
 
     Attributes:
         read_time: for which the lines are driven (s), > 0.
@@ -112,8 +119,8 @@ class Levels(Timing):
             pulses=n,
             steps=float(sent.conversions * (sent.output_bits or 0)),
             conversions=float(sent.conversions),
-            window=self.read_time,
-            driven=n * self.read_time,
+            window=self.read_time if sent.pulse is None else sent.pulse,
+            driven=n * self.read_time if sent.pulses is None else sent.pulses,
             waited=None,
         )
 
@@ -149,8 +156,8 @@ class PulseWidths(Timing):
         bits = _bits(sent.input_bits, "pulse widths")
         if sent.planes != 1:
             raise ValueError(
-                f"this architecture sends inputs as pulse widths, the hardware's DAC as "
-                f"{sent.planes} bit planes: use mode 'amplitude' (which is to stand for them)"
+                f"this architecture sends inputs as one pulse width, the hardware's DAC in "
+                f"{sent.planes} drives: use mode 'pulse_width' (without split), or 'amplitude'"
             )
         n, window = float(self.phases), 2.0 ** max(bits - 1, 0) * self.cycle
         return Slots(

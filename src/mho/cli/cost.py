@@ -10,6 +10,7 @@ import mho
 from mho import plot
 from mho.analysis import ChipArchitecture, cost
 from mho.cells.device import Device
+from mho.chip import place
 from mho.cli import given
 from mho.cli.accuracy import digits_tasks
 from mho.core.files import drafts
@@ -24,6 +25,9 @@ def run(
     bits: int | None = None,
     samples: int = 32,
     figure: Path | None = None,
+    policy: str | None = None,
+    cores: int | None = None,
+    copies: bool = False,
     seed: int = 0,
 ) -> None:
     """Print what networks cost on a chip, and draw it if asked to.
@@ -35,12 +39,18 @@ def run(
         bits: of the converters around a device; 8 if not given.
         samples: inputs over which energies are averaged.
         figure: where a picture of the energies goes; of several networks the first one's.
+        policy: by which the network is put on the chip's cores (`mho.chip.place`); None: there are
+            as many arrays as it takes.
+        cores: on the chip, where the architecture leaves that open.
+        copies: whether free cores hold copies of the layers that hold up the others.
         seed: of everything random.
 
     Raises:
-        ValueError: if bits are given for a hardware, which has converters of its own, or the chip
-            does not suit the hardware.
+        ValueError: if cores or copies are said without a policy, bits are given for a hardware,
+            which has converters of its own, or the chip does not suit the hardware or is too small.
     """
+    if policy is None and (cores is not None or copies):
+        raise ValueError("--cores and --copies are of a network on a chip's cores: give --policy")
     if isinstance(what, mho.Hardware):
         if bits is not None:
             raise ValueError("a whole hardware has its own converters: leave out --bits")
@@ -53,7 +63,17 @@ def run(
             analog = mho.convert(task.model, hardware, seed=seed)
             mho.calibrate(analog, task.calibration)
             report = mho.program(analog)
-            found = cost(analog, task.inputs[:samples], architecture, programming=report)
+            inputs, mapping = task.inputs[:samples], None
+            if policy is not None:
+                mapping = place(
+                    analog,
+                    architecture.cores_for(hardware, cores),
+                    policy,
+                    inputs=inputs,
+                    copies="balanced" if copies else None,
+                )
+                print(f"{label}: {mapping}\n")
+            found = cost(analog, inputs, architecture, programming=report, mapping=mapping)
             print(f"{label}: {found}\n")
             if figure is not None and number == 0:
                 _draw(found, figure)

@@ -360,6 +360,20 @@ def _add_cost(commands: Commands) -> None:
         "--figure", type=Path, metavar="FILE", help="where a picture of the energies goes"
     )
     parser.add_argument(
+        "--policy",
+        choices=("packed", "layer", "tile"),
+        help="put the network on the chip's cores: as few as possible, layers apart, or tiles "
+        "apart (default: as many arrays as it takes)",
+    )
+    parser.add_argument(
+        "--cores", type=_positive, help="with --policy: how many, if the chip does not say"
+    )
+    parser.add_argument(
+        "--copies",
+        action="store_true",
+        help="with --policy: copy the layers that hold up the others onto free cores",
+    )
+    parser.add_argument(
         "--seed", type=_natural, default=0, help="of everything random (default: %(default)s)"
     )
     parser.set_defaults(run=_cost)
@@ -375,6 +389,9 @@ def _cost(options: argparse.Namespace) -> None:
         bits=options.bits,
         samples=options.samples,
         figure=options.figure,
+        policy=options.policy,
+        cores=options.cores,
+        copies=options.copies,
         seed=options.seed,
     )
 
