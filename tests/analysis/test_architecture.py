@@ -481,3 +481,40 @@ def test_architectures_are_specs(chip, tmp_path):
     assert pickle.loads(pickle.dumps(chip)) == chip
     assert chip.replace(name="other").name == "other"
     assert ChipArchitecture.from_dict(chip.to_dict()) == chip
+
+
+@pytest.mark.parametrize(
+    ("kind", "v_idle"),
+    [("ohmic", 0.0), ("ohmic", 0.13), ("separable", 0.0), ("separable", 0.13), ("nominal", 0.0)],
+)
+def test_cells_take_what_every_interval_of_pulses_takes(kind, v_idle):
+    """Summed over the levels' slots, lines that are done resting at their rail."""
+    device = {
+        "ohmic": lambda: mho.devices.LinearDevice(1e-6, 1e-4),
+        "separable": lambda: mho.devices.presets.get("hfox_stanford_pku"),
+        "nominal": lambda: mho.devices.presets.get("tio2_pickett"),
+    }[kind]()
+    top, volts, window = 15, 0.4, 50e-9
+    pulses = mho.PulseWidth(t_pulse=window, v_idle=v_idle)
+    dac = DAC(5, v_max=volts, mode="pulse_width", range=1.0, pulses=pulses)
+    torch.manual_seed(0)
+    model = nn.Linear(6, 4, bias=False).double()
+    analog = mho.convert(model, Hardware(device=device, dac=dac, adc=ADC(8)), seed=0).eval()
+    x = 2 * torch.rand(3, 6, dtype=torch.float64) - 1
+    level, g = (x * top).round(), analog.crossbar.G.double()
+    device = analog.crossbar.hardware.device
+    low, high = device.window
+    energy = 0.0
+    for slot in range(top):
+        v = torch.where(level.abs() > slot, level.sign() * volts, v_idle)
+        for one in v:
+            lines = one[:, None].expand_as(g)
+            current = g * lines
+            if not device.ohmic:
+                current = device.current_of(lines, g.clamp(low, high))
+            energy += float((lines * current).sum()) * window / top / len(x)
+    chip = ChipArchitecture(
+        parts=(Part("rest", ("drivers", "converters"), None),), columns_per_converter=1
+    )
+    found = cost(analog, x, chip)["cells"].dynamic
+    assert found.typical == approx(energy, rel=1e-6)

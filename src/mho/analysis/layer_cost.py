@@ -27,7 +27,7 @@ from mho.analysis.architecture import ChipArchitecture
 from mho.analysis.components.base import Estimate
 from mho.analysis.counting import Load, layer_cost, load, of
 from mho.analysis.estimates import NOTHING
-from mho.analysis.power import array_power
+from mho.analysis.power import array_power, pulse_power
 from mho.analysis.records import Cost, LayerCost, PartCost, Programming
 from mho.analysis.samples import Samples
 from mho.analysis.technology import Technology
@@ -121,8 +121,9 @@ class _Seen:
         self.vectors += len(x)
         if lasting is not None:  # each pulse at full voltage, for its share of the longest
             self.squares += float(voltages.double().square().sum())
-            voltages = voltages * lasting.sqrt()
-        elif self.duty:  # full voltage for a part of the time: its square is their product
+            self.power += pulse_power(crossbar, voltages, lasting)
+            return
+        if self.duty:  # full voltage for a part of the time: its square is their product
             most = crossbar.hardware.drive.v_max
             self.squares += most**2 * float((voltages != 0).sum())
             voltages = (voltages.abs() * most).sqrt() * voltages.sign()

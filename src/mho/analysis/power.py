@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from mho import circuit
@@ -11,7 +12,31 @@ from mho.crossbar.tiling import Tiling
 _MOST_VECTORS = 64  # computed cell by cell; the others are taken to be like them
 
 
-def array_power(crossbar: Crossbar, voltages: Tensor) -> float:
+def pulse_power(crossbar: Crossbar, voltages: Tensor, lasting: Tensor) -> float:
+    """Return the power delivered by pulses (W), its mean over the longest, summed over all drives.
+
+    Lines that are done rest at ``v_idle``, and draw what that takes, or float, and draw nothing.
+    Behind wires what lines do together goes by the geometric mean of their lengths, in place of the
+    shorter one (a per cent where wires take a tenth of the currents).
+
+    Args:
+        crossbar: what is driven.
+        voltages: of all pulses, ``[drives, groups · rows]`` (V).
+        lasting: for which share of the longest, likewise.
+    """
+    pulses = crossbar.hardware.drive.pulses
+    rest = 0.0 if pulses is None else pulses.v_idle
+    wired, ohmic = not crossbar.hardware.array.wires.ideal, crossbar.hardware.device.ohmic
+    if wired or ohmic:
+        square = voltages.square() * lasting + rest**2 * (1.0 - lasting)
+        return array_power(crossbar, square.sqrt().copysign(voltages))
+    power = array_power(crossbar, voltages, lasting)
+    if rest:
+        power += array_power(crossbar, torch.full_like(voltages, rest), 1.0 - lasting)
+    return power
+
+
+def array_power(crossbar: Crossbar, voltages: Tensor, share: Tensor | None = None) -> float:
     """Return the power delivered (W), summed over all drives.
 
     Exact, ``Σ V I``, where cells are ohmic: by their row sums where they are bare, with wires by
@@ -23,6 +48,8 @@ def array_power(crossbar: Crossbar, voltages: Tensor) -> float:
     Args:
         crossbar: what is driven.
         voltages: of all drives, ``[drives, groups · rows]`` (V).
+        share: of the time for which they last, likewise, where cells are not ohmic and bare; None
+            is all of it.
     """
     g = crossbar.G.double()
     voltages = voltages.double()
@@ -33,20 +60,24 @@ def array_power(crossbar: Crossbar, voltages: Tensor) -> float:
     if device.ohmic:
         return float(voltages.square().sum(0) @ g.sum((0, 2)))
     if device.separable:
-        return float((voltages * device.transfer(voltages)).sum(0) @ g.sum((0, 2)))
-    sample = voltages[:: max(1, len(voltages) // _MOST_VECTORS)]
-    return len(voltages) / max(len(sample), 1) * _cell_by_cell(crossbar, g, sample)
+        power = voltages * device.transfer(voltages)
+        power = power if share is None else power * share
+        return float(power.sum(0) @ g.sum((0, 2)))
+    step = max(1, len(voltages) // _MOST_VECTORS)
+    share = torch.ones_like(voltages) if share is None else share.to(voltages)
+    sample = voltages[::step]
+    return len(voltages) / max(len(sample), 1) * _cell_by_cell(crossbar, g, sample, share[::step])
 
 
-def _cell_by_cell(crossbar: Crossbar, g: Tensor, voltages: Tensor) -> float:
+def _cell_by_cell(crossbar: Crossbar, g: Tensor, voltages: Tensor, share: Tensor) -> float:
     device = crossbar.hardware.device
     low, high = device.window
     power = 0.0
     # One drive a pass, of at most 127: it is a whole array of cells, and all at once would be as
     # many arrays in memory.
-    for v in voltages:
+    for v, part in zip(voltages, share, strict=True):
         current = device.current_of(v[:, None], g.clamp(low, high))
-        power += float((v[:, None] * current).sum())
+        power += float(((v * part)[:, None] * current).sum())
     return power
 
 
