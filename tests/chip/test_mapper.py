@@ -357,6 +357,23 @@ def test_what_writing_takes_comes_from_a_report():
         Rewriting.of(3)
 
 
+@pytest.mark.parametrize("size", [(8, 8), (16, 8), (8, 16), (24, 32)])
+def test_a_row_takes_as_long_however_many_arrays_are_written_side_by_side(size):
+    verify = mho.programming.WriteVerify(
+        read_time=1e-7, order="row", max_pulses=1, on_failure="report"
+    )
+    hardware = mho.Hardware(device=mho.devices.VTEAM(), array=mho.Array(8, 8), programming=verify)
+    torch.manual_seed(0)
+    analog = mho.convert(nn.Linear(*size, bias=False), hardware, program=False, seed=0)
+    report = mho.program(analog)
+    found = Rewriting.of(report)
+    # The time is that of the fullest array, of eight rows.
+    assert found.row_time == pytest.approx(report.seconds / 8, rel=1e-9, abs=0.0)
+    assert found.cell_energy == pytest.approx(
+        report.energy / (2 * size[0] * size[1]), rel=1e-9, abs=0.0
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
