@@ -518,3 +518,23 @@ def test_cells_take_what_every_interval_of_pulses_takes(kind, v_idle):
     )
     found = cost(analog, x, chip)["cells"].dynamic
     assert found.typical == approx(energy, rel=1e-6)
+
+
+def test_a_conversion_is_not_as_short_as_what_is_known_of_it():
+    quick = Given("quick", energy=1e-13, latency=1e-9, area=1e-12, leakage=0.0)
+    slow = Given("slow", energy=1e-13, latency=3e-9, area=1e-12, leakage=0.0)
+    unknown = Given("unknown", energy=1e-13, area=1e-12, leakage=0.0)
+
+    def chip(*converters):
+        parts = [
+            Part(f"part {k}", ("converters",), each, each="converter", use="conversion")
+            for k, each in enumerate(converters)
+        ]
+        return ChipArchitecture(parts=(Part("drivers", ("drivers",), None), *parts))
+
+    sent = Sent(8, 8)
+    assert chip(quick, slow).conversion_time(sent) == slow.latency
+    assert chip(quick, unknown).conversion_time(sent) is None
+    assert chip(unknown, quick).conversion_time(sent) is None
+    told = chip(quick, unknown).replace(conversion_rate=1e8).conversion_time(sent)
+    assert told.typical == approx(1e-8)
