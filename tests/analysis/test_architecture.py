@@ -21,7 +21,13 @@ from mho.analysis import (
     chips,
     cost,
 )
-from mho.analysis.components import Given, IsaacADC, ProgrammingPulse, RegressionADC
+from mho.analysis.components import (
+    Given,
+    IsaacADC,
+    ProgrammingPulse,
+    RegressionADC,
+    TimelyDTC,
+)
 from mho.analysis.components.base import Estimate
 from mho.analysis.timing import Sent
 from mho.core import files
@@ -538,3 +544,24 @@ def test_a_conversion_is_not_as_short_as_what_is_known_of_it():
     assert chip(unknown, quick).conversion_time(sent) is None
     told = chip(quick, unknown).replace(conversion_rate=1e8).conversion_time(sent)
     assert told.typical == approx(1e-8)
+
+
+@pytest.mark.parametrize(
+    ("drive", "bits", "drives"),
+    [
+        ({"mode": "bit_serial"}, 1, 7),
+        ({"mode": "pulse_width"}, 8, 1),
+        ({"mode": "pulse_width", "pulses": mho.PulseWidth(signs="two_phase")}, 7, 2),
+        ({"mode": "pulse_width", "pulses": mho.PulseWidth(split=(3, 4))}, 4, 2),
+    ],
+)
+def test_drivers_have_the_bits_of_one_drive(drive, bits, drives):
+    parts = (
+        Part("DTC", ("drivers",), TimelyDTC(), each="row", use="drive", follows="input"),
+        Part("ADC", ("converters",), None),
+    )
+    hardware = Hardware(dac=DAC(8, range=1.0, **drive), adc=ADC(8))
+    analog = mho.convert(nn.Linear(6, 4, bias=False), hardware)
+    found = cost(analog, torch.rand(3, 6), ChipArchitecture(parts=parts))["DTC"]
+    assert found.uses == 2 * 6 * drives
+    assert found.dynamic.typical == approx(2 * 6 * drives * 0.0375e-12 * 2.0 ** (bits - 8))

@@ -154,6 +154,7 @@ def sent_of(hardware: Hardware) -> Sent:
         None if drive.pulses is None else drive.pulses.t_pulse,
         None if drive.pulses is None else sum(drive.drive_times),
         None if adc is None else adc.conversion_time,
+        drive.top.bit_length() if drive.pulses is not None and planes > 1 else None,
     )
 
 
