@@ -2,8 +2,10 @@
 
     python benchmarks/system.py [name ...]
 
-One JSON line each. The marks: ResNet-18 costed in 5 s or less; a cost with wires takes no longer
-than simulating three chips (converting, solving the wires, reading the same inputs).
+One JSON line each. The marks: ResNet-18 costed in 5 s or less, also where it lies on cores; a cost
+with wires takes no longer than simulating three chips (converting, solving the wires, reading the
+same inputs); ResNet-50 mapped in 2 s or less; errors of converters add a tenth to a read or less
+(more of both in ``mapping.py`` and ``converters.py``).
 """
 
 from __future__ import annotations
@@ -19,9 +21,13 @@ from torch import nn
 
 import mho
 from gpu import resnet
+from mapping import resnet50
 from mho.analysis import chips, cost
+from mho.chip import Cores, place
 from mho.circuit import Wires
-from timing import report
+from mho.devices import Spread
+from mho.periphery import SAR, Architecture
+from timing import medians, report
 
 
 def timed(run: Callable[[], object], rounds: int = 3) -> float:
@@ -47,6 +53,52 @@ def cost_of_resnet18() -> None:
             plain, read = timed(lambda: model(x)), timed(lambda analog=analog: analog(x))
         found = timed(lambda analog=analog, chip=chip: cost(analog, x, chip))
         report(f"cost of ResNet-18 on {name}", plain=plain, read=read, cost=found, mark="<= 5 s")
+    whole = chip.replace(cores=256)
+    mapping = place(analog, whole.cores_for(hardware), "layer", inputs=x, copies="balanced")
+    found = timed(lambda: cost(analog, x, whole, mapping=mapping))
+    report("cost of ResNet-18 on cores of hermes", plain=plain, cost=found, mark="<= 5 s")
+
+
+def mapping_of_resnet50() -> None:
+    """Time the mapping of ResNet-50 on a chip of 1,000 cores, layers apart."""
+    with torch.device("meta"):
+        x = torch.empty(1, 3, 224, 224)
+    model = resnet50()
+    hardware = mho.Hardware(array=mho.Array(256, 256))
+    cores = Cores(count=1000, rows=256, cols=256, arrays=2)
+    with torch.no_grad():
+        plain = timed(lambda: model(x))
+    found = timed(lambda: place(model, cores, "layer", hardware=hardware, inputs=x))
+    copied = timed(
+        lambda: place(model, cores, "layer", hardware=hardware, inputs=x, copies="balanced")
+    )
+    report("mapping of ResNet-50", plain=plain, map=found, with_copies=copied, mark="<= 2 s")
+
+
+def errors_of_converters() -> None:
+    """Compare reads with errors of converters and drivers to reads without."""
+    torch.manual_seed(0)
+    layer, x = nn.Linear(784, 512, bias=False), torch.randn(256, 784)
+    gain = Spread("Normal", (("loc", 1.0), ("scale", 0.02)))
+    kinds: dict[str, dict[str, object]] = {
+        "without": {},
+        "gain": {"architecture": Architecture(gain=gain)},
+        "SAR": {"architecture": SAR(capacitor_sigma=0.02)},
+        "shared SAR": {"architecture": SAR(capacitor_sigma=0.02), "columns_per_adc": 8},
+    }
+    work: dict[str, Callable[[], object]] = {"plain": lambda: layer(x)}
+    for name, built in kinds.items():
+        hardware = mho.Hardware(dac=mho.DAC(8), adc=mho.ADC(8).replace(**built))
+        model = mho.convert(layer, hardware).eval()
+        mho.calibrate(model, x[:64])
+        work[name] = lambda model=model: model(x)
+    with torch.no_grad():
+        found = medians(work, 100, warm_up=2)
+    extra = {n: round(found[n] / found["without"] - 1.0, 3) for n in kinds if n != "without"}
+    report(
+        "errors of converters", plain=found["plain"], without=found["without"], extra=extra,
+        mark="<= 0.1",
+    )  # fmt: skip
 
 
 def cost_with_wires() -> None:
@@ -84,6 +136,8 @@ def cost_with_wires() -> None:
 CASES: dict[str, Callable[[], None]] = {
     "cost_of_resnet18": cost_of_resnet18,
     "cost_with_wires": cost_with_wires,
+    "mapping_of_resnet50": mapping_of_resnet50,
+    "errors_of_converters": errors_of_converters,
 }
 
 

@@ -149,7 +149,7 @@ AMPLIFIERS = {
         gain=Spread(Normal(1.0, 0.05), low=0.5), offset=Spread(Normal(0.0, 2e-7)), noise=1e-8
     ),
     "shared": Amplifier(noise=1e-8, shared_noise=5e-8, gain_noise=0.01),
-    "saturating": Amplifier(gain=Spread(Normal(1.0, 0.05), low=0.5), saturation=4e-5),
+    "saturating": Amplifier(gain=0.95, saturation=4e-5),
 }
 EFFECTS = {
     "none": (),

@@ -65,7 +65,7 @@ def test_read_noise_passes_the_same_lines():
 
 def test_a_layer_reads_through_them():
     hardware = mho.Hardware(array=Array(64, 64, Wires(bit=5.0)))
-    layer = torch.nn.Linear(16, 8, bias=False)
+    layer = torch.torch.nn.Linear(16, 8, bias=False)
     x = torch.rand(5, 16)
     ideal = x @ layer.weight.T
     short = mho.convert(layer, hardware)(x)
@@ -105,3 +105,15 @@ def test_a_twin_of_what_was_measured_in_part_is_refused():
     assert State.of(hardware, g, 8, 1).wires == hardware.array.wires
     with pytest.raises(ValueError, match="whole_lines must be False where 8 × 6 cells"):
         State.of(hardware, g[..., :6], 6, 1)
+
+
+def test_summary_tells_wires_and_how_long_lines_are():
+    wires = mho.circuit.Wires(bit=2.0)
+    array = mho.Array(16, 16, wires, interleaved=True, whole_lines=True)
+    model = mho.convert(torch.nn.Linear(8, 4), mho.Hardware(array=array))
+    said = str(mho.summary(model))
+    assert "tiles of 16 × 16, slices interleaved, lines as long as the array" in said
+    assert f"wires       {wires}" in said
+    plain = str(mho.summary(mho.convert(torch.nn.Linear(8, 4), mho.Hardware())))
+    assert "wires" not in plain
+    assert "tiles of 128 × 128, LinearDevice" in plain

@@ -43,6 +43,7 @@ class Load:
             share in part; with all their lines and converters. None: the chip is made for it.
         lies_on: of such a chip, arrays on which something of it lies.
         copies: of the matrix, on such a chip.
+        compared: see `compares`.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Load:
     taken: float | None = None
     lies_on: int | None = None
     copies: int = 1
+    compared: bool = False
 
     @property
     def here(self) -> int:
@@ -139,7 +141,13 @@ def load(
         squares=squares,
         across=tiling.across * each,
         groups=crossbar.groups,
+        compared=compares(crossbar),
     )
+
+
+def compares(crossbar: Crossbar) -> bool:
+    """Whether pairs of cells are compared and read as bits, with no product on the bit lines."""
+    return bool(getattr(crossbar.hardware.encoding, "compared", False))
 
 
 def sent_of(hardware: Hardware) -> Sent:
@@ -264,6 +272,8 @@ def part_cost(part: Part, load: Load, slots: Slots, architecture: ChipArchitectu
     uses = _uses(part, load, slots)
     if load.sent.output_bits is None and "converters" in part.roles:
         component = None  # the hardware reads currents exactly: what with is not said
+    if load.compared and "drivers" in part.roles:
+        component = None
     # Each chip has its own, whoever lies on it.
     instances = part.count * _instances(part.each, load, architecture)
     return of(part, component, instances, uses)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from mho.analysis import mapped
 from mho.analysis.architecture import ChipArchitecture
 from mho.analysis.components.base import Estimate
-from mho.analysis.counting import Load, layer_cost, load, of
+from mho.analysis.counting import Load, compares, layer_cost, load, of, sent_of
 from mho.analysis.estimates import NOTHING
 from mho.analysis.power import array_power, pulse_power
 from mho.analysis.records import Cost, LayerCost, PartCost, Programming
@@ -33,6 +33,7 @@ from mho.analysis.samples import Samples
 from mho.analysis.technology import Technology
 from mho.chip.mapping import CoreMapping
 from mho.core import checks
+from mho.core.text import quantity
 from mho.crossbar.crossbar import Crossbar
 from mho.crossbar.report import ProgramReport
 from mho.model.crossbars import crossbars
@@ -140,6 +141,8 @@ class _Seen:
         joined: tuple[int, ...] | None,
     ) -> Load:
         reads, power, squares = (x / samples for x in (self.vectors, self.power, self.squares))
+        if compares(crossbar):  # bits are read from cells; inputs never are on lines
+            return load(name, crossbar, chip, reads, None, None, joined)
         return load(name, crossbar, chip, reads, power, squares, joined)
 
 
@@ -171,7 +174,7 @@ def _cost(
         said = given.assumptions(bits, mapped=mapping is not None)
     else:
         said = chip.assumptions(mapped=mapping is not None)
-    said = (*said, *_tiles(chip, twin), *told)
+    said = (*said, *_tiles(chip, twin), *_clocks(chip, twin), *told)
     without_time = Cost(
         architecture=chip.name,
         layers=tuple(layers),
@@ -206,6 +209,33 @@ def _tiles(chip: ChipArchitecture, twin: nn.Module) -> tuple[str, ...]:
                 f"each: Array({high}, {wide}) would fill them"
             )
     return tuple(texts)
+
+
+def _clocks(chip: ChipArchitecture, twin: nn.Module) -> tuple[str, ...]:
+    """Say where the hardware's own times and converters are not the chip's."""
+    found: dict[str, None] = {}
+    for crossbar in crossbars(twin).values():
+        hardware = crossbar.hardware
+        sent, adc = sent_of(hardware), hardware.adc
+        slots = chip.timing.slots(sent)
+        if sent.pulse is not None and abs(sent.pulse - slots.window) > 1e-6 * slots.window:
+            found[
+                f"the hardware's pulses last up to {quantity(sent.pulse, 's')}, those of "
+                f"{chip.name} {quantity(slots.window, 's')}: the chip's count"
+            ] = None
+        if sent.conversion_time is not None and slots.waited is not None:
+            found[
+                f"the hardware's converters take {quantity(sent.conversion_time, 's')} each time; "
+                f"{chip.name} says the time itself, and that counts"
+            ] = None
+        drawn = adc is not None and adc.architecture is not None and adc.architecture.drawn
+        shared = chip.columns_per_converter
+        if drawn and adc is not None and adc.columns_per_adc == 1 < shared:
+            found[
+                f"errors of converters are drawn for every bit line, while {shared} of them share "
+                f"one here: ADC(columns_per_adc={shared}) would draw them so"
+            ] = None
+    return tuple(found)
 
 
 def _leaking(parts: Iterable[PartCost], time: Estimate | None) -> tuple[PartCost, ...]:
@@ -253,6 +283,11 @@ def _excluded(found: Cost, twin: nn.Module) -> tuple[str, ...]:
         texts.append("lookups of embeddings from the crossbar of a tied layer")
     if any(c.hardware.adc is None for c in crossbars(twin).values()):
         texts.append("converters of crossbars whose hardware has no ADC")
+    if any(compares(c) for c in crossbars(twin).values()):
+        texts.append(
+            "reading and adding bits where sense amplifiers compare pairs (compared=True): cells, "
+            "lines and drivers there are not those of a product on bit lines"
+        )
     for name in ("dynamic", "leakage", "area"):
         within = name == "leakage"  # what leaks is counted where it is in the energy of the uses
         lacking = [

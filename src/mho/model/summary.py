@@ -281,13 +281,17 @@ def _describe(hardware: Hardware) -> str:
     array, policy = hardware.array, hardware.policy
     adc = hardware.adc
     converters = "none (exact currents)" if adc is None else f"{adc}{says_of(adc)}"
+    said = [f"tiles of {array.rows} × {array.cols}"]
+    said += ["slices interleaved"] if array.interleaved else []
+    said += ["lines as long as the array"] if array.whole_lines else []
     lines = [
-        f"tiles of {array.rows} × {array.cols}, {hardware.device}",
+        f"{', '.join(said)}, {hardware.device}",
         f"  {'encoding':<12}{hardware.encoding}",
         f"  {'written':<12}{policy}: {policy.says}",
         f"  {'dac':<12}{hardware.dac or 'ideal'}",
         f"  {'adc':<12}{converters}",
     ]
+    lines += [] if array.wires.ideal else [f"  {'wires':<12}{array.wires}"]
     lines += [f"  {'amplifier':<12}{hardware.amplifier}"] if hardware.amplifier else []
     lines += [f"  {effect.stage:<12}{effect}" for effect in hardware.effects]
     return "\n".join(lines)
