@@ -433,3 +433,29 @@ def test_read_times_may_be_given():
     mapping = place(found, CHIP, "layer", read_time={"b": 1e-6})
     assert [layer.stage for layer in mapping.layers] == pytest.approx([10 * 133e-9, 1e-5])
     assert place(found, CHIP, "layer", read_time=2e-6).latency == pytest.approx(4e-5)
+
+
+@pytest.mark.parametrize("converted", [False, True])
+def test_sequences_with_time_first_are_counted_as_costs_count_them(converted):
+    class Tagger(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.rnn, self.head = nn.Embedding(9, 4), nn.GRU(4, 6), nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.head(self.rnn(self.embedding(x))[0][-1])
+
+    torch.manual_seed(0)
+    model, tokens = Tagger(), torch.arange(21).remainder(9).view(7, 3)
+    given = {} if converted else {"hardware": HARDWARE}
+    found = place(
+        mho.convert(model, HARDWARE) if converted else model, CHIP, inputs=tokens, **given
+    )
+    reads = {shape.name: shape.reads for shape in found.shapes}
+    assert reads["head"] == 1
+    assert {reads[name] for name in reads if name.startswith("rnn")} == {7}
+    steps = torch.randn(7, 3, 4)
+    alone = place(nn.LSTM(4, 6), CHIP, inputs=steps, hardware=HARDWARE)
+    assert {shape.reads for shape in alone.shapes} == {7}
+    turned = place(nn.LSTM(4, 6, batch_first=True), CHIP, inputs=steps, hardware=HARDWARE)
+    assert {shape.reads for shape in turned.shapes} == {3}

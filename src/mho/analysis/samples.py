@@ -98,6 +98,11 @@ def _time_first(layer: nn.Module, x: Any, batch: Tensor) -> bool:
     return isinstance(x, Tensor) and x.dim() == 3 and x.shape[:2] == batch.shape[:2]
 
 
+def time_first(layer: nn.Module) -> bool:
+    """Whether a layer takes time as the first dimension."""
+    return _batch_first(layer) is False
+
+
 def _batch_first(layer: nn.Module) -> bool | None:
     # A transformer's layer may normalise first: then its attention does not see the inputs.
     owner = layer if hasattr(layer, "batch_first") else getattr(layer, "self_attn", None)

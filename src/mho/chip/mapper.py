@@ -43,7 +43,8 @@ def place(
             every tile has a core of its own.
         inputs: of one call, as `mho.estimate` takes them: how often each layer is read and in which
             order follow from it. Without, each is read once, in the order of modules.
-        samples: inferences that these are; None: the length of the first tensor.
+        samples: inferences that these are; None: the length of the first tensor, or its second
+            dimension where layers with time first take it.
         hardware: what a model that is not converted is to be put on, as `mho.convert` takes it.
         copies: ``"balanced"``: layers that hold up the others are copied onto free cores while that
             helps. Or how many times each is there, by name; others once.

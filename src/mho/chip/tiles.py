@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
@@ -19,8 +20,10 @@ from mho.hardware import Hardware
 from mho.model import sizes
 from mho.model.convert import choose
 from mho.model.crossbars import entries
+from mho.model.lifecycle import collapse
 from mho.model.observe import check_inputs
-from mho.model.tracer import Trace, trace
+from mho.model.sizes import on_meta
+from mho.model.tracer import Trace, call, one_call, to_meta, trace
 from mho.nn.base import AnalogLayer
 from mho.nn.registry import BY_OPTION
 
@@ -202,7 +205,8 @@ def shapes_of(
         model: converted, or any torch model together with its hardware.
         hardware: of a model that is not converted; else None.
         inputs: of one call; None: every matrix is read once, in the order of its modules.
-        samples: inferences that these are; None: the length of the first tensor.
+        samples: inferences that these are; None: the length of the first tensor, or its second
+            dimension where layers with time first take it.
     """
     here = entries(model)
     check_inputs(inputs)
@@ -230,7 +234,7 @@ def shapes_of(
         ]
     if inputs is None:
         return [shape_of(m.name, m.tiling, m.hardware) for m in found]
-    count = _samples(inputs) if samples is None else checks.integer("samples", samples)
+    count = _counted(model, inputs) if samples is None else checks.integer("samples", samples)
     if count < 1:
         raise ValueError("inputs must hold at least one sample, got none")
     if here and not all(entry.crossbar.fabricated for entry in here):
@@ -304,6 +308,24 @@ def _first_use(traced: Trace, owner: str, layer: nn.Module) -> int:
         return -1
     uses = (i for i, p in enumerate(traced.products) if traced.belongs(p, {owner}))
     return next(uses, len(traced.products))
+
+
+def _counted(model: nn.Module, inputs: Any) -> int:
+    """Return how many samples inputs are, as `mho.analysis.cost` counts them."""
+    from mho.analysis.samples import Samples, time_first  # which needs this package
+
+    given = one_call(inputs)
+    if not any(time_first(module) for module in model.modules()):
+        return _samples(inputs)
+    twin = collapse(model) if any(isinstance(m, AnalogLayer) for m in model.modules()) else model
+    twin, given = on_meta(twin).eval(), to_meta(given)
+    leading = given[0] if isinstance(given, (tuple, list)) else given
+    try:
+        with Samples(twin, [leading]) as counter, torch.no_grad():
+            call(twin, given)
+    except Exception:  # tracing will tell
+        return _samples(inputs)
+    return counter.count
 
 
 def _samples(inputs: Any) -> int:
