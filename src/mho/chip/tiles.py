@@ -318,9 +318,9 @@ def _counted(model: nn.Module, inputs: Any) -> int:
     if not any(time_first(module) for module in model.modules()):
         return _samples(inputs)
     twin = collapse(model) if any(isinstance(m, AnalogLayer) for m in model.modules()) else model
-    twin, given = on_meta(twin).eval(), to_meta(given)
-    leading = given[0] if isinstance(given, (tuple, list)) else given
     try:
+        twin, given = on_meta(twin).eval(), to_meta(given)
+        leading = given[0] if isinstance(given, (tuple, list)) else given
         with Samples(twin, [leading]) as counter, torch.no_grad():
             call(twin, given)
     except Exception:  # tracing will tell
