@@ -608,6 +608,23 @@ def test_compiled_reads_are_those_of_eager_code(training):
         torch.testing.assert_close(compiled(x), model(x))
 
 
+@pytest.mark.parametrize("built", [SAR(capacitor_sigma=0.05), Architecture(gain=0.9)])
+@pytest.mark.parametrize("noise", [0.0, 1e-9])
+def test_compiled_reads_of_images_are_those_of_eager_code(built, noise):
+    # Currents of images are not in order of memory.
+    hardware = Hardware(
+        array=Array(8, 6),
+        dac=DAC(8, errors=DRIVERS),
+        adc=ADC(7, architecture=built.replace(offset=Spread(Normal(0.0, 0.05)))),
+        amplifier=mho.Amplifier(saturation=2e-5, gain_noise=noise),
+    )
+    model, x = mho.convert(nn.Conv2d(2, 5, 3), hardware, seed=0).eval(), torch.randn(3, 2, 5, 5)
+    mho.calibrate(model, x)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), model(x))
+
+
 def test_what_has_no_errors_reads_as_without():
     x = inputs()
     ideal = crossbar(dac=DAC(8, range=1.0), adc=ADC(6, range=2e-5))

@@ -413,3 +413,13 @@ def test_the_best_after_a_time_and_what_is_refused():
         best_significances(hardware, w, candidates=[])
     spread = LinearDevice(g_min=Spread(Normal(1e-6, 1e-7), low=0.0), g_max=1e-4)
     assert len(best_significances(Hardware(device=spread), w, pairs=1).tried) == 1
+
+
+def test_trits_are_not_compared_where_zeros_have_no_ratio():
+    """What rounding or any noise leaves of two cells at 0 S would decide."""
+    device = mho.devices.LinearDevice(g_min=0.0, g_max=1e-4)
+    encoding = mho.encoding.Ternary(compared=True)
+    with pytest.raises(ValueError, match="lower end: it must be > 0 S"):
+        mho.Hardware(device=device, encoding=encoding)
+    mho.Hardware(device=device.replace(g_min=1e-6), encoding=encoding)
+    mho.Hardware(device=device, encoding=mho.encoding.Binary(compared=True))

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import mho
-from mho.analysis import ChipArchitecture, Estimate, Levels, Part, chips, cost
+from mho.analysis import ChipArchitecture, Estimate, Levels, Part, Technology, chips, cost
 from mho.analysis.components import Given
 from mho.chip import Cores, LayerShape, Rewriting, place
 from mho.cli.main import main
@@ -199,6 +199,19 @@ def test_times_that_are_not_the_architectures_are_said(analog):
     right = place(analog, CHIP.cores_for(HARDWARE), inputs=X)
     said = cost(analog, X, CHIP, mapping=right).assumptions
     assert not any("reads take what" in text for text in said)
+
+
+def test_a_technology_says_nothing_of_cores_and_takes_any(analog):
+    technology = Technology(feature_size=50e-9, columns_per_adc=4)
+    cores = technology.architecture().cores_for(HARDWARE, 20)
+    assert cores == Cores(20, 8, 8, 2, 10e-9, 4, 10e-9)
+    mapping = place(analog, cores, inputs=X)
+    found = cost(analog, X, technology, mapping=mapping)
+    assert found.latency.typical == close(mapping.latency)
+    # A pair lies on two arrays here.
+    assert found["cells"].instances == pytest.approx(20 * 2 * 64)
+    assert found["cells"].area.typical == close(20 * 2 * 64 * 4 * 50e-9**2)
+    assert cost(analog, X, mapping=place(analog, Cores(20, 8, 8), inputs=X)).cores == 40
 
 
 def test_cores_that_cannot_be_are_refused():

@@ -107,7 +107,8 @@ def _each(architecture: ChipArchitecture, arrays: int) -> int:
         ValueError: if currents would be joined over several cores.
     """
     each = math.ceil(arrays / architecture.slices_per_array)
-    if each > architecture.arrays_per_core:
+    told = architecture.cores is not None or architecture.arrays_per_core > 1
+    if told and each > architecture.arrays_per_core:  # else nothing is said of cores
         raise ValueError(
             f"{arrays} arrays are joined before they are converted; a core of {architecture.name} "
             f"holds {architecture.slices_per_array * architecture.arrays_per_core} slices: take an "
@@ -117,7 +118,7 @@ def _each(architecture: ChipArchitecture, arrays: int) -> int:
 
 
 def _in_a_core(each: int, architecture: ChipArchitecture) -> int:
-    return architecture.arrays_per_core // each
+    return max(architecture.arrays_per_core // each, 1)
 
 
 def _timed(
@@ -276,6 +277,8 @@ def chip_cores(mapping: CoreMapping, architecture: ChipArchitecture) -> int:
     if architecture.cores is not None:
         return architecture.cores
     each = _each(architecture, mapping.cores.arrays)
+    if each > architecture.arrays_per_core:
+        return each * mapping.cores.count
     return math.ceil(mapping.cores.count / _in_a_core(each, architecture))
 
 

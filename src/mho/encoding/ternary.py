@@ -31,7 +31,7 @@ class Ternary(Differential):
         subtract: as for `Differential`.
         threshold: >= 0, in units of the mean magnitude.
         compared: see above; hardware with an ADC, an amplifier, wires or read noise is refused,
-            and a window of less than 3 to 1.
+            and a window of less than 3 to 1, or from 0 S, where a zero has no ratio.
 
     Sources: F. Li, B. Liu, 2016, arXiv:1605.04711; A. Laborieux et al., AICAS 2020, doi
     10.1109/AICAS48895.2020.9073877 (compared pairs; the line at 3 to 1 is this package's own).
@@ -51,6 +51,11 @@ class Ternary(Differential):
             return
         refuse_currents("Ternary", hardware)
         low, high = hardware.device.window
+        if low <= 0.0:
+            raise ValueError(
+                "Ternary with compared=True tells pairs apart by the ratio of their cells, and a "
+                f"zero is two cells at the window's lower end: it must be > 0 S, got {low:g} S"
+            )
         if high < LEAST_RATIO * low:
             raise ValueError(
                 f"Ternary with compared=True tells pairs apart whose cells are {LEAST_RATIO:g} to 1"

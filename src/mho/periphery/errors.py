@@ -120,7 +120,12 @@ class Errors(NamedTuple):
 
 
 def _follows(*values: Tensor) -> bool:
-    """Whether gradients, or torch's transforms, follow what is done to some tensors."""
+    """Whether gradients, torch's transforms or its compiler follow what is done to tensors.
+
+    The compiler writes into no memory that is not in order, as currents of images are not.
+    """
+    if torch.compiler.is_compiling():
+        return True
     gradients = torch.is_grad_enabled() and any(value.requires_grad for value in values)
     return gradients or quantize._transforming()
 
