@@ -2,9 +2,10 @@
 
 python examples/published_chips.py
 
-Everything comes from the presets of `mho.analysis.chips`; nothing is fitted to the figures beside
-which it is printed, except as said below (NeuRRAM: 7 constants for 28 published numbers, of which
-none is TOPS/W).
+Everything comes from the presets of `mho.analysis.chips`. Hermes is predicted, by another chip of
+one such core. NeuRRAM is a fit: 7 constants for 28 published numbers, and its TOPS/W is what the
+published breakdown of the energy adds up to, to whose neurons and input lines 5 of these are
+fitted (its word lines, a third, are predicted).
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ def neurram() -> list[float]:
     print(
         "\nWhat explains the rest: word lines come out 9 to 28 % low (their capacitance alone,\n"
         "without level shifters); at 6 b in, 8 b out the published breakdown itself adds up to\n"
-        "9.2 TOPS/W, not 8.26; two times are fitted to the throughputs, which scatter by 9 %."
+        "9.2 TOPS/W, not 8.26; two times are fitted to the throughputs, and meet them within 6 %.\n"
+        "TOPS/W is what the breakdown adds up to: neurons and input lines are fitted to it, word\n"
+        "lines are not."
     )
     return errors
 
@@ -178,8 +181,9 @@ def hermes() -> list[float]:
         "\nWhat explains the rest: the single core has no global digital units, links and clock\n"
         "of a whole chip, which are not counted: likely the 6 to 8 % in energy. The cores are "
         f"{cores / DIE:.0%} of\nthe die of {DIE:.0f} mm²; what takes the rest was not found, so "
-        "the die is not predicted.\nWhat converters take of a core was not published either; a "
-        "regression over published ones says:"
+        "the die is not predicted.\nFour phases are the same cores four times as long: of the six "
+        "figures the first three stand by\nthemselves.\nWhat converters take of a core was not "
+        "published either; a regression over published ones says:"
     )
     general = components.RegressionADC(8, 1 / 130e-9, 14e-9)
     cells, whole = cells_of_hermes(), peak(chips.get("hermes")).energy.typical

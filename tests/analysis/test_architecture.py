@@ -21,7 +21,13 @@ from mho.analysis import (
     chips,
     cost,
 )
-from mho.analysis.components import Given, IsaacADC, ProgrammingPulse, RegressionADC
+from mho.analysis.components import (
+    Given,
+    IsaacADC,
+    ProgrammingPulse,
+    RegressionADC,
+    TimelyDTC,
+)
 from mho.analysis.components.base import Estimate
 from mho.analysis.timing import Sent
 from mho.core import files
@@ -481,3 +487,81 @@ def test_architectures_are_specs(chip, tmp_path):
     assert pickle.loads(pickle.dumps(chip)) == chip
     assert chip.replace(name="other").name == "other"
     assert ChipArchitecture.from_dict(chip.to_dict()) == chip
+
+
+@pytest.mark.parametrize(
+    ("kind", "v_idle"),
+    [("ohmic", 0.0), ("ohmic", 0.13), ("separable", 0.0), ("separable", 0.13), ("nominal", 0.0)],
+)
+def test_cells_take_what_every_interval_of_pulses_takes(kind, v_idle):
+    """Summed over the levels' slots, lines that are done resting at their rail."""
+    device = {
+        "ohmic": lambda: mho.devices.LinearDevice(1e-6, 1e-4),
+        "separable": lambda: mho.devices.presets.get("hfox_stanford_pku"),
+        "nominal": lambda: mho.devices.presets.get("tio2_pickett"),
+    }[kind]()
+    top, volts, window = 15, 0.4, 50e-9
+    pulses = mho.PulseWidth(t_pulse=window, v_idle=v_idle)
+    dac = DAC(5, v_max=volts, mode="pulse_width", range=1.0, pulses=pulses)
+    torch.manual_seed(0)
+    model = nn.Linear(6, 4, bias=False).double()
+    analog = mho.convert(model, Hardware(device=device, dac=dac, adc=ADC(8)), seed=0).eval()
+    x = 2 * torch.rand(3, 6, dtype=torch.float64) - 1
+    level, g = (x * top).round(), analog.crossbar.G.double()
+    device = analog.crossbar.hardware.device
+    low, high = device.window
+    energy = 0.0
+    for slot in range(top):
+        v = torch.where(level.abs() > slot, level.sign() * volts, v_idle)
+        for one in v:
+            lines = one[:, None].expand_as(g)
+            current = g * lines
+            if not device.ohmic:
+                current = device.current_of(lines, g.clamp(low, high))
+            energy += float((lines * current).sum()) * window / top / len(x)
+    chip = ChipArchitecture(
+        parts=(Part("rest", ("drivers", "converters"), None),), columns_per_converter=1
+    )
+    found = cost(analog, x, chip)["cells"].dynamic
+    assert found.typical == approx(energy, rel=1e-6)
+
+
+def test_a_conversion_is_not_as_short_as_what_is_known_of_it():
+    quick = Given("quick", energy=1e-13, latency=1e-9, area=1e-12, leakage=0.0)
+    slow = Given("slow", energy=1e-13, latency=3e-9, area=1e-12, leakage=0.0)
+    unknown = Given("unknown", energy=1e-13, area=1e-12, leakage=0.0)
+
+    def chip(*converters):
+        parts = [
+            Part(f"part {k}", ("converters",), each, each="converter", use="conversion")
+            for k, each in enumerate(converters)
+        ]
+        return ChipArchitecture(parts=(Part("drivers", ("drivers",), None), *parts))
+
+    sent = Sent(8, 8)
+    assert chip(quick, slow).conversion_time(sent) == slow.latency
+    assert chip(quick, unknown).conversion_time(sent) is None
+    assert chip(unknown, quick).conversion_time(sent) is None
+    told = chip(quick, unknown).replace(conversion_rate=1e8).conversion_time(sent)
+    assert told.typical == approx(1e-8)
+
+
+@pytest.mark.parametrize(
+    ("drive", "bits", "drives"),
+    [
+        ({"mode": "bit_serial"}, 1, 7),
+        ({"mode": "pulse_width"}, 8, 1),
+        ({"mode": "pulse_width", "pulses": mho.PulseWidth(signs="two_phase")}, 7, 2),
+        ({"mode": "pulse_width", "pulses": mho.PulseWidth(split=(3, 4))}, 4, 2),
+    ],
+)
+def test_drivers_have_the_bits_of_one_drive(drive, bits, drives):
+    parts = (
+        Part("DTC", ("drivers",), TimelyDTC(), each="row", use="drive", follows="input"),
+        Part("ADC", ("converters",), None),
+    )
+    hardware = Hardware(dac=DAC(8, range=1.0, **drive), adc=ADC(8))
+    analog = mho.convert(nn.Linear(6, 4, bias=False), hardware)
+    found = cost(analog, torch.rand(3, 6), ChipArchitecture(parts=parts))["DTC"]
+    assert found.uses == 2 * 6 * drives
+    assert found.dynamic.typical == approx(2 * 6 * drives * 0.0375e-12 * 2.0 ** (bits - 8))

@@ -106,6 +106,22 @@ def test_isaac_by_hand():
     assert found.uncounted == ("control",)
 
 
+def test_a_tile_of_isaac_is_as_large_as_published():
+    # 0.372 mm² a tile (Shafiee et al. 2016, table I), of which 12 pairs of registers take 2870 µm²,
+    # pooling 240 and the tile's own register 3200, which are not counted.
+    found = peak(chips.get("isaac"), 16, 8, planes=16, cells_per_weight=8)
+    tile = found.area.typical / 168
+    assert tile == approx((372000 - 12 * 2870 - 240 - 3200) * 1e-12, rel=0.03)
+    # 330 mW a tile, of which registers and pooling take 12 · 1.47 + 2.08 mW; cells 0.3 mW an array.
+    found = peak(chips.get("isaac"), 16, 8, planes=16, cells_per_weight=8, cell_energy=16 * 30e-12)
+    power = 96 * found.energy.typical / found.time.typical
+    assert power == approx(0.330 - 12 * 1.47e-3 - 2.08e-3, rel=0.05)
+    each = {part.name: part for part in found.parts}
+    assert each["bus"].area.typical * 96 == approx(0.09e-6)
+    puma = {part.name: part for part in peak(chips.get("puma"), 16, 8, planes=16).parts}
+    assert puma["bus of tiles"].area.typical * 16 * 8 == approx(0.09e-6)
+
+
 def test_puma_by_hand():
     # As ISAAC's arrays; an input is 16 bits of a 2 kB memory, an output 8 bits of a router of 32
     # a cycle: 128 reads of the memory, 128 · 8 / 32 cycles of the router.

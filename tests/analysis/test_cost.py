@@ -9,7 +9,8 @@ from torch import nn
 
 import mho
 from mho import ADC, DAC, Array, Hardware, circuit
-from mho.analysis import Technology, adc_energy, cost
+from mho.analysis import ChipArchitecture, Part, Technology, adc_energy, cost
+from mho.analysis.components import Given
 from mho.circuit import Wires
 from mho.core.text import quantity
 from mho.devices import VTEAM, LinearDevice
@@ -243,3 +244,32 @@ def test_cells_whose_current_does_not_separate_draw_their_own_current():
     assert found == approx(power / 4 * 20e-9, rel=1e-6)
     ohmic = float(((0.3 * x).square() @ G.sum((0, 2))).mean()) * 20e-9
     assert not math.isclose(found, ohmic, rel_tol=1e-3)
+
+
+def test_leakage_that_is_within_an_energy_is_not_taken_for_none():
+    together = Given("together", energy=3e-12, latency=1e-9, area=1e-12, leakage_in_energy=True)
+    apart = Given("apart", energy=2e-12, latency=1e-9, area=1e-12, leakage=1e-6)
+    rest = ("digital sums", "activations", "buffers", "interconnect", "control")
+    chip = ChipArchitecture(
+        parts=(
+            Part("drivers", ("drivers", *rest), together, each="row", use="drive"),
+            Part("ADC", ("converters",), apart, each="converter", use="conversion"),
+        ),
+        cell_area=1e-14,
+        line_capacitance=1e-15,
+    )
+    found = cost(mho.convert(nn.Linear(4, 3), Hardware(adc=ADC(8))), torch.rand(5, 4), chip)
+    part = found["drivers"]
+    assert part.leakage is None
+    assert part.energy == part.dynamic
+    assert part.dynamic.typical == approx(2 * 4 * 3e-12)
+    # The energy as a whole is known, and is the sum of its parts; the leakage by itself is not.
+    each = sum(p.dynamic.typical for p in found.parts) + found["ADC"].leakage.typical
+    assert found.objective("energy") == approx(each)
+    assert found.leakage is None
+    with pytest.raises(
+        ValueError, match=r"leakage is no objective .* drivers \(within its energy\)"
+    ):
+        found.objective("leakage")
+    assert "in dynamic" in str(found)
+    assert not any("leakage of" in text for text in found.excluded)

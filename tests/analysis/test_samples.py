@@ -45,6 +45,39 @@ def test_a_time_first_layer_inside_a_model_is_seen_where_it_takes_the_inputs():
     assert reads(Tagger(), {"x": X.transpose(0, 1)}) == [7, 7, 1]
 
 
+class Behind(nn.Module):
+    """A recurrent layer behind others, which see the inputs first."""
+
+    def __init__(self, first, *, turn=False, pack=None):
+        super().__init__()
+        self.first, self.rnn, self.head = first, nn.GRU(5, 6), nn.Linear(6, 2)
+        self.turn, self.pack = turn, pack
+
+    def forward(self, x):
+        x = self.first(x)
+        x = x.transpose(0, 1) if self.turn else x
+        if self.pack is not None:
+            x = pack_padded_sequence(x, self.pack)
+        return self.head(self.rnn(x)[1][0])
+
+
+@pytest.mark.parametrize("first", [nn.Linear(5, 5), nn.LayerNorm(5)])
+def test_a_time_first_layer_behind_others_is_seen(first):
+    assert reads(Behind(first), X.transpose(0, 1))[-3:] == [7, 7, 1]
+    assert reads(Behind(first), [X.transpose(0, 1), X[:4].transpose(0, 1)])[-3:] == [7, 7, 1]
+    # The model turns the inputs round itself: they have their samples first.
+    assert reads(Behind(first, turn=True), X)[-3:] == [7, 7, 1]
+    assert reads(Behind(first, turn=True), X[:7])[-3:] == [7, 7, 1]  # as many as there are steps
+    lengths = [7, 6, 5, 4, 3, 2, 1, 1, 1, 1]
+    assert reads(Behind(first, pack=lengths), X.transpose(0, 1))[-3:] == [3.1, 3.1, 1]
+
+
+def test_tokens_with_time_first_are_as_many_sequences():
+    tokens = torch.arange(21).view(7, 3)
+    assert reads(Behind(nn.Embedding(21, 5)), tokens)[-3:] == [7, 7, 1]
+    assert reads(Behind(nn.Embedding(21, 5), turn=True), tokens.mT)[-3:] == [7, 7, 1]
+
+
 def test_attention_and_what_has_no_batch_dimension():
     torch.manual_seed(0)
     encoder = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0).eval()

@@ -357,6 +357,23 @@ def test_what_writing_takes_comes_from_a_report():
         Rewriting.of(3)
 
 
+@pytest.mark.parametrize("size", [(8, 8), (16, 8), (8, 16), (24, 32)])
+def test_a_row_takes_as_long_however_many_arrays_are_written_side_by_side(size):
+    verify = mho.programming.WriteVerify(
+        read_time=1e-7, order="row", max_pulses=1, on_failure="report"
+    )
+    hardware = mho.Hardware(device=mho.devices.VTEAM(), array=mho.Array(8, 8), programming=verify)
+    torch.manual_seed(0)
+    analog = mho.convert(nn.Linear(*size, bias=False), hardware, program=False, seed=0)
+    report = mho.program(analog)
+    found = Rewriting.of(report)
+    # The time is that of the fullest array, of eight rows.
+    assert found.row_time == pytest.approx(report.seconds / 8, rel=1e-9, abs=0.0)
+    assert found.cell_energy == pytest.approx(
+        report.energy / (2 * size[0] * size[1]), rel=1e-9, abs=0.0
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -416,3 +433,29 @@ def test_read_times_may_be_given():
     mapping = place(found, CHIP, "layer", read_time={"b": 1e-6})
     assert [layer.stage for layer in mapping.layers] == pytest.approx([10 * 133e-9, 1e-5])
     assert place(found, CHIP, "layer", read_time=2e-6).latency == pytest.approx(4e-5)
+
+
+@pytest.mark.parametrize("converted", [False, True])
+def test_sequences_with_time_first_are_counted_as_costs_count_them(converted):
+    class Tagger(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.rnn, self.head = nn.Embedding(9, 4), nn.GRU(4, 6), nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.head(self.rnn(self.embedding(x))[0][-1])
+
+    torch.manual_seed(0)
+    model, tokens = Tagger(), torch.arange(21).remainder(9).view(7, 3)
+    given = {} if converted else {"hardware": HARDWARE}
+    found = place(
+        mho.convert(model, HARDWARE) if converted else model, CHIP, inputs=tokens, **given
+    )
+    reads = {shape.name: shape.reads for shape in found.shapes}
+    assert reads["head"] == 1
+    assert {reads[name] for name in reads if name.startswith("rnn")} == {7}
+    steps = torch.randn(7, 3, 4)
+    alone = place(nn.LSTM(4, 6), CHIP, inputs=steps, hardware=HARDWARE)
+    assert {shape.reads for shape in alone.shapes} == {7}
+    turned = place(nn.LSTM(4, 6, batch_first=True), CHIP, inputs=steps, hardware=HARDWARE)
+    assert {shape.reads for shape in turned.shapes} == {3}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mho.analysis.components.base import Component, Estimate
 from mho.analysis.components.scaling import AtNode
-from mho.analysis.estimates import combine
+from mho.analysis.estimates import combine, slowest
 from mho.analysis.timing import Levels, Sent, Timing
 from mho.core import checks
 from mho.core.spec import Spec
@@ -273,13 +273,12 @@ class ChipArchitecture(Spec):
         Raises:
             ValueError: if converters of these bits cannot convert at ``conversion_rate``.
         """
-        time: Estimate | None = None
+        times = []
         for part in self._convert():
             component = part.circuit(sent)
             self._refuse_too_fast(part.name, component)
-            found = None if component is None else component.latency
-            if found is not None and (time is None or found.typical > time.typical):
-                time = found
+            times.append(None if component is None else component.latency)
+        time = slowest(times) if times else None  # None as soon as one is not known
         if self.conversion_rate is not None:
             time = Estimate.exact(1.0 / self.conversion_rate)
         if sent.conversion_time is None:

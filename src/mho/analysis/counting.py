@@ -164,6 +164,7 @@ def sent_of(hardware: Hardware) -> Sent:
         None if drive.pulses is None else drive.pulses.t_pulse,
         None if drive.pulses is None else sum(drive.drive_times),
         None if adc is None else adc.conversion_time,
+        drive.top.bit_length() if drive.pulses is not None and planes > 1 else None,
     )
 
 
@@ -285,7 +286,7 @@ def of(part: Part, component: Component | None, instances: float, uses: float | 
     energy = area = power = None
     if component is not None:
         area = component.area
-        power = NOTHING if component.leakage_in_energy else component.leakage
+        power = component.leakage
         if part.use is None:
             energy = NOTHING
         elif uses is not None and component.energy is not None:
@@ -299,6 +300,7 @@ def of(part: Part, component: Component | None, instances: float, uses: float | 
         leakage=None,
         power=None if power is None else power * instances,
         area=None if area is None else area * instances,
+        leakage_in_dynamic=component is not None and component.leakage_in_energy,
     )
 
 

@@ -61,7 +61,7 @@ def cost(
             `Technology` says the least; None is ``Technology()``.
         programming: the report of `mho.program`, for what writing takes.
         samples: how many inferences the inputs are, where it is not their first dimension.
-            Otherwise a sample is one sequence where recurrent and attention layers take the inputs:
+            Otherwise a sample is one sequence where there are recurrent and attention layers:
             packed ones, and those with time first, too.
         mapping: where the layers lie on the cores of the chip, from `mho.chip.place` on
             ``architecture.cores_for(hardware)``. Latency and interval are the mapping's; all cores
@@ -289,7 +289,12 @@ def _excluded(found: Cost, twin: nn.Module) -> tuple[str, ...]:
             "lines and drivers there are not those of a product on bit lines"
         )
     for name in ("dynamic", "leakage", "area"):
-        lacking = [x for x in found.uncounted(name) if x not in found.missing]
+        within = name == "leakage"  # what leaks is counted where it is in the energy of the uses
+        lacking = [
+            part.name
+            for part in found.parts
+            if getattr(part, name) is None and not (within and part.leakage_in_dynamic)
+        ]
         if lacking:
             kind = {"dynamic": "energy", "leakage": "leakage", "area": "area"}[name]
             texts.append(f"{kind} of: {', '.join(lacking)}")

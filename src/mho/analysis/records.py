@@ -39,6 +39,8 @@ class PartCost:
         leakage: energy that all draw while they do nothing (J): power × time of an inference.
         power: that they draw while they do nothing (W).
         area: of all (m²).
+        leakage_in_dynamic: whether what leaks is within the energy of the uses; by itself it is
+            then not known.
     """
 
     name: str
@@ -49,11 +51,12 @@ class PartCost:
     leakage: Estimate | None
     power: Estimate | None
     area: Estimate | None
+    leakage_in_dynamic: bool = False
 
     @property
     def energy(self) -> Estimate | None:
         """Dynamic energy and leakage of one inference (J)."""
-        return total((self.dynamic, self.leakage))
+        return self.dynamic if self.leakage_in_dynamic else total((self.dynamic, self.leakage))
 
 
 @dataclass(frozen=True)
@@ -172,12 +175,15 @@ class Cost:
 
     @property
     def dynamic(self) -> Estimate | None:
-        """Energy of one inference without leakage (J); None if a part is not counted."""
+        """Energy of one inference without leakage (J); None if a part is not counted.
+
+        Of parts that do not tell the two apart it is all.
+        """
         return self._total("dynamic")
 
     @property
     def leakage(self) -> Estimate | None:
-        """Leakage during one inference (J); None if a part is not counted."""
+        """Leakage during one inference (J); None if a part is not counted, or within its energy."""
         return self._total("leakage")
 
     @property
@@ -271,8 +277,11 @@ class Cost:
             told = getattr(self, name)
             return () if told is not None else ("programming, by a policy that does not know it",)
         lacking = [p.name for p in self.parts if getattr(p, name) is None]
-        if name == "leakage" and self.interval is None:
-            lacking.append("the time it lasts")
+        if name == "leakage":
+            within = {p.name for p in self.parts if p.leakage_in_dynamic}
+            lacking = [f"{x} (within its energy)" if x in within else x for x in lacking]
+            if self.interval is None:
+                lacking.append("the time it lasts")
         return (*lacking, *self.missing)
 
     def counted(self, name: str) -> Estimate:
@@ -352,7 +361,8 @@ class Cost:
                 ", ".join(part.roles),
                 f"{part.instances:,.6g}",
                 f"{part.uses:,.6g}",
-                *(said(value, "J") for value in (part.dynamic, part.leakage)),
+                said(part.dynamic, "J"),
+                "in dynamic" if part.leakage_in_dynamic else said(part.leakage, "J"),
                 said(part.area, "m²"),
             )
             for part in self.parts
@@ -417,6 +427,7 @@ def _sum(parts: list[PartCost]) -> PartCost:
         total(part.leakage for part in parts),
         total(part.power for part in parts),
         total(part.area for part in parts),
+        any(part.leakage_in_dynamic for part in parts),
     )
 
 

@@ -22,6 +22,7 @@ class Sent:
         pulse: the longest pulse of pulse-width drivers (s); None for others.
         pulses: how long all pulses of one vector may last (s); None for others.
         conversion_time: of one conversion (s), where the hardware's converters know it.
+        pulse_bits: of each of several pulses that one vector is sent in; None for others.
     """
 
     input_bits: int | None
@@ -31,10 +32,13 @@ class Sent:
     pulse: float | None = None
     pulses: float | None = None
     conversion_time: float | None = None
+    pulse_bits: int | None = None
 
     @property
     def driver_bits(self) -> int | None:
-        """Bits that a driver puts on a line at once: one where planes follow each other."""
+        """Bits that a driver puts on a line at once: one where planes of bits follow each other."""
+        if self.pulse_bits is not None:
+            return self.pulse_bits
         return 1 if self.planes > 1 else self.input_bits
 
 

@@ -132,6 +132,8 @@ class Rewriting(Spec):
     ) -> Rewriting:
         """Take what one row and one cell take from a report of programming.
 
+        Arrays are programmed side by side there: the time of a crossbar is that of its fullest.
+
         Args:
             report: what ``mho.program``, or programming a crossbar, returned.
             batch: see `Rewriting`.
@@ -147,7 +149,7 @@ class Rewriting(Spec):
                 f"{type(report).__name__}"
             )
         cells = sum(r.cells.g.numel() for r in reports)
-        rows = sum(r.cells.g[..., 0].numel() * _across(r) for r in reports)
+        rows = sum(_rows(r) for r in reports)
         times = [r.seconds for r in reports]
         energies = [r.energy for r in reports]
         return cls(
@@ -164,8 +166,9 @@ def _shared(values: list[float | None], count: int) -> float | None:
     return sum(known) / count if len(known) == len(values) else None
 
 
-def _across(report: ProgramReport) -> int:
-    return 1 if report.tiling is None else report.tiling.across
+def _rows(report: ProgramReport) -> int:
+    """Word lines of a crossbar's fullest array."""
+    return report.cells.shape[1] if report.tiling is None else report.tiling.height
 
 
 def whole(reads: float) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
@@ -20,10 +21,12 @@ from mho.hardware import Hardware
 from mho.model import sizes
 from mho.model.convert import choose
 from mho.model.crossbars import entries
+from mho.model.lifecycle import collapse
 from mho.model.observe import check_inputs
 from mho.model.report import patterns
-from mho.model.samples import samples_of
-from mho.model.tracer import Trace, trace
+from mho.model.samples import Samples, samples_of, time_first
+from mho.model.sizes import on_meta
+from mho.model.tracer import Trace, call, one_call, to_meta, trace
 from mho.nn.base import AnalogLayer
 from mho.nn.registry import BY_OPTION
 
@@ -324,8 +327,14 @@ def _first_use(traced: Trace, owner: str, layer: nn.Module) -> int:
 
 
 def _samples(model: nn.Module, inputs: Any) -> int:
+    """Return how many samples inputs are, as `mho.analysis.cost` counts them."""
     if isinstance(inputs, Tensor):
         return samples_of(model, inputs)
+    if any(map(time_first, model.modules())):
+        try:
+            return _by_layers(model, inputs)
+        except Exception:  # what looks at values cannot work without any: the first tensor tells
+            pass
     first = inputs
     while not isinstance(first, Tensor):
         if isinstance(first, PackedSequence):
@@ -335,6 +344,17 @@ def _samples(model: nn.Module, inputs: Any) -> int:
             raise TypeError(f"inputs must hold a tensor, got {type(first).__name__}; say samples=…")
         first = next(iter(values), None)
     return len(first) if first.dim() else 1
+
+
+@torch.no_grad()
+def _by_layers(model: nn.Module, inputs: Any) -> int:
+    converted = any(isinstance(module, AnalogLayer) for module in model.modules())
+    twin = on_meta(collapse(model) if converted else model).eval()
+    given = to_meta(one_call(inputs))
+    leading = given[0] if isinstance(given, (tuple, list)) else given
+    with Samples(twin, [leading]) as counter:
+        call(twin, given)
+    return counter.count
 
 
 def checked(layers: Sequence[Any]) -> list[LayerShape]:

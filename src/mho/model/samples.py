@@ -20,7 +20,9 @@ class Samples:
 
     Packed sequences say how many they are. A tensor's samples are its first dimension, unless a
     layer that takes it says otherwise: ``batch_first=False`` (recurrent layers, attention) makes it
-    the second, and what has no batch dimension is one sample.
+    the second, and what has no batch dimension is one sample. A layer of ``batch_first=False``
+    further inside says so too, where what reaches it still has the first two dimensions of the
+    batch (embeddings, projections and norms keep them; who turned them round did not).
 
     Args:
         model: that is to work on them.
@@ -38,14 +40,24 @@ class Samples:
 
     def __enter__(self) -> Samples:
         known = {id(_leading(batch)) for batch in self._batches}
+        entered: list[Any] = [None]  # the batch at work
+
+        def enter(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+            given = (*args, *named.values())
+            entered[0] = next((value for value in given if id(value) in known), None)
 
         def look(layer: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
             # Of attention the query alone: keys and values may be something else.
             first = args[0] if args else next(iter(named.values()), None)
+            batch = entered[0]
             if id(first) in known and isinstance(first, Tensor):
                 found = _told(layer, first)
                 if found is not None:
                     self._told[id(first)] = found
+            elif isinstance(batch, Tensor) and _time_first(layer, first, batch):
+                self._told.setdefault(id(batch), batch.shape[1])
+
+        self._handles.append(self._model.register_forward_pre_hook(enter, with_kwargs=True))
 
         for module in self._model.modules():
             if _looks(module):
@@ -84,6 +96,22 @@ def _told(layer: nn.Module, x: Tensor) -> int | None:
     if isinstance(window, tuple):
         return 1 if x.dim() == len(window) + 1 else None
     return 1 if x.dim() == 1 and x.is_floating_point() else None
+
+
+def _time_first(layer: nn.Module, x: Any, batch: Tensor) -> bool:
+    """Whether a layer inside a model tells that the model's inputs have time first."""
+    if _batch_first(layer) is not False or batch.dim() < 2:
+        return False
+    steps, samples = batch.shape[:2]
+    if isinstance(x, PackedSequence):  # of sequences that are not longer than the batch
+        told = len(x.batch_sizes), int(x.batch_sizes[0])
+        return told[1] == samples != steps and told[0] <= steps
+    return isinstance(x, Tensor) and x.dim() == 3 and x.shape[:2] == batch.shape[:2]
+
+
+def time_first(layer: nn.Module) -> bool:
+    """Whether a layer takes time as the first dimension."""
+    return _batch_first(layer) is False
 
 
 def _batch_first(layer: nn.Module) -> bool | None:

@@ -90,12 +90,13 @@ class Wire(Component):
 
 @dataclass(frozen=True)
 class Bus(Logic):
-    """Bus of a tile in ISAAC: 0.054 pJ and 29.3 µm² for every bit of its width.
+    """Bus of a tile in ISAAC: 0.054 pJ and 29.3 µm² for every bit of its width and unit on it.
 
-    One use transfers one word. Leakage is in the energy; the time is the clock's.
+    One use transfers one word. Leakage is in the energy; the time is the clock's. The area is told
+    for one of the 12 units on the bus, whose 0.09 mm² a tile they share.
 
-    Source: A. Shafiee et al., "ISAAC", ISCA 2016, doi 10.1109/ISCA.2016.12 (7 mW, 7500 µm² for 256
-    bits), as in Accelergy's library.
+    Source: A. Shafiee et al., "ISAAC", ISCA 2016, doi 10.1109/ISCA.2016.12 (7 mW, 0.09 mm² of 384
+    wires), as in Accelergy's library (7500 µm² for 256 bits) and PUMA's simulator (0.09 mm²).
 
     Attributes:
         bits: width, >= 1.
