@@ -43,7 +43,7 @@ STEPS = (
     ("mho.chip.residents", "Resident", "returned"),
     ("mho.chip.residents", "Resident", "left"),
     ("mho.chip.residents", "Resident", "join"),
-    ("mho.chip.chip", "", "move_in"),
+    ("mho.chip.tenants", "", "move_in"),
     ("mho.crossbar.crossbar", "Crossbar", "rejoin"),
     ("mho.chip.chip", "Chip", "set_extra_state"),
     ("mho.nn.base", "AnalogLayer", "mark_programmed"),

@@ -7,6 +7,7 @@ from torch import nn
 import mho
 from mho import ADC, DAC, Array, Crossbar, Hardware
 from mho.crossbar import read
+from mho.crossbar.reader import Reader
 from mho.effects import ReadNoise
 
 F64 = torch.float64
@@ -17,6 +18,8 @@ CONVERTERS = {"dac": DAC(bits=6, range=1.0), "adc": ADC(bits=8, range=1e-4)}
 def held(monkeypatch):
     """Make blocks small; collect how many currents each read held at once."""
     monkeypatch.setattr(read, "CURRENTS_AT_ONCE", 400)
+    # Small reads on equal tiles need no blocks, and have a way of their own.
+    monkeypatch.setattr(Reader, "measured", lambda *_: None)
     found = []
     convert = read.convert
 

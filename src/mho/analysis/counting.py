@@ -43,7 +43,7 @@ class Load:
             share in part; with all their lines and converters. None: the chip is made for it.
         lies_on: of such a chip, arrays on which something of it lies.
         copies: of the matrix, on such a chip.
-        compared: see `compares`.
+        compared: whether pairs are compared one by one, so that no currents flow together.
     """
 
     name: str
@@ -205,7 +205,7 @@ def _size(rows: int, cols: int, architecture: ChipArchitecture) -> tuple[int, in
 
 
 def layer_cost(load: Load, architecture: ChipArchitecture) -> LayerCost:
-    """Return what a matrix costs on an architecture, without leakage (which `with_leakage` adds).
+    """Return what a matrix costs on an architecture, without leakage (it goes by time).
 
     Raises:
         ValueError: if the architecture cannot work with these bits, or at this rate.

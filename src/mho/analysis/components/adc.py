@@ -338,7 +338,7 @@ def _nanometres(node: float) -> float:
 
 # Factors by which NeuroSim's estimates were made to meet a 40 nm RRAM macro's layout within 1 %:
 # area of level shifters, latency of sensing, switching activities of flip-flops, adders and
-# control, and energy. Front. Artif. Intell. 2021, doi 10.3389/frai.2021.659060, and `Param.cpp`.
+# control, and energy. Front. Artif. Intell. 2021, doi 10.3389/frai.2021.659060, and Param.cpp.
 # Nothing here applies them: they are of that macro.
 NEUROSIM_CALIBRATION: Mapping[str, float] = MappingProxyType(
     {
