@@ -21,7 +21,7 @@ from mho.crossbar.readout import Readout
 from mho.crossbar.report import ProgramReport
 from mho.crossbar.undo import all_or_nothing
 from mho.hardware import Hardware
-from mho.nn import computed, loading, stale
+from mho.nn import computed, copied, loading, stale
 
 L = TypeVar("L", bound="AnalogLayer")
 
@@ -117,7 +117,7 @@ class AnalogLayer(nn.Module):
         computed.add_properties(self, computed.parametrized_names(digital))
         for name, value in vars(digital).items():
             if name not in self.left_behind:
-                vars(self)[name] = _copied(name, _without_cells(value), memo)
+                vars(self)[name] = copied.copy_of(name, copied.without_cells(value), memo)
         if not isinstance(digital, AnalogLayer):
             self._adopt(digital)
 
@@ -379,24 +379,6 @@ def _refuse_patched(digital: nn.Module) -> None:
         own = name in vars(AnalogLayer) and not hasattr(nn.Module, name)
         if name == "forward" or (own and not isinstance(digital, AnalogLayer)):
             raise ValueError(f"its attribute {name!r} would hide the crossbar layer's own")
-
-
-def _without_cells(value: Any) -> Any:
-    """Leave crossbars out of a layer's modules."""
-    if not isinstance(value, dict) or not any(isinstance(v, Crossbar) for v in value.values()):
-        return value
-    return type(value)((k, v) for k, v in value.items() if not isinstance(v, Crossbar))
-
-
-def _copied(name: str, value: Any, memo: dict[int, Any]) -> Any:
-    try:
-        return copy.deepcopy(value, memo)
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        if "memory" in str(error):  # as torch says it on the host
-            raise MemoryError(f"no room for a copy of {name}: {error}") from error
-        raise ValueError(f"{name} cannot be copied ({error}); remove it first") from error
 
 
 def guard(module: nn.Module) -> None:

@@ -2,10 +2,65 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
+from mho.core import checks
+from mho.periphery.converters.base import Architecture
 from mho.periphery.draws import Draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Capacitive(Architecture):
+    """What converters with a capacitive divider and comparators share.
+
+    Attributes:
+        capacitor_sigma: relative standard deviation of a unit capacitor, in [0, 0.3].
+        comparator_sigma: standard deviation of a comparator's offset, of full scale, >= 0.
+        amplifier_db: open-loop gain of the divider's amplifier (dB), > 0; None is an ideal one.
+    """
+
+    compares: ClassVar[bool] = False
+
+    capacitor_sigma: float = 0.0
+    comparator_sigma: float = 0.0
+    amplifier_db: float | None = None
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        checks.number(f"{name} capacitor_sigma", self.capacitor_sigma, least=0.0, most=0.3)
+        checks.number(f"{name} comparator_sigma", self.comparator_sigma, least=0.0)
+        if self.amplifier_db is not None:
+            checks.number(f"{name} amplifier_db", self.amplifier_db, above=0.0)
+        super().__post_init__()
+
+    @property
+    def drawn(self) -> bool:
+        """Whether converters differ by chance."""
+        return super().drawn or self.capacitor_sigma > 0.0 or self.comparator_sigma > 0.0
+
+    @property
+    def linear(self) -> bool:
+        """Whether transitions lie where those of an ideal converter do."""
+        return super().linear and self.even
+
+    @property
+    def even(self) -> bool:
+        """Whether the divider's levels are those of an ideal one."""
+        return self.capacitor_sigma == 0.0 and self.amplifier_db is None
+
+    def own_offset(self, draws: Draws, count: int, bits: int) -> Tensor | None:
+        """Draw the comparators' offsets (steps)."""
+        if not self.comparator_sigma:
+            return None
+        return draws.normal("comparator", count) * (self.comparator_sigma * 2 ** (bits - 1))
+
+    def dividers(self, draws: Draws, count: int, bits: int) -> Tensor:
+        """Draw the levels of ``count`` dividers; see `levels`."""
+        return levels(draws, count, bits, self.capacitor_sigma, self.amplifier_db)
 
 
 def levels(draws: Draws, count: int, bits: int, sigma: float, amplifier_db: float | None) -> Tensor:
