@@ -21,6 +21,7 @@ from mho.periphery import ADC, DAC, Amplifier, PulseWidth
 
 if TYPE_CHECKING:
     from mho import analysis, chip, decomposition, fit, plot, study, testing, train
+    from mho.analysis.tuning import tune
 
 __version__ = "0.1.0"
 
@@ -36,6 +37,8 @@ _ON_FIRST_USE = (
     "testing",
     "train",
 )
+# Functions of such rooms, by the module they are in.
+_FROM = {"tune": "mho.analysis.tuning"}
 
 __all__ = [
     "ADC",
@@ -80,6 +83,7 @@ __all__ = [
     "summary",
     "testing",
     "train",
+    "tune",
     "unfreeze",
 ]
 
@@ -87,6 +91,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _ON_FIRST_USE:
         return importlib.import_module(f"mho.{name}")
+    if name in _FROM:
+        return getattr(importlib.import_module(_FROM[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

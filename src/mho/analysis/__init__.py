@@ -12,10 +12,12 @@ from mho.analysis.directions import (
 )
 from mho.analysis.landscapes import Landscape, landscape
 from mho.analysis.layer_cost import cost
+from mho.analysis.layer_errors import LayerError, LayerErrors, layers
 from mho.analysis.peaks import Peak, peak
 from mho.analysis.records import Cost, LayerCost, PartCost, Programming
 from mho.analysis.technology import Technology
 from mho.analysis.timing import ChargeSteps, Levels, PulseWidths, Timing
+from mho.analysis.tuning import Tuned, tune
 
 __all__ = [
     "ChargeSteps",
@@ -25,6 +27,8 @@ __all__ = [
     "Estimate",
     "Landscape",
     "LayerCost",
+    "LayerError",
+    "LayerErrors",
     "Levels",
     "Part",
     "PartCost",
@@ -33,14 +37,17 @@ __all__ = [
     "PulseWidths",
     "Technology",
     "Timing",
+    "Tuned",
     "adc_energy",
     "chips",
     "components",
     "cost",
     "hessian_directions",
     "landscape",
+    "layers",
     "peak",
     "random_direction",
     "snapshot",
     "trajectory_directions",
+    "tune",
 ]

@@ -359,7 +359,7 @@ def _correct(show: Show, matrices: dict[Crossbar, Tensor], unbiased: bool) -> No
         found = moments.get(crossbar)
         if found is None:
             return
-        noisy = unbiased and _is_noisy(crossbar)
+        noisy = unbiased and is_noisy(crossbar.hardware)
         for some, once in _blocks(crossbar, x, y.reshape(-1, y.shape[-1])):
             again = crossbar.reader.read(some, crossbar.reader.stored) if noisy else once
             found.add(once, again, _product(some, matrices[crossbar], crossbar.groups))
@@ -399,16 +399,15 @@ def _product(x: Tensor, matrix: Tensor, groups: int) -> Tensor:
     )
 
 
-def _is_noisy(crossbar: Crossbar) -> bool:
+def is_noisy(hardware: Hardware) -> bool:
     """Whether two reads of one input differ."""
-    amplifier, adc = crossbar.hardware.amplified, crossbar.hardware.adc
+    amplifier, adc = hardware.amplified, hardware.adc
     noisy = (amplifier is not None and amplifier.noisy) or (adc is not None and adc.noisy)
     return (
         noisy
-        or crossbar.hardware.drive.jitters
+        or hardware.drive.jitters
         or any(
-            b.acts_on("read_std") or (b.acts_on("read") and b.redrawn)
-            for b in crossbar.hardware.behaviours
+            b.acts_on("read_std") or (b.acts_on("read") and b.redrawn) for b in hardware.behaviours
         )
     )
 

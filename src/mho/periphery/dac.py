@@ -137,6 +137,11 @@ class DAC(Spec):
         """Whether inputs pass unchanged."""
         return self.bits is None
 
+    @property
+    def exact(self) -> DAC:
+        """Drivers with the same range and voltage that put any input on the line as it is."""
+        return DAC(v_max=self.v_max, range=self.range, signed=self.signed)
+
     @derived
     def levels(self) -> tuple[int, int]:
         """The lowest and the highest integer level."""

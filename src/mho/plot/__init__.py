@@ -9,6 +9,7 @@ from mho.plot.cores import core_plan, core_timeline
 from mho.plot.cost import cost_breakdown
 from mho.plot.crossbar import conductance_map, target_histogram, weight_error
 from mho.plot.landscape import landscape_contour, landscape_line, landscape_surface
+from mho.plot.layers import layer_errors
 from mho.plot.loops import loop_fit
 from mho.plot.quantiser import converter_curve, converter_nonlinearity, transfer_curve
 from mho.plot.styles import style
@@ -40,6 +41,7 @@ __all__ = [
     "landscape_contour",
     "landscape_line",
     "landscape_surface",
+    "layer_errors",
     "loop_fit",
     "measured_against_predicted",
     "rank_accuracy",

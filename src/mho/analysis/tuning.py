@@ -1,0 +1,381 @@
+"""Converters of each layer as fine as its errors matter, within a budget of error or energy.
+
+The error of a model's outputs is taken as the sum of what each layer's converters do alone: its own
+error at some number of bits, times how much an error of this layer weighs at the outputs. Which
+choice each layer then makes is a choice of one price for error, the same for all layers
+(Lagrange's multiplier): with it, each takes what costs least, energy and error together.
+(H. Everett, Oper. Res. 11, 399 (1963), doi:10.1287/opre.11.3.399; for bits of layers as in
+Z. Dong et al., NeurIPS 33 (2020), arXiv:1911.03852.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mho.analysis import chips
+from mho.analysis.architecture import ChipArchitecture
+from mho.analysis.layer_cost import cost
+from mho.analysis.layer_errors import LayerErrors, Runs, layers, relative
+from mho.core import checks
+from mho.core.text import progress, quantity, table
+from mho.hardware import Hardware
+from mho.model.calibrate import calibrate
+from mho.model.convert import convert
+from mho.model.crossbars import listing
+from mho.model.observe import batches_of
+from mho.model.quiet import noise_free
+
+_BITS = range(4, 11)
+_ADC, _DAC = ("ADC range", "ADC codes"), ("input conversion",)
+_ROUNDS = 6  # of meeting a budget of error by what is measured
+
+
+class Choice(NamedTuple):
+    """Bits of one layer's converters, what they cost and how they err.
+
+    Attributes:
+        dac: bits of its drivers; None where they are not chosen.
+        adc: bits of its converters; None where they are not chosen.
+        energy: of the layer in one inference (J).
+        error: what they do to the model's outputs, squared, relative.
+    """
+
+    dac: int | None
+    adc: int | None
+    energy: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What `tune` returns.
+
+    Attributes:
+        model: converted with these converters, programmed and calibrated.
+        overrides: hardware by layer, as `mho.convert` takes it.
+        chosen: bits of every layer, by name.
+        energy: of one inference (J), its layers together.
+        error: what the converters do to the model's outputs, measured: relative to outputs of the
+            same cells behind exact converters, without noise (root mean square).
+        uniform: bits that all layers alike need for an error as small, or the finest that was
+            tried.
+        uniform_energy: what these cost (J).
+        uniform_error: and how they err.
+    """
+
+    model: nn.Module
+    overrides: dict[str, Hardware]
+    chosen: dict[str, Choice]
+    energy: float
+    error: float
+    uniform: int
+    uniform_energy: float
+    uniform_error: float
+
+    def __str__(self) -> str:
+        """A table: a row a layer."""
+        rows = [
+            [name, _said(c.dac), _said(c.adc), quantity(c.energy, "J"), _percent(c.error**0.5)]
+            for name, c in self.chosen.items()
+        ]
+        head = ("layer", "DAC bits", "ADC bits", "energy", "error at the outputs")
+        whole = f"together: {quantity(self.energy, 'J')}, error {_percent(self.error)}"
+        alike = (
+            f"{self.uniform} bits everywhere: {quantity(self.uniform_energy, 'J')}, error "
+            f"{_percent(self.uniform_error)}"
+        )
+        return f"{table(head, rows)}\n{whole}\n{alike}"
+
+
+def _percent(error: float) -> str:
+    return f"{100 * error:.2g} %"
+
+
+def _said(bits: int | None) -> str:
+    return "–" if bits is None else str(bits)
+
+
+def tune(
+    model: nn.Module,
+    hardware: Hardware,
+    inputs: Tensor | Iterable[Any],
+    *,
+    error: float | None = None,
+    energy: float | None = None,
+    bits: Sequence[int] = _BITS,
+    architecture: ChipArchitecture | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> Tuned:
+    """Choose bits and ranges of every layer's converters, within a budget.
+
+    Ranges are those of `mho.calibrate` for the bits chosen. Everything else of the hardware stays.
+
+    Args:
+        model: digital, or converted.
+        hardware: with an ADC, a DAC with bits, or both; what it has of them is chosen.
+        inputs: one batch, or an iterable of batches, as for `mho.calibrate`.
+        error: the budget: what converters may do to the model's outputs, relative (0.02 is 2 % of
+            their root mean square), > 0; the energy is then the least.
+        energy: the budget, in place of ``error``: of one inference (J), > 0; the error is then the
+            least.
+        bits: to choose from, two numbers at least.
+        architecture: what converters cost; ``mho.analysis.chips.get("generic_22nm")`` if not given.
+        seed: of the crossbars, as in `mho.convert`.
+        **settings: of `mho.convert` (``only``, ``skip`` …), but for ``overrides``.
+
+    Returns:
+        The tuned model, its hardware by layer, and what converters alike would need.
+
+    Raises:
+        TypeError: if an argument is of another kind.
+        ValueError: if the hardware has no converters, both budgets are given or none, the
+            architecture does not know an energy, or no choice of bits meets the budget.
+    """
+    checks.instance("hardware", hardware, Hardware)
+    budget = _budget(error, energy)
+    options = sorted({checks.integer("every number of bits", b, most=24) for b in bits})
+    if len(options) < 2:
+        raise ValueError(f"bits must hold two numbers at least, got {list(bits)}")
+    if hardware.adc is None and hardware.drive.ideal:
+        raise ValueError("hardware has no converters to tune: give it an ADC, or a DAC with bits")
+    if "overrides" in settings or settings.get("program") is False:
+        raise ValueError("tune finds overrides by itself, of programmed crossbars")
+    chip = chips.get("generic_22nm") if architecture is None else architecture
+    batches = batches_of(inputs)
+    make = partial(_made, model, hardware, batches, seed, settings)
+    tables = _tables(make, batches, options, hardware, chip)
+    if error is None:
+        chosen = _cheapest(tables, budget, _energy, _error)
+        if chosen is None:
+            raise ValueError(f"energy must be larger: {_least(tables, _energy, 'J')}")
+        return _tuned(make, batches, hardware, chip, chosen, options)
+    wanted, found = budget**2, None
+    for _ in range(_ROUNDS):
+        chosen = _cheapest(tables, wanted, _error, _energy)
+        if chosen is None:
+            break
+        found = _tuned(make, batches, hardware, chip, chosen, options)
+        if found.error <= budget:
+            return found
+        # Errors of layers are not quite independent: ask for as much less as it was too much.
+        wanted *= 0.9 * (budget / found.error) ** 2
+    least = "" if found is None else f", {found.error:.2g} was measured"
+    raise ValueError(
+        f"error {budget:g} is not met with {options[0]} to {options[-1]} bits{least}: allow more, "
+        "or finer converters"
+    )
+
+
+def _energy(choice: Choice) -> float:
+    return choice.energy
+
+
+def _error(choice: Choice) -> float:
+    return choice.error
+
+
+def _least(tables: dict[str, list[Choice]], limited: Any, unit: str) -> str:
+    least = sum(min(map(limited, found)) for found in tables.values())
+    return f"the least that these bits allow is {quantity(least, unit)}"
+
+
+def _budget(error: float | None, energy: float | None) -> float:
+    if (error is None) == (energy is None):
+        raise ValueError("give one budget: error (relative), or energy (J)")
+    name, value = ("error", error) if error is not None else ("energy", energy)
+    return checks.number(name, value, above=0.0)
+
+
+def _with_bits(hardware: Hardware, dac: int | None, adc: int | None) -> Hardware:
+    """Return hardware whose converters have these bits, those that it has."""
+    if dac is not None and hardware.dac is not None and not hardware.drive.ideal:
+        hardware = hardware.replace(dac=hardware.dac.replace(bits=dac))
+    if adc is not None and hardware.adc is not None:
+        hardware = hardware.replace(adc=hardware.adc.replace(bits=adc))
+    return hardware
+
+
+def _made(
+    model: nn.Module,
+    hardware: Hardware,
+    batches: list[Any],
+    seed: int,
+    settings: Mapping[str, Any],
+    dac: int | None = None,
+    adc: int | None = None,
+    overrides: Mapping[str, Hardware] | None = None,
+) -> nn.Module:
+    """Return the model converted with some bits, and calibrated."""
+    whole, others = _with_bits(hardware, dac, adc), dict(overrides or {})
+    whole = others.pop("", whole)  # of a model that is one layer
+    analog = convert(model, whole, seed=seed, overrides=others, **settings).eval()
+    calibrate(analog, batches)
+    return analog
+
+
+def _tables(
+    make: Any,
+    batches: list[Any],
+    options: list[int],
+    hardware: Hardware,
+    chip: ChipArchitecture,
+) -> dict[str, list[Choice]]:
+    """Return what every layer can choose from."""
+    drives, converts = not hardware.drive.ideal, hardware.adc is not None
+    middle = options[len(options) // 2]
+    errors: dict[int, LayerErrors] = {}
+    energies: dict[tuple[int, int], dict[str, float]] = {}
+    for b in progress(options, "bits"):
+        analog = make(b, b)
+        errors[b] = layers(analog, batches, alone=b == middle)
+        energies[b, middle] = _energies(make(b, middle), batches, chip) if drives else {}
+        energies[middle, b] = _energies(make(middle, b), batches, chip)
+    weights = {e.name: _weight(e.alone or 0.0, e.own) for e in errors[middle].layers}
+    found: dict[str, list[Choice]] = {}
+    for name, weight in weights.items():
+        for d in options if drives else [middle]:
+            for a in options if converts else [middle]:
+                squared = _squared(errors[d], name, _DAC) + _squared(errors[a], name, _ADC)
+                joules = energies[middle, a][name]
+                if drives:
+                    joules *= energies[d, middle][name] / energies[middle, middle][name]
+                choice = Choice(
+                    d if drives else None, a if converts else None, joules, weight**2 * squared
+                )
+                found.setdefault(name, []).append(choice)
+    return found
+
+
+def _weight(alone: float, own: float) -> float:
+    """Return how much an error of a layer weighs at the outputs."""
+    return alone / own if own > 0.0 else 0.0
+
+
+def _squared(errors: LayerErrors, name: str, causes: tuple[str, ...]) -> float:
+    added = errors[name].added
+    return sum(added.get(cause, 0.0) ** 2 for cause in causes)
+
+
+def _energies(
+    analog: nn.Module, batches: list[Any], chip: ChipArchitecture
+) -> dict[str, float]:
+    """Return the energy of every crossbar in one inference (J), of what is counted."""
+    found: dict[str, float] = {}
+    for layer in cost(analog, batches, chip).layers:
+        if layer.energy is None:
+            raise ValueError(
+                f"the architecture does not know the energy of layer {layer.name!r}: {chip.name}"
+            )
+        found[layer.name] = layer.energy.typical
+    return found
+
+
+def _cheapest(
+    tables: dict[str, list[Choice]], limit: float, limited: Any, wanted: Any
+) -> dict[str, Choice] | None:
+    """Return the choices with the least sum of one thing, the sum of another within a limit.
+
+    Found by bisection of the price of what is limited. None: there are none.
+
+    Args:
+        tables: choices by layer.
+        limit: of the sum.
+        limited: from a choice to what is limited.
+        wanted: from a choice to what is to be least.
+    """
+
+    def at(price: float) -> dict[str, Choice]:
+        return {
+            name: min(found, key=lambda c: (wanted(c) + price * limited(c), limited(c)))
+            for name, found in tables.items()
+        }
+
+    def total(found: dict[str, Choice]) -> float:
+        return float(sum(map(limited, found.values())))
+
+    least = {name: min(found, key=limited) for name, found in tables.items()}
+    if total(least) > limit:
+        return None
+    best, low, high = least, 0.0, 1e30
+    for _ in range(200):
+        price = math.sqrt(low * high) if low else high * 1e-60
+        found = at(price)
+        if total(found) <= limit:
+            best, high = found, price
+        else:
+            low = price
+        if low and high / low < 1 + 1e-9:
+            break
+    return best
+
+
+def _tuned(
+    make: Any,
+    batches: list[Any],
+    hardware: Hardware,
+    chip: ChipArchitecture,
+    chosen: dict[str, Choice],
+    options: list[int],
+) -> Tuned:
+    overrides = _overrides(make(), hardware, chosen)
+    analog = make(overrides=overrides)
+    error = conversion_error(analog, batches)
+    energy = sum(_energies(analog, batches, chip).values())
+    for alike in options:
+        same = make(alike, alike)
+        alike_error = conversion_error(same, batches)
+        if alike_error <= error:
+            break
+    alike_energy = sum(_energies(same, batches, chip).values())
+    return Tuned(analog, overrides, chosen, energy, error, alike, alike_energy, alike_error)
+
+
+def _overrides(
+    analog: nn.Module, hardware: Hardware, chosen: dict[str, Choice]
+) -> dict[str, Hardware]:
+    """Return the hardware of every layer; of one with several crossbars, the finest of theirs."""
+    bits: dict[str, list[Choice]] = {}
+    for entry in listing(analog):
+        if entry.name in chosen and entry.layer is not None:
+            names = [n for n, m in analog.named_modules() if m is entry.layer]
+            bits.setdefault(names[0], []).append(chosen[entry.name])
+            for reader in entry.readers:
+                bits.setdefault(reader, []).append(chosen[entry.name])
+    return {
+        name: _with_bits(hardware, _finest(c.dac for c in own), _finest(c.adc for c in own))
+        for name, own in bits.items()
+    }
+
+
+def _finest(bits: Iterable[int | None]) -> int | None:
+    known = [b for b in bits if b is not None]
+    return max(known) if known else None
+
+
+@torch.no_grad()
+def conversion_error(analog: nn.Module, inputs: Tensor | Iterable[Any]) -> float:
+    """Return what converters do to a model's outputs, relative (root mean square).
+
+    Against the same cells, wires and correction behind exact converters; neither is noisy.
+
+    Args:
+        analog: converted, calibrated.
+        inputs: as for `mho.calibrate`.
+    """
+    batches = batches_of(inputs)
+    quiet = noise_free(analog)
+    with_converters = Runs(quiet, batches, {}).outputs()
+    for entry in listing(quiet):
+        crossbar, whole = entry.crossbar, entry.crossbar.hardware
+        crossbar.hardware = whole.replace(dac=whole.drive.exact, adc=None)
+        crossbar.refresh()
+    exact = Runs(quiet, batches, {}).outputs()
+    return relative(with_converters - exact, exact)
