@@ -56,7 +56,8 @@ print(f"converters for an error of at most 5 %:\n{tuned}")
 
 with style():
     figure, axes = plt.subplots(2, 1, figsize=(9, 6), layout="constrained")
-    for ax, found, when in zip(axes, (errors, again), ("an hour later", "calibrated anew")):
+    drawn = ((errors, "an hour later"), (again, "calibrated anew"))
+    for ax, (found, when) in zip(axes, drawn, strict=True):
         layer_errors(found, ax)
         ax.set_title(f"error that each stage adds (%), {when}")
     figure.savefig(folder / "layers.png")

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import pytest
@@ -14,7 +15,7 @@ from mho.analysis import layers
 def mlp(*sizes):
     torch.manual_seed(1)
     parts = []
-    for rows, cols in zip(sizes, sizes[1:], strict=False):
+    for rows, cols in pairwise(sizes):
         parts += [torch.nn.Linear(rows, cols), torch.nn.ReLU()]
     return torch.nn.Sequential(*parts[:-1]).eval()
 
@@ -99,7 +100,9 @@ def test_rounding_is_that_of_a_grid(bits):
     y = x @ model[0].weight.T
     step = float(y.abs().max()) / (2 ** (bits - 1) - 1)
     assert found.added["ADC range"] < 1e-5
-    assert found.added["ADC codes"] == pytest.approx(relative((y / step).round() * step, y), rel=0.1)
+    assert found.added["ADC codes"] == pytest.approx(
+        relative((y / step).round() * step, y), rel=0.1
+    )
 
 
 def test_inputs_are_converted_as_by_hand():

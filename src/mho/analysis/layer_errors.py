@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 
 from mho.analysis.stages import CAUSES, outputs, product
 from mho.core import checks, notice
-from mho.core.text import progress, share, table
+from mho.core.text import percent, progress, table
 from mho.crossbar import Crossbar
 from mho.model.crossbars import Entry, listing
 from mho.model.observe import batches_of, observed, watched
@@ -86,10 +86,12 @@ class LayerErrors:
         head.append("mostly")
         rows = []
         for e in self.layers:
-            cells = [share(e.added[c]) if c in e.added else "–" for c in self.causes]
-            alone = [] if e.alone is None else [share(e.alone)]
-            rows.append([e.name, share(e.arriving), *cells, share(e.own), *alone, e.cause or "–"])
-        last = f"error of the model's outputs, all layers: {share(self.outputs)}"
+            cells = [percent(e.added[c]) if c in e.added else "–" for c in self.causes]
+            alone = [] if e.alone is None else [percent(e.alone)]
+            rows.append(
+                [e.name, percent(e.arriving), *cells, percent(e.own), *alone, e.cause or "–"]
+            )
+        last = f"error of the model's outputs, all layers: {percent(self.outputs)}"
         missed = f"\nnot reached: {', '.join(self.unseen)}" if self.unseen else ""
         return f"{table(head, rows)}\n{last}{missed}"
 

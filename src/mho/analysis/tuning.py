@@ -23,8 +23,9 @@ from mho.analysis import chips
 from mho.analysis.architecture import ChipArchitecture
 from mho.analysis.layer_cost import cost
 from mho.analysis.layer_errors import LayerErrors, Runs, layers, relative
+from mho.analysis.technology import Technology
 from mho.core import checks
-from mho.core.text import progress, quantity, table
+from mho.core.text import percent, progress, quantity, table
 from mho.hardware import Hardware
 from mho.model.calibrate import calibrate
 from mho.model.convert import convert
@@ -82,20 +83,16 @@ class Tuned:
     def __str__(self) -> str:
         """A table: a row a layer."""
         rows = [
-            [name, _said(c.dac), _said(c.adc), quantity(c.energy, "J"), _percent(c.error**0.5)]
+            [name, _said(c.dac), _said(c.adc), quantity(c.energy, "J"), percent(c.error**0.5)]
             for name, c in self.chosen.items()
         ]
         head = ("layer", "DAC bits", "ADC bits", "energy", "error at the outputs")
-        whole = f"together: {quantity(self.energy, 'J')}, error {_percent(self.error)}"
+        whole = f"together: {quantity(self.energy, 'J')}, error {percent(self.error)}"
         alike = (
             f"{self.uniform} bits everywhere: {quantity(self.uniform_energy, 'J')}, error "
-            f"{_percent(self.uniform_error)}"
+            f"{percent(self.uniform_error)}"
         )
         return f"{table(head, rows)}\n{whole}\n{alike}"
-
-
-def _percent(error: float) -> str:
-    return f"{100 * error:.2g} %"
 
 
 def _said(bits: int | None) -> str:
@@ -110,7 +107,7 @@ def tune(
     error: float | None = None,
     energy: float | None = None,
     bits: Sequence[int] = _BITS,
-    architecture: ChipArchitecture | None = None,
+    architecture: ChipArchitecture | Technology | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> Tuned:
@@ -128,6 +125,7 @@ def tune(
             least.
         bits: to choose from, two numbers at least.
         architecture: what converters cost; ``mho.analysis.chips.get("generic_22nm")`` if not given.
+            Parts whose energy it does not know do not count.
         seed: of the crossbars, as in `mho.convert`.
         **settings: of `mho.convert` (``only``, ``skip`` …), but for ``overrides``.
 
@@ -137,7 +135,7 @@ def tune(
     Raises:
         TypeError: if an argument is of another kind.
         ValueError: if the hardware has no converters, both budgets are given or none, the
-            architecture does not know an energy, or no choice of bits meets the budget.
+            architecture knows no energy, or no choice of bits meets the budget.
     """
     checks.instance("hardware", hardware, Hardware)
     budget = _budget(error, energy)
@@ -157,20 +155,20 @@ def tune(
         if chosen is None:
             raise ValueError(f"energy must be larger: {_least(tables, _energy, 'J')}")
         return _tuned(make, batches, hardware, chip, chosen, options)
-    wanted, found = budget**2, None
+    wanted = budget**2
+    finest = {name: min(found, key=_error) for name, found in tables.items()}
     for _ in range(_ROUNDS):
-        chosen = _cheapest(tables, wanted, _error, _energy)
-        if chosen is None:
-            break
+        chosen = _cheapest(tables, wanted, _error, _energy) or finest
         found = _tuned(make, batches, hardware, chip, chosen, options)
         if found.error <= budget:
             return found
+        if chosen == finest:
+            break
         # Errors of layers are not quite independent: ask for as much less as it was too much.
         wanted *= 0.9 * (budget / found.error) ** 2
-    least = "" if found is None else f", {found.error:.2g} was measured"
     raise ValueError(
-        f"error {budget:g} is not met with {options[0]} to {options[-1]} bits{least}: allow more, "
-        "or finer converters"
+        f"error {budget:g} is not met with {options[0]} to {options[-1]} bits, {found.error:.2g} "
+        "was measured: allow more, or finer converters"
     )
 
 
@@ -226,13 +224,15 @@ def _tables(
     batches: list[Any],
     options: list[int],
     hardware: Hardware,
-    chip: ChipArchitecture,
+    chip: ChipArchitecture | Technology,
 ) -> dict[str, list[Choice]]:
     """Return what every layer can choose from."""
     drives, converts = not hardware.drive.ideal, hardware.adc is not None
     middle = options[len(options) // 2]
     errors: dict[int, LayerErrors] = {}
     energies: dict[tuple[int, int], dict[str, float]] = {}
+    if not sum(_energies(make(middle, middle), batches, chip).values()):
+        raise ValueError("the architecture knows no energy: give one with circuits")
     for b in progress(options, "bits"):
         analog = make(b, b)
         errors[b] = layers(analog, batches, alone=b == middle)
@@ -265,17 +265,13 @@ def _squared(errors: LayerErrors, name: str, causes: tuple[str, ...]) -> float:
 
 
 def _energies(
-    analog: nn.Module, batches: list[Any], chip: ChipArchitecture
+    analog: nn.Module, batches: list[Any], chip: ChipArchitecture | Technology
 ) -> dict[str, float]:
     """Return the energy of every crossbar in one inference (J), of what is counted."""
-    found: dict[str, float] = {}
-    for layer in cost(analog, batches, chip).layers:
-        if layer.energy is None:
-            raise ValueError(
-                f"the architecture does not know the energy of layer {layer.name!r}: {chip.name}"
-            )
-        found[layer.name] = layer.energy.typical
-    return found
+    return {
+        layer.name: sum(p.energy.typical for p in layer.parts if p.energy is not None)
+        for layer in cost(analog, batches, chip).layers
+    }
 
 
 def _cheapest(
@@ -321,7 +317,7 @@ def _tuned(
     make: Any,
     batches: list[Any],
     hardware: Hardware,
-    chip: ChipArchitecture,
+    chip: ChipArchitecture | Technology,
     chosen: dict[str, Choice],
     options: list[int],
 ) -> Tuned:

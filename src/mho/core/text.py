@@ -27,6 +27,11 @@ def share(value: float) -> str:
     return "<1%" if 0.0 < value < 0.005 else f"{value:.0%}"
 
 
+def percent(value: float) -> str:
+    """Write a share, or an error, with two digits, however small."""
+    return f"{100 * value:.2g} %"
+
+
 def size(count: float) -> str:
     """Say a number of bytes, in powers of ten."""
     for unit, each in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
