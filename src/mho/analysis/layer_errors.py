@@ -86,7 +86,7 @@ class LayerErrors:
         head.append("mostly")
         rows = []
         for e in self.layers:
-            cells = [percent(e.added[c]) if c in e.added else "–" for c in self.causes]
+            cells = [_shown(e.added.get(c)) for c in self.causes]
             alone = [] if e.alone is None else [percent(e.alone)]
             rows.append(
                 [e.name, percent(e.arriving), *cells, percent(e.own), *alone, e.cause or "–"]
@@ -94,6 +94,12 @@ class LayerErrors:
         last = f"error of the model's outputs, all layers: {percent(self.outputs)}"
         missed = f"\nnot reached: {', '.join(self.unseen)}" if self.unseen else ""
         return f"{table(head, rows)}\n{last}{missed}"
+
+
+def _shown(error: float | None) -> str:
+    if error is None:
+        return "–"
+    return "<0.01 %" if 0.0 < error < 1e-4 else percent(error)
 
 
 @torch.no_grad()
