@@ -112,6 +112,9 @@ def test_a_model_of_one_layer_and_one_of_several_crossbars(inputs):
     x = torch.rand(6, 5, 4)
     lstm = mho.tune(torch.nn.LSTM(4, 5, batch_first=True), HARDWARE, x, error=0.2, bits=(4, 6, 8))
     assert lstm.error <= 0.2
+    block = torch.nn.TransformerEncoderLayer(8, 2, 8, batch_first=True).eval()
+    found = mho.tune(block, HARDWARE, torch.rand(3, 5, 8), error=0.2, bits=(4, 6, 8))
+    assert set(found.overrides) == {"self_attn", "linear1", "linear2"}
 
 
 def test_what_cannot_be_is_refused(model, inputs):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -28,7 +28,7 @@ from mho.core import checks
 from mho.core.text import percent, progress, quantity, table
 from mho.hardware import Hardware
 from mho.model.calibrate import calibrate
-from mho.model.convert import convert
+from mho.model.convert import choose, convert
 from mho.model.crossbars import listing
 from mho.model.observe import batches_of
 from mho.model.quiet import noise_free
@@ -147,19 +147,18 @@ def tune(
     if "overrides" in settings or settings.get("program") is False:
         raise ValueError("tune finds overrides by itself, of programmed crossbars")
     chip = chips.get("generic_22nm") if architecture is None else architecture
-    batches = batches_of(inputs)
-    make = partial(_made, model, hardware, batches, seed, settings)
-    tables = _tables(make, batches, options, hardware, chip)
+    task = _Task(model, hardware, batches_of(inputs), options, chip, seed, settings)
+    tables = _tables(task)
     if error is None:
         chosen = _cheapest(tables, budget, _energy, _error)
         if chosen is None:
             raise ValueError(f"energy must be larger: {_least(tables, _energy, 'J')}")
-        return _tuned(make, batches, hardware, chip, chosen, options)
+        return _tuned(task, chosen)
     wanted = budget**2
     finest = {name: min(found, key=_error) for name, found in tables.items()}
     for _ in range(_ROUNDS):
         chosen = _cheapest(tables, wanted, _error, _energy) or finest
-        found = _tuned(make, batches, hardware, chip, chosen, options)
+        found = _tuned(task, chosen)
         if found.error <= budget:
             return found
         if chosen == finest:
@@ -201,56 +200,83 @@ def _with_bits(hardware: Hardware, dac: int | None, adc: int | None) -> Hardware
     return hardware
 
 
-def _made(
-    model: nn.Module,
-    hardware: Hardware,
-    batches: list[Any],
-    seed: int,
-    settings: Mapping[str, Any],
-    dac: int | None = None,
-    adc: int | None = None,
-    overrides: Mapping[str, Hardware] | None = None,
-) -> nn.Module:
-    """Return the model converted with some bits, and calibrated."""
-    whole, others = _with_bits(hardware, dac, adc), dict(overrides or {})
-    whole = others.pop("", whole)  # of a model that is one layer
-    analog = convert(model, whole, seed=seed, overrides=others, **settings).eval()
-    calibrate(analog, batches)
-    return analog
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What is to be tuned, on what, for what.
+
+    Attributes:
+        model: digital, or converted.
+        hardware: of which the converters are chosen.
+        batches: of inputs.
+        options: numbers of bits, rising.
+        chip: what converters cost.
+        seed: of the crossbars.
+        settings: of `mho.convert`.
+    """
+
+    model: nn.Module
+    hardware: Hardware
+    batches: list[Any]
+    options: list[int]
+    chip: ChipArchitecture | Technology
+    seed: int
+    settings: Mapping[str, Any]
+
+    def made(
+        self,
+        dac: int | None = None,
+        adc: int | None = None,
+        overrides: Mapping[str, Hardware] | None = None,
+    ) -> nn.Module:
+        """Return the model converted with some bits, and calibrated."""
+        whole, others = _with_bits(self.hardware, dac, adc), dict(overrides or {})
+        whole = others.pop("", whole)  # of a model that is one layer
+        settings = {"seed": self.seed, "overrides": others, **self.settings}
+        analog = convert(self.model, whole, **settings).eval()
+        calibrate(analog, self.batches)
+        return analog
+
+    def energies(self, analog: nn.Module) -> dict[str, float]:
+        """Return the energy of every crossbar in one inference (J), of what is counted."""
+        return {
+            layer.name: sum(p.energy.typical for p in layer.parts if p.energy is not None)
+            for layer in cost(analog, self.batches, self.chip).layers
+        }
+
+    def names(self) -> list[str]:
+        """Return the layers that are converted, by the names that overrides take."""
+        given = self.settings
+        chosen = choose(
+            self.model, self.hardware, given.get("only"), given.get("skip"), {},
+            given.get("embeddings", False),
+        )  # fmt: skip
+        return list(chosen)
 
 
-def _tables(
-    make: Any,
-    batches: list[Any],
-    options: list[int],
-    hardware: Hardware,
-    chip: ChipArchitecture | Technology,
-) -> dict[str, list[Choice]]:
+def _tables(task: _Task) -> dict[str, list[Choice]]:
     """Return what every layer can choose from."""
-    drives, converts = not hardware.drive.ideal, hardware.adc is not None
+    options, hardware = task.options, task.hardware
     middle = options[len(options) // 2]
+    drivers = options if not hardware.drive.ideal else [None]
+    converters = options if hardware.adc is not None else [None]
     errors: dict[int, LayerErrors] = {}
-    energies: dict[tuple[int, int], dict[str, float]] = {}
-    if not sum(_energies(make(middle, middle), batches, chip).values()):
+    by_dac: dict[int | None, dict[str, float]] = {}
+    by_adc: dict[int | None, dict[str, float]] = {}
+    by_dac[None] = by_adc[None] = between = task.energies(task.made(middle, middle))
+    if not sum(between.values()):
         raise ValueError("the architecture knows no energy: give one with circuits")
     for b in progress(options, "bits"):
-        analog = make(b, b)
-        errors[b] = layers(analog, batches, alone=b == middle)
-        energies[b, middle] = _energies(make(b, middle), batches, chip) if drives else {}
-        energies[middle, b] = _energies(make(middle, b), batches, chip)
-    weights = {e.name: _weight(e.alone or 0.0, e.own) for e in errors[middle].layers}
+        errors[b] = layers(task.made(b, b), task.batches, alone=b == middle)
+        by_dac[b] = task.energies(task.made(b, middle)) if b in drivers else between
+        by_adc[b] = task.energies(task.made(middle, b)) if b in converters else between
     found: dict[str, list[Choice]] = {}
-    for name, weight in weights.items():
-        for d in options if drives else [middle]:
-            for a in options if converts else [middle]:
-                squared = _squared(errors[d], name, _DAC) + _squared(errors[a], name, _ADC)
-                joules = energies[middle, a][name]
-                if drives:
-                    joules *= energies[d, middle][name] / energies[middle, middle][name]
-                choice = Choice(
-                    d if drives else None, a if converts else None, joules, weight**2 * squared
-                )
-                found.setdefault(name, []).append(choice)
+    for layer in errors[middle].layers:
+        name, weight = layer.name, _weight(layer.alone or 0.0, layer.own)
+        for d, a in product(drivers, converters):
+            squared = _squared(errors[d or middle], name, _DAC)
+            squared += _squared(errors[a or middle], name, _ADC)
+            joules = by_adc[a][name] * (by_dac[d][name] / between[name] if between[name] else 1.0)
+            found.setdefault(name, []).append(Choice(d, a, joules, weight**2 * squared))
     return found
 
 
@@ -262,16 +288,6 @@ def _weight(alone: float, own: float) -> float:
 def _squared(errors: LayerErrors, name: str, causes: tuple[str, ...]) -> float:
     added = errors[name].added
     return sum(added.get(cause, 0.0) ** 2 for cause in causes)
-
-
-def _energies(
-    analog: nn.Module, batches: list[Any], chip: ChipArchitecture | Technology
-) -> dict[str, float]:
-    """Return the energy of every crossbar in one inference (J), of what is counted."""
-    return {
-        layer.name: sum(p.energy.typical for p in layer.parts if p.energy is not None)
-        for layer in cost(analog, batches, chip).layers
-    }
 
 
 def _cheapest(
@@ -313,40 +329,33 @@ def _cheapest(
     return best
 
 
-def _tuned(
-    make: Any,
-    batches: list[Any],
-    hardware: Hardware,
-    chip: ChipArchitecture | Technology,
-    chosen: dict[str, Choice],
-    options: list[int],
-) -> Tuned:
-    overrides = _overrides(make(), hardware, chosen)
-    analog = make(overrides=overrides)
-    error = conversion_error(analog, batches)
-    energy = sum(_energies(analog, batches, chip).values())
-    for alike in options:
-        same = make(alike, alike)
-        alike_error = conversion_error(same, batches)
+def _tuned(task: _Task, chosen: dict[str, Choice]) -> Tuned:
+    overrides = _overrides(task, chosen)
+    analog = task.made(overrides=overrides)
+    error = conversion_error(analog, task.batches)
+    energy = sum(task.energies(analog).values())
+    for alike in task.options:
+        same = task.made(alike, alike)
+        alike_error = conversion_error(same, task.batches)
         if alike_error <= error:
             break
-    alike_energy = sum(_energies(same, batches, chip).values())
+    alike_energy = sum(task.energies(same).values())
     return Tuned(analog, overrides, chosen, energy, error, alike, alike_energy, alike_error)
 
 
-def _overrides(
-    analog: nn.Module, hardware: Hardware, chosen: dict[str, Choice]
-) -> dict[str, Hardware]:
+def _overrides(task: _Task, chosen: dict[str, Choice]) -> dict[str, Hardware]:
     """Return the hardware of every layer; of one with several crossbars, the finest of theirs."""
     bits: dict[str, list[Choice]] = {}
-    for entry in listing(analog):
-        if entry.name in chosen and entry.layer is not None:
-            names = [n for n, m in analog.named_modules() if m is entry.layer]
-            bits.setdefault(names[0], []).append(chosen[entry.name])
-            for reader in entry.readers:
-                bits.setdefault(reader, []).append(chosen[entry.name])
+    layers_of = {
+        entry.name: [entry.name, *entry.readers] for entry in listing(task.made()) if entry.layer
+    }
+    for name, choice in chosen.items():
+        for crossbar in layers_of.get(name, []):
+            for layer in task.names():
+                if layer == crossbar or not layer or crossbar.startswith(f"{layer}."):
+                    bits.setdefault(layer, []).append(choice)
     return {
-        name: _with_bits(hardware, _finest(c.dac for c in own), _finest(c.adc for c in own))
+        name: _with_bits(task.hardware, _finest(c.dac for c in own), _finest(c.adc for c in own))
         for name, own in bits.items()
     }
 
