@@ -33,6 +33,7 @@ class Rows:
 
     Attributes:
         batch: samples a step, by a DataLoader; else `BATCH`.
+        whole: all inputs and targets, where they are tensors; None where a Dataset gives them.
 
     Raises:
         TypeError: if data are of another kind.
@@ -44,7 +45,7 @@ class Rows:
         self.batch = BATCH
         self._collate: Callable[[list[Any]], Any] = default_collate
         self._like = Suiting.of(model)
-        self._whole: tuple[Tensor, Tensor] | None = None
+        self.whole: tuple[Tensor, Tensor] | None = None
         if isinstance(data, DataLoader):
             _refuse_own_order(data)
             self.batch = data.batch_size or BATCH
@@ -60,15 +61,15 @@ class Rows:
             if len(self) == 0:
                 raise ValueError("data must hold one sample at least, got none")
         else:
-            self._whole = pair_of("data", data, model)
+            self.whole = pair_of("data", data, model)
 
     def __len__(self) -> int:
-        return len(self._dataset if self._whole is None else self._whole[0])
+        return len(self._dataset if self.whole is None else self.whole[0])
 
     def __getitem__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return inputs and targets, ``[len(rows), ...]`` each."""
-        if self._whole is not None:
-            inputs, targets = self._whole
+        if self.whole is not None:
+            inputs, targets = self.whole
             return inputs[rows], targets[rows]
         found = self._collate([self._dataset[row] for row in rows.tolist()])
         if not isinstance(found, tuple | list) or len(found) != 2:
