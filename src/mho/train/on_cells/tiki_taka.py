@@ -52,7 +52,7 @@ class TransferArrays(nn.Module):
         if rule.reference == "symmetry":
             fast.shift_reference(sigma=rule.reference_error)
         else:
-            fast.write(torch.zeros_like(fast.read()))
+            fast.middle_reference()
         out, inputs = fast.shape
         self._keys = tuple(rule.memory((0, 0)))
         for name, value in rule.memory((out, inputs)).items():
