@@ -19,6 +19,7 @@ from mho.compat.xbtorch.deployment import (
     map_random,
 )
 from mho.compat.xbtorch.patches import xbtorch_model
+from mho.effects import PowerLawDrift
 
 pytestmark = pytest.mark.filterwarnings("ignore:weights of many values")
 
@@ -431,3 +432,12 @@ def test_the_boards_numbers_are_mhos():
     )
     assert micro == pytest.approx(si, rel=1e-4)
     assert micro == pytest.approx(77.0, abs=0.6 * 2.5 / 4096 / 500 * 1e6)
+
+
+def test_the_way_to_mho_keeps_drift():
+    old = fixed_point(drift_coefficient=0.1, drift_variation=0.02, drift_t0=2.0, retention_time=1e4)
+    with pytest.warns(UserWarning, match=r"mho\.age\(model, 10000\) lets retention_time pass"):
+        spec = old.to_mho()
+    assert spec.retention == PowerLawDrift(0.1, 0.02, 2.0)
+    assert spec.retention in spec.hardware().effects
+    assert fixed_point().to_mho().retention is None

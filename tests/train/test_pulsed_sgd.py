@@ -277,7 +277,9 @@ def test_schedulers_and_closures():
 
 def test_zero_learning_rate_sends_no_pulse():
     model = network()
-    optimizer = PulsedSGD(model, lr=0.0, device=SOFT)
+    optimizer = PulsedSGD(model, lr=0.1, device=SOFT)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0  # as a schedule does
     train(model, optimizer, 3)
     assert not any(writes.any() for writes in optimizer.pulses().values())
 
@@ -421,7 +423,7 @@ def test_gradients_that_are_not_finite_are_left_out():
 def test_bad_input():
     with pytest.raises(TypeError, match="device must be a PulsedDevice or"):
         PulsedSGD(network(), device=mho.devices.LinearDevice())
-    with pytest.raises(ValueError, match="lr must be >= 0"):
+    with pytest.raises(ValueError, match="lr must be > 0"):
         PulsedSGD(network(), lr=-1.0, device=SOFT)
     with pytest.raises(TypeError, match="update must be PulsedUpdate"):
         PulsedSGD(network(), device=SOFT, update="expected")

@@ -6,7 +6,7 @@ from torch import nn
 from torch.distributions import Normal
 
 from mho.core.spec import Spec
-from mho.devices import ConstantStep, SoftBoundsDevice, Spread
+from mho.devices import ConstantStep, ExponentialDevice, SoftBoundsDevice, Spread
 from mho.train.on_cells.coincidence import ExpectedPulses, StochasticPulses
 from mho.train.on_cells.pulsed_sgd import PulsedSGD
 from mho.train.on_cells.tiki_taka import (
@@ -337,3 +337,17 @@ def test_specs_and_bad_input():
         TikiTaka(network(), device=SOFT, rule="v2")
     with pytest.raises(TypeError, match="fast_device must be a PulsedDevice"):
         TikiTaka(network(), device=SOFT, fast_device=3)
+
+
+@pytest.mark.parametrize("weight_range", [(-1.0, 1.0), (0.0, 1.0), (-0.2, 1.0)])
+@pytest.mark.parametrize("device", [ExponentialDevice(), SoftBoundsDevice()])
+def test_the_middle_is_that_of_the_window_whatever_weights_it_stands_for(device, weight_range):
+    model = nn.Linear(4, 3)
+    with torch.no_grad():
+        model.weight.clamp_(0.0, 0.5)
+    optimizer = TikiTaka(model, 0.1, device=device, rule=AGAD(), weight_range=weight_range)
+    fast = optimizer.arrays["weight"].fast
+    middle = sum(device.window) / 2
+    assert fast.reference.item() == pytest.approx(middle, rel=1e-6)
+    assert torch.allclose(fast.cells.conductance(), torch.tensor(middle), rtol=1e-6, atol=0.0)
+    assert fast.read().abs().max() < 1e-6

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from tqdm import tqdm
 
 from mho.analysis.directions import Direction, Loss, coordinates, eval_mode, snapshot
 from mho.core import checks
+from mho.model.inputs import pair_of
 from mho.model.lifecycle import age, fabricate, program
 from mho.nn.base import AnalogLayer
 
@@ -57,7 +59,7 @@ class Landscape:
 def landscape(
     model: nn.Module,
     loss: Loss,
-    data: tuple[Tensor, Tensor],
+    data: Any,
     directions: Sequence[Direction],
     *,
     span: float | Sequence[tuple[float, float]] = 1.0,
@@ -72,7 +74,8 @@ def landscape(
     Args:
         model: a plain or a converted model; taken in ``eval()`` mode.
         loss: from outputs and targets to a scalar.
-        data: inputs and targets.
+        data: inputs and targets, as tensors, arrays, tables or lists; or a Dataset or a DataLoader
+            of such pairs.
         directions: one or two, as ``mho.analysis`` makes them.
         span: how far to go to both sides in units of each direction, or a range for each.
         points: along each direction, >= 2.
@@ -86,6 +89,7 @@ def landscape(
         TypeError, ValueError: if an argument is refused; chips or seconds of a plain model.
     """
     checks.instance("model", model, nn.Module)
+    data = pair_of("data", data, model)
     points = checks.integer("points", points, least=2)
     seconds = checks.number("seconds", seconds, least=0.0)
     if len(directions) not in (1, 2):

@@ -187,7 +187,7 @@ def _takes(law: Law, probe: Tensor) -> bool:
     with torch.no_grad():
         try:
             value = law(probe)
-        except RuntimeError:
+        except Exception:  # however it refuses
             return False
     return isinstance(value, Tensor) and value.shape == probe.shape
 

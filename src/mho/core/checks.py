@@ -69,11 +69,21 @@ def number(
         and (below is None or value < below)
         and (most is None or value <= most)
     )
+    if isinstance(value, int) and abs(value) > _LONGEST:
+        raise ValueError(f"{name} must be a number that a float holds, got one of {_digits(value)}")
     if not inside or not math.isfinite(value):
         bounds = ((">", above), (">=", least), ("<", below), ("<=", most))
         allowed = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
         raise ValueError(f"{name} must be {allowed or 'finite'}, got {value!r}")
     return value
+
+
+_LONGEST = 2**1000
+"""Whole numbers beyond it are no floats."""
+
+
+def _digits(value: int) -> str:
+    return f"about {int(abs(value).bit_length() * math.log10(2)) + 1} digits"
 
 
 _LARGEST = {

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mho.core.spec import Spec
 
 S = TypeVar("S", bound=Spec)
 
-_NUMBER = re.compile(r"^[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$")
+FORMAT = 1
+"""Of the files that `save` writes. A file that tells it ends with ``...``, or is cut short."""
 
 
 def load(path: str | Path, kind: type[S]) -> S:
-    """Read a spec from a YAML file, as `save` writes it.
+    """Read a spec from a YAML file, as `save` writes it, or as people do.
+
+    What YAML 1.1 would take for something else is read as people mean it: ``1e-6`` is a number;
+    ``010``, ``1:30``, ``2026-01-01``, ``yes`` and ``off`` are texts, which no number or truth value
+    accepts.
 
     Args:
         path: of the file. ``type`` may be left out at the top.
@@ -25,29 +31,31 @@ def load(path: str | Path, kind: type[S]) -> S:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is not YAML, a key is unknown or a value is refused.
+        ValueError: if the file is not YAML, is cut short or of a newer format, gives a name twice,
+            refers to itself without end, a key is unknown or a value is refused.
         TypeError: if a part is of another kind than its place asks for.
     """
-    import yaml  # here, since few programs read files and all import this module
+    from mho.core import yaml_reader  # here, since few programs read files and all import this
 
-    class Loader(yaml.SafeLoader):
-        """YAML 1.1 reads ``1e-6`` as text; people (and YAML 1.2) mean a number."""
-
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, list("-+0123456789."))
-    try:
-        data: Any = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(data, Mapping):
+    data = yaml_reader.read(Path(path))
+    if not isinstance(data, dict):
         raise TypeError(
             f"{path} describes no {kind.__name__}: it is no list of names and values (a file of "
             "measurements becomes a device by mho fit)"
         )
-    return kind.from_dict(data)
+    told = data.pop("format", FORMAT)
+    if told != FORMAT:
+        raise ValueError(f"{path}: format {told!r} is not known, {FORMAT} is: a newer mho's?")
+    try:
+        return kind.from_dict(data)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{path}: {error}") from error
 
 
 def save(spec: Spec, path: str | Path) -> None:
     """Write a spec to a YAML file that `load` reads back, equal.
+
+    Whatever goes wrong, an older file at its place is whole: it is written aside and moved.
 
     Args:
         spec: what to write.
@@ -55,16 +63,67 @@ def save(spec: Spec, path: str | Path) -> None:
     """
     import yaml
 
-    text = yaml.safe_dump(spec.to_dict(), sort_keys=False, allow_unicode=True)
-    Path(path).write_text(text, encoding="utf-8")
+    data = {"format": FORMAT, **spec.to_dict()}
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, explicit_end=True)
+    with aside(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def aside(path: str | Path) -> Iterator[Path]:
+    """Give another name, beside ``path``, to write a file under; it is then moved to its place.
+
+    Whatever goes wrong, or whoever kills the process, what stood at the path stands there whole.
+    The name is nobody else's, and ends as the path does.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+        OSError: if the path is a folder, or nothing can be written there.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder, not a file to write")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target.parent} is no folder: {target} cannot be written there")
+    handle, name = tempfile.mkstemp(target.suffix, f".{target.stem}.", target.parent)
+    os.close(handle)
+    draft = Path(name)
+    try:
+        draft.chmod(target.stat().st_mode if target.exists() else 0o666 & ~_umask())
+        yield draft
+        _to_disk(draft)
+        os.replace(draft, target)
+        _to_disk(target.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    # It can be read by setting it alone.
+    found = os.umask(0o022)
+    os.umask(found)
+    return found
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until what was written is on the disk."""
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:  # some file systems do not know it of folders
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
 
 
 @contextmanager
 def drafts(*targets: Path) -> Iterator[list[Path]]:
-    """Give other names to write files under; all take their places if the ``with`` block ends well.
+    """As `aside`, of several files: all take their places if the ``with`` block ends well.
 
-    Whatever goes wrong in between, what stood at the targets stands there still. Their folders are
-    made. A draft ends as its target does.
+    Their folders are made.
 
     Args:
         targets: of the files; existing ones are replaced.
@@ -76,11 +135,5 @@ def drafts(*targets: Path) -> Iterator[list[Path]]:
         if target.is_dir():
             raise IsADirectoryError(f"{target} is a folder, not a file to write")
         target.parent.mkdir(parents=True, exist_ok=True)
-    written = [target.with_name(f".{target.stem}.draft{target.suffix}") for target in targets]
-    try:
-        yield written
-        for draft, target in zip(written, targets, strict=True):
-            os.replace(draft, target)
-    finally:
-        for draft in written:
-            draft.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        yield [stack.enter_context(aside(target)) for target in targets]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mho.core import checks
+from mho.core import checks, intake
 from mho.devices.conduction import ConductionDevice
 from mho.fit import conduction_trust as trust
 from mho.fit import conduction_verdict
@@ -64,7 +64,7 @@ class IVFit:
             g: of the state (S); the largest fitted if not given.
         """
         most = max(v for n, v in self.parameters.items() if n == "g" or n.startswith("g["))
-        f = values_at(self.device.law, np.asarray(voltage, np.float64))
+        f = values_at(self.device.law, intake.array("voltage", voltage))
         return (most if g is None else g) * f + self.parameters.get("i0", 0.0)
 
 
@@ -139,7 +139,7 @@ def _noise(names: list[str], data: Data) -> Array:
 def _states(state: Any, count: int) -> tuple[list[str], npt.NDArray[np.intp]]:
     if state is None:
         return [""], np.zeros(count, np.intp)
-    label = np.asarray(state).ravel()
+    label = intake.labels(state)
     if len(label) != count:
         raise ValueError(f"state and voltage must be as many, got {len(label)} and {count}")
     names, which = np.unique(label, return_inverse=True)

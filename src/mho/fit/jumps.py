@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from mho.core import checks
+from mho.core import checks, intake
 from mho.devices.tabular import JumpTable
 from mho.fit.calibration import LEVELS, OUR_STREAM, Array, Calibration, vector
 from mho.fit.estimates import Estimates
@@ -55,7 +55,7 @@ def pairs(response: npt.ArrayLike) -> tuple[Array, Array]:
     Args:
         response: conductances (S) before and after pulses of one direction, ``[…, pulses + 1]``.
     """
-    g = np.asarray(response, np.float64)
+    g = intake.array("response", response)
     return g[..., :-1].ravel(), np.diff(g, axis=-1).ravel()
 
 

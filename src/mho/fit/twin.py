@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mho.core import checks
+from mho.core import checks, intake
 from mho.crossbar.crossbar import Crossbar
 from mho.effects import AccessResistance, StuckCells
 from mho.fit import twin_search as search
@@ -100,7 +100,7 @@ class TwinFit(Judged):
             g = torch.nn.functional.pad(g, (0, 1))
         crossbar = self._holding(g, seed)
         crossbar.commit(observed=True)
-        (currents,) = crossbar.reader.observe(torch.as_tensor(np.asarray(inputs, np.float64)))
+        (currents,) = crossbar.reader.observe(torch.as_tensor(intake.array("inputs", inputs)))
         adc, found = self.hardware.adc, currents[0, 0][:, :lines]
         if adc is not None:
             found = adc.convert(found, found.new_tensor(adc.range))
@@ -238,8 +238,7 @@ def _reads(inputs: Any, outputs: Any, g: Tensor, hardware: Hardware) -> tuple[Te
 
 
 def _tensor(name: str, values: Any) -> Tensor:
-    values = values if isinstance(values, Tensor) else np.array(values, np.float64)
-    tensor = torch.as_tensor(values).detach().to("cpu", torch.float64).contiguous()
+    tensor = intake.tensor(name, values).detach().to("cpu", torch.float64).contiguous()
     checks.finite(name, tensor)
     if not tensor.numel():
         raise ValueError(f"{name} must not be empty")

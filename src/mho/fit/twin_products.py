@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-import numpy as np
 import numpy.typing as npt
 import torch
 
-from mho.core import checks, random
+from mho.core import checks, intake, random
 from mho.effects import ReadNoise
 from mho.fit import twin_search as search
 from mho.fit.calibration import Array
@@ -46,7 +45,7 @@ class ProductsFit(Judged):
             expected: ``[reads, lines]`` or ``[reads]`` (A).
             seed: of the noise.
         """
-        currents = torch.as_tensor(np.asarray(expected, np.float64))
+        currents = torch.as_tensor(intake.array("expected", expected))
         amplifier, shape = self.hardware.amplified, currents.shape
         if amplifier is None:
             return currents.numpy()
@@ -126,7 +125,8 @@ def _check_cells(hardware: Hardware, names: frozenset[str]) -> None:
 def _pairs(
     expected: npt.ArrayLike, measured: npt.ArrayLike, hardware: Hardware
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    x, y = (torch.as_tensor(np.array(values, np.float64)) for values in (expected, measured))
+    x = torch.as_tensor(intake.array("expected", expected))
+    y = torch.as_tensor(intake.array("measured", measured))
     if x.shape != y.shape or x.dim() not in (1, 2):
         raise ValueError(
             "expected and measured must be of one shape, [reads] or [reads, lines], got "

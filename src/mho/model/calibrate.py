@@ -25,7 +25,8 @@ from mho.crossbar.undo import all_or_nothing
 from mho.crossbar.watching import by_call, vectors_at_once
 from mho.hardware import Hardware
 from mho.model.crossbars import listing
-from mho.model.observe import See, batches_of, observed, watched
+from mho.model.inputs import batches_of
+from mho.model.observe import See, observed, watched
 from mho.model.ranges import Line, Moments, Samples, least_error, lines, percentile
 
 Show: TypeAlias = Callable[[See], None]
@@ -56,9 +57,11 @@ def calibrate(
 
     Args:
         model: a converted model.
-        inputs: one batch (a tensor, or a mapping), or an iterable of batches (a DataLoader). Of a
-            batch that is a tuple or list the first item is the input; a mapping is passed as
-            keyword arguments.
+        inputs: one batch (a tensor, an array, a table of pandas, a list of rows, or a mapping), an
+            iterable of batches (a DataLoader, a list), or a Dataset. Of a batch that is a tuple or
+            list the first item is the input; a mapping is passed as keyword arguments. Numbers
+            take the dtype and device of the model's parameters; whole ones stay what they are
+            where the model has embeddings, and in tensors of int32 and int64.
         correct: also fit the output correction (gain and offset per column, least squares); else
             it stays as it is, that of `mho.compensate` included.
         unbiased: fit it to the *mean* output of noisy reads, so that zero-mean read noise does not
@@ -74,7 +77,7 @@ def calibrate(
             there is nothing to trim. After any error, and after an interruption, the model is as it
             was.
     """
-    batches = batches_of(inputs)
+    batches = batches_of(inputs, model)
     found = listing(model)
     crossbars = [entry.crossbar for entry in found]
     if trim:

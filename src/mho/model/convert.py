@@ -19,7 +19,7 @@ from mho.core.text import progress
 from mho.crossbar import learned_ranges
 from mho.hardware import Hardware
 from mho.model import report, sizes, tied
-from mho.model.observe import check_inputs
+from mho.model.inputs import call_of
 from mho.nn import adapters, computed
 from mho.nn.base import AnalogLayer, blank, guard
 from mho.nn.embedding import unsuited
@@ -103,7 +103,7 @@ def convert(
     program = checks.truth("program", program)
     settings: dict[str, Any] = {"program": program, "cells_dtype": kept.check(cells_dtype)}
     check_memory = checks.truth("check_memory", check_memory)
-    check_inputs(inputs)
+    inputs = call_of(inputs, model)
     chosen = choose(model, hardware, only, skip, overrides, embeddings)
     if not chosen:
         raise ValueError("the model has no layer to convert to crossbars")

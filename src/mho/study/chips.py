@@ -6,19 +6,21 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mho.core import checks
+from mho.core import checks, intake
 from mho.model.crossbars import layers
 from mho.model.lifecycle import fabricate
+from mho.study.scoring import evaluator
 
 
 def over_chips(
     analog: nn.Module,
-    evaluate: Callable[[nn.Module], float | Tensor | Sequence[float]],
+    evaluate: Callable[[nn.Module], float | Tensor | Sequence[float]] | Any,
     seeds: Sequence[int],
     *,
     workers: int = 1,
@@ -39,7 +41,9 @@ def over_chips(
 
     Args:
         analog: a converted model; it is not changed.
-        evaluate: from a chip to a number, or to several (a sequence, or a tensor of any shape).
+        evaluate: from a chip to a number, or to several (a sequence, an array, or a tensor of any
+            shape). Or labelled inputs, a pair or a Dataset or DataLoader of pairs: the share of
+            them that the chip classifies rightly.
         seeds: one chip each, at least one.
         workers: how many chips are made at once; ``evaluate`` must then bear being called from
             several threads, each with a chip of its own.
@@ -55,12 +59,13 @@ def over_chips(
     layers(analog)  # refuses a model without crossbars
     workers = checks.integer("workers", workers)
     seeds = listed(seeds)
+    evaluate = evaluator(analog, evaluate)
 
     @torch.no_grad()
     def one(seed: int) -> Tensor:
         chip = copy.deepcopy(analog)
         fabricate(chip, seed)
-        return torch.as_tensor(evaluate(chip), dtype=torch.float64).detach().cpu()
+        return intake.tensor("what evaluate returns", evaluate(chip)).detach().cpu().double()
 
     # tqdm's None means: only on a terminal.
     with tqdm(total=len(seeds), desc=label, disable=label is None or None, unit="chip") as bar:

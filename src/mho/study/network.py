@@ -17,11 +17,12 @@ from mho.devices.linear import LinearDevice
 from mho.hardware import Hardware
 from mho.model.calibrate import calibrate
 from mho.model.convert import convert
+from mho.model.inputs import batches_of
 from mho.model.lifecycle import age
 from mho.study.chips import listed, over_chips
+from mho.study.scoring import labelled, share_right
 
 HOUR, DAY, MONTH, YEAR = 3600.0, 86_400.0, 2_592_000.0, 31_557_600.0
-_BATCH = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,10 +117,10 @@ def _note(hardware: Hardware, reads_per_second: float) -> str:
 def accuracy(
     model: nn.Module,
     hardware: Hardware,
-    inputs: Tensor,
-    labels: Tensor,
+    inputs: Any,
+    labels: Any = None,
     *,
-    calibration: Tensor,
+    calibration: Any,
     seeds: Sequence[int],
     times: Sequence[float] | None = None,
     reads_per_second: float = 0.0,
@@ -133,9 +134,10 @@ def accuracy(
     Args:
         model: trained, digital; it is not changed.
         hardware: what the chips are made of.
-        inputs: to test with, ``[samples, ...]``.
-        labels: their classes, ``[samples]``.
-        calibration: inputs to calibrate with, none of those tested.
+        inputs: to test with, ``[samples, ...]``, in any form that `mho.calibrate` takes.
+        labels: their classes, ``[samples]``. None: ``inputs`` are a Dataset, a DataLoader or a pair
+            of both.
+        calibration: inputs to calibrate with, none of those tested, in any form.
         seeds: one chip each.
         times: after programming (s) at which to test, rising from 0. If not given: 0 and, where
             cells age (or are read), an hour, a day, a month and a year.
@@ -149,10 +151,9 @@ def accuracy(
             as many, there is no seed, times do not rise from 0, or there are reads and nothing
             goes by them.
     """
-    if len(inputs) != len(labels) or not len(inputs):
-        raise ValueError(
-            f"inputs and labels must be as many, at least one, got {len(inputs)} and {len(labels)}"
-        )
+    checks.instance("model", model, nn.Module)
+    inputs, labels = labelled(model, inputs, labels)
+    calibration = batches_of(calibration, model)
     seeds = listed(seeds)
     check_reads(hardware, reads_per_second)
     if times is None:
@@ -163,12 +164,7 @@ def accuracy(
         raise ValueError(f"times must rise from 0, got {list(times)}")
 
     def rightly(chip: nn.Module) -> float:
-        # In batches: what a read needs grows with them.
-        right = [
-            (chip(x).argmax(1) == y).sum()
-            for x, y in zip(inputs.split(_BATCH), labels.split(_BATCH), strict=True)
-        ]
-        return float(torch.stack(right).sum()) / len(inputs)
+        return share_right(chip, inputs, labels)
 
     def fresh(chip: nn.Module) -> float:
         calibrate(chip, calibration)

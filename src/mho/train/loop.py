@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mho.core import checks, random
+from mho.train import checkpoint as checkpoints
+from mho.train.samples import Rows
 
 Loss = Callable[..., Tensor]
 
@@ -68,11 +70,11 @@ class _Progress:
 def fit(
     model: nn.Module,
     optimizer: Optimizer,
-    data: tuple[Tensor, Tensor],
+    data: Any,
     loss: Loss,
     *,
     epochs: int,
-    batch: int = 64,
+    batch: int | None = None,
     seed: int = 0,
     schedule: Any = None,
     after_step: Callable[[nn.Module], object] | None = None,
@@ -81,6 +83,7 @@ def fit(
     evaluate: Callable[[nn.Module], float] | None = None,
     checkpoint: str | Path | None = None,
     every: int | None = None,
+    resume: str = "same",
     label: str | None = None,
 ) -> History:
     """Train a model in place; a run that was killed goes on where it stood, to the same numbers.
@@ -88,16 +91,21 @@ def fit(
     The order of samples follows from the seed and the epoch alone. A checkpoint holds the model,
     the optimizer (and the cells it writes to), the schedule, torch's global generators (of
     dropout, for one) and the position in the epoch. If there is one at ``checkpoint`` when the
-    call begins, it is loaded first.
+    call begins, it is loaded first, if it is of this run: of the same data, model, optimizer,
+    schedule, loss (by name) and order; only ``epochs`` may be more than before. One run at a time
+    works on a file.
 
     Args:
         model: left in ``eval()`` mode at the end.
         optimizer: of torch or of `mho.train`.
-        data: inputs ``[samples, ...]`` and targets ``[samples, ...]``.
+        data: inputs ``[samples, ...]`` and targets ``[samples, ...]``: tensors, arrays, tables or
+            lists; a Dataset of such pairs; or a DataLoader of one, of which the samples, how they
+            are collated and the batch count: their order is by the seed.
         loss: from outputs and targets to a scalar, the mean over the batch; with a ``teacher`` its
             outputs are the third argument (`mho.train.Recipe.loss`).
         epochs: passes over the data, >= 1.
-        batch: samples a step, >= 1; the last step of an epoch takes what is left.
+        batch: samples a step, >= 1; the last step of an epoch takes what is left. If not given:
+            the DataLoader's, or 64.
         seed: of the order of samples.
         schedule: a learning-rate scheduler, stepped after every optimizer step.
         after_step: called with the model after every step, for example ``recipe.after_step``.
@@ -108,50 +116,62 @@ def fit(
         evaluate: called with the model in ``eval()`` mode after every epoch.
         checkpoint: file to keep it in; None keeps none.
         every: steps between checkpoints; by default one an epoch.
+        resume: ``"same"`` refuses the checkpoint of another run, naming the difference; ``"force"``
+            goes on from it all the same, with the optimizer's settings as they are given now.
         label: names a progress bar (shown on terminals only); None shows none.
 
     Returns:
         Losses and metrics of all epochs, also of those before a resumption.
 
     Raises:
-        TypeError, ValueError: if an argument is refused, or the checkpoint is of another run.
-        RuntimeError: if the loss is not finite; the last checkpoint is then still good.
+        TypeError, ValueError: if an argument is refused, or the checkpoint is damaged, of another
+            run, or of more epochs than are asked for.
+        OSError: if no checkpoint can be written where it is wanted.
+        RuntimeError: if the loss is not finite (the last checkpoint is then still good), or another
+            run works on the checkpoint.
     """
-    inputs, targets = data
-    if len(inputs) != len(targets) or not len(inputs):
-        raise ValueError(
-            "data must hold equally many inputs and targets, one at least, got "
-            f"{len(inputs)} and {len(targets)}"
-        )
-    epochs, batch = checks.integer("epochs", epochs), checks.integer("batch", batch)
+    samples = Rows(data, model)
+    epochs = checks.integer("epochs", epochs)
+    batch = samples.batch if batch is None else checks.integer("batch", batch)
     every = None if every is None else checks.integer("every", every)
     seed = checks.plain(seed)
-    run = {"seed": seed, "batch": batch, "samples": len(inputs)}
+    checks.one_of("resume", resume, checkpoints.RESUME)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     path = None if checkpoint is None else Path(checkpoint)
+    run: dict[str, Any] = {}
+    if path is not None:
+        checkpoints.check_place(path)
+        order = {"seed": seed, "batch": batch, "samples": len(samples)}
+        run = checkpoints.identity(model, optimizer, schedule, samples, loss, order)
     if teacher is not None:
         checks.instance("teacher", teacher, nn.Module)
         teacher.eval()
-    progress = _Progress()
-    if path is not None and path.exists():
-        progress = _load(path, parts, run)
-    steps = -(-len(inputs) // batch)
-    bar = tqdm(
-        total=epochs * steps,
-        initial=progress.epoch * steps + progress.batch,
-        desc=label,
-        disable=True if label is None else None,
-        unit="step",
-        leave=False,
-    )
-    with bar:
+    steps = -(-len(samples) // batch)
+    with ExitStack() as stack:
+        progress = _Progress()
+        if path is not None:
+            stack.enter_context(checkpoints.alone(path))
+            if path.exists():
+                found = checkpoints.load(path, parts, run, resume, epochs)
+                progress = _Progress.from_dict(found)
+        bar = stack.enter_context(
+            tqdm(
+                total=epochs * steps,
+                initial=progress.epoch * steps + progress.batch,
+                desc=label,
+                disable=True if label is None else None,
+                unit="step",
+                leave=False,
+            )
+        )
         while progress.epoch < epochs:
             model.train()
-            for rows in _order(len(inputs), batch, seed, progress.epoch)[progress.batch :]:
+            for rows in _order(len(samples), batch, seed, progress.epoch)[progress.batch :]:
+                inputs, targets = samples[rows]
                 optimizer.zero_grad()
-                value = loss(model(inputs[rows]), targets[rows], *_taught(teacher, inputs[rows]))
+                value = loss(model(inputs), targets, *_taught(teacher, inputs))
                 value.backward()
-                _refuse_infinite(value, progress)
+                _refuse_infinite(value, progress, inputs, targets)
                 if before_step is not None:
                     before_step(model)
                 optimizer.step()
@@ -163,10 +183,10 @@ def fit(
                 progress.loss_sum += float(value.detach()) * len(rows)
                 bar.update()
                 if path is not None and every and progress.batch % every == 0:
-                    _save(path, parts, run, progress)
-            _end_epoch(model, progress, len(inputs), evaluate)
+                    checkpoints.save(path, parts, run, progress.to_dict())
+            _end_epoch(model, progress, len(samples), evaluate)
             if path is not None:
-                _save(path, parts, run, progress)
+                checkpoints.save(path, parts, run, progress.to_dict())
     model.eval()
     return progress.history
 
@@ -184,12 +204,19 @@ def _order(samples: int, batch: int, seed: int, epoch: int) -> Sequence[Tensor]:
     return torch.randperm(samples, generator=source).split(batch)
 
 
-def _refuse_infinite(value: Tensor, progress: _Progress) -> None:
-    if not bool(torch.isfinite(value.detach())):
-        raise RuntimeError(
-            f"the loss is {float(value.detach())} in epoch {progress.epoch + 1}, step "
-            f"{progress.batch + 1}: the learning rate may be too high"
-        )
+def _refuse_infinite(value: Tensor, progress: _Progress, *data: Any) -> None:
+    if bool(torch.isfinite(value.detach())):
+        return
+    where = f"the loss is {float(value.detach())} in epoch {progress.epoch + 1}, step "
+    where += f"{progress.batch + 1}"
+    for name, given in zip(("inputs", "targets"), data, strict=True):
+        if isinstance(given, Tensor) and not bool(torch.isfinite(given).all()):
+            count = int((~torch.isfinite(given)).sum())
+            raise RuntimeError(
+                f"{where}: its {name} hold {count} of {given.numel()} values that are NaN or "
+                "infinite"
+            )
+    raise RuntimeError(f"{where}: the learning rate may be too high")
 
 
 def _end_epoch(
@@ -203,30 +230,3 @@ def _end_epoch(
     if evaluate is not None:
         model.eval()
         progress.history.metric.append(float(evaluate(model)))
-
-
-def _save(path: Path, parts: dict[str, Any], run: dict[str, int], progress: _Progress) -> None:
-    state = {name: part.state_dict() for name, part in parts.items() if part is not None}
-    state["run"], state["progress"] = run, progress.to_dict()
-    state["rng"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        state["cuda_rng"] = torch.cuda.get_rng_state_all()
-    # Written aside and moved: a run killed while it saves keeps the checkpoint before.
-    aside = path.with_name(path.name + ".part")
-    torch.save(state, aside)
-    os.replace(aside, path)
-
-
-def _load(path: Path, parts: dict[str, Any], run: dict[str, int]) -> _Progress:
-    state = torch.load(path, weights_only=True)
-    if state.get("run") != run:
-        raise ValueError(
-            f"{path} is a checkpoint of another run: expected {run}, found {state.get('run')}"
-        )
-    for name, part in parts.items():
-        if part is not None:
-            part.load_state_dict(state[name])
-    torch.set_rng_state(state["rng"])
-    if "cuda_rng" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda_rng"])
-    return _Progress.from_dict(state["progress"])

@@ -60,14 +60,30 @@ class HeldParameters(Mapping[Tensor, HeldParameter]):
             parameters: new ones.
             names: of all parameters, old and new.
         """
-        self.names = names
         new = {
             p: names[p]
             for p in parameters
             if p.is_floating_point() and p.numel() and self._on_cells(names[p], p)
         }
-        given = {what: per_parameter(what, value, new) for what, value in self._given.items()}
-        clipped = {}
+        # A key of a mapping may be of earlier parameters alone.
+        known = {**{p: names[p] for p in self._held}, **new}
+        given = {what: per_parameter(what, value, known) for what, value in self._given.items()}
+        before = {p: p.detach().clone() for p in new}
+        try:
+            held, clipped = self._filled(new, given)
+        except BaseException:
+            for parameter, value in before.items():
+                parameter.data.copy_(value)
+            raise
+        self.names = names
+        self._held.update(held)
+        warn_clipped(clipped, sum(p.numel() for p in new))
+
+    def _filled(
+        self, new: dict[Tensor, str], given: dict[str, dict[Tensor, Any]]
+    ) -> tuple[dict[Tensor, HeldParameter], dict[str, int]]:
+        """Return what holds parameters, at their values, and how many of these were clipped."""
+        found, clipped = {}, {}
         for parameter, name in new.items():
             if given["device"][parameter] is None:
                 continue
@@ -78,8 +94,8 @@ class HeldParameters(Mapping[Tensor, HeldParameter]):
                 seed=random.derive(self._seed, "cells", name),
             )
             clipped[name] = held.fill(parameter, self._program)
-            self._held[parameter] = held
-        warn_clipped(clipped, sum(p.numel() for p in new))
+            found[parameter] = held
+        return found, clipped
 
     def settle(self, parameters: Iterable[Tensor] | None = None) -> None:
         """Set parameters (all if not given) to exactly what their cells hold."""

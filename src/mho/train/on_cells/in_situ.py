@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mho.cells.device import Device
 from mho.core import checks
 from mho.decomposition import Capture, Decomposition, Factors
-from mho.train import finite
+from mho.train import finite, rates
 from mho.train.on_cells import checkpoint, gradients
 from mho.train.on_cells.choice import Predicate, is_matrix, names_of, parameters_of
 from mho.train.on_cells.deploy import OnCells
@@ -149,14 +149,22 @@ class InSitu(OnCells, Wrapper):
     # ── parameters ───────────────────────────────────────────────────────────────────────────
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group to the given optimizer, and its weights to the cells."""
+        """Add a group to the given optimizer, and its weights to the cells.
+
+        Raises:
+            TypeError, ValueError: if it is refused; then nothing has changed.
+        """
         super().add_param_group(param_group)
         if "inner" not in self.__dict__:  # torch's own constructor reads the groups
             return
-        if self._ranks == "one_by_one":
-            gradients.rates(self.inner)
-        names = names_of(self.param_groups, self._model)
-        self.held.add(self.param_groups[-1]["params"], names)
+        try:
+            if self._ranks == "one_by_one":
+                gradients.rates(self.inner)
+            names = names_of(self.param_groups, self._model)
+            self.held.add(self.param_groups[-1]["params"], names)
+        except BaseException:
+            self.inner.param_groups.pop()
+            raise
 
     @property
     def names(self) -> dict[Tensor, str]:
@@ -183,7 +191,9 @@ class InSitu(OnCells, Wrapper):
 
         Raises:
             TypeError: if the optimizer needs a closure and there is none.
+            ValueError: if a learning rate is no finite number >= 0.
         """
+        rates.by_parameter(self.param_groups)
         try:
             loss = self._search(closure) if self._calls_closure else self._propose(closure)
         except BaseException:

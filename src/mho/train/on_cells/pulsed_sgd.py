@@ -13,7 +13,7 @@ from mho.cells.device import Device
 from mho.core import checks, random
 from mho.decomposition.capturing import Capture, capture
 from mho.devices.pulsed import PulsedDevice
-from mho.train import finite
+from mho.train import finite, rates
 from mho.train.on_cells.choice import cells_dtype, matrix_shape, per_parameter
 from mho.train.on_cells.coincidence import PulsedUpdate, StochasticPulses
 from mho.train.on_cells.deploy import OnCells
@@ -77,7 +77,7 @@ class PulsedOptimizer(OnCells, WholeCopies):
         seed: int,
     ) -> None:
         checks.instance("model", model, nn.Module)
-        lr = checks.number("lr", lr, least=0.0)
+        lr = checks.number("lr", lr, above=0.0)
         seed = checks.integer("seed", seed, least=0)
         low, high = check_range(weight_range)
         self.update: PulsedUpdate = StochasticPulses() if update is None else update
@@ -127,17 +127,18 @@ class PulsedOptimizer(OnCells, WholeCopies):
 
         Raises:
             RuntimeError: if a weight has a gradient, but its layer's inputs were not seen.
+            TypeError, ValueError: if a learning rate is no finite number >= 0.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        rates = {p: float(group["lr"]) for group in self.param_groups for p in group["params"]}
-        bad = finite.bad_gradients(rates)
+        learning = rates.by_parameter(self.param_groups)
+        bad = finite.bad_gradients(learning)
         if bad:
             shown = {self._called(p): gradient for p, gradient in bad.items()}
             finite.warn("pulsed step: gradients are", shown, stacklevel=4)
-        for p, lr in rates.items():
+        for p, lr in learning.items():
             if p.grad is not None and p not in bad:
                 self._move(p, lr)
         return loss
@@ -250,7 +251,7 @@ class PulsedSGD(PulsedOptimizer):
     Args:
         model: a plain or converted model; the weights of its linear, convolutional and recurrent
             layers go on cells and are set to what the cells can hold.
-        lr: learning rate, >= 0.
+        lr: learning rate, > 0.
         device: what the cells are: a pulse-count device, a voltage-driven one (pulses are found
             for it), or a mapping from parameters or name patterns to devices, the first match
             counting; None in it leaves digital.

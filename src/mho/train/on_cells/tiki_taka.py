@@ -52,7 +52,7 @@ class TransferArrays(nn.Module):
         if rule.reference == "symmetry":
             fast.shift_reference(sigma=rule.reference_error)
         else:
-            fast.write(torch.zeros_like(fast.read()))
+            fast.middle_reference()
         out, inputs = fast.shape
         self._keys = tuple(rule.memory((0, 0)))
         for name, value in rule.memory((out, inputs)).items():
@@ -115,7 +115,7 @@ class TikiTaka(PulsedOptimizer):
     Args:
         model: a plain or converted model; the weights of its linear, convolutional and recurrent
             layers go on cells and are set to what the cells can hold.
-        lr: learning rate, >= 0.
+        lr: learning rate, > 0.
         device: of all cells, or a mapping by parameter or name pattern; see `PulsedSGD`.
         fast_device: of A's cells; as ``device`` if not given.
         rule: `TikiTakaV1`, `TikiTakaV2`, `Chopped` or `AGAD`, or one of your own.

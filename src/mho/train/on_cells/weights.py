@@ -137,6 +137,14 @@ class WeightCells(nn.Module):
             point = point + random.normal(point, source) * (sigma / self.frame.slope)
         self.reference = point
 
+    @torch.no_grad()
+    def middle_reference(self) -> None:
+        """Make the middle of the nominal window the zero of all cells, and put them there."""
+        frame = self.frame
+        if frame.low != -frame.high:  # else its zero is there already
+            self.reference = torch.full_like(self.reference, (frame.g_min + frame.g_max) / 2)
+        self.cells.write(self.reference)
+
     # ── pulses ───────────────────────────────────────────────────────────────────────────────
 
     @torch.no_grad()

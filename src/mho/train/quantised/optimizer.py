@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mho.core import checks, random
 from mho.periphery import formats
 from mho.periphery.formats import Quantiser
-from mho.train import finite
+from mho.train import finite, rates
 from mho.train.wrapper import Wrapper
 
 
@@ -92,7 +92,11 @@ class QuantisedOptimizer(Wrapper):
 
         Returns:
             The closure's loss, if any.
+
+        Raises:
+            TypeError, ValueError: if a learning rate is no finite number >= 0.
         """
+        rates.by_parameter(self.param_groups)
         held: dict[Tensor, Tensor] = {}
 
         def evaluate() -> Any:

@@ -15,6 +15,8 @@ from mho.compat.xbtorch.deployment._chip import Cells
 from mho.compat.xbtorch.deployment._given import inherited
 from mho.compat.xbtorch.deployment.mapping import map_random
 from mho.compat.xbtorch.deployment.weight_encoding import encode_simple_binary
+from mho.core import notice
+from mho.effects import PowerLawDrift
 from mho.periphery.dac import DAC
 from mho.periphery.quantize import straight_through, to_grid
 
@@ -89,7 +91,11 @@ class GenericAccelerator(Cells):
     _fixed_range: ClassVar[bool] = False
 
     def to_mho(self) -> chip.Accelerator:
-        """Return mho's accelerator of these numbers, in SI units: the way to ``mho.convert``."""
+        """Return mho's accelerator of these numbers, in SI units: the way to ``mho.convert``.
+
+        Its cells drift as these do, in the time that `mho.age` lets pass: where ``retention_time``
+        has moved them by now a warning says so.
+        """
         return chip.FixedPointAccelerator(**self._numbers())
 
     def _numbers(self) -> dict[str, Any]:
@@ -107,7 +113,20 @@ class GenericAccelerator(Cells):
             "read_noise_kind": "uniform",
             "stuck": float(self.stuck_percentage),
             "v_read": float(self.v_read),
+            "retention": self._retention(),
         }
+
+    def _retention(self) -> PowerLawDrift | None:
+        if not self.drift_coefficient:
+            return None
+        if self.retention_time > self.drift_t0:
+            notice.warn(
+                "to_mho returns cells as just written: mho.age(model, "
+                f"{float(self.retention_time):g}) lets retention_time pass"
+            )
+        return PowerLawDrift(
+            float(self.drift_coefficient), float(self.drift_variation), float(self.drift_t0)
+        )
 
     def DAC_quantize(self, vector: Tensor) -> Any:
         """Return the voltages that drivers make of voltages asked for, ``[…, inputs]``.

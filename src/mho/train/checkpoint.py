@@ -1,0 +1,255 @@
+"""Checkpoints of `mho.train.fit`: whose run they are, written whole, one run at a time.
+
+A run is known by all that decides its numbers and can be looked at before it starts: the data, the
+model's layers, the kind and settings of optimizer and schedule, the loss by name, the order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor, nn
+
+from mho.core import files
+from mho.core.spec import first_difference
+from mho.train.samples import Rows
+
+RESUME = ("same", "force")
+_NUMBERS = 3  # of those without which no checkpoint ever was: seed, batch, samples
+
+
+def check_place(path: Path) -> None:
+    """Refuse a path at which no file can be written, before anything is worked out for it.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError, PermissionError: saying what is in the way.
+    """
+    folder = path.parent
+    if path.is_dir():
+        raise IsADirectoryError(f"checkpoint must be a file, {path} is a folder")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"checkpoint {path}: there is no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"checkpoint {path}: nothing can be written in {folder}")
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Be the only run that works on a checkpoint, until the ``with`` block or the process ends.
+
+    Raises:
+        RuntimeError: if another run works on it now.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RuntimeError(
+            f"another run is at work on checkpoint {path}: give this one a file of its own"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+# ── whose run it is ──────────────────────────────────────────────────────────────────────────
+
+
+def identity(
+    model: nn.Module,
+    optimizer: Any,
+    schedule: Any,
+    samples: Rows,
+    loss: Any,
+    order: Mapping[str, int],
+) -> dict[str, Any]:
+    """Return what tells one run from another, in plain values.
+
+    Args:
+        model: to be trained.
+        optimizer: as it is before the first step.
+        schedule: likewise, or None.
+        samples: the data.
+        loss: a function: of it the name counts, and what `functools.partial` has bound.
+        order: ``seed``, ``batch`` and ``samples``.
+    """
+    return {
+        **order,
+        "data": _digest(samples),
+        "loss": named(loss),
+        "model": {
+            name: f"{type(module).__name__} {_shapes(module)}".strip()
+            for name, module in model.named_modules()
+        },
+        "optimizer": {"kind": named(type(optimizer)), "groups": _groups(optimizer)},
+        "schedule": None if schedule is None else _schedule(schedule),
+    }
+
+
+def named(function: Any) -> str:
+    """Return the name of a function or class, with what `functools.partial` binds."""
+    if isinstance(function, partial):
+        bound = [*map(repr, function.args), *(f"{k}={v!r}" for k, v in function.keywords.items())]
+        return f"{named(function.func)}({', '.join(bound)})"
+    if isinstance(function, nn.Module):
+        return repr(function)
+    kind = function if hasattr(function, "__qualname__") else type(function)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _shapes(module: nn.Module) -> str:
+    own = module.named_parameters(recurse=False)
+    return ", ".join(f"{name} {list(p.shape)}" for name, p in own)
+
+
+def _groups(optimizer: Any) -> list[dict[str, Any]]:
+    return [
+        {name: _plain(value) for name, value in _begun_with(group).items()}
+        for group in _groups_now(optimizer)
+    ]
+
+
+def _begun_with(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a run began with: schedules move some of them as it goes on."""
+    found = {name: value for name, value in group.items() if name not in _NOT_SETTINGS}
+    if "initial_lr" in found:
+        found["lr"] = found.pop("initial_lr")
+    if "max_momentum" in found:
+        found = {name: v for name, v in found.items() if name not in ("momentum", "betas")}
+    return found
+
+
+_NOT_SETTINGS = ("params", "param_names")
+_MOVES = ("last_epoch", "best", "num_bad_epochs", "cooldown_counter", "T_cur", "T_i")
+"""What a schedule counts."""
+
+
+def _schedule(schedule: Any) -> dict[str, Any]:
+    state = schedule.state_dict() if hasattr(schedule, "state_dict") else {}
+    kept = {
+        name: _plain(value)
+        for name, value in state.items()
+        if isinstance(value, int | float | str | list)
+        and name not in _MOVES
+        and not name.startswith("_")
+    }
+    return {"kind": named(type(schedule)), **kept}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, int | float | str | bool | None) else named(value)
+
+
+def _digest(samples: Rows) -> str:
+    """Return a digest of the data; of a Dataset that works samples out, of its first and last."""
+    found = hashlib.blake2b(digest_size=16)
+    count = len(samples)
+    rows = slice(None) if samples.whole is not None else torch.tensor([0, count - 1])
+    parts = samples.whole if samples.whole is not None else samples[torch.as_tensor(rows)]
+    for part in parts:
+        known = part.detach().cpu().contiguous()
+        found.update(f"{known.dtype} {list(known.shape)}".encode())
+        found.update(known.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+# ── write and read ───────────────────────────────────────────────────────────────────────────
+
+
+def save(path: Path, parts: Mapping[str, Any], run: Mapping[str, Any], progress: Any) -> None:
+    """Write a checkpoint aside and move it: a run killed while it saves keeps the one before."""
+    state = {name: part.state_dict() for name, part in parts.items() if part is not None}
+    state["run"], state["progress"] = dict(run), progress
+    state["rng"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        state["cuda_rng"] = torch.cuda.get_rng_state_all()
+    with files.aside(path) as draft:
+        torch.save(state, draft)
+
+
+def load(
+    path: Path, parts: Mapping[str, Any], run: Mapping[str, Any], resume: str, epochs: int
+) -> Any:
+    """Load a checkpoint into the parts of a run, and return how far it has come.
+
+    Args:
+        path: of the file.
+        parts: ``model``, ``optimizer`` and ``schedule``, None where there is none.
+        run: as `identity` says of this run.
+        resume: ``"same"`` refuses the checkpoint of another run; ``"force"`` takes it, and goes on
+            with the settings of the optimizer that is given now.
+        epochs: that are asked for.
+
+    Raises:
+        ValueError: if the file is damaged or no checkpoint, is another run's, or has more epochs
+            behind it; nothing is then loaded.
+    """
+    state = _read(path)
+    settings = _groups_of(parts["optimizer"])
+    if resume != "force":
+        _refuse_other(path, run, state["run"])
+    done = state["progress"]["epoch"]
+    if done > epochs:
+        raise ValueError(
+            f"epochs must be >= {done}, those that checkpoint {path} has behind it, got {epochs}"
+        )
+    for name, part in parts.items():
+        if part is not None and name in state:
+            part.load_state_dict(state[name])
+    if resume == "force":
+        for group, given in zip(_groups_now(parts["optimizer"]), settings, strict=True):
+            group.update(given)
+    torch.set_rng_state(state["rng"])
+    if "cuda_rng" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda_rng"])
+    return state["progress"]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"checkpoint {path} is damaged, or none of mho.train.fit: remove it to start anew "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+        ) from error
+    if not isinstance(state, dict) or not {"run", "progress", "model", "rng"} <= state.keys():
+        raise ValueError(f"checkpoint {path} is none of mho.train.fit: remove it to start anew")
+    return state
+
+
+def _groups_now(optimizer: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = getattr(optimizer, "param_groups", [])
+    return found
+
+
+def _groups_of(optimizer: Any) -> list[dict[str, Any]]:
+    return [
+        {name: value for name, value in group.items() if name not in _NOT_SETTINGS}
+        for group in _groups_now(optimizer)
+    ]
+
+
+def _refuse_other(path: Path, run: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    known = dict(run)
+    if len(found) == _NUMBERS:  # of a version that knew no more
+        known = {name: run[name] for name in found}
+    difference = first_difference(known, found)
+    if difference:
+        raise ValueError(
+            f"checkpoint {path} is of another run: {difference}. Give this run a file of its own, "
+            'or go on from there with resume="force"'
+        )
