@@ -103,7 +103,7 @@ def conductances_held(report: ProgramReport, *, title: str = "") -> figure:
         ("stored", report.achieved, {"colour": ORANGE}),
     ):
         held = np.percentile(numbers(g).ravel(), share)
-        series.append(Series(name, held, share, size=0, **look))  # type: ignore[arg-type]
+        series.append(Series(name, held, share, size=0, **look))
     return lines(
         series, x=Axis("conductance", "S"), y=Axis("cells below", "%"), title=title, height=360
     )
