@@ -11,7 +11,7 @@ import numpy as np
 
 from mho.core import checks
 from mho.core.extras import need
-from mho.study.space import Choices, Integers, Range, Space, distribution, label_of, value_at
+from mho.study.space import Choices, Range, Space, distribution, label_of, value_at
 
 PLANNED = ("grid", "random", "latin_hypercube")
 ADAPTIVE = ("tpe", "nsga2", "gp")
@@ -113,7 +113,7 @@ def _cube(dimensions: int, count: int, seed: int) -> Any:
 
 
 def _planned(base: Any, space: Space, at: Callable[[int], dict[str, Any]]) -> Any:
-    class Planned(base):  # type: ignore[misc]
+    class Planned(base):
         """Says what the plan says."""
 
         def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
