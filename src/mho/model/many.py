@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from mho.core import checks
 from mho.core.digests import digest
+from mho.core.extras import need
 from mho.model.crossbars import layers
 from mho.model.lifecycle import fabricate
 from mho.runs.ledger import Ledger
@@ -144,13 +145,14 @@ def _ledger(
         "model": digest(analog),
         "seeds": list(seeds),
     }
+    nothing = need("optuna.samplers", "study").RandomSampler(seed=0)  # is to be chosen
     return Ledger(
         open_storage(store),
         name,
         identity,
         directions=["minimize"],
         distributions={},
-        sampler=lambda number: None,
+        sampler=lambda number: nothing,
         parts=[0],
         values=lambda records: [0.0],  # nothing is optimised
     )
