@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -94,6 +95,34 @@ def test_what_cannot_be_sent_is_refused_before_anything_begins():
         sweep(SPACE, lambda h, s, t: lock and 1.0, hardware=HARDWARE, workers=2)
 
 
+class Foreign:
+    """What workers do not know how to build."""
+
+    def __call__(self, hardware, seed, settings):
+        return 1.0
+
+    def __reduce__(self):
+        return _built, (os.getpid(),)
+
+
+def _built(home):
+    if os.getpid() != home:
+        raise ImportError("No module named 'mine'")
+    return Foreign()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_workers_that_cannot_begin_are_no_failures_of_chips(tmp_path):
+    store = tmp_path / "s.journal"
+    with (
+        ProcessPoolExecutor(2, mp_context=FORK) as pool,
+        pytest.raises(RuntimeError, match="workers cannot begin"),
+    ):
+        sweep(SPACE, Foreign(), hardware=HARDWARE, executor=pool, store=store)
+    found = sweep(SPACE, Foreign(), hardware=HARDWARE, workers=0, store=store)
+    assert [r.error for r in found.records] == [None] * 12
+
+
 def test_lambdas_and_closures_are_sent():
     third = 1 / 3
     with ProcessPoolExecutor(2, mp_context=FORK) as pool:
@@ -116,8 +145,9 @@ def test_dask(expected):
 def test_ray(expected, monkeypatch):
     ray = pytest.importorskip("ray")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    where = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
+    ray.init(num_cpus=2, runtime_env=where, **quiet)
     try:
         found, processes = run(executor=RayExecutor(num_cpus=1), workers=2)
     finally:

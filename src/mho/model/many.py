@@ -116,7 +116,7 @@ def over_chips(
             bar.update()
 
         with nullcontext() if isinstance(pool, Here) else torch_threads(1):
-            run(pool, chips.tasks(one), finish)
+            run(pool, chips.tasks(one), finish, chips.tick)
     chips.load()
     return chips.stacked()
 
@@ -201,10 +201,13 @@ class _Chips:
             else:
                 yield Task(claim.number, one, (self.seeds[claim.number],))
 
-    def finish(self, place: int, done: Done) -> None:
-        """Keep what became of a chip; of one that failed the error, for this call alone."""
+    def tick(self) -> None:
+        """Give a sign of life."""
         if self.ledger is not None:
             self.ledger.beat()
+
+    def finish(self, place: int, done: Done) -> None:
+        """Keep what became of a chip; of one that failed the error, for this call alone."""
         if done.error is not None:
             if not self.errors:
                 warnings.warn(
