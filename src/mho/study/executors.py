@@ -1,4 +1,4 @@
-"""Ray as an executor of `concurrent.futures`, which it has none of."""
+"""Ray as an executor of ``concurrent.futures``, which it has none of."""
 
 from __future__ import annotations
 

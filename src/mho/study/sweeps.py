@@ -87,7 +87,7 @@ def sweep(
         seed: of the sampler, >= 0.
         workers: how many chips are evaluated at once, each in a process of its own with one thread;
             as many as there are cores if not given. 0 evaluates them here, one after the other.
-        executor: of `concurrent.futures`, of Dask or Ray, which evaluates the chips instead of
+        executor: of ``concurrent.futures``, of Dask or Ray, which evaluates the chips instead of
             processes started here; or a function that makes one (and another, if that one breaks).
         name: of the study; a store may hold several.
         label: names a progress bar (shown on terminals only), which says the best found so far;
