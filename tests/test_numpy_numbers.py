@@ -42,6 +42,8 @@ NEEDED = {
     "JumpTable": {"g": TABLE.g, "dg": TABLE.dg, "cdf": TABLE.cdf},
     "PowerLawDrift": {"nu": 0.25},
     "Pulses": {"start": 0.5, "step": 0.25, "stop": 1.5, "width": 1e-6},
+    "Integers": {"low": 2, "high": 8},
+    "Range": {"low": 0.5, "high": 2.0},
     "ReadDisturb": {"reads": 1e6},
     "ReadNoise": {"sigma": 0.5},
     "Region": {"row": 1, "col": 2, "height": 3, "width": 4},

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mho.core.digests import digest
 from mho.model.inputs import Suiting, pair_of
 
 _BATCH = 1000
@@ -56,13 +57,30 @@ def share_right(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     return float(torch.stack(right).sum()) / len(inputs)
 
 
+class ShareRight:
+    """From a chip to the share of some labelled inputs that it classifies rightly.
+
+    Args:
+        model: that is to be given them.
+        data: a pair of inputs and labels, or a Dataset or DataLoader of such pairs.
+
+    Attributes:
+        identity: the data, by digests: for what keeps results.
+    """
+
+    def __init__(self, model: nn.Module, data: Any) -> None:
+        self._inputs, self._labels = labelled(model, data, name="evaluate")
+        self.identity = {"inputs": digest(self._inputs), "labels": digest(self._labels)}
+
+    def __call__(self, chip: nn.Module) -> float:
+        """Return the share, 0…1."""
+        return share_right(chip, self._inputs, self._labels)
+
+
 def evaluator(analog: nn.Module, evaluate: Any) -> Callable[[nn.Module], Any]:
     """Return what evaluates a chip: a function as it is, of labelled inputs the share right.
 
     Raises:
         TypeError: if it is neither.
     """
-    if callable(evaluate):
-        return evaluate
-    inputs, labels = labelled(analog, evaluate, name="evaluate")
-    return lambda chip: share_right(chip, inputs, labels)
+    return evaluate if callable(evaluate) else ShareRight(analog, evaluate)
