@@ -23,6 +23,25 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 GREY = "#6B6B6B"
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
+MORE_COLOURS = (*COLOURS, "#E69F00", "#56B4E9", "#000000")
+
+# Of pages and their charts, on white: text, lesser text, lines, and the paper itself.
+INK, SOFT, HAIR, PAPER = "#1C2530", "#5D6875", "#DFE4EA", "#FFFFFF"
+# What each of these becomes where a page is dark; text keeps a contrast above 7, marks above 4.5.
+DARK = {
+    INK: "#E6EAEF",
+    SOFT: "#A9B4C0",
+    HAIR: "#323B45",
+    PAPER: "#14191F",
+    BLUE: "#5CB8F0",
+    ORANGE: "#FF9A52",
+    GREEN: "#3BD0A4",
+    PURPLE: "#E9A3CA",
+    GREY: "#A3A6AA",
+    "#E69F00": "#F7C548",
+    "#56B4E9": "#A3DCFF",
+    "#000000": "#FAFAFA",
+}
 
 _STYLE: Any = {
     "font.size": 10.0,
