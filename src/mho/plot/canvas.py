@@ -12,28 +12,16 @@ import numpy.typing as npt
 from mho.plot.styles import HAIR, INK, PAPER, SOFT, unit
 
 try:
-    from bokeh.models import (
-        BoxZoomTool,
-        ColumnDataSource,
-        HoverTool,
-        Legend,
-        LegendItem,
-        LogTickFormatter,
-        NoOverlap,
-        PanTool,
-        ResetTool,
-        SaveTool,
-        WheelZoomTool,
-        ZoomInTool,
-        ZoomOutTool,
-    )
-    from bokeh.plotting import figure
+    import bokeh.models
+    import bokeh.plotting
 except ImportError as error:
     raise ImportError("interactive charts need bokeh: pip install 'mho[viz]'") from error
 
 if TYPE_CHECKING:
+    from bokeh.plotting import figure
     from numpy.typing import ArrayLike
 
+models: Any = bokeh.models  # whose types say nothing of legends, spans and scales
 Column = npt.NDArray[np.float64]
 
 _PREFIXED = frozenset({"A", "V", "S", "J", "W", "s", "F", "C", "Ω", "Hz", "m"})
@@ -110,8 +98,8 @@ def empty(title: str, x: Scaled, y: Scaled, height: int, **ranges: Any) -> figur
     for name, one in (("x_range", x), ("y_range", y)):
         if one.axis.ends is not None and name not in ranges:
             ranges[name] = tuple(end / one.size for end in one.axis.ends)
-    wheel = WheelZoomTool(modifiers={"ctrl": True})
-    plot = figure(
+    wheel = models.WheelZoomTool(modifiers={"ctrl": True})
+    plot: Any = bokeh.plotting.figure(
         title=title or None,
         height=height,
         sizing_mode="stretch_width",
@@ -120,13 +108,13 @@ def empty(title: str, x: Scaled, y: Scaled, height: int, **ranges: Any) -> figur
         x_axis_label=x.label,
         y_axis_label=y.label,
         tools=[
-            BoxZoomTool(),
-            PanTool(),
+            models.BoxZoomTool(),
+            models.PanTool(),
             wheel,
-            ZoomInTool(),
-            ZoomOutTool(),
-            ResetTool(),
-            SaveTool(),
+            models.ZoomInTool(),
+            models.ZoomOutTool(),
+            models.ResetTool(),
+            models.SaveTool(),
         ],
         # A page makes the box zoom active where there is a mouse: a finger scrolls the page.
         active_drag=None,
@@ -157,35 +145,35 @@ def _dress(axis: Any, shown: Scaled) -> None:
         texts = {value / shown.size: text for value, text in shown.axis.ticks.items()}
         axis.ticker = list(texts)
         axis.major_label_overrides = texts
-        axis.major_label_policy = NoOverlap(min_distance=6)
+        axis.major_label_policy = models.NoOverlap(min_distance=6)
     elif shown.axis.log:
         axis.ticker.num_minor_ticks = 0
-        axis.formatter = LogTickFormatter(min_exponent=5)  # 100 rather than 10²
+        axis.formatter = models.LogTickFormatter(min_exponent=5)  # 100 rather than 10²
 
 
-def tell(plot: figure, renderer: Any, said: Sequence[tuple[str, str]], mode: str = "mouse") -> None:
+def tell(plot: Any, renderer: Any, said: Sequence[tuple[str, str]], mode: str = "mouse") -> None:
     """Say what the pointer is told over something drawn."""
     printed = {name: "printf" for _, text in said for name in _PRINTED.findall(text)}
-    tool = HoverTool(renderers=[renderer], tooltips=list(said), mode=mode, formatters=printed)
+    tool = models.HoverTool(
+        renderers=[renderer], tooltips=list(said), mode=mode, formatters=printed
+    )
     tool.visible = False  # no button: it is always on
     plot.add_tools(tool)
 
 
-def whiskers(
-    plot: figure, source: ColumnDataSource, ends: tuple[str, str, str, str], colour: str
-) -> Any:
+def whiskers(plot: Any, source: Any, ends: tuple[str, str, str, str], colour: str) -> Any:
     """Draw error bars between two ends a point: names of the columns x0, y0, x1, y1."""
     return plot.segment(*ends, source=source, line_color=colour, line_width=1.5)
 
 
-def name_all(plot: figure, items: Sequence[LegendItem]) -> None:
+def name_all(plot: Any, items: Sequence[Any]) -> None:
     """Put a legend below the chart; a click on a name hides what it names."""
     if not items:
         return
     longest = max(len(item.label.value) for item in items)
     across = min(len(items), 2 if longest <= _LONG_NAME else 1)
     plot.height += _LEGEND_ROW * -(-len(items) // across)  # what it takes, beside the chart's own
-    legend = Legend(
+    legend = models.Legend(
         items=list(items),
         ncols=across,
         location="left",

@@ -14,21 +14,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mho.plot.canvas import Axis, Column, Scaled, column, empty, name_all, scaled, tell, whiskers
+from mho.plot.canvas import (
+    Axis,
+    Column,
+    Scaled,
+    column,
+    empty,
+    models,
+    name_all,
+    scaled,
+    tell,
+    whiskers,
+)
 from mho.plot.styles import GREY, INK, MORE_COLOURS, PAPER, SOFT
-
-try:
-    from bokeh.models import (
-        ColorBar,
-        ColumnDataSource,
-        FactorRange,
-        LegendItem,
-        LinearColorMapper,
-        Span,
-    )
-    from bokeh.palettes import Viridis256
-except ImportError as error:
-    raise ImportError("interactive charts need bokeh: pip install 'mho[viz]'") from error
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
@@ -157,7 +155,9 @@ def bars(
         raise ValueError("y must be linear: the length of a bar says nothing on a logarithmic axis")
     held = {name: column(f"values[{name!r}]", v, len(groups)) for name, v in values.items()}
     up = scaled(y, [sum(held.values(), np.zeros(len(groups)))] if stacked else held.values(), "y")
-    plot = empty(title, Scaled(Axis(""), 1.0, ""), up, height, x_range=FactorRange(*groups))
+    plot: Any = empty(
+        title, Scaled(Axis(""), 1.0, ""), up, height, x_range=models.FactorRange(*groups)
+    )
     plot.xgrid.visible = False
     items, floor = [], np.zeros(len(groups))
     width = 0.8 if stacked else 0.8 / max(len(held), 1)
@@ -165,7 +165,7 @@ def bars(
         bottom, top = floor, floor + found / up.size
         floor = top if stacked else floor
         shift = 0.0 if stacked else (k - (len(held) - 1) / 2) * width
-        source = ColumnDataSource({
+        source = models.ColumnDataSource({
             "place": [(group, shift) for group in groups], "group": groups,
             "name": [name] * len(groups), "value": found / up.size, "top": top, "bottom": bottom,
         })  # fmt: skip
@@ -183,7 +183,7 @@ def bars(
             half = column(f"errors[{name!r}]", errors[name], len(groups)) / up.size
             source.data["low"], source.data["high"] = top - half, top + half
             drawn.append(whiskers(plot, source, ("place", "low", "place", "high"), INK))
-        items.append(LegendItem(label=name, renderers=drawn))
+        items.append(models.LegendItem(label=name, renderers=drawn))
     if up.axis.ends is None and all((v >= 0).all() for v in held.values()):
         plot.y_range.start = 0.0
     name_all(plot, items if len(items) > 1 else [])
@@ -224,13 +224,13 @@ def heat_map(
     rows, cols = matrix.shape
     left, right, top, bottom = edges or (-0.5, cols - 0.5, -0.5, rows - 0.5)
     across, along = scaled(x, [], "x"), scaled(y, [], "y")
-    plot = empty(title, across, along, height, x_range=(left, right), y_range=(bottom, top))
+    plot: Any = empty(title, across, along, height, x_range=(left, right), y_range=(bottom, top))
     finite = matrix[np.isfinite(matrix)]
     low, high = shown.axis.ends or (
         (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     )
-    colours = LinearColorMapper(
-        Viridis256, low=low / shown.size, high=high / shown.size, nan_color=GREY
+    colours = models.LinearColorMapper(
+        "Viridis256", low=low / shown.size, high=high / shown.size, nan_color=GREY
     )
     # Bokeh puts the first row at the lower end of y.
     upward = matrix if top < bottom else matrix[::-1]
@@ -248,7 +248,7 @@ def heat_map(
             (shown.axis.label or "value", _said("image", shown)),
         ],
     )
-    scale = ColorBar(
+    scale = models.ColorBar(
         color_mapper=colours, title=shown.label, background_fill_color=None, width=12,
         title_text_color=INK, title_text_font_size="12px", title_text_font_style="normal",
         major_label_text_color=SOFT, major_label_text_font_size="12px", bar_line_color=None,
@@ -272,7 +272,7 @@ def _drawn(
     along = scaled(axes[0], _all(held, "x", "x_low", "x_high"), "x")
     heights = [*_all(held, "y", "low", "high"), np.array(list(references.values()))]
     up = scaled(axes[1], heights, "y")
-    plot = empty(title, along, up, height)
+    plot: Any = empty(title, along, up, height)
     items = []
     for k, (one, columns) in enumerate(zip(series, held, strict=True)):
         sizes = {"x": along.size, "y": up.size, "low": up.size, "high": up.size}
@@ -282,7 +282,7 @@ def _drawn(
         data["name"] = [one.name] * len(data["x"])
         colour = one.colour or MORE_COLOURS[k % len(MORE_COLOURS)]
         draw = _points if scattered else _line
-        drawn = draw(plot, ColumnDataSource(data), one, colour, _MARKS[k % len(_MARKS)])
+        drawn = draw(plot, models.ColumnDataSource(data), one, colour, _MARKS[k % len(_MARKS)])
         said = [("", "@name")] if one.name else []
         said += [(name, f"@{{said_{n}}}") for n, name in enumerate(one.said or ())]
         said += [(s.axis.label or c, _said(c, s)) for c, s in (("x", along), ("y", up))]
@@ -290,7 +290,7 @@ def _drawn(
             said.append(("from – to", f"{_said('low', up)} – {_said('high', up)}"))
         tell(plot, drawn[-1], said)
         if one.name:
-            items.append(LegendItem(label=one.name, renderers=drawn))
+            items.append(models.LegendItem(label=one.name, renderers=drawn))
     first = next((c["x"][0] / along.size for c in held if len(c["x"])), 1.0)
     items += [_reference(plot, name, first, at / up.size) for name, at in references.items()]
     name_all(plot, items)
@@ -314,10 +314,10 @@ def _all(held: Sequence[dict[str, Column]], *names: str) -> list[Column]:
     return [columns[name] for columns in held for name in names if name in columns]
 
 
-def _line(plot: figure, source: ColumnDataSource, one: Series, colour: str, mark: str) -> list[Any]:
-    drawn = []
+def _line(plot: Any, source: Any, one: Series, colour: str, mark: str) -> list[Any]:
+    drawn: list[Any] = []
     if "low" in source.data:
-        band = {"fill_color": colour, "fill_alpha": 0.18}
+        band: dict[str, Any] = {"fill_color": colour, "fill_alpha": 0.18}
         drawn.append(plot.varea("x", "low", "high", source=source, **band))
     dash = "dashed" if one.dashed else "solid"
     drawn.append(
@@ -326,9 +326,7 @@ def _line(plot: figure, source: ColumnDataSource, one: Series, colour: str, mark
     return [*drawn, *_marked(plot, source, one, colour, mark)]
 
 
-def _points(
-    plot: figure, source: ColumnDataSource, one: Series, colour: str, mark: str
-) -> list[Any]:
+def _points(plot: Any, source: Any, one: Series, colour: str, mark: str) -> list[Any]:
     drawn: list[Any] = []
     if one.joined:
         drawn.append(plot.line("x", "y", source=source, line_color=colour, line_width=1.5))
@@ -339,20 +337,18 @@ def _points(
     return [*drawn, *_marked(plot, source, one, colour, mark)]
 
 
-def _marked(
-    plot: figure, source: ColumnDataSource, one: Series, colour: str, mark: str
-) -> list[Any]:
+def _marked(plot: Any, source: Any, one: Series, colour: str, mark: str) -> list[Any]:
     if one.size == 0:
         return []
-    look = {"line_color": colour, "fill_color": PAPER if one.dashed else colour}
+    look: dict[str, Any] = {"line_color": colour, "fill_color": PAPER if one.dashed else colour}
     return [plot.scatter("x", "y", source=source, marker=mark, size=one.size, **look)]
 
 
-def _reference(plot: figure, name: str, x: float, y: float) -> LegendItem:
+def _reference(plot: Any, name: str, x: float, y: float) -> Any:
     look: dict[str, Any] = {"line_color": GREY, "line_dash": "dotted", "line_width": 2}
-    plot.add_layout(Span(location=y, dimension="width", **look))
+    plot.add_layout(models.Span(location=y, dimension="width", **look))
     # A span has no place in a legend and none in the data's range: a line of no length has both.
-    return LegendItem(label=name, renderers=[plot.line([x, x], [y, y], **look)])
+    return models.LegendItem(label=name, renderers=[plot.line([x, x], [y, y], **look)])
 
 
 def _said(name: str, shown: Scaled) -> str:
