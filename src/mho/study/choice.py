@@ -153,15 +153,15 @@ def choose(
         described = {"settings": {}, "results": {}, "errors": {}} if at is None else _at(found, at)
         nearest = None if at is None else found.trials[at]
         return Choice(trial=None, nearest=nearest, **described, **common)
-    at = max(np.flatnonzero(sure), key=lambda i: (gain[i], _spare(limits, found, i)))
-    error = np.hypot(np.nan_to_num(sem), np.nan_to_num(sem[at]))
-    ties = sure & (gain >= gain[at] - sigmas * error)
-    better = perhaps & ~sure & (gain > gain[at])
+    best = max(np.flatnonzero(sure).tolist(), key=lambda i: (gain[i], _spare(limits, found, i)))
+    error = np.hypot(np.nan_to_num(sem), np.nan_to_num(sem[best]))
+    ties = sure & (gain >= gain[best] - sigmas * error)
+    better = perhaps & ~sure & (gain > gain[best])
     return Choice(
-        trial=found.trials[at],
-        rivals=tuple(found.trials[i] for i in np.flatnonzero(ties) if i != at),
+        trial=found.trials[best],
+        rivals=tuple(found.trials[i] for i in np.flatnonzero(ties) if i != best),
         unsure=tuple(found.trials[i] for i in np.flatnonzero(better)),
-        **_at(found, at),
+        **_at(found, best),
         **common,
     )
 

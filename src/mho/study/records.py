@@ -97,9 +97,9 @@ class Outcome:
         """Write everything to a file, whole or not at all: an older one stays until then.
 
         Args:
-            path: ``.json`` holds the study (`load` reads it back, equal); ``.csv`` the `table`, with
-                units in its head; ``.parquet`` the `chips`. Without an ending it is a folder, for
-                all three.
+            path: ``.json`` holds the study (`load` reads it back, equal); ``.csv`` the `table`,
+                with units in its head; ``.parquet`` the `chips`. Without an ending it is a folder,
+                for all three.
 
         Returns:
             The files.

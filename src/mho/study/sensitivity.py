@@ -114,8 +114,8 @@ def sensitivity(outcome: Outcome, result: str, seed: int = 0) -> Sensitivity:
         if shares is not None:
             return Sensitivity(result=result, scatter=scatter, **shares)
     raise ValueError(
-        f"no sensitivity of {result}: {int(finished.sum())} configurations, neither a full grid nor "
-        f'the design of sampler="sobol"; from other data it takes at least {_LEAST}'
+        f"no sensitivity of {result}: {int(finished.sum())} configurations, neither a full grid "
+        f'nor the design of sampler="sobol"; from other data it takes at least {_LEAST}'
     )
 
 
@@ -215,7 +215,7 @@ def _indices(filled: Numbers, noise: float) -> tuple[Numbers, Numbers]:
         others = tuple(k for k in range(filled.ndim) if k != i)
         alone = filled.mean(axis=others).var() - noise * (steps - 1) / count
         rest = filled.mean(axis=i).var() - noise * (count // steps - 1) / count
-        first.append(alone / variance)
+        first.append(alone / variance + 0.0)
         total.append(1.0 - rest / variance)
     return np.array(first), np.array(total)
 

@@ -200,7 +200,8 @@ def undominated(gain: Numbers) -> Flags:
     ranks = np.argsort(np.argsort(-gain, axis=0, kind="stable"), axis=0, kind="stable")
     for i in np.argsort(ranks.sum(axis=1), kind="stable"):
         if keep[i]:
-            keep &= ~((gain <= gain[i]).all(axis=1) & (gain < gain[i]).any(axis=1))
+            beaten: Flags = (gain <= gain[i]).all(axis=1) & (gain < gain[i]).any(axis=1)
+            keep &= ~beaten
     return keep
 
 

@@ -115,7 +115,7 @@ def save(outcome: Outcome, path: Path) -> list[Path]:
     kinds = {".json": _write_json, ".csv": _write_csv, ".parquet": _write_parquet}
     if path.suffix and path.suffix not in kinds:
         raise ValueError(
-            f"path must end in {', '.join(kinds)}, or in none for a folder of all, got {str(path)!r}"
+            f"path must end in {', '.join(kinds)}, or in none (a folder of all), got {str(path)!r}"
         )
     if path.suffix:
         targets = [path]
