@@ -3,8 +3,9 @@
 from mho.study.chips import over_chips
 from mho.study.language import TaskScores, language_model, language_tasks
 from mho.study.network import Accuracy, accuracy, ideal_cells
+from mho.study.paths import with_settings
 from mho.study.records import Outcome, Record
-from mho.study.space import Integers, Range, with_settings
+from mho.study.space import Integers, Range
 from mho.study.sweeps import sweep
 
 __all__ = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,8 @@ from tqdm import tqdm
 from mho.core import checks
 from mho.model.crossbars import layers
 from mho.model.lifecycle import fabricate
+from mho.runs.work import torch_threads
+from mho.study.seeds import listed
 
 
 def over_chips(
@@ -76,14 +77,6 @@ def over_chips(
     return torch.stack(found)
 
 
-def listed(seeds: Sequence[int]) -> list[int]:
-    """Return seeds of chips; refuse none at all, and what is no seed (TypeError, ValueError)."""
-    found = list(seeds)
-    if not found:
-        raise ValueError("seeds must hold at least one seed, got none")
-    return [checks.integer("every seed", seed, least=0) for seed in found]
-
-
 def _map(one: Callable[[int], Tensor], seeds: Sequence[int], workers: int) -> Iterator[Tensor]:
     if workers == 1:
         yield from map(one, seeds)
@@ -92,16 +85,3 @@ def _map(one: Callable[[int], Tensor], seeds: Sequence[int], workers: int) -> It
         yield from pool.map(one, seeds)
 
 
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Let torch compute every operation with this many threads inside a ``with`` block.
-
-    One thread gives the same bits on machines with any number of cores, and stays fast where
-    others are busy on them.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

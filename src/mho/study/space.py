@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mho.core import checks
+from mho.core.extras import need
 from mho.core.spec import Spec
 from mho.hardware import Hardware
+from mho.study.paths import nearest, reaches, with_settings
+
+_TRIED = 200  # combinations, to find one in which a value is taken
 
 
 @dataclass(frozen=True)
@@ -60,16 +68,195 @@ class Integers(Spec):
             )
 
 
-def with_settings(hardware: Hardware, settings: Mapping[str, Any]) -> Hardware:
-    """Return a hardware with some fields set, by path.
+@dataclass(frozen=True)
+class Choices:
+    """Values that were listed, and what Optuna calls them: themselves where they are plain."""
+
+    values: tuple[Any, ...]
+    labels: tuple[Any, ...]
+
+
+Domain = Choices | Range | Integers
+Space = Mapping[str, Domain]
+
+
+def space_of(
+    given: Mapping[str, Any], hardware: Hardware, free: Collection[str]
+) -> dict[str, Domain]:
+    """Return what is varied, checked against the hardware.
 
     Args:
-        hardware: what to start from; it is not changed.
-        settings: values by path: ``"adc.bits"``, ``"array.wires.word"``, ``"effects.StuckAt.low"``
-            (of the effect of that class), ``"device"``. Specs may be given as `to_dict` gives them.
+        given: lists, `Range` and `Integers`, by path.
+        hardware: whose fields they are.
+        free: names that are no fields.
 
     Raises:
-        ValueError: if a path leads to no field, or a value is refused; the message names both.
-        TypeError: if a value is of another kind than its field asks for.
+        ValueError: if a path is neither a field nor free, there is no value, or one is refused.
+        TypeError: if values are of another kind.
     """
-    raise NotImplementedError
+    checks.instance("space", given, Mapping)
+    if not given:
+        raise ValueError("space must have at least one path, got none")
+    if isinstance(free, str):
+        raise TypeError(f"free must be a list of names, got {free!r} (str)")
+    unused = [name for name in free if name not in given]
+    if unused:
+        raise ValueError(f"free names {unused} are not in the space {list(given)}")
+    space = {_path(path): _domain(path, values) for path, values in given.items()}
+    fields = {path: domain for path, domain in space.items() if path not in free}
+    for path in free:
+        if reaches(hardware, path):
+            raise ValueError(f"free name {path!r} is a field of the hardware: it is set there")
+    for path in fields:
+        if not any(reaches(h, path) for h in _hosts(hardware, fields, path)):
+            raise ValueError(nearest(hardware, path))
+    _check_values(hardware, fields)
+    return space
+
+
+def _path(path: Any) -> str:
+    checks.instance("every path", path, str)
+    return path
+
+
+def _domain(path: str, values: Any) -> Domain:
+    if isinstance(values, (Range, Integers)):
+        return values
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    if isinstance(values, (str, Mapping, Spec)) or not isinstance(values, Sequence | range):
+        raise TypeError(
+            f"values of {path!r} must be a list, a Range or Integers, got {values!r} "
+            f"({type(values).__name__})"
+        )
+    values = tuple(revived(value) for value in values)
+    if not values:
+        raise ValueError(f"values of {path!r} must be at least one, got none")
+    twice = [v for i, v in enumerate(values) if v in values[:i]]
+    if twice:
+        raise ValueError(f"values of {path!r} must differ, got {twice[0]!r} twice")
+    return Choices(values, _labels(values))
+
+
+def revived(value: Any) -> Any:
+    """Return a value as specs take it: from plain values, lists, NumPy's or torch's numbers."""
+    if isinstance(value, Mapping) and "type" in value:
+        return Spec.from_dict(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(revived(item) for item in value)
+    return checks.plain(value)
+
+
+def plain(value: Any) -> Any:
+    """Return a value as it goes to JSON.
+
+    Raises:
+        TypeError: if it does not.
+    """
+    if isinstance(value, Spec):
+        return value.to_dict()
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    json.dumps(value)
+    return value
+
+
+def _labels(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    short = [v if type(v) in checks.PLAIN else _text(v) for v in values]
+    if len({str(label) for label in short}) == len(short):
+        return tuple(short)
+    return tuple(f"{i}: {label}" for i, label in enumerate(short))
+
+
+def _text(value: Any) -> str:
+    return f"({', '.join(map(str, value))})" if isinstance(value, tuple) else str(value)
+
+
+def _hosts(hardware: Hardware, fields: Space, path: str) -> Iterator[Hardware]:
+    """Give the hardware as it is, and with every choice of what stands above a path."""
+    yield hardware
+    above = [other for other in fields if path.startswith(f"{other}.")]
+    for other in above:
+        for value in samples_of(fields[other]):
+            try:
+                yield with_settings(hardware, {other: value})
+            except (ValueError, TypeError):
+                continue
+
+
+def samples_of(domain: Domain) -> list[Any]:
+    """Return all choices, or the ends and the middle of a range."""
+    if isinstance(domain, Choices):
+        return list(domain.values)
+    return [value_at(domain, u) for u in (0.0, 0.5, 1.0 - 1e-12)]
+
+
+def _check_values(hardware: Hardware, fields: Space) -> None:
+    """Refuse values that are taken in no combination with the others."""
+    for path, domain in fields.items():
+        for value in samples_of(domain):
+            _check_value(hardware, fields, path, value)
+
+
+def _check_value(hardware: Hardware, fields: Space, path: str, value: Any) -> None:
+    refused: Exception | None = None
+    others = [[None, *samples_of(d)] if p != path else [value] for p, d in fields.items()]
+    for values in itertools.islice(itertools.product(*others), _TRIED):
+        chosen = {p: v for p, v in zip(fields, values, strict=True) if p == path or v is not None}
+        try:
+            with_settings(hardware, chosen)
+            return
+        except (ValueError, TypeError) as error:
+            refused = refused or error
+    if refused is not None:
+        raise refused
+
+
+def value_at(domain: Domain, u: float) -> Any:
+    """Return the value of a domain at a number in [0, 1), spread evenly over it."""
+    if isinstance(domain, Choices):
+        return domain.values[int(u * len(domain.values))]
+    if isinstance(domain, Range):
+        low, high = domain.low, domain.high
+        found = low * (high / low) ** u if domain.log else low + (high - low) * u
+        return float(min(max(found, low), high))
+    if domain.log:
+        found = (domain.low - 0.5) * ((domain.high + 0.5) / (domain.low - 0.5)) ** u
+        return min(max(round(found), domain.low), domain.high)
+    count = (domain.high - domain.low) // domain.step + 1
+    return domain.low + domain.step * int(u * count)
+
+
+def distribution(domain: Domain) -> Any:
+    """Return a domain as Optuna's distribution."""
+    kinds = need("optuna.distributions", "study")
+    if isinstance(domain, Choices):
+        return kinds.CategoricalDistribution(domain.labels)
+    if isinstance(domain, Range):
+        return kinds.FloatDistribution(domain.low, domain.high, log=domain.log)
+    return kinds.IntDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
+
+
+def label_of(domain: Domain, value: Any) -> Any:
+    """Return what Optuna calls a value."""
+    return domain.labels[domain.values.index(value)] if isinstance(domain, Choices) else value
+
+
+def settings_of(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was set, by path, from what Optuna calls it."""
+    found = {}
+    for path, domain in space.items():
+        given = params[path]
+        if isinstance(domain, Choices):
+            same = (i for i, x in enumerate(domain.labels) if x == given and type(x) is type(given))
+            given = domain.values[next(same, domain.labels.index(given))]
+        found[path] = given
+    return found
+
+
+def described(space: Space) -> dict[str, Any]:
+    """Return a space as plain values, by which it is known again."""
+    return {
+        path: [plain(v) for v in domain.values] if isinstance(domain, Choices) else domain.to_dict()
+        for path, domain in space.items()
+    }
