@@ -15,8 +15,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 
+from matplotlib.figure import Figure
+
 from mho.core.files import drafts
-from mho.plot.styles import BLUE, DARK, HAIR, INK, PAPER, SOFT
+from mho.plot.styles import BLUE, DARK, HAIR, INK, PAPER, SOFT, style
 
 try:
     import jinja2
@@ -26,7 +28,6 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from bokeh.models import Model
-    from matplotlib.figure import Figure
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -79,7 +80,7 @@ class Picture(NamedTuple):
     alt: str = ""
 
 
-Part: TypeAlias = Union[str, bytes, Table, Code, Cards, Picture, "Figure", "Model"]
+Part: TypeAlias = Union[str, bytes, Table, Code, Cards, Picture, Figure, "Model"]
 """Text (paragraphs are parted by an empty line), a PNG's bytes, or one of the others.
 
 Figures of matplotlib become PNGs, models of bokeh charts; charts that follow one another stand side
@@ -151,8 +152,6 @@ def render(title: str, sections: Sequence[Section], *, subtitle: str = "") -> st
 
 def png(figure: Figure) -> bytes:
     """Return a figure of matplotlib as the bytes of a PNG."""
-    from mho.plot.styles import style
-
     buffer = io.BytesIO()
     with style():
         figure.savefig(buffer, format="png", metadata={"Software": None})
@@ -200,10 +199,10 @@ def _part(part: Part) -> list[tuple[str, Any]]:
         return [("code", part)]
     if isinstance(part, Cards):
         return [("cards", part)]
-    if hasattr(part, "savefig"):
-        return _part(Picture(png(part)))
     if _is_chart(part):
         return [("charts", part)]
+    if isinstance(part, Figure):
+        return _part(Picture(png(part)))
     raise TypeError(
         "a part of a page must be text, the bytes of a PNG, a Table, Code, Cards, a Picture, a "
         f"figure of matplotlib or a model of bokeh, got {type(part).__name__}"
