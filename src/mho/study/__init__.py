@@ -1,6 +1,7 @@
 """Many simulations of one thing: studies over a hardware's fields, Monte Carlo over chips."""
 
 from mho.study.chips import over_chips
+from mho.study.evaluations import accuracy_and_cost
 from mho.study.language import TaskScores, language_model, language_tasks
 from mho.study.network import Accuracy, accuracy, ideal_cells
 from mho.study.paths import with_settings
@@ -16,6 +17,7 @@ __all__ = [
     "Record",
     "TaskScores",
     "accuracy",
+    "accuracy_and_cost",
     "ideal_cells",
     "language_model",
     "language_tasks",

@@ -45,6 +45,14 @@ def reaches(hardware: Hardware, path: str) -> bool:
     return True
 
 
+def stands_at(hardware: Hardware, path: str) -> Any:
+    """Return what stands at a path that `reaches` a field."""
+    part: Any = hardware
+    for name in path.split("."):
+        part = dict(_children(part))[name]
+    return part
+
+
 def nearest(hardware: Hardware, path: str) -> str:
     """Say that a path leads nowhere, and why, or which one is meant."""
     known = list(fields(hardware))
@@ -53,10 +61,7 @@ def nearest(hardware: Hardware, path: str) -> str:
         head = head.rpartition(".")[0]
     told = f"{path!r} is no field of the hardware, nor declared free"
     if head:
-        part: Any = hardware
-        for name in head.split("."):
-            part = dict(_children(part))[name]
-        if part is None:
+        if stands_at(hardware, head) is None:
             return f"{told}: its {head} is None; give hardware with one"
         if head == "effects":
             have = ", ".join(type(effect).__name__ for effect in hardware.effects) or "none"

@@ -108,8 +108,9 @@ def space_of(
         if reaches(hardware, path):
             raise ValueError(f"free name {path!r} is a field of the hardware: it is set there")
     for path in fields:
-        if not any(reaches(h, path) for h in _hosts(hardware, fields, path)):
-            raise ValueError(nearest(hardware, path))
+        for host in _hosts(hardware, fields, path):
+            if not reaches(host, path):
+                raise ValueError(nearest(host, path))
     _check_values(hardware, fields)
     return space
 
@@ -173,15 +174,10 @@ def _text(value: Any) -> str:
 
 
 def _hosts(hardware: Hardware, fields: Space, path: str) -> Iterator[Hardware]:
-    """Give the hardware as it is, and with every choice of what stands above a path."""
-    yield hardware
+    """Give the hardware with all choices of what stands above a path; as it is if nothing does."""
     above = [other for other in fields if path.startswith(f"{other}.")]
-    for other in above:
-        for value in samples_of(fields[other]):
-            try:
-                yield with_settings(hardware, {other: value})
-            except (ValueError, TypeError):
-                continue
+    for values in itertools.product(*(samples_of(fields[other]) for other in above)):
+        yield with_settings(hardware, dict(zip(above, values, strict=True)))
 
 
 def samples_of(domain: Domain) -> list[Any]:

@@ -28,6 +28,7 @@ from mho.study.space import (
     described,
     distribution,
     plain,
+    samples_of,
     settings_of,
     space_of,
 )
@@ -110,6 +111,7 @@ def sweep(
     seed = checks.integer("seed", seed, least=0)
     checks.instance("name", name, str)
     pool = pool_of(workers, executor)
+    _check_first(evaluate, base, varied, free)
     work = Work(_Chip(evaluate, base, tuple(goals), tuple(path for path in varied if path in free)))
     if not isinstance(pool, Here):
         work.check(pool)
@@ -144,7 +146,8 @@ def sweep(
             progress.show()
 
         run(pool, tasks(), finish)
-    return _outcome(ledger, name, evaluate, varied, goals)
+    units = {**units_of(base, varied), **getattr(evaluate, "units", {})}
+    return _outcome(ledger, name, varied, goals, units)
 
 
 def _is_number(chips: Any) -> bool:
@@ -161,6 +164,19 @@ def _goals(evaluate: Any, objectives: Mapping[str, str] | None) -> dict[str, str
         checks.instance("every objective", result, str)
         checks.one_of(f"objective {result!r}", direction, ("maximize", "minimize"))
     return dict(found)
+
+
+def _check_first(evaluate: Any, base: Hardware, space: Space, free: Collection[str]) -> None:
+    """Let an evaluation that can do so refuse the first configuration, before all others."""
+    check = getattr(evaluate, "check", None)
+    if check is None:
+        return
+    first = {path: samples_of(domain)[0] for path, domain in space.items() if path not in free}
+    try:
+        hardware = with_settings(base, first)
+    except (ValueError, TypeError):  # values that do not go together: such trials fail by themselves
+        return
+    check(hardware)
 
 
 class _Chip:
@@ -245,7 +261,7 @@ def _identity(
 
 
 def _outcome(
-    ledger: Ledger, name: str, evaluate: Any, space: Space, goals: Mapping[str, str]
+    ledger: Ledger, name: str, space: Space, goals: Mapping[str, str], units: Mapping[str, str]
 ) -> Outcome:
     records = [
         Record(
@@ -267,5 +283,4 @@ def _outcome(
             f"{first.trial}: {first.error}",
             stacklevel=3,
         )
-    units = {**units_of(space), **getattr(evaluate, "units", {})}
     return Outcome(name, tuple(records), dict(goals), units)
