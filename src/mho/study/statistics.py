@@ -195,12 +195,12 @@ def undominated(gain: Numbers) -> Flags:
     Args:
         gain: ``[rows, columns]``, larger is better; a row with NaN is never on the front.
     """
-    keep: Flags = ~np.isnan(gain).any(axis=1)
+    keep: Any = ~np.isnan(gain).any(axis=1)
     # Good rows first: they rule out most of the others, which are then not asked.
     ranks = np.argsort(np.argsort(-gain, axis=0, kind="stable"), axis=0, kind="stable")
     for i in np.argsort(ranks.sum(axis=1), kind="stable"):
         if keep[i]:
-            beaten: Flags = (gain <= gain[i]).all(axis=1) & (gain < gain[i]).any(axis=1)
+            beaten = (gain <= gain[i]).all(axis=1) & (gain < gain[i]).any(axis=1)
             keep &= ~beaten
     return keep
 
@@ -248,6 +248,8 @@ def said(name: str, value: float, error: float, unit: str) -> str:
     both = (value,) if math.isnan(error) else (value, error)
     if is_share(name, unit):
         return " ± ".join(f"{100 * x:.1f}" for x in both) + " %"
+    if unit == "m²":  # of chips: mm², as 1 µm² is no millionth of a m²
+        value, error, unit = 1e6 * value, 1e6 * error, "mm²"
     if unit in _SI and value > 0.0:
         one, prefixed = quantity(value, unit).split(" ", 1)
         if math.isnan(error) or error <= 0.005 * value:
