@@ -42,7 +42,7 @@ Numbers = npt.NDArray[np.float64]
 _BINS = 8  # of a setting that takes more values than can be shown one by one
 _MANY = 12
 _BOX = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.0}
-_PREFIXED = frozenset({"J", "s", "W", "V", "A", "S", "Ω", "F", "C", "Hz", "m"})
+PREFIXED = frozenset({"J", "s", "W", "V", "A", "S", "Ω", "F", "C", "Hz", "m"})
 
 
 class Shown(NamedTuple):
@@ -68,7 +68,7 @@ def shown(name: str, values: Numbers, unit_of: str) -> Shown:
         return Shown(f"{name} (%)", 0.01, False)
     if unit_of == "m²":
         return Shown(f"{name} (mm²)", 1e-6, log)
-    if unit_of in _PREFIXED:
+    if unit_of in PREFIXED:
         size, prefix = unit(float(known.max()) if known.size else 0.0)
         return Shown(f"{name} ({prefix}{unit_of})", size, log)
     return Shown(f"{name} ({unit_of})" if unit_of else name, 1.0, log)
@@ -350,7 +350,7 @@ def study_sheet(outcome: Outcome, choice: Choice | None = None) -> Figure:
     many = len([name for name in outcome.objectives if name in found.names]) > 1
     upper = top.subplots(1, 2 if many and shares is not None else 1, squeeze=False)[0]
     if many:
-        pareto_front(outcome, upper[0], choice=choice)
+        pareto_front(outcome, upper[0], objectives=seen[:2], choice=choice)
     if shares is not None:
         sensitivity_bars(shares, upper[-1])
     panels = middle.subplots(rows, columns, squeeze=False, sharey=True).flat

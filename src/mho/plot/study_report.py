@@ -13,6 +13,7 @@ import mho
 from mho.plot.interactive import Axis, Series, bars, lines, scatter
 from mho.plot.page import Cards, Part, Section, Table, write
 from mho.plot.study import (
+    PREFIXED,
     Steps,
     named,
     parallel_coordinates,
@@ -20,7 +21,7 @@ from mho.plot.study import (
     steps,
     through,
 )
-from mho.plot.styles import BLUE, GREY, ORANGE
+from mho.plot.styles import BLUE, GREY, ORANGE, unit
 from mho.study.statistics import (
     Means,
     chances,
@@ -72,7 +73,7 @@ def _answer(outcome: Outcome, found: Means, choice: Choice | None) -> Section:
             if name in found.names
         ]
         return Section("The best of each objective", [Cards(best)])
-    asked = f"{choice.objective}, {' and '.join(choice.limits) or 'without a limit'}."
+    asked = f"{_sentence(choice.objective)}, {' and '.join(choice.limits) or 'without a limit'}."
     where = choice.trial if choice else choice.nearest
     if where is None:
         return Section("The answer", [f"{asked} No configuration gave numbers."])
@@ -111,6 +112,10 @@ def _extreme(outcome: Outcome, found: Means, name: str, way: str) -> tuple[str, 
     i = int(np.nanargmax(mean) if way == "maximize" else np.nanargmin(mean))
     value = said(name, float(mean[i]), float(sem[i]), outcome.units.get(name, ""))
     return value, f"configuration {found.trials[i]}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _few(trials: tuple[int, ...], most: int = 12) -> str:
@@ -175,13 +180,26 @@ def _scatter(outcome: Outcome, found: Means, pair: tuple[str, str], choice: Choi
         at = np.array([found.trials.index(choice.trial)])
         series.append(_points(outcome, found, pair, at, "chosen", colour=ORANGE, size=14))
     x = found.of(right)[0][usable]
-    log = bool(len(x) and (x > 0).all() and x.max() > 20 * x.min())
     return scatter(
         series,
-        x=Axis(right, _unit(outcome, right), log),
+        x=_decades(right, x * _size(outcome, right), _unit(outcome, right)),
         y=Axis(up, _unit(outcome, up)),
         title=f"{up} against {right}",
     )
+
+
+def _decades(name: str, values: Any, unit_of: str) -> Axis:
+    """Return an axis that is logarithmic where values span more than a decade."""
+    if not (len(values) and (values > 0).all() and values.max() > 20 * values.min()):
+        return Axis(name, unit_of)
+    # One, two, five of every decade: what fits on a telephone.
+    size = unit(float(values.max()))[0] if unit_of in PREFIXED else 1.0
+    low, high = (math.floor(math.log10(end)) for end in (values.min(), values.max()))
+    steps_ = [m * 10.0**e for e in range(low, high + 1) for m in (1.0, 2.0, 5.0)]
+    if high - low > 2:
+        steps_ = steps_[::3]
+    ticks = {value: f"{value / size:g}" for value in steps_}
+    return Axis(name, unit_of, log=True, ticks=ticks)
 
 
 def _points(
@@ -209,13 +227,13 @@ def _points(
 
 
 def _size(outcome: Outcome, name: str) -> float:
-    unit = outcome.units.get(name, "")
-    return 100.0 if is_share(name, unit) else 1e6 if unit == "m²" else 1.0
+    of = outcome.units.get(name, "")
+    return 100.0 if is_share(name, of) else 1e6 if of == "m²" else 1.0
 
 
 def _unit(outcome: Outcome, name: str) -> str:
-    unit = outcome.units.get(name, "")
-    return "%" if is_share(name, unit) else "mm²" if unit == "m²" else unit
+    of = outcome.units.get(name, "")
+    return "%" if is_share(name, of) else "mm²" if of == "m²" else of
 
 
 # ── one setting after the other ──────────────────────────────────────────────────────────────────
@@ -234,7 +252,7 @@ def _settings(
             " The second line goes through the choice, the other settings as chosen; its band is "
             "the standard error over chips."
         )
-    return Section(f"{main} against each setting", charts, caption)
+    return Section(f"{_sentence(main)} against each setting", charts, caption)
 
 
 def _against(outcome: Outcome, found: Means, name: str, main: str, choice: Choice | None) -> Any:
@@ -270,7 +288,7 @@ def _ticks(along: Steps) -> dict[float, str] | None:
 def _coordinates(outcome: Outcome, main: str, choice: Choice | None) -> Section:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.0, 4.2), layout="constrained")
+    figure = Figure(figsize=(6.6, 4.4), layout="constrained")
     parallel_coordinates(outcome, figure.subplots(), result=main, choice=choice)
     return Section(
         "All configurations", [figure], f"A line is a configuration, its colour is {main}."

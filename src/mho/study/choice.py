@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mho.core import checks
-from mho.study.statistics import Means, Numbers, means, said, short, varied
+from mho.study.statistics import Flags, Means, Numbers, means, said, short, varied
 
 if TYPE_CHECKING:
     from mho.study.records import Outcome
@@ -34,6 +34,11 @@ class Limit:
     least: bool
     value: Numbers
     text: str
+
+    def met(self, found: Means, sigmas: float) -> Flags:
+        """Return which configurations satisfy it; the last digits of sums do not count."""
+        least: Flags = self.margin(found, sigmas) >= -1e-12 * np.abs(self.value)
+        return least
 
     def margin(self, found: Means, sigmas: float) -> Numbers:
         """Return by how much each configuration satisfies it, error bar taken off; < 0: not."""
@@ -138,8 +143,8 @@ def choose(
         usable &= ~np.isnan(limit.margin(found, 0.0))
     sure, perhaps = usable.copy(), usable.copy()
     for limit in limits:
-        sure &= ~(limit.margin(found, sigmas) < 0.0)
-        perhaps &= ~(limit.margin(found, 0.0) < 0.0)
+        sure &= limit.met(found, sigmas)
+        perhaps &= limit.met(found, 0.0)
     objective = f"{'least' if maximize is None else 'most'} {target}"
     common: dict[str, Any] = {
         "objective": objective,

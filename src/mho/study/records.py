@@ -260,10 +260,12 @@ class Outcome:
             f"{self.name}: {len(found.trials)} configurations, {sum(found.chips)} chips"
             f"{f', {failed} failed' if failed else ''}"
         )
-        wanted = {n: w for n, w in self.objectives.items() if n in found.names}
+        wanted = self.objectives
         if not wanted or not found.trials:
             return head
         gain, _ = gains(found, wanted)
+        if np.isnan(gain).any(axis=1).all():
+            return f"{head}; no configuration gave numbers"
         keep = np.flatnonzero(undominated(gain))
         order = keep[np.argsort(-gain[keep, 0], kind="stable")]
         names = varied(found)

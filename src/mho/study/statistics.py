@@ -105,10 +105,8 @@ def number(value: Any) -> float:
 
 def result_names(outcome: Outcome) -> list[str]:
     """Return the names of all results: objectives first, then the others as they appear."""
-    found = dict.fromkeys(name for record in outcome.records for name in record.results)
-    return [n for n in outcome.objectives if n in found] + [
-        n for n in found if n not in outcome.objectives
-    ]
+    found = [name for record in outcome.records for name in record.results]
+    return list(dict.fromkeys([*outcome.objectives, *found]))
 
 
 def setting_names(outcome: Outcome) -> list[str]:
