@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from made_studies import GOALS, hardware_study, outcome
 
+from made_studies import GOALS, hardware_study, outcome
 from mho.study.statistics import undominated
 
 
@@ -67,7 +67,8 @@ def test_chances_follow_the_error_bars():
 def test_one_chip_has_no_chance():
     rows = [({"x": i}, [{"accuracy": 0.9 + i / 100, "energy": 1.0 + i}]) for i in range(3)]
     front = outcome(rows).front()
-    assert len(front) == 3 and front["chance"].isna().all()
+    assert len(front) == 3
+    assert front["chance"].isna().all()
 
 
 def test_names_that_are_no_objectives_are_refused():
@@ -90,10 +91,13 @@ ROWS = [
 
 def test_the_cheapest_within_a_point_of_the_best():
     best = outcome(ROWS).best(minimize="energy", accuracy_within=0.01)
-    assert best and best.trial == 1 and best.settings == {"x": 1}
+    assert best
+    assert best.trial == 1
+    assert best.settings == {"x": 1}
     assert best.results == pytest.approx({"accuracy": 0.965, "energy": 5.0})
     assert best.unsure == (2,)
-    assert "configuration 1 (of 4" in str(best) and "within 1 point of the best" in str(best)
+    assert "configuration 1 (of 4" in str(best)
+    assert "within 1 point of the best" in str(best)
 
 
 def test_of_means_alone_if_asked_for():
@@ -124,21 +128,24 @@ def test_the_reference_may_be_another_result():
     found = outcome(rows).best(
         minimize="energy", accuracy_within=0.01, reference={"accuracy": "digital"}
     )
-    assert found.trial == 0 and "within 1 point of digital" in str(found)
+    assert found.trial == 0
+    assert "within 1 point of digital" in str(found)
 
 
 def test_none_is_a_clear_answer():
     best = outcome(ROWS).best(minimize="energy", accuracy_least=0.99)
-    assert not best and best.trial is None and best.nearest == 0
+    assert not best
+    assert best.trial is None
+    assert best.nearest == 0
     assert "none of 4 configurations does it. The nearest, configuration 0" in str(best)
     nothing = outcome([({"x": 1}, ["ValueError: no"])]).best(minimize="energy")
-    assert not nothing and nothing.nearest is None
+    assert not nothing
+    assert nothing.nearest is None
 
 
 def test_none_where_nothing_is_known_of_a_limit():
     rows = [({"x": 1}, ["ValueError: no"]), ({"x": 2}, [{"accuracy": 0.9}])]
-    with pytest.raises(ValueError, match="no result 'energy'"):
-        outcome(rows).best(minimize="energy")
+    assert not outcome(rows).best(minimize="energy")
     rows.append(({"x": 3}, [{"energy": 1.0}]))
     assert not outcome(rows).best(minimize="energy", accuracy_least=0.5)
 
@@ -150,13 +157,15 @@ def test_rivals_are_those_that_chips_cannot_tell_apart():
         ({"x": 2}, chips(0.900, 1.0, 0.01)),
     ]
     best = outcome(rows).best(maximize="accuracy")
-    assert best.trial == 0 and best.rivals == (1,)
+    assert best.trial == 0
+    assert best.rivals == (1,)
 
 
 def test_one_chip_says_so():
     rows = [({"x": i}, [{"accuracy": 0.9 + i / 100, "energy": 1.0 + i}]) for i in range(3)]
     best = outcome(rows).best(minimize="energy", accuracy_within=0.01)
-    assert best.trial == 1 and "error bars are not known" in str(best)
+    assert best.trial == 1
+    assert "error bars are not known" in str(best)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from made_studies import hardware_study, outcome
 
+from made_studies import hardware_study, outcome
 from mho.study import Outcome
 
 ROWS = [
-    ({"adc.bits": 4, "device": "a"}, [{"accuracy": 0.8, "energy": 1.0}, {"accuracy": 0.9, "energy": 1.0}]),
+    ({"adc.bits": 4, "device": "a"}, [{"accuracy": a, "energy": 1.0} for a in (0.8, 0.9)]),
     ({"adc.bits": 8, "device": "b"}, [{"accuracy": 0.9, "energy": 2.0}, "ValueError: no"]),
     ({"adc.bits": 6, "device": "c"}, ["ValueError: no", "MemoryError: all"]),
 ]  # fmt: skip
@@ -23,7 +23,8 @@ ROWS = [
 def test_the_table_has_means_and_their_errors():
     table = hardware_study().table()
     chips = hardware_study().chips()
-    assert len(table) == 60 and len(chips) == 240
+    assert len(table) == 60
+    assert len(chips) == 240
     for _, row in table.iterrows():
         of = chips[(chips.trial == row.trial) & (chips.error == "")]["accuracy"].to_numpy()
         assert row["accuracy"] == pytest.approx(of.mean())
@@ -36,10 +37,12 @@ def test_the_table_has_means_and_their_errors():
 
 def test_failed_chips_are_counted_and_their_error_is_said():
     table = outcome(ROWS).table()
-    assert table["chips"].tolist() == [2, 1, 0] and table["failed"].tolist() == [0, 1, 2]
+    assert table["chips"].tolist() == [2, 1, 0]
+    assert table["failed"].tolist() == [0, 1, 2]
     assert table["error"][1] == "ValueError: no"
     assert table["error"][2] == "ValueError: no (and 1 other errors)"
-    assert table["accuracy"][1] == 0.9 and math.isnan(table["accuracy_sem"][1])
+    assert table["accuracy"][1] == 0.9
+    assert math.isnan(table["accuracy_sem"][1])
     assert math.isnan(table["accuracy"][2])
     assert table["seconds"].tolist() == [1.0, 1.0, 1.0]
 
@@ -47,7 +50,8 @@ def test_failed_chips_are_counted_and_their_error_is_said():
 def test_results_that_only_some_chips_have_are_means_of_those():
     found = outcome([({"x": 1}, [{"accuracy": 1.0, "area": 2.0}, {"accuracy": 0.0}])])
     table = found.table()
-    assert table["area"][0] == 2.0 and math.isnan(table["area_std"][0])
+    assert table["area"][0] == 2.0
+    assert math.isnan(table["area_std"][0])
     assert table["accuracy"][0] == 0.5
 
 
@@ -64,7 +68,8 @@ def test_numbers_that_json_does_not_have_survive(tmp_path):
     found.save(tmp_path / "a.json")
     json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
     results = Outcome.load(tmp_path / "a.json").records[0].results
-    assert results["accuracy"] == math.inf and math.isnan(results["other"])
+    assert results["accuracy"] == math.inf
+    assert math.isnan(results["other"])
     assert results["third"] is None
 
 
@@ -100,7 +105,8 @@ def test_an_older_file_stays_if_the_new_one_cannot_be_written(tmp_path, monkeypa
     monkeypatch.setattr(json, "dumps", fail)
     with pytest.raises(OSError, match="full"):
         hardware_study().save(path)
-    assert path.read_bytes() == before and os.listdir(tmp_path) == ["study.json"]
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["study.json"]
 
 
 @pytest.mark.parametrize(
@@ -128,8 +134,10 @@ def test_columns_of_one_name_are_refused_and_chips_keep_them_apart():
     with pytest.raises(ValueError, match="two columns of one name, 'accuracy'"):
         outcome(rows).table()
     chips = outcome(rows).chips()
-    assert chips["accuracy"][0] == 1 and chips["result.accuracy"][0] == 0.5
-    assert chips["seed"][0] == 0 and chips["setting.seed"][0] == 5
+    assert chips["accuracy"][0] == 1
+    assert chips["result.accuracy"][0] == 0.5
+    assert chips["seed"][0] == 0
+    assert chips["setting.seed"][0] == 5
 
 
 def test_objectives_go_one_way_or_the_other():

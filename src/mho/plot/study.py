@@ -336,7 +336,8 @@ def study_sheet(outcome: Outcome, choice: Choice | None = None) -> Figure:
     """
     found = means(outcome)
     names = varied(found)
-    main = next((name for name in outcome.objectives if name in found.names), None)
+    seen = [name for name in outcome.objectives if np.isfinite(found.of(name)[0]).any()]
+    main = next(iter(seen), None)
     if not names or main is None:
         raise ValueError("nothing was varied, or nothing was found: there is nothing to draw")
     columns = max(2, min(3, len(names)))
@@ -347,7 +348,7 @@ def study_sheet(outcome: Outcome, choice: Choice | None = None) -> Figure:
         shares = None
     figure: Any = plt.figure(figsize=(4.2 * columns, 4.0 + 3.3 * rows + 3.8), layout="constrained")
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=(4.0, 3.3 * rows, 3.8))
-    many = len([name for name in outcome.objectives if name in found.names]) > 1
+    many = len(seen) > 1
     upper = top.subplots(1, 2 if many and shares is not None else 1, squeeze=False)[0]
     if many:
         pareto_front(outcome, upper[0], objectives=seen[:2], choice=choice)

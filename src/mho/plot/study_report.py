@@ -47,9 +47,9 @@ def report(outcome: Outcome, path: str | Path, choice: Choice | None = None) -> 
     """Write the page of a study; see `mho.study.Outcome.report`."""
     found = means(outcome)
     sections = [_answer(outcome, found, choice)]
-    wanted = {n: way for n, way in outcome.objectives.items() if n in found.names}
+    wanted = {n: way for n, way in outcome.objectives.items() if np.isfinite(found.of(n)[0]).any()}
     names = varied(found)
-    if wanted and found.trials:
+    if wanted:
         sections.append(_front(outcome, found, wanted, choice))
     if wanted and names:
         main = next(iter(wanted))
@@ -70,7 +70,6 @@ def _answer(outcome: Outcome, found: Means, choice: Choice | None) -> Section:
         best = [
             (f"{way} {name}", *_extreme(outcome, found, name, way))
             for name, way in outcome.objectives.items()
-            if name in found.names
         ]
         return Section("The best of each objective", [Cards(best)])
     asked = f"{_sentence(choice.objective)}, {' and '.join(choice.limits) or 'without a limit'}."
