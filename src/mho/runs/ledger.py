@@ -71,6 +71,7 @@ class Ledger:
         self._owner: dict[str, Any] = {}
         self._beat = 0.0
         self._ids: dict[int, int] = {}
+        self._left: set[int] = set()
         with storage.locked(), quiet():
             self._study = optuna.create_study(
                 storage=storage.optuna,
@@ -122,7 +123,7 @@ class Ledger:
         with self._storage.locked(), quiet():
             trials = self._trials()
             signs = self._signs()
-            open_ = [t for t in trials if not t.state.is_finished()]
+            open_ = [t for t in trials if not t.state.is_finished() and t.number not in self._left]
             for trial in open_:
                 if not owners.lives(trial.user_attrs.get(_OWNER), signs):
                     return self._taken_over(trial), False
@@ -177,6 +178,10 @@ class Ledger:
             self.settle(number)
         except finished:  # by another, who took this one for dead: with the same values
             return
+
+    def leave(self, number: int) -> None:
+        """Leave a trial as it is, for a later call."""
+        self._left.add(number)
 
     def settle(self, number: int) -> None:
         """Finish a trial if all its parts are done."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import os
 import pickle
 import time
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from mho.core.extras import need
 
 _LONGEST = 500
 
@@ -68,12 +71,10 @@ class Work:
         Raises:
             TypeError: if it cannot be.
         """
+        found = importlib.util.find_spec("cloudpickle")
+        dumps = need("cloudpickle", "study").dumps if found else pickle.dumps
         try:
-            import cloudpickle
-        except ImportError:
-            cloudpickle = pickle
-        try:
-            packed: bytes = cloudpickle.dumps(self.function)
+            packed: bytes = dumps(self.function)
         except Exception as error:
             raise TypeError(
                 "evaluate must be one that can be pickled, to be sent to worker processes: "
@@ -88,7 +89,7 @@ class Work:
         return hashlib.sha256(self.packed).hexdigest()
 
     def check(self, pool: Any) -> None:
-        """Refuse what cannot be sent to a pool's workers, where these are no threads (TypeError)."""
+        """Refuse what cannot be sent to a pool's workers, unless these are threads (TypeError)."""
         if not isinstance(getattr(pool, "executor", None), ThreadPoolExecutor):
             _ = self.packed
 

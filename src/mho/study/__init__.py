@@ -1,6 +1,6 @@
 """Many simulations of one thing: studies over a hardware's fields, Monte Carlo over chips."""
 
-from mho.study.chips import over_chips
+from mho.study.chips import FailedChipsError, over_chips
 from mho.study.evaluations import accuracy_and_cost
 from mho.study.language import TaskScores, language_model, language_tasks
 from mho.study.network import Accuracy, accuracy, ideal_cells
@@ -11,6 +11,7 @@ from mho.study.sweeps import sweep
 
 __all__ = [
     "Accuracy",
+    "FailedChipsError",
     "Integers",
     "Outcome",
     "Range",

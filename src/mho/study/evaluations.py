@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,13 +14,14 @@ from mho.analysis.layer_cost import cost
 from mho.analysis.records import OBJECTIVES
 from mho.analysis.technology import Technology
 from mho.core import checks
+from mho.core.digests import digest
 from mho.hardware import Hardware
 from mho.model.calibrate import calibrate
 from mho.model.convert import convert
 from mho.model.lifecycle import age, fabricate
+from mho.study.network import rightly
 
 COSTS = ("energy", "latency", "area")
-_BATCH = 1000
 _COSTED = 32  # inputs whose mean cost is taken
 
 
@@ -73,11 +73,7 @@ class AccuracyAndCost:
         costs = self._costs(chip)  # before what takes longer: what is not known fails at once
         if self._after:
             age(chip, self._after)
-        right = sum(
-            int((chip(x).argmax(1) == y).sum())
-            for x, y in zip(self._inputs.split(_BATCH), self._labels.split(_BATCH), strict=True)
-        )
-        return {"accuracy": right / len(self._inputs), **costs}
+        return {"accuracy": rightly(chip, self._inputs, self._labels), **costs}
 
     def _made(self, hardware: Hardware, seed: int) -> nn.Module:
         """Return the very chip that `over_chips` and `accuracy` make of this seed, calibrated."""
@@ -158,22 +154,3 @@ def accuracy_and_cost(
         checks.one_of("every objective", name, ("accuracy", *COSTS))
     after = checks.number("after", after, least=0.0)
     return AccuracyAndCost(model, inputs, labels, calibration, architecture, objectives, after)
-
-
-def digest(value: nn.Module | Tensor) -> str:
-    """Return what tells a model's class and numbers, or a tensor, from others."""
-    found = hashlib.sha256()
-    if isinstance(value, nn.Module):
-        found.update(repr(value).encode())
-        for name, item in sorted(value.state_dict().items()):
-            found.update(name.encode())
-            found.update(_bytes(item) if isinstance(item, Tensor) else repr(item).encode())
-    else:
-        found.update(_bytes(value))
-    return found.hexdigest()[:16]
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    head = f"{tensor.dtype} {list(tensor.shape)}".encode()
-    return head + flat.view(torch.uint8).numpy().tobytes()

@@ -31,6 +31,7 @@ class Progress:
         # tqdm's None means: only on a terminal.
         hidden = None if label is not None else True
         self._bar = tqdm(total=total, desc=label, disable=hidden, unit="chip", smoothing=0.05)
+        self._total = total
         self._looked = 0.0
 
     def __enter__(self) -> Progress:
@@ -51,7 +52,7 @@ class Progress:
         count = sum(len(parts) for _, _, parts in self._ledger.found())
         if not self._bar.n and count:
             self._bar.initial = count  # of earlier calls: they took no time of this one
-        self._bar.total = max(self._bar.total, count)
+        self._bar.total = max(self._total, count)
         self._bar.set_postfix_str(front_said(self._ledger.values(), self._goals), refresh=False)
         self._bar.update(count - self._bar.n)
         self._bar.refresh()

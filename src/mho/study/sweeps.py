@@ -16,11 +16,11 @@ from mho.runs.loop import Task, run
 from mho.runs.pool import Here, pool_of, refuse_worker
 from mho.runs.storage import open_storage
 from mho.runs.work import Done, Work, torch_threads, unwrapped
+from mho.study.chips import listed
 from mho.study.paths import with_settings
 from mho.study.progress import Progress
 from mho.study.records import Outcome, Record
 from mho.study.samplers import count_of, samplers
-from mho.study.seeds import listed
 from mho.study.space import (
     Integers,
     Range,
@@ -73,7 +73,8 @@ def sweep(
         chips: how many chips of every configuration (seeds 0, 1, …), or their seeds.
         store: a file (``.db``: SQLite, else a journal), or the URL of a PostgreSQL database
             (``"postgresql://…"``). None keeps the study in memory alone.
-        sampler: ``"grid"``, ``"random"``, ``"latin_hypercube"``, ``"tpe"``, ``"nsga2"``, ``"gp"``,
+        sampler: ``"grid"``, ``"random"``, ``"latin_hypercube"``, ``"sobol"``
+            (the design for `Outcome.sensitivity`), ``"tpe"``, ``"nsga2"``, ``"gp"``,
             or a sampler of Optuna. If not given: a grid.
         trials: how many configurations; of a grid None is all.
         objectives: ``"maximize"`` or ``"minimize"``, by the name of a result. If not given: those
@@ -104,9 +105,7 @@ def sweep(
     varied = space_of(space, base, free)
     sampler = "grid" if sampler is None else sampler
     total = count_of(varied, sampler, trials)
-    seeds = list(range(checks.integer("chips", chips))) if _is_number(chips) else listed(chips)
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"chips must be different seeds, got {seeds}")
+    seeds = _seeds(chips)
     goals = _goals(evaluate, objectives)
     seed = checks.integer("seed", seed, least=0)
     checks.instance("name", name, str)
@@ -150,8 +149,14 @@ def sweep(
     return _outcome(ledger, name, varied, goals, units)
 
 
-def _is_number(chips: Any) -> bool:
-    return isinstance(checks.plain(chips), (int, float, bool))
+def _seeds(chips: int | Sequence[int]) -> list[int]:
+    chips = checks.plain(chips)
+    if isinstance(chips, (int, float, str)):
+        return list(range(checks.integer("chips", chips)))
+    seeds = listed(chips)
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"chips must be different seeds, got {seeds}")
+    return seeds
 
 
 def _goals(evaluate: Any, objectives: Mapping[str, str] | None) -> dict[str, str]:
@@ -174,7 +179,10 @@ def _check_first(evaluate: Any, base: Hardware, space: Space, free: Collection[s
     first = {path: samples_of(domain)[0] for path, domain in space.items() if path not in free}
     try:
         hardware = with_settings(base, first)
-    except (ValueError, TypeError):  # values that do not go together: such trials fail by themselves
+    except (
+        ValueError,
+        TypeError,
+    ):  # values that do not go together: such trials fail by themselves
         return
     check(hardware)
 

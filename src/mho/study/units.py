@@ -50,6 +50,7 @@ def _is_unit(text: str) -> bool:
 
 
 def _kinds(kind: type) -> Iterator[type]:
-    for child in kind.__subclasses__():
+    children: list[type] = kind.__subclasses__()
+    for child in children:
         yield child
         yield from _kinds(child)
