@@ -18,8 +18,9 @@ from mho.core.files import drafts
 from mho.core.text import duration
 from mho.demo.models import MODELS
 from mho.runs.work import torch_threads
-from mho.study import Outcome, accuracy_and_cost, sweep, with_settings
+from mho.study import Outcome, Record, accuracy_and_cost, sweep, with_settings
 from mho.study.choice import Choice
+from mho.study.paths import nearest, reaches
 from mho.study.statistics import means, said
 
 _FRESH = 1_000_000  # seeds of the chips on which a choice is made once more
@@ -83,7 +84,8 @@ def run(
     try:
         found, choice = _run(asked, folder, workers)
     except KeyboardInterrupt:
-        again = shlex.join(["mho", "study", str(what), *(["--quick"] if quick else [])])
+        given_out = [] if out is None else ["--out", str(out)]
+        again = shlex.join(["mho", "study", str(what), *["--quick"] * quick, *given_out])
         print(f"Stopped; every finished chip is kept. {again} goes on.")
         raise
     files = [*found.save(folder), found.report(folder / "report.html", choice=choice)]
@@ -97,6 +99,9 @@ def _run(asked: StudyFile, folder: Path, workers: int | None) -> tuple[Outcome, 
     # What is cheap to refuse is refused before the network is trained.
     hardware, space, together = asked.hardware_of(), asked.space_of(), asked.together_of()
     architecture, store = asked.architecture_of(), asked.store_of(folder)
+    for path in (path for paths in together.values() for path in paths):
+        if not reaches(hardware, path):
+            raise ValueError(f"together: {nearest(hardware, path)}")
     with torch_threads(1):  # the same numbers on any number of cores
         task = _task(asked)
         digital = _digital(task)
@@ -112,6 +117,7 @@ def _run(asked: StudyFile, folder: Path, workers: int | None) -> tuple[Outcome, 
             ),
             together,
         )
+        _check_best(asked, evaluate, digital)
         print(f"{asked.name}: accuracy {100 * digital:.1f} % in plain PyTorch", flush=True)
         common: dict[str, Any] = {
             "hardware": hardware,
@@ -137,6 +143,14 @@ def _run(asked: StudyFile, folder: Path, workers: int | None) -> tuple[Outcome, 
         if choice and asked.verify:
             _verify(asked, choice, evaluate, tuple(together), common)
     return found, choice
+
+
+def _check_best(asked: StudyFile, evaluate: Evaluation, digital: float) -> None:
+    """Refuse a choice that could not be made of what the study finds."""
+    if asked.best is not None:
+        results = dict.fromkeys(evaluate.units, 0.0)
+        trial = Record(0, 0, {}, results)
+        _best(Outcome("", (trial,), evaluate.objectives), asked.best, digital)
 
 
 def _best(found: Outcome, asked: Mapping[str, Any], digital: float) -> Choice:
@@ -191,6 +205,8 @@ def _digital(task: given.Task) -> float:
 def _figures(found: Outcome, choice: Choice | None, folder: Path) -> list[Path]:
     from mho.plot.study import study_sheet
 
+    if all(record.error is not None for record in found.records):
+        return []  # there is nothing to draw
     path = folder / "study.png"
     with drafts(path) as (draft,):
         study_sheet(found, choice).savefig(draft)

@@ -316,7 +316,7 @@ def sensitivity_bars(found: Sensitivity, ax: Axes | None = None) -> Axes:
     ax.set_xlabel(f"share of the variance of {found.result}")
     ax.set_xlim(left=min(0.0, ax.get_xlim()[0]))
     if known:
-        ax.legend(loc="lower right")
+        ax.legend(loc="best")
     return ax
 
 

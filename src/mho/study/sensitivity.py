@@ -17,6 +17,7 @@ from mho.study.statistics import (
     key,
     levels,
     means,
+    number,
     numeric,
     setting_names,
     varied,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 _RESAMPLES = 200
 _LEAST = 40  # configurations for an estimate from given data
 _BLOCKS = 8  # of a Saltelli design
-_TWO_SIDED = 1.959964  # standard errors of a 95 % interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +43,9 @@ class Sensitivity:
     How they are found follows from what was run:
 
     * the design of Saltelli (``sampler="sobol"``): SALib's estimates of both;
-    * a full grid: both are sums over the grid, with nothing to estimate but what the chips'
-      scatter adds to them, which is taken off;
+    * a full grid: both are sums over the grid. What the chips' scatter adds to them is left out,
+      where every configuration has the same chips: products are taken of different chips alone,
+      which have nothing in common but the settings (intervals: jackknife over chips);
     * anything else, from 40 configurations on: SALib's RBD-FAST, first-order indices alone. Total
       indices cannot be told from such data, and are NaN.
 
@@ -57,8 +58,8 @@ class Sensitivity:
         total_error: likewise.
         method: how they were found, in words.
         configurations: that went in.
-        scatter: share of the variance that is the chips' scatter and no setting's; NaN where every
-            configuration has one chip.
+        scatter: share of the variance that is the chips' scatter and no setting's, left out of a
+            grid and within the others; NaN where every configuration has one chip.
     """
 
     result: str
@@ -110,9 +111,9 @@ def sensitivity(outcome: Outcome, result: str, seed: int = 0) -> Sensitivity:
     variance = float(np.var(values[finished]))
     scatter = noise / variance
     for way in (_of_design, _of_grid, _of_data):
-        shares = way(outcome, found, names, values, sem, seed)
+        shares = way(outcome, found, names, result, values, seed)
         if shares is not None:
-            return Sensitivity(result=result, scatter=scatter, **shares)
+            return Sensitivity(**{"result": result, "scatter": scatter, **shares})
     raise ValueError(
         f"no sensitivity of {result}: {int(finished.sum())} configurations, neither a full grid "
         f'nor the design of sampler="sobol"; from other data it takes at least {_LEAST}'
@@ -120,7 +121,7 @@ def sensitivity(outcome: Outcome, result: str, seed: int = 0) -> Sensitivity:
 
 
 def _of_design(
-    outcome: Outcome, found: Means, names: list[str], values: Numbers, sem: Numbers, seed: int
+    outcome: Outcome, found: Means, names: list[str], result: str, values: Numbers, seed: int
 ) -> dict[str, Any] | None:
     # The design is known by its shape: blocks of A, then A with one column of B each, then B.
     names = setting_names(outcome)
@@ -164,7 +165,7 @@ def _is_block(rows: list[list[str]]) -> bool:
 
 
 def _of_grid(
-    outcome: Outcome, found: Means, names: list[str], values: Numbers, sem: Numbers, seed: int
+    outcome: Outcome, found: Means, names: list[str], result: str, values: Numbers, seed: int
 ) -> dict[str, Any] | None:
     places = _places(found, names)
     shape = tuple(int(n) for n in places.max(axis=0) + 1)
@@ -172,56 +173,78 @@ def _of_grid(
         return None
     if np.isnan(values).any():
         return None
-    filled, errors = np.empty(shape), np.empty(shape)
-    where = tuple(places.T)
-    filled[where], errors[where] = values, np.nan_to_num(sem)
-    noise = float(np.mean(errors**2))
-    first, total = _indices(filled, noise)
-    rng = np.random.default_rng(seed)
-    # The noise that is added here is taken off with the noise that is there already.
-    drawn = [
-        _indices(filled + errors * rng.standard_normal(shape), 2 * noise) for _ in range(_RESAMPLES)
-    ]
-    spread = _TWO_SIDED * np.std(drawn, axis=0)
-    if np.isnan(sem).any():
-        spread = np.full_like(spread, math.nan)
+    chips = _of_chips(outcome, found, result, values)
+    filled = np.empty((len(chips), *shape))
+    filled[(slice(None), *places.T)] = chips
+    first, total, kept = _indices(filled)
+    errors = _jackknife(filled) if len(chips) > 2 else np.full((2, len(names)), math.nan)
     return {
         "names": tuple(names),
         "first": first,
         "total": total,
-        "first_error": spread[0],
-        "total_error": spread[1],
+        "first_error": errors[0],
+        "total_error": errors[1],
         "method": "a full grid",
         "configurations": len(values),
+        **({"scatter": max(1.0 - kept / float(np.var(values)), 0.0)} if len(chips) > 1 else {}),
     }
 
 
-def _indices(filled: Numbers, noise: float) -> tuple[Numbers, Numbers]:
-    """Return first-order and total indices over a grid, all combinations alike.
+def _of_chips(outcome: Outcome, found: Means, result: str, values: Numbers) -> Numbers:
+    """Return a result of the chips that finished in all configurations; the means, if none did."""
+    at = {trial: i for i, trial in enumerate(found.trials)}
+    rows: dict[int, Numbers] = {}
+    for record in outcome.records:
+        row = rows.setdefault(record.seed, np.full(len(at), math.nan))
+        row[at[record.trial]] = number(record.results.get(result))
+    whole = [row for row in rows.values() if np.isfinite(row).all()]
+    return np.stack(whole) if len(whole) > 1 else values[None]
 
-    A mean of so many values with independent errors of this variance has a variance that is larger
-    by what is taken off here.
+
+def _indices(filled: Numbers) -> tuple[Numbers, Numbers, float]:
+    """Return first-order and total indices over a grid, and the variance that they share.
 
     Args:
-        filled: a result, one dimension a setting.
-        noise: mean square of the standard errors.
+        filled: a result, ``[chips, settings …]``; all combinations count alike.
     """
-    count = filled.size
-    variance = filled.var() - noise * (1.0 - 1.0 / count)
-    if variance <= 0.0:
-        return (np.full(filled.ndim, math.nan),) * 2
-    first, total = [], []
-    for i, steps in enumerate(filled.shape):
-        others = tuple(k for k in range(filled.ndim) if k != i)
-        alone = filled.mean(axis=others).var() - noise * (steps - 1) / count
-        rest = filled.mean(axis=i).var() - noise * (count // steps - 1) / count
-        first.append(alone / variance + 0.0)
-        total.append(1.0 - rest / variance)
-    return np.array(first), np.array(total)
+    dims = range(1, filled.ndim)
+    variance = _common(filled)
+    if variance <= 0.0:  # all of it is scatter
+        return np.full(len(dims), math.nan), np.full(len(dims), math.nan), variance
+    alone = [_common(filled.mean(axis=tuple(k for k in dims if k != i))) for i in dims]
+    others = [_common(filled.mean(axis=i)) for i in dims]
+    return np.array(alone) / variance, 1.0 - np.array(others) / variance, variance
+
+
+def _common(filled: Numbers) -> float:
+    """Return the variance over settings that chips have in common: the mean over pairs of them.
+
+    The covariance of two different chips holds no scatter, whatever chips have in common between
+    configurations. Of one chip it is the variance.
+
+    Args:
+        filled: ``[chips, settings …]``.
+    """
+    rows = filled.reshape(len(filled), -1)
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    n = len(rows)
+    if n == 1:
+        return float(np.mean(rows**2))
+    pairs = rows.sum(axis=0) ** 2 - (rows**2).sum(axis=0)
+    return float(pairs.mean()) / (n * (n - 1))
+
+
+def _jackknife(filled: Numbers) -> Numbers:
+    """Return half widths of 95 % intervals of both indices, ``[2, settings]``."""
+    n = len(filled)
+    drawn = np.array([_indices(np.delete(filled, k, axis=0))[:2] for k in range(n)])
+    error = np.sqrt((n - 1) / n * ((drawn - drawn.mean(axis=0)) ** 2).sum(axis=0))
+    stats = need("scipy.stats", "study")
+    return np.asarray(float(stats.t.ppf(0.975, n - 1)) * error)
 
 
 def _of_data(
-    outcome: Outcome, found: Means, names: list[str], values: Numbers, sem: Numbers, seed: int
+    outcome: Outcome, found: Means, names: list[str], result: str, values: Numbers, seed: int
 ) -> dict[str, Any] | None:
     # Rows in another order: those of a design would stand for what ties leave open.
     usable = np.random.default_rng(seed).permutation(np.flatnonzero(~np.isnan(values)))
