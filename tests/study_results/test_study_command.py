@@ -29,7 +29,11 @@ def task():
 STUDY = {
     "name": "small",
     "model": "small_task:task",
-    "hardware": {"dac": {"type": "DAC", "bits": 6}, "adc": {"type": "ADC", "bits": 8}, "effects": [{"type": "WriteNoise", "sigma": 0.1}]},
+    "hardware": {
+        "dac": {"type": "DAC", "bits": 6},
+        "adc": {"type": "ADC", "bits": 8},
+        "effects": [{"type": "WriteNoise", "sigma": 0.1}],
+    },
     "architecture": "generic_22nm",
     "space": {"adc.bits": [4, 6], "tile": [1, 2], "effects.WriteNoise.sigma": [0.0, 0.2]},
     "together": {"tile": ["array.rows", "array.cols"]},

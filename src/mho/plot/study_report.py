@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _LISTED = 60  # rows of a table of the page
 _DRAWS = 500
+_ROOM = 26  # characters below a chart, side by side
 
 
 def report(outcome: Outcome, path: str | Path, choice: Choice | None = None) -> Path:
@@ -96,6 +97,11 @@ def _answer(outcome: Outcome, found: Means, choice: Choice | None) -> Section:
         parts.append(
             "Better, if more chips show that they satisfy the limits: configurations "
             f"{_few(choice.unsure)}."
+        )
+    if choice.edges:
+        parts.append(
+            f"It is at the end of what was varied in {', '.join(choice.edges)}: beyond it there "
+            "may be something better."
         )
     caption = (
         "Means over chips ± standard error. Of many configurations the luckiest tends to be "
@@ -269,13 +275,17 @@ def _against(outcome: Outcome, found: Means, name: str, main: str, choice: Choic
             series.append(
                 Series("the others as chosen", along.place[line], y, y - dy, y + dy, colour=ORANGE)
             )
-    return lines(
+    chart: Any = lines(
         series,
         x=Axis(named(outcome, name), ticks=_ticks(along)),
         y=Axis(main, _unit(outcome, main)),
         title=name,
         height=300,
     )
+    if along.texts is not None and sum(map(len, along.texts)) > _ROOM:
+        chart.xaxis[0].major_label_orientation = 0.8
+        chart.height += 40
+    return chart
 
 
 def _ticks(along: Steps) -> dict[float, str] | None:
