@@ -3,6 +3,7 @@
 from mho.study.chips import FailedChipsError, over_chips
 from mho.study.choice import Choice
 from mho.study.evaluations import accuracy_and_cost
+from mho.study.executors import RayExecutor
 from mho.study.language import TaskScores, language_model, language_tasks
 from mho.study.network import Accuracy, accuracy, ideal_cells
 from mho.study.paths import with_settings
@@ -18,6 +19,7 @@ __all__ = [
     "Integers",
     "Outcome",
     "Range",
+    "RayExecutor",
     "Record",
     "Sensitivity",
     "TaskScores",
