@@ -159,6 +159,8 @@ def test_files_are_looked_for_beside_the_study(folder, monkeypatch):
     asked = study_file.load(path)
     assert asked.hardware_of().adc.bits == 5
     assert asked.space_of()["device"][0] == mho.devices.LinearDevice()
+    named = study_file.load(write(beside, hardware={"device": "reram_wan"}))
+    assert named.hardware_of().device == mho.devices.presets.get("reram_wan")
     assert asked.out_of(None) == beside / "small"
     assert asked.store_of(beside / "small") == str(beside / "small" / "study.journal")
 

@@ -56,9 +56,11 @@ def test_the_picture_of_the_front_is_the_front(found, best):
 
 def test_every_configuration_is_a_line(found, best):
     ax = plot.parallel_coordinates(found, choice=best)
-    lines = [line for line in ax.lines if len(line.get_xdata()) == 3]
-    assert len(lines) == 60 + 1
-    chosen = max(lines, key=lambda line: line.get_linewidth())
+    (lines,) = ax.collections
+    assert np.shape(lines.get_segments()) == (60, 3, 2)
+    # Coloured by accuracy, the best last: over the others.
+    assert np.allclose(lines.get_array(), sorted(100 * found.table()["accuracy"]))
+    chosen = next(line for line in ax.lines if len(line.get_xdata()) == 3)
     assert chosen.get_ydata().tolist() == pytest.approx([0.75, 2 / 3, 0.0])
 
 

@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -266,13 +267,15 @@ def parallel_coordinates(
     usable = ~np.isnan(mean)
     ends = np.nanquantile(mean / colour.size, [0.02, 1.0]) if usable.any() else (0.0, 1.0)
     norm = Normalize(*ends)
-    hue = plt.get_cmap("viridis")
     order = np.flatnonzero(usable)[np.argsort(mean[usable])]
     # Lines of one value would hide each other: each takes its own place, a little beside it.
     beside = height + 0.035 * (_ranks(mean)[:, None] - 0.5)
-    for i in order:
-        ax.plot(range(len(names)), beside[i], color=hue(norm(mean[i] / colour.size)), alpha=0.55,
-                linewidth=0.9)  # fmt: skip
+    across = np.broadcast_to(np.arange(len(names), dtype=np.float64), beside.shape)
+    lines = LineCollection(
+        list(np.stack((across, beside), axis=-1)[order]), cmap="viridis", norm=norm, alpha=0.55,
+        linewidths=0.9, array=mean[order] / colour.size,
+    )  # fmt: skip
+    ax.add_collection(lines)
     if choice and choice.trial in found.trials:
         i = found.trials.index(choice.trial)
         ax.plot(range(len(names)), height[i], color=ORANGE, marker="o", linewidth=2.6,
@@ -286,7 +289,9 @@ def parallel_coordinates(
     ax.spines["left"].set_visible(False)
     ax.spines["bottom"].set_visible(False)
     ax.tick_params(axis="x", length=0, labelsize=10)
-    bar: Any = ax.figure.colorbar(ScalarMappable(norm, hue), ax=ax, label=colour.text, pad=0.02)
+    bar: Any = ax.figure.colorbar(
+        ScalarMappable(norm, "viridis"), ax=ax, label=colour.text, pad=0.02
+    )
     bar.outline.set_visible(False)
     return ax
 
