@@ -19,6 +19,10 @@ _PATIENCE = 10.0  # s, that idle workers have to end by themselves
 
 Factory = Callable[[], Executor]
 
+METHOD = "spawn"
+"""How worker processes begin: as new interpreters. What this process holds, of threads, locks and
+graphics cards, is not copied into them."""
+
 
 class Pool(Protocol):
     """Takes tasks, so many at a time."""
@@ -114,11 +118,7 @@ class Given:
 
 
 class Processes:
-    """Processes of this machine, one thread each, that end when this one does.
-
-    They begin as new interpreters (``spawn``): what this process holds, of threads, locks and
-    graphics cards, is not copied into them.
-    """
+    """Processes of this machine, one thread each, that end when this one does."""
 
     def __init__(self, workers: int) -> None:
         self.width = workers
@@ -137,10 +137,11 @@ class Processes:
         return future
 
     def _begin(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context(METHOD)
         end, self._leash = context.Pipe(duplex=False)
+        copied = self._leash if METHOD == "fork" else None
         self._executor = ProcessPoolExecutor(
-            self.width, mp_context=context, initializer=_begin_worker, initargs=(end,)
+            self.width, mp_context=context, initializer=_begin_worker, initargs=(end, copied)
         )
         try:
             self._executor.submit(os.getpid).result()
@@ -182,7 +183,9 @@ def refuse_worker(name: str) -> None:
         )
 
 
-def _begin_worker(leash: Connection) -> None:
+def _begin_worker(leash: Connection, copied: Connection | None) -> None:
+    if copied is not None:
+        copied.close()  # of the other end, which only the one that started us may hold
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started us
     torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
