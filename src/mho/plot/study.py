@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 Numbers = npt.NDArray[np.float64]
 _BINS = 8  # of a setting that takes more values than can be shown one by one
 _MANY = 12
+_DECADES = 300.0  # the largest by the smallest value, of an axis with ticks within decades
+_LONG = 28  # characters
 _BOX = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.0}
 PREFIXED = frozenset({"J", "s", "W", "V", "A", "S", "Ω", "F", "C", "Hz", "m"})
 
@@ -112,7 +114,7 @@ def steps(found: Means, name: str) -> Steps:
         return Steps(numbers, ticks, None, np.unique(group, return_inverse=True)[1])
     at = {key(value): i for i, value in enumerate(different)}
     group = np.array([at[key(value)] for value in values])
-    texts = [short(value) for value in different]
+    texts = [_cut(short(value)) for value in different]
     return Steps(group.astype(np.float64), [float(i) for i in range(len(texts))], texts, group)
 
 
@@ -142,7 +144,7 @@ def result_against(
         ValueError: if there is no such setting or result.
     """
     found = means(outcome)
-    mean, _, sem = found.of(result)
+    mean = found.of(result)[0]
     along, up = steps(found, setting), shown(result, mean, outcome.units.get(result, ""))
     ax = axes(ax)
     ends = [quantiles(mean[along.group == i]) for i in range(len(along.ticks))]
@@ -151,13 +153,10 @@ def result_against(
                     label="10 – 90 % of all")  # fmt: skip
     ax.plot(along.ticks, middle, color=BLUE, marker="o", label="median of all")
     if choice is not None and along.texts is not None:
-        line = through(found, choice, setting)
-        if len(line) > 1:
-            line.sort(key=lambda i: along.place[i])
-            ax.errorbar(
-                along.place[line], mean[line] / up.size, np.nan_to_num(sem[line]) / up.size,
-                color=ORANGE, marker="s", capsize=2, label="the others as chosen",
-            )  # fmt: skip
+        at, y, dy = through(found, choice, setting, result)
+        if len(at) > 1:
+            ax.errorbar(at, y / up.size, dy / up.size, color=ORANGE, marker="s", capsize=2,
+                        label="the others as chosen")  # fmt: skip
     _set_ticks(ax, along)
     if up.log:
         _log(ax, "y")
@@ -165,14 +164,25 @@ def result_against(
     return ax
 
 
-def through(found: Means, choice: Choice, setting: str) -> list[int]:
-    """Return the configurations that differ from the chosen one in this setting alone."""
+def through(
+    found: Means, choice: Choice, setting: str, result: str
+) -> tuple[Numbers, Numbers, Numbers]:
+    """Return a result where this setting alone differs from the choice: places, values, errors.
+
+    What was run several times is averaged; errors that are not known are 0.
+    """
     others = {n: key(v) for n, v in choice.settings.items() if n != setting}
-    return [
-        i
-        for i, settings in enumerate(found.settings)
-        if all(key(settings.get(name)) == value for name, value in others.items())
-    ]
+    line = np.array([
+        all(key(settings.get(name)) == value for name, value in others.items())
+        for settings in found.settings
+    ])  # fmt: skip
+    mean, _, sem = found.of(result)
+    place = steps(found, setting).place
+    line &= ~np.isnan(mean)
+    at = np.unique(place[line])
+    same = [line & (place == where) for where in at]
+    errors = [np.sqrt(np.square(np.nan_to_num(sem[one])).sum()) / one.sum() for one in same]
+    return at, np.array([mean[one].mean() for one in same]), np.array(errors)
 
 
 @styled
@@ -392,10 +402,12 @@ def _set_ticks(ax: Axes, along: Steps) -> None:
 
 
 def _log(ax: Axes, which: str) -> None:
-    # One, two, five of every decade, in plain numbers: few studies span more than two decades.
+    # One, two, five of every decade, in plain numbers; of many decades the ones alone.
     ax.set(**{f"{which}scale": "log"})
     axis: Any = getattr(ax, f"{which}axis")
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    low, high = axis.get_data_interval()
+    subs = (1.0, 2.0, 5.0) if high < _DECADES * low else (1.0,)
+    axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
@@ -404,6 +416,10 @@ def named(outcome: Outcome, setting: str) -> str:
     """Return a setting with its unit."""
     unit_of = outcome.units.get(setting, "")
     return f"{setting} ({unit_of})" if unit_of else setting
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONG else f"{text[: _LONG - 7]}…{text[-6:]}"
 
 
 def _unit_height(places: Numbers) -> Numbers:

@@ -262,19 +262,16 @@ def _settings(
 
 def _against(outcome: Outcome, found: Means, name: str, main: str, choice: Choice | None) -> Any:
     along = steps(found, name)
-    mean, _, sem = found.of(main)
+    mean = found.of(main)[0]
     size = _size(outcome, main)
     ends = np.array([quantiles(mean[along.group == i]) for i in range(len(along.ticks))]) * size
     low, middle, high = ends.T
     series = [Series("median of all", along.ticks, middle, low, high, colour=BLUE)]
     if choice is not None and along.texts is not None:
-        line = through(found, choice, name)
-        if len(line) > 1:
-            line.sort(key=lambda i: along.place[i])
-            y, dy = mean[line] * size, np.nan_to_num(sem[line]) * size
-            series.append(
-                Series("the others as chosen", along.place[line], y, y - dy, y + dy, colour=ORANGE)
-            )
+        at, y, dy = through(found, choice, name, main)
+        y, dy = y * size, dy * size
+        if len(at) > 1:
+            series.append(Series("the others as chosen", at, y, y - dy, y + dy, colour=ORANGE))
     chart: Any = lines(
         series,
         x=Axis(named(outcome, name), ticks=_ticks(along)),

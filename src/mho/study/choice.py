@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mho.core import checks
-from mho.study.statistics import Flags, Means, Numbers, levels, means, numeric, said, short, varied
+from mho.study.statistics import (
+    Flags,
+    Means,
+    Numbers,
+    is_share,
+    levels,
+    means,
+    numeric,
+    said,
+    short,
+    varied,
+)
 
 if TYPE_CHECKING:
     from mho.study.records import Outcome
@@ -217,11 +228,13 @@ def _limits(
     reference: Mapping[str, float | str],
     asked: Mapping[str, float],
 ) -> list[Limit]:
+    checks.instance("reference", reference, Mapping)
     limits = []
     for key, value in asked.items():
         name, _, kind = key.rpartition("_")
         if kind not in KINDS or name not in found.names:
             raise ValueError(_unknown(key, found))
+        _refuse_percent(outcome, key, name, checks.number(key, value))
         if kind == "within":
             limits.append(_within(outcome, found, name, value, reference.get(name)))
             continue
@@ -233,6 +246,15 @@ def _limits(
     if unused:
         raise ValueError(f"reference of {unused[0]!r} changes nothing: say {unused[0]}_within, too")
     return limits
+
+
+def _refuse_percent(outcome: Outcome, key: str, name: str, value: float) -> None:
+    # One point of accuracy that is given as 1 would let everything pass.
+    percent = value > 1.0 or (value == 1.0 and key.endswith("_within"))
+    if percent and is_share(name, outcome.units.get(name, "")):
+        raise ValueError(
+            f"{key} must be < 1, as {name} is a share in [0, 1] (one point is 0.01), got {value!r}"
+        )
 
 
 def _within(
