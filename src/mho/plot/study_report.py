@@ -12,15 +12,8 @@ import numpy as np
 import mho
 from mho.plot.interactive import Axis, Series, bars, lines, scatter
 from mho.plot.page import Cards, Part, Section, Table, write
-from mho.plot.study import (
-    PREFIXED,
-    Steps,
-    named,
-    parallel_coordinates,
-    quantiles,
-    steps,
-    through,
-)
+from mho.plot.study import parallel_coordinates
+from mho.plot.study_axes import PREFIXED, Steps, named, quantiles, steps, through
 from mho.plot.styles import BLUE, GREY, ORANGE, unit
 from mho.study.statistics import (
     Means,
