@@ -12,6 +12,7 @@ import time
 import psutil
 import pytest
 
+import mho
 from mho.study import sweep
 from small_studies import HARDWARE, SPACE, Slow, begun, evaluate, table
 
@@ -138,29 +139,40 @@ def script(tmp_path, guard):
     )
 
 
+def ended(pids):
+    """Whether processes end within five seconds."""
+    for _ in range(100):
+        if not any(psutil.pid_exists(pid) for pid in pids):
+            return True
+        time.sleep(0.05)
+    return False
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_workers_end_with_the_one_who_began_them(tmp_path, how):
+def test_interrupted_with_its_workers_it_is_whole(tmp_path):
     process = script(tmp_path, 'if __name__ == "__main__":')
     pids = [int(process.stdout.readline().split()[1]) for _ in range(2)]
     assert process.pid not in pids
-    process.send_signal(how)
+    process.send_signal(signal.SIGINT)
     process.wait(20)
-    for _ in range(100):
-        if not any(psutil.pid_exists(pid) for pid in pids):
-            break
-        time.sleep(0.05)
-    assert not any(psutil.pid_exists(pid) for pid in pids)
-    hardware = HARDWARE.__class__(adc=HARDWARE.adc)
+    assert ended(pids)
 
     def evaluate(hardware, seed, settings):
         return 2.0  # what was finished before is kept
 
-    found = sweep(
-        {"adc.bits": [4, 8]}, evaluate, hardware=hardware, workers=0,
-        store=tmp_path / "study.journal",
-    )  # fmt: skip
+    hardware, store = mho.Hardware(adc=mho.ADC(bits=8)), tmp_path / "study.journal"
+    found = sweep({"adc.bits": [4, 8]}, evaluate, hardware=hardware, workers=0, store=store)
     assert [r.results["accuracy"] for r in found.records] == [1.0, 2.0]
+
+
+def test_workers_end_with_the_one_who_began_them(tmp_path):
+    process = begun(SPACE, Slow(0.2, tmp_path / "log"), {})
+    while len(workers := workers_of(process)) < 2:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.kill()
+    process.join(10)
+    assert ended([worker.pid for worker in workers])
 
 
 @pytest.mark.slow

@@ -101,6 +101,28 @@ def test_failures_are_recorded_and_the_rest_goes_on():
     assert len(found.records) == 24
 
 
+@pytest.mark.parametrize("name", ["s.journal", "s.db"])
+def test_what_failed_is_tried_again_if_asked(tmp_path, name):
+    calls = []
+
+    def mended(hardware, seed, settings):
+        calls.append(seed)
+        return 1.0
+
+    mended.__qualname__ = "evaluate"
+    given = {"chips": 2, "store": tmp_path / name}
+    before = run(SPACE, **given)
+    assert table(run(SPACE, mended, **given)) == table(before)
+    assert not calls
+    for _ in range(2):
+        found = run(SPACE, mended, retry=True, **given)
+        assert calls == [1] * 4
+        same = [(a, b) for a, b in zip(table(before), table(found), strict=True) if a == b]
+        assert len(same) == 20
+        assert not [r for r in found.records if r.error]
+    assert table(run(SPACE, mended, **given)) == table(found)
+
+
 @pytest.mark.parametrize(
     ("value", "told"),
     [

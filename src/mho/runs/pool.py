@@ -24,6 +24,10 @@ METHOD = "spawn"
 graphics cards, is not copied into them."""
 
 
+class NotBegunError(RuntimeError):
+    """Worker processes ended as soon as they began."""
+
+
 class Pool(Protocol):
     """Takes tasks, so many at a time."""
 
@@ -147,7 +151,7 @@ class Processes:
             self._executor.submit(os.getpid).result()
         except BrokenExecutor as error:
             self.close()
-            raise RuntimeError(
+            raise NotBegunError(
                 "worker processes end as soon as they begin (their message is above): in a "
                 'script, what starts them must stand under if __name__ == "__main__":, as every '
                 "worker imports the script; workers=0 needs no processes"
