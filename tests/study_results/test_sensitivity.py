@@ -11,6 +11,8 @@ import pytest
 import scipy.stats
 from SALib.sample import sobol
 
+from mho.study import Range, sweep
+
 from made_studies import outcome
 
 A, B = 7.0, 0.1
@@ -61,6 +63,31 @@ def test_saltellis_design_is_known_by_its_shape():
     assert (np.abs(found.first - FIRST) < np.maximum(1.5 * found.first_error, 0.02)).all()
     assert (np.abs(found.total - TOTAL) < np.maximum(1.5 * found.total_error, 0.02)).all()
     assert (found.first_error < 0.2).all()
+
+
+def evaluate(hardware, seed, settings):
+    return float(ishigami([settings[name] for name in "abc"]))
+
+
+def run(trials):
+    space = {name: Range(-math.pi, math.pi) for name in "abc"}
+    return sweep(space, evaluate, free=list("abc"), sampler="sobol", trials=trials, workers=0)
+
+
+def test_the_sampler_runs_the_design():
+    found = run(5 * 16)
+    assert found.sensitivity().method == "Saltelli's design, 16 samples"
+    # The same samples as SALib's own, so that its estimates mean what they say.
+    problem = {"num_vars": 3, "names": list("abc"), "bounds": [[-math.pi, math.pi]] * 3}
+    points = sobol.sample(problem, 16, calc_second_order=False, seed=0)
+    mine = [[record.settings[name] for name in "abc"] for record in found.records]
+    np.testing.assert_allclose(mine, points, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("trials", [5 * 15, 79, 1])
+def test_designs_that_are_not_whole_are_refused(trials):
+    with pytest.raises(ValueError, match="power of two times 5"):
+        run(trials)
 
 
 def test_samples_of_which_a_part_is_missing_do_not_count():

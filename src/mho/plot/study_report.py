@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import mho
+from mho.plot.canvas import models
 from mho.plot.interactive import Axis, Series, bars, lines, scatter
 from mho.plot.page import Cards, Part, Section, Table, write
 from mho.plot.study import parallel_coordinates
@@ -274,6 +275,7 @@ def _against(outcome: Outcome, found: Means, name: str, main: str, choice: Choic
     )
     if along.texts is not None and sum(map(len, along.texts)) > _ROOM:
         chart.xaxis[0].major_label_orientation = 0.8
+        chart.xaxis[0].major_label_policy = models.AllLabels()
         chart.height += 40
     return chart
 
