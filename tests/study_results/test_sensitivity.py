@@ -11,9 +11,8 @@ import pytest
 import scipy.stats
 from SALib.sample import sobol
 
-from mho.study import Range, sweep
-
 from made_studies import outcome
+from mho.study import Range, sweep
 
 A, B = 7.0, 0.1
 _V1 = 0.5 * (1 + B * math.pi**4 / 5) ** 2
