@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +138,8 @@ def around(device: Device, adc_bits: int) -> mho.Hardware:
     return mho.Hardware(device=device, array=mho.Array(rows=64, cols=64), **converters)
 
 
-def digits_tasks(seed: int) -> dict[str, Task]:
-    """Return the two networks, trained on scikit-learn's digits, by name."""
+def digits_tasks(seed: int, names: Collection[str] | None = None) -> dict[str, Task]:
+    """Return the demo's networks (all if not named), trained on scikit-learn's digits, by name."""
     # Imported here: the data are an extra, and one's own model needs none of it.
     from mho.demo.data import digits
     from mho.demo.models import MODELS, build
@@ -146,7 +147,7 @@ def digits_tasks(seed: int) -> dict[str, Task]:
 
     data = digits(random.derive(seed, "data"))
     tasks = {}
-    for name in MODELS:
+    for name in MODELS if names is None else names:
         model = build(name, random.derive(seed, name, "weights"))
         train(model, data, epochs=25, seed=random.derive(seed, name, "order"), label=name)
         calibration = data.train_x[:_CALIBRATION]

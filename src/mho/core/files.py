@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mho.core.spec import Spec
 
@@ -35,9 +35,7 @@ def load(path: str | Path, kind: type[S]) -> S:
             refers to itself without end, a key is unknown or a value is refused.
         TypeError: if a part is of another kind than its place asks for.
     """
-    from mho.core import yaml_reader  # here, since few programs read files and all import this
-
-    data = yaml_reader.read(Path(path))
+    data = read(path)
     if not isinstance(data, dict):
         raise TypeError(
             f"{path} describes no {kind.__name__}: it is no list of names and values (a file of "
@@ -50,6 +48,18 @@ def load(path: str | Path, kind: type[S]) -> S:
         return kind.from_dict(data)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{path}: {error}") from error
+
+
+def read(path: str | Path) -> Any:
+    """Return what a YAML file holds, as plain values, words read as `load` says.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not YAML, is cut short, gives a name twice or holds too much.
+    """
+    from mho.core import yaml_reader  # here, since few programs read files and all import this
+
+    return yaml_reader.read(Path(path))
 
 
 def save(spec: Spec, path: str | Path) -> None:
