@@ -10,9 +10,9 @@ import torch
 import mho
 from mho import study
 from mho.cli import given
-from mho_cli.app import main
 from mho.devices import PCM, ExponentialDevice, LinearDevice
 from mho.study.network import ages, ideal_cells
+from mho_cli.app import main
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")

@@ -5,16 +5,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
-
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING, Any
 
 import mho
 from mho import plot, study
-from mho.cells.device import Device
 from mho.cli import given
-from mho.cli.given import Task
 from mho.core import random
 from mho.core.files import drafts
 from mho.core.text import duration, table
@@ -23,7 +18,9 @@ from mho.plot.styles import COLOURS, GREY
 from mho.study.chips import torch_threads
 from mho.study.network import check_reads
 
-_CALIBRATION = 100
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _WORKERS = min(os.cpu_count() or 1, 8)
 
 
@@ -53,19 +50,12 @@ def run(
         ValueError: if bits are given for a hardware, which has converters of its own, or reads for
             one that does not go by them.
     """
-    what, name = given.device_or_hardware(text), Path(text).stem
-    if isinstance(what, mho.Hardware):
-        if adc_bits is not None:
-            raise ValueError(
-                f"{name} is a whole hardware, with its own converters: leave out --adc-bits"
-            )
-        hardware = what
-    else:
-        hardware = around(what, 8 if adc_bits is None else adc_bits)
+    name = Path(text).stem
+    hardware = given.hardware(text, mho.Array(64, 64), adc_bits, "--adc-bits", dac=8)
     check_reads(hardware, reads_per_second)
     out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made: say so now
     with torch_threads(1):  # the same numbers on any number of cores
-        tasks = {model: given.task(model)} if model else digits_tasks(seed)
+        tasks = given.tasks(model, seed)
         seeds = [random.derive(seed, "chip", i) for i in range(chips)]
         found, summaries, reports = {}, [], {}
         for label, task in tasks.items():
@@ -128,31 +118,6 @@ def _write(out: Path, image: bytes, hardware: mho.Hardware, numbers: str, page: 
         report.write_text(page, encoding="utf-8")
 
 
-def around(device: Device, adc_bits: int) -> mho.Hardware:
-    """Return the hardware that a device alone is put on."""
-    converters: dict[str, Any] = (
-        {"dac": mho.DAC(bits=8), "adc": mho.ADC(bits=adc_bits)} if adc_bits else {}
-    )
-    return mho.Hardware(device=device, array=mho.Array(rows=64, cols=64), **converters)
-
-
-def digits_tasks(seed: int) -> dict[str, Task]:
-    """Return the two networks, trained on scikit-learn's digits, by name."""
-    # Imported here: the data are an extra, and one's own model needs none of it.
-    from mho.demo.data import digits
-    from mho.demo.models import MODELS, build
-    from mho.demo.train import train
-
-    data = digits(random.derive(seed, "data"))
-    tasks = {}
-    for name in MODELS:
-        model = build(name, random.derive(seed, name, "weights"))
-        train(model, data, epochs=25, seed=random.derive(seed, name, "order"), label=name)
-        calibration = data.train_x[:_CALIBRATION]
-        tasks[f"digits {name}"] = Task(model, data.test_x, data.test_y, calibration)
-    return tasks
-
-
 def _setting(hardware: mho.Hardware, chips: int, seed: int, reads_per_second: float) -> str:
     read = f"{hardware.adc.bits}-bit converters" if hardware.adc else "exact reads"
     tile = f"tiles of {hardware.array.rows} × {hardware.array.cols}"
@@ -201,6 +166,9 @@ def _cost(label: str, one: study.Accuracy) -> str:
 
 
 def _draw(found: dict[str, study.Accuracy], analog: Any) -> Figure:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     ages = len(next(iter(found.values())).times) > 1
     figure = Figure(figsize=(13.2 if ages else 9.6, 4.4), layout="constrained")
     panels = list(figure.subplots(1, 3 if ages else 2))

@@ -12,10 +12,13 @@ from torch import Tensor, nn
 
 from mho.analysis import ChipArchitecture, chips
 from mho.cells.device import Device
-from mho.core import files
+from mho.core import files, random
 from mho.core.spec import Spec
 from mho.devices import presets
-from mho.hardware import Hardware
+from mho.hardware import Array, Hardware
+from mho.periphery import ADC, DAC
+
+_CALIBRATION = 100
 
 
 class Task(NamedTuple):
@@ -46,18 +49,38 @@ def device(text: str) -> Device:
     return found
 
 
-def device_or_hardware(text: str) -> Device | Hardware:
-    """Return the device or hardware of a YAML file, or the device of a preset's name.
+def hardware(
+    text: str, array: Array, bits: int | None, option: str, *, dac: int | None = None
+) -> Hardware:
+    """Return the hardware of a YAML file; a device of one, or of a preset's name, is put on arrays.
+
+    Args:
+        text: the file's path or the preset's name.
+        array: for a device alone.
+        bits: of the ADCs around a device; 0: exact reads; 8 if not given.
+        option: by which they are given, for the error.
+        dac: bits of the DACs; as many as the ADCs' if not given.
 
     Raises:
-        FileNotFoundError, TypeError, ValueError: if it is none.
+        FileNotFoundError, TypeError: if it is none.
+        ValueError: if it is none, or bits are given for a hardware, which has its own converters.
     """
     found = _spec(text)
-    if not isinstance(found, (Device, Hardware)):
+    if isinstance(found, Hardware):
+        if bits is not None:
+            raise ValueError(
+                f"{text} is a whole hardware, with its own converters: leave out {option}"
+            )
+        return found
+    if not isinstance(found, Device):
         raise TypeError(
             f"{text} must describe a device or a hardware, it is a {type(found).__name__}"
         )
-    return found
+    bits = 8 if bits is None else bits
+    if bits == 0:
+        return Hardware(device=found, array=array)
+    drivers, readers = DAC(bits if dac is None else dac), ADC(bits)
+    return Hardware(device=found, array=array, dac=drivers, adc=readers)
 
 
 def architecture(text: str) -> ChipArchitecture:
@@ -81,6 +104,30 @@ def _spec(text: str) -> Spec:
         except ValueError as error:
             raise ValueError(f"{text!r} is no file, and there is {error}") from None
     return files.load(text, Spec)
+
+
+def tasks(model: str | None, seed: int) -> dict[str, Task]:
+    """Return what is to be tested, by name: a user's network, or the two of the digits.
+
+    Args:
+        model: ``module:function``, see `task`; None: the networks of the demo, trained here.
+        seed: of their weights and of the order of training.
+    """
+    if model is not None:
+        return {model: task(model)}
+    # Imported here: the data are an extra, and one's own model needs none of it.
+    from mho.demo.data import digits
+    from mho.demo.models import MODELS, build
+    from mho.demo.train import train
+
+    data = digits(random.derive(seed, "data"))
+    found = {}
+    for name in MODELS:
+        network = build(name, random.derive(seed, name, "weights"))
+        train(network, data, epochs=25, seed=random.derive(seed, name, "order"), label=name)
+        calibration = data.train_x[:_CALIBRATION]
+        found[f"digits {name}"] = Task(network, data.test_x, data.test_y, calibration)
+    return found
 
 
 def task(text: str) -> Task:

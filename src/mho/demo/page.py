@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import NamedTuple
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, NamedTuple
 
 from mho import plot
+from mho.core.extras import need
 
-try:
-    import jinja2
-except ImportError as error:
-    raise ImportError("reports need jinja2: pip install 'mho[viz]'") from error
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+jinja2 = need("jinja2", "viz")
 
 
 class Picture(NamedTuple):
@@ -46,4 +45,5 @@ def render(template: str, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(**values)
+    page: str = environment.get_template(template).render(**values)
+    return page

@@ -1,6 +1,6 @@
 """Pictures. Functions take matplotlib Axes (or make them) and return them.
 
-Needs matplotlib: ``pip install 'mho[viz]'``.
+Needs matplotlib: ``pip install "mho[viz]"``.
 """
 
 from mho.plot.accuracy import accuracy_against, accuracy_of_chips, time_axis

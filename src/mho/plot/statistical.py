@@ -307,8 +307,6 @@ def _two_axes() -> tuple[Axes, Axes]:
 
 
 def _pyplot() -> Any:
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'mho[viz]'") from error
+    from matplotlib import pyplot
+
     return pyplot

@@ -10,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-try:
-    import matplotlib
-    import matplotlib.pyplot as plt
-except ImportError as error:
-    raise ImportError("mho.plot needs matplotlib: pip install 'mho[viz]'") from error
+from mho.core.extras import need
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+# The first module that `mho.plot` imports: what is missing is named here, for all of them.
+matplotlib, plt = need("matplotlib", "viz"), need("matplotlib.pyplot", "viz")
 
 # Okabe and Ito's palette, safe for the colour-blind: https://jfly.uni-koeln.de/color/
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -56,7 +55,10 @@ def style() -> Iterator[None]:
 
 def axes(ax: Axes | None) -> Axes:
     """Return the Axes given, or those of a new figure."""
-    return plt.subplots(layout="constrained")[1] if ax is None else ax
+    if ax is not None:
+        return ax
+    made: Axes = plt.subplots(layout="constrained")[1]
+    return made
 
 
 def numbers(values: Tensor) -> npt.NDArray[np.float64]:
