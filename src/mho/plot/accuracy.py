@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from mho.core.text import duration
-from mho.plot.styles import BLUE, axes, numbers
+from mho.plot.styles import BLUE, axes, numbers, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@styled
 def accuracy_against(
     values: Sequence[float],
     accuracies: Tensor,
@@ -65,6 +66,7 @@ def accuracy_against(
     return ax
 
 
+@styled
 def time_axis(ax: Axes, seconds: Sequence[float]) -> Axes:
     """Make the x axis logarithmic in time, with ticks at these times in natural units.
 
@@ -78,6 +80,7 @@ def time_axis(ax: Axes, seconds: Sequence[float]) -> Axes:
     return ax
 
 
+@styled
 def accuracy_of_chips(
     groups: Mapping[str, float | Tensor],
     ax: Axes | None = None,

@@ -17,7 +17,7 @@ from matplotlib.patches import Patch, Rectangle
 from mho.chip import Chip, Cores
 from mho.core import checks
 from mho.plot.cores import draw_cores, draw_defects, grid_of
-from mho.plot.styles import BLUE, COLOURS, GREEN, GREY, ORANGE, PURPLE, axes
+from mho.plot.styles import BLUE, COLOURS, GREEN, GREY, ORANGE, PURPLE, axes, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +29,7 @@ _MORE = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", "#000000")
 _MARKS = "osD^vPX"
 
 
+@styled
 def floor_plan(chip: Chip, ax: Axes | None = None, *, defects: bool = True) -> Axes:
     """Draw a chip from above: its defects, and the regions of all that lies on it.
 
@@ -124,6 +125,7 @@ def _defects(chip: Chip, ax: Axes) -> None:
         ax.figure.colorbar(image, ax=ax, label=label, orientation="horizontal", shrink=0.6)
 
 
+@styled
 def fault_tolerance(
     accuracy: Mapping[str, Sequence[Sequence[float]]],
     stuck: Sequence[float],

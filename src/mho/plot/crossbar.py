@@ -6,7 +6,7 @@ Every function draws into the Axes given (a new figure's if none) and returns th
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
@@ -16,7 +16,7 @@ from mho.core import checks
 from mho.crossbar.crossbar import Crossbar
 from mho.crossbar.report import ProgramReport
 from mho.crossbar.tiling import Tiling
-from mho.plot.styles import BLUE, GREY, ORANGE, axes, numbers, unit
+from mho.plot.styles import BLUE, GREY, ORANGE, axes, cell_map, numbers, styled, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +25,7 @@ _BINS = 80
 _MOST_POINTS = 20_000  # of a scatter: more only make it slow and black
 
 
+@styled
 def conductance_map(crossbar: Crossbar, ax: Axes | None = None, slice: int = 0) -> Axes:
     """Draw the stored conductances of one slice as a map, with tile borders and stuck cells.
 
@@ -45,22 +46,13 @@ def conductance_map(crossbar: Crossbar, ax: Axes | None = None, slice: int = 0) 
     g = numbers(crossbar.G[slice])
     low, high = crossbar.hardware.device.window
     size, prefix = unit(high)
-    image = ax.imshow(
-        g / size,
-        cmap="cividis",
-        vmin=low / size,
-        vmax=high / size,
-        aspect="auto",
-        interpolation="nearest",
-    )
-    ax.figure.colorbar(image, ax=ax, label=f"conductance ({prefix}S)", pad=0.02)
+    window: dict[str, Any] = {"vmin": low / size, "vmax": high / size}
+    cell_map(ax, g / size, f"conductance ({prefix}S)", cmap="cividis", **window)
     _tile_borders(crossbar, ax)
     if crossbar.stuck is not None and bool(crossbar.stuck[slice].any()):
         rows, cols = np.nonzero(crossbar.stuck[slice].cpu().numpy())
         ax.scatter(cols, rows, marker="x", s=14, linewidths=1.3, c="#FF3B30", label="stuck cell")
         ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2, handletextpad=0)
-    ax.set(xlabel="bit line", ylabel="word line")
-    ax.grid(False)
     return ax
 
 
@@ -77,6 +69,7 @@ def _tile_borders(crossbar: Crossbar, ax: Axes) -> None:
     ax.set(xlim=(-0.5, cols - 0.5), ylim=(rows - 0.5, -0.5))
 
 
+@styled
 def target_histogram(report: ProgramReport, ax: Axes | None = None) -> Axes:
     """Draw how many cells were asked to hold each conductance, and how many do.
 
@@ -101,6 +94,7 @@ def target_histogram(report: ProgramReport, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@styled
 def weight_error(crossbar: Crossbar, weight: Tensor, ax: Axes | None = None) -> Axes:
     """Draw the weights a crossbar holds against those it was asked to hold, one point a weight.
 

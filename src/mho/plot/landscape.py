@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 
-from mho.plot.styles import BLUE, ORANGE, axes, numbers
+from mho.plot.styles import BLUE, ORANGE, axes, numbers, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mho.analysis.landscapes import Landscape
 
 
+@styled
 def landscape_line(
     found: Landscape, ax: Axes | None = None, *, label: str | None = None, colour: str = BLUE
 ) -> Axes:
@@ -38,6 +39,7 @@ def landscape_line(
     return ax
 
 
+@styled
 def landscape_contour(
     found: Landscape, ax: Axes | None = None, *, levels: int = 14, what: str = "mean"
 ) -> Axes:
@@ -68,6 +70,7 @@ def landscape_contour(
     return ax
 
 
+@styled
 def landscape_surface(found: Landscape, ax: Any = None) -> Any:
     """Draw the mean loss over two directions as a surface.
 
@@ -80,7 +83,7 @@ def landscape_surface(found: Landscape, ax: Any = None) -> Any:
     """
     x, y, loss = _plane(found, "mean")
     if ax is None:
-        ax = plt.figure(layout="constrained").add_subplot(projection="3d")
+        ax = plt.figure().add_subplot(projection="3d")
     grid_x, grid_y = x[None, :].repeat(len(y), 0), y[:, None].repeat(len(x), 1)
     ax.plot_surface(grid_x, grid_y, loss, cmap="viridis", linewidth=0, antialiased=True)
     ax.set(xlabel="direction 1", ylabel="direction 2", zlabel="loss")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mho.core import checks
-from mho.plot.styles import BLUE, GREY, axes, numbers
+from mho.plot.styles import BLUE, GREY, axes, cell_map, numbers, styled
 from mho.programming.report import REASONS, WriteReport
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _MARKERS = {"out of window": "^", "stuck": "x", "out of pulses": "s", "misread": "+"}
 
 
+@styled
 def convergence(report: WriteReport, ax: Axes | None = None, label: str | None = None) -> Axes:
     """Draw the fraction of cells within tolerance against the rounds of verify and pulse.
 
@@ -51,6 +52,7 @@ def convergence(report: WriteReport, ax: Axes | None = None, label: str | None =
     return ax
 
 
+@styled
 def pulses_map(report: WriteReport, ax: Axes | None = None, index: int = 0) -> Axes:
     """Draw how many pulses each cell took, and which cells failed for which reason.
 
@@ -70,8 +72,7 @@ def pulses_map(report: WriteReport, ax: Axes | None = None, index: int = 0) -> A
     pulses, reason = pulses.reshape(shape), reason.reshape(shape)
     index = checks.integer("index", index, least=0, most=len(pulses) - 1)
     ax = axes(ax)
-    image = ax.imshow(pulses[index], cmap="cividis", aspect="auto", interpolation="nearest")
-    ax.figure.colorbar(image, ax=ax, label="pulses", pad=0.02)
+    cell_map(ax, pulses[index], "pulses", cmap="cividis")
     for code, name in enumerate(REASONS):
         rows, cols = np.nonzero(reason[index] == code)
         if name in _MARKERS and len(rows):
@@ -87,8 +88,5 @@ def pulses_map(report: WriteReport, ax: Axes | None = None, index: int = 0) -> A
             handletextpad=0,
         )
     rows_, cols_ = pulses.shape[1:]
-    ax.set(
-        xlabel="bit line", ylabel="word line", xlim=(-0.5, cols_ - 0.5), ylim=(rows_ - 0.5, -0.5)
-    )
-    ax.grid(False)
+    ax.set(xlim=(-0.5, cols_ - 0.5), ylim=(rows_ - 0.5, -0.5))
     return ax

@@ -10,7 +10,7 @@ from mho.core import checks, random
 from mho.periphery import characterise, formats
 from mho.periphery.adc import ADC
 from mho.periphery.formats import Quantiser
-from mho.plot.styles import BLUE, GREY, axes, numbers
+from mho.plot.styles import BLUE, GREY, axes, numbers, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _DRAWS = 200
 
 
+@styled
 def transfer_curve(
     quantiser: Quantiser,
     low: float = -1.25,
@@ -75,6 +76,7 @@ def transfer_curve(
     return ax
 
 
+@styled
 def converter_curve(
     adc: ADC,
     converters: int = 1,
@@ -118,6 +120,7 @@ def converter_curve(
     return ax
 
 
+@styled
 def converter_nonlinearity(
     adc: ADC,
     converters: int = 1,
