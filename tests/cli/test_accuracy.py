@@ -67,7 +67,7 @@ def test_ones_own_network_on_a_device_of_ones_own(folder, capsys):
     assert f"{mean:.1f} ±" in said
     page = (folder / "out" / "report.html").read_text()
     assert f"{mean:.1f} ±" in page
-    assert not re.search(r"https?:|<script|<link", re.sub(r'base64,[^"]*', "", page))
+    assert not re.search(r"<[a-z]+[^>]*\s(src|href)=.?(https?:)?//", page)  # it needs nothing else
     assert (folder / "out" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
     hardware = mho.load_hardware("out/hardware.yaml")
     assert hardware.device == ExponentialDevice(g_min=1e-6, g_max=1e-4, c2c=0.03, levels=64)

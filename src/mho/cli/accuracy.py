@@ -5,21 +5,17 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import mho
-from mho import plot, study
-from mho.cli import given
+from mho import study
+from mho.cli import accuracies, given
 from mho.core import random
 from mho.core.files import drafts
-from mho.core.text import duration, table
-from mho.demo.page import picture, png, render
-from mho.plot.styles import COLOURS, GREY
+from mho.core.text import table
+from mho.plot import page
+from mho.plot.page import Code, Section, Table
 from mho.study.chips import torch_threads
 from mho.study.network import check_reads
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _WORKERS = min(os.cpu_count() or 1, 8)
 
@@ -76,7 +72,8 @@ def run(
             )
             if len(summaries) == 1:
                 held = analog
-    rows, costs = _rows(found), [_cost(label, one) for label, one in found.items()]
+    rows = accuracies.rows(found)
+    costs = [accuracies.loss(label, one) for label, one in found.items()]
     notes = list(dict.fromkeys(one.note for one in found.values() if one.note))
     head = ("accuracy (%)", *found)
     setting = _setting(hardware, chips, seed, reads_per_second)
@@ -85,37 +82,33 @@ def run(
     print("\n".join([*costs, *notes]))
     programmed = "\n\n".join(f"{label}\n{report}" for label, report in reports.items())
     print(f"\nProgramming the first chip: {hardware.policy.says}\n\n{programmed}\n")
-    with plot.style():
-        image = png(_draw(found, held))
-    caption = (
-        "Left: every chip is a dot, marks are means ± one standard deviation; ideal cells have the "
-        "same window and converters. Right: weights that the first layer of the first chip holds, "
-        "against those asked for."
-    )
-    page = render(
-        "accuracy.html.j2",
-        version=mho.__version__,
-        name=name,
-        setting=setting,
-        costs=[*costs, *notes],
-        head=head,
-        rows=rows,
-        pictures=[picture("Accuracy on its chips", caption, image)],
-        programmed=programmed,
-        summary="\n\n".join(summaries),
+    image = page.png(accuracies.draw(found, held))
+    report = page.render(
+        f"Networks on {name}",
+        [
+            Section("", [*(f"{text}." for text in (*costs, *notes))]),
+            Section(
+                "Accuracy",
+                [accuracies.SAID, Table(head, rows), *accuracies.charts(found, held)],
+                accuracies.CAPTION,
+            ),
+            Section("Programming the first chip", [Code(programmed)]),
+            Section("The networks on it", [Code("\n\n".join(summaries))]),
+        ],
+        subtitle=f"mho {mho.__version__} · {setting}",
     )
     numbers = {"chips": chips, "seed": seed, "models": {k: v.to_dict() for k, v in found.items()}}
-    _write(out, image, hardware, json.dumps(numbers, indent=1) + "\n", page)
+    _write(out, image, hardware, json.dumps(numbers, indent=1) + "\n", report)
     print(f"Report: {out / 'report.html'}, with accuracy.png, hardware.yaml, numbers.json")
 
 
-def _write(out: Path, image: bytes, hardware: mho.Hardware, numbers: str, page: str) -> None:
+def _write(out: Path, image: bytes, hardware: mho.Hardware, numbers: str, report: str) -> None:
     names = ("accuracy.png", "hardware.yaml", "numbers.json", "report.html")
-    with drafts(*(out / name for name in names)) as (picture_file, spec, data, report):
+    with drafts(*(out / name for name in names)) as (picture_file, spec, data, html):
         picture_file.write_bytes(image)
         mho.save_hardware(hardware, spec)
         data.write_text(numbers, encoding="utf-8")
-        report.write_text(page, encoding="utf-8")
+        html.write_text(report, encoding="utf-8")
 
 
 def _setting(hardware: mho.Hardware, chips: int, seed: int, reads_per_second: float) -> str:
@@ -124,82 +117,3 @@ def _setting(hardware: mho.Hardware, chips: int, seed: int, reads_per_second: fl
     worn = f"{reads_per_second:g} reads a second; " if reads_per_second else ""
     written = f"programming: {hardware.policy.says}"
     return f"{chips} chips, {tile}, {read}; {worn}{written}; seed {seed}"
-
-
-def _rows(found: dict[str, study.Accuracy]) -> list[tuple[str, ...]]:
-    first = next(iter(found.values()))
-    rows = [
-        ("plain PyTorch", *(f"{100 * one.digital:.1f}" for one in found.values())),
-        ("ideal cells", *(_said(one.ideal) for one in found.values())),
-        ("this device", *(_said(one.chips[:, 0]) for one in found.values())),
-    ]
-    for k, time in enumerate(first.times[1:], 1):
-        later = duration(time)
-        rows.append((f"  after {later}", *(_said(one.chips[:, k]) for one in found.values())))
-        rows.append(
-            ("    recalibrated then", *(_said(one.recalibrated[:, k]) for one in found.values()))
-        )
-    return rows
-
-
-def _said(accuracies: Any) -> str:
-    if len(accuracies) == 1:
-        return f"{100 * float(accuracies[0]):.1f}"
-    return f"{100 * float(accuracies.mean()):.1f} ± {100 * float(accuracies.std()):.1f}"
-
-
-def _cost(label: str, one: study.Accuracy) -> str:
-    loss, error = one.loss
-    # Chips are compared on the same inputs; other inputs would give other numbers.
-    others = (one.digital * (1 - one.digital) / one.samples) ** 0.5
-    sure = "" if error != error else f" ± {100 * error:.1f}"
-    later = ""
-    if len(one.times) > 1:
-        lost = [100 * float((one.ideal - a[:, -1]).mean()) for a in (one.chips, one.recalibrated)]
-        last = duration(one.times[-1])
-        later = f"; after {last} {lost[0]:.1f}, recalibrated then {lost[1]:.1f}"
-    return (
-        f"{label}: just programmed, the cells cost {100 * loss:.1f}{sure} points against ideal ones"
-        f"{later} (± of the mean over chips; {one.samples} test inputs, by themselves good to "
-        f"± {100 * others:.1f})"
-    )
-
-
-def _draw(found: dict[str, study.Accuracy], analog: Any) -> Figure:
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    ages = len(next(iter(found.values())).times) > 1
-    figure = Figure(figsize=(13.2 if ages else 9.6, 4.4), layout="constrained")
-    panels = list(figure.subplots(1, 3 if ages else 2))
-    for k, (label, one) in enumerate(found.items()):
-        look = {"colour": COLOURS[k % len(COLOURS)], "label": label}
-        groups: dict[str, Any] = {
-            "plain PyTorch": one.digital,
-            "ideal cells": one.ideal,
-            "this device": one.chips[:, 0],
-        }
-        shift = 0.3 * (k - (len(found) - 1) / 2)
-        plot.accuracy_of_chips(groups, panels[0], shift=shift, **look)
-        if ages:
-            times = [1.0, *one.times[1:]]
-            plot.accuracy_against(times, one.chips, panels[1], baseline=one.digital, **look)
-            again: Any = {"colour": look["colour"], "line": "--"}
-            plot.accuracy_against(times, one.recalibrated, panels[1], **again)
-            plot.time_axis(panels[1], times)
-            panels[1].set_xticks(times, ["new", *map(duration, times[1:])])
-    panels[0].set_title("just programmed")
-    panels[0].yaxis.set_major_locator(MaxNLocator(nbins=8))
-    panels[0].margins(y=0.15)
-    panels[0].legend(loc="best")
-    if ages:
-        panels[1].set(title="as time passes", xlabel="after programming")
-        panels[1].plot([], [], color=GREY, ls="--", marker="o", mfc="white", label="recalibrated")
-        panels[1].legend(loc="lower left")
-    first = next(iter(found))
-    layer = next(iter(mho.layers(analog).values()))
-    part, crossbar = next(iter(layer.crossbars.items()))
-    plot.weight_error(crossbar, layer.matrices()[part], panels[-1])
-    panels[-1].set_title("weights held")
-    panels[-1].set_ylabel(f"weight held, first layer of {first}")
-    return figure

@@ -22,7 +22,9 @@ Column = npt.NDArray[np.float64]
 
 _PREFIXED = frozenset({"A", "V", "S", "J", "W", "s", "F", "C", "Ω", "Hz", "m"})
 _PRINTED = re.compile(r"(@\w+)\{%")
-_LEGEND_ROW = 24  # pixels
+_LEGEND_ROW = 22  # pixels
+_SHORT_TITLE = 20  # characters: so many and six buttons fit a telephone
+_LETTER = 7  # pixels
 _LONG_NAME = 22  # characters: two such names stand side by side on a telephone
 
 
@@ -94,7 +96,7 @@ def empty(title: str, x: Scaled, y: Scaled, height: int, **ranges: Any) -> figur
     for name, one in (("x_range", x), ("y_range", y)):
         if one.axis.ends is not None and name not in ranges:
             ranges[name] = tuple(end / one.size for end in one.axis.ends)
-    wheel = models.WheelZoomTool(modifiers={"ctrl": True})
+    wheel = models.WheelZoomTool(modifiers={"ctrl": True}, visible=False)  # always on
     plot: Any = plotting.figure(
         title=title or None,
         height=height,
@@ -116,6 +118,7 @@ def empty(title: str, x: Scaled, y: Scaled, height: int, **ranges: Any) -> figur
         active_drag=None,
         active_scroll=wheel,
         toolbar_location="above",
+        toolbar_sticky=len(title) <= _SHORT_TITLE,  # beside the title, or above it
         background_fill_color=None,
         border_fill_color=None,
         outline_line_color=None,
@@ -173,7 +176,8 @@ def name_all(plot: Any, items: Sequence[Any]) -> None:
         items=list(items),
         ncols=across,
         location="left",
-        spacing=14,
+        spacing=0,
+        label_width=min(_LETTER * longest, 300) + 8,
         click_policy="hide",
         background_fill_color=PAPER,
         background_fill_alpha=0.0,

@@ -75,7 +75,7 @@ def lines(
     x: Axis | str = "",
     y: Axis | str = "",
     title: str = "",
-    references: Mapping[str, float] | None = None,
+    references: Mapping[str, float | tuple[float, str]] | None = None,
     height: int = 340,
 ) -> figure:
     """Draw lines through points, each over its band.
@@ -85,7 +85,7 @@ def lines(
         x: what runs to the right.
         y: what runs upwards.
         title: above.
-        references: heights of dotted horizontal lines, by name.
+        references: heights of dotted horizontal lines, or heights and colours, by name.
         height: in pixels.
 
     Raises:
@@ -101,7 +101,7 @@ def scatter(
     x: Axis | str = "",
     y: Axis | str = "",
     title: str = "",
-    references: Mapping[str, float] | None = None,
+    references: Mapping[str, float | tuple[float, str]] | None = None,
     height: int = 400,
 ) -> figure:
     """Draw points with error bars along either axis; the pointer is told what they are.
@@ -111,7 +111,7 @@ def scatter(
         x: what runs to the right.
         y: what runs upwards.
         title: above.
-        references: heights of dotted horizontal lines, by name.
+        references: heights of dotted horizontal lines, or heights and colours, by name.
         height: in pixels.
 
     Raises:
@@ -263,17 +263,18 @@ def _drawn(
     series: Sequence[Series],
     axes: tuple[Axis | str, Axis | str],
     title: str,
-    references: Mapping[str, float],
+    references: Mapping[str, float | tuple[float, str]],
     height: int,
     *,
     scattered: bool,
 ) -> figure:
     held = [_columns(one) for one in series]
     along = scaled(axes[0], _all(held, "x", "x_low", "x_high"), "x")
-    heights = [*_all(held, "y", "low", "high"), np.array(list(references.values()))]
+    marks = {n: at if isinstance(at, tuple) else (at, GREY) for n, at in references.items()}
+    heights = [*_all(held, "y", "low", "high"), np.array([at for at, _ in marks.values()])]
     up = scaled(axes[1], heights, "y")
     plot: Any = empty(title, along, up, height)
-    items = []
+    items, marked = [], dict[str, str]()
     for k, (one, columns) in enumerate(zip(series, held, strict=True)):
         sizes = {"x": along.size, "y": up.size, "low": up.size, "high": up.size}
         sizes |= {"x_low": along.size, "x_high": along.size}
@@ -281,8 +282,9 @@ def _drawn(
         data |= {f"said_{n}": list(v) for n, v in enumerate((one.said or {}).values())}
         data["name"] = [one.name] * len(data["x"])
         colour = one.colour or MORE_COLOURS[k % len(MORE_COLOURS)]
+        mark = marked.setdefault(colour, _MARKS[len(marked) % len(_MARKS)])
         draw = _points if scattered else _line
-        drawn = draw(plot, models.ColumnDataSource(data), one, colour, _MARKS[k % len(_MARKS)])
+        drawn = draw(plot, models.ColumnDataSource(data), one, colour, mark)
         said = [("", "@name")] if one.name else []
         said += [(name, f"@{{said_{n}}}") for n, name in enumerate(one.said or ())]
         said += [(s.axis.label or c, _said(c, s)) for c, s in (("x", along), ("y", up))]
@@ -292,7 +294,8 @@ def _drawn(
         if one.name:
             items.append(models.LegendItem(label=one.name, renderers=drawn))
     first = next((c["x"][0] / along.size for c in held if len(c["x"])), 1.0)
-    items += [_reference(plot, name, first, at / up.size) for name, at in references.items()]
+    for name, (at, colour) in marks.items():
+        items.append(_reference(plot, name, (first, at / up.size), colour))
     name_all(plot, items)
     return plot
 
@@ -344,8 +347,9 @@ def _marked(plot: Any, source: Any, one: Series, colour: str, mark: str) -> list
     return [plot.scatter("x", "y", source=source, marker=mark, size=one.size, **look)]
 
 
-def _reference(plot: Any, name: str, x: float, y: float) -> Any:
-    look: dict[str, Any] = {"line_color": GREY, "line_dash": "dotted", "line_width": 2}
+def _reference(plot: Any, name: str, place: tuple[float, float], colour: str) -> Any:
+    look: dict[str, Any] = {"line_color": colour, "line_dash": "dotted", "line_width": 2}
+    x, y = place
     plot.add_layout(models.Span(location=y, dimension="width", **look))
     # A span has no place in a legend and none in the data's range: a line of no length has both.
     return models.LegendItem(label=name, renderers=[plot.line([x, x], [y, y], **look)])

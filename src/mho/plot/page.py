@@ -82,8 +82,8 @@ class Picture(NamedTuple):
 Part: TypeAlias = Union[str, bytes, Table, Code, Cards, Picture, Figure, "Model"]
 """Text (paragraphs are parted by an empty line), a PNG's bytes, or one of the others.
 
-Figures of matplotlib become PNGs, models of bokeh charts; charts that follow one another stand side
-by side where there is room.
+Figures of matplotlib become PNGs, models of bokeh charts; pictures and charts that follow one
+another stand side by side where there is room.
 """
 
 
@@ -128,22 +128,19 @@ def write(path: str | Path, title: str, sections: Sequence[Section], *, subtitle
 
 def render(title: str, sections: Sequence[Section], *, subtitle: str = "") -> str:
     """Return a page as text; see `write`."""
-    charts: list[Any] = []
-    shown = [_section(section, charts) for section in sections]
-    resources, script, divs = _embedded(charts)
-    placed = iter(divs)
-    for section in shown:
-        section["parts"] = [
-            (kind, [next(placed) for _ in part] if kind == "charts" else part)
-            for kind, part in section["parts"]
-        ]
+    shown = [_section(section) for section in sections]
+    charts = [part for one in shown for kind, group in one["parts"] if kind == "pictures"
+              for part in group if "chart" in part]  # fmt: skip
+    resources, script, divs = _embedded([part["chart"] for part in charts])
+    for part, div in zip(charts, divs, strict=True):
+        part["div"] = div
     colours = {"ink": INK, "soft": SOFT, "hair": HAIR, "paper": PAPER, "accent": BLUE}
     return _template().render(
         title=title,
         subtitle=subtitle,
         sections=shown,
         resources=resources,
-        charts=script,
+        script=script,
         dark=DARK,
         **colours,
     )
@@ -167,16 +164,13 @@ def _template() -> jinja2.Template:
     ).get_template("page.html.j2")
 
 
-def _section(section: Section, charts: list[Any]) -> dict[str, Any]:
+def _section(section: Section) -> dict[str, Any]:
+    # Pictures and charts that follow one another become one part.
     parts: list[tuple[str, Any]] = []
     prepared = [p for part in section.parts for p in _part(part)]
     for kind, group in groupby(prepared, key=lambda pair: pair[0]):
         members = [part for _, part in group]
-        if kind == "charts":
-            charts += members
-            parts.append((kind, members))
-        else:
-            parts += [(kind, part) for part in members]
+        parts += [(kind, members)] if kind == "pictures" else [(kind, part) for part in members]
     return {**section._asdict(), "parts": parts}
 
 
@@ -191,7 +185,7 @@ def _part(part: Part) -> list[tuple[str, Any]]:
         if not part.data.startswith(_PNG):
             raise ValueError("a picture must be the bytes of a PNG")
         data = base64.b64encode(part.data).decode("ascii")
-        return [("image", {"data": data, "alt": part.alt})]
+        return [("pictures", {"data": data, "alt": part.alt})]
     if isinstance(part, Table):
         return [("table", _table(part))]
     if isinstance(part, Code):
@@ -199,7 +193,7 @@ def _part(part: Part) -> list[tuple[str, Any]]:
     if isinstance(part, Cards):
         return [("cards", part)]
     if _is_chart(part):
-        return [("charts", part)]
+        return [("pictures", {"chart": part})]
     if isinstance(part, Figure):
         return _part(Picture(png(part)))
     raise TypeError(
