@@ -95,7 +95,7 @@ def _memory(mho: Any) -> dict[str, int | None]:
 def _accelerators(torch: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for kind in ("cuda", "xpu", "mps"):
-        module = getattr(torch, kind, None)
+        module: Any = getattr(torch, kind, None)
         if not getattr(module, "is_available", bool)():
             continue
         numbers = range(module.device_count())

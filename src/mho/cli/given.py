@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -139,6 +140,16 @@ def task(text: str) -> Task:
         ImportError: if there is no such module or function.
         TypeError, ValueError: if it gives something else.
     """
+    return as_task(text, called(text))
+
+
+def called(text: str) -> Any:
+    """Call a user's function ``module:function`` that takes nothing; return what it returns.
+
+    Raises:
+        ImportError: if there is no such module or function.
+        ValueError: if it is not so written.
+    """
     module, _, function = text.partition(":")
     if not module or not function:
         raise ValueError(f"a model is given as module:function, got {text!r}")
@@ -147,7 +158,19 @@ def task(text: str) -> Task:
     make: Any = getattr(importlib.import_module(module), function, None)
     if not callable(make):
         raise ImportError(f"module {module!r} has no function {function!r}")
-    made = make()
+    return make()
+
+
+def as_task(text: str, made: Any) -> Task:
+    """Check what a user's function returned.
+
+    Args:
+        text: by which it was called.
+        made: what it returned.
+
+    Raises:
+        TypeError, ValueError: if it is no task.
+    """
     if not isinstance(made, (tuple, list)) or len(made) != len(Task._fields):
         raise TypeError(
             f"{text} must return (model, inputs, labels, calibration), got "
@@ -156,10 +179,41 @@ def task(text: str) -> Task:
     model, inputs, labels, calibration = made
     if not isinstance(model, nn.Module):
         raise TypeError(f"{text}: model must be a torch.nn.Module, got {type(model).__name__}")
-    tensors = [torch.as_tensor(x) for x in (inputs, labels, calibration)]
-    if len(tensors[0]) != len(tensors[1]):
+    return Task(model.eval(), *_alike(text, inputs, labels), torch.as_tensor(calibration))
+
+
+def data(text: str) -> tuple[Tensor, Tensor]:
+    """Return inputs and labels of an ``.npz`` file with arrays of these names, or of a function.
+
+    Args:
+        text: a path, or ``module:function`` that returns ``(inputs, labels)``. Inputs of float64
+            become float32.
+
+    Raises:
+        OSError, TypeError, ValueError: if there are none.
+    """
+    if not Path(text).exists() and ":" in text:
+        made = called(text)
+        if not isinstance(made, (tuple, list)) or len(made) != 2:
+            raise TypeError(f"{text} must return (inputs, labels), got {type(made).__name__}")
+        return _alike(text, *made)
+    with np.load(text, allow_pickle=False) as file:
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise TypeError(f"{text} must be an .npz file with arrays inputs and labels")
+        missing = {"inputs", "labels"} - set(file.files)
+        if missing:
+            raise ValueError(
+                f"{text} must hold arrays inputs and labels, got {', '.join(file.files) or 'none'}"
+            )
+        return _alike(text, file["inputs"], file["labels"])
+
+
+def _alike(text: str, inputs: Any, labels: Any) -> tuple[Tensor, Tensor]:
+    inputs, labels = torch.as_tensor(inputs), torch.as_tensor(labels)
+    if inputs.dtype == torch.float64:
+        inputs = inputs.float()
+    if len(inputs) != len(labels):
         raise ValueError(
-            f"{text}: inputs and labels must be as many, got {len(tensors[0])} and "
-            f"{len(tensors[1])}"
+            f"{text}: inputs and labels must be as many, got {len(inputs)} and {len(labels)}"
         )
-    return Task(model.eval(), *tensors)
+    return inputs, labels
