@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -197,9 +198,9 @@ def data(text: str) -> tuple[Tensor, Tensor]:
         if not isinstance(made, (tuple, list)) or len(made) != 2:
             raise TypeError(f"{text} must return (inputs, labels), got {type(made).__name__}")
         return _alike(text, *made)
+    if not zipfile.is_zipfile(text):
+        raise ValueError(f"{text} must be an .npz file with arrays inputs and labels")
     with np.load(text, allow_pickle=False) as file:
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise TypeError(f"{text} must be an .npz file with arrays inputs and labels")
         missing = {"inputs", "labels"} - set(file.files)
         if missing:
             raise ValueError(

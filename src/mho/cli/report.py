@@ -92,7 +92,9 @@ def run(
         OSError, ImportError, TypeError, ValueError: if what is given cannot be read, or does not
             belong together.
     """
-    need("matplotlib", "viz")  # what is missing is said before the work
+    # What is missing is said before the work.
+    for module in ("matplotlib", "jinja2", "bokeh"):
+        need(module, "viz")
     from mho.plot import page
 
     if out.is_dir():

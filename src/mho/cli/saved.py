@@ -8,6 +8,7 @@ too, and evaluates expressions in them. Both are read only where the user says t
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -108,7 +109,9 @@ def _unpickled(path: Path, trust: bool) -> Any:
     if not _is_pickle(path):
         raise ValueError(f"{path} is no file of torch.save")
     try:
-        return torch.load(path, map_location="cpu", weights_only=not trust)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how it was pickled
+            return torch.load(path, map_location="cpu", weights_only=not trust)
     except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
         if trust or not isinstance(error, pickle.UnpicklingError):
             raise ValueError(f"{path} is no file of torch.save: {_first(error)}") from error
