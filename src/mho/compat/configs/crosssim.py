@@ -18,7 +18,7 @@ from typing import Any
 
 from mho.circuit import Wires
 from mho.compat.configs import crosssim_tables as tables
-from mho.compat.configs.crosssim_cells import device_of, errors_of
+from mho.compat.configs.crosssim_cells import device_of, errors_of, states_beside_offset
 from mho.compat.configs.crosssim_converters import adc_of, dac_of
 from mho.compat.configs.translation import Account, Translation
 from mho.effects.base import Effect
@@ -39,8 +39,8 @@ def from_crosssim(parameters: Any) -> Translation:
     """Translate CrossSim's parameters.
 
     Args:
-        parameters: of a core, as ``CrossSimParameters.to_json`` writes them: the path of a
-            file, its text, or the mapping in it; or the parameters themselves (anything with ``as_dict``).
+        parameters: of a core, as ``CrossSimParameters.to_json`` writes them: the path of a file,
+            its text, the mapping in it, or the parameters themselves (anything with ``as_dict``).
 
     Returns:
         The hardware and the account of all settings.
@@ -201,8 +201,11 @@ def _levels(account: Account, encoding: Encoding) -> tuple[Effect, ...]:
     if encoding.states == 2**bits:
         account.match("xbar.device.cell_bits", f"{encoding.states} states of a digit's cell")
         return ()
-    account.match("xbar.device.cell_bits", f"FiniteStates({2**bits})")
-    return (FiniteStates(2**bits),)
+    offset = isinstance(encoding, SingleColumn)
+    count = states_beside_offset(bits) if offset else 2**bits
+    note = f"{2**bits} states there, and an offset between two of them" if offset else ""
+    account.match("xbar.device.cell_bits", f"FiniteStates({count})", note)
+    return (FiniteStates(count),)
 
 
 def _array(account: Account, encoding: Encoding) -> Array:

@@ -17,6 +17,18 @@ _JOSHI = (0.28638599, 0.07585724, -0.00178767)  # µS, 1, 1/µS: of the conducta
 _UNIFORM = 1.0 / math.sqrt(12.0)  # σ of a uniform error one wide
 
 
+def states_beside_offset(bits: int) -> int:
+    """Return how many states cells have whose offset column is to rest in the middle of the window.
+
+    An offset column is of cells here, which hold states, too. Of an even number none is in the
+    middle, and all weights would be off by half a step.
+
+    Args:
+        bits: of a cell in the source, which knows an exact offset.
+    """
+    return max(2**bits - 1, 2)
+
+
 def device_of(account: Account) -> tuple[Device, tuple[Effect, ...]]:
     """Return the device, and what else it needs."""
     g_max = 1.0 / account.number(_D + "Rmin", 1000)

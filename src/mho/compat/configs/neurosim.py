@@ -20,6 +20,7 @@ from mho.analysis.technology import Technology
 from mho.cells.device import Device
 from mho.circuit import Wires
 from mho.compat.configs import neurosim_tables as tables
+from mho.compat.configs.crosssim_cells import states_beside_offset
 from mho.compat.configs.neurosim_text import assignments, flags
 from mho.compat.configs.translation import Account, Translation
 from mho.devices.exponential import ExponentialDevice
@@ -150,8 +151,10 @@ def _encoding(account: Account, device: Device) -> tuple[Encoding, tuple[Effect,
     fixed = "the largest weight fills the window; there 1 does"
     account.match(["algoWeightMax", "algoWeightMin"], "Scaling()", fixed)
     if bits <= each:
-        account.match(["wl_weight", "cellBit"], f"SingleColumn(), cells of {2**each} states", fixed)
-        states = (FiniteStates(2**each),) if isinstance(device, LinearDevice) else ()
+        count = states_beside_offset(each)
+        note = f"{2**each} states there, and an offset between two of them"
+        account.match(["wl_weight", "cellBit"], f"SingleColumn(), FiniteStates({count})", note)
+        states = (FiniteStates(count),) if isinstance(device, LinearDevice) else ()
         return SingleColumn(), states
     if bits < 2:
         raise ValueError(f"wl_weight must be >= 2 for weights over several cells, got {bits!r}")

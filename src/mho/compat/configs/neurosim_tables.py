@@ -73,24 +73,19 @@ def cell(settings: Mapping[str, Any]) -> tuple[list[str], float, float] | None:
 def segments(settings: Mapping[str, Any]) -> tuple[float, float] | None:
     """Return the resistances (Ω) of a word line and of a bit line from cell to cell, or None.
 
-    A segment is as long as a cell: word lines run along its width, bit lines along its height. With
-    a barrier (V1.4) the resistivity is that of the metal within it.
+    A segment is as long as a cell: word lines run along its width, bit lines along its height. The
+    barrier of V1.4 is left out: there metres are divided by nanometres, and it changes nothing.
     """
     width, size = settings.get("wireWidth"), cell(settings)
     if not isinstance(width, (int, float)) or width <= 0 or size is None:
         return None
-    barrier = settings.get("barrierthickness")
-    if isinstance(barrier, (int, float)):
-        found = next(((a, r) for least, a, r in _METALS if width >= least), None)
-        if found is None:
-            return None
-        aspect, resistivity = found
-        share = (2.0 * aspect * width + width) * barrier / (aspect * width**2)
-        resistivity /= 1.0 - share
-    elif width in _OLD:
-        aspect, resistivity = _OLD[int(width)]
+    if "barrierthickness" in settings:
+        metal = next(((a, r) for least, a, r in _METALS if width >= least), None)
     else:
+        metal = _OLD.get(int(width))
+    if metal is None:
         return None
+    aspect, resistivity = metal
     per_metre = resistivity / ((width * 1e-9) ** 2 * aspect)
     _, height, across = size
     return per_metre * width * 1e-9 * across, per_metre * width * 1e-9 * height

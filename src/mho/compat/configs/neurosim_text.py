@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
+_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|\"[^\"\n]*\"", re.DOTALL)  # and texts
 _STATEMENT = re.compile(
     r"\b(?P<what>switch|if|else|for|while)\b|(?P<name>[A-Za-z_]\w*)\s*=(?!=)\s*(?P<value>[^;]*);"
 )
