@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from mho import fit
-from mho.cli.main import main
+from mho_cli.app import main
 from mho.devices import Device, presets
 
 folder = Path("mho-fit")

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 import mho
-from mho.cli.main import main
+from mho_cli.app import main
 
 
 def test_version(capsys):

@@ -2,7 +2,7 @@
 
 import sys
 
-from mho.cli.main import main
+from mho_cli.app import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,7 +8,7 @@ import mho
 from mho.analysis import ChipArchitecture, Estimate, Levels, Part, Technology, chips, cost
 from mho.analysis.components import Given
 from mho.chip import Cores, LayerShape, Rewriting, place
-from mho.cli.main import main
+from mho_cli.app import main
 
 DRIVER = Given("driver", energy=2e-12, area=3e-12, leakage=5e-6)
 CONVERTER = Given("ADC", energy=7e-12, latency=(4e-9, 5e-9, 8e-9), area=11e-12, leakage=13e-6)

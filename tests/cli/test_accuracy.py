@@ -10,7 +10,7 @@ import torch
 import mho
 from mho import study
 from mho.cli import given
-from mho.cli.main import main
+from mho_cli.app import main
 from mho.devices import PCM, ExponentialDevice, LinearDevice
 from mho.study.network import ages, ideal_cells
 

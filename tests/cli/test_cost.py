@@ -4,7 +4,7 @@ import pytest
 
 import mho
 from mho.analysis import chips
-from mho.cli.main import main
+from mho_cli.app import main
 from mho.core import files
 
 NETWORK = """

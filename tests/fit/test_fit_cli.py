@@ -14,7 +14,7 @@ import torch
 from torch.distributions import Normal
 
 from mho import fit
-from mho.cli.main import main
+from mho_cli.app import main
 from mho.devices import VTEAM, Device, ExponentialDevice, LinearDevice, Spread, TabularDevice
 from mho.devices.steps import LinearStep
 

@@ -28,8 +28,7 @@ _WORKERS = min(os.cpu_count() or 1, 8)
 
 
 def run(
-    what: Device | mho.Hardware,
-    name: str,
+    text: str,
     out: Path,
     *,
     model: str | None = None,
@@ -41,8 +40,8 @@ def run(
     """Measure networks on chips of a device; print, draw and write a report.
 
     Args:
-        what: a device, put on tiles of 64 × 64 with converters, or a whole hardware.
-        name: of it, for people.
+        text: the file of a whole hardware; or of a device, or a preset's name, put on
+            tiles of 64 × 64 with converters.
         out: folder for the report; it is made if need be.
         model: ``module:function`` of one's own network; the digits networks if not given.
         chips: how many, each with cells of its own.
@@ -54,9 +53,12 @@ def run(
         ValueError: if bits are given for a hardware, which has converters of its own, or reads for
             one that does not go by them.
     """
+    what, name = given.device_or_hardware(text), Path(text).stem
     if isinstance(what, mho.Hardware):
         if adc_bits is not None:
-            raise ValueError(f"{name} is a whole hardware, with its own converters: leave out bits")
+            raise ValueError(
+                f"{name} is a whole hardware, with its own converters: leave out --adc-bits"
+            )
         hardware = what
     else:
         hardware = around(what, 8 if adc_bits is None else adc_bits)

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mho.cells.device import Device
+from mho.cli import given
+from mho.core.extras import need
 from mho.core.files import drafts
-from mho.plot.device import device_card
 
 
-def run(device: Device, name: str, out: Path, *, seed: int = 0) -> str:
-    """Draw a device's card.
+def run(device: str, out: Path | None = None, *, seed: int = 0) -> None:
+    """Draw a device's card, and print the device.
 
     Args:
-        device: the device.
-        name: heading.
-        out: where the picture goes; its ending says the format (png, pdf, svg).
+        device: a file, or the name of a preset.
+        out: where the picture goes; its ending says the format (png, pdf, svg). A png named after
+            the device if not given.
         seed: of the populations drawn.
-
-    Returns:
-        What to print.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    figures = need("matplotlib.figure", "viz")
+    from mho.plot.device import device_card
 
-    figure = Figure(figsize=(11.7, 8.3), layout="constrained")
-    FigureCanvasAgg(figure)
-    device_card(device, figure, name=name, seed=seed)
+    found, name = given.device(device), Path(device).stem
+    out = out or Path(f"{name}.png")
+    figure = figures.Figure(figsize=(11.7, 8.3), layout="constrained")
+    device_card(found, figure, name=name, seed=seed)
     with drafts(out) as (draft,):
         figure.savefig(draft)
-    return f"{device}\nwritten: {out}"
+    print(f"{found}\nwritten: {out}")

@@ -18,8 +18,8 @@ from mho.study.chips import torch_threads
 
 
 def run(
-    what: Device | mho.Hardware,
-    architecture: ChipArchitecture,
+    text: str,
+    chip: str,
     *,
     model: str | None = None,
     bits: int | None = None,
@@ -33,8 +33,9 @@ def run(
     """Print what networks cost on a chip, and draw it if asked to.
 
     Args:
-        what: a device, put on arrays of the chip's size with converters, or a whole hardware.
-        architecture: of the chip.
+        text: the file of a whole hardware; or of a device, or a preset's name, put on
+            arrays of the chip's size with converters.
+        chip: a published chip's name, or the file of an architecture.
         model: ``module:function`` of one's own network; the digits networks if not given.
         bits: of the converters around a device; 8 if not given.
         samples: inputs over which energies are averaged.
@@ -51,6 +52,7 @@ def run(
     """
     if policy is None and (cores is not None or copies):
         raise ValueError("--cores and --copies are of a network on a chip's cores: give --policy")
+    what, architecture = given.device_or_hardware(text), given.architecture(chip)
     if isinstance(what, mho.Hardware):
         if bits is not None:
             raise ValueError("a whole hardware has its own converters: leave out --bits")

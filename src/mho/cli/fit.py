@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def run(
     figure: Path | None = None,
     dry_run: bool = False,
     choices: Choices | None = None,
+    kind: str | None = None,
     **reading: Any,
 ) -> None:
     """Read files, say what was understood, fit a device, and write it with a figure.
@@ -35,6 +37,7 @@ def run(
         figure: of the PNG file; beside ``out`` if not given.
         dry_run: say what was understood, and no more.
         choices: of the fit.
+        kind: of measurement, where the files leave it open; also by names of once.
         reading: how to read; see `mho.fit.read`.
 
     Raises:
@@ -45,16 +48,31 @@ def run(
     """
     picture = figure or out.with_suffix(".png")
     _check(out, picture)
-    measured = fit.read(paths, **reading)
+    choices = _as_once(kind, choices or Choices())
+    measured = fit.read(paths, kind=_OLD_KINDS.get(kind or "", kind), **reading)
     print(measured)
     if dry_run:
         return
-    found = fitted(measured, choices or Choices())
+    found = fitted(measured, choices)
     print("\n" + "\n".join(_wrapped(line) for line in found.told))
     if found.device is None:
         raise ValueError("no device can be made of these data: nothing was written")
     _write(found.device, found, paths, out, picture)
     print(f"written: {out} and {picture}")
+
+
+_OLD_KINDS = {"jump-table": "jumps", "exponential": "pulses"}
+
+
+def _as_once(kind: str | None, choices: Choices) -> Choices:
+    # Scripts that name this kind were written for its one device.
+    if kind != "exponential":
+        return choices
+    if choices.law not in (None, "exponential"):
+        raise ValueError(
+            f"--kind exponential is --law exponential, got --law {choices.law}: --kind pulses"
+        )
+    return replace(choices, law="exponential")
 
 
 def _check(out: Path, picture: Path) -> None:
