@@ -8,11 +8,10 @@ import pytest
 import torch
 
 import mho
+from configs.texts import AIHWKIT
 from mho.compat.configs import from_aihwkit
 from mho.compat.configs.aihwkit_tables import DEFAULTS
 from mho.compat.configs.printed import Node, flatten, parse
-
-from configs.texts import AIHWKIT
 
 
 def changed(**changes):
@@ -284,7 +283,7 @@ def test_wires_are_the_share_of_a_cell_there():
 
 
 def test_other_configurations_are_refused_by_name():
-    with pytest.raises(TypeError, match="SingleRPUConfig.*PulsedSGD"):
+    with pytest.raises(TypeError, match=r"SingleRPUConfig.*PulsedSGD"):
         from_aihwkit("SingleRPUConfig(forward=IOParameters(), device=ConstantStepDevice())")
     with pytest.raises(TypeError, match="as the object or as its printed text"):
         from_aihwkit(3.0)

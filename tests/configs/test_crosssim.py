@@ -8,9 +8,8 @@ import pytest
 import torch
 
 import mho
-from mho.compat.configs import from_crosssim
-
 from configs.texts import crosssim
+from mho.compat.configs import from_crosssim
 
 _MVM = "xbar__adc__mvm__"
 _DEVICE = "xbar__device__"
@@ -225,7 +224,7 @@ def test_other_styles_and_limits():
     assert found.hardware.encoding == mho.encoding.SingleColumn()
     found = from_crosssim(crosssim(xbar__array__Icol_max=4.0, xbar__device__Vread=0.1))
     assert found.hardware.amplifier.saturation == pytest.approx(4.0 * 0.1 * 1e-4)
-    with pytest.raises(ValueError, match="core.style must be one of"):
+    with pytest.raises(ValueError, match=r"core\.style must be one of"):
         from_crosssim(crosssim(core__style="TRIPLE"))
     with pytest.raises(ValueError, match="weight_bits must be >= 2"):
         from_crosssim(crosssim(core__style=2))

@@ -5,10 +5,9 @@ import pytest
 import torch
 
 import mho
+from configs.texts import AIHWKIT, LIGHTNING
 from mho.compat.configs import from_aihwkit_lightning, weights_from_aihwkit_lightning
 from mho.compat.configs.printed import flatten, parse
-
-from configs.texts import AIHWKIT, LIGHTNING
 
 
 def lost(translation):

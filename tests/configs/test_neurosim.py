@@ -6,10 +6,9 @@ import pytest
 import torch
 
 import mho
+from configs.texts import PARAM
 from mho.compat.configs import from_neurosim
 from mho.compat.configs.neurosim_text import assignments, flags
-
-from configs.texts import PARAM
 
 
 def lost(translation):
