@@ -40,7 +40,7 @@ def convert_config(
         str | None,
         typer.Option(
             metavar="TEXT",
-            help="Flags of NeuroSim's network: '--wl_weight 8 --vari 0.1', or a log.",
+            help="Flags of NeuroSim's network, as '--wl_weight 8 --vari 0.1', or its log.",
         ),
     ] = None,
     device: Annotated[

@@ -262,7 +262,7 @@ def test_a_recipe_trains_on_its_hardware():
         ({"forward__inp_noise": "0.01"}, "forward.inp_noise"),
         ({"forward__out_sto_round": "True"}, "forward.out_sto_round"),
         ({"forward__r_series": "0.1"}, "forward.r_series"),
-        ({"forward__bound_management": "BoundManagementType.ITERATIVE"}, "forward.bound_management"),
+        ({"forward__bound_management": "B.ITERATIVE"}, "forward.bound_management"),
         ({"forward__mv_type": "AnalogMVType.BIT_WISE"}, "forward.mv_type"),
         ({"clip__type": "WeightClipType.AVERAGE_CHANNEL_MAX"}, "clip.type"),
         ({"mapping__learn_out_scaling": "True"}, "mapping.learn_out_scaling"),

@@ -25,7 +25,7 @@ def files(tmp_path):
     ("name", "options", "says"),
     [
         ("a.txt", ["--from", "aihwkit"], "forward.out_noise"),
-        ("l.txt", ["--from", "lightning", "--device", "pcm"], "PCM"),
+        ("l.txt", ["--from", "lightning", "--device", "pcm_joshi"], "PCM"),
         ("c.json", ["--from", "crosssim"], "xbar.device.Rmin"),
         ("Param.cpp", ["--from", "neurosim", "--flags", "--vari 0.1"], "WriteNoise(0.1"),
     ],

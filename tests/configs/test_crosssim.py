@@ -94,7 +94,8 @@ def test_granular_bit_serial_digits_lose_nothing_but_the_rounding_of_weights():
     torch.manual_seed(0)
     layer = torch.nn.Linear(40, 7, bias=False).double()
     given = crosssim(
-        core__style="BITSLICED", core__weight_bits=8, core__bit_sliced={"style": 1, "num_slices": 7},
+        core__style="BITSLICED", core__weight_bits=8,
+        core__bit_sliced={"style": 1, "num_slices": 7},
         xbar__device__infinite_on_off_ratio=True, xbar__device__cell_bits=1,
         **{_MVM + "adc_range_option": "GRANULAR", _MVM + "adc_per_ibit": True, _MVM + "bits": 8,
            "xbar__dac__mvm__input_bitslicing": True},

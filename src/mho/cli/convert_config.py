@@ -14,6 +14,7 @@ from mho.compat.configs import (
     from_neurosim,
 )
 from mho.core.files import drafts, save
+from mho.core.spec import Spec
 
 TOOLS = ("aihwkit", "lightning", "crosssim", "neurosim")
 
@@ -78,7 +79,7 @@ def _translated(what: Path, source: str, flags: str | None, device: str | None) 
 
 
 def _write(found: Translation, out: Path | None, recipe: Path | None) -> None:
-    targets = {}
+    targets: dict[Path, Spec] = {}
     if out is not None:
         targets[out] = found.hardware
     if recipe is not None and found.recipe is not None:
