@@ -76,8 +76,9 @@ def from_aihwkit(config: Any) -> Translation:
     for group in tables.SIMULATION:
         names = [n for n in account.settings if n == group or n.startswith(f"{group}.")]
         account.idle(names, "says how the simulation runs, or of an ideal update")
-    groups = ("pre_post", "pre_post.input_range", "mapping", "forward", "clip", "remap", "modifier")
-    account.idle(groups, "the class of the settings in it")
+    groups = ("pre_post", "mapping", "forward", "clip", "remap", "modifier")
+    inner = ("pre_post.input_range", "pre_post.periph_quant")
+    account.idle((*groups, *inner), "the class of the settings in it")
     return _translated(account)
 
 

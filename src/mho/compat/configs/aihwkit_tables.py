@@ -120,6 +120,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 """Defaults by class and field."""
 
 NEVER: dict[str, tuple[Any, str]] = {
+    "act_quant_config": (None, "outputs are not rounded once more, after the array"),
+    "pre_post.periph_quant.n_bits": (0, "scales and biases have the model's precision"),
     "forward.inp_noise": (
         0.0,
         "drivers here have no noise of each read; DAC(errors=…) is mismatch",
@@ -138,6 +140,9 @@ NEVER: dict[str, tuple[Any, str]] = {
 """Settings without a counterpart: the value of no effect, and why there is none."""
 
 BESIDE = {
+    "pre_post.periph_quant.symmetric": "of n_bits alone",
+    "pre_post.periph_quant.learn_quant_params": "of n_bits alone",
+    "pre_post.periph_quant.init_learning_after": "of n_bits alone",
     "forward.v_offset_w_min": "of v_offset_std alone",
     "forward.max_bm_factor": "of bound management alone",
     "forward.max_bm_res": "of bound management alone",

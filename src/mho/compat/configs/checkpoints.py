@@ -75,6 +75,11 @@ def weights_from_aihwkit(
     shapes = None if like is None else {n: t.shape for n, t in like.state_dict().items()}
     tiles, weights, ignored = _sorted(state_dict)
     if not tiles:
+        if any(_STATE in name for name in state_dict):
+            raise ValueError(
+                "the state dict is of aihwkit before 0.8: load it there with a newer version, which "
+                "reads it, and save it again"
+            )
         raise ValueError(
             "the state dict has no analog tiles (keys with analog_module), so it is none of "
             "aihwkit; of aihwkit-lightning: weights_from_aihwkit_lightning"

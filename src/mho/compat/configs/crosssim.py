@@ -21,6 +21,7 @@ from mho.compat.configs import crosssim_tables as tables
 from mho.compat.configs.crosssim_cells import device_of, errors_of, states_beside_offset
 from mho.compat.configs.crosssim_converters import adc_of, dac_of
 from mho.compat.configs.translation import Account, Translation
+from mho.core import checks
 from mho.effects.base import Effect
 from mho.effects.programming import FiniteStates
 from mho.encoding.base import Encoding, Scaling
@@ -62,6 +63,11 @@ def from_crosssim(parameters: Any) -> Translation:
             if value not in codes:
                 raise ValueError(f"{name} must be one of {sorted(codes)}, got {value!r}")
             account.settings[name] = codes[value]
+    for name in ("xbar.device.Rmin", "xbar.device.Rmax"):
+        checks.number(f"{TOOL}: {name}", account.number(name), above=0.0)
+    checks.integer(
+        f"{TOOL}: core.bit_sliced.num_slices", account.value("core.bit_sliced.num_slices")
+    )
     return _translated(account)
 
 

@@ -126,7 +126,7 @@ def _range(
     given = account.value(_A + "calibrated_range")
     if not given:
         return "calibrated", 0.0 if one_sided else 0.5, "there it has to be given"
-    pairs = given if isinstance(given[0], (list, tuple)) else [given]
+    pairs = _pairs(given)
     low, high = min(float(p[0]) for p in pairs), max(float(p[1]) for p in pairs)
     note = "" if all(list(p) == list(pairs[0]) for p in pairs) else "one for all slices: the widest"
     if high <= 0:
@@ -136,6 +136,24 @@ def _range(
     rest = max(-low, 0.0) / (high - min(low, 0.0))
     moved = "its codes lie from 0 on; there from the lower end on"
     return high * unit, rest, "; ".join(filter(None, (note, moved)))
+
+
+def _pairs(given: Any) -> list[list[float]]:
+    """Return the lowest and the highest input of a converter, of each slice's.
+
+    Raises:
+        ValueError: if it is not of that form.
+    """
+    nested = isinstance(given, (list, tuple)) and isinstance(given[0], (list, tuple))
+    found = list(given) if nested else [given]
+    for pair in found:
+        numbers = isinstance(pair, (list, tuple)) and all(isinstance(v, (int, float)) for v in pair)
+        if not numbers or len(pair) != 2 or pair[0] >= pair[1]:
+            raise ValueError(
+                f"{_A}calibrated_range must be [lowest, highest], or one such pair for each slice, "
+                f"got {given!r}"
+            )
+    return found
 
 
 def _granular(account: Account, dac: DAC, encoding: Encoding, bits: int, one_sided: bool) -> float:

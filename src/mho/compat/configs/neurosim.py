@@ -23,6 +23,7 @@ from mho.compat.configs import neurosim_tables as tables
 from mho.compat.configs.crosssim_cells import states_beside_offset
 from mho.compat.configs.neurosim_text import assignments, flags
 from mho.compat.configs.translation import Account, Translation
+from mho.core import checks
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.linear import LinearDevice
 from mho.effects.base import Effect
@@ -107,6 +108,7 @@ def _translated(account: Account, *, lines: bool) -> Translation:
 
 def _window(account: Account) -> tuple[float, float]:
     on = account.number("resistanceOn", 100e3)
+    checks.number(f"{TOOL}: resistanceOn", on, above=0.0)
     account.match("resistanceOn", f"g_max={1 / on:.4g}")
     account.match("maxConductance", f"g_max={1 / on:.4g}")
     if "onoffratio" in account:
@@ -117,6 +119,7 @@ def _window(account: Account) -> tuple[float, float]:
             account.idle(["resistanceOff", "minConductance"], f"onoffratio says it; {_COST}")
     else:
         off = account.number("resistanceOff", 10 * on)
+    checks.number(f"{TOOL}: resistanceOff (or onoffratio · resistanceOn)", off, above=on)
     account.match("resistanceOff", f"g_min={1 / off:.4g}")
     account.match("minConductance", f"g_min={1 / off:.4g}")
     kind = account.whole("memcelltype", 2)
@@ -231,11 +234,14 @@ def _dac(account: Account) -> DAC:
 
 def _adc(account: Account) -> ADC:
     levels = account.whole("levelOutput", 2 ** account.whole("ADCprecision", 5))
+    checks.integer(f"{TOOL}: levelOutput", levels, least=2)
     bits = account.whole("ADCprecision", max(round(math.log2(levels)), 1))
     note = "rounds to the nearest of its codes; there downwards"
     account.match("ADCprecision", f"ADC(bits={bits}, method='minmax', range='per_call')", note)
     if 2**bits != levels:
-        account.idle("levelOutput", f"ADCprecision says it; {_COST}")
+        if "ADCprecision" in account:
+            account.idle("levelOutput", f"ADCprecision says it; {_COST}")
+        note = f"{levels} levels there, {2**bits} here; {note}"
     account.match("levelOutput", f"ADC(bits={bits}, method='minmax', range='per_call')", note)
     return ADC(bits=bits, method="minmax", range="per_call")
 
