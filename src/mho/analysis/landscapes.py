@@ -8,8 +8,11 @@ chips show how far the picture is the chip's. Neither is changed.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +21,11 @@ from tqdm import tqdm
 
 from mho.analysis.directions import Direction, Loss, coordinates, eval_mode, snapshot
 from mho.core import checks
-from mho.model.lifecycle import age, fabricate, program
+from mho.core.digests import digest
+from mho.model.lifecycle import age, program
+from mho.model.many import over_chips
 from mho.nn.base import AnalogLayer
+from mho.runs.work import unwrapped
 
 # Numbers that the points of one batched evaluation may take together, and the least number of
 # points worth a batch: larger ones leave the caches and lose to one after the other.
@@ -65,6 +71,10 @@ def landscape(
     chips: Sequence[int] = (),
     seconds: float = 0.0,
     trajectory: Sequence[Direction] = (),
+    workers: int = 1,
+    store: str | Path | None = None,
+    executor: Executor | Callable[[], Executor] | None = None,
+    name: str = "landscape",
     label: str | None = None,
 ) -> Landscape:
     """Evaluate the loss on a line or a plane through where a model stands.
@@ -80,10 +90,15 @@ def landscape(
             point. Empty: a converted model is programmed on its own chip.
         seconds: age (s) at which a chip is read, after programming.
         trajectory: points to be placed in the plane, for example snapshots of training.
+        workers: how many chips are evaluated at once, as `mho.study.over_chips` takes it.
+        store: a file or database that keeps finished chips, as `mho.study.over_chips` takes it.
+        executor: what evaluates the chips, as `mho.study.over_chips` takes it.
+        name: of this study in the store.
         label: names a progress bar (shown on terminals only); None shows none.
 
     Raises:
-        TypeError, ValueError: if an argument is refused; chips or seconds of a plain model.
+        TypeError, ValueError: if an argument is refused; chips or seconds of a plain model;
+            workers, a store or an executor without chips.
     """
     checks.instance("model", model, nn.Module)
     points = checks.integer("points", points, least=2)
@@ -98,13 +113,17 @@ def landscape(
     if not analog and (len(chips) or seconds):
         raise ValueError("chips and seconds are of converted models; this one has no crossbars")
     grid = torch.cartesian_prod(*reversed(steps)).reshape(-1, len(steps)).flip(1)
+    if not len(chips) and (workers != 1 or store is not None or executor is not None):
+        raise ValueError("workers, store and executor are of chips: give their seeds")
     if analog:
-        loss_at = torch.stack(
-            [
-                _on_chip(model, loss, data, origin, directions, grid, seed, seconds, label)
-                for seed in (chips or (None,))
-            ]
-        )
+        walk = _Walk(loss, data, origin, directions, grid, seconds)
+        still = copy.deepcopy(model).eval()
+        if len(chips):
+            shared: Any = {"workers": workers, "store": store, "executor": executor, "name": name}
+            loss_at = over_chips(still, walk, chips, label=label, **shared)
+            loss_at = loss_at.to(next(iter(origin.values())).dtype)
+        else:
+            loss_at = walk(still, label)[None]
     else:
         loss_at = _batched(model, loss, data, origin, directions, grid, label)[None]
     placed = None
@@ -173,28 +192,42 @@ def _moved(name: str, origin: Direction, directions: Sequence[Direction], piece:
     return moved
 
 
-def _on_chip(
-    model: nn.Module,
-    loss: Loss,
-    data: tuple[Tensor, Tensor],
-    origin: Direction,
-    directions: Sequence[Direction],
-    grid: Tensor,
-    seed: int | None,
-    seconds: float,
-    label: str | None,
-) -> Tensor:
+class _Walk:
     """One chip, written anew at every point: its cells and its clock are one thing at a time."""
-    chip = copy.deepcopy(model).eval()
-    if seed is not None:
-        fabricate(chip, seed)
-    inputs, targets = data
-    parameters = dict(chip.named_parameters())
-    found = []
-    for point in tqdm(grid, label, disable=None if label else True, leave=False):
-        for name, parameter in parameters.items():
-            parameter.copy_(_moved(name, origin, directions, point[None])[0])
-        program(chip)
-        age(chip, seconds)
-        found.append(loss(chip(inputs), targets))
-    return torch.stack(found).cpu()
+
+    def __init__(
+        self,
+        loss: Loss,
+        data: tuple[Tensor, Tensor],
+        origin: Direction,
+        directions: Sequence[Direction],
+        grid: Tensor,
+        seconds: float,
+    ) -> None:
+        self._loss, self._data, self._origin = loss, data, origin
+        self._directions, self._grid, self._seconds = directions, grid, seconds
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes it this walk, for a store."""
+        moves = [digest(way[key]) for way in self._directions for key in self._origin]
+        data = [digest(item) for item in (*self._data, self._grid)]
+        return {
+            "loss": unwrapped(self._loss),
+            "data": data,
+            "directions": moves,
+            "age": self._seconds,
+        }
+
+    def __call__(self, chip: nn.Module, label: str | None = None) -> Tensor:
+        inputs, targets = self._data
+        parameters = dict(chip.named_parameters())
+        found = []
+        for point in tqdm(self._grid, label, disable=None if label else True, leave=False):
+            for name, parameter in parameters.items():
+                moved = _moved(name, self._origin, self._directions, point[None])[0]
+                parameter.copy_(moved)
+            program(chip)
+            age(chip, self._seconds)
+            found.append(self._loss(chip(inputs), targets))
+        return torch.stack(found).cpu()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -115,8 +116,11 @@ def tasks(model: str | None, seed: int) -> dict[str, Task]:
         model: ``module:function``, see `task`; None: the networks of the demo, trained here.
         seed: of their weights and of the order of training.
     """
-    if model is not None:
-        return {model: task(model)}
+    return digits_tasks(seed) if model is None else {model: task(model)}
+
+
+def digits_tasks(seed: int, names: Collection[str] | None = None) -> dict[str, Task]:
+    """Return the demo's networks (all if not named), trained on scikit-learn's digits, by name."""
     # Imported here: the data are an extra, and one's own model needs none of it.
     from mho.demo.data import digits
     from mho.demo.models import MODELS, build
@@ -124,7 +128,7 @@ def tasks(model: str | None, seed: int) -> dict[str, Task]:
 
     data = digits(random.derive(seed, "data"))
     found = {}
-    for name in MODELS:
+    for name in MODELS if names is None else names:
         network = build(name, random.derive(seed, name, "weights"))
         train(network, data, epochs=25, seed=random.derive(seed, name, "order"), label=name)
         calibration = data.train_x[:_CALIBRATION]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 from mho.cells.programming import Exact
 from mho.core import checks
+from mho.core.digests import digest
 from mho.devices.linear import LinearDevice
 from mho.hardware import Hardware
 from mho.model.calibrate import calibrate
@@ -124,6 +127,9 @@ def accuracy(
     times: Sequence[float] | None = None,
     reads_per_second: float = 0.0,
     workers: int = 1,
+    store: str | Path | None = None,
+    executor: Executor | Callable[[], Executor] | None = None,
+    name: str = "accuracy",
     label: str | None = None,
 ) -> Accuracy:
     """Measure a classifier on many chips of some hardware, each with cells of its own.
@@ -142,6 +148,9 @@ def accuracy(
         reads_per_second: that every cell is through as time passes, >= 0, for hardware with an
             effect that goes by them (`mho.effects.ReadDisturb`); reads of the tests are none.
         workers: how many chips are made at once.
+        store: a file or database that keeps finished chips, as `over_chips` takes it.
+        executor: what makes the chips, as `over_chips` takes it.
+        name: of this study in the store.
         label: names a progress bar; None shows none.
 
     Raises:
@@ -162,40 +171,22 @@ def accuracy(
     if not times or times[0] != 0.0 or any(b <= a for a, b in pairwise(times)):
         raise ValueError(f"times must rise from 0, got {list(times)}")
 
-    def rightly(chip: nn.Module) -> float:
-        # In batches: what a read needs grows with them.
-        right = [
-            (chip(x).argmax(1) == y).sum()
-            for x, y in zip(inputs.split(_BATCH), labels.split(_BATCH), strict=True)
-        ]
-        return float(torch.stack(right).sum()) / len(inputs)
-
-    def fresh(chip: nn.Module) -> float:
-        calibrate(chip, calibration)
-        return rightly(chip)
-
-    def passing(recalibrated: bool) -> Callable[[nn.Module], list[float]]:
-        def evaluate(chip: nn.Module) -> list[float]:
-            found, now = [fresh(chip)], 0.0
-            for stop in times[1:]:
-                age(chip, stop - now, reads_per_second * (stop - now))
-                now = stop
-                found.append(fresh(chip) if recalibrated else rightly(chip))
-            return found
-
-        return evaluate
-
     model = copy.deepcopy(model).eval()
     with torch.no_grad():
-        digital = rightly(model)
+        digital = rightly(model, inputs, labels)
     analog = convert(model, hardware, seed=seeds[0]).eval()
     ideal = convert(model, ideal_cells(hardware), seed=seeds[0]).eval()
-    shared: Any = {"workers": workers, "label": label}
-    chips = over_chips(analog, passing(False), seeds, **shared)
-    again = chips if len(times) == 1 else over_chips(analog, passing(True), seeds, **shared)
+    data = (inputs, labels, calibration)
+    shared: Any = {"workers": workers, "store": store, "executor": executor, "label": label}
+    once, anew = (_Passing(data, times, reads_per_second, again) for again in (False, True))
+    chips = over_chips(analog, once, seeds, name=name, **shared)
+    again = chips
+    if len(times) > 1:
+        again = over_chips(analog, anew, seeds, name=f"{name}, recalibrated", **shared)
+    fresh = _Passing(data, (0.0,), 0.0, False)
     return Accuracy(
         digital=digital,
-        ideal=over_chips(ideal, fresh, seeds, **shared),
+        ideal=over_chips(ideal, fresh, seeds, name=f"{name}, ideal cells", **shared)[:, 0],
         chips=chips,
         recalibrated=again,
         times=tuple(times),
@@ -203,3 +194,52 @@ def accuracy(
         reads_per_second=reads_per_second,
         note=_note(hardware, reads_per_second),
     )
+
+
+def rightly(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
+    """Return the share of inputs whose class a model says."""
+    # In batches: what a read needs grows with them.
+    right = [
+        (model(x).argmax(1) == y).sum()
+        for x, y in zip(inputs.split(_BATCH), labels.split(_BATCH), strict=True)
+    ]
+    return float(torch.stack(right).sum()) / len(inputs)
+
+
+class _Passing:
+    """Accuracies of one chip as time passes, calibrated once or before every test."""
+
+    def __init__(
+        self,
+        data: tuple[Tensor, Tensor, Any],
+        times: Sequence[float],
+        reads_per_second: float,
+        recalibrated: bool,
+    ) -> None:
+        self._inputs, self._labels, self._calibration = data
+        self._times, self._reads, self._anew = times, reads_per_second, recalibrated
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes it this test, for a store."""
+        tensors = (self._inputs, self._labels, self._calibration)
+        return {
+            "data": [digest(item) if isinstance(item, Tensor) else None for item in tensors],
+            "times": list(self._times),
+            "reads_per_second": self._reads,
+        }
+
+    def __call__(self, chip: nn.Module) -> list[float]:
+        found, now = [self._fresh(chip)], 0.0
+        for stop in self._times[1:]:
+            age(chip, stop - now, self._reads * (stop - now))
+            now = stop
+            found.append(self._fresh(chip) if self._anew else self._right(chip))
+        return found
+
+    def _fresh(self, chip: nn.Module) -> float:
+        calibrate(chip, self._calibration)
+        return self._right(chip)
+
+    def _right(self, chip: nn.Module) -> float:
+        return rightly(chip, self._inputs, self._labels)

@@ -1,0 +1,184 @@
+"""Who evaluates: processes of this machine, this process itself, or any executor."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from multiprocessing.connection import Connection
+from typing import Any, Protocol
+
+import torch
+
+from mho.core import checks
+
+Factory = Callable[[], Executor]
+
+
+class Pool(Protocol):
+    """Takes tasks, so many at a time."""
+
+    width: int
+
+    def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Begin a task."""
+
+    def renew(self) -> bool:
+        """Replace workers that died; False if that is not possible."""
+
+    def close(self) -> None:
+        """Let go of the workers, whatever they are doing."""
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    count = getattr(os, "sched_getaffinity", None)
+    return len(count(0)) if count else os.cpu_count() or 1
+
+
+def pool_of(workers: int | None, executor: Executor | Factory | None) -> Pool:
+    """Return the pool that is asked for.
+
+    Args:
+        workers: how many tasks at a time; None is as many as the executor has workers, or as there
+            are cores. 0 without an executor is this process itself.
+        executor: what runs them; None is processes of this machine.
+    """
+    if workers is not None:
+        workers = checks.integer("workers", workers, least=0 if executor is None else 1)
+    if executor is not None:
+        return Given(executor, workers)
+    return Here() if workers == 0 else Processes(workers or cores())
+
+
+class Here:
+    """This process: one task after the other, begun and finished by `submit`."""
+
+    width = 1
+
+    def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Carry out a task."""
+        done: Future[Any] = Future()
+        done.set_result(call(*arguments))
+        return done
+
+    def renew(self) -> bool:
+        """Nothing dies here but everything."""
+        return False
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Given:
+    """An executor that somebody else made, and will close."""
+
+    def __init__(self, executor: Executor | Factory, workers: int | None) -> None:
+        self._make = None if isinstance(executor, Executor) else executor
+        if self._make is not None and not callable(self._make):
+            raise TypeError(
+                "executor must be an Executor of concurrent.futures, or a function that makes "
+                f"one, got {executor!r} ({type(executor).__name__})"
+            )
+        self.executor = self._made() if self._make else executor
+        self.width = workers or getattr(self.executor, "_max_workers", None) or cores()
+
+    def _made(self) -> Executor:
+        assert self._make is not None
+        made = self._make()
+        checks.instance("what executor() makes", made, Executor)
+        return made
+
+    def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Begin a task."""
+        assert isinstance(self.executor, Executor)
+        return self.executor.submit(call, *arguments)
+
+    def renew(self) -> bool:
+        """Make another executor, if one knows how."""
+        if self._make is None:
+            return False
+        self.close()
+        self.executor = self._made()
+        return True
+
+    def close(self) -> None:
+        """Close what was made here; an executor that was given stays open."""
+        if self._make is not None and isinstance(self.executor, Executor):
+            self.executor.shutdown(wait=False, cancel_futures=True)
+
+
+class Processes:
+    """Processes of this machine, one thread each, that end when this one does.
+
+    They begin as new interpreters (``spawn``): what this process holds, of threads, locks and
+    graphics cards, is not copied into them.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.width = workers
+        self._executor: ProcessPoolExecutor | None = None
+        self._leash: Connection | None = None
+
+    def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Begin a task; the first begins the processes."""
+        if self._executor is None:
+            self._begin()
+        assert self._executor is not None
+        return self._executor.submit(call, *arguments)
+
+    def _begin(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        end, self._leash = context.Pipe(duplex=False)
+        self._executor = ProcessPoolExecutor(
+            self.width, mp_context=context, initializer=_begin_worker, initargs=(end,)
+        )
+        try:
+            self._executor.submit(os.getpid).result()
+        except BrokenExecutor as error:
+            self.close()
+            raise RuntimeError(
+                "worker processes end as soon as they begin (their message is above): in a "
+                'script, what starts them must stand under if __name__ == "__main__":, as every '
+                "worker imports the script; workers=0 needs no processes"
+            ) from error
+
+    def renew(self) -> bool:
+        """Begin new processes at the next task."""
+        self.close()
+        return True
+
+    def close(self) -> None:
+        """End all processes now."""
+        if self._leash is not None:
+            self._leash.close()
+            self._leash = None
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._executor = None
+
+
+def refuse_worker(name: str) -> None:
+    """Refuse to be called while a worker imports the user's script (RuntimeError)."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(
+            f'{name} must stand under if __name__ == "__main__": every worker process imports this '
+            "script, and would start the study again"
+        )
+
+
+def _begin_worker(leash: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started us
+    torch.set_num_threads(1)
+    threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
+
+
+def _end_with(leash: Connection) -> None:
+    """End this process when the other end of a pipe is closed, by its owner or by its death."""
+    try:
+        leash.recv()
+    except (EOFError, OSError):
+        os._exit(1)

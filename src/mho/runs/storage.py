@@ -1,0 +1,170 @@
+"""Where studies are kept: a journal or SQLite file, a PostgreSQL database, or memory."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mho.core import checks
+from mho.core.extras import need
+
+_BUSY = 60.0  # s, that a write to SQLite waits for others
+_POSTGRES = "postgresql"
+_CLAIMS = 0x6D686F  # key of the database's lock: "mho"
+
+
+@dataclass(frozen=True)
+class Storage:
+    """An open store.
+
+    Attributes:
+        optuna: Optuna's storage.
+        name: how it is called in messages.
+        alone: a context in which no other process that uses this store takes work.
+    """
+
+    optuna: Any
+    name: str
+    alone: Any
+
+    def locked(self) -> AbstractContextManager[Any]:
+        """Return a context in which no other process takes work from this store."""
+        return self.alone()
+
+
+def open_storage(store: str | Path | None) -> Storage:
+    """Open a store; make it where there is none.
+
+    Args:
+        store: path of a file (``.db``: SQLite; else a journal), URL of a PostgreSQL database, or
+            None for memory.
+
+    Raises:
+        ImportError: if Optuna is not installed, or what it needs for the database.
+        ValueError: if the file is something else, or the URL of another database.
+        OSError: if the file cannot be written.
+    """
+    optuna = need("optuna", "study")
+    if store is None:
+        return Storage(optuna.storages.InMemoryStorage(), "memory", nullcontext)
+    checks.instance("store", store, (str, Path))
+    if "://" in str(store):
+        return _database(optuna, str(store))
+    path = Path(store)
+    if path.is_dir() or not path.name:
+        raise IsADirectoryError(f"store must be a file, got the folder {str(store)!r}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = need("filelock", "study").FileLock(f"{path}.lock", poll_interval=0.005)
+    return (_sqlite if path.suffix == ".db" else _journal)(optuna, path, lock)
+
+
+def _sqlite(optuna: Any, path: Path, lock: Any) -> Storage:
+    if path.exists() and path.stat().st_size and not _begins(path, b"SQLite format 3\0"):
+        raise ValueError(f"store {str(path)!r} is no SQLite file, and is left as it is")
+    arguments = {"connect_args": {"timeout": _BUSY}}
+    with lock:  # two that make the tables at once get in each other's way
+        opened = optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}", arguments)
+    return Storage(opened, str(path), lambda: lock)
+
+
+def _journal(optuna: Any, path: Path, lock: Any) -> Storage:
+    if path.exists() and path.stat().st_size and not _begins(path, b'{"op_code":'):
+        raise ValueError(f"store {str(path)!r} is no journal of a study, and is left as it is")
+
+    backend = optuna.storages.journal.JournalFileBackend(str(path), lock_obj=_Lock(lock, path))
+    try:
+        with quiet():
+            opened = optuna.storages.JournalStorage(backend)
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"store {str(path)!r} is damaged: {error}") from error
+    return Storage(opened, str(path), lambda: lock)
+
+
+class _Lock:
+    """Of the system, which lets go of it when its holder is killed.
+
+    Who was killed while writing leaves a part of a line, which would spoil the next one: it is cut
+    off.
+    """
+
+    def __init__(self, lock: Any, path: Path) -> None:
+        self._lock, self._path = lock, path
+
+    def acquire(self) -> bool:
+        """Wait for one's turn to write."""
+        self._lock.acquire()
+        _cut(self._path)
+        return True
+
+    def release(self) -> None:
+        """Let others write."""
+        self._lock.release()
+
+
+def _cut(path: Path) -> None:
+    """Cut off a last line without an end."""
+    with path.open("rb+") as file:
+        end = file.seek(0, 2)
+        if not end:
+            return
+        file.seek(end - 1)
+        if file.read(1) == b"\n":
+            return
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _begins(path: Path, start: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(start)) == start
+
+
+def _database(optuna: Any, url: str) -> Storage:
+    sqlalchemy = need("sqlalchemy", "study")
+    parsed = sqlalchemy.engine.make_url(url)
+    shown = parsed.render_as_string(hide_password=True)
+    if parsed.get_backend_name() != _POSTGRES:
+        raise ValueError(
+            f"store must be a file, or the URL of a PostgreSQL database (postgresql://…), got "
+            f"{shown!r}"
+        )
+    if parsed.drivername == _POSTGRES:
+        parsed = parsed.set(drivername=f"{_POSTGRES}+psycopg")
+    need("psycopg", "study")
+    text = parsed.render_as_string(hide_password=False)
+    engine = sqlalchemy.create_engine(parsed, pool_pre_ping=True)
+
+    @contextmanager
+    def alone() -> Iterator[None]:
+        # The database lets go of it when this connection ends, killed or not.
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_lock(_CLAIMS)))
+            try:
+                yield
+            finally:
+                connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_unlock(_CLAIMS)))
+
+    try:
+        with alone():
+            opened = optuna.storages.RDBStorage(text, {"pool_pre_ping": True})
+    except sqlalchemy.exc.OperationalError as error:
+        raise ConnectionError(f"store {shown!r} does not answer: {error.orig}") from error
+    return Storage(opened, shown, alone)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let Optuna say warnings alone, and none that a part of it is new."""
+    optuna = need("optuna", "study")
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)

@@ -1,0 +1,140 @@
+"""Fields of a hardware by path: ``"adc.bits"``, ``"effects.StuckAt.low"``."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mho.core import checks
+from mho.core.spec import Spec
+from mho.hardware import Hardware
+
+
+def with_settings(hardware: Hardware, settings: Mapping[str, Any]) -> Hardware:
+    """Return a hardware with some fields set, by path; all of them at once.
+
+    Args:
+        hardware: what to start from; it is not changed.
+        settings: values by path: ``"adc.bits"``, ``"array.wires.word"``, ``"device"``,
+            ``"effects.StuckAt.low"`` (of the effect of that class), ``"effects.0"`` (of the first).
+            Where a part and a field of it are set (``"device"`` and ``"device.g_max"``) the field
+            is that of the new part.
+
+    Raises:
+        ValueError: if a path leads to no field, or a value is refused; the message names both.
+        TypeError: if a value is of another kind than its field asks for.
+    """
+    checks.instance("hardware", hardware, Hardware)
+    checks.instance("settings", settings, Mapping)
+    changes = {tuple(str(path).split(".")): value for path, value in settings.items()}
+    changed = _set(hardware, changes, (), hardware)
+    checks.instance("hardware", changed, Hardware)
+    return changed
+
+
+def reaches(hardware: Hardware, path: str) -> bool:
+    """Whether a path leads to a field of this hardware."""
+    part: Any = hardware
+    for name in path.split("."):
+        found = dict(_children(part))
+        if name not in found:
+            return False
+        part = found[name]
+    return True
+
+
+def stands_at(hardware: Hardware, path: str) -> Any:
+    """Return what stands at a path that `reaches` a field."""
+    part: Any = hardware
+    for name in path.split("."):
+        part = dict(_children(part))[name]
+    return part
+
+
+def nearest(hardware: Hardware, path: str) -> str:
+    """Say that a path leads nowhere, and why, or which one is meant."""
+    known = list(fields(hardware))
+    head = path.rpartition(".")[0]
+    while head and not reaches(hardware, head):
+        head = head.rpartition(".")[0]
+    told = f"{path!r} is no field of the hardware, nor declared free"
+    if head:
+        if stands_at(hardware, head) is None:
+            return f"{told}: its {head} is None; give hardware with one"
+        if head == "effects":
+            have = ", ".join(type(effect).__name__ for effect in hardware.effects) or "none"
+            again = path.split(".")[1]
+            if [type(effect).__name__ for effect in hardware.effects].count(again) > 1:
+                return f"{told}: there are several {again}; say which, as in 'effects.0'"
+            return f"{told}: the hardware's effects are {have}"
+    near = difflib.get_close_matches(path, known, n=1, cutoff=0.5)
+    if not near:
+        last = path.rpartition(".")[2]
+        near = [name for name in known if name.rpartition(".")[2] == last][:1]
+    return f"{told}; did you mean {near[0]!r}?" if near else told
+
+
+def fields(part: Any, above: str = "") -> Iterator[str]:
+    """Give all paths of a hardware, or of a part of it."""
+    for name, child in _children(part):
+        path = f"{above}{name}"
+        yield path
+        yield from fields(child, f"{path}.")
+
+
+def _children(part: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(part, Spec):
+        for field in dataclasses.fields(part):  # type: ignore[arg-type]
+            if field.init:
+                yield field.name, getattr(part, field.name)
+    elif isinstance(part, tuple) and any(isinstance(item, Spec) for item in part):
+        names = [type(item).__name__ for item in part]
+        for i, item in enumerate(part):
+            yield str(i), item
+            if names.count(names[i]) == 1:
+                yield names[i], item
+
+
+Changes = Mapping[tuple[str, ...], Any]
+
+
+def _set(part: Any, changes: Changes, above: tuple[str, ...], hardware: Hardware) -> Any:
+    """Return a part with what is changed below it, each of its fields once, all together."""
+    known = dict(_children(part))
+    values: dict[str, Any] = {}
+    deeper: dict[str, dict[tuple[str, ...], Any]] = {}
+    for (name, *rest), value in changes.items():
+        if name not in known:
+            raise ValueError(nearest(hardware, ".".join((*above, name, *rest))))
+        if rest:
+            deeper.setdefault(name, {})[tuple(rest)] = value
+        else:
+            values[name] = value
+    for name, below in deeper.items():
+        values[name] = _set(values.get(name, known[name]), below, (*above, name), hardware)
+    if isinstance(part, tuple):
+        return _items(part, values, above)
+    try:
+        return part.replace(**values)
+    except (ValueError, TypeError) as error:
+        given = {".".join((*above, *path)): value for path, value in changes.items()}
+        told = ", ".join(f"{path}={_brief(value)}" for path, value in given.items())
+        raise type(error)(f"{told} is refused: {error}") from error
+
+
+def _items(part: tuple[Any, ...], values: Mapping[str, Any], above: tuple[str, ...]) -> Any:
+    items = list(part)
+    names = [type(item).__name__ for item in part]
+    for name, value in values.items():
+        at = int(name) if name.isdigit() else names.index(name)
+        if not isinstance(value, Spec):
+            path = ".".join((*above, name))
+            raise TypeError(f"{path} must be a spec, got {value!r} ({type(value).__name__})")
+        items[at] = value
+    return tuple(items)
+
+
+def _brief(value: Any) -> str:
+    return str(value) if isinstance(value, Spec) else repr(value)
