@@ -46,21 +46,24 @@ def test_modules_are_the_same_command(module):
     assert done.stdout == f"mho {mho.__version__}\n"
 
 
-@pytest.mark.parametrize("name", ["", *COMMANDS])
-def test_help_and_mistakes_import_neither_mho_nor_torch(name):
+def test_help_and_mistakes_import_neither_mho_nor_torch():
     program = (
         "import sys\n"
         "from mho_cli.app import main\n"
-        f"status = main({[name, '--help'] if name else ['--help']!r})\n"
-        f"wrong = main({[name, '--nothing'] if name else ['--nothing']!r})\n"
-        "heavy = {'mho', 'torch', 'numpy', 'matplotlib'} & set(sys.modules)\n"
-        "print('RESULT', status, wrong, sorted(heavy))\n"
+        f"for line in {[[], *([name] for name in COMMANDS)]!r}:\n"
+        "    status = main([*line, '--help']), main([*line, '--nothing'])\n"
+        "    heavy = {'mho', 'torch', 'numpy', 'matplotlib'} & set(sys.modules)\n"
+        "    print('RESULT', status, sorted(heavy))\n"
     )
     done = subprocess.run(
         [PYTHON, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.splitlines()[-1] == "RESULT 0 2 []"
-    assert re.fullmatch(r"mho.*: No such option: --nothing.*--help\)\n", done.stderr)
+    found = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
+    assert found == ["RESULT (0, 2) []"] * (1 + len(COMMANDS))
+    complaints = done.stderr.splitlines()
+    assert len(complaints) == 1 + len(COMMANDS)
+    for complaint in complaints:
+        assert re.fullmatch(r"mho.*: No such option: --nothing.*--help\)", complaint)
 
 
 @pytest.mark.parametrize("seed", ["-1", "1.5", "many"])
@@ -159,15 +162,17 @@ def test_interrupted(monkeypatch, capsys):
 
 
 def test_an_interrupt_from_outside(tmp_path):
-    pytest.importorskip("sklearn")
-    line = [PYTHON, "-u", "-m", "mho_cli", "demo", "--quick", "--out", str(tmp_path)]
-    running = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert running.stdout.readline().startswith("mho ")  # the work has begun
+    (tmp_path / "slow.py").write_text(
+        "import time\ndef task():\n    print('begun', flush=True)\n    time.sleep(60)\n"
+    )
+    line = [PYTHON, "-m", "mho_cli", "cost", "ideal", "--model", "slow:task"]
+    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = subprocess.Popen(line, cwd=tmp_path, **settings)
+    assert running.stdout.readline() == "begun\n"
     running.send_signal(signal.SIGINT)
-    _, error = running.communicate(timeout=60)
+    _, error = running.communicate(timeout=30)
     assert running.returncode == 130
-    assert error.splitlines()[-1] == "mho demo: interrupted"
-    assert "Traceback" not in error
+    assert error == "mho cost: interrupted\n"
 
 
 @pytest.fixture
@@ -217,11 +222,6 @@ def test_completion_in_bash(shell, typed, offered):
 
 
 def test_a_pipe_that_closes(tmp_path):
-    line = f"{PYTHON} -m mho_cli fit --help | head -n 1; echo ${{PIPESTATUS[0]}}"
-    done = subprocess.run(
-        ["bash", "-c", line], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert done.stderr == ""
     card = f"{PYTHON} -m mho_cli card ideal | (exec <&-); echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", card], capture_output=True, text=True, check=True, cwd=tmp_path, timeout=60

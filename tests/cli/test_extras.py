@@ -92,6 +92,7 @@ MISSING = {
     "fit book.xlsx --dry-run": "tables",
     "fit table.parquet --dry-run": "tables",
     "report network:task ideal": "viz",
+    "study which_hardware --quick": "viz",
     "mho.plot": "viz",
     "jump_table": "viz",
     "digits": "viz",
