@@ -113,7 +113,7 @@ def run(
         print(f"{heading}\n\n{body}\n")
     sections = [page.Section("", [page.Cards(_cards(found))])]
     sections += [
-        page.Section(heading, [page.Code(body), *_charts(heading, found, loaded.name)])
+        page.Section(heading, [*_charts(heading, found, loaded.name), page.Code(body)])
         for heading, body in said.items()
     ]
     subtitle = f"mho {mho.__version__} · {hardware.device} · seed {seed}"
@@ -217,9 +217,12 @@ def _cards(found: Found) -> list[tuple[str, str, str]]:
         weights = percent(shares.weights, shares.of_weights)
         cards.insert(0, ("on crossbars", weights, "of matrix weights"))
     if found.cost is not None:
-        energy, latency = found.cost.counted("energy"), found.cost.counted("latency")
-        cards.append(("energy", bound(found.cost.energy, energy, "J"), "an inference"))
-        cards.append(("latency", bound(found.cost.latency, latency, "s"), "of one inference"))
+        for name, value, unit, what in (
+            ("energy", found.cost.energy, "J", "an inference"),
+            ("latency", found.cost.latency, "s", "of one inference"),
+        ):
+            number, _, span = bound(value, found.cost.counted(name), unit).partition(" (")
+            cards.append((name, number, f"{what} ({span}" if span else what))
     if found.accuracy is not None:
         accuracy = 100 * float(found.accuracy.chips[:, 0].mean())
         digital = 100 * found.accuracy.digital
