@@ -229,3 +229,16 @@ def test_a_pipe_that_closes(tmp_path):
     assert done.stderr == ""
     assert done.stdout == "1\n"
     assert (tmp_path / "ideal.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_terminal_that_knows_few_letters_and_none_at_all(tmp_path):
+    program = (
+        "import sys; from mho_cli import app; app.version = lambda: '1 ± ─'; sys.exit(app.main())"
+    )
+    settings = {"env": {**os.environ, "PYTHONIOENCODING": "ascii"}, "capture_output": True}
+    done = subprocess.run([PYTHON, "-c", program, "--version"], check=True, **settings)
+    assert done.stdout == b"mho 1 ? ?\n"
+    done = subprocess.run(
+        f'"{PYTHON}" -m mho_cli --version >&-', shell=True, check=True, capture_output=True
+    )
+    assert done.stderr == b""

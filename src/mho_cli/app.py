@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import os
 import shlex
 import sys
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         interrupted.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        _printable()
     debug = "--debug" in given
     # Before a command or behind it: who adds it to a line that failed adds it at the end.
     given = [text for text in given if text != "--debug"]
@@ -63,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _answered(given: list[str], debug: bool) -> int:
     try:
         status = app(given or ["--help"], prog_name="mho", standalone_mode=False)
-        sys.stdout.flush()  # what a closed pipe does not take is known now
+        if sys.stdout is not None:  # as without a terminal
+            sys.stdout.flush()  # what a closed pipe does not take is known now
     except BrokenPipeError:
         # What is left to write goes nowhere, or Python complains of it at exit. As Typer, which
         # sees a pipe that closes during the work.
@@ -82,6 +86,13 @@ def _answered(given: list[str], debug: bool) -> int:
             _say(given, _said(error, given))
         return 1
     return status or 0
+
+
+def _printable() -> None:
+    # Where a terminal or a pipe knows no ± or ─, a question mark is better than an error.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _quiet(given: list[str]) -> None:

@@ -142,6 +142,16 @@ def test_modules_and_programs_that_are_trusted(network, capsys):
         assert "100% of matrix weights" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("folder")
+def test_a_damaged_program_is_one_line(capfd):
+    with open("cut.pt2", "wb") as file:
+        file.write(b"PK\x03\x04 and no more")
+    assert run("cut.pt2", "ideal", "--trust") == 1
+    error = capfd.readouterr().err
+    assert error.startswith("mho report: cut.pt2 is no exported program: ")
+    assert error.count("\n") == 1
+
+
 def test_checkpoints_of_tools(network):
     state = network.state_dict()
     wrapped = {f"module.{name}": value for name, value in state.items()}

@@ -7,6 +7,7 @@ too, and evaluates expressions in them. Both are read only where the user says t
 
 from __future__ import annotations
 
+import logging
 import pickle
 import warnings
 import zipfile
@@ -91,11 +92,22 @@ def _exported(path: Path, network: str | None, trust: bool) -> Saved:
             f"torch may run code that {path} holds when it reads the program: if you trust it, say "
             "--trust; without, give weights (torch.save(model.state_dict(), …)) and --network"
         )
-    program = torch.export.load(path)
+    program = _program(path)
     examples: Any = program.example_inputs or ((), {})
     inputs, options = examples
     alone = len(inputs) == 1 and not options and isinstance(inputs[0], Tensor)
     return Saved(path.stem, layered(program), inputs[0] if alone else None)
+
+
+def _program(path: Path) -> Any:
+    log = logging.getLogger("torch.export")
+    before, log.disabled = log.disabled, True  # it prints a traceback; the error says the same
+    try:
+        return torch.export.load(path)
+    except Exception as error:  # of a damaged file, in as many ways as there are
+        raise ValueError(f"{path} is no exported program: {_first(error)}") from error
+    finally:
+        log.disabled = before
 
 
 def _unpickled(path: Path, trust: bool) -> Any:
