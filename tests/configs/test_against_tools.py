@@ -148,3 +148,87 @@ def test_lightnings_outputs_and_checkpoints_are_ours():
     off = (theirs[0](x) - ours[0](x)).detach().abs().numpy()
     assert np.mean(off > 1e-4) < 0.01
     assert off.mean() < 1e-3
+
+
+def noise_models():
+    """AIHWKit's noise models, and the largest weight from which its g_max is reached."""
+    inference = pytest.importorskip("aihwkit.inference")
+    from aihwkit.inference.converter.conductance import SinglePairConductanceConverter
+    from aihwkit.inference.noise.custom import StateIndependentNoiseModel
+    from aihwkit.inference.noise.hermes import HermesNoiseModel
+
+    small = SinglePairConductanceConverter(g_max=15.0, g_min=1.5)
+    return {
+        "pcm": inference.PCMLikeNoiseModel(),
+        "pcm of another window": inference.PCMLikeNoiseModel(g_converter=small),
+        "pcm, scaled": inference.PCMLikeNoiseModel(
+            prog_noise_scale=2.0, drift_scale=0.5, read_noise_scale=3.0
+        ),
+        "hermes that do not drift": HermesNoiseModel(drift_scale=0.0),
+        "wan": inference.ReRamWan2022NoiseModel(),
+        "state independent": StateIndependentNoiseModel(
+            prog_coeff=[0.3, 0.5, 0.0], drift_nu_std=0.02
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pcm",
+        "pcm of another window",
+        "pcm, scaled",
+        "hermes that do not drift",
+        "wan",
+        "state independent",
+    ],
+)
+def test_aihwkits_noise_models_age_as_our_devices(name):
+    pytest.importorskip("aihwkit")
+    model = noise_models()[name]
+    config = aihwkit_config()
+    config.mapping.weight_scaling_columnwise = False
+    config.noise_model = model
+    torch.manual_seed(0)
+    layer = nn.Linear(300, 300, bias=False)
+    weight = layer.weight.detach()
+    weight[0, 0] = weight.abs().max() * 1.001  # of which g_max is, for certain
+    seconds = 86_400.0
+    theirs = model.apply_noise(weight.clone(), seconds)
+    hardware = from_aihwkit(config).hardware.replace(dac=None, adc=None, amplifier=None)
+    ours = mho.convert(layer, hardware, seed=0).eval()
+    mho.age(ours, seconds + getattr(model, "t_0", 0.0))
+    held = ours(torch.eye(300)).detach().T
+    # Cells of large weights, and of small ones: how they have moved, and how far they spread.
+    size = weight.abs() / weight.abs().max()
+    for part in (size > 0.7, (size > 0.2) & (size < 0.4)):
+        sign = weight[part].sign() / weight.abs().max()
+        moved = [((noisy - weight)[part] * sign) for noisy in (theirs, held)]
+        assert float(moved[1].std()) == pytest.approx(float(moved[0].std()), rel=0.03)
+        error = float(moved[0].std()) / int(part.sum()) ** 0.5
+        assert abs(float(moved[1].mean() - moved[0].mean())) < 5.0 * error + 2e-3
+
+
+def test_aihwkits_single_devices_age_as_our_cells():
+    pytest.importorskip("aihwkit")
+    from aihwkit.inference.noise.reram import ReRamCMONoiseModel
+
+    model = ReRamCMONoiseModel(read_noise_scale=0.0)
+    config = aihwkit_config()
+    config.noise_model = model
+    torch.manual_seed(0)
+    hardware = from_aihwkit(config).hardware
+    crossbar = mho.Crossbar(300, 300, hardware, seed=1)
+    weight = torch.rand(300, 300) * 2 - 1
+    crossbar.program(weight)
+    mho.age(crossbar, 3600.0)
+    low, high = hardware.device.window
+    scale = 0.5 * (high - low) / weight.abs().max()
+    target = weight * scale + 0.5 * (low + high)
+    cells = model.apply_programming_noise_to_conductance(target * 1e6)
+    theirs = model.apply_drift_noise_to_conductance(cells, cells, 3600.0) * 1e-6 - target
+    ours = crossbar.conductance[0, :, :300] - target
+    inside = (target - low > 5e-6) & (high - target > 5e-6)  # there they are cut to the window
+    for error in (theirs, ours):
+        assert float(error[inside].std()) == pytest.approx(float(theirs[inside].std()), rel=0.02)
+        assert float(error[inside].mean()) == pytest.approx(float(theirs[inside].mean()), abs=2e-8)

@@ -152,6 +152,10 @@ def _pcm(account: Account) -> Device:
 
 
 def _hermes(account: Account) -> Device:
+    note = "ν goes by the conductance that was programmed; there by the target"
+    account.match(
+        _M + "drift_scale", f"drift_scale={account.number(_M + 'drift_scale', 1.0):g}", note
+    )
     devices = account.whole(_M + "num_devices", 2)
     fitted = 20.7 if devices == 2 else 10.35
     low, high = _window(account, fitted * MICRO)
@@ -162,10 +166,9 @@ def _hermes(account: Account) -> Device:
     t_read = account.number(_M + "t_read", 512e-9)
     account.match(_M + "t_read", f"t_read={t_read:g}")
     device = PCMHermes(devices=devices, g_min=low, g_max=high, t_read=t_read, **scales)
-    t0 = account.number(_M + "t_0", device.t0)
-    _clock(account, device.t0)
-    if t0 != device.t0:
+    if account.number(_M + "t_0", device.t0) != device.t0:
         account.match(_M + "t_0", f"t0={device.t0:g}", "the measured one, not to be changed here")
+    _clock(account, device.t0)
     return device
 
 

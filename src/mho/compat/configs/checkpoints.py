@@ -77,8 +77,8 @@ def weights_from_aihwkit(
     if not tiles:
         if any(_STATE in name for name in state_dict):
             raise ValueError(
-                "the state dict is of aihwkit before 0.8: load it there with a newer version, which "
-                "reads it, and save it again"
+                "the state dict is of aihwkit before 0.8: load it with a newer version of it, and "
+                "save it again"
             )
         raise ValueError(
             "the state dict has no analog tiles (keys with analog_module), so it is none of "

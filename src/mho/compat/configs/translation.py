@@ -164,7 +164,7 @@ class Account:
         """
         for name in _several(names):
             if name in self.settings and name not in self._unmatched:
-                self._matched[name] = Matched(name, self.settings[name], ours, note)
+                self._matched.setdefault(name, Matched(name, self.settings[name], ours, note))
 
     def miss(self, names: str | Iterable[str], reason: str) -> None:
         """Say that settings act in the source and have no counterpart."""
