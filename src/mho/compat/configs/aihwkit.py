@@ -33,6 +33,10 @@ from mho.periphery.dac import DAC
 TOOL = "aihwkit"
 UNSPLIT = 2**16
 """Lines of an array where the source has one array for any matrix."""
+_MANAGED = (
+    "NONE", "ABS_MAX", "ABS_MAX_SINGLE_VALUE", "ABS_MAX_NP_SUM", "MAX", "CONSTANT",
+    "AVERAGE_ABS_MAX", "AVERAGE_ABS_MAX_SINGLE_VALUE",
+)  # fmt: skip
 _PERFECT = "is_perfect: nothing of forward acts"
 
 
@@ -199,6 +203,10 @@ def _dac(account: Account) -> DAC:
         span, note = "calibrated", f"{managed} follows the inputs there: calibrate with data"
     dac = DAC(bits=bits, range=span)
     account.match("forward.inp_res", f"DAC(bits={bits})", rounded)
+    if managed not in _MANAGED:
+        account.miss("forward.noise_management", "not known to this reader")
+    if managed == "NONE":
+        account.idle("forward.nm_thres", "of noise management alone")
     names = ["forward.inp_bound", "forward.noise_management", "forward.nm_thres"]
     account.match(names, f"DAC(range={span!r})", note)
     account.match("pre_post.input_range.enable", f"DAC(range={span!r})")
@@ -258,9 +266,8 @@ def _amplifier(account: Account, unit: Unit, bound: float) -> Amplifier | None:
             bent = Spread(Normal(bent, varies * bent), low=0.0)
     elif bend:
         account.miss("forward.out_nonlinearity", "relative to out_bound, and there is none")
-    account.idle(
-        ["forward.out_nonlinearity", "forward.out_nonlinearity_std"], "at a value of no effect"
-    )
+    account.idle(["forward.out_nonlinearity_std"], "of out_nonlinearity alone")
+    account.idle("forward.out_nonlinearity", "at a value of no effect")
     amplifier = Amplifier(noise=noise, compression=bent)
     return None if amplifier.ideal else amplifier
 
@@ -270,7 +277,7 @@ def _weight_noise(account: Account, encoding: Encoding, unit: Unit) -> ReadNoise
     sigma = account.number("forward.w_noise")
     names = ["forward.w_noise", "forward.w_noise_type"]
     if kind == "NONE" or sigma <= 0:
-        account.idle(names, "at a value of no effect")
+        account.idle(names, "w_noise and w_noise_type act together alone")
         return None
     if kind != "ADDITIVE_CONSTANT":
         account.miss(names, "the device's own read noise, drawn at every read, stands here alone")
@@ -292,7 +299,7 @@ def _wires(account: Account, g_max: float, perfect: bool) -> Wires:
     ]  # fmt: skip
     names = ["forward.ir_drop", "forward.ir_drop_g_ratio", "forward.ir_drop_rs"]
     if scale <= 0 or perfect:
-        account.idle([*names, *rest[:3]], "at a value of no effect")
+        account.idle([*names, *rest[:3]], "ir_drop is 0" if scale <= 0 else _PERFECT)
         account.miss(rest[3:], "converters here round, at the end of the pulse")
         return Wires()
     if timed:
