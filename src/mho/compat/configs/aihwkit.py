@@ -70,7 +70,7 @@ def from_aihwkit(config: Any) -> Translation:
         ValueError: if the text is none that a configuration prints, or lacks what it needs.
     """
     node = node_of(text_of(config), "an aihwkit configuration")
-    if "forward" not in node.values or "modifier" not in node.values:
+    if not all(isinstance(node.values.get(part), Node) for part in ("forward", "modifier")):
         raise TypeError(
             "expected an inference configuration of aihwkit (InferenceRPUConfig, "
             f"TorchInferenceRPUConfig or a preset of them), got {node.kind}: training with pulses "
@@ -90,7 +90,7 @@ def text_of(config: Any) -> Any:
     """Return the text of a file where a configuration is given as its path."""
     if isinstance(config, Path):
         return config.read_text(encoding="utf-8")
-    if isinstance(config, str) and "(" not in config and Path(config).is_file():
+    if isinstance(config, str) and config.strip() and not {"(", "\n"} & set(config):
         return Path(config).read_text(encoding="utf-8")
     return config
 

@@ -81,6 +81,8 @@ def _values(given: Any, read: Any) -> dict[str, Any]:
     found: dict[str, Any] = read(given)
     if not found.keys() & tables.KNOWN:  # the flags were given in the first place, say
         found = {**flags(given), **assignments(given), **found}
+    if given.strip() and not found:
+        raise ValueError(f"found no parameter of NeuroSim in {given.strip()[:40]!r}")
     return found
 
 
