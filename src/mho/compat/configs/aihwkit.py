@@ -280,7 +280,8 @@ def _weight_noise(account: Account, encoding: Encoding, unit: Unit) -> ReadNoise
         account.idle(names, "w_noise and w_noise_type act together alone")
         return None
     if kind != "ADDITIVE_CONSTANT":
-        account.miss(names, "the device's own read noise, drawn at every read, stands here alone")
+        why = "of √|w| there; the device's own read noise, drawn at every read, stands here alone"
+        account.miss(names, why if kind == "PCM_READ" else "not known to this reader")
         return None
     each = sigma / unit.weight * share_of_noise(encoding)
     account.match(names, f"ReadNoise(sigma={each:.4g})", unit.note)
@@ -308,10 +309,9 @@ def _wires(account: Account, g_max: float, perfect: bool) -> Wires:
         account.miss(rest, "see DAC(mode='pulse_width'): the exact charge of pulses through wires")
     else:
         ohms = scale / (account.number("forward.ir_drop_g_ratio") * g_max)
-    account.match(
-        names, f"Wires(bit={ohms:.4g})", "solved exactly; there estimated from the inputs"
-    )
-    return Wires(bit=ohms)
+    note = "solved exactly; there an estimate, of about half, of lines that draw nothing at 0"
+    account.match(names, f"Wires(bit={ohms:.4g}, read='top')", note)
+    return Wires(bit=ohms, read="top")
 
 
 def _compensation(account: Account) -> None:
