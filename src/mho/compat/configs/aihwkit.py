@@ -309,7 +309,7 @@ def _wires(account: Account, g_max: float, perfect: bool) -> Wires:
         account.miss(rest, "see DAC(mode='pulse_width'): the exact charge of pulses through wires")
     else:
         ohms = scale / (account.number("forward.ir_drop_g_ratio") * g_max)
-    note = "solved exactly; there an estimate, of about half, of lines that draw nothing at 0"
+    note = "as there for full inputs; below, the drop there is less, as of pulses in time"
     account.match(names, f"Wires(bit={ohms:.4g}, read='top')", note)
     return Wires(bit=ohms, read="top")
 
