@@ -279,7 +279,7 @@ def test_what_has_no_counterpart_is_reported(change, setting):
 
 def test_wires_are_the_share_of_a_cell_there():
     found = from_aihwkit(changed(forward__ir_drop="2.0", forward__ir_drop_g_ratio="1000.0"))
-    assert found.hardware.array.wires == mho.circuit.Wires(bit=2.0 / (1000.0 * 25e-6))
+    assert found.hardware.array.wires == mho.circuit.Wires(bit=2.0 / (1000.0 * 25e-6), read="top")
 
 
 def test_other_configurations_are_refused_by_name():

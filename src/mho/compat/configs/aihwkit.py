@@ -33,6 +33,10 @@ from mho.periphery.dac import DAC
 TOOL = "aihwkit"
 UNSPLIT = 2**16
 """Lines of an array where the source has one array for any matrix."""
+_MANAGED = (
+    "NONE", "ABS_MAX", "ABS_MAX_SINGLE_VALUE", "ABS_MAX_NP_SUM", "MAX", "CONSTANT",
+    "AVERAGE_ABS_MAX", "AVERAGE_ABS_MAX_SINGLE_VALUE",
+)  # fmt: skip
 _PERFECT = "is_perfect: nothing of forward acts"
 
 
@@ -66,7 +70,7 @@ def from_aihwkit(config: Any) -> Translation:
         ValueError: if the text is none that a configuration prints, or lacks what it needs.
     """
     node = node_of(text_of(config), "an aihwkit configuration")
-    if "forward" not in node.values or "modifier" not in node.values:
+    if not all(isinstance(node.values.get(part), Node) for part in ("forward", "modifier")):
         raise TypeError(
             "expected an inference configuration of aihwkit (InferenceRPUConfig, "
             f"TorchInferenceRPUConfig or a preset of them), got {node.kind}: training with pulses "
@@ -86,7 +90,7 @@ def text_of(config: Any) -> Any:
     """Return the text of a file where a configuration is given as its path."""
     if isinstance(config, Path):
         return config.read_text(encoding="utf-8")
-    if isinstance(config, str) and "(" not in config and Path(config).is_file():
+    if isinstance(config, str) and config.strip() and not {"(", "\n"} & set(config):
         return Path(config).read_text(encoding="utf-8")
     return config
 
@@ -199,6 +203,10 @@ def _dac(account: Account) -> DAC:
         span, note = "calibrated", f"{managed} follows the inputs there: calibrate with data"
     dac = DAC(bits=bits, range=span)
     account.match("forward.inp_res", f"DAC(bits={bits})", rounded)
+    if managed not in _MANAGED:
+        account.miss("forward.noise_management", "not known to this reader")
+    if managed == "NONE":
+        account.idle("forward.nm_thres", "of noise management alone")
     names = ["forward.inp_bound", "forward.noise_management", "forward.nm_thres"]
     account.match(names, f"DAC(range={span!r})", note)
     account.match("pre_post.input_range.enable", f"DAC(range={span!r})")
@@ -258,9 +266,8 @@ def _amplifier(account: Account, unit: Unit, bound: float) -> Amplifier | None:
             bent = Spread(Normal(bent, varies * bent), low=0.0)
     elif bend:
         account.miss("forward.out_nonlinearity", "relative to out_bound, and there is none")
-    account.idle(
-        ["forward.out_nonlinearity", "forward.out_nonlinearity_std"], "at a value of no effect"
-    )
+    account.idle(["forward.out_nonlinearity_std"], "of out_nonlinearity alone")
+    account.idle("forward.out_nonlinearity", "at a value of no effect")
     amplifier = Amplifier(noise=noise, compression=bent)
     return None if amplifier.ideal else amplifier
 
@@ -270,10 +277,11 @@ def _weight_noise(account: Account, encoding: Encoding, unit: Unit) -> ReadNoise
     sigma = account.number("forward.w_noise")
     names = ["forward.w_noise", "forward.w_noise_type"]
     if kind == "NONE" or sigma <= 0:
-        account.idle(names, "at a value of no effect")
+        account.idle(names, "w_noise and w_noise_type act together alone")
         return None
     if kind != "ADDITIVE_CONSTANT":
-        account.miss(names, "the device's own read noise, drawn at every read, stands here alone")
+        why = "of √|w| there; the device's own read noise, drawn at every read, stands here alone"
+        account.miss(names, why if kind == "PCM_READ" else "not known to this reader")
         return None
     each = sigma / unit.weight * share_of_noise(encoding)
     account.match(names, f"ReadNoise(sigma={each:.4g})", unit.note)
@@ -292,7 +300,7 @@ def _wires(account: Account, g_max: float, perfect: bool) -> Wires:
     ]  # fmt: skip
     names = ["forward.ir_drop", "forward.ir_drop_g_ratio", "forward.ir_drop_rs"]
     if scale <= 0 or perfect:
-        account.idle([*names, *rest[:3]], "at a value of no effect")
+        account.idle([*names, *rest[:3]], "ir_drop is 0" if scale <= 0 else _PERFECT)
         account.miss(rest[3:], "converters here round, at the end of the pulse")
         return Wires()
     if timed:
@@ -301,10 +309,9 @@ def _wires(account: Account, g_max: float, perfect: bool) -> Wires:
         account.miss(rest, "see DAC(mode='pulse_width'): the exact charge of pulses through wires")
     else:
         ohms = scale / (account.number("forward.ir_drop_g_ratio") * g_max)
-    account.match(
-        names, f"Wires(bit={ohms:.4g})", "solved exactly; there estimated from the inputs"
-    )
-    return Wires(bit=ohms)
+    note = "as there for full inputs; below, the drop there is less, as of pulses in time"
+    account.match(names, f"Wires(bit={ohms:.4g}, read='top')", note)
+    return Wires(bit=ohms, read="top")
 
 
 def _compensation(account: Account) -> None:

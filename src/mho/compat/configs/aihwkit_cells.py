@@ -19,6 +19,7 @@ import numpy as np
 
 from mho.cells.device import Device
 from mho.compat.configs.translation import Account
+from mho.core import checks
 from mho.devices.linear import LinearDevice
 from mho.devices.pcm import PCM, PCMHermes
 from mho.devices.reram import ReRAMCMO, ReRAMWan
@@ -101,9 +102,10 @@ def _window(account: Account, fitted: float) -> tuple[float, float]:
     name = _M + "g_converter."
     high = account.number(name + "g_max", account.number(_M + "g_max", fitted / MICRO))
     low = account.number(name + "g_min", account.number(_M + "g_min", 0.0))
-    least = fitted * low / high
+    checks.number(f"{account.tool}: {name}g_max", high, above=0.0)
     same = math.isclose(high * MICRO, fitted, rel_tol=1e-6)
     note = "" if same else f"models go by g/g_max: {high:g} µS there are {fitted / MICRO:g} µS here"
+    least = fitted * low / high
     account.match(name + "g_max", f"g_max={fitted:g}", note)
     account.match(name + "g_min", f"g_min={least:g}")
     return least, fitted

@@ -14,6 +14,10 @@ from mho.train.recipes.recipe import DropConnect, Recipe
 _R = "pre_post.input_range."
 _M = "modifier."
 _COUNTED = ("ADD_NORMAL", "DISCRETIZE_ADD_NORMAL")
+_KINDS = (
+    "NONE", "COPY", "DROP_CONNECT", "ADD_NORMAL", "MULT_NORMAL", "DISCRETIZE",
+    "DISCRETIZE_ADD_NORMAL", "DOREFA", "POLY", "PCM_NOISE", "PROG_NOISE",
+)  # fmt: skip
 _OF_PCM = (
     "g_max", "pcm_zero_thres", "pcm_t_inference", "pcm_prob_at_reset", "pcm_prob_at_gmax",
     "pcm_prob_at_random", "pcm_t0",
@@ -36,8 +40,10 @@ def recipe_of(account: Account, *, per_column: bool, weight: float, dac: DAC | N
     kind = account.value("remap.type", "NONE")
     if kind == "NONE":
         account.idle(
-            [n for n in account.settings if n.startswith("remap.")], "at a value of no effect"
+            [n for n in account.settings if n.startswith("remap.")], "there is no remapping"
         )
+    elif kind not in ("LAYERWISE_SYMMETRIC", "CHANNELWISE_SYMMETRIC"):
+        account.miss("remap.type", "not known to this reader")
     account.match("remap.type", "every read maps the weights onto the whole window")
     account.without(
         {
@@ -83,7 +89,9 @@ def _practice(account: Account, *, per_column: bool, weight: float) -> Practice:
         note = "" if effects[:-1] else "read noise of the device is seen, too; there it is not"
         account.match(_M + "pdrop", f"Practice(effects=(DropConnect({dropped:g}),))", note)
     account.idle(_M + "pdrop", "at a value of no effect")
-    account.idle([_M + "type", _M + "std_dev"], "at a value of no effect")
+    if kind not in _KINDS:
+        account.miss([_M + "type", _M + "std_dev"], "not known to this reader")
+    account.idle([_M + "type", _M + "std_dev"], "there is no noise on weights")
     if not effects:
         return Practice(perfect_cells=True, weight_noise=noise, weight_noise_of=of)
     own = 1.0 if kind == "MULT_NORMAL" and len(effects) > (dropped > 0) else 0.0
@@ -114,7 +122,7 @@ def _noise(account: Account, kind: str, *, per_column: bool, weight: float) -> t
     names = [_M + "std_dev", _M + "rel_to_actual_wmax", _M + "type"]
     account.match(names, ours, "" if kind == "ADD_NORMAL" else "rounding of weights is left out")
     if relative:
-        account.idle(_M + "assumed_wmax", "rel_to_actual_wmax")
+        account.idle(_M + "assumed_wmax", "of rel_to_actual_wmax=False alone")
     account.match(_M + "assumed_wmax", ours)
     return share, of
 

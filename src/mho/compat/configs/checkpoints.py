@@ -25,10 +25,10 @@ _WEIGHTS = ("tile.weight", "analog_tile_state")
 _STATE = "analog_tile_state"
 _FLAT = "analog_tile_weights"
 _BESIDE = (
-    "analog_ctx", "input_range_update_idx", "alpha", "image_sizes", "drift_baseline",
-    "programmed_weights", "nu_drift_list", "drift_noise_parameters", "reference_combined_weights",
-    "drift_readout_tensor", "num_parallel", "out_scaling_alpha", "mapping_scales", "input_range",
-    "tile.weight", "bias",
+    "shared_weights", "analog_ctx", "input_range_update_idx", "alpha", "image_sizes",
+    "drift_baseline", "programmed_weights", "nu_drift_list", "drift_noise_parameters",
+    "reference_combined_weights", "drift_readout_tensor", "num_parallel", "out_scaling_alpha",
+    "mapping_scales", "input_range", "tile.weight", "bias",
 )  # fmt: skip
 _LIGHTNING = ("input_range_update_idx", "x_min", "x_max", "out_scaling_alpha")
 

@@ -243,9 +243,8 @@ def _wires(account: Account) -> Wires:
     rest = ["current_from_input", "gate_input"]
     if not account.value(start + "enable", False):
         every = [start + name for name in ("enable", *names, *rest)]
-        account.idle(every, "at a value of no effect")
+        account.idle(every, "parasitics are not enabled")
         return Wires()
-    account.match(start + "enable", "Array(wires=Wires(…))")
     ohms: dict[str, Any] = {ours: account.number(start + theirs) for theirs, ours in names.items()}
     gated = bool(account.value(start + "gate_input", False))
     if gated or account.value(start + "current_from_input", True) is False:
@@ -257,7 +256,9 @@ def _wires(account: Account) -> Wires:
     account.match(start + "current_from_input", "word lines carry the cells' current")
     for theirs, ours in names.items():
         account.match(start + theirs, f"Wires({ours}={ohms[ours]:g})")
-    return Wires(**ohms)
+    wires = Wires(**ohms)
+    account.match(start + "enable", f"{wires}", "no resistance is given" if wires.ideal else "")
+    return wires
 
 
 def _amplifier(account: Account, v_max: float) -> Amplifier | None:

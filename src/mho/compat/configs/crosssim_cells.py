@@ -86,7 +86,7 @@ def _generic(account: Account, kind: str, windows: float) -> tuple[float, str]:
     names = [start + name for name in ("enable", "model", "magnitude")]
     model, size = str(account.value(start + "model")), account.number(start + "magnitude")
     if not account.value(start + "enable", False) or model == "IdealDevice":
-        account.idle(names, "at a value of no effect")
+        account.idle(names, "not enabled, or of the ideal device")
         return 0.0, "range"
     if kind == "programming_error" and _drifts(account):
         account.idle(names, "with time > 0 the drift model stands in its place")
@@ -117,4 +117,8 @@ def _drift(account: Account) -> None:
     if _drifts(account) and account.value(names[1]) != "IdealDevice":
         why = "choose a device that drifts, or effects.PowerLawDrift, and let mho.age pass the time"
         account.miss([*names, _D + "time"], why)
-    account.idle([*names, _D + "time"], "at a value of no effect")
+    if account.number(_D + "time") > 0 and account.value(_D + "programming_error.enable"):
+        why = "no drift is enabled: the programming error stays, which time > 0 takes away there"
+        account.miss(_D + "time", why)
+    account.idle(names, "not enabled, of the ideal device, or at the time 0")
+    account.idle(_D + "time", "no drift is enabled: let mho.age pass the time")

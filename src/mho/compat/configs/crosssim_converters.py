@@ -46,7 +46,7 @@ def dac_of(account: Account) -> DAC:
     account.match(_D + "signed", f"DAC(signed={signed})")
     size = account.whole(_D + "slice_size", 1)
     if not account.value(_D + "input_bitslicing", False):
-        account.idle([_D + "input_bitslicing", _D + "slice_size"], "at a value of no effect")
+        account.idle([_D + "input_bitslicing", _D + "slice_size"], "inputs are sent at once")
         return DAC(bits=bits, signed=signed, **kind)
     once = not account.value(_A + "adc_per_ibit", False)
     account.match(_D + "input_bitslicing", "DAC(mode='bit_serial')")
@@ -93,7 +93,7 @@ def adc_of(account: Account, dac: DAC, encoding: Encoding, g_max: float) -> ADC 
     if model != "SignMagnitudeADC" and rest == 0.5:
         levels = f"{2**bits} levels there, none at 0; {2**bits - 1} here, one at 0"
     account.match([_A + "model", _A + "bits"], f"ADC(bits={bits})", levels)
-    account.match(_A + "signed", f"ADC(rest={rest:g})")
+    account.idle(_A + "signed", "the range says it")
     shared = account.whole(_A + "group_size", 1) if built is not None else 1
     adc = ADC(bits=bits, range=span, rest=rest, architecture=built)
     if shared > 1 and built is not None and built.drawn:

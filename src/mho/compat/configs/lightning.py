@@ -137,6 +137,8 @@ def _kinds(account: Account) -> tuple[str, str]:
         noise = f"ADD_NORMAL{ending}"
     if "DISCRETIZE" in old:
         rounding = f"DISCRETIZE{ending}"
+    if not ("ADD_NORMAL" in old or "DISCRETIZE" in old):
+        account.miss("modifier.type", "not known to this reader")
     account.match("modifier.type", f"as noise_type={noise}, quantization_type={rounding}")
     return noise, rounding
 
@@ -184,8 +186,11 @@ def _outputs(
 def _states(account: Account, rounding: str) -> tuple[Effect, ...]:
     names = ["modifier.res", "modifier.quantization_type"]
     bits, rounded = bits_of(account.number("modifier.res"))
+    if rounding not in ("NONE", "DISCRETIZE", "DISCRETIZE_PER_CHANNEL"):
+        account.miss(names, "not known to this reader")
+        return ()
     if rounding == "NONE" or bits is None or bits < 2:
-        account.idle(names, "at a value of no effect")
+        account.idle(names, "res and quantization_type act together alone")
         return ()
     states = 2 ** (bits - 1)
     account.match(names, f"FiniteStates({states}) of each cell of a pair", rounded)
@@ -195,8 +200,11 @@ def _states(account: Account, rounding: str) -> tuple[Effect, ...]:
 def _practice(account: Account, kind: str) -> Practice:
     sigma = account.number("modifier.std_dev")
     names = ["modifier.std_dev", "modifier.noise_type"]
+    if kind not in ("NONE", "ADD_NORMAL", "ADD_NORMAL_PER_CHANNEL"):
+        account.miss(names, "not known to this reader")
+        return Practice(perfect_cells=True)
     if kind == "NONE" or not sigma:
-        account.idle(names, "at a value of no effect")
+        account.idle(names, "std_dev and noise_type act together alone")
         return Practice(perfect_cells=True)
     of = "column" if kind.endswith("PER_CHANNEL") else "matrix"
     account.match(names, f"Practice(weight_noise={sigma:g}, weight_noise_of={of!r})")
@@ -215,7 +223,9 @@ def _clip(account: Account, kind: str) -> dict[str, Any]:
             "clip.type", "no clipping is learned; weights_from_aihwkit_lightning applies it"
         )
         account.idle("clip.sigma", "of another type of clipping")
-    account.idle(names, "at a value of no effect")
+    if kind not in ("NONE", "LAYER_GAUSSIAN", "LAYER_GAUSSIAN_PER_CHANNEL"):
+        account.miss(names, "not known to this reader")
+    account.idle(names, "sigma and type act together alone")
     return {}
 
 
@@ -228,7 +238,8 @@ def _ranges(account: Account, dac: DAC | None) -> str | InputRangeRule:
         account.miss(
             [_R + "fast_mode", _R + "act_range_momentum"], "a running range: calibrate here"
         )
-    account.idle([_R + "fast_mode", _R + "act_range_momentum"], "at a value of no effect")
+    account.idle(_R + "fast_mode", "at a value of no effect")
+    account.idle(_R + "act_range_momentum", "of fast_mode alone")
     if not enabled or dac is None or dac.bits is None:
         rest = [*names, _R + "learn_input_range", _R + "init_value"]
         account.idle(rest, "of learned ranges alone")

@@ -81,6 +81,8 @@ def _values(given: Any, read: Any) -> dict[str, Any]:
     found: dict[str, Any] = read(given)
     if not found.keys() & tables.KNOWN:  # the flags were given in the first place, say
         found = {**flags(given), **assignments(given), **found}
+    if given.strip() and not found:
+        raise ValueError(f"found no parameter of NeuroSim in {given.strip()[:40]!r}")
     return found
 
 
@@ -110,6 +112,8 @@ def _window(account: Account) -> tuple[float, float]:
     on = account.number("resistanceOn", 100e3)
     checks.number(f"{TOOL}: resistanceOn", on, above=0.0)
     account.match("resistanceOn", f"g_max={1 / on:.4g}")
+    if not math.isclose(account.number("maxConductance", 1 / on), 1 / on, rel_tol=1e-6):
+        account.idle("maxConductance", f"resistanceOn says it; {_COST}")
     account.match("maxConductance", f"g_max={1 / on:.4g}")
     if "onoffratio" in account:
         off = on * account.number("onoffratio")
@@ -123,6 +127,7 @@ def _window(account: Account) -> tuple[float, float]:
     account.match("resistanceOff", f"g_min={1 / off:.4g}")
     account.match("minConductance", f"g_min={1 / off:.4g}")
     kind = account.whole("memcelltype", 2)
+    checks.one_of(f"{TOOL}: memcelltype", kind, (1, 2, 3))
     note = "SRAM there: cells of two states here" if kind == 1 else ""
     account.match("memcelltype", "LinearDevice(…), or ExponentialDevice(…) where it trains", note)
     return 1.0 / off, 1.0 / on
@@ -182,6 +187,8 @@ def _array(account: Account, *, lines: bool) -> Array:
         account.value("numRowParallel", tile), int
     ) else tile  # fmt: skip
     if "subArray" in account:
+        if account.whole("subArray") != tile:
+            account.idle("numRowSubArray", f"subArray says it; {_COST}")
         tile = account.whole("subArray")
     read = account.value("parallelRead", parallel)
     if isinstance(read, int) and not isinstance(read, bool) and read > 1:
@@ -249,7 +256,7 @@ def _adc(account: Account) -> ADC:
 def _retention(account: Account) -> None:
     names = ["t", "v", "detect", "target"]
     if not account.number("t") or not account.number("v"):
-        account.idle(names, "at a value of no effect")
+        account.idle(names, "t and v act together alone")
         return
     sigma = account.number("v") * math.sqrt(2.0 / 3.0)
     why = (
