@@ -23,6 +23,7 @@ PAGES += ["docs/converters.md"]
 PAGES += ["docs/cores.md"]
 PAGES += ["docs/cost.md"]
 PAGES += ["docs/components.md"]
+PAGES += ["docs/studies.md"]
 
 
 class Model(torch.nn.Module):

@@ -177,6 +177,8 @@ def test_one_chip_says_so():
         ({"minimize": "energy", "acuracy_within": 0.1}, "did you mean accuracy_within"),
         ({"minimize": "energy", "accuracy_near": 0.1}, "no limit 'accuracy_near'"),
         ({"minimize": "energy", "accuracy_within": -0.1}, "accuracy_within must be >= 0"),
+        ({"minimize": "energy", "accuracy_within": 1}, "one point is 0.01"),
+        ({"minimize": "energy", "accuracy_least": 95}, "accuracy is a share"),
         ({"minimize": "energy", "sigmas": -1}, "sigmas must be >= 0"),
         ({"minimize": "energy", "reference": {"accuracy": 0.9}}, "changes nothing"),
         ({"minimize": "energy", "accuracy_within": 0.1, "reference": {"accuracy": "no"}}, "no res"),

@@ -29,7 +29,11 @@ def task():
 STUDY = {
     "name": "small",
     "model": "small_task:task",
-    "hardware": {"dac": {"type": "DAC", "bits": 6}, "adc": {"type": "ADC", "bits": 8}, "effects": [{"type": "WriteNoise", "sigma": 0.1}]},
+    "hardware": {
+        "dac": {"type": "DAC", "bits": 6},
+        "adc": {"type": "ADC", "bits": 8},
+        "effects": [{"type": "WriteNoise", "sigma": 0.1}],
+    },
     "architecture": "generic_22nm",
     "space": {"adc.bits": [4, 6], "tile": [1, 2], "effects.WriteNoise.sigma": [0.0, 0.2]},
     "together": {"tile": ["array.rows", "array.cols"]},
@@ -155,6 +159,8 @@ def test_files_are_looked_for_beside_the_study(folder, monkeypatch):
     asked = study_file.load(path)
     assert asked.hardware_of().adc.bits == 5
     assert asked.space_of()["device"][0] == mho.devices.LinearDevice()
+    named = study_file.load(write(beside, hardware={"device": "reram_wan"}))
+    assert named.hardware_of().device == mho.devices.presets.get("reram_wan")
     assert asked.out_of(None) == beside / "small"
     assert asked.store_of(beside / "small") == str(beside / "small" / "study.journal")
 

@@ -23,6 +23,7 @@ from mho.study.paths import nearest, reaches
 from mho.study.statistics import means, said
 
 _FRESH = 1_000_000  # seeds of the chips on which a choice is made once more
+_SOON = 10.0  # s
 
 
 class Evaluation:
@@ -140,7 +141,7 @@ def _run(asked: StudyFile, folder: Path, workers: int | None) -> tuple[Outcome, 
         if choice is not None:
             print(f"\n{choice}")
         if choice and asked.verify:
-            _verify(asked, choice, evaluate, tuple(together), common)
+            _verify(asked, found, choice, evaluate, tuple(together), common)
     return found, choice
 
 
@@ -161,12 +162,16 @@ def _best(found: Outcome, asked: Mapping[str, Any], digital: float) -> Choice:
 
 def _verify(
     asked: StudyFile,
+    found: Outcome,
     choice: Choice,
     evaluate: Evaluation,
     free: tuple[str, ...],
     common: Mapping[str, Any],
 ) -> None:
     """Make the chosen configuration on new chips: of many, the luckiest was chosen."""
+    # To begin processes takes seconds: what takes no longer is done here.
+    seconds = [r.seconds for r in found.records if r.trial == choice.trial]
+    soon = asked.verify * sum(seconds) / len(seconds) < _SOON
     again = sweep(
         {path: [value] for path, value in choice.settings.items()},
         evaluate,
@@ -174,7 +179,7 @@ def _verify(
         free=free,
         name=f"{asked.name}, configuration {choice.trial} once more",
         label="new chips",
-        **common,
+        **{**common, "workers": 0 if soon else common["workers"]},
     )
     new = means(again)
     told = (

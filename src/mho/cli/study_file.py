@@ -26,7 +26,8 @@ class StudyFile:
         name: of the study in its store; the file's own if not said.
         model: ``demo`` or ``demo:CNN`` (the demo's convolutional network), ``demo:MLP``, or
             ``module:function`` of one's own.
-        hardware: the file of a hardware, or its fields by name; the default hardware if not said.
+        hardware: the file of a hardware, or its fields by name (a device by the name of a preset or
+            a file, too); the default hardware if not said.
         architecture: a published chip's name or a file; without one there are no costs.
         space: what to vary, by path; a list, or ``{low: …, high: …}`` with ``log: true`` or
             ``step: …`` (integers).
@@ -75,7 +76,11 @@ class StudyFile:
         if isinstance(self.hardware, str):
             return mho.load_hardware(self._beside(self.hardware))
         checks.instance("hardware", self.hardware, Mapping)
-        return mho.Hardware.from_dict(self.hardware)
+        fields = dict(self.hardware)
+        if "device" in fields:
+            fields["device"] = self._device(fields["device"])
+        found: mho.Hardware = mho.Hardware.from_dict(fields)
+        return found
 
     def architecture_of(self) -> ChipArchitecture | None:
         """Return the chip around the cells; None: no costs."""

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from mho.core import checks
 from mho.core.digests import digest
+from mho.core.extras import need
 from mho.model.crossbars import layers
 from mho.model.lifecycle import fabricate
 from mho.runs.ledger import Ledger
@@ -115,7 +116,7 @@ def over_chips(
             bar.update()
 
         with nullcontext() if isinstance(pool, Here) else torch_threads(1):
-            run(pool, chips.tasks(one), finish)
+            run(pool, chips.tasks(one), finish, chips.tick)
     chips.load()
     return chips.stacked()
 
@@ -144,13 +145,14 @@ def _ledger(
         "model": digest(analog),
         "seeds": list(seeds),
     }
+    nothing = need("optuna.samplers", "study").RandomSampler(seed=0)  # is to be chosen
     return Ledger(
         open_storage(store),
         name,
         identity,
         directions=["minimize"],
         distributions={},
-        sampler=lambda number: None,
+        sampler=lambda number: nothing,
         parts=[0],
         values=lambda records: [0.0],  # nothing is optimised
     )
@@ -199,10 +201,13 @@ class _Chips:
             else:
                 yield Task(claim.number, one, (self.seeds[claim.number],))
 
-    def finish(self, place: int, done: Done) -> None:
-        """Keep what became of a chip; of one that failed the error, for this call alone."""
+    def tick(self) -> None:
+        """Give a sign of life."""
         if self.ledger is not None:
             self.ledger.beat()
+
+    def finish(self, place: int, done: Done) -> None:
+        """Keep what became of a chip; of one that failed the error, for this call alone."""
         if done.error is not None:
             if not self.errors:
                 warnings.warn(

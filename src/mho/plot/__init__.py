@@ -28,6 +28,13 @@ from mho.plot.statistical import (
     retention_fit,
     retention_records,
 )
+from mho.plot.study import (
+    parallel_coordinates,
+    pareto_front,
+    result_against,
+    sensitivity_bars,
+    study_sheet,
+)
 from mho.plot.styles import style
 from mho.plot.switching import bipolar_switching, hysteresis_loop, window_functions
 from mho.plot.training import accuracy_curve, rank_accuracy, weight_histogram, writes_map
@@ -73,6 +80,8 @@ __all__ = [
     "loop_fit",
     "measured_against_predicted",
     "node_voltages",
+    "parallel_coordinates",
+    "pareto_front",
     "programming_error",
     "programming_fit",
     "pulse_response",
@@ -81,10 +90,13 @@ __all__ = [
     "residuals_by_current",
     "residuals_by_line",
     "residuals_in_order",
+    "result_against",
     "retention_fit",
     "retention_records",
+    "sensitivity_bars",
     "sneak_map",
     "spread_report",
+    "study_sheet",
     "style",
     "suspicious_map",
     "target_histogram",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mho.core.text import duration
-from mho.plot.styles import BLUE, axes, numbers, styled
+from mho.plot.styles import BLUE, axes, name_lines, numbers, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,6 +63,7 @@ def accuracy_against(
     filling = colour if line == "-" else "white"
     ax.plot(values, mean, color=colour, ls=line, marker=marker, mfc=filling, label=label)
     ax.set(ylabel="accuracy (%)", ylim=(0, 102))
+    name_lines(ax, label)
     return ax
 
 
@@ -114,4 +115,5 @@ def accuracy_of_chips(
                     ha="center", color=colour, fontsize=8)  # fmt: skip
     ax.set_xticks(range(len(groups)), list(groups))
     ax.set(xlim=(-0.5, len(groups) - 0.5), ylabel="accuracy (%)")
+    name_lines(ax, label)
     return ax

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 _PIXELS = 250
-_SMALLEST_NAME = 0.045  # of the chip's edge
+_LETTER = 0.033  # size of a name's letter, of the chip's edge
 _MORE = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", "#000000")
 _MARKS = "osD^vPX"
 
@@ -58,11 +58,11 @@ def floor_plan(chip: Chip, ax: Axes | None = None, *, defects: bool = True) -> A
             size = (region.width, region.height)
             ax.add_patch(Rectangle(corner, *size, facecolor=colour, alpha=0.14))
             ax.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=1.2))
-            if region.width > _SMALLEST_NAME * chip.cols and (
-                region.height > _SMALLEST_NAME * chip.rows
-            ):
+            if region.height > _LETTER * chip.rows:
                 middle = (region.col + region.width / 2, region.row + region.height / 2)
-                text = f"{name or owner}·{number}"
+                room = region.width / (_LETTER * chip.cols)  # letters
+                names = (f"{name or owner}·{number}", f"·{number}")
+                text = next((n for n in names if len(n) < room), "")
                 ax.annotate(text, middle, ha="center", va="center", color=colour, fontsize=8)
     ax.set(xlabel="bit line", ylabel="word line", title=_taken(chip), aspect="equal")
     ax.set(xlim=(-0.5, chip.cols - 0.5), ylim=(chip.rows - 0.5, -0.5))

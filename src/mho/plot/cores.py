@@ -255,6 +255,8 @@ def core_timeline(
     names = [_short(name) for name in lines]
     ax.set_yticks(range(len(names)), names, fontsize=7.5 if len(names) <= 30 else 5)
     ax.set(ylim=(len(names) - 0.5, -0.5), xlim=(0.0, None), xlabel=f"time ({prefix}s)")
+    if by == "layer":
+        ax.set_ylabel("layer")
     ax.grid(axis="y", visible=False)
     _say_times(mapping, bars, ax)
     return ax

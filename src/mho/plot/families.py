@@ -5,6 +5,7 @@ Every picture is drawn by a function of the device, the Axes and the seed of the
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -49,6 +50,7 @@ def pictures(device: Device) -> tuple[Any, Any, Any, Any]:
 # ---- voltage-driven ------------------------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=2)  # a card asks for it thrice
 def _drive(device: SwitchingDevice) -> tuple[float, float, float]:
     # Least voltages that set and reset a cell in one sweep's quarter, and the sweep's time.
     low, high = device.window
@@ -74,6 +76,7 @@ def _quiet(device: SwitchingDevice) -> SwitchingDevice:
     return device.replace(delta_gap=0.0) if device.stochastic else device
 
 
+@functools.lru_cache(maxsize=2)
 def _sweep(device: SwitchingDevice) -> tuple[Tensor, Tensor, float]:
     device = _quiet(device)
     set_v, reset_v, time = _drive(device)

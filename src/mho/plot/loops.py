@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
+from matplotlib.ticker import MaxNLocator
 
 from mho.fit.loops import LoopFit
 from mho.plot.styles import BLUE, GREY, ORANGE, panels, styled, unit
@@ -105,6 +106,7 @@ def _distribution(ax: Axes, name: str, measured: Array, drawn: Array) -> None:
     ax.set_xlabel(f"{name} voltage (V)")
     ax.set_ylabel("share below")
     ax.set_ylim(0.0, 1.0)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
 
 
 def _places() -> list[Axes]:

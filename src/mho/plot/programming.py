@@ -33,22 +33,24 @@ def convergence(report: WriteReport, ax: Axes | None = None, label: str | None =
     percent = 100.0 * np.array(report.history)
     (line,) = ax.plot(percent, label=label, color=None if ax.lines or label else BLUE)
     end = f"{percent[-1]:.4g} %"
-    ax.annotate(
-        end,
-        (len(percent) - 1, percent[-1]),
-        xytext=(4, 0),
-        textcoords="offset points",
-        va="center",
-        color=line.get_color(),
-        fontsize="small",
-        annotation_clip=False,
-    )
+    if label:  # ends of several lines may lie on one another: the legend says where they are
+        line.set_label(f"{label}: {end}")
+        ax.legend()
+    else:
+        ax.annotate(
+            end,
+            (len(percent) - 1, percent[-1]),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            color=line.get_color(),
+            fontsize="small",
+            annotation_clip=False,
+        )
     ax.axhline(100.0, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
     ax.set(xlabel="round", ylabel="cells within tolerance (%)")
     ax.set_ylim(-2.0, 105.0)
-    ax.set_xlim(left=0.0)
-    if label:
-        ax.legend(loc="lower right")
+    ax.set_xlim(0.0, 1.03 * max(float(np.max(one.get_xdata())) for one in ax.lines) or 1.0)
     return ax
 
 

@@ -13,7 +13,7 @@ import torch
 
 from mho.devices.pulsed import PulsedDevice
 from mho.devices.tabular import JumpTable
-from mho.fit import IVFit, JumpTableFit, PulseFit, RetentionFit
+from mho.fit import Calibration, IVFit, JumpTableFit, PulseFit, RetentionFit
 from mho.plot.statistical import retention_records
 from mho.plot.styles import BLUE, GREY, ORANGE, axes, panels, styled, unit
 
@@ -46,7 +46,13 @@ def pulse_response(response: Any, *, ax: Axes | None = None) -> Axes:
         ax.plot(x, faint.T / size, color=colour, alpha=0.15, linewidth=0.6)
         low, middle, high = np.quantile(half, [0.05, 0.5, 0.95], axis=0) / size
         ax.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
-        ax.plot(x, middle, color=colour, linewidth=1.8, label=f"{name} ({len(half)} curves)")
+        ax.plot(
+            x,
+            middle,
+            color=colour,
+            linewidth=1.8,
+            label=f"{name} ({len(half)} curves)" if len(half) > 1 else name,
+        )
         start += half.shape[1] - 1
     ax.set(xlabel="pulse number", ylabel=f"conductance ({prefix}S)")
     ax.legend()
@@ -181,15 +187,18 @@ def fit_report(
         raise ValueError(f"fit_report of a {type(fit).__name__} needs its data")
     else:
         _report_iv(fit, data, top, bottom)
-    calibration = fit.calibration
-    if calibration is not None:
-        pairs = zip(calibration.levels, calibration.coverage, strict=True)
-        text = ", ".join(f"{level:.0%}: {inside:.1%}" for level, inside in pairs)
-        top.set_title(
-            f"held-out data inside their intervals ({calibration.count}) – {text}",
-            fontsize="small",
-        )
+    say_calibration(fit.calibration, top)
     return top, bottom
+
+
+def say_calibration(calibration: Calibration | None, ax: Axes) -> None:
+    """Say above a picture how much of what was held out lies inside its intervals."""
+    if calibration is None:
+        return
+    pairs = zip(calibration.levels, calibration.coverage, strict=True)
+    text = ", ".join(f"{level:.0%}: {inside:.1%}" for level, inside in pairs)
+    said = f"{calibration.count} held-out data, inside their intervals\n{text}"
+    ax.set_title(said, fontsize="small", fontweight="normal")
 
 
 def _report_jumps(fit: JumpTableFit, top: Axes, bottom: Axes) -> None:

@@ -7,28 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import numpy.typing as npt
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from mho.plot.styles import BLUE, GREY, ORANGE, axes, styled, unit
-from mho.study.statistics import (
-    Means,
-    gains,
-    is_share,
-    key,
-    levels,
-    means,
-    numeric,
-    short,
-    undominated,
-    varied,
-)
+from mho.plot.study_axes import Numbers, Steps, named, quantiles, shown, steps, through
+from mho.plot.styles import BLUE, GREY, ORANGE, axes, styled
+from mho.study.statistics import gains, means, undominated, varied
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,81 +28,8 @@ if TYPE_CHECKING:
     from mho.study.records import Outcome
     from mho.study.sensitivity import Sensitivity
 
-Numbers = npt.NDArray[np.float64]
-_BINS = 8  # of a setting that takes more values than can be shown one by one
-_MANY = 12
+_DECADES = 300.0  # the largest by the smallest value, of an axis with ticks within decades
 _BOX = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.0}
-PREFIXED = frozenset({"J", "s", "W", "V", "A", "S", "Ω", "F", "C", "Hz", "m"})
-
-
-class Shown(NamedTuple):
-    """A result or a setting as it is drawn.
-
-    Attributes:
-        text: its name, with the unit.
-        size: what values are divided by.
-        log: whether its axis is logarithmic.
-    """
-
-    text: str
-    size: float
-    log: bool
-
-
-def shown(name: str, values: Numbers, unit_of: str) -> Shown:
-    """Say how a result is drawn: accuracies in percent, SI units with a prefix, decades by log."""
-    known = np.abs(values[np.isfinite(values)])
-    log = bool(known.size and (values[np.isfinite(values)] > 0).all())
-    log = log and float(known.max() / known.min()) > 20.0 and not is_share(name, unit_of)
-    if is_share(name, unit_of):
-        return Shown(f"{name} (%)", 0.01, False)
-    if unit_of == "m²":
-        return Shown(f"{name} (mm²)", 1e-6, log)
-    if unit_of in PREFIXED:
-        size, prefix = unit(float(known.max()) if known.size else 0.0)
-        return Shown(f"{name} ({prefix}{unit_of})", size, log)
-    return Shown(f"{name} ({unit_of})" if unit_of else name, 1.0, log)
-
-
-class Steps(NamedTuple):
-    """Where the configurations lie along a setting.
-
-    Attributes:
-        place: of each configuration, ``[configurations]``.
-        ticks: where the values are.
-        texts: what they are called; none: numbers as they are.
-        group: number of the value (or of the bin) of each configuration.
-    """
-
-    place: Numbers
-    ticks: list[float]
-    texts: list[str] | None
-    group: npt.NDArray[np.int64]
-
-
-def steps(found: Means, name: str) -> Steps:
-    """Return where the configurations lie along a setting: values in their order, or in bins.
-
-    Few values stand at equal distances: those of hardware are powers of two, or no numbers.
-
-    Raises:
-        ValueError: if there is no such setting.
-    """
-    if not any(name in settings for settings in found.settings):
-        known = dict.fromkeys(path for settings in found.settings for path in settings)
-        raise ValueError(f"there is no setting {name!r}; there are {', '.join(known)}")
-    values = [settings.get(name) for settings in found.settings]
-    different = levels(values)
-    if len(different) > _MANY and all(numeric(value) for value in values):
-        numbers = np.array(values, dtype=np.float64)
-        edges = np.quantile(numbers, np.linspace(0, 1, _BINS + 1))
-        group = np.clip(np.searchsorted(edges, numbers, side="right") - 1, 0, _BINS - 1)
-        ticks = [float(numbers[group == i].mean()) for i in range(_BINS) if (group == i).any()]
-        return Steps(numbers, ticks, None, np.unique(group, return_inverse=True)[1])
-    at = {key(value): i for i, value in enumerate(different)}
-    group = np.array([at[key(value)] for value in values])
-    texts = [short(value) for value in different]
-    return Steps(group.astype(np.float64), [float(i) for i in range(len(texts))], texts, group)
 
 
 @styled
@@ -141,7 +58,7 @@ def result_against(
         ValueError: if there is no such setting or result.
     """
     found = means(outcome)
-    mean, _, sem = found.of(result)
+    mean = found.of(result)[0]
     along, up = steps(found, setting), shown(result, mean, outcome.units.get(result, ""))
     ax = axes(ax)
     ends = [quantiles(mean[along.group == i]) for i in range(len(along.ticks))]
@@ -150,28 +67,15 @@ def result_against(
                     label="10 – 90 % of all")  # fmt: skip
     ax.plot(along.ticks, middle, color=BLUE, marker="o", label="median of all")
     if choice is not None and along.texts is not None:
-        line = through(found, choice, setting)
-        if len(line) > 1:
-            line.sort(key=lambda i: along.place[i])
-            ax.errorbar(
-                along.place[line], mean[line] / up.size, np.nan_to_num(sem[line]) / up.size,
-                color=ORANGE, marker="s", capsize=2, label="the others as chosen",
-            )  # fmt: skip
+        at, y, dy = through(found, choice, setting, result)
+        if len(at) > 1:
+            ax.errorbar(at, y / up.size, dy / up.size, color=ORANGE, marker="s", capsize=2,
+                        label="the others as chosen")  # fmt: skip
     _set_ticks(ax, along)
     if up.log:
         _log(ax, "y")
     ax.set(xlabel=named(outcome, setting), ylabel=up.text)
     return ax
-
-
-def through(found: Means, choice: Choice, setting: str) -> list[int]:
-    """Return the configurations that differ from the chosen one in this setting alone."""
-    others = {n: key(v) for n, v in choice.settings.items() if n != setting}
-    return [
-        i
-        for i, settings in enumerate(found.settings)
-        if all(key(settings.get(name)) == value for name, value in others.items())
-    ]
 
 
 @styled
@@ -266,13 +170,15 @@ def parallel_coordinates(
     usable = ~np.isnan(mean)
     ends = np.nanquantile(mean / colour.size, [0.02, 1.0]) if usable.any() else (0.0, 1.0)
     norm = Normalize(*ends)
-    hue = plt.get_cmap("viridis")
     order = np.flatnonzero(usable)[np.argsort(mean[usable])]
     # Lines of one value would hide each other: each takes its own place, a little beside it.
     beside = height + 0.035 * (_ranks(mean)[:, None] - 0.5)
-    for i in order:
-        ax.plot(range(len(names)), beside[i], color=hue(norm(mean[i] / colour.size)), alpha=0.55,
-                linewidth=0.9)  # fmt: skip
+    across = np.broadcast_to(np.arange(len(names), dtype=np.float64), beside.shape)
+    lines = LineCollection(
+        list(np.stack((across, beside), axis=-1)[order]), cmap="viridis", norm=norm, alpha=0.55,
+        linewidths=0.9, array=mean[order] / colour.size,
+    )  # fmt: skip
+    ax.add_collection(lines)
     if choice and choice.trial in found.trials:
         i = found.trials.index(choice.trial)
         ax.plot(range(len(names)), height[i], color=ORANGE, marker="o", linewidth=2.6,
@@ -286,7 +192,9 @@ def parallel_coordinates(
     ax.spines["left"].set_visible(False)
     ax.spines["bottom"].set_visible(False)
     ax.tick_params(axis="x", length=0, labelsize=10)
-    bar: Any = ax.figure.colorbar(ScalarMappable(norm, hue), ax=ax, label=colour.text, pad=0.02)
+    bar: Any = ax.figure.colorbar(
+        ScalarMappable(norm, "viridis"), ax=ax, label=colour.text, pad=0.02
+    )
     bar.outline.set_visible(False)
     return ax
 
@@ -369,15 +277,6 @@ def study_sheet(outcome: Outcome, choice: Choice | None = None) -> Figure:
 # ── helpers ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def quantiles(values: Numbers) -> tuple[float, float, float]:
-    """Return the 10th, 50th and 90th percentile; NaN of nothing."""
-    known = values[~np.isnan(values)]
-    if not known.size:
-        return (math.nan,) * 3
-    low, middle, high = np.quantile(known, (0.1, 0.5, 0.9)).tolist()
-    return low, middle, high
-
-
 def _set_ticks(ax: Axes, along: Steps) -> None:
     if along.texts is None:
         return
@@ -387,18 +286,14 @@ def _set_ticks(ax: Axes, along: Steps) -> None:
 
 
 def _log(ax: Axes, which: str) -> None:
-    # One, two, five of every decade, in plain numbers: few studies span more than two decades.
+    # One, two, five of every decade, in plain numbers; of many decades the ones alone.
     ax.set(**{f"{which}scale": "log"})
     axis: Any = getattr(ax, f"{which}axis")
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    low, high = axis.get_data_interval()
+    subs = (1.0, 2.0, 5.0) if high < _DECADES * low else (1.0,)
+    axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
-
-
-def named(outcome: Outcome, setting: str) -> str:
-    """Return a setting with its unit."""
-    unit_of = outcome.units.get(setting, "")
-    return f"{setting} ({unit_of})" if unit_of else setting
 
 
 def _unit_height(places: Numbers) -> Numbers:

@@ -12,15 +12,8 @@ import numpy as np
 import mho
 from mho.plot.interactive import Axis, Series, bars, lines, scatter
 from mho.plot.page import Cards, Part, Section, Table, write
-from mho.plot.study import (
-    PREFIXED,
-    Steps,
-    named,
-    parallel_coordinates,
-    quantiles,
-    steps,
-    through,
-)
+from mho.plot.study import parallel_coordinates
+from mho.plot.study_axes import PREFIXED, Steps, named, quantiles, steps, through
 from mho.plot.styles import BLUE, GREY, ORANGE, unit
 from mho.study.statistics import (
     Means,
@@ -41,6 +34,7 @@ if TYPE_CHECKING:
 
 _LISTED = 60  # rows of a table of the page
 _DRAWS = 500
+_ROOM = 26  # characters below a chart, side by side
 
 
 def report(outcome: Outcome, path: str | Path, choice: Choice | None = None) -> Path:
@@ -96,6 +90,11 @@ def _answer(outcome: Outcome, found: Means, choice: Choice | None) -> Section:
         parts.append(
             "Better, if more chips show that they satisfy the limits: configurations "
             f"{_few(choice.unsure)}."
+        )
+    if choice.edges:
+        parts.append(
+            f"It is at the end of what was varied in {', '.join(choice.edges)}: beyond it there "
+            "may be something better."
         )
     caption = (
         "Means over chips ± standard error. Of many configurations the luckiest tends to be "
@@ -256,26 +255,27 @@ def _settings(
 
 def _against(outcome: Outcome, found: Means, name: str, main: str, choice: Choice | None) -> Any:
     along = steps(found, name)
-    mean, _, sem = found.of(main)
+    mean = found.of(main)[0]
     size = _size(outcome, main)
     ends = np.array([quantiles(mean[along.group == i]) for i in range(len(along.ticks))]) * size
     low, middle, high = ends.T
     series = [Series("median of all", along.ticks, middle, low, high, colour=BLUE)]
     if choice is not None and along.texts is not None:
-        line = through(found, choice, name)
-        if len(line) > 1:
-            line.sort(key=lambda i: along.place[i])
-            y, dy = mean[line] * size, np.nan_to_num(sem[line]) * size
-            series.append(
-                Series("the others as chosen", along.place[line], y, y - dy, y + dy, colour=ORANGE)
-            )
-    return lines(
+        at, y, dy = through(found, choice, name, main)
+        y, dy = y * size, dy * size
+        if len(at) > 1:
+            series.append(Series("the others as chosen", at, y, y - dy, y + dy, colour=ORANGE))
+    chart: Any = lines(
         series,
         x=Axis(named(outcome, name), ticks=_ticks(along)),
         y=Axis(main, _unit(outcome, main)),
         title=name,
         height=300,
     )
+    if along.texts is not None and sum(map(len, along.texts)) > _ROOM:
+        chart.xaxis[0].major_label_orientation = 0.8
+        chart.height += 40
+    return chart
 
 
 def _ticks(along: Steps) -> dict[float, str] | None:

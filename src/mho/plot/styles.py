@@ -136,6 +136,12 @@ def _dress(ax: Axes) -> None:
     ax.set_prop_cycle(_STYLE["axes.prop_cycle"])
 
 
+def name_lines(ax: Axes, label: str | None) -> None:
+    """Put a legend where something has a label; drawn anew for every line that is added."""
+    if label:
+        ax.legend()
+
+
 def cell_map(
     ax: Axes,
     values: npt.ArrayLike,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mho.devices.windows import Window
-from mho.plot.styles import MORE_COLOURS, axes, styled
+from mho.plot.styles import MORE_COLOURS, axes, name_lines, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,6 +53,7 @@ def hysteresis_loop(
     ax.set_xlabel("voltage (V)")
     ax.set_ylabel("current")
     _amperes(ax)
+    name_lines(ax, label)
     return ax
 
 
@@ -81,6 +82,7 @@ def bipolar_switching(
     ax.set_xlabel("voltage (V)")
     ax.set_ylabel("|current|")
     _amperes(ax)
+    name_lines(ax, label)
     return ax
 
 

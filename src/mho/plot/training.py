@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mho.core import checks
-from mho.plot.styles import BLUE, GREY, ORANGE, axes, cell_map, numbers, styled
+from mho.plot.styles import BLUE, GREY, ORANGE, axes, cell_map, name_lines, numbers, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,6 +58,7 @@ def accuracy_curve(
     ax.fill_between(steps, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0)
     ax.plot(steps, mean, color=colour, ls=line, label=label)
     ax.set(xlabel=name, ylabel="accuracy (%)")
+    name_lines(ax, label)
     return ax
 
 
@@ -105,6 +106,7 @@ def rank_accuracy(
     ax.set_xticks(seen, [str(rank) for rank in seen])
     ax.minorticks_off()
     ax.set(xlabel="rank of the gradient", ylabel="accuracy (%)")
+    name_lines(ax, label)
     return ax
 
 

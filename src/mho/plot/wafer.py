@@ -8,6 +8,7 @@ import numpy as np
 import scipy
 
 from mho.fit.wafer import CellMapFit
+from mho.plot.pulsed import say_calibration
 from mho.plot.styles import BLUE, GREY, ORANGE, panels, styled, unit
 
 if TYPE_CHECKING:
@@ -50,13 +51,7 @@ def spread_report(found: CellMapFit, *, axes: tuple[Axes, Axes] | None = None) -
     top.legend(ncols=2)
     bottom.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
     bottom.set(xlabel="normal score of the rank", ylabel="residual (σ)")
-    if found.calibration is not None:
-        pairs = zip(found.calibration.levels, found.calibration.coverage, strict=True)
-        text = ", ".join(f"{level:.0%}: {inside:.1%}" for level, inside in pairs)
-        top.set_title(
-            f"held-out data inside their intervals ({found.calibration.count}) – {text}",
-            fontsize="small",
-        )
+    say_calibration(found.calibration, top)
     return top, bottom
 
 

@@ -13,7 +13,7 @@ from mho.core.spec import first_difference
 from mho.runs import owner as owners
 from mho.runs.storage import Storage, quiet
 
-_IDENTITY, _OWNER, _PART, _ALIVE = "mho", "owner", "part ", "alive "
+_IDENTITY, _OWNER, _PART, _ALIVE, _AGAIN = "mho", "owner", "part ", "alive ", "again "
 
 Values = Callable[[Sequence[Mapping[str, Any]]], Sequence[float] | None]
 
@@ -163,7 +163,7 @@ class Ledger:
     def beat(self) -> None:
         """Give a sign of life, for those on other machines, if it is time."""
         now = time.time()
-        if now - self._beat > owners.BEAT:
+        if self._owner and now - self._beat > owners.BEAT:
             self._study.set_user_attr(f"{_ALIVE}{self._owner['id']}", now)
             self._beat = now
 
@@ -178,6 +178,10 @@ class Ledger:
             self.settle(number)
         except finished:  # by another, who took this one for dead: with the same values
             return
+
+    def amend(self, number: int, part: int, record: Mapping[str, Any]) -> None:
+        """Keep what became of a part of a finished trial when it was done again."""
+        self._study.set_user_attr(f"{_AGAIN}{number} {part}", dict(record))
 
     def leave(self, number: int) -> None:
         """Leave a trial as it is, for a later call."""
@@ -196,8 +200,20 @@ class Ledger:
 
     def found(self) -> list[tuple[int, Mapping[str, Any], dict[int, Any]]]:
         """Return number, parameters and parts of every trial of which a part is done."""
-        rows = ((t.number, t.params, parts_of(t)) for t in self._trials())
-        return [row for row in rows if row[2]]
+        attributes = self._study.user_attrs.items()
+        again = {key: value for key, value in attributes if key.startswith(_AGAIN)}
+        rows = []
+        for trial in self._trials():
+            parts = parts_of(trial)
+            for part in parts if again else ():
+                parts[part] = again.get(f"{_AGAIN}{trial.number} {part}", parts[part])
+            if parts:
+                rows.append((trial.number, trial.params, parts))
+        return rows
+
+    def finished(self) -> set[int]:
+        """Return the numbers of finished trials."""
+        return {trial.number for trial in self._trials() if trial.state.is_finished()}
 
     def values(self) -> list[tuple[int, list[float]]]:
         """Return number and values of every finished trial that has them."""

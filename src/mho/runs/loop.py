@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-from mho.runs.pool import Pool
+from mho.runs.pool import Here, NotBegunError, Pool
 from mho.runs.work import Done, said
 
 _PAUSE = 0.5  # s, between two looks for more to do
@@ -37,9 +37,15 @@ class _State:
     running: dict[Future[Done], Task] = field(default_factory=dict)
     again: deque[Task] = field(default_factory=deque)  # were lost once; done again, alone
     renewals: int = 0
+    begun: bool = False
 
 
-def run(pool: Pool, tasks: Iterator[Task | None], finish: Callable[[Any, Done], None]) -> None:
+def run(
+    pool: Pool,
+    tasks: Iterator[Task | None],
+    finish: Callable[[Any, Done], None],
+    tick: Callable[[], object] = lambda: None,
+) -> None:
     """Do all tasks; each is finished (kept) before another begins in its place.
 
     A task whose worker dies is done once more, with no other beside it: if its worker dies again,
@@ -50,9 +56,10 @@ def run(pool: Pool, tasks: Iterator[Task | None], finish: Callable[[Any, Done], 
         tasks: one after the other, asked for when a worker is free; None says that there is none
             now, but may be later.
         finish: called with the key and what became of each task.
+        tick: called from time to time, however long tasks take.
 
     Raises:
-        RuntimeError: if workers cannot be replaced, or die without having done anything.
+        RuntimeError: if workers cannot begin or be replaced, or die without having done anything.
     """
     state = _State()
     more = True
@@ -65,10 +72,13 @@ def run(pool: Pool, tasks: Iterator[Task | None], finish: Callable[[Any, Done], 
                 if not isinstance(task, Task):
                     break
                 _submit(pool, task, state)
+            tick()
             if state.again and not state.running:
                 alone = state.again.popleft()
                 _submit(pool, alone, state)
-                _collect(pool, state, finish, None, alone)
+                while state.running:
+                    _collect(pool, state, finish, _LONGEST, alone)
+                    tick()
                 continue
             if state.running:
                 _collect(pool, state, finish, _PAUSE if waiting else _LONGEST, None)
@@ -86,12 +96,34 @@ _END = object()
 
 
 def _submit(pool: Pool, task: Task, state: _State) -> None:
+    if not state.begun:
+        _begin(pool, task)
+        state.begun = True
     try:
         future = pool.submit(task.call, *task.arguments)
     except BrokenExecutor as error:  # its workers died while they had nothing to do
         _renew(pool, state, error)
         future = pool.submit(task.call, *task.arguments)
     state.running[future] = task
+
+
+def _begin(pool: Pool, task: Task) -> None:
+    """Send a worker what it is to do: what cannot be built there would fail every task."""
+    if isinstance(pool, Here):
+        return
+    try:
+        pool.submit(_ready, task.call).result()
+    except NotBegunError:
+        raise
+    except Exception as error:
+        raise RuntimeError(
+            f"workers cannot begin (mho, and all that evaluate needs, must be importable there): "
+            f"{said(error)}"
+        ) from error
+
+
+def _ready(call: Callable[..., Done]) -> bool:
+    return callable(call)
 
 
 def _collect(

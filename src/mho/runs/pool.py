@@ -15,7 +15,17 @@ import torch
 
 from mho.core import checks
 
+_PATIENCE = 10.0  # s, that idle workers have to end by themselves
+
 Factory = Callable[[], Executor]
+
+METHOD = "spawn"
+"""How worker processes begin: as new interpreters. What this process holds, of threads, locks and
+graphics cards, is not copied into them."""
+
+
+class NotBegunError(RuntimeError):
+    """Worker processes ended as soon as they began."""
 
 
 class Pool(Protocol):
@@ -112,35 +122,36 @@ class Given:
 
 
 class Processes:
-    """Processes of this machine, one thread each, that end when this one does.
-
-    They begin as new interpreters (``spawn``): what this process holds, of threads, locks and
-    graphics cards, is not copied into them.
-    """
+    """Processes of this machine, one thread each, that end when this one does."""
 
     def __init__(self, workers: int) -> None:
         self.width = workers
         self._executor: ProcessPoolExecutor | None = None
         self._leash: Connection | None = None
+        self._busy: set[Future[Any]] = set()
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Begin a task; the first begins the processes."""
         if self._executor is None:
             self._begin()
         assert self._executor is not None
-        return self._executor.submit(call, *arguments)
+        future = self._executor.submit(call, *arguments)
+        self._busy.add(future)
+        future.add_done_callback(self._busy.discard)
+        return future
 
     def _begin(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context(METHOD)
         end, self._leash = context.Pipe(duplex=False)
+        copied = self._leash if METHOD == "fork" else None
         self._executor = ProcessPoolExecutor(
-            self.width, mp_context=context, initializer=_begin_worker, initargs=(end,)
+            self.width, mp_context=context, initializer=_begin_worker, initargs=(end, copied)
         )
         try:
             self._executor.submit(os.getpid).result()
         except BrokenExecutor as error:
             self.close()
-            raise RuntimeError(
+            raise NotBegunError(
                 "worker processes end as soon as they begin (their message is above): in a "
                 'script, what starts them must stand under if __name__ == "__main__":, as every '
                 "worker imports the script; workers=0 needs no processes"
@@ -152,13 +163,19 @@ class Processes:
         return True
 
     def close(self) -> None:
-        """End all processes now."""
+        """End all processes now; those that have nothing to do end by themselves, and tidily."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            ending = threading.Thread(
+                target=executor.shutdown, kwargs={"wait": True, "cancel_futures": True}
+            )
+            ending.start()
+            ending.join(0.0 if self._busy else _PATIENCE)
         if self._leash is not None:
             self._leash.close()
             self._leash = None
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
-            self._executor = None
+        if executor is not None:
+            ending.join()
 
 
 def refuse_worker(name: str) -> None:
@@ -170,7 +187,9 @@ def refuse_worker(name: str) -> None:
         )
 
 
-def _begin_worker(leash: Connection) -> None:
+def _begin_worker(leash: Connection, copied: Connection | None) -> None:
+    if copied is not None:
+        copied.close()  # of the other end, which only the one that started us may hold
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started us
     torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(leash,), daemon=True).start()

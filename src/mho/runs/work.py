@@ -140,4 +140,5 @@ def unwrapped(function: Any) -> str:
     with contextlib.suppress(AttributeError):
         while isinstance(function, functools.partial):
             function = function.func
-    return str(getattr(function, "__qualname__", type(function).__qualname__))
+    name = str(getattr(function, "__qualname__", type(function).__qualname__))
+    return name.rpartition("<locals>.")[2]

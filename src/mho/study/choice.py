@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mho.core import checks
-from mho.study.statistics import Flags, Means, Numbers, means, said, short, varied
+from mho.study.statistics import (
+    Flags,
+    Means,
+    Numbers,
+    is_share,
+    levels,
+    means,
+    numeric,
+    said,
+    short,
+    varied,
+)
 
 if TYPE_CHECKING:
     from mho.study.records import Outcome
@@ -62,6 +73,8 @@ class Choice:
             the error bars: chips that were made cannot tell them from the chosen one.
         unsure: configurations better by their objective that satisfy the limits by their means,
             but not with the margin of their error bars: more chips may bring them in.
+        edges: settings that the choice has at the end of what was varied: beyond it there may be
+            something better.
         nearest: number of the configuration that misses the limits by least, if none satisfies all.
         configurations: how many there were to choose from.
     """
@@ -74,6 +87,7 @@ class Choice:
     errors: Mapping[str, float]
     rivals: tuple[int, ...] = ()
     unsure: tuple[int, ...] = ()
+    edges: tuple[str, ...] = ()
     nearest: int | None = None
     configurations: int = 0
     units: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -110,6 +124,8 @@ class Choice:
             lines.append(
                 f"  better, if more chips show that they satisfy the limits: {_listed(self.unsure)}"
             )
+        if self.edges:
+            lines.append(f"  at the end of what was varied: {', '.join(self.edges)}")
         if self and all(math.isnan(error) for error in self.errors.values()):
             lines.append("  one chip each: error bars are not known")
         return "\n".join(lines)
@@ -166,6 +182,7 @@ def choose(
         trial=found.trials[best],
         rivals=tuple(found.trials[i] for i in np.flatnonzero(ties) if i != best),
         unsure=tuple(found.trials[i] for i in np.flatnonzero(better)),
+        edges=_edges(found, best),
         **_at(found, best),
         **common,
     )
@@ -177,6 +194,17 @@ def _at(found: Means, at: int) -> dict[str, Any]:
         "results": dict(zip(found.names, found.mean[at].tolist(), strict=True)),
         "errors": dict(zip(found.names, found.sem[at].tolist(), strict=True)),
     }
+
+
+def _edges(found: Means, at: int) -> tuple[str, ...]:
+    # Of numbers alone, and of more than two: other values have no order.
+    named = []
+    for name in varied(found):
+        values = levels([settings.get(name) for settings in found.settings])
+        ordered = len(values) > 2 and all(numeric(value) for value in values)
+        if ordered and found.settings[at][name] in (values[0], values[-1]):
+            named.append(name)
+    return tuple(named)
 
 
 def _spare(limits: list[Limit], found: Means, at: int) -> float:
@@ -200,11 +228,13 @@ def _limits(
     reference: Mapping[str, float | str],
     asked: Mapping[str, float],
 ) -> list[Limit]:
+    checks.instance("reference", reference, Mapping)
     limits = []
     for key, value in asked.items():
         name, _, kind = key.rpartition("_")
         if kind not in KINDS or name not in found.names:
             raise ValueError(_unknown(key, found))
+        _refuse_percent(outcome, key, name, checks.number(key, value))
         if kind == "within":
             limits.append(_within(outcome, found, name, value, reference.get(name)))
             continue
@@ -216,6 +246,15 @@ def _limits(
     if unused:
         raise ValueError(f"reference of {unused[0]!r} changes nothing: say {unused[0]}_within, too")
     return limits
+
+
+def _refuse_percent(outcome: Outcome, key: str, name: str, value: float) -> None:
+    # One point of accuracy that is given as 1 would let everything pass.
+    percent = value > 1.0 or (value == 1.0 and key.endswith("_within"))
+    if percent and is_share(name, outcome.units.get(name, "")):
+        raise ValueError(
+            f"{key} must be < 1, as {name} is a share in [0, 1] (one point is 0.01), got {value!r}"
+        )
 
 
 def _within(

@@ -28,10 +28,19 @@ def with_settings(hardware: Hardware, settings: Mapping[str, Any]) -> Hardware:
     """
     checks.instance("hardware", hardware, Hardware)
     checks.instance("settings", settings, Mapping)
-    changes = {tuple(str(path).split(".")): value for path, value in settings.items()}
+    changes = {tuple(str(path).split(".")): revived(value) for path, value in settings.items()}
     changed = _set(hardware, changes, (), hardware)
     checks.instance("hardware", changed, Hardware)
     return changed
+
+
+def revived(value: Any) -> Any:
+    """Return a value as specs take it: from plain values, lists, NumPy's or torch's numbers."""
+    if isinstance(value, Mapping) and "type" in value:
+        return Spec.from_dict(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(revived(item) for item in value)
+    return checks.plain(value)
 
 
 def reaches(hardware: Hardware, path: str) -> bool:
@@ -69,10 +78,10 @@ def nearest(hardware: Hardware, path: str) -> str:
             if [type(effect).__name__ for effect in hardware.effects].count(again) > 1:
                 return f"{told}: there are several {again}; say which, as in 'effects.0'"
             return f"{told}: the hardware's effects are {have}"
-    near = difflib.get_close_matches(path, known, n=1, cutoff=0.5)
-    if not near:
-        last = path.rpartition(".")[2]
-        near = [name for name in known if name.rpartition(".")[2] == last][:1]
+    last = path.rpartition(".")[2]
+    near = difflib.get_close_matches(path, known, n=1) if "." in path else []
+    near = near or [name for name in known if name.rpartition(".")[2] == last][:1]
+    near = near or difflib.get_close_matches(path, known, n=1, cutoff=0.5)
     return f"{told}; did you mean {near[0]!r}?" if near else told
 
 

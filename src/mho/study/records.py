@@ -251,6 +251,8 @@ class Outcome:
         # Pictures look down on studies: they are loaded by who asks for them.
         from mho.plot.study_report import report
 
+        if choice is not None:
+            checks.instance("choice", choice, Choice)
         return report(self, path, choice)
 
     def __str__(self) -> str:

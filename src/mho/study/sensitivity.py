@@ -91,6 +91,8 @@ class Sensitivity:
 def _said(value: float, error: float) -> str:
     if math.isnan(value):
         return "not known"
+    if error >= 1.0:
+        return "too few chips"
     return f"{value:.3f}" if math.isnan(error) else f"{value:.3f} ± {error:.3f}"
 
 

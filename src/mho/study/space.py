@@ -14,7 +14,7 @@ from mho.core import checks
 from mho.core.extras import need
 from mho.core.spec import Spec
 from mho.hardware import Hardware
-from mho.study.paths import nearest, reaches, with_settings
+from mho.study.paths import nearest, reaches, revived, with_settings
 
 _TRIED = 200  # combinations, to find one in which a value is taken
 
@@ -137,15 +137,6 @@ def _domain(path: str, values: Any) -> Domain:
     if twice:
         raise ValueError(f"values of {path!r} must differ, got {twice[0]!r} twice")
     return Choices(values, _labels(values))
-
-
-def revived(value: Any) -> Any:
-    """Return a value as specs take it: from plain values, lists, NumPy's or torch's numbers."""
-    if isinstance(value, Mapping) and "type" in value:
-        return Spec.from_dict(value)
-    if isinstance(value, (list, tuple)):
-        return tuple(revived(item) for item in value)
-    return checks.plain(value)
 
 
 def plain(value: Any) -> Any:

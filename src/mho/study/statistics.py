@@ -16,6 +16,7 @@ from mho.cells.device import Device
 from mho.core.spec import Spec
 from mho.core.text import quantity
 from mho.devices import presets
+from mho.hardware import Array
 
 if TYPE_CHECKING:
     from mho.study.records import Outcome, Record
@@ -144,7 +145,7 @@ def label(value: Any) -> Any:
     """Return a setting as tables and figures show it: numbers and texts as they are.
 
     Specs, which records hold as plain values, are said in short: a device of
-    `mho.devices.presets` by its name.
+    `mho.devices.presets` by its name, an array by its size.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -162,6 +163,8 @@ def _said(text: str) -> str:
         return text
     if isinstance(spec, Device):
         return _preset_names().get(spec, str(spec))
+    if isinstance(spec, Array) and spec == Array(spec.rows, spec.cols):
+        return f"{spec.rows} × {spec.cols}"
     return str(spec)
 
 

@@ -9,6 +9,8 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from mho.core import checks
 from mho.hardware import Hardware
 from mho.runs.ledger import Ledger
@@ -49,6 +51,7 @@ def sweep(
     trials: int | None = None,
     objectives: Mapping[str, str] | None = None,
     free: Collection[str] = (),
+    retry: bool = False,
     seed: int = 0,
     workers: int | None = None,
     executor: Executor | Callable[[], Executor] | None = None,
@@ -80,6 +83,8 @@ def sweep(
         objectives: ``"maximize"`` or ``"minimize"``, by the name of a result. If not given: those
             that ``evaluate.objectives`` says, else ``{"accuracy": "maximize"}``.
         free: names in the space that ``evaluate`` alone uses (of the model, of training).
+        retry: whether chips that failed in earlier calls are evaluated once more. Samplers that
+            learn have gone on without them.
         seed: of the sampler, >= 0.
         workers: how many chips are evaluated at once, each in a process of its own with one thread;
             as many as there are cores if not given. 0 evaluates them here, one after the other.
@@ -124,12 +129,13 @@ def sweep(
         parts=seeds,
         values=lambda records: _means(records, goals),
     )
+    failed = _failed(ledger) if checks.truth("retry", retry) else []
+    again = {(number, chip) for number, chip, _ in failed}
     with torch_threads(1), Progress(label, ledger, goals, total * len(seeds)) as progress:
 
         def tasks() -> Iterator[Task | None]:
             for claim in ledger.claims(total):
                 if claim is None:
-                    progress.show()
                     yield None
                     continue
                 if not claim.parts:  # killed between its last chip and its end
@@ -137,14 +143,19 @@ def sweep(
                 settings = settings_of(varied, claim.params)
                 for chip in claim.parts:
                     yield Task((claim.number, chip), work, (chip, settings))
+            for number, chip, params in failed:
+                settings = settings_of(varied, params)
+                yield Task((number, chip), work, (chip, settings))
 
         def finish(key: tuple[int, int], done: Done) -> None:
-            ledger.beat()
             kept = {"results": done.value or {}, "error": done.error, "seconds": done.seconds}
-            ledger.keep(*key, kept)
+            (ledger.amend if key in again else ledger.keep)(*key, kept)
+
+        def tick() -> None:
+            ledger.beat()
             progress.show()
 
-        run(pool, tasks(), finish)
+        run(pool, tasks(), finish, tick)
     units = {**units_of(base, varied), **getattr(evaluate, "units", {})}
     return _outcome(ledger, name, varied, goals, units)
 
@@ -213,7 +224,6 @@ def results_of(found: Any, goals: Sequence[str]) -> dict[str, float]:
         ValueError, TypeError: if an objective is missing, not known (None) or not finite; or
             something is no number.
     """
-    found = checks.plain(found)
     if not isinstance(found, Mapping):
         if len(goals) > 1:
             raise TypeError(f"evaluate must return {', '.join(goals)} by name, got {found!r}")
@@ -226,7 +236,7 @@ def results_of(found: Any, goals: Sequence[str]) -> dict[str, float]:
         )
     results = {}
     for result, value in found.items():
-        value = checks.plain(value)
+        value = checks.plain(value.detach() if isinstance(value, Tensor) else value)
         if result in goals:
             results[result] = float(checks.number(f"result {result!r}", value))
         elif value is not None:
@@ -235,6 +245,18 @@ def results_of(found: Any, goals: Sequence[str]) -> dict[str, float]:
             if math.isfinite(value):
                 results[str(result)] = float(value)
     return results
+
+
+def _failed(ledger: Ledger) -> list[tuple[int, int, Mapping[str, Any]]]:
+    """Return number, chip and parameters of what has failed in trials that are finished."""
+    finished = ledger.finished()
+    return [
+        (number, chip, params)
+        for number, params, parts in ledger.found()
+        if number in finished
+        for chip, kept in sorted(parts.items())
+        if kept["error"] is not None
+    ]
 
 
 def _means(records: Sequence[Mapping[str, Any]], goals: Mapping[str, str]) -> list[float] | None:
