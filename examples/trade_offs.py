@@ -113,39 +113,38 @@ def measure(model: nn.Module, data: Samples, choice: Choice) -> Point:
 
 
 def draw(results: dict[str, dict[str, Point]], digital: float, path: Path) -> None:
-    """Draw accuracy over energy (above) and over area (below), a column for every choice."""
+    """Draw accuracy over energy (left) and over area (right), a row for every choice."""
     with style():
         figure, panels = plt.subplots(
-            2, len(results), figsize=(3.4 * len(results), 6.4), sharey=True, layout="constrained"
+            len(results), 2, figsize=(8.4, 2.3 * len(results)), sharex="col", sharey=True
         )
-        for column, ((name, points), colour) in enumerate(
-            zip(results.items(), COLOURS, strict=True)
-        ):
-            values = list(points.values())
-            rows = (
-                ("energy of an inference (nJ)", [p.energy for p in values]),
-                ("area (mm²)", [p.area for p in values]),
-            )
-            for panel, (label, x) in zip(panels[:, column], rows, strict=True):
-                panel.plot(x, [p.accuracy for p in values], color=colour, linewidth=1.0)
+        for row, colour, (name, points) in zip(panels, COLOURS, results.items(), strict=True):
+            for panel in row:
                 panel.axhline(digital, color=GREY, linestyle="--", linewidth=1.0)
-                panel.set_xlabel(label)
-                for marker, (name_of, at, point) in zip(
-                    MARKERS, zip(points, x, values, strict=True), strict=False
-                ):
-                    reach = [[point.energy - point.low], [point.high - point.energy]]
-                    panel.errorbar(
-                        [at], [point.accuracy], yerr=[point.spread], label=name_of, color=colour,
-                        xerr=reach if x == rows[0][1] else None, fmt=marker, markersize=7,
-                        elinewidth=0.7,
-                    )  # fmt: skip
-            panels[0, column].set_title(name)
-            panels[0, column].set_xlim(0.0, 100.0)
-            panels[1, column].set_xlim(0.0, 1.12 * max(rows[1][1]))
-            panels[0, column].set_ylim(95.6, 98.8)
-            panels[0, column].legend(loc="lower right")
-        for panel in panels[:, 0]:
-            panel.set_ylabel("accuracy (%)")
+            for marker, (label, point) in zip(MARKERS, points.items(), strict=False):
+                reach = [[point.energy - point.low], [point.high - point.energy]]
+                look = {"color": colour, "fmt": marker, "markersize": 7, "elinewidth": 1.0}
+                up = {"y": point.accuracy, "yerr": point.spread}
+                # What published numbers leave open of an energy is wide: pale, behind the points.
+                row[0].errorbar(point.energy, point.accuracy, xerr=reach, fmt="none",
+                                ecolor=colour, elinewidth=3.0, alpha=0.2)  # fmt: skip
+                row[0].errorbar(point.energy, **up, **look)
+                row[1].errorbar(point.area, **up, **look, label=label)
+            values = points.values()
+            for panel, x in zip(row, ("energy", "area"), strict=True):
+                at = [getattr(point, x) for point in values]
+                panel.plot(at, [point.accuracy for point in values], color=colour, linewidth=1.0)
+            row[0].set_title(name)
+            row[0].set_ylabel("accuracy (%)")
+            row[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        for panel, ticks, label in (
+            (panels[-1, 0], (5, 10, 20, 50, 100, 200), "energy of an inference (nJ)"),
+            (panels[-1, 1], (0.5, 1, 2), "area (mm²)"),
+        ):
+            panel.set_xscale("log")
+            panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            panel.minorticks_off()
+            panel.set_xlabel(label)
         figure.savefig(path)
         plt.close(figure)
 

@@ -1,8 +1,8 @@
-"""Device cards: voltage-driven cells
-==================================
+"""Device cards: titanium oxides
+=============================
 
-All loops are pinched where the voltage is zero. On the logarithmic axis the set is abrupt where a
-filament forms (HfOₓ) and gradual where ions drift (the first TiO₂ model).
+All loops are pinched where the voltage is zero. The first model, of drifting ions, switches all at once
+near the end of the sweep; the others go gradually, and the last hardly opens.
 """
 
 from mho.devices import presets
@@ -13,21 +13,9 @@ from mho.plot import device_card
 figure = device_card(presets.get("tio2_strukov"), name="tio2_strukov")
 
 # %%
-# ``tio2_pickett``
-figure = device_card(presets.get("tio2_pickett"), name="tio2_pickett")
-
-# %%
 # ``tiox_2018``
 figure = device_card(presets.get("tiox_2018"), name="tiox_2018")
 
 # %%
 # ``tiox_2021``
 figure = device_card(presets.get("tiox_2021"), name="tiox_2021")
-
-# %%
-# ``hfox_stanford_pku``
-figure = device_card(presets.get("hfox_stanford_pku"), name="hfox_stanford_pku")
-
-# %%
-# ``hfox_jart``
-figure = device_card(presets.get("hfox_jart"), name="hfox_jart")

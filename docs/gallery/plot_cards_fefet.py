@@ -1,0 +1,25 @@
+"""Device cards: ferroelectric transistors
+=======================================
+
+The first follows an exponential law. The others are tables of jumps: the higher the pulse, the fewer
+pulses take a cell through its window, and the wider they scatter.
+"""
+
+from mho.devices import presets
+from mho.plot import device_card
+
+# %%
+# ``hzo_fefet``
+figure = device_card(presets.get("hzo_fefet"), name="hzo_fefet")
+
+# %%
+# ``fefet_2v5``
+figure = device_card(presets.get("fefet_2v5"), name="fefet_2v5")
+
+# %%
+# ``fefet_3v0``
+figure = device_card(presets.get("fefet_3v0"), name="fefet_3v0")
+
+# %%
+# ``fefet_3v5``
+figure = device_card(presets.get("fefet_3v5"), name="fefet_3v5")
