@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from mho import fit
-from mho_cli.app import main
 from mho.devices import Device, presets
+from mho_cli.app import main
 
 folder = Path("mho-fit")
 folder.mkdir(exist_ok=True)

@@ -13,7 +13,7 @@ from mho_cli import options
 def accuracy(
     device: options.Hardware,
     model: options.Model = None,
-    chips: Annotated[int, typer.Option(help="Each with its own cells.", **options.POSITIVE)] = 8,
+    chips: options.Chips = 8,
     adc_bits: Annotated[
         int | None,
         typer.Option(

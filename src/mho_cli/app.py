@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import os
 import shlex
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -25,7 +27,6 @@ from mho_cli import (
 )
 
 INTERRUPTED = 130  # 128 + SIGINT
-PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 app = typer.Typer(
     name="mho",
@@ -44,13 +45,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 1 after an error and 2 after a wrong command line (said in one line on
-        stderr; ``--debug`` shows where); 130 if interrupted, 141 if the reader of a pipe has gone.
+        stderr; ``--debug`` shows where); 1, quietly, if the reader of a pipe has gone; 130 if
+        interrupted.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        _printable()
     debug = "--debug" in given
     # Before a command or behind it: who adds it to a line that failed adds it at the end.
     given = [text for text in given if text != "--debug"]
-    status = _answered(given, debug)
+    with warnings.catch_warnings():
+        if not debug:
+            _quiet(given)
+        status = _answered(given, debug)
     if status == INTERRUPTED:
         _say(given, "interrupted")
     return status
@@ -59,17 +66,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _answered(given: list[str], debug: bool) -> int:
     try:
         status = app(given or ["--help"], prog_name="mho", standalone_mode=False)
-        sys.stdout.flush()  # what a closed pipe does not take is known now
+        if sys.stdout is not None:  # as without a terminal
+            sys.stdout.flush()  # what a closed pipe does not take is known now
     except BrokenPipeError:
-        # What is left to write goes nowhere, or Python complains of it at exit.
+        # What is left to write goes nowhere, or Python complains of it at exit. As Typer, which
+        # sees a pipe that closes during the work.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
+        return 1
     except KeyboardInterrupt:
         return INTERRUPTED
     except SystemExit as stop:  # of shell completion
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except typer.TyperException as error:
-        return _refused(error)
+        return _refused(error, given)
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -79,14 +88,34 @@ def _answered(given: list[str], debug: bool) -> int:
     return status or 0
 
 
-def _refused(error: typer.TyperException) -> int:
+def _printable() -> None:
+    # Where a terminal or a pipe knows no ± or ─, a question mark is better than an error.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _quiet(given: list[str]) -> None:
+    # A warning is a line for a user, not a place in a program; what libraries want to change in
+    # future is for programmers.
+    warnings.simplefilter("ignore", FutureWarning)
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        _say(given, _line(str(message)))
+
+    warnings.showwarning = show
+
+
+def _refused(error: typer.TyperException, given: list[str]) -> int:
     context = getattr(error, "ctx", None)
-    command = context.command_path if context else "mho"
-    parameter = getattr(error, "param", None)
+    command = context.command_path if context else " ".join(("mho", *given[:1]))
+    parameter, name = getattr(error, "param", None), getattr(error, "param_hint", None)
     text = error.format_message()
-    if type(error) is typer.BadParameter and parameter is not None:
+    if parameter is not None:
         name = parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.metavar
-        text = f"{name}: {error.message}"
+    if type(error) is typer.BadParameter and name:
+        said = error.message.removeprefix("Value error, ")
+        text = f"{name} {said}" if said.startswith("must") else f"{name}: {said}"
     print(f"{command}: {_line(text)} (see {command} --help)", file=sys.stderr)
     return error.exit_code
 

@@ -13,25 +13,10 @@ _ON_CORES = "On the chip's cores"
 
 def cost(
     device: options.Hardware,
-    chip: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="A published chip's name in mho.analysis.chips (neurram, hermes, isaac, …), or "
-            "the file of an architecture. A device lies on arrays of the chip's size.",
-        ),
-    ] = "generic_22nm",
+    chip: options.Chip = "generic_22nm",
     model: options.Model = None,
-    bits: Annotated[
-        int | None,
-        typer.Option(
-            help="Of the converters around a device, drivers' and bit lines'; without, 8.",
-            **options.POSITIVE,
-        ),
-    ] = None,
-    samples: Annotated[
-        int, typer.Option(help="Inputs over which energies are averaged.", **options.POSITIVE)
-    ] = 32,
+    bits: options.Bits = None,
+    samples: options.Samples = 32,
     figure: options.Figure = None,
     seed: options.Seed = 0,
     policy: Annotated[

@@ -16,6 +16,6 @@ def demo(
     quick: Annotated[bool, typer.Option("--quick", help="A smaller run of a few seconds.")] = False,
 ) -> None:
     """Train two small networks on digits, put them on crossbars, show what harms them."""
-    from mho.demo.run import run
+    from mho.cli.demo import run
 
     run(out, seed=seed, quick=quick)

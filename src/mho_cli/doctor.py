@@ -11,6 +11,13 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """What mho finds on this machine: versions, threads, memory, disk, accelerators, extras."""
-    from mho.cli.doctor import run
+    # In this package, not in mho: it is to speak where torch does not load.
+    from mho_cli.machine import facts, printed
 
-    run(as_json=as_json)
+    found = facts()
+    if as_json:
+        import json
+
+        print(json.dumps(found, indent=1, ensure_ascii=False))
+    else:
+        print(printed(found))

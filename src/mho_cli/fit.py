@@ -39,11 +39,14 @@ CSV of any separator, decimal mark and encoding; Excel and parquet with pip inst
 """  # noqa: E501 (filled by the terminal's width)
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, found, value = text.rpartition("=")
-    if not found or not name or not value:
-        raise typer.BadParameter(f"must be NAME=VALUE, got {text!r}")
-    return name, value
+def _pairs(texts: list[str] | None, option: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts or ():
+        name, _, value = text.rpartition("=")
+        if not name or not value:
+            raise typer.BadParameter(f"must be NAME=VALUE, got {text!r}", param_hint=option)
+        pairs[name] = value
+    return pairs
 
 
 def fit(
@@ -187,8 +190,8 @@ def fit(
         choices=Choices(law, rows, seed, g_min, g_max, clock, rate),
         kind=kind,
         read_voltage=read_voltage,
-        units=dict(map(_pair, unit or ())),
-        columns=dict(map(_pair, column or ())),
+        units=_pairs(unit, "--unit"),
+        columns=_pairs(column, "--column"),
         separator=separator,
         decimal=decimal,
         sheet=sheet,

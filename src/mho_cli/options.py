@@ -59,3 +59,19 @@ Figure = Annotated[Path | None, typer.Option(metavar="FILE", help="Where a pictu
 Report = Annotated[
     Path, typer.Option(metavar="FOLDER", help="Where the report and its figures go.")
 ]
+Chips = Annotated[int, typer.Option(help="Each with its own cells.", **POSITIVE)]
+Chip = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="A published chip's name in mho.analysis.chips (neurram, hermes, isaac, …), or the "
+        "file of an architecture. A device lies on arrays of the chip's size.",
+    ),
+]
+Bits = Annotated[
+    int | None,
+    typer.Option(
+        help="Of the converters around a device, drivers' and bit lines'; without, 8.", **POSITIVE
+    ),
+]
+Samples = Annotated[int, typer.Option(help="Inputs over which energies are averaged.", **POSITIVE)]

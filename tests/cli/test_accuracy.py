@@ -9,9 +9,9 @@ import torch
 import mho
 from mho import study
 from mho.cli import given
-from mho_cli.app import main
 from mho.devices import PCM, ExponentialDevice, LinearDevice
 from mho.study.network import ages, ideal_cells
+from mho_cli.app import main
 from pages import read
 
 pytest.importorskip("matplotlib")

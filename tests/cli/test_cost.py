@@ -4,8 +4,8 @@ import pytest
 
 import mho
 from mho.analysis import chips
-from mho_cli.app import main
 from mho.core import files
+from mho_cli.app import main
 
 NETWORK = """
 import torch

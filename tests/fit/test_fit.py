@@ -1,6 +1,6 @@
 """From measured data to a device."""
 
-import builtins
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -244,15 +244,8 @@ def test_too_little_or_bad_data_is_refused(call, match):
 
 
 def test_missing_extra_is_named(monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("sklearn"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match=r"scikit-learn: pip install 'mho\[viz\]'"):
+    monkeypatch.setitem(sys.modules, "sklearn.gaussian_process", None)
+    with pytest.raises(ImportError, match=r'scikit-learn is missing: pip install "mho\[viz\]"'):
         fit.jump_table(*made(200))
 
 

@@ -14,9 +14,9 @@ import torch
 from torch.distributions import Normal
 
 from mho import fit
-from mho_cli.app import main
 from mho.devices import VTEAM, Device, ExponentialDevice, LinearDevice, Spread, TabularDevice
 from mho.devices.steps import LinearStep
+from mho_cli.app import main
 
 sys.path.insert(0, str(Path(__file__).parent))
 import corpus
@@ -326,11 +326,9 @@ def test_the_old_name_and_the_old_kinds(tmp_path, capsys):
     assert status == 1
     assert "none.csv" in complaint
     for name in ("fit", "fit-device"):
-        with pytest.raises(SystemExit):
-            main([name, "--help"])
+        assert main([name, "--help"]) == 0
         assert "voltage, current" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(["fit", str(path), "--unit", "G"])
+    assert main(["fit", str(path), "--unit", "G"]) == 2
     assert "must be NAME=VALUE" in capsys.readouterr().err
 
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 import mho
-from mho import plot
-from mho.analysis import ChipArchitecture, cost
-from mho.cells.device import Device
+from mho.analysis import cost
 from mho.chip import place
 from mho.cli import given
-from mho.cli.accuracy import digits_tasks
+from mho.core.extras import need
 from mho.core.files import drafts
 from mho.study.chips import torch_threads
 
@@ -52,16 +48,13 @@ def run(
     """
     if policy is None and (cores is not None or copies):
         raise ValueError("--cores and --copies are of a network on a chip's cores: give --policy")
-    what, architecture = given.device_or_hardware(text), given.architecture(chip)
-    if isinstance(what, mho.Hardware):
-        if bits is not None:
-            raise ValueError("a whole hardware has its own converters: leave out --bits")
-        hardware = what
-    else:
-        hardware = around(what, architecture, 8 if bits is None else bits)
+    if figure is not None:
+        need("matplotlib", "viz")
+    architecture = given.architecture(chip)
+    array = mho.Array(architecture.rows or 128, architecture.cols or 128)
+    hardware = given.hardware(text, array, bits, "--bits")
     with torch_threads(1):  # the same numbers on any number of cores
-        tasks = {model: given.task(model)} if model else digits_tasks(seed)
-        for number, (label, task) in enumerate(tasks.items()):
+        for number, (label, task) in enumerate(given.tasks(model, seed).items()):
             analog = mho.convert(task.model, hardware, seed=seed)
             mho.calibrate(analog, task.calibration)
             report = mho.program(analog)
@@ -81,13 +74,11 @@ def run(
                 _draw(found, figure)
 
 
-def around(device: Device, architecture: ChipArchitecture, bits: int) -> mho.Hardware:
-    """Return the hardware that a device alone is put on for a chip."""
-    array = mho.Array(architecture.rows or 128, architecture.cols or 128)
-    return mho.Hardware(device=device, array=array, dac=mho.DAC(bits), adc=mho.ADC(bits))
-
-
 def _draw(found: mho.analysis.Cost, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    from mho import plot
+
     with plot.style(), drafts(path) as (draft,):
         figure = Figure(figsize=(7.2, 4.4), layout="constrained")
         plot.cost_breakdown(found, figure.subplots())

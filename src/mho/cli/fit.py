@@ -12,6 +12,7 @@ from mho import fit
 from mho.cells.device import Device
 from mho.cli.fitting import Choices, Fitted, fitted
 from mho.cli.pictures import draw
+from mho.core.extras import need
 from mho.core.files import drafts
 
 _WIDTH = 96
@@ -47,6 +48,8 @@ def run(
             cannot be fitted.
     """
     picture = figure or out.with_suffix(".png")
+    if not dry_run:  # what is missing at the end of the work is said before
+        need("matplotlib", "viz")
     _check(out, picture)
     choices = _as_once(kind, choices or Choices())
     measured = fit.read(paths, kind=_OLD_KINDS.get(kind or "", kind), **reading)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import importlib
 import sys
+import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mho.analysis import ChipArchitecture, chips
 from mho.cells.device import Device
-from mho.core import files
+from mho.core import files, random
 from mho.core.spec import Spec
 from mho.devices import presets
-from mho.hardware import Hardware
+from mho.hardware import Array, Hardware
+from mho.periphery import ADC, DAC
+
+_CALIBRATION = 100
 
 
 class Task(NamedTuple):
@@ -46,18 +52,38 @@ def device(text: str) -> Device:
     return found
 
 
-def device_or_hardware(text: str) -> Device | Hardware:
-    """Return the device or hardware of a YAML file, or the device of a preset's name.
+def hardware(
+    text: str, array: Array, bits: int | None, option: str, *, dac: int | None = None
+) -> Hardware:
+    """Return the hardware of a YAML file; a device of one, or of a preset's name, is put on arrays.
+
+    Args:
+        text: the file's path or the preset's name.
+        array: for a device alone.
+        bits: of the ADCs around a device; 0: exact reads; 8 if not given.
+        option: by which they are given, for the error.
+        dac: bits of the DACs; as many as the ADCs' if not given.
 
     Raises:
-        FileNotFoundError, TypeError, ValueError: if it is none.
+        FileNotFoundError, TypeError: if it is none.
+        ValueError: if it is none, or bits are given for a hardware, which has its own converters.
     """
     found = _spec(text)
-    if not isinstance(found, (Device, Hardware)):
+    if isinstance(found, Hardware):
+        if bits is not None:
+            raise ValueError(
+                f"{text} is a whole hardware, with its own converters: leave out {option}"
+            )
+        return found
+    if not isinstance(found, Device):
         raise TypeError(
             f"{text} must describe a device or a hardware, it is a {type(found).__name__}"
         )
-    return found
+    bits = 8 if bits is None else bits
+    if bits == 0:
+        return Hardware(device=found, array=array)
+    drivers, readers = DAC(bits if dac is None else dac), ADC(bits)
+    return Hardware(device=found, array=array, dac=drivers, adc=readers)
 
 
 def architecture(text: str) -> ChipArchitecture:
@@ -83,6 +109,33 @@ def _spec(text: str) -> Spec:
     return files.load(text, Spec)
 
 
+def tasks(model: str | None, seed: int) -> dict[str, Task]:
+    """Return what is to be tested, by name: a user's network, or the two of the digits.
+
+    Args:
+        model: ``module:function``, see `task`; None: the networks of the demo, trained here.
+        seed: of their weights and of the order of training.
+    """
+    return digits_tasks(seed) if model is None else {model: task(model)}
+
+
+def digits_tasks(seed: int, names: Collection[str] | None = None) -> dict[str, Task]:
+    """Return the demo's networks (all if not named), trained on scikit-learn's digits, by name."""
+    # Imported here: the data are an extra, and one's own model needs none of it.
+    from mho.demo.data import digits
+    from mho.demo.models import MODELS, build
+    from mho.demo.train import train
+
+    data = digits(random.derive(seed, "data"))
+    found = {}
+    for name in MODELS if names is None else names:
+        network = build(name, random.derive(seed, name, "weights"))
+        train(network, data, epochs=25, seed=random.derive(seed, name, "order"), label=name)
+        calibration = data.train_x[:_CALIBRATION]
+        found[f"digits {name}"] = Task(network, data.test_x, data.test_y, calibration)
+    return found
+
+
 def task(text: str) -> Task:
     """Return what a user's function ``module:function`` gives, the folder of work searched first.
 
@@ -92,6 +145,16 @@ def task(text: str) -> Task:
         ImportError: if there is no such module or function.
         TypeError, ValueError: if it gives something else.
     """
+    return as_task(text, called(text))
+
+
+def called(text: str) -> Any:
+    """Call a user's function ``module:function`` that takes nothing; return what it returns.
+
+    Raises:
+        ImportError: if there is no such module or function.
+        ValueError: if it is not so written.
+    """
     module, _, function = text.partition(":")
     if not module or not function:
         raise ValueError(f"a model is given as module:function, got {text!r}")
@@ -100,7 +163,19 @@ def task(text: str) -> Task:
     make: Any = getattr(importlib.import_module(module), function, None)
     if not callable(make):
         raise ImportError(f"module {module!r} has no function {function!r}")
-    made = make()
+    return make()
+
+
+def as_task(text: str, made: Any) -> Task:
+    """Check what a user's function returned.
+
+    Args:
+        text: by which it was called.
+        made: what it returned.
+
+    Raises:
+        TypeError, ValueError: if it is no task.
+    """
     if not isinstance(made, (tuple, list)) or len(made) != len(Task._fields):
         raise TypeError(
             f"{text} must return (model, inputs, labels, calibration), got "
@@ -109,10 +184,41 @@ def task(text: str) -> Task:
     model, inputs, labels, calibration = made
     if not isinstance(model, nn.Module):
         raise TypeError(f"{text}: model must be a torch.nn.Module, got {type(model).__name__}")
-    tensors = [torch.as_tensor(x) for x in (inputs, labels, calibration)]
-    if len(tensors[0]) != len(tensors[1]):
+    return Task(model.eval(), *_alike(text, inputs, labels), torch.as_tensor(calibration))
+
+
+def data(text: str) -> tuple[Tensor, Tensor]:
+    """Return inputs and labels of an ``.npz`` file with arrays of these names, or of a function.
+
+    Args:
+        text: a path, or ``module:function`` that returns ``(inputs, labels)``. Inputs of float64
+            become float32.
+
+    Raises:
+        OSError, TypeError, ValueError: if there are none.
+    """
+    if not Path(text).exists() and ":" in text:
+        made = called(text)
+        if not isinstance(made, (tuple, list)) or len(made) != 2:
+            raise TypeError(f"{text} must return (inputs, labels), got {type(made).__name__}")
+        return _alike(text, *made)
+    if not zipfile.is_zipfile(text):
+        raise ValueError(f"{text} must be an .npz file with arrays inputs and labels")
+    with np.load(text, allow_pickle=False) as file:
+        missing = {"inputs", "labels"} - set(file.files)
+        if missing:
+            raise ValueError(
+                f"{text} must hold arrays inputs and labels, got {', '.join(file.files) or 'none'}"
+            )
+        return _alike(text, file["inputs"], file["labels"])
+
+
+def _alike(text: str, inputs: Any, labels: Any) -> tuple[Tensor, Tensor]:
+    inputs, labels = torch.as_tensor(inputs), torch.as_tensor(labels)
+    if inputs.dtype == torch.float64:
+        inputs = inputs.float()
+    if len(inputs) != len(labels):
         raise ValueError(
-            f"{text}: inputs and labels must be as many, got {len(tensors[0])} and "
-            f"{len(tensors[1])}"
+            f"{text}: inputs and labels must be as many, got {len(inputs)} and {len(labels)}"
         )
-    return Task(model.eval(), *tensors)
+    return inputs, labels

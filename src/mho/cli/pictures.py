@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mho import fit
+from mho.core.extras import need
 
 Report = tuple[str, Any, "tuple[Any, Any] | None"]
 
@@ -22,19 +23,13 @@ def draw(path: Path, name: str, reports: Sequence[Report]) -> None:
     Raises:
         ImportError: if matplotlib is missing.
     """
-    # Imported here: the pictures are an extra, and reading and fitting can do without.
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("the figure needs matplotlib: pip install 'mho[viz]'") from error
+    figures = need("matplotlib.figure", "viz")
     from mho.plot.styles import style
 
     wide = [isinstance(found, _WIDE) for _, found, _ in reports]
     with style():
         size = (sum(10.5 if one else 7.0 for one in wide), 5.2)
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = figures.Figure(figsize=size, layout="constrained")
         parts = figure.subfigures(1, len(reports), squeeze=False)[0]
         for part, (title, found, data) in zip(parts, reports, strict=True):
             said = _draw_one(part, found, data)

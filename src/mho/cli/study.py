@@ -12,7 +12,6 @@ import torch
 
 import mho
 from mho.cli import given
-from mho.cli.accuracy import digits_tasks
 from mho.cli.study_file import StudyFile, load
 from mho.core.files import drafts
 from mho.core.text import duration
@@ -199,7 +198,7 @@ def _task(asked: StudyFile) -> given.Task:
             f"model must be demo, {', '.join(f'demo:{one}' for one in MODELS)} or module:function, "
             f"got {asked.model!r}"
         )
-    return digits_tasks(asked.seed, [name])[f"digits {name}"]
+    return given.digits_tasks(asked.seed, [name])[f"digits {name}"]
 
 
 @torch.no_grad()

@@ -10,7 +10,8 @@
 
 Child processes find it, too. ``python -m mho.compat script.py`` does so for a script or a notebook,
 ``pytest -p mho.compat.plugin`` for a test suite; `as_of` offers what NumPy, pandas and others have
-removed since. Nothing else of mho needs or imports this package.
+removed since. Configurations and checkpoints of other simulators are read by `mho.compat.configs`.
+Nothing else of mho but its command line needs or imports this package.
 """
 
 from mho.compat.gone import as_of, trust_pickle

@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from matplotlib import pyplot as plt
-from matplotlib.backends.backend_agg import FigureCanvasAgg as FigureCanvas
+from mho.core.extras import need
+
+plt = need("matplotlib.pyplot", "viz")
+FigureCanvas = need("matplotlib.backends.backend_agg", "viz").FigureCanvasAgg
 
 __all__ = ["FigureCanvas", "show"]
 

@@ -29,10 +29,24 @@ def need(module: str, extra: str) -> Any:
         raise ImportError(_remedy(module, extra, error), name=module) from error
 
 
+def there(module: str) -> bool:
+    """Whether a module of an optional package can be imported (it is, if so)."""
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        return False
+    return True
+
+
+def pip(extra: str) -> str:
+    """Return the line that installs an extra."""
+    return f'pip install "mho[{extra}]"'
+
+
 def _remedy(module: str, extra: str, error: ImportError) -> str:
     package = module.partition(".")[0]
     name = _NAMES.get(package, package)
-    line = f'pip install "mho[{extra}]"'
+    line = pip(extra)
     missing = isinstance(error, ModuleNotFoundError) and error.name
     if missing and missing.partition(".")[0] == package:
         return f"{name} is missing: {line}"

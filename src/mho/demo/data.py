@@ -10,11 +10,7 @@ import torch
 from torch import Tensor
 
 from mho.core import random
-
-try:
-    from sklearn.datasets import load_digits
-except ImportError as error:
-    raise ImportError("the demo needs scikit-learn: pip install 'mho[viz]'") from error
+from mho.core.extras import need
 
 _TEST = 450
 
@@ -34,7 +30,7 @@ def digits(seed: int) -> Samples:
     Args:
         seed: of the split.
     """
-    raw = load_digits()
+    raw = need("sklearn.datasets", "viz").load_digits()
     order = torch.randperm(len(raw.data), generator=random.generator(seed))
     x = torch.tensor(raw.data / 16.0, dtype=torch.float32)[order]
     y = torch.tensor(raw.target, dtype=torch.int64)[order]
@@ -44,7 +40,7 @@ def digits(seed: int) -> Samples:
 def mnist1d(seed: int, count: int = 5000) -> Samples:
     """Generate mnist1d: ten sorts of signals of 40 samples, shifted, sheared and noisy.
 
-    Needs the package mnist1d (``pip install 'mho[examples]'``), which generates and needs no
+    Needs the package mnist1d (``pip install "mho[examples]"``), which generates and needs no
     download. Source: S. Greydanus, D. Kobak, "Scaling down deep learning with MNIST-1D",
     arXiv:2011.14439.
 
@@ -55,16 +51,13 @@ def mnist1d(seed: int, count: int = 5000) -> Samples:
     Raises:
         ImportError: if the package is missing.
     """
-    try:
-        from mnist1d.data import get_dataset_args, make_dataset
-    except ImportError as error:
-        raise ImportError("mnist1d is missing: pip install 'mho[examples]'") from error
-    arguments = get_dataset_args()
+    source = need("mnist1d.data", "examples")
+    arguments = source.get_dataset_args()
     arguments.seed, arguments.num_samples = seed, count
     # The package seeds the process's own generators: they are put back as they were.
     states = python_random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
-        made = make_dataset(arguments)
+        made = source.make_dataset(arguments)
     finally:
         python_random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from mho.core.extras import need
+
 Array = npt.NDArray[np.float64]
 
 _SMALLEST_GROUP, _MOST_GROUPS, _ROUNDS = 8, 200, 2
@@ -89,10 +91,5 @@ def _leverage(process: Any) -> Array:
 
 def _sklearn() -> tuple[Any, Any]:
     # An extra, and slow to import: asked for only by who fits.
-    try:
-        from sklearn.gaussian_process import GaussianProcessRegressor, kernels
-    except ImportError as error:
-        raise ImportError(
-            "fitting jump tables needs scikit-learn: pip install 'mho[viz]'"
-        ) from error
-    return GaussianProcessRegressor, kernels
+    process = need("sklearn.gaussian_process", "viz")
+    return process.GaussianProcessRegressor, process.kernels

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mho.core import checks
+from mho.core.extras import pip
 from mho.devices.pulsed import PulsedDevice
 from mho.fit.calibration import Array, Calibration
 from mho.fit.estimates import Estimates
@@ -166,7 +167,7 @@ def exponential(response: Any, *, seed: int = 0) -> PulseFit:
 def _untried(cells: tuple[CellData, ...]) -> str:
     # Why there is no jump table; empty if there is one.
     if not table.available():
-        return "it needs scikit-learn: pip install 'mho[viz]'"
+        return f"it needs scikit-learn: {pip('viz')}"
     if not all(table.enough(cell.trains) for cell in cells):
         return f"it needs {table.LEAST_STEPS} pulses of each direction from every cell"
     return ""

@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import nn
 
+from mho.core.extras import need
 from mho.nn.base import AnalogLayer
 
 
@@ -85,9 +86,5 @@ def know_crossbars(config: Any) -> Any:
 
 
 def _lora() -> Any:
-    try:
-        return importlib.import_module("mho.nn.lora")
-    except ImportError as error:
-        if "peft" not in str(error):
-            raise
-        raise ImportError("adapters need peft: pip install peft") from error
+    need("peft", "hf")
+    return importlib.import_module("mho.nn.lora")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.core import checks
+from mho.core.extras import need
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer
 from mho.nn.columns import as_stored, in_its_dtype, readers, with_row
@@ -94,21 +95,16 @@ class Conv1D(AnalogLayer):
         digital ones.
 
         Raises:
-            ImportError: if transformers is not installed (``pip install transformers``).
+            ImportError: if transformers is not installed (``pip install "mho[hf]"``).
         """
-        try:
-            from transformers.pytorch_utils import Conv1D as Theirs  # an optional package
-        except ImportError as error:
-            raise ImportError(
-                "Conv1D is a layer of transformers, not installed here: pip install transformers"
-            ) from error
+        theirs = need("transformers.pytorch_utils", "hf").Conv1D
         with self.at_rest():
             digital = None if self._bias_on_array else self.bias
         matrix, bias, _ = as_stored(
             self.crossbars["crossbar"], digital, on_array=self._bias_on_array
         )
         with torch.device("meta"):
-            layer: nn.Module = Theirs(self.nf, self.nx)
+            layer: nn.Module = theirs(self.nf, self.nx)
         layer.weight = nn.Parameter(matrix.contiguous())
         layer.bias = nn.Parameter(bias)
         return in_its_dtype(self, layer)

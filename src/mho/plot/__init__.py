@@ -5,7 +5,7 @@ matplotlib's own settings stay as they are. Functions of one picture take ``ax``
 ``axes``. `style` is for pictures of one's own. Charts for pages are in `mho.plot.interactive`, the
 pages in `mho.plot.page`.
 
-Needs matplotlib: ``pip install 'mho[viz]'``.
+Needs matplotlib: ``pip install "mho[viz]"``.
 """
 
 from mho.plot.accuracy import accuracy_against, accuracy_of_chips, time_axis

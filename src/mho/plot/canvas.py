@@ -9,19 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mho.core.extras import need
 from mho.plot.styles import HAIR, INK, PAPER, SOFT, unit
-
-try:
-    import bokeh.models
-    import bokeh.plotting
-except ImportError as error:
-    raise ImportError("interactive charts need bokeh: pip install 'mho[viz]'") from error
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
     from numpy.typing import ArrayLike
 
-models: Any = bokeh.models  # whose types say nothing of legends, spans and scales
+# Their types say nothing of legends, spans and scales.
+models, plotting = need("bokeh.models", "viz"), need("bokeh.plotting", "viz")
 Column = npt.NDArray[np.float64]
 
 _PREFIXED = frozenset({"A", "V", "S", "J", "W", "s", "F", "C", "Ω", "Hz", "m"})
@@ -101,7 +97,7 @@ def empty(title: str, x: Scaled, y: Scaled, height: int, **ranges: Any) -> figur
         if one.axis.ends is not None and name not in ranges:
             ranges[name] = tuple(end / one.size for end in one.axis.ends)
     wheel = models.WheelZoomTool(modifiers={"ctrl": True}, visible=False)  # always on
-    plot: Any = bokeh.plotting.figure(
+    plot: Any = plotting.figure(
         title=title or None,
         height=height,
         sizing_mode="stretch_width",

@@ -4,7 +4,7 @@ Functions return bokeh figures, which `mho.plot.page` puts on a page. A click on
 legend hides what it names. The wheel zooms with Ctrl, two fingers zoom without, so that both a
 wheel and a finger still scroll the page. Buttons are reached by Tab and pressed by Enter.
 
-Needs bokeh: ``pip install 'mho[viz]'``.
+Needs bokeh: ``pip install "mho[viz]"``.
 """
 
 from __future__ import annotations

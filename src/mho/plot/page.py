@@ -3,7 +3,7 @@
 A page is made of sections, and a section of parts: text, tables, charts of `mho.plot.interactive`,
 pictures. Text is escaped whatever it says.
 
-Needs jinja2, and bokeh for charts: ``pip install 'mho[viz]'``.
+Needs jinja2, and bokeh for charts: ``pip install "mho[viz]"``.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 
 from matplotlib.figure import Figure
 
+from mho.core.extras import need
 from mho.core.files import drafts
 from mho.plot.styles import BLUE, DARK, HAIR, INK, PAPER, SOFT, style
 
-try:
-    import jinja2
-    from markupsafe import Markup
-except ImportError as error:
-    raise ImportError("pages need jinja2: pip install 'mho[viz]'") from error
-
 if TYPE_CHECKING:
+    import jinja2
     from bokeh.models import Model
+    from markupsafe import Markup
+else:
+    jinja2, Markup = need("jinja2", "viz"), need("markupsafe", "viz").Markup
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -224,10 +223,8 @@ def _embedded(charts: Sequence[Any]) -> tuple[Markup, Markup, list[Markup]]:
     # What the head loads, what the body runs, and where each chart stands.
     if not charts:
         return Markup(), Markup(), []
-    from bokeh.embed import components
-    from bokeh.resources import Resources
-
+    embed, sources = need("bokeh.embed", "viz"), need("bokeh.resources", "viz")
     # Charts need the core alone: no widgets, no WebGL, no formulas (3 MB more).
-    resources = Resources(mode="inline", components=["bokeh"])
-    script, divs = components(tuple(charts))
+    resources = sources.Resources(mode="inline", components=["bokeh"])
+    script, divs = embed.components(tuple(charts))
     return Markup(resources.render_js()), Markup(script), [Markup(div) for div in divs]

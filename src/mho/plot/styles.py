@@ -12,13 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-try:
-    import matplotlib
-    import matplotlib.pyplot as plt
-    from matplotlib import rcsetup
-    from matplotlib.ticker import EngFormatter, MaxNLocator
-except ImportError as error:
-    raise ImportError("mho.plot needs matplotlib: pip install 'mho[viz]'") from error
+from mho.core.extras import need
 
 if TYPE_CHECKING:
     from typing import ParamSpec
@@ -29,6 +23,10 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
 
 T = TypeVar("T")
+
+# The first module that `mho.plot` imports: what is missing is named here, for all of them.
+matplotlib, plt = need("matplotlib", "viz"), need("matplotlib.pyplot", "viz")
+rcsetup, ticker = need("matplotlib.rcsetup", "viz"), need("matplotlib.ticker", "viz")
 
 # Okabe and Ito's palette, safe for the colour-blind: https://jfly.uni-koeln.de/color/
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -168,7 +166,7 @@ def cell_map(
     right, down = places or ("bit line", "word line")
     ax.set(xlabel=right, ylabel=down)
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        axis.set_major_locator(ticker.MaxNLocator(integer=True, nbins=6))
     ax.grid(visible=False)
     return image
 
@@ -187,5 +185,5 @@ def unit(largest: float) -> tuple[float, str]:
 def quantity(value: float, symbol: str) -> str:
     """Say a number with its unit and the SI prefix that suits it; of no unit, the number alone."""
     if symbol and value != 0:
-        return str(EngFormatter(symbol, places=None)(float(f"{value:.4g}")))
+        return str(ticker.EngFormatter(symbol, places=None)(float(f"{value:.4g}")))
     return f"{value:.4g}"

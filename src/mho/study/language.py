@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.core import checks
+from mho.core.extras import need
 from mho.core.text import duration, table
 from mho.model.lifecycle import age
 from mho.study.chips import listed, over_chips
@@ -69,13 +70,11 @@ def language_model(model: nn.Module, tokenizer: Any, **settings: Any) -> Any:
         ImportError: if the harness is not installed; the message says how.
         TypeError: if the model is of another kind.
     """
-    try:
-        from lm_eval.models.huggingface import HFLM
-        from transformers import PreTrainedModel
-    except ImportError as error:
-        raise ImportError('language tasks need: pip install "mho[lm-eval]"') from error
-    checks.instance("model", model, PreTrainedModel)
-    return HFLM(pretrained=model.eval(), tokenizer=tokenizer, **{"batch_size": 8, **settings})
+    harness = need("lm_eval.models.huggingface", "lm-eval")
+    checks.instance("model", model, need("transformers", "lm-eval").PreTrainedModel)
+    return harness.HFLM(
+        pretrained=model.eval(), tokenizer=tokenizer, **{"batch_size": 8, **settings}
+    )
 
 
 def language_tasks(
@@ -139,11 +138,9 @@ def language_tasks(
 
 def _scores(lm: Any, tasks: Sequence[Task], limit: int | None) -> dict[str, float]:
     """Return the harness's scores by ``"task metric"``; errors that it estimates are left out."""
-    from lm_eval import simple_evaluate
-
     # Its progress bars, one for every document and shown on files, too, are not.
     with redirect_stderr(io.StringIO()):
-        found = simple_evaluate(
+        found = need("lm_eval", "lm-eval").simple_evaluate(
             model=lm, tasks=list(tasks), limit=limit, bootstrap_iters=0, log_samples=False
         )
     scores = {

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import torch.nn.functional as F
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, random_split
 
 from mho.compat._common import require
+from mho.core.extras import need
 
 __all__ = ["LoadCIFAR10", "LoadMNIST", "clip", "convert_range", "pad_tensor"]
 
@@ -71,13 +71,7 @@ def LoadCIFAR10(
 
 
 def _loaders(name: str, batch_size: int, validation: bool, workers: int) -> tuple[Any, Any, Any]:
-    try:
-        vision = importlib.import_module("torchvision")
-    except ImportError:
-        raise ImportError(
-            f"Load{name} reads the data with torchvision, which is not installed; "
-            "use a DataLoader of your own"
-        ) from None
+    vision = need("torchvision", "vision")
     kind = getattr(vision.datasets, name)
     as_tensor = vision.transforms.ToTensor()
     try:

@@ -9,6 +9,7 @@ import scipy
 import torch
 from torch import Tensor
 
+from mho.core.extras import there
 from mho.devices.tabular import JumpTable
 from mho.fit.calibration import OUR_STREAM, Array
 from mho.fit.jumps import normal_table
@@ -79,11 +80,7 @@ class Profiles:
 
 def available() -> bool:
     """Whether scikit-learn is there, which tables need."""
-    try:
-        import sklearn  # noqa: F401 (an extra)
-    except ImportError:
-        return False
-    return True
+    return there("sklearn")
 
 
 def enough(trains: Trains) -> bool:

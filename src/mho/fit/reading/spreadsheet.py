@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from mho.core.extras import need
 from mho.fit.reading.separators import Row
 
 _EXCEL, _PARQUET = b"PK\x03\x04", b"PAR1"
@@ -32,14 +33,13 @@ def sheets(data: bytes, path: Path) -> dict[str, list[Row]]:
         ImportError: if pandas or openpyxl is missing.
         ValueError: if it is no workbook.
     """
-    pandas = _pandas()
+    pandas = need("pandas", "tables")
+    need("openpyxl", "tables")
     try:
         found = pandas.read_excel(
             io.BytesIO(data), sheet_name=None, header=None, dtype=object, engine="openpyxl",
             keep_default_na=False, na_values=[""],
         )  # fmt: skip
-    except ImportError as error:
-        raise ImportError("workbooks need openpyxl: pip install 'mho[tables]'") from error
     except Exception as error:  # a zip archive of something else, in as many ways as there are
         raise ValueError(f"{path} is no workbook that can be read: {error}") from error
     return {
@@ -62,11 +62,10 @@ def parquet(data: bytes, path: Path) -> list[Row]:
         ImportError: if pandas or pyarrow is missing.
         ValueError: if it is no parquet file.
     """
-    pandas = _pandas()
+    pandas = need("pandas", "tables")
+    need("pyarrow", "tables")
     try:
-        frame = pandas.read_parquet(io.BytesIO(data))
-    except ImportError as error:
-        raise ImportError("parquet files need pyarrow: pip install 'mho[tables]'") from error
+        frame = pandas.read_parquet(io.BytesIO(data), engine="pyarrow")
     except Exception as error:
         raise ValueError(f"{path} is no parquet file that can be read: {error}") from error
     if any(name is not None for name in frame.index.names):
@@ -74,16 +73,6 @@ def parquet(data: bytes, path: Path) -> list[Row]:
     header = Row(1, tuple(map(str, frame.columns)))
     rows = enumerate(frame.itertuples(index=False, name=None), 2)
     return [header, *(Row(line, tuple(map(_text, cells))) for line, cells in rows)]
-
-
-def _pandas() -> Any:
-    try:
-        import pandas
-    except ImportError as error:
-        raise ImportError(
-            "workbooks and parquet files need pandas: pip install 'mho[tables]'"
-        ) from error
-    return pandas
 
 
 def _text(cell: Any) -> str:

@@ -18,6 +18,7 @@ from mho.compat.xbtorch.deployment._given import NO_ARGS, NOWHERE
 from mho.compat.xbtorch.deployment.mapping import map_random
 from mho.compat.xbtorch.deployment.weight_encoding import encode, encode_simple_binary
 from mho.core import checks, random
+from mho.core.extras import need
 from mho.effects import PowerLawDrift
 
 UNWRITTEN = -1.0
@@ -341,8 +342,7 @@ class Cells:
         part = (x_start, x_count, y_start, y_count)
         chosen: Any = (0, self.columns, 0, self.rows) if None in part else part
         read = self.read_chip(*chosen).cpu()
-        import matplotlib.pyplot as plt  # an extra, and slow to import
-
+        plt = need("matplotlib.pyplot", "viz")
         figure, axes = plt.subplots()
         image = axes.imshow(read.T.numpy(), origin="lower", interpolation="nearest")
         figure.colorbar(image, ax=axes, label="G")

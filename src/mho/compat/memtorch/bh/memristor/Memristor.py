@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mho.core.extras import need
+
 Signal = npt.NDArray[np.float64]
 
 # A plot needs no more points than these; finer waveforms would only take time.
@@ -213,8 +215,7 @@ def _traced(
 
 
 def _draw(voltage: Signal, current: Signal, title: str, scale: str) -> None:
-    from matplotlib import pyplot as plt  # optional, as everywhere in mho
-
+    plt = need("matplotlib.pyplot", "viz")
     figure, axes = plt.subplots()
     axes.plot(voltage, current)
     label = "|Current| (A)" if current.min() >= 0 else "Current (A)"
