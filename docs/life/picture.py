@@ -104,7 +104,7 @@ def reading(ax: Axes, look: dict[str, str]) -> None:
 
 def draw(look: dict[str, str]) -> Figure:
     """Return the whole picture."""
-    figure = Figure(figsize=(6.6, 4.75))
+    figure = Figure(figsize=(6.6, 4.49))
     ax = figure.add_axes((0.0, 0.0, 1.0, 1.0), xlim=(0.0, 100.0), ylim=(2.0, 70.0))
     ax.set_axis_off()
     writing(ax, look)
