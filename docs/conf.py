@@ -44,6 +44,7 @@ root_doc = "index"
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 
 exclude_patterns = ["build", "learn", "gallery", "_*", "**/GALLERY_HEADER.*", "generated/**/*.py"]
+exclude_patterns += ["sg_execution_times.rst", "generated/**/sg_execution_times.rst"]
 suppress_warnings = ["config.cache", "ref.python"]
 
 # Markdown: headings are anchors, as on a code host; equations in dollars.
