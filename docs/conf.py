@@ -41,6 +41,7 @@ logging.getLogger("sphinx.sphinx.directives.other").addFilter(
     lambda record: getattr(record, "subtype", "") != "empty_glob"
 )
 root_doc = "index"
+templates_path = ["_templates"]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 
 exclude_patterns = ["build", "learn", "gallery", "_*", "**/GALLERY_HEADER.*", "generated/**/*.py"]
@@ -66,6 +67,7 @@ napoleon_custom_sections = [("Class attributes", "params_style")]
 default_role = "py:obj"
 python_use_unqualified_type_names = True
 add_module_names = False
+python_maximum_signature_line_length = 88  # a parameter a line where they are many
 toc_object_entries = False
 
 # Tutorials and pictures are scripts; they run when the site is built.
