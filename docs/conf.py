@@ -84,7 +84,6 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "min_reported_time": 0,
     "nested_sections": True,
-    "copyfile_regex": r".*\.(csv|yaml)",
     "image_scrapers": ("matplotlib",),
     "reset_modules": ("matplotlib",),
     "capture_repr": (),
