@@ -35,8 +35,8 @@ extensions = [
     "equations",
     "short_names",
 ]
-# A table of contents may ask for pages that are not written yet (Sphinx gives this warning no type by
-# which it could be left out).
+# A table of contents may ask for pages that are not written yet (Sphinx gives this warning no type
+# by which it could be left out).
 logging.getLogger("sphinx.sphinx.directives.other").addFilter(
     lambda record: getattr(record, "subtype", "") != "empty_glob"
 )

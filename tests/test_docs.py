@@ -1,7 +1,7 @@
 """The documents' code runs as it stands, block after block, as a reader would try it.
 
-Pages are found, not listed: a new one is tested from the day it is written, and has to be in a table of
-contents.
+Pages are found, not listed: a new one is tested from the day it is written, and has to be in a table
+of contents.
 """
 
 import fnmatch
@@ -15,8 +15,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
-import mho
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -80,7 +78,8 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     blocks = blocks_of(page)
     if any("mho.compat.install(" in block for block in blocks):
-        return by_itself(blocks)  # `import memtorch` must mean nothing to other tests
+        by_itself(blocks)  # `import memtorch` must mean nothing to other tests
+        return
     torch.manual_seed(0)
     names = given() if page.name == "README.md" else {"__name__": "__main__"}
     with warnings.catch_warnings():
@@ -171,9 +170,9 @@ def test_links_lead_somewhere(page):
         if re.match(r"\w+:", link) or "generated/" in path:
             continue
         target = page if not path else (page.parent / path).resolve()
-        if not target.exists():
-            broken.append(link)
-        elif anchor and target.suffix == ".md" and anchor not in anchors(target):
+        if not target.exists() or (
+            anchor and target.suffix == ".md" and anchor not in anchors(target)
+        ):
             broken.append(link)
     assert broken == []
 

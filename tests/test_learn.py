@@ -47,4 +47,4 @@ def test_a_tutorial_begins_with_a_title_and_has_sections(script):
     title, rule = (ast.get_docstring(ast.parse(text)) or "\n").splitlines()[:2]
     assert title
     assert rule == "=" * len(title)
-    assert text.count("\n# %%\n") >= 3
+    assert text.count("\n# %%\n") >= 2

@@ -1,6 +1,7 @@
 """Pages of the API: one for every module that says what it offers, made from its ``__all__``.
 
-A name that several modules offer has one page, under its shortest path; the other modules link to it.
+A name that several modules offer has one page, under its shortest path; the other modules link
+to it.
 """
 
 from __future__ import annotations

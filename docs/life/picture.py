@@ -3,6 +3,7 @@
 One for light pages, one for dark ones; small enough to be read on a phone.
 """
 
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
@@ -64,7 +65,7 @@ def writing(ax: Axes, look: dict[str, str]) -> None:
     places = [9.4 + 20.3 * k for k in range(5)]
     for x, (name, words) in zip(places, stages, strict=True):
         box(ax, (x, 64.0), name, words, look["soft"], look)
-    for left, right in zip(places, places[1:], strict=False):
+    for left, right in pairwise(places):
         arrow(ax, ((left + 8.6, 64.0), (right - 8.5, 64.0)), look["soft"])
 
 

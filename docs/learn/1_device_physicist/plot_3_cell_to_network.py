@@ -1,9 +1,8 @@
-"""
-What a network makes of a device
+"""What a network makes of a device
 ================================
 
-The number that decides about a device is rarely one of its own: it is what a network loses on cells of it,
-beside the same network on ideal ones, over several chips and as time passes.
+The number that decides about a device is rarely one of its own: it is what a network loses on
+cells of it, beside the same network on ideal ones, over several chips and as time passes.
 """
 
 # %%
@@ -32,8 +31,8 @@ mho.train.fit(
 model.eval()
 
 # %%
-# Three published devices, six chips each. The cells are programmed the device's own way: phase-change cells
-# by their measured statistics, the pulse-count cell open loop.
+# Three published devices, six chips each. The cells are programmed the device's own way:
+# phase-change cells by their measured statistics, the pulse-count cell open loop.
 names = ("pcm_joshi", "reram_wan", "alox_hfo2")
 found = {}
 for name in names:

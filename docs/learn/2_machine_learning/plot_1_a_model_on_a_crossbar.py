@@ -1,9 +1,8 @@
-"""
-A PyTorch model on a crossbar
+"""A PyTorch model on a crossbar
 =============================
 
-``mho.convert`` makes of any model a new one whose layers compute through crossbars. It trains, saves and
-moves between devices as the old one did.
+``mho.convert`` makes of any model a new one whose layers compute through crossbars. It trains,
+saves and moves between devices as the old one did.
 """
 
 # %%
@@ -18,7 +17,7 @@ data = digits(seed=0)
 torch.manual_seed(0)
 model = torch.nn.Sequential(torch.nn.Linear(64, 96), torch.nn.ReLU(), torch.nn.Linear(96, 10))
 optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-for step in range(150):
+for _ in range(150):
     optimizer.zero_grad()
     torch.nn.functional.cross_entropy(model(data.train_x), data.train_y).backward()
     optimizer.step()
@@ -32,8 +31,8 @@ def accuracy(network):
 print(f"plain PyTorch: {accuracy(model):.1%}")
 
 # %%
-# The same on chips with 8-bit converters, some broken cells and imperfect writing. ``calibrate`` sets what
-# is full scale for each converter, from data of yours.
+# The same on chips with 8-bit converters, some broken cells and imperfect writing. ``calibrate``
+# sets what is full scale for each converter, from data of yours.
 hardware = mho.Hardware(
     array=mho.Array(rows=64, cols=64),
     dac=mho.DAC(bits=8),

@@ -1,15 +1,15 @@
-"""
-Training for the hardware
+"""Training for the hardware
 =========================
 
-In ``train()`` mode a converted model computes through its weights, with the hardware's noise drawn afresh at
-every step. So any training loop adapts it to the hardware; nothing else has to be learnt.
+In ``train()`` mode a converted model computes through its weights, with the hardware's noise
+drawn afresh at every step. So any training loop adapts it to the hardware; nothing else has to be
+learnt.
 """
 
 # %%
-# Two networks with the same start: one trained in software, one on noisy hardware. A recipe says what training
-# does beyond the plain loop: here it learns the converters' ranges and clips weights, so that no single large
-# weight spends the cells' window.
+# Two networks with the same start: one trained in software, one on noisy hardware. A recipe says
+# what training does beyond the plain loop: here it learns the converters' ranges and clips
+# weights, so that no single large weight spends the cells' window.
 import matplotlib.pyplot as plt
 import torch
 
@@ -52,8 +52,9 @@ recipe.finish(on_hardware)
 on_hardware.eval()
 
 # %%
-# Both are put on chips whose cells are written with more and more noise (the standard deviation of a cell,
-# relative to the window). ``mho.convert`` of a converted model moves its weights to other hardware.
+# Both are put on chips whose cells are written with more and more noise (the standard deviation
+# of a cell, relative to the window). ``mho.convert`` of a converted model moves its weights to
+# other hardware.
 levels = (0.05, 0.1, 0.2, 0.3)
 
 
@@ -79,8 +80,8 @@ ax.legend()
 plt.show()
 
 # %%
-# The gain, chip by chip: the same seeds make the same chips, so that differences are less noisy than means. It
-# grows with the noise, also beyond the noise of training.
+# The gain, chip by chip: the same seeds make the same chips, so that differences are less noisy
+# than means. It grows with the noise, also beyond the noise of training.
 gain = 100 * (found["trained on the hardware"] - found["trained in software"])
 for noise, points in zip(levels, gain.T, strict=True):
     error = float(points.std()) / len(points) ** 0.5

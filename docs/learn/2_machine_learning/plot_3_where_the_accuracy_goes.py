@@ -1,9 +1,8 @@
-"""
-Where the accuracy goes
+"""Where the accuracy goes
 =======================
 
-A chip is never ideal in one way only. Adding one non-ideality after the other to the same design shows which
-of them costs what, and which remedy is worth its price.
+A chip is never ideal in one way only. Adding one non-ideality after the other to the same design
+shows which of them costs what, and which remedy is worth its price.
 """
 
 # %%

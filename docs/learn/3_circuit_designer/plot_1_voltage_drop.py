@@ -1,9 +1,9 @@
-"""
-What wires take away
+"""What wires take away
 ====================
 
-A cell far from its driver sees less than the driver's voltage, and its current meets more resistance on its
-way out. An ohmic array with wires is still one matrix: it is solved exactly, once.
+A cell far from its driver sees less than the driver's voltage, and its current meets more
+resistance on its way out. An ohmic array with wires is still one matrix: it is solved exactly,
+once.
 """
 
 # %%
@@ -31,8 +31,8 @@ right.set_title("Error of the column currents")
 plt.show()
 
 # %%
-# The currents are ``V @ T`` with an effective conductance matrix ``T`` of the array alone, so that a network
-# on wires reads as fast as one without.
+# The currents are ``V @ T`` with an effective conductance matrix ``T`` of the array alone, so
+# that a network on wires reads as fast as one without.
 T = effective_conductance(random, wires)
 inputs = torch.rand(1000, 64, dtype=torch.float64)
 error = (inputs @ T - solve(random, wires, inputs).currents).abs().max() / (inputs @ T).max()

@@ -1,14 +1,13 @@
-"""
-Converters as they are built
+"""Converters as they are built
 ============================
 
-The bits on a data sheet are not those a network gets. How a converter is built says where its codes lie;
-what that costs is seen in the layer it serves.
+The bits on a data sheet are not those a network gets. How a converter is built says where its
+codes lie; what that costs is seen in the layer it serves.
 """
 
 # %%
-# A SAR converter of 8 bits whose unit capacitors differ by 2 %. Its differential nonlinearity at mid-scale has
-# the deviation :math:`\sigma\sqrt{2^{b}-1}` in steps.
+# A SAR converter of 8 bits whose unit capacitors differ by 2 %. Its differential nonlinearity at
+# mid-scale has the deviation :math:`\sigma\sqrt{2^{b}-1}` in steps.
 import matplotlib.pyplot as plt
 import torch
 
@@ -30,7 +29,8 @@ mho.plot.converter_nonlinearity(sar, 8, right, of="differential")
 plt.show()
 
 # %%
-# What a layer of 200 × 50 makes of it: the error of its outputs, with ideal converters and with these.
+# What a layer of 200 × 50 makes of it: the error of its outputs, with ideal converters and with
+# these.
 torch.manual_seed(0)
 layer = torch.nn.Linear(200, 50)
 x = torch.randn(300, 200)

@@ -1,10 +1,9 @@
-"""
-Energy against accuracy
+"""Energy against accuracy
 =======================
 
-A converter of one bit more costs energy; one of too few costs accuracy. Both come from the same model, on the
-same inputs: what the cells take is computed from the voltages that the data put on the lines, what circuits
-take is published.
+A converter of one bit more costs energy; one of too few costs accuracy. Both come from the same
+model, on the same inputs: what the cells take is computed from the voltages that the data put on
+the lines, what circuits take is published.
 """
 
 # %%

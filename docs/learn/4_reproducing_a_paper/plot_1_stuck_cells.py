@@ -1,10 +1,9 @@
-"""
-A published table: copies against stuck cells
+"""A published table: copies against stuck cells
 =============================================
 
-Yousuf et al. 2025 (doi 10.1038/s41467-025-56319-6) store every weight several times on a chip with stuck
-cells, and average the copies (layer-ensemble averaging). This repeats the shape of their result, small enough
-for a laptop; the whole of it is ``examples/layer_ensemble.py``.
+Yousuf et al. 2025 (doi 10.1038/s41467-025-56319-6) store every weight several times on a chip
+with stuck cells, and average the copies (layer-ensemble averaging). This repeats the shape of
+their result, small enough for a laptop; the whole of it is ``examples/layer_ensemble.py``.
 """
 
 # %%
@@ -42,8 +41,8 @@ def evaluate(chip):
 print(f"without a stuck cell: {evaluate(network):.1%}")
 
 # %%
-# More and more stuck cells, half of them low and half high; five chips each. The same seeds break the same
-# chips for every method.
+# More and more stuck cells, half of them low and half high; five chips each. The same seeds break
+# the same chips for every method.
 stuck = (0.0, 0.05, 0.1, 0.2, 0.4, 0.5)
 figure, ax = plt.subplots(figsize=(6.6, 3.9), layout="constrained")
 for copies, colour in ((1, "#6B6B6B"), (3, "#D55E00"), (6, "#0072B2")):
@@ -63,5 +62,6 @@ ax.legend()
 plt.show()
 
 # %%
-# The order is the paper's, and so is the shape: copies move the fall to more stuck cells. The digits are an
-# easier task than the paper's, so that all lines fall later. Say such differences where you show a figure.
+# The order is the paper's, and so is the shape: copies move the fall to more stuck cells. The
+# digits are an easier task than the paper's, so that all lines fall later. Say such differences
+# where you show a figure.

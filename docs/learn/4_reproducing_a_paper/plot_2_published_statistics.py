@@ -1,10 +1,9 @@
-"""
-Published statistics: drift of phase-change memory
+"""Published statistics: drift of phase-change memory
 ==================================================
 
 Before a network is blamed on a device, the device must be the published one. Joshi et al. 2020
-(doi 10.1038/s41467-020-16108-9) give the programming error and the drift of a million cells as formulas; the
-cells of ``pcm_joshi`` must show the same.
+(doi 10.1038/s41467-020-16108-9) give the programming error and the drift of a million cells as
+formulas; the cells of ``pcm_joshi`` must show the same.
 """
 
 # %%
@@ -49,7 +48,8 @@ right.legend(title="target")
 plt.show()
 
 # %%
-# The exponent of every single cell, beside the published mean of the conductance it was programmed to.
+# The exponent of every single cell, beside the published mean of the conductance it was
+# programmed to.
 found = -(held[-1] / held[1]).log() / torch.tensor(times[-1] / times[1]).log()
 published = (-0.0155 * (programmed / 25e-6).log() + 0.0244).clamp(0.049, 0.1)
 for k in (0, 1, 4, 9):

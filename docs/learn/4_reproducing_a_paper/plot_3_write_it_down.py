@@ -1,9 +1,8 @@
-"""
-A result that others can repeat
+"""A result that others can repeat
 ===============================
 
-A figure can be repeated if three things are written down: what the hardware was, which chips, and every single
-number. All three are files here.
+A figure can be repeated if three things are written down: what the hardware was, which chips, and
+every single number. All three are files here.
 """
 
 # %%
