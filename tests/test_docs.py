@@ -1,7 +1,7 @@
 """The documents' code runs as it stands, block after block, as a reader would try it.
 
-Pages are found, not listed: a new one is tested from the day it is written, and has to be in a table
-of contents.
+Pages are found, not listed: a new one is tested from the day it is written, and has to be in a
+table of contents.
 """
 
 import fnmatch
