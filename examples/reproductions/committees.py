@@ -65,7 +65,7 @@ def show(found, stuck, heading, published=None):
 def draw(larger, equal, stuck, name):
     percent = [100 * s for s in stuck]
     with style():
-        figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.8), sharey=True)
+        figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.8), sharey=True, layout="constrained")
         shades = plt.get_cmap("viridis")
         for ax, found in zip(panels, (larger, equal), strict=True):
             for size, values in found.items():
@@ -96,7 +96,15 @@ def main(arguments=None):
     show(larger, stuck, "of 150 hidden, accuracy (%)", PUBLISHED)
     same = of_equal_cells(samples, equal, stuck, chips, steps)
     show(same, stuck, "of as many cells in all, acc. (%)")
-    finish(draw(larger, same, stuck, name), chosen)
+    rows = [
+        (kind, size, fraction, chip, value)
+        for kind, found in (("150 hidden each", larger), ("120 hidden in all", same))
+        for size, by_stuck in found.items()
+        for fraction, values in by_stuck.items()
+        for chip, value in enumerate(values)
+    ]
+    columns = ("networks", "size", "stuck", "chip", "accuracy (%)")
+    finish(draw(larger, same, stuck, name), chosen, columns, rows)
     return larger, same
 
 

@@ -8,6 +8,7 @@ are no reproduction: they show that the script runs.
 from __future__ import annotations
 
 import argparse
+import csv
 import gzip
 import platform
 import time
@@ -154,8 +155,21 @@ def machine():
     return f"{name}, {torch.get_num_threads()} thread(s), PyTorch {torch.__version__}"
 
 
-def finish(figure, options):
-    """Save the figure (small: half-width on a page), and say where, how long and on what."""
+def finish(figure, options, columns, rows):
+    """Save the figure and the numbers behind it, and say where, how long and on what.
+
+    Args:
+        figure: to ``options.out``.
+        options: as `options` gave them.
+        columns: names of the columns of a CSV file beside the figure.
+        rows: its rows.
+    """
     options.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(options.out, dpi=110)
-    print(f"\n{options.out}; {time.perf_counter() - options.began:.0f} s on {machine()}")
+    table = options.out.with_suffix(".csv")
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for line in rows:
+            writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in line])
+    print(f"\n{options.out}, {table}; {time.perf_counter() - options.began:.0f} s on {machine()}")

@@ -56,7 +56,9 @@ def show(found, stuck):
 def draw(found, copies, stuck, name):
     with style():
         size = (3.6 * len(copies), 3.6)
-        figure, panels = plt.subplots(1, len(copies), figsize=size, sharey=True, squeeze=False)
+        figure, panels = plt.subplots(
+            1, len(copies), figsize=size, sharey=True, squeeze=False, layout="constrained"
+        )
         percent = [100 * s for s in stuck]
         for ax, number in zip(panels[0], copies, strict=True):
             for method, colour in COLOURS.items():
@@ -65,7 +67,7 @@ def draw(found, copies, stuck, name):
                 known = [example.PUBLISHED[method][number][example.STUCK.index(s)] for s in stuck]
                 ax.plot(percent, mean, color=colour, marker="o", label=method)
                 low, high = [min(v) for v in values], [max(v) for v in values]
-                ax.fill_between(percent, low, high, color=colour, alpha=0.15, linewidth=0)
+                ax.fill_between(percent, low, high, color=colour, alpha=0.08, linewidth=0)
                 ax.plot(percent, known, color=colour, marker="x", linestyle=":")
             blind = [sum(v) / len(v) for v in (found[BLIND, number][s] for s in stuck)]
             green = COLOURS["inner fault tolerance"]
@@ -88,7 +90,14 @@ def main(arguments=None):
     print(f"without a chip: {100 * example.accuracy(networks[0], samples):.1f} %")
     found = study(samples, networks, copies, stuck, chips)
     show(found, stuck)
-    finish(draw(found, copies, stuck, name), chosen)
+    rows = [
+        (method, number, fraction, chip, value)
+        for (method, number), by_stuck in found.items()
+        for fraction, values in by_stuck.items()
+        for chip, value in enumerate(values)
+    ]
+    columns = ("method", "copies", "stuck", "chip", "accuracy (%)")
+    finish(draw(found, copies, stuck, name), chosen, columns, rows)
     return found
 
 

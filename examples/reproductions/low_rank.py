@@ -72,7 +72,7 @@ def software(samples, epochs):
 
 def draw(curves, ranks, name):
     with style():
-        figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.8), sharey=True)
+        figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.8), sharey=True, layout="constrained")
         shades = plt.get_cmap("viridis")
         for ax, method in zip(panels, METHODS, strict=True):
             for k, rank in enumerate(ranks):
@@ -94,7 +94,7 @@ def draw(curves, ranks, name):
 def main(arguments=None):
     chosen = options(__doc__, "low_rank", arguments)
     samples, name = data(chosen)
-    ranks, epochs = ((1, 4), 1) if chosen.quick else (RANKS, 5)
+    ranks, epochs = ((1, 4), 1) if chosen.quick else (RANKS, 3)
     curves = {
         ("software", None): software(samples, epochs),
         ("whole gradient", None): curve(samples, None, epochs),
@@ -107,7 +107,13 @@ def main(arguments=None):
             curves[method, rank] = curve(samples, make(rank), epochs)
             cells = [f"{value:.1f}" for value in curves[method, rank]]
             row(f"{method}, rank {rank}", cells, width=8)
-    finish(draw(curves, ranks, name), chosen)
+    rows = [
+        (method, rank or "", epoch, value)
+        for (method, rank), values in curves.items()
+        for epoch, value in enumerate(values, 1)
+    ]
+    columns = ("method", "rank", "epoch", "accuracy (%)")
+    finish(draw(curves, ranks, name), chosen, columns, rows)
     return curves
 
 

@@ -53,13 +53,19 @@ def main(arguments=None):
     gain = [100 * (a - b) for a, b in zip(means["recipe"], means["software"], strict=True)]
     row("gain of the recipe, points", [f"{g:+.1f}" for g in gain])
     with style():
-        figure, ax = plt.subplots(figsize=(5.6, 3.8))
+        figure, ax = plt.subplots(figsize=(5.6, 3.8), layout="constrained")
         for method, values in found.items():
             percent = [100 * n for n in example.NOISE]
             accuracy_against(percent, values, ax, label=method, colour=example.COLOURS[method])
         ax.set(title=name, xlabel="programming error (% of the range)")
         ax.legend()
-    finish(figure, chosen)
+    rows = [
+        (method, noise, chip, 100 * value)
+        for method, values in found.items()
+        for chip, line in enumerate(values)
+        for noise, value in zip(example.NOISE, line, strict=True)
+    ]
+    finish(figure, chosen, ("method", "programming error", "chip", "accuracy (%)"), rows)
     return found
 
 

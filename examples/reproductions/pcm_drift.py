@@ -96,7 +96,7 @@ def show(errors, curves):
 
 def draw(errors, curves, name):
     with style():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.8))
+        figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.8), layout="constrained")
         seconds = [max(t, 1.0) for t in TIMES.values()]
         for k, label, colour in ((0, "compensated", "#0072B2"), (2, "as it drifts", "#D55E00")):
             ours = [float(errors[t][:, k].mean()) for t in TIMES]
@@ -145,7 +145,19 @@ def main(arguments=None):
         for label, m in models.items()
     }
     show(errors, curves)
-    finish(draw(errors, curves, name), chosen)
+    rows = [
+        ("product", part, time, seed, float(errors[time][seed, k]))
+        for k, part in enumerate(("error, compensated", "factor", "error, as it drifts"))
+        for time in TIMES
+        for seed in range(seeds)
+    ]
+    rows += [
+        ("network, accuracy (%)", label, time, chip, float(values[chip, k]))
+        for label, values in curves.items()
+        for k, time in enumerate(LATER)
+        for chip in range(chips)
+    ]
+    finish(draw(errors, curves, name), chosen, ("of", "what", "time", "chip", "value"), rows)
     return errors, curves
 
 
