@@ -6,7 +6,7 @@ say so in ``source``. `cite` walks through what it is given, collects these, and
 the table to the docstrings.
 """
 
-from mho.citations.cite import cite
+from mho.citations.collect import cite
 from mho.citations.table import Citations, Entry
 
 __all__ = ["Citations", "Entry", "cite"]
