@@ -45,7 +45,8 @@ METHODS = {
     "c-TTv2, asymmetric": tiki_taka(Chopped(**RATES, chop_probability=0.02)),
     "AGAD, asymmetric": tiki_taka(AGAD(**RATES, chop_probability=0.1)),
 }
-# Test accuracies (%) as the sources give them, of the network above after training to the end.
+# Test accuracies (%) of the network above after training to the end, in Gokmen & Vlasov 2016: as
+# the field remembers them, about 2 and 2.3 % errors; not confirmed in the paper's text.
 PUBLISHED = {"digital SGD": 98.0, "pulsed SGD, symmetric cells": 97.7}
 
 

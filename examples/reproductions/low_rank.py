@@ -85,9 +85,11 @@ def draw(curves, ranks, name):
             ax.plot(epochs, whole, color="#D55E00", linestyle="--", label="whole gradient")
             plain = curves["software", None]
             ax.plot(epochs, plain, color="#6B6B6B", linestyle=":", label="software")
-            ax.set(title=method, xlabel="epoch")
+            ax.set(title=method, xlabel="epoch", xticks=list(epochs))
         panels[0].set(ylabel=f"accuracy on {name} (%)")
-        panels[1].legend(fontsize=8)
+        figure.legend(
+            *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8
+        )
         return figure
 
 

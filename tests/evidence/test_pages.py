@@ -1,4 +1,4 @@
-"""What the pages of evidence name is there: tests, scripts, figures, and the numbers behind tables."""
+"""What the pages of evidence name is there: tests, scripts, figures, the numbers behind tables."""
 
 import ast
 import csv
