@@ -1,11 +1,14 @@
-# Two commands: `make demo` runs the main job, `make test` the tests. Each sets up what it needs.
+# `make demo` runs the main job, `make test` the tests, `make docs` builds the site. Each sets up what
+# it needs.
 
 PYTHON ?= python3
 OUT ?= mho-demo
 VENV := .venv
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
+SPHINX := OMP_NUM_THREADS=1 $(VENV)/bin/python -m sphinx --keep-going -j 2
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types bench docs links clean
 
 demo: $(STAMP)
 	$(VENV)/bin/mho demo --out $(OUT)
@@ -24,8 +27,16 @@ types: $(STAMP)
 bench: $(STAMP)
 	$(VENV)/bin/python benchmarks/heart.py --large
 
+# The site, every warning an error; tutorials and pictures run. It is in docs/build/html.
+docs: $(DOCS_STAMP)
+	$(SPHINX) -W -b html docs docs/build/html
+
+# Whether what the site links to elsewhere still answers: the one target that needs a network.
+links: $(DOCS_STAMP)
+	$(SPHINX) -D plot_gallery=0 -b linkcheck docs docs/build/links
+
 clean:
-	rm -rf $(VENV) $(OUT)
+	rm -rf $(VENV) $(OUT) docs/build docs/generated
 
 # torch first and alone: pinned exactly, so that no resolver takes a newer (and larger) build.
 $(STAMP): pyproject.toml constraints.txt
@@ -33,3 +44,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 -c constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	touch $(STAMP)
+
+$(DOCS_STAMP): $(STAMP)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[docs]' -c constraints.txt
+	touch $(DOCS_STAMP)

@@ -82,9 +82,9 @@ def iv(
 
     The laws, all with the low-voltage conductance g: ``ohmic`` g·V; ``sinh`` g·sinh(bV)/b, the
     read-out of most switching models (the data-driven model's (a/R)·sinh(bV) has ``g = a·b/R``,
-    Yakopcic's a·x·sinh(bV) ``g = a·b·x``); ``poole_frenkel`` g·V·exp(β√|V|); ``space_charge``
-    g·(V + c·V·|V|); ``diode`` g·(exp(bV) − 1)/b; ``table`` a monotone curve through 15
-    points.
+    Yakopcic's a·x·sinh(bV) ``g = a·b·x``); ``poole_frenkel`` ``g·V·exp(β√|V|)``;
+    ``space_charge`` ``g·(V + c·V·|V|)``; ``diode`` g·(exp(bV) − 1)/b; ``table`` a monotone curve
+    through 15 points.
 
     One curve shows one conductance, and no window: the device then reaches from ``g_min`` (0 if not
     given) to ``g_max`` (the curve's own). Curves of several states are fitted with one shape for

@@ -75,8 +75,8 @@ class LoopFit:
         residuals: measured minus fitted with the cycle's own parameters (A), one array a cycle.
         relative_rmse: of every cycle with its own parameters: √(ΣΔI²/ΣI²) over its samples.
         shared_rmse: of every cycle with the shared parameters, likewise.
-        rmse_to_mean: of every cycle with its own parameters: root mean square ΔI over the mean |I|,
-            as papers that divide by the average state it; never the smaller number.
+        rmse_to_mean: of every cycle with its own parameters: root mean square ΔI over the mean
+            ``|I|``, as papers that divide by the average state it; never the smaller number.
         held_out_rmse: √(ΣΔI²/ΣI²) over the cycles held out of the search, by model; every second
             cycle is, where there are four or more; NaN where none was held out.
         measured: set and reset voltages of the measured cycles.
