@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-from common import data, finish, options, row, spread
+import torch
+from common import data, finish, options, row
 
 from mho.plot import style
 
@@ -43,40 +44,47 @@ def study(samples, networks, copies, stuck, chips):
     return found
 
 
-def show(found, stuck):
+def summary(found):
+    """Mean and standard deviation over the chips, ``{(method, copies): {stuck: (mean, sd)}}``."""
+    values = {key: {s: torch.tensor(v).double() for s, v in x.items()} for key, x in found.items()}
+    return {
+        key: {s: (float(v.mean()), float(v.std(unbiased=len(v) > 1))) for s, v in by_stuck.items()}
+        for key, by_stuck in values.items()
+    }
+
+
+def show(said, stuck):
     row("accuracy (%), mean ± sd of chips", [f"{100 * s:.0f} %" for s in stuck])
-    for (method, number), values in found.items():
-        row(f"{method} × {number}", [spread(values[s]) for s in stuck])
-        if method == BLIND:
-            continue
-        known = example.PUBLISHED[method][number]
-        row("    published", [f"{known[example.STUCK.index(s)]:.1f}" for s in stuck])
+    for (method, number), values in said.items():
+        cells = ["{:.1f} ± {:.1f}".format(*values[s]) for s in stuck]
+        row(f"{method} × {number}", cells)
+        if method != BLIND:
+            known = example.PUBLISHED[method][number]
+            row("    published", [f"{known[example.STUCK.index(s)]:.1f}" for s in stuck])
 
 
-def draw(found, copies, stuck, name):
+def draw(said, copies, stuck, name):
+    percent = [100 * s for s in stuck]
     with style():
-        size = (3.6 * len(copies), 3.6)
+        size = (3.6 * len(copies), 3.8)
         figure, panels = plt.subplots(
             1, len(copies), figsize=size, sharey=True, squeeze=False, layout="constrained"
         )
-        percent = [100 * s for s in stuck]
         for ax, number in zip(panels[0], copies, strict=True):
             for method, colour in COLOURS.items():
-                values = [found[method, number][s] for s in stuck]
-                mean = [sum(v) / len(v) for v in values]
+                mean, sd = zip(*(said[method, number][s] for s in stuck), strict=True)
+                line = {"color": colour, "marker": "o", "capsize": 2, "label": method}
+                ax.errorbar(percent, mean, sd, **line)
                 known = [example.PUBLISHED[method][number][example.STUCK.index(s)] for s in stuck]
-                ax.plot(percent, mean, color=colour, marker="o", label=method)
-                low, high = [min(v) for v in values], [max(v) for v in values]
-                ax.fill_between(percent, low, high, color=colour, alpha=0.08, linewidth=0)
                 ax.plot(percent, known, color=colour, marker="x", linestyle=":")
-            blind = [sum(v) / len(v) for v in (found[BLIND, number][s] for s in stuck)]
+            blind = [said[BLIND, number][s][0] for s in stuck]
             green = COLOURS["inner fault tolerance"]
             ax.plot(percent, blind, color=green, linestyle="--", label=BLIND)
             ax.set(title=f"× {number}", xlabel="stuck cells (%)", ylim=(0, 100))
         panels[0][0].set(ylabel=f"accuracy on {name} (%)")
         panels[0][0].plot([], [], color="#6B6B6B", marker="x", linestyle=":", label="published")
         handles, labels = panels[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        figure.legend(handles, labels, loc="outside lower center", ncols=5)
         return figure
 
 
@@ -88,17 +96,16 @@ def main(arguments=None):
         copies, stuck, chips, steps = (1, 3), (0.0, 0.2), min(chips, 2), 300
     networks = [example.network(samples, seed, steps) for seed in range(max(copies))]
     print(f"without a chip: {100 * example.accuracy(networks[0], samples):.1f} %")
-    found = study(samples, networks, copies, stuck, chips)
-    show(found, stuck)
+    said = summary(study(samples, networks, copies, stuck, chips))
+    show(said, stuck)
     rows = [
-        (method, number, fraction, chip, value)
-        for (method, number), by_stuck in found.items()
+        (method, number, fraction, *values)
+        for (method, number), by_stuck in said.items()
         for fraction, values in by_stuck.items()
-        for chip, value in enumerate(values)
     ]
-    columns = ("method", "copies", "stuck", "chip", "accuracy (%)")
-    finish(draw(found, copies, stuck, name), chosen, columns, rows)
-    return found
+    columns = ("method", "copies", "stuck", "mean accuracy (%)", "sd of chips (%)")
+    finish(draw(said, copies, stuck, name), chosen, columns, rows)
+    return said
 
 
 if __name__ == "__main__":
