@@ -24,7 +24,8 @@ from mho.plot import accuracy_against, style
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import noise_aware as example  # the folder above is where it lies
 
-SAMPLES = 20_000  # of the 60,000 training images: every noise trains its own networks
+SAMPLES = 6000  # of the 60,000 training images: every noise trains its own networks
+NOISE = (0.05, 0.1, 0.2)
 
 
 def study(samples, seeds, epochs, chips):
@@ -39,10 +40,11 @@ def study(samples, seeds, epochs, chips):
 def main(arguments=None):
     chosen = options(__doc__, "noise_aware_mnist", arguments)
     samples, name = data(chosen)
-    seeds, epochs, chips, count = 1, 4, chosen.chips, SAMPLES
+    seeds, epochs, chips, count = 1, 5, chosen.chips, SAMPLES
+    example.NOISE = NOISE
     if chosen.quick:
-        epochs, chips, count = 3, min(chips, 2), 2000
-        example.NOISE = (0.02, 0.1, 0.2)
+        chips, count = min(chips, 2), 2000
+        example.NOISE = NOISE[-1:]
     samples = samples._replace(train_x=samples.train_x[:count], train_y=samples.train_y[:count])
     warnings.filterwarnings("ignore", message=".*has changed since it was programmed.*")
     found = study(samples, seeds, epochs, chips)
