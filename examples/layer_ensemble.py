@@ -83,11 +83,13 @@ def mnist():
     return [t for s in sets for t in (s.data.flatten(1).float() / 255, s.targets)]
 
 
-def network(data, seed, steps):
+def network(data, seed, steps, hidden=150):
     """Train with ternary weights: the forward pass sees them, gradients go straight through."""
     torch.manual_seed(seed)
     plain = torch.nn.Sequential(
-        torch.nn.Linear(784, 150, bias=False), torch.nn.ReLU(), torch.nn.Linear(150, 10, bias=False)
+        torch.nn.Linear(784, hidden, bias=False),
+        torch.nn.ReLU(),
+        torch.nn.Linear(hidden, 10, bias=False),
     )
     model = mho.convert(plain, mho.Hardware(encoding=SPARSE), seed=seed).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
@@ -131,7 +133,7 @@ def len_of(model):
     return torch.cat([p.detach().flatten() for p in model.parameters()]).norm()
 
 
-def study(networks, data, copies, stuck, chips):
+def study(networks, data, copies, stuck, chips, methods=methods):
     rows = []
     for fraction in stuck:
         faults = mho.effects.StuckAt(

@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from mho import circuit, devices, effects, encoding, nn, programming
+from mho.citations import cite
 from mho.crossbar import Crossbar
 from mho.crossbar.report import ProgramReport
 from mho.hardware import Array, Hardware, load_hardware, save_hardware
@@ -57,6 +58,7 @@ __all__ = [
     "calibrate",
     "chip",
     "circuit",
+    "cite",
     "collapse",
     "compensate",
     "convert",
