@@ -15,7 +15,8 @@ from mho.chip import tenants
 from mho.chip.cores import Cores
 from mho.chip.placement import Region
 from mho.chip.residents import Resident
-from mho.core import checks
+from mho.core import checks, durations
+from mho.core.durations import Duration
 from mho.core.precision import keeping
 from mho.core.spec import first_difference
 from mho.crossbar.checkpoint import present
@@ -220,18 +221,18 @@ class Chip(nn.Module):
             raise ValueError(f"{unwritten} of {what} were never written")
         return self.G.reshape(-1)[place]
 
-    def age(self, seconds: float, reads: float = 0.0) -> None:
+    def age(self, seconds: Duration, reads: float = 0.0) -> None:
         """Let time pass for everything that lives on the chip.
 
         Args:
-            seconds: how long (s), >= 0.
+            seconds: how long (s), >= 0; or a span as text, see `mho.age`.
             reads: of every cell in that time, >= 0; see `mho.age`.
 
         Raises:
             TypeError, ValueError: if one is not a non-negative number, or there are reads and
                 nothing goes by them.
         """
-        seconds = checks.number("seconds", seconds, least=0.0)
+        seconds = durations.seconds("seconds", seconds, least=0.0)
         self.cells.check_reads(reads)
         living = [r.crossbar for r in self.residents if r.crossbar is not None]
         lost = sorted({repr(r.owner) for r in self.residents if r.crossbar is None})

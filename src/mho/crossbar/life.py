@@ -15,6 +15,7 @@ from mho.cells.population import Cells
 from mho.cells.programming import Programming, Site
 from mho.cells.unfabricated import Unfabricated
 from mho.core import checks, random
+from mho.core.durations import Duration
 from mho.core.modes import settled
 from mho.crossbar import huge
 from mho.crossbar.correction import Correction
@@ -180,7 +181,7 @@ def _programmed(
 
 
 @settled
-def age(crossbar: Crossbar, seconds: float, reads: float = 0.0) -> None:
+def age(crossbar: Crossbar, seconds: Duration, reads: float = 0.0) -> None:
     """Let time pass, and reads happen.
 
     Args:

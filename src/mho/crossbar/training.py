@@ -20,7 +20,7 @@ from mho.cells import life
 from mho.cells.life import Drawn
 from mho.cells.population import Cells
 from mho.cells.spread import refuse_shared
-from mho.core import checks, random
+from mho.core import checks, durations, random
 from mho.core.spec import Spec
 from mho.effects.base import Effect
 from mho.hardware import Hardware
@@ -198,6 +198,8 @@ def _two(
     checks.instance(f"Practice {name}", values, (tuple, list))
     if len(values) != 2:
         raise ValueError(f"{name} must be two {what}, got {values!r}")
+    if name == "ages":
+        values = [durations.seconds("every age", value) for value in values]
     low, high = (float(value) for value in values)
     if (low, high) != (0.0, 0.0):
         checks.number(f"{least} of {name}", low, above=0.0)

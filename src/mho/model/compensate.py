@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mho.core import checks
+from mho.core import checks, durations
+from mho.core.durations import Duration
 from mho.crossbar import Crossbar
 from mho.crossbar.undo import all_or_nothing
 from mho.model.crossbars import crossbars
@@ -54,14 +55,14 @@ def compensate(model: nn.Module, mode: str = "global") -> dict[str, Tensor]:
 
 
 def maintain(
-    model: nn.Module, seconds: float, *, every: float, mode: str = "global"
+    model: nn.Module, seconds: Duration, *, every: Duration, mode: str = "global"
 ) -> dict[str, Tensor]:
     """Let time pass as in a chip in service: drift is compensated again and again.
 
     Args:
         model: a converted model; changed in place.
-        seconds: how long (s), >= 0.
-        every: time between two compensations (s), > 0; the last one is at the end.
+        seconds: how long (s), >= 0; or a span as text, see `mho.age`.
+        every: time between two compensations (s, or as text), > 0; the last one is at the end.
         mode: as in `compensate`.
 
     Returns:
@@ -71,8 +72,8 @@ def maintain(
         TypeError, ValueError: as `compensate`, or if a time is refused; nothing is then changed.
     """
     checks.instance("model", model, nn.Module)
-    seconds = checks.number("seconds", seconds, least=0.0)
-    every = checks.number("every", every, above=0.0)
+    seconds = durations.seconds("seconds", seconds, least=0.0)
+    every = durations.seconds("every", every, above=0.0)
     checks.one_of("mode", mode, MODES)
     found = crossbars(model)
     _refuse_unprogrammed(found)

@@ -127,7 +127,7 @@ def call_of(inputs: Any, model: nn.Module | None = None) -> Any:
         raise TypeError(
             "inputs must be those of one call: a tensor, an array, a table, a tuple of arguments, "
             "a mapping of keyword arguments, or batches of these, got "
-            f"{inputs!r} ({type(inputs).__name__})"
+            f"{checks.said(inputs)}"
         )
     like = Suiting.of(model)
     if _is_pair(inputs) and model is not None and _takes_one(model):

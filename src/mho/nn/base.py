@@ -240,6 +240,7 @@ class AnalogLayer(nn.Module):
     mark_programmed = stale.mark_programmed
     warn_if_stale = stale.warn_if_stale
     _versions = stale.versions
+    _apply = stale.apply
 
     def read(self, name: str, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Read one crossbar (through the weights in training, else what is stored), add a bias."""

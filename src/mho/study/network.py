@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from mho.cells.programming import Exact
-from mho.core import checks
+from mho.core import checks, durations
+from mho.core.durations import Duration
 from mho.devices.linear import LinearDevice
 from mho.hardware import Hardware
 from mho.model.calibrate import calibrate
@@ -122,7 +123,7 @@ def accuracy(
     *,
     calibration: Any,
     seeds: Sequence[int],
-    times: Sequence[float] | None = None,
+    times: Sequence[Duration] | None = None,
     reads_per_second: float = 0.0,
     workers: int = 1,
     label: str | None = None,
@@ -139,8 +140,8 @@ def accuracy(
             of both.
         calibration: inputs to calibrate with, none of those tested, in any form.
         seeds: one chip each.
-        times: after programming (s) at which to test, rising from 0. If not given: 0 and, where
-            cells age (or are read), an hour, a day, a month and a year.
+        times: after programming (s, or as text, ``"1 day"``) at which to test, rising from 0. If
+            not given: 0 and, where cells age (or are read), an hour, a day, a month and a year.
         reads_per_second: that every cell is through as time passes, >= 0, for hardware with an
             effect that goes by them (`mho.effects.ReadDisturb`); reads of the tests are none.
         workers: how many chips are made at once.
@@ -159,9 +160,9 @@ def accuracy(
     if times is None:
         passing_changes = ages(hardware) or reads_per_second > 0.0
         times = (0.0, HOUR, DAY, MONTH, YEAR) if passing_changes else (0.0,)
-    times = [checks.number("every time", time, least=0.0) for time in times]
-    if not times or times[0] != 0.0 or any(b <= a for a, b in pairwise(times)):
-        raise ValueError(f"times must rise from 0, got {list(times)}")
+    stops = [durations.seconds("every time", time, least=0.0) for time in times]
+    if not stops or stops[0] != 0.0 or any(b <= a for a, b in pairwise(stops)):
+        raise ValueError(f"times must rise from 0, got {stops}")
 
     def rightly(chip: nn.Module) -> float:
         return share_right(chip, inputs, labels)
@@ -173,7 +174,7 @@ def accuracy(
     def passing(recalibrated: bool) -> Callable[[nn.Module], list[float]]:
         def evaluate(chip: nn.Module) -> list[float]:
             found, now = [fresh(chip)], 0.0
-            for stop in times[1:]:
+            for stop in stops[1:]:
                 age(chip, stop - now, reads_per_second * (stop - now))
                 now = stop
                 found.append(fresh(chip) if recalibrated else rightly(chip))
@@ -188,13 +189,13 @@ def accuracy(
     ideal = convert(model, ideal_cells(hardware), seed=seeds[0]).eval()
     shared: Any = {"workers": workers, "label": label}
     chips = over_chips(analog, passing(False), seeds, **shared)
-    again = chips if len(times) == 1 else over_chips(analog, passing(True), seeds, **shared)
+    again = chips if len(stops) == 1 else over_chips(analog, passing(True), seeds, **shared)
     return Accuracy(
         digital=digital,
         ideal=over_chips(ideal, fresh, seeds, **shared),
         chips=chips,
         recalibrated=again,
-        times=tuple(times),
+        times=tuple(stops),
         samples=len(inputs),
         reads_per_second=reads_per_second,
         note=_note(hardware, reads_per_second),

@@ -152,7 +152,7 @@ def fit(
                 optimizer.zero_grad()
                 value = loss(model(inputs), targets, *_taught(teacher, inputs))
                 value.backward()
-                _refuse_infinite(value, progress)
+                _refuse_infinite(value, progress, optimizer)
                 if before_step is not None:
                     before_step(model)
                 optimizer.step()
@@ -185,11 +185,16 @@ def _order(samples: int, batch: int, seed: int, epoch: int) -> Sequence[Tensor]:
     return torch.randperm(samples, generator=source).split(batch)
 
 
-def _refuse_infinite(value: Tensor, progress: _Progress) -> None:
+def _calmer(optimizer: Optimizer) -> str:
+    rates = [float(group["lr"]) for group in getattr(optimizer, "param_groups", ())]
+    return f"; try {max(rates) / 10:g} instead of {max(rates):g}" if rates else ""
+
+
+def _refuse_infinite(value: Tensor, progress: _Progress, optimizer: Optimizer) -> None:
     if not bool(torch.isfinite(value.detach())):
         raise RuntimeError(
             f"the loss is {float(value.detach())} in epoch {progress.epoch + 1}, step "
-            f"{progress.batch + 1}: the learning rate may be too high"
+            f"{progress.batch + 1}: the learning rate may be too high{_calmer(optimizer)}"
         )
 
 
