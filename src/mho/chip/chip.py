@@ -34,7 +34,7 @@ class Chip(nn.Module):
     region, becomes those cells, and is programmed. From then on the crossbars compute, age and are
     programmed as ever (``mho.program``, ``mho.age``); without a chip the same code runs on cells
     of the crossbar's own. Training a placed model reads through the chip's cells, so that it
-    learns around their defects (``Practice(own_cells=True)``).
+    learns around their defects (``NoiseInjection(own_cells=True)``).
 
     The cells are the chip's; crossbars that live on them return what they hold after every change.
     A model lives on one chip at a time: placing it on another moves it off the first.

@@ -62,7 +62,7 @@ def _move(crossbar: Crossbar, cells: Cells) -> None:
         crossbar.commit(cells=cells, digital=digital, correction=correction)
 
 
-def inhabit(crossbar: Crossbar, cells: Cells, lease: Any) -> None:
+def use_cells(crossbar: Crossbar, cells: Cells, lease: Any) -> None:
     """Move to given cells (of a chip), not yet programmed.
 
     Args:
@@ -87,7 +87,7 @@ def rejoin(crossbar: Crossbar, cells: Cells, lease: Any) -> None:
 
     Args:
         cells: shaped as ``G``.
-        lease: see `inhabit`.
+        lease: see `use_cells`.
     """
     with all_or_nothing([crossbar]):
         crossbar._lease = None

@@ -247,13 +247,13 @@ class AnalogLayer(nn.Module):
         crossbar: Any = self._modules[name]
         self.check_dtype(x)
         if self.training:
-            return crossbar.reader.read(x, self.through(name, self.matrices()[name]), bias)
+            return crossbar.reader.read(x, self.training_readout(name, self.matrices()[name]), bias)
         self.warn_if_stale()
         reader = crossbar._reader
         found = None if reader is None or _hooked(crossbar) else reader.quickly(x, bias)
         return crossbar(x, bias) if found is None else found
 
-    def through(self, name: str, matrix: Tensor) -> Readout:
+    def training_readout(self, name: str, matrix: Tensor) -> Readout:
         """Return what a training read of one crossbar sees; see `Crossbar.read_through`.
 
         Args:
@@ -264,7 +264,7 @@ class AnalogLayer(nn.Module):
         if crossbar.scale.is_meta and not matrix.is_meta:  # weights were assigned to it
             crossbar.arrive(matrix.device)
         ideal = self.hardware.array.wires.ideal
-        return crossbar.reader.through(matrix, () if ideal else computed.moved(self))
+        return crossbar.reader.training_readout(matrix, () if ideal else computed.moved(self))
 
     @property
     def kind_of_numbers(self) -> torch.dtype | None:
