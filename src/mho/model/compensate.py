@@ -6,11 +6,14 @@ doi 10.1038/s41467-020-16108-9), or one per column, undoes most of it, in the di
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from mho.core import checks, durations
 from mho.core.durations import Duration
+from mho.core.text import bar, progress
 from mho.crossbar import Crossbar
 from mho.crossbar.undo import all_or_nothing
 from mho.model.crossbars import crossbars
@@ -51,7 +54,8 @@ def compensate(model: nn.Module, mode: str = "global") -> dict[str, Tensor]:
     found = crossbars(model)
     _refuse_unprogrammed(found)
     with all_or_nothing(found.values()):
-        return {name: _correct(crossbar, mode) for name, crossbar in found.items()}
+        each = progress(found.items(), "compensating")
+        return {name: _correct(crossbar, mode) for name, crossbar in each}
 
 
 def maintain(
@@ -79,7 +83,8 @@ def maintain(
     _refuse_unprogrammed(found)
     factors: dict[str, list[Tensor]] = {}
     past = 0.0
-    with all_or_nothing(found.values()):
+    steps = max(math.ceil(seconds / every), 1)
+    with all_or_nothing(found.values()), bar(steps, "in service") as shown:
         while not factors or past < seconds:
             step = min(every, seconds - past)
             for crossbar in found.values():
@@ -88,6 +93,7 @@ def maintain(
             past = seconds if past + step >= seconds else past + step
             for name, factor in compensate(model, mode).items():
                 factors.setdefault(name, []).append(factor)
+            shown.update()
     return {name: torch.stack(found) for name, found in factors.items()}
 
 

@@ -163,7 +163,8 @@ def age(model: nn.Module, seconds: Duration, reads: float = 0.0) -> None:
             "(as mho.effects.ReadDisturb does)"
         )
     with all_or_nothing(entry.crossbar for entry in found):
-        for entry, counts in zip(found, counting, strict=True):
+        both = list(zip(found, counting, strict=True))
+        for entry, counts in progress(both, "aging"):
             entry.crossbar.age(seconds, reads if counts else 0.0)
 
 
@@ -187,7 +188,7 @@ def fabricate(model: nn.Module, seed: int) -> ModelReport:
     paths = {module: name for name, module in model.named_modules()}
     weights = {entry.crossbar: entry.weight() for entry in found}
     with all_or_nothing(weights):
-        for entry in found:
+        for entry in progress(found, "fabricating"):
             owner = entry.crossbar if entry.layer is None else entry.layer
             entry.crossbar.reset_parameters(random.derive(seed, paths[owner], entry.part))
         report = _written(found, weights)
