@@ -203,7 +203,7 @@ def _batches(inputs: Any) -> Iterable[Any]:
 
 def _may_be_inputs(inputs: Any) -> bool:
     """Whether something is no text and no single number, and can be gone through."""
-    if isinstance(inputs, str | bytes | type) or intake.is_number(inputs):
+    if isinstance(inputs, str | bytes | type | nn.Module) or intake.is_number(inputs):
         return False
     return isinstance(inputs, Iterable | Dataset) or intake.is_array(inputs)
 
