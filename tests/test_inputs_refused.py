@@ -26,7 +26,7 @@ def test_forms_of_one_set_of_samples(inputs):
     assert torch.equal(one.eval()(X), other.eval()(X))
 
 
-@pytest.mark.parametrize("inputs", [None, "x", b"x", 3, 2.5, X.numpy(), np.float32(1.0), len])
+@pytest.mark.parametrize("inputs", [None, "x", b"x", 3, 2.5, np.float32(1.0), len, np.ndarray])
 def test_what_calibrate_refuses(inputs):
     analog = layer()
     before = analog.eval()(X)
@@ -41,12 +41,7 @@ def test_no_samples(inputs):
         mho.calibrate(layer(), inputs)
 
 
-def test_arrays_name_the_remedy():
-    with pytest.raises(TypeError, match=r"ndarray.*torch\.as_tensor"):
-        mho.calibrate(layer(), X.numpy())
-
-
-@pytest.mark.parametrize("inputs", ["x", 3, True, X.numpy()])
+@pytest.mark.parametrize("inputs", ["x", 3, True, np.float32(1.0), len])
 def test_what_convert_and_estimate_refuse(inputs):
     for ask in (mho.convert, mho.estimate):
         with pytest.raises(TypeError, match="inputs must be those of one call"):

@@ -3,7 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from mho import circuit, devices, effects, encoding, nn, programming
+from mho import circuit, devices, effects, encoding, programming
+from mho import nn as nn
 from mho.crossbar import Crossbar
 from mho.crossbar.report import ProgramReport
 from mho.hardware import Array, Hardware, load_hardware, save_hardware
@@ -20,7 +21,8 @@ from mho.model.summary import Summary, summary
 from mho.periphery import ADC, DAC, Amplifier, PulseWidth
 
 if TYPE_CHECKING:
-    from mho import analysis, chip, decomposition, fit, plot, study, testing, train
+    from mho import analysis, chip, decomposition, fit, study, testing, train
+    from mho import plot as plot
 
 __version__ = "0.1.0"
 
@@ -37,6 +39,8 @@ _ON_FIRST_USE = (
     "train",
 )
 
+# Without ``nn``: after ``from mho import *`` that name is still torch's. Also without ``plot``,
+# which needs an extra.
 __all__ = [
     "ADC",
     "DAC",
@@ -70,9 +74,7 @@ __all__ = [
     "limit_memory",
     "load_hardware",
     "maintain",
-    "nn",
     "noise_free",
-    "plot",
     "program",
     "programming",
     "save_hardware",
@@ -91,4 +93,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted([*__all__, "__version__", "nn", "plot"])

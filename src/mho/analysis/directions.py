@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import scipy
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from mho.core import checks, random
+from mho.model.inputs import pair_of
 
 Direction = Mapping[str, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -99,7 +101,7 @@ def trajectory_directions(
 def hessian_directions(
     model: nn.Module,
     loss: Loss,
-    data: tuple[Tensor, Tensor],
+    data: Any,
     count: int = 2,
     *,
     seed: int = 0,
@@ -110,7 +112,8 @@ def hessian_directions(
     Args:
         model: a torch model whose loss is twice differentiable; taken in ``eval()`` mode.
         loss: from outputs and targets to a scalar.
-        data: inputs and targets.
+        data: inputs and targets, as tensors, arrays, tables or lists; or a Dataset or a DataLoader
+            of such pairs.
         count: how many directions.
         seed: of the start of the iteration.
         tolerance: relative accuracy of the eigenvalues.
@@ -123,6 +126,7 @@ def hessian_directions(
     """
     checks.instance("model", model, nn.Module)
     count = checks.integer("count", count)
+    inputs, targets = pair_of("data", data, model)
     tolerance = checks.number("tolerance", tolerance, above=0.0)
     point = snapshot(model)
     whole = flat(point)
@@ -130,7 +134,7 @@ def hessian_directions(
 
     with eval_mode(model), torch.enable_grad():
         whole = whole.requires_grad_()
-        value = loss(functional_call(model, unflat(whole, point), (data[0],)), data[1])
+        value = loss(functional_call(model, unflat(whole, point), (inputs,)), targets)
         (gradient,) = torch.autograd.grad(value, whole, create_graph=True)
 
     def product(vector: object) -> object:

@@ -20,8 +20,10 @@ from torch.func import functional_call, vmap
 from tqdm import tqdm
 
 from mho.analysis.directions import Direction, Loss, coordinates, eval_mode, snapshot
-from mho.core import checks
+from mho.core import checks, durations
 from mho.core.digests import digest
+from mho.core.durations import Duration
+from mho.model.inputs import pair_of
 from mho.model.lifecycle import age, program
 from mho.model.many import over_chips
 from mho.nn.base import AnalogLayer
@@ -63,13 +65,13 @@ class Landscape:
 def landscape(
     model: nn.Module,
     loss: Loss,
-    data: tuple[Tensor, Tensor],
+    data: Any,
     directions: Sequence[Direction],
     *,
     span: float | Sequence[tuple[float, float]] = 1.0,
     points: int = 21,
     chips: Sequence[int] = (),
-    seconds: float = 0.0,
+    seconds: Duration = 0.0,
     trajectory: Sequence[Direction] = (),
     workers: int = 1,
     store: str | Path | None = None,
@@ -82,7 +84,8 @@ def landscape(
     Args:
         model: a plain or a converted model; taken in ``eval()`` mode.
         loss: from outputs and targets to a scalar.
-        data: inputs and targets.
+        data: inputs and targets, as tensors, arrays, tables or lists; or a Dataset or a DataLoader
+            of such pairs.
         directions: one or two, as ``mho.analysis`` makes them.
         span: how far to go to both sides in units of each direction, or a range for each.
         points: along each direction, >= 2.
@@ -101,8 +104,9 @@ def landscape(
             workers, a store or an executor without chips.
     """
     checks.instance("model", model, nn.Module)
+    data = pair_of("data", data, model)
     points = checks.integer("points", points, least=2)
-    seconds = checks.number("seconds", seconds, least=0.0)
+    seconds = durations.seconds("seconds", seconds, least=0.0)
     if len(directions) not in (1, 2):
         raise ValueError(f"directions must be one or two, got {len(directions)}")
     origin = snapshot(model)

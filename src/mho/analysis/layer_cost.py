@@ -36,8 +36,9 @@ from mho.core.text import quantity
 from mho.crossbar.crossbar import Crossbar
 from mho.crossbar.report import ProgramReport
 from mho.model.crossbars import crossbars
+from mho.model.inputs import batches_of
 from mho.model.lifecycle import ModelReport
-from mho.model.observe import batches_of, observed, watch
+from mho.model.observe import observed, watch
 from mho.model.samples import Samples
 
 
@@ -85,7 +86,7 @@ def cost(
     chip = found.architecture() if isinstance(found, Technology) else found
     if samples is not None:
         checks.integer("samples", samples)
-    batches = batches_of(inputs)
+    batches = batches_of(inputs, model)
     twin = copy.deepcopy(model)
     names = {crossbar: name for name, crossbar in crossbars(twin).items()}
     corrections = {crossbar: crossbar.correction for crossbar in names}

@@ -21,12 +21,12 @@ from mho.hardware import Hardware
 from mho.model import sizes
 from mho.model.convert import choose
 from mho.model.crossbars import entries
+from mho.model.inputs import call_of
 from mho.model.lifecycle import collapse
-from mho.model.observe import check_inputs
 from mho.model.report import patterns
 from mho.model.samples import Samples, samples_of, time_first
 from mho.model.sizes import on_meta
-from mho.model.tracer import Trace, call, one_call, to_meta, trace
+from mho.model.tracer import Trace, call, to_meta, trace
 from mho.nn.base import AnalogLayer
 from mho.nn.registry import BY_OPTION
 
@@ -212,7 +212,7 @@ def shapes_of(
             (a sequence is one, time first or not), else the length of the first.
     """
     here = entries(model)
-    check_inputs(inputs)
+    inputs = call_of(inputs, model)
     if inputs is None and samples is not None:
         raise ValueError("samples says how many inferences inputs are; there are no inputs")
     if here:
@@ -350,7 +350,7 @@ def _samples(model: nn.Module, inputs: Any) -> int:
 def _by_layers(model: nn.Module, inputs: Any) -> int:
     converted = any(isinstance(module, AnalogLayer) for module in model.modules())
     twin = on_meta(collapse(model) if converted else model).eval()
-    given = to_meta(one_call(inputs))
+    given = to_meta(inputs)
     leading = given[0] if isinstance(given, (tuple, list)) else given
     with Samples(twin, [leading]) as counter:
         call(twin, given)

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from mho.core import intake
+
 Array = npt.NDArray[np.float64]
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
@@ -45,7 +47,7 @@ def normal_coverage(errors: Array, sigma: float) -> Calibration:
 
 def vector(name: str, values: Any) -> Array:
     """Return data as one float64 vector; refuse empty and non-finite ones (ValueError)."""
-    array = np.asarray(values, np.float64).ravel()
+    array = intake.array(name, values).ravel()
     if not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
         raise ValueError(f"{name} must be finite, but {bad} of {len(array)} entries are not")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mho.core import checks
+from mho.core import checks, intake
 from mho.devices.conduction import ConductionDevice
 from mho.fit import conduction_trust as trust
 from mho.fit import conduction_verdict
@@ -17,6 +17,7 @@ from mho.fit.calibration import Array, Calibration, vector
 from mho.fit.conduction_laws import LAWS, Data, values_at
 from mho.fit.conduction_search import Fitted
 from mho.fit.estimates import Estimates
+from mho.fit.printed import Printed
 from mho.fit.sweeps import whole
 
 _NOTHING = 0.99  # of the current missed: no law that conducts
@@ -24,8 +25,8 @@ _ROUNDED = 0.01  # of a conductance that a window may cut off
 _SURE = 3.0  # standard errors of a conductance, likewise
 
 
-@dataclass(frozen=True)
-class IVFit:
+@dataclass(frozen=True, repr=False)
+class IVFit(Printed):
     """A current–voltage law fitted to one or several states of a cell.
 
     Attributes:
@@ -64,7 +65,7 @@ class IVFit:
             g: of the state (S); the largest fitted if not given.
         """
         most = max(v for n, v in self.parameters.items() if n == "g" or n.startswith("g["))
-        f = values_at(self.device.law, np.asarray(voltage, np.float64))
+        f = values_at(self.device.law, intake.array("voltage", voltage))
         return (most if g is None else g) * f + self.parameters.get("i0", 0.0)
 
 
@@ -139,7 +140,7 @@ def _noise(names: list[str], data: Data) -> Array:
 def _states(state: Any, count: int) -> tuple[list[str], npt.NDArray[np.intp]]:
     if state is None:
         return [""], np.zeros(count, np.intp)
-    label = np.asarray(state).ravel()
+    label = intake.labels(state)
     if len(label) != count:
         raise ValueError(f"state and voltage must be as many, got {len(label)} and {count}")
     names, which = np.unique(label, return_inverse=True)

@@ -9,19 +9,20 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from mho.core import checks
+from mho.core import checks, intake
 from mho.devices.tabular import JumpTable
 from mho.fit.calibration import LEVELS, OUR_STREAM, Array, Calibration, vector
 from mho.fit.estimates import Estimates
 from mho.fit.kriging import profiles
+from mho.fit.printed import Printed
 
 _LEAST_PAIRS = 40
 _NONE: Array = np.zeros(0)
 _OFF = 3.0  # standard errors by which coverage must be off to say so
 
 
-@dataclass(frozen=True)
-class JumpTableFit:
+@dataclass(frozen=True, repr=False)
+class JumpTableFit(Printed):
     """A jump table of one direction, fitted to pairs.
 
     Attributes:
@@ -55,7 +56,7 @@ def pairs(response: npt.ArrayLike) -> tuple[Array, Array]:
     Args:
         response: conductances (S) before and after pulses of one direction, ``[…, pulses + 1]``.
     """
-    g = np.asarray(response, np.float64)
+    g = intake.array("response", response)
     return g[..., :-1].ravel(), np.diff(g, axis=-1).ravel()
 
 

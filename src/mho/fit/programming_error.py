@@ -8,20 +8,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mho.core import checks
+from mho.core import checks, intake
 from mho.devices.statistical import GenericStatistical
 from mho.fit import held_out, moments
 from mho.fit.calibration import Array, Calibration, vector
 from mho.fit.estimates import Estimates
 from mho.fit.moments import Data, Index, Mask, Moments
 from mho.fit.moments_search import NONE
+from mho.fit.printed import Printed
 
 _LEAST = 20
 _HIGHEST = 3  # degree of σ; of the bias, 2
 
 
-@dataclass(frozen=True)
-class ProgrammingFit:
+@dataclass(frozen=True, repr=False)
+class ProgrammingFit(Printed):
     """The programming error of cells, fitted to pairs of a target and what was achieved.
 
     Attributes:
@@ -55,12 +56,12 @@ class ProgrammingFit:
 
     def bias(self, target: npt.ArrayLike) -> Array:
         """Return how far (S) cells end above targets (S) on average."""
-        x = np.clip(np.asarray(target, np.float64) / self.device.window[1], 0.0, 1.0)
+        x = np.clip(intake.array("target", target) / self.device.window[1], 0.0, 1.0)
         return moments.value(np.array(self.device.write_bias), x)
 
     def sigma(self, target: npt.ArrayLike) -> Array:
         """Return the standard deviation (S) of cells written to targets (S)."""
-        goal = np.asarray(target, np.float64)
+        goal = intake.array("target", target)
         x = np.clip((goal + self.bias(goal)) / self.device.window[1], 0.0, 1.0)
         return moments.value(np.array(self.device.write_sigma), x)
 
@@ -162,7 +163,7 @@ def programming(
 
 def labels(name: str, given: npt.ArrayLike, count: int) -> tuple[npt.NDArray[Any], Index]:
     """Return the labels met, and for each datum the number of its own; refuse another count."""
-    values: npt.NDArray[Any] = np.asarray(given).ravel()
+    values = intake.labels(given)
     if len(values) != count:
         raise ValueError(f"{name} must be as many as the data, got {len(values)} for {count}")
     found, index = np.unique(values, return_inverse=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mho.core import checks
+from mho.core import checks, intake
 from mho.fit.calibration import Array, vector
 
 _REST = 0.03  # of the largest voltage: below, a sweep has no polarity
@@ -196,18 +196,17 @@ def rested(voltage: Array) -> npt.NDArray[np.intp]:
 
 def _parts(name: str, values: Any) -> list[Array]:
     # One array a cycle, where values are rows or a sequence of arrays; else one array of all.
-    if hasattr(values, "detach"):
-        values = values.detach().cpu().numpy()
-    if isinstance(values, np.ndarray):
-        nested = values.ndim > 1
+    if isinstance(values, list | tuple):  # cycles may differ in length
+        nested = len(values) > 0 and not any(intake.is_number(part) for part in values)
     else:
-        nested = len(values) > 0 and all(np.ndim(part) == 1 for part in values)
+        values = intake.array(name, values)
+        nested = values.ndim > 1
     return [vector(name, part) for part in values] if nested else [vector(name, values)]
 
 
 def _cuts(voltage: Array, cycle: Any) -> list[int]:
     if cycle is not None:
-        label = np.asarray(cycle).ravel()
+        label = intake.labels(cycle)
         if len(label) != len(voltage):
             raise ValueError(
                 f"cycle and voltage must be as many, got {len(label)} and {len(voltage)}"

@@ -11,12 +11,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mho.core import checks
+from mho.core import checks, intake
 from mho.crossbar.crossbar import Crossbar
 from mho.effects import AccessResistance, StuckCells
 from mho.fit import twin_search as search
 from mho.fit.calibration import Array as Values
 from mho.fit.judged import Judged, check_determined, check_noise, judge, names_of, parted
+from mho.fit.printed import Printed
 from mho.fit.twin_model import RESISTANCES, Array, State
 from mho.fit.twin_task import CELLS, Found, Task
 from mho.fit.twin_verdict import verdict
@@ -27,8 +28,8 @@ NAMES = (*FREE, "programming", *RESISTANCES)
 _LEAST_READS = 20
 
 
-@dataclass(frozen=True)
-class TwinFit(Judged):
+@dataclass(frozen=True, repr=False)
+class TwinFit(Judged, Printed):
     """The twin of a measured array.
 
     ``hardware`` is this very array: its wires, its noise, an `mho.Amplifier` with a gain and an
@@ -100,7 +101,7 @@ class TwinFit(Judged):
             g = torch.nn.functional.pad(g, (0, 1))
         crossbar = self._holding(g, seed)
         crossbar.commit(observed=True)
-        (currents,) = crossbar.reader.observe(torch.as_tensor(np.asarray(inputs, np.float64)))
+        (currents,) = crossbar.reader.observe(torch.as_tensor(intake.array("inputs", inputs)))
         adc, found = self.hardware.adc, currents[0, 0][:, :lines]
         if adc is not None:
             found = adc.convert(found, found.new_tensor(adc.range))
@@ -238,8 +239,7 @@ def _reads(inputs: Any, outputs: Any, g: Tensor, hardware: Hardware) -> tuple[Te
 
 
 def _tensor(name: str, values: Any) -> Tensor:
-    values = values if isinstance(values, Tensor) else np.array(values, np.float64)
-    tensor = torch.as_tensor(values).detach().to("cpu", torch.float64).contiguous()
+    tensor = intake.tensor(name, values).detach().to("cpu", torch.float64).contiguous()
     checks.finite(name, tensor)
     if not tensor.numel():
         raise ValueError(f"{name} must not be empty")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-import numpy as np
 import numpy.typing as npt
 import torch
 
-from mho.core import checks, random
+from mho.core import checks, intake, random
 from mho.effects import ReadNoise
 from mho.fit import twin_search as search
 from mho.fit.calibration import Array
 from mho.fit.judged import Judged, check_determined, check_noise, judge, names_of, parted
+from mho.fit.printed import Printed
 from mho.fit.twin_model import Direct, State
 from mho.fit.twin_task import Task
 from mho.fit.twin_verdict import verdict
@@ -25,8 +25,8 @@ NAMES = (*FREE, "shared_noise")
 _LEAST = 20
 
 
-@dataclass(frozen=True)
-class ProductsFit(Judged):
+@dataclass(frozen=True, repr=False)
+class ProductsFit(Judged, Printed):
     """Amplifiers that make measured currents of expected ones.
 
     ``hardware`` is the hardware given with this `mho.Amplifier`. ``estimates`` are ``gain[j]`` and
@@ -46,7 +46,7 @@ class ProductsFit(Judged):
             expected: ``[reads, lines]`` or ``[reads]`` (A).
             seed: of the noise.
         """
-        currents = torch.as_tensor(np.asarray(expected, np.float64))
+        currents = torch.as_tensor(intake.array("expected", expected))
         amplifier, shape = self.hardware.amplified, currents.shape
         if amplifier is None:
             return currents.numpy()
@@ -126,7 +126,8 @@ def _check_cells(hardware: Hardware, names: frozenset[str]) -> None:
 def _pairs(
     expected: npt.ArrayLike, measured: npt.ArrayLike, hardware: Hardware
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    x, y = (torch.as_tensor(np.array(values, np.float64)) for values in (expected, measured))
+    x = torch.as_tensor(intake.array("expected", expected))
+    y = torch.as_tensor(intake.array("measured", measured))
     if x.shape != y.shape or x.dim() not in (1, 2):
         raise ValueError(
             "expected and measured must be of one shape, [reads] or [reads, lines], got "

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.core import notice
+from mho.core.text import bar
 from mho.crossbar.converters import trim_of
 from mho.crossbar.correction import Correction
 from mho.crossbar.crossbar import Crossbar
@@ -25,7 +26,8 @@ from mho.crossbar.undo import all_or_nothing
 from mho.crossbar.watching import by_call, vectors_at_once
 from mho.hardware import Hardware
 from mho.model.crossbars import listing
-from mho.model.observe import See, batches_of, observed, watched
+from mho.model.inputs import batches_of
+from mho.model.observe import See, observed, watched
 from mho.model.ranges import Line, Moments, Samples, least_error, lines, percentile
 
 Show: TypeAlias = Callable[[See], None]
@@ -56,9 +58,11 @@ def calibrate(
 
     Args:
         model: a converted model.
-        inputs: one batch (a tensor, or a mapping), or an iterable of batches (a DataLoader). Of a
-            batch that is a tuple or list the first item is the input; a mapping is passed as
-            keyword arguments.
+        inputs: one batch (a tensor, an array, a table of pandas, a list of rows, or a mapping), an
+            iterable of batches (a DataLoader, a list), or a Dataset. Of a batch that is a tuple or
+            list the first item is the input; a mapping is passed as keyword arguments. Numbers
+            take the dtype and device of the model's parameters; whole ones stay what they are
+            where the model has embeddings, and in tensors of int32 and int64.
         correct: also fit the output correction (gain and offset per column, least squares); else
             it stays as it is, that of `mho.compensate` included.
         unbiased: fit it to the *mean* output of noisy reads, so that zero-mean read noise does not
@@ -74,7 +78,7 @@ def calibrate(
             there is nothing to trim. After any error, and after an interruption, the model is as it
             was.
     """
-    batches = batches_of(inputs)
+    batches = batches_of(inputs, model)
     found = listing(model)
     crossbars = [entry.crossbar for entry in found]
     if trim:
@@ -86,8 +90,9 @@ def calibrate(
     with (
         observed(model, crossbars, lambda was: _unranged(was, corrects=not correct)) as modes,
         watched(crossbars) as watch,
+        bar(len(batches) * (5 if correct else 2), "calibrating") as shown,
     ):
-        show = partial(watch, model, batches)
+        show = partial(_run, watch, model, batches, shown)
         most = _samples_of_each(crossbars)
         _set_ranges(show, most, None if correct else modes)
         if correct:
@@ -98,6 +103,19 @@ def calibrate(
     missed = [e.name or "it" for e in found if bool(e.crossbar.input_range.isnan())]
     if missed:
         notice.warn(f"no sample reached {', '.join(missed)}: left uncalibrated")
+
+
+def _run(
+    watch: Callable[[nn.Module, list[Any], See], None],
+    model: nn.Module,
+    batches: list[Any],
+    shown: Any,
+    see: See,
+) -> None:
+    """Run the model on all batches, showing its crossbars, and how far that has come."""
+    for batch in batches:
+        watch(model, [batch], see)
+        shown.update()
 
 
 def _trim(crossbars: list[Crossbar]) -> None:

@@ -19,7 +19,7 @@ from mho.core.text import progress
 from mho.crossbar import learned_ranges
 from mho.hardware import Hardware
 from mho.model import report, sizes, tied
-from mho.model.observe import check_inputs
+from mho.model.inputs import call_of
 from mho.nn import adapters, computed
 from mho.nn.base import AnalogLayer, blank, guard
 from mho.nn.embedding import unsuited
@@ -60,8 +60,8 @@ def convert(
 
     What was left digital stays so, unless ``only`` or ``overrides`` select it now; a crossbar layer
     that is not selected is copied with its cells. What belongs to the old cells and their
-    converters does not move: age, wear, calibration, learned ranges, and the
-    `mho.train.Practice` of training. The input range alone goes with the weights where the drivers
+    converters does not move: age, wear, calibration, learned ranges, and the noise of training
+    (`mho.train.NoiseInjection`). The input range alone goes with the weights where the drivers
     (``dac``) are the same.
 
     Args:
@@ -103,7 +103,7 @@ def convert(
     program = checks.truth("program", program)
     settings: dict[str, Any] = {"program": program, "cells_dtype": kept.check(cells_dtype)}
     check_memory = checks.truth("check_memory", check_memory)
-    check_inputs(inputs)
+    inputs = call_of(inputs, model)
     chosen = choose(model, hardware, only, skip, overrides, embeddings)
     if not chosen:
         raise ValueError("the model has no layer to convert to crossbars")

@@ -22,7 +22,7 @@ from mho.core.text import quantity, size, table
 from mho.hardware import Hardware
 from mho.model import sizes
 from mho.model.convert import choose
-from mho.model.observe import check_inputs
+from mho.model.inputs import call_of
 from mho.model.pace import SIDE, Pace, measured, on_line, plain, values
 from mho.model.report import attempt, pattern, patterns, percent
 from mho.model.tracer import Product, Trace
@@ -192,8 +192,9 @@ def estimate(
     Args:
         model: a torch model; it is not changed, and not run on data.
         hardware: as in `mho.convert`.
-        inputs: of one call: a tensor (of the meta device, too), a tuple of arguments, or a mapping
-            of keyword arguments. None: what needs them is not known.
+        inputs: of one call: a tensor (of the meta device, too), an array, a table, a list of rows,
+            a tuple of arguments, or a mapping of keyword arguments; of a DataLoader or a Dataset
+            the first batch. None: what needs them is not known.
         only: as in `mho.convert`.
         skip: as in `mho.convert`.
         overrides: as in `mho.convert`.
@@ -208,7 +209,7 @@ def estimate(
     checks.instance("model", model, nn.Module)
     checks.instance("hardware", hardware, Hardware)
     cells_dtype = kept.check(cells_dtype)
-    check_inputs(inputs)
+    inputs = call_of(inputs, model)
     times = checks.truth("times", times)
     embeddings = checks.truth("embeddings", embeddings)
     chosen = choose(model, hardware, only, skip, dict(overrides or {}), embeddings)
@@ -343,7 +344,8 @@ def _timed(
         pace = next((p for h, p in paces.items() if h == matrix.hardware), None)
         if pace is None:
             shape = _largest(m for m in found if m.hardware == matrix.hardware)
-            pace = paces[matrix.hardware] = measured(matrix.hardware, *shape, where)
+            usual = max((n for n in vectors if n is not None), default=None)
+            pace = paces[matrix.hardware] = measured(matrix.hardware, *shape, where, usual)
         sums["convert"] += on_line(pace.convert, matrix.weights)
         sums["program"] += on_line(pace.program, matrix.weights)
         if count is None:

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mho.core import checks
+from mho.core import checks, intake
 from mho.core.digests import digest
 from mho.core.extras import need
 from mho.model.crossbars import layers
 from mho.model.lifecycle import fabricate
+from mho.model.scoring import evaluator
 from mho.runs.ledger import Ledger
 from mho.runs.loop import Task, run
 from mho.runs.pool import Given, Here, Pool, refuse_worker
@@ -49,7 +50,7 @@ class FailedChipsError(RuntimeError):
 
 def over_chips(
     analog: nn.Module,
-    evaluate: Evaluate,
+    evaluate: Evaluate | Any,
     seeds: Sequence[int],
     *,
     workers: int = 1,
@@ -76,7 +77,9 @@ def over_chips(
 
     Args:
         analog: a converted model; it is not changed.
-        evaluate: from a chip to a number, or to several (a sequence, or a tensor of any shape).
+        evaluate: from a chip to a number, or to several (a sequence, an array, or a tensor of any
+            shape). Or labelled inputs, a pair or a Dataset or DataLoader of pairs: the share of
+            them that the chip classifies rightly.
         seeds: one chip each, at least one.
         workers: how many chips are made at once; ``evaluate`` must then bear being called from
             several threads, each with a chip of its own.
@@ -100,6 +103,7 @@ def over_chips(
     layers(analog)  # refuses a model without crossbars
     workers = checks.integer("workers", workers)
     seeds = listed(seeds)
+    evaluate = evaluator(analog, evaluate)
     one = Work(_Chip(analog, evaluate))
     pool = _pool(workers, executor)
     if executor is not None:
@@ -168,8 +172,8 @@ class _Chip:
     def __call__(self, seed: int) -> Any:
         chip = copy.deepcopy(self.analog)
         fabricate(chip, seed)
-        found = torch.as_tensor(self.evaluate(chip), dtype=torch.float64)
-        return found.detach().cpu().numpy()  # arrays travel whole, tensors by shared memory
+        found = intake.tensor("what evaluate returns", self.evaluate(chip))
+        return found.detach().cpu().double().numpy()  # travels whole; tensors share memory
 
 
 class _Chips:

@@ -2,82 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
-from mho.core import checks
 from mho.core.precision import exactly, widened
 from mho.crossbar import Crossbar
 from mho.crossbar.correction import Correction
 from mho.crossbar.undo import all_or_nothing
+from mho.model.inputs import batches_of as batches_of
 
 See: TypeAlias = Callable[[Crossbar, Tensor, Tensor], None]
 """Called with a crossbar, its inputs ``[vectors, groups · rows]``, and its outputs without bias."""
-
-
-def batches_of(inputs: Tensor | Iterable[Any]) -> list[Any]:
-    """Return sample inputs as a list of batches.
-
-    Args:
-        inputs: one batch (a tensor, or a mapping), or an iterable of batches (a DataLoader). Of a
-            batch that is a tuple or list the first item is the input; a mapping is passed as
-            keyword arguments.
-
-    Raises:
-        TypeError: if inputs are of another kind.
-        ValueError: if there are none, or some are not finite.
-    """
-    if not isinstance(inputs, Tensor | Iterable) or _is_plain(inputs):
-        raise TypeError(
-            "inputs must be a batch (a tensor, or a mapping of keyword arguments) or an iterable "
-            f"of batches (a DataLoader, a list), got {type(inputs).__name__}{_remedy(inputs)}"
-        )
-    if isinstance(inputs, Tensor | Mapping):
-        batches: list[Any] = [inputs]
-    else:
-        batches = [_first(b) for b in ([inputs] if isinstance(inputs, PackedSequence) else inputs)]
-    tensors = [t for b in batches for t in _tensors(b)]
-    if not any(isinstance(t, Tensor) and t.numel() for t in tensors):
-        raise ValueError("inputs must hold at least one sample, got none")
-    for tensor in tensors:
-        if isinstance(tensor, Tensor) and tensor.is_floating_point():
-            checks.finite("inputs", tensor)
-    return batches
-
-
-def check_inputs(inputs: Any) -> None:
-    """Refuse what cannot be inputs of a model (TypeError); None is none."""
-    if inputs is not None and _is_plain(inputs):
-        raise TypeError(
-            "inputs must be those of one call: a tensor, a tuple of arguments, a mapping of "
-            f"keyword arguments, or batches of these, got {inputs!r} ({type(inputs).__name__})"
-        )
-
-
-def _is_plain(inputs: Any) -> bool:
-    """Whether something is a text, a number or an array: no tensor, and no batches of them."""
-    scalar = isinstance(inputs, str | bytes | bool | int | float | complex)
-    return scalar or (hasattr(inputs, "__array__") and not isinstance(inputs, Tensor))
-
-
-def _remedy(inputs: Any) -> str:
-    array = hasattr(inputs, "__array__")
-    return ": make a tensor of it, torch.as_tensor(inputs)" if array else ""
-
-
-def _first(batch: Any) -> Any:
-    many = isinstance(batch, (tuple, list)) and not isinstance(batch, PackedSequence)
-    return batch[0] if many else batch
-
-
-def _tensors(batch: Any) -> list[Any]:
-    if isinstance(batch, PackedSequence):
-        return [batch.data]
-    return list(batch.values()) if isinstance(batch, Mapping) else [batch]
 
 
 def _uncorrected(now: Correction) -> Correction:

@@ -13,6 +13,7 @@ from mho.crossbar.blocks import MEMORY
 from mho.crossbar.tiling import Tiling
 from mho.hardware import Hardware
 from mho.model.crossbars import Entry, entries
+from mho.model.inputs import call_of
 from mho.model.report import (
     LeftDigital,
     Shares,
@@ -210,6 +211,7 @@ def summary(model: nn.Module, inputs: Any = None) -> Summary:
     Returns:
         A record that prints as a table; many alike layers are one line.
     """
+    inputs = call_of(inputs, model)
     found = entries(model)
     kinds = dict.fromkeys(_describe(entry.crossbar.hardware) for entry in found)
     layers = tuple(_layer(entry) for entry in found)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from mho.model.inputs import call_of
 from mho.model.lifecycle import collapse
 from mho.model.sizes import on_meta
 from mho.nn.base import AnalogLayer
@@ -113,12 +114,13 @@ def trace(model: nn.Module, inputs: Any) -> Trace:
 
     Args:
         model: any model; of a converted one the torch model it stands for is traced.
-        inputs: of one call, as `one_call` takes them. Tensors of the meta device will do.
+        inputs: of one call, as `mho.model.inputs.call_of` takes them. Tensors of the meta
+            device will do.
 
     Raises:
         RuntimeError: if the model cannot run on them; the cause is chained.
     """
-    inputs = one_call(inputs)
+    inputs = call_of(inputs, model)
     if any(isinstance(module, AnalogLayer) for module in model.modules()):
         model = collapse(model)
     try:
@@ -129,25 +131,6 @@ def trace(model: nn.Module, inputs: Any) -> Trace:
             raise
     with torch.random.fork_rng():
         return _traced(copy.deepcopy(model).eval(), inputs)
-
-
-def one_call(inputs: Any) -> Any:
-    """Return the arguments of one call.
-
-    Args:
-        inputs: a tensor; a tuple or list of arguments; a mapping of keyword arguments; or, as
-            `mho.calibrate` takes them, batches of these, of which the first counts.
-    """
-    if isinstance(inputs, list) and inputs and isinstance(inputs[0], (Mapping, tuple, list)):
-        return _first(inputs[0])
-    if isinstance(inputs, (Tensor, Mapping, tuple, list)) or not isinstance(inputs, Iterable):
-        return inputs
-    return _first(next(iter(inputs)))
-
-
-def _first(batch: Any) -> Any:
-    """Of a batch with targets the inputs."""
-    return batch[0] if isinstance(batch, (tuple, list)) else batch
 
 
 def to_meta(inputs: Any) -> Any:

@@ -18,8 +18,9 @@ from mho.core.digests import digest
 from mho.hardware import Hardware
 from mho.model.calibrate import calibrate
 from mho.model.convert import convert
+from mho.model.inputs import Suiting
 from mho.model.lifecycle import fabricate
-from mho.study.network import rightly
+from mho.model.scoring import labelled, share_right
 
 COSTS = ("energy", "latency", "area")
 _COSTED = 32  # inputs whose mean cost is taken
@@ -69,7 +70,7 @@ class AccuracyAndCost:
         """
         chip = self._made(hardware, seed)
         costs = self._costs(chip)  # before what takes longer: what is not known fails at once
-        return {"accuracy": rightly(chip, self._inputs, self._labels), **costs}
+        return {"accuracy": share_right(chip, self._inputs, self._labels), **costs}
 
     def _made(self, hardware: Hardware, seed: int) -> nn.Module:
         """Return the very chip that `over_chips` and `accuracy` make of this seed, calibrated."""
@@ -103,9 +104,9 @@ class AccuracyAndCost:
 
 def accuracy_and_cost(
     model: nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
-    calibration: Tensor,
+    inputs: Any,
+    labels: Any,
+    calibration: Any,
     *,
     architecture: ChipArchitecture | Technology | None = None,
     objectives: Sequence[str] | None = None,
@@ -117,8 +118,9 @@ def accuracy_and_cost(
 
     Args:
         model: trained, digital; it is not changed.
-        inputs: to test with, ``[samples, ...]``.
-        labels: their classes, ``[samples]``.
+        inputs: to test with, ``[samples, ...]``, in any form that `mho.calibrate` takes.
+        labels: their classes, ``[samples]``. None: ``inputs`` are a Dataset, a DataLoader or a pair
+            of both.
         calibration: inputs to calibrate with, none of those tested; the cost is the mean of the
             first 32.
         architecture: what is around the cells, as `mho.analysis.cost` takes it.
@@ -130,12 +132,10 @@ def accuracy_and_cost(
         TypeError, ValueError: if an argument is refused.
     """
     checks.instance("model", model, nn.Module)
-    for name, value in (("inputs", inputs), ("labels", labels), ("calibration", calibration)):
-        checks.instance(name, value, Tensor)
-        if not len(value):
-            raise ValueError(f"{name} must be at least one, got none")
-    if len(inputs) != len(labels):
-        raise ValueError(f"inputs and labels must be as many, got {len(inputs)} and {len(labels)}")
+    inputs, labels = labelled(model, inputs, labels)
+    calibration = Suiting.of(model).given("calibration", calibration)
+    if not len(calibration):
+        raise ValueError("calibration must be at least one input, got none")
     if architecture is not None:
         checks.instance("architecture", architecture, (ChipArchitecture, Technology))
     if objectives is None:

@@ -14,17 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from mho.cells.programming import Exact
-from mho.core import checks
+from mho.core import checks, durations
 from mho.core.digests import digest
+from mho.core.durations import Duration
 from mho.devices.linear import LinearDevice
 from mho.hardware import Hardware
 from mho.model.calibrate import calibrate
 from mho.model.convert import convert
+from mho.model.inputs import batches_of
 from mho.model.lifecycle import age
+from mho.model.scoring import labelled, share_right
 from mho.study.chips import listed, over_chips
 
 HOUR, DAY, MONTH, YEAR = 3600.0, 86_400.0, 2_592_000.0, 31_557_600.0
-_BATCH = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,12 +121,12 @@ def _note(hardware: Hardware, reads_per_second: float) -> str:
 def accuracy(
     model: nn.Module,
     hardware: Hardware,
-    inputs: Tensor,
-    labels: Tensor,
+    inputs: Any,
+    labels: Any = None,
     *,
-    calibration: Tensor,
+    calibration: Any,
     seeds: Sequence[int],
-    times: Sequence[float] | None = None,
+    times: Sequence[Duration] | None = None,
     reads_per_second: float = 0.0,
     workers: int = 1,
     store: str | Path | None = None,
@@ -139,12 +141,13 @@ def accuracy(
     Args:
         model: trained, digital; it is not changed.
         hardware: what the chips are made of.
-        inputs: to test with, ``[samples, ...]``.
-        labels: their classes, ``[samples]``.
-        calibration: inputs to calibrate with, none of those tested.
+        inputs: to test with, ``[samples, ...]``, in any form that `mho.calibrate` takes.
+        labels: their classes, ``[samples]``. None: ``inputs`` are a Dataset, a DataLoader or a pair
+            of both.
+        calibration: inputs to calibrate with, none of those tested, in any form.
         seeds: one chip each.
-        times: after programming (s) at which to test, rising from 0. If not given: 0 and, where
-            cells age (or are read), an hour, a day, a month and a year.
+        times: after programming (s, or as text, ``"1 day"``) at which to test, rising from 0. If
+            not given: 0 and, where cells age (or are read), an hour, a day, a month and a year.
         reads_per_second: that every cell is through as time passes, >= 0, for hardware with an
             effect that goes by them (`mho.effects.ReadDisturb`); reads of the tests are none.
         workers: how many chips are made at once.
@@ -158,30 +161,29 @@ def accuracy(
             as many, there is no seed, times do not rise from 0, or there are reads and nothing
             goes by them.
     """
-    if len(inputs) != len(labels) or not len(inputs):
-        raise ValueError(
-            f"inputs and labels must be as many, at least one, got {len(inputs)} and {len(labels)}"
-        )
+    checks.instance("model", model, nn.Module)
+    inputs, labels = labelled(model, inputs, labels)
+    calibration = batches_of(calibration, model)
     seeds = listed(seeds)
     check_reads(hardware, reads_per_second)
     if times is None:
         passing_changes = ages(hardware) or reads_per_second > 0.0
         times = (0.0, HOUR, DAY, MONTH, YEAR) if passing_changes else (0.0,)
-    times = [checks.number("every time", time, least=0.0) for time in times]
-    if not times or times[0] != 0.0 or any(b <= a for a, b in pairwise(times)):
-        raise ValueError(f"times must rise from 0, got {list(times)}")
+    stops = [durations.seconds("every time", time, least=0.0) for time in times]
+    if not stops or stops[0] != 0.0 or any(b <= a for a, b in pairwise(stops)):
+        raise ValueError(f"times must rise from 0, got {stops}")
 
     model = copy.deepcopy(model).eval()
     with torch.no_grad():
-        digital = rightly(model, inputs, labels)
+        digital = share_right(model, inputs, labels)
     analog = convert(model, hardware, seed=seeds[0]).eval()
     ideal = convert(model, ideal_cells(hardware), seed=seeds[0]).eval()
     data = (inputs, labels, calibration)
     shared: Any = {"workers": workers, "store": store, "executor": executor, "label": label}
-    once, anew = (_Passing(data, times, reads_per_second, again) for again in (False, True))
+    once, anew = (_Passing(data, stops, reads_per_second, again) for again in (False, True))
     chips = over_chips(analog, once, seeds, name=name, **shared)
     again = chips
-    if len(times) > 1:
+    if len(stops) > 1:
         again = over_chips(analog, anew, seeds, name=f"{name}, recalibrated", **shared)
     fresh = _Passing(data, (0.0,), 0.0, False)
     return Accuracy(
@@ -189,21 +191,11 @@ def accuracy(
         ideal=over_chips(ideal, fresh, seeds, name=f"{name}, ideal cells", **shared)[:, 0],
         chips=chips,
         recalibrated=again,
-        times=tuple(times),
+        times=tuple(stops),
         samples=len(inputs),
         reads_per_second=reads_per_second,
         note=_note(hardware, reads_per_second),
     )
-
-
-def rightly(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
-    """Return the share of inputs whose class a model says."""
-    # In batches: what a read needs grows with them.
-    right = [
-        (model(x).argmax(1) == y).sum()
-        for x, y in zip(inputs.split(_BATCH), labels.split(_BATCH), strict=True)
-    ]
-    return float(torch.stack(right).sum()) / len(inputs)
 
 
 class _Passing:
@@ -222,9 +214,8 @@ class _Passing:
     @property
     def identity(self) -> dict[str, Any]:
         """What makes it this test, for a store."""
-        tensors = (self._inputs, self._labels, self._calibration)
         return {
-            "data": [digest(item) if isinstance(item, Tensor) else None for item in tensors],
+            "data": [digest(item) for item in (self._inputs, self._labels, self._calibration)],
             "times": list(self._times),
             "reads_per_second": self._reads,
         }
@@ -242,4 +233,4 @@ class _Passing:
         return self._right(chip)
 
     def _right(self, chip: nn.Module) -> float:
-        return rightly(chip, self._inputs, self._labels)
+        return share_right(chip, self._inputs, self._labels)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mho.core import checks, random
+from mho.train.samples import Rows
 
 Loss = Callable[..., Tensor]
 
@@ -68,11 +69,11 @@ class _Progress:
 def fit(
     model: nn.Module,
     optimizer: Optimizer,
-    data: tuple[Tensor, Tensor],
+    data: Any,
     loss: Loss,
     *,
     epochs: int,
-    batch: int = 64,
+    batch: int | None = None,
     seed: int = 0,
     schedule: Any = None,
     after_step: Callable[[nn.Module], object] | None = None,
@@ -93,11 +94,14 @@ def fit(
     Args:
         model: left in ``eval()`` mode at the end.
         optimizer: of torch or of `mho.train`.
-        data: inputs ``[samples, ...]`` and targets ``[samples, ...]``.
+        data: inputs ``[samples, ...]`` and targets ``[samples, ...]``: tensors, arrays, tables or
+            lists; a Dataset of such pairs; or a DataLoader of one, of which the samples, how they
+            are collated and the batch count: their order is by the seed.
         loss: from outputs and targets to a scalar, the mean over the batch; with a ``teacher`` its
             outputs are the third argument (`mho.train.Recipe.loss`).
         epochs: passes over the data, >= 1.
-        batch: samples a step, >= 1; the last step of an epoch takes what is left.
+        batch: samples a step, >= 1; the last step of an epoch takes what is left. If not given:
+            the DataLoader's, or 64.
         seed: of the order of samples.
         schedule: a learning-rate scheduler, stepped after every optimizer step.
         after_step: called with the model after every step, for example ``recipe.after_step``.
@@ -117,16 +121,12 @@ def fit(
         TypeError, ValueError: if an argument is refused, or the checkpoint is of another run.
         RuntimeError: if the loss is not finite; the last checkpoint is then still good.
     """
-    inputs, targets = data
-    if len(inputs) != len(targets) or not len(inputs):
-        raise ValueError(
-            "data must hold equally many inputs and targets, one at least, got "
-            f"{len(inputs)} and {len(targets)}"
-        )
-    epochs, batch = checks.integer("epochs", epochs), checks.integer("batch", batch)
+    samples = Rows(data, model)
+    epochs = checks.integer("epochs", epochs)
+    batch = samples.batch if batch is None else checks.integer("batch", batch)
     every = None if every is None else checks.integer("every", every)
     seed = checks.plain(seed)
-    run = {"seed": seed, "batch": batch, "samples": len(inputs)}
+    run = {"seed": seed, "batch": batch, "samples": len(samples)}
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     path = None if checkpoint is None else Path(checkpoint)
     if teacher is not None:
@@ -135,7 +135,7 @@ def fit(
     progress = _Progress()
     if path is not None and path.exists():
         progress = _load(path, parts, run)
-    steps = -(-len(inputs) // batch)
+    steps = -(-len(samples) // batch)
     bar = tqdm(
         total=epochs * steps,
         initial=progress.epoch * steps + progress.batch,
@@ -147,11 +147,12 @@ def fit(
     with bar:
         while progress.epoch < epochs:
             model.train()
-            for rows in _order(len(inputs), batch, seed, progress.epoch)[progress.batch :]:
+            for rows in _order(len(samples), batch, seed, progress.epoch)[progress.batch :]:
+                inputs, targets = samples[rows]
                 optimizer.zero_grad()
-                value = loss(model(inputs[rows]), targets[rows], *_taught(teacher, inputs[rows]))
+                value = loss(model(inputs), targets, *_taught(teacher, inputs))
                 value.backward()
-                _refuse_infinite(value, progress)
+                _refuse_infinite(value, progress, optimizer)
                 if before_step is not None:
                     before_step(model)
                 optimizer.step()
@@ -164,7 +165,7 @@ def fit(
                 bar.update()
                 if path is not None and every and progress.batch % every == 0:
                     _save(path, parts, run, progress)
-            _end_epoch(model, progress, len(inputs), evaluate)
+            _end_epoch(model, progress, len(samples), evaluate)
             if path is not None:
                 _save(path, parts, run, progress)
     model.eval()
@@ -184,11 +185,16 @@ def _order(samples: int, batch: int, seed: int, epoch: int) -> Sequence[Tensor]:
     return torch.randperm(samples, generator=source).split(batch)
 
 
-def _refuse_infinite(value: Tensor, progress: _Progress) -> None:
+def _calmer(optimizer: Optimizer) -> str:
+    rates = [float(group["lr"]) for group in getattr(optimizer, "param_groups", ())]
+    return f"; try {max(rates) / 10:g} instead of {max(rates):g}" if rates else ""
+
+
+def _refuse_infinite(value: Tensor, progress: _Progress, optimizer: Optimizer) -> None:
     if not bool(torch.isfinite(value.detach())):
         raise RuntimeError(
             f"the loss is {float(value.detach())} in epoch {progress.epoch + 1}, step "
-            f"{progress.batch + 1}: the learning rate may be too high"
+            f"{progress.batch + 1}: the learning rate may be too high{_calmer(optimizer)}"
         )
 
 

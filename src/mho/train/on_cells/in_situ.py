@@ -19,6 +19,7 @@ from mho.train.on_cells.held import HeldParameters
 from mho.train.on_cells.layouts import CellLayout
 from mho.train.on_cells.pulses import PulseRule, Scratch
 from mho.train.on_cells.report import table
+from mho.train.on_cells.saturation import Lookout
 from mho.train.on_cells.weights import ONE_CELL, WeightCells
 from mho.train.wrapper import Wrapper
 
@@ -184,12 +185,18 @@ class InSitu(OnCells, Wrapper):
         Raises:
             TypeError: if the optimizer needs a closure and there is none.
         """
+        lookout = vars(self).setdefault("_lookout", Lookout())
+        lookout.begin(self.held.cells().values())
         try:
             loss = self._search(closure) if self._calls_closure else self._propose(closure)
         except BaseException:
             self.held.settle()
             raise
         self.updates += 1
+        rates = {
+            p: float(group.get("lr", 0.0)) for group in self.param_groups for p in group["params"]
+        }
+        lookout.look((w, p.grad, rates[p]) for p, w in self.held.cells().items() if p in rates)
         self.held.refresh(self.updates)
         if self._decomposed is not None:
             self._decomposed.clear()
