@@ -7,11 +7,36 @@ from typing import Annotated
 
 import typer
 
+from mho_cli import options
+
 
 def study(
-    what: Annotated[Path, typer.Argument(metavar="study.yaml", help="The file of a study.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="study.yaml",
+            help="The file of a study, or the name of a built-in one (which_hardware).",
+        ),
+    ],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The shorter study that the file describes.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where tables, report and figures go; without, where the file says.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes; without, as many as there are cores.", **options.POSITIVE),
+    ] = None,
 ) -> None:
-    """Run a study, or go on with it: many hardwares, several chips each."""
+    """Run a study, or go on with it: many hardwares, several chips each.
+
+    What was finished is kept: a study that was stopped goes on by the same line.
+    """
     from mho.cli.study import run
 
-    run(what)
+    run(what, quick=quick, out=out, workers=workers)

@@ -71,7 +71,7 @@ def test_fit_reports():
     rng = np.random.default_rng(0)
     g = rng.uniform(0, 1e-5, 200)
     top, bottom = pulsed.fit_report(fit.jump_table(g, 1e-7 * rng.standard_normal(200)))
-    assert "95%" in top.get_title()
+    assert "95%" in top.get_title("left")
     assert bottom.get_ylabel() == "residual (σ)"
     response = DEVICE.fabricate((), dtype=torch.float64).respond(20, cycles=5)
     top, bottom = pulsed.fit_report(fit.exponential(response))

@@ -41,7 +41,7 @@ def test_writes_map_shows_the_most_written_cell_of_each_weight():
     image = ax.images[0]
     np.testing.assert_array_equal(image.get_array(), [[3, 5], [0, 7]])
     assert image.get_clim() == (0, 7)
-    assert ax.get_title() == "3.8 on average, 7 at most, 25 % worn out"
+    assert ax.get_title("left") == "3.8 on average, 7 at most, 25 % worn out"
     one = training.writes_map(writes, cell=0).images[0]
     np.testing.assert_array_equal(one.get_array(), writes[0])
     with pytest.raises(ValueError, match=r"cell must be >= 0 and <= 1"):

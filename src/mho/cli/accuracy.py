@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,21 @@ from mho.cli.given import Task
 from mho.core import random
 from mho.core.files import drafts
 from mho.core.text import duration, table
-from mho.demo.page import picture, png, render
-from mho.plot.styles import COLOURS, GREY
+from mho.plot import page
+from mho.plot.charts import ACCURACY, accuracy_of_groups, accuracy_series, weights_held
+from mho.plot.interactive import Axis, lines
+from mho.plot.page import Code, Section, Table
+from mho.plot.styles import COLOURS, GREY, MORE_COLOURS
 from mho.study.chips import torch_threads
 from mho.study.network import check_reads
 
 _CALIBRATION = 100
+_SAID = "In percent: mean ± standard deviation over the chips, each with cells of its own."
+_CAPTION = (
+    "Marks are means over the chips ± one standard deviation; ideal cells have the same window and "
+    "converters. Recalibrated: gain and offset of every output are fitted anew before the test. "
+    "Weights are those that the first layer of the first chip holds, against those asked for."
+)
 _WORKERS = min(os.cpu_count() or 1, 8)
 
 
@@ -95,37 +105,29 @@ def run(
     print("\n".join([*costs, *notes]))
     programmed = "\n\n".join(f"{label}\n{report}" for label, report in reports.items())
     print(f"\nProgramming the first chip: {hardware.policy.says}\n\n{programmed}\n")
-    with plot.style():
-        image = png(_draw(found, held))
-    caption = (
-        "Left: every chip is a dot, marks are means ± one standard deviation; ideal cells have the "
-        "same window and converters. Right: weights that the first layer of the first chip holds, "
-        "against those asked for."
-    )
-    page = render(
-        "accuracy.html.j2",
-        version=mho.__version__,
-        name=name,
-        setting=setting,
-        costs=[*costs, *notes],
-        head=head,
-        rows=rows,
-        pictures=[picture("Accuracy on its chips", caption, image)],
-        programmed=programmed,
-        summary="\n\n".join(summaries),
+    image = page.png(_draw(found, held))
+    report = page.render(
+        f"Networks on {name}",
+        [
+            Section("", [*(f"{text}." for text in (*costs, *notes))]),
+            Section("Accuracy", [_SAID, Table(head, rows), *_charts(found, held)], _CAPTION),
+            Section("Programming the first chip", [Code(programmed)]),
+            Section("The networks on it", [Code("\n\n".join(summaries))]),
+        ],
+        subtitle=f"mho {mho.__version__} · {setting}",
     )
     numbers = {"chips": chips, "seed": seed, "models": {k: v.to_dict() for k, v in found.items()}}
-    _write(out, image, hardware, json.dumps(numbers, indent=1) + "\n", page)
+    _write(out, image, hardware, json.dumps(numbers, indent=1) + "\n", report)
     print(f"Report: {out / 'report.html'}, with accuracy.png, hardware.yaml, numbers.json")
 
 
-def _write(out: Path, image: bytes, hardware: mho.Hardware, numbers: str, page: str) -> None:
+def _write(out: Path, image: bytes, hardware: mho.Hardware, numbers: str, report: str) -> None:
     names = ("accuracy.png", "hardware.yaml", "numbers.json", "report.html")
-    with drafts(*(out / name for name in names)) as (picture_file, spec, data, report):
+    with drafts(*(out / name for name in names)) as (picture_file, spec, data, html):
         picture_file.write_bytes(image)
         mho.save_hardware(hardware, spec)
         data.write_text(numbers, encoding="utf-8")
-        report.write_text(page, encoding="utf-8")
+        html.write_text(report, encoding="utf-8")
 
 
 def around(device: Device, adc_bits: int) -> mho.Hardware:
@@ -136,8 +138,8 @@ def around(device: Device, adc_bits: int) -> mho.Hardware:
     return mho.Hardware(device=device, array=mho.Array(rows=64, cols=64), **converters)
 
 
-def digits_tasks(seed: int) -> dict[str, Task]:
-    """Return the two networks, trained on scikit-learn's digits, by name."""
+def digits_tasks(seed: int, names: Collection[str] | None = None) -> dict[str, Task]:
+    """Return the demo's networks (all if not named), trained on scikit-learn's digits, by name."""
     # Imported here: the data are an extra, and one's own model needs none of it.
     from mho.demo.data import digits
     from mho.demo.models import MODELS, build
@@ -145,7 +147,7 @@ def digits_tasks(seed: int) -> dict[str, Task]:
 
     data = digits(random.derive(seed, "data"))
     tasks = {}
-    for name in MODELS:
+    for name in MODELS if names is None else names:
         model = build(name, random.derive(seed, name, "weights"))
         train(model, data, epochs=25, seed=random.derive(seed, name, "order"), label=name)
         calibration = data.train_x[:_CALIBRATION]
@@ -200,19 +202,45 @@ def _cost(label: str, one: study.Accuracy) -> str:
     )
 
 
+def _groups(one: study.Accuracy) -> dict[str, Any]:
+    return {"plain PyTorch": one.digital, "ideal cells": one.ideal, "this device": one.chips[:, 0]}
+
+
+def _first_crossbar(analog: Any) -> tuple[Any, Any]:
+    layer = next(iter(mho.layers(analog).values()))
+    part, crossbar = next(iter(layer.crossbars.items()))
+    return crossbar, layer.matrices()[part]
+
+
+def _charts(found: dict[str, study.Accuracy], analog: Any) -> list[Any]:
+    groups = {label: _groups(one) for label, one in found.items()}
+    charts: list[Any] = [accuracy_of_groups(groups, title="Just programmed")]
+    times = [1.0, *next(iter(found.values())).times[1:]]
+    if len(times) > 1:
+        series, digital = [], {}
+        for (label, one), colour in zip(found.items(), MORE_COLOURS, strict=False):
+            series.append(accuracy_series(label, times, one.chips, colour=colour))
+            again = f"{label}, recalibrated"
+            series.append(
+                accuracy_series(again, times, one.recalibrated, colour=colour, dashed=True)
+            )
+            digital[f"{label}, digital"] = (100 * one.digital, colour)
+        ticks = dict(zip(times, ["new", *map(duration, times[1:])], strict=True))
+        across = Axis("after programming", log=True, ticks=ticks)
+        charts.append(
+            lines(series, x=across, y=ACCURACY, title="As time passes", references=digital)
+        )
+    return [*charts, weights_held(*_first_crossbar(analog), title="Weights held")]
+
+
 def _draw(found: dict[str, study.Accuracy], analog: Any) -> Figure:
     ages = len(next(iter(found.values())).times) > 1
     figure = Figure(figsize=(13.2 if ages else 9.6, 4.4), layout="constrained")
     panels = list(figure.subplots(1, 3 if ages else 2))
     for k, (label, one) in enumerate(found.items()):
         look = {"colour": COLOURS[k % len(COLOURS)], "label": label}
-        groups: dict[str, Any] = {
-            "plain PyTorch": one.digital,
-            "ideal cells": one.ideal,
-            "this device": one.chips[:, 0],
-        }
         shift = 0.3 * (k - (len(found) - 1) / 2)
-        plot.accuracy_of_chips(groups, panels[0], shift=shift, **look)
+        plot.accuracy_of_chips(_groups(one), panels[0], shift=shift, **look)
         if ages:
             times = [1.0, *one.times[1:]]
             plot.accuracy_against(times, one.chips, panels[1], baseline=one.digital, **look)
@@ -229,9 +257,7 @@ def _draw(found: dict[str, study.Accuracy], analog: Any) -> Figure:
         panels[1].plot([], [], color=GREY, ls="--", marker="o", mfc="white", label="recalibrated")
         panels[1].legend(loc="lower left")
     first = next(iter(found))
-    layer = next(iter(mho.layers(analog).values()))
-    part, crossbar = next(iter(layer.crossbars.items()))
-    plot.weight_error(crossbar, layer.matrices()[part], panels[-1])
+    plot.weight_error(*_first_crossbar(analog), panels[-1])
     panels[-1].set_title("weights held")
     panels[-1].set_ylabel(f"weight held, first layer of {first}")
     return figure

@@ -28,6 +28,22 @@ def load(path: str | Path, kind: type[S]) -> S:
         ValueError: if the file is not YAML, a key is unknown or a value is refused.
         TypeError: if a part is of another kind than its place asks for.
     """
+    data = read(path)
+    if not isinstance(data, Mapping):
+        raise TypeError(
+            f"{path} describes no {kind.__name__}: it is no list of names and values (a file of "
+            "measurements becomes a device by mho fit)"
+        )
+    return kind.from_dict(data)
+
+
+def read(path: str | Path) -> Any:
+    """Return what a YAML file holds, as plain values.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not YAML.
+    """
     import yaml  # here, since few programs read files and all import this module
 
     class Loader(yaml.SafeLoader):
@@ -35,15 +51,9 @@ def load(path: str | Path, kind: type[S]) -> S:
 
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, list("-+0123456789."))
     try:
-        data: Any = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=Loader)
+        return yaml.load(Path(path).read_text(encoding="utf-8"), Loader=Loader)
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(data, Mapping):
-        raise TypeError(
-            f"{path} describes no {kind.__name__}: it is no list of names and values (a file of "
-            "measurements becomes a device by mho fit)"
-        )
-    return kind.from_dict(data)
 
 
 def save(spec: Spec, path: str | Path) -> None:
@@ -76,7 +86,9 @@ def drafts(*targets: Path) -> Iterator[list[Path]]:
         if target.is_dir():
             raise IsADirectoryError(f"{target} is a folder, not a file to write")
         target.parent.mkdir(parents=True, exist_ok=True)
-    written = [target.with_name(f".{target.stem}.draft{target.suffix}") for target in targets]
+    written = [
+        target.with_name(f".{target.stem}.{os.getpid()}.draft{target.suffix}") for target in targets
+    ]
     try:
         yield written
         for draft, target in zip(written, targets, strict=True):

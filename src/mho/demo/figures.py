@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import groupby
+from typing import Any, NamedTuple
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -18,6 +19,8 @@ from mho import plot
 from mho.demo.results import Results
 from mho.demo.sweeps import DAY, Sweep
 from mho.nn.base import AnalogLayer
+from mho.plot.charts import ACCURACY, accuracy_series, conductances_held, weights_held
+from mho.plot.interactive import Axis, lines
 from mho.plot.styles import BLUE, GREY, ORANGE
 
 _LOOKS = {"MLP": (BLUE, "o"), "CNN": (ORANGE, "s")}
@@ -75,12 +78,15 @@ def _lines(
 def cells(layer: AnalogLayer) -> Figure:
     """Both arrays of a layer's differential pairs, cell by cell."""
     figure = Figure(figsize=(10.0, 4.2), layout="constrained")
-    (crossbar,) = layer.crossbars.values()
-    names = ("Positive array, G⁺", "Negative array, G⁻")
-    for slice_, (ax, name) in enumerate(zip(figure.subplots(1, 2), names, strict=True)):
-        plot.conductance_map(crossbar, ax, slice=slice_)
-        ax.set_title(name)
+    for slice_, ax in enumerate(figure.subplots(1, 2)):
+        _array(layer, slice_, ax)
     return figure
+
+
+def _array(layer: AnalogLayer, slice_: int, ax: Axes) -> None:
+    (crossbar,) = layer.crossbars.values()
+    plot.conductance_map(crossbar, ax, slice=slice_)
+    ax.set_title(("Positive array, G⁺", "Negative array, G⁻")[slice_])
 
 
 def programming(layer: AnalogLayer, reports: Mapping[str, mho.ProgramReport]) -> Figure:
@@ -98,8 +104,51 @@ def programming(layer: AnalogLayer, reports: Mapping[str, mho.ProgramReport]) ->
     return figure
 
 
-def draw(results: Results, layer: AnalogLayer) -> dict[str, Figure]:
-    """Return all figures by name.
+class Charts(NamedTuple):
+    """The charts of the report.
+
+    Attributes:
+        accuracy: one a property of the chip.
+        cells: one an array of a layer's differential pairs.
+        programming: what one layer's cells were asked to hold, and hold.
+    """
+
+    accuracy: list[Any]
+    cells: list[Figure]
+    programming: list[Any]
+
+
+def accuracy_charts(results: Results) -> list[Any]:
+    """One chart a property of the chip, a colour a model."""
+    charts = []
+    for title, curves in groupby(results.curves, lambda curve: curve.sweep.title):
+        series = []
+        for sweep, accuracies in curves:
+            at = [value * sweep.per_axis for value in sweep.values]
+            for name, found in accuracies.items():
+                series.append(
+                    accuracy_series(
+                        f"{name}, recalibrated" if sweep.recalibrated else name, at, found,
+                        colour=_LOOKS[name][0], dashed=sweep.recalibrated,
+                        said={"at": [sweep.text(value) for value in sweep.values]},
+                    )
+                )  # fmt: skip
+        digital = {
+            f"{name}, digital": (100 * value, _LOOKS[name][0])
+            for name, value in results.digital.items()
+        }
+        across = Axis(sweep.axis)
+        if sweep.hardware is None:
+            ticks = {value: sweep.text(value) for value in sweep.values}
+            across = Axis(sweep.axis, log=True, ticks=ticks)
+        references = {**digital, "chance": (10.0, GREY)}
+        up = ACCURACY._replace(ends=(0.0, 102.0))
+        charts.append(lines(series, x=across, y=up, title=title, references=references))
+    return charts
+
+
+def draw(results: Results, layer: AnalogLayer) -> tuple[dict[str, Figure], Charts]:
+    """Return all figures by name, and the charts of the report.
 
     Args:
         results: what was measured.
@@ -107,8 +156,18 @@ def draw(results: Results, layer: AnalogLayer) -> dict[str, Figure]:
     """
     with plot.style():
         reports = layer.program()
-        return {
+        ((part, crossbar),) = layer.crossbars.items()
+        held = [
+            conductances_held(reports[part], title="Conductances"),
+            weights_held(crossbar, layer.matrices()[part], title="Weights, just programmed"),
+        ]
+        arrays = [Figure(figsize=(5.6, 4.2), layout="constrained") for _ in range(2)]
+        for slice_, figure in enumerate(arrays):
+            _array(layer, slice_, figure.subplots())
+        figures = {
             "accuracy": accuracy(results),
             "cells": cells(layer),
             "programming": programming(layer, reports),
         }
+        later = weights_held(crossbar, layer.matrices()[part], title="Weights, one day later")
+    return figures, Charts(accuracy_charts(results), arrays, [*held, later])

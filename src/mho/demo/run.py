@@ -54,7 +54,7 @@ def _run(out: Path, seed: int, quick: bool) -> Results:
     results = _measure(models, data, seed, chips, quick)
     _print_tables(results)
     layer = mho.layers(analog)["MLP.0"]
-    page, *others = report.write(out, results, figures.draw(results, layer), chip(), summary)
+    page, *others = report.write(out, results, *figures.draw(results, layer), chip(), summary)
     names = ", ".join(path.name for path in others)
     print(f"\nReport: {page}\n        with {names}\n{time.perf_counter() - began:.0f} s in all.")
     return results

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from mho.core.text import duration
-from mho.plot.styles import BLUE, axes, numbers
+from mho.plot.styles import BLUE, axes, name_lines, numbers, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@styled
 def accuracy_against(
     values: Sequence[float],
     accuracies: Tensor,
@@ -62,9 +63,11 @@ def accuracy_against(
     filling = colour if line == "-" else "white"
     ax.plot(values, mean, color=colour, ls=line, marker=marker, mfc=filling, label=label)
     ax.set(ylabel="accuracy (%)", ylim=(0, 102))
+    name_lines(ax, label)
     return ax
 
 
+@styled
 def time_axis(ax: Axes, seconds: Sequence[float]) -> Axes:
     """Make the x axis logarithmic in time, with ticks at these times in natural units.
 
@@ -78,6 +81,7 @@ def time_axis(ax: Axes, seconds: Sequence[float]) -> Axes:
     return ax
 
 
+@styled
 def accuracy_of_chips(
     groups: Mapping[str, float | Tensor],
     ax: Axes | None = None,
@@ -111,4 +115,5 @@ def accuracy_of_chips(
                     ha="center", color=colour, fontsize=8)  # fmt: skip
     ax.set_xticks(range(len(groups)), list(groups))
     ax.set(xlim=(-0.5, len(groups) - 0.5), ylabel="accuracy (%)")
+    name_lines(ax, label)
     return ax

@@ -17,18 +17,19 @@ from matplotlib.patches import Patch, Rectangle
 from mho.chip import Chip, Cores
 from mho.core import checks
 from mho.plot.cores import draw_cores, draw_defects, grid_of
-from mho.plot.styles import BLUE, COLOURS, GREEN, GREY, ORANGE, PURPLE, axes
+from mho.plot.styles import BLUE, COLOURS, GREEN, GREY, ORANGE, PURPLE, axes, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
 _PIXELS = 250
-_SMALLEST_NAME = 0.045  # of the chip's edge
+_LETTER = 0.033  # size of a name's letter, of the chip's edge
 _MORE = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", "#000000")
 _MARKS = "osD^vPX"
 
 
+@styled
 def floor_plan(chip: Chip, ax: Axes | None = None, *, defects: bool = True) -> Axes:
     """Draw a chip from above: its defects, and the regions of all that lies on it.
 
@@ -57,11 +58,11 @@ def floor_plan(chip: Chip, ax: Axes | None = None, *, defects: bool = True) -> A
             size = (region.width, region.height)
             ax.add_patch(Rectangle(corner, *size, facecolor=colour, alpha=0.14))
             ax.add_patch(Rectangle(corner, *size, fill=False, edgecolor=colour, linewidth=1.2))
-            if region.width > _SMALLEST_NAME * chip.cols and (
-                region.height > _SMALLEST_NAME * chip.rows
-            ):
+            if region.height > _LETTER * chip.rows:
                 middle = (region.col + region.width / 2, region.row + region.height / 2)
-                text = f"{name or owner}·{number}"
+                room = region.width / (_LETTER * chip.cols)  # letters
+                names = (f"{name or owner}·{number}", f"·{number}")
+                text = next((n for n in names if len(n) < room), "")
                 ax.annotate(text, middle, ha="center", va="center", color=colour, fontsize=8)
     ax.set(xlabel="bit line", ylabel="word line", title=_taken(chip), aspect="equal")
     ax.set(xlim=(-0.5, chip.cols - 0.5), ylim=(chip.rows - 0.5, -0.5))
@@ -124,6 +125,7 @@ def _defects(chip: Chip, ax: Axes) -> None:
         ax.figure.colorbar(image, ax=ax, label=label, orientation="horizontal", shrink=0.6)
 
 
+@styled
 def fault_tolerance(
     accuracy: Mapping[str, Sequence[Sequence[float]]],
     stuck: Sequence[float],

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mho.circuit import Solution, Wires, effective_conductance
 from mho.core.checks import one_of
-from mho.plot.styles import BLUE, GREY, axes, numbers, unit
+from mho.plot.styles import BLUE, GREY, axes, cell_map, numbers, styled, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _FULL_SCALE = 10.0  # a prefix is used once the values reach a tenth of the larger one's unit
 
 
+@styled
 def ir_drop(solution: Solution, *, ax: Axes | None = None) -> Axes:
     """Draw the voltage that reaches each cell, as a map of the array.
 
@@ -32,6 +33,7 @@ def ir_drop(solution: Solution, *, ax: Axes | None = None) -> Axes:
     return _map(solution.cell_voltages, "cell voltage", "viridis", ax)
 
 
+@styled
 def node_voltages(solution: Solution, lines: str = "word", *, ax: Axes | None = None) -> Axes:
     """Draw the voltages along the word or the bit lines, as a map of the array.
 
@@ -45,6 +47,7 @@ def node_voltages(solution: Solution, lines: str = "word", *, ax: Axes | None = 
     return _map(values, f"{lines}-line voltage", "cividis", ax)
 
 
+@styled
 def current_error(G: Tensor, wires: Wires, voltages: Tensor, *, ax: Axes | None = None) -> Axes:
     """Draw how far each column's current is from that of ideal wires, in percent.
 
@@ -91,8 +94,5 @@ def _map(values: Tensor, label: str, colours: str, ax: Axes | None) -> Axes:
     volts = numbers(values)
     ax = axes(ax)
     size, prefix = unit(_FULL_SCALE * float(np.abs(volts).max()))
-    image = ax.imshow(volts / size, cmap=colours, aspect="auto", interpolation="nearest")
-    ax.figure.colorbar(image, ax=ax, label=f"{label} ({prefix}V)", pad=0.02)
-    ax.set(xlabel="bit line", ylabel="word line")
-    ax.grid(False)
+    cell_map(ax, volts / size, f"{label} ({prefix}V)", cmap=colours)
     return ax

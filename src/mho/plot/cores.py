@@ -19,7 +19,7 @@ from torch import Tensor
 from mho.chip import CoreMapping, Cores
 from mho.chip.told import rate
 from mho.core import checks
-from mho.plot.styles import BLUE, GREEN, GREY, ORANGE, PURPLE, axes, unit
+from mho.plot.styles import BLUE, GREEN, GREY, ORANGE, PURPLE, axes, styled, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,6 +78,7 @@ def grid_of(cores: Cores, panels: int, columns: int | None = None) -> Grid:
     return Grid(cores, panels, max(1, round(math.sqrt(cores.count * down / across))))
 
 
+@styled
 def core_plan(
     mapping: CoreMapping, ax: Axes | None = None, *, turn: int = 0, columns: int | None = None
 ) -> Axes:
@@ -222,6 +223,7 @@ def _short(name: str, most: int = 46) -> str:
 # ── a timeline ───────────────────────────────────────────────────────────────────────────────
 
 
+@styled
 def core_timeline(
     mapping: CoreMapping,
     ax: Axes | None = None,
@@ -253,6 +255,8 @@ def core_timeline(
     names = [_short(name) for name in lines]
     ax.set_yticks(range(len(names)), names, fontsize=7.5 if len(names) <= 30 else 5)
     ax.set(ylim=(len(names) - 0.5, -0.5), xlim=(0.0, None), xlabel=f"time ({prefix}s)")
+    if by == "layer":
+        ax.set_ylabel("layer")
     ax.grid(axis="y", visible=False)
     _say_times(mapping, bars, ax)
     return ax

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mho.plot.styles import BLUE, GREEN, GREY, ORANGE, PURPLE, axes, unit
+from mho.plot.styles import BLUE, GREEN, GREY, ORANGE, PURPLE, axes, styled, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +21,7 @@ _KINDS = (
 _LEAKAGE = "#56B4E9"  # of the same palette
 
 
+@styled
 def cost_breakdown(cost: Cost, ax: Axes | None = None) -> Axes:
     """Draw the energy of one inference, crossbar by crossbar, as stacked bars.
 

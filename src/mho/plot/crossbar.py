@@ -6,9 +6,10 @@ Every function draws into the Axes given (a new figure's if none) and returns th
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from mho.core import checks
 from mho.crossbar.crossbar import Crossbar
 from mho.crossbar.report import ProgramReport
 from mho.crossbar.tiling import Tiling
-from mho.plot.styles import BLUE, GREY, ORANGE, axes, numbers, unit
+from mho.plot.styles import BLUE, GREY, ORANGE, axes, cell_map, numbers, styled, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +26,7 @@ _BINS = 80
 _MOST_POINTS = 20_000  # of a scatter: more only make it slow and black
 
 
+@styled
 def conductance_map(crossbar: Crossbar, ax: Axes | None = None, slice: int = 0) -> Axes:
     """Draw the stored conductances of one slice as a map, with tile borders and stuck cells.
 
@@ -45,22 +47,13 @@ def conductance_map(crossbar: Crossbar, ax: Axes | None = None, slice: int = 0) 
     g = numbers(crossbar.G[slice])
     low, high = crossbar.hardware.device.window
     size, prefix = unit(high)
-    image = ax.imshow(
-        g / size,
-        cmap="cividis",
-        vmin=low / size,
-        vmax=high / size,
-        aspect="auto",
-        interpolation="nearest",
-    )
-    ax.figure.colorbar(image, ax=ax, label=f"conductance ({prefix}S)", pad=0.02)
+    window: dict[str, Any] = {"vmin": low / size, "vmax": high / size}
+    cell_map(ax, g / size, f"conductance ({prefix}S)", cmap="cividis", **window)
     _tile_borders(crossbar, ax)
     if crossbar.stuck is not None and bool(crossbar.stuck[slice].any()):
         rows, cols = np.nonzero(crossbar.stuck[slice].cpu().numpy())
         ax.scatter(cols, rows, marker="x", s=14, linewidths=1.3, c="#FF3B30", label="stuck cell")
         ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2, handletextpad=0)
-    ax.set(xlabel="bit line", ylabel="word line")
-    ax.grid(False)
     return ax
 
 
@@ -77,6 +70,7 @@ def _tile_borders(crossbar: Crossbar, ax: Axes) -> None:
     ax.set(xlim=(-0.5, cols - 0.5), ylim=(rows - 0.5, -0.5))
 
 
+@styled
 def target_histogram(report: ProgramReport, ax: Axes | None = None) -> Axes:
     """Draw how many cells were asked to hold each conductance, and how many do.
 
@@ -101,6 +95,7 @@ def target_histogram(report: ProgramReport, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@styled
 def weight_error(crossbar: Crossbar, weight: Tensor, ax: Axes | None = None) -> Axes:
     """Draw the weights a crossbar holds against those it was asked to hold, one point a weight.
 
@@ -115,21 +110,16 @@ def weight_error(crossbar: Crossbar, weight: Tensor, ax: Axes | None = None) -> 
     Raises:
         TypeError, ValueError: if the weight is of another kind or shape.
     """
-    checks.instance("crossbar", crossbar, Crossbar)
-    checks.shape("weight", weight, tuple(crossbar.weight.shape))
+    found = held_weights(crossbar, weight)
     ax = axes(ax)
-    wanted, held = numbers(weight).ravel(), numbers(crossbar.weight).ravel()
-    broken = _with_a_stuck_cell(crossbar)
-    largest = float(np.abs(wanted).max()) or 1.0
-    limit = 1.08 * max(largest, float(np.abs(held).max()))
+    limit = 1.08 * max(float(np.abs(v).max()) for one in found for v in (one.wanted, one.held))
+    limit = limit or 1.0
     ax.plot([-limit, limit], [-limit, limit], color=GREY, linewidth=1.0, zorder=1)
-    step = max(1, math.ceil(len(wanted) / _MOST_POINTS))
-    for mask, colour, name in ((~broken, BLUE, "healthy"), (broken, ORANGE, "a cell stuck")):
-        if not mask.any():
-            continue
-        error = 100 * math.sqrt(float(np.mean((held[mask] - wanted[mask]) ** 2))) / largest
-        x, y = wanted[mask][::step], held[mask][::step]
-        label = f"{name}: {error:.2g} %"
+    step = max(1, math.ceil(weight.numel() / _MOST_POINTS))
+    for one in found:
+        x, y = one.wanted[::step], one.held[::step]
+        label = f"{one.name}: {one.error:.2g} %"
+        colour = ORANGE if one.broken else BLUE
         ax.scatter(x, y, s=8, c=colour, alpha=0.5, linewidths=0, label=label, rasterized=True)
     ax.set(xlabel="weight asked for", ylabel="weight held", aspect="equal")
     ax.set(xlim=(-limit, limit), ylim=(-limit, limit))
@@ -148,6 +138,49 @@ def weight_error(crossbar: Crossbar, weight: Tensor, ax: Axes | None = None) -> 
         columnspacing=1.2,
     )
     return ax
+
+
+class Held(NamedTuple):
+    """Weights of one kind that a crossbar holds.
+
+    Attributes:
+        name: of the kind.
+        broken: whether each has a broken cell of its own.
+        wanted: what was asked for ``[weights]``.
+        held: what is held ``[weights]``.
+        error: root mean square of the difference, in percent of the largest weight asked for.
+    """
+
+    name: str
+    broken: bool
+    wanted: npt.NDArray[np.float64]
+    held: npt.NDArray[np.float64]
+    error: float
+
+
+def held_weights(crossbar: Crossbar, weight: Tensor) -> list[Held]:
+    """Return the weights a crossbar holds: the healthy ones and those with a stuck cell.
+
+    A kind without a weight is left out.
+
+    Args:
+        crossbar: what holds them.
+        weight: what was asked for ``[groups · rows, cols]``.
+
+    Raises:
+        TypeError, ValueError: if the weight is of another kind or shape.
+    """
+    checks.instance("crossbar", crossbar, Crossbar)
+    checks.shape("weight", weight, tuple(crossbar.weight.shape))
+    wanted, held = numbers(weight).ravel(), numbers(crossbar.weight).ravel()
+    odd = _with_a_stuck_cell(crossbar)
+    largest = float(np.abs(wanted).max()) or 1.0
+    found = []
+    for mask, name, broken in ((~odd, "healthy", False), (odd, "a cell stuck", True)):
+        if mask.any():
+            error = 100 * math.sqrt(float(np.mean((held[mask] - wanted[mask]) ** 2))) / largest
+            found.append(Held(name, broken, wanted[mask], held[mask], error))
+    return found
 
 
 def _with_a_stuck_cell(crossbar: Crossbar) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 
-from mho.plot.styles import BLUE, ORANGE, axes, numbers
+from mho.plot.styles import BLUE, ORANGE, axes, name_lines, numbers, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mho.analysis.landscapes import Landscape
 
 
+@styled
 def landscape_line(
     found: Landscape, ax: Axes | None = None, *, label: str | None = None, colour: str = BLUE
 ) -> Axes:
@@ -35,9 +36,11 @@ def landscape_line(
     ax.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0)
     ax.plot(x, mean, color=colour, label=label)
     ax.set(xlabel="step along the direction", ylabel="loss")
+    name_lines(ax, label)
     return ax
 
 
+@styled
 def landscape_contour(
     found: Landscape, ax: Axes | None = None, *, levels: int = 14, what: str = "mean"
 ) -> Axes:
@@ -65,9 +68,11 @@ def landscape_contour(
     ax.plot(0, 0, marker="*", color="white", ms=11, mec="black", mew=0.6)
     ax.grid(False)
     ax.set(xlabel="step along direction 1", ylabel="step along direction 2")
+    ax.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))  # a way may begin far outside
     return ax
 
 
+@styled
 def landscape_surface(found: Landscape, ax: Any = None) -> Any:
     """Draw the mean loss over two directions as a surface.
 
@@ -80,10 +85,11 @@ def landscape_surface(found: Landscape, ax: Any = None) -> Any:
     """
     x, y, loss = _plane(found, "mean")
     if ax is None:
-        ax = plt.figure(layout="constrained").add_subplot(projection="3d")
+        ax = plt.figure().add_subplot(projection="3d")
     grid_x, grid_y = x[None, :].repeat(len(y), 0), y[:, None].repeat(len(x), 1)
     ax.plot_surface(grid_x, grid_y, loss, cmap="viridis", linewidth=0, antialiased=True)
     ax.set(xlabel="direction 1", ylabel="direction 2", zlabel="loss")
+    ax.zaxis.labelpad = 8  # beside its numbers
     return ax
 
 

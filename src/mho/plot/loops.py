@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
+from matplotlib.ticker import MaxNLocator
 
 from mho.fit.loops import LoopFit
-from mho.plot.styles import BLUE, GREY, ORANGE, unit
+from mho.plot.styles import BLUE, GREY, ORANGE, panels, styled, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +19,7 @@ Array = npt.NDArray[np.float64]
 _SIZE = (10.5, 4.8)
 
 
+@styled
 def loop_fit(
     fit: LoopFit, *, logarithmic: bool = False, axes: tuple[Axes, Axes, Axes] | None = None
 ) -> tuple[Axes, Axes, Axes]:
@@ -31,14 +34,14 @@ def loop_fit(
         logarithmic: whether currents are drawn as ``|I|`` on a logarithmic axis.
         axes: for the loops, the set and the reset voltages; those of a new figure if not given.
     """
-    loops, on, off = _new_axes() if axes is None else axes
+    loops, on, off = _places() if axes is None else panels(axes, 3)
     _loops(fit, loops, logarithmic)
     for ax, name, measured, drawn in (
         (on, "set", fit.measured.set, fit.drawn.set),
         (off, "reset", fit.measured.reset, fit.drawn.reset),
     ):
         _distribution(ax, name, measured, drawn)
-    on.legend(frameon=False, fontsize="small", loc="best")
+    on.legend(fontsize="small", loc="best")
     return loops, on, off
 
 
@@ -77,7 +80,7 @@ def _loops(fit: LoopFit, ax: Axes, logarithmic: bool) -> None:
     else:
         ax.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
         ax.axvline(0.0, color="0.8", linewidth=0.8, zorder=0)
-    ax.legend(frameon=False, fontsize="small", loc="best")
+    ax.legend(fontsize="small", loc="best")
 
 
 def _shown(current: Array, size: float, logarithmic: bool) -> Array:
@@ -103,12 +106,10 @@ def _distribution(ax: Axes, name: str, measured: Array, drawn: Array) -> None:
     ax.set_xlabel(f"{name} voltage (V)")
     ax.set_ylabel("share below")
     ax.set_ylim(0.0, 1.0)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
 
 
-def _new_axes() -> tuple[Axes, Axes, Axes]:
-    import matplotlib.pyplot as plt  # only drawing needs it, and it is optional
-
-    figure = plt.figure(figsize=_SIZE, layout="constrained")
+def _places() -> list[Axes]:
+    figure = plt.figure(figsize=_SIZE)
     grid = figure.add_gridspec(2, 2, width_ratios=(1.9, 1.0))
-    loops = figure.add_subplot(grid[:, 0])
-    return loops, figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
+    return [figure.add_subplot(place) for place in (grid[:, 0], grid[0, 1], grid[1, 1])]

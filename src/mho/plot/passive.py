@@ -6,7 +6,7 @@ downwards, as word lines lie over bit lines.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,12 +15,13 @@ from matplotlib.patches import Rectangle
 
 from mho.circuit.passive import Disturb, SneakRead
 from mho.core.checks import instance
-from mho.plot.styles import ORANGE, axes, numbers
+from mho.plot.styles import ORANGE, axes, cell_map, numbers, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@styled
 def disturb_map(result: Disturb, *, log: bool = False, ax: Axes | None = None) -> Axes:
     """Draw by how much each cell's conductance was changed by a write, as a map of the array.
 
@@ -38,25 +39,24 @@ def disturb_map(result: Disturb, *, log: bool = False, ax: Axes | None = None) -
     others = np.abs(percent[~selected])
     most = float(others.max()) if others.size and others.max() > 0 else 1.0
     ax = axes(ax)
+    look: dict[str, Any]
     if log:
         size = np.ma.masked_less_equal(np.abs(percent), most * 1e-6)
         least = float(size.min()) if size.count() else most / 10
         least = min(least, most / 10)
-        image = ax.imshow(size, cmap="cividis", norm=LogNorm(least, most))
-        label = "size of change (%)"
+        label, look = "size of change (%)", {"cmap": "cividis", "norm": LogNorm(least, most)}
     else:
-        image = ax.imshow(percent, cmap="RdBu_r", vmin=-most, vmax=most)
-        label = "change of conductance (%)"
-    ax.grid(False)
+        label, look = "change of conductance (%)", _about_zero(most)
     drawn = np.abs(percent) if log else percent
     past = (bool((drawn < -most).any()), bool((drawn > most).any()))
     beyond = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(past, "neither")
-    ax.figure.colorbar(image, ax=ax, label=label, extend=beyond)
+    cell_map(ax, size if log else percent, label, aspect="equal", extend=beyond, **look)
     for i, j in np.argwhere(selected):
         ax.add_patch(_frame(i, j))
-    return _lines(ax)
+    return ax
 
 
+@styled
 def sneak_map(read: SneakRead, *, ax: Axes | None = None) -> Axes:
     """Draw the sneak current in the read of each cell, relative to the cell's own current.
 
@@ -73,26 +73,21 @@ def sneak_map(read: SneakRead, *, ax: Axes | None = None) -> Axes:
     ax = axes(ax)
     ratio = read.ratio
     if ratio.ndim == 0:
-        image = ax.imshow(numbers(read.solution.cell_voltages), cmap="viridis")
-        ax.figure.colorbar(image, ax=ax, label="cell voltage (V)")
+        volts = numbers(read.solution.cell_voltages)
+        cell_map(ax, volts, "cell voltage (V)", aspect="equal", cmap="viridis")
     elif ratio.numel() == m * n:
         percent = 100 * numbers(torch.reshape(ratio, (m, n)))
-        if percent.min() >= 0:
-            image = ax.imshow(percent, cmap="magma", vmin=0)
-        else:
-            most = float(np.abs(percent).max()) or 1.0
-            image = ax.imshow(percent, cmap="RdBu_r", vmin=-most, vmax=most)
-        ax.figure.colorbar(image, ax=ax, label="sneak current (% of the cell's own)")
+        one_way: dict[str, Any] = {"cmap": "viridis", "vmin": 0}
+        look = one_way if percent.min() >= 0 else _about_zero(float(np.abs(percent).max()) or 1.0)
+        cell_map(ax, percent, "sneak current (% of the cell's own)", aspect="equal", **look)
     else:
         raise ValueError(f"read must be of one selection or of all {m * n}, got {ratio.numel()}")
-    ax.grid(False)
-    return _lines(ax)
+    return ax
 
 
 def _frame(i: int, j: int) -> Rectangle:
     return Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=1.5)
 
 
-def _lines(ax: Axes) -> Axes:
-    ax.set(xlabel="bit line", ylabel="word line")
-    return ax
+def _about_zero(most: float) -> dict[str, Any]:
+    return {"cmap": "RdBu_r", "vmin": -most, "vmax": most}

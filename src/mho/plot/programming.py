@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mho.core import checks
-from mho.plot.styles import BLUE, GREY, axes, numbers
+from mho.plot.styles import BLUE, GREY, axes, cell_map, numbers, styled
 from mho.programming.report import REASONS, WriteReport
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _MARKERS = {"out of window": "^", "stuck": "x", "out of pulses": "s", "misread": "+"}
 
 
+@styled
 def convergence(report: WriteReport, ax: Axes | None = None, label: str | None = None) -> Axes:
     """Draw the fraction of cells within tolerance against the rounds of verify and pulse.
 
@@ -32,25 +33,28 @@ def convergence(report: WriteReport, ax: Axes | None = None, label: str | None =
     percent = 100.0 * np.array(report.history)
     (line,) = ax.plot(percent, label=label, color=None if ax.lines or label else BLUE)
     end = f"{percent[-1]:.4g} %"
-    ax.annotate(
-        end,
-        (len(percent) - 1, percent[-1]),
-        xytext=(4, 0),
-        textcoords="offset points",
-        va="center",
-        color=line.get_color(),
-        fontsize="small",
-        annotation_clip=False,
-    )
+    if label:  # ends of several lines may lie on one another: the legend says where they are
+        line.set_label(f"{label}: {end}")
+        ax.legend()
+    else:
+        ax.annotate(
+            end,
+            (len(percent) - 1, percent[-1]),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            color=line.get_color(),
+            fontsize="small",
+            annotation_clip=False,
+        )
     ax.axhline(100.0, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
     ax.set(xlabel="round", ylabel="cells within tolerance (%)")
     ax.set_ylim(-2.0, 105.0)
-    ax.set_xlim(left=0.0)
-    if label:
-        ax.legend(loc="lower right")
+    ax.set_xlim(0.0, 1.03 * max(float(np.max(one.get_xdata())) for one in ax.lines) or 1.0)
     return ax
 
 
+@styled
 def pulses_map(report: WriteReport, ax: Axes | None = None, index: int = 0) -> Axes:
     """Draw how many pulses each cell took, and which cells failed for which reason.
 
@@ -70,8 +74,7 @@ def pulses_map(report: WriteReport, ax: Axes | None = None, index: int = 0) -> A
     pulses, reason = pulses.reshape(shape), reason.reshape(shape)
     index = checks.integer("index", index, least=0, most=len(pulses) - 1)
     ax = axes(ax)
-    image = ax.imshow(pulses[index], cmap="cividis", aspect="auto", interpolation="nearest")
-    ax.figure.colorbar(image, ax=ax, label="pulses", pad=0.02)
+    cell_map(ax, pulses[index], "pulses", cmap="cividis")
     for code, name in enumerate(REASONS):
         rows, cols = np.nonzero(reason[index] == code)
         if name in _MARKERS and len(rows):
@@ -87,8 +90,5 @@ def pulses_map(report: WriteReport, ax: Axes | None = None, index: int = 0) -> A
             handletextpad=0,
         )
     rows_, cols_ = pulses.shape[1:]
-    ax.set(
-        xlabel="bit line", ylabel="word line", xlim=(-0.5, cols_ - 0.5), ylim=(rows_ - 0.5, -0.5)
-    )
-    ax.grid(False)
+    ax.set(xlim=(-0.5, cols_ - 0.5), ylim=(rows_ - 0.5, -0.5))
     return ax

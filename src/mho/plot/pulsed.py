@@ -13,16 +13,18 @@ import torch
 
 from mho.devices.pulsed import PulsedDevice
 from mho.devices.tabular import JumpTable
-from mho.fit import IVFit, JumpTableFit, PulseFit, RetentionFit
+from mho.fit import Calibration, IVFit, JumpTableFit, PulseFit, RetentionFit
 from mho.plot.statistical import retention_records
+from mho.plot.styles import BLUE, GREY, ORANGE, axes, panels, styled, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_SET, _RESET, _FIT = "tab:red", "tab:blue", "black"
+_SET, _RESET, _FIT = ORANGE, BLUE, "black"
 _BINS = 80
 
 
+@styled
 def pulse_response(response: Any, *, ax: Axes | None = None) -> Axes:
     """Draw conductance against pulse number, set and then reset, of many cycles and cells.
 
@@ -33,24 +35,31 @@ def pulse_response(response: Any, *, ax: Axes | None = None) -> Axes:
             returns them.
         ax: where to draw.
     """
-    ax = _axes(ax)
+    ax = axes(ax)
     halves = [np.asarray(half, np.float64) for half in response]
     halves = [half.reshape(-1, half.shape[-1]) for half in halves]
-    unit, prefix = _unit(*halves)
+    size, prefix = _unit(*halves)
     start = 0
     for half, colour, name in zip(halves, (_SET, _RESET), ("set", "reset"), strict=True):
         x = start + np.arange(half.shape[1])
         faint = half[np.linspace(0, len(half) - 1, min(len(half), 100)).astype(int)]
-        ax.plot(x, faint.T / unit, color=colour, alpha=0.15, linewidth=0.6)
-        low, middle, high = np.quantile(half, [0.05, 0.5, 0.95], axis=0) / unit
+        ax.plot(x, faint.T / size, color=colour, alpha=0.15, linewidth=0.6)
+        low, middle, high = np.quantile(half, [0.05, 0.5, 0.95], axis=0) / size
         ax.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
-        ax.plot(x, middle, color=colour, linewidth=1.8, label=f"{name} ({len(half)} curves)")
+        ax.plot(
+            x,
+            middle,
+            color=colour,
+            linewidth=1.8,
+            label=f"{name} ({len(half)} curves)" if len(half) > 1 else name,
+        )
         start += half.shape[1] - 1
     ax.set(xlabel="pulse number", ylabel=f"conductance ({prefix}S)")
-    ax.legend(frameon=False)
+    ax.legend()
     return ax
 
 
+@styled
 def delta_g(
     device: PulsedDevice,
     *,
@@ -71,7 +80,7 @@ def delta_g(
         seed: of the population.
         ax: where to draw.
     """
-    ax = _axes(ax)
+    ax = axes(ax)
     low, high = device.window
     grid = torch.linspace(low, high, points, dtype=torch.float64)
     population = device.fabricate((points, cells), seed=seed, dtype=torch.float64)
@@ -83,21 +92,22 @@ def delta_g(
         jump = population.conductance() - before
         means.append(jump.mean(dim=1).numpy())
         deviations.append(jump.std(dim=1).numpy())
-    unit, prefix = _unit(*(np.abs(m) + d for m, d in zip(means, deviations, strict=True)))
-    g_unit, g_prefix = _unit(grid.numpy())
+    size, prefix = _unit(*(np.abs(m) + d for m, d in zip(means, deviations, strict=True)))
+    g_size, g_prefix = _unit(grid.numpy())
     for mean, deviation, colour, name in zip(
         means, deviations, (_SET, _RESET), ("set", "reset"), strict=True
     ):
-        x = grid.numpy() / g_unit
-        band = ((mean - deviation) / unit, (mean + deviation) / unit)
+        x = grid.numpy() / g_size
+        band = ((mean - deviation) / size, (mean + deviation) / size)
         ax.fill_between(x, *band, color=colour, alpha=0.2, linewidth=0)
-        ax.plot(x, mean / unit, color=colour, label=f"{name}: mean ± σ")
-    ax.axhline(0.0, color="0.6", linewidth=0.8)
+        ax.plot(x, mean / size, color=colour, label=f"{name}: mean ± σ")
+    ax.axhline(0.0, color=GREY, linewidth=0.8)
     ax.set(xlabel=f"conductance ({g_prefix}S)", ylabel=f"ΔG of one pulse ({prefix}S)")
-    ax.legend(frameon=False)
+    ax.legend()
     return ax
 
 
+@styled
 def jump_table(
     table: JumpTable,
     *,
@@ -115,40 +125,41 @@ def jump_table(
         axes: where to draw heat map and CDFs, sharing their vertical axis; a new figure's if not
             given.
     """
-    ax, side = _jump_axes() if axes is None else axes
+    ax, side = panels(axes, 1, 2, sharey=True, width_ratios=(5, 2), figsize=(8, 4.8))
     g, dg, cdf = np.array(table.g), np.array(table.dg), np.array(table.cdf)
-    g_unit, g_prefix = _unit(g)
+    g_size, g_prefix = _unit(g)
     quantiles = table.quantiles([0.001, 0.05, 0.5, 0.95, 0.999])
-    unit, prefix = _unit(quantiles)
+    size, prefix = _unit(quantiles)
     # Counted in even bins, for a table's columns may be uneven.
     bins = np.linspace(quantiles[:, 0].min(), quantiles[:, 4].max(), _BINS + 1)
     mass = np.array([np.interp(bins, dg, row, left=0.0, right=1.0) for row in cdf])
     # Each row scaled to its own peak: narrow rows would outshine all others.
     density = np.diff(mass, axis=1)
     density /= density.max(axis=1, keepdims=True)
-    even = (_edges(g) / g_unit, bins / unit)
-    image = ax.pcolormesh(*even, density.T, cmap="magma_r", rasterized=True)
-    ax.plot(g / g_unit, quantiles[:, 2] / unit, color="tab:cyan", linewidth=1.5, label="median")
-    ax.plot(g / g_unit, quantiles[:, 1] / unit, ":", color="tab:cyan", label="central 90 %")
-    ax.plot(g / g_unit, quantiles[:, 3] / unit, ":", color="tab:cyan")
-    ax.set_ylim(quantiles[:, 0].min() / unit, quantiles[:, 4].max() / unit)
+    even = (_edges(g) / g_size, bins / size)
+    image = ax.pcolormesh(*even, density.T, cmap="Oranges", rasterized=True)
+    ax.plot(g / g_size, quantiles[:, 2] / size, color=BLUE, linewidth=1.5, label="median")
+    ax.plot(g / g_size, quantiles[:, 1] / size, ":", color=BLUE, label="central 90 %")
+    ax.plot(g / g_size, quantiles[:, 3] / size, ":", color=BLUE)
+    ax.set_ylim(quantiles[:, 0].min() / size, quantiles[:, 4].max() / size)
     ax.set(xlabel=f"conductance ({g_prefix}S)", ylabel=f"ΔG of one pulse ({prefix}S)")
     bar = ax.figure.colorbar(image, ax=ax, location="top", pad=0.02, aspect=40)
     bar.set_label("density / row's peak", fontsize="small")
-    ax.legend(frameon=False, loc="lower left", fontsize="small")
+    ax.legend(loc="lower left", fontsize="small")
     probability = np.linspace(0.001, 0.999, 400)
     rows = table.quantiles(probability)
     chosen = tuple(np.linspace(g[0], g[-1], 5)) if at is None else at
     for k, where in enumerate(chosen):
         row = int(np.abs(g - where).argmin())
         colour = (0.9 * k / max(len(chosen) - 1, 1), 0.25, 0.55)
-        label = f"{g[row] / g_unit:.3g} {g_prefix}S"
-        side.plot(probability, rows[row] / unit, color=colour, label=label)
+        label = f"{g[row] / g_size:.3g} {g_prefix}S"
+        side.plot(probability, rows[row] / size, color=colour, label=label)
     side.set(xlabel="CDF")
-    side.legend(frameon=False, fontsize="small")
+    side.legend(fontsize="small")
     return ax, side
 
 
+@styled
 def fit_report(
     fit: JumpTableFit | PulseFit | IVFit | RetentionFit,
     *,
@@ -165,7 +176,7 @@ def fit_report(
     Raises:
         ValueError: if a fit that does not keep its data comes without them.
     """
-    top, bottom = _two_axes() if axes is None else axes
+    top, bottom = panels(axes, 2, 1, sharex=True, height_ratios=(3, 1))
     if isinstance(fit, JumpTableFit):
         _report_jumps(fit, top, bottom)
     elif isinstance(fit, PulseFit):
@@ -176,56 +187,59 @@ def fit_report(
         raise ValueError(f"fit_report of a {type(fit).__name__} needs its data")
     else:
         _report_iv(fit, data, top, bottom)
-    calibration = fit.calibration
-    if calibration is not None:
-        pairs = zip(calibration.levels, calibration.coverage, strict=True)
-        text = ", ".join(f"{level:.0%}: {inside:.1%}" for level, inside in pairs)
-        top.set_title(
-            f"held-out data inside their intervals ({calibration.count}) – {text}",
-            fontsize="small",
-        )
+    say_calibration(fit.calibration, top)
     return top, bottom
 
 
+def say_calibration(calibration: Calibration | None, ax: Axes) -> None:
+    """Say above a picture how much of what was held out lies inside its intervals."""
+    if calibration is None:
+        return
+    pairs = zip(calibration.levels, calibration.coverage, strict=True)
+    text = ", ".join(f"{level:.0%}: {inside:.1%}" for level, inside in pairs)
+    said = f"{calibration.count} held-out data, inside their intervals\n{text}"
+    ax.set_title(said, fontsize="small", fontweight="normal")
+
+
 def _report_jumps(fit: JumpTableFit, top: Axes, bottom: Axes) -> None:
-    g_unit, g_prefix = _unit(fit.g)
-    unit, prefix = _unit(fit.dg)
-    x = np.array(fit.table.g) / g_unit
-    top.plot(fit.g / g_unit, fit.dg / unit, ".", color="0.6", markersize=2, zorder=0)
+    g_size, g_prefix = _unit(fit.g)
+    size, prefix = _unit(fit.dg)
+    x = np.array(fit.table.g) / g_size
+    top.plot(fit.g / g_size, fit.dg / size, ".", color=GREY, markersize=2, zorder=0)
     for width, alpha in ((1, 0.35), (2, 0.2)):
-        band = ((fit.mean - width * fit.sigma) / unit, (fit.mean + width * fit.sigma) / unit)
+        band = ((fit.mean - width * fit.sigma) / size, (fit.mean + width * fit.sigma) / size)
         top.fill_between(x, *band, color=_SET, alpha=alpha, linewidth=0, label=f"±{width}σ")
-    top.plot(x, fit.mean / unit, color=_FIT, label="mean")
+    top.plot(x, fit.mean / size, color=_FIT, label="mean")
     top.set(ylabel=f"ΔG ({prefix}S)")
-    top.legend(frameon=False, ncols=3)
-    bottom.plot(fit.g / g_unit, fit.residuals, ".", color="0.4", markersize=2)
+    top.legend(ncols=3)
+    bottom.plot(fit.g / g_size, fit.residuals, ".", color="0.4", markersize=2)
     bottom.set(xlabel=f"conductance ({g_prefix}S)", ylabel="residual (σ)")
     _zero(bottom)
 
 
 def _report_response(fit: PulseFit, top: Axes, bottom: Axes) -> None:
     pulse_response(fit.response, ax=top)
-    unit, prefix = _unit(*fit.response)
+    size, prefix = _unit(*fit.response)
     start = 0
     for way, colour in enumerate((_SET, _RESET)):
         half, band, residual = fit.response[way], fit.bands[way], fit.residuals[way]
         x = start + np.arange(half.shape[2])
         labels = ("fit: median", "central 90 %") if start == 0 else (None, None)
-        top.plot(x, band[1] / unit, "--", color=_FIT, label=labels[0], zorder=3)
-        top.plot(x, band[0] / unit, ":", color=_FIT, linewidth=1.0, label=labels[1], zorder=3)
-        top.plot(x, band[2] / unit, ":", color=_FIT, linewidth=1.0, zorder=3)
+        top.plot(x, band[1] / size, "--", color=_FIT, label=labels[0], zorder=3)
+        top.plot(x, band[0] / size, ":", color=_FIT, linewidth=1.0, label=labels[1], zorder=3)
+        top.plot(x, band[2] / size, ":", color=_FIT, linewidth=1.0, zorder=3)
         # Two standard errors of the mean of so many curves.
-        doubt = 2.0 * fit.deviations[way] / (half.shape[0] * half.shape[1]) ** 0.5 / unit
+        doubt = 2.0 * fit.deviations[way] / (half.shape[0] * half.shape[1]) ** 0.5 / size
         said = "±2 standard errors" if start == 0 else None
         bottom.fill_between(x, -doubt, doubt, color="0.85", linewidth=0, zorder=0, label=said)
-        bottom.plot(x, residual / unit, color=colour)
+        bottom.plot(x, residual / size, color=colour)
         start += half.shape[2] - 1
     top.set(xlabel="")
-    top.legend(frameon=False, fontsize="small")
+    top.legend(fontsize="small")
     if len(fit.choice) > 1:
         _note_choice(fit, top)
     bottom.set(xlabel="pulse number", ylabel=f"mean − fit ({prefix}S)")
-    bottom.legend(frameon=False, fontsize="x-small", loc="lower left")
+    bottom.legend(fontsize="x-small", loc="lower left")
     _zero(bottom)
 
 
@@ -255,21 +269,21 @@ def _report_iv(
     fit: IVFit, data: tuple[npt.ArrayLike, npt.ArrayLike], top: Axes, bottom: Axes
 ) -> None:
     v, i = (np.asarray(values, np.float64).ravel() for values in data)
-    unit, prefix = _unit(i)
+    size, prefix = _unit(i)
     grid = np.linspace(v.min(), v.max(), 200)
     sigma = fit.residuals.std()
-    top.plot(v, i / unit, ".", color="0.5", markersize=4, label="measured")
+    top.plot(v, i / size, ".", color="0.5", markersize=4, label="measured")
     said = ("±σ", f"{fit.law} ({fit.relative_error:.1%} rms)")
     for name, state in fit.estimates.items():
         if name == "g" or name.startswith("g["):  # one curve a state
             fitted = fit.current(grid, g=state.value)
-            band = ((fitted - sigma) / unit, (fitted + sigma) / unit)
+            band = ((fitted - sigma) / size, (fitted + sigma) / size)
             top.fill_between(grid, *band, color=_SET, alpha=0.3, linewidth=0, label=said[0])
-            top.plot(grid, fitted / unit, color=_FIT, label=said[1])
+            top.plot(grid, fitted / size, color=_FIT, label=said[1])
             said = ("_", "_")
     top.set(ylabel=f"current ({prefix}A)")
-    top.legend(frameon=False)
-    bottom.plot(v, fit.residuals / unit, ".", color="0.4", markersize=4)
+    top.legend()
+    bottom.plot(v, fit.residuals / size, ".", color="0.4", markersize=4)
     bottom.set(xlabel="voltage (V)", ylabel=f"residual ({prefix}A)")
     _zero(bottom)
 
@@ -281,41 +295,15 @@ def _report_retention(fit: RetentionFit, top: Axes, bottom: Axes) -> None:
     top.plot([], [], color="0.3", label=f"{what} = {fit.nu:.2g} ± {fit.nu_error:.1g}")
     top.legend(loc="best")
     top.set(xlabel="")
-    unit, prefix = _unit(fit.residuals)
+    size, prefix = _unit(fit.residuals)
     time = np.maximum(fit.time, fit.t0)
-    bottom.plot(time, fit.residuals / unit, ".", color="0.4", markersize=3)
+    bottom.plot(time, fit.residuals / size, ".", color="0.4", markersize=3)
     bottom.set(xlabel="time (s)", ylabel=f"residual ({prefix}S)", xscale="log")
     _zero(bottom)
 
 
-def _axes(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
-    return _pyplot().subplots(layout="constrained")[1]
-
-
-def _two_axes() -> tuple[Axes, Axes]:
-    settings = {"sharex": True, "height_ratios": (3, 1), "layout": "constrained"}
-    top, bottom = _pyplot().subplots(2, 1, **settings)[1]
-    return top, bottom
-
-
-def _jump_axes() -> tuple[Axes, Axes]:
-    settings = {"sharey": True, "width_ratios": (5, 2), "layout": "constrained"}
-    left, right = _pyplot().subplots(1, 2, figsize=(8, 4.8), **settings)[1]
-    return left, right
-
-
-def _pyplot() -> Any:
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'mho[viz]'") from error
-    return pyplot
-
-
 def _zero(ax: Axes) -> None:
-    ax.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
+    ax.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
 
 
 def _edges(centres: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -326,8 +314,5 @@ def _edges(centres: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _unit(*values: npt.NDArray[np.float64]) -> tuple[float, str]:
-    # The SI prefix that makes the largest value one to three digits long. Imported here: that
-    # module needs matplotlib at once.
-    from mho.plot.styles import unit
-
+    # The SI prefix that makes the largest value one to three digits long.
     return unit(max(float(np.abs(value).max()) for value in values))

@@ -10,7 +10,7 @@ from mho.core import checks, random
 from mho.periphery import characterise, formats
 from mho.periphery.adc import ADC
 from mho.periphery.formats import Quantiser
-from mho.plot.styles import BLUE, GREY, axes, numbers
+from mho.plot.styles import BLUE, GREY, axes, name_lines, numbers, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _DRAWS = 200
 
 
+@styled
 def transfer_curve(
     quantiser: Quantiser,
     low: float = -1.25,
@@ -72,9 +73,11 @@ def transfer_curve(
             (slope,) = torch.autograd.grad(draws[0].sum(), x)
         ax.plot(at, numbers(slope), color=colour, linestyle=":", linewidth=1.2)
     ax.set(xlabel="input", ylabel="output", xlim=(low, high))
+    name_lines(ax, label)
     return ax
 
 
+@styled
 def converter_curve(
     adc: ADC,
     converters: int = 1,
@@ -115,9 +118,11 @@ def converter_curve(
             label=label if k == 0 else None,
         )
     ax.set(xlabel="current (steps)", ylabel="code", xlim=span)
+    name_lines(ax, label)
     return ax
 
 
+@styled
 def converter_nonlinearity(
     adc: ADC,
     converters: int = 1,
@@ -152,4 +157,5 @@ def converter_nonlinearity(
         shown = label if k == 0 else None
         ax.plot(numbers(code), numbers(own), color=colour, linewidth=1.0, label=shown)
     ax.set(xlabel="code", ylabel=f"{of} nonlinearity (steps)")
+    name_lines(ax, label)
     return ax

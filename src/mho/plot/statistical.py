@@ -15,6 +15,7 @@ from mho.cells.population import Cells
 from mho.core import checks, durations
 from mho.devices.statistical import StatisticalDevice
 from mho.fit import ProgrammingFit, RetentionFit
+from mho.plot.styles import BLUE, MORE_COLOURS, ORANGE, axes, panels, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +27,7 @@ _MICRO = 1e6
 _MARKS = ((1.0, "1 s"), (3600.0, "1 h"), (86400.0, "1 d"), (2.592e6, "1 mo"), (_YEAR, "1 y"))
 
 
+@styled
 def drift_over_time(
     device: StatisticalDevice,
     *,
@@ -57,7 +59,7 @@ def drift_over_time(
     until = checks.number("until", until, above=1.0)
     cells = checks.integer("cells", cells)
     points = checks.integer("points", points, least=2)
-    ax = _axes(ax)
+    ax = axes(ax)
     goals = _goals(device, targets, 6)
     goals = goals[1:] if targets is None else goals
     population = _population(device, goals, cells, seed)
@@ -69,7 +71,7 @@ def drift_over_time(
         shown.append(population.read()[:3].double().numpy() * _MICRO)
     bands = np.quantile(np.stack(held), [0.05, 0.5, 0.95], axis=1)
     for k, goal in enumerate(goals.tolist()):
-        colour = f"C{k % 10}"
+        colour = MORE_COLOURS[k % len(MORE_COLOURS)]
         ax.fill_between(times, bands[0, :, k], bands[2, :, k], color=colour, alpha=0.2, linewidth=0)
         ax.plot(times, np.stack(shown)[:, :, k], color=colour, alpha=0.4, linewidth=0.6)
         label = f"target {goal * _MICRO:.3g} µS"
@@ -81,10 +83,11 @@ def drift_over_time(
             ax.axvline(mark, color="0.85", linewidth=0.8, zorder=0)
             place = ("data", "axes fraction")
             ax.annotate(name, (mark, 0.99), xycoords=place, fontsize="small", color="0.5", va="top")
-    ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax
 
 
+@styled
 def programming_error(
     device: StatisticalDevice,
     *,
@@ -116,7 +119,7 @@ def programming_error(
     points = checks.integer("points", points, least=2)
     for before, time in zip((0.0, *times), times, strict=False):
         durations.seconds("times", time, least=before)
-    ax = _axes(ax)
+    ax = axes(ax)
     goals = _goals(device, None, points)
     population = _population(device, goals, cells, seed)
     x = goals.numpy() * _MICRO
@@ -129,10 +132,11 @@ def programming_error(
     ax.plot(x, stated.numpy(), "--", color="black", linewidth=1.0, label="σ of programming")
     ax.set(xlabel="target conductance (µS)", ylabel="rms deviation from target (µS)")
     ax.set_ylim(bottom=0.0)
-    ax.legend(frameon=False)
+    ax.legend()
     return ax
 
 
+@styled
 def programming_fit(
     fit: ProgrammingFit, *, axes: tuple[Axes, Axes] | None = None
 ) -> tuple[Axes, Axes]:
@@ -148,7 +152,7 @@ def programming_fit(
         axes: where to draw, left and right.
     """
     checks.instance("fit", fit, ProgrammingFit)
-    left, right = _two_axes() if axes is None else axes
+    left, right = panels(axes, 1, 2, figsize=(9.6, 4.2))
     goals = np.linspace(*fit.device.window, 200)
     bias, sigma = fit.bias(goals) * _MICRO, fit.sigma(goals) * _MICRO
     error, odd = (fit.achieved - fit.target) * _MICRO, fit.suspicious
@@ -165,24 +169,24 @@ def programming_fit(
         (odd & (error <= -frame), "v", np.full_like(error, -0.96 * frame)),
     ):
         if mask.any():
-            left.plot(at[mask] * _MICRO, y[mask], marker, color="C3", markersize=4, label=name)
+            left.plot(at[mask] * _MICRO, y[mask], marker, color=ORANGE, markersize=4, label=name)
             name = "_"
     for width, alpha in ((1.0, 0.3), (2.0, 0.15)):
         band = (bias - width * sigma, bias + width * sigma)
         label = f"±{width:g} σ"
         left.fill_between(
-            goals * _MICRO, *band, color="C0", alpha=alpha, linewidth=0, label=label, zorder=2
+            goals * _MICRO, *band, color=BLUE, alpha=alpha, linewidth=0, label=label, zorder=2
         )
-    left.plot(goals * _MICRO, bias, color="C0", label="bias", zorder=3)
+    left.plot(goals * _MICRO, bias, color=BLUE, label="bias", zorder=3)
     left.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
     left.set(xlabel="target (µS)", ylabel="achieved − target (µS)", ylim=(-frame, frame))
-    left.legend(frameon=False, fontsize="small", ncols=2, loc="upper left")
+    left.legend(fontsize="small", ncols=2, loc="upper left")
     x, rms, errors = _deviations(fit)
     right.errorbar(x, rms, errors, fmt="o", color="0.3", markersize=4, capsize=2, label="measured")
-    right.plot(goals * _MICRO, sigma, color="C0", label="σ")
+    right.plot(goals * _MICRO, sigma, color=BLUE, label="σ")
     right.set(xlabel="target (µS)", ylabel="deviation about the bias (µS)")
     right.set_ylim(bottom=0.0)
-    right.legend(frameon=False)
+    right.legend()
     return left, right
 
 
@@ -207,6 +211,7 @@ def _deviations(fit: ProgrammingFit) -> tuple[Any, Any, Any]:
     return x, rms, errors
 
 
+@styled
 def retention_fit(
     fit: RetentionFit, *, axes: tuple[Axes, Axes] | None = None, cells: int = 12
 ) -> tuple[Axes, Axes]:
@@ -224,26 +229,27 @@ def retention_fit(
     """
     checks.instance("fit", fit, RetentionFit)
     cells = checks.integer("cells", cells)
-    left, right = _two_axes() if axes is None else axes
+    left, right = panels(axes, 1, 2, figsize=(9.6, 4.2))
     retention_records(fit, cells=cells, ax=left)
     g0, nu, error = fit.cells.g0 * _MICRO, fit.cells.nu, fit.cells.nu_error
     odd = fit.cells.suspicious
     few: Any = {"fmt": "o", "color": "0.4", "markersize": 3, "elinewidth": 0.7, "zorder": 1}
     right.errorbar(g0[~odd], nu[~odd], error[~odd], **few)
     if odd.any():
-        right.plot(g0[odd], nu[odd], "x", color="C3", label=f"suspicious ({int(odd.sum())})")
+        right.plot(g0[odd], nu[odd], "x", color=ORANGE, label=f"suspicious ({int(odd.sum())})")
     g = np.linspace(*fit.device.window, 200)
     mean, sd = (m.numpy() for m in fit.device.drift_moments(torch.as_tensor(g)))
-    right.plot(g * _MICRO, mean, color="C0", label="mean ν")
+    right.plot(g * _MICRO, mean, color=BLUE, label="mean ν")
     if sd.any():
         band = (mean - sd, mean + sd)
-        right.fill_between(g * _MICRO, *band, color="C0", alpha=0.25, linewidth=0, label="± sd")
+        right.fill_between(g * _MICRO, *band, color=BLUE, alpha=0.25, linewidth=0, label="± sd")
     right.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
     right.set(xlabel="conductance at t0 (µS)", ylabel="drift exponent ν")
-    right.legend(frameon=False)
+    right.legend()
     return left, right
 
 
+@styled
 def retention_records(fit: RetentionFit, *, cells: int = 12, ax: Axes | None = None) -> Axes:
     """Draw the readings of some cells over time, with the law of each; see `retention_fit`.
 
@@ -254,13 +260,13 @@ def retention_records(fit: RetentionFit, *, cells: int = 12, ax: Axes | None = N
     """
     checks.instance("fit", fit, RetentionFit)
     cells = checks.integer("cells", cells)
-    ax = _axes(ax)
+    ax = axes(ax)
     order = np.argsort(fit.cells.g0)
     chosen = order[np.unique(np.linspace(0, len(order) - 1, cells).round().astype(int))]
     time = np.maximum(fit.time, fit.t0)
     shown = np.geomspace(fit.t0, time.max(), 100)
     for k, cell in enumerate(chosen.tolist()):
-        colour = f"C{k % 10}"
+        colour = MORE_COLOURS[k % len(MORE_COLOURS)]
         for mask, marker, size in ((fit.used, ".", 3), (~fit.used, "x", 4)):
             of = mask & (fit.cell == cell)
             ax.plot(time[of], fit.g[of] * _MICRO, marker, color=colour, alpha=0.6, markersize=size)
@@ -293,22 +299,3 @@ def _name(time: float) -> str:
         return "just programmed"
     unit, name = max((mark for mark in _MARKS if mark[0] <= time), default=_MARKS[0])
     return f"after {time / unit:.3g} {name[2:]}"
-
-
-def _axes(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
-    return _pyplot().subplots(layout="constrained")[1]
-
-
-def _two_axes() -> tuple[Axes, Axes]:
-    left, right = _pyplot().subplots(1, 2, figsize=(9.6, 4.2), layout="constrained")[1]
-    return left, right
-
-
-def _pyplot() -> Any:
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError("pictures need matplotlib: pip install 'mho[viz]'") from error
-    return pyplot

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mho.devices.windows import Window
+from mho.plot.styles import MORE_COLOURS, axes, name_lines, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 
 
+@styled
 def hysteresis_loop(
     voltage: Tensor,
     current: Tensor,
@@ -41,7 +43,7 @@ def hysteresis_loop(
     Raises:
         ValueError: if the shapes do not fit.
     """
-    ax = _axes(ax)
+    ax = axes(ax)
     volts, amperes = _flat(voltage, current)
     colour = _draw(ax.plot(volts, amperes), label)
     if arrows:
@@ -51,9 +53,11 @@ def hysteresis_loop(
     ax.set_xlabel("voltage (V)")
     ax.set_ylabel("current")
     _amperes(ax)
+    name_lines(ax, label)
     return ax
 
 
+@styled
 def bipolar_switching(
     voltage: Tensor, current: Tensor, *, label: str | None = None, ax: Axes | None = None
 ) -> Axes:
@@ -68,7 +72,7 @@ def bipolar_switching(
     Raises:
         ValueError: if the shapes do not fit.
     """
-    ax = _axes(ax)
+    ax = axes(ax)
     volts, amperes = _flat(voltage, current)
     size = np.abs(amperes)
     # A logarithm has no place for zero, nor for the rounding left of it where V crosses 0.
@@ -78,9 +82,11 @@ def bipolar_switching(
     ax.set_xlabel("voltage (V)")
     ax.set_ylabel("|current|")
     _amperes(ax)
+    name_lines(ax, label)
     return ax
 
 
+@styled
 def window_functions(
     windows: Mapping[str, Window] | list[Window], *, ax: Axes | None = None
 ) -> Axes:
@@ -90,28 +96,20 @@ def window_functions(
         windows: by the names that the legend shall show, or a list.
         ax: where to draw.
     """
-    ax = _axes(ax)
+    ax = axes(ax)
     if not isinstance(windows, Mapping):
         windows = {_name(window): window for window in windows}
     x = torch.linspace(0.0, 1.0, 401, dtype=torch.float64)
     for k, (name, window) in enumerate(windows.items()):
         rising, falling = (window(x, torch.full_like(x, sign)) for sign in (1.0, -1.0))
-        ax.plot(x, rising, color=f"C{k}", label=name)
+        ax.plot(x, rising, color=MORE_COLOURS[k % len(MORE_COLOURS)], label=name)
         if not torch.allclose(rising, falling):
-            ax.plot(x, falling, color=f"C{k}", linestyle="--")
+            ax.plot(x, falling, color=MORE_COLOURS[k % len(MORE_COLOURS)], linestyle="--")
     ax.set_xlabel("state x (1 is low resistance)")
     ax.set_ylabel("window f(x); dashed: falling")
     ax.set_ylim(bottom=0.0)
-    ax.legend(frameon=False, fontsize="small")
+    ax.legend(fontsize="small")
     return ax
-
-
-def _axes(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt  # only drawing needs it, and it is optional
-
-    return plt.subplots(layout="constrained")[1]
 
 
 def _amperes(ax: Axes) -> None:

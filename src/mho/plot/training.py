@@ -6,19 +6,20 @@ Every function draws into the Axes given (a new figure's if none) and returns th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mho.core import checks
-from mho.plot.styles import BLUE, GREY, ORANGE, axes, numbers
+from mho.plot.styles import BLUE, GREY, ORANGE, axes, cell_map, name_lines, numbers, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@styled
 def accuracy_curve(
     accuracies: Tensor,
     ax: Axes | None = None,
@@ -57,9 +58,11 @@ def accuracy_curve(
     ax.fill_between(steps, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0)
     ax.plot(steps, mean, color=colour, ls=line, label=label)
     ax.set(xlabel=name, ylabel="accuracy (%)")
+    name_lines(ax, label)
     return ax
 
 
+@styled
 def rank_accuracy(
     ranks: Sequence[int],
     accuracies: Tensor,
@@ -103,9 +106,11 @@ def rank_accuracy(
     ax.set_xticks(seen, [str(rank) for rank in seen])
     ax.minorticks_off()
     ax.set(xlabel="rank of the gradient", ylabel="accuracy (%)")
+    name_lines(ax, label)
     return ax
 
 
+@styled
 def writes_map(
     writes: Tensor, ax: Axes | None = None, *, endurance: int | None = None, cell: int | None = None
 ) -> Axes:
@@ -126,24 +131,17 @@ def writes_map(
     shown = writes if writes.dim() == 2 else _of(writes, cell)
     ax = axes(ax)
     most = int(shown.max()) if shown.numel() else 0
-    image = ax.imshow(
-        numbers(shown),
-        cmap="viridis",
-        aspect="auto",
-        interpolation="nearest",
-        vmin=0,
-        vmax=max(endurance or most, 1),
-    )
-    ax.figure.colorbar(image, ax=ax, label="pulses per cell")
+    scale: dict[str, Any] = {"vmin": 0, "vmax": max(endurance or most, 1), "cmap": "viridis"}
+    cell_map(ax, numbers(shown), "pulses per cell", places=("input", "output"), **scale)
     mean = float(shown.double().mean()) if shown.numel() else 0.0
     title = f"{mean:.1f} on average, {most} at most"
     if endurance is not None:
         title += f", {100 * float((shown >= endurance).double().mean()):.2g} % worn out"
-    ax.set(xlabel="input", ylabel="output", title=title)
-    ax.grid(False)
+    ax.set_title(title)
     return ax
 
 
+@styled
 def weight_histogram(
     before: Tensor,
     after: Tensor,

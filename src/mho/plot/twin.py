@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
 import numpy as np
+import numpy.typing as npt
 from matplotlib.ticker import MaxNLocator
 
 from mho.fit import TwinFit
 from mho.fit.judged import Judged
-from mho.plot.styles import BLUE, GREEN, GREY, ORANGE, axes, unit
+from mho.plot.styles import BLUE, GREEN, GREY, ORANGE, axes, cell_map, panels, styled, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +20,7 @@ _MOST_POINTS = 5000
 _BINS = 20
 
 
+@styled
 def measured_against_predicted(fit: Judged, *, ax: Axes | None = None) -> Axes:
     """Draw held-out outputs against what was predicted of them.
 
@@ -32,12 +34,13 @@ def measured_against_predicted(fit: Judged, *, ax: Axes | None = None) -> Axes:
     x, y = (values.ravel()[few] / size for values in (fit.predicted, fit.measured))
     ends = [min(x.min(), y.min()), max(x.max(), y.max())]
     ax.plot(ends, ends, color=GREY, linewidth=1.0, zorder=1)
-    ax.scatter(x, y, s=5, color=BLUE, alpha=0.35, linewidth=0, zorder=2)
+    _dots(ax, x, y)
     ax.set(xlabel=f"predicted ({prefix}A)", ylabel=f"measured ({prefix}A)")
     ax.set_title(f"held out: {100 * fit.error:.2g} % error")
     return ax
 
 
+@styled
 def residuals_by_line(fit: Judged, *, ax: Axes | None = None) -> Axes:
     """Draw the held-out errors of every line, over the band in which 95 % of them are predicted.
 
@@ -46,7 +49,7 @@ def residuals_by_line(fit: Judged, *, ax: Axes | None = None) -> Axes:
         ax: where to draw.
     """
     ax = axes(ax)
-    size, prefix = unit(float(np.abs(fit.residuals).max()))
+    size = _in_units(ax, fit.residuals)
     reads, lines = fit.residuals.shape
     every = slice(None, None, max(reads * lines // _MOST_POINTS, 1))
     line = np.arange(lines)
@@ -54,15 +57,14 @@ def residuals_by_line(fit: Judged, *, ax: Axes | None = None) -> Axes:
     band = 1.96 * np.sqrt((fit.deviations**2).mean(0)) / size
     edges = np.concatenate((line - 0.5, line[-1:] + 0.5))
     ax.stairs(band, edges, baseline=-band, fill=True, color=ORANGE, alpha=0.25, linewidth=0)
-    few = fit.residuals[every] / size
-    ax.scatter(place[every], few, s=4, color=BLUE, alpha=0.4, linewidth=0)
+    _dots(ax, place[every], fit.residuals[every] / size)
     ax.plot(line, fit.residuals.mean(0) / size, ".", color="black", markersize=5)
-    ax.set(xlabel="line", ylabel=f"measured − predicted ({prefix}A)", xlim=(-0.7, lines - 0.3))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _lines(ax).set_xlim(-0.7, lines - 0.3)
     ax.set_title("errors by line, mean and 95 % band")
     return ax
 
 
+@styled
 def residuals_by_current(fit: Judged, *, ax: Axes | None = None) -> Axes:
     """Draw the held-out errors against the current predicted, over their predicted 95 % band.
 
@@ -73,17 +75,18 @@ def residuals_by_current(fit: Judged, *, ax: Axes | None = None) -> Axes:
     ax = axes(ax)
     order = fit.predicted.ravel().argsort()
     few = order[:: max(len(order) // _MOST_POINTS, 1)]
-    size, prefix = unit(float(np.abs(fit.residuals).max()))
+    size = _in_units(ax, fit.residuals)
     wide, of_x = unit(float(np.abs(fit.predicted).max()))
     x = fit.predicted.ravel()[few] / wide
     band = 1.96 * fit.deviations.ravel()[few] / size
     ax.fill_between(x, -band, band, color=ORANGE, alpha=0.25, linewidth=0)
-    ax.scatter(x, fit.residuals.ravel()[few] / size, s=5, color=BLUE, alpha=0.4, linewidth=0)
-    ax.set(xlabel=f"predicted ({of_x}A)", ylabel=f"measured − predicted ({prefix}A)")
+    _dots(ax, x, fit.residuals.ravel()[few] / size)
+    ax.set_xlabel(f"predicted ({of_x}A)")
     ax.set_title("errors by current, and 95 % band")
     return ax
 
 
+@styled
 def residuals_in_order(fit: Judged, *, ax: Axes | None = None) -> Axes:
     """Draw the mean held-out error of every read in the order of the measurement.
 
@@ -93,14 +96,15 @@ def residuals_in_order(fit: Judged, *, ax: Axes | None = None) -> Axes:
     """
     ax = axes(ax)
     means = fit.residuals.mean(1)
-    size, prefix = unit(float(np.abs(means).max()))
+    size = _in_units(ax, means)
     ax.axhline(0.0, color=GREY, linewidth=1.0)
     ax.plot(means / size, color=BLUE, linewidth=0.8, marker=".", markersize=3)
-    ax.set(xlabel="held-out read, in order", ylabel=f"measured − predicted ({prefix}A)")
+    ax.set_xlabel("held-out read, in order")
     ax.set_title(f"from one read to the next: correlation {fit.agreement.lasting:.2f}")
     return ax
 
 
+@styled
 def transforms(fit: Judged, *, ax: Axes | None = None) -> Axes:
     """Draw the histogram of held-out probability transforms: flat where errors are as predicted.
 
@@ -123,6 +127,7 @@ def transforms(fit: Judged, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@styled
 def suspicious_map(fit: TwinFit, *, slice_: int = 0, ax: Axes | None = None) -> Axes:
     """Draw the conductances of one slice as the twin has them, suspicious cells circled.
 
@@ -134,17 +139,14 @@ def suspicious_map(fit: TwinFit, *, slice_: int = 0, ax: Axes | None = None) -> 
     ax = axes(ax)
     g = fit.conductances[slice_]
     size, prefix = unit(float(g.max()))
-    image = ax.imshow(g / size, cmap="Greys", interpolation="nearest", aspect="auto")
-    bar: Any = ax.figure.colorbar(image, ax=ax, label=f"conductance ({prefix}S)")
-    bar.outline.set_visible(False)
+    cell_map(ax, g / size, f"conductance ({prefix}S)", cmap="Greys")
     row, col = fit.suspicious[slice_].nonzero()
     ax.scatter(col, row, s=60, facecolor="none", edgecolor=ORANGE, linewidth=1.8)
-    ax.grid(visible=False)
-    ax.set(xlabel="bit line", ylabel="word line")
     ax.set_title(f"{len(row)} suspicious cells" if len(row) != 1 else "1 suspicious cell")
     return ax
 
 
+@styled
 def gains_and_offsets(fit: Judged, *, ax: Axes | None = None) -> Axes:
     """Draw the gain of every line with its standard error, and the offset on an axis of its own.
 
@@ -168,35 +170,45 @@ def gains_and_offsets(fit: Judged, *, ax: Axes | None = None) -> Axes:
         value, error = values.T
         where.errorbar(place, value, error, fmt=".", color=colour, elinewidth=1.0)
         where.tick_params(axis="y", colors=colour)
-    ax.set(xlabel="line")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_ylabel("gain", color=BLUE)
+    _lines(ax).set_ylabel("gain", color=BLUE)
     beside.set_ylabel(f"offset ({prefix}A)", color=GREEN)
     beside.grid(visible=False)
     ax.set_title("gain and offset by line")
     return ax
 
 
-def twin_sheet(fit: Judged) -> list[Axes]:
+@styled
+def twin_sheet(fit: Judged, *, axes: Sequence[Axes] | None = None) -> list[Axes]:
     """Draw all that there is to be seen of a twin on one sheet.
 
     Args:
         fit: of `mho.fit.hardware` or `mho.fit.products`.
-
-    Returns:
-        The four Axes, of one new figure.
+        axes: where to draw, four; those of a new figure if not given.
     """
-    _, grid = plt.subplots(2, 2, figsize=(10, 7.5), layout="constrained")
     alone = fit.measured.shape[1] == 1
-    second = residuals_by_current if alone else residuals_by_line
-    found = [
-        measured_against_predicted(fit, ax=grid[0, 0]),
-        second(fit, ax=grid[0, 1]),
-        transforms(fit, ax=grid[1, 0]),
+    odd = isinstance(fit, TwinFit) and bool(fit.suspicious.any())
+    pictures: list[Any] = [
+        measured_against_predicted,
+        residuals_by_current if alone else residuals_by_line,
+        transforms,
+        suspicious_map if odd else residuals_in_order if alone else gains_and_offsets,
     ]
-    if isinstance(fit, TwinFit) and fit.suspicious.any():
-        found.append(suspicious_map(fit, ax=grid[1, 1]))
-    else:
-        last = residuals_in_order if alone else gains_and_offsets
-        found.append(last(fit, ax=grid[1, 1]))
-    return found
+    places = panels(axes, 2, 2, figsize=(10, 7.5))
+    return [draw(fit, ax=ax) for draw, ax in zip(pictures, places, strict=True)]
+
+
+def _dots(ax: Axes, x: npt.ArrayLike, y: npt.ArrayLike) -> None:
+    ax.scatter(x, y, s=5, color=BLUE, alpha=0.4, linewidth=0, zorder=2, rasterized=True)
+
+
+def _in_units(ax: Axes, residuals: npt.NDArray[np.float64]) -> float:
+    # Names the axis of what was measured and not predicted, and returns the size of its unit.
+    size, prefix = unit(float(np.abs(residuals).max()))
+    ax.set_ylabel(f"measured − predicted ({prefix}A)")
+    return size
+
+
+def _lines(ax: Axes) -> Axes:
+    ax.set_xlabel("line")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return ax

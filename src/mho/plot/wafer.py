@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
 import scipy
 
 from mho.fit.wafer import CellMapFit
-from mho.plot.styles import BLUE, GREY, ORANGE, unit
+from mho.plot.pulsed import say_calibration
+from mho.plot.styles import BLUE, GREY, ORANGE, panels, styled, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@styled
 def spread_report(found: CellMapFit, *, axes: tuple[Axes, Axes] | None = None) -> tuple[Axes, Axes]:
     """Draw the cells of a map against the distributions fitted, and their residuals below.
 
@@ -25,7 +26,7 @@ def spread_report(found: CellMapFit, *, axes: tuple[Axes, Axes] | None = None) -
         found: a fit of `mho.fit.cell_map`.
         axes: where to draw cells and residuals; a new figure's if not given.
     """
-    top, bottom = axes or _panels()
+    top, bottom = panels(axes, 2, 1, sharex=True, height_ratios=(3, 1))
     names = (("LRS", "g_max", ORANGE), ("HRS", "g_min", BLUE))
     values = [
         _conductances(found, k, name[1]) for k, name in enumerate(names[: len(found.residuals)])
@@ -47,22 +48,10 @@ def spread_report(found: CellMapFit, *, axes: tuple[Axes, Axes] | None = None) -
         top.set_yscale("log")
         top.yaxis.set_major_formatter("{x:g}")
     top.set(ylabel=f"conductance ({prefix}S)")
-    top.legend(frameon=False, ncols=2)
+    top.legend(ncols=2)
     bottom.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
     bottom.set(xlabel="normal score of the rank", ylabel="residual (σ)")
-    if found.calibration is not None:
-        pairs = zip(found.calibration.levels, found.calibration.coverage, strict=True)
-        text = ", ".join(f"{level:.0%}: {inside:.1%}" for level, inside in pairs)
-        top.set_title(
-            f"held-out data inside their intervals ({found.calibration.count}) – {text}",
-            fontsize="small",
-        )
-    return top, bottom
-
-
-def _panels() -> tuple[Axes, Axes]:
-    shared: Any = {"sharex": True, "height_ratios": (3, 1), "layout": "constrained"}
-    top, bottom = plt.subplots(2, 1, **shared)[1]
+    say_calibration(found.calibration, top)
     return top, bottom
 
 

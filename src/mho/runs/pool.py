@@ -15,6 +15,8 @@ import torch
 
 from mho.core import checks
 
+_PATIENCE = 10.0  # s, that idle workers have to end by themselves
+
 Factory = Callable[[], Executor]
 
 METHOD = "spawn"
@@ -126,13 +128,17 @@ class Processes:
         self.width = workers
         self._executor: ProcessPoolExecutor | None = None
         self._leash: Connection | None = None
+        self._busy: set[Future[Any]] = set()
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Begin a task; the first begins the processes."""
         if self._executor is None:
             self._begin()
         assert self._executor is not None
-        return self._executor.submit(call, *arguments)
+        future = self._executor.submit(call, *arguments)
+        self._busy.add(future)
+        future.add_done_callback(self._busy.discard)
+        return future
 
     def _begin(self) -> None:
         context = multiprocessing.get_context(METHOD)
@@ -157,13 +163,19 @@ class Processes:
         return True
 
     def close(self) -> None:
-        """End all processes now."""
+        """End all processes now; those that have nothing to do end by themselves, and tidily."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            ending = threading.Thread(
+                target=executor.shutdown, kwargs={"wait": True, "cancel_futures": True}
+            )
+            ending.start()
+            ending.join(0.0 if self._busy else _PATIENCE)
         if self._leash is not None:
             self._leash.close()
             self._leash = None
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
-            self._executor = None
+        if executor is not None:
+            ending.join()
 
 
 def refuse_worker(name: str) -> None:

@@ -13,13 +13,14 @@ from mho.analysis.architecture import ChipArchitecture
 from mho.analysis.layer_cost import cost
 from mho.analysis.records import OBJECTIVES
 from mho.analysis.technology import Technology
-from mho.core import checks
+from mho.core import checks, durations
 from mho.core.digests import digest
+from mho.core.durations import Duration
 from mho.hardware import Hardware
 from mho.model.calibrate import calibrate
 from mho.model.convert import convert
 from mho.model.inputs import Suiting
-from mho.model.lifecycle import fabricate
+from mho.model.lifecycle import age, fabricate
 from mho.model.scoring import labelled, share_right
 
 COSTS = ("energy", "latency", "area")
@@ -43,10 +44,11 @@ class AccuracyAndCost:
         calibration: Tensor,
         architecture: ChipArchitecture | Technology | None,
         objectives: Sequence[str],
+        after: float,
     ) -> None:
         self._model = copy.deepcopy(model).eval()
         self._inputs, self._labels, self._calibration = inputs, labels, calibration
-        self._architecture = architecture
+        self._architecture, self._after = architecture, after
         self.objectives = {
             name: "maximize" if name == "accuracy" else "minimize" for name in objectives
         }
@@ -57,6 +59,7 @@ class AccuracyAndCost:
             "labels": digest(labels),
             "calibration": digest(calibration),
             "architecture": None if architecture is None else repr(architecture),
+            **({"after": after} if after else {}),
         }
 
     @torch.no_grad()
@@ -70,6 +73,8 @@ class AccuracyAndCost:
         """
         chip = self._made(hardware, seed)
         costs = self._costs(chip)  # before what takes longer: what is not known fails at once
+        if self._after:
+            age(chip, self._after)
         return {"accuracy": share_right(chip, self._inputs, self._labels), **costs}
 
     def _made(self, hardware: Hardware, seed: int) -> nn.Module:
@@ -110,6 +115,7 @@ def accuracy_and_cost(
     *,
     architecture: ChipArchitecture | Technology | None = None,
     objectives: Sequence[str] | None = None,
+    after: Duration = 0.0,
 ) -> AccuracyAndCost:
     """Return an ``evaluate`` for `sweep`: a classifier's accuracy on a chip, and what it costs.
 
@@ -127,6 +133,8 @@ def accuracy_and_cost(
         objectives: among accuracy, energy, latency and area. If not given: accuracy and, with an
             architecture, energy. A cost that the architecture does not count in full is refused
             when the study begins; in a configuration that comes later its chips fail.
+        after: how long the cells lie before the test (s, or as text, ``"1 day"``), programmed and calibrated; what a chip
+            costs is that of a fresh one.
 
     Raises:
         TypeError, ValueError: if an argument is refused.
@@ -145,4 +153,5 @@ def accuracy_and_cost(
         raise ValueError("objectives must be at least one, got none")
     for name in objectives:
         checks.one_of("every objective", name, ("accuracy", *COSTS))
-    return AccuracyAndCost(model, inputs, labels, calibration, architecture, objectives)
+    after = durations.seconds("after", after, least=0.0)
+    return AccuracyAndCost(model, inputs, labels, calibration, architecture, objectives, after)

@@ -13,7 +13,7 @@ from mho.core import checks
 from mho.core.extras import need
 from mho.study.space import Choices, Range, Space, distribution, label_of, value_at
 
-PLANNED = ("grid", "random", "latin_hypercube")
+PLANNED = ("grid", "random", "latin_hypercube", "sobol")
 ADAPTIVE = ("tpe", "nsga2", "gp")
 
 
@@ -38,9 +38,23 @@ def count_of(space: Space, sampler: Any, trials: int | None) -> int:
                 f"many, got {trials!r}; sampler='random' takes any number"
             )
         return size
+    if sampler == "sobol" and trials is not None:
+        _refuse_odd(trials, len(space))
     if trials is None:
         raise ValueError(f"trials must be given for sampler={sampler!r}: it has no end of its own")
     return trials
+
+
+def _refuse_odd(trials: int, dimensions: int) -> None:
+    # Sobol' sequences are even after a power of two; each sample takes so many configurations.
+    block = dimensions + 2
+    samples = trials / block
+    if trials % block or int(samples) & (int(samples) - 1):
+        near = 2 ** max(round(math.log2(max(samples, 1.0))), 0)
+        raise ValueError(
+            f"trials of sampler='sobol' must be a power of two times {block} (what is varied, and "
+            f"two), such as {near * block}, got {trials}"
+        )
 
 
 def _listed(path: str, domain: Any) -> list[Any]:
@@ -98,7 +112,7 @@ def _plan(space: Space, sampler: str, trials: int, seed: int) -> Callable[[int],
             return _at(space, where)
 
         return anywhere
-    cube = _cube(len(space), trials, seed)
+    cube = (_saltelli if sampler == "sobol" else _cube)(len(space), trials, seed)
     return lambda number: _at(space, cube[number])
 
 
@@ -110,6 +124,20 @@ def _at(space: Space, where: Any) -> dict[str, Any]:
 def _cube(dimensions: int, count: int, seed: int) -> Any:
     qmc = need("scipy.stats.qmc", "study")
     return qmc.LatinHypercube(dimensions, seed=np.random.default_rng(seed)).random(count)
+
+
+@functools.lru_cache(maxsize=4)
+def _saltelli(dimensions: int, count: int, seed: int) -> Any:
+    """Return the design that `Outcome.sensitivity` reads first-order and total indices from.
+
+    Source: A. Saltelli et al., Computer Physics Communications 181, 259 (2010), doi
+    10.1016/j.cpc.2009.09.018.
+    """
+    sobol = need("SALib.sample.sobol", "study")
+    names = [str(i) for i in range(dimensions)]
+    problem = {"num_vars": dimensions, "names": names, "bounds": [[0.0, 1.0]] * dimensions}
+    found = sobol.sample(problem, count // (dimensions + 2), calc_second_order=False, seed=seed)
+    return np.minimum(found, 1.0 - 1e-12)
 
 
 def _planned(base: Any, space: Space, at: Callable[[int], dict[str, Any]]) -> Any:

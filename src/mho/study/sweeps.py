@@ -76,7 +76,8 @@ def sweep(
         chips: how many chips of every configuration (seeds 0, 1, …), or their seeds.
         store: a file (``.db``: SQLite, else a journal), or the URL of a PostgreSQL database
             (``"postgresql://…"``). None keeps the study in memory alone.
-        sampler: ``"grid"``, ``"random"``, ``"latin_hypercube"``, ``"tpe"``, ``"nsga2"``, ``"gp"``,
+        sampler: ``"grid"``, ``"random"``, ``"latin_hypercube"``, ``"sobol"``
+            (the design for `Outcome.sensitivity`), ``"tpe"``, ``"nsga2"``, ``"gp"``,
             or a sampler of Optuna. If not given: a grid.
         trials: how many configurations; of a grid None is all.
         objectives: ``"maximize"`` or ``"minimize"``, by the name of a result. If not given: those

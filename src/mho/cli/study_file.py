@@ -1,0 +1,213 @@
+"""The file of a study: what it may say, read from YAML, refused where it is not understood."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import mho
+from mho.analysis import ChipArchitecture
+from mho.cli import given
+from mho.core import checks, files
+from mho.devices import presets
+from mho.study import Integers, Range
+
+BUILT_IN = Path(__file__).parent / "studies"
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """What a file says; every key of it is one of these.
+
+    Attributes:
+        name: of the study in its store; the file's own if not said.
+        model: ``demo`` or ``demo:CNN`` (the demo's convolutional network), ``demo:MLP``, or
+            ``module:function`` of one's own.
+        hardware: the file of a hardware, or its fields by name (a device by the name of a preset or
+            a file, too); the default hardware if not said.
+        architecture: a published chip's name or a file; without one there are no costs.
+        space: what to vary, by path; a list, or ``{low: …, high: …}`` with ``log: true`` or
+            ``step: …`` (integers).
+        together: fields that one name of the space sets, as ``tile: [array.rows, array.cols]``.
+        after: how long the cells lie before the test (s).
+        objectives: among accuracy, energy, latency and area.
+        sampler: as `mho.study.sweep` knows it.
+        trials: how many configurations; all of a grid.
+        chips: of every configuration.
+        seed: of everything random but the chips, which have their own.
+        workers: processes; as many as cores if not said.
+        store: a file, or the URL of a database; ``study.journal`` in ``out`` if not said.
+        out: folder of the results; named as the study if not said.
+        best: what to choose: ``minimize`` or ``maximize`` with limits, as `mho.study.Outcome.best`
+            takes them; ``reference: digital`` is the accuracy of the network in plain PyTorch.
+        verify: on how many new chips the choice is made once more.
+        quick: keys that another, shorter study has instead, with ``--quick``.
+    """
+
+    name: str = "study"
+    model: str = "demo"
+    hardware: Any = None
+    architecture: str | None = None
+    space: Mapping[str, Any] = field(default_factory=dict)
+    together: Mapping[str, Any] = field(default_factory=dict)
+    after: float = 0.0
+    objectives: tuple[str, ...] | None = None
+    sampler: str = "grid"
+    trials: int | None = None
+    chips: int = 4
+    seed: int = 0
+    workers: int | None = None
+    store: str | None = None
+    out: str | None = None
+    best: Mapping[str, Any] | None = None
+    verify: int = 0
+    quick: Mapping[str, Any] | None = None
+    folder: Path = field(default=Path(), metadata={"key": False})
+
+    # ── what it means ────────────────────────────────────────────────────────────────────────────
+
+    def hardware_of(self) -> mho.Hardware:
+        """Return the hardware whose fields are varied."""
+        if self.hardware is None:
+            return mho.Hardware()
+        if isinstance(self.hardware, str):
+            return mho.load_hardware(self._beside(self.hardware))
+        checks.instance("hardware", self.hardware, Mapping)
+        fields = dict(self.hardware)
+        if "device" in fields:
+            fields["device"] = self._device(fields["device"])
+        found: mho.Hardware = mho.Hardware.from_dict(fields)
+        return found
+
+    def architecture_of(self) -> ChipArchitecture | None:
+        """Return the chip around the cells; None: no costs."""
+        if self.architecture is None:
+            return None
+        beside = self._beside(self.architecture)
+        return given.architecture(str(beside) if beside.is_file() else self.architecture)
+
+    def space_of(self) -> dict[str, Any]:
+        """Return what is varied, as `mho.study.sweep` takes it."""
+        checks.instance("space", self.space, Mapping)
+        if not self.space:
+            raise ValueError("space must name at least one thing to vary, got none")
+        return {str(path): self._values(str(path), v) for path, v in self.space.items()}
+
+    def together_of(self) -> dict[str, tuple[str, ...]]:
+        """Return the fields that names of the space set."""
+        checks.instance("together", self.together, Mapping)
+        for name, paths in self.together.items():
+            checks.instance(f"together, {name},", paths, list)
+            if name not in self.space:
+                raise ValueError(f"together names {name!r}, which is not in the space")
+        return {str(name): tuple(map(str, paths)) for name, paths in self.together.items()}
+
+    def out_of(self, out: Path | None) -> Path:
+        """Return the folder of the results."""
+        if out is not None:
+            return out
+        return self.folder / (self.out or self.name.replace(" ", "_"))
+
+    def store_of(self, out: Path) -> str:
+        """Return where the study is kept."""
+        if self.store is None:
+            return str(out / "study.journal")
+        return self.store if "://" in self.store else str(self._beside(self.store))
+
+    def _beside(self, path: str) -> Path:
+        return self.folder / Path(path).expanduser()
+
+    def _values(self, path: str, values: Any) -> Any:
+        if isinstance(values, Mapping) and "type" not in values:
+            known = ("low", "high", "log", "step")
+            _refuse_unknown(f"the range of {path}", values, known)
+            if not {"low", "high"} <= set(values):
+                raise ValueError(f"the range of {path} must say low and high, got {dict(values)}")
+            return (Integers if "step" in values else Range)(**values)
+        if isinstance(values, list) and path == "device":
+            return [self._device(value) for value in values]
+        return values
+
+    def _device(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if Path(value).suffix:
+            return given.device(str(self._beside(value)))
+        return presets.get(value)
+
+
+def load(what: str, *, quick: bool = False) -> StudyFile:
+    """Read the file of a study, or a built-in one by its name.
+
+    Args:
+        what: the path of a file, or a name.
+        quick: whether its ``quick`` keys count.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        TypeError, ValueError: if it says what is not understood.
+    """
+    path, folder = Path(what), Path(what).parent
+    if not path.suffix and not path.exists():
+        path, folder = BUILT_IN / f"{what}.yaml", Path()
+        if not path.exists():
+            names = sorted(one.stem for one in BUILT_IN.glob("*.yaml"))
+            near = difflib.get_close_matches(what, names, n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise FileNotFoundError(
+                f"{what!r} is no file, and no built-in study: there is {', '.join(names)}{meant}"
+            )
+    data = files.read(path)
+    if not isinstance(data, Mapping):
+        raise TypeError(f"{path} describes no study: it is no list of names and values")
+    _refuse_unknown(str(path), data, KEYS)
+    short = data.get("quick")
+    if quick:
+        if not isinstance(short, Mapping):
+            raise ValueError(f"{path} has no quick study: it needs a part 'quick' with other keys")
+        _refuse_unknown(f"{path}, quick,", short, [key for key in KEYS if key != "quick"])
+        name = data.get("name", path.stem)
+        data = {**data, "name": f"{name} quick", **short}
+    return _checked({"name": path.stem, **data}, folder)
+
+
+def _checked(data: Mapping[str, Any], folder: Path) -> StudyFile:
+    data = dict(data)
+    for key in ("name", "model", "sampler"):
+        if key in data:
+            checks.instance(key, data[key], str)
+    for key in ("architecture", "store", "out"):
+        if data.get(key) is not None:
+            checks.instance(key, data[key], str)
+    if data.get("objectives") is not None:
+        given_objectives = data["objectives"]
+        checks.instance("objectives", given_objectives, (list, Mapping))
+        if isinstance(given_objectives, Mapping):
+            _check_ways(given_objectives)
+        data["objectives"] = tuple(given_objectives)
+    if data.get("best") is not None:
+        checks.instance("best", data["best"], Mapping)
+    if "verify" in data:
+        data["verify"] = checks.integer("verify", data["verify"], least=0)
+    return StudyFile(**data, folder=folder)
+
+
+def _check_ways(objectives: Mapping[str, Any]) -> None:
+    for name, way in objectives.items():
+        wanted = "maximize" if name == "accuracy" else "minimize"
+        if way != wanted:
+            raise ValueError(f"objective {name} must be {wanted!r}, got {way!r}")
+
+
+def _refuse_unknown(where: str, data: Mapping[str, Any], known: Any) -> None:
+    for key in data:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), list(known), n=1, cutoff=0.5)
+            meant = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
+            raise ValueError(f"{where} has no key {key!r}: {meant}")
+
+
+KEYS = tuple(f.name for f in fields(StudyFile) if f.metadata.get("key", True))
