@@ -133,8 +133,8 @@ def accuracy_and_cost(
         objectives: among accuracy, energy, latency and area. If not given: accuracy and, with an
             architecture, energy. A cost that the architecture does not count in full is refused
             when the study begins; in a configuration that comes later its chips fail.
-        after: how long the cells lie before the test (s, or as text, ``"1 day"``), programmed and calibrated; what a chip
-            costs is that of a fresh one.
+        after: how long the cells lie before the test (s, or as text, ``"1 day"``), programmed and
+            calibrated; what a chip costs is that of a fresh one.
 
     Raises:
         TypeError, ValueError: if an argument is refused.
