@@ -173,8 +173,8 @@ def main(arguments=None):
     )
     digital = rows["without a board"]
     print(
-        f"of {digital:.1f} % stuck cells leave {drawn:.1f} % on the best board placed at random, "
-        f"{placed:.1f} % on the best placed greedily"
+        f"without broken cells {digital:.1f} %; with them at best {drawn:.1f} % where layers are "
+        f"placed at random, {placed:.1f} % where greedily"
     )
     draw(rows, options.out / "double_yin_yang.png")
     return rows
@@ -194,7 +194,7 @@ def draw(rows, path):
         ticks = [f"{kind}\nα={copies} β={best}" for kind, copies, best in kinds]
         ax.set_xticks(range(len(kinds)), ticks)
         ax.set_ylabel("accuracy (%)")
-        figure.legend(loc="outside upper center", ncols=4)
+        figure.legend(loc="outside upper center", ncols=2)
         figure.savefig(path)
         plt.close(figure)
     print(path)
