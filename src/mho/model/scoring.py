@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
+from mho.core import checks
 from mho.core.digests import digest
 from mho.model.inputs import Suiting, pair_of
 
@@ -65,6 +67,11 @@ def evaluator(analog: nn.Module, evaluate: Any) -> Callable[[nn.Module], Any]:
     """
     if callable(evaluate):
         return evaluate
+    if not isinstance(evaluate, tuple | list | Dataset | DataLoader):
+        raise TypeError(
+            "evaluate must be a function of a chip, or labelled inputs (a pair, a Dataset or a "
+            f"DataLoader of pairs), got {checks.said(evaluate)}"
+        )
     inputs, labels = labelled(analog, evaluate, name="evaluate")
     return ShareRight(inputs, labels)
 
