@@ -21,7 +21,7 @@ import wage
 from mho import ADC, DAC, Hardware, effects
 from mho.decomposition import NMF, StreamingBatchPCA, TruncatedSVD
 from mho.devices import ConstantStep, ExponentialDevice, SoftBoundsDevice, presets
-from mho.train import WAGE, InSitu, Practice, PulsedSGD, Recipe
+from mho.train import WAGE, InSitu, NoiseInjection, PulsedSGD, Recipe
 from timing import medians, report
 
 WINDOW = {"g_min": 1e-6, "g_max": 101e-6, "step": 100e-9}
@@ -49,7 +49,7 @@ def step(
 
 
 def noise_aware(x: torch.Tensor, y: torch.Tensor) -> Callable[[], None]:
-    recipe = Recipe(practice=Practice(noise=1.5), ranges="calibrated", clip=2.5)
+    recipe = Recipe(injection=NoiseInjection(noise=1.5), ranges="calibrated", clip=2.5)
     analog = recipe.prepare(network(), NOISY, x)
     optimizer = torch.optim.SGD(analog.parameters(), lr=0.1)
 

@@ -1,34 +1,39 @@
 """What an inference costs: energy against accuracy over the ADC's resolution, and where it goes.
 
-python examples/energy.py [folder]
+python examples/energy.py [--quick] [--out energy]
 """
-
-import sys
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
 from torch.nn import functional as F
 
 import mho
+from example_options import parsed
 from mho.analysis import chips, cost
 from mho.demo.data import digits
 from mho.demo.models import cnn
 from mho.plot import cost_breakdown, style
 from mho.train import fit
 
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else "energy")
-folder.mkdir(exist_ok=True)
+options = parsed(__doc__, "energy", quick="less training, every other resolution")
+folder = options.out
 data = digits(seed=0)
 torch.manual_seed(0)
 model = cnn()
 optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-fit(model, optimizer, (data.train_x, data.train_y), F.cross_entropy, epochs=8, label="training")
+fit(
+    model,
+    optimizer,
+    (data.train_x, data.train_y),
+    F.cross_entropy,
+    epochs=3 if options.quick else 8,
+    label="training",
+)
 
 # A chip that nobody built, of published circuits: all of it is counted, much is assumed.
 chip = chips.get("generic_22nm")
 print(f"{'ADC bits':>8}{'accuracy':>10}{'energy of an inference':>26}{'latency':>12}")
-for bits in (4, 5, 6, 7, 8, 9):
+for bits in (4, 6, 8) if options.quick else (4, 5, 6, 7, 8, 9):
     hardware = mho.Hardware(
         dac=mho.DAC(bits=8),
         adc=mho.ADC(bits=bits),

@@ -24,13 +24,13 @@ from mho.demo.data import digits, mnist1d
 from mho.effects import StuckAt, WriteNoise
 from mho.plot import accuracy_against, style
 from mho.study import over_chips
-from mho.train import Practice, Recipe, fit
+from mho.train import NoiseInjection, Recipe, fit
 
 NOISE = (0.02, 0.05, 0.1, 0.15, 0.2)
 RECIPES = {
     "software": None,
     "on the hardware": Recipe(),
-    "recipe": Recipe(Practice(noise=1.3), ranges="learned", clip=2.5),
+    "recipe": Recipe(NoiseInjection(noise=1.3), ranges="learned", clip=2.5),
 }
 COLOURS = {"software": "#6B6B6B", "on the hardware": "#0072B2", "recipe": "#D55E00"}
 DATA = {"digits": digits, "mnist1d": mnist1d}

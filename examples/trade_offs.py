@@ -1,6 +1,6 @@
 """Accuracy against energy against area, for what one chooses: converters, tiles, cells a weight.
 
-python examples/trade_offs.py [folder]
+    python examples/trade_offs.py [--quick] [--out trade_offs]
 
 A small network for scikit-learn's digits on a chip of 22 nm that nobody built: one choice at a time
 is changed from a common base. Energies and areas are objectives only because every part of that
@@ -9,7 +9,6 @@ chip is counted.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import mho
+from example_options import parsed
 from mho.analysis import ChipArchitecture, Part, chips, cost
 from mho.analysis.components import AtNode, Component, IsaacADC
 from mho.core.text import table
@@ -85,8 +85,8 @@ def chip(choice: Choice) -> ChipArchitecture:
     return base.replace(parts=parts, columns_per_converter=choice.sharing, pipelined=True)
 
 
-def measure(model: nn.Module, data: Samples, choice: Choice) -> Point:
-    """Return accuracy, energy and area of the network on chips of a choice."""
+def measure(model: nn.Module, data: Samples, choice: Choice, seeds: tuple[int, ...]) -> Point:
+    """Return accuracy, energy and area of the network on chips of a choice, one a seed."""
     hardware = mho.Hardware(
         encoding=choice.encoding,
         array=mho.Array(choice.tile, choice.tile),
@@ -95,7 +95,7 @@ def measure(model: nn.Module, data: Samples, choice: Choice) -> Point:
         effects=(mho.effects.WriteNoise(0.12), mho.effects.ReadNoise(0.02)),
     )
     right = []
-    for seed in SEEDS:
+    for seed in seeds:
         analog = mho.convert(model, hardware, seed=seed)
         mho.calibrate(analog, data.train_x[:200])
         with torch.no_grad():
@@ -151,20 +151,26 @@ def draw(results: dict[str, dict[str, Point]], digital: float, path: Path) -> No
 
 def main() -> None:
     """Train, measure, print and draw."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "trade_offs")
-    folder.mkdir(exist_ok=True)
+    options = parsed(__doc__ or "", "trade_offs", quick="two chips, less training")
+    folder, seeds = options.out, SEEDS[:2] if options.quick else SEEDS
     data = digits(seed=0)
     torch.manual_seed(0)
     model = cnn()
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    fit(model, optimizer, (data.train_x, data.train_y), F.cross_entropy, epochs=8, label="training")
+    fit(
+        model,
+        optimizer,
+        (data.train_x, data.train_y),
+        F.cross_entropy,
+        epochs=3 if options.quick else 8,
+    )
     digital = 100 * float((model(data.test_x).argmax(1) == data.test_y).float().mean())
     known: dict[Choice, Point] = {}
     results: dict[str, dict[str, Point]] = {}
     for name, choices in SWEEPS.items():
         for choice in choices.values():
             if choice not in known:
-                known[choice] = measure(model, data, choice)
+                known[choice] = measure(model, data, choice, seeds)
         results[name] = {label: known[choice] for label, choice in choices.items()}
     rows = [
         (

@@ -30,7 +30,7 @@ STEPS = (
     ("mho.crossbar.crossbar", "Crossbar", "commit"),
     ("mho.crossbar.crossbar", "Crossbar", "refresh"),
     ("mho.crossbar.crossbar", "Crossbar", "encode"),
-    ("mho.crossbar.crossbar", "Crossbar", "inhabit"),
+    ("mho.crossbar.crossbar", "Crossbar", "use_cells"),
     ("mho.crossbar.crossbar", "Crossbar", "leave"),
     ("mho.crossbar.crossbar", "Crossbar", "program"),
     ("mho.crossbar.crossbar", "Crossbar", "age"),
@@ -131,7 +131,7 @@ def fingerprint(modules, inputs):
             found[f"{name} lease"] = id(crossbar._lease)
             found[f"{name} seconds"] = crossbar.seconds
             found[f"{name} observed"] = crossbar.observed
-            found[f"{name} practice"] = crossbar.practice
+            found[f"{name} practice"] = crossbar.injection
         twin = copy.deepcopy(module).eval()
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")

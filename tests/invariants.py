@@ -278,9 +278,9 @@ def trained_as_fabricated(case, x, chips=200):
         if compensated and seconds:
             mho.compensate(model)
         made.append(read(model.eval(), x).double())
-    practice = mho.train.Practice(ages=(seconds, seconds), compensated=compensated)
+    practice = mho.train.NoiseInjection(ages=(seconds, seconds), compensated=compensated)
     for crossbar in crossbars(model):
-        crossbar.practise(practice)
+        crossbar.inject_noise(practice)
     model.train()
     drawn = [read(model, x).double() for _ in range(chips)]
     return _same_distribution(torch.stack(made), torch.stack(drawn))

@@ -196,7 +196,7 @@ def test_training_draws_lines_afresh_and_follows_gradients():
     assert not torch.equal(one, two)
     (grad,) = torch.autograd.grad(one.square().sum(), weight)
     assert bool(torch.isfinite(grad).all() & (grad != 0).any())
-    found.practise(mho.train.Practice(own_cells=True))
+    found.inject_noise(mho.train.NoiseInjection(own_cells=True))
     one, two = (found.read_through(inputs(), weight) for _ in range(2))
     assert torch.equal(one, two)
     np.testing.assert_allclose(one.detach(), found(inputs()), rtol=1e-9)

@@ -9,7 +9,7 @@ from torch import nn
 
 import mho
 from mho.effects import PowerLawDrift, ReadNoise, StuckAt, TelegraphNoise, WriteNoise
-from mho.train import Practice
+from mho.train import NoiseInjection
 
 CONVERTERS = {"dac": mho.DAC(8), "adc": mho.ADC(8), "array": mho.Array(8, 8)}
 EFFECTS = (StuckAt(low=0.05, high=0.02), WriteNoise(0.02), PowerLawDrift(0.05, nu_spread=0.01))
@@ -84,7 +84,7 @@ REFUSED = {
     "weight": lambda m: m[0].crossbar.weight,
     "store": lambda m: m[0].crossbar.store(torch.zeros(2, 9, 4)),
     "transposed": lambda m: torch.zeros(1, 4) @ m[0].crossbar.T,
-    "own cells": lambda m: m[0].crossbar.practise(Practice(own_cells=True)),
+    "own cells": lambda m: m[0].crossbar.inject_noise(NoiseInjection(own_cells=True)),
     "chip": lambda m: mho.chip.Chip(64, 64).place(m),
 }
 

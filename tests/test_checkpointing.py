@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 
 import menu
 import mho
-from mho.train import InputRangeRule, Practice
+from mho.train import InputRangeRule, NoiseInjection
 
 # Each draws, or keeps, something of another kind in its forward pass.
 CASES = [
@@ -85,7 +85,7 @@ def test_practice_and_learned_ranges():
     mho.calibrate(model, x)
     for crossbar in mho.crossbars(model).values():
         crossbar.learn_ranges()
-        crossbar.practise(Practice(effects=(mho.effects.StuckAt(0.1),), ages=(1.0, 1e6)))
+        crossbar.inject_noise(NoiseInjection(effects=(mho.effects.StuckAt(0.1),), ages=(1.0, 1e6)))
     model.train()
     wanted = gradients(model, x, plain)
     assert all(bool(w.abs().sum() > 0) for w in wanted)

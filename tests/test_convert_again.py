@@ -11,7 +11,7 @@ import mho
 from mho import ADC, DAC, Array, Hardware
 from mho.effects import PowerLawDrift, ReadNoise, StuckAt, WriteNoise
 from mho.nn.base import AnalogLayer
-from mho.train import WAGE, Practice, Recipe, quantise
+from mho.train import WAGE, NoiseInjection, Recipe, quantise
 
 IDEAL = Hardware()
 FIRST = Hardware(dac=DAC(8), adc=ADC(8), effects=(WriteNoise(0.03), StuckAt(0.02)))
@@ -156,13 +156,13 @@ def test_recurrent_single_and_quantised_layers_move():
 
 def test_the_habits_of_training_stay_behind_and_input_ranges_go_with_the_weights():
     x = torch.randn(8, 2, 8)
-    recipe = Recipe(practice=Practice(noise=2.0), ranges="learned")
+    recipe = Recipe(injection=NoiseInjection(noise=2.0), ranges="learned")
     analog = trained(recipe.prepare(network(), FIRST, x), x)
     moved = mho.convert(analog, FIRST)
     assert not any("range_shift" in name for name, _ in moved.named_parameters())
     for module in moved.modules():
         if isinstance(module, mho.Crossbar):
-            assert module.practice == Practice()
+            assert module.injection == NoiseInjection()
             assert bool(module.adc_range.isnan().all())
     learned = [c.correction for c in mho.crossbars(analog).values()]
     for before, after in zip(learned, mho.crossbars(moved).values(), strict=True):
@@ -172,7 +172,7 @@ def test_the_habits_of_training_stay_behind_and_input_ranges_go_with_the_weights
     assert all(bool(c.input_range.isnan()) for c in mho.crossbars(other).values())
     again = recipe.prepare(analog, OTHER, x)  # a recipe sets them anew
     assert all(
-        m.practice == recipe.practice for m in again.modules() if isinstance(m, mho.Crossbar)
+        m.injection == recipe.injection for m in again.modules() if isinstance(m, mho.Crossbar)
     )
 
 

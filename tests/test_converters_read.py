@@ -15,7 +15,7 @@ from mho.circuit import Wires
 from mho.devices import ExponentialDevice, LinearDevice, Spread
 from mho.encoding import BitSliced, Differential
 from mho.periphery import SAR, Architecture, DriverErrors, Flash, Oscillator, Pipeline, Ramp
-from mho.train import Practice
+from mho.train import NoiseInjection
 
 DEVICE = LinearDevice(g_min=1e-6, g_max=1e-4)
 MISMATCH = Architecture(gain=Spread(Normal(1.0, 0.1)), offset=Spread(Normal(0.0, 0.1)))
@@ -152,7 +152,7 @@ def test_errors_of_a_chip_are_the_chips():
     x = inputs().float()
     assert torch.equal(one(x), same(x))
     one.train()
-    assert one.practice.own_cells
+    assert one.injection.own_cells
     assert torch.equal(one.reader.view.errors(training=True).gain, errors(one).gain)
 
 
@@ -166,7 +166,7 @@ def test_training_draws_afresh_and_gradients_pass_where_nothing_clips():
     assert torch.equal(found.read_through(inputs(), weight), one)
     (grad,) = torch.autograd.grad(one.square().sum(), weight)
     assert bool(torch.isfinite(grad).all() & (grad != 0).any())
-    found.practise(Practice(own_cells=True))
+    found.inject_noise(NoiseInjection(own_cells=True))
     one, two = (found.read_through(inputs(), weight) for _ in range(2))
     assert torch.equal(one, two)
     np.testing.assert_allclose(one.detach(), found(inputs()), rtol=1e-9)

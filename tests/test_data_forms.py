@@ -150,6 +150,12 @@ def test_over_chips_takes_what_evaluate_returns(value, model):
     assert several.tolist() == [[0.5, 0.5]]
 
 
+@pytest.mark.parametrize("evaluate", [5, "text", None, X])
+def test_over_chips_refuses_what_evaluates_nothing(evaluate, model):
+    with pytest.raises(TypeError, match="evaluate must be a function of a chip, or labelled"):
+        over_chips(mho.convert(model, HARDWARE), evaluate, [0])
+
+
 @pytest.mark.parametrize("form", PAIRS | LABELLED)
 def test_train_fit(form):
     def trained(data):

@@ -193,7 +193,7 @@ def test_offset_column_s_error_is_shared_by_its_row(through):
     crossbar.program(weight)
     error = crossbar.weight
     if through:
-        error = crossbar.reader.through(weight).matrix[0]
+        error = crossbar.reader.training_readout(weight).matrix[0]
     correlation = float(torch.corrcoef(error.T)[0, 1])
     assert abs(correlation - 0.5) < SIGMAS * (1 - 0.25) / math.sqrt(4000)
 

@@ -149,7 +149,7 @@ def test_training_on_own_cells_needs_them():
     model = language(False)
     analog = mho.convert(model, CONVERTERS, embeddings=True)
     for crossbar in mho.crossbars(analog).values():
-        crossbar.practise(mho.train.Practice(own_cells=True))
+        crossbar.inject_noise(mho.train.NoiseInjection(own_cells=True))
     analog.to_empty(device="cpu").load_state_dict(model.state_dict(), strict=False)
     with pytest.raises(ValueError, match=r"own_cells.*mho\.program"):
         analog.train()(TEXT)

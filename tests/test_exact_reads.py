@@ -150,7 +150,7 @@ def test_convolutions_read_as_their_crossbar_does(rows):
 
 def test_training_stays_linearised_and_ohmic_reads_are_products():
     crossbar, x = made(MTJ(v_half=0.3))
-    assert crossbar.reader.through(crossbar.weight).cells is None
+    assert crossbar.reader.training_readout(crossbar.weight).cells is None
     ohmic, x = made(LinearDevice())
     assert ohmic.reader.stored.cells is None
     weight = ohmic.decode(effective_conductance(ohmic.G, WIRES))

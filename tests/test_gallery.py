@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("matplotlib").use("agg")
-
-import matplotlib.pyplot as plt
-
 import mho.plot
 from mho.devices import presets
+
+plt = pytest.importorskip("matplotlib.pyplot")
+plt.switch_backend("agg")
 
 FOLDER = Path(__file__).parents[1] / "docs" / "gallery"
 SCRIPTS = sorted(FOLDER.glob("plot_*.py"))

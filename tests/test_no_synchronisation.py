@@ -15,7 +15,7 @@ from mho.cells import life
 from mho.cells.life import Broken
 from mho.devices import LinearDevice, Spread
 from mho.effects import CycleVariability, StuckAt, StuckCells, TelegraphNoise, WriteNoise
-from mho.train import Practice, recipes
+from mho.train import NoiseInjection, recipes
 
 BASE = {
     "device": "linear",
@@ -157,12 +157,12 @@ def test_half_precision_waits_for_nothing(settings):
 
 
 def test_practice_waits_for_nothing():
-    practice = Practice(effects=(StuckAt(0.1), WriteNoise(0.1)), ages=(1.0, 1e6), noise=2.0)
+    practice = NoiseInjection(effects=(StuckAt(0.1), WriteNoise(0.1)), ages=(1.0, 1e6), noise=2.0)
     # What a chip's own cells drew at their birth is drawn again on the host when it is needed.
     for own, effects in ((False, "drift"), (True, "none")):
         model = menu.built("two", mho.Hardware(effects=menu.EFFECTS[effects]), seed=3)
         for crossbar in mho.crossbars(model).values():
-            crossbar.practise(practice.replace(own_cells=own))
+            crossbar.inject_noise(practice.replace(own_cells=own))
         check(model, menu.given("two"))
 
 

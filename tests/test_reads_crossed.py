@@ -334,9 +334,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "_WIDEST", 3)
 
 
-def practised(model: nn.Module, practice: mho.train.Practice) -> None:
+def practised(model: nn.Module, practice: mho.train.NoiseInjection) -> None:
     for crossbar in mho.crossbars(model).values():
-        crossbar.practise(practice)
+        crossbar.inject_noise(practice)
 
 
 def by_rule(model: nn.Module) -> None:
@@ -353,7 +353,7 @@ SETTINGS: dict[str, Callable[[nn.Module], object]] = {
     "eval": lambda model: model.eval(),
     "train": lambda model: model.train(),
     "weight noise": lambda model: practised(
-        model.train(), mho.train.Practice(weight_noise=0.05, perfect_cells=True)
+        model.train(), mho.train.NoiseInjection(weight_noise=0.05, perfect_cells=True)
     ),
     "range rule": lambda model: by_rule(model.train()),
     "learned shifts": lambda model: by_shift(model.train()),

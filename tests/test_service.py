@@ -15,7 +15,7 @@ from mho import Crossbar, Hardware
 from mho.chip import Chip
 from mho.devices import PCM, LinearDevice, ReRAMCMO, Spread
 from mho.effects import PowerLawDrift, ReadDisturb, Relaxation
-from mho.train import Practice, Recipe
+from mho.train import NoiseInjection, Recipe
 
 DEVICE = LinearDevice(g_min=1e-6, g_max=1e-4)
 X = torch.linspace(-1.0, 1.0, 24).view(4, 6)
@@ -193,22 +193,22 @@ def test_training_goes_by_the_reads_that_practice_says():
     x = X.double()
     for parts, added in ((hardware, (effect,)), (hardware.replace(effects=(effect,)), ())):
         crossbar = Crossbar(6, 4, parts, dtype=torch.float64)
-        crossbar.practise(Practice(effects=added, reads=(1e4, 1e4), compensated=False))
+        crossbar.inject_noise(NoiseInjection(effects=added, reads=(1e4, 1e4), compensated=False))
         seen = crossbar.read_through(x, weight)
         assert torch.allclose(seen, x @ weight * math.exp(-1.0))
-        crossbar.practise(Practice(effects=added, reads=(1e4, 1e4)))
+        crossbar.inject_noise(NoiseInjection(effects=added, reads=(1e4, 1e4)))
         assert torch.allclose(crossbar.read_through(x, weight), x @ weight)
     with pytest.raises(ValueError, match=r"reads=.* would change nothing"):
-        Crossbar(6, 4, hardware).practise(Practice(reads=(1.0, 10.0)))
+        Crossbar(6, 4, hardware).inject_noise(NoiseInjection(reads=(1.0, 10.0)))
 
 
 def test_a_recipe_wears_the_layers_that_go_by_reads():
     chain = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4))
-    recipe = Recipe(Practice(reads=(1.0, 1e4)))
+    recipe = Recipe(NoiseInjection(reads=(1.0, 1e4)))
     worn, plain = Hardware(device=DEVICE, effects=(ReadDisturb(1e4),)), Hardware(device=DEVICE)
     model = recipe.prepare(chain, worn, overrides={"1": plain})
-    assert model[0].crossbar.practice.reads == (1.0, 1e4)
-    assert model[1].crossbar.practice.reads == (0.0, 0.0)
+    assert model[0].crossbar.injection.reads == (1.0, 1e4)
+    assert model[1].crossbar.injection.reads == (0.0, 0.0)
     with pytest.raises(ValueError, match="would change nothing"):
         recipe.prepare(chain, plain)
 

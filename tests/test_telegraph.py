@@ -18,7 +18,7 @@ from mho.chip import Chip
 from mho.core import random
 from mho.devices import LinearDevice, Spread
 from mho.effects import StuckAt, TelegraphNoise
-from mho.train import Practice
+from mho.train import NoiseInjection
 
 DEVICE = LinearDevice(g_min=1e-6, g_max=1e-4)
 LASTING = TelegraphNoise.of_times(0.2, tau_capture=3.0, tau_emission=1.0)
@@ -212,7 +212,7 @@ def test_training_draws_traps_as_they_are_on_average(own):
     crossbar = Crossbar(50, 40, hardware, seed=0, dtype=torch.float64)
     weight = torch.ones(50, 40, dtype=torch.float64)
     crossbar.program(weight)
-    crossbar.practise(Practice(own_cells=own))
+    crossbar.inject_noise(NoiseInjection(own_cells=own))
     held = {name: value.clone() for name, value in crossbar.cells.state(1).items()}
     torch.manual_seed(0)
     eye = torch.eye(50, dtype=torch.float64)

@@ -17,7 +17,7 @@ from mho.circuit import Wires
 from mho.core import random
 from mho.devices import PCM, ExponentialDevice, LinearDevice, Spread
 from mho.effects import PowerLawDrift, ReadNoise, StuckAt, TelegraphNoise, WriteNoise
-from mho.train import Practice
+from mho.train import NoiseInjection
 
 PULSED = ExponentialDevice(g_min=1e-6, g_max=1e-4, levels=40, c2c=0.02, d2d=0.1)
 WIRES = Wires(5.0, 5.0, 5.0, 5.0)
@@ -35,20 +35,20 @@ HARDWARE = {
     "pcm": Hardware(device=PCM()),
 }
 PRACTICE = {
-    "as it is": Practice(),
-    "aged": Practice(effects=(PowerLawDrift(0.05, 0.02),), ages=(1e2, 1e4)),
-    "own cells": Practice(own_cells=True, noise=2.0),
+    "as it is": NoiseInjection(),
+    "aged": NoiseInjection(effects=(PowerLawDrift(0.05, 0.02),), ages=(1e2, 1e4)),
+    "own cells": NoiseInjection(own_cells=True, noise=2.0),
 }
 X = torch.linspace(-1.0, 1.0, 192).view(16, 12).sin()
 
 
-def model(hardware, practice=None, digital=None):
+def model(hardware, injection=None, digital=None):
     if digital is None:
         torch.manual_seed(0)
         digital = nn.Sequential(nn.Linear(12, 10), nn.ReLU(), nn.Linear(10, 2))
     analog = mho.convert(digital, hardware, seed=0).train()
     for bar in mho.crossbars(analog).values():
-        bar.practise(practice or Practice())
+        bar.inject_noise(injection or NoiseInjection())
     return analog
 
 

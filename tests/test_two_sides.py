@@ -11,7 +11,7 @@ from mho.circuit import Wires
 from mho.devices import LinearDevice
 from mho.effects import PowerLawDrift, StuckAt, TelegraphNoise, Temperature
 from mho.encoding import LEA, Differential, Redundant, Scaling
-from mho.train import Practice, Recipe
+from mho.train import NoiseInjection, Recipe
 
 F64 = torch.float64
 DEVICE = LinearDevice(1e-8, 100e-6)
@@ -89,7 +89,7 @@ def test_training_practises_with_the_factor_that_compensate_applies(encoding, ar
     effects = (StuckAt(0.1, 0.1), PowerLawDrift(0.05, 0.03), HOT)
     hardware = Hardware(device=DEVICE, encoding=encoding, array=array, effects=effects)
     model = mho.convert(digital, hardware, seed=1)
-    model.crossbar.practise(Practice(own_cells=True, ages=(1e4, 1e4)))
+    model.crossbar.inject_noise(NoiseInjection(own_cells=True, ages=(1e4, 1e4)))
     with torch.no_grad():
         trained = model.train()(x)
         fresh = model.eval()(x)

@@ -22,7 +22,7 @@ from torch.distributions import Normal
 import mho
 from mho.devices import Spread
 from mho.effects import CycleVariability, StuckAt
-from mho.train import Practice, Recipe
+from mho.train import NoiseInjection, Recipe
 
 QUICK = "--quick" in sys.argv
 R_ON, R_OFF, SIGMA, STUCK = 1e4, 1e5, 0.2, 0.04
@@ -84,7 +84,7 @@ def through_the_hardware(train_data):
         adc=mho.ADC(bits=6),
         effects=(StuckAt(low=STUCK / 2, high=STUCK / 2), spread),
     )
-    recipe = Recipe(Practice(noise=1.3), ranges="learned", clip=2.5)
+    recipe = Recipe(NoiseInjection(noise=1.3), ranges="learned", clip=2.5)
     analog = recipe.prepare(Net(), hardware, train_data[0][:500])
     train(analog, train_data, EPOCHS, after_step=recipe.after_step)
     digital, trained = Net(), dict(analog.named_parameters())

@@ -3,7 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from mho import circuit, devices, effects, encoding, nn, programming
+from mho import circuit, devices, effects, encoding, programming
+from mho import nn as nn
 from mho.citations import cite
 from mho.crossbar import Crossbar
 from mho.crossbar.report import ProgramReport
@@ -21,7 +22,8 @@ from mho.model.summary import Summary, summary
 from mho.periphery import ADC, DAC, Amplifier, PulseWidth
 
 if TYPE_CHECKING:
-    from mho import analysis, chip, decomposition, fit, plot, study, testing, train
+    from mho import analysis, chip, decomposition, fit, study, testing, train
+    from mho import plot as plot
     from mho.analysis.tuning import tune
 
 __version__ = "0.1.0"
@@ -41,6 +43,8 @@ _ON_FIRST_USE = (
 # Functions of such rooms, by the module they are in.
 _FROM = {"tune": "mho.analysis.tuning"}
 
+# Without ``nn``: after ``from mho import *`` that name is still torch's. Also without ``plot``,
+# which needs an extra.
 __all__ = [
     "ADC",
     "DAC",
@@ -75,9 +79,7 @@ __all__ = [
     "limit_memory",
     "load_hardware",
     "maintain",
-    "nn",
     "noise_free",
-    "plot",
     "program",
     "programming",
     "save_hardware",
@@ -99,4 +101,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted([*__all__, "__version__", "nn", "plot"])

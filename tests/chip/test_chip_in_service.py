@@ -79,7 +79,7 @@ def test_a_chip_and_its_model_go_on_as_if_nothing_had_been(name, permute, order)
         load()
     twin.join(second)
     assert same((chip, model), (twin, second))
-    assert all(bar.on_chip and bar.practice.own_cells for bar in bars(second))
+    assert all(bar.on_chip and bar.injection.own_cells for bar in bars(second))
     with torch.no_grad():
         assert torch.equal(model(X), second(X))
     for one, other in ((chip, model), (twin, second)):
@@ -252,7 +252,7 @@ def test_a_checkpoint_of_a_chip_stays_one_chips():
     alone = mho.convert(net(), hardware, seed=5)
     alone.load_state_dict(model.state_dict())
     for bar, old in zip(bars(alone), bars(model), strict=True):
-        assert bar.practice.own_cells
+        assert bar.injection.own_cells
         assert torch.equal(bar.stuck, old.stuck)
     stranger = Chip(40, 40, hardware, seed=2)
     with pytest.raises(ValueError, match="did not lie on this chip"):

@@ -222,7 +222,7 @@ def test_training_reads_through_the_chips_cells():
     assert torch.allclose(model.train()(x), stored, atol=1e-5)  # the same cells, broken ones too
     model(x).sum().backward()
     assert torch.equal(chip.stuck, broken)
-    assert next(iter(mho.crossbars(model).values())).practice.own_cells
+    assert next(iter(mho.crossbars(model).values())).injection.own_cells
 
 
 def test_worn_word_lines_are_left_out():

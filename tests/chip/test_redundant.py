@@ -288,7 +288,7 @@ def test_training_through_own_cells_is_reading_them():
     w = weights()
     for encoding in strategies(Ternary()).values():
         found = crossbar(encoding, w, STUCK)
-        found.practise(found.practice.replace(own_cells=True))
+        found.inject_noise(found.injection.replace(own_cells=True))
         x = weights(4, 12, seed=1)
         assert torch.allclose(found.read_through(x, w), x @ found, rtol=1e-9)
 

@@ -83,9 +83,9 @@ def test_the_parts_of_a_usual_configuration():
     assert hardware.amplifier.noise == pytest.approx(0.04 * unit)
     assert recipe.ranges == mho.train.InputRangeRule(100, 3.0, 0.01, 0.95)
     assert recipe.clip == 3.0
-    assert recipe.practice.weight_noise == 0.06
-    assert recipe.practice.weight_noise_of == "matrix"
-    assert recipe.practice.effects == (mho.train.recipes.DropConnect(0.01),)
+    assert recipe.injection.weight_noise == 0.06
+    assert recipe.injection.weight_noise_of == "matrix"
+    assert recipe.injection.effects == (mho.train.recipes.DropConnect(0.01),)
     assert lost(found) == set()
 
 
@@ -235,10 +235,10 @@ def test_noise_of_training_is_relative_to_what_it_is_there():
     found = from_aihwkit(
         changed(modifier__rel_to_actual_wmax="False", modifier__assumed_wmax="0.5")
     )
-    assert found.recipe.practice.weight_noise == pytest.approx(0.03)
+    assert found.recipe.injection.weight_noise == pytest.approx(0.03)
     found = from_aihwkit(changed(mapping__weight_scaling_columnwise="True", modifier__pdrop="0.0"))
-    assert found.recipe.practice.weight_noise_of == "column"
-    assert found.recipe.practice.perfect_cells
+    assert found.recipe.injection.weight_noise_of == "column"
+    assert found.recipe.injection.perfect_cells
     found = from_aihwkit(changed(modifier__type="WeightModifierType.DOREFA"))
     assert {"modifier.type", "modifier.res", "modifier.dorefa_clip"} <= lost(found)
     found = from_aihwkit(changed(modifier__type="WeightModifierType.PCM_NOISE"))

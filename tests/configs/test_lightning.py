@@ -28,7 +28,7 @@ def test_the_parts_of_an_analog_foundation_model():
     hardware, recipe = found.hardware, found.recipe
     published = mho.train.recipes.ANALOG_FOUNDATION_MODEL
     assert recipe.ranges == published.ranges
-    assert recipe.practice == published.practice
+    assert recipe.injection == published.injection
     assert (recipe.clip, recipe.clip_of) == (2.5, "column")
     assert hardware.encoding.scaling.per_column
     unit = 0.2 * 25e-6

@@ -471,7 +471,7 @@ def test_training_on_the_usual_hardware_learns():
     mho.calibrate(analog, x)
     for crossbar in mho.crossbars(analog).values():
         crossbar.learn_ranges()
-        crossbar.practise(mho.train.Practice(noise=1.5))
+        crossbar.inject_noise(mho.train.NoiseInjection(noise=1.5))
     analog.train()
     optimizer = torch.optim.Adam(analog.parameters(), lr=3e-3)
     losses = []

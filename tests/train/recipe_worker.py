@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 import mho
 from mho.effects import ReadNoise, StuckAt, WriteNoise
-from mho.train import InputRangeRule, Practice, Recipe, recipes
+from mho.train import InputRangeRule, NoiseInjection, Recipe, recipes
 
 
 def train(rank):
@@ -16,7 +16,7 @@ def train(rank):
     x, y = torch.randn(20, 6), torch.arange(20) % 3
     effects = (WriteNoise(0.05), StuckAt(0.01, 0.01), ReadNoise(0.01))
     hardware = mho.Hardware(effects=effects, adc=mho.ADC(bits=8))
-    recipe = Recipe(practice=Practice(noise=2.0), ranges="learned", clip=2.0)
+    recipe = Recipe(injection=NoiseInjection(noise=2.0), ranges="learned", clip=2.0)
     analog = recipe.prepare(model, hardware, x, seed=0)  # one chip
     ddp = nn.parallel.DistributedDataParallel(analog)
     torch.manual_seed(7)  # all ranks alike: dropout's masks would be, the cells' noise is not

@@ -9,7 +9,7 @@ from mho import Crossbar, Hardware
 from mho.devices import LinearDevice
 from mho.effects import StuckAt, WriteNoise
 from mho.encoding import Differential, Scaling, SingleColumn
-from mho.train import Practice
+from mho.train import NoiseInjection
 
 SIGMAS = 5.0
 G_MIN, G_MAX = 2e-5, 1e-4  # no cell comes near 0 S, where what is stored ends
@@ -105,7 +105,7 @@ def test_own_broken_cells_are_where_the_chip_has_them(encoding, turned, groups):
     effects = (StuckAt(low=LOW, high=HIGH, g_high=7e-5),)
     hardware = Hardware(device=DEVICE, encoding=encoding, effects=effects)
     crossbar = Crossbar(11, 6, hardware, groups=groups, seed=3)
-    crossbar.practise(Practice(own_cells=True))
+    crossbar.inject_noise(NoiseInjection(own_cells=True))
     weight = seeded(groups * 11, 6)
     weight = weight.T.contiguous().T if turned else weight
     crossbar.program(weight)
@@ -115,7 +115,7 @@ def test_own_broken_cells_are_where_the_chip_has_them(encoding, turned, groups):
 def test_gradients_pass_by_the_broken_cells():
     hardware = Hardware(device=DEVICE, effects=(StuckAt(low=LOW, high=HIGH), WriteNoise(NOISE)))
     crossbar = Crossbar(30, 20, hardware, seed=4)
-    crossbar.practise(Practice(own_cells=True))
+    crossbar.inject_noise(NoiseInjection(own_cells=True))
     weight = seeded(30, 20).requires_grad_()
     read(crossbar, weight).sum().backward()
     positive, negative = crossbar.stuck

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 import mho
 from mho import ADC, DAC, Hardware
-from mho.crossbar.training import Practice
+from mho.crossbar.training import NoiseInjection
 from mho.devices import PCM, LinearDevice
 from mho.effects import ReadNoise, WriteNoise
 from mho.train import InputRangeRule, Recipe, distillation_loss, fit, recipes
@@ -329,10 +329,10 @@ def test_gradients_by_torch_func_are_those_of_backward():
 @pytest.mark.parametrize("of", ["column", "matrix"])
 @pytest.mark.parametrize("perfect", [True, False])
 def test_weight_noise_is_relative_to_the_largest_weight(of, perfect):
-    practice = Practice(weight_noise=0.05, weight_noise_of=of, perfect_cells=perfect)
+    practice = NoiseInjection(weight_noise=0.05, weight_noise_of=of, perfect_cells=perfect)
     hardware = Hardware(device=LinearDevice(0.0, 1e-4))
     crossbar = mho.Crossbar(40, 3, hardware, dtype=torch.float64)
-    crossbar.practise(practice)
+    crossbar.inject_noise(practice)
     weight = seeded(40, 3) * torch.tensor([1.0, 5.0, 0.1])
     eye = torch.eye(40, dtype=torch.float64)
     error = torch.stack([crossbar.read_through(eye, weight) - weight for _ in range(200)])
@@ -345,14 +345,14 @@ def test_perfect_cells_see_nothing_of_the_cells():
     x, weight = seeded(5, 40), seeded(40, 6)
     hardware = Hardware(device=PCM(), effects=(WriteNoise(0.1), ReadNoise(0.1)))
     crossbar = mho.Crossbar(40, 6, hardware, dtype=torch.float64)
-    crossbar.practise(Practice(perfect_cells=True))
+    crossbar.inject_noise(NoiseInjection(perfect_cells=True))
     assert torch.allclose(crossbar.read_through(x, weight), x @ weight)
     wires = mho.Array(64, 64, wires=mho.circuit.Wires(word=20.0, bit=20.0))
     device = LinearDevice(1e-6, 1e-4)
     seen = []
     for kind in (hardware.replace(array=wires, device=device), Hardware(device, array=wires)):
         crossbar = mho.Crossbar(40, 6, kind, dtype=torch.float64)
-        crossbar.practise(Practice(perfect_cells=True))
+        crossbar.inject_noise(NoiseInjection(perfect_cells=True))
         seen.append(crossbar.read_through(x, weight))
     assert torch.allclose(*seen)  # wires stay
     assert not torch.allclose(seen[0], x @ weight, rtol=1e-3)
@@ -450,11 +450,15 @@ def test_fit_distils_from_a_teacher():
         (lambda: InputRangeRule(deviations=0.0), ValueError, "deviations"),
         (lambda: InputRangeRule(decay=-1.0), ValueError, "decay"),
         (lambda: InputRangeRule(unclipped=1.5), ValueError, "unclipped"),
-        (lambda: Practice(weight_noise=-0.1), ValueError, "weight_noise"),
-        (lambda: Practice(weight_noise=0.1, weight_noise_of="row"), ValueError, "weight_noise_of"),
-        (lambda: Practice(weight_noise_of="matrix"), ValueError, "without weight_noise"),
-        (lambda: Practice(perfect_cells=True, noise=2.0), ValueError, "noise=2.0 would"),
-        (lambda: Practice(perfect_cells=True, own_cells=True), ValueError, "own_cells"),
+        (lambda: NoiseInjection(weight_noise=-0.1), ValueError, "weight_noise"),
+        (
+            lambda: NoiseInjection(weight_noise=0.1, weight_noise_of="row"),
+            ValueError,
+            "weight_noise_of",
+        ),
+        (lambda: NoiseInjection(weight_noise_of="matrix"), ValueError, "without weight_noise"),
+        (lambda: NoiseInjection(perfect_cells=True, noise=2.0), ValueError, "noise=2.0 would"),
+        (lambda: NoiseInjection(perfect_cells=True, own_cells=True), ValueError, "own_cells"),
         (lambda: Recipe(clip_of="column"), ValueError, "without clip"),
         (lambda: Recipe(clip=1.0, clip_of="row"), ValueError, "clip_of"),
         (lambda: Recipe(periphery=DAC()), TypeError, "periphery"),

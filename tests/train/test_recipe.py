@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import mho
 from mho import ADC, DAC, Crossbar, Hardware
-from mho.crossbar.training import Practice
+from mho.crossbar.training import NoiseInjection
 from mho.devices import LinearDevice, Spread
 from mho.effects import PowerLawDrift, ReadDisturb, ReadNoise, StuckAt, WriteNoise
 from mho.study import over_chips
@@ -35,7 +35,7 @@ def seeded(*shape, seed=0, dtype=torch.float64):
 def practising(practice, hardware=None, rows=40, cols=30):
     crossbar = Crossbar(rows, cols, hardware or Hardware(), seed=1, dtype=torch.float64)
     crossbar.program(seeded(rows, cols))
-    crossbar.practise(practice)
+    crossbar.inject_noise(practice)
     return crossbar
 
 
@@ -59,7 +59,7 @@ def test_noise_is_a_factor_on_the_programming_error(extra):
     weight[0, 0] = 1.0
     seen = {}
     for factor in (1.0, 3.0):
-        crossbar = practising(Practice(noise=factor, effects=extra), hardware)
+        crossbar = practising(NoiseInjection(noise=factor, effects=extra), hardware)
         seen[factor] = float((weights_read(crossbar, weight, 40) - weight)[:, 1:].std())
     error = 1 / math.sqrt(2 * 40 * 39 * 30)
     assert abs(seen[3.0] / seen[1.0] - 3.0) < SIGMAS * 3.0 * error * math.sqrt(2)
@@ -67,8 +67,8 @@ def test_noise_is_a_factor_on_the_programming_error(extra):
 
 def test_eval_reads_do_not_see_the_practice():
     plain, practised = (
-        practising(Practice()),
-        practising(Practice(effects=(WriteNoise(0.2),), ages=(1e3, 1e6), noise=5.0)),
+        practising(NoiseInjection()),
+        practising(NoiseInjection(effects=(WriteNoise(0.2),), ages=(1e3, 1e6), noise=5.0)),
     )
     x = seeded(3, 40, seed=2)
     assert torch.equal(x @ plain, x @ practised)
@@ -81,15 +81,15 @@ def test_drift_aware_reads_are_of_drifted_cells():
     hardware = Hardware(device=LinearDevice(0.0, 1e-4), effects=(PowerLawDrift(nu=0.1),))
     weight = seeded(40, 30, seed=3)
     x = seeded(5, 40, seed=4)
-    old = practising(Practice(ages=(1e4, 1e4), compensated=False), hardware)
+    old = practising(NoiseInjection(ages=(1e4, 1e4), compensated=False), hardware)
     assert torch.allclose(old.read_through(x, weight), x @ weight * 1e4**-0.1)
-    mended = practising(Practice(ages=(1e4, 1e4)), hardware)
+    mended = practising(NoiseInjection(ages=(1e4, 1e4)), hardware)
     assert torch.allclose(mended.read_through(x, weight), x @ weight)
 
 
 def test_ages_are_log_uniform():
-    crossbar = practising(Practice(ages=(1.0, 1e6)))
-    ages = torch.tensor([crossbar.practice.draw_age(crossbar.G) for _ in range(400)])
+    crossbar = practising(NoiseInjection(ages=(1.0, 1e6)))
+    ages = torch.tensor([crossbar.injection.draw_age(crossbar.G) for _ in range(400)])
     share = ages.log10() / 6
     assert 0 <= float(share.min()) <= float(share.max()) <= 1
     assert abs(float(share.mean()) - 0.5) < SIGMAS * math.sqrt(1 / 12 / 400)
@@ -99,9 +99,9 @@ def test_ages_are_log_uniform():
 def test_stuck_aware_draws_cells_anew_and_own_cells_do_not():
     hardware = Hardware(device=LinearDevice(0.0, 1e-4), effects=(StuckAt(low=0.1),))
     weight = seeded(40, 30).abs() + 0.5  # no weight is zero: its positive cell carries it
-    anew = weights_read(practising(Practice(), hardware), weight, 2).abs() < 1e-6
+    anew = weights_read(practising(NoiseInjection(), hardware), weight, 2).abs() < 1e-6
     assert not torch.equal(anew[0], anew[1])
-    crossbar = practising(Practice(own_cells=True), hardware)
+    crossbar = practising(NoiseInjection(own_cells=True), hardware)
     own = weights_read(crossbar, weight, 2).abs() < 1e-6
     assert torch.equal(own[0], own[1])
     assert torch.equal(own[0], crossbar.stuck[0])
@@ -109,7 +109,7 @@ def test_stuck_aware_draws_cells_anew_and_own_cells_do_not():
 
 def test_own_cells_and_further_defects_act_together():
     hardware = Hardware(device=LinearDevice(0.0, 1e-4), effects=(StuckAt(low=0.1),))
-    crossbar = practising(Practice(effects=(StuckAt(low=0.2),), own_cells=True), hardware)
+    crossbar = practising(NoiseInjection(effects=(StuckAt(low=0.2),), own_cells=True), hardware)
     weight = seeded(40, 30).abs() + 0.5
     zero = weights_read(crossbar, weight, 30).abs() < 1e-6
     assert zero[:, crossbar.stuck[0]].all()
@@ -119,7 +119,7 @@ def test_own_cells_and_further_defects_act_together():
 
 def test_own_cells_with_windows_of_their_own():
     hardware = Hardware(device=LinearDevice(1e-6, Spread(torch.distributions.Uniform(5e-5, 1e-4))))
-    crossbar = practising(Practice(own_cells=True), hardware)
+    crossbar = practising(NoiseInjection(own_cells=True), hardware)
     weight = seeded(40, 30)
     crossbar.program(weight)
     assert torch.allclose(weights_read(crossbar, weight, 1)[0], crossbar.weight)
@@ -127,7 +127,7 @@ def test_own_cells_with_windows_of_their_own():
 
 def test_drop_connect_drops_weights():
     hardware = Hardware(device=LinearDevice(0.0, 1e-4))
-    crossbar = practising(Practice(effects=(DropConnect(0.25),)), hardware)
+    crossbar = practising(NoiseInjection(effects=(DropConnect(0.25),)), hardware)
     weight = seeded(40, 30)
     seen = weights_read(crossbar, weight, 30)
     kept = torch.isclose(seen, weight)
@@ -263,7 +263,7 @@ def test_clipping_a_tied_weight_once_and_a_lone_weight_not_at_all():
 
 def test_recipes_are_printed_saved_and_read_back(tmp_path):
     recipe = Recipe(
-        practice=Practice(effects=(WriteNoise(0.05), DropConnect(0.01)), ages=(1.0, 1e6)),
+        injection=NoiseInjection(effects=(WriteNoise(0.05), DropConnect(0.01)), ages=(1.0, 1e6)),
         ranges="learned",
         clip=2.5,
     )
@@ -276,25 +276,25 @@ def test_recipes_are_printed_saved_and_read_back(tmp_path):
 @pytest.mark.parametrize(
     ("make", "kind", "text"),
     [
-        (lambda: Practice(noise=-1.0), ValueError, "noise"),
-        (lambda: Practice(ages=(0.0, 1.0)), ValueError, "youngest"),
-        (lambda: Practice(ages=(10.0, 1.0)), ValueError, "oldest"),
-        (lambda: Practice(ages=(1.0,)), ValueError, "two times"),
-        (lambda: Practice(effects=(ReadNoise(0.1),)), ValueError, "ReadNoise"),
-        (lambda: Practice(effects=(0.1,)), TypeError, "effect"),
-        (lambda: Practice(effects=(PowerLawDrift(0.1),)), ValueError, "say the cells' ages"),
+        (lambda: NoiseInjection(noise=-1.0), ValueError, "noise"),
+        (lambda: NoiseInjection(ages=(0.0, 1.0)), ValueError, "youngest"),
+        (lambda: NoiseInjection(ages=(10.0, 1.0)), ValueError, "oldest"),
+        (lambda: NoiseInjection(ages=(1.0,)), ValueError, "two times"),
+        (lambda: NoiseInjection(effects=(ReadNoise(0.1),)), ValueError, "ReadNoise"),
+        (lambda: NoiseInjection(effects=(0.1,)), TypeError, "effect"),
+        (lambda: NoiseInjection(effects=(PowerLawDrift(0.1),)), ValueError, "say the cells' ages"),
         (
-            lambda: Practice(effects=(ReadDisturb(1e3),), ages=(1.0, 1e6)),
+            lambda: NoiseInjection(effects=(ReadDisturb(1e3),), ages=(1.0, 1e6)),
             ValueError,
             "ReadDisturb goes by reads",
         ),
-        (lambda: Practice(reads=(0.0, 1.0)), ValueError, "fewest of reads"),
-        (lambda: Practice(reads=(1.0,)), ValueError, "reads must be two counts"),
+        (lambda: NoiseInjection(reads=(0.0, 1.0)), ValueError, "fewest of reads"),
+        (lambda: NoiseInjection(reads=(1.0,)), ValueError, "reads must be two counts"),
         (lambda: DropConnect(1.5), ValueError, "DropConnect p"),
         (lambda: Recipe(ranges="guessed"), ValueError, "ranges"),
         (lambda: Recipe(clip=0.0), ValueError, "clip"),
         (lambda: Recipe(ranges="learned").prepare(net(), CONVERTED), ValueError, "inputs"),
-        (lambda: Crossbar(2, 2, Hardware()).practise(0.1), TypeError, "practice"),
+        (lambda: Crossbar(2, 2, Hardware()).inject_noise(0.1), TypeError, "injection"),
     ],
 )
 def test_bad_recipes_are_refused(make, kind, text):
@@ -330,7 +330,7 @@ def test_what_is_practised_is_borne():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
     noisy = Hardware(effects=(WriteNoise(0.15),))
-    recipe = Recipe(practice=Practice(noise=1.2), clip=2.5)
+    recipe = Recipe(injection=NoiseInjection(noise=1.2), clip=2.5)
     plain = train(copy.deepcopy(model), x[:1200], y[:1200], steps=400)
     naive = mho.convert(plain, noisy).eval()
     analog = recipe.prepare(model, noisy)
@@ -358,7 +358,7 @@ def test_gradients_accumulate_as_ever():
 
 def test_mixed_precision_trains():
     x, y = blobs(256)
-    recipe = Recipe(practice=Practice(noise=2.0), ranges="learned")
+    recipe = Recipe(injection=NoiseInjection(noise=2.0), ranges="learned")
     hardware = CONVERTED.replace(effects=(WriteNoise(0.02),))
     analog = recipe.prepare(net(), hardware, x)
     optimizer = torch.optim.Adam(analog.parameters(), lr=0.01)
@@ -377,7 +377,7 @@ def test_mixed_precision_trains():
 @pytest.mark.slow
 def test_compiled_training_is_that_of_the_eager_model():
     x, y = blobs(64)
-    recipe = Recipe(practice=Practice(noise=2.0), ranges="calibrated")
+    recipe = Recipe(injection=NoiseInjection(noise=2.0), ranges="calibrated")
     hardware = CONVERTED.replace(effects=(WriteNoise(0.02),))
     eager = recipe.prepare(net(), hardware, x)
     twin = copy.deepcopy(eager)

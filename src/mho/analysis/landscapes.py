@@ -20,8 +20,9 @@ from torch.func import functional_call, vmap
 from tqdm import tqdm
 
 from mho.analysis.directions import Direction, Loss, coordinates, eval_mode, snapshot
-from mho.core import checks
+from mho.core import checks, durations
 from mho.core.digests import digest
+from mho.core.durations import Duration
 from mho.model.inputs import pair_of
 from mho.model.lifecycle import age, program
 from mho.model.many import over_chips
@@ -70,7 +71,7 @@ def landscape(
     span: float | Sequence[tuple[float, float]] = 1.0,
     points: int = 21,
     chips: Sequence[int] = (),
-    seconds: float = 0.0,
+    seconds: Duration = 0.0,
     trajectory: Sequence[Direction] = (),
     workers: int = 1,
     store: str | Path | None = None,
@@ -105,7 +106,7 @@ def landscape(
     checks.instance("model", model, nn.Module)
     data = pair_of("data", data, model)
     points = checks.integer("points", points, least=2)
-    seconds = checks.number("seconds", seconds, least=0.0)
+    seconds = durations.seconds("seconds", seconds, least=0.0)
     if len(directions) not in (1, 2):
         raise ValueError(f"directions must be one or two, got {len(directions)}")
     origin = snapshot(model)

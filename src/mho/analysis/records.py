@@ -170,7 +170,7 @@ class Cost:
 
     @property
     def energy(self) -> Estimate | None:
-        """Of one inference (J); None if a part is not counted."""
+        """Of one inference (J); None if a part is not counted: see `uncounted` and `counted`."""
         return self._total("energy")
 
     @property
@@ -188,7 +188,10 @@ class Cost:
 
     @property
     def area(self) -> Estimate | None:
-        """Of all arrays with their circuits, and what they share (m²); None as above."""
+        """Of all arrays with their circuits, and what they share (m²); None if one is not counted.
+
+        `uncounted` then names these parts, and `counted` returns what is known, a lower bound.
+        """
         return self._total("area")
 
     @property

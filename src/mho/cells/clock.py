@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from mho.cells import life
-from mho.core import checks
+from mho.core import checks, durations
+from mho.core.durations import Duration
 
 if TYPE_CHECKING:
     from mho.cells.population import Cells
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @torch.inference_mode(False)
 @torch.no_grad()
-def age(cells: Cells, seconds: float, reads: float = 0.0) -> None:
+def age(cells: Cells, seconds: Duration, reads: float = 0.0) -> None:
     """Let time pass, and reads happen.
 
     Args:
@@ -30,7 +31,7 @@ def age(cells: Cells, seconds: float, reads: float = 0.0) -> None:
         TypeError, ValueError: if one is not a non-negative number, or there are reads and
             nothing goes by them.
     """
-    seconds = checks.number("seconds", seconds, least=0.0)
+    seconds = durations.seconds("seconds", seconds, least=0.0)
     cells.check_reads(reads)
     stop, all_reads = cells.seconds + float(seconds), cells.reads + float(reads)
     drawn = cells.drawn("program").at(stop)

@@ -15,7 +15,8 @@ from mho.chip import tenants
 from mho.chip.cores import Cores
 from mho.chip.placement import Region
 from mho.chip.residents import Resident
-from mho.core import checks
+from mho.core import checks, durations
+from mho.core.durations import Duration
 from mho.core.precision import keeping
 from mho.core.spec import first_difference
 from mho.crossbar.checkpoint import present
@@ -33,7 +34,7 @@ class Chip(nn.Module):
     region, becomes those cells, and is programmed. From then on the crossbars compute, age and are
     programmed as ever (``mho.program``, ``mho.age``); without a chip the same code runs on cells
     of the crossbar's own. Training a placed model reads through the chip's cells, so that it
-    learns around their defects (``Practice(own_cells=True)``).
+    learns around their defects (``NoiseInjection(own_cells=True)``).
 
     The cells are the chip's; crossbars that live on them return what they hold after every change.
     A model lives on one chip at a time: placing it on another moves it off the first.
@@ -220,18 +221,18 @@ class Chip(nn.Module):
             raise ValueError(f"{unwritten} of {what} were never written")
         return self.G.reshape(-1)[place]
 
-    def age(self, seconds: float, reads: float = 0.0) -> None:
+    def age(self, seconds: Duration, reads: float = 0.0) -> None:
         """Let time pass for everything that lives on the chip.
 
         Args:
-            seconds: how long (s), >= 0.
+            seconds: how long (s), >= 0; or a span as text, see `mho.age`.
             reads: of every cell in that time, >= 0; see `mho.age`.
 
         Raises:
             TypeError, ValueError: if one is not a non-negative number, or there are reads and
                 nothing goes by them.
         """
-        seconds = checks.number("seconds", seconds, least=0.0)
+        seconds = durations.seconds("seconds", seconds, least=0.0)
         self.cells.check_reads(reads)
         living = [r.crossbar for r in self.residents if r.crossbar is not None]
         lost = sorted({repr(r.owner) for r in self.residents if r.crossbar is None})

@@ -111,4 +111,4 @@ def move_in(chip: Chip, resident: Resident, weight: Tensor | None, permute: str 
         resident.order(target, mask, value, permute, encoding)
     cells = resident.lend(crossbar.cells)
     cells.seconds = cells.reads = 0.0
-    crossbar.inhabit(cells, resident)
+    crossbar.use_cells(cells, resident)

@@ -27,8 +27,8 @@ from torch import Tensor
 from mho.circuit.solver import solve
 from mho.circuit.wires import Wires
 
-_VALUES_AT_ONCE = 1 << 22
-"""Entries of cells, or of matrices between drivers, worked on together, in float64."""
+_VALUES_AT_ONCE = 1 << 20
+"""Entries of cells, or of matrices between drivers, worked on together, in float64: 8 MB."""
 
 
 def ports(G: Tensor, wires: Wires) -> tuple[Tensor, Tensor]:

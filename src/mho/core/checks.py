@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_SHORT = 80  # characters of a value that an error shows
+
 PLAIN = frozenset((bool, int, float, str, type(None)))
 """Types that `plain` leaves as they are."""
 
@@ -32,6 +34,17 @@ def plain(value: Any) -> Any:
     if isinstance(value, Tensor) and value.dim() == 0 and not value.requires_grad:
         return value.item()
     return value
+
+
+def said(value: Any) -> str:
+    """Say what was given: the value and its type; of what is long or many the type and size."""
+    kind = type(value).__name__
+    if isinstance(value, (Tensor, np.ndarray)) and value.ndim:
+        return f"{kind} of shape {list(value.shape)}"
+    shown = repr(value)
+    if len(shown) <= _SHORT and "\n" not in shown:
+        return f"{shown} ({kind})"
+    return f"{kind} of {len(value)}" if isinstance(value, (list, tuple, dict, str)) else kind
 
 
 def number(
@@ -62,7 +75,7 @@ def number(
     """
     value = plain(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})")
+        raise TypeError(f"{name} must be a number, got {said(value)}")
     inside = (
         (above is None or value > above)
         and (least is None or value >= least)
@@ -155,7 +168,7 @@ def instance(name: str, value: Any, types: type | tuple[type, ...]) -> None:
     if not isinstance(value, types):
         wanted = types if isinstance(types, tuple) else (types,)
         names = " or ".join(kind.__name__ for kind in wanted)
-        raise TypeError(f"{name} must be {names}, got {value!r} ({type(value).__name__})")
+        raise TypeError(f"{name} must be {names}, got {said(value)}")
 
 
 def shape(name: str, tensor: Any, expected: tuple[int, ...]) -> None:

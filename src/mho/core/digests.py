@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
-def digest(value: nn.Module | Tensor) -> str:
-    """Return what tells a model's class and numbers, or a tensor, from others."""
+def digest(value: Any) -> str:
+    """Return what tells a model's class and numbers, tensors, or lists of them from others."""
     found = hashlib.sha256()
     if isinstance(value, nn.Module):
         found.update(repr(value).encode())
-        for name, item in sorted(value.state_dict().items()):
-            found.update(name.encode())
-            found.update(_bytes(item) if isinstance(item, Tensor) else repr(item).encode())
-    else:
-        found.update(_bytes(value))
+        value = dict(sorted(value.state_dict().items()))
+    _update(found, value)
     return found.hexdigest()[:16]
+
+
+def _update(found: Any, value: Any) -> None:
+    if isinstance(value, Tensor):
+        found.update(_bytes(value))
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            found.update(str(name).encode())
+            _update(found, item)
+    elif isinstance(value, (list, tuple)):
+        found.update(f"{len(value)} items".encode())
+        for item in value:
+            _update(found, item)
+    else:
+        found.update(repr(value).encode())
 
 
 def _bytes(tensor: Tensor) -> bytes:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from mho.core import checks
+from mho.core.renamed import SPECS
 
 S = TypeVar("S", bound="Spec")
 T = TypeVar("T")
@@ -30,9 +31,11 @@ class Spec:
 
     Class attributes:
         said: parameters that ``str`` shows at their defaults, too.
+        renamed: parameters of saved specs, from old names to new ones.
     """
 
     said: ClassVar[tuple[str, ...]] = ()
+    renamed: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, **settings: Any) -> None:
         # Where a spec checks itself its values are plain already: in one place for all specs.
@@ -89,6 +92,7 @@ class Spec:
         kind = _find(data["type"], cls) if "type" in data else cls
         if not issubclass(kind, cls):
             raise TypeError(f"expected a {cls.__name__}, got a {kind.__name__}")
+        data = {kind.renamed.get(key, key): value for key, value in data.items()}
         known = [field.name for field in dataclasses.fields(kind) if field.init]  # type: ignore[arg-type]
         unknown = sorted(set(data) - set(known) - {"type"})
         if unknown:
@@ -214,6 +218,7 @@ def _find(name: str, wanted: type = Spec) -> type:
     # Python's own table of subclasses is the registry: a user's spec is known once imported.
     # Of several classes of one name (a re-run notebook cell) the one asked for, or of its kind,
     # comes first, else the last one found.
+    name = SPECS.get(name, name)
     if wanted.__name__ == name:
         return wanted
     found = [kind for kind in _subclasses(Spec) if kind.__name__ == name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from tqdm import tqdm
 
@@ -63,8 +63,24 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) 
     return "\n".join([line(head), rule, *map(line, rows)])
 
 
+PATIENCE = 2.0  # s before a bar appears
+
+
 def progress(items: Collection[T], label: str) -> Iterable[T]:
-    """Show on a terminal how far a loop has come, if it takes more than two seconds."""
-    quiet = not sys.stderr.isatty()
-    shown: Iterable[T] = tqdm(items, label, leave=False, delay=2.0, disable=quiet)
+    """Show on a terminal how far a loop has come and how long it will take, unless that is short.
+
+    Args:
+        items: what is gone through.
+        label: what is being done.
+    """
+    shown: Iterable[T] = tqdm(items, label, leave=False, delay=PATIENCE, disable=_quiet())
     return shown
+
+
+def bar(total: int, label: str) -> tqdm[NoReturn]:
+    """Return a bar as that of `progress`, to be updated by hand and closed (a context)."""
+    return tqdm(total=total, desc=label, leave=False, delay=PATIENCE, disable=_quiet())
+
+
+def _quiet() -> bool:
+    return not sys.stderr.isatty()

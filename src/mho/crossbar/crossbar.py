@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from mho.cells import kept
 from mho.cells.population import Cells
 from mho.cells.unfabricated import REFUSAL, Unfabricated
-from mho.core import checks, extra
+from mho.core import checks, extra, renamed
 from mho.core.precision import exactly, handed_out, plain, widened
 from mho.core.sharded import whole
 from mho.crossbar import change, checkpoint, learned_ranges, life, moving, readout, stored
@@ -33,13 +33,13 @@ from mho.crossbar.correction import Correction
 from mho.crossbar.input_range import InputRangeRule
 from mho.crossbar.reader import Reader
 from mho.crossbar.readout import Lumped
-from mho.crossbar.training import Practice
+from mho.crossbar.training import NoiseInjection
 from mho.crossbar.transpose import Transposed
 from mho.crossbar.undo import all_or_nothing
 from mho.crossbar.wires import TileWires
 from mho.hardware import Hardware
 
-_NO_PRACTICE = Practice()
+_NO_INJECTION = NoiseInjection()
 
 
 class Crossbar(nn.Module):
@@ -126,7 +126,7 @@ class Crossbar(nn.Module):
         groups = checks.integer("groups", groups)
         checks.instance("hardware", hardware, Hardware)
         self.rows, self.cols, self.groups = rows, cols, groups
-        self.hardware, self._practice = hardware, _NO_PRACTICE
+        self.hardware, self._injection = hardware, _NO_INJECTION
         encoding = hardware.encoding
         shape = (encoding.slices, groups * rows, encoding.physical_cols(cols))
         self.kept_as = kept.check(kept_as)
@@ -196,20 +196,20 @@ class Crossbar(nn.Module):
         return self._observed
 
     @property
-    def practice(self) -> Practice:
+    def injection(self) -> NoiseInjection:
         """What training reads see beyond the hardware; see `practise`."""
-        practice = self._practice
-        if "chip " in self.cells.identity and not (practice.own_cells or practice.perfect_cells):
-            return practice.replace(own_cells=True)
-        return practice
+        injection = self._injection
+        if "chip " in self.cells.identity and not (injection.own_cells or injection.perfect_cells):
+            return injection.replace(own_cells=True)
+        return injection
 
     @property
     def lumped(self) -> Lumped | None:
         """What training need not draw cell by cell; see `mho.crossbar.readout.lumped`."""
-        practice, like = self.practice, self.cells.like
-        key = (practice, self.cells.broken_at is None, like.dtype, like.device)
+        injection, like = self.injection, self.cells.like
+        key = (injection, self.cells.broken_at is None, like.dtype, like.device)
         if self._lumped is None or self._lumped[0] != key:
-            found = readout.lumped(practice.hardware(self.hardware), practice, self.cells)
+            found = readout.lumped(injection.hardware(self.hardware), injection, self.cells)
             self._lumped = key, found
         return self._lumped[1]
 
@@ -237,7 +237,10 @@ class Crossbar(nn.Module):
     # ── its life; see `mho.crossbar.life` ────────────────────────────────────────────────────
 
     reset_parameters = life.reset_parameters
-    inhabit = life.inhabit
+    use_cells = life.use_cells
+    inhabit = renamed.method("inhabit", "use_cells")
+    practise = renamed.method("practise", "inject_noise")
+    practice = renamed.attribute("practice", "injection")
     rejoin = life.rejoin
     leave = life.leave
     program = life.program
@@ -353,25 +356,31 @@ class Crossbar(nn.Module):
         if not made_of:
             leaf = weight if weight._base is None else weight._base
             made_of = (leaf,) if leaf.is_leaf else ()
-        return self.reader.read(x, self.reader.through(weight, made_of), bias)
+        return self.reader.read(x, self.reader.training_readout(weight, made_of), bias)
 
     # ── settings of training ─────────────────────────────────────────────────────────────────
 
-    def practise(self, practice: Practice) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "_practice" in state:  # of a version that called it so
+            state = {**state, "_injection": state["_practice"]}
+            del state["_practice"]
+        super().__setstate__(state)
+
+    def inject_noise(self, injection: NoiseInjection) -> None:
         """Set what training reads see beyond the hardware.
 
         Args:
-            practice: see `mho.train.Practice`.
+            injection: see `mho.train.NoiseInjection`.
 
         Raises:
             TypeError, ValueError: if it is of another kind, or says reads where nothing goes by
                 them.
         """
-        checks.instance("practice", practice, Practice)
-        practice.refuse_on(self.hardware)
-        if practice.own_cells and not self.fabricated:
-            raise ValueError(f"Practice(own_cells=True) is of cells that exist: {REFUSAL}")
-        self._practice = practice
+        checks.instance("injection", injection, NoiseInjection)
+        injection.refuse_on(self.hardware)
+        if injection.own_cells and not self.fabricated:
+            raise ValueError(f"NoiseInjection(own_cells=True) is of cells that exist: {REFUSAL}")
+        self._injection = injection
         self.refresh()
 
     learn_ranges = learned_ranges.learn_ranges

@@ -15,6 +15,7 @@ from mho.cells.population import Cells
 from mho.cells.programming import Programming, Site
 from mho.cells.unfabricated import Unfabricated
 from mho.core import checks, random
+from mho.core.durations import Duration
 from mho.core.modes import settled
 from mho.crossbar import huge
 from mho.crossbar.correction import Correction
@@ -61,7 +62,7 @@ def _move(crossbar: Crossbar, cells: Cells) -> None:
         crossbar.commit(cells=cells, digital=digital, correction=correction)
 
 
-def inhabit(crossbar: Crossbar, cells: Cells, lease: Any) -> None:
+def use_cells(crossbar: Crossbar, cells: Cells, lease: Any) -> None:
     """Move to given cells (of a chip), not yet programmed.
 
     Args:
@@ -86,7 +87,7 @@ def rejoin(crossbar: Crossbar, cells: Cells, lease: Any) -> None:
 
     Args:
         cells: shaped as ``G``.
-        lease: see `inhabit`.
+        lease: see `use_cells`.
     """
     with all_or_nothing([crossbar]):
         crossbar._lease = None
@@ -180,7 +181,7 @@ def _programmed(
 
 
 @settled
-def age(crossbar: Crossbar, seconds: float, reads: float = 0.0) -> None:
+def age(crossbar: Crossbar, seconds: Duration, reads: float = 0.0) -> None:
     """Let time pass, and reads happen.
 
     Args:

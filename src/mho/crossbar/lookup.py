@@ -76,7 +76,7 @@ def rows(
     Args:
         reader: of a crossbar of one group.
         index: of the driven rows ``[vectors]``.
-        seen: what `Reader.stored` or `Reader.through` gave.
+        seen: what `Reader.stored` or `Reader.training_readout` gave.
         padding: a row that takes no gradient, as in `torch.nn.Embedding`.
         by_frequency: divide gradients by how often a row is read, likewise.
 
@@ -169,7 +169,7 @@ def columns(reader: Reader, index: Tensor, seen: Readout, *, padding: int | None
     Args:
         reader: of a crossbar of one group, whose hardware `backward_refusal` allows.
         index: of the driven columns ``[vectors]``.
-        seen: what `Reader.stored` or `Reader.through` gave.
+        seen: what `Reader.stored` or `Reader.training_readout` gave.
         padding: a column that takes no gradient.
 
     Returns:

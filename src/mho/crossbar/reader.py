@@ -157,9 +157,9 @@ class Reader:
             self._stored, self._cast = None, found
         return found
 
-    def through(self, weight: Tensor, made_of: Sequence[Tensor] = ()) -> Readout:
-        """What a read of a chip newly made for weights sees; see `View.through`."""
-        return self.view.through(weight, made_of)
+    def training_readout(self, weight: Tensor, made_of: Sequence[Tensor] = ()) -> Readout:
+        """What a read of a chip newly made for weights sees; see `View.training_readout`."""
+        return self.view.training_readout(weight, made_of)
 
     # ── reads ────────────────────────────────────────────────────────────────────────────────
 

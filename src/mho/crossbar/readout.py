@@ -18,7 +18,7 @@ from mho.circuit.noise import NoiseForm
 from mho.core import random
 from mho.crossbar import expansion as nonlinear
 from mho.crossbar.floating import Ports, floats
-from mho.crossbar.training import Practice
+from mho.crossbar.training import NoiseInjection
 from mho.crossbar.wires import TileWires, wired_noise
 from mho.encoding.base import Encoding
 from mho.hardware import Hardware
@@ -250,7 +250,7 @@ class Lumped(NamedTuple):
     breaks: bool
 
 
-def lumped(hardware: Hardware, practice: Practice, cells: Any) -> Lumped | None:
+def lumped(hardware: Hardware, injection: NoiseInjection, cells: Any) -> Lumped | None:
     """Return the noise of cells that need not be drawn one by one in training, else None.
 
     Independent Gaussian errors of the cells of one weight add up to one normal; that says all
@@ -259,16 +259,16 @@ def lumped(hardware: Hardware, practice: Practice, cells: Any) -> Lumped | None:
 
     Args:
         hardware: what training is done on.
-        practice: what training reads see beyond the hardware.
+        injection: what training reads see beyond the hardware.
         cells: the crossbar's own, or those that it will have.
     """
     per_cell = any(b.acts_on(stage) for b in hardware.behaviours for stage in ("program", "read"))
     device, policy, encoding = hardware.device, hardware.policy, hardware.encoding
-    if per_cell or practice.ages_cells:
+    if per_cell or injection.ages_cells:
         return None
-    may = practice.effects if practice.own_cells else hardware.behaviours
+    may = injection.effects if injection.own_cells else hardware.behaviours
     breaking = tuple(b for b in may if b.acts_on("broken"))
-    breaks = bool(breaking) or (practice.own_cells and cells.broken_at is not None)
+    breaks = bool(breaking) or (injection.own_cells and cells.broken_at is not None)
     home = whole = cells.like
     if home.is_meta:  # what is small is worked out
         whole = torch.zeros((), dtype=home.dtype, device="cpu").expand(home.shape)

@@ -1,7 +1,9 @@
-"""Practice: what training reads see beyond the hardware itself.
+"""Noise injection: what training reads see beyond the hardware itself.
 
-A converted model in ``train()`` mode is read as a chip newly made for its weights. Practice makes
-that chip worse, or older, than the real one: what a network has practised with, it bears.
+A converted model in ``train()`` mode is read as a chip newly made for its weights. Noise injection
+makes that chip worse, or older, than the real one: a network bears what it was trained with (noise
+injection of Joshi 2020, doi 10.1038/s41467-020-16108-9, and hardware-aware training of Rasch 2023,
+doi 10.1038/s41467-023-40770-4).
 
 What training draws comes from torch's own generator, as dropout does: `torch.manual_seed`,
 gradient checkpointing and ``torch.func`` mean what they always mean.
@@ -12,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +23,7 @@ from mho.cells import life
 from mho.cells.life import Drawn
 from mho.cells.population import Cells
 from mho.cells.spread import refuse_shared
-from mho.core import checks, random
+from mho.core import checks, durations, random, renamed
 from mho.core.spec import Spec
 from mho.effects.base import Effect
 from mho.hardware import Hardware
@@ -29,7 +32,7 @@ NOISE_OF = ("column", "matrix")
 
 
 @dataclass(frozen=True)
-class Practice(Spec):
+class NoiseInjection(Spec):
     """What happens to cells in training alone. The default is nothing.
 
     Attributes:
@@ -69,7 +72,7 @@ class Practice(Spec):
     perfect_cells: bool = False
 
     def __post_init__(self) -> None:
-        checks.instance("Practice effects", self.effects, (tuple, list))
+        checks.instance("NoiseInjection effects", self.effects, (tuple, list))
         object.__setattr__(self, "effects", tuple(self.effects))
         for effect in self.effects:
             checks.instance("every effect", effect, Effect)
@@ -78,13 +81,13 @@ class Practice(Spec):
                 raise ValueError(
                     f"{type(effect).__name__} acts on reads: that is part of the hardware itself"
                 )
-        checks.number("Practice noise", self.noise, least=0.0)
+        checks.number("NoiseInjection noise", self.noise, least=0.0)
         object.__setattr__(self, "ages", _two("ages", self.ages, "times", "youngest", "oldest"))
         object.__setattr__(self, "reads", _two("reads", self.reads, "counts", "fewest", "most"))
         for effect in self.effects:
             self._refuse_idle(effect)
-        checks.number("Practice weight_noise", self.weight_noise, least=0.0)
-        checks.one_of("Practice weight_noise_of", self.weight_noise_of, NOISE_OF)
+        checks.number("NoiseInjection weight_noise", self.weight_noise, least=0.0)
+        checks.one_of("NoiseInjection weight_noise_of", self.weight_noise_of, NOISE_OF)
         if not self.weight_noise and self.weight_noise_of != NOISE_OF[0]:
             raise ValueError(
                 f"weight_noise_of={self.weight_noise_of!r} changes nothing without weight_noise"
@@ -96,7 +99,7 @@ class Practice(Spec):
         """Refuse what acts on cells, where these are perfect."""
         for name in ("effects", "noise", "ages", "compensated", "own_cells", "reads"):
             value = getattr(self, name)
-            if value != getattr(Practice, name):
+            if value != getattr(NoiseInjection, name):
                 raise ValueError(
                     f"{name}={value!r} would change nothing: perfect_cells=True, so training sees "
                     "no cells"
@@ -107,12 +110,12 @@ class Practice(Spec):
         if effect.counts_reads and not self.reads[1]:
             raise ValueError(
                 f"{name} goes by reads, and in training there are none: say how many, as "
-                "Practice(reads=(1e3, 1e6))"
+                "NoiseInjection(reads=(1e3, 1e6))"
             )
         if effect.stage == "aging" and not self.ages_cells:
             raise ValueError(
                 f"{name} acts as time passes, and in training none does: say the cells' ages, as "
-                "Practice(ages=(1.0, 1e6))"
+                "NoiseInjection(ages=(1.0, 1e6))"
             )
 
     @property
@@ -135,7 +138,7 @@ class Practice(Spec):
         if self.reads[1] and not self.counted_by(hardware):
             raise ValueError(
                 f"reads={self.reads!r} would change nothing: no effect of {hardware} or of the "
-                "practice goes by reads (as mho.effects.ReadDisturb does)"
+                "NoiseInjection goes by reads (as mho.effects.ReadDisturb does)"
             )
 
     def refuse_on(self, hardware: Hardware) -> None:
@@ -195,9 +198,11 @@ class Practice(Spec):
 def _two(
     name: str, values: Sequence[float], what: str, least: str, most: str
 ) -> tuple[float, float]:
-    checks.instance(f"Practice {name}", values, (tuple, list))
+    checks.instance(f"NoiseInjection {name}", values, (tuple, list))
     if len(values) != 2:
         raise ValueError(f"{name} must be two {what}, got {values!r}")
+    if name == "ages":
+        values = [durations.seconds("every age", value) for value in values]
     low, high = (float(value) for value in values)
     if (low, high) != (0.0, 0.0):
         checks.number(f"{least} of {name}", low, above=0.0)
@@ -212,3 +217,7 @@ def _log_uniform(bounds: tuple[float, float], like: Tensor) -> float:
     # On the host, which decides by it what happens to the cells: no accelerator is waited for.
     share = float(torch.rand((), device="cpu", generator=random.training_source("cpu")))
     return low * (high / low) ** share
+
+
+def __getattr__(name: str) -> Any:
+    return renamed.of_module(__name__, name, {"Practice": NoiseInjection})

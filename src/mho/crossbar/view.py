@@ -52,7 +52,7 @@ class View:
         self.groups, self.quiet = crossbar.groups, crossbar.quiet
         self.cells, self.wires = crossbar.cells, crossbar._wires
         self.scale, self.digital = crossbar.scale, crossbar.digital
-        self.observed, self.practice = crossbar.observed, crossbar.practice
+        self.observed, self.injection = crossbar.observed, crossbar.injection
         self.collapsed = readout.collapses(hardware) and not self.observed
         redrawn = any(b.acts_on("read") and b.redrawn for b in hardware.behaviours)
         self.redrawn = redrawn and not self.quiet
@@ -62,7 +62,7 @@ class View:
         self._lines = None if self.scale.is_meta else self.amplifiers(training=False)
         self._crossbar = crossbar
         self._circuits: dict[str, Any] = {}
-        if isinstance(self.cells, Cells) and (self.practice.own_cells or not crossbar.training):
+        if isinstance(self.cells, Cells) and (self.injection.own_cells or not crossbar.training):
             self._look_at_circuits()
 
     def with_ranges(self, ranges: Ranges) -> View:
@@ -103,7 +103,7 @@ class View:
             variance = readout.read_noise(g, hardware.encoding, drawn, self.wires, transposed=True)
         return expansion.stacked(self.wires.stored(g), g, hardware), variance
 
-    def through(self, weight: Tensor, made_of: Sequence[Tensor] = ()) -> Readout:
+    def training_readout(self, weight: Tensor, made_of: Sequence[Tensor] = ()) -> Readout:
         """What a read of a chip newly made for ``weight [groups · rows, cols]`` sees.
 
         Args:
@@ -114,10 +114,10 @@ class View:
             ValueError: if it is to be of the crossbar's own cells, and there are none.
         """
         cells: object = self.cells
-        if self.practice.own_cells and isinstance(cells, Unfabricated):
+        if self.injection.own_cells and isinstance(cells, Unfabricated):
             raise ValueError(
-                "Practice(own_cells=True) is of cells that exist, and this crossbar has none (yet, "
-                "or no more): call mho.program(model) first"
+                "NoiseInjection(own_cells=True) is of cells that exist, and this crossbar has none "
+                "(yet, or no more): call mho.program(model) first"
             )
         wide = widened(weight)
         with exactly(weight.device):
@@ -133,7 +133,7 @@ class View:
         lumped = self._lumped
         if not self.collapsed or lumped is None or lumped.write is not None or lumped.breaks:
             return None
-        if self.practice.weight_noise:
+        if self.injection.weight_noise:
             return None
         matrix, scale, siemens = self.hardware.encoding.ideal(weight, *self._window)
         if siemens is None:  # it went through conductances
@@ -141,7 +141,7 @@ class View:
         return self._electrical(matrix, scale, None, siemens, training=True)
 
     def _through(self, weight: Tensor, made_of: Sequence[Tensor]) -> Readout:
-        if self.practice.perfect_cells:
+        if self.injection.perfect_cells:
             return self._perfect(weight, made_of)
         if self._lumped is None:
             return self._practised(weight, made_of)
@@ -151,7 +151,7 @@ class View:
         self._refuse_huge(scale, siemens)
         error = None
         if self._lumped.write is not None:
-            deviation = self._lumped.write.sqrt() * self.practice.noise
+            deviation = self._lumped.write.sqrt() * self.injection.noise
             deviation = deviation if siemens is None else deviation / siemens
             error = random.normal_like(matrix, None).mul_(deviation)
         broken = self._broken(self._lumped) if self._lumped.breaks else None
@@ -183,29 +183,29 @@ class View:
     def _with_weight_noise(
         self, matrix: Tensor, weight: Tensor, scale: Tensor, siemens: Tensor | None
     ) -> Tensor:
-        noise = self.practice.draw_weight_noise(weight, self.groups)
+        noise = self.injection.draw_weight_noise(weight, self.groups)
         if noise is None:
             return matrix
         return (noise.div_(scale) if siemens is None else noise).add_(matrix)
 
     def _broken(self, lumped: Lumped) -> Broken | None:
         """Return the broken cells of one training read."""
-        known = self.cells.broken if self.practice.own_cells else None
+        known = self.cells.broken if self.injection.own_cells else None
         return life.break_more(known, lumped.breaking, self.cells.like, self._window)
 
     def _practised(self, weight: Tensor, made_of: Sequence[Tensor]) -> Readout:
-        practice = self.practice
+        injection = self.injection
         target, scale = self._encode(weight)
-        drawn = practice.draw(self.cells)
+        drawn = injection.draw(self.cells)
         target, digital = self._suited(target, drawn)
-        g = self.hardware.policy.write(target, drawn, noise=practice.noise)
-        seconds, reads = practice.draw_age(g), practice.draw_reads(g)
+        g = self.hardware.policy.write(target, drawn, noise=injection.noise)
+        seconds, reads = injection.draw_age(g), injection.draw_reads(g)
         if seconds or reads:
             fresh, drawn = g, replace(drawn.at(seconds), reads=(0.0, reads))
             g = life.age(g, drawn, 0.0, seconds)
             if life.remembers(drawn.behaviours):
                 drawn = replace(drawn, written=fresh, written_at=0.0)
-            if practice.compensated:
+            if injection.compensated:
                 scale = scale * self._shrunk(fresh, g, scale, digital, drawn)
         return self._readout(
             g, scale, drawn, digital, training=True, made_of=made_of, weight=weight
@@ -284,7 +284,7 @@ class View:
 
     def _fresh(self, training: bool, drawn: bool) -> bool:
         """Whether circuits are those of a chip that is newly made for one training read."""
-        return training and drawn and not self.practice.own_cells
+        return training and drawn and not self.injection.own_cells
 
     def _own(self, name: str, spec: Any, work: Callable[[int | None], Any]) -> Any:
         """Return what the chip's own circuits drew, which is asked for once."""
@@ -343,7 +343,7 @@ class View:
         amplifier, encoding = self.hardware.amplified, self.hardware.encoding
         if amplifier is None:
             return None
-        if not (training and amplifier.drawn) or self.practice.own_cells:
+        if not (training and amplifier.drawn) or self.injection.own_cells:
             if self._lines is not None:
                 return self._lines
             seed: int | None = self.cells.lines_seed

@@ -12,7 +12,7 @@ Encodings that know broken cells (`mho.encoding.redundant`) may weigh converters
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import torch
@@ -86,7 +86,15 @@ class Encoding(Spec):
     scaling: Scaling = Scaling()
 
     def __post_init__(self) -> None:
-        checks.instance("scaling", self.scaling, Scaling)
+        if not isinstance(self.scaling, Scaling):
+            raise TypeError(self._misplaced())
+
+    def _misplaced(self) -> str:
+        """Say that what came first is no scaling, and how to write what was meant."""
+        kind = type(self).__name__
+        own = [f.name for f in fields(self) if f.init and f.name != "scaling"]
+        remedy = f": name what it is, {kind}({own[0]}=…)" if own else ""
+        return f"scaling must be Scaling, got {checks.said(self.scaling)}{remedy}"
 
     def refuse(self, hardware: Any) -> None:
         """Refuse hardware in which this encoding cannot be (ValueError).

@@ -17,6 +17,7 @@ from mho.fit.calibration import Array, Calibration, vector
 from mho.fit.conduction_laws import LAWS, Data, values_at
 from mho.fit.conduction_search import Fitted
 from mho.fit.estimates import Estimates
+from mho.fit.printed import Printed
 from mho.fit.sweeps import whole
 
 _NOTHING = 0.99  # of the current missed: no law that conducts
@@ -24,8 +25,8 @@ _ROUNDED = 0.01  # of a conductance that a window may cut off
 _SURE = 3.0  # standard errors of a conductance, likewise
 
 
-@dataclass(frozen=True)
-class IVFit:
+@dataclass(frozen=True, repr=False)
+class IVFit(Printed):
     """A current–voltage law fitted to one or several states of a cell.
 
     Attributes:

@@ -19,6 +19,7 @@ from mho.fit.drift_verdict import verdict
 from mho.fit.estimates import Estimates
 from mho.fit.moments import Data, Index, Mask, Moments
 from mho.fit.moments_search import NONE
+from mho.fit.printed import Printed
 from mho.fit.programming_error import coefficients, named
 
 _MANY = 10  # cells that tell how cells differ
@@ -31,8 +32,8 @@ _EXACT = 1e-9  # of g_max: less is rounding
 _SPREAD = 2.0  # of the logarithm of the likelihood, at which few cells count as unlike
 
 
-@dataclass(frozen=True)
-class RetentionFit:
+@dataclass(frozen=True, repr=False)
+class RetentionFit(Printed):
     """Drift and read noise, fitted to the records of one or many cells.
 
     Attributes:

@@ -14,14 +14,15 @@ from mho.devices.tabular import JumpTable
 from mho.fit.calibration import LEVELS, OUR_STREAM, Array, Calibration, vector
 from mho.fit.estimates import Estimates
 from mho.fit.kriging import profiles
+from mho.fit.printed import Printed
 
 _LEAST_PAIRS = 40
 _NONE: Array = np.zeros(0)
 _OFF = 3.0  # standard errors by which coverage must be off to say so
 
 
-@dataclass(frozen=True)
-class JumpTableFit:
+@dataclass(frozen=True, repr=False)
+class JumpTableFit(Printed):
     """A jump table of one direction, fitted to pairs.
 
     Attributes:

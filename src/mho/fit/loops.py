@@ -29,6 +29,7 @@ from mho.fit.loop_search import ACCESS, Problem, descend, explore, values_of
 from mho.fit.loop_setup import problem_of
 from mho.fit.loop_simulation import Course
 from mho.fit.loop_uncertainty import estimates_of
+from mho.fit.printed import Printed
 from mho.fit.sweeps import Sweeps, applied, sweeps
 
 _POLISH, _REFINE = 16, 5  # iterations on all cycles
@@ -53,8 +54,8 @@ _COMPARED = replace(_USUAL, cycles=2, generations=16)
 _COSTLY = _Effort(cycles=2, samples=90, points=256, size=32, generations=12)
 
 
-@dataclass(frozen=True)
-class LoopFit:
+@dataclass(frozen=True, repr=False)
+class LoopFit(Printed):
     """A voltage-driven model fitted to switching loops.
 
     Three answers of the model are kept apart: with the shared parameters, the same in all cycles;

@@ -15,13 +15,14 @@ from mho.fit.calibration import Array, Calibration, vector
 from mho.fit.estimates import Estimates
 from mho.fit.moments import Data, Index, Mask, Moments
 from mho.fit.moments_search import NONE
+from mho.fit.printed import Printed
 
 _LEAST = 20
 _HIGHEST = 3  # degree of σ; of the bias, 2
 
 
-@dataclass(frozen=True)
-class ProgrammingFit:
+@dataclass(frozen=True, repr=False)
+class ProgrammingFit(Printed):
     """The programming error of cells, fitted to pairs of a target and what was achieved.
 
     Attributes:

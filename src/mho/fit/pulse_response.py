@@ -13,6 +13,7 @@ from mho.core.extras import pip
 from mho.devices.pulsed import PulsedDevice
 from mho.fit.calibration import Array, Calibration
 from mho.fit.estimates import Estimates
+from mho.fit.printed import Printed
 from mho.fit.pulse import data, table
 from mho.fit.pulse.cell import CellData
 from mho.fit.pulse.choice import Choice, chosen
@@ -33,8 +34,8 @@ TABLE = "jump_table"
 _ALL = (*LAWS, TABLE)
 
 
-@dataclass(frozen=True)
-class PulseFit:
+@dataclass(frozen=True, repr=False)
+class PulseFit(Printed):
     """A device fitted to a pulse response.
 
     Attributes:

@@ -17,6 +17,7 @@ from mho.effects import AccessResistance, StuckCells
 from mho.fit import twin_search as search
 from mho.fit.calibration import Array as Values
 from mho.fit.judged import Judged, check_determined, check_noise, judge, names_of, parted
+from mho.fit.printed import Printed
 from mho.fit.twin_model import RESISTANCES, Array, State
 from mho.fit.twin_task import CELLS, Found, Task
 from mho.fit.twin_verdict import verdict
@@ -27,8 +28,8 @@ NAMES = (*FREE, "programming", *RESISTANCES)
 _LEAST_READS = 20
 
 
-@dataclass(frozen=True)
-class TwinFit(Judged):
+@dataclass(frozen=True, repr=False)
+class TwinFit(Judged, Printed):
     """The twin of a measured array.
 
     ``hardware`` is this very array: its wires, its noise, an `mho.Amplifier` with a gain and an

@@ -13,6 +13,7 @@ from mho.effects import ReadNoise
 from mho.fit import twin_search as search
 from mho.fit.calibration import Array
 from mho.fit.judged import Judged, check_determined, check_noise, judge, names_of, parted
+from mho.fit.printed import Printed
 from mho.fit.twin_model import Direct, State
 from mho.fit.twin_task import Task
 from mho.fit.twin_verdict import verdict
@@ -24,8 +25,8 @@ NAMES = (*FREE, "shared_noise")
 _LEAST = 20
 
 
-@dataclass(frozen=True)
-class ProductsFit(Judged):
+@dataclass(frozen=True, repr=False)
+class ProductsFit(Judged, Printed):
     """Amplifiers that make measured currents of expected ones.
 
     ``hardware`` is the hardware given with this `mho.Amplifier`. ``estimates`` are ``gain[j]`` and

@@ -14,6 +14,7 @@ from mho.core import checks
 from mho.devices.linear import LinearDevice
 from mho.fit.calibration import LEVELS, OUR_STREAM, Array, Calibration, vector
 from mho.fit.estimates import Estimates
+from mho.fit.printed import Printed
 
 _DISTRIBUTIONS = ("LogNormal", "Normal")
 _LEAST_CELLS = 8
@@ -23,8 +24,8 @@ _FAR = 4.0  # standard deviations: further out a cell is broken rather than spre
 _SIGNIFICANT = 2.5  # standard errors of a correlation
 
 
-@dataclass(frozen=True)
-class CellMapFit:
+@dataclass(frozen=True, repr=False)
+class CellMapFit(Printed):
     """Spreads of a map's cells.
 
     Attributes:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.core import notice
+from mho.core.text import bar
 from mho.crossbar.converters import trim_of
 from mho.crossbar.correction import Correction
 from mho.crossbar.crossbar import Crossbar
@@ -89,8 +90,9 @@ def calibrate(
     with (
         observed(model, crossbars, lambda was: _unranged(was, corrects=not correct)) as modes,
         watched(crossbars) as watch,
+        bar(len(batches) * (5 if correct else 2), "calibrating") as shown,
     ):
-        show = partial(watch, model, batches)
+        show = partial(_run, watch, model, batches, shown)
         most = _samples_of_each(crossbars)
         _set_ranges(show, most, None if correct else modes)
         if correct:
@@ -101,6 +103,19 @@ def calibrate(
     missed = [e.name or "it" for e in found if bool(e.crossbar.input_range.isnan())]
     if missed:
         notice.warn(f"no sample reached {', '.join(missed)}: left uncalibrated")
+
+
+def _run(
+    watch: Callable[[nn.Module, list[Any], See], None],
+    model: nn.Module,
+    batches: list[Any],
+    shown: Any,
+    see: See,
+) -> None:
+    """Run the model on all batches, showing its crossbars, and how far that has come."""
+    for batch in batches:
+        watch(model, [batch], see)
+        shown.update()
 
 
 def _trim(crossbars: list[Crossbar]) -> None:

@@ -6,10 +6,14 @@ doi 10.1038/s41467-020-16108-9), or one per column, undoes most of it, in the di
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from mho.core import checks
+from mho.core import checks, durations
+from mho.core.durations import Duration
+from mho.core.text import bar, progress
 from mho.crossbar import Crossbar
 from mho.crossbar.undo import all_or_nothing
 from mho.model.crossbars import crossbars
@@ -50,18 +54,19 @@ def compensate(model: nn.Module, mode: str = "global") -> dict[str, Tensor]:
     found = crossbars(model)
     _refuse_unprogrammed(found)
     with all_or_nothing(found.values()):
-        return {name: _correct(crossbar, mode) for name, crossbar in found.items()}
+        each = progress(found.items(), "compensating")
+        return {name: _correct(crossbar, mode) for name, crossbar in each}
 
 
 def maintain(
-    model: nn.Module, seconds: float, *, every: float, mode: str = "global"
+    model: nn.Module, seconds: Duration, *, every: Duration, mode: str = "global"
 ) -> dict[str, Tensor]:
     """Let time pass as in a chip in service: drift is compensated again and again.
 
     Args:
         model: a converted model; changed in place.
-        seconds: how long (s), >= 0.
-        every: time between two compensations (s), > 0; the last one is at the end.
+        seconds: how long (s), >= 0; or a span as text, see `mho.age`.
+        every: time between two compensations (s, or as text), > 0; the last one is at the end.
         mode: as in `compensate`.
 
     Returns:
@@ -71,14 +76,15 @@ def maintain(
         TypeError, ValueError: as `compensate`, or if a time is refused; nothing is then changed.
     """
     checks.instance("model", model, nn.Module)
-    seconds = checks.number("seconds", seconds, least=0.0)
-    every = checks.number("every", every, above=0.0)
+    seconds = durations.seconds("seconds", seconds, least=0.0)
+    every = durations.seconds("every", every, above=0.0)
     checks.one_of("mode", mode, MODES)
     found = crossbars(model)
     _refuse_unprogrammed(found)
     factors: dict[str, list[Tensor]] = {}
     past = 0.0
-    with all_or_nothing(found.values()):
+    steps = max(math.ceil(seconds / every), 1)
+    with all_or_nothing(found.values()), bar(steps, "in service") as shown:
         while not factors or past < seconds:
             step = min(every, seconds - past)
             for crossbar in found.values():
@@ -87,6 +93,7 @@ def maintain(
             past = seconds if past + step >= seconds else past + step
             for name, factor in compensate(model, mode).items():
                 factors.setdefault(name, []).append(factor)
+            shown.update()
     return {name: torch.stack(found) for name, found in factors.items()}
 
 

@@ -60,8 +60,8 @@ def convert(
 
     What was left digital stays so, unless ``only`` or ``overrides`` select it now; a crossbar layer
     that is not selected is copied with its cells. What belongs to the old cells and their
-    converters does not move: age, wear, calibration, learned ranges, and the
-    `mho.train.Practice` of training. The input range alone goes with the weights where the drivers
+    converters does not move: age, wear, calibration, learned ranges, and the noise of training
+    (`mho.train.NoiseInjection`). The input range alone goes with the weights where the drivers
     (``dac``) are the same.
 
     Args:

@@ -344,7 +344,8 @@ def _timed(
         pace = next((p for h, p in paces.items() if h == matrix.hardware), None)
         if pace is None:
             shape = _largest(m for m in found if m.hardware == matrix.hardware)
-            pace = paces[matrix.hardware] = measured(matrix.hardware, *shape, where)
+            usual = max((n for n in vectors if n is not None), default=None)
+            pace = paces[matrix.hardware] = measured(matrix.hardware, *shape, where, usual)
         sums["convert"] += on_line(pace.convert, matrix.weights)
         sums["program"] += on_line(pace.program, matrix.weights)
         if count is None:

@@ -127,7 +127,7 @@ def call_of(inputs: Any, model: nn.Module | None = None) -> Any:
         raise TypeError(
             "inputs must be those of one call: a tensor, an array, a table, a tuple of arguments, "
             "a mapping of keyword arguments, or batches of these, got "
-            f"{inputs!r} ({type(inputs).__name__})"
+            f"{checks.said(inputs)}"
         )
     like = Suiting.of(model)
     if _is_pair(inputs) and model is not None and _takes_one(model):
@@ -203,7 +203,7 @@ def _batches(inputs: Any) -> Iterable[Any]:
 
 def _may_be_inputs(inputs: Any) -> bool:
     """Whether something is no text and no single number, and can be gone through."""
-    if isinstance(inputs, str | bytes | type) or intake.is_number(inputs):
+    if isinstance(inputs, str | bytes | type | nn.Module) or intake.is_number(inputs):
         return False
     return isinstance(inputs, Iterable | Dataset) or intake.is_array(inputs)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mho.core import checks, random
+from mho.core import checks, durations, random
+from mho.core.durations import Duration
 from mho.core.sharded import is_sharded
 from mho.core.text import progress, quantity, table
 from mho.crossbar import Crossbar
@@ -135,7 +136,7 @@ def _mark(found: list[Entry]) -> None:
         layer.mark_programmed()
 
 
-def age(model: nn.Module, seconds: float, reads: float = 0.0) -> None:
+def age(model: nn.Module, seconds: Duration, reads: float = 0.0) -> None:
     """Let time pass for all crossbars, and reads happen.
 
     Reads of a simulation take no time and wear nothing; what a chip goes through in service is
@@ -143,7 +144,8 @@ def age(model: nn.Module, seconds: float, reads: float = 0.0) -> None:
 
     Args:
         model: a converted model, or any module with crossbars.
-        seconds: how long (s), >= 0.
+        seconds: how long (s), >= 0; or a span of time as text, ``"3 h"``, ``"1 day"``, ``"1 year"``
+            (365.25 days), or a ``datetime.timedelta``.
         reads: of every cell in that time, >= 0, for crossbars with an effect that goes by them
             (`mho.effects.ReadDisturb`).
 
@@ -151,7 +153,7 @@ def age(model: nn.Module, seconds: float, reads: float = 0.0) -> None:
         TypeError, ValueError: if the model has no crossbars, one is not a non-negative number, or
             there are reads and no crossbar goes by them.
     """
-    seconds = checks.number("seconds", seconds, least=0.0)
+    seconds = durations.seconds("seconds", seconds, least=0.0)
     reads = checks.number("reads", reads, least=0.0)
     found = listing(model)
     counting = [entry.crossbar.cells.counts_reads for entry in found]
@@ -161,7 +163,8 @@ def age(model: nn.Module, seconds: float, reads: float = 0.0) -> None:
             "(as mho.effects.ReadDisturb does)"
         )
     with all_or_nothing(entry.crossbar for entry in found):
-        for entry, counts in zip(found, counting, strict=True):
+        both = list(zip(found, counting, strict=True))
+        for entry, counts in progress(both, "aging"):
             entry.crossbar.age(seconds, reads if counts else 0.0)
 
 
@@ -185,7 +188,7 @@ def fabricate(model: nn.Module, seed: int) -> ModelReport:
     paths = {module: name for name, module in model.named_modules()}
     weights = {entry.crossbar: entry.weight() for entry in found}
     with all_or_nothing(weights):
-        for entry in found:
+        for entry in progress(found, "fabricating"):
             owner = entry.crossbar if entry.layer is None else entry.layer
             entry.crossbar.reset_parameters(random.derive(seed, paths[owner], entry.part))
         report = _written(found, weights)

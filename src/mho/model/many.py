@@ -173,9 +173,7 @@ class _Chip:
         chip = copy.deepcopy(self.analog)
         fabricate(chip, seed)
         found = intake.tensor("what evaluate returns", self.evaluate(chip))
-        return (
-            found.detach().cpu().double().numpy()
-        )  # arrays travel whole, tensors by shared memory
+        return found.detach().cpu().double().numpy()  # travels whole; tensors share memory
 
 
 class _Chips:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mho.crossbar.floating import floats
 from mho.hardware import Hardware
 from mho.nn.linear import Linear
 
@@ -61,14 +63,19 @@ def values(rows: int, cols: int, vectors: float, hardware: Hardware) -> float:
 
 
 @torch.inference_mode(False)
-def measured(hardware: Hardware, rows: int, cols: int, device: torch.device) -> Pace:
+def measured(
+    hardware: Hardware, rows: int, cols: int, device: torch.device, count: float | None = None
+) -> Pace:
     """Measure a tiny crossbar, a flat one, and one of so many rows and columns.
+
+    What is solved for each vector by itself (lines that float after their pulses) takes longer for
+    many at once, which leave the caches: such reads are measured with as many as there will be.
 
     Short runs find a gap between what others do on the machine, long ones do not: the times of the
     quickest runs are multiplied by how much longer everything took than it was at work.
     """
     start, worked = clock(), time.thread_time()
-    pace = _undisturbed(hardware, rows, cols, device)
+    pace = _undisturbed(hardware, rows, cols, device, count)
     if device.type != "cpu":
         return pace
     busy = time.thread_time() - worked
@@ -87,9 +94,15 @@ def measured(hardware: Hardware, rows: int, cols: int, device: torch.device) -> 
     )
 
 
-def _undisturbed(hardware: Hardware, rows: int, cols: int, device: torch.device) -> Pace:
+def _undisturbed(
+    hardware: Hardware, rows: int, cols: int, device: torch.device, count: float | None
+) -> Pace:
     vectors = min(max(_PRODUCTS // (rows * cols), _VECTORS), _MOST)
-    sizes = ((8, 8, 1), _FLAT, (rows, cols, vectors))
+    flat = _FLAT
+    if floats(hardware):
+        vectors = min(vectors, _VECTORS if count is None else max(math.ceil(count), 1))
+        flat = (*_FLAT[:2], vectors)
+    sizes = ((8, 8, 1), flat, (rows, cols, vectors))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         layers = [_small(hardware, n, m, device) for n, m, _ in sizes]

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
+from mho.core import checks
 from mho.core.digests import digest
 from mho.model.inputs import Suiting, pair_of
 
@@ -57,30 +59,34 @@ def share_right(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     return float(torch.stack(right).sum()) / len(inputs)
 
 
-class ShareRight:
-    """From a chip to the share of some labelled inputs that it classifies rightly.
-
-    Args:
-        model: that is to be given them.
-        data: a pair of inputs and labels, or a Dataset or DataLoader of such pairs.
-
-    Attributes:
-        identity: the data, by digests: for what keeps results.
-    """
-
-    def __init__(self, model: nn.Module, data: Any) -> None:
-        self._inputs, self._labels = labelled(model, data, name="evaluate")
-        self.identity = {"inputs": digest(self._inputs), "labels": digest(self._labels)}
-
-    def __call__(self, chip: nn.Module) -> float:
-        """Return the share, 0…1."""
-        return share_right(chip, self._inputs, self._labels)
-
-
 def evaluator(analog: nn.Module, evaluate: Any) -> Callable[[nn.Module], Any]:
     """Return what evaluates a chip: a function as it is, of labelled inputs the share right.
 
     Raises:
         TypeError: if it is neither.
     """
-    return evaluate if callable(evaluate) else ShareRight(analog, evaluate)
+    if callable(evaluate):
+        return evaluate
+    if not isinstance(evaluate, tuple | list | Dataset | DataLoader):
+        raise TypeError(
+            "evaluate must be a function of a chip, or labelled inputs (a pair, a Dataset or a "
+            f"DataLoader of pairs), got {checks.said(evaluate)}"
+        )
+    inputs, labels = labelled(analog, evaluate, name="evaluate")
+    return ShareRight(inputs, labels)
+
+
+class ShareRight:
+    """The share of labelled inputs that a chip classifies rightly.
+
+    Attributes:
+        identity: what tells these inputs from others, for a store.
+    """
+
+    def __init__(self, inputs: Tensor, labels: Tensor) -> None:
+        self._inputs, self._labels = inputs, labels
+        self.identity = {"inputs": digest(inputs), "labels": digest(labels)}
+
+    def __call__(self, chip: nn.Module) -> float:
+        """Return the share, 0…1."""
+        return share_right(chip, self._inputs, self._labels)

@@ -240,19 +240,20 @@ class AnalogLayer(nn.Module):
     mark_programmed = stale.mark_programmed
     warn_if_stale = stale.warn_if_stale
     _versions = stale.versions
+    _apply = stale.apply
 
     def read(self, name: str, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Read one crossbar (through the weights in training, else what is stored), add a bias."""
         crossbar: Any = self._modules[name]
         self.check_dtype(x)
         if self.training:
-            return crossbar.reader.read(x, self.through(name, self.matrices()[name]), bias)
+            return crossbar.reader.read(x, self.training_readout(name, self.matrices()[name]), bias)
         self.warn_if_stale()
         reader = crossbar._reader
         found = None if reader is None or _hooked(crossbar) else reader.quickly(x, bias)
         return crossbar(x, bias) if found is None else found
 
-    def through(self, name: str, matrix: Tensor) -> Readout:
+    def training_readout(self, name: str, matrix: Tensor) -> Readout:
         """Return what a training read of one crossbar sees; see `Crossbar.read_through`.
 
         Args:
@@ -263,7 +264,7 @@ class AnalogLayer(nn.Module):
         if crossbar.scale.is_meta and not matrix.is_meta:  # weights were assigned to it
             crossbar.arrive(matrix.device)
         ideal = self.hardware.array.wires.ideal
-        return crossbar.reader.through(matrix, () if ideal else computed.moved(self))
+        return crossbar.reader.training_readout(matrix, () if ideal else computed.moved(self))
 
     @property
     def kind_of_numbers(self) -> torch.dtype | None:

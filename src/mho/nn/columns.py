@@ -35,7 +35,7 @@ def readers(layer: AnalogLayer) -> Mapping[str, Read]:
         return crossbars
     matrices = layer.matrices()
     return {
-        name: partial(_through, crossbars[name], layer.through(name, matrix))
+        name: partial(_through, crossbars[name], layer.training_readout(name, matrix))
         for name, matrix in matrices.items()
     }
 

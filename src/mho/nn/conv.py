@@ -132,7 +132,7 @@ class _Conv(AnalogLayer):
         self.check_dtype(x)
         bias = None if self._bias_on_array else self.bias
         if self.training:
-            return self.through("crossbar", self.matrices()["crossbar"]), None, bias
+            return self.training_readout("crossbar", self.matrices()["crossbar"]), None, bias
         self.warn_if_stale()
         if not crossbar.reader.corrected:
             return crossbar.reader.stored_for(x), None, bias

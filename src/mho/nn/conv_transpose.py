@@ -187,7 +187,7 @@ class _ConvTranspose(AnalogLayer):
         crossbar = self.crossbars["crossbar"]
         corrected = not self.training and crossbar.reader.corrected
         if self.training:
-            kernel = self.through("crossbar", self.matrices()["crossbar"]).matrix
+            kernel = self.training_readout("crossbar", self.matrices()["crossbar"]).matrix
         else:
             self.warn_if_stale()
             kernel = crossbar.reader.stored.matrix

@@ -68,7 +68,7 @@ class _Table(AnalogLayer):
     def _seen(self) -> Readout:
         """What this read sees: newly made in training, else what is stored."""
         if self.training:
-            return self.through("crossbar", self.matrices()["crossbar"])
+            return self.training_readout("crossbar", self.matrices()["crossbar"])
         self.warn_if_stale()
         found: Readout = self.crossbars["crossbar"].reader.stored
         return found

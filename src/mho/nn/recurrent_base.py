@@ -97,7 +97,7 @@ class Recurrent(AnalogLayer):
             biased = self.holds(f"bias_{part}")
             bias = self._bias(part) if biased and not self._bias_on_array else None
             if self.training:
-                read = crossbar.reader.prepared(self.through(name, matrices[name]))
+                read = crossbar.reader.prepared(self.training_readout(name, matrices[name]))
             else:
                 read = _plain_reads(crossbar, bias, len(x) if x.dim() > 1 else 1)
                 if read is not None:
@@ -128,7 +128,7 @@ class Recurrent(AnalogLayer):
         """Return torch's parameters for what this call's chip computes (`_is_native` only)."""
         self.check_dtype(x)
         if self.training:
-            seen = {n: self.through(n, m).matrix[0] for n, m in self.matrices().items()}
+            seen = {n: self.training_readout(n, m).matrix[0] for n, m in self.matrices().items()}
             return self._as_torch(seen, corrected=False)
         self.warn_if_stale()
         crossbars = self.crossbars

@@ -5,10 +5,10 @@ These functions are the methods of `AnalogLayer` that bear their names.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from mho.core import notice
@@ -59,6 +59,15 @@ def warn_if_stale(layer: AnalogLayer) -> None:
         "eval() reads what the chip holds; call mho.program(model) to write it"
     )
     layer._warned = True
+
+
+def apply(layer: AnalogLayer, fn: Any, recurse: bool = True) -> AnalogLayer:
+    """As `torch.nn.Module._apply`; shapes without memory hold no other weights than before."""
+    current = bool(layer._synced) and layer._versions() == layer._synced
+    nn.Module._apply(layer, fn, recurse)
+    if current and all(parameter.is_meta for parameter in layer.parameters()):
+        mark_programmed(layer)
+    return layer
 
 
 def named(layer: AnalogLayer) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mho.cells.population import Cells
-from mho.core import checks
+from mho.core import checks, durations
 from mho.devices.statistical import StatisticalDevice
 from mho.fit import ProgrammingFit, RetentionFit
 from mho.plot.styles import BLUE, MORE_COLOURS, ORANGE, axes, panels, styled
@@ -118,7 +118,7 @@ def programming_error(
     cells = checks.integer("cells", cells)
     points = checks.integer("points", points, least=2)
     for before, time in zip((0.0, *times), times, strict=False):
-        checks.number("times", time, least=before)
+        durations.seconds("times", time, least=before)
     ax = axes(ax)
     goals = _goals(device, None, points)
     population = _population(device, goals, cells, seed)

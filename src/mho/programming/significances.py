@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mho.core import checks
+from mho.core import checks, durations
+from mho.core.durations import Duration
 from mho.core.text import table
 from mho.crossbar.crossbar import Crossbar
 from mho.encoding.weighted_pairs import WeightedPairs
@@ -52,7 +53,7 @@ def best_significances(
     *,
     pairs: int = 2,
     candidates: Sequence[Sequence[float]] | None = None,
-    seconds: float = 0.0,
+    seconds: Duration = 0.0,
     chips: int = 3,
     seed: int = 0,
 ) -> Significances:
@@ -87,7 +88,7 @@ def best_significances(
     checks.finite("weight", weight)
     checks.integer("chips", chips)
     checks.integer("pairs", pairs)
-    checks.number("seconds", seconds, least=0.0)
+    seconds = durations.seconds("seconds", seconds, least=0.0)
     given = candidates
     if given is None:
         given = [[r**k for k in range(pairs)] for r in (RATIOS if pairs > 1 else RATIOS[:1])]

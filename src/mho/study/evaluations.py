@@ -13,13 +13,15 @@ from mho.analysis.architecture import ChipArchitecture
 from mho.analysis.layer_cost import cost
 from mho.analysis.records import OBJECTIVES
 from mho.analysis.technology import Technology
-from mho.core import checks
+from mho.core import checks, durations
 from mho.core.digests import digest
+from mho.core.durations import Duration
 from mho.hardware import Hardware
 from mho.model.calibrate import calibrate
 from mho.model.convert import convert
+from mho.model.inputs import Suiting
 from mho.model.lifecycle import age, fabricate
-from mho.model.scoring import share_right
+from mho.model.scoring import labelled, share_right
 
 COSTS = ("energy", "latency", "area")
 _COSTED = 32  # inputs whose mean cost is taken
@@ -107,13 +109,13 @@ class AccuracyAndCost:
 
 def accuracy_and_cost(
     model: nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
-    calibration: Tensor,
+    inputs: Any,
+    labels: Any,
+    calibration: Any,
     *,
     architecture: ChipArchitecture | Technology | None = None,
     objectives: Sequence[str] | None = None,
-    after: float = 0.0,
+    after: Duration = 0.0,
 ) -> AccuracyAndCost:
     """Return an ``evaluate`` for `sweep`: a classifier's accuracy on a chip, and what it costs.
 
@@ -122,27 +124,26 @@ def accuracy_and_cost(
 
     Args:
         model: trained, digital; it is not changed.
-        inputs: to test with, ``[samples, ...]``.
-        labels: their classes, ``[samples]``.
+        inputs: to test with, ``[samples, ...]``, in any form that `mho.calibrate` takes.
+        labels: their classes, ``[samples]``. None: ``inputs`` are a Dataset, a DataLoader or a pair
+            of both.
         calibration: inputs to calibrate with, none of those tested; the cost is the mean of the
             first 32.
         architecture: what is around the cells, as `mho.analysis.cost` takes it.
         objectives: among accuracy, energy, latency and area. If not given: accuracy and, with an
             architecture, energy. A cost that the architecture does not count in full is refused
             when the study begins; in a configuration that comes later its chips fail.
-        after: how long the cells lie before the test (s), programmed and calibrated; what a chip
-            costs is that of a fresh one.
+        after: how long the cells lie before the test (s, or as text, ``"1 day"``), programmed and
+            calibrated; what a chip costs is that of a fresh one.
 
     Raises:
         TypeError, ValueError: if an argument is refused.
     """
     checks.instance("model", model, nn.Module)
-    for name, value in (("inputs", inputs), ("labels", labels), ("calibration", calibration)):
-        checks.instance(name, value, Tensor)
-        if not len(value):
-            raise ValueError(f"{name} must be at least one, got none")
-    if len(inputs) != len(labels):
-        raise ValueError(f"inputs and labels must be as many, got {len(inputs)} and {len(labels)}")
+    inputs, labels = labelled(model, inputs, labels)
+    calibration = Suiting.of(model).given("calibration", calibration)
+    if not len(calibration):
+        raise ValueError("calibration must be at least one input, got none")
     if architecture is not None:
         checks.instance("architecture", architecture, (ChipArchitecture, Technology))
     if objectives is None:
@@ -152,5 +153,5 @@ def accuracy_and_cost(
         raise ValueError("objectives must be at least one, got none")
     for name in objectives:
         checks.one_of("every objective", name, ("accuracy", *COSTS))
-    after = checks.number("after", after, least=0.0)
+    after = durations.seconds("after", after, least=0.0)
     return AccuracyAndCost(model, inputs, labels, calibration, architecture, objectives, after)

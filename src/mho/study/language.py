@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.core import checks
+from mho.core import checks, durations
+from mho.core.durations import Duration
 from mho.core.extras import need
 from mho.core.text import duration, table
 from mho.model.lifecycle import age
@@ -84,7 +85,7 @@ def language_tasks(
     tasks: Sequence[Task],
     *,
     seeds: Sequence[int],
-    times: Sequence[float] = (0.0,),
+    times: Sequence[Duration] = (0.0,),
     limit: int | None = None,
     before: Callable[[nn.Module], object] | None = None,
     label: str | None = None,
@@ -114,7 +115,7 @@ def language_tasks(
     if not tasks:
         raise ValueError("tasks must hold at least one task, got none")
     seeds = listed(seeds)
-    stops = tuple(checks.number("every time", time, least=0.0) for time in times)
+    stops = tuple(durations.seconds("every time", time, least=0.0) for time in times)
     if not stops or stops[0] != 0.0 or any(b <= a for a, b in pairwise(stops)):
         raise ValueError(f"times must rise from 0, got {list(stops)}")
     digital = _scores(language_model(model, tokenizer, **settings), tasks, limit)

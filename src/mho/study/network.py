@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from mho.cells.programming import Exact
-from mho.core import checks
+from mho.core import checks, durations
 from mho.core.digests import digest
+from mho.core.durations import Duration
 from mho.devices.linear import LinearDevice
 from mho.hardware import Hardware
 from mho.model.calibrate import calibrate
@@ -126,7 +126,7 @@ def accuracy(
     *,
     calibration: Any,
     seeds: Sequence[int],
-    times: Sequence[float] | None = None,
+    times: Sequence[Duration] | None = None,
     reads_per_second: float = 0.0,
     workers: int = 1,
     store: str | Path | None = None,
@@ -146,8 +146,8 @@ def accuracy(
             of both.
         calibration: inputs to calibrate with, none of those tested, in any form.
         seeds: one chip each.
-        times: after programming (s) at which to test, rising from 0. If not given: 0 and, where
-            cells age (or are read), an hour, a day, a month and a year.
+        times: after programming (s, or as text, ``"1 day"``) at which to test, rising from 0. If
+            not given: 0 and, where cells age (or are read), an hour, a day, a month and a year.
         reads_per_second: that every cell is through as time passes, >= 0, for hardware with an
             effect that goes by them (`mho.effects.ReadDisturb`); reads of the tests are none.
         workers: how many chips are made at once.
@@ -169,9 +169,9 @@ def accuracy(
     if times is None:
         passing_changes = ages(hardware) or reads_per_second > 0.0
         times = (0.0, HOUR, DAY, MONTH, YEAR) if passing_changes else (0.0,)
-    times = [checks.number("every time", time, least=0.0) for time in times]
-    if not times or times[0] != 0.0 or any(b <= a for a, b in pairwise(times)):
-        raise ValueError(f"times must rise from 0, got {list(times)}")
+    stops = [durations.seconds("every time", time, least=0.0) for time in times]
+    if not stops or stops[0] != 0.0 or any(b <= a for a, b in pairwise(stops)):
+        raise ValueError(f"times must rise from 0, got {stops}")
 
     model = copy.deepcopy(model).eval()
     with torch.no_grad():
@@ -180,10 +180,10 @@ def accuracy(
     ideal = convert(model, ideal_cells(hardware), seed=seeds[0]).eval()
     data = (inputs, labels, calibration)
     shared: Any = {"workers": workers, "store": store, "executor": executor, "label": label}
-    once, anew = (_Passing(data, times, reads_per_second, again) for again in (False, True))
+    once, anew = (_Passing(data, stops, reads_per_second, again) for again in (False, True))
     chips = over_chips(analog, once, seeds, name=name, **shared)
     again = chips
-    if len(times) > 1:
+    if len(stops) > 1:
         again = over_chips(analog, anew, seeds, name=f"{name}, recalibrated", **shared)
     fresh = _Passing(data, (0.0,), 0.0, False)
     return Accuracy(
@@ -191,7 +191,7 @@ def accuracy(
         ideal=over_chips(ideal, fresh, seeds, name=f"{name}, ideal cells", **shared)[:, 0],
         chips=chips,
         recalibrated=again,
-        times=tuple(times),
+        times=tuple(stops),
         samples=len(inputs),
         reads_per_second=reads_per_second,
         note=_note(hardware, reads_per_second),
@@ -214,9 +214,8 @@ class _Passing:
     @property
     def identity(self) -> dict[str, Any]:
         """What makes it this test, for a store."""
-        held = pytree.tree_leaves((self._inputs, self._labels, self._calibration))
         return {
-            "data": [digest(item) for item in held if isinstance(item, Tensor)],
+            "data": [digest(item) for item in (self._inputs, self._labels, self._calibration)],
             "times": list(self._times),
             "reads_per_second": self._reads,
         }

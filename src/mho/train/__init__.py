@@ -1,7 +1,10 @@
 """Training that knows the device."""
 
+from typing import Any
+
+from mho.core import renamed
 from mho.crossbar.input_range import InputRangeRule
-from mho.crossbar.training import Practice
+from mho.crossbar.training import NoiseInjection
 from mho.train import recipes
 from mho.train.distributed import LowRankState, low_rank_hook
 from mho.train.loop import History, fit
@@ -42,9 +45,9 @@ __all__ = [
     "InputRangeRule",
     "LowRankState",
     "MultiCell",
+    "NoiseInjection",
     "Optimisation",
     "Periphery",
-    "Practice",
     "PulseRule",
     "PulsedSGD",
     "PulsedUpdate",
@@ -66,3 +69,7 @@ __all__ = [
     "recipes",
     "wage",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return renamed.of_module(__name__, name, {"Practice": NoiseInjection})

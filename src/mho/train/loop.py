@@ -171,7 +171,7 @@ def fit(
                 optimizer.zero_grad()
                 value = loss(model(inputs), targets, *_taught(teacher, inputs))
                 value.backward()
-                _refuse_infinite(value, progress, inputs, targets)
+                _refuse_infinite(value, progress, optimizer, inputs, targets)
                 if before_step is not None:
                     before_step(model)
                 optimizer.step()
@@ -204,19 +204,26 @@ def _order(samples: int, batch: int, seed: int, epoch: int) -> Sequence[Tensor]:
     return torch.randperm(samples, generator=source).split(batch)
 
 
-def _refuse_infinite(value: Tensor, progress: _Progress, *data: Any) -> None:
+def _calmer(optimizer: Optimizer) -> str:
+    rates = [float(group["lr"]) for group in getattr(optimizer, "param_groups", ())]
+    return f"; try {max(rates) / 10:g} instead of {max(rates):g}" if rates else ""
+
+
+def _refuse_infinite(
+    value: Tensor, progress: _Progress, optimizer: Optimizer, inputs: Any, targets: Any
+) -> None:
     if bool(torch.isfinite(value.detach())):
         return
     where = f"the loss is {float(value.detach())} in epoch {progress.epoch + 1}, step "
     where += f"{progress.batch + 1}"
-    for name, given in zip(("inputs", "targets"), data, strict=True):
+    for name, given in (("inputs", inputs), ("targets", targets)):
         if isinstance(given, Tensor) and not bool(torch.isfinite(given).all()):
             count = int((~torch.isfinite(given)).sum())
             raise RuntimeError(
                 f"{where}: its {name} hold {count} of {given.numel()} values that are NaN or "
                 "infinite"
             )
-    raise RuntimeError(f"{where}: the learning rate may be too high")
+    raise RuntimeError(f"{where}: the learning rate may be too high{_calmer(optimizer)}")
 
 
 def _end_epoch(

@@ -15,7 +15,11 @@ class Estimate(Spec):
     """A quantity >= 0 in SI units, with the range in which it lies.
 
     Sums and multiples keep the range: what is uncertain in two parts is taken to be off in the
-    same direction, which never claims more than is known.
+    same direction, which never claims more than is known. So does a quotient of two: its range goes
+    from the least over the most to the most over the least. `sum` adds estimates.
+    Comparisons with ``<`` and ``>`` are of what is certain: of whole ranges, so that neither holds
+    where two overlap; `sorted` by ``typical`` takes ``key=lambda e: e.typical``. ``float()`` and
+    format specifications (``f"{energy:.2e}"``) are of the typical value.
 
     Attributes:
         low: lower end.
@@ -58,6 +62,42 @@ class Estimate(Spec):
         return Estimate(self.low * low, self.typical * typical, self.high * high)
 
     __rmul__ = __mul__
+
+    def __radd__(self, other: int | Estimate) -> Estimate:
+        """Let `sum` begin with its 0."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    def __truediv__(self, divisor: float | Estimate) -> Estimate:
+        if not isinstance(divisor, Estimate):
+            divisor = Estimate.exact(checks.number("divisor of an Estimate", divisor, above=0.0))
+        if not divisor.low:
+            raise ZeroDivisionError(f"the divisor may be 0: {divisor!r}")
+        ends = self.low / divisor.high, self.typical / divisor.typical, self.high / divisor.low
+        return Estimate(*ends)
+
+    def __rtruediv__(self, dividend: float) -> Estimate:
+        return Estimate.exact(checks.number("dividend of an Estimate", dividend, least=0.0)) / self
+
+    def __lt__(self, other: float | Estimate) -> bool:
+        low, _ = _ends(other)
+        return self.high < low
+
+    def __gt__(self, other: float | Estimate) -> bool:
+        _, high = _ends(other)
+        return self.low > high
+
+    def __float__(self) -> float:
+        return float(self.typical)
+
+    def __format__(self, specification: str) -> str:
+        return format(self.typical, specification) if specification else str(self)
+
+
+def _ends(value: float | Estimate) -> tuple[float, float]:
+    if isinstance(value, Estimate):
+        return value.low, value.high
+    number = checks.number("what an Estimate is compared with", value)
+    return number, number
 
 
 def total(parts: Iterable[Estimate | None]) -> Estimate | None:

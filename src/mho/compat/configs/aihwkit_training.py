@@ -6,7 +6,7 @@ from typing import Any
 
 from mho.compat.configs.translation import Account
 from mho.crossbar.input_range import InputRangeRule
-from mho.crossbar.training import Practice
+from mho.crossbar.training import NoiseInjection
 from mho.effects.programming import WriteNoise
 from mho.periphery.dac import DAC
 from mho.train.recipes.recipe import DropConnect, Recipe
@@ -35,7 +35,7 @@ def recipe_of(account: Account, *, per_column: bool, weight: float, dac: DAC | N
         weight: that fills the window, in the tile's units.
         dac: the drivers; None for perfect ones.
     """
-    practice = _practice(account, per_column=per_column, weight=weight)
+    injection = _injection(account, per_column=per_column, weight=weight)
     clip = _clip(account, weight)
     kind = account.value("remap.type", "NONE")
     if kind == "NONE":
@@ -53,12 +53,12 @@ def recipe_of(account: Account, *, per_column: bool, weight: float, dac: DAC | N
         "remap.",
     )
     return Recipe(
-        name="aihwkit", practice=practice, ranges=_ranges(account, dac), clip=clip,
+        name="aihwkit", injection=injection, ranges=_ranges(account, dac), clip=clip,
         source="a configuration of AIHWKit, translated",
     )  # fmt: skip
 
 
-def _practice(account: Account, *, per_column: bool, weight: float) -> Practice:
+def _injection(account: Account, *, per_column: bool, weight: float) -> NoiseInjection:
     kind = str(account.value(_M + "type", "NONE"))
     dropped = account.number(_M + "pdrop")
     noise, of = _noise(account, kind, per_column=per_column, weight=weight)
@@ -87,15 +87,15 @@ def _practice(account: Account, *, per_column: bool, weight: float) -> Practice:
     if dropped:
         effects.append(DropConnect(dropped))
         note = "" if effects[:-1] else "read noise of the device is seen, too; there it is not"
-        account.match(_M + "pdrop", f"Practice(effects=(DropConnect({dropped:g}),))", note)
+        account.match(_M + "pdrop", f"NoiseInjection(effects=(DropConnect({dropped:g}),))", note)
     account.idle(_M + "pdrop", "at a value of no effect")
     if kind not in _KINDS:
         account.miss([_M + "type", _M + "std_dev"], "not known to this reader")
     account.idle([_M + "type", _M + "std_dev"], "there is no noise on weights")
     if not effects:
-        return Practice(perfect_cells=True, weight_noise=noise, weight_noise_of=of)
+        return NoiseInjection(perfect_cells=True, weight_noise=noise, weight_noise_of=of)
     own = 1.0 if kind == "MULT_NORMAL" and len(effects) > (dropped > 0) else 0.0
-    return Practice(
+    return NoiseInjection(
         effects=tuple(effects), noise=own, weight_noise=noise, weight_noise_of=of,
     )  # fmt: skip
 
@@ -108,9 +108,7 @@ def _noise(account: Account, kind: str, *, per_column: bool, weight: float) -> t
     if kind not in _COUNTED or not sigma:
         account.idle([_M + "rel_to_actual_wmax", _M + "assumed_wmax"], "of the noise alone")
         if kind in ("POLY", "PCM_NOISE", "PROG_NOISE") and sigma:
-            why = (
-                "the error of the hardware's own device is Practice(noise=…), without perfect_cells"
-            )
+            why = "the error of the hardware's own device is NoiseInjection(noise=…), with cells"
             account.miss([_M + "type", _M + "std_dev", _M + "coeffs"], why)
             account.miss([_M + name for name in _OF_PCM], why)
         elif kind in ("DISCRETIZE", "DOREFA"):
@@ -118,7 +116,7 @@ def _noise(account: Account, kind: str, *, per_column: bool, weight: float) -> t
         return 0.0, "column"
     share = sigma if relative else sigma * assumed / weight
     of = "column" if per_column else "matrix"
-    ours = f"Practice(weight_noise={share:g}, weight_noise_of={of!r})"
+    ours = f"NoiseInjection(weight_noise={share:g}, weight_noise_of={of!r})"
     names = [_M + "std_dev", _M + "rel_to_actual_wmax", _M + "type"]
     account.match(names, ours, "" if kind == "ADD_NORMAL" else "rounding of weights is left out")
     if relative:

@@ -18,7 +18,7 @@ from mho.compat.configs.resolution import MOST, bits_of
 from mho.compat.configs.translation import Account, Translation
 from mho.core import checks
 from mho.crossbar.input_range import InputRangeRule
-from mho.crossbar.training import Practice
+from mho.crossbar.training import NoiseInjection
 from mho.devices.linear import LinearDevice
 from mho.effects.base import Effect
 from mho.effects.programming import FiniteStates
@@ -106,7 +106,7 @@ def _translated(account: Account, device: Device) -> Translation:
     effects: tuple[Effect, ...] = _states(account, rounding)
     recipe = Recipe(
         name="aihwkit_lightning",
-        practice=_practice(account, noise_type),
+        injection=_injection(account, noise_type),
         ranges=_ranges(account, dac),
         **_clip(account, clip),
         source="a configuration of AIHWKit-Lightning, translated",
@@ -197,18 +197,18 @@ def _states(account: Account, rounding: str) -> tuple[Effect, ...]:
     return (FiniteStates(states),)
 
 
-def _practice(account: Account, kind: str) -> Practice:
+def _injection(account: Account, kind: str) -> NoiseInjection:
     sigma = account.number("modifier.std_dev")
     names = ["modifier.std_dev", "modifier.noise_type"]
     if kind not in ("NONE", "ADD_NORMAL", "ADD_NORMAL_PER_CHANNEL"):
         account.miss(names, "not known to this reader")
-        return Practice(perfect_cells=True)
+        return NoiseInjection(perfect_cells=True)
     if kind == "NONE" or not sigma:
         account.idle(names, "std_dev and noise_type act together alone")
-        return Practice(perfect_cells=True)
+        return NoiseInjection(perfect_cells=True)
     of = "column" if kind.endswith("PER_CHANNEL") else "matrix"
-    account.match(names, f"Practice(weight_noise={sigma:g}, weight_noise_of={of!r})")
-    return Practice(perfect_cells=True, weight_noise=sigma, weight_noise_of=of)
+    account.match(names, f"NoiseInjection(weight_noise={sigma:g}, weight_noise_of={of!r})")
+    return NoiseInjection(perfect_cells=True, weight_noise=sigma, weight_noise_of=of)
 
 
 def _clip(account: Account, kind: str) -> dict[str, Any]:

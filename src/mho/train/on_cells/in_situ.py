@@ -19,6 +19,7 @@ from mho.train.on_cells.held import HeldParameters
 from mho.train.on_cells.layouts import CellLayout
 from mho.train.on_cells.pulses import PulseRule, Scratch
 from mho.train.on_cells.report import table
+from mho.train.on_cells.saturation import Lookout
 from mho.train.on_cells.weights import ONE_CELL, WeightCells
 from mho.train.wrapper import Wrapper
 
@@ -193,13 +194,17 @@ class InSitu(OnCells, Wrapper):
             TypeError: if the optimizer needs a closure and there is none.
             ValueError: if a learning rate is no finite number >= 0.
         """
-        rates.by_parameter(self.param_groups)
+        learning = rates.by_parameter(self.param_groups)
+        lookout = vars(self).setdefault("_lookout", Lookout())
+        lookout.begin(self.held.cells().values())
         try:
             loss = self._search(closure) if self._calls_closure else self._propose(closure)
         except BaseException:
             self.held.settle()
             raise
         self.updates += 1
+        held = self.held.cells().items()
+        lookout.look((w, p.grad, learning[p]) for p, w in held if p in learning)
         self.held.refresh(self.updates)
         if self._decomposed is not None:
             self._decomposed.clear()
@@ -270,7 +275,7 @@ class InSitu(OnCells, Wrapper):
 
     def _write(self, factors: Mapping[Tensor, Factors]) -> None:
         bad = []
-        rates = gradients.rates(self.inner) if self._ranks == "one_by_one" else {}
+        each = gradients.rates(self.inner) if self._ranks == "one_by_one" else {}
         for parameter, held in self.held.items():
             if parameter.grad is None:
                 continue
@@ -280,9 +285,9 @@ class InSitu(OnCells, Wrapper):
             if not finite.is_finite(change):
                 bad.append(parameter)
                 continue
-            if parameter in rates and parameter in factors:
+            if parameter in each and parameter in factors:
                 for term in factors[parameter].split():
-                    held.realise(term.product().mul_(-rates[parameter]), spare)
+                    held.realise(term.product().mul_(-each[parameter]), spare)
             else:
                 held.realise(change, spare)
             parameter.copy_(held.now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +19,8 @@ from mho.train.on_cells.coincidence import PulsedUpdate, StochasticPulses
 from mho.train.on_cells.deploy import OnCells
 from mho.train.on_cells.layouts import CellLayout, check_range
 from mho.train.on_cells.parameter import pulsed, warn_clipped
+from mho.train.on_cells.report import rows
+from mho.train.on_cells.saturation import Lookout
 from mho.train.on_cells.weights import ONE_CELL, WeightCells
 from mho.train.wrapper import WholeCopies
 
@@ -88,6 +90,7 @@ class PulsedOptimizer(OnCells, WholeCopies):
         digital = [p for name, p in named.items() if name not in devices]
         super().__init__([{"params": on_cells}, {"params": digital}], {"lr": lr})
         self._name: dict[Tensor, str] = {named[name]: name for name in devices}
+        self._digital = {p: name for name, p in named.items() if name not in devices}
         self.arrays: dict[str, Arrays] = {}
         self._versions: dict[str, int] = {}
         outside: dict[str, int] = {}
@@ -138,10 +141,23 @@ class PulsedOptimizer(OnCells, WholeCopies):
         if bad:
             shown = {self._called(p): gradient for p, gradient in bad.items()}
             finite.warn("pulsed step: gradients are", shown, stacklevel=4)
+        lookout = vars(self).setdefault("_lookout", Lookout())
+        lookout.begin(cells for cells, _, _ in self._moved(learning))
         for p, lr in learning.items():
             if p.grad is not None and p not in bad:
                 self._move(p, lr)
+        lookout.look(self._moved(learning))
         return loss
+
+    def _moved(
+        self, learning: Mapping[nn.Parameter, float]
+    ) -> Iterator[tuple[WeightCells, Tensor | None, float]]:
+        """Yield the cells of every weight with its gradient and its learning rate."""
+        own_rate = getattr(getattr(self, "rule", None), "fast_lr", None) is not None
+        for p, lr in learning.items():
+            if p in self._name:
+                for cells in _parts(self.arrays[self._name[p]]).values():
+                    yield cells, None if own_rate else p.grad, lr
 
     def _move(self, p: nn.Parameter, lr: float) -> None:
         name = self._name.get(p)
@@ -159,6 +175,25 @@ class PulsedOptimizer(OnCells, WholeCopies):
         array = self.arrays[name]
         array.descend(*factors, lr, self.update)
         self._show(name, p)
+
+    def summary(self) -> str:
+        """Return a table of all parameters: where they live, and what was written."""
+        found: list[tuple[str, Sequence[int], WeightCells | None]] = []
+        for p, name in self._name.items():
+            for part, cells in _parts(self.arrays[name]).items():
+                found.append((f"{name} ({part})" if part else name, p.shape, cells))
+        names = vars(self).get("_digital", {})
+        digital = self.param_groups[-1]["params"]
+        found.extend((names.get(p, "other"), p.shape, None) for p in digital)
+        return rows(found)
+
+    def __repr__(self) -> str:
+        """Say what is trained how, and where it lives."""
+        rule = f", rule={self.rule}" if hasattr(self, "rule") else ""
+        rates = ", ".join(dict.fromkeys(f"{float(group['lr']):g}" for group in self.param_groups))
+        return f"{type(self).__name__}(lr={rates}, update={self.update}{rule})\n{self.summary()}"
+
+    __str__ = __repr__
 
     def _called(self, p: Tensor) -> str:
         return repr(self._name[p]) if p in self._name else f"a parameter of shape {list(p.shape)}"
@@ -293,6 +328,13 @@ class PulsedSGD(PulsedOptimizer):
         self, shape: tuple[int, int], cell: PulsedDevice, seed: int, kind: dict[str, Any]
     ) -> Arrays:
         return WeightCells(cell, shape, seed=seed, **self._cells, **kind)
+
+
+def _parts(array: Arrays) -> dict[str, WeightCells]:
+    """Return the cells of a weight, by what they are for; ``""`` where there is one kind."""
+    if isinstance(array, WeightCells):
+        return {"": array}
+    return {name: part for name, part in array.named_modules() if isinstance(part, WeightCells)}
 
 
 def _devices(model: nn.Module, device: Any) -> dict[str, PulsedDevice]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
 
+from mho.core import text
 from mho.train.on_cells.weights import WeightCells
 
 
@@ -16,21 +17,21 @@ def table(names: Mapping[Tensor, str], held: Mapping[Tensor, WeightCells]) -> st
         names: of all parameters.
         held: the cells of those that live on some.
     """
+    return rows((name, p.shape, held.get(p)) for p, name in names.items())
+
+
+def rows(found: Iterable[tuple[str, Sequence[int], WeightCells | None]]) -> str:
+    """Return a table of weights.
+
+    Args:
+        found: the name, the shape and the cells of each; None where there are none.
+    """
     head = ("parameter", "shape", "lives on", "pulses", "most a cell", "worn out")
-    rows = [head, *(_row(p, name, held.get(p)) for p, name in names.items())]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if i < 3 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join((lines[0], "─" * max(map(len, lines)), *lines[1:]))
+    return text.table(head, [_row(*each) for each in found], left=3)
 
 
-def _row(parameter: Tensor, name: str, weights: WeightCells | None) -> tuple[str, ...]:
-    shape = "×".join(map(str, parameter.shape)) or "1"
+def _row(name: str, size: Sequence[int], weights: WeightCells | None) -> tuple[str, ...]:
+    shape = "×".join(map(str, size)) or "1"
     if weights is None:
         return name, shape, "digital", "", "", ""
     writes, layout = weights.writes, weights.layout

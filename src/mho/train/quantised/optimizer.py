@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.core import checks, random
+from mho.core.text import table
 from mho.periphery import formats
 from mho.periphery.formats import Quantiser
 from mho.train import finite, rates
@@ -187,6 +188,15 @@ class QuantisedOptimizer(Wrapper):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """As in torch."""
         self.inner.zero_grad(set_to_none)
+
+    def __repr__(self) -> str:
+        """Say what is optimized how, and which numbers have which format."""
+        kept = ("gradients", "momentum", "updates", "weights")
+        formats = [(name, str(getattr(self, name) or "as they are")) for name in kept]
+        inner = type(self.inner).__name__
+        return f"{type(self).__name__}({inner})\n{table(('numbers', 'format'), formats, left=2)}"
+
+    __str__ = __repr__
 
     def state_dict(self) -> dict[str, Any]:
         """As the optimizer inside, and the stream of randomness."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mho.core import checks
 from mho.crossbar.input_range import InputRangeRule
-from mho.crossbar.training import Practice
+from mho.crossbar.training import NoiseInjection
 from mho.train.recipes.recipe import DropConnect, Recipe
 from mho.train.recipes.settings import Distillation, Optimisation, Periphery
 
@@ -14,7 +14,7 @@ ANALOG_FOUNDATION_MODEL = Recipe(
         'J. Büchel et al., "Analog foundation models", 2025, arXiv:2505.09663, and its published '
         "training configuration"
     ),
-    practice=Practice(weight_noise=0.03, perfect_cells=True),
+    injection=NoiseInjection(weight_noise=0.03, perfect_cells=True),
     ranges=InputRangeRule(batches=500, deviations=18.0, decay=0.01, unclipped=0.95),
     clip=2.5,
     clip_of="column",
@@ -36,7 +36,7 @@ RASCH_2023 = Recipe(
         'inference workloads using in-memory computing-based accelerators", Nat. Commun. 2023, '
         "doi 10.1038/s41467-023-40770-4 (arXiv:2302.08469), and the authors' published preset"
     ),
-    practice=Practice(effects=(DropConnect(0.01),)),
+    injection=NoiseInjection(effects=(DropConnect(0.01),)),
     ranges=InputRangeRule(batches=100, deviations=3.0, decay=0.001, unclipped=0.95),
     periphery=Periphery(dac_bits=8, adc_bits=8, adc_bound=10.0, output_noise=0.04, rows=512),
     not_done=(
@@ -52,7 +52,7 @@ RASCH_2023 = Recipe(
 ANALOGNETS_CLIPPING = Recipe(
     name="analognets_clipping",
     source='C. Zhou et al., "AnalogNets", 2021, arXiv:2111.06503: the first of two stages',
-    practice=Practice(perfect_cells=True),
+    injection=NoiseInjection(perfect_cells=True),
     clip=2.0,
     not_confirmed=("clip=2.0 standard deviations",),
 )
@@ -64,7 +64,7 @@ ANALOGNETS = Recipe(
         'C. Zhou et al., "AnalogNets: ML-HW co-design of noise-robust TinyML models and always-on '
         'analog compute-in-memory accelerator", 2021, arXiv:2111.06503: the second of two stages'
     ),
-    practice=Practice(weight_noise=0.1, weight_noise_of="matrix", perfect_cells=True),
+    injection=NoiseInjection(weight_noise=0.1, weight_noise_of="matrix", perfect_cells=True),
     ranges="learned",
     clip=2.0,
     periphery=Periphery(dac_bits=9, adc_bits=8, adc_bound=14.0, per_column=False),

@@ -26,13 +26,13 @@ import torch.distributed
 from torch import Tensor, nn
 
 from mho.cells.behaviour import Context
-from mho.core import checks, files
+from mho.core import checks, files, renamed
 from mho.core.spec import Spec
 from mho.crossbar import learned_ranges
 from mho.crossbar.crossbar import Crossbar
 from mho.crossbar.input_range import InputRangeRule
 from mho.crossbar.report import ProgramReport
-from mho.crossbar.training import Practice
+from mho.crossbar.training import NoiseInjection
 from mho.effects.base import ProgrammingEffect
 from mho.hardware import Hardware
 from mho.model.calibrate import calibrate
@@ -52,7 +52,7 @@ class DropConnect(ProgrammingEffect):
     """Cells that fall to the lowest conductance, drawn anew at every read in training.
 
     The idle cell of a differential pair rests there anyway, so of such a pair it is the weight
-    that becomes zero. Meant as an effect of `Practice`.
+    that becomes zero. Meant as an effect of `NoiseInjection`.
 
     Source: L. Wan, M. Zeiler, S. Zhang, Y. LeCun, R. Fergus, "Regularization of neural networks
     using DropConnect", ICML 2013.
@@ -71,12 +71,13 @@ class DropConnect(ProgrammingEffect):
         return g.masked_fill(context.uniform() < self.p, context.g_min)
 
 
+@renamed.keywords({"practice": "injection"})
 @dataclass(frozen=True)
 class Recipe(Spec):
     """How a network is trained for its hardware.
 
     Attributes:
-        practice: what training reads see beyond the hardware: more programming error (additive
+        injection: what training reads see beyond the hardware: more programming error (additive
             ``WriteNoise(sigma)``, multiplicative ``WriteNoise(sigma, relative_to="value")``, or the
             device's own times ``noise``), `DropConnect`, stuck cells, drifted cells.
         ranges: of the converters: ``"as_given"`` by the hardware, ``"calibrated"`` before
@@ -99,7 +100,7 @@ class Recipe(Spec):
         TypeError, ValueError: if a value is refused.
     """
 
-    practice: Practice = field(default_factory=Practice)
+    injection: NoiseInjection = field(default_factory=NoiseInjection)
     ranges: str | InputRangeRule = "as_given"
     clip: float | None = None
     clip_of: str = "layer"
@@ -112,7 +113,7 @@ class Recipe(Spec):
     not_confirmed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        checks.instance("practice", self.practice, Practice)
+        checks.instance("injection", self.injection, NoiseInjection)
         if not isinstance(self.ranges, InputRangeRule):
             checks.one_of("ranges", self.ranges, RANGES)
         if self.clip is not None:
@@ -220,11 +221,13 @@ class Recipe(Spec):
             calibrate(analog, inputs, correct=False)
         found = _crossbars(analog)
         looked_up = _looked_up(analog)
-        counting = [self.practice.counted_by(crossbar.hardware) for crossbar in found]
+        counting = [self.injection.counted_by(crossbar.hardware) for crossbar in found]
         for crossbar, counts in zip(found, counting, strict=True):
             # As `mho.age`: only some crossbars may have an effect that goes by reads.
             idle = any(counting) and not counts
-            crossbar.practise(self.practice.replace(reads=(0.0, 0.0)) if idle else self.practice)
+            crossbar.inject_noise(
+                self.injection.replace(reads=(0.0, 0.0)) if idle else self.injection
+            )
             if isinstance(self.ranges, InputRangeRule):
                 if crossbar not in looked_up:  # driven with 1 alone
                     crossbar.learn_ranges(self.ranges)

@@ -1,4 +1,4 @@
-"""What a recipe says beside the practice of its cells: converters, optimiser, loss; plain data."""
+"""What a recipe says beside the noise of its cells: converters, optimiser, loss; plain data."""
 
 from __future__ import annotations
 

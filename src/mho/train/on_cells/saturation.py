@@ -1,0 +1,91 @@
+"""Learning rates that are too high for weights on cells: how it shows, and what to try."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from mho.core import notice
+from mho.core.text import share
+from mho.train.on_cells.weights import WeightCells
+
+_NEAR = 0.02  # of the range: so near its ends a weight counts as there
+_MOST = 0.8  # of all weights there are too many,
+_BEFORE = 0.5  # unless so many were at the beginning
+_COARSE = 0.1  # of the range for a pulse: such cells have no inside
+_LEAP = 0.25  # of the range, asked of the weights in one update (root mean square), is too much;
+_STEP = 0.02  # so much is not
+
+
+class Lookout:
+    """Warns once if updates ask for leaps, or most weights come to the ends of their range.
+
+    It looks after 1, 2, 4, 8, … updates, which costs next to nothing.
+    """
+
+    def __init__(self) -> None:
+        self._updates = 0
+        self._done = False
+        self._start: float | None = None
+
+    @torch.no_grad()
+    def begin(self, cells: Iterable[WeightCells]) -> None:
+        """Note how many weights are at the ends before the first update."""
+        if self._start is None and not self._done:
+            self._start = _at_ends(list(cells))
+
+    @torch.no_grad()
+    def look(self, moved: Iterable[tuple[WeightCells, Tensor | None, float]]) -> None:
+        """Count an update, and look whether it is time to warn.
+
+        Args:
+            moved: the cells of each weight, its gradient and its learning rate.
+        """
+        self._updates += 1
+        if self._done or self._updates & (self._updates - 1):
+            return
+        found = list(moved)
+        there, asked = _at_ends([cells for cells, _, _ in found]), _asked(found)
+        if there >= _MOST and (self._start or 0.0) <= _BEFORE:
+            what = (
+                f"{share(there)} of the weights on cells are at the ends of their range after "
+                f"{self._updates} update{'s' * (self._updates > 1)}, where they learn nothing more"
+            )
+        elif asked > _LEAP:
+            what = f"one update asks weights on cells to move by {share(asked)} of their range"
+        else:
+            return
+        self._done = True
+        lr = max(rate for _, _, rate in found)
+        calm = lr * min(_STEP / asked if asked else 0.1, 0.1)
+        notice.warn(
+            f"{what}: the learning rate {lr:g} may be too high for these devices; try {calm:.1g}"
+        )
+
+
+def _at_ends(found: list[WeightCells]) -> float:
+    """Return the share of weights at the ends of their range, of cells that have an inside."""
+    count = there = 0
+    for cells in found:
+        span = cells.high - cells.low
+        if cells.step > _COARSE * span:
+            continue
+        weight = cells.read()
+        near = (weight < cells.low + _NEAR * span) | (weight > cells.high - _NEAR * span)
+        count, there = count + weight.numel(), there + int(near.sum())
+    return there / count if count else 0.0
+
+
+def _asked(found: list[tuple[WeightCells, Tensor | None, float]]) -> float:
+    """Return the largest change of a weight's matrix (root mean square) over its range."""
+    most = 0.0
+    for cells, gradient, rate in found:
+        span = cells.high - cells.low
+        if gradient is None or cells.step > _COARSE * span:
+            continue
+        size = rate * float(gradient.double().square().mean().sqrt()) / span
+        most = max(most, size) if math.isfinite(size) else most
+    return most
