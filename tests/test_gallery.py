@@ -8,10 +8,10 @@ import pytest
 
 pytest.importorskip("matplotlib").use("agg")
 
-import matplotlib.pyplot as plt
+import matplotlib.pyplot as plt  # noqa: E402
 
-import mho.plot
-from mho.devices import presets
+import mho.plot  # noqa: E402
+from mho.devices import presets  # noqa: E402
 
 FOLDER = Path(__file__).parents[1] / "docs" / "gallery"
 SCRIPTS = sorted(FOLDER.glob("plot_*.py"))
