@@ -206,6 +206,15 @@ def test_a_finger_scrolls_and_two_zoom():
             lambda: interactive.bars(["a"], {"x": [1]}, errors={"x": [1]}, stacked=True),
             "not of stacked ones",
         ),
+        (
+            lambda: interactive.bars(["a"], {"x": [1]}, errors={"y": [1]}),
+            r"errors must be of \['x'\]",
+        ),
+        (
+            lambda: interactive.lines([], x=Axis("e", log=True, ends=(0, 1))),
+            "ends of x must be > 0 on a logarithmic axis",
+        ),
+        (lambda: page.render("t", [Section("a", [once := chart(), once])]), "same chart twice"),
         (lambda: interactive.heat_map([1, 2]), r"\[rows, cols\], got \[2\]"),
     ],
 )
@@ -220,3 +229,16 @@ def test_nothing_and_what_is_not_finite_are_drawn():
                                        interactive.heat_map([[np.nan, np.inf]]),
                                        interactive.lines([Series("a", [], [])])])])  # fmt: skip
     page.render("nan", [Section("", [interactive.lines([Series("a", [1, 2], [np.nan, 1])])])])
+
+
+@pytest.mark.parametrize(
+    ("draw", "said"),
+    [
+        (lambda: interactive.lines([("net", [1], [1])]), "series must be Series"),
+        (lambda: page.render("t", [("a", ["text"])]), "section must be Section"),
+        (lambda: page.render("t", [Section("a", "text")]), "parts of section 'a' must be a list"),
+    ],
+)
+def test_charts_and_pages_refuse_what_is_of_another_kind(draw, said):
+    with pytest.raises(TypeError, match=said):
+        draw()

@@ -135,6 +135,40 @@ def test_style_stays_inside_its_context():
     assert dict(matplotlib.rcParams) == before
 
 
+def test_pictures_are_in_one_style_without_asking_for_it(crossbar):
+    before = dict(matplotlib.rcParams)
+    own = plot.accuracy_against([1, 2], torch.tensor([[0.9, 0.5]]), label="net")
+    _, given = plt.subplots()
+    assert given.spines["top"].get_visible()
+    plot.accuracy_against([1, 2], torch.tensor([[0.9, 0.5]]), given, label="net")
+    for ax in (own, given):
+        assert not ax.spines["top"].get_visible()
+        assert not ax.get_legend().get_frame_on()
+        assert ax.xaxis.get_gridlines()[0].get_visible()
+        assert ax.xaxis.label.get_size() == own.yaxis.label.get_size() == 10.5
+    assert own.figure.get_layout_engine() is not None  # nothing is cut off
+    assert dict(matplotlib.rcParams) == before
+    plt.close("all")
+
+
+def test_axes_in_which_something_is_drawn_stay_as_they_are():
+    _, ax = plt.subplots()
+    ax.plot([1, 2])
+    ax.spines["top"].set_color("red")
+    plot.accuracy_against([1, 2], torch.tensor([[0.9, 0.5]]), ax)
+    assert ax.spines["top"].get_visible()
+    plt.close("all")
+
+
+def test_several_pictures_need_as_many_axes():
+    from mho.plot.styles import panels
+
+    assert len(panels(None, 2, 3)) == 6
+    with pytest.raises(ValueError, match="axes must be 2 Axes, got 1"):
+        panels([plt.subplots()[1]], 2, 1)
+    plt.close("all")
+
+
 def test_mho_alone_imports_no_drawing_and_says_what_is_missing():
     code = """
 import sys, mho

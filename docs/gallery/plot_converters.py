@@ -23,7 +23,8 @@ rough = ADC(4, architecture=SAR(capacitor_sigma=0.05, comparator_sigma=0.05))
 plot.converter_curve(rough, converters=4, label="4 converters")
 
 # %%
-# With eight bits the same kind is off by up to some steps, most where the largest capacitor switches.
+# With eight bits and 2 % of mismatch codes are off by up to half a step, most where the largest capacitor
+# switches.
 sar = ADC(8, architecture=SAR(capacitor_sigma=0.02))
 plot.converter_nonlinearity(sar, converters=8)
 

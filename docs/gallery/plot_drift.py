@@ -15,5 +15,5 @@ device = presets.get("pcm_joshi")
 plot.drift_over_time(device)
 
 # %%
-# Just programmed, the error is largest in the middle of the window; later it is all drift.
+# Just programmed, the error is about 1 µS over most of the window; later nearly all of it is drift.
 plot.programming_error(device, times=(0.0, 3600.0, 86400.0))

@@ -2,7 +2,7 @@
 ===============
 
 The loss of a small network for digits around what training found: along one direction, in the plane of
-its way, digital and on a chip. On cells the valley is higher and rougher, and its floor elsewhere.
+its way, digital and on a chip. On cells the valley is higher and rougher.
 """
 
 import torch

@@ -1,5 +1,4 @@
-"""
-Which layer errs, and why
+"""Which layer errs, and why
 =========================
 
 What each stage of the read adds to the error of each layer of a small network, in percent of the layer's

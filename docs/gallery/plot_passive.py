@@ -14,7 +14,8 @@ from mho.circuit.passive import disturb, sneak_read
 from mho.devices import VTEAM
 
 # %%
-# One cell of 16 × 16 is reset by 1.2 V for a microsecond. Under V/2 its neighbours move a little.
+# One cell of 16 × 16 is reset by 1.2 V for a microsecond. Under V/2 all cells of its row
+# and column lose a fifth of their conductance.
 device = VTEAM(r_on=1e4, r_off=1e5, v_on=-0.5, v_off=0.5, k_on=-1e-3, k_off=1e-3)
 cells = device.fabricate((16, 16), seed=0, dtype=torch.float64)
 cells.write(torch.full((16, 16), 5e-5, dtype=torch.float64))

@@ -2,7 +2,7 @@
 ============
 
 Cells of a voltage-driven device are pulsed and read until they are within 1 % of the window of what they
-shall hold. One in fifty is stuck.
+shall hold.
 """
 
 import torch

@@ -179,3 +179,19 @@ def test_time_and_energy_of_a_policy_are_those_of_its_pulses_and_reads(monkeypat
 def test_what_a_scheme_says_acts_on_its_device(device, fields):
     with pytest.raises(ValueError, match=next(iter(fields))):
         mho.Hardware(device=device, programming=WriteVerify(**fields))
+
+
+def test_a_longer_line_that_follows_a_shorter_one_is_shown_whole():
+    long = WriteVerify.for_device(DEVICE, tolerance=0.01)
+    cells = [DEVICE.fabricate((40,), seed=1) for _ in range(2)]
+    target = torch.linspace(*DEVICE.window, 40)
+    first = write_verify(cells[0], target, long.replace(tolerance=0.2))
+    second = write_verify(cells[1], target, long)
+    assert len(first.history) < len(second.history)
+    ax = convergence(first, label="20 %")
+    convergence(second, ax, label="1 %")
+    assert ax.get_xlim()[1] >= len(second.history) - 1
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "20 %: 100 %",
+        "1 %: 100 %",
+    ]

@@ -71,6 +71,8 @@ def scaled(axis: Axis | str, values: Iterable[Column], name: str) -> Scaled:
     if axis.log and any((v <= 0).any() for v in columns):
         least = min(float(v.min()) for v in columns if len(v))
         raise ValueError(f"{name} must be > 0 on a logarithmic axis, got {least:g}")
+    if axis.log and axis.ends is not None and min(axis.ends) <= 0:
+        raise ValueError(f"ends of {name} must be > 0 on a logarithmic axis, got {axis.ends}")
     if axis.unit not in _PREFIXED:
         return Scaled(axis, 1.0, axis.unit)
     size, prefix = unit(max((float(np.abs(v).max()) for v in columns if v.size), default=0.0))

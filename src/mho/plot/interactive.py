@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from mho.core import checks
 from mho.plot.canvas import (
     Axis,
     Column,
@@ -147,6 +148,8 @@ def bars(
             errors, or the axis is logarithmic: the length of a bar says nothing there.
     """
     groups, errors = list(groups), errors or {}
+    if strangers := set(errors) - set(values):
+        raise ValueError(f"errors must be of {list(values)}, got {sorted(strangers)}")
     if stacked and errors:
         raise ValueError("errors are of bars side by side, not of stacked ones")
     if len(set(groups)) != len(groups):
@@ -268,6 +271,8 @@ def _drawn(
     *,
     scattered: bool,
 ) -> figure:
+    for one in series:
+        checks.instance("series", one, Series)
     held = [_columns(one) for one in series]
     along = scaled(axes[0], _all(held, "x", "x_low", "x_high"), "x")
     marks = {n: at if isinstance(at, tuple) else (at, GREY) for n, at in references.items()}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 
 from matplotlib.figure import Figure
 
+from mho.core import checks
 from mho.core.extras import need
 from mho.core.files import drafts
 from mho.plot.styles import BLUE, DARK, HAIR, INK, PAPER, SOFT, style
@@ -166,6 +167,12 @@ def _template() -> jinja2.Template:
 
 def _section(section: Section) -> dict[str, Any]:
     # Pictures and charts that follow one another become one part.
+    checks.instance("section", section, Section)
+    if isinstance(section.parts, (str, bytes)) or not isinstance(section.parts, Sequence):
+        raise TypeError(
+            f"parts of section {section.title!r} must be a list of them, got "
+            f"{type(section.parts).__name__}"
+        )
     parts: list[tuple[str, Any]] = []
     prepared = [p for part in section.parts for p in _part(part)]
     for kind, group in groupby(prepared, key=lambda pair: pair[0]):
@@ -223,6 +230,8 @@ def _embedded(charts: Sequence[Any]) -> tuple[Markup, Markup, list[Markup]]:
     # What the head loads, what the body runs, and where each chart stands.
     if not charts:
         return Markup(), Markup(), []
+    if len({id(chart) for chart in charts}) < len(charts):
+        raise ValueError("a chart must have one place on a page, got the same chart twice")
     embed, sources = need("bokeh.embed", "viz"), need("bokeh.resources", "viz")
     # Charts need the core alone: no widgets, no WebGL, no formulas (3 MB more).
     resources = sources.Resources(mode="inline", components=["bokeh"])
