@@ -92,7 +92,7 @@ MISSING = {
     "fit book.xlsx --dry-run": "tables",
     "fit table.parquet --dry-run": "tables",
     "report network:task ideal": "viz",
-    "study which_hardware --quick": "viz",
+    "study which_hardware --quick": "study",
     "mho.plot": "viz",
     "jump_table": "viz",
     "digits": "viz",

@@ -13,6 +13,7 @@ import torch
 import mho
 from mho.cli import given
 from mho.cli.study_file import StudyFile, load
+from mho.core.extras import need
 from mho.core.files import drafts
 from mho.core.text import duration
 from mho.demo.models import MODELS
@@ -55,6 +56,15 @@ class Evaluation:
         self._inner.check(hardware)
 
 
+_NEEDED = (
+    ("optuna", "study"),
+    ("pandas", "study"),
+    ("pyarrow", "tables"),
+    ("matplotlib", "viz"),
+    ("bokeh", "viz"),
+)
+
+
 def run(
     what: str | Path,
     *,
@@ -75,9 +85,12 @@ def run(
 
     Raises:
         FileNotFoundError, TypeError, ValueError: if the file is missing or not understood.
+        ImportError: if an extra is missing.
     """
     began = time.perf_counter()
     asked = load(str(what), quick=quick)
+    for module, extra in _NEEDED:  # what is missing at the end of the work is said before
+        need(module, extra)
     folder = asked.out_of(out)
     folder.mkdir(parents=True, exist_ok=True)
     workers = asked.workers if workers is None else workers
