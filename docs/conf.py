@@ -106,6 +106,8 @@ html_theme_options = {
     "navigation_depth": 2,
 }
 html_context = {"default_mode": "auto"}
+# Pages without pages below them need no column for these.
+html_sidebars = {name: [] for name in ("start", "glossary", "changelog", "contributing")}
 html_show_sourcelink = True
 html_copy_source = True
 copybutton_exclude = ".linenos, .gp, .go"
