@@ -182,21 +182,29 @@ def _check_values(hardware: Hardware, fields: Space) -> None:
     """Refuse values that are taken in no combination with the others."""
     for path, domain in fields.items():
         for value in samples_of(domain):
-            _check_value(hardware, fields, path, value)
+            refused = _refusal(hardware, fields, path, value)
+            if refused is None:
+                continue
+            no_integer = isinstance(domain, Range) and isinstance(refused, TypeError)
+            if no_integer and not _refusal(hardware, fields, path, round(value)):
+                hint = "Integers(low, high, step=…) varies integers (in a study's file: step: 1)"
+                raise TypeError(f"{refused}; {hint}") from refused
+            raise refused
 
 
-def _check_value(hardware: Hardware, fields: Space, path: str, value: Any) -> None:
+def _refusal(hardware: Hardware, fields: Space, path: str, value: Any) -> Exception | None:
+    """Return why no combination takes a value; None if one does."""
     refused: Exception | None = None
     others = [[None, *samples_of(d)] if p != path else [value] for p, d in fields.items()]
     for values in itertools.islice(itertools.product(*others), _TRIED):
         chosen = {p: v for p, v in zip(fields, values, strict=True) if p == path or v is not None}
         try:
             with_settings(hardware, chosen)
-            return
         except (ValueError, TypeError) as error:
             refused = refused or error
-    if refused is not None:
-        raise refused
+        else:
+            return None
+    return refused
 
 
 def value_at(domain: Domain, u: float) -> Any:
