@@ -73,7 +73,7 @@ def from_aihwkit(config: Any) -> Translation:
     lacking = [p for p in ("forward", "modifier") if not isinstance(node.values.get(p), Node)]
     if lacking and "Inference" in node.kind:
         raise ValueError(
-            f"this {node.kind} lacks {' and '.join(lacking)}: give all that print(rpu_config) prints"
+            f"this {node.kind} lacks {' and '.join(lacking)}: give all of print(rpu_config)"
         )
     if lacking:
         raise TypeError(
