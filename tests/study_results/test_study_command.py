@@ -194,6 +194,17 @@ def test_files_are_looked_for_beside_the_study(folder, monkeypatch):
         ({"space": {"device": ["epirm"]}, "together": {}}, "no preset 'epirm'"),
         ({"together": {"tiles": ["array.rows"]}}, "'tiles', which is not in the space"),
         ({"together": {"tile": ["array.rowz"]}}, "array.rowz"),
+        (
+            {"space": {"tile": [16], "array.rows": [8, 32]}},
+            "sets 'array.rows', and so 'array.rows' would change nothing",
+        ),
+        (
+            {
+                "space": {"tile": [16], "all": [8]},
+                "together": {"tile": ["dac"], "all": ["dac.bits"]},
+            },
+            "sets 'dac', and so 'dac.bits' would change nothing",
+        ),
         ({"objectives": {"energy": "maximize"}}, "objective energy must be 'minimize'"),
         ({"objectives": ["speed"]}, "every objective must be one of"),
         ({"architecture": "generic_22"}, "no architecture 'generic_22'"),

@@ -107,7 +107,18 @@ class StudyFile:
             checks.instance(f"together, {name},", paths, list)
             if name not in self.space:
                 raise ValueError(f"together names {name!r}, which is not in the space")
+            self._refuse_overwritten(str(name), paths)
         return {str(name): tuple(map(str, paths)) for name, paths in self.together.items()}
+
+    def _refuse_overwritten(self, name: str, paths: list[Any]) -> None:
+        others = [p for other, more in self.together.items() if other != name for p in more]
+        for path in map(str, paths):
+            for other in map(str, (*self.space, *others)):
+                if other == path or other.startswith(f"{path}."):
+                    raise ValueError(
+                        f"together, {name}, sets {path!r}, and so {other!r} would change nothing: "
+                        "leave one of them out"
+                    )
 
     def out_of(self, out: Path | None) -> Path:
         """Return the folder of the results."""
