@@ -206,7 +206,7 @@ def _cmo(account: Account) -> Device:
     account.match(_M + "acceptance_range", f"acceptance={acceptance:g}")
     reading = account.value(_M + "read_dict", {"K": 0.0277316483, "t_read": 1e-6})
     t_read = float(reading.get("t_read", 1e-6))
-    known = {"coeff_dict": _CMO, "decay_dict": _CMO_DECAY}
+    known: dict[str, Mapping[Any, Any]] = {"coeff_dict": _CMO, "decay_dict": _CMO_DECAY}
     for field, published in known.items():
         if _same(account.value(_M + field), published):
             account.match(_M + field, "ReRAMCMO, as published")
@@ -285,8 +285,9 @@ def _drift_points(account: Account) -> Mapping[str, Any]:
     """
     name, columns = _M + "custom_drift_model", ("g_lst", "nu_mean_lst", "nu_std_lst")
     given = account.value(name)
-    held = [given.get(c) for c in columns] if isinstance(given, Mapping) else []
-    if not held or not all(isinstance(h, (list, tuple)) and len(h) == len(held[0]) for h in held):
+    held: list[Any] = [given.get(c) for c in columns] if isinstance(given, Mapping) else []
+    listed = bool(held) and all(isinstance(one, (list, tuple)) for one in held)
+    if not listed or len({len(one) for one in held}) > 1:
         raise TypeError(
             f"{account.tool}: {name} must have {', '.join(columns)}, as many of each, got {given!r}"
         )
