@@ -36,6 +36,8 @@ def test_what_is_no_configuration():
         from_aihwkit(AIHWKIT[:600])
     with pytest.raises(TypeError, match="expected an inference configuration"):
         from_aihwkit("A(forward=3, modifier=4)")
+    with pytest.raises(ValueError, match=r"this InferenceRPUConfig lacks modifier: give all of"):
+        from_aihwkit("InferenceRPUConfig(forward=IOParameters(inp_res=0.01))")
     for read in (from_aihwkit, from_aihwkit_lightning, from_crosssim):
         with pytest.raises(FileNotFoundError):
             read("no_such_file.txt")

@@ -71,6 +71,20 @@ def test_bars_are_the_indices(found):
     assert widths == pytest.approx([*shares.first, *shares.total])
 
 
+def test_what_too_few_chips_cannot_tell_has_words_and_no_bar(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [
+        ({"a": a, "b": b}, [{"accuracy": 0.9 + 0.01 * z} for z in rng.standard_normal(3)])
+        for a in range(4)
+        for b in range(3)
+    ]
+    study = outcome(rows, objectives={"accuracy": "maximize"})
+    ax = plot.sensitivity_bars(study.sensitivity())
+    assert [bar.get_width() for bar in ax.patches] == [0.0] * 4
+    assert [text.get_text() for text in ax.texts] == ["too few chips"] * 4
+    assert "too few chips, their scatter" in study.report(tmp_path / "page.html").read_text("utf-8")
+
+
 def test_many_values_of_a_setting_are_drawn_in_bins():
     rng = np.random.default_rng(0)
     rows = [({"x": float(x)}, [{"accuracy": float(x) ** 2}]) for x in rng.random(200)]

@@ -18,6 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from mho.plot.study_axes import Numbers, Steps, named, quantiles, shown, steps, through
 from mho.plot.styles import BLUE, GREY, ORANGE, axes, plain, styled
+from mho.study.sensitivity import TOO_WIDE
 from mho.study.statistics import gains, means, undominated, varied
 
 if TYPE_CHECKING:
@@ -203,6 +204,8 @@ def parallel_coordinates(
 def sensitivity_bars(found: Sensitivity, ax: Axes | None = None) -> Axes:
     """Draw first-order and total indices of every setting, with 95 % intervals.
 
+    Where the chips are too few to tell an index, words stand in the place of its bar.
+
     Args:
         found: what `Outcome.sensitivity` gave.
         ax: where to draw.
@@ -216,9 +219,14 @@ def sensitivity_bars(found: Sensitivity, ax: Axes | None = None) -> Axes:
     height = 0.36 if known else 0.55
     for i, (name, values, errors, colour) in enumerate(kinds):
         shift = (0.5 - i) * height if known else 0.0
+        wide = errors >= TOO_WIDE
+        values, errors = np.where(wide, 0.0, values), np.where(wide, math.nan, errors)
         bars = None if np.isnan(errors).all() else np.nan_to_num(errors)
         ax.barh(at + shift, values, height * 0.92, color=colour, label=name, xerr=bars,
                 error_kw={"elinewidth": 1.0, "capsize": 2})  # fmt: skip
+        for place in at[wide] + shift:
+            ax.annotate("too few chips", (0.0, place), xytext=(4, 0), color=colour, va="center",
+                        textcoords="offset points", size="small")  # fmt: skip
     ax.set_yticks(at, list(map(plain, found.names)))
     ax.grid(visible=False, axis="y")
     ax.set_xlabel(f"share of the variance of {plain(found.result)}")

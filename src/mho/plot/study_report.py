@@ -16,6 +16,7 @@ from mho.plot.page import Cards, Part, Section, Table, write
 from mho.plot.study import parallel_coordinates
 from mho.plot.study_axes import Steps, named, quantiles, steps, through
 from mho.plot.styles import BLUE, GREY, ORANGE, PREFIXED, unit
+from mho.study.sensitivity import TOO_WIDE
 from mho.study.statistics import (
     Means,
     chances,
@@ -307,6 +308,12 @@ def _shares(outcome: Outcome, wanted: Mapping[str, str]) -> list[Section]:
             shares = outcome.sensitivity(name)
         except (ImportError, ValueError) as error:
             notes.append(f"{error}.")
+            continue
+        if np.fmax(shares.first_error, shares.total_error).max() >= TOO_WIDE:
+            notes.append(
+                f"{name}: too few chips, their scatter is as large as the differences between "
+                "configurations."
+            )
             continue
         charts.append(_share_bars(shares))
         notes.append(

@@ -71,7 +71,12 @@ def from_aihwkit(config: Any) -> Translation:
         ValueError: if the text is none that a configuration prints, or lacks what it needs.
     """
     node = node_of(text_of(config), "an aihwkit configuration")
-    if not all(isinstance(node.values.get(part), Node) for part in ("forward", "modifier")):
+    lacking = [p for p in ("forward", "modifier") if not isinstance(node.values.get(p), Node)]
+    if lacking and "Inference" in node.kind:
+        raise ValueError(
+            f"this {node.kind} lacks {' and '.join(lacking)}: give all of print(rpu_config)"
+        )
+    if lacking:
         raise TypeError(
             "expected an inference configuration of aihwkit (InferenceRPUConfig, "
             f"TorchInferenceRPUConfig or a preset of them), got {node.kind}: training with pulses "
