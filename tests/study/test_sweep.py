@@ -265,6 +265,8 @@ def test_costs_are_objectives_where_all_is_counted(digits):
     unknown = accuracy_and_cost(model, x, y, calibration, objectives=["accuracy", "energy"])
     with pytest.raises(ValueError, match="energy is no objective here"):
         sweep({"adc.bits": [8]}, unknown, hardware=hardware, workers=0)
+    with pytest.raises(ValueError, match=r"in \[4, 14\].*of the first configuration: adc.bits=3"):
+        sweep({"adc.bits": [3, 8]}, both, hardware=hardware, workers=0)
 
 
 def test_another_model_is_another_study(digits, tmp_path):
