@@ -22,7 +22,8 @@ def digest(value: Any) -> str:
 
 def _update(found: Any, value: Any) -> None:
     if isinstance(value, Tensor):
-        flat = value.detach().cpu().contiguous().reshape(-1)
+        dense = value.detach().cpu().resolve_conj().resolve_neg().to_dense()
+        flat = dense.contiguous().reshape(-1)
         found.update(f"{value.dtype} {list(value.shape)}".encode())
         found.update(flat.view(torch.uint8).numpy().data)
     elif isinstance(value, Mapping):
