@@ -95,6 +95,13 @@ def test_what_stands_together_is_set_together(folder):
     assert (noisy["accuracy_std"] > 0).any()
 
 
+def test_a_study_of_one_hardware_has_nothing_to_draw(folder, capsys):
+    path = write(folder, space={"adc.bits": [6]}, together={}, best=..., verify=0, chips=1)
+    assert main(["study", path, "--out", "one"]) == 0
+    assert "study.png" not in capsys.readouterr().out
+    assert (folder / "one" / "report.html").exists()
+
+
 def test_an_interrupted_study_says_how_to_go_on(folder, capsys, monkeypatch):
     from mho.study.evaluations import AccuracyAndCost
 

@@ -10,7 +10,7 @@ from mho.chip import place
 from mho.cli import given
 from mho.cli.pictures import format_of
 from mho.core.files import drafts
-from mho.study.chips import torch_threads
+from mho.runs.work import torch_threads
 
 
 def run(

@@ -42,7 +42,7 @@ def draw(path: Path, kind: str, name: str, reports: Sequence[Report]) -> None:
         ImportError: if matplotlib is missing.
     """
     figures = need("matplotlib.figure", "viz")
-    from mho.plot.styles import style
+    from mho.plot.styles import plain, style
 
     wide = [isinstance(found, _WIDE) for _, found, _ in reports]
     with style():
@@ -51,7 +51,7 @@ def draw(path: Path, kind: str, name: str, reports: Sequence[Report]) -> None:
         parts = figure.subfigures(1, len(reports), squeeze=False)[0]
         for part, (title, found, data) in zip(parts, reports, strict=True):
             said = _draw_one(part, found, data)
-            part.suptitle(f"{name}: {title}{said}", fontsize=9)
+            part.suptitle(f"{plain(name)}: {title}{said}", fontsize=9)
         figure.savefig(path, format=kind)
 
 

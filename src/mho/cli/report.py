@@ -19,7 +19,7 @@ from mho.core.extras import need
 from mho.core.text import size, table
 from mho.model.report import percent
 from mho.model.scoring import outputs_of
-from mho.study.chips import torch_threads
+from mho.runs.work import torch_threads
 
 _CALIBRATION = 100
 _RANDOM = 64  # inputs drawn where none are given

@@ -160,7 +160,7 @@ def _outputs(
     account: Account, unit: float, per_column: bool
 ) -> tuple[ADC | None, Amplifier | None]:
     bits, rounded = bits_of(account.number("forward.out_res"))
-    bound, noise = account.number("forward.out_bound"), account.number("forward.out_noise")
+    bound, noise = account.bound("forward.out_bound", 0.0), account.number("forward.out_noise")
     adc = None
     if bound > 0:
         adc = ADC(bits=bits or MOST, range=bound * unit)
