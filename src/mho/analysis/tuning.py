@@ -121,6 +121,8 @@ def tune(
     """
     checks.instance("hardware", hardware, Hardware)
     budget = _budget(error, energy)
+    if not isinstance(bits, Iterable):
+        raise TypeError(f"bits must be several numbers, as range(4, 10), got {checks.said(bits)}")
     options = sorted({checks.integer("every number of bits", b, most=24) for b in bits})
     if len(options) < 2:
         raise ValueError(f"bits must hold two numbers at least, got {list(bits)}")
