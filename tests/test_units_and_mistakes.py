@@ -160,6 +160,13 @@ def test_a_type_in_other_letters_is_guessed():
         mho.ADC.from_dict({"bits": 8, "architecture": {"type": "Sar"}})
 
 
+def test_conductances_in_microsiemens_cost_nothing_that_is_known():
+    hardware = mho.Hardware(device=mho.devices.LinearDevice(g_min=1, g_max=100))
+    analog = mho.convert(nn.Linear(4, 3), hardware)
+    with pytest.raises(ValueError, match=r"conductance must be < 1 S \(SI.*1e-4\), got 100"):
+        mho.analysis.cost(analog, torch.rand(5, 4))
+
+
 def test_one_number_where_several_are_asked_for_is_told():
     model = torch.nn.Linear(4, 3)
     hardware = mho.Hardware(adc=mho.ADC(bits=8))

@@ -49,9 +49,9 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def meant(name: str, known: Iterable[str]) -> str:
+def meant(name: object, known: Iterable[str]) -> str:
     """Say which known name a mistyped one is nearest to, for the end of an error; or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+    near = difflib.get_close_matches(str(name), list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
