@@ -318,6 +318,8 @@ class Crossbar(nn.Module):
             y = torch.addcmul(offset, reader.read(x.to(self.gain), reader.stored), self.gain)
         return y.to(handed_out(x))
 
+    __array_ufunc__ = None  # an array of NumPy leaves its product to us, who say what we take
+
     def __rmatmul__(self, x: Tensor) -> Tensor:
         return self(x)
 

@@ -54,7 +54,7 @@ def run(
     Args:
         pool: that does them; closed at the end.
         tasks: one after the other, asked for when a worker is free; None says that there is none
-            now, but may be later.
+            now, but may be later. A generator is closed at the end.
         finish: called with the key and what became of each task.
         tick: called from time to time, however long tasks take.
 
@@ -89,7 +89,12 @@ def run(
     finally:
         for future in state.running:
             future.cancel()
-        pool.close()
+        try:
+            pool.close()
+        finally:
+            # The traceback of an error keeps what was running here alive, in a notebook for good:
+            # whoever gave the tasks is told now that nobody does them any more.
+            getattr(tasks, "close", lambda: None)()
 
 
 _END = object()

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 import torch
+from tqdm import tqdm
 
 from mho.core import checks
 
@@ -191,6 +192,8 @@ def _begin_worker(leash: Connection, copied: Connection | None) -> None:
     if copied is not None:
         copied.close()  # of the other end, which only the one that started us may hold
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started us
+    # The lock of bars is one of several processes, and complained of when this one ends at once.
+    tqdm.set_lock(threading.RLock())
     torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
 

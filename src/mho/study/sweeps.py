@@ -195,7 +195,11 @@ def _check_first(evaluate: Any, base: Hardware, space: Space, free: Collection[s
         TypeError,
     ):  # values that do not go together: such trials fail by themselves
         return
-    check(hardware)
+    try:
+        check(hardware)
+    except ValueError as error:
+        told = ", ".join(f"{path}={value}" for path, value in first.items())
+        raise ValueError(f"{error} (of the first configuration: {told})") from error
 
 
 class _Chip:
