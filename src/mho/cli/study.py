@@ -21,7 +21,7 @@ from mho.runs.work import torch_threads
 from mho.study import Outcome, Record, accuracy_and_cost, sweep, with_settings
 from mho.study.choice import Choice
 from mho.study.paths import nearest, reaches
-from mho.study.statistics import means, said
+from mho.study.statistics import means, said, varied
 
 _FRESH = 1_000_000  # seeds of the chips on which a choice is made once more
 _SOON = 10.0  # s
@@ -222,7 +222,7 @@ def _digital(task: given.Task) -> float:
 def _figures(found: Outcome, choice: Choice | None, folder: Path) -> list[Path]:
     from mho.plot.study import study_sheet
 
-    if all(record.error is not None for record in found.records):
+    if all(record.error is not None for record in found.records) or not varied(means(found)):
         return []  # there is nothing to draw
     path = folder / "study.png"
     with drafts(path) as (draft,):

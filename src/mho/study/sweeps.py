@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -164,6 +164,8 @@ def _seeds(chips: int | Sequence[int]) -> list[int]:
     chips = checks.plain(chips)
     if isinstance(chips, (int, float, str)):
         return list(range(checks.integer("chips", chips)))
+    if not isinstance(chips, Iterable):
+        raise TypeError(f"chips must be an integer or a list of seeds, got {checks.said(chips)}")
     seeds = listed(chips)
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"chips must be different seeds, got {seeds}")
