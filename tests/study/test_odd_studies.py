@@ -7,6 +7,7 @@ import pickle
 from concurrent.futures import Executor, Future
 
 import pytest
+import torch
 
 from mho.runs import pool
 from mho.study import FailedChipsError, Range, sweep, with_settings
@@ -161,6 +162,24 @@ def test_a_sampler_of_ones_own_does_not_begin_again_where_a_study_goes_on(tmp_pa
             workers=0,
         )
     assert len({record.settings["x"] for record in found.records}) == 8
+
+
+def drawn(hardware, seed, settings):
+    return {"accuracy": torch.rand(()), "time": torch.nn.Dropout()(torch.ones(30)).sum()}
+
+
+def test_noise_of_torch_does_not_depend_on_what_was_done_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "METHOD", "fork")
+    settings = {"hardware": HARDWARE, "chips": 3}
+    state = torch.get_rng_state()
+    whole = sweep(SPACE, drawn, workers=0, **settings)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert len({record.results["accuracy"] for record in whole.records}) == 3
+    assert table(sweep(SPACE, drawn, workers=2, **settings)) == table(whole)
+    settings |= {"sampler": "random", "store": tmp_path / "a.journal"}
+    sweep(SPACE, drawn, workers=0, trials=2, **settings)
+    again = table(sweep(SPACE, drawn, workers=1, trials=5, **settings))
+    assert again == table(sweep(SPACE, drawn, workers=0, trials=5, **settings | {"store": None}))
 
 
 class Careless(Executor):
