@@ -105,6 +105,8 @@ class StudyFile:
         checks.instance("together", self.together, Mapping)
         for name, paths in self.together.items():
             checks.instance(f"together, {name},", paths, list)
+            if not paths:
+                raise ValueError(f"together, {name}, must name at least one field, got none")
             if name not in self.space:
                 raise ValueError(f"together names {name!r}, which is not in the space")
             self._refuse_overwritten(str(name), paths)

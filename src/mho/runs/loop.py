@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, field
 from typing import Any
@@ -139,10 +139,12 @@ def _collect(
     alone: Task | None,
 ) -> None:
     """Keep what has finished; what was lost is to be done again, or has failed if it was alone."""
-    ready, _ = wait(state.running, seconds, FIRST_COMPLETED)
+    ready = _ready_of(state.running, seconds)
     broken = next((e for f in ready if isinstance(e := _failure(f), BrokenExecutor)), None)
     if broken is not None:
-        ready, _ = wait(state.running)  # all that ran there are lost, or were just done
+        # All that ran there are lost, or were just done.
+        wait([future for future in state.running if not future.cancelled()])
+        ready = _ready_of(state.running, 0.0)
     lost = []
     for future in ready:
         task = state.running.pop(future)
@@ -158,6 +160,14 @@ def _collect(
     state.again.extend(lost)
     if broken is not None:
         _renew(pool, state, broken)
+
+
+def _ready_of(running: Iterable[Future[Done]], seconds: float | None) -> list[Future[Done]]:
+    """Wait for one that is done at least; those cancelled by who did not say so are, too."""
+    futures = list(running)
+    if not any(future.done() for future in futures):
+        wait(futures, seconds, FIRST_COMPLETED)
+    return [future for future in futures if future.done()]
 
 
 def _failure(future: Future[Done]) -> BaseException | None:
