@@ -139,6 +139,22 @@ def test_results_and_columns_of_one_name_are_kept_apart(tmp_path):
     assert found.load(tmp_path / "saved") == found
 
 
+def test_a_grid_keeps_names_apart_too():
+    pytest.importorskip("xarray")
+    found = sweep(
+        {"chip": [1, 2, 3], "x": [1, 2]},
+        lambda hardware, seed, settings: {"accuracy": settings["chip"], "x": seed, "chip": 7.0},
+        free=["chip", "x"],
+        workers=0,
+        chips=2,
+    )
+    grid = found.to_xarray()
+    assert dict(grid.sizes) == {"setting.chip": 3, "x": 2, "chip": 2}
+    assert grid["accuracy"].mean(("x", "chip")).values.tolist() == [1, 2, 3]
+    assert grid["result.x"].mean(("x", "setting.chip")).values.tolist() == [0, 1]
+    assert (grid["result.chip"] == 7).all()
+
+
 @pytest.mark.parametrize("name", ["a.journal", "a.db"])
 def test_a_damaged_store_is_told_by_its_name(tmp_path, name):
     store = tmp_path / name

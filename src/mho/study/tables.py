@@ -219,16 +219,21 @@ def grid(outcome: Outcome, fill: bool) -> xr.Dataset:
         place = (*where[record.trial], seeds[record.trial].index(record.seed))
         for name, value in record.results.items():
             filled[name][place] = number(value)
-    dims = [*names, "chip"]
+    axes = ["setting.chip" if name == "chip" else name for name in names]
+    dims = [*axes, "chip"]
     coordinates: dict[str, Any] = {}
-    for name, values in steps.items():
+    for axis, (name, values) in zip(axes, steps.items(), strict=True):
         unit = outcome.units.get(name, "")
-        coordinates[name] = ([name], _shown(values), {"units": unit} if unit else {})
+        coordinates[axis] = ([axis], _shown(values), {"units": unit} if unit else {})
     same = list(seeds.values())
     coordinates["chip"] = same[0] if all(s == same[0] for s in same) else range(shape[-1])
     constant = {n: label(v) for n, v in found.settings[0].items() if n not in names}
     variables = {
-        name: (dims, values, {"units": unit} if (unit := outcome.units.get(name, "")) else {})
+        f"result.{name}" if name in dims else name: (
+            dims,
+            values,
+            {"units": unit} if (unit := outcome.units.get(name, "")) else {},
+        )
         for name, values in filled.items()
     }
     return xarray.Dataset(variables, coordinates, {"name": outcome.name, **constant})
