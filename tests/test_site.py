@@ -17,7 +17,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 def extension(monkeypatch):
     monkeypatch.syspath_prepend(str(DOCS / "_ext"))
     yield importlib.import_module
-    for name in ("rooms", "equations", "short_names"):
+    for name in ("rooms", "equations", "readable", "short_names"):
         sys.modules.pop(name, None)
 
 
@@ -84,6 +84,30 @@ def test_equations_keep_their_lines_and_sections_stay(extension):
 def test_what_is_introduced_already_is_left_alone(extension, lines):
     pytest.importorskip("sphinx")
     assert extension("equations").keep_lines(lines) == lines
+
+
+def test_properties_keep_their_colons_and_signatures_are_python(extension):
+    pytest.importorskip("sphinx")
+    readable = extension("readable")
+    text, lines = ["All that acts: the device, then the effects."], ["the device, …", ":type: All"]
+    texts = readable.Texts()
+    texts.keep(None, "property", "x", None, None, text)
+    texts.put_back(None, "property", "x", None, None, lines)
+    assert lines == text
+    texts.put_back(None, "class", "x", None, None, other := [":param x: a number."])
+    assert other == [":param x: a number."]
+    said = readable.signature(None, "class", "x", None, None, "(a: A = <factory>, b=1)", None)
+    assert said == ("(a: A = ..., b=1)", None)
+    assert readable.signature(None, "data", "x", None, None, None, None) == (None, None)
+
+
+def test_a_number_and_its_error_stay_on_one_line_of_a_table(extension):
+    nodes = pytest.importorskip("docutils.nodes")
+    cell = nodes.entry("", nodes.paragraph("", "95.6 ± 0.3, ±0.2 ± x"))
+    tree = nodes.document(None, None, "", cell, nodes.paragraph("", "1 ± 2"))
+    extension("readable").keep_together(None, tree, "page")
+    assert cell.astext() == "95.6\u00a0±\u00a00.3, ±0.2 ± x"
+    assert tree.children[1].astext() == "1 ± 2"
 
 
 def test_the_picture_of_a_crossbars_life_is_drawn_in_both_looks(monkeypatch, tmp_path):

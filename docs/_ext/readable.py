@@ -1,0 +1,70 @@
+"""Small things that Sphinx shows otherwise than they are meant.
+
+* A dataclass's default that a function makes prints as ``<factory>``, which is no Python: with
+  ``...`` in its place Sphinx reads the signature and links its types.
+* The docstring of a property is text, though napoleon takes what is before its first colon for a
+  type.
+* A number and its error stay on one line of a table's cell.
+"""
+
+from __future__ import annotations
+
+import re
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+_PROPERTIES = ("property", "attribute", "data")
+_NAPOLEON = 500  # its priority
+
+
+def signature(
+    app: Sphinx,
+    what: str,
+    name: str,
+    item: object,
+    options: object,
+    arguments: str | None,
+    returns: str | None,
+) -> tuple[str | None, str | None]:
+    """Return a signature that is Python."""
+    return arguments and arguments.replace("<factory>", "..."), returns
+
+
+class Texts:
+    """Docstrings of properties, kept past napoleon."""
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+
+    def keep(
+        self, app: Sphinx, what: str, name: str, item: object, options: object, lines: list[str]
+    ) -> None:
+        """Remember the lines."""
+        self.kept = list(lines)
+
+    def put_back(
+        self, app: Sphinx, what: str, name: str, item: object, options: object, lines: list[str]
+    ) -> None:
+        """Let a property's lines be what they were."""
+        if what in _PROPERTIES:
+            lines[:] = self.kept
+
+
+def keep_together(app: Sphinx, tree: nodes.document, *_: object) -> None:
+    """Let no line end before or after the ± of a number in a table."""
+    for cell in tree.findall(nodes.entry):
+        for text in list(cell.findall(nodes.Text)):
+            together = re.sub(r"(?<=[\d.]) ± (?=\d)", "\u00a0±\u00a0", text)
+            if together != text:
+                text.parent.replace(text, nodes.Text(together))
+
+
+def setup(app: Sphinx) -> dict[str, object]:
+    """Tell Sphinx."""
+    texts = Texts()
+    app.connect("autodoc-process-signature", signature)
+    app.connect("autodoc-process-docstring", texts.keep, priority=_NAPOLEON - 1)
+    app.connect("autodoc-process-docstring", texts.put_back, priority=_NAPOLEON + 1)
+    app.connect("doctree-resolved", keep_together)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
