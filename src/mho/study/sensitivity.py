@@ -104,6 +104,7 @@ def sensitivity(outcome: Outcome, result: str, seed: int = 0) -> Sensitivity:
     """Return the sensitivities of a result; see `Outcome.sensitivity`."""
     found = means(outcome)
     values, _, sem = found.of(result)
+    values = np.where(np.isfinite(values), values, np.nan)  # an infinite one is no number either
     finished = ~np.isnan(values)
     names = varied(found)
     if not names or finished.sum() < 2:
