@@ -104,10 +104,12 @@ def test_properties_keep_their_colons_and_signatures_are_python(extension):
 def test_a_number_and_its_error_stay_on_one_line_of_a_table(extension):
     nodes = pytest.importorskip("docutils.nodes")
     cell = nodes.entry("", nodes.paragraph("", "95.6 ± 0.3, ±0.2 ± x"))
-    tree = nodes.document(None, None, "", cell, nodes.paragraph("", "1 ± 2"))
+    text, code = nodes.paragraph("", "1 ± 2 %"), nodes.literal("", "2 % 2")
+    tree = nodes.document(None, None, "", cell, text, code)
     extension("readable").keep_together(None, tree, "page")
     assert cell.astext() == "95.6\u00a0±\u00a00.3, ±0.2 ± x"
-    assert tree.children[1].astext() == "1 ± 2"
+    assert text.astext() == "1 ± 2\u00a0%"
+    assert code.astext() == "2 % 2"
 
 
 def test_the_picture_of_a_crossbars_life_is_drawn_in_both_looks(monkeypatch, tmp_path):

@@ -4,7 +4,7 @@
   ``...`` in its place Sphinx reads the signature and links its types.
 * The docstring of a property is text, though napoleon takes what is before its first colon for a
   type.
-* A number and its error stay on one line of a table's cell.
+* A number stays on one line with its percent sign, and in a table's cell with its error.
 """
 
 from __future__ import annotations
@@ -52,12 +52,17 @@ class Texts:
 
 
 def keep_together(app: Sphinx, tree: nodes.document, *_: object) -> None:
-    """Let no line end before or after the ± of a number in a table."""
-    for cell in tree.findall(nodes.entry):
-        for text in list(cell.findall(nodes.Text)):
-            together = re.sub(r"(?<=[\d.]) ± (?=\d)", "\u00a0±\u00a0", text)
-            if together != text:
-                text.parent.replace(text, nodes.Text(together))
+    """Let no line end within a number with its percent sign, and in a table with its error."""
+    cells = [text for cell in tree.findall(nodes.entry) for text in cell.findall(nodes.Text)]
+    inside = {id(text) for text in cells}
+    for text in list(tree.findall(nodes.Text)):
+        if isinstance(text.parent, nodes.literal | nodes.FixedTextElement | nodes.math):
+            continue
+        together = re.sub(r"(?<=\d) (?=%)", "\u00a0", text)
+        if id(text) in inside:
+            together = re.sub(r"(?<=\d) ± (?=\d)", "\u00a0±\u00a0", together)
+        if together != text:
+            text.parent.replace(text, nodes.Text(together))
 
 
 def setup(app: Sphinx) -> dict[str, object]:
