@@ -89,13 +89,14 @@ def test_what_is_introduced_already_is_left_alone(extension, lines):
 def test_properties_keep_their_colons_and_signatures_are_python(extension):
     pytest.importorskip("sphinx")
     readable = extension("readable")
-    text, lines = ["All that acts: the device, then the effects."], ["the device, …", ":type: All"]
-    texts = readable.Texts()
-    texts.keep(None, "property", "x", None, None, text)
-    texts.put_back(None, "property", "x", None, None, lines)
-    assert lines == text
-    texts.put_back(None, "class", "x", None, None, other := [":param x: a number."])
-    assert other == [":param x: a number."]
+    napoleon = pytest.importorskip("sphinx.ext.napoleon")
+    said = "All that acts: the device, then the effects."
+    lines = [said, "", "Raises:", "    ValueError: if not."]
+    readable.text(None, "property", "x", None, None, lines)
+    config = napoleon.Config(napoleon_use_ivar=True)
+    found = napoleon.GoogleDocstring(lines, config, what="property", name="x", obj=int)
+    assert found.lines()[:2] == [said, ""]
+    assert ":raises ValueError: if not." in found.lines()
     said = readable.signature(None, "class", "x", None, None, "(a: A = <factory>, b=1)", None)
     assert said == ("(a: A = ..., b=1)", None)
     assert readable.signature(None, "data", "x", None, None, None, None) == (None, None)

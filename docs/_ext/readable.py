@@ -14,9 +14,6 @@ import re
 from docutils import nodes
 from sphinx.application import Sphinx
 
-_PROPERTIES = ("property", "attribute", "data")
-_NAPOLEON = 500  # its priority
-
 
 def signature(
     app: Sphinx,
@@ -31,24 +28,12 @@ def signature(
     return arguments and arguments.replace("<factory>", "..."), returns
 
 
-class Texts:
-    """Docstrings of properties, kept past napoleon."""
-
-    def __init__(self) -> None:
-        self.kept: list[str] = []
-
-    def keep(
-        self, app: Sphinx, what: str, name: str, item: object, options: object, lines: list[str]
-    ) -> None:
-        """Remember the lines."""
-        self.kept = list(lines)
-
-    def put_back(
-        self, app: Sphinx, what: str, name: str, item: object, options: object, lines: list[str]
-    ) -> None:
-        """Let a property's lines be what they were."""
-        if what in _PROPERTIES:
-            lines[:] = self.kept
+def text(
+    app: Sphinx, what: str, name: str, item: object, options: object, lines: list[str]
+) -> None:
+    """Begin with an empty line: napoleon looks for a type in the first one alone."""
+    if what in ("property", "attribute", "data") and lines:
+        lines.insert(0, "")
 
 
 def keep_together(app: Sphinx, tree: nodes.document, *_: object) -> None:
@@ -67,9 +52,7 @@ def keep_together(app: Sphinx, tree: nodes.document, *_: object) -> None:
 
 def setup(app: Sphinx) -> dict[str, object]:
     """Tell Sphinx."""
-    texts = Texts()
     app.connect("autodoc-process-signature", signature)
-    app.connect("autodoc-process-docstring", texts.keep, priority=_NAPOLEON - 1)
-    app.connect("autodoc-process-docstring", texts.put_back, priority=_NAPOLEON + 1)
+    app.connect("autodoc-process-docstring", text, priority=450)  # before napoleon, at 500
     app.connect("doctree-resolved", keep_together)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
