@@ -95,7 +95,7 @@ def test_properties_keep_their_colons_and_signatures_are_python(extension):
     readable.text(None, "property", "x", None, None, lines)
     config = napoleon.Config(napoleon_use_ivar=True)
     found = napoleon.GoogleDocstring(lines, config, what="property", name="x", obj=int)
-    assert found.lines()[:2] == [said, ""]
+    assert found.lines()[:4] == ["..", "", said, ""]
     assert ":raises ValueError: if not." in found.lines()
     said = readable.signature(None, "class", "x", None, None, "(a: A = <factory>, b=1)", None)
     assert said == ("(a: A = ..., b=1)", None)

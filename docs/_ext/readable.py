@@ -31,9 +31,9 @@ def signature(
 def text(
     app: Sphinx, what: str, name: str, item: object, options: object, lines: list[str]
 ) -> None:
-    """Begin with an empty line: napoleon looks for a type in the first one alone."""
-    if what in ("property", "attribute", "data") and lines:
-        lines.insert(0, "")
+    """Begin with an empty comment: napoleon looks for a type in the first line alone."""
+    if what == "property":
+        lines[:0] = ["..", ""]
 
 
 def keep_together(app: Sphinx, tree: nodes.document, *_: object) -> None:
