@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 import mho
 from mho.analysis import cost, hessian_directions, landscape
 from mho.core import intake
+from mho.core.digests import digest
 from mho.model.inputs import batches_of, call_of, pair_of
 from mho.study import accuracy, over_chips
 from mho.train import fit
@@ -340,3 +341,24 @@ def test_cycles_in_a_table():
     expected = str(mho.fit.hysteresis(rows, current))
     assert str(mho.fit.hysteresis(pd.DataFrame(rows), pd.DataFrame(current))) == expected
     assert str(mho.fit.hysteresis(list(rows), list(current))) == expected
+
+
+def test_numbers_beyond_int64_are_refused_and_missing_ones_are_nan():
+    for given in ([2**70], np.array([1, 2**63], dtype=np.uint64)):
+        with pytest.raises(ValueError, match="x must hold"):
+            intake.tensor("x", given)
+    most = intake.tensor("x", np.array([2**63 - 1], dtype=np.uint64))
+    assert most.tolist() == [2**63 - 1]
+    masked = intake.tensor("x", np.ma.array([1, 2], mask=[False, True]))
+    assert masked[0] == 1.0
+    assert masked[1].isnan()
+
+
+def test_digests_tell_tensors_of_all_kinds_apart():
+    z = torch.tensor([1 + 2j, 3j])
+    given = [z, z.conj(), z.real, z.conj().imag, torch.eye(2), torch.eye(2).to_sparse() * 2]
+    given += [torch.ones(2, 2), torch.ones(4), torch.ones(4).double(), torch.ones(0)]
+    found = [digest(value) for value in given]
+    assert len(set(found)) == len(given)
+    assert digest(torch.eye(2).to_sparse()) == digest(torch.eye(2))
+    assert digest(torch.ones(2, 4).T) == digest(torch.ones(4, 2))

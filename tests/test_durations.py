@@ -28,6 +28,7 @@ from mho.study import accuracy
         ("1e3 ms", 1.0),
         ("20 µs", 2e-5),
         ("20 us", 2e-5),
+        ("20 \u03bcs", 2e-5),  # the Greek letter
         ("5 ns", 5e-9),
         ("10 min", 600.0),
         (datetime.timedelta(hours=1), 3600.0),
@@ -44,6 +45,11 @@ def test_what_is_said(said, seconds):
 def test_what_is_none(said):
     with pytest.raises(ValueError, match="seconds must be seconds, or a number and a unit"):
         durations.seconds("seconds", said)
+
+
+def test_months_of_numpy_have_no_length():
+    with pytest.raises(TypeError, match="seconds must be a span of known length"):
+        durations.seconds("seconds", np.timedelta64(1, "M"))
 
 
 def test_bounds_count_in_seconds():

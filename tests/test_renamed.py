@@ -80,3 +80,9 @@ def test_crossbars():
     old.__setstate__(state)
     assert old.injection == noise
     assert callable(crossbar.inhabit)
+
+
+def test_both_names_at_once_are_refused():
+    noise = train.NoiseInjection(noise=2.0).to_dict()
+    with pytest.raises(ValueError, match="'practice' is the old name of 'injection', and both"):
+        train.Recipe.from_dict({"practice": {}, "injection": noise})

@@ -1,5 +1,6 @@
 """What people get wrong at first is refused, or said, by name: units, uses, tables, inputs."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -157,3 +158,28 @@ def test_levels_of_drivers_in_volts_are_refused():
 def test_a_type_in_other_letters_is_guessed():
     with pytest.raises(ValueError, match=r"unknown type 'Sar'.*did you mean 'SAR'"):
         mho.ADC.from_dict({"bits": 8, "architecture": {"type": "Sar"}})
+
+
+def test_conductances_in_microsiemens_cost_nothing_that_is_known():
+    hardware = mho.Hardware(device=mho.devices.LinearDevice(g_min=1, g_max=100))
+    analog = mho.convert(nn.Linear(4, 3), hardware)
+    with pytest.raises(ValueError, match=r"conductance must be < 1 S \(SI.*1e-4\), got 100"):
+        mho.analysis.cost(analog, torch.rand(5, 4))
+
+
+def test_one_number_where_several_are_asked_for_is_told():
+    model = torch.nn.Linear(4, 3)
+    hardware = mho.Hardware(adc=mho.ADC(bits=8))
+    analog = mho.convert(model, hardware).eval()
+    with pytest.raises(TypeError, match=r"seeds must be several.*as range\(8\), got 3"):
+        mho.study.over_chips(analog, lambda chip: 0.0, seeds=3)
+    with pytest.raises(TypeError, match=r"bits must be several.*as range\(4, 10\), got 8"):
+        mho.tune(model, hardware, torch.rand(9, 4), error=0.1, bits=8)
+
+
+def test_an_array_times_a_crossbar_says_what_is_taken():
+    crossbar = mho.Crossbar(4, 3, mho.Hardware(), seed=0)
+    crossbar.program(torch.rand(4, 3))
+    for product in (lambda: np.ones((2, 4)) @ crossbar, lambda: np.ones((2, 3)) @ crossbar.T):
+        with pytest.raises(TypeError, match=r"input must be Tensor, got ndarray"):
+            product()

@@ -15,7 +15,8 @@ def study(
         str,
         typer.Argument(
             metavar="study.yaml",
-            help="The file of a study, or the name of a built-in one (which_hardware).",
+            help="The file of a study, or the name of a built-in one (which_hardware). Its "
+            "module:function is called: run only files of people you trust.",
         ),
     ],
     quick: Annotated[

@@ -291,6 +291,39 @@ def test_it_prints_and_draws():
     plt.close("all")
 
 
+def test_inputs_in_all_forms_give_the_same_errors():
+    analog, x = mho.convert(mlp(20, 12, 6), ALL, seed=3), drawn(60, 20)
+    mho.calibrate(analog, x)
+    found = layers(analog, x)
+    pairs = torch.utils.data.TensorDataset(x.double(), torch.zeros(60))
+    for given in (x.double(), x.numpy().astype("float64"), x.tolist(), pairs):
+        assert layers(analog, given) == found
+
+
+class Router(torch.nn.Module):
+    """Sends the vectors with the largest sums, more or fewer of them, through a second layer."""
+
+    def __init__(self, cut=False):
+        super().__init__()
+        self.first, self.second, self.cut = torch.nn.Linear(20, 8), torch.nn.Linear(8, 4), cut
+
+    def forward(self, x):
+        h = self.first(x)
+        y = self.second(h[h.sum(1) > 0.1])
+        return y if self.cut else y.sum(0)
+
+
+def test_who_routes_vectors_by_their_values_may_route_others():
+    torch.manual_seed(1)
+    x = drawn(200, 20) - 0.5
+    coarse = mho.Hardware(effects=(mho.effects.WriteNoise(sigma=0.2),))
+    found = layers(mho.convert(Router().eval(), coarse), x)
+    assert math.isnan(found["second"].arriving)
+    assert found["second"].own > 0.0
+    with pytest.raises(ValueError, match="outputs must hold as many numbers"):
+        layers(mho.convert(Router(cut=True).eval(), coarse), x)
+
+
 def test_the_picture_has_the_style_of_the_others_and_takes_what_comes():
     one = LayerError("a$_{", "Linear", 0.0, {"encoding": math.nan, "drift": math.inf}, {}, 0.0)
     found = LayerErrors((one,), math.nan)

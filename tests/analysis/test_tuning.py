@@ -7,8 +7,7 @@ import pytest
 import torch
 
 import mho
-from mho.analysis import tuning
-from mho.analysis.tuning import Choice
+from mho.analysis.choices import Choice, cheapest, energy_of, error_of
 
 HARDWARE = mho.Hardware(
     dac=mho.DAC(bits=8), adc=mho.ADC(bits=8), effects=(mho.effects.WriteNoise(sigma=0.02),)
@@ -71,7 +70,7 @@ def test_an_energy_is_a_budget_too(model, inputs):
     found = mho.tune(model, HARDWARE, inputs, energy=limit, bits=(4, 6, 8))
     assert sum(c.energy for c in found.chosen.values()) <= limit
     # Of drivers and converters varied together energies are told from each varied alone.
-    assert found.energy == pytest.approx(sum(c.energy for c in found.chosen.values()), rel=0.05)
+    assert found.energy == pytest.approx(sum(c.energy for c in found.chosen.values()), rel=1e-3)
     assert found.error < coarse.error
 
 
@@ -84,7 +83,7 @@ def test_one_price_for_all_layers_finds_what_trying_everything_finds():
             for i, w in enumerate(weights)
         }
         limit = 1e-3
-        found = tuning._cheapest(tables, limit, tuning._error, tuning._energy)
+        found = cheapest(tables, limit, error_of, energy_of)
         assert sum(c.error for c in found.values()) <= limit
         every = [
             sum(c.energy for c in choice)
@@ -142,3 +141,47 @@ def test_it_prints(model, inputs):
     assert lines[0].split()[:5] == ["layer", "DAC", "bits", "ADC", "bits"]
     assert "bits everywhere" in lines[-1]
     assert math.isfinite(tuned.uniform_energy)
+
+
+@pytest.mark.parametrize("mode", ["amplitude", "bit_serial"])
+def test_what_a_tuned_model_needs_is_a_budget_that_it_meets(model, inputs, mode):
+    hardware = HARDWARE.replace(dac=mho.DAC(bits=8, mode=mode))
+    found = mho.tune(model, hardware, inputs, error=0.1, bits=(4, 6, 8))
+    assert found.energy == pytest.approx(sum(c.energy for c in found.chosen.values()), rel=0.03)
+    again = mho.tune(model, hardware, inputs, energy=found.energy * 1.001, bits=(4, 6, 8))
+    assert again.energy <= found.energy * 1.001
+
+
+class Recurrent(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cells, self.last = torch.nn.LSTM(6, 8, batch_first=True), torch.nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.last(self.cells(x)[0][:, -1])
+
+
+def test_a_budget_of_energy_holds_where_crossbars_of_a_layer_share_their_bits():
+    torch.manual_seed(0)
+    model, x = Recurrent().eval(), torch.rand(4, 3, 6)
+    least = mho.tune(model, HARDWARE, x, error=10.0, bits=(4, 8)).energy
+    for more in (1.0, 1.05, 1.2):
+        found = mho.tune(model, HARDWARE, x, energy=least * more, bits=(4, 8))
+        assert found.energy <= least * more * (1 + 1e-9)
+
+
+def test_what_the_limit_leaves_is_spent():
+    def layer(*energies):
+        return [Choice(None, 4 + i, e, 4.0**-i) for i, e in enumerate(energies)]
+
+    tables = {"a": layer(1.0, 10.0), "b": layer(1.0, 2.0), "c": layer(1.0, 1.5)}
+    found = cheapest(tables, 4.6, energy_of, error_of)
+    assert [c.adc for c in found.values()] == [4, 5, 5]
+    found = cheapest({"a": layer(1.0, 9.0, 10.0)}, 9.0, energy_of, error_of)
+    assert found["a"].adc == 5  # no corner of the hull
+
+
+def test_inputs_are_of_any_form(model, inputs):
+    whole = mho.tune(model, HARDWARE, inputs, error=0.1, bits=(4, 8))
+    other = mho.tune(model, HARDWARE, inputs.double().numpy(), error=0.1, bits=(4, 8))
+    assert (other.chosen, other.error) == (whole.chosen, whole.error)

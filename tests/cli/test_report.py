@@ -253,3 +253,36 @@ def test_programs_get_their_layers_back():
     with torch.no_grad():
         assert torch.allclose(analog(x), model(x), atol=1e-4)
     assert analog.train().training
+
+
+def test_files_that_are_damaged_or_something_else_are_refused(network, folder, capsys):
+    pytest.importorskip("safetensors")
+    torch.save(network.state_dict(), "model.pt")
+    whole = (folder / "model.pt").read_bytes()
+    (folder / "tail.pt").write_bytes(b"x" * 1000 + whole[-300:])
+    (folder / "odd.pt").write_bytes(b"\x80hello")
+    (folder / "odd.safetensors").write_bytes(b"\xff" * 50)
+    torch.save({1: torch.ones(2)}, "numbered.pt")
+    complex_ = {name: w.to(torch.complex64) for name, w in network.state_dict().items()}
+    torch.save(complex_, "complex.pt")
+    for name, says in (
+        ("tail.pt", "is no file of torch.save"),
+        ("odd.pt", "is no file of torch.save"),
+        ("odd.safetensors", "is no file of safetensors"),
+        ("numbered.pt", "weights by their names, got 1 for a name"),
+        ("complex.pt", "0.weight is complex"),
+        ("/dev/zero", "is no file of a model"),
+    ):
+        assert run(name, "ideal", "--network", "reported:network") == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert says in line, line
+        assert "where: mho --debug" not in line
+
+
+def test_a_class_that_is_gone_is_named(folder, capsys):
+    (folder / "gone.py").write_text("from torch import nn\n\nclass Net(nn.Linear):\n    pass\n")
+    torch.save(__import__("gone").Net(2, 2), "module.pt")
+    (folder / "gone.py").unlink()
+    sys.modules.pop("gone")
+    assert run("module.pt", "ideal", "--trust") == 1
+    assert "of a class that is not found here: No module named 'gone'" in capsys.readouterr().err

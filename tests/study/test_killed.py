@@ -117,9 +117,12 @@ SCRIPT = """
     import os, sys, time
     from concurrent.futures import ThreadPoolExecutor
     import mho
+    from mho.core.text import progress
     from mho.study import sweep
 
     def evaluate(hardware, seed, settings):
+        for _ in progress(range(2), "a bar"):
+            pass
         print("chip", os.getpid(), flush=True)
         time.sleep(0.2 if hardware.adc.bits == 4 else 60.0)
         return 1.0
@@ -154,7 +157,8 @@ def test_interrupted_with_its_workers_it_is_whole(tmp_path):
     pids = [int(process.stdout.readline().split()[1]) for _ in range(2)]
     assert process.pid not in pids
     process.send_signal(signal.SIGINT)
-    process.wait(20)
+    _, error = process.communicate(timeout=20)
+    assert "leaked" not in error
     assert ended(pids)
 
     def evaluate(hardware, seed, settings):

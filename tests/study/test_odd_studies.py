@@ -1,11 +1,15 @@
 """What a stranger may do to a study: odd errors, names and values, folders, damaged stores."""
 
 import math
+import multiprocessing
 import os
 import pickle
+from concurrent.futures import Executor, Future
 
 import pytest
+import torch
 
+from mho.runs import pool
 from mho.study import FailedChipsError, Range, sweep, with_settings
 from small_studies import HARDWARE, SPACE, evaluate, table
 
@@ -158,6 +162,77 @@ def test_a_sampler_of_ones_own_does_not_begin_again_where_a_study_goes_on(tmp_pa
             workers=0,
         )
     assert len({record.settings["x"] for record in found.records}) == 8
+
+
+def drawn(hardware, seed, settings):
+    return {"accuracy": torch.rand(()), "time": torch.nn.Dropout()(torch.ones(30)).sum()}
+
+
+def test_noise_of_torch_does_not_depend_on_what_was_done_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "METHOD", "fork")
+    settings = {"hardware": HARDWARE, "chips": 3}
+    state = torch.get_rng_state()
+    whole = sweep(SPACE, drawn, workers=0, **settings)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert len({record.results["accuracy"] for record in whole.records}) == 3
+    assert table(sweep(SPACE, drawn, workers=2, **settings)) == table(whole)
+    settings |= {"sampler": "random", "store": tmp_path / "a.journal"}
+    sweep(SPACE, drawn, workers=0, trials=2, **settings)
+    again = table(sweep(SPACE, drawn, workers=1, trials=5, **settings))
+    assert again == table(sweep(SPACE, drawn, workers=0, trials=5, **settings | {"store": None}))
+
+
+class Careless(Executor):
+    """Cancels or loses tasks when they come first, without saying so."""
+
+    def __init__(self):
+        self.seen = []
+
+    def submit(self, fn, /, *args, **kwargs):
+        future, task = Future(), str(args)
+        self.seen.append(task)
+        first = len(args) == 2 and self.seen.count(task) == 1
+        if first and len(self.seen) % 3 == 0:
+            future.cancel()
+        elif first and len(self.seen) % 3 == 1:
+            future.set_exception(RuntimeError("lost"))
+        else:
+            future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def test_tasks_that_an_executor_drops_are_done_again():
+    careless = Careless()
+    found = sweep(SPACE, evaluate_all, hardware=HARDWARE, executor=careless, chips=3)
+    assert len(careless.seen) > 40  # of 36 tasks
+    assert table(found) == table(sweep(SPACE, evaluate_all, hardware=HARDWARE, workers=0, chips=3))
+
+
+def interrupted(hardware, seed, settings):
+    if hardware.adc.bits == 5:
+        raise KeyboardInterrupt
+    return float(os.getpid())
+
+
+@quietly
+def test_workers_killed_as_they_begin_are_begun_again_and_bear_any_exception(monkeypatch):
+    monkeypatch.setattr(pool, "METHOD", "fork")  # they begin at once: this test is of their end
+    begin, killed = pool.Processes._made, []
+
+    def made(self):
+        executor = begin(self)
+        if len(killed) < 2:
+            executor.submit(os.kill, 0, 0)  # begins its processes
+            for process in multiprocessing.active_children():
+                process.kill()
+                killed.append(process.pid)
+        return executor
+
+    monkeypatch.setattr(pool.Processes, "_made", made)
+    found = sweep({"adc.bits": [4, 5, 6]}, interrupted, hardware=HARDWARE, workers=1)
+    assert len(killed) == 2
+    assert [record.error for record in found.records] == [None, "KeyboardInterrupt", None]
+    assert not {record.results.get("accuracy") for record in found.records} & set(killed)
 
 
 def evaluate_all(hardware, seed, settings):

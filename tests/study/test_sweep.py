@@ -180,16 +180,19 @@ def test_files_of_others_are_left_alone(tmp_path, name):
         run(SPACE, store="mysql://me:secret@host/base")
 
 
-def test_interrupted_it_is_whole(tmp_path):
+def test_interrupted_it_is_whole(tmp_path, monkeypatch):
     def stop(hardware, seed, settings):
         if hardware.adc.bits == 5 and not (tmp_path / "stopped").exists():
             (tmp_path / "stopped").touch()
             signal.raise_signal(signal.SIGINT)
         return evaluate(hardware, seed, settings)
 
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr("mho.runs.loop.time.sleep", lambda _: pytest.fail("it waits for itself"))
+    # As a notebook keeps the last error, and with it all that was running.
+    with pytest.raises(KeyboardInterrupt) as kept:
         run(SPACE, stop, store=tmp_path / "s.journal")
     assert table(run(SPACE, stop, store=tmp_path / "s.journal")) == table(run(SPACE))
+    del kept
 
 
 def test_the_bar_says_the_best_so_far(monkeypatch):
@@ -265,6 +268,8 @@ def test_costs_are_objectives_where_all_is_counted(digits):
     unknown = accuracy_and_cost(model, x, y, calibration, objectives=["accuracy", "energy"])
     with pytest.raises(ValueError, match="energy is no objective here"):
         sweep({"adc.bits": [8]}, unknown, hardware=hardware, workers=0)
+    with pytest.raises(ValueError, match=r"in \[4, 14\].*of the first configuration: adc.bits=3"):
+        sweep({"adc.bits": [3, 8]}, both, hardware=hardware, workers=0)
 
 
 def test_another_model_is_another_study(digits, tmp_path):

@@ -134,6 +134,15 @@ def test_the_quick_study_is_another_one(folder, capsys):
     assert "has no quick study" in capsys.readouterr().err
 
 
+def test_one_configuration_is_a_study_without_figures(folder, capsys):
+    path = write(folder, space={"adc.bits": [6], "tile": [2]}, chips=1, verify=0)
+    assert main(["study", path, "--out", "out"]) == 0
+    assert "configuration 0 (of 1" in capsys.readouterr().out
+    assert sorted(one.name for one in (folder / "out").iterdir() if one.suffix != ".lock") == [
+        "chips.parquet", "report.html", "study.journal", "study.json", "table.csv",
+    ]  # fmt: skip
+
+
 def test_ranges_other_samplers_and_no_costs(folder, capsys):
     path = write(
         folder,
@@ -219,6 +228,8 @@ def test_files_are_looked_for_beside_the_study(folder, monkeypatch):
         ({"model": "no_such:task"}, "no_such"),
         ({"chips": 0}, "chips must be >= 1"),
         ({"chips": "four"}, "chips"),
+        ({"chips": None}, "chips must be an integer or a list of seeds, got None"),
+        ({"together": {"tile": []}}, "together, tile, must name at least one field"),
         ({"after": -1}, "after must be >= 0"),
         ({"verify": -1}, "verify must be >= 0"),
         ({"sampler": "gird"}, "sampler must be one of"),

@@ -117,3 +117,24 @@ def test_stale_is_not_said_of_shapes_without_memory():
         analog[0].weight.add_(1.0)
     with pytest.warns(UserWarning, match="has changed since it was programmed"):
         analog.to("meta")(X.to("meta"))
+
+
+@pytest.mark.parametrize(("lr", "scale", "told"), [(1e-3, 1e7, False), (2.0, 1e-3, True)])
+def test_what_counts_is_how_far_the_given_optimizer_moves_weights(lr, scale, told):
+    # Adam moves each weight by the learning rate, however large gradients are.
+    model = network()
+    optimizer = train.InSitu(torch.optim.Adam(model.parameters(), lr), DEVICE, model=model)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        (scale * nn.functional.cross_entropy(model(X), Y)).backward()
+        optimizer.step()
+    assert any("learning rate" in str(w.message) for w in found) == told
+
+
+def test_parameters_of_groups_that_were_added_are_in_the_table():
+    model, more = network(), nn.Parameter(torch.zeros(5, 7))
+    optimizer = MADE["pulsed"](model, 0.1)
+    optimizer.add_param_group({"params": [more], "lr": 0.2})
+    lines = optimizer.summary().splitlines()
+    assert any(line.startswith("other") and "5×7" in line for line in lines)
+    assert any(line.startswith("0.bias") for line in lines)

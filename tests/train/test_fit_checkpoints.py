@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.optim import lr_scheduler as schedules
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 import mho
 from mho.train.loop import fit
@@ -79,6 +81,98 @@ def test_force_goes_on_with_what_is_given_now(tmp_path):
     assert again == history
     with pytest.raises(ValueError, match="resume must be one of 'same', 'force'"):
         run(path, resume="yes")
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def one_after_the_other(milestone, step=2):
+    def made(optimizer):
+        parts = [
+            schedules.ConstantLR(optimizer, 0.5, 2),
+            schedules.StepLR(optimizer, step, gamma=0.5),
+        ]
+        return schedules.SequentialLR(optimizer, parts, [milestone])
+
+    return made
+
+
+SCHEDULES = {
+    "milestones": lambda n: lambda o: schedules.MultiStepLR(o, [1, n], gamma=0.5),
+    "sequence": one_after_the_other,
+    "part": lambda n: one_after_the_other(3, n),
+    "chain": lambda n: lambda o: schedules.ChainedScheduler([schedules.StepLR(o, n, gamma=0.5)]),
+    "cosine": lambda n: lambda o: schedules.CosineAnnealingLR(o, 10 * n),
+    "cycle": lambda n: lambda o: schedules.OneCycleLR(o, 0.2, total_steps=20 * n),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_all_that_a_schedule_was_given_tells_it_from_others(tmp_path, name):
+    path, made = tmp_path / "run.pt", SCHEDULES[name]
+    run(path, epochs=2, batch=8, schedule=made(3))
+    with pytest.raises(ValueError, match=r"another run: (schedule|optimizer\.groups)"):
+        run(path, batch=8, schedule=made(4))
+    resumed = run(path, batch=8, schedule=made(3))
+    assert torch.equal(weights(resumed[1]), weights(run(None, batch=8, schedule=made(3))[1]))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_forced_schedules_are_where_they_would_be_by_themselves(tmp_path, name):
+    path, made = tmp_path / "run.pt", SCHEDULES[name]
+    run(path, epochs=2, batch=8, schedule=made(3))
+    *_, forced = run(path, batch=8, schedule=made(4), resume="force")
+    *_, whole = run(None, batch=8, schedule=made(4))
+    assert forced.param_groups[0]["lr"] == whole.param_groups[0]["lr"]
+
+
+def test_force_with_the_same_settings_changes_nothing(tmp_path):
+    path = tmp_path / "run.pt"
+    run(path, epochs=1, schedule=step_lr(0.5))
+    forced = run(path, schedule=step_lr(0.5), resume="force")
+    whole = run(None, schedule=step_lr(0.5))
+    assert forced[0] == whole[0]
+    assert torch.equal(weights(forced[1]), weights(whole[1]))
+
+
+@pytest.mark.parametrize(("other", "said"), [
+    ({"model": nn.Linear(6, 3, bias=False)}, "Unexpected key"),
+    ({"kind": torch.optim.Adam}, "optimizer torch.optim.sgd.SGD, given is torch.optim.adam.Adam"),
+    ({"kind": lambda p, lr: torch.optim.SGD([{"params": [q]} for q in p], lr)}, "groups"),
+])  # fmt: skip
+def test_what_does_not_fit_is_refused_and_changes_nothing(tmp_path, other, said):
+    path = tmp_path / "run.pt"
+    run(path, lr=0.5)
+    model = other.get("model") or nn.Linear(6, 3)
+    before = weights(model).clone()
+    with pytest.raises(ValueError, match=rf"(?s)does not fit: .*{said}"):
+        run(path, **{**other, "model": model}, resume="force", epochs=5)
+    assert torch.equal(weights(model), before)
+
+
+class Drawn(torch.utils.data.Dataset):
+    def __len__(self):
+        return 32
+
+    def __getitem__(self, row):
+        return X[row] + torch.randn(6), Y[row]
+
+
+def test_samples_that_are_drawn_resume_to_the_same_numbers(tmp_path):
+    path = tmp_path / "run.pt"
+    whole, *_ = run(None, data=Drawn())
+    assert run(tmp_path / "other.pt", data=Drawn())[0] == whole
+    run(path, data=Drawn(), epochs=1)
+    assert run(path, data=Drawn())[0] == whole
+
+
+def test_a_loader_that_repeats_or_leaves_out_samples_is_refused():
+    pairs = TensorDataset(X, Y)
+    for settings in ({"replacement": True}, {"num_samples": 8}):
+        loader = DataLoader(pairs, sampler=RandomSampler(pairs, **settings))
+        with pytest.raises(ValueError, match="without replacement"):
+            run(None, data=loader)
 
 
 def test_more_epochs_are_gone_on_to_and_fewer_are_refused(tmp_path):

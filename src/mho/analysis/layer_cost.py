@@ -75,8 +75,8 @@ def cost(
     Raises:
         TypeError: if an argument is of another kind.
         ValueError: if the model has no crossbars, there are no inputs, or the architecture does
-            not suit the hardware: arrays too small, bits or rates that it cannot do; or the mapping
-            is of another model, chip or inputs.
+            not suit the hardware: arrays too small, bits or rates that it cannot do; the mapping
+            is of another model, chip or inputs; or cells conduct 1 S and more.
     """
     checks.instance("model", model, nn.Module)
     found = Technology() if architecture is None else architecture
@@ -89,6 +89,8 @@ def cost(
     batches = batches_of(inputs, model)
     twin = copy.deepcopy(model)
     names = {crossbar: name for name, crossbar in crossbars(twin).items()}
+    for crossbar in names:  # conductances in units of their own are fine for all but power
+        checks.circuit("a cell's conductance", crossbar.hardware.device.window[1], "S")
     corrections = {crossbar: crossbar.correction for crossbar in names}
     if mapping is not None:
         mapped.check(mapping, {name: c for c, name in names.items()}, chip)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from mho.core import checks, notice
 from mho.core.text import percent, progress, table
 from mho.crossbar import Crossbar
 from mho.model.crossbars import Entry, listing
-from mho.model.observe import batches_of, observed, watched
+from mho.model.inputs import batches_of
+from mho.model.observe import observed, watched
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class LayerError:
     Attributes:
         name: as `mho.summary` shows it.
         kind: of layer.
-        arriving: error of its inputs, from the layers before it, relative to the exact inputs.
+        arriving: error of its inputs, from the layers before it, relative to the exact inputs; NaN
+            where a model that routes its vectors sends others there when it is exact.
         added: what each stage changes, by cause (`CAUSES`, those that its hardware has).
         shares: of the squared error of its own outputs, by cause; they sum to 1. A stage that makes
             up for others has a negative one.
@@ -123,7 +126,7 @@ def layers(
 
     Args:
         model: a converted model, programmed; it is not changed, nor its randomness.
-        inputs: one batch, or an iterable of batches, as for `mho.calibrate`.
+        inputs: in any form that `mho.calibrate` takes.
         vectors: of each crossbar that are looked at, at most, evenly spaced over all, >= 1.
         alone: whether to run the model once for each layer, all others exact, and say what it does
             to the model's outputs.
@@ -134,11 +137,11 @@ def layers(
     Raises:
         TypeError: if inputs are of another kind.
         ValueError: if the model has no crossbars, one is not programmed, there are no inputs, or
-            the model's outputs hold no numbers.
+            the model's outputs hold no numbers, or not as many when it is exact.
     """
     vectors = checks.integer("vectors", vectors)
     alone = checks.truth("alone", alone)
-    batches = batches_of(inputs)
+    batches = batches_of(inputs, model)
     found = listing(model)
     weights = {entry.crossbar: _weight(entry) for entry in found}
     crossbars = list(weights)
@@ -165,7 +168,7 @@ class Runs:
 
     Args:
         model: as it is to be read.
-        batches: of inputs, as `mho.model.observe.batches_of` returns them.
+        batches: of inputs, as `mho.model.inputs.batches_of` returns them.
         weights: exact ones, by crossbar.
     """
 
@@ -173,6 +176,7 @@ class Runs:
         self, model: nn.Module, batches: list[Any], weights: dict[Crossbar, Tensor]
     ) -> None:
         self.model, self.batches, self.weights = model, batches, weights
+        self._size = 0  # of the outputs
 
     def outputs(self, exact: Iterable[Crossbar] = ()) -> Tensor:
         """Return all numbers of the model's outputs, flat, some crossbars exact."""
@@ -185,7 +189,14 @@ class Runs:
         floating = [t.double().flatten() for t in numbers if t.is_floating_point()]
         if not floating:
             raise ValueError("the model's outputs hold no floating-point tensor")
-        return torch.cat(floating)
+        found = torch.cat(floating)
+        self._size = self._size or len(found)
+        if len(found) != self._size:
+            raise ValueError(
+                f"the model's outputs must hold as many numbers whatever its layers' errors, got "
+                f"{self._size} and {len(found)}"
+            )
+        return found
 
     def inputs(self, every: dict[Crossbar, int], exact: Iterable[Crossbar] = ()) -> Any:
         """Return inputs of crossbars ``[vectors, rows]``, of every so many one."""
@@ -246,13 +257,19 @@ def _errors(runs: Runs, found: list[Entry], vectors: int, alone: bool) -> LayerE
         if x is None or not len(x):
             unseen.append(entry.name)
             continue
-        arriving = relative(x - exact_inputs[crossbar], exact_inputs[crossbar])
+        arriving = _arriving(x, exact_inputs.get(crossbar))
         added, shares, own = _stages(crossbar, runs.weights[crossbar], x)
         last = relative(runs.outputs(everything - {crossbar}) - exact, exact) if alone else None
         errors.append(LayerError(entry.name, entry.kind, arriving, added, shares, own, last))
     if unseen:
         notice.warn(f"no vector reached {', '.join(unseen)}: their errors are not known")
     return LayerErrors(tuple(errors), relative(runs.outputs() - exact, exact), tuple(unseen))
+
+
+def _arriving(x: Tensor, exact: Tensor | None) -> float:
+    if exact is None or exact.shape != x.shape:
+        return math.nan
+    return relative(x - exact, exact)
 
 
 def _stages(

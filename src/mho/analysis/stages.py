@@ -18,7 +18,7 @@ from mho.cells import life
 from mho.cells.population import Cells
 from mho.crossbar.crossbar import Crossbar
 from mho.hardware import Hardware
-from mho.model.calibrate import is_noisy
+from mho.model.quiet import is_noisy
 from mho.periphery.adc import ADC
 
 CAUSES = (

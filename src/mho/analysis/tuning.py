@@ -2,15 +2,12 @@
 
 The error of a model's outputs is taken as the sum of what each layer's converters do alone: its own
 error at some number of bits, times how much an error of this layer weighs at the outputs. Which
-choice each layer then makes is a choice of one price for error, the same for all layers
-(Lagrange's multiplier): with it, each takes what costs least, energy and error together.
-(H. Everett, Oper. Res. 11, 399 (1963), doi:10.1287/opre.11.3.399; for bits of layers as in
-Z. Dong et al., NeurIPS 33 (2020), arXiv:1911.03852.)
+choice each layer then makes `mho.analysis.choices` says (for bits of layers as in Z. Dong et al.,
+NeurIPS 33 (2020), arXiv:1911.03852).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -21,6 +18,7 @@ from torch import Tensor, nn
 
 from mho.analysis import chips
 from mho.analysis.architecture import ChipArchitecture
+from mho.analysis.choices import EXACT, Choice, cheapest, energy_of, error_of, least
 from mho.analysis.layer_cost import cost
 from mho.analysis.layer_errors import LayerErrors, Runs, layers, relative
 from mho.analysis.technology import Technology
@@ -30,28 +28,12 @@ from mho.hardware import Hardware
 from mho.model.calibrate import calibrate
 from mho.model.convert import choose, convert
 from mho.model.crossbars import listing
-from mho.model.observe import batches_of
+from mho.model.inputs import batches_of
 from mho.model.quiet import noise_free
 
 _BITS = range(4, 11)
 _ADC, _DAC = ("ADC range", "ADC codes"), ("input conversion",)
-_ROUNDS = 6  # of meeting a budget of error by what is measured
-
-
-class Choice(NamedTuple):
-    """Bits of one layer's converters, what they cost and how they err.
-
-    Attributes:
-        dac: bits of its drivers; None where they are not chosen.
-        adc: bits of its converters; None where they are not chosen.
-        energy: of the layer in one inference (J).
-        error: what they do to the model's outputs, squared, relative.
-    """
-
-    dac: int | None
-    adc: int | None
-    energy: float
-    error: float
+_ROUNDS = 7  # of meeting a budget by what is measured; the last with what is least
 
 
 @dataclass(frozen=True)
@@ -139,6 +121,8 @@ def tune(
     """
     checks.instance("hardware", hardware, Hardware)
     budget = _budget(error, energy)
+    if not isinstance(bits, Iterable):
+        raise TypeError(f"bits must be several numbers, as range(4, 10), got {checks.said(bits)}")
     options = sorted({checks.integer("every number of bits", b, most=24) for b in bits})
     if len(options) < 2:
         raise ValueError(f"bits must hold two numbers at least, got {list(bits)}")
@@ -147,41 +131,8 @@ def tune(
     if "overrides" in settings or settings.get("program") is False:
         raise ValueError("tune finds overrides by itself, of programmed crossbars")
     chip = chips.get("generic_22nm") if architecture is None else architecture
-    task = _Task(model, hardware, batches_of(inputs), options, chip, seed, settings)
-    tables = _tables(task)
-    if error is None:
-        chosen = _cheapest(tables, budget, _energy, _error)
-        if chosen is None:
-            raise ValueError(f"energy must be larger: {_least(tables, _energy, 'J')}")
-        return _tuned(task, chosen)
-    wanted = budget**2
-    finest = {name: min(found, key=_error) for name, found in tables.items()}
-    for _ in range(_ROUNDS):
-        chosen = _cheapest(tables, wanted, _error, _energy) or finest
-        found = _tuned(task, chosen)
-        if found.error <= budget:
-            return found
-        if chosen == finest:
-            break
-        # Errors of layers are not quite independent: ask for as much less as it was too much.
-        wanted *= 0.9 * (budget / found.error) ** 2
-    raise ValueError(
-        f"error {budget:g} is not met with {options[0]} to {options[-1]} bits, {found.error:.2g} "
-        "was measured: allow more, or finer converters"
-    )
-
-
-def _energy(choice: Choice) -> float:
-    return choice.energy
-
-
-def _error(choice: Choice) -> float:
-    return choice.error
-
-
-def _least(tables: dict[str, list[Choice]], limited: Any, unit: str) -> str:
-    least = sum(min(map(limited, found)) for found in tables.values())
-    return f"the least that these bits allow is {quantity(least, unit)}"
+    task = _Task(model, hardware, batches_of(inputs, model), options, chip, seed, settings)
+    return _tuned(task, _within(task, _tables(task), error, budget))
 
 
 def _budget(error: float | None, energy: float | None) -> float:
@@ -236,12 +187,16 @@ class _Task:
         calibrate(analog, self.batches)
         return analog
 
-    def energies(self, analog: nn.Module) -> dict[str, float]:
-        """Return the energy of every crossbar in one inference (J), of what is counted."""
+    def energies(self, analog: nn.Module) -> dict[str, dict[str, float]]:
+        """Return what every crossbar needs in one inference (J), by circuit that is counted."""
         return {
-            layer.name: sum(p.energy.typical for p in layer.parts if p.energy is not None)
+            layer.name: {p.name: p.energy.typical for p in layer.parts if p.energy is not None}
             for layer in cost(analog, self.batches, self.chip).layers
         }
+
+    def energy(self, analog: nn.Module) -> float:
+        """Return what all crossbars need in one inference (J), of what is counted."""
+        return sum(sum(parts.values()) for parts in self.energies(analog).values())
 
     def names(self) -> list[str]:
         """Return the layers that are converted, by the names that overrides take."""
@@ -260,10 +215,10 @@ def _tables(task: _Task) -> dict[str, list[Choice]]:
     drivers = options if not hardware.drive.ideal else [None]
     converters = options if hardware.adc is not None else [None]
     errors: dict[int, LayerErrors] = {}
-    by_dac: dict[int | None, dict[str, float]] = {}
-    by_adc: dict[int | None, dict[str, float]] = {}
-    by_dac[None] = by_adc[None] = between = task.energies(task.made(middle, middle))
-    if not sum(between.values()):
+    between = task.energies(task.made(middle, middle))
+    by_dac: dict[int | None, dict[str, dict[str, float]]] = {None: between}
+    by_adc: dict[int | None, dict[str, dict[str, float]]] = {None: between}
+    if not any(sum(parts.values()) for parts in between.values()):
         raise ValueError("the architecture knows no energy: give one with circuits")
     for b in progress(options, "bits"):
         errors[b] = layers(task.made(b, b), task.batches, alone=b == middle)
@@ -275,9 +230,20 @@ def _tables(task: _Task) -> dict[str, list[Choice]]:
         for d, a in product(drivers, converters):
             squared = _squared(errors[d or middle], name, _DAC)
             squared += _squared(errors[a or middle], name, _ADC)
-            joules = by_adc[a][name] * (by_dac[d][name] / between[name] if between[name] else 1.0)
+            joules = _together(by_dac[d][name], by_adc[a][name], between[name])
             found.setdefault(name, []).append(Choice(d, a, joules, weight**2 * squared))
     return found
+
+
+def _together(
+    by_dac: Mapping[str, float], by_adc: Mapping[str, float], between: Mapping[str, float]
+) -> float:
+    """Return the energy with the bits of both, from those of one varied at a time (J).
+
+    A circuit is used so often (in as many phases as inputs have bits, say) and needs so much each
+    time: of each circuit by itself the two multiply.
+    """
+    return sum(by_dac[part] * by_adc[part] / known for part, known in between.items() if known)
 
 
 def _weight(alone: float, own: float) -> float:
@@ -290,57 +256,64 @@ def _squared(errors: LayerErrors, name: str, causes: tuple[str, ...]) -> float:
     return sum(added.get(cause, 0.0) ** 2 for cause in causes)
 
 
-def _cheapest(
-    tables: dict[str, list[Choice]], limit: float, limited: Any, wanted: Any
-) -> dict[str, Choice] | None:
-    """Return the choices with the least sum of one thing, the sum of another within a limit.
+class _Made(NamedTuple):
+    """A model with bits that were chosen: its hardware by layer, and what was measured of it."""
 
-    Found by bisection of the price of what is limited. None: there are none.
-
-    Args:
-        tables: choices by layer.
-        limit: of the sum.
-        limited: from a choice to what is limited.
-        wanted: from a choice to what is to be least.
-    """
-
-    def at(price: float) -> dict[str, Choice]:
-        return {
-            name: min(found, key=lambda c: (wanted(c) + price * limited(c), limited(c)))
-            for name, found in tables.items()
-        }
-
-    def total(found: dict[str, Choice]) -> float:
-        return float(sum(map(limited, found.values())))
-
-    least = {name: min(found, key=limited) for name, found in tables.items()}
-    if total(least) > limit:
-        return None
-    best, low, high = least, 0.0, 1e30
-    for _ in range(200):
-        price = math.sqrt(low * high) if low else high * 1e-60
-        found = at(price)
-        if total(found) <= limit:
-            best, high = found, price
-        else:
-            low = price
-        if low and high / low < 1 + 1e-9:
-            break
-    return best
+    model: nn.Module
+    overrides: dict[str, Hardware]
+    chosen: dict[str, Choice]
+    energy: float
+    error: float
 
 
-def _tuned(task: _Task, chosen: dict[str, Choice]) -> Tuned:
+def _made(task: _Task, chosen: dict[str, Choice]) -> _Made:
     overrides = _overrides(task, chosen)
     analog = task.made(overrides=overrides)
     error = conversion_error(analog, task.batches)
-    energy = sum(task.energies(analog).values())
+    return _Made(analog, overrides, chosen, task.energy(analog), error)
+
+
+def _within(
+    task: _Task, tables: dict[str, list[Choice]], error: float | None, budget: float
+) -> _Made:
+    """Return a model that is measured to be within the budget of error, or else of energy.
+
+    Tables are not quite what is measured: errors of layers are not quite independent, and the
+    crossbars of one layer have the same bits, the finest of theirs. Then less is asked of them, by
+    as much as it was too much.
+    """
+    limited, wanted = (energy_of, error_of) if error is None else (error_of, energy_of)
+    whole = budget if error is None else budget**2
+    limit, margin = whole, 0.99 if error is None else 0.9
+    last = least(tables, limited, wanted)
+    for number in range(_ROUNDS):
+        tried = number < _ROUNDS - 1
+        chosen = (cheapest(tables, limit, limited, wanted) if tried else None) or last
+        found = _made(task, chosen)
+        measured = found.energy if error is None else found.error**2
+        if measured <= whole * EXACT:
+            return found
+        if chosen == last:
+            break
+        limit *= margin * whole / measured
+    if error is None:
+        raise ValueError(
+            f"energy must be larger: the least that these bits allow is "
+            f"{quantity(found.energy, 'J')}"
+        )
+    raise ValueError(
+        f"error {budget:g} is not met with {task.options[0]} to {task.options[-1]} bits, "
+        f"{found.error:.2g} was measured: allow more, or finer converters"
+    )
+
+
+def _tuned(task: _Task, made: _Made) -> Tuned:
     for alike in task.options:
         same = task.made(alike, alike)
-        alike_error = conversion_error(same, task.batches)
-        if alike_error <= error:
+        error = conversion_error(same, task.batches)
+        if error <= made.error:
             break
-    alike_energy = sum(task.energies(same).values())
-    return Tuned(analog, overrides, chosen, energy, error, alike, alike_energy, alike_error)
+    return Tuned(*made, alike, task.energy(same), error)
 
 
 def _overrides(task: _Task, chosen: dict[str, Choice]) -> dict[str, Hardware]:
@@ -375,7 +348,7 @@ def conversion_error(analog: nn.Module, inputs: Tensor | Iterable[Any]) -> float
         analog: converted, calibrated.
         inputs: as for `mho.calibrate`.
     """
-    batches = batches_of(inputs)
+    batches = batches_of(inputs, analog)
     quiet = noise_free(analog)
     with_converters = Runs(quiet, batches, {}).outputs()
     for entry in listing(quiet):

@@ -66,6 +66,8 @@ def model(text: str, *, network: str | None = None, trust: bool = False) -> Save
         raise IsADirectoryError(f"{text} is a folder, not the file of a model")
     if not path.exists():
         raise FileNotFoundError(f"no file {text}; a function is given as module:function")
+    if not path.is_file():  # a device or a pipe, which may have no end
+        raise ValueError(f"{text} is no file of a model")
     if path.suffix == ".pt2":
         return _exported(path, network, trust)
     found = _unpickled(path, trust)
@@ -112,7 +114,7 @@ def _program(path: Path) -> Any:
 
 def _unpickled(path: Path, trust: bool) -> Any:
     if path.suffix == ".safetensors":
-        return need("safetensors.torch", "hf").load_file(path)
+        return _tensors(path)
     if _is_script(path):
         raise ValueError(
             f"{path} is a TorchScript program, whose layers are no modules: give weights "
@@ -124,13 +126,31 @@ def _unpickled(path: Path, trust: bool) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of how it was pickled
             return torch.load(path, map_location="cpu", weights_only=not trust)
-    except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # of a damaged file, in as many ways as there are
+        if trust and isinstance(error, (AttributeError, ImportError)):
+            raise ValueError(
+                f"{path} holds a module of a class that is not found here: {_first(error)}; give "
+                "weights (torch.save(model.state_dict(), …)) and --network"
+            ) from error
         if trust or not isinstance(error, pickle.UnpicklingError):
             raise ValueError(f"{path} is no file of torch.save: {_first(error)}") from error
         raise ValueError(
             f"{path} holds more than weights, and reading it may run code: if you trust it, say "
             "--trust; without, give weights (torch.save(model.state_dict(), …)) and --network"
         ) from error
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    reader = need("safetensors.torch", "hf")
+    try:
+        found: dict[str, Tensor] = reader.load_file(path)
+    except OSError:
+        raise
+    except Exception as error:  # its own kind of error
+        raise ValueError(f"{path} is no file of safetensors: {_first(error)}") from error
+    return found
 
 
 def _is_pickle(path: Path) -> bool:
@@ -142,8 +162,11 @@ def _is_pickle(path: Path) -> bool:
 def _is_script(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as file:
-        return any("/code/" in name for name in file.namelist())
+    try:
+        with zipfile.ZipFile(path) as file:
+            return any("/code/" in name for name in file.namelist())
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is no file of torch.save: {_first(error)}") from error
 
 
 def _first(error: Exception) -> str:
@@ -156,6 +179,8 @@ def _weights(text: str, found: Any) -> dict[str, Any]:
             found = found[name]
     if not isinstance(found, Mapping) or not any(isinstance(v, Tensor) for v in found.values()):
         raise TypeError(f"{text} must hold a model or its weights, got {type(found).__name__}")
+    if strange := [name for name in found if not isinstance(name, str)]:
+        raise TypeError(f"{text} must hold weights by their names, got {strange[0]!r} for a name")
     return dict(found)
 
 
@@ -169,6 +194,10 @@ def _loaded(text: str, weights: dict[str, Any], network: str | None) -> nn.Modul
     if not isinstance(made, nn.Module):
         raise TypeError(f"{network} must return a torch.nn.Module, got {type(made).__name__}")
     consume_prefix_in_state_dict_if_present(weights, "module.")  # of DistributedDataParallel
+    for name, held in made.state_dict().items():
+        given_one = weights.get(name)
+        if isinstance(given_one, Tensor) and given_one.is_complex() and not held.is_complex():
+            raise ValueError(f"the weights of {text} are not those of {network}: {name} is complex")
     try:
         made.load_state_dict(weights)
     except RuntimeError as error:

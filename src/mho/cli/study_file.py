@@ -26,7 +26,7 @@ class StudyFile:
     Attributes:
         name: of the study in its store; the file's own if not said.
         model: ``demo`` or ``demo:CNN`` (the demo's convolutional network), ``demo:MLP``, or
-            ``module:function`` of one's own.
+            ``module:function`` of one's own, which is called: a study runs that code.
         hardware: the file of a hardware; or of a device, or a preset's name, put on arrays of the
             chip's size with 8-bit converters; or the fields of a hardware by name (a device by the
             name of a preset or a file, too). The default hardware if not said.
@@ -105,6 +105,8 @@ class StudyFile:
         checks.instance("together", self.together, Mapping)
         for name, paths in self.together.items():
             checks.instance(f"together, {name},", paths, list)
+            if not paths:
+                raise ValueError(f"together, {name}, must name at least one field, got none")
             if name not in self.space:
                 raise ValueError(f"together names {name!r}, which is not in the space")
             self._refuse_overwritten(str(name), paths)

@@ -107,6 +107,7 @@ _LARGEST = {
     "F": (1e-6, "1 fF is 1e-15"),
     "C": (1e-6, "1 pC is 1e-12"),
     "m": (1e-4, "22 nm are 22e-9"),
+    "S": (1.0, "100 µS are 1e-4"),
 }
 """What no circuit of a chip reaches, by unit: who gives more has left out a prefix."""
 
@@ -117,7 +118,7 @@ def circuit(name: str, value: Any, unit: str, **bounds: float) -> float:
     Args:
         name: the parameter, as the user wrote it.
         value: what was given.
-        unit: one of J, s, m², W, F, C and m.
+        unit: one of J, s, m², W, F, C, m and S.
         bounds: as `number` takes them.
 
     Raises:

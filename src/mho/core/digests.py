@@ -22,7 +22,10 @@ def digest(value: Any) -> str:
 
 def _update(found: Any, value: Any) -> None:
     if isinstance(value, Tensor):
-        found.update(_bytes(value))
+        dense = value.detach().cpu().resolve_conj().resolve_neg().to_dense()
+        flat = dense.contiguous().reshape(-1)
+        found.update(f"{value.dtype} {list(value.shape)}".encode())
+        found.update(flat.view(torch.uint8).numpy().data)
     elif isinstance(value, Mapping):
         for name, item in value.items():
             found.update(str(name).encode())
@@ -33,9 +36,3 @@ def _update(found: Any, value: Any) -> None:
             _update(found, item)
     else:
         found.update(repr(value).encode())
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    head = f"{tensor.dtype} {list(tensor.shape)}".encode()
-    return head + flat.view(torch.uint8).numpy().tobytes()

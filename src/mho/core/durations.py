@@ -15,7 +15,7 @@ Duration: TypeAlias = float | str | timedelta
 
 _UNITS = {
     1e-9: ("ns", "nanosecond"),
-    1e-6: ("us", "µs", "microsecond"),
+    1e-6: ("us", "\u00b5s", "\u03bcs", "microsecond"),  # the micro sign, and the Greek letter
     1e-3: ("ms", "millisecond"),
     1.0: ("s", "sec", "second"),
     60.0: ("min", "minute"),
@@ -28,7 +28,7 @@ _UNITS = {
 """Units by their length (s): a month has 30 days, a year 365.25."""
 
 _SECONDS = {name: size for size, names in _UNITS.items() for name in names}
-_TEXT = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([a-zµ]+)\s*")
+_TEXT = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([a-z\u00b5\u03bc]+)\s*")
 
 
 def seconds(name: str, value: Any, **bounds: float) -> float:
@@ -48,7 +48,10 @@ def seconds(name: str, value: Any, **bounds: float) -> float:
     if isinstance(value, timedelta):
         value = value.total_seconds()
     elif isinstance(value, np.timedelta64):
-        value = float(value / np.timedelta64(1, "ns")) * 1e-9
+        try:
+            value = float(value / np.timedelta64(1, "ns")) * 1e-9
+        except TypeError:  # months and years of NumPy have no length
+            raise TypeError(f"{name} must be a span of known length, got {value!r}") from None
     elif isinstance(value, str):
         value = _of_text(name, value)
     return checks.number(name, value, **bounds)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 _WIDER = {"uint16": np.int32, "uint32": np.int64, "uint64": np.int64}
 """What torch computes with in the place of kinds that it only stores."""
+_MOST = 2**63 - 1
 
 
 def is_array(value: Any) -> bool:
@@ -58,6 +59,8 @@ def tensor(name: str, value: Any) -> Tensor:
     if isinstance(value, list | tuple) and isinstance(_innermost(value), Tensor):
         return _stacked(name, value)
     found = _numpy(name, value)
+    if found.dtype == np.uint64 and found.size and int(found.max()) > _MOST:
+        raise ValueError(f"{name} must hold whole numbers <= {_MOST} (int64), got {found.max()}")
     found = found.astype(_WIDER.get(found.dtype.name, found.dtype.newbyteorder("=")), copy=False)
     if found.dtype.itemsize > 8:  # of long doubles
         found = found.astype(np.float64)
@@ -103,6 +106,8 @@ def _numpy(name: str, value: Any) -> npt.NDArray[Any]:
             f"{name} must be numbers: a tensor, an array, a list, a table or a series of them, "
             f"got {type(value).__name__}"
         )
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        value = np.ma.filled(value.astype(np.float64), np.nan)  # what is missing, as of pandas
     try:
         # A table of pandas may have missing entries, or columns of several kinds.
         found = np.asarray(value.to_numpy() if hasattr(value, "to_numpy") else value)
@@ -125,7 +130,7 @@ def _of_objects(name: str, value: Any, found: npt.NDArray[Any]) -> npt.NDArray[A
             kind = np.int64 if whole else np.float64
             parts: npt.NDArray[Any] = np.array([np.asarray(v, kind) for v in flat])
             return parts.reshape(*found.shape, *parts.shape[1:])
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             odd = next((v for v in flat if not is_number(v)), None)
             if odd is None:
                 raise ValueError(f"{name} must hold numbers: {error}") from None

@@ -38,6 +38,11 @@ def of_module(module: str, name: str, found: Mapping[str, Any]) -> Any:
     return found[name]
 
 
+def state(found: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    """Return a pickled state in which an attribute has its new name."""
+    return {new if name == old else name: value for name, value in found.items()}
+
+
 def method(old: str, new: str) -> Callable[..., Any]:
     """Return a method that calls another one, by its old name."""
 

@@ -92,6 +92,13 @@ class Spec:
         kind = _find(data["type"], cls) if "type" in data else cls
         if not issubclass(kind, cls):
             raise TypeError(f"expected a {cls.__name__}, got a {kind.__name__}")
+        twice = [
+            f"{old!r} is the old name of {new!r}"
+            for old, new in kind.renamed.items()
+            if old in data and new in data
+        ]
+        if twice:
+            raise ValueError(f"{kind.__name__}: {'; '.join(twice)}, and both are given")
         data = {kind.renamed.get(key, key): value for key, value in data.items()}
         known = [field.name for field in dataclasses.fields(kind) if field.init]  # type: ignore[arg-type]
         unknown = sorted(set(data) - set(known) - {"type"})

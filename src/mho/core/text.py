@@ -49,10 +49,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def meant(name: str, known: Iterable[str]) -> str:
+def meant(name: object, known: Iterable[str]) -> str:
     """Say which known name a mistyped one is nearest to, for the end of an error; or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    names = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(str(name).lower(), list(names), n=1)
+    return f"; did you mean {names[near[0]]!r}?" if near else ""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from mho.cells import kept
 from mho.cells.population import Cells
-from mho.cells.unfabricated import REFUSAL, Unfabricated
+from mho.cells.unfabricated import Unfabricated
 from mho.core import checks, extra, renamed
 from mho.core.precision import exactly, handed_out, plain, widened
 from mho.core.sharded import whole
@@ -318,6 +318,8 @@ class Crossbar(nn.Module):
             y = torch.addcmul(offset, reader.read(x.to(self.gain), reader.stored), self.gain)
         return y.to(handed_out(x))
 
+    __array_ufunc__ = None  # an array of NumPy leaves its product to us, who say what we take
+
     def __rmatmul__(self, x: Tensor) -> Tensor:
         return self(x)
 
@@ -360,29 +362,7 @@ class Crossbar(nn.Module):
 
     # ── settings of training ─────────────────────────────────────────────────────────────────
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if "_practice" in state:  # of a version that called it so
-            state = {**state, "_injection": state["_practice"]}
-            del state["_practice"]
-        super().__setstate__(state)
-
-    def inject_noise(self, injection: NoiseInjection) -> None:
-        """Set what training reads see beyond the hardware.
-
-        Args:
-            injection: see `mho.train.NoiseInjection`.
-
-        Raises:
-            TypeError, ValueError: if it is of another kind, or says reads where nothing goes by
-                them.
-        """
-        checks.instance("injection", injection, NoiseInjection)
-        injection.refuse_on(self.hardware)
-        if injection.own_cells and not self.fabricated:
-            raise ValueError(f"NoiseInjection(own_cells=True) is of cells that exist: {REFUSAL}")
-        self._injection = injection
-        self.refresh()
-
+    inject_noise = life.inject_noise
     learn_ranges = learned_ranges.learn_ranges
 
     # ── save, load, move ─────────────────────────────────────────────────────────────────────
@@ -444,6 +424,9 @@ class Crossbar(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         # A copy is not on the chip: it has a copy of the cells.
         return {**self.__dict__, "_lease": None, "_saved": (None, ""), "circuits": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(renamed.state(state, "_practice", "_injection"))
 
     _apply = moving.apply
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from mho.cells.life import Drawn
 from mho.cells.population import Cells
 from mho.cells.programming import Programming, Site
-from mho.cells.unfabricated import Unfabricated
+from mho.cells.unfabricated import REFUSAL, Unfabricated
 from mho.core import checks, random
 from mho.core.durations import Duration
 from mho.core.modes import settled
@@ -21,6 +21,7 @@ from mho.crossbar import huge
 from mho.crossbar.correction import Correction
 from mho.crossbar.report import Asked, ProgramReport
 from mho.crossbar.tiling import Tiling
+from mho.crossbar.training import NoiseInjection
 from mho.crossbar.undo import all_or_nothing
 from mho.crossbar.wires import wired
 from mho.encoding.base import Encoding
@@ -263,6 +264,23 @@ def arrive(crossbar: Crossbar, device: torch.device) -> None:
             counted.zero_()
     digital = None if crossbar.digital is None else crossbar.even_shares()
     crossbar.commit(scale=scale, digital=digital, correction=correction)
+
+
+def inject_noise(crossbar: Crossbar, injection: NoiseInjection) -> None:
+    """Set what training reads see beyond the hardware.
+
+    Args:
+        injection: see `mho.train.NoiseInjection`.
+
+    Raises:
+        TypeError, ValueError: if it is of another kind, or says reads where nothing goes by them.
+    """
+    checks.instance("injection", injection, NoiseInjection)
+    injection.refuse_on(crossbar.hardware)
+    if injection.own_cells and not crossbar.fabricated:
+        raise ValueError(f"NoiseInjection(own_cells=True) is of cells that exist: {REFUSAL}")
+    crossbar._injection = injection
+    crossbar.refresh()
 
 
 def refuse_meta(name: str, tensor: Tensor) -> None:

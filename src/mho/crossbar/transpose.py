@@ -121,6 +121,8 @@ class Transposed:
         self.cols = cols
         self._read, self._groups = read, groups
 
+    __array_ufunc__ = None  # as of the crossbar
+
     def __rmatmul__(self, x: Tensor) -> Tensor:
         """Read ``x [..., cols]`` to ``[..., rows]``.
 

@@ -28,6 +28,7 @@ from mho.hardware import Hardware
 from mho.model.crossbars import listing
 from mho.model.inputs import batches_of
 from mho.model.observe import See, observed, watched
+from mho.model.quiet import is_noisy
 from mho.model.ranges import Line, Moments, Samples, least_error, lines, percentile
 
 Show: TypeAlias = Callable[[See], None]
@@ -414,19 +415,6 @@ def _product(x: Tensor, matrix: Tensor, groups: int) -> Tensor:
         torch.bmm(by_group, matrix.to(x.dtype).unflatten(0, (groups, -1)))
         .transpose(0, 1)
         .flatten(1)
-    )
-
-
-def is_noisy(hardware: Hardware) -> bool:
-    """Whether two reads of one input differ."""
-    amplifier, adc = hardware.amplified, hardware.adc
-    noisy = (amplifier is not None and amplifier.noisy) or (adc is not None and adc.noisy)
-    return (
-        noisy
-        or hardware.drive.jitters
-        or any(
-            b.acts_on("read_std") or (b.acts_on("read") and b.redrawn) for b in hardware.behaviours
-        )
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -131,6 +131,10 @@ def over_chips(
 
 def listed(seeds: Sequence[int]) -> list[int]:
     """Return seeds of chips; refuse none at all, and what is no seed (TypeError, ValueError)."""
+    if not isinstance(seeds, Iterable):
+        raise TypeError(
+            f"seeds must be several, one for each chip, as range(8), got {checks.said(seeds)}"
+        )
     found = list(seeds)
     if not found:
         raise ValueError("seeds must hold at least one seed, got none")

@@ -1,4 +1,7 @@
-"""A model without the noise of reading, for what cannot draw: ONNX, traces, fixed comparisons."""
+"""The noise of reading: whether there is some, and a model without it, for what cannot draw.
+
+ONNX, traces and fixed comparisons cannot.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import copy
 
 from torch import nn
 
+from mho.hardware import Hardware
 from mho.model.crossbars import listing
 
 
@@ -29,3 +33,16 @@ def noise_free(model: nn.Module) -> nn.Module:
         entry.crossbar.quiet = True
         entry.crossbar.refresh()
     return quiet
+
+
+def is_noisy(hardware: Hardware) -> bool:
+    """Whether two reads of one input differ."""
+    amplifier, adc = hardware.amplified, hardware.adc
+    noisy = (amplifier is not None and amplifier.noisy) or (adc is not None and adc.noisy)
+    return (
+        noisy
+        or hardware.drive.jitters
+        or any(
+            b.acts_on("read_std") or (b.acts_on("read") and b.redrawn) for b in hardware.behaviours
+        )
+    )

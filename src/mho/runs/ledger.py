@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,9 +70,10 @@ class Ledger:
         self._distributions, self._sampler = distributions, sampler
         self._parts, self._values = tuple(parts), values
         self._owner: dict[str, Any] = {}
-        self._beat = 0.0
+        self._next_beat = -math.inf
         self._ids: dict[int, int] = {}
         self._left: set[int] = set()
+        self._first = 0  # before it all trials are closed
         with storage.locked(), quiet():
             self._study = optuna.create_study(
                 storage=storage.optuna,
@@ -123,7 +125,7 @@ class Ledger:
         with self._storage.locked(), quiet():
             trials = self._trials()
             signs = self._signs()
-            open_ = [t for t in trials if not t.state.is_finished() and t.number not in self._left]
+            open_ = self._open(trials)
             for trial in open_:
                 if not owners.lives(trial.user_attrs.get(_OWNER), signs):
                     return self._taken_over(trial), False
@@ -131,6 +133,16 @@ class Ledger:
                 return None, not open_
             self._study.sampler = self._sampler(len(trials))
             return self._owned(self._study.ask()), False
+
+    def _open(self, trials: Sequence[Any]) -> list[Any]:
+        """Return the trials that are not finished, nor left for later."""
+        # What is finished stays so: those at the beginning are looked at once.
+        while self._first < len(trials) and self._closed(trials[self._first]):
+            self._first += 1
+        return [trial for trial in trials[self._first :] if not self._closed(trial)]
+
+    def _closed(self, trial: Any) -> bool:
+        return trial.number in self._left or bool(trial.state.is_finished())
 
     def _taken_over(self, trial: Any) -> Claim:
         """Make a trial one's own that nobody does (any more); what was found of it stays."""
@@ -162,11 +174,11 @@ class Ledger:
 
     def beat(self) -> None:
         """Give a sign of life, for those on other machines, if it is time."""
-        now = time.time()
-        if self._owner and now - self._beat > owners.BEAT:
+        now = time.monotonic()  # clocks may be set back
+        if self._owner and now >= self._next_beat:
             with told(self._storage.name):
-                self._study.set_user_attr(f"{_ALIVE}{self._owner['id']}", now)
-            self._beat = now
+                self._study.set_user_attr(f"{_ALIVE}{self._owner['id']}", time.time())
+            self._next_beat = now + owners.BEAT
 
     # ── found ────────────────────────────────────────────────────────────────────────────────
 

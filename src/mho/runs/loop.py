@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,7 +54,7 @@ def run(
     Args:
         pool: that does them; closed at the end.
         tasks: one after the other, asked for when a worker is free; None says that there is none
-            now, but may be later.
+            now, but may be later. A generator is closed at the end.
         finish: called with the key and what became of each task.
         tick: called from time to time, however long tasks take.
 
@@ -89,7 +89,12 @@ def run(
     finally:
         for future in state.running:
             future.cancel()
-        pool.close()
+        try:
+            pool.close()
+        finally:
+            # The traceback of an error keeps what was running here alive, in a notebook for good:
+            # whoever gave the tasks is told now that nobody does them any more.
+            getattr(tasks, "close", lambda: None)()
 
 
 _END = object()
@@ -134,10 +139,12 @@ def _collect(
     alone: Task | None,
 ) -> None:
     """Keep what has finished; what was lost is to be done again, or has failed if it was alone."""
-    ready, _ = wait(state.running, seconds, FIRST_COMPLETED)
+    ready = _ready_of(state.running, seconds)
     broken = next((e for f in ready if isinstance(e := _failure(f), BrokenExecutor)), None)
     if broken is not None:
-        ready, _ = wait(state.running)  # all that ran there are lost, or were just done
+        # All that ran there are lost, or were just done.
+        wait([future for future in state.running if not future.cancelled()])
+        ready = _ready_of(state.running, 0.0)
     lost = []
     for future in ready:
         task = state.running.pop(future)
@@ -153,6 +160,14 @@ def _collect(
     state.again.extend(lost)
     if broken is not None:
         _renew(pool, state, broken)
+
+
+def _ready_of(running: Iterable[Future[Done]], seconds: float | None) -> list[Future[Done]]:
+    """Wait for one that is done at least; those cancelled by who did not say so are, too."""
+    futures = list(running)
+    if not any(future.done() for future in futures):
+        wait(futures, seconds, FIRST_COMPLETED)
+    return [future for future in futures if future.done()]
 
 
 def _failure(future: Future[Done]) -> BaseException | None:

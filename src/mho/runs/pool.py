@@ -12,10 +12,13 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 import torch
+from tqdm import tqdm
 
 from mho.core import checks
 
 _PATIENCE = 10.0  # s, that idle workers have to end by themselves
+_BEGINNINGS = 3  # of workers that are killed before they have begun
+_KILLED = -9  # how a process ended that was killed, by a system out of memory for example
 
 Factory = Callable[[], Executor]
 
@@ -141,21 +144,35 @@ class Processes:
         return future
 
     def _begin(self) -> None:
+        for left in range(_BEGINNINGS - 1, -1, -1):
+            others = set(multiprocessing.active_children())
+            first = self._made().submit(os.getpid)
+            begun = set(multiprocessing.active_children()) - others
+            try:
+                first.result()
+                return
+            except BrokenExecutor as error:
+                self.close()
+                if not any(process.exitcode == _KILLED for process in begun):
+                    raise NotBegunError(
+                        "worker processes end as soon as they begin (their message is above): in "
+                        'a script, what starts them must stand under if __name__ == "__main__":, '
+                        "as every worker imports the script; workers=0 needs no processes"
+                    ) from error
+                if not left:
+                    raise NotBegunError(
+                        f"worker processes were killed as they began, {_BEGINNINGS} times: is "
+                        "there memory for so many workers?"
+                    ) from error
+
+    def _made(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context(METHOD)
         end, self._leash = context.Pipe(duplex=False)
         copied = self._leash if METHOD == "fork" else None
         self._executor = ProcessPoolExecutor(
             self.width, mp_context=context, initializer=_begin_worker, initargs=(end, copied)
         )
-        try:
-            self._executor.submit(os.getpid).result()
-        except BrokenExecutor as error:
-            self.close()
-            raise NotBegunError(
-                "worker processes end as soon as they begin (their message is above): in a "
-                'script, what starts them must stand under if __name__ == "__main__":, as every '
-                "worker imports the script; workers=0 needs no processes"
-            ) from error
+        return self._executor
 
     def renew(self) -> bool:
         """Begin new processes at the next task."""
@@ -191,6 +208,8 @@ def _begin_worker(leash: Connection, copied: Connection | None) -> None:
     if copied is not None:
         copied.close()  # of the other end, which only the one that started us may hold
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started us
+    # The lock of bars is one of several processes, and complained of when this one ends at once.
+    tqdm.set_lock(threading.RLock())
     torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
 

@@ -60,7 +60,9 @@ class Work:
         begun = time.perf_counter()
         try:
             value = self.function(*arguments)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if os.getpid() == self._home and not isinstance(error, (Exception, SystemExit)):
+                raise  # Ctrl-C is for this process; workers are sent none
             return Done(None, said(error), time.perf_counter() - begun, error)
         return Done(value, None, time.perf_counter() - begun)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mho.core import checks
@@ -69,7 +70,8 @@ def sweep(
             ``"array.wires.word"``, ``"effects.StuckAt.low"``, ``"device"``), and the names in
             ``free``. Values are lists of choices (specs may be among them), `Range` or `Integers`.
         evaluate: called as ``evaluate(hardware, seed, settings)`` for every chip, with the
-            configuration's hardware, the chip's seed and what was set by path. It returns a
+            configuration's hardware, the chip's seed and what was set by path. Torch's generator
+            (of the CPU) is seeded with the chip's seed; others are its own affair. It returns a
             number (of the one objective) or a mapping of results by name: all objectives, and
             whatever else is to be recorded. See `accuracy_and_cost` for the usual one.
         hardware: whose fields are varied; the default one if not given.
@@ -164,6 +166,8 @@ def _seeds(chips: int | Sequence[int]) -> list[int]:
     chips = checks.plain(chips)
     if isinstance(chips, (int, float, str)):
         return list(range(checks.integer("chips", chips)))
+    if not isinstance(chips, Iterable):
+        raise TypeError(f"chips must be an integer or a list of seeds, got {checks.said(chips)}")
     seeds = listed(chips)
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"chips must be different seeds, got {seeds}")
@@ -195,7 +199,11 @@ def _check_first(evaluate: Any, base: Hardware, space: Space, free: Collection[s
         TypeError,
     ):  # values that do not go together: such trials fail by themselves
         return
-    check(hardware)
+    try:
+        check(hardware)
+    except ValueError as error:
+        told = ", ".join(f"{path}={value}" for path, value in first.items())
+        raise ValueError(f"{error} (of the first configuration: {told})") from error
 
 
 class _Chip:
@@ -208,7 +216,12 @@ class _Chip:
 
     def __call__(self, seed: int, settings: Mapping[str, Any]) -> dict[str, float]:
         own = {path: value for path, value in settings.items() if path not in self.free}
-        found = self.evaluate(with_settings(self.hardware, own), seed, dict(settings))
+        hardware = with_settings(self.hardware, own)
+        # What draws from torch's own generator (noise of training) draws the same, whoever did
+        # what before; the generator of this process is left as it was.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed % 2**63)
+            found = self.evaluate(hardware, seed, dict(settings))
         return results_of(found, self.goals)
 
 

@@ -6,8 +6,9 @@ model's layers, the kind and settings of optimizer and schedule, the loss by nam
 
 from __future__ import annotations
 
-import hashlib
+import copy
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -19,10 +20,12 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from mho.core import files
+from mho.core.digests import digest
 from mho.core.spec import first_difference
 from mho.train.samples import Rows
 
 RESUME = ("same", "force")
+_WHOLE = {"run", "progress", "model", "optimizer", "rng"}  # of a checkpoint
 _NUMBERS = 3  # of those without which no checkpoint ever was: seed, batch, samples
 
 
@@ -90,7 +93,7 @@ def identity(
             name: f"{type(module).__name__} {_shapes(module)}".strip()
             for name, module in model.named_modules()
         },
-        "optimizer": {"kind": named(type(optimizer)), "groups": _groups(optimizer)},
+        "optimizer": {"kind": _kind(optimizer), "groups": _groups(optimizer)},
         "schedule": None if schedule is None else _schedule(schedule),
     }
 
@@ -104,6 +107,12 @@ def named(function: Any) -> str:
         return repr(function)
     kind = function if hasattr(function, "__qualname__") else type(function)
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _kind(optimizer: Any) -> str:
+    inner = getattr(optimizer, "inner", None)
+    name = named(type(optimizer))
+    return name if inner is None else f"{name}({named(type(inner))})"
 
 
 def _shapes(module: nn.Module) -> str:
@@ -131,17 +140,24 @@ def _begun_with(group: Mapping[str, Any]) -> dict[str, Any]:
 _NOT_SETTINGS = ("params", "param_names")
 _MOVES = ("last_epoch", "best", "num_bad_epochs", "cooldown_counter", "T_cur", "T_i")
 """What a schedule counts."""
+_MILESTONES = "_milestones"  # of torch's SequentialLR
 
 
 def _schedule(schedule: Any) -> dict[str, Any]:
+    """Return what a schedule was given, not what it counts; likewise of those it is made of."""
     state = schedule.state_dict() if hasattr(schedule, "state_dict") else {}
     kept = {
         name: _plain(value)
         for name, value in state.items()
-        if isinstance(value, int | float | str | list)
+        if isinstance(value, int | float | str | list | Mapping)
         and name not in _MOVES
-        and not name.startswith("_")
+        and (name == _MILESTONES or not name.startswith("_"))
     }
+    if hasattr(schedule, "lr_lambdas"):  # by their names: states do not have functions
+        kept["lr_lambdas"] = _plain(schedule.lr_lambdas)
+    parts = getattr(schedule, "_schedulers", None)
+    if parts is not None:
+        kept["parts"] = [_schedule(part) for part in parts]
     return {"kind": named(type(schedule)), **kept}
 
 
@@ -150,20 +166,25 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
     return value if isinstance(value, int | float | str | bool | None) else named(value)
 
 
-def _digest(samples: Rows) -> str:
-    """Return a digest of the data; of a Dataset that works samples out, of its first and last."""
-    found = hashlib.blake2b(digest_size=16)
-    count = len(samples)
-    rows = slice(None) if samples.whole is not None else torch.tensor([0, count - 1])
-    parts = samples.whole if samples.whole is not None else samples[torch.as_tensor(rows)]
-    for part in parts:
-        known = part.detach().cpu().contiguous()
-        found.update(f"{known.dtype} {list(known.shape)}".encode())
-        found.update(known.reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+def _digest(samples: Rows) -> Any:
+    """Return a digest of the data; of a Dataset that works samples out, of its first and last.
+
+    Samples that are drawn anew at every look are known by their shapes alone. To look at them
+    draws nothing from torch's generators.
+    """
+    if samples.whole is not None:
+        return digest(samples.whole)
+    ends = torch.tensor([0, len(samples) - 1])
+    with torch.random.fork_rng():
+        first, second = samples[ends], samples[ends]
+    if digest(first) == digest(second):
+        return digest(first)
+    return [f"{part.dtype} {list(part.shape[1:])}" for part in first]
 
 
 # ── write and read ───────────────────────────────────────────────────────────────────────────
@@ -190,15 +211,16 @@ def load(
         parts: ``model``, ``optimizer`` and ``schedule``, None where there is none.
         run: as `identity` says of this run.
         resume: ``"same"`` refuses the checkpoint of another run; ``"force"`` takes it, and goes on
-            with the settings of the optimizer that is given now.
+            with the settings of the optimizer and the schedule that are given now: as they would
+            be after so many steps.
         epochs: that are asked for.
 
     Raises:
-        ValueError: if the file is damaged or no checkpoint, is another run's, or has more epochs
-            behind it; nothing is then loaded.
+        OSError: if the file cannot be read.
+        ValueError: if the file is damaged or no checkpoint, is another run's or does not fit the
+            parts, or has more epochs behind it. Then nothing has changed.
     """
     state = _read(path)
-    settings = _groups_of(parts["optimizer"])
     if resume != "force":
         _refuse_other(path, run, state["run"])
     done = state["progress"]["epoch"]
@@ -206,27 +228,69 @@ def load(
         raise ValueError(
             f"epochs must be >= {done}, those that checkpoint {path} has behind it, got {epochs}"
         )
-    for name, part in parts.items():
-        if part is not None and name in state:
-            part.load_state_dict(state[name])
-    if resume == "force":
-        for group, given in zip(_groups_now(parts["optimizer"]), settings, strict=True):
-            group.update(given)
+    there = {name: part for name, part in parts.items() if part is not None}
+    before = {name: copy.deepcopy(part.state_dict()) for name, part in there.items()}
+    try:
+        _take(state, there, run)
+    except BaseException as error:
+        for name, part in there.items():
+            part.load_state_dict(before[name])
+        if isinstance(error, Exception):
+            raise ValueError(f"checkpoint {path} does not fit: {error}") from error
+        raise
     torch.set_rng_state(state["rng"])
     if "cuda_rng" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda_rng"])
     return state["progress"]
 
 
+def _take(state: Mapping[str, Any], parts: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+    """Load the states of parts; if the optimizer's or schedule's settings differ, these stay."""
+    optimizer, schedule = parts["optimizer"], parts.get("schedule")
+    settings, known = _groups_of(optimizer), state["run"]
+    kind = known.get("optimizer", run["optimizer"])["kind"]  # of older versions it is not known
+    if kind != run["optimizer"]["kind"]:
+        raise ValueError(f"it is of the optimizer {kind}, given is {run['optimizer']['kind']}")
+    for name in ("model", "optimizer"):
+        parts[name].load_state_dict(state[name])
+    if len(known) == _NUMBERS or all(known[k] == run[k] for k in ("optimizer", "schedule")):
+        if schedule is not None and "schedule" in state:
+            schedule.load_state_dict(state["schedule"])
+        return
+    for group, given in zip(_groups_now(optimizer), settings, strict=True):
+        for name in group.keys() - given.keys() - set(_NOT_SETTINGS):
+            del group[name]
+        group.update(given)
+    if schedule is not None and "schedule" in state:
+        _catch_up(schedule, state["schedule"])
+
+
+def _catch_up(schedule: Any, reached: Mapping[str, Any]) -> None:
+    """Step a schedule as often as another one was: it then is where it would be by itself."""
+    steps = reached.get("last_epoch", 0) - getattr(schedule, "last_epoch", 0)
+    if "_schedulers" in reached and "last_epoch" not in reached:  # torch's ChainedScheduler
+        part = schedule._schedulers[0]
+        steps = reached["_schedulers"][0]["last_epoch"] - part.last_epoch
+    if steps < 0:
+        raise ValueError(f"the schedule has {-steps} steps more behind it: give it a new one")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch misses the optimizer's steps
+        for _ in range(steps):
+            schedule.step()
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        state = torch.load(path, weights_only=True)
+        # On the host: what takes a state over moves it to where it lives itself.
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
     except Exception as error:
         raise ValueError(
             f"checkpoint {path} is damaged, or none of mho.train.fit: remove it to start anew "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+            f"({type(error).__name__})"
         ) from error
-    if not isinstance(state, dict) or not {"run", "progress", "model", "rng"} <= state.keys():
+    if not isinstance(state, dict) or not state.keys() >= _WHOLE:
         raise ValueError(f"checkpoint {path} is none of mho.train.fit: remove it to start anew")
     return state
 

@@ -117,7 +117,8 @@ def fit(
         checkpoint: file to keep it in; None keeps none.
         every: steps between checkpoints; by default one an epoch.
         resume: ``"same"`` refuses the checkpoint of another run, naming the difference; ``"force"``
-            goes on from it all the same, with the optimizer's settings as they are given now.
+            goes on from it all the same, with the settings of the optimizer (of the same kind) and
+            of the schedule as they are given now.
         label: names a progress bar (shown on terminals only); None shows none.
 
     Returns:
@@ -125,7 +126,7 @@ def fit(
 
     Raises:
         TypeError, ValueError: if an argument is refused, or the checkpoint is damaged, of another
-            run, or of more epochs than are asked for.
+            run, or of more epochs than are asked for; nothing has then changed.
         OSError: if no checkpoint can be written where it is wanted.
         RuntimeError: if the loss is not finite (the last checkpoint is then still good), or another
             run works on the checkpoint.

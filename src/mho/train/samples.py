@@ -82,13 +82,18 @@ class Rows:
 
 def _refuse_own_order(loader: DataLoader[Any]) -> None:
     """Refuse a loader that does more than shuffle and batch (ValueError)."""
-    usual = type(loader.sampler) in (SequentialSampler, RandomSampler)
+    sampler = loader.sampler
+    usual = type(sampler) is SequentialSampler or (
+        type(sampler) is RandomSampler
+        and not sampler.replacement
+        and sampler.num_samples == len(loader.dataset)  # type: ignore[arg-type]
+    )
     batching = type(getattr(loader, "batch_sampler", None)) is BatchSampler
     if isinstance(loader.dataset, IterableDataset) or not usual or not batching:
         raise ValueError(
-            "data must be a DataLoader that shuffles and batches a dataset with numbered samples: "
-            "the order is fit's own, so that a run resumes exactly; got one with "
-            f"{type(loader.dataset).__name__} and {type(loader.sampler).__name__}"
+            "data must be a DataLoader that shuffles (without replacement) and batches a dataset "
+            "with numbered samples: the order is fit's own, so that a run resumes exactly; got one "
+            f"with {type(loader.dataset).__name__} and {type(sampler).__name__}"
         )
     if loader.drop_last:
         raise ValueError("data must be a DataLoader with drop_last=False: fit takes all samples")

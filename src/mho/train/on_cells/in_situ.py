@@ -91,6 +91,8 @@ class InSitu(OnCells, Wrapper):
         TypeError, ValueError: if an argument is refused, or no parameter would live on cells.
     """
 
+    _lookout: Lookout
+
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
@@ -196,7 +198,8 @@ class InSitu(OnCells, Wrapper):
         """
         learning = rates.by_parameter(self.param_groups)
         lookout = vars(self).setdefault("_lookout", Lookout())
-        lookout.begin(self.held.cells().values())
+        if lookout.due:
+            lookout.begin(self.held.cells().values())
         try:
             loss = self._search(closure) if self._calls_closure else self._propose(closure)
         except BaseException:
@@ -204,7 +207,7 @@ class InSitu(OnCells, Wrapper):
             raise
         self.updates += 1
         held = self.held.cells().items()
-        lookout.look((w, p.grad, learning[p]) for p, w in held if p in learning)
+        lookout.look((w, learning[p]) for p, w in held if p in learning)
         self.held.refresh(self.updates)
         if self._decomposed is not None:
             self._decomposed.clear()
@@ -285,6 +288,7 @@ class InSitu(OnCells, Wrapper):
             if not finite.is_finite(change):
                 bad.append(parameter)
                 continue
+            self._lookout.ask(held.weights, change)
             if parameter in each and parameter in factors:
                 for term in factors[parameter].split():
                     held.realise(term.product().mul_(-each[parameter]), spare)

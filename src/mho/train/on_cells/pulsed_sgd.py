@@ -142,22 +142,31 @@ class PulsedOptimizer(OnCells, WholeCopies):
             shown = {self._called(p): gradient for p, gradient in bad.items()}
             finite.warn("pulsed step: gradients are", shown, stacklevel=4)
         lookout = vars(self).setdefault("_lookout", Lookout())
-        lookout.begin(cells for cells, _, _ in self._moved(learning))
+        if lookout.due:
+            self._watch(lookout, learning)
         for p, lr in learning.items():
             if p.grad is not None and p not in bad:
                 self._move(p, lr)
-        lookout.look(self._moved(learning))
+        lookout.look((cells, lr) for cells, _, lr in self._on_cells(learning))
         return loss
 
-    def _moved(
+    def _watch(self, lookout: Lookout, learning: Mapping[nn.Parameter, float]) -> None:
+        """Note where weights are, and how far this update asks them to move."""
+        lookout.begin(cells for cells, _, _ in self._on_cells(learning))
+        if getattr(getattr(self, "rule", None), "fast_lr", None) is not None:
+            return  # the rate of updates is that rule's own
+        for cells, p, lr in self._on_cells(learning):
+            if p.grad is not None:
+                lookout.ask(cells, p.grad, lr)
+
+    def _on_cells(
         self, learning: Mapping[nn.Parameter, float]
-    ) -> Iterator[tuple[WeightCells, Tensor | None, float]]:
-        """Yield the cells of every weight with its gradient and its learning rate."""
-        own_rate = getattr(getattr(self, "rule", None), "fast_lr", None) is not None
+    ) -> Iterator[tuple[WeightCells, nn.Parameter, float]]:
+        """Yield the cells of every weight with its parameter and its learning rate."""
         for p, lr in learning.items():
             if p in self._name:
                 for cells in _parts(self.arrays[self._name[p]]).values():
-                    yield cells, None if own_rate else p.grad, lr
+                    yield cells, p, lr
 
     def _move(self, p: nn.Parameter, lr: float) -> None:
         name = self._name.get(p)
@@ -183,7 +192,7 @@ class PulsedOptimizer(OnCells, WholeCopies):
             for part, cells in _parts(self.arrays[name]).items():
                 found.append((f"{name} ({part})" if part else name, p.shape, cells))
         names = vars(self).get("_digital", {})
-        digital = self.param_groups[-1]["params"]
+        digital = [p for group in self.param_groups for p in group["params"] if p not in self._name]
         found.extend((names.get(p, "other"), p.shape, None) for p in digital)
         return rows(found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -30,6 +30,12 @@ class Lookout:
         self._updates = 0
         self._done = False
         self._start: float | None = None
+        self._asked = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether it will look after the next update."""
+        return not self._done and not self._updates & (self._updates + 1)
 
     @torch.no_grad()
     def begin(self, cells: Iterable[WeightCells]) -> None:
@@ -38,17 +44,35 @@ class Lookout:
             self._start = _at_ends(list(cells))
 
     @torch.no_grad()
-    def look(self, moved: Iterable[tuple[WeightCells, Tensor | None, float]]) -> None:
+    def ask(self, cells: WeightCells, change: Tensor, rate: float = 1.0) -> None:
+        """Note how far an update is to move a weight, if it will be looked at.
+
+        Args:
+            cells: that hold the weight.
+            change: of its matrix, in any shape, over ``rate``.
+            rate: the learning rate, where the change is a gradient.
+        """
+        span = cells.high - cells.low
+        if not self.due or cells.step > _COARSE * span or not change.numel():
+            return
+        norm: Callable[[Tensor], Tensor] = torch.linalg.vector_norm
+        size = rate * float(norm(change)) / math.sqrt(change.numel()) / span
+        self._asked = max(self._asked, size) if math.isfinite(size) else self._asked
+
+    @torch.no_grad()
+    def look(self, moved: Iterable[tuple[WeightCells, float]]) -> None:
         """Count an update, and look whether it is time to warn.
 
         Args:
-            moved: the cells of each weight, its gradient and its learning rate.
+            moved: the cells of each weight, and its learning rate.
         """
+        due, asked = self.due, self._asked
         self._updates += 1
-        if self._done or self._updates & (self._updates - 1):
+        self._asked = 0.0
+        if not due:
             return
         found = list(moved)
-        there, asked = _at_ends([cells for cells, _, _ in found]), _asked(found)
+        there = _at_ends([cells for cells, _ in found])
         if there >= _MOST and (self._start or 0.0) <= _BEFORE:
             what = (
                 f"{share(there)} of the weights on cells are at the ends of their range after "
@@ -59,7 +83,7 @@ class Lookout:
         else:
             return
         self._done = True
-        lr = max(rate for _, _, rate in found)
+        lr = max(rate for _, rate in found)
         calm = lr * min(_STEP / asked if asked else 0.1, 0.1)
         notice.warn(
             f"{what}: the learning rate {lr:g} may be too high for these devices; try {calm:.1g}"
@@ -77,15 +101,3 @@ def _at_ends(found: list[WeightCells]) -> float:
         near = (weight < cells.low + _NEAR * span) | (weight > cells.high - _NEAR * span)
         count, there = count + weight.numel(), there + int(near.sum())
     return there / count if count else 0.0
-
-
-def _asked(found: list[tuple[WeightCells, Tensor | None, float]]) -> float:
-    """Return the largest change of a weight's matrix (root mean square) over its range."""
-    most = 0.0
-    for cells, gradient, rate in found:
-        span = cells.high - cells.low
-        if gradient is None or cells.step > _COARSE * span:
-            continue
-        size = rate * float(gradient.double().square().mean().sqrt()) / span
-        most = max(most, size) if math.isfinite(size) else most
-    return most
