@@ -17,7 +17,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 def extension(monkeypatch):
     monkeypatch.syspath_prepend(str(DOCS / "_ext"))
     yield importlib.import_module
-    for name in ("rooms", "equations", "short_names"):
+    for name in ("rooms", "equations", "readable", "short_names"):
         sys.modules.pop(name, None)
 
 
@@ -84,6 +84,33 @@ def test_equations_keep_their_lines_and_sections_stay(extension):
 def test_what_is_introduced_already_is_left_alone(extension, lines):
     pytest.importorskip("sphinx")
     assert extension("equations").keep_lines(lines) == lines
+
+
+def test_properties_keep_their_colons_and_signatures_are_python(extension):
+    pytest.importorskip("sphinx")
+    readable = extension("readable")
+    napoleon = pytest.importorskip("sphinx.ext.napoleon")
+    said = "All that acts: the device, then the effects."
+    lines = [said, "", "Raises:", "    ValueError: if not."]
+    readable.text(None, "property", "x", None, None, lines)
+    config = napoleon.Config(napoleon_use_ivar=True)
+    found = napoleon.GoogleDocstring(lines, config, what="property", name="x", obj=int)
+    assert found.lines()[:4] == ["..", "", said, ""]
+    assert ":raises ValueError: if not." in found.lines()
+    said = readable.signature(None, "class", "x", None, None, "(a: A = <factory>, b=1)", None)
+    assert said == ("(a: A = ..., b=1)", None)
+    assert readable.signature(None, "data", "x", None, None, None, None) == (None, None)
+
+
+def test_a_number_and_its_error_stay_on_one_line_of_a_table(extension):
+    nodes = pytest.importorskip("docutils.nodes")
+    cell = nodes.entry("", nodes.paragraph("", "95.6 ± 0.3, ±0.2 ± x"))
+    text, code = nodes.paragraph("", "1 ± 2 %"), nodes.literal("", "2 % 2")
+    tree = nodes.document(None, None, "", cell, text, code)
+    extension("readable").keep_together(None, tree, "page")
+    assert cell.astext() == "95.6\u00a0±\u00a00.3, ±0.2 ± x"
+    assert text.astext() == "1 ± 2\u00a0%"
+    assert code.astext() == "2 % 2"
 
 
 def test_the_picture_of_a_crossbars_life_is_drawn_in_both_looks(monkeypatch, tmp_path):

@@ -7,7 +7,7 @@ al. 2014, doi 10.1109/SISPAD.2014.6931558) under a triangular sweep, as on a pro
 """
 
 # %%
-# A device is a frozen set of numbers in SI units. It prints what it is.
+# A device is a frozen set of numbers in SI units. It prints those that are not the model's own.
 import matplotlib.pyplot as plt
 import torch
 
@@ -16,6 +16,8 @@ from mho.plot import bipolar_switching, hysteresis_loop
 
 device = presets.get("hfox_stanford_pku")
 print(device)
+low, high = device.window
+print(f"holds {1e6 * low:.1f} to {1e6 * high:.1f} µS")
 
 # %%
 # ``fabricate`` makes cells of it, ``simulate`` sweeps them. Switching takes nanoseconds while the

@@ -61,6 +61,5 @@ for b in bits:
 
 figure, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 mho.plot.accuracy_against(bits, torch.stack(found, 1), ax, baseline=accuracy(model))
-ax.set_xlabel("bits of the ADC")
-ax.set_title("Five chips of each design")
+ax.set(xlabel="bits of the ADC", ylim=(80, 100), title="Five chips of each design")
 plt.show()

@@ -64,7 +64,7 @@ for name, hardware in designs.items():
     print(f"{name:16s} {100 * plain[name].mean():5.1f} %   {100 * corrected[name].mean():5.1f} %")
 
 figure, ax = plt.subplots(figsize=(8.0, 3.8), layout="constrained")
-mho.plot.accuracy_of_chips(plain, ax, label="as it comes", colour="#D55E00", shift=-0.12)
-mho.plot.accuracy_of_chips(corrected, ax, label="calibrated", colour="#0072B2", shift=0.12)
+mho.plot.accuracy_of_chips(plain, ax, label="as it comes", colour="#D55E00", shift=-0.2)
+mho.plot.accuracy_of_chips(corrected, ax, label="calibrated", colour="#0072B2", shift=0.2)
 ax.legend()
 plt.show()

@@ -48,7 +48,11 @@ for b in bits:
     accuracy.append(mho.study.over_chips(analog, evaluate, range(3)))
     mho.calibrate(analog, data.train_x[:200])
     energy.append(cost(analog, data.test_x[:50], chips.get("generic_22nm")))
-    print(f"{b} bits: {100 * accuracy[-1].mean():5.1f} %, {energy[-1].energy}")
+    joules = energy[-1].energy  # an estimate: typical, and from low to high
+    print(
+        f"{b} bits: {100 * accuracy[-1].mean():5.1f} %, {1e12 * joules.typical:.0f} pJ "
+        f"({1e12 * joules.low:.0f} to {1e12 * joules.high:.0f})"
+    )
 
 # %%
 # Every point is a design; error bars are one standard deviation of the chips.

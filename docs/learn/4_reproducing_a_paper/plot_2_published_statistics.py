@@ -11,6 +11,7 @@ formulas; the cells of ``pcm_joshi`` must show the same.
 import matplotlib.pyplot as plt
 import torch
 
+import mho
 from mho.devices import presets
 
 device = presets.get("pcm_joshi")
@@ -24,11 +25,13 @@ sigma = programmed.std(1)
 # The published standard deviation is a parabola in the target (µS, relative to 25 µS).
 r = targets / 25e-6
 published = (0.26348 + 1.9650 * r - 1.1731 * r**2) * 1e-6
-figure, (left, right) = plt.subplots(1, 2, figsize=(9.0, 3.8), layout="constrained")
-left.plot(1e6 * targets, 1e6 * published, color="0.3", label="published formula")
-left.plot(1e6 * targets, 1e6 * sigma, "o", color="#0072B2", label="10,000 cells each")
-left.set(xlabel="target (µS)", ylabel="σ of programming (µS)", title="Programming error")
-left.legend()
+with mho.plot.style():
+    figure, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+    ax.plot(1e6 * targets, 1e6 * published, color="0.3", label="published formula")
+    ax.plot(1e6 * targets, 1e6 * sigma, "o", color="#0072B2", label="10,000 cells each")
+    ax.set(xlabel="target (µS)", ylabel="σ of programming (µS)", title="Programming error")
+    ax.legend()
+    plt.show()
 off = ((sigma - published) / published).abs().max()
 print(f"largest deviation of σ: {float(off):.1%} (10,000 cells know σ to 0.7 %)")
 
@@ -41,11 +44,13 @@ for seconds in times:
     before = seconds
     held.append(cells.conductance().clone())
 held = torch.stack(held)  # times × targets × cells
-for k in (0, 4, 9):
-    right.loglog(times, 1e6 * held[:, k].mean(1), label=f"{1e6 * float(targets[k]):.1f} µS")
-right.set(xlabel="time since programming (s)", ylabel="mean conductance (µS)", title="Drift")
-right.legend(title="target")
-plt.show()
+with mho.plot.style():
+    figure, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+    for k in (0, 4, 9):
+        ax.loglog(times, 1e6 * held[:, k].mean(1), label=f"{1e6 * float(targets[k]):.1f} µS")
+    ax.set(xlabel="time since programming (s)", ylabel="mean conductance (µS)", title="Drift")
+    ax.legend(title="target")
+    plt.show()
 
 # %%
 # The exponent of every single cell, beside the published mean of the conductance it was

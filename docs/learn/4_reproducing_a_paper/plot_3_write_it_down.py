@@ -73,6 +73,6 @@ with open("accuracy.csv", "w", newline="", encoding="utf-8") as file:
 figure, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 mho.plot.accuracy_against(times, found, ax)
 mho.plot.time_axis(ax, times)
-ax.set_xlabel("time since programming")
+ax.set(xlabel="time since programming", ylim=(80, 100))
 plt.show()
 print(f"mho {mho.__version__}, torch {torch.__version__}")
