@@ -4,18 +4,17 @@ One hidden layer learns scikit-learn's digits in situ, on pairs of noisy, bent c
 it was trained on then become a chip, with converters and drift; the chip ages for ten days, and its
 cells go back into training for one more epoch.
 
-    python examples/trained_in_place.py [--quick]
+    python examples/trained_in_place.py [--quick] [--out trained_in_place]
 """
 
 from __future__ import annotations
-
-import argparse
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 import mho
+from example_options import bars, parsed
 from mho.demo.data import digits
 from mho.devices import presets
 from mho.effects import PowerLawDrift
@@ -37,9 +36,7 @@ def accuracy(model, data):
 
 
 def main(args=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two epochs instead of ten")
-    options = parser.parse_args(args)
+    options = parsed(__doc__, "trained_in_place", args, quick="two epochs instead of ten")
     data = digits(0)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
@@ -79,6 +76,7 @@ def main(args=None):
     train(1)
     chip = deploy()
     show("the same cells, an epoch later", chip)
+    bars(found, options.out / "trained_in_place.png", "test accuracy (%)")
     return found
 
 

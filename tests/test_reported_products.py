@@ -165,8 +165,8 @@ def test_embeddings_are_said_once_and_those_that_cannot_be_converted_are_not_pro
     with pytest.warns(UserWarning, match="left digital") as said:
         mho.convert(model, mho.Hardware())
     (line,) = [str(w.message) for w in said]
-    assert "2 Embedding, EmbeddingBag (0, more): by option" in line
-    assert "scaled (Scaled): no crossbar layer for this type" in line
+    assert "2 Embedding and EmbeddingBag: '0', 'more' (looked up" in line
+    assert "Scaled 'scaled' (no crossbar layer for this type)" in line
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*deprecated:UserWarning")
