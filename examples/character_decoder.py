@@ -263,17 +263,17 @@ def main(arguments=None):
     }
     options = parsed(__doc__, "decoder", arguments, "a smaller model, less text", more)
     quick = options.quick
-    steps = options.steps or (30 if quick else 1500)
+    steps = options.steps or (1000 if quick else 1500)
     chips = options.chips or (2 if quick else 5)
     torch.manual_seed(0)
     warnings.filterwarnings("ignore", message=".*left digital.*")
-    training, testing = text(40_000 if quick else 1_000_000)
+    training, testing = text(300_000 if quick else 1_000_000)
     version = ".".join(map(str, sys.version_info[:2]))
     print(f"docstrings of Python {version}: {len(training)} characters, {len(testing)} for testing")
-    pieces = batch(testing, 16 if quick else 128, torch.Generator().manual_seed(2))
+    pieces = batch(testing, 64 if quick else 128, torch.Generator().manual_seed(2))
     began = time.time()
 
-    shape = {"width": 16, "blocks": 1, "heads": 2} if quick else {}
+    shape = {"width": 32, "blocks": 2, "heads": 2} if quick else {}
     model = once(
         options.out / "software.pt",
         Decoder(**shape),

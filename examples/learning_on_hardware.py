@@ -175,6 +175,7 @@ def draw(found, name, devices, ranks, path):
             ax.set(title=device, xlabel="rank of the gradient", xscale="log")
             ax.set_xticks(ranks, [str(rank) for rank in ranks])
             ax.minorticks_off()
+            ax.get_legend().remove()  # one for all
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
         figure.savefig(path)
         plt.close("all")

@@ -237,9 +237,10 @@ def draw(path: Path) -> None:
         ax.plot(ends, ends, color="grey", linestyle=":", label="as measured")
         ax.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
         ax.set(xlabel="measured (TOPS/W)", ylabel="from its parts (TOPS/W)")
-        for axis in (ax.xaxis, ax.yaxis):
-            axis.set_minor_formatter("")
-            axis.set_major_formatter("{x:g}")
+        ticks = (2, 5, 10, 20, 50)
+        ax.set_xticks(ticks, map(str, ticks))
+        ax.set_yticks(ticks, map(str, ticks))
+        ax.minorticks_off()
         ax.legend()
         save_figure(figure, path)
 

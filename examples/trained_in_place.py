@@ -36,7 +36,8 @@ def accuracy(model, data):
 
 
 def main(args=None):
-    options = parsed(__doc__, "trained_in_place", args, quick="two epochs instead of ten")
+    more = {"--epochs": {"type": int, "help": "before it is put to work (10)"}}
+    options = parsed(__doc__, "trained_in_place", args, "six epochs instead of ten", more)
     data = digits(0)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
@@ -65,7 +66,7 @@ def main(args=None):
 
     found = {}
     print(f"{'':<34}{'accuracy':>10}{'pulses a cell':>16}")
-    train(2 if options.quick else 10)
+    train(options.epochs or (6 if options.quick else 10))
     chip = deploy()
     show("the trained cells as a chip", chip)
     mho.age(chip, 10 * DAY)

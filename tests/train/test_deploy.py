@@ -601,7 +601,7 @@ def test_cells_of_a_chip_are_not_taken():
 
 @pytest.mark.slow
 def test_the_example_runs(tmp_path, capsys):
-    arguments = ["--quick", "--out", str(tmp_path)]
+    arguments = ["--quick", "--epochs", "2", "--out", str(tmp_path)]
     found = list(example("trained_in_place").main(arguments).values())
     assert len(found) == 4
     assert found[1] < found[0] < found[3]
