@@ -70,7 +70,8 @@ def test_positions_are_no_matrices_of_a_product():
     ]
     # Without inputs nobody knows.
     assert mho.summary(analog).shares.of_weights == 16 + 2 * 48
-    with pytest.warns(UserWarning, match="the model .Added.: added or scaled, in no product; 100%"):
+    said = r"Added, the model itself \(added or scaled, in no product\); 100%"
+    with pytest.warns(UserWarning, match=said):
         mho.convert(Added(), mho.Hardware(), inputs=x)
 
 
