@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -35,11 +34,6 @@ extensions = [
     "equations",
     "short_names",
 ]
-# A table of contents may ask for pages that are not written yet (Sphinx gives this warning no type
-# by which it could be left out).
-logging.getLogger("sphinx.sphinx.directives.other").addFilter(
-    lambda record: getattr(record, "subtype", "") != "empty_glob"
-)
 root_doc = "index"
 templates_path = ["_templates"]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}

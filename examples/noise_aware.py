@@ -2,7 +2,7 @@
 
 One hidden layer on scikit-learn's digits and on mnist1d, trained three ways for chips with 1 % of
 stuck cells, programming error and 6-bit converters: in software; on the hardware; and by a recipe
-that practises on worse chips, learns the converters' ranges and clips weights. Ten chips each.
+that trains on worse chips, learns the converters' ranges and clips weights. Ten chips each.
 Prints a table and saves ``noise_aware.png``.
 
     python examples/noise_aware.py [--quick] [--out learning]

@@ -14,7 +14,7 @@ plt.switch_backend("agg")
 
 FOLDER = Path(__file__).parents[1] / "docs" / "gallery"
 SCRIPTS = sorted(FOLDER.glob("plot_*.py"))
-QUICK = ("crossbar", "wires", "switching", "converters", "cores")
+QUICK = ("crossbar", "wires", "switching", "converters", "cores", "layers")
 
 
 def used(path):

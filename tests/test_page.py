@@ -242,3 +242,40 @@ def test_nothing_and_what_is_not_finite_are_drawn():
 def test_charts_and_pages_refuse_what_is_of_another_kind(draw, said):
     with pytest.raises(TypeError, match=said):
         draw()
+
+
+def test_ends_that_a_logarithmic_axis_has_no_place_for_lie_below_all_values():
+    energy = Axis("energy", "J", log=True)
+    points = Series("a", [2e-9, 1e-6], [1, 2], x_low=[-1e-9, 5e-7], x_high=[4e-9, 2e-6])
+    data = of(interactive.scatter([points], x=energy), "Segment")[0].data_source.data
+    np.testing.assert_allclose(data["x_low"], [1e-3, 0.5])  # µJ
+    band = Series("a", [1, 2], [1e-3, 1.0], low=[0.0, 0.5], high=[1.0, 2.0])
+    data = of(interactive.lines([band], y=Axis("y", log=True)), "VArea")[0].data_source.data
+    np.testing.assert_allclose(data["low"], [5e-4, 0.5])
+    with pytest.raises(ValueError, match="y must be > 0 on a logarithmic axis"):
+        interactive.lines([Series("a", [1, 2], [0.0, 1.0])], y=Axis("y", log=True))
+
+
+def test_a_unit_is_no_html_and_no_name_for_what_the_pointer_is_told():
+    unit = "<img src=x onerror=alert(1)> @name $x"
+    axis = Axis("a", unit)
+    plots = [
+        interactive.lines([Series("a", [1, 2], [1, 2], [0, 1], [2, 3])], x=axis, y=axis),
+        interactive.bars(["a"], {"b": [1.0]}, y=axis),
+        interactive.heat_map([[1.0, 2.0]], x=axis, y=axis, value=axis),
+    ]
+    for plot in plots:
+        for tool in plot.hover:
+            for _, told in tool.tooltips:
+                assert "<" not in told
+                assert "@name $" not in told
+
+
+def test_values_and_groups_come_as_they_are():
+    import torch
+
+    y = torch.tensor([1.0, 2.0], requires_grad=True)
+    (line,) = of(interactive.lines([Series("a", y, y)]), "Line")
+    np.testing.assert_allclose(line.data_source.data["x"], [1.0, 2.0])
+    bits = interactive.bars([4, 8], {"accuracy": [0.5, 0.9]})
+    assert bits.x_range.factors == ["4", "8"]

@@ -8,9 +8,7 @@ other cells.
 import torch
 
 from mho import plot
-from mho.circuit import Wires
-from mho.circuit.half_select import bias
-from mho.circuit.passive import disturb, sneak_read
+from mho.circuit import Wires, bias, disturb, sneak_read
 from mho.devices import VTEAM
 
 # %%

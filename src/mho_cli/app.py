@@ -122,7 +122,9 @@ def _refused(error: typer.TyperException, given: list[str]) -> int:
 
 def _said(error: Exception, given: list[str]) -> str:
     text = _line(str(error))
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+    if isinstance(error, FileExistsError) and error.filename is not None:
+        text = f"{error.filename} is a file, not a folder"  # nothing else is not written over
+    elif isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.strerror}: {error.filename}"
     if isinstance(error, (ImportError, OSError, TypeError, ValueError)) and text:
         return text

@@ -10,6 +10,7 @@ import torch
 
 import mho
 from mho.analysis import layers
+from mho.analysis.layer_errors import LayerError, LayerErrors
 
 
 def mlp(*sizes):
@@ -287,4 +288,21 @@ def test_it_prints_and_draws():
     names = [label.get_text() for label in ax.get_xticklabels()]
     assert names == [*found.causes, "own"]
     assert not math.isnan(found.outputs)
+    plt.close("all")
+
+
+def test_the_picture_has_the_style_of_the_others_and_takes_what_comes():
+    one = LayerError("a$_{", "Linear", 0.0, {"encoding": math.nan, "drift": math.inf}, {}, 0.0)
+    found = LayerErrors((one,), math.nan)
+    with plt.rc_context({"axes.spines.top": True, "axes.titlelocation": "center"}):
+        ax = mho.plot.layer_errors(found)
+    assert not ax.spines["top"].get_visible()
+    assert ax.get_title("left").startswith("error added by each stage")
+    ax.figure.canvas.draw()  # a name is no formula
+    assert [t.get_text() for t in ax.texts] == ["nan", "inf", "–"]
+    given = plt.figure().subplots()
+    assert mho.plot.layer_errors(found, given) is given
+    assert not given.spines["top"].get_visible()
+    with pytest.raises(ValueError, match="at least one layer"):
+        mho.plot.layer_errors(LayerErrors((), 0.0))
     plt.close("all")

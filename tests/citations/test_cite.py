@@ -19,7 +19,9 @@ from mho.devices import presets
 from mho.train import AGAD, InSitu, TikiTaka, recipes
 
 ROOT = Path(__file__).parents[2]
-NUMBER = r"10\.\d{4,9}/[^\s,;)\"'`\]]+|(?<=arXiv:)\d{4}\.\d{4,5}|(?<=arXiv )\d{4}\.\d{4,5}"
+NUMBER = (
+    r"10\.\d{4,9}/(?:\(\d+\)|[^\s,;()\"'`\]])+|(?<=arXiv:)\d{4}\.\d{4,5}|(?<=arXiv )\d{4}\.\d{4,5}"
+)
 
 
 def keys(*used):
@@ -81,6 +83,12 @@ def test_every_entry_is_complete(key):
     # Names are "Family, Given"; a shortened list says so.
     assert all("," in name or name == "others" for name in entry["author"].split(" and "))
     assert ("others" in entry["author"]) == ("shortened" in entry.get("note", ""))
+
+
+def test_a_doi_may_have_brackets_and_stand_in_brackets():
+    said = "Sobol' (2001, doi 10.1016/S0378-4754(00)00270-6). Everett (doi 10.1287/opre.11.3.399)."
+    assert table.numbers_in(said) == ("10.1016/s0378-4754(00)00270-6", "10.1287/opre.11.3.399")
+    assert table.find("10.1016/s0378-4754(00)00270-6").key == "sobol2001"
 
 
 def test_no_two_entries_are_of_one_paper():

@@ -35,6 +35,32 @@ def wrong():
 
 def uneven():
     return torch.nn.Linear(2, 2), torch.ones(3, 2), torch.ones(4), torch.ones(3, 2)
+
+def numpy():
+    model, *data = task()
+    inputs, labels, calibration = (part.numpy() for part in data)
+    return model, inputs.astype("float64"), labels, calibration.astype("float64")
+
+def pandas():
+    import pandas
+
+    model, inputs, labels, calibration = numpy()
+    frame = pandas.DataFrame(inputs, index=range(7, 207))
+    return model, frame, pandas.Series(labels), pandas.DataFrame(calibration)
+
+def loaders():
+    from torch.utils.data import DataLoader, TensorDataset
+
+    model, inputs, labels, calibration = task()
+    return model, DataLoader(TensorDataset(inputs, labels), 32), None, DataLoader(calibration, 32)
+
+def narrow():
+    model, inputs, labels, calibration = task()
+    return model, inputs[:, :4], labels, calibration[:, :4]
+
+def shifted():
+    model, inputs, labels, calibration = task()
+    return model, inputs, labels + 1, calibration
 """
 
 
@@ -95,6 +121,17 @@ def test_the_numbers_are_those_of_ones_own_loop():
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("form", ["numpy", "pandas", "loaders"])
+def test_a_task_may_hold_its_data_in_any_form(form):
+    if form == "pandas":
+        pytest.importorskip("pandas")
+    expected, found = given.task("own_network:task"), given.task(f"own_network:{form}")
+    for a, b in zip(expected[1:], found[1:], strict=True):
+        assert torch.equal(a, b)
+        assert a.dtype == b.dtype
+
+
+@pytest.mark.usefixtures("folder")
 def test_a_whole_hardware_is_taken_as_it_is(capsys):
     hardware = mho.Hardware(device=LinearDevice(), adc=mho.ADC(bits=3), dac=mho.DAC(bits=4))
     mho.save_hardware(hardware, "chip.yaml")
@@ -112,12 +149,20 @@ def test_a_whole_hardware_is_taken_as_it_is(capsys):
     [
         (["nothing.yaml"], "No such file"),
         (["nothing"], "no preset 'nothing'"),
+        (["pcm_josh"], "did you mean 'pcm_joshi'?"),
         (["adc.yaml"], "it is a ADC"),
         (["ideal", "--model", "own_network"], "module:function"),
         (["ideal", "--model", "own_network:none"], "no function 'none'"),
         (["ideal", "--model", "own_network:wrong"], "must return (model, inputs, labels"),
-        (["ideal", "--model", "own_network:uneven"], "as many, got 3 and 4"),
-        (["ideal", "--model", "no_such_module:f"], "no_such_module"),
+        (
+            ["ideal", "--model", "own_network:uneven"],
+            "own_network:uneven: inputs and labels must be as many, at least one, got 3 and 4",
+        ),
+        (["ideal", "--model", "own_network:narrow"], "does not take inputs of shape [1, 4]"),
+        (["ideal", "--model", "own_network:shifted"], "that the model has scores of, 0…2, got 3"),
+        (["ideal", "--model", "no_such_module:f"], "there is no module 'no_such_module' in the"),
+        (["ideal", "--model", "own_network.py:task"], "not as a file: own_network:task in "),
+        (["ideal", "--out", "adc.yaml"], "adc.yaml is a file, not a folder"),
     ],
 )
 def test_what_is_refused(arguments, words, capsys):
@@ -134,6 +179,11 @@ def test_a_card_is_drawn_from_a_file_and_from_a_name(folder, capsys):
     assert (folder / "mine.png").read_bytes().startswith(b"\x89PNG")
     assert main(["card", "ag_a_si", "--out", "card.svg"]) == 0
     assert "<svg" in (folder / "card.svg").read_text()[:500]
+    assert main(["card", "ag_a_si", "--out", "no_ending"]) == 0
+    assert (folder / "no_ending").read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
+    assert main(["card", "ag_a_si", "--out", "card.xyz"]) == 1
+    assert "a picture must end in .avif" in capsys.readouterr().err
     mho.save_hardware(mho.Hardware(), "chip.yaml")
     assert main(["card", "chip.yaml"]) == 1
     assert "must describe a device" in capsys.readouterr().err

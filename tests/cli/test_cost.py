@@ -49,6 +49,12 @@ def test_a_device_lies_on_arrays_of_the_chip(folder, capsys):
     assert "without buffers, interconnect" in said
 
 
+@pytest.mark.parametrize("chip", chips.NAMES)
+def test_a_device_is_driven_as_the_chip_drives(folder, capsys, chip):
+    assert run("reram_wan", "--chip", chip, "--samples", "2") == 0
+    assert "energy" in capsys.readouterr().out
+
+
 def test_a_chip_of_ones_own(folder, capsys):
     files.save(chips.generic_22nm().replace(name="mine"), folder / "mine.yaml")
     assert run("hardware.yaml", "--chip", "mine.yaml") == 0
@@ -61,12 +67,16 @@ def test_a_chip_of_ones_own(folder, capsys):
         (("hardware.yaml", "--chip", "moon"), "'moon' is no file, and there is no architecture"),
         (("hardware.yaml", "--chip", "hardware.yaml"), "expected a ChipArchitecture"),
         (("hardware.yaml", "--bits", "6"), "leave out --bits"),
+        (("hardware.yaml", "--policy", "layer"), "how many cores it has: give --cores"),
+        (("hardware.yaml", "--figure", "energy.xyz"), "a picture must end in .avif"),
         (("missing.yaml",), "missing.yaml"),
         (("hardware.yaml", "--chip", "missing.yaml"), "missing.yaml"),
     ],
 )
 def test_bad_input_is_said_in_one_line(folder, capsys, arguments, text):
     assert run(*arguments) == 1
-    error = capsys.readouterr().err
+    said = capsys.readouterr()
+    assert not said.out  # nothing was worked out in vain
+    error = said.err
     assert error.startswith("mho cost: ")
     assert text in error

@@ -96,14 +96,14 @@ def test_weights_with_what_makes_their_model_and_data(network, folder, capsys):
 def test_a_function_and_what_is_left_out_without_inputs(network, capsys):
     assert run("reported:network", "ideal") == 0
     said = capsys.readouterr().out
-    assert "none (give --data or --shape)" in said
+    assert "none: no cost and no accuracy (give --data or --shape)" in said
     assert "one inference" not in said
-    assert "accuracy" not in said
+    assert "plain PyTorch" not in said
     assert run("reported:network", "ideal", "--shape", "1,4,4") == 0
     said = capsys.readouterr().out
-    assert "64 drawn at random" in said
+    assert "64 drawn at random from 0 to 1: no accuracy" in said
     assert "one inference on" in said
-    assert "accuracy" not in said
+    assert "plain PyTorch" not in said
 
 
 def test_a_whole_task(network, capsys):
@@ -174,7 +174,9 @@ def test_checkpoints_of_tools(network):
         (("reported:three",), "must return (model, inputs, labels, calibration)"),
         (("reported:network", "--network", "reported:network"), "leave out --network"),
         (("reported:task", "--data", "data.npz"), "leave out --data"),
+        (("reported:task", "--shape", "1,4,4"), "leave out --shape"),
         (("reported:network", "--data", "reported:pairs", "--shape", "3"), "leave it out, or"),
+        (("reported:network", "--data", "none.npz"), "no file none.npz"),
         (("reported:network", "--data", "reported:three"), "must return (inputs, labels)"),
         (("reported:network", "--data", "wrong.npz"), "arrays inputs and labels, got x"),
         (("reported:network", "--data", "array.npy"), "must be an .npz file"),

@@ -28,9 +28,7 @@ def changed(**changes):
         while depth:
             depth += (text[end] == "(") - (text[end] == ")")
             end += 1
-        inner = re.sub(
-            rf"(?<!\w){field}=(\[[^\]]*\]|[^,()]*)(, ?|\s*(?=\)))", "", text[start : end - 1]
-        )
+        inner = re.sub(rf"(?<!\w){field}=(\[[^\]]*\]|[^,()]*)(, ?|\s*$)", "", text[start : end - 1])
         joint = ", " if inner.strip(", \n") else ""
         text = f"{text[:start]}{inner.rstrip().rstrip(',')}{joint}{field}={value}{text[end - 1 :]}"
     return text

@@ -5,7 +5,11 @@ import torch
 from torch import nn
 
 import mho
-from mho.compat.configs import set_input_ranges, weights_from_aihwkit
+from mho.compat.configs import (
+    set_input_ranges,
+    weights_from_aihwkit,
+    weights_from_aihwkit_lightning,
+)
 
 
 def tile(matrix, scale, *, rpucuda=False, **more):
@@ -96,3 +100,24 @@ def test_input_ranges_are_those_of_the_crossbars():
     fixed = mho.convert(model, mho.Hardware(dac=mho.DAC(bits=3, range=1.0)), seed=0)
     with pytest.raises(ValueError, match="no range to be set"):
         set_input_ranges(fixed, {"0": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ({1: torch.ones(2, 2)}, "a name in state_dict must be str"),
+        ({"a.analog_module.tile.weight": torch.ones(3)}, r"a matrix \[out, in\], got \[3\]"),
+        (named("a.analog_module", tile(torch.ones(2, 3), torch.ones(2))) |
+         {"a.analog_module.mapping_scales": torch.ones(5)}, "mapping_scales must have 1 or 2"),
+    ],
+)  # fmt: skip
+def test_states_that_are_none_are_refused(state, says):
+    with pytest.raises((TypeError, ValueError), match=says):
+        weights_from_aihwkit(state)
+
+
+def test_what_is_no_tensor_is_named():
+    found = weights_from_aihwkit_lightning({"fc.weight": torch.ones(2, 2), "a": 3})
+    assert found.ignored == {"a": "no tensor"}
+    with pytest.raises(ValueError, match=r"no a\.weight that it bounds"):
+        weights_from_aihwkit_lightning({"a.learnable_weight_clip": torch.ones(1, 2)})

@@ -362,6 +362,17 @@ def test_cycles_of_a_sweep():
     assert (sweeps.cycles_of(np.linspace(-1, 1, 30)) == 0).all()
 
 
+@pytest.mark.parametrize(("unit", "factor"), [(" (mV)", 1e-3), ("/mV", 1e-3), ("", 1.0)])
+def test_a_column_that_is_told_keeps_the_unit_of_its_header(tmp_path, unit, factor):
+    volts = np.linspace(-9.0, 9.0, 40)
+    lines = [f"Foo{unit};Current (uA)", *(f"{v:.6f};{2 * v:.6f}" for v in volts)]
+    found = read(tmp_path, "\n".join(lines).encode(), columns={"Foo": "voltage"})
+    np.testing.assert_allclose(found.arrays["voltage"], factor * volts, atol=1e-6 * factor)
+    np.testing.assert_allclose(found.arrays["current"], 2e-6 * volts, atol=1e-12)
+    told = read(tmp_path, "\n".join(lines).encode(), columns={"Foo": "voltage (V)"})
+    np.testing.assert_allclose(told.arrays["voltage"], volts, atol=1e-6)
+
+
 def test_what_is_asked_for_is_checked(tmp_path):
     data = corpus.CASES[0].data
     for wish, pattern in [

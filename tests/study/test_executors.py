@@ -5,6 +5,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -157,22 +158,21 @@ def test_ray(expected, monkeypatch):
 
 
 @pytest.fixture
-def database(tmp_path_factory):
+def database():
     """A PostgreSQL server of its own, that listens to a socket in a folder."""
     pytest.importorskip("psycopg")
     places = [*Path("/usr/lib/postgresql").glob("*/bin/initdb"), shutil.which("initdb")]
     places = [Path(place) for place in places if place]
     if not places:
         pytest.skip("PostgreSQL is not installed (initdb)")
-    folder, user = tmp_path_factory.mktemp("pg"), None
+    # Of a short name: a socket's path has at most 107 characters.
+    folder, user = Path(tempfile.mkdtemp(prefix="mho-pg-")), None
     if os.getuid() == 0:  # as which it refuses to run
         names = [name.pw_name for name in pwd.getpwall() if name.pw_name in ("postgres", "nobody")]
         if not names:
             pytest.skip("PostgreSQL does not run as root, and there is no other user")
         user = names[-1]
         shutil.chown(folder, user)
-        for above in folder.parents[:2]:
-            above.chmod(above.stat().st_mode | 0o011)
 
     def server(program, *arguments):
         command = [str(places[0].parent / program), *map(str, arguments)]
@@ -184,6 +184,7 @@ def database(tmp_path_factory):
     server("pg_ctl", "-D", data, "-w", "-o", options, "-l", folder / "log", "start")
     yield f"postgresql://mho@/postgres?host={folder}"
     server("pg_ctl", "-D", data, "-m", "immediate", "stop")
+    shutil.rmtree(folder)
 
 
 @pytest.mark.slow

@@ -81,6 +81,7 @@ def test_a_path_that_leads_nowhere_is_told(path, told):
         ([4, 6.5], "adc.bits=6.5 is refused"),
         (Integers(0, 4), "adc.bits=0 is refused"),
         (Range(1.0, 8.0), "adc.bits=1.0 is refused"),
+        (Range(1.0, 8.0), "Integers(low, high, step=…) varies integers"),
         ([], "at least one"),
         ("48", "must be a list"),
         ([4, 4], "4 twice"),

@@ -174,7 +174,7 @@ def test_one_chip_says_so():
         ({}, "either minimize= or maximize="),
         ({"minimize": "energy", "maximize": "accuracy"}, "either minimize= or maximize="),
         ({"minimize": "enrgy"}, "no result 'enrgy'"),
-        ({"minimize": "energy", "acuracy_within": 0.1}, "did you mean accuracy_within"),
+        ({"minimize": "energy", "acuracy_within": 0.1}, "did you mean 'accuracy_within'"),
         ({"minimize": "energy", "accuracy_near": 0.1}, "no limit 'accuracy_near'"),
         ({"minimize": "energy", "accuracy_within": -0.1}, "accuracy_within must be >= 0"),
         ({"minimize": "energy", "accuracy_within": 1}, "one point is 0.01"),

@@ -132,6 +132,23 @@ def test_the_scatter_of_chips_is_left_out_of_a_grid(noise, shared):
     assert 0.1 < np.mean([one.scatter for one in drawn]) < 0.6
 
 
+def nothing_but_scatter():
+    """Return a study whose chips differ, and whose settings change nothing."""
+    rng = np.random.default_rng(0)
+    rows = [
+        ({"a": a, "b": b}, [{"accuracy": 0.9 + 0.01 * z} for z in rng.standard_normal(3)])
+        for a, b in itertools.product(range(4), range(3))
+    ]
+    return outcome(rows, objectives={"accuracy": "maximize"})
+
+
+def test_where_chips_scatter_as_much_as_settings_nothing_is_claimed():
+    found = nothing_but_scatter().sensitivity()
+    assert (found.first_error >= 1.0).all()
+    assert (found.total_error >= 1.0).all()
+    assert str(found).count("too few chips") == 4
+
+
 def test_other_data_give_first_order_alone():
     points = np.random.default_rng(2).uniform(-math.pi, math.pi, (600, 3))
     found = study(points).sensitivity()

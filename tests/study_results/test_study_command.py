@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,13 @@ def test_what_stands_together_is_set_together(folder):
     assert (noisy["accuracy_std"] > 0).any()
 
 
+def test_a_study_of_one_hardware_has_nothing_to_draw(folder, capsys):
+    path = write(folder, space={"adc.bits": [6]}, together={}, best=..., verify=0, chips=1)
+    assert main(["study", path, "--out", "one"]) == 0
+    assert "study.png" not in capsys.readouterr().out
+    assert (folder / "one" / "report.html").exists()
+
+
 def test_an_interrupted_study_says_how_to_go_on(folder, capsys, monkeypatch):
     from mho.study.evaluations import AccuracyAndCost
 
@@ -148,6 +156,16 @@ def test_ranges_other_samplers_and_no_costs(folder, capsys):
     assert "most accuracy, without a limit" in capsys.readouterr().out
 
 
+def test_the_network_may_stand_beside_the_study(folder, monkeypatch):
+    beside = folder / "elsewhere"
+    beside.mkdir()
+    (beside / "task_beside.py").write_text(MODEL)
+    path = write(beside, model="task_beside:task", quick={"chips": 1})
+    monkeypatch.setattr("sys.path", list(sys.path))
+    assert main(["study", path, "--quick", "--out", "out"]) == 0
+    assert Outcome.load("out").records
+
+
 def test_files_are_looked_for_beside_the_study(folder, monkeypatch):
     beside = folder / "files"
     beside.mkdir()
@@ -161,6 +179,12 @@ def test_files_are_looked_for_beside_the_study(folder, monkeypatch):
     assert asked.space_of()["device"][0] == mho.devices.LinearDevice()
     named = study_file.load(write(beside, hardware={"device": "reram_wan"}))
     assert named.hardware_of().device == mho.devices.presets.get("reram_wan")
+    alone = study_file.load(write(beside, hardware="cell.yaml", architecture="neurram"))
+    device, chip = alone.hardware_of(), mho.analysis.chips.get("neurram")
+    assert device.device == mho.devices.LinearDevice()
+    assert (device.array.rows, device.adc.bits) == (chip.rows, 8)
+    preset = study_file.load(write(beside, hardware="pcm_joshi", architecture=None)).hardware_of()
+    assert preset.device == mho.devices.presets.get("pcm_joshi")
     assert asked.out_of(None) == beside / "small"
     assert asked.store_of(beside / "small") == str(beside / "small" / "study.journal")
 
@@ -177,6 +201,17 @@ def test_files_are_looked_for_beside_the_study(folder, monkeypatch):
         ({"space": {"device": ["epirm"]}, "together": {}}, "no preset 'epirm'"),
         ({"together": {"tiles": ["array.rows"]}}, "'tiles', which is not in the space"),
         ({"together": {"tile": ["array.rowz"]}}, "array.rowz"),
+        (
+            {"space": {"tile": [16], "array.rows": [8, 32]}},
+            "sets 'array.rows', and so 'array.rows' would change nothing",
+        ),
+        (
+            {
+                "space": {"tile": [16], "all": [8]},
+                "together": {"tile": ["dac"], "all": ["dac.bits"]},
+            },
+            "sets 'dac', and so 'dac.bits' would change nothing",
+        ),
         ({"objectives": {"energy": "maximize"}}, "objective energy must be 'minimize'"),
         ({"objectives": ["speed"]}, "every objective must be one of"),
         ({"architecture": "generic_22"}, "no architecture 'generic_22'"),
@@ -188,7 +223,10 @@ def test_files_are_looked_for_beside_the_study(folder, monkeypatch):
         ({"verify": -1}, "verify must be >= 0"),
         ({"sampler": "gird"}, "sampler must be one of"),
         ({"best": {"minimize": "enrgy"}}, "no result 'enrgy'"),
-        ({"best": {"minimize": "energy", "acuracy_within": 1}}, "did you mean accuracy_within"),
+        ({"best": {"minimize": "energy", "acuracy_within": 1}}, "did you mean 'accuracy_within'"),
+        ({"architecture": None, "objectives": "accuracy"}, "no result 'energy'"),
+        ({"name": ""}, "name must be said"),
+        ({"space": {"adc.bits": {"low": 4, "high": 8}}, "together": {}}, "step: 1"),
         ({"best": {"minimise": "energy"}}, "either minimize= or maximize="),
         ({"hardware": {"adc": {"type": "ADC", "bitts": 4}}}, "ADC has no parameter 'bitts'"),
     ],
@@ -212,6 +250,9 @@ def test_no_such_study(folder, capsys):
     Path("list.yaml").write_text("- 1\n")
     assert main(["study", "list.yaml"]) == 1
     assert "describes no study" in capsys.readouterr().err
+    mho.save_hardware(mho.Hardware(), "chip.yaml")
+    assert main(["study", "chip.yaml"]) == 1
+    assert "chip.yaml must describe a study, it is a Hardware" in capsys.readouterr().err
 
 
 def test_the_built_in_study_asks_what_it_says():

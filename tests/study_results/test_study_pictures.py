@@ -71,6 +71,20 @@ def test_bars_are_the_indices(found):
     assert widths == pytest.approx([*shares.first, *shares.total])
 
 
+def test_what_too_few_chips_cannot_tell_has_words_and_no_bar(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [
+        ({"a": a, "b": b}, [{"accuracy": 0.9 + 0.01 * z} for z in rng.standard_normal(3)])
+        for a in range(4)
+        for b in range(3)
+    ]
+    study = outcome(rows, objectives={"accuracy": "maximize"})
+    ax = plot.sensitivity_bars(study.sensitivity())
+    assert [bar.get_width() for bar in ax.patches] == [0.0] * 4
+    assert [text.get_text() for text in ax.texts] == ["too few chips"] * 4
+    assert "too few chips, their scatter" in study.report(tmp_path / "page.html").read_text("utf-8")
+
+
 def test_many_values_of_a_setting_are_drawn_in_bins():
     rng = np.random.default_rng(0)
     rows = [({"x": float(x)}, [{"accuracy": float(x) ** 2}]) for x in rng.random(200)]
@@ -136,3 +150,31 @@ def test_pages_of_odd_studies_are_written(tmp_path, rows):
     study.report(tmp_path / "b.html")
     str(study), str(best)
     assert "<b>no</b>" not in text
+
+
+def test_names_are_no_formulas_and_no_html(tmp_path):
+    nasty = "</script><img src=x onerror=alert(1)> $a_$b{"
+    rows = [
+        ({nasty: nasty, "b": k}, [{"a $c_$": 0.5 + k, "<b>": 1.0 + k}] * 2) for k in range(3)
+    ] + [({nasty: "x", "b": 1}, [nasty, {"a $c_$": 0.1, "<b>": 7.0}])]
+    goals = {"a $c_$": "maximize", "<b>": "minimize"}
+    found = outcome(rows, objectives=goals, units={"<b>": nasty}, name=nasty)
+    text = found.report(tmp_path / "page.html").read_text()
+    assert "<img src=x" not in text
+    assert "<b>" not in text.split("<body>")[1].split("<script")[0]
+    plot.study_sheet(found).canvas.draw()
+
+
+def test_infinite_results_and_bars_down_to_nothing_are_shown(tmp_path):
+    infinite = outcome(
+        [({"x": k}, [{"accuracy": y, "energy": e}] * 2)
+         for k, (y, e) in enumerate([(0.5, 1e-9), (np.inf, 1e-7), (0.7, np.inf), (0.8, 1e-5)])]
+    )  # fmt: skip
+    assert infinite.report(tmp_path / "a.html").exists()
+    plot.study_sheet(infinite)
+    # Of three chips one alone has an error rate: its mean is as large as its standard error.
+    rates = outcome(
+        [({"x": k}, [{"accuracy": 0.5 + k / 9, "energy": e} for e in chips])
+         for k, chips in enumerate([(0.0, 0.0, 1e-4), (0.0, 0.0, 3e-2), (0.1, 0.1, 0.1)])]
+    )  # fmt: skip
+    assert rates.report(tmp_path / "b.html").exists()

@@ -129,10 +129,11 @@ def test_other_endings_are_refused(tmp_path):
         outcome(ROWS).save(tmp_path / "a.xlsx")
 
 
-def test_columns_of_one_name_are_refused_and_chips_keep_them_apart():
+def test_columns_of_one_name_are_kept_apart():
     rows = [({"accuracy": 1, "seed": 5}, [{"accuracy": 0.5}])]
-    with pytest.raises(ValueError, match="two columns of one name, 'accuracy'"):
-        outcome(rows).table()
+    table = outcome(rows).table()
+    assert table["accuracy"][0] == 1
+    assert table["result.accuracy"][0] == 0.5
     chips = outcome(rows).chips()
     assert chips["accuracy"][0] == 1
     assert chips["result.accuracy"][0] == 0.5

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from mho.devices import presets, waveforms
-from mho.plot.switching import bipolar_switching, hysteresis_loop
+from mho.plot import bipolar_switching, hysteresis_loop
 
 device = presets.get("hfox_stanford_pku")
 print(device)

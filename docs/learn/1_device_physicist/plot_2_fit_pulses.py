@@ -14,7 +14,7 @@ import torch
 
 from mho import fit
 from mho.devices import presets
-from mho.plot.pulsed import fit_report
+from mho.plot import fit_report
 
 truth = presets.get("alox_hfo2")
 cell = truth.fabricate((), seed=1, dtype=torch.float64)

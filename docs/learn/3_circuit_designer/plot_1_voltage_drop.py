@@ -13,7 +13,7 @@ import torch
 
 import mho
 from mho.circuit import Wires, effective_conductance, solve
-from mho.plot.circuit import current_error, ir_drop
+from mho.plot import current_error, ir_drop
 
 wires = Wires(source=50.0, word=2.0, bit=2.0, sense=50.0)
 G = torch.full((64, 64), 50e-6, dtype=torch.float64)

@@ -3,7 +3,8 @@
 
 Yousuf et al. 2025 (doi 10.1038/s41467-025-56319-6) store every weight several times on a chip
 with stuck cells, and average the copies (layer-ensemble averaging). This repeats the shape of
-their result, small enough for a laptop; the whole of it is ``examples/layer_ensemble.py``.
+their result, small enough for a laptop; :doc:`on MNIST itself </reproductions/lea_table>` the whole table stands
+beside the published one.
 """
 
 # %%

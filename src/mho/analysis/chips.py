@@ -31,6 +31,7 @@ from mho.analysis.components.neurram import (
 from mho.analysis.components.processing import ActivationUnit, VectorUnit
 from mho.analysis.components.sensing import IsaacSampleHold
 from mho.analysis.timing import ChargeSteps, Levels, PulseWidths
+from mho.core.text import meant
 
 WAN = "W. Wan et al., Nature 608, 504 (2022), doi 10.1038/s41586-022-04992-8"
 LE_GALLO = "M. Le Gallo et al., Nature Electronics 6, 680 (2023), doi 10.1038/s41928-023-01010-1"
@@ -316,7 +317,9 @@ def get(name: str) -> ChipArchitecture:
         ValueError: if there is none of that name.
     """
     if name not in _CHIPS:
-        raise ValueError(f"no architecture {name!r}; there are {', '.join(_CHIPS)}")
+        raise ValueError(
+            f"no architecture {name!r}; there are {', '.join(_CHIPS)}{meant(name, _CHIPS)}"
+        )
     return _CHIPS[name]()
 
 

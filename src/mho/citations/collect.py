@@ -16,6 +16,7 @@ from mho.cells.device import Device
 from mho.citations.table import OWN, Citations, find, numbers_in, papers
 from mho.core.spec import Spec
 from mho.crossbar import Crossbar
+from mho.crossbar.training import NoiseInjection
 from mho.devices import presets
 
 # What simulates a configuration, as against what the configuration is of: not walked into.
@@ -141,6 +142,8 @@ def _of_object(thing: Any, seen: dict[int, Any]) -> Iterator[tuple[str, str]]:
         yield type(thing).__name__, _said(type(thing))
     if isinstance(thing, Crossbar):
         held = [value for value in vars(thing).values() if isinstance(value, Spec)]
+        # What trains a model unless a recipe says otherwise is no part of what was configured.
+        held = [value for value in held if value != NoiseInjection()]
         yield from _sources([*held, thing.range_rule], seen)
         return
     if isinstance(thing, nn.Module):

@@ -12,7 +12,8 @@ OWN = "mho"  # the entry of mho itself
 
 _ENTRY = re.compile(r"^@(\w+)\{(\w+),\n(.*?)^\}", re.DOTALL | re.MULTILINE)
 _FIELD = re.compile(r"^  (\w+) = \{(.*)\},$", re.MULTILINE)
-_DOI = re.compile(r"\b10\.\d{4,9}/[^\s,;)\"'`\]}]+")
+# Brackets belong to it where they close again: 10.1016/S0378-4754(00)00270-6.
+_DOI = re.compile(r"\b10\.\d{4,9}/(?:\([^\s()]*\)|[^\s,;()\"'`\]}])+")
 _ARXIV = re.compile(r"arXiv[:\s]\s*(\d{4}\.\d{4,5})")
 
 

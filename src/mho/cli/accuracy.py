@@ -14,7 +14,7 @@ from mho.core.files import drafts
 from mho.core.text import table
 from mho.plot import page
 from mho.plot.page import Code, Section, Table
-from mho.study.chips import torch_threads
+from mho.runs.work import torch_threads
 from mho.study.network import check_reads
 
 _WORKERS = min(os.cpu_count() or 1, 8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mho.cli import given
+from mho.cli.pictures import format_of
 from mho.core.extras import need
 from mho.core.files import drafts
 
@@ -20,11 +21,13 @@ def run(device: str, out: Path | None = None, *, seed: int = 0) -> None:
     """
     figures = need("matplotlib.figure", "viz")
     from mho.plot.device import device_card
+    from mho.plot.styles import plain
 
     found, name = given.device(device), Path(device).stem
     out = out or Path(f"{name}.png")
+    kind = format_of(out)
     figure = figures.Figure(figsize=(11.7, 8.3), layout="constrained")
-    device_card(found, figure, name=name, seed=seed)
+    device_card(found, figure, name=plain(name), seed=seed)
     with drafts(out) as (draft,):
-        figure.savefig(draft)
+        figure.savefig(draft, format=kind)
     print(f"{found}\nwritten: {out}")

@@ -8,9 +8,9 @@ import mho
 from mho.analysis import cost
 from mho.chip import place
 from mho.cli import given
-from mho.core.extras import need
+from mho.cli.pictures import format_of
 from mho.core.files import drafts
-from mho.study.chips import torch_threads
+from mho.runs.work import torch_threads
 
 
 def run(
@@ -49,10 +49,11 @@ def run(
     if policy is None and (cores is not None or copies):
         raise ValueError("--cores and --copies are of a network on a chip's cores: give --policy")
     if figure is not None:
-        need("matplotlib", "viz")
+        format_of(figure)
     architecture = given.architecture(chip)
-    array = mho.Array(architecture.rows or 128, architecture.cols or 128)
-    hardware = given.hardware(text, array, bits, "--bits")
+    hardware = given.on_chip(text, architecture, bits, "--bits")
+    if policy is not None and cores is None and architecture.cores is None:
+        raise ValueError(f"{architecture.name} does not say how many cores it has: give --cores")
     with torch_threads(1):  # the same numbers on any number of cores
         for number, (label, task) in enumerate(given.tasks(model, seed).items()):
             analog = mho.convert(task.model, hardware, seed=seed)
@@ -82,4 +83,4 @@ def _draw(found: mho.analysis.Cost, path: Path) -> None:
     with plot.style(), drafts(path) as (draft,):
         figure = Figure(figsize=(7.2, 4.4), layout="constrained")
         plot.cost_breakdown(found, figure.subplots())
-        figure.savefig(draft, format=path.suffix[1:] or "png")
+        figure.savefig(draft, format=format_of(path))

@@ -11,8 +11,7 @@ from typing import Any
 from mho import fit
 from mho.cells.device import Device
 from mho.cli.fitting import Choices, Fitted, fitted
-from mho.cli.pictures import draw
-from mho.core.extras import need
+from mho.cli.pictures import draw, format_of
 from mho.core.files import drafts
 
 _WIDTH = 96
@@ -35,7 +34,7 @@ def run(
     Args:
         paths: of the files of one measurement.
         out: of the YAML file.
-        figure: of the PNG file; beside ``out`` if not given.
+        figure: of the picture; a png beside ``out`` if not given.
         dry_run: say what was understood, and no more.
         choices: of the fit.
         kind: of measurement, where the files leave it open; also by names of once.
@@ -44,12 +43,12 @@ def run(
     Raises:
         OSError: if a file cannot be read or written.
         ImportError: if a workbook needs pandas, or the figure matplotlib.
-        ValueError: if a file is not understood (saying the line and the column), or the data
-            cannot be fitted.
+        ValueError: if a file is not understood (saying the line and the column), the data cannot
+            be fitted, or the picture's ending is no format.
     """
     picture = figure or out.with_suffix(".png")
     if not dry_run:  # what is missing at the end of the work is said before
-        need("matplotlib", "viz")
+        format_of(picture)
     _check(out, picture)
     choices = _as_once(kind, choices or Choices())
     measured = fit.read(paths, kind=_OLD_KINDS.get(kind or "", kind), **reading)
@@ -97,4 +96,4 @@ def _write(device: Device, found: Fitted, paths: Sequence[Path], out: Path, pict
         if Device.load(device_file) != device:
             raise ValueError(f"the {type(device).__name__} does not read back from its YAML")
         name = paths[0].name + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
-        draw(picture_file, name, found.reports)
+        draw(picture_file, format_of(picture), name, found.reports)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from mho.analysis import ChipArchitecture, chips
+from mho.analysis.timing import Levels
 from mho.cells.device import Device
 from mho.core import files, random
 from mho.core.spec import Spec
 from mho.devices import presets
 from mho.hardware import Array, Hardware
+from mho.model.inputs import batches_of
+from mho.model.scoring import outputs_of, paired
 from mho.periphery import ADC, DAC
 
 _CALIBRATION = 100
@@ -53,7 +57,13 @@ def device(text: str) -> Device:
 
 
 def hardware(
-    text: str, array: Array, bits: int | None, option: str, *, dac: int | None = None
+    text: str,
+    array: Array,
+    bits: int | None,
+    option: str,
+    *,
+    dac: int | None = None,
+    mode: str = "amplitude",
 ) -> Hardware:
     """Return the hardware of a YAML file; a device of one, or of a preset's name, is put on arrays.
 
@@ -63,6 +73,7 @@ def hardware(
         bits: of the ADCs around a device; 0: exact reads; 8 if not given.
         option: by which they are given, for the error.
         dac: bits of the DACs; as many as the ADCs' if not given.
+        mode: of the DACs.
 
     Raises:
         FileNotFoundError, TypeError: if it is none.
@@ -82,8 +93,28 @@ def hardware(
     bits = 8 if bits is None else bits
     if bits == 0:
         return Hardware(device=found, array=array)
-    drivers, readers = DAC(bits if dac is None else dac), ADC(bits)
+    drivers, readers = DAC(bits if dac is None else dac, mode=mode), ADC(bits)
     return Hardware(device=found, array=array, dac=drivers, adc=readers)
+
+
+def on_chip(
+    text: str, chip: ChipArchitecture | None, bits: int | None = None, option: str = "bits"
+) -> Hardware:
+    """Return the hardware of a file; a device is put on a chip's arrays, driven as the chip does.
+
+    Args:
+        text: the file's path or the preset's name.
+        chip: whose arrays a device lies on; None: on arrays of the usual size.
+        bits: of the converters around a device; 8 if not given.
+        option: by which they are given, for the error.
+
+    Raises:
+        FileNotFoundError, TypeError, ValueError: as `hardware`.
+    """
+    rows, cols = (None, None) if chip is None else (chip.rows, chip.cols)
+    serial = chip is not None and isinstance(chip.timing, Levels) and chip.timing.bit_serial
+    mode = "bit_serial" if serial else "amplitude"
+    return hardware(text, Array(rows or 128, cols or 128), bits, option, mode=mode)
 
 
 def architecture(text: str) -> ChipArchitecture:
@@ -136,20 +167,28 @@ def digits_tasks(seed: int, names: Collection[str] | None = None) -> dict[str, T
     return found
 
 
-def task(text: str) -> Task:
-    """Return what a user's function ``module:function`` gives, the folder of work searched first.
+def task(text: str, folder: Path | None = None) -> Task:
+    """Return what a user's function ``module:function`` gives.
 
     The function takes nothing and returns ``(model, inputs, labels, calibration)``, see `Task`.
+
+    Args:
+        text: how it is written.
+        folder: searched for the module before the folder of work, if given.
 
     Raises:
         ImportError: if there is no such module or function.
         TypeError, ValueError: if it gives something else.
     """
-    return as_task(text, called(text))
+    return as_task(text, called(text, folder))
 
 
-def called(text: str) -> Any:
+def called(text: str, folder: Path | None = None) -> Any:
     """Call a user's function ``module:function`` that takes nothing; return what it returns.
+
+    Args:
+        text: how it is written.
+        folder: searched for the module before the folder of work, if given.
 
     Raises:
         ImportError: if there is no such module or function.
@@ -157,13 +196,30 @@ def called(text: str) -> Any:
     """
     module, _, function = text.partition(":")
     if not module or not function:
-        raise ValueError(f"a model is given as module:function, got {text!r}")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    make: Any = getattr(importlib.import_module(module), function, None)
+        raise ValueError(f"a function is given as module:function, got {text!r}")
+    if module.endswith(".py") or "/" in module:
+        raise ValueError(
+            f"a module is given by its name, not as a file: {Path(module).stem}:{function} in "
+            f"{Path(module).parent.absolute()}, got {text!r}"
+        )
+    for place in (Path.cwd(), *([] if folder is None else [folder.absolute()])):
+        if str(place) not in sys.path:
+            sys.path.insert(0, str(place))
+    make: Any = getattr(_imported(module), function, None)
     if not callable(make):
         raise ImportError(f"module {module!r} has no function {function!r}")
     return make()
+
+
+def _imported(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:
+            raise  # of what the module itself imports
+        raise ImportError(
+            f"there is no module {module!r} in the folder {Path.cwd()}, nor among those installed"
+        ) from None
 
 
 def as_task(text: str, made: Any) -> Task:
@@ -184,15 +240,26 @@ def as_task(text: str, made: Any) -> Task:
     model, inputs, labels, calibration = made
     if not isinstance(model, nn.Module):
         raise TypeError(f"{text}: model must be a torch.nn.Module, got {type(model).__name__}")
-    return Task(model.eval(), *_alike(text, inputs, labels), torch.as_tensor(calibration))
+    with _naming(text):
+        data = paired(model, inputs, labels)
+        outputs_of(model.eval(), data[0][:1])  # does it take them?
+        return Task(model, *data, _calibration(model, calibration))
 
 
-def data(text: str) -> tuple[Tensor, Tensor]:
+def _calibration(model: nn.Module, inputs: Any) -> Tensor:
+    batches = batches_of(inputs, model)
+    if not all(isinstance(batch, Tensor) for batch in batches):
+        raise TypeError(f"calibration must be batches of numbers, got {type(batches[0]).__name__}")
+    return torch.cat(batches)
+
+
+def data(text: str, model: nn.Module) -> tuple[Tensor, Tensor]:
     """Return inputs and labels of an ``.npz`` file with arrays of these names, or of a function.
 
     Args:
-        text: a path, or ``module:function`` that returns ``(inputs, labels)``. Inputs of float64
-            become float32.
+        text: a path, or ``module:function`` that returns ``(inputs, labels)``, in any form that
+            `mho.calibrate` takes.
+        model: that they are for: numbers take its dtype.
 
     Raises:
         OSError, TypeError, ValueError: if there are none.
@@ -201,24 +268,25 @@ def data(text: str) -> tuple[Tensor, Tensor]:
         made = called(text)
         if not isinstance(made, (tuple, list)) or len(made) != 2:
             raise TypeError(f"{text} must return (inputs, labels), got {type(made).__name__}")
-        return _alike(text, *made)
+        with _naming(text):
+            return paired(model, *made)
+    if not Path(text).exists():
+        raise FileNotFoundError(f"no file {text}; a function is given as module:function")
     if not zipfile.is_zipfile(text):
         raise ValueError(f"{text} must be an .npz file with arrays inputs and labels")
-    with np.load(text, allow_pickle=False) as file:
+    with np.load(text, allow_pickle=False) as file, _naming(text):
         missing = {"inputs", "labels"} - set(file.files)
         if missing:
             raise ValueError(
-                f"{text} must hold arrays inputs and labels, got {', '.join(file.files) or 'none'}"
+                f"must hold arrays inputs and labels, got {', '.join(file.files) or 'none'}"
             )
-        return _alike(text, file["inputs"], file["labels"])
+        return paired(model, file["inputs"], file["labels"])
 
 
-def _alike(text: str, inputs: Any, labels: Any) -> tuple[Tensor, Tensor]:
-    inputs, labels = torch.as_tensor(inputs), torch.as_tensor(labels)
-    if inputs.dtype == torch.float64:
-        inputs = inputs.float()
-    if len(inputs) != len(labels):
-        raise ValueError(
-            f"{text}: inputs and labels must be as many, got {len(inputs)} and {len(labels)}"
-        )
-    return inputs, labels
+@contextmanager
+def _naming(text: str) -> Iterator[None]:
+    """Say with an error what it is about."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{text}: {error}") from error

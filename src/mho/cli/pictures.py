@@ -1,4 +1,7 @@
-"""The figure of a fit: the picture that each kind of result has, side by side."""
+"""Pictures that commands write: their format, and the figure of a fit.
+
+A fit's figure has the picture that each kind of result has, side by side.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,26 @@ from mho.core.extras import need
 Report = tuple[str, Any, "tuple[Any, Any] | None"]
 
 
-def draw(path: Path, name: str, reports: Sequence[Report]) -> None:
+def format_of(path: Path) -> str:
+    """Return the format of a picture by the ending of its file; png if it has none.
+
+    Raises:
+        ImportError: if matplotlib is missing.
+        ValueError: if matplotlib does not write it.
+    """
+    known = need("matplotlib.figure", "viz").Figure().canvas.get_supported_filetypes()
+    kind = path.suffix[1:].lower() or "png"
+    if kind not in known:
+        raise ValueError(f"a picture must end in .{', .'.join(sorted(known))}, got {str(path)!r}")
+    return kind
+
+
+def draw(path: Path, kind: str, name: str, reports: Sequence[Report]) -> None:
     """Draw fits and write the figure.
 
     Args:
-        path: of the file; its ending says the format.
+        path: of the file.
+        kind: its format.
         name: of what was measured.
         reports: title, fit and its data (None where the fit keeps them), of every picture.
 
@@ -24,7 +42,7 @@ def draw(path: Path, name: str, reports: Sequence[Report]) -> None:
         ImportError: if matplotlib is missing.
     """
     figures = need("matplotlib.figure", "viz")
-    from mho.plot.styles import style
+    from mho.plot.styles import plain, style
 
     wide = [isinstance(found, _WIDE) for _, found, _ in reports]
     with style():
@@ -33,8 +51,8 @@ def draw(path: Path, name: str, reports: Sequence[Report]) -> None:
         parts = figure.subfigures(1, len(reports), squeeze=False)[0]
         for part, (title, found, data) in zip(parts, reports, strict=True):
             said = _draw_one(part, found, data)
-            part.suptitle(f"{name}: {title}{said}", fontsize=9)
-        figure.savefig(path, format=path.suffix.lstrip(".") or "png")
+            part.suptitle(f"{plain(name)}: {title}{said}", fontsize=9)
+        figure.savefig(path, format=kind)
 
 
 _WIDE = (fit.LoopFit, fit.ProgrammingFit, fit.RetentionFit)

@@ -18,7 +18,8 @@ from mho.core import random
 from mho.core.extras import need
 from mho.core.text import size, table
 from mho.model.report import percent
-from mho.study.chips import torch_threads
+from mho.model.scoring import outputs_of
+from mho.runs.work import torch_threads
 
 _CALIBRATION = 100
 _RANDOM = 64  # inputs drawn where none are given
@@ -100,12 +101,12 @@ def run(
     if out.is_dir():
         raise IsADirectoryError(f"{out} is a folder, not a file to write")
     architecture = given.architecture(chip)
-    array = mho.Array(architecture.rows or 128, architecture.cols or 128)
-    hardware = given.hardware(text, array, bits, "--bits")
+    hardware = given.on_chip(text, architecture, bits, "--bits")
     with torch_threads(1):  # the same numbers on any number of cores
         loaded = saved.model(model, network=network, trust=trust)
         what = _given(loaded, data, shape, seed)
-        _check(loaded.model, what.inputs)
+        if what.inputs is not None:
+            outputs_of(loaded.model, what.inputs)  # does it take them?
         found = _found(loaded, hardware, architecture, what, chips, samples, seed)
     title = f"{loaded.name} on {Path(text).stem}"
     said = _said(found, what, loaded.name, architecture.name)
@@ -131,35 +132,24 @@ def _given(
             raise ValueError("--shape is of random inputs: leave it out, or --data")
         return _split(loaded.model, data)
     if loaded.task is not None:
+        if shape is not None:
+            raise ValueError(f"{loaded.name} gives inputs itself: leave out --shape")
         return Given(loaded.task.calibration, f"those of {loaded.name}", loaded.task)
     if shape is not None:
         drawn = torch.rand(_RANDOM, *shape, generator=random.generator(seed))
-        return Given(drawn, f"{_RANDOM} drawn at random from 0 to 1, of no data")
+        return Given(drawn, f"{_RANDOM} drawn at random from 0 to 1: no accuracy")
     if loaded.inputs is not None:
         return Given(loaded.inputs, f"the {len(loaded.inputs)} that the program was exported with")
-    return Given(None, "none (give --data or --shape)")
+    return Given(None, "none: no cost and no accuracy (give --data or --shape)")
 
 
 def _split(model: nn.Module, data: str) -> Given:
-    inputs, labels = given.data(data)
+    inputs, labels = given.data(data, model)
     first = min(_CALIBRATION, len(inputs) // 5)
     if first < 1:
         raise ValueError(f"{data} must hold at least 5 inputs, got {len(inputs)}")
     told = f"{len(inputs):,} of {data}: the first {first} to calibrate, the others to test"
     return Given(inputs[:first], told, Task(model, inputs[first:], labels[first:], inputs[:first]))
-
-
-def _check(model: nn.Module, inputs: Tensor | None) -> None:
-    if inputs is None:
-        return
-    try:
-        with torch.no_grad():
-            model(inputs)
-    except Exception as error:  # of the user's model, whatever it is
-        raise ValueError(
-            f"the model does not take inputs of shape {list(inputs.shape)} and "
-            f"{str(inputs.dtype).removeprefix('torch.')}: {error}"
-        ) from error
 
 
 def _found(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import mho
@@ -17,11 +18,12 @@ from mho.core.extras import need
 from mho.core.files import drafts
 from mho.core.text import duration
 from mho.demo.models import MODELS
+from mho.model.scoring import check_classifier, share_right
 from mho.runs.work import torch_threads
 from mho.study import Outcome, Record, accuracy_and_cost, sweep, with_settings
 from mho.study.choice import Choice
 from mho.study.paths import nearest, reaches
-from mho.study.statistics import means, said
+from mho.study.statistics import means, said, varied
 
 _FRESH = 1_000_000  # seeds of the chips on which a choice is made once more
 _SOON = 10.0  # s
@@ -161,7 +163,8 @@ def _run(asked: StudyFile, folder: Path, workers: int | None) -> tuple[Outcome, 
 def _check_best(asked: StudyFile, evaluate: Evaluation, digital: float) -> None:
     """Refuse a choice that could not be made of what the study finds."""
     if asked.best is not None:
-        results = dict.fromkeys(evaluate.units, 0.0)
+        known = evaluate.units if asked.architecture is not None else evaluate.objectives
+        results = dict.fromkeys(known, 0.0)
         trial = Record(0, 0, {}, results)
         _best(Outcome("", (trial,), evaluate.objectives), asked.best, digital)
 
@@ -204,7 +207,7 @@ def _verify(
 
 def _task(asked: StudyFile) -> given.Task:
     if not asked.model.startswith("demo"):
-        return given.task(asked.model)
+        return given.task(asked.model, asked.folder)
     name = asked.model.partition(":")[2] or "CNN"
     if name not in MODELS or asked.model not in ("demo", f"demo:{name}"):
         raise ValueError(
@@ -216,13 +219,15 @@ def _task(asked: StudyFile) -> given.Task:
 
 @torch.no_grad()
 def _digital(task: given.Task) -> float:
-    return float((task.model(task.inputs).argmax(1) == task.labels).double().mean())
+    check_classifier(task.model, task.inputs, task.labels)
+    return share_right(task.model, task.inputs, task.labels)
 
 
 def _figures(found: Outcome, choice: Choice | None, folder: Path) -> list[Path]:
     from mho.plot.study import study_sheet
 
-    if all(record.error is not None for record in found.records):
+    each = means(found)
+    if not varied(each) or not any(np.isfinite(each.of(n)[0]).any() for n in found.objectives):
         return []  # there is nothing to draw
     path = folder / "study.png"
     with drafts(path) as (draft,):

@@ -12,6 +12,7 @@ import mho
 from mho.analysis import ChipArchitecture
 from mho.cli import given
 from mho.core import checks, files
+from mho.core.text import meant
 from mho.devices import presets
 from mho.study import Integers, Range
 
@@ -26,8 +27,9 @@ class StudyFile:
         name: of the study in its store; the file's own if not said.
         model: ``demo`` or ``demo:CNN`` (the demo's convolutional network), ``demo:MLP``, or
             ``module:function`` of one's own.
-        hardware: the file of a hardware, or its fields by name (a device by the name of a preset or
-            a file, too); the default hardware if not said.
+        hardware: the file of a hardware; or of a device, or a preset's name, put on arrays of the
+            chip's size with 8-bit converters; or the fields of a hardware by name (a device by the
+            name of a preset or a file, too). The default hardware if not said.
         architecture: a published chip's name or a file; without one there are no costs.
         space: what to vary, by path; a list, or ``{low: …, high: …}`` with ``log: true`` or
             ``step: …`` (integers).
@@ -74,7 +76,9 @@ class StudyFile:
         if self.hardware is None:
             return mho.Hardware()
         if isinstance(self.hardware, str):
-            return mho.load_hardware(self._beside(self.hardware))
+            beside = self._beside(self.hardware)
+            text = str(beside) if beside.exists() else self.hardware
+            return given.on_chip(text, self.architecture_of())
         checks.instance("hardware", self.hardware, Mapping)
         fields = dict(self.hardware)
         if "device" in fields:
@@ -103,7 +107,18 @@ class StudyFile:
             checks.instance(f"together, {name},", paths, list)
             if name not in self.space:
                 raise ValueError(f"together names {name!r}, which is not in the space")
+            self._refuse_overwritten(str(name), paths)
         return {str(name): tuple(map(str, paths)) for name, paths in self.together.items()}
+
+    def _refuse_overwritten(self, name: str, paths: list[Any]) -> None:
+        others = [p for other, more in self.together.items() if other != name for p in more]
+        for path in map(str, paths):
+            for other in map(str, (*self.space, *others)):
+                if other == path or other.startswith(f"{path}."):
+                    raise ValueError(
+                        f"together, {name}, sets {path!r}, and so {other!r} would change nothing: "
+                        "leave one of them out"
+                    )
 
     def out_of(self, out: Path | None) -> Path:
         """Return the folder of the results."""
@@ -155,14 +170,15 @@ def load(what: str, *, quick: bool = False) -> StudyFile:
         path, folder = BUILT_IN / f"{what}.yaml", Path()
         if not path.exists():
             names = sorted(one.stem for one in BUILT_IN.glob("*.yaml"))
-            near = difflib.get_close_matches(what, names, n=1)
-            meant = f"; did you mean {near[0]!r}?" if near else ""
             raise FileNotFoundError(
-                f"{what!r} is no file, and no built-in study: there is {', '.join(names)}{meant}"
+                f"{what!r} is no file, and no built-in study: there is {', '.join(names)}"
+                f"{meant(what, names)}"
             )
     data = files.read(path)
     if not isinstance(data, Mapping):
         raise TypeError(f"{path} describes no study: it is no list of names and values")
+    if "type" in data:
+        raise TypeError(f"{path} must describe a study, it is a {data['type']}")
     _refuse_unknown(str(path), data, KEYS)
     short = data.get("quick")
     if quick:
@@ -179,12 +195,16 @@ def _checked(data: Mapping[str, Any], folder: Path) -> StudyFile:
     for key in ("name", "model", "sampler"):
         if key in data:
             checks.instance(key, data[key], str)
+            if not data[key]:
+                raise ValueError(f"{key} must be said, got ''")
     for key in ("architecture", "store", "out"):
         if data.get(key) is not None:
             checks.instance(key, data[key], str)
     if data.get("objectives") is not None:
         given_objectives = data["objectives"]
-        checks.instance("objectives", given_objectives, (list, Mapping))
+        checks.instance("objectives", given_objectives, (list, str, Mapping))
+        if isinstance(given_objectives, str):
+            given_objectives = [given_objectives]
         if isinstance(given_objectives, Mapping):
             _check_ways(given_objectives)
         data["objectives"] = tuple(given_objectives)

@@ -197,7 +197,7 @@ class Crossbar(nn.Module):
 
     @property
     def injection(self) -> NoiseInjection:
-        """What training reads see beyond the hardware; see `practise`."""
+        """What training reads see beyond the hardware; see `inject_noise`."""
         injection = self._injection
         if "chip " in self.cells.identity and not (injection.own_cells or injection.perfect_cells):
             return injection.replace(own_cells=True)

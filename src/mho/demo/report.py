@@ -89,9 +89,7 @@ def _sections(results: Results, charts: Charts, hardware: str, summary: str) -> 
             [
                 f"The furthest value that costs at most {100 * LOSS:g} percentage points against "
                 "the base chip.",
-                _table(
-                    ("property",), results, [(r.effect, *r.cells) for r in tolerance_rows(results)]
-                ),
+                _tolerated(results),
             ],
         ),
         Section("Accuracy against one property of the chip at a time", charts.accuracy, _ACCURACY),

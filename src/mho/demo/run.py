@@ -19,7 +19,7 @@ from mho.demo.models import MODELS, build, size
 from mho.demo.results import LOSS, Curve, Results, accuracy_rows, tolerance_rows
 from mho.demo.sweeps import CORES, SWEEPS, chip, measure, on_chips, shorter
 from mho.demo.train import accuracy, train
-from mho.study.chips import torch_threads
+from mho.runs.work import torch_threads
 
 
 def run(out: Path, *, seed: int = 0, quick: bool = False) -> Results:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from mho.cells.device import Device
 from mho.cells.spread import Spread, spread_about
+from mho.core.text import meant
 from mho.devices import pulsed_presets as pulsed
 from mho.devices.data_driven import DataDriven2018, DataDriven2021
 from mho.devices.jart_vcm import JARTVCM
@@ -56,7 +57,9 @@ def get(name: str) -> Device:
         ValueError: if there is none of that name.
     """
     if name not in _PRESETS:
-        raise ValueError(f"no preset {name!r}; there are {', '.join(_PRESETS)}")
+        raise ValueError(
+            f"no preset {name!r}; there are {', '.join(_PRESETS)}{meant(name, _PRESETS)}"
+        )
     return _PRESETS[name]()
 
 

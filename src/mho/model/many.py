@@ -46,6 +46,10 @@ class FailedChipsError(RuntimeError):
             f"{len(errors)} of {len(found) + len(errors)} chips failed (seed {seed}: {error}); the "
             f"others are {where}"
         )
+        self._kept = kept
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.found, self.errors, self._kept)
 
 
 def over_chips(

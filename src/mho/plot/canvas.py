@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mho.core.extras import need
-from mho.plot.styles import HAIR, INK, PAPER, SOFT, unit
+from mho.plot.styles import HAIR, INK, PAPER, PREFIXED, SOFT, unit
 
 if TYPE_CHECKING:
     from bokeh.plotting import figure
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 models, plotting = need("bokeh.models", "viz"), need("bokeh.plotting", "viz")
 Column = npt.NDArray[np.float64]
 
-_PREFIXED = frozenset({"A", "V", "S", "J", "W", "s", "F", "C", "Ω", "Hz", "m"})
 _PRINTED = re.compile(r"(@\w+)\{%")
 _LEGEND_ROW = 22  # pixels
 _SHORT_TITLE = 20  # characters: so many and six buttons fit a telephone
@@ -73,10 +73,17 @@ def scaled(axis: Axis | str, values: Iterable[Column], name: str) -> Scaled:
         raise ValueError(f"{name} must be > 0 on a logarithmic axis, got {least:g}")
     if axis.log and axis.ends is not None and min(axis.ends) <= 0:
         raise ValueError(f"ends of {name} must be > 0 on a logarithmic axis, got {axis.ends}")
-    if axis.unit not in _PREFIXED:
+    if axis.unit not in PREFIXED:
         return Scaled(axis, 1.0, axis.unit)
     size, prefix = unit(max((float(np.abs(v).max()) for v in columns if v.size), default=0.0))
     return Scaled(axis, size, prefix + axis.unit)
+
+
+def array(values: ArrayLike) -> Column:
+    """Return values as numbers, from wherever they live."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+    return np.asarray(values, dtype=np.float64)
 
 
 def column(name: str, values: ArrayLike, count: int) -> Column:
@@ -85,9 +92,7 @@ def column(name: str, values: ArrayLike, count: int) -> Column:
     Raises:
         ValueError: if there are not so many.
     """
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-    found = np.asarray(values, dtype=np.float64)
+    found = array(values)
     if found.shape != (count,):
         raise ValueError(f"{name} must have {count} values, got shape {list(found.shape)}")
     return found
@@ -160,6 +165,11 @@ def tell(plot: Any, renderer: Any, said: Sequence[tuple[str, str]], mode: str = 
     )
     tool.visible = False  # no button: it is always on
     plot.add_tools(tool)
+
+
+def verbatim(text: str) -> str:
+    """Return a text as it may stand in what the pointer is told: no HTML, no name of a column."""
+    return html.escape(text).replace("@", "&#64;").replace("$", "&#36;")
 
 
 def whiskers(plot: Any, source: Any, ends: tuple[str, str, str, str], colour: str) -> Any:

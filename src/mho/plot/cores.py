@@ -19,7 +19,7 @@ from torch import Tensor
 from mho.chip import CoreMapping, Cores
 from mho.chip.told import rate
 from mho.core import checks
-from mho.plot.styles import BLUE, GREEN, GREY, ORANGE, PURPLE, axes, styled, unit
+from mho.plot.styles import BLUE, GREEN, GREY, ORANGE, PURPLE, axes, plain, styled, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -189,7 +189,7 @@ def _name_layers(
 ) -> None:
     shown = layers if len(layers) <= _NAMED else _thinned(layers)
     handles = [
-        Patch(facecolor=colours[i], label=f"{i + 1}  {_short(mapping.shapes[i].name)}")
+        Patch(facecolor=colours[i], label=f"{i + 1}  {plain(_short(mapping.shapes[i].name))}")
         for i in shown
     ]
     if any(mapping.copies[i] > 1 for i in layers):
@@ -252,7 +252,7 @@ def core_timeline(
         for inference, merged in spans.items():
             parts = [(start / size, (end - start) / size) for start, end in merged]
             ax.broken_barh(parts, (height - 0.4, 0.8), linewidth=0.6, **_look(inference))
-    names = [_short(name) for name in lines]
+    names = [plain(_short(name)) for name in lines]
     ax.set_yticks(range(len(names)), names, fontsize=7.5 if len(names) <= 30 else 5)
     ax.set(ylim=(len(names) - 0.5, -0.5), xlim=(0.0, None), xlabel=f"time ({prefix}s)")
     if by == "layer":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mho.plot.styles import BLUE, GREEN, GREY, ORANGE, PURPLE, axes, styled, unit
+from mho.plot.styles import BLUE, GREEN, GREY, ORANGE, PURPLE, axes, plain, styled, unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ def cost_breakdown(cost: Cost, ax: Axes | None = None) -> Axes:
     """
     ax = axes(ax)
     layers = cost.layers
-    names = [layer.name or "crossbar" for layer in layers]
+    names = [plain(layer.name or "crossbar") for layer in layers]
     ends = [_ends(layer) for layer in layers]
     size, prefix = unit(max((high for _, _, high in ends), default=1.0))
     bottom = [0.0] * len(layers)

@@ -15,7 +15,7 @@ from mho.cells.device import Device
 from mho.cells.spread import Spread
 from mho.devices.tabular import JumpTable
 from mho.plot.families import pictures
-from mho.plot.styles import GREY, quantity, styled
+from mho.plot.styles import GREY, plain, quantity, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,7 +69,7 @@ def _table(fig: Any, device: Device, name: str) -> None:
     for k, (key, text) in enumerate(lines):
         y = 0.83 - k * step
         fig.text(0.06, y, key, fontsize=size, color=GREY, va="top")
-        fig.text(0.97, y, text, fontsize=size, ha="right", va="top")
+        fig.text(0.97, y, plain(text), fontsize=size, ha="right", va="top")
 
 
 def _wrapped(key: str, text: str) -> list[str]:

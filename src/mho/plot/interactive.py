@@ -19,12 +19,14 @@ from mho.plot.canvas import (
     Axis,
     Column,
     Scaled,
+    array,
     column,
     empty,
     models,
     name_all,
     scaled,
     tell,
+    verbatim,
     whiskers,
 )
 from mho.plot.styles import GREY, INK, MORE_COLOURS, PAPER, SOFT
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Axis", "Series", "bars", "heat_map", "lines", "scatter"]
 
+_BELOW = 0.5  # of the lowest value: where bands and bars end that reach 0 on a logarithmic axis
 _MARKS = ("circle", "square", "diamond", "triangle", "inverted_triangle", "hex", "star")
 
 
@@ -91,7 +94,7 @@ def lines(
 
     Raises:
         ValueError: if columns of a series differ in length, or a value on a logarithmic axis is
-            not > 0.
+            not > 0. Ends of bands and bars may be: they are drawn to below the lowest value.
     """
     return _drawn(series, (x, y), title, references or {}, height, scattered=False)
 
@@ -117,7 +120,7 @@ def scatter(
 
     Raises:
         ValueError: if columns of a series differ in length, or a value on a logarithmic axis is
-            not > 0.
+            not > 0. Ends of bands and bars may be: they are drawn to below the lowest value.
     """
     return _drawn(series, (x, y), title, references or {}, height, scattered=True)
 
@@ -147,7 +150,7 @@ def bars(
         ValueError: if there is not one value a group, groups share a name, stacked bars have
             errors, or the axis is logarithmic: the length of a bar says nothing there.
     """
-    groups, errors = list(groups), errors or {}
+    groups, errors = list(map(str, groups)), errors or {}
     if strangers := set(errors) - set(values):
         raise ValueError(f"errors must be of {list(values)}, got {sorted(strangers)}")
     if stacked and errors:
@@ -218,7 +221,7 @@ def heat_map(
     Raises:
         ValueError: if values are no matrix, or the scale is logarithmic.
     """
-    matrix = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, np.float64)
+    matrix = array(values)
     if matrix.ndim != 2 or not matrix.size:
         raise ValueError(f"values must have shape [rows, cols], got {list(matrix.shape)}")
     shown = scaled(value, [matrix], "values")
@@ -246,8 +249,8 @@ def heat_map(
         plot,
         image,
         [
-            (across.axis.label or "column", f"$x{whole} {across.unit}"),
-            (along.axis.label or "row", f"$y{whole} {along.unit}"),
+            (across.axis.label or "column", f"$x{whole} {verbatim(across.unit)}"),
+            (along.axis.label or "row", f"$y{whole} {verbatim(along.unit)}"),
             (shown.axis.label or "value", _said("image", shown)),
         ],
     )
@@ -274,6 +277,9 @@ def _drawn(
     for one in series:
         checks.instance("series", one, Series)
     held = [_columns(one) for one in series]
+    for axis, name, ends in ((axes[0], "x", ("x_low", "x_high")), (axes[1], "y", ("low", "high"))):
+        if isinstance(axis, Axis) and axis.log:
+            _raise_ends(held, name, ends)
     along = scaled(axes[0], _all(held, "x", "x_low", "x_high"), "x")
     marks = {n: at if isinstance(at, tuple) else (at, GREY) for n, at in references.items()}
     heights = [*_all(held, "y", "low", "high"), np.array([at for at, _ in marks.values()])]
@@ -306,7 +312,7 @@ def _drawn(
 
 
 def _columns(one: Series) -> dict[str, Column]:
-    count = len(np.atleast_1d(np.asarray(one.x)))
+    count = len(np.atleast_1d(array(one.x)))
     who = one.name or "series"
     for low, high in (("low", "high"), ("x_low", "x_high")):
         if (getattr(one, low) is None) != (getattr(one, high) is None):
@@ -316,6 +322,16 @@ def _columns(one: Series) -> dict[str, Column]:
             raise ValueError(f"{who}: said[{name!r}] must have {count} values, got {len(values)}")
     names = [n for n in ("x", "y", "low", "high", "x_low", "x_high") if getattr(one, n) is not None]
     return {n: column(f"{who}: {n}", getattr(one, n), count) for n in names}
+
+
+def _raise_ends(held: Sequence[dict[str, Column]], name: str, ends: tuple[str, str]) -> None:
+    # Errors may be as large as values; a logarithmic axis has no place for what is not > 0.
+    values = [c[name][np.isfinite(c[name]) & (c[name] > 0)] for c in held]
+    least = min((float(v.min()) for v in values if v.size), default=1.0)
+    for columns in held:
+        for end in ends:
+            if end in columns:
+                columns[end] = np.where(columns[end] <= 0, _BELOW * least, columns[end])
 
 
 def _all(held: Sequence[dict[str, Column]], *names: str) -> list[Column]:
@@ -361,4 +377,4 @@ def _reference(plot: Any, name: str, place: tuple[float, float], colour: str) ->
 
 
 def _said(name: str, shown: Scaled) -> str:
-    return f"@{name}{{%.4g}} {shown.unit}".rstrip()
+    return f"@{name}{{%.4g}} {verbatim(shown.unit)}".rstrip()

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 else:
     jinja2, Markup = need("jinja2", "viz"), need("markupsafe", "viz").Markup
 
+__all__ = ["Cards", "Code", "Picture", "Section", "Table", "png", "render", "write"]
+
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 

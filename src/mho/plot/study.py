@@ -17,7 +17,8 @@ from matplotlib.colors import Normalize
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from mho.plot.study_axes import Numbers, Steps, named, quantiles, shown, steps, through
-from mho.plot.styles import BLUE, GREY, ORANGE, axes, styled
+from mho.plot.styles import BLUE, GREY, ORANGE, axes, plain, styled
+from mho.study.sensitivity import TOO_WIDE
 from mho.study.statistics import gains, means, undominated, varied
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def result_against(
     _set_ticks(ax, along)
     if up.log:
         _log(ax, "y")
-    ax.set(xlabel=named(outcome, setting), ylabel=up.text)
+    ax.set(xlabel=plain(named(outcome, setting)), ylabel=plain(up.text))
     return ax
 
 
@@ -122,7 +123,7 @@ def pareto_front(
                 label="chosen")  # fmt: skip
     if of_x.log:
         _log(ax, "x")
-    ax.set(xlabel=of_x.text, ylabel=of_y.text)
+    ax.set(xlabel=plain(of_x.text), ylabel=plain(of_y.text))
     ax.legend(loc="best")
     return ax
 
@@ -167,8 +168,8 @@ def parallel_coordinates(
     scales = [steps(found, name) for name in names]
     height = np.stack([_unit_height(scale.place) for scale in scales], axis=1)
     colour = shown(result, mean, outcome.units.get(result, ""))
-    usable = ~np.isnan(mean)
-    ends = np.nanquantile(mean / colour.size, [0.02, 1.0]) if usable.any() else (0.0, 1.0)
+    usable = np.isfinite(mean)
+    ends = np.quantile(mean[usable] / colour.size, [0.02, 1.0]) if usable.any() else (0.0, 1.0)
     norm = Normalize(*ends)
     order = np.flatnonzero(usable)[np.argsort(mean[usable])]
     # Lines of one value would hide each other: each takes its own place, a little beside it.
@@ -186,14 +187,14 @@ def parallel_coordinates(
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     for at, (scale, name) in enumerate(zip(scales, names, strict=True)):
         _coordinate(ax, at, scale, [s.get(name) for s in found.settings])
-    ax.set_xticks(range(len(names)), [named(outcome, name) for name in names])
+    ax.set_xticks(range(len(names)), [plain(named(outcome, name)) for name in names])
     ax.set(xlim=(-0.25, len(names) - 0.4), ylim=(-0.06, 1.06), yticks=[])
     ax.grid(visible=False)
     ax.spines["left"].set_visible(False)
     ax.spines["bottom"].set_visible(False)
     ax.tick_params(axis="x", length=0, labelsize=10)
     bar: Any = ax.figure.colorbar(
-        ScalarMappable(norm, "viridis"), ax=ax, label=colour.text, pad=0.02
+        ScalarMappable(norm, "viridis"), ax=ax, label=plain(colour.text), pad=0.02
     )
     bar.outline.set_visible(False)
     return ax
@@ -202,6 +203,8 @@ def parallel_coordinates(
 @styled
 def sensitivity_bars(found: Sensitivity, ax: Axes | None = None) -> Axes:
     """Draw first-order and total indices of every setting, with 95 % intervals.
+
+    Where the chips are too few to tell an index, words stand in the place of its bar.
 
     Args:
         found: what `Outcome.sensitivity` gave.
@@ -216,12 +219,17 @@ def sensitivity_bars(found: Sensitivity, ax: Axes | None = None) -> Axes:
     height = 0.36 if known else 0.55
     for i, (name, values, errors, colour) in enumerate(kinds):
         shift = (0.5 - i) * height if known else 0.0
+        wide = errors >= TOO_WIDE
+        values, errors = np.where(wide, 0.0, values), np.where(wide, math.nan, errors)
         bars = None if np.isnan(errors).all() else np.nan_to_num(errors)
         ax.barh(at + shift, values, height * 0.92, color=colour, label=name, xerr=bars,
                 error_kw={"elinewidth": 1.0, "capsize": 2})  # fmt: skip
-    ax.set_yticks(at, list(found.names))
+        for place in at[wide] + shift:
+            ax.annotate("too few chips", (0.0, place), xytext=(4, 0), color=colour, va="center",
+                        textcoords="offset points", size="small")  # fmt: skip
+    ax.set_yticks(at, list(map(plain, found.names)))
     ax.grid(visible=False, axis="y")
-    ax.set_xlabel(f"share of the variance of {found.result}")
+    ax.set_xlabel(f"share of the variance of {plain(found.result)}")
     ax.set_xlim(left=min(0.0, ax.get_xlim()[0]))
     if known:
         ax.legend(loc="best")
@@ -281,7 +289,7 @@ def _set_ticks(ax: Axes, along: Steps) -> None:
     if along.texts is None:
         return
     long = sum(map(len, along.texts)) > 26
-    ax.set_xticks(along.ticks, along.texts, rotation=40 if long else 0,
+    ax.set_xticks(along.ticks, list(map(plain, along.texts)), rotation=40 if long else 0,
                   ha="right" if long else "center", rotation_mode="anchor")  # fmt: skip
 
 
@@ -315,4 +323,6 @@ def _coordinate(ax: Axes, at: int, scale: Steps, values: Sequence[Any]) -> None:
         texts = [f"{x:.3g}" for x in (numbers.min(), numbers.max())]
         heights = np.array([0.0, 1.0])
     for text, height in zip(texts, heights, strict=True):
-        ax.text(at + 0.03, float(height), text, fontsize=8.5, va="center", zorder=6, bbox=_BOX)
+        ax.text(
+            at + 0.03, float(height), plain(text), fontsize=8.5, va="center", zorder=6, bbox=_BOX
+        )

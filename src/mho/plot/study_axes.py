@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mho.plot.styles import unit
+from mho.plot.styles import PREFIXED, unit
 from mho.study.statistics import Means, is_share, key, levels, numeric, short
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from mho.study.records import Outcome
 
 Numbers = npt.NDArray[np.float64]
-PREFIXED = frozenset({"J", "s", "W", "V", "A", "S", "Ω", "F", "C", "Hz", "m"})
 _BINS = 8  # of a setting that takes more values than can be shown one by one
 _MANY = 12
 _LONG = 28  # characters
@@ -114,8 +113,8 @@ def through(
 
 
 def quantiles(values: Numbers) -> tuple[float, float, float]:
-    """Return the 10th, 50th and 90th percentile; NaN of nothing."""
-    known = values[~np.isnan(values)]
+    """Return the 10th, 50th and 90th percentile of what is finite; NaN of nothing."""
+    known = values[np.isfinite(values)]
     if not known.size:
         return (math.nan,) * 3
     low, middle, high = np.quantile(known, (0.1, 0.5, 0.9)).tolist()

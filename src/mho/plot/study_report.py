@@ -14,8 +14,9 @@ from mho.plot.canvas import models
 from mho.plot.interactive import Axis, Series, bars, lines, scatter
 from mho.plot.page import Cards, Part, Section, Table, write
 from mho.plot.study import parallel_coordinates
-from mho.plot.study_axes import PREFIXED, Steps, named, quantiles, steps, through
-from mho.plot.styles import BLUE, GREY, ORANGE, unit
+from mho.plot.study_axes import Steps, named, quantiles, steps, through
+from mho.plot.styles import BLUE, GREY, ORANGE, PREFIXED, unit
+from mho.study.sensitivity import TOO_WIDE
 from mho.study.statistics import (
     Means,
     chances,
@@ -189,6 +190,7 @@ def _scatter(outcome: Outcome, found: Means, pair: tuple[str, str], choice: Choi
 
 def _decades(name: str, values: Any, unit_of: str) -> Axis:
     """Return an axis that is logarithmic where values span more than a decade."""
+    values = values[np.isfinite(values)]
     if not (len(values) and (values > 0).all() and values.max() > 20 * values.min()):
         return Axis(name, unit_of)
     # One, two, five of every decade: what fits on a telephone.
@@ -306,6 +308,12 @@ def _shares(outcome: Outcome, wanted: Mapping[str, str]) -> list[Section]:
             shares = outcome.sensitivity(name)
         except (ImportError, ValueError) as error:
             notes.append(f"{error}.")
+            continue
+        if np.fmax(shares.first_error, shares.total_error).max() >= TOO_WIDE:
+            notes.append(
+                f"{name}: too few chips, their scatter is as large as the differences between "
+                "configurations."
+            )
             continue
         charts.append(_share_bars(shares))
         notes.append(

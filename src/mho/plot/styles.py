@@ -77,6 +77,8 @@ _STYLE: Any = {
     "savefig.dpi": 160.0,
 }
 _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
+PREFIXED = frozenset({"A", "V", "S", "J", "W", "s", "F", "C", "Ω", "Hz", "m"})
+"""Units that `unit` has prefixes for."""
 
 
 @contextmanager
@@ -180,6 +182,11 @@ def unit(largest: float) -> tuple[float, str]:
     """Return the SI prefix that suits a magnitude: its size and its letter."""
     small = _PREFIXES[-1] if largest > 0.0 else _PREFIXES[0]
     return next((p for p in _PREFIXES if largest >= p[0]), small)
+
+
+def plain(text: object) -> str:
+    """Return a name that others chose as matplotlib draws it: a dollar sign begins no formula."""
+    return str(text).replace("$", r"\$")
 
 
 def quantity(value: float, symbol: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from mho.core.extras import need
 from mho.core.spec import first_difference
 from mho.runs import owner as owners
-from mho.runs.storage import Storage, quiet
+from mho.runs.storage import Storage, quiet, told
 
 _IDENTITY, _OWNER, _PART, _ALIVE, _AGAIN = "mho", "owner", "part ", "alive ", "again "
 
@@ -164,7 +164,8 @@ class Ledger:
         """Give a sign of life, for those on other machines, if it is time."""
         now = time.time()
         if self._owner and now - self._beat > owners.BEAT:
-            self._study.set_user_attr(f"{_ALIVE}{self._owner['id']}", now)
+            with told(self._storage.name):
+                self._study.set_user_attr(f"{_ALIVE}{self._owner['id']}", now)
             self._beat = now
 
     # ── found ────────────────────────────────────────────────────────────────────────────────
@@ -174,14 +175,16 @@ class Ledger:
         storage, trial_id = self._storage.optuna, self._ids[number]
         finished = self._optuna.exceptions.UpdateFinishedTrialError
         try:
-            storage.set_trial_user_attr(trial_id, f"{_PART}{part}", dict(record))
+            with told(self._storage.name):
+                storage.set_trial_user_attr(trial_id, f"{_PART}{part}", dict(record))
             self.settle(number)
         except finished:  # by another, who took this one for dead: with the same values
             return
 
     def amend(self, number: int, part: int, record: Mapping[str, Any]) -> None:
         """Keep what became of a part of a finished trial when it was done again."""
-        self._study.set_user_attr(f"{_AGAIN}{number} {part}", dict(record))
+        with told(self._storage.name):
+            self._study.set_user_attr(f"{_AGAIN}{number} {part}", dict(record))
 
     def leave(self, number: int) -> None:
         """Leave a trial as it is, for a later call."""
@@ -195,7 +198,7 @@ class Ledger:
             return
         values = self._values([done[part] for part in self._parts])
         state = self._states.FAIL if values is None else self._states.COMPLETE
-        with quiet():
+        with told(self._storage.name), quiet():
             self._study.tell(number, values, state=state, skip_if_finished=True)
 
     def found(self) -> list[tuple[int, Mapping[str, Any], dict[int, Any]]]:

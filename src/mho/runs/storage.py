@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mho.core import checks
 from mho.core.extras import need
+from mho.core.files import drafts
 
 _BUSY = 60.0  # s, that a write to SQLite waits for others
 _POSTGRES = "postgresql"
@@ -31,9 +33,30 @@ class Storage:
     name: str
     alone: Any
 
-    def locked(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def locked(self) -> Iterator[None]:
         """Return a context in which no other process takes work from this store."""
-        return self.alone()
+        with told(self.name), self.alone():
+            yield
+
+
+@contextmanager
+def told(name: str) -> Iterator[None]:
+    """Say in one line what is wrong with a store that cannot be used (ValueError, OSError)."""
+    try:
+        yield
+    except json.JSONDecodeError as error:
+        raise ValueError(f"store {name!r} is damaged: {error}") from error
+    except OSError as error:  # of a write, which knows no name
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, name) from error
+    except Exception as error:
+        # Of SQLAlchemy; Optuna has it as the cause of its own.
+        origin = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None)
+        if origin is None:
+            raise
+        raise OSError(f"store {name!r} cannot be read or written: {origin}") from error
 
 
 def open_storage(store: str | Path | None) -> Storage:
@@ -54,7 +77,7 @@ def open_storage(store: str | Path | None) -> Storage:
     checks.instance("store", store, (str, Path))
     if "://" in str(store):
         return _database(optuna, str(store))
-    path = Path(store)
+    path = Path(store).absolute()  # what is evaluated may go to another folder
     if path.is_dir() or not path.name:
         raise IsADirectoryError(f"store must be a file, got the folder {str(store)!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +89,11 @@ def _sqlite(optuna: Any, path: Path, lock: Any) -> Storage:
     if path.exists() and path.stat().st_size and not _begins(path, b"SQLite format 3\0"):
         raise ValueError(f"store {str(path)!r} is no SQLite file, and is left as it is")
     arguments = {"connect_args": {"timeout": _BUSY}}
-    with lock:  # two that make the tables at once get in each other's way
+    with told(str(path)), lock:  # two that make the tables at once get in each other's way
+        if not path.exists() or not path.stat().st_size:
+            # All tables at once, or none: who is killed between two would leave some out.
+            with drafts(path) as (draft,):
+                optuna.storages.RDBStorage(f"sqlite:///{draft.absolute()}").engine.dispose()
         opened = optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}", arguments)
         # One write to the disk for each that is kept, instead of four; as safe.
         need("sqlalchemy", "study").event.listen(opened.engine, "connect", _ahead)

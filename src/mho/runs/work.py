@@ -83,7 +83,7 @@ class Work:
             ) from error
         return packed
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """What tells this function from others."""
         return hashlib.sha256(self.packed).hexdigest()
@@ -113,8 +113,13 @@ def _unpacked(digest: str, packed: bytes, home: int) -> Work:
 
 
 def said(error: BaseException) -> str:
-    """Say an exception in one line."""
-    text = " ".join(str(error).split())
+    """Say an exception in one line that any file can hold, whatever it says of itself."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # of others, whose __str__ fails
+        text = ""
+    # Names of files may have characters that UTF-8 has not; databases take no NUL.
+    text = text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}…"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

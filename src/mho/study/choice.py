@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mho.core import checks
+from mho.core.text import meant
 from mho.study.statistics import (
     Flags,
     Means,
@@ -284,9 +284,7 @@ def _within(
 
 def _unknown(key: str, found: Means) -> str:
     known = [f"{name}_{kind}" for name in found.names for kind in KINDS]
-    near = difflib.get_close_matches(key, known, n=1)
-    meant = f"; did you mean {near[0]}?" if near else ""
     return (
         f"there is no limit {key!r}: limits are the name of a result and _within, _least or "
-        f"_most, of {', '.join(found.names) or 'no results yet'}{meant}"
+        f"_most, of {', '.join(found.names) or 'no results yet'}{meant(key, known)}"
     )

@@ -21,7 +21,7 @@ from mho.model.calibrate import calibrate
 from mho.model.convert import convert
 from mho.model.inputs import Suiting
 from mho.model.lifecycle import age, fabricate
-from mho.model.scoring import labelled, share_right
+from mho.model.scoring import check_classifier, labelled, share_right
 
 COSTS = ("energy", "latency", "area")
 _COSTED = 32  # inputs whose mean cost is taken
@@ -47,6 +47,7 @@ class AccuracyAndCost:
         after: float,
     ) -> None:
         self._model = copy.deepcopy(model).eval()
+        check_classifier(self._model, inputs, labels)
         self._inputs, self._labels, self._calibration = inputs, labels, calibration
         self._architecture, self._after = architecture, after
         self.objectives = {
@@ -137,7 +138,8 @@ def accuracy_and_cost(
             calibrated; what a chip costs is that of a fresh one.
 
     Raises:
-        TypeError, ValueError: if an argument is refused.
+        TypeError, ValueError: if an argument is refused, or the model is no classifier of these
+            inputs and labels.
     """
     checks.instance("model", model, nn.Module)
     inputs, labels = labelled(model, inputs, labels)

@@ -23,7 +23,7 @@ from mho.model.calibrate import calibrate
 from mho.model.convert import convert
 from mho.model.inputs import batches_of
 from mho.model.lifecycle import age
-from mho.model.scoring import labelled, share_right
+from mho.model.scoring import check_classifier, labelled, share_right
 from mho.study.chips import listed, over_chips
 
 HOUR, DAY, MONTH, YEAR = 3600.0, 86_400.0, 2_592_000.0, 31_557_600.0
@@ -157,9 +157,9 @@ def accuracy(
         label: names a progress bar; None shows none.
 
     Raises:
-        TypeError, ValueError: if the model has no layer for crossbars, inputs and labels are not
-            as many, there is no seed, times do not rise from 0, or there are reads and nothing
-            goes by them.
+        TypeError, ValueError: if the model has no layer for crossbars or is no classifier of these
+            inputs and labels, they are not as many, there is no seed, times do not rise from 0, or
+            there are reads and nothing goes by them.
     """
     checks.instance("model", model, nn.Module)
     inputs, labels = labelled(model, inputs, labels)
@@ -174,6 +174,7 @@ def accuracy(
         raise ValueError(f"times must rise from 0, got {stops}")
 
     model = copy.deepcopy(model).eval()
+    check_classifier(model, inputs, labels)
     with torch.no_grad():
         digital = share_right(model, inputs, labels)
     analog = convert(model, hardware, seed=seeds[0]).eval()

@@ -114,15 +114,26 @@ def _set(part: Any, changes: Changes, above: tuple[str, ...], hardware: Hardware
     known = dict(_children(part))
     values: dict[str, Any] = {}
     deeper: dict[str, dict[tuple[str, ...], Any]] = {}
+    shown: dict[str, str] = {}
     for (name, *rest), value in changes.items():
+        path = ".".join((*above, name, *rest))
         if name not in known:
-            raise ValueError(nearest(hardware, ".".join((*above, name, *rest))))
-        if rest:
-            deeper.setdefault(name, {})[tuple(rest)] = value
-        else:
-            values[name] = value
-    for name, below in deeper.items():
-        values[name] = _set(values.get(name, known[name]), below, (*above, name), hardware)
+            raise ValueError(nearest(hardware, path))
+        place = _place(part, name)
+        first = shown.setdefault(place, name)
+        into: dict[Any, Any] = deeper.setdefault(place, {}) if rest else values
+        if (key := tuple(rest) if rest else place) in into:
+            other = ".".join((*above, first, *rest))
+            raise ValueError(f"{path!r} is the same field as {other!r}: set one of them")
+        into[key] = value
+        if not name.isdigit():
+            shown[place] = name
+    for place, below in deeper.items():
+        new, name = values.get(place, known[place]), shown[place]
+        if isinstance(part, tuple) and not name.isdigit() and type(new).__name__ != name:
+            path = ".".join((*above, name, *next(iter(below))))
+            raise ValueError(f"{path} is refused: {type(new).__name__} is chosen in its place")
+        values[place] = _set(new, below, (*above, name), hardware)
     if isinstance(part, tuple):
         return _items(part, values, above)
     try:
@@ -135,14 +146,31 @@ def _set(part: Any, changes: Changes, above: tuple[str, ...], hardware: Hardware
 
 def _items(part: tuple[Any, ...], values: Mapping[str, Any], above: tuple[str, ...]) -> Any:
     items = list(part)
-    names = [type(item).__name__ for item in part]
-    for name, value in values.items():
-        at = int(name) if name.isdigit() else names.index(name)
+    for place, value in values.items():
         if not isinstance(value, Spec):
-            path = ".".join((*above, name))
+            path = ".".join((*above, place))
             raise TypeError(f"{path} must be a spec, got {value!r} ({type(value).__name__})")
-        items[at] = value
+        items[int(place)] = value
     return tuple(items)
+
+
+def _place(part: Any, name: str) -> str:
+    """Return the one name of a child: of an effect that is named by its class, its place."""
+    if not isinstance(part, tuple) or name.isdigit():
+        return name
+    return str([type(item).__name__ for item in part].index(name))
+
+
+def field_of(hardware: Hardware, path: str) -> str:
+    """Return the one path of a field of this hardware that may be named in several ways."""
+    if not reaches(hardware, path):
+        return path
+    part: Any = hardware
+    names = []
+    for name in path.split("."):
+        names.append(_place(part, name))
+        part = dict(_children(part))[name]
+    return ".".join(names)
 
 
 def _brief(value: Any) -> str:

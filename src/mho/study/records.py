@@ -77,11 +77,11 @@ class Outcome:
         in short); of each result its mean over chips (``accuracy``), its standard deviation over
         chips (``accuracy_std``) and the standard error of the mean (``accuracy_sem``; NaN of one
         chip); ``chips`` that finished and ``failed`` ones with the ``error``; ``seconds`` of all.
-        ``table().attrs["units"]`` has the units by column.
+        ``table().attrs["units"]`` has the units by column. A setting or a result of the name of
+        another column stands under ``setting.`` or ``result.`` and its name.
 
         Raises:
             ImportError: if pandas is missing; the message says how to install it.
-            ValueError: if a result has the name of another column.
         """
         return tables.table(self)
 
@@ -177,12 +177,11 @@ class Outcome:
         chance = chances(gain, error, count, draws, seed=0)
         frame = tables.framed(self, found)
         frame["on_front"], frame["chance"] = undominated(gain), chance
-        frame = frame[frame["on_front"] | ((least < 1.0) & (chance >= least))]
-        name, way = next(iter(wanted.items()))
-        attrs = frame.attrs
-        frame = frame.sort_values([name, "trial"], ascending=[way == "minimize", True])
-        frame.attrs = attrs
-        return frame
+        keep = frame["on_front"].to_numpy() | ((least < 1.0) & (chance >= least))
+        order = np.argsort(-gain[:, 0], kind="stable")
+        chosen = frame.iloc[order[keep[order]]]
+        chosen.attrs = frame.attrs
+        return chosen
 
     def _wanted(self, objectives: tuple[str, ...]) -> dict[str, str]:
         for name in objectives:

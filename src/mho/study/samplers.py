@@ -76,7 +76,7 @@ def samplers(space: Space, sampler: Any, trials: int, seed: int) -> Callable[[in
     """
     optuna = need("optuna", "study")
     if not isinstance(sampler, str):
-        return lambda number: sampler
+        return _given(sampler)
     if sampler in PLANNED:
         at = _plan(space, sampler, trials, seed)
         return lambda number: _planned(optuna.samplers.BaseSampler, space, at)
@@ -88,6 +88,19 @@ def samplers(space: Space, sampler: Any, trials: int, seed: int) -> Callable[[in
         "gp": optuna.samplers.GPSampler,
     }[sampler]
     return lambda number: kind(seed=_mixed(seed, number))
+
+
+def _given(sampler: Any) -> Callable[[int], Any]:
+    begun = False
+
+    def at(number: int) -> Any:
+        nonlocal begun
+        if number and not begun:  # the study goes on: its first random numbers were used already
+            sampler.reseed_rng()
+        begun = True
+        return sampler
+
+    return at
 
 
 def _mixed(seed: int, number: int) -> int:

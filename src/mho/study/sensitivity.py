@@ -54,7 +54,8 @@ class Sensitivity:
         names: of the settings.
         first: first-order indices, ``[settings]``; estimates may be a little below 0.
         total: total indices, likewise; NaN where they are not known.
-        first_error: half widths of their 95 % intervals.
+        first_error: half widths of their 95 % intervals; from 1 on (infinite, where the differences
+            between configurations are no larger than the chips' scatter) the index says nothing.
         total_error: likewise.
         method: how they were found, in words.
         configurations: that went in.
@@ -88,11 +89,14 @@ class Sensitivity:
         )
 
 
+TOO_WIDE = 1.0  # half of an interval that says nothing of a share
+
+
 def _said(value: float, error: float) -> str:
+    if error >= TOO_WIDE:
+        return "too few chips"
     if math.isnan(value):
         return "not known"
-    if error >= 1.0:
-        return "too few chips"
     return f"{value:.3f}" if math.isnan(error) else f"{value:.3f} ± {error:.3f}"
 
 
@@ -100,6 +104,7 @@ def sensitivity(outcome: Outcome, result: str, seed: int = 0) -> Sensitivity:
     """Return the sensitivities of a result; see `Outcome.sensitivity`."""
     found = means(outcome)
     values, _, sem = found.of(result)
+    values = np.where(np.isfinite(values), values, np.nan)  # an infinite one is no number either
     finished = ~np.isnan(values)
     names = varied(found)
     if not names or finished.sum() < 2:
@@ -237,9 +242,15 @@ def _common(filled: Numbers) -> float:
 
 
 def _jackknife(filled: Numbers) -> Numbers:
-    """Return half widths of 95 % intervals of both indices, ``[2, settings]``."""
+    """Return half widths of 95 % intervals of both indices, ``[2, settings]``.
+
+    Infinite, where all of the chips, or all but one, leave no variance that they have in common:
+    of nothing any share would do.
+    """
     n = len(filled)
     drawn = np.array([_indices(np.delete(filled, k, axis=0))[:2] for k in range(n)])
+    if np.isnan(drawn).any() or _common(filled) <= 0.0:
+        return np.full(drawn.shape[1:], math.inf)
     error = np.sqrt((n - 1) / n * ((drawn - drawn.mean(axis=0)) ** 2).sum(axis=0))
     stats = need("scipy.stats", "study")
     return np.asarray(float(stats.t.ppf(0.975, n - 1)) * error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from mho.core import checks
 from mho.core.extras import need
 from mho.core.spec import Spec
 from mho.hardware import Hardware
-from mho.study.paths import nearest, reaches, revived, with_settings
+from mho.study.paths import field_of, nearest, reaches, revived, with_settings
 
 _TRIED = 200  # combinations, to find one in which a value is taken
 
@@ -35,7 +36,8 @@ class Range(Spec):
 
     def __post_init__(self) -> None:
         low = checks.number("Range low", self.low)
-        checks.number("Range high", self.high, above=low)
+        high = checks.number("Range high", self.high, above=low)
+        checks.number("Range high - low", high - low)
         if self.log:
             checks.number("Range low, where log=True,", low, above=0.0)
 
@@ -107,12 +109,21 @@ def space_of(
     for path in free:
         if reaches(hardware, path):
             raise ValueError(f"free name {path!r} is a field of the hardware: it is set there")
+    _refuse_same(hardware, fields)
     for path in fields:
         for host in _hosts(hardware, fields, path):
             if not reaches(host, path):
                 raise ValueError(nearest(host, path))
     _check_values(hardware, fields)
     return space
+
+
+def _refuse_same(hardware: Hardware, fields: Collection[str]) -> None:
+    known: dict[str, str] = {}
+    for path in fields:
+        other = known.setdefault(field_of(hardware, path), path)
+        if other != path:
+            raise ValueError(f"{path!r} is the same field as {other!r}: vary one of them")
 
 
 def _path(path: Any) -> str:
@@ -133,10 +144,31 @@ def _domain(path: str, values: Any) -> Domain:
     values = tuple(revived(value) for value in values)
     if not values:
         raise ValueError(f"values of {path!r} must be at least one, got none")
+    for value in values:
+        _refuse_unkept(path, value)
     twice = [v for i, v in enumerate(values) if v in values[:i]]
     if twice:
         raise ValueError(f"values of {path!r} must differ, got {twice[0]!r} twice")
     return Choices(values, _labels(values))
+
+
+def _refuse_unkept(path: str, value: Any) -> None:
+    """Refuse what a store could not keep, or not tell from others."""
+    try:
+        plain(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"values of {path!r} must be numbers, texts, specs, or lists of these, got "
+            f"{checks.said(value)}"
+        ) from error
+    if _is_nan(value):
+        raise ValueError(f"values of {path!r} must not be NaN, which equals nothing: use None")
+
+
+def _is_nan(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return any(map(_is_nan, value))
+    return isinstance(value, float) and math.isnan(value)
 
 
 def plain(value: Any) -> Any:
@@ -182,21 +214,29 @@ def _check_values(hardware: Hardware, fields: Space) -> None:
     """Refuse values that are taken in no combination with the others."""
     for path, domain in fields.items():
         for value in samples_of(domain):
-            _check_value(hardware, fields, path, value)
+            refused = _refusal(hardware, fields, path, value)
+            if refused is None:
+                continue
+            no_integer = isinstance(domain, Range) and isinstance(refused, TypeError)
+            if no_integer and not _refusal(hardware, fields, path, round(value)):
+                hint = "Integers(low, high, step=…) varies integers (in a study's file: step: 1)"
+                raise TypeError(f"{refused}; {hint}") from refused
+            raise refused
 
 
-def _check_value(hardware: Hardware, fields: Space, path: str, value: Any) -> None:
+def _refusal(hardware: Hardware, fields: Space, path: str, value: Any) -> Exception | None:
+    """Return why no combination takes a value; None if one does."""
     refused: Exception | None = None
     others = [[None, *samples_of(d)] if p != path else [value] for p, d in fields.items()]
     for values in itertools.islice(itertools.product(*others), _TRIED):
         chosen = {p: v for p, v in zip(fields, values, strict=True) if p == path or v is not None}
         try:
             with_settings(hardware, chosen)
-            return
         except (ValueError, TypeError) as error:
             refused = refused or error
-    if refused is not None:
-        raise refused
+        else:
+            return None
+    return refused
 
 
 def value_at(domain: Domain, u: float) -> Any:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mho.study.records import Outcome
 
 FORMAT = "mho study 1"
-_OWN = ("trial", "seed", "chips", "failed", "error", "seconds")
+_OWN = ("trial", "seed", "chips", "failed", "error", "seconds", "on_front", "chance")
 _MOST = 10**7  # entries of a grid
 
 
@@ -53,13 +53,10 @@ def framed(outcome: Outcome, found: Means) -> pd.DataFrame:
         columns[_column(path)] = _shown([s.get(path) for s in found.settings])
         units[_column(path)] = outcome.units.get(path, "")
     for k, name in enumerate(found.names):
-        parts = (name, found.mean), (f"{name}_std", found.std), (f"{name}_sem", found.sem)
-        for heading, values in parts:
-            if heading in columns or heading in _OWN:
-                raise ValueError(
-                    f"a table has no two columns of one name, {heading!r}: rename the result or "
-                    "the setting (chips() has them apart)"
-                )
+        parts = ("", found.mean), ("_std", found.std), ("_sem", found.sem)
+        taken = any(f"{name}{part}" in (*columns, *_OWN) for part, _ in parts)
+        for part, values in parts:
+            heading = f"result.{name}{part}" if taken else f"{name}{part}"
             columns[heading] = values[:, k]
             units[heading] = outcome.units.get(name, "")
     columns["chips"], columns["failed"] = found.chips, found.failed

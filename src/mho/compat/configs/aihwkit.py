@@ -23,6 +23,7 @@ from mho.compat.configs.aihwkit_training import recipe_of
 from mho.compat.configs.printed import Node, flatten, node_of
 from mho.compat.configs.resolution import MOST, bits_of
 from mho.compat.configs.translation import Account, Translation
+from mho.core import checks
 from mho.effects.reading import ReadNoise
 from mho.encoding.base import Encoding, Scaling
 from mho.hardware import Array, Hardware
@@ -70,13 +71,19 @@ def from_aihwkit(config: Any) -> Translation:
         ValueError: if the text is none that a configuration prints, or lacks what it needs.
     """
     node = node_of(text_of(config), "an aihwkit configuration")
-    if not all(isinstance(node.values.get(part), Node) for part in ("forward", "modifier")):
+    lacking = [p for p in ("forward", "modifier") if not isinstance(node.values.get(p), Node)]
+    if lacking and "Inference" in node.kind:
+        raise ValueError(
+            f"this {node.kind} lacks {' and '.join(lacking)}: give all of print(rpu_config)"
+        )
+    if lacking:
         raise TypeError(
             "expected an inference configuration of aihwkit (InferenceRPUConfig, "
             f"TorchInferenceRPUConfig or a preset of them), got {node.kind}: training with pulses "
             "is mho.train.PulsedSGD and TikiTaka"
         )
     account = Account(TOOL, dict(flatten(_completed(node))))
+    _backward(account)
     for group in tables.SIMULATION:
         names = [n for n in account.settings if n == group or n.startswith(f"{group}.")]
         account.idle(names, "says how the simulation runs, or of an ideal update")
@@ -84,6 +91,16 @@ def from_aihwkit(config: Any) -> Translation:
     inner = ("pre_post.input_range", "pre_post.periph_quant")
     account.idle((*groups, *inner), "the class of the settings in it")
     return _translated(account)
+
+
+def _backward(account: Account) -> None:
+    """Report a backward pass that somebody made imperfect: it is perfect unless set otherwise."""
+    start = "backward."
+    perfect = account.value(f"{start}is_perfect") is True
+    if account.value("backward") is None or perfect or account.value(f"{start}mv_type") == "IDEAL":
+        return
+    why = "gradients go back through exact products here: training in place is mho.train.PulsedSGD"
+    account.miss([n for n in account.settings if n.startswith(start)], why)
 
 
 def text_of(config: Any) -> Any:
@@ -176,7 +193,7 @@ def _unit(account: Account, whole: float) -> Unit:
 
 def _dac(account: Account) -> DAC:
     bits, rounded = bits_of(account.number("forward.inp_res", 1 / 126))
-    bound = account.number("forward.inp_bound", 1.0)
+    bound = account.bound("forward.inp_bound", 1.0)
     managed = account.value("forward.noise_management", "ABS_MAX")
     limit = account.number("forward.nm_thres")
     span: str | float
@@ -220,8 +237,8 @@ def _rows_of_inputs_idle(account: Account) -> None:
 
 def _outputs(account: Account, unit: Unit) -> tuple[ADC | None, Amplifier | None]:
     bits, rounded = bits_of(account.number("forward.out_res", 1 / 510))
-    bound = account.number("forward.out_bound", 12.0)
-    if bound <= 0:
+    bound = account.bound("forward.out_bound", 12.0)
+    if not bound:
         if bits is not None:
             account.miss("forward.out_res", "of no bound: no converter here")
         account.match("forward.out_bound", "Hardware(adc=None)")
@@ -248,7 +265,7 @@ def _outputs(account: Account, unit: Unit) -> tuple[ADC | None, Amplifier | None
 def _amplifier(account: Account, unit: Unit, bound: float) -> Amplifier | None:
     sigma = account.number("forward.out_noise", 0.06) * unit.amperes
     noise: float | Spread = sigma
-    spread = account.number("forward.out_noise_std")
+    spread = _not_negative(account, "forward.out_noise_std")
     account.match("forward.out_noise", f"Amplifier(noise={sigma:.4g})", unit.note)
     if spread and sigma:
         noise = Spread(Normal(sigma, spread * sigma), low=0.0)
@@ -260,7 +277,7 @@ def _amplifier(account: Account, unit: Unit, bound: float) -> Amplifier | None:
         bent = bend / bound / unit.amperes
         account.match("forward.out_nonlinearity", f"Amplifier(compression={bent:.4g})",
                       "noise comes after it; there before")  # fmt: skip
-        varies = account.number("forward.out_nonlinearity_std")
+        varies = _not_negative(account, "forward.out_nonlinearity_std")
         if varies:
             account.match("forward.out_nonlinearity_std", "Amplifier(compression=Spread(…))")
             bent = Spread(Normal(bent, varies * bent), low=0.0)
@@ -270,6 +287,12 @@ def _amplifier(account: Account, unit: Unit, bound: float) -> Amplifier | None:
     account.idle("forward.out_nonlinearity", "at a value of no effect")
     amplifier = Amplifier(noise=noise, compression=bent)
     return None if amplifier.ideal else amplifier
+
+
+def _not_negative(account: Account, name: str) -> float:
+    value = account.number(name)
+    checks.number(f"{TOOL}: {name}", value, least=0.0)
+    return value
 
 
 def _weight_noise(account: Account, encoding: Encoding, unit: Unit) -> ReadNoise | None:

@@ -12,7 +12,7 @@ Learning 2023, doi 10.1063/5.0168089.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,13 +125,15 @@ def _scales(account: Account) -> dict[str, float]:
 
 def _programming(account: Account, known: Sequence[float], reference: float) -> float:
     """Return the factor on a device's programming error that comes nearest to a polynomial."""
-    given = account.value(_M + "prog_coeff") or list(known)
+    given = account.numbers(_M + "prog_coeff", known)
     over = account.number(_M + "prog_coeff_g_max_reference", reference)
+    checks.number(f"{account.tool}: {_M}prog_coeff_g_max_reference", over, above=0.0)
     x = np.linspace(0.0, 1.0, 1001)
-    theirs = np.polyval(list(given)[::-1], x) / over
+    theirs = np.polyval(given[::-1], x) / over
     ours = np.polyval(list(known)[::-1], x) / reference
     factor = float((theirs * ours).sum() / (ours * ours).sum())
-    off = float(np.abs(theirs - factor * ours).max() / np.abs(theirs).max())
+    largest = float(np.abs(theirs).max())
+    off = float(np.abs(theirs - factor * ours).max()) / largest if largest else 0.0
     note = "" if off < 1e-6 else f"σ of another form: off by up to {off:.0%} of its largest"
     names = [_M + "prog_coeff", _M + "prog_coeff_g_max_reference"]
     account.match(names, f"write_scale × {factor:.4g}", note)
@@ -159,6 +161,7 @@ def _hermes(account: Account) -> Device:
         _M + "drift_scale", f"drift_scale={account.number(_M + 'drift_scale', 1.0):g}", note
     )
     devices = account.whole(_M + "num_devices", 2)
+    checks.one_of(f"{account.tool}: {_M}num_devices", devices, tuple(_HERMES))
     fitted = 20.7 if devices == 2 else 10.35
     low, high = _window(account, fitted * MICRO)
     scales = _scales(account)
@@ -181,8 +184,7 @@ def _wan(account: Account) -> Device:
     names = [_M + name for name in ("noise_scale", "coeff_g_max_reference")]
     account.match(names, f"write_scale=drift_scale={scale:g}")
     account.idle(_M + "prog_coeff_g_max_reference", "not used by this model there")
-    given = account.value(_M + "coeff_dic", _WAN)
-    if {float(t): list(c) for t, c in given.items()} == _WAN:
+    if _same(account.value(_M + "coeff_dic"), _WAN):
         account.match(_M + "coeff_dic", "ReRAMWan, interpolated between these times")
     else:
         account.miss(
@@ -199,13 +201,14 @@ def _cmo(account: Account) -> Device:
     account.match(name + "g_min", f"g_min={low * MICRO:g}")
     account.idle(_M + "coeff_g_max_reference", "σ is in µS of g itself")
     percent = account.number(_M + "acceptance_range", 0.2)
-    acceptance = 0.02 if percent == 2 else 0.002
+    checks.one_of(f"{account.tool}: {_M}acceptance_range", percent, tuple(_CMO))
+    acceptance = percent / 100.0
     account.match(_M + "acceptance_range", f"acceptance={acceptance:g}")
     reading = account.value(_M + "read_dict", {"K": 0.0277316483, "t_read": 1e-6})
     t_read = float(reading.get("t_read", 1e-6))
-    known = {"coeff_dict": _CMO, "decay_dict": _CMO_DECAY}
+    known: dict[str, Mapping[Any, Any]] = {"coeff_dict": _CMO, "decay_dict": _CMO_DECAY}
     for field, published in known.items():
-        if account.value(_M + field, published) == published:
+        if _same(account.value(_M + field), published):
             account.match(_M + field, "ReRAMCMO, as published")
         else:
             account.miss(
@@ -224,7 +227,7 @@ def _state_independent(account: Account) -> Device:
     high = account.number(_M + "g_converter.g_max", account.number(_M + "g_max", 25.0)) * MICRO
     low, high = _window(account, high)
     scales = _scales(account)
-    sigma = tuple(c * MICRO for c in account.value(_M + "prog_coeff") or (0.2,))
+    sigma = tuple(c * MICRO for c in account.numbers(_M + "prog_coeff", (0.2,)))
     nu = account.number(_M + "drift_nu_mean", 0.1)
     spread = account.number(_M + "drift_nu_std", 0.05)
     t0, t_read = account.number(_M + "t_0", 20.0), account.number(_M + "t_read", 250e-9)
@@ -244,16 +247,17 @@ def _custom_drift(account: Account) -> Device:
     account.miss([_M + "t_read", _M + "read_noise_scale"], why)
     low, high = _window(account, 25e-6)
     scales = _scales(account)
-    given = account.value(_M + "prog_coeff") or list(_JOSHI)
+    given = account.numbers(_M + "prog_coeff", _JOSHI)
     over = account.number(_M + "prog_coeff_g_max_reference", 25.0)
+    checks.number(f"{account.tool}: {_M}prog_coeff_g_max_reference", over, above=0.0)
     sigma = tuple(c * 25.0 / over * MICRO for c in given)
     account.match([_M + "prog_coeff", _M + "prog_coeff_g_max_reference"], f"write_sigma={sigma}")
     t0 = account.number(_M + "t_0", 20.0)
     _clock(account, t0)
     plain: dict[str, Any] = {"g_min": low, "g_max": high, "write_sigma": sigma, "t0": t0, **scales}
-    model = account.value(_M + "custom_drift_model")
+    model = _drift_points(account)
     largest = account.number(_M + "g_converter.g_max", account.number(_M + "g_max", 25.0))
-    x = np.asarray(model["g_lst"]) / largest
+    x = np.asarray(model["g_lst"], dtype=float) / largest
     if len(x) <= _MOST_POINTS:
         laws: dict[str, Any] = {
             ours: tuple(float(c) for c in np.polyfit(x, model[theirs], len(x) - 1)[::-1])
@@ -271,6 +275,31 @@ def _custom_drift(account: Account) -> Device:
         _M + "custom_drift_model", f"of more than {_MOST_POINTS} points: fit nu=…, nu_std=…"
     )
     return GenericStatistical(**plain)
+
+
+def _drift_points(account: Account) -> Mapping[str, Any]:
+    """Return the points of a drift model of one's own.
+
+    Raises:
+        TypeError: if there are none.
+    """
+    name, columns = _M + "custom_drift_model", ("g_lst", "nu_mean_lst", "nu_std_lst")
+    given = account.value(name)
+    held: list[Any] = [given.get(c) for c in columns] if isinstance(given, Mapping) else []
+    listed = bool(held) and all(isinstance(one, (list, tuple)) for one in held)
+    if not listed or len({len(one) for one in held}) > 1:
+        raise TypeError(
+            f"{account.tool}: {name} must have {', '.join(columns)}, as many of each, got {given!r}"
+        )
+    return given
+
+
+def _same(given: Any, known: Mapping[Any, Any]) -> bool:
+    """Whether coefficients are the known ones; those that are not given are."""
+    if not isinstance(given, Mapping):
+        return given is None
+    lists = {k: list(v) if isinstance(v, (list, tuple)) else v for k, v in given.items()}
+    return lists == known
 
 
 _DEVICES: dict[str, Callable[[Account], Device]] = {

@@ -95,7 +95,8 @@ def weights_from_aihwkit(
         weights[name] = matrix
         if bias is not None:
             weights[f"{layer}.bias" if layer else "bias"] = bias
-        found = [float(p["input_range"].max()) for p in parts.values() if "input_range" in p]
+        given = [part["input_range"] for part in parts.values() if "input_range" in part]
+        found = [float(torch.as_tensor(one).max()) for one in given]
         if found:
             ranges[layer] = max(found)
             if len(set(found)) > 1:
@@ -129,7 +130,9 @@ def weights_from_aihwkit_lightning(
     ignored: dict[str, str] = {}
     for name, value in state_dict.items():
         layer, _, last = name.rpartition(".")
-        if last == "input_range":
+        if not isinstance(value, Tensor):
+            ignored[name] = "no tensor"
+        elif last == "input_range":
             ranges[layer] = float(value.max())
             if value.numel() > 1 and float(value.max()) != float(value.min()):
                 ignored[name] = f"{value.numel()} slices, the largest was taken"
@@ -141,6 +144,8 @@ def weights_from_aihwkit_lightning(
         layer, _, last = name.rpartition(".")
         if last == "learnable_weight_clip":
             key = f"{layer}.weight" if layer else "weight"
+            if key not in weights:
+                raise ValueError(f"the state dict has {name}, and no {key} that it bounds")
             weights[key] = _clipped(key, weights[key], value, max_input_size)
     return Checkpoint(weights, ranges, ignored)
 
@@ -179,6 +184,8 @@ def _check(state_dict: Any) -> None:
     if isinstance(state_dict, nn.Module):
         raise TypeError("expected a state dict, got a module: give module.state_dict()")
     checks.instance("state_dict", state_dict, Mapping)
+    for name in state_dict:
+        checks.instance("a name in state_dict", name, str)
 
 
 def _sorted(
@@ -230,10 +237,18 @@ def _scaled(part: dict[str, Any]) -> Tensor:
     if matrix is None:
         raise ValueError(f"a tile has no weights among {sorted(part)}")
     matrix = torch.as_tensor(matrix).detach().clone()
+    if matrix.dim() != 2:
+        raise ValueError(f"a tile must hold a matrix [out, in], got {list(matrix.shape)}")
     for name in ("mapping_scales", "out_scaling_alpha"):
         scale = part.get(name, inner.get(name))
         if scale is not None:
-            matrix = matrix * torch.as_tensor(scale).detach().reshape(-1, 1)
+            factors = torch.as_tensor(scale).detach().reshape(-1, 1)
+            if len(factors) not in (1, len(matrix)):
+                raise ValueError(
+                    f"{name} must have 1 or {len(matrix)} values for a tile of {len(matrix)} "
+                    f"outputs, got {len(factors)}"
+                )
+            matrix = matrix * factors
     return matrix
 
 

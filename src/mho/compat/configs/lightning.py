@@ -78,7 +78,7 @@ def from_aihwkit_lightning(config: Any, *, device: Device | None = None) -> Tran
     """
     node = node_of(text_of(config), "a configuration of aihwkit-lightning")
     if "noise_model" in node.values:
-        raise TypeError("got a configuration of aihwkit: use from_aihwkit")
+        raise TypeError("got a configuration of aihwkit: use from_aihwkit (--from aihwkit)")
     if "forward" not in node.values or not isinstance(node.values["forward"], Node):
         raise TypeError(f"expected a configuration of aihwkit-lightning, got {node.kind}")
     if device is not None:
@@ -160,7 +160,7 @@ def _outputs(
     account: Account, unit: float, per_column: bool
 ) -> tuple[ADC | None, Amplifier | None]:
     bits, rounded = bits_of(account.number("forward.out_res"))
-    bound, noise = account.number("forward.out_bound"), account.number("forward.out_noise")
+    bound, noise = account.bound("forward.out_bound", 0.0), account.number("forward.out_noise")
     adc = None
     if bound > 0:
         adc = ADC(bits=bits or MOST, range=bound * unit)

@@ -72,9 +72,7 @@ def _values(given: Any, read: Any) -> dict[str, Any]:
         return {}
     if isinstance(given, Mapping):
         return {str(name): value for name, value in given.items()}
-    if isinstance(given, Path) or (
-        isinstance(given, str) and "=" not in given and "\n" not in given and Path(given).is_file()
-    ):
+    if isinstance(given, Path) or (isinstance(given, str) and _is_file(given)):
         given = Path(given).read_text(encoding="utf-8", errors="replace")
     if not isinstance(given, str):
         raise TypeError(f"expected a path, a text or a mapping, got {type(given).__name__}")
@@ -84,6 +82,15 @@ def _values(given: Any, read: Any) -> dict[str, Any]:
     if given.strip() and not found:
         raise ValueError(f"found no parameter of NeuroSim in {given.strip()[:40]!r}")
     return found
+
+
+def _is_file(text: str) -> bool:
+    if "=" in text or "\n" in text:
+        return False
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # a command line that is longer than a name may be
+        return False
 
 
 def _translated(account: Account, *, lines: bool) -> Translation:

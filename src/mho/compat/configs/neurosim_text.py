@@ -9,8 +9,11 @@ from typing import Any
 
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|\"[^\"\n]*\"", re.DOTALL)  # and texts
 _STATEMENT = re.compile(
-    r"\b(?P<what>switch|if|else|for|while)\b|(?P<name>[A-Za-z_]\w*)\s*=(?!=)\s*(?P<value>[^;]*);"
+    r"\b(?P<what>switch|if|else|for|while)\b|\b(?P<name>[A-Za-z_]\w*)\s*=(?!=)\s*(?P<value>[^;]*);"
 )
+_OPENED = re.compile(r"\s*\(")
+_BLOCK = re.compile(r"\s*\{")
+_CHAINED = re.compile(r"\s*(if|for|while|switch)\b")
 _CASE = re.compile(r"\bcase\s+(-?\w+)\s*:|\bdefault\s*:")
 _CAST = re.compile(r"\(\s*(?:double|float|int)\s*\)")
 _FLAG = re.compile(
@@ -34,6 +37,9 @@ def assignments(text: str) -> dict[str, Any]:
 
     Args:
         text: of the file, or of some of its lines.
+
+    Raises:
+        ValueError: if conditions are nested too deeply.
     """
     body = _COMMENT.sub(" ", text)
     start = re.search(r"Param::Param\s*\(\s*\)\s*\{", body)
@@ -41,7 +47,11 @@ def assignments(text: str) -> dict[str, Any]:
         body = _block(body, start.end() - 1)[0]
     found: dict[str, Any] = {}
     conditional: dict[str, str] = {}
-    _read(body, found, conditional)
+    try:
+        # Behind the last semicolon there is no statement: none is looked for in vain.
+        _read(body[: body.rfind(";") + 1], found, conditional)
+    except RecursionError as error:
+        raise ValueError("the text has more conditions in one another than can be read") from error
     return {**{n: f"({v})" for n, v in conditional.items()}, **found}
 
 
@@ -105,15 +115,17 @@ def _cases(body: str) -> Iterator[tuple[str | None, str]]:
 
 def _guarded(body: str, place: int) -> tuple[str, int]:
     """Return what a condition at ``place`` governs, a block or a statement, and where that ends."""
-    opened = re.match(r"\s*\(", body[place:])
-    if opened is not None:
-        _, place = _block(body, place + opened.end() - 1, "()")
-    follows = re.match(r"\s*\{", body[place:])
+    while True:
+        opened = _OPENED.match(body, place)
+        if opened is not None:
+            _, place = _block(body, opened.end() - 1, "()")
+        chained = _CHAINED.match(body, place)
+        if chained is None:
+            break
+        place = chained.end()
+    follows = _BLOCK.match(body, place)
     if follows is not None:
-        return _block(body, place + follows.end() - 1)
-    chained = re.match(r"\s*(if|for|while|switch)\b", body[place:])
-    if chained is not None:
-        return _guarded(body, place + chained.end())
+        return _block(body, follows.end() - 1)
     end = body.find(";", place)
     end = len(body) if end < 0 else end + 1
     return body[place:end], end
@@ -134,7 +146,7 @@ def _worked_out(text: str, known: dict[str, Any]) -> Any:
         return value
     try:
         return _sum(ast.parse(_CAST.sub("", text).strip(), mode="eval").body, known)
-    except (SyntaxError, ValueError, TypeError, ZeroDivisionError):
+    except (SyntaxError, ValueError, TypeError, ArithmeticError, MemoryError, RecursionError):
         return text.strip()
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import inspect
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -15,6 +15,7 @@ _PLAIN = (bool, int, float, str, type(None))
 # <WeightClipType.NONE: 'None'> and <class 'torch.Tensor'>, <object at 0x…>: names, not Python.
 _ENUM = re.compile(r"<([A-Za-z_][\w.]*):\s*[^<>]*>")
 _OTHER = re.compile(r"<[^<>]*>")
+_SHOWN = 60  # characters of what is not understood
 _NAMES = {"inf": math.inf, "nan": math.nan}
 
 
@@ -70,8 +71,10 @@ def parse(text: str, what: str) -> Node:
     except SyntaxError as error:
         raise ValueError(
             f"{what}: the text is not as print(config) writes it, near line {error.lineno}: "
-            f"{(error.text or '').strip()!r}"
+            f"{(error.text or '').strip()[:_SHOWN]!r}"
         ) from error
+    except (MemoryError, RecursionError) as error:  # of Python's parser, by too many signs
+        raise ValueError(f"{what}: the text is not as print(config) writes it") from error
     found = _value(tree, what)
     if not isinstance(found, Node):
         raise ValueError(f"{what}: expected Name(field=value, …), got {source[:40]!r}")
@@ -102,7 +105,7 @@ def _value(tree: ast.expr, what: str) -> Any:
         case ast.Constant():
             return tree.value
         case ast.Call(func=ast.Name(id=kind)) if not tree.args:
-            return Node(kind, {k.arg or "": _value(k.value, what) for k in tree.keywords})
+            return Node(kind, _fields(kind, tree.keywords, what))
         case ast.Attribute(attr=name):  # Enum.NAME
             return name
         case ast.Name(id=name):
@@ -115,6 +118,16 @@ def _value(tree: ast.expr, what: str) -> Any:
             keys = [None if key is None else _value(key, what) for key in tree.keys]
             return dict(zip(keys, (_value(item, what) for item in tree.values), strict=True))
     raise ValueError(f"{what}: {ast.unparse(tree)!r} is no value of a printed configuration")
+
+
+def _fields(kind: str, given: Iterable[ast.keyword], what: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for one in given:
+        if one.arg is None or one.arg in found:
+            said = f"{one.arg} twice" if one.arg else "**"
+            raise ValueError(f"{what}: {kind}(…) has {said}, which print(config) does not write")
+        found[one.arg] = _value(one.value, what)
+    return found
 
 
 def _plain(value: Any) -> Any:

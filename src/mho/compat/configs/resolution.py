@@ -13,12 +13,12 @@ def bits_of(resolution: float) -> tuple[int | None, str]:
     ``2^bits - 2`` steps, or one over that, make ``2^bits - 1`` levels, as here.
 
     Args:
-        resolution: steps, or one over them; 0 and less is no rounding.
+        resolution: steps, or one over them; 0 and less is no rounding, as are steps without end.
 
     Returns:
         Bits, None for no rounding; and how the number of levels differs, "" where it does not.
     """
-    if resolution <= 0:
+    if resolution <= 0 or math.isinf(resolution):
         return None, ""
     steps = resolution if resolution > 1.0 else 1.0 / resolution
     exact = math.log2(steps + 2.0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,10 @@ def _short(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value)
+
+
 class Account:
     """Settings being accounted for. What is not when it is closed is reported as unknown.
 
@@ -140,11 +145,39 @@ class Account:
 
         Raises:
             TypeError: if it is something else.
+            ValueError: if it is no number (NaN).
         """
         value = self.settings.get(name, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise TypeError(f"{self.tool}: {name} must be a number, got {value!r}")
+            raise TypeError(f"{self.tool}: {name} must be a number, got {_short(repr(value))}")
+        if value != value:
+            raise ValueError(f"{self.tool}: {name} must be a number, got {value}")
         return value
+
+    def bound(self, name: str, default: float) -> float:
+        """Return a setting that is a bound; 0 where there is none, as for an infinite one.
+
+        Raises:
+            TypeError, ValueError: if it is no number.
+        """
+        value = self.number(name, default)
+        return value if 0 < value < math.inf else 0.0
+
+    def numbers(self, name: str, default: Sequence[float]) -> list[float]:
+        """Return a setting that is a list of numbers; the default where it is None.
+
+        Raises:
+            TypeError: if it is something else, or empty.
+        """
+        value = self.settings.get(name)
+        if value is None:
+            return list(default)
+        listed = isinstance(value, (list, tuple)) and len(value) > 0
+        if not listed or not all(_is_number(one) for one in value):
+            raise TypeError(
+                f"{self.tool}: {name} must be a list of numbers, got {_short(repr(value))}"
+            )
+        return list(value)
 
     def whole(self, name: str, default: int = 0) -> int:
         """Return a setting that is a whole number.
@@ -153,7 +186,7 @@ class Account:
             TypeError: if it is something else.
         """
         value = self.number(name, default)
-        if value != int(value):
+        if math.isinf(value) or value != int(value):
             raise TypeError(f"{self.tool}: {name} must be a whole number, got {value!r}")
         return int(value)
 

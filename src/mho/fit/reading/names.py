@@ -159,7 +159,7 @@ def meaning(name: str) -> Meaning:
 
     Args:
         name: as it stands in a header: ``"Conductance (µS)"``, ``"I_read [nA]"``, ``"V/V"``,
-            ``"LTP cell 3"``.
+            ``"LTP cell 3"``. Of words that say nothing known the unit alone is returned.
     """
     name = re.sub(r"\s+", " ", name.replace("\u00a0", " ")).strip(" \"'")
     for phrase, text in _readings(name):
@@ -180,6 +180,15 @@ def meaning(name: str) -> Meaning:
             continue  # T alone is a temperature as well
         dimension, factor = known or ("", 1.0)
         return replace(found, quantity=quantity, unit=text, dimension=dimension, factor=factor)
+    return _unit_alone(name)
+
+
+def _unit_alone(name: str) -> Meaning:
+    # Of a name that says nothing else: whoever is told what it means needs its unit.
+    for _, text in _readings(name):
+        known = unit(text) if text else None
+        if known is not None:
+            return Meaning(unit=text, dimension=known[0], factor=known[1])
     return Meaning()
 
 
