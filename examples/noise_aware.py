@@ -88,7 +88,7 @@ def accuracies(data, recipe, seed, epochs, chips, noises=NOISE):
 def main():
     options = parsed(__doc__, "learning", quick="mnist1d alone, one seed, two errors")
     names = ["mnist1d"] if options.quick else list(DATA)
-    seeds, epochs, chips = (1, 6, 4) if options.quick else (3, 15, 10)
+    seeds, epochs, chips = (1, 15, 4) if options.quick else (3, 15, 10)
     noises = NOISE[2::2] if options.quick else NOISE
     warnings.filterwarnings("ignore", message=".*has changed since it was programmed.*")
     found = {}
