@@ -135,12 +135,12 @@ def tasks(folder: Path, documents: int) -> list[dict]:
 def main() -> None:
     """Train, convert, score."""
     more = {
-        "--chips": {"type": int, "default": 3, "help": "Monte-Carlo chips (3)"},
+        "--chips": {"type": int, "help": "Monte-Carlo chips (3)"},
         "--steps": {"type": int, "default": 400, "help": "of training (400)"},
         "--documents": {"type": int, "help": "of each task (200)"},
     }
-    options = parsed(__doc__, "language_tasks", quick="a quarter of the documents", more=more)
-    documents = options.documents or (50 if options.quick else 200)
+    options = parsed(__doc__, "language_tasks", quick="two chips, fewer documents", more=more)
+    documents = options.documents or (40 if options.quick else 200)
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     tokenizer = words()
     model = learned(tokenizer, options.steps)
@@ -157,16 +157,16 @@ def main() -> None:
             analog,
             tokenizer,
             tasks(Path(folder), documents),
-            seeds=range(options.chips),
+            seeds=range(options.chips or (2 if options.quick else 3)),
             times=(0.0, *SECONDS.values()),
             before=lambda chip: mho.calibrate(chip, inputs),
             label="chips",
         )
     print(scores)
-    draw(scores, options.out / "language_tasks.png")
+    draw_scores(scores, options.out / "language_tasks.png")
 
 
-def draw(scores, path: Path) -> None:
+def draw_scores(scores, path: Path) -> None:
     """Draw every score over the time since programming: mean of the chips, and a band."""
     times = ("programmed", *SECONDS)
     with style():
