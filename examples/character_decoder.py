@@ -17,7 +17,6 @@ that was killed goes on from there.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import copy
 import json
@@ -33,6 +32,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import mho
+from example_options import parsed
 from mho.core.text import duration
 from mho.plot import style, time_axis
 from mho.study import over_chips
@@ -257,25 +257,23 @@ def draw(found, digital, path):
 
 def main(arguments=None):
     """Train, program, age, print, draw."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tiny model, hardly trained")
-    parser.add_argument("--out", type=Path, default=Path("decoder"))
-    parser.add_argument("--steps", type=int, help="of training in software")
-    parser.add_argument("--chips", type=int)
-    options = parser.parse_args(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
+    more = {
+        "--steps": {"type": int, "help": "of training in software"},
+        "--chips": {"type": int, "help": "of each model"},
+    }
+    options = parsed(__doc__, "decoder", arguments, "a smaller model, less text", more)
     quick = options.quick
-    steps = options.steps or (30 if quick else 1500)
+    steps = options.steps or (1000 if quick else 1500)
     chips = options.chips or (2 if quick else 5)
     torch.manual_seed(0)
     warnings.filterwarnings("ignore", message=".*left digital.*")
-    training, testing = text(40_000 if quick else 1_000_000)
+    training, testing = text(300_000 if quick else 1_000_000)
     version = ".".join(map(str, sys.version_info[:2]))
     print(f"docstrings of Python {version}: {len(training)} characters, {len(testing)} for testing")
-    pieces = batch(testing, 16 if quick else 128, torch.Generator().manual_seed(2))
+    pieces = batch(testing, 64 if quick else 128, torch.Generator().manual_seed(2))
     began = time.time()
 
-    shape = {"width": 16, "blocks": 1, "heads": 2} if quick else {}
+    shape = {"width": 32, "blocks": 2, "heads": 2} if quick else {}
     model = once(
         options.out / "software.pt",
         Decoder(**shape),

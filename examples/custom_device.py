@@ -1,7 +1,9 @@
 """A device of your own: a frozen dataclass with a window, and the law of one pulse.
 
-Run it to see the cell at work; ``pytest examples/custom_device.py`` runs the whole conformance kit
-that mho's own devices pass.
+Run it to see the cell at work, and its card as `mho.plot` draws that of any device;
+``pytest examples/custom_device.py`` runs the whole conformance kit that mho's own devices pass.
+
+    python examples/custom_device.py [--quick] [--out custom_device]
 """
 
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from torch.distributions import Normal
 import mho
 from mho.devices import Spread
 from mho.devices.pulsed import PulsedDevice
+from mho.plot import device_card
 from mho.testing import DeviceContract
 
 
@@ -47,6 +50,12 @@ class TestFilament(DeviceContract):
 
 
 def main():
+    from example_options import (  # beside this file, where Python finds it when run
+        parsed,
+        save_figure,
+    )
+
+    options = parsed(__doc__, "custom_device", quick="the same: it takes seconds")
     cells = Filament(g_max=Spread(Normal(80e-6, 8e-6))).fabricate((1000,), seed=0)
     for pulses in (10, 20, 40, -40):
         cells.pulse(pulses)
@@ -57,6 +66,7 @@ def main():
     assert mho.Hardware.from_dict(hardware.to_dict()) == hardware
     crossbar = mho.Crossbar(64, 10, hardware, seed=0)
     print(crossbar.program(torch.randn(64, 10, generator=torch.Generator().manual_seed(0))))
+    save_figure(device_card(Filament()), options.out / "custom_device.png")
 
 
 if __name__ == "__main__":

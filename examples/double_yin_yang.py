@@ -17,15 +17,13 @@ mattered less.
 says how far its classes are from those of the rule here.
 """
 
-import argparse
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
 import mho
+from example_options import parsed, save_figure
 from mho.chip import Daffodil
 from mho.encoding import LEA, Ternary
 from mho.plot import style
@@ -45,6 +43,7 @@ PUBLISHED = {
     (4, 3): (69.1, 68.6),
     (4, 4): (70.3, 70.4),
 }
+QUICK = ((1, 1), (2, 1), (2, 2), (4, 4))
 # The published maps of one kernel: four states from 137 to 242 µS, cells that fail are near zero.
 MEASURED = {
     "g_min": 137e-6,
@@ -135,39 +134,40 @@ def on_boards(model, board, encoding, data, chips, strategy):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", help="published points, instead of drawing some")
-    parser.add_argument("--chips", type=int, default=20)
-    parser.add_argument("--stuck", type=float, default=0.05)
-    parser.add_argument("--quick", action="store_true", help="less of everything")
-    parser.add_argument("--out", type=Path, default=Path("double_yin_yang"))
-    options = parser.parse_args(arguments)
-    steps, chips, most = (1000, 3, 2) if options.quick else (3000, options.chips, 4)
+    more = {
+        "--data": {"help": "published points, instead of drawing some"},
+        "--chips": {"type": int, "help": "boards (20)"},
+        "--steps": {"type": int, "help": "of training (3000)"},
+        "--stuck": {"type": float, "default": 0.05, "help": "fraction of broken cells (0.05)"},
+    }
+    told = "twelve boards, plain averaging alone, four ways to choose"
+    options = parsed(__doc__, "double_yin_yang", arguments, told, more)
+    steps, chips = options.steps or 3000, options.chips or (12 if options.quick else 20)
+    ways = QUICK if options.quick else tuple(PUBLISHED)
     points, y = load(options.data) if options.data else double_yin_yang(10_000)
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(1))
     x, y = both_ways(points)[order], y[order]
     board = Daffodil(stuck=options.stuck, **MEASURED)
     learnt = x[:8000], y[:8000]
     # So few ternary weights often get stuck: the best of some beginnings, by what was learnt.
-    begun = [train(*learnt, steps, seed) for seed in range(1 if options.quick else 3)]
+    begun = [train(*learnt, steps, seed) for seed in range(3)]
     model = max(begun, key=lambda m: accuracy(m, *learnt))
     test = x[8000:], y[8000:]
     rows = {"without a board": 100 * accuracy(model, *test)}
     print(f"without a board: {rows['without a board']:.1f} %")
     print(f"{100 * options.stuck:.0f} % stuck, mean of {chips} boards (%):")
-    for tuned in (False, True):
-        for copies in range(1, most + 1):
-            for best in range(1, copies + 1):
-                encoding = LEA(Ternary(), copies, best=best, tuned=tuned)
-                means = [
-                    on_boards(model, board, encoding, test, chips, strategy)
-                    for strategy in ("random", "greedy")
-                ]
-                kind = "LEA-2" if tuned else "LEA"
-                rows[kind, copies, best] = means
-                told = f"{means[0]:5.1f} placed at random, {means[1]:5.1f} greedily"
-                told += f" (published {PUBLISHED[copies, best][tuned]})"
-                print(f"  {kind:<6} α = {copies}, β = {best}: {told}")
+    for tuned in (False,) if options.quick else (False, True):
+        for copies, best in ways:
+            encoding = LEA(Ternary(), copies, best=best, tuned=tuned)
+            means = [
+                on_boards(model, board, encoding, test, chips, strategy)
+                for strategy in ("random", "greedy")
+            ]
+            kind = "LEA-2" if tuned else "LEA"
+            rows[kind, copies, best] = means
+            told = f"{means[0]:5.1f} placed at random, {means[1]:5.1f} greedily"
+            told += f" (published {PUBLISHED[copies, best][tuned]})"
+            print(f"  {kind:<6} α = {copies}, β = {best}: {told}")
     drawn, placed = (
         max(means[k] for name, means in rows.items() if isinstance(name, tuple)) for k in (0, 1)
     )
@@ -182,7 +182,6 @@ def main(arguments=None):
 
 def draw(rows, path):
     """Draw the accuracy of every encoding, placed at random and greedily."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     kinds = [name for name in rows if isinstance(name, tuple)]
     with style():
         figure, ax = plt.subplots(figsize=(1.2 + 0.7 * len(kinds), 3.6), layout="constrained")
@@ -195,9 +194,7 @@ def draw(rows, path):
         ax.set_xticks(range(len(kinds)), ticks)
         ax.set_ylabel("accuracy (%)")
         figure.legend(loc="outside upper center", ncols=2)
-        figure.savefig(path)
-        plt.close(figure)
-    print(path)
+        save_figure(figure, path)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,18 @@
 
 The measurements here are of a simulated cell, so that the fit can be compared with the truth. Your
 own go in the same way: pairs of conductance and jump, or pulse responses, or I–V sweeps.
-"""
 
-from pathlib import Path
+    python examples/fit_device.py [--quick] [--out mho-fit]
+"""
 
 import torch
 
+from example_options import parsed
 from mho import fit
 from mho.devices import Device, presets
 from mho_cli.app import main
 
-folder = Path("mho-fit")
-folder.mkdir(exist_ok=True)
+folder = parsed(__doc__, "mho-fit", quick="the same: it takes seconds").out
 
 # 1. What a lab would have: one cell cycled ten times up and down, read after every pulse.
 truth = presets.get("alox_hfo2").replace(c2c=0.01)

@@ -9,7 +9,7 @@ digits, enlarged to 24 × 24 and padded to 28 × 28. ``--mnist`` takes MNIST by 
 Every chip of 2500 × 2500 cells carries every method in turn, placed greedily, so that methods
 meet the same defects. The spread of written cells, and how far outside of the window stuck ones
 lie (half below, half above), are what the published mapping errors of one copy imply. Writes
-OUT.csv and OUT.png.
+``layer_ensemble.csv`` and ``layer_ensemble.png``.
 
 Beside the published table: this task is easier, so that all lines fall later, but in the same
 order: LEA, then committees, then inner fault tolerance. Differences, and why:
@@ -24,7 +24,6 @@ order: LEA, then committees, then inner fault tolerance. Differences, and why:
   one plain copy, as published from 20 % on, no variant here shows.
 """
 
-import argparse
 import csv
 
 import matplotlib.pyplot as plt
@@ -33,6 +32,7 @@ from sklearn.datasets import load_digits
 from torch.nn.functional import cross_entropy, interpolate, pad
 
 import mho
+from example_options import parsed, save_figure
 from mho.chip import Chip, Committee, mapping_error
 from mho.encoding import LEA, InnerFaultTolerance, Redundant, Ternary
 from mho.plot import style
@@ -194,28 +194,26 @@ def draw(rows, copies, stuck, path):
             ax.set_title(f"{number} cop{'y' if number == 1 else 'ies'}")
             if number != copies[0]:
                 ax.get_legend().remove()
-        figure.savefig(path)
-        plt.close(figure)
+        save_figure(figure, path)
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mnist", action="store_true", help="MNIST by torchvision, not digits")
-    parser.add_argument("--quick", action="store_true", help="a few seconds: less of everything")
-    parser.add_argument("--chips", type=int, default=10)
-    parser.add_argument("--out", default="layer_ensemble")
-    options = parser.parse_args(arguments)
-    copies, stuck, chips = COPIES, STUCK, options.chips
+    more = {
+        "--mnist": {"action": "store_true", "help": "MNIST by torchvision, not digits"},
+        "--chips": {"type": int, "help": "Monte-Carlo chips (10)"},
+    }
+    options = parsed(__doc__, "layer_ensemble", arguments, more=more)
+    copies, stuck, chips = COPIES, STUCK, options.chips or 10
     steps = 2000 if options.mnist else 800
     if options.quick:
-        copies, stuck, chips, steps = (1, 3), (0.0, 0.2), 1, 120
+        copies, stuck, chips, steps = (1, 3), (0.0, 0.2), options.chips or 1, 120
     data = mnist() if options.mnist else digits()
     networks = [network(data, seed, steps) for seed in range(max(copies))]
     print(f"without a chip: {100 * accuracy(networks[0], data):.1f} %")
     rows = study(networks, data, copies, stuck, chips)
     table(rows, copies, stuck)
-    draw(rows, copies, stuck, f"{options.out}.png")
-    with open(f"{options.out}.csv", "w", newline="", encoding="utf-8") as file:
+    draw(rows, copies, stuck, options.out / "layer_ensemble.png")
+    with (options.out / "layer_ensemble.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("method", "copies", "stuck", "chip", "accuracy", "mapping_error"))
         writer.writerows(rows)

@@ -11,9 +11,7 @@ number of pulses. Prints a table, writes ``accuracy.csv`` and a picture for each
 
 from __future__ import annotations
 
-import argparse
 import csv
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
@@ -21,6 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from example_options import parsed
 from mho.decomposition import NMF, StreamingBatchPCA, TruncatedSVD
 from mho.demo.data import digits, mnist1d
 from mho.devices import ExponentialDevice, presets
@@ -105,45 +104,44 @@ def in_situ(device, decomposition=None, threshold=1.0):
     return run
 
 
-def experiments():
+def experiments(devices, ranks):
     """All rows of the table: ``(method, device, rank)`` and what trains them."""
     rows = {("software", "–", None): software, ("WAGE 2-8-8-8", "–", None): wage}
-    for device, spec in DEVICES.items():
+    for device, spec in devices.items():
         rows["in situ, written at once", device, None] = in_situ(spec, threshold=None)
         rows["in situ", device, None] = in_situ(spec)
         for method, make in DECOMPOSITIONS.items():
-            for rank in RANKS:
+            for rank in ranks:
                 rows[method, device, rank] = in_situ(spec, lambda m=make, r=rank: m(r))
     return rows
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="digits, one seed, two epochs")
-    parser.add_argument("--out", type=Path, default=Path("learning"))
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    told = "digits alone, one seed, five epochs, ranks 1 and 10, two devices"
+    options = parsed(__doc__, "learning", quick=told)
     seeds = range(1 if options.quick else 3)
     names = ["digits"] if options.quick else list(DATA)
+    devices, ranks = DEVICES, RANKS
     if options.quick:
-        EPOCHS["digits"] = 2
+        EPOCHS["digits"] = 5
+        devices, ranks = dict(list(DEVICES.items())[:2]), (1, 10)
     found = {}
-    runs = [(name, seed, row) for name in names for seed in seeds for row in experiments()]
-    table = experiments()
+    table = experiments(devices, ranks)
+    runs = [(name, seed, row) for name in names for seed in seeds for row in table]
     sets = {(name, seed): DATA[name](seed) for name in names for seed in seeds}
     for name, seed, row in tqdm(runs, disable=None):
         found.setdefault((name, row), []).append(table[row](sets[name, seed], name, seed))
     found = {key: torch.tensor(values, dtype=torch.float64) for key, values in found.items()}
-    show(found, names)
+    show(found, names, table)
     write(found, options.out / "accuracy.csv")
     for name in names:
-        draw(found, name, options.out / f"ranks_{name}.png")
+        draw(found, name, devices, ranks, options.out / f"ranks_{name}.png")
     print(f"\n{options.out}/accuracy.csv, " + ", ".join(f"ranks_{n}.png" for n in names))
 
 
-def show(found, names):
+def show(found, names, rows):
     print(f"\n{'test accuracy, %':<54}" + "".join(f"{name:>14}" for name in names))
-    for row in experiments():
+    for row in rows:
         method, device, rank = row
         label = f"{method}, {device}" + (f", rank {rank}" if rank else "")
         cells = [found[name, row] for name in names]
@@ -160,21 +158,24 @@ def write(found, path):
                 writer.writerow([name, method, device, rank or "", seed, f"{value:.4f}"])
 
 
-def draw(found, name, path):
+def draw(found, name, devices, ranks, path):
     colours = ("#0072B2", "#D55E00", "#009E73")
     with style():
-        _, panels = plt.subplots(1, 3, figsize=(11, 3.4), sharey=True, layout="constrained")
-        for ax, device in zip(panels, DEVICES, strict=True):
+        size = (0.5 + 3.5 * len(devices), 3.4)
+        figure, panels = plt.subplots(
+            1, len(devices), figsize=size, sharey=True, layout="constrained"
+        )
+        for ax, device in zip(panels, devices, strict=True):
             whole = found[name, ("in situ", device, None)].mean()
             for colour, method in zip(colours, DECOMPOSITIONS, strict=True):
-                columns = [found[name, (method, device, rank)] for rank in RANKS]
+                columns = [found[name, (method, device, rank)] for rank in ranks]
                 values = torch.stack(columns, dim=1)
-                accuracy_against(RANKS, values, ax, label=method, colour=colour)
+                accuracy_against(ranks, values, ax, label=method, colour=colour)
             ax.axhline(100 * whole, color="#6B6B6B", linestyle=":", label="whole gradient")
             ax.set(title=device, xlabel="rank of the gradient", xscale="log")
-            ax.set_xticks(RANKS, [str(rank) for rank in RANKS])
+            ax.set_xticks(ranks, [str(rank) for rank in ranks])
             ax.minorticks_off()
-        figure = panels[0].figure
+            ax.get_legend().remove()  # one for all
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
         figure.savefig(path)
         plt.close("all")

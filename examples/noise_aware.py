@@ -10,9 +10,7 @@ Prints a table and saves ``noise_aware.png``.
 
 from __future__ import annotations
 
-import argparse
 import warnings
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
@@ -20,6 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import mho
+from example_options import parsed, save_figure
 from mho.demo.data import digits, mnist1d
 from mho.effects import StuckAt, WriteNoise
 from mho.plot import accuracy_against, style
@@ -70,15 +69,15 @@ def on_chips(analog, data, chips):
     return over_chips(analog.eval(), evaluate, range(chips))
 
 
-def accuracies(data, recipe, seed, epochs, chips):
+def accuracies(data, recipe, seed, epochs, chips, noises=NOISE):
     """Accuracies ``[chips, noises]`` of networks trained by a recipe, or of one in software."""
     features = data.train_x.shape[1]
     if recipe is None:
         model = train(mlp(features, seed), data, seed, epochs)
-        found = [on_chips(mho.convert(model, hardware(n)), data, chips) for n in NOISE]
+        found = [on_chips(mho.convert(model, hardware(n)), data, chips) for n in noises]
         return torch.stack(found, dim=1)
     found = []
-    for noise in NOISE:
+    for noise in noises:
         analog = recipe.prepare(mlp(features, seed), hardware(noise), data.train_x[:500])
         train(analog, data, seed, epochs, recipe.after_step)
         recipe.finish(analog)
@@ -87,23 +86,20 @@ def accuracies(data, recipe, seed, epochs, chips):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="digits, one seed, two chips")
-    parser.add_argument("--out", type=Path, default=Path("learning"))
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    names = ["digits"] if options.quick else list(DATA)
-    seeds, epochs, chips = (1, 3, 2) if options.quick else (3, 15, 10)
+    options = parsed(__doc__, "learning", quick="mnist1d alone, one seed, two errors")
+    names = ["mnist1d"] if options.quick else list(DATA)
+    seeds, epochs, chips = (1, 15, 4) if options.quick else (3, 15, 10)
+    noises = NOISE[2::2] if options.quick else NOISE
     warnings.filterwarnings("ignore", message=".*has changed since it was programmed.*")
     found = {}
     for name in names:
         for seed in range(seeds):
             data = DATA[name](seed)
             for method, recipe in RECIPES.items():
-                values = accuracies(data, recipe, seed, epochs, chips)
+                values = accuracies(data, recipe, seed, epochs, chips, noises)
                 found.setdefault((name, method), []).append(values)
     found = {key: torch.cat(values) for key, values in found.items()}
-    print(f"{'test accuracy, %':<28}" + "".join(f"noise {100 * n:.0f} %".rjust(13) for n in NOISE))
+    print(f"{'test accuracy, %':<28}" + "".join(f"noise {100 * n:.0f} %".rjust(13) for n in noises))
     for (name, method), values in found.items():
         cells = [f"{100 * c.mean():.1f} ± {100 * c.std():.1f}".rjust(13) for c in values.T]
         print(f"{name + ', ' + method:<28}" + "".join(cells))
@@ -115,15 +111,12 @@ def main():
         _, panels = plt.subplots(1, len(names), figsize=size, squeeze=False, layout="constrained")
         for ax, name in zip(panels[0], names, strict=True):
             for method in RECIPES:
-                percent = [100 * n for n in NOISE]
+                percent = [100 * n for n in noises]
                 values = found[name, method]
                 accuracy_against(percent, values, ax, label=method, colour=COLOURS[method])
             ax.set(title=name, xlabel="programming error (% of the range)")
         panels[0][0].legend()
-        panels[0][0].figure.savefig(options.out / "noise_aware.png")
-    if options.quick:
-        print("(three epochs, one seed: too short to show a gain)")
-    print(f"\n{options.out}/noise_aware.png")
+        save_figure(panels[0][0].figure, options.out / "noise_aware.png")
 
 
 if __name__ == "__main__":

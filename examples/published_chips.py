@@ -1,6 +1,6 @@
 """Published chips from their parts: throughput, efficiency and area beside what was measured.
 
-python examples/published_chips.py
+    python examples/published_chips.py [--quick] [--out published_chips]
 
 Everything comes from the presets of `mho.analysis.chips`. Hermes is predicted, by another chip of
 one such core. NeuRRAM is a fit: 7 constants for 28 published numbers, and its TOPS/W is what the
@@ -11,7 +11,9 @@ fitted (its word lines, a third, are predicted).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import matplotlib.pyplot as plt
 import torch
 
 import mho
@@ -28,6 +30,7 @@ from mho.analysis import (
 )
 from mho.analysis.timing import Sent
 from mho.core.text import table
+from mho.plot import style
 
 # Wan et al. 2022, doi 10.1038/s41586-022-04992-8, Extended Data: (output, input) bits, TOPS of 48
 # cores, TOPS/W, and the energy's breakdown into word lines, neurons and inputs (fJ an operation).
@@ -217,8 +220,33 @@ def sensitivity(chip: ChipArchitecture, given: int, out: int) -> None:
     print(table(("part", "of energy", "half less", "half more"), rows))
 
 
-def main() -> None:
-    """Print everything."""
+def draw(path: Path) -> None:
+    """Draw NeuRRAM's and Hermes' efficiencies, from their parts and measured."""
+    from example_options import save_figure  # beside this file, where Python finds it when run
+
+    neurram = [
+        (efficiency, typical(peak(chips.get("neurram"), given, out))[1])
+        for out, given, _, efficiency, _ in NEURRAM
+    ]
+    hermes = [(known[1], typical(peak(chips.get(name)))[1]) for name, known in HERMES.items()]
+    with style():
+        figure, ax = plt.subplots(figsize=(4.8, 4.2), layout="constrained")
+        for marker, name, points in (("o", "NeuRRAM", neurram), ("s", "Hermes", hermes)):
+            ax.plot(*zip(*points, strict=True), marker, markersize=7, label=name)
+        ends = (2.0, 60.0)
+        ax.plot(ends, ends, color="grey", linestyle=":", label="as measured")
+        ax.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
+        ax.set(xlabel="measured (TOPS/W)", ylabel="from its parts (TOPS/W)")
+        ticks = (2, 5, 10, 20, 50)
+        ax.set_xticks(ticks, map(str, ticks))
+        ax.set_yticks(ticks, map(str, ticks))
+        ax.minorticks_off()
+        ax.legend()
+        save_figure(figure, path)
+
+
+def main(out: Path | None = None) -> None:
+    """Print everything, and draw it into a folder if there is one."""
     results = {
         "NeuRRAM": neurram(),
         "NeuRRAM, each resolution by times and input energies fitted to the other six": held_out(),
@@ -231,7 +259,11 @@ def main() -> None:
     print("\nHow much hangs on one component: TOPS/W with half as much, and half again as much")
     sensitivity(chips.get("neurram"), 4, 6)
     sensitivity(chips.get("hermes"), 8, 8)
+    if out is not None:
+        draw(out / "published_chips.png")
 
 
 if __name__ == "__main__":
-    main()
+    from example_options import parsed
+
+    main(parsed(__doc__ or "", "published_chips", quick="the same: it takes seconds").out)

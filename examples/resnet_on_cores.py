@@ -5,14 +5,13 @@ cores of 256 × 256 unit cells, and a read of a core in 130 ns, that of the earl
 such core. ResNet-18 needs three times as many cores: a larger chip, or turns. TOPS/W and mm² are of
 the cores: what digital units between them and links take was not at hand, nor was it counted.
 
-python examples/resnet_on_cores.py [--out folder] [--small]
+    python examples/resnet_on_cores.py [--quick] [--out resnet_on_cores]
 
 Needs transformers and matplotlib: pip install "mho[hf,viz]".
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, ResNetConfig, ResNetForImageClassification
 
 import mho
+from example_options import parsed
 from mho.analysis import ChipArchitecture, Cost, chips, cost
 from mho.chip import Chip, CoreMapping, Rewriting, place
 from mho.core.text import quantity
@@ -137,12 +137,8 @@ def decoder_on_cells(small: bool, out: Path) -> CoreMapping:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, CoreMapping]:
     """Run everything; return the mappings."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("resnet_on_cores"))
-    parser.add_argument("--small", action="store_true", help="fewer layers")
-    options = parser.parse_args(arguments)
-    options.out.mkdir(exist_ok=True, parents=True)
-    model = mho.convert(resnet(options.small), HARDWARE)
+    options = parsed(__doc__ or "", "resnet_on_cores", arguments, quick="half as many layers")
+    model = mho.convert(resnet(options.quick), HARDWARE)
     image = {"pixel_values": torch.rand(1, 3, 224, 224)}
     try:
         place(model, CORES, inputs=image)
@@ -151,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, CoreMapping]:
     return {
         "copied": on_a_larger_chip(model, image, options.out),
         "in turns": in_turns(model, image, options.out),
-        "decoder": decoder_on_cells(options.small, options.out),
+        "decoder": decoder_on_cells(options.quick, options.out),
     }
 
 

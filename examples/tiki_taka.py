@@ -1,22 +1,24 @@
 """Training on asymmetric cells: plain pulsed SGD fails, the Tiki-Taka family does not.
 
-    python examples/tiki_taka.py [--seeds 3] [--steps 500] [--figure tiki_taka.png]
+    python examples/tiki_taka.py [--quick] [--seeds 3] [--steps 500] [--out tiki_taka]
 
 A small network learns handwritten digits (scikit-learn's, 8 × 8 pixels) on cells with soft bounds,
 a hundred steps across their window, noise of 30 % in every step, and set steps three times as
-large as reset steps. The figure is saved if matplotlib is installed.
+large as reset steps. Prints the accuracy of the last 200 steps and draws it over all of them.
 """
 
-import argparse
 import statistics
 
+import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
+from example_options import parsed, save_figure
 from mho.demo.data import digits
 from mho.devices import SoftBoundsDevice
-from mho.train.on_cells.pulsed_sgd import PulsedSGD
-from mho.train.on_cells.tiki_taka import AGAD, Chopped, TikiTaka, TikiTakaV1, TikiTakaV2
+from mho.plot import style
+from mho.plot.styles import MORE_COLOURS
+from mho.train import AGAD, Chopped, PulsedSGD, TikiTaka, TikiTakaV1, TikiTakaV2
 
 SYMMETRIC = SoftBoundsDevice(g_min=1e-6, g_max=101e-6, step=1e-6, c2c=0.3)
 ASYMMETRIC = SYMMETRIC.replace(asymmetry=0.5)
@@ -60,39 +62,36 @@ def train(make, data, seed, steps, every=50):
 
 def draw(curves, every, path):
     """Save accuracy over steps, the mean of the seeds and the band they span."""
-    try:
-        from matplotlib import pyplot as plt
-    except ImportError:
-        print("(no figure: matplotlib is not installed)")
-        return
-    figure, axes = plt.subplots(figsize=(7.0, 4.2), layout="constrained")
-    for name, runs in curves.items():
-        runs = torch.tensor(runs)
-        steps = torch.arange(1, runs.shape[1] + 1) * every
-        (line,) = axes.plot(steps, runs.mean(0), label=name)
-        low, high = runs.amin(0), runs.amax(0)
-        axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-    axes.set(xlabel="Step", ylabel="Test accuracy (%)", ylim=(0.0, 100.0))
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.savefig(path, dpi=150)
-    print(f"figure: {path}")
+    with style():
+        figure, ax = plt.subplots(figsize=(7.4, 4.2), layout="constrained")
+        colours = (*MORE_COLOURS, "#8B5A2B")
+        for colour, (name, runs) in zip(colours, curves.items(), strict=True):
+            runs = torch.tensor(runs)
+            steps = torch.arange(1, runs.shape[1] + 1) * every
+            ax.plot(steps, runs.mean(0), color=colour, label=name)
+            low, high = runs.amin(0), runs.amax(0)
+            ax.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
+        ax.set(xlabel="step", ylabel="test accuracy (%)", ylim=(0.0, 100.0))
+        figure.legend(loc="outside right center")
+        save_figure(figure, path)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--figure", default="tiki_taka.png")
-    options = parser.parse_args()
+    more = {
+        "--seeds": {"type": int, "help": "of each method (3)"},
+        "--steps": {"type": int, "default": 500, "help": "of training (500)"},
+    }
+    options = parsed(__doc__, "tiki_taka", quick="one seed", more=more)
+    seeds = options.seeds or (1 if options.quick else 3)
     data, curves = digits(0), {}
     print(f"{'test accuracy (%)':<32}{'mean':>6}   of each seed (last 200 steps)")
     for name, make in METHODS.items():
-        runs = [train(make, data, seed, options.steps) for seed in range(options.seeds)]
+        runs = [train(make, data, seed, options.steps) for seed in range(seeds)]
         last = [statistics.mean(run[-4:]) for run in runs]
         curves[name] = runs
         each = " ".join(f"{value:5.1f}" for value in last)
         print(f"{name:<32}{statistics.mean(last):6.1f}   {each}", flush=True)
-    draw(curves, 50, options.figure)
+    draw(curves, 50, options.out / "tiki_taka.png")
 
 
 if __name__ == "__main__":

@@ -4,18 +4,17 @@ One hidden layer learns scikit-learn's digits in situ, on pairs of noisy, bent c
 it was trained on then become a chip, with converters and drift; the chip ages for ten days, and its
 cells go back into training for one more epoch.
 
-    python examples/trained_in_place.py [--quick]
+    python examples/trained_in_place.py [--quick] [--out trained_in_place]
 """
 
 from __future__ import annotations
-
-import argparse
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 import mho
+from example_options import bars, parsed
 from mho.demo.data import digits
 from mho.devices import presets
 from mho.effects import PowerLawDrift
@@ -37,9 +36,8 @@ def accuracy(model, data):
 
 
 def main(args=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two epochs instead of ten")
-    options = parser.parse_args(args)
+    more = {"--epochs": {"type": int, "help": "before it is put to work (10)"}}
+    options = parsed(__doc__, "trained_in_place", args, "six epochs instead of ten", more)
     data = digits(0)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
@@ -68,7 +66,7 @@ def main(args=None):
 
     found = {}
     print(f"{'':<34}{'accuracy':>10}{'pulses a cell':>16}")
-    train(2 if options.quick else 10)
+    train(options.epochs or (6 if options.quick else 10))
     chip = deploy()
     show("the trained cells as a chip", chip)
     mho.age(chip, 10 * DAY)
@@ -79,6 +77,7 @@ def main(args=None):
     train(1)
     chip = deploy()
     show("the same cells, an epoch later", chip)
+    bars(found, options.out / "trained_in_place.png", "test accuracy (%)")
     return found
 
 

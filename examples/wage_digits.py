@@ -1,4 +1,7 @@
-"""Train with integers (WAGE, ternary weights) beside ordinary training, and put it on crossbars."""
+"""Train with integers (WAGE, ternary weights) beside ordinary training, and put it on crossbars.
+
+python examples/wage_digits.py [--quick] [--out wage_digits]
+"""
 
 import statistics
 
@@ -6,11 +9,13 @@ import torch
 from sklearn.datasets import load_digits
 
 import mho
+from example_options import bars, parsed
 from mho.train.quantised import scheme as quantised
 from mho.train.quantised import wage
 
-SEEDS = (0, 1, 2)
-EPOCHS = 30
+options = parsed(__doc__, "wage_digits", quick="two seeds, less training")
+SEEDS = (0, 1) if options.quick else (0, 1, 2)
+EPOCHS = 12 if options.quick else 30
 
 
 def data(seed):
@@ -60,11 +65,18 @@ def in_integers(scheme, seed):
     return accuracy(model, test_x, test_y), accuracy(chip, test_x, test_y)
 
 
+means, spreads = {}, {}
+
+
 def show(name, results):
     columns = [[r for r in column if r is not None] for column in zip(*results, strict=True)]
     cells = [
         f"{statistics.mean(c):.1f} ± {statistics.stdev(c):.1f} %" if c else "–" for c in columns
     ]
+    for column, where in zip(columns, ("as trained", "on crossbars"), strict=True):
+        if column:
+            label = f"{name}, {where}"
+            means[label], spreads[label] = statistics.mean(column), statistics.stdev(column)
     print(f"{name:<28}{cells[0]:>16}{cells[1]:>16}")
 
 
@@ -73,3 +85,4 @@ show("floats", [in_floats(seed) for seed in SEEDS])
 for rule in wage.SHIFTS:
     scheme = wage.WAGE(2, 8, 8, 8, shift=rule)
     show(f"WAGE 2-8-8-8, shift {rule}", [in_integers(scheme, seed) for seed in SEEDS])
+bars(means, options.out / "wage_digits.png", "test accuracy (%)", spreads)

@@ -1,18 +1,18 @@
 """Which ADC, tile and device a network needs, for at most one point of accuracy at least energy.
 
-python examples/which_hardware.py [folder] [--quick]
+    python examples/which_hardware.py [--quick] [--out which_hardware]
 
 300 kinds of hardware, four chips of each, one day after programming, on a chip of 22 nm all of
 whose parts are counted. Stop it at any time: started again, it goes on. The same study as a file is
 built in: mho study which_hardware.
 """
 
-import sys
 from pathlib import Path
 
 import torch
 
 import mho
+from example_options import parsed, save_figure
 from mho.analysis import chips
 from mho.demo.data import digits
 from mho.demo.models import build
@@ -64,12 +64,10 @@ def main(folder: Path, quick: bool) -> None:
     best = found.best(minimize="energy", accuracy_within=0.01, reference={"accuracy": digital})
     print(f"{best}\n\n{found.sensitivity()}")
     found.save(folder)
-    study_sheet(found, best).savefig(folder / "study.png")
+    save_figure(study_sheet(found, best), folder / "study.png")
     print(f"\n{found.report(folder / 'report.html', choice=best)}")
 
 
 if __name__ == "__main__":
-    arguments = [text for text in sys.argv[1:] if text != "--quick"]
-    out = Path(arguments[0] if arguments else "which_hardware")
-    out.mkdir(parents=True, exist_ok=True)
-    main(out, quick="--quick" in sys.argv)
+    options = parsed(__doc__, "which_hardware", quick="36 kinds of hardware, two chips of each")
+    main(options.out, options.quick)

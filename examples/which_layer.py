@@ -1,26 +1,21 @@
 """Which layer of a network harms it most, and by what; then converters as fine as each layer needs.
 
-python examples/which_layer.py [folder] [--quick]
+python examples/which_layer.py [--quick] [--out which_layer]
 """
-
-import sys
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
 from torch.nn import functional as F
 
 import mho
+from example_options import parsed, save_figure
 from mho.demo.data import digits
 from mho.demo.models import cnn
 from mho.plot import layer_errors, style
 from mho.train import fit
 
-given = [word for word in sys.argv[1:] if not word.startswith("-")]
-quick = "--quick" in sys.argv
-folder = Path(given[0] if given else "which_layer")
-folder.mkdir(exist_ok=True)
-
+options = parsed(__doc__, "which_layer", quick="less training, fewer bits to choose from")
+quick = options.quick
 data = digits(seed=0)
 torch.manual_seed(0)
 model = cnn()
@@ -60,6 +55,4 @@ with style():
     for ax, (found, when) in zip(axes, drawn, strict=True):
         layer_errors(found, ax)
         ax.set_title(f"error that each stage adds (%), {when}")
-    figure.savefig(folder / "layers.png")
-plt.close("all")
-print(f"\n{folder}/layers.png")
+    save_figure(figure, options.out / "layers.png")

@@ -61,7 +61,7 @@ def test_a_peft_model_converts_and_its_adapters_stay_digital(targets, dora):
 
 
 def test_the_report_says_so():
-    with pytest.warns(UserWarning, match=r"4 Linear .*an adapter; in cells by option \(only\)"):
+    with pytest.warns(UserWarning, match=r"4 Linear: .*an adapter; on crossbars where only="):
         mho.convert(adapted(), HARDWARE)
 
 

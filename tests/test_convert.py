@@ -125,7 +125,7 @@ class Renamed(nn.Linear):
 
 def test_subclasses_with_their_own_forward_stay_digital():
     model = nn.Sequential(Doubled(6, 6), Renamed(6, 6)).eval()
-    with pytest.warns(UserWarning, match=r"left digital: 0 \(Doubled\)"):
+    with pytest.warns(UserWarning, match=r"left digital: Doubled '0' \("):
         analog = mho.convert(model, IDEAL)
     assert type(analog[0]) is Doubled
     assert crossbars(analog) == {"1"}

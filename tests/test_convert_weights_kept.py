@@ -227,7 +227,7 @@ def test_what_is_left_digital_counts_with_its_parametrizations():
         parametrizations.weight_norm(nn.Linear(4, 4)),
         parametrizations.weight_norm(Outer(3, 2)),
     )
-    with pytest.warns(UserWarning, match=r"left digital: 1 \(Outer\): no crossbar layer"):
+    with pytest.warns(UserWarning, match=r"left digital: Outer '1' \(no crossbar layer"):
         analog = mho.convert(model, IDEAL)
     summary = mho.summary(analog)
     assert [(d.name, d.parameters) for d in summary.digital] == [("1", 2 + 6 + 2)]

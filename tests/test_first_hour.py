@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import mho
+from mho import train
 from mho.analysis import cost
 from mho.analysis.components.base import Estimate
 from mho.devices import presets
@@ -96,6 +97,43 @@ def test_results_of_fits_print_in_short():
     assert "g_max = " in str(found)
     assert found.verdict in str(found)
     assert "residuals    arrays of shapes [41], [41]" in str(found)
+
+
+WIDTHS, TRANSFER = "activations=8, gradients=8, errors=8", "transfer_every=1, transfer_lr=0.1"
+
+
+@pytest.mark.parametrize(
+    ("spec", "values"),
+    [
+        (train.WAGE(), f"weights=2, {WIDTHS}"),
+        (train.WAGE(4, shift="ceil"), f"weights=4, {WIDTHS}, shift='ceil'"),
+        (train.TikiTakaV1(), f"{TRANSFER}, reference='symmetry', gamma=0.5"),
+        (train.TikiTakaV2(), f"{TRANSFER}, reference='symmetry'"),
+        (train.Chopped(), f"{TRANSFER}, reference='symmetry', chop_probability=0.1"),
+        (train.AGAD(), f"{TRANSFER}, reference='middle', chop_probability=0.1, averaging=0.5"),
+        (train.NoiseInjection(), "noise=1.0"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_rules_of_training_say_what_matters_in_one_line(spec, values):
+    assert str(spec) == f"{type(spec).__name__}({values})"
+
+
+def test_recipes_print_as_a_table():
+    for name, recipe in train.recipes.RECIPES.items():
+        lines = str(recipe).splitlines()
+        assert lines[0] == name
+        assert max(map(len, lines)) <= 100
+        assert len(lines) < 30
+        for told in (*recipe.not_done, *recipe.not_confirmed):
+            assert told in " ".join(str(recipe).split())
+    lines = str(train.Recipe(clip=2.5, clip_of="column")).splitlines()
+    assert lines == [
+        "recipe",
+        "  injection      NoiseInjection(noise=1.0)",
+        "  clip           2.5",
+        "  clip of        column",
+    ]
 
 
 # ── estimates ────────────────────────────────────────────────────────────────────────────────

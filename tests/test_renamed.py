@@ -1,5 +1,6 @@
 """Names of the version before still work, say what they are called now, and still load."""
 
+import importlib
 import pickle
 
 import pytest
@@ -26,6 +27,23 @@ def test_the_class():
     assert "Practice" not in train.__all__
     with pytest.raises(AttributeError, match="no attribute 'Practise'"):
         train.Practise  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("room", "old", "new"),
+    [
+        ("mho.chip", "outside", "outside_window"),
+        ("mho.plot", "transforms", "probability_transforms"),
+    ],
+)
+def test_old_names_of_functions_still_work(room, old, new):
+    module = importlib.import_module(room)
+    with pytest.warns(DeprecationWarning, match=f"{room}.{old} is now called {room}.{new}"):
+        found = getattr(module, old)
+    assert found is getattr(module, new)
+    assert old not in module.__all__
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = module.nothing
 
 
 def test_a_recipes_argument_and_attribute():

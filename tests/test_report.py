@@ -56,19 +56,37 @@ def test_one_line_with_all_that_is_to_say():
     (text,) = said(Model(), skip="h.2.up", inputs=torch.randint(5, (4,)))
     assert "\n" not in text
     assert text == (
-        "left digital: 3 Odd (h.0.mix, h.1.mix, h.2.mix): no crossbar layer for this type; "
-        "table (Embedding): by option, convert(…, embeddings=True); "
-        "h.2.up (Linear): not selected; "
-        "4 without a matrix (LayerNorm, BatchNorm1d); "
-        "40% of matrix weights and 40% of multiply–accumulates on crossbars"
+        "left digital: "
+        "3 Odd: 'h.0.mix', 'h.1.mix', 'h.2.mix' (no crossbar layer for this type); "
+        "Embedding 'table' (looked up; on crossbars with embeddings=True); "
+        "Linear 'h.2.up' (not selected); "
+        "4 LayerNorm and BatchNorm1d (no matrix to store); "
+        "tables aside, 40% of matrix weights and 40% of multiply–accumulates on crossbars"
     )  # (64 + 64 + 40) of (6 · 64 + 40), the table aside
 
 
 def test_many_alike_are_named_by_their_pattern():
     (text,) = said(Model(50))
-    assert "50 Odd (h.*.mix): no crossbar layer" in text
-    assert "51 without a matrix" in text
+    assert "50 Odd: 'h.*.mix' (no crossbar layer" in text
+    assert "51 LayerNorm and BatchNorm1d (no matrix to store)" in text
     assert len(text) < 300
+
+
+def test_a_layer_whose_name_is_a_number_is_told_from_a_count():
+    (text,) = said(nn.Sequential(nn.Embedding(5, 8), nn.Linear(8, 8), nn.BatchNorm1d(8)))
+    assert text == (
+        "left digital: Embedding '0' (looked up; on crossbars with embeddings=True); "
+        "BatchNorm1d '2' (no matrix to store); tables aside, 100% of matrix weights on crossbars"
+    )
+
+
+def test_tables_are_said_to_be_aside_only_where_they_are():
+    (text,) = said(nn.Sequential(nn.Embedding(5, 8), nn.BatchNorm1d(8)), embeddings=True)
+    assert text.endswith("(no matrix to store); 100% of matrix weights on crossbars")
+    model = nn.Sequential(nn.Embedding(5, 8), nn.Linear(8, 8))
+    with pytest.warns(UserWarning, match="left digital"):
+        text = str(mho.summary(mho.convert(model, mho.Hardware())))
+    assert "\ntables aside, 100% of matrix weights on crossbars" in text
 
 
 def test_nothing_where_all_is_converted():

@@ -70,7 +70,8 @@ def test_positions_are_no_matrices_of_a_product():
     ]
     # Without inputs nobody knows.
     assert mho.summary(analog).shares.of_weights == 16 + 2 * 48
-    with pytest.warns(UserWarning, match="the model .Added.: added or scaled, in no product; 100%"):
+    said = r"Added, the model itself \(added or scaled, in no product\); 100%"
+    with pytest.warns(UserWarning, match=said):
         mho.convert(Added(), mho.Hardware(), inputs=x)
 
 
@@ -165,8 +166,8 @@ def test_embeddings_are_said_once_and_those_that_cannot_be_converted_are_not_pro
     with pytest.warns(UserWarning, match="left digital") as said:
         mho.convert(model, mho.Hardware())
     (line,) = [str(w.message) for w in said]
-    assert "2 Embedding, EmbeddingBag (0, more): by option" in line
-    assert "scaled (Scaled): no crossbar layer for this type" in line
+    assert "2 Embedding and EmbeddingBag: '0', 'more' (looked up" in line
+    assert "Scaled 'scaled' (no crossbar layer for this type)" in line
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*deprecated:UserWarning")

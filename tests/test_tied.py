@@ -194,7 +194,7 @@ def test_converting_again_and_fabricating_keep_the_tie():
 
 def test_without_embeddings_the_table_is_digital_and_tied():
     torch.manual_seed(0)
-    with pytest.warns(UserWarning, match="by option"):
+    with pytest.warns(UserWarning, match="looked up"):
         analog = mho.convert(Language(), mho.Hardware())
     assert type(analog.table) is nn.Embedding
     assert analog.table.weight is analog.head.weight

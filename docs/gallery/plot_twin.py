@@ -53,7 +53,7 @@ plot.residuals_in_order(twin)
 
 # %%
 # The predicted probabilities of less than what was measured are even, as they should be.
-plot.transforms(twin)
+plot.probability_transforms(twin)
 
 # %%
 # The broken cell is found.

@@ -1,6 +1,6 @@
 """A tiny language model on chips, scored by the lm-evaluation-harness as a year passes.
 
-    python examples/models/language_tasks.py [--chips 3] [--steps 400]
+    python examples/models/language_tasks.py [--quick] [--chips 3] [--steps 400] [--out FOLDER]
 
 Everything is made here: a grammar in which every noun has its own verb, a Llama-style decoder that
 learns it, and two tasks over files of this machine: the verb that follows (multiple choice), and
@@ -9,11 +9,11 @@ the perplexity of unseen sentences. Needs ``pip install "mho[lm-eval]"``.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
 import random
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -22,6 +22,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import matplotlib.pyplot as plt
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -29,7 +30,11 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import mho
+from mho.plot import style
 from mho.study import language_tasks
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from example_options import parsed, save_figure
 
 PAIRS = {
     "bird": "sings",
@@ -129,11 +134,13 @@ def tasks(folder: Path, documents: int) -> list[dict]:
 
 def main() -> None:
     """Train, convert, score."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--chips", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=400, help="of training")
-    parser.add_argument("--documents", type=int, default=200, help="of each task")
-    options = parser.parse_args()
+    more = {
+        "--chips": {"type": int, "help": "Monte-Carlo chips (3)"},
+        "--steps": {"type": int, "default": 400, "help": "of training (400)"},
+        "--documents": {"type": int, "help": "of each task (200)"},
+    }
+    options = parsed(__doc__, "language_tasks", quick="two chips, fewer documents", more=more)
+    documents = options.documents or (40 if options.quick else 200)
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     tokenizer = words()
     model = learned(tokenizer, options.steps)
@@ -149,13 +156,29 @@ def main() -> None:
             model,
             analog,
             tokenizer,
-            tasks(Path(folder), options.documents),
-            seeds=range(options.chips),
+            tasks(Path(folder), documents),
+            seeds=range(options.chips or (2 if options.quick else 3)),
             times=(0.0, *SECONDS.values()),
             before=lambda chip: mho.calibrate(chip, inputs),
             label="chips",
         )
     print(scores)
+    draw_scores(scores, options.out / "language_tasks.png")
+
+
+def draw_scores(scores, path: Path) -> None:
+    """Draw every score over the time since programming: mean of the chips, and a band."""
+    times = ("programmed", *SECONDS)
+    with style():
+        figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained")
+        for k, (ax, name) in enumerate(zip(panels, scores.names, strict=True)):
+            values = scores.chips[:, :, k]
+            mean, spread = values.mean(0), values.std(0, unbiased=len(values) > 1)
+            ax.errorbar(times, mean, spread, fmt="o-", capsize=3, label="on chips")
+            ax.axhline(float(scores.digital[k]), linestyle=":", color="grey", label="digital")
+            ax.set(title=name, xlabel="time since programming")
+        panels[0].legend()
+        save_figure(figure, path)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Ten models on crossbars: how much of each, how exactly, at what cost. Nothing is downloaded.
 
-    python examples/models/table.py [NAME …] [--small] [--markdown]
+    python examples/models/table.py [NAME …] [--quick] [--markdown] [--out FOLDER]
 
 For each model, at random weights:
 
@@ -12,11 +12,13 @@ For each model, at random weights:
 * whether one step of fine-tuning through that hardware lowers the loss of its batch,
 * whether a new process, from the saved state, gives the same bits,
 * tiles of 256 × 256, and energy and latency of an inference by `mho.analysis.cost`.
+
+Errors and energies are drawn, too. With ``--quick`` the models have the same layers, fewer and
+narrower, and where none is named it takes every other one.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import importlib.util
 import multiprocessing
@@ -25,15 +27,21 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
+import matplotlib.pyplot as plt
 import torch
 from torch import Tensor, nn
 
 import mho
 from mho.analysis import Technology, cost
+from mho.plot import style
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 from zoo import MODELS, Entry, settled
+
+from example_options import parsed, save_figure
 
 ARRAY = mho.Array(rows=256, cols=256)
 IDEAL = mho.Hardware(array=ARRAY)
@@ -149,7 +157,15 @@ def same_elsewhere(entry: Entry, analog: nn.Module, inputs: dict[str, Tensor], s
             return pool.apply(in_another_process, (entry.name, small, folder))
 
 
-def row(entry: Entry, small: bool) -> tuple[str, ...]:
+class Row(NamedTuple):
+    """A line of the table, and the numbers of it that are drawn."""
+
+    cells: tuple[str, ...]
+    error: float
+    energy: float
+
+
+def row(entry: Entry, small: bool) -> Row:
     """Measure one model."""
     torch.manual_seed(0)
     model = settled(entry.build(small), entry.inputs(16, small))
@@ -170,7 +186,7 @@ def row(entry: Entry, small: bool) -> tuple[str, ...]:
     weights = sum(p.numel() for p in model.parameters())
     known = found.counted("energy")
     energy = (known.low + known.high) / 2
-    return (
+    cells = (
         entry.name,
         f"{weights / 1e6:,.1f}" if not small else f"{weights / 1e6:.3f}",
         f"{100 * share:.2f} %",
@@ -183,6 +199,21 @@ def row(entry: Entry, small: bool) -> tuple[str, ...]:
         f"{1e6 * energy:,.3g} µJ",
         f"{1e6 * found.latency.typical:,.3g} µs",
     )
+    return Row(cells, loss, energy)
+
+
+def draw(rows: list[Row], path: Path) -> None:
+    """Draw the error through noisy cells and converters, and the energy of an inference."""
+    names = [one.cells[0] for one in rows]
+    with style():
+        size = (8.4, 1.2 + 0.36 * len(rows))
+        figure, (left, right) = plt.subplots(1, 2, figsize=size, sharey=True, layout="constrained")
+        left.barh(names, [100 * one.error for one in rows])
+        left.set(xlabel="error of the outputs, 8 bits, noisy (%)")
+        right.barh(names, [1e6 * one.energy for one in rows])
+        right.set(xlabel="energy of an inference (µJ)", xscale="log")
+        left.invert_yaxis()
+        save_figure(figure, path)
 
 
 HEAD = (
@@ -193,16 +224,17 @@ HEAD = (
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help="of models; all if none is given")
-    parser.add_argument("--small", action="store_true", help="the same layers, fewer and narrower")
-    parser.add_argument("--markdown", action="store_true", help="print the table of the documents")
-    options = parser.parse_args()
+    more = {
+        "names": {"nargs": "*", "help": "of models; all if none is given"},
+        "--markdown": {"action": "store_true", "help": "print the table of the documents"},
+    }
+    told = "the same layers, fewer and narrower; every other model if none is named"
+    options = parsed(__doc__, "models_table", quick=told, more=more)
     known = {entry.name: entry for entry in MODELS}
     unknown = [name for name in options.names if name not in known]
     if unknown:
-        parser.error(f"no model {', '.join(unknown)}; there are {', '.join(known)}")
-    chosen = [known[name] for name in options.names] or list(MODELS)
+        sys.exit(f"no model {', '.join(unknown)}; there are {', '.join(known)}")
+    chosen = [known[name] for name in options.names] or list(MODELS[:: 1 + options.quick])
     between = " | " if options.markdown else "  "
     widths = [max(len(head), 10) for head in HEAD]
     widths[0] = max(len(entry.name) for entry in MODELS)
@@ -212,6 +244,7 @@ def main() -> None:
         line = between.join(padded)
         print(f"| {line} |" if options.markdown else line, flush=True)
 
+    rows: list[Row] = []
     show(HEAD)
     if options.markdown:
         print("|---" + "|--:" * (len(HEAD) - 1) + "|")
@@ -220,8 +253,10 @@ def main() -> None:
             print(f'{entry.name}: needs {entry.needs}, pip install "mho[hf]"')
             continue
         start = time.perf_counter()
-        show(row(entry, options.small))
+        rows.append(row(entry, options.quick))
+        show(rows[-1].cells)
         print(f"  {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    draw(rows, options.out / "models.png")
 
 
 if __name__ == "__main__":

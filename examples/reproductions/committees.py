@@ -90,7 +90,7 @@ def main(arguments=None):
     samples, name = data(chosen)
     sizes, equal, stuck, chips, steps = SIZES, tuple(HIDDEN), example.STUCK, chosen.chips, 2000
     if chosen.quick:
-        sizes, equal, stuck, chips, steps = (1, 3), (1, 3), (0.0, 0.1), min(chips, 2), 300
+        sizes, equal, stuck, steps = (1, 3), (1, 3), (0.0, 0.1), 300
     networks = [example.network(samples, seed, steps) for seed in range(max(sizes))]
     larger = study(samples, networks, sizes, stuck, chips)
     show(larger, stuck, "of 150 hidden, accuracy (%)", PUBLISHED)

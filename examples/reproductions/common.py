@@ -7,10 +7,10 @@ are no reproduction: they show that the script runs.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import gzip
 import platform
+import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -23,20 +23,30 @@ from torch.nn.functional import cross_entropy, interpolate, pad
 from mho.demo.data import Samples, digits
 from mho.train import fit
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from example_options import parsed, save_figure
+
 FILES = {"train": "train", "test": "t10k"}
 
 
-def options(doc, name, arguments=None):
-    """Parse what every reproduction takes; return the options and the moment it began."""
-    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser.add_argument("--mnist", type=Path, metavar="FOLDER", help="with MNIST's IDX files")
-    parser.add_argument("--quick", action="store_true", help="a few seconds: less of everything")
-    parser.add_argument("--out", type=Path, default=Path(f"{name}.png"), help="the figure")
-    parser.add_argument("--chips", type=int, default=10, help="Monte-Carlo chips, or runs")
-    found = parser.parse_args(arguments)
-    if found.chips < 1:
-        parser.error(f"--chips must be at least 1, got {found.chips}")
-    found.began = time.perf_counter()
+def options(doc, name, arguments=None, chips=True):
+    """Parse what every reproduction takes; return the options and the moment it began.
+
+    Args:
+        doc: of the script.
+        name: of the figure and the table.
+        arguments: of the command line; None takes them from there.
+        chips: whether it simulates several.
+    """
+    more = {"--mnist": {"type": Path, "metavar": "FOLDER", "help": "with MNIST's IDX files"}}
+    if chips:
+        more["--chips"] = {"type": int, "help": "Monte-Carlo chips (10; 2 with --quick)"}
+    found = parsed(doc, "reproduced", arguments, more=more)
+    if chips and found.chips is None:
+        found.chips = 2 if found.quick else 10
+    if chips and found.chips < 1:
+        sys.exit(f"--chips must be at least 1, got {found.chips}")
+    found.name, found.began = name, time.perf_counter()
     return found
 
 
@@ -159,17 +169,16 @@ def finish(figure, options, columns, rows):
     """Save the figure and the numbers behind it, and say where, how long and on what.
 
     Args:
-        figure: to ``options.out``.
+        figure: to the folder ``options.out``.
         options: as `options` gave them.
         columns: names of the columns of a CSV file beside the figure.
         rows: its rows.
     """
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(options.out, dpi=110)
-    table = options.out.with_suffix(".csv")
+    table = options.out / f"{options.name}.csv"
+    save_figure(figure, table.with_suffix(".png"), dpi=110)
     with table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         for line in rows:
             writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in line])
-    print(f"\n{options.out}, {table}; {time.perf_counter() - options.began:.0f} s on {machine()}")
+    print(f"{table}; {time.perf_counter() - options.began:.0f} s on {machine()}")

@@ -9,7 +9,7 @@ al., 2024, doi 10.1038/s41467-024-51221-z, chop the inputs besides (c-TTv2, AGAD
 
 The papers take one sample a step for tens of epochs; here it is batches of 32 for two.
 
-    python examples/reproductions/in_situ_rules.py --mnist FOLDER [--quick] [--out FILE.png]
+    python examples/reproductions/in_situ_rules.py --mnist FOLDER [--quick] [--out reproduced]
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def draw(curves, parts, name):
 
 
 def main(arguments=None):
-    chosen = options(__doc__, "in_situ_rules", arguments)
+    chosen = options(__doc__, "in_situ_rules", arguments, chips=False)
     samples, name = data(chosen)
     methods, epochs, parts = METHODS, 2, 4
     if chosen.quick:

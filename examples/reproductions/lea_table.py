@@ -93,7 +93,7 @@ def main(arguments=None):
     samples, name = data(chosen)
     copies, stuck, chips, steps = example.COPIES, example.STUCK, chosen.chips, 2000
     if chosen.quick:
-        copies, stuck, chips, steps = (1, 3), (0.0, 0.2), min(chips, 2), 300
+        copies, stuck, steps = (1, 3), (0.0, 0.2), 300
     networks = [example.network(samples, seed, steps) for seed in range(max(copies))]
     print(f"without a chip: {100 * example.accuracy(networks[0], samples):.1f} %")
     said = summary(study(samples, networks, copies, stuck, chips))

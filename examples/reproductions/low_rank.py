@@ -7,7 +7,7 @@ to a crossbar are saved. Here a 784-128-10 network learns in situ on ideal pulse
 levels), with whole gradients and with gradients of rank 1, 2, 4 and 10, by streaming batch PCA and
 by a truncated SVD of the whole gradient.
 
-    python examples/reproductions/low_rank.py --mnist FOLDER [--quick] [--out FILE.png]
+    python examples/reproductions/low_rank.py --mnist FOLDER [--quick] [--out reproduced]
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def draw(curves, ranks, name):
 
 
 def main(arguments=None):
-    chosen = options(__doc__, "low_rank", arguments)
+    chosen = options(__doc__, "low_rank", arguments, chips=False)
     samples, name = data(chosen)
     ranks, epochs = ((1, 4), 1) if chosen.quick else (RANKS, 3)
     curves = {

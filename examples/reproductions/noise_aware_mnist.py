@@ -28,11 +28,14 @@ SAMPLES = 6000  # of the 60,000 training images: every noise trains its own netw
 NOISE = (0.05, 0.1, 0.2)
 
 
-def study(samples, seeds, epochs, chips):
+def study(samples, seeds, epochs, chips, noises):
     """Accuracies (%) ``{method: [chips, noises]}``, chips of every seed one after another."""
     found = {}
     for method, recipe in example.RECIPES.items():
-        runs = [example.accuracies(samples, recipe, seed, epochs, chips) for seed in range(seeds)]
+        runs = [
+            example.accuracies(samples, recipe, seed, epochs, chips, noises)
+            for seed in range(seeds)
+        ]
         found[method] = [chip for run in runs for chip in run.tolist()]
     return found
 
@@ -40,15 +43,13 @@ def study(samples, seeds, epochs, chips):
 def main(arguments=None):
     chosen = options(__doc__, "noise_aware_mnist", arguments)
     samples, name = data(chosen)
-    seeds, epochs, chips, count = 1, 5, chosen.chips, SAMPLES
-    example.NOISE = NOISE
+    seeds, epochs, chips, count, noises = 1, 5, chosen.chips, SAMPLES, NOISE
     if chosen.quick:
-        chips, count = min(chips, 2), 2000
-        example.NOISE = NOISE[-1:]
+        count, noises = 2000, NOISE[-1:]
     samples = samples._replace(train_x=samples.train_x[:count], train_y=samples.train_y[:count])
     warnings.filterwarnings("ignore", message=".*has changed since it was programmed.*")
-    found = study(samples, seeds, epochs, chips)
-    row("accuracy (%), programming error", [f"{100 * n:.0f} %" for n in example.NOISE])
+    found = study(samples, seeds, epochs, chips, noises)
+    row("accuracy (%), programming error", [f"{100 * n:.0f} %" for n in noises])
     for method, chips_of in found.items():
         row(method, [spread([100 * v for v in column]) for column in zip(*chips_of, strict=True)])
     means = {m: [sum(c) / len(c) for c in zip(*v, strict=True)] for m, v in found.items()}
@@ -57,7 +58,7 @@ def main(arguments=None):
     with style():
         figure, ax = plt.subplots(figsize=(5.6, 3.8), layout="constrained")
         for method, values in found.items():
-            percent = [100 * n for n in example.NOISE]
+            percent = [100 * n for n in noises]
             accuracy_against(percent, values, ax, label=method, colour=example.COLOURS[method])
         ax.set(title=name, xlabel="programming error (% of the range)")
         ax.legend()
@@ -65,7 +66,7 @@ def main(arguments=None):
         (method, noise, chip, 100 * value)
         for method, values in found.items()
         for chip, line in enumerate(values)
-        for noise, value in zip(example.NOISE, line, strict=True)
+        for noise, value in zip(noises, line, strict=True)
     ]
     finish(figure, chosen, ("method", "programming error", "chip", "accuracy (%)"), rows)
     return found

@@ -12,7 +12,15 @@ from torch import nn
 
 import mho
 from mho import Crossbar, Hardware
-from mho.chip import Chip, Committee, MappingError, Region, best_order, mapping_error, outside
+from mho.chip import (
+    Chip,
+    Committee,
+    MappingError,
+    Region,
+    best_order,
+    mapping_error,
+    outside_window,
+)
 from mho.chip.permute import row_costs
 from mho.devices import LinearDevice, Spread
 from mho.effects import PowerLawDrift, StuckAt, WriteNoise
@@ -245,7 +253,7 @@ def test_given_defects_and_a_measured_map():
     else:
         source = torch.Generator().manual_seed(0)
         measured = torch.rand(25, 25, generator=source) * 3e-4
-    mask, values = outside(measured, 50e-6, 260e-6)
+    mask, values = outside_window(measured, 50e-6, 260e-6)
     device = LinearDevice(50e-6, 250e-6)
     chip = Chip(25, 25, Hardware(device=device), stuck=(mask, values))
     assert torch.equal(chip.stuck, mask)
@@ -263,7 +271,7 @@ def test_given_defects_and_a_measured_map():
     x = torch.randn(3, 12)
     assert torch.equal(again(x), model(x))
     with pytest.raises(ValueError, match=r"high must be > 0\.5"):
-        outside(measured, 0.5, 0.1)
+        outside_window(measured, 0.5, 0.1)
 
 
 def test_training_learns_around_the_defects_of_its_chip():

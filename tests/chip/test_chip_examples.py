@@ -10,15 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from scripts import example
+
 matplotlib.use("Agg")
-EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-def example(name):
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_double_yin_yang_points():
@@ -54,20 +48,22 @@ def test_double_yin_yang_is_the_published_task():
 
 
 @pytest.mark.slow
-def test_double_yin_yang_runs(capsys):
-    rows = example("double_yin_yang").main(["--quick", "--chips", "1"])
+def test_double_yin_yang_runs(tmp_path, capsys):
+    arguments = ["--quick", "--chips", "1", "--steps", "200", "--out", str(tmp_path)]
+    rows = example("double_yin_yang").main(arguments)
     assert ("LEA", 2, 1) in rows
+    assert (tmp_path / "double_yin_yang.png").stat().st_size > 10_000
     assert "placed at random" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 def test_layer_ensemble_runs(tmp_path):
     module = example("layer_ensemble")
-    rows = module.main(["--quick", "--out", str(tmp_path / "found")])
-    with open(tmp_path / "found.csv", encoding="utf-8") as file:
+    rows = module.main(["--quick", "--out", str(tmp_path)])
+    with open(tmp_path / "layer_ensemble.csv", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     assert len(table) == len(rows) == 6 * 2 * 2
-    assert (tmp_path / "found.png").stat().st_size > 10_000
+    assert (tmp_path / "layer_ensemble.png").stat().st_size > 10_000
     errors = {
         (r["method"], r["copies"]): float(r["mapping_error"]) for r in table if r["stuck"] == "0.2"
     }
@@ -81,7 +77,7 @@ def test_layer_ensemble_runs(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="needs transformers")
 def test_resnet_on_cores_runs(tmp_path, capsys):
-    found = example("resnet_on_cores").main(["--small", "--out", str(tmp_path)])
+    found = example("resnet_on_cores").main(["--quick", "--out", str(tmp_path)])
     assert "too few: the network needs" in capsys.readouterr().out
     assert found["copied"].turns == 1
     assert max(found["copied"].copies) > 10

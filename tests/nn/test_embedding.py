@@ -228,7 +228,7 @@ def test_what_a_crossbar_cannot_do_stays_digital_and_is_said(layer, reason):
 
 def test_embeddings_are_digital_by_default_and_named_by_only():
     model = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 3))
-    with pytest.warns(UserWarning, match=r"0 \(Embedding\): by option.*embeddings=True"):
+    with pytest.warns(UserWarning, match=r"Embedding '0' \(looked up.*embeddings=True"):
         analog = mho.convert(model, mho.Hardware())
     assert list(mho.layers(analog)) == ["1"]
     with pytest.warns(UserWarning, match=r"not selected"):

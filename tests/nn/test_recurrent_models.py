@@ -84,7 +84,7 @@ def test_subclass_with_a_forward_of_its_own_stays_digital():
             return 2 * y, h
 
     model = nn.ModuleList([Doubled(3, 2), nn.Linear(2, 1)])
-    with pytest.warns(UserWarning, match=r"left digital: 0 \(Doubled\)"):
+    with pytest.warns(UserWarning, match=r"left digital: Doubled '0' \("):
         mho.convert(model, mho.Hardware())
 
 

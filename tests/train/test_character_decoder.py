@@ -1,23 +1,19 @@
 """The example of a character-level decoder, small enough for a test."""
 
-import importlib.util
 import json
 import math
-import pathlib
 
 import pytest
 import torch
 
+import scripts
+
 pytest.importorskip("matplotlib").use("Agg")
-EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "character_decoder.py"
 
 
 @pytest.fixture(scope="module")
 def example():
-    found = importlib.util.spec_from_file_location("character_decoder", EXAMPLE)
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
+    return scripts.example("character_decoder")
 
 
 def test_the_decoder_looks_at_nothing_to_come_and_at_what_was(example):
@@ -43,7 +39,7 @@ def test_perplexity_is_that_of_a_guess_for_a_model_that_knows_nothing(example):
 
 @pytest.mark.slow
 def test_a_quick_run_leaves_a_table_and_a_figure(example, tmp_path, capsys):
-    example.main(["--quick", "--out", str(tmp_path)])
+    example.main(["--quick", "--steps", "30", "--chips", "2", "--out", str(tmp_path)])
     rows = json.loads((tmp_path / "character_decoder.json").read_text())
     assert len(rows) == 4
     for row in rows:

@@ -1,11 +1,9 @@
 """Cells trained in place live on in the crossbars of a converted model, and come back."""
 
-import importlib.util
 import math
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
@@ -32,6 +30,7 @@ from mho.train import (
     TikiTakaV2,
     VoltagePulses,
 )
+from scripts import example
 
 # Every cell has a window of its own.
 DEVICE = ExponentialDevice(
@@ -601,12 +600,10 @@ def test_cells_of_a_chip_are_not_taken():
 
 
 @pytest.mark.slow
-def test_the_example_runs(capsys):
-    path = Path(__file__).parents[2] / "examples" / "trained_in_place.py"
-    spec = importlib.util.spec_from_file_location("trained_in_place", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found = list(module.main(["--quick"]).values())
+def test_the_example_runs(tmp_path, capsys):
+    arguments = ["--quick", "--epochs", "2", "--out", str(tmp_path)]
+    found = list(example("trained_in_place").main(arguments).values())
     assert len(found) == 4
     assert found[1] < found[0] < found[3]
+    assert (tmp_path / "trained_in_place.png").stat().st_size > 10_000
     assert "ten days later" in capsys.readouterr().out

@@ -1,5 +1,7 @@
 """A finite chip: where layers lie on it, what its defects do, and what helps against them."""
 
+from typing import Any
+
 from mho.chip.boards import (
     Accelerator,
     Daffodil,
@@ -18,13 +20,14 @@ from mho.chip.codes import (
 )
 from mho.chip.committee import Committee
 from mho.chip.cores import Cores, Rewriting
-from mho.chip.defects import outside
+from mho.chip.defects import outside_window
 from mho.chip.mapper import place
 from mho.chip.mapping import CoreMapping, MappedLayer
 from mho.chip.metrics import MappingError, mapping_error
 from mho.chip.permute import best_order, best_orders
 from mho.chip.placement import Region
 from mho.chip.tiles import LayerShape, Tile
+from mho.core import renamed
 
 __all__ = [
     "Accelerator",
@@ -50,7 +53,11 @@ __all__ = [
     "head_of",
     "least_distance",
     "mapping_error",
-    "outside",
+    "outside_window",
     "place",
     "search_code",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return renamed.of_module(__name__, name, {"outside": outside_window})

@@ -48,7 +48,7 @@ class Chip(nn.Module):
         hardware: what its cells are: the device and the effects. Encoding and converters are the
             models' own.
         stuck: broken cells beside those the effects make: a mask ``[rows, cols]`` and what they
-            read (S), of the same shape; see `outside`.
+            read (S), of the same shape; see `outside_window`.
         endurance: how many pulses a cell bears; None for ever.
         cores: a chip of several cores instead of one field of cells; ``rows`` and ``cols`` follow
             from it: all arrays lie one below the other in the order of cores. Models are cut into

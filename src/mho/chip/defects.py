@@ -7,7 +7,7 @@ from torch import Tensor
 from mho.core import checks
 
 
-def outside(conductance: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+def outside_window(conductance: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
     """Take the cells of a measured map that lie outside a window for stuck.
 
     Args:

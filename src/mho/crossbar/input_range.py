@@ -11,7 +11,7 @@ outside makes the range grow; nothing but the decay makes it shrink.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -50,6 +50,8 @@ class InputRangeRule(Spec):
     Raises:
         TypeError, ValueError: if a value is refused.
     """
+
+    said: ClassVar[tuple[str, ...]] = ("batches", "deviations")
 
     batches: int = 500
     deviations: float = 18.0

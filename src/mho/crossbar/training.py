@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -60,6 +60,8 @@ class NoiseInjection(Spec):
             no ``ages``, or no ``reads`` where it goes by these; or if cells are to be perfect and
             something is said of them.
     """
+
+    said: ClassVar[tuple[str, ...]] = ("noise",)
 
     effects: tuple[Effect, ...] = ()
     noise: float = 1.0

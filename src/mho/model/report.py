@@ -19,12 +19,14 @@ from mho.nn.embedding import unsuited
 from mho.nn.registry import BY_OPTION, closed, crossbar_layer
 
 EXCLUDED = "not selected"
-BY_CHOICE = "by option, convert(…, embeddings=True)"
-ADAPTER = "an adapter; in cells by option (only)"
+BY_CHOICE = "looked up; on crossbars with embeddings=True"
+ADAPTER = "an adapter; on crossbars where only=… selects it"
 NO_LAYER = "no crossbar layer for this type"
 NO_MATRIX = "no matrix to store"
 NO_PRODUCT = "added or scaled, in no product"
 PACKED = "packed weights, no Parameters"
+
+WHOLE = "the model"  # where a module has no name
 
 _NAMED = 3  # of one kind are named one by one
 
@@ -80,7 +82,7 @@ def left_digital(model: nn.Module, traced: Trace | None = None) -> list[LeftDigi
             matrices = [p for p in own if _weights([p])]
             if reason == NO_LAYER and all(p in aside for p in matrices):
                 reason = NO_PRODUCT
-            label = name or "the model"
+            label = name or WHOLE
             weights = packed + sum(p.numel() for p in matrices)
             found.append(LeftDigital(label, _kind(module), count, reason, weights))
     return found
@@ -192,11 +194,18 @@ def pattern(name: str) -> str:
     return re.sub(r"(?<![^.])\d+(?![^.])", "*", name)
 
 
-def patterns(names: Sequence[str], most: int = _NAMED) -> str:
-    """Say names, alike ones by their pattern and no more than a few."""
+def patterns(names: Sequence[str], most: int = _NAMED, *, mark: str = "") -> str:
+    """Say names, alike ones by their pattern and no more than a few.
+
+    Args:
+        names: to be said.
+        most: how many.
+        mark: before and after each: a name may be a number.
+    """
     shown = list(names) if len(names) <= most else list(dict.fromkeys(map(pattern, names)))
     rest = len(shown) - most
-    return ", ".join(shown[:most]) + (f" and {rest} more" if rest > 0 else "")
+    told = ", ".join(f"{mark}{name}{mark}" for name in shown[:most])
+    return told + (f" and {rest} more" if rest > 0 else "")
 
 
 def grouped(items: Sequence[LeftDigital]) -> list[list[LeftDigital]]:
@@ -214,14 +223,17 @@ def grouped(items: Sequence[LeftDigital]) -> list[list[LeftDigital]]:
 
 
 def said(group: Sequence[LeftDigital]) -> str:
-    """Say one group in a few words."""
-    kinds = ", ".join(dict.fromkeys(item.kind for item in group))
-    names = patterns([item.name for item in group])
+    """Say one group in a few words: ``Embedding 'table' (looked up; …)``, ``7 LayerNorm (…)``."""
+    kinds = " and ".join(dict.fromkeys(item.kind for item in group))
     if len(group) == 1:
-        return f"{names} ({kinds}): {group[0].reason}"
-    if group[0].reason == NO_MATRIX:
-        return f"{len(group)} without a matrix ({kinds})"
-    return f"{len(group)} {kinds} ({names}): {group[0].reason}"
+        name = group[0].name
+        told = f", {name} itself" if name == WHOLE else f" '{name}'"
+        return f"{kinds}{told} ({group[0].reason})"
+    several = f"{len(group)} {kinds}"
+    if group[0].reason == NO_MATRIX:  # norms and the like are many, and nothing to do about them
+        return f"{several} ({NO_MATRIX})"
+    names = patterns([item.name for item in group], mark="'")
+    return f"{several}: {names} ({group[0].reason})"
 
 
 # ── said once ────────────────────────────────────────────────────────────────────────────────
@@ -257,7 +269,13 @@ def warn(
         names = patterns(unwritten)
         said_of.append(f"adapters of {names} are merged unseen: call mho.program afterwards")
     if said_of:
-        notice.warn("; ".join([*said_of, f"{shares(analog, traced)}{trouble}"]))
+        share = f"{tables_aside(items)}{shares(analog, traced)}{trouble}"
+        notice.warn("; ".join([*said_of, share]))
+
+
+def tables_aside(items: Iterable[LeftDigital]) -> str:
+    """Say before a share that digital tables are not counted in it, where there are some."""
+    return "tables aside, " if any(item.reason == BY_CHOICE for item in items) else ""
 
 
 def attempt(model: nn.Module, inputs: Any) -> tuple[Trace | None, str]:

@@ -24,6 +24,7 @@ from mho.model.report import (
     patterns,
     percent,
     shares,
+    tables_aside,
 )
 from mho.model.tracer import Product
 from mho.nn.base import AnalogLayer
@@ -119,7 +120,7 @@ class Summary:
         if worst is not None and worst.error > 0.0:
             lines += ["", f"error of read currents: at most {worst.error:.1e} ({worst.name})"]
         if self.shares is not None:
-            lines += ["", f"{self.shares}{self.untraced}"]
+            lines += ["", f"{tables_aside(self.digital)}{self.shares}{self.untraced}"]
         if self.products:
             lines += ["", "products with parameters outside of crossbars:"]
             lines += [f"  {text}" for text in self._outside()]

@@ -8,6 +8,9 @@ pages in `mho.plot.page`.
 Needs matplotlib: ``pip install "mho[viz]"``.
 """
 
+from typing import Any
+
+from mho.core import renamed
 from mho.plot.accuracy import accuracy_against, accuracy_of_chips, time_axis
 from mho.plot.chip import fault_tolerance, floor_plan
 from mho.plot.circuit import current_error, ir_drop, node_voltages
@@ -42,11 +45,11 @@ from mho.plot.training import accuracy_curve, rank_accuracy, weight_histogram, w
 from mho.plot.twin import (
     gains_and_offsets,
     measured_against_predicted,
+    probability_transforms,
     residuals_by_current,
     residuals_by_line,
     residuals_in_order,
     suspicious_map,
-    transforms,
     twin_sheet,
 )
 from mho.plot.wafer import spread_report
@@ -84,6 +87,7 @@ __all__ = [
     "node_voltages",
     "parallel_coordinates",
     "pareto_front",
+    "probability_transforms",
     "programming_error",
     "programming_fit",
     "pulse_response",
@@ -104,10 +108,13 @@ __all__ = [
     "target_histogram",
     "time_axis",
     "transfer_curve",
-    "transforms",
     "twin_sheet",
     "weight_error",
     "weight_histogram",
     "window_functions",
     "writes_map",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return renamed.of_module(__name__, name, {"transforms": probability_transforms})

@@ -105,7 +105,7 @@ def residuals_in_order(fit: Judged, *, ax: Axes | None = None) -> Axes:
 
 
 @styled
-def transforms(fit: Judged, *, ax: Axes | None = None) -> Axes:
+def probability_transforms(fit: Judged, *, ax: Axes | None = None) -> Axes:
     """Draw the histogram of held-out probability transforms: flat where errors are as predicted.
 
     The band is where 99 % of the bins of independent data would be.
@@ -190,7 +190,7 @@ def twin_sheet(fit: Judged, *, axes: Sequence[Axes] | None = None) -> list[Axes]
     pictures: list[Any] = [
         measured_against_predicted,
         residuals_by_current if alone else residuals_by_line,
-        transforms,
+        probability_transforms,
         suspicious_map if odd else residuals_in_order if alone else gains_and_offsets,
     ]
     places = panels(axes, 2, 2, figsize=(10, 7.5))

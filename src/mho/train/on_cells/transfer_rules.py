@@ -7,6 +7,7 @@ Each rule is a spec; its digital state (a hidden matrix, signs, averages) is a d
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +38,8 @@ class TransferRule(Spec):
     Raises:
         TypeError, ValueError: if a parameter is refused.
     """
+
+    said: ClassVar[tuple[str, ...]] = ("transfer_every", "transfer_lr", "reference")
 
     transfer_every: int = 1
     columns: int | None = None
@@ -116,6 +119,8 @@ class TikiTakaV1(TransferRule):
     Attributes:
         gamma: γ, >= 0; with 0 the network reads C alone.
     """
+
+    said: ClassVar[tuple[str, ...]] = (*TransferRule.said, "gamma")
 
     gamma: float = 0.5
 
@@ -200,6 +205,8 @@ class Chopped(TikiTakaV2):
         chop_probability: that a column's sign turns after it was read, 0…1.
     """
 
+    said: ClassVar[tuple[str, ...]] = (*TransferRule.said, "chop_probability")
+
     chop_probability: float = 0.1
 
     def __post_init__(self) -> None:
@@ -242,6 +249,8 @@ class AGAD(Chopped):
     Attributes:
         averaging: weight of the newest reading in the average, in (0, 1].
     """
+
+    said: ClassVar[tuple[str, ...]] = (*Chopped.said, "averaging")
 
     reference: str = "middle"
     averaging: float = 0.5

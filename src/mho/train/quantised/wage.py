@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -232,6 +232,8 @@ class WAGE(Scheme):
     Source: S. Wu, G. Li, F. Chen, L. Shi, 2018, arXiv:1802.04680; the second forms of ``shift``
     and ``clip`` from the WAGE example of QPyTorch (T. Zhang et al., 2019, arXiv:1910.04540).
     """
+
+    said: ClassVar[tuple[str, ...]] = ("weights", "activations", "gradients", "errors")
 
     weights: int = 2
     activations: int = 8

@@ -16,8 +16,9 @@ Published ones are in `mho.train.recipes.published`.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,19 @@ class Recipe(Spec):
         for name in ("not_done", "not_confirmed"):
             checks.instance(name, getattr(self, name), (tuple, list))
             object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    def __str__(self) -> str:
+        """A table: what it says, a line each; not what is left as it is by default."""
+        lines = [self.name or "recipe"]
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name == "name" or value == each.default:
+                continue
+            items = [f"– {text}" for text in value] if isinstance(value, tuple) else [str(value)]
+            wrapped = [line for item in items for line in _wrap(item)]
+            labels = (each.name.replace("_", " "), *[""] * len(wrapped))
+            lines += [f"  {a:<15}{b}" for a, b in zip(labels, wrapped, strict=False)]
+        return "\n".join(lines)
 
     # ── what it is meant for ─────────────────────────────────────────────────────────────────
 
@@ -283,6 +297,10 @@ _PARTS: dict[str, type] = {
     "optimisation": Optimisation,
     "distillation": Distillation,
 }
+
+
+def _wrap(text: str) -> list[str]:
+    return textwrap.wrap(text, 80, subsequent_indent="  " * text.startswith("–"))
 
 
 def _crossbars(analog: nn.Module) -> list[Crossbar]:

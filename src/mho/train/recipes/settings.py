@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +38,8 @@ class Periphery(Spec):
     Raises:
         TypeError, ValueError: if a value is refused.
     """
+
+    said: ClassVar[tuple[str, ...]] = ("dac_bits", "adc_bits", "adc_bound")
 
     dac_bits: int = 8
     adc_bits: int | None = 8
@@ -96,6 +98,8 @@ class Optimisation(Spec):
     Raises:
         TypeError, ValueError: if a value is refused.
     """
+
+    said: ClassVar[tuple[str, ...]] = ("lr", "weight_decay", "epochs")
 
     lr: float = 5e-7
     betas: tuple[float, float] = (0.9, 0.98)
@@ -166,6 +170,8 @@ class Distillation(Spec):
         temperature: T, > 0.
         beta: share of the teacher's part, 0…1.
     """
+
+    said: ClassVar[tuple[str, ...]] = ("temperature", "beta")
 
     temperature: float = 1.0
     beta: float = 1.0
