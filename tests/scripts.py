@@ -11,9 +11,10 @@ def example(name):
     """Import an example; its folder is where Python looks first, until it is imported."""
     spec = importlib.util.spec_from_file_location(Path(name).name, EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
+    before = list(sys.path)
     sys.path.insert(0, str(EXAMPLES))
     try:
         spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(EXAMPLES))
+    finally:  # what the script has added is not for other tests
+        sys.path[:] = before
     return module

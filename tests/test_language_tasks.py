@@ -12,10 +12,11 @@ import mho
 pytest.importorskip("lm_eval")
 pytest.importorskip("transformers")
 FOLDER = Path(__file__).parent.parent / "examples" / "models"
+BEFORE = list(sys.path)
 sys.path.insert(0, str(FOLDER))
 import language_tasks as example  # noqa: E402
 
-sys.path.remove(str(FOLDER))
+sys.path[:] = BEFORE
 from mho.study import language_model, language_tasks  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*digital:UserWarning")]

@@ -11,11 +11,12 @@ import torch
 import mho
 
 FOLDER = Path(__file__).parent.parent / "examples" / "models"
+BEFORE = list(sys.path)
 sys.path.insert(0, str(FOLDER))
 import table  # noqa: E402
 import zoo  # noqa: E402
 
-sys.path.remove(str(FOLDER))
+sys.path[:] = BEFORE
 
 ENTRIES = [
     pytest.param(

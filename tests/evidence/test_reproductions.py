@@ -20,11 +20,14 @@ PUBLISHED = ROOT.parent / "shared" / "data" / "lea" / "figure_4" / "b"
 
 def script(name):
     """Import a script as it is run: its folder is where Python looks first."""
-    if str(FOLDER) not in sys.path:
-        sys.path.insert(0, str(FOLDER))
     spec = importlib.util.spec_from_file_location(f"reproductions_{name}", FOLDER / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    before = list(sys.path)
+    sys.path.insert(0, str(FOLDER))
+    try:
+        spec.loader.exec_module(module)
+    finally:  # what the script has added is not for other tests
+        sys.path[:] = before
     return module
 
 

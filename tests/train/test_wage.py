@@ -364,7 +364,7 @@ def test_a_scheme_is_a_spec():
     scheme = WAGE(2, 8, 8, 6, shift="ceil")
     assert (scheme.weights, scheme.activations, scheme.gradients, scheme.errors) == (2, 8, 8, 6)
     assert Spec.from_dict(scheme.to_dict()) == scheme
-    assert str(scheme) == "WAGE(errors=6, shift='ceil')"
+    assert str(scheme) == ("WAGE(weights=2, activations=8, gradients=8, errors=6, shift='ceil')")
 
 
 @pytest.mark.parametrize(
