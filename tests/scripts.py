@@ -9,10 +9,11 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 def example(name):
     """Import an example; its folder is where Python looks first, until it is imported."""
-    spec = importlib.util.spec_from_file_location(Path(name).name, EXAMPLES / f"{name}.py")
+    path = EXAMPLES / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     before = list(sys.path)
-    sys.path.insert(0, str(EXAMPLES))
+    sys.path[:0] = [str(path.parent), str(EXAMPLES)]
     try:
         spec.loader.exec_module(module)
     finally:  # what the script has added is not for other tests

@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+
+from scripts import example
 
 matplotlib.use("Agg")
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,16 +20,8 @@ PUBLISHED = ROOT.parent / "shared" / "data" / "lea" / "figure_4" / "b"
 
 
 def script(name):
-    """Import a script as it is run: its folder is where Python looks first."""
-    spec = importlib.util.spec_from_file_location(f"reproductions_{name}", FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    before = list(sys.path)
-    sys.path.insert(0, str(FOLDER))
-    try:
-        spec.loader.exec_module(module)
-    finally:  # what the script has added is not for other tests
-        sys.path[:] = before
-    return module
+    """Import a script of the reproductions."""
+    return example(f"reproductions/{name}")
 
 
 common = script("common")
