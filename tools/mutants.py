@@ -1,0 +1,417 @@
+"""Whether the tests would notice: small faults planted at random, and how many of them are seen.
+
+    python tools/mutants.py --minutes 25 --seed 0 --rooms cells crossbar --out build/mutants
+
+Cosmic Ray's operators make the faults (a comparison turned, a number moved by one, a loop that does
+not run); this file chooses where, and which tests to run. One pytest session a room collects the
+room's test files (named in `mutants.yaml`). A first pass measures with coverage which tests reach
+which lines; then every mutant is a fork of that session in which the functions' code is replaced,
+and only tests that reach the mutated line run, the quickest first, until one fails. A fork costs
+milliseconds where a fresh process would import torch anew.
+
+Only code inside functions is mutated: what a module computes on import has been computed before the
+fork. Within functions, annotations, what is raised, warned or printed (`__repr__`, `__str__`) and
+asserts are left out: they say something, they decide nothing. Lines that none of the room's tests
+reach count as survivors. Mutants known to be equivalent are listed with their reasons in
+`mutants.yaml` and count as neither.
+
+The processor time of a mutant is limited to some times that of its tests without it; over that, it
+counts as noticed ("timeout").
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import gc
+import json
+import os
+import random
+import resource
+import signal
+import sys
+import time
+import types
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import coverage
+import pytest
+import yaml
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / "mho"
+SETTINGS = yaml.safe_load((ROOT / "tools" / "mutants.yaml").read_text())
+
+TEST_SECONDS = 20.0  # of tests a mutant, by their time without it
+MEMORY = 6 * 2**30  # bytes of address space a mutant may take beyond the session's
+
+# One or two replacements of each kind: the rest of Cosmic Ray's are variants of these, or, like `is`
+# for `==`, mostly change nothing.
+OPERATORS = [
+    *(
+        f"ReplaceBinaryOperator_{pair}"
+        for pair in (
+            *("Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul", "FloorDiv_Mul", "Mod_Mul", "Pow_Mul"),
+            *("BitAnd_BitOr", "BitOr_BitAnd", "BitXor_BitOr", "LShift_RShift", "RShift_LShift"),
+        )
+    ),
+    *(
+        f"ReplaceComparisonOperator_{pair}"
+        for pair in (
+            *("Eq_NotEq", "NotEq_Eq", "Lt_LtE", "Lt_GtE", "LtE_Lt", "LtE_Gt"),
+            *("Gt_GtE", "Gt_LtE", "GtE_Gt", "GtE_Lt", "Is_IsNot", "IsNot_Is"),
+        )
+    ),
+    *("ReplaceUnaryOperator_Delete_USub", "ReplaceUnaryOperator_Delete_Invert"),
+    *("ReplaceUnaryOperator_Delete_Not", "AddNot", "ReplaceTrueWithFalse", "ReplaceFalseWithTrue"),
+    *("ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceBreakWithContinue"),
+    *("ReplaceContinueWithBreak", "NumberReplacer", "ZeroIterationForLoop"),
+]
+
+Mutant = tuple[Path, str, int, int]  # file, operator, which of its places, line
+
+
+# --- where faults are planted ---------------------------------------------------------------------
+
+
+def silent(node: ast.AST) -> bool:
+    """Whether what this node holds decides nothing: messages, printing, annotations."""
+    if isinstance(node, ast.Raise | ast.Assert):
+        return True
+    if isinstance(node, ast.FunctionDef):
+        return node.name in ("__repr__", "__str__")
+    return isinstance(node, ast.Call) and "warn" in ast.unparse(node.func)
+
+
+def left_out(tree: ast.Module) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Spans of source (from, to; line and column) in which nothing is mutated."""
+    nodes = [node for node in ast.walk(tree) if silent(node)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            nodes += [argument.annotation for argument in arguments if argument.annotation]
+            nodes += [default for default in node.args.defaults + node.args.kw_defaults if default]
+            nodes += [*node.decorator_list, *([node.returns] if node.returns else [])]
+        elif isinstance(node, ast.AnnAssign):
+            nodes.append(node.annotation)
+        elif isinstance(node, ast.FormattedValue) and node.format_spec:
+            nodes.append(node.format_spec)
+    return [((n.lineno, n.col_offset), (n.end_lineno, n.end_col_offset)) for n in nodes]
+
+
+def function_bodies(tree: ast.Module) -> list[tuple[int, int]]:
+    """First and last lines of the bodies of functions."""
+    return [
+        (node.body[0].lineno, node.end_lineno)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    ]
+
+
+def places(path: Path) -> Iterator[Mutant]:
+    """All mutants of a file, as (file, operator, which of its places, line)."""
+    source = path.read_text()
+    tree = ast.parse(source)
+    spans, bodies = left_out(tree), function_bodies(tree)
+    nodes = list(ast_nodes(get_ast(source)))
+    for name in OPERATORS:
+        operator = get_operator(f"core/{name}")()
+        found = [at for node in nodes for at in operator.mutation_positions(node)]
+        for index, (start, _) in enumerate(found):
+            inside = any(first <= start[0] <= last for first, last in bodies)
+            if inside and not any(low <= start < high for low, high in spans):
+                yield path, name, index, start[0]
+
+
+def change(mutant: Mutant) -> tuple[str, list[str]]:
+    """The mutated source, and its difference as lines."""
+    path, name, index, _ = mutant
+    source = path.read_text()
+    mutated = mutate_code(source, get_operator(f"core/{name}")(), index)
+    lines = difflib.unified_diff(
+        source.splitlines(), mutated.splitlines(), str(path.relative_to(ROOT)), name, lineterm=""
+    )
+    return mutated, list(lines)
+
+
+def is_equivalent(mutant: Mutant, difference: list[str]) -> bool:
+    """Whether `mutants.yaml` lists the change: by its file, the old line and the new one."""
+    old, new = ([s[1:].strip() for s in difference[2:] if s[:1] == sign] for sign in "-+")
+    return any(
+        ROOT / known["file"] == mutant[0] and [known["line"]] == old and [known["becomes"]] == new
+        for known in SETTINGS["equivalent"]
+    )
+
+
+# --- putting a fault into a running process -------------------------------------------------------
+
+
+def codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from codes(constant)
+
+
+def plant(path: Path, source: str) -> None:
+    """Give every live function of a file the code that `source` has for it."""
+    module = compile(source, str(path), "exec", dont_inherit=True)
+    new = {(code.co_name, code.co_firstlineno): code for code in codes(module)}
+    for found in gc.get_objects():
+        if isinstance(found, types.FunctionType) and found.__code__.co_filename == str(path):
+            old = found.__code__
+            code = new.get((old.co_name, old.co_firstlineno), old)
+            if code.co_freevars == old.co_freevars:
+                found.__code__ = code
+
+
+# --- the session ----------------------------------------------------------------------------------
+
+
+def start(work: Callable[[], int], cpu_seconds: float | None = None) -> int:
+    """Start `work` in a fork that says nothing and exits with what it returns; gives its id."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return child
+    code = 3
+    try:
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
+        if cpu_seconds is not None:
+            limit = int(time.process_time() + cpu_seconds) + 1
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            space = pages * resource.getpagesize() + MEMORY
+            resource.setrlimit(resource.RLIMIT_AS, (space, space))
+        code = work()
+    finally:
+        os._exit(code)
+
+
+class Room:
+    """A pytest plugin: in place of running a room's tests once, it tries mutants against them."""
+
+    def __init__(self, name: str, seed: int, options: argparse.Namespace) -> None:
+        self.name, self.options = name, options
+        self.random = random.Random(f"{seed} {name}")
+        self.failed = False
+        self.results: list[dict] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.failed = self.failed or report.failed
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self.items = {item.nodeid: item for item in session.items}
+        self.measure()
+        files = sorted((SOURCE / self.name).rglob("*.py"))
+        if self.options.only:
+            files = [file for file in files if file.name in self.options.only]
+        mutants = [mutant for file in files for mutant in places(file)]
+        self.random.shuffle(mutants)
+        self.places = len(mutants)
+        self.try_all(mutants[: self.options.most])
+        return True
+
+    def fails(self, name: str, following: str | None) -> bool:
+        """Run one test; `following` is the one after it, for which fixtures may be kept."""
+        item, self.failed = self.items[name], False
+        after = self.items[following] if following else None
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+        return self.failed
+
+    def measure(self) -> None:
+        """Find which tests reach which lines, and what time each takes."""
+        names = list(self.items)
+        half = -(-len(names) // self.options.workers)
+        parts = [names[first : first + half] for first in range(0, len(names), half)]
+        self.reach: dict[str, list[str]] = defaultdict(list)
+        self.cost: dict[str, float] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            files = [Path(folder) / str(number) for number in range(len(parts))]
+            for _ in [start(lambda p=p, f=f: self.trace(p, f)) for p, f in zip(parts, files)]:
+                os.wait()
+            for file in files:
+                reach, cost = json.loads(file.read_text())
+                self.cost |= cost
+                for place, tests in reach.items():
+                    self.reach[place] += tests
+
+    def trace(self, names: list[str], result: Path) -> int:
+        """Run tests under coverage and write which lines each reaches; those that fail are left out."""
+        measured = coverage.Coverage(data_file=None, source=[str(SOURCE / self.name)])
+        measured.start()
+        cost = {}
+        for name, following in zip(names, [*names[1:], None], strict=True):
+            measured.switch_context(name)
+            before = time.process_time()
+            if not self.fails(name, following):
+                cost[name] = time.process_time() - before
+        measured.stop()
+        data = measured.get_data()
+        reach = {
+            f"{file}:{line}": [test for test in tests if test in cost]
+            for file in data.measured_files()
+            for line, tests in data.contexts_by_lineno(file).items()
+        }
+        result.write_text(json.dumps([reach, cost]))
+        return 0
+
+    def files(self) -> dict[str, dict[str, float]]:
+        """Of every test file, its seconds and how many of the room's lines it reaches."""
+        seconds, lines = Counter(), Counter()
+        for test, cost in self.cost.items():
+            seconds[test.split("::")[0]] += cost
+        for tests in self.reach.values():
+            lines.update({test.split("::")[0] for test in tests})
+        return {
+            file: {"seconds": round(seconds[file], 2), "lines": lines[file]} for file in seconds
+        }
+
+    def chosen(self, mutant: Mutant) -> list[str]:
+        """The tests for a mutant: the quickest of those that reach its line, up to some time."""
+        tests = sorted(self.reach[f"{mutant[0]}:{mutant[3]}"], key=self.cost.__getitem__)
+        taken, total = [], 0.0
+        for test in tests:
+            total += self.cost[test]
+            if taken and total > TEST_SECONDS:
+                break
+            taken.append(test)
+        return taken
+
+    def attempt(self, path: Path, source: str, tests: list[str]) -> int:
+        plant(path, source)
+        return int(any(self.fails(t, f) for t, f in zip(tests, [*tests[1:], None], strict=True)))
+
+    def try_all(self, mutants: list[Mutant]) -> None:
+        """Try mutants until none is left or time is over."""
+        running: dict[int, tuple[Mutant, list[str], float]] = {}
+        while mutants or running:
+            while mutants and len(running) < self.options.workers:
+                if time.monotonic() > self.options.until:
+                    mutants = []
+                    break
+                mutant = mutants.pop(0)
+                source, difference = change(mutant)
+                if is_equivalent(mutant, difference):
+                    self.results.append({"outcome": "equivalent", "difference": difference})
+                    continue
+                tests = self.chosen(mutant)
+                if not tests:
+                    self.results.append({"outcome": "unreached", "difference": difference})
+                    continue
+                limit = 10 + 4 * sum(self.cost[test] for test in tests)
+                child = start(lambda m=mutant, s=source, t=tests: self.attempt(m[0], s, t), limit)
+                running[child] = mutant, difference, time.monotonic() + 10 * limit
+            self.collect(running)
+
+    def collect(self, running: dict[int, tuple[Mutant, list[str], float]]) -> None:
+        """Take the result of a fork that has ended, and end those that wait for ever."""
+        if not running:
+            return
+        for child, (_, _, until) in running.items():
+            if time.monotonic() > until:
+                os.kill(child, signal.SIGKILL)
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if child not in running:
+            time.sleep(0.02)
+            return
+        _, difference, _ = running.pop(child)
+        if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL):
+            outcome = "timeout"
+        else:
+            outcome = "survived" if status == 0 else "killed"
+        self.results.append({"outcome": outcome, "difference": difference})
+
+
+def try_room(name: str, options: argparse.Namespace) -> dict:
+    """Try one room's mutants; what it found, of the results and what they are taken from."""
+    room = Room(name, options.seed, options)
+    tests = [
+        str(path) for pattern in SETTINGS["rooms"][name] for path in sorted(ROOT.glob(pattern))
+    ]
+    arguments = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "--disable-warnings", *tests]
+    pytest.main([*arguments, f"--rootdir={ROOT}"], plugins=[room])
+    return {
+        "room": name,
+        "places": room.places,
+        "tests": room.files(),
+        "not passing": sorted(set(room.items) - set(room.cost)),
+        "results": room.results,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--minutes", type=float, default=25.0, help="for all rooms together")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rooms", nargs="+", default=list(SETTINGS["rooms"]))
+    parser.add_argument("--only", nargs="+", default=[], help="file names, in place of all")
+    parser.add_argument("--most", type=int, default=10**6, help="mutants a room")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "mutants")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    ends = time.monotonic() + 60 * options.minutes
+    found = []
+    for number, name in enumerate(options.rooms):
+        # Each room gets its share of what is left, in a process of its own.
+        now = time.monotonic()
+        options.until = now + (ends - now) / (len(options.rooms) - number)
+        file = options.out / f"{name}.json"
+        file.unlink(missing_ok=True)
+        os.waitpid(start(lambda n=name, f=file: write(f, try_room(n, options))), 0)
+        found.append(json.loads(file.read_text()))
+        print_room(found[-1])
+    print_table(found)
+
+
+def write(file: Path, found: dict) -> int:
+    file.write_text(json.dumps(found, indent=1))
+    return 0
+
+
+def print_room(found: dict) -> None:
+    """Print the mutants of a room that no test noticed."""
+    for test in found["not passing"]:
+        print(f"does not pass unmutated, so not used: {test}")
+    for result in found["results"]:
+        if result["outcome"] in ("survived", "unreached"):
+            print("", result["outcome"].upper(), *result["difference"], sep="\n", flush=True)
+
+
+def print_table(found: list[dict]) -> None:
+    """Print what became of the mutants of each room; timeouts count as killed."""
+    print(
+        f"\n{'room':<12}{'places':>8}{'tried':>7}{'killed':>8}{'timeout':>9}{'survived':>10}"
+        f"{'unreached':>11}{'equivalent':>12}{'share':>8}"
+    )
+    for room in [
+        *found,
+        {
+            "room": "all",
+            "places": sum(room["places"] for room in found),
+            "results": [r for room in found for r in room["results"]],
+        },
+    ]:
+        count = Counter(result["outcome"] for result in room["results"])
+        noticed = count["killed"] + count["timeout"]
+        tried = noticed + count["survived"] + count["unreached"]
+        share = f"{noticed / tried:.1%}" if tried else "-"
+        print(
+            f"{room['room']:<12}{room['places']:>8}{tried:>7}{count['killed']:>8}"
+            f"{count['timeout']:>9}{count['survived']:>10}{count['unreached']:>11}"
+            f"{count['equivalent']:>12}{share:>8}"
+        )
+
+
+if __name__ == "__main__":
+    main()
