@@ -31,9 +31,9 @@ import random
 import resource
 import signal
 import sys
+import tempfile
 import time
 import types
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,11 +49,12 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "mho"
 SETTINGS = yaml.safe_load((ROOT / "tools" / "mutants.yaml").read_text())
 
+MEASURING = 0.4  # of a room's time, at most, goes into finding out which tests reach what
 TEST_SECONDS = 20.0  # of tests a mutant, by their time without it
 MEMORY = 6 * 2**30  # bytes of address space a mutant may take beyond the session's
 
-# One or two replacements of each kind: the rest of Cosmic Ray's are variants of these, or, like `is`
-# for `==`, mostly change nothing.
+# One or two replacements of each kind: the rest of Cosmic Ray's are variants of these, or, like
+# `is` for `==`, mostly change nothing.
 OPERATORS = [
     *(
         f"ReplaceBinaryOperator_{pair}"
@@ -154,6 +155,7 @@ def is_equivalent(mutant: Mutant, difference: list[str]) -> bool:
 
 
 def codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """All code objects within one."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -207,9 +209,13 @@ class Room:
         self.results: list[dict] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note that a test has failed."""
         self.failed = self.failed or report.failed
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Try mutants in place of pytest's own loop."""
+        now = time.monotonic()
+        self.measure_until = now + MEASURING * (self.options.until - now)
         self.items = {item.nodeid: item for item in session.items}
         self.measure()
         files = sorted((SOURCE / self.name).rglob("*.py"))
@@ -237,7 +243,9 @@ class Room:
         self.cost: dict[str, float] = {}
         with tempfile.TemporaryDirectory() as folder:
             files = [Path(folder) / str(number) for number in range(len(parts))]
-            for _ in [start(lambda p=p, f=f: self.trace(p, f)) for p, f in zip(parts, files)]:
+            for _ in [
+                start(lambda p=p, f=f: self.trace(p, f)) for p, f in zip(parts, files, strict=True)
+            ]:
                 os.wait()
             for file in files:
                 reach, cost = json.loads(file.read_text())
@@ -246,11 +254,16 @@ class Room:
                     self.reach[place] += tests
 
     def trace(self, names: list[str], result: Path) -> int:
-        """Run tests under coverage and write which lines each reaches; those that fail are left out."""
+        """Run tests under coverage and write which lines each reaches; none of those that fail.
+
+        The last ones are left out where time is short.
+        """
         measured = coverage.Coverage(data_file=None, source=[str(SOURCE / self.name)])
         measured.start()
         cost = {}
         for name, following in zip(names, [*names[1:], None], strict=True):
+            if time.monotonic() > self.measure_until:
+                break
             measured.switch_context(name)
             before = time.process_time()
             if not self.fails(name, following):
@@ -266,14 +279,16 @@ class Room:
         return 0
 
     def files(self) -> dict[str, dict[str, float]]:
-        """Of every test file, its seconds and how many of the room's lines it reaches."""
-        seconds, lines = Counter(), Counter()
+        """Of every test file: tests, seconds, and how many of the room's lines it reaches."""
+        seconds: Counter = Counter()
+        tests, lines = Counter(map(_file, self.cost)), Counter()
         for test, cost in self.cost.items():
-            seconds[test.split("::")[0]] += cost
-        for tests in self.reach.values():
-            lines.update({test.split("::")[0] for test in tests})
+            seconds[_file(test)] += cost
+        for reached in self.reach.values():
+            lines.update(set(map(_file, reached)))
         return {
-            file: {"seconds": round(seconds[file], 2), "lines": lines[file]} for file in seconds
+            file: {"tests": tests[file], "seconds": round(seconds[file], 2), "lines": lines[file]}
+            for file in tests
         }
 
     def chosen(self, mutant: Mutant) -> list[str]:
@@ -288,6 +303,7 @@ class Room:
         return taken
 
     def attempt(self, path: Path, source: str, tests: list[str]) -> int:
+        """Plant a mutant and run tests; 1 if one fails, else 0."""
         plant(path, source)
         return int(any(self.fails(t, f) for t, f in zip(tests, [*tests[1:], None], strict=True)))
 
@@ -332,6 +348,10 @@ class Room:
         self.results.append({"outcome": outcome, "difference": difference})
 
 
+def _file(test: str) -> str:
+    return test.split("::")[0]
+
+
 def try_room(name: str, options: argparse.Namespace) -> dict:
     """Try one room's mutants; what it found, of the results and what they are taken from."""
     room = Room(name, options.seed, options)
@@ -344,12 +364,13 @@ def try_room(name: str, options: argparse.Namespace) -> dict:
         "room": name,
         "places": room.places,
         "tests": room.files(),
-        "not passing": sorted(set(room.items) - set(room.cost)),
+        "collected": len(room.items),
         "results": room.results,
     }
 
 
 def main() -> None:
+    """Try every room's mutants in turn, and print what became of them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=float, default=25.0, help="for all rooms together")
     parser.add_argument("--seed", type=int, default=0)
@@ -375,14 +396,15 @@ def main() -> None:
 
 
 def write(file: Path, found: dict) -> int:
+    """Write what a room's process has found."""
     file.write_text(json.dumps(found, indent=1))
     return 0
 
 
 def print_room(found: dict) -> None:
     """Print the mutants of a room that no test noticed."""
-    for test in found["not passing"]:
-        print(f"does not pass unmutated, so not used: {test}")
+    used = sum(file["tests"] for file in found["tests"].values())
+    print(f"\n{found['room']}: {used} of {found['collected']} tests pass, in time, and were used")
     for result in found["results"]:
         if result["outcome"] in ("survived", "unreached"):
             print("", result["outcome"].upper(), *result["difference"], sep="\n", flush=True)
@@ -394,14 +416,12 @@ def print_table(found: list[dict]) -> None:
         f"\n{'room':<12}{'places':>8}{'tried':>7}{'killed':>8}{'timeout':>9}{'survived':>10}"
         f"{'unreached':>11}{'equivalent':>12}{'share':>8}"
     )
-    for room in [
-        *found,
-        {
-            "room": "all",
-            "places": sum(room["places"] for room in found),
-            "results": [r for room in found for r in room["results"]],
-        },
-    ]:
+    whole = {
+        "room": "all",
+        "places": sum(room["places"] for room in found),
+        "results": [result for room in found for result in room["results"]],
+    }
+    for room in [*found, whole]:
         count = Counter(result["outcome"] for result in room["results"])
         noticed = count["killed"] + count["timeout"]
         tried = noticed + count["survived"] + count["unreached"]
