@@ -3,12 +3,17 @@
 
 PYTHON ?= python3
 OUT ?= mho-demo
+# of `make mutants`: for all rooms together; which mutants; which rooms (all, if none are given)
+MINUTES ?= 25
+SEED ?= 0
+ROOMS ?=
 VENV := .venv
 STAMP := $(VENV)/.installed
+MUTANTS_STAMP := $(VENV)/.installed-mutants
 DOCS_STAMP := $(VENV)/.installed-docs
 SPHINX := OMP_NUM_THREADS=1 $(VENV)/bin/python -m sphinx --keep-going -j 2
 
-.PHONY: demo test lint types bench docs links clean
+.PHONY: demo test lint types bench mutants docs links clean
 
 demo: $(STAMP)
 	$(VENV)/bin/mho demo --out $(OUT)
@@ -27,6 +32,11 @@ types: $(STAMP)
 bench: $(STAMP)
 	$(VENV)/bin/python benchmarks/heart.py --large
 
+# Whether the tests would notice: faults planted at random, room by room (tools/mutants.py).
+mutants: $(MUTANTS_STAMP)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python tools/mutants.py --minutes $(MINUTES) --seed $(SEED) \
+	  $(if $(ROOMS),--rooms $(ROOMS))
+
 # The site, every warning an error; tutorials and pictures run. It is in docs/build/html.
 docs: $(DOCS_STAMP)
 	$(SPHINX) -W -b html docs docs/build/html
@@ -44,6 +54,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 -c constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	touch $(STAMP)
+
+$(MUTANTS_STAMP): $(STAMP)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[mutants]' -c constraints.txt
+	touch $(MUTANTS_STAMP)
 
 $(DOCS_STAMP): $(STAMP)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[docs]' -c constraints.txt

@@ -8,6 +8,7 @@ import inspect
 import re
 
 import pytest
+
 from test_numpy_numbers import EXAMPLES
 
 NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
