@@ -221,3 +221,13 @@ def test_percentile_of_mostly_zero_weights_keeps_the_rest():
     weight[0] = 3.0
     encoding = Differential(Scaling(percentile=50.0))
     assert torch.allclose(encoding.decode(*encoding.encode(weight, G_MIN, G_MAX)), weight)
+
+
+@pytest.mark.parametrize("per_column", [False, True])
+def test_weights_that_are_all_zero_are_scaled_as_if_the_largest_were_one(per_column):
+    weight = torch.zeros(4, 2, dtype=torch.float64)
+    weight[:, 1] = torch.tensor([0.5, -2.0, 0.0, 1.0])
+    limit = Scaling(per_column=per_column).limit(weight[:, :1])
+    assert (limit == 1.0).all()
+    if per_column:
+        assert Scaling(per_column=True).limit(weight).tolist() == [1.0, 2.0]

@@ -82,6 +82,12 @@ def test_of_equal_sums_the_least_current_is_chosen():
     assert (g[::2, 0, 1] - g[1::2, 0, 1]).tolist() == [1.0, 1.0, 1.0, 0.0, 0.0]
 
 
+def test_of_equal_sums_and_currents_the_later_pair_carries():
+    encoding = WeightedPairs(significances=(1.0, 1.0), levels=2)
+    g, _ = encoding.encode(torch.tensor([[2.0, 1.0, -1.0]]), 0.0, 1.0)
+    assert (g[::2, 0] - g[1::2, 0]).tolist() == [[1.0, 0.0, 0.0], [1.0, 1.0, -1.0]]
+
+
 def test_powers_of_two_are_bit_slices():
     w = torch.arange(-15.0, 16.0, dtype=torch.float64).view(1, -1)
     sliced = BitSliced(bits=5, bits_per_cell=2)
