@@ -51,6 +51,7 @@ SETTINGS = yaml.safe_load((ROOT / "tools" / "mutants.yaml").read_text())
 
 MEASURING = 0.4  # of a room's time, at most, goes into finding out which tests reach what
 TEST_SECONDS = 20.0  # of tests a mutant, by their time without it
+OVERTIME = 30.0  # seconds after which mutants that still run are given up
 MEMORY = 6 * 2**30  # bytes of address space a mutant may take beyond the session's
 
 # One or two replacements of each kind: the rest of Cosmic Ray's are variants of these, or, like
@@ -163,18 +164,29 @@ def codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def plant(path: Path, source: str) -> None:
-    """Give every live function of a file the code that `source` has for it."""
+    """Give every live function of a file the code that `source` has for it.
+
+    Raises:
+        RuntimeError: if no function would change.
+    """
     module = compile(source, str(path), "exec", dont_inherit=True)
     new = {(code.co_name, code.co_firstlineno): code for code in codes(module)}
+    changed = False
     for found in gc.get_objects():
         if isinstance(found, types.FunctionType) and found.__code__.co_filename == str(path):
             old = found.__code__
             code = new.get((old.co_name, old.co_firstlineno), old)
-            if code.co_freevars == old.co_freevars:
+            if code != old and code.co_freevars == old.co_freevars:
                 found.__code__ = code
+                changed = True
+    if not changed:
+        raise RuntimeError("the mutant is in no function that lives")
 
 
 # --- the session ----------------------------------------------------------------------------------
+
+
+FAILED = 3  # what a fork exits with that did not come to run its tests
 
 
 def start(work: Callable[[], int], cpu_seconds: float | None = None) -> int:
@@ -183,7 +195,7 @@ def start(work: Callable[[], int], cpu_seconds: float | None = None) -> int:
     child = os.fork()
     if child:
         return child
-    code = 3
+    code = FAILED
     try:
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 1)
@@ -305,7 +317,11 @@ class Room:
     def attempt(self, path: Path, source: str, tests: list[str]) -> int:
         """Plant a mutant and run tests; 1 if one fails, else 0."""
         plant(path, source)
-        return int(any(self.fails(t, f) for t, f in zip(tests, [*tests[1:], None], strict=True)))
+        following = [*tests[1:], None]
+        try:
+            return int(any(map(self.fails, tests, following)))
+        except BaseException:
+            return 1  # it broke pytest itself
 
     def try_all(self, mutants: list[Mutant]) -> None:
         """Try mutants until none is left or time is over."""
@@ -333,18 +349,23 @@ class Room:
         """Take the result of a fork that has ended, and end those that wait for ever."""
         if not running:
             return
+        now = time.monotonic()
         for child, (_, _, until) in running.items():
-            if time.monotonic() > until:
+            if now > min(until, self.options.until + OVERTIME):
                 os.kill(child, signal.SIGKILL)
         child, status = os.waitpid(-1, os.WNOHANG)
         if child not in running:
             time.sleep(0.02)
             return
-        _, difference, _ = running.pop(child)
-        if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL):
-            outcome = "timeout"
+        _, difference, until = running.pop(child)
+        if os.WIFSIGNALED(status):
+            slow = os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
+            outcome = "timeout" if slow else "killed"
+            if slow and now > self.options.until + OVERTIME and now < until:
+                return  # the room's time was over, not the mutant's
         else:
-            outcome = "survived" if status == 0 else "killed"
+            outcomes = {0: "survived", 1: "killed", FAILED: "not planted"}
+            outcome = outcomes[os.WEXITSTATUS(status)]
         self.results.append({"outcome": outcome, "difference": difference})
 
 
@@ -374,7 +395,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=float, default=25.0, help="for all rooms together")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rooms", nargs="+", default=list(SETTINGS["rooms"]))
+    parser.add_argument(
+        "--rooms", nargs="+", default=[*SETTINGS["rooms"]], choices=SETTINGS["rooms"]
+    )
     parser.add_argument("--only", nargs="+", default=[], help="file names, in place of all")
     parser.add_argument("--most", type=int, default=10**6, help="mutants a room")
     parser.add_argument("--workers", type=int, default=2)
@@ -390,6 +413,8 @@ def main() -> None:
         file = options.out / f"{name}.json"
         file.unlink(missing_ok=True)
         os.waitpid(start(lambda n=name, f=file: write(f, try_room(n, options))), 0)
+        if not file.exists():
+            raise SystemExit(f"{name}: its tests could not be collected or measured; run pytest")
         found.append(json.loads(file.read_text()))
         print_room(found[-1])
     print_table(found)
@@ -406,7 +431,7 @@ def print_room(found: dict) -> None:
     used = sum(file["tests"] for file in found["tests"].values())
     print(f"\n{found['room']}: {used} of {found['collected']} tests pass, in time, and were used")
     for result in found["results"]:
-        if result["outcome"] in ("survived", "unreached"):
+        if result["outcome"] in ("survived", "unreached", "not planted"):
             print("", result["outcome"].upper(), *result["difference"], sep="\n", flush=True)
 
 

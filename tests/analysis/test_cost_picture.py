@@ -1,6 +1,7 @@
 """The picture of a cost shows what the record says."""
 
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -68,7 +69,7 @@ def test_whiskers_are_the_ranges_and_leakage_stands_apart():
     # Stacked: each bar begins where the one below it ends.
     for k in range(2):
         bars = [c.patches[k] for c in ax.containers if hasattr(c, "patches")]
-        for below, above in zip(bars, bars[1:], strict=False):
+        for below, above in pairwise(bars):
             assert above.get_y() == approx(below.get_y() + below.get_height())
     plt.close("all")
 
