@@ -143,6 +143,15 @@ def change(mutant: Mutant) -> tuple[str, list[str]]:
     return mutated, list(lines)
 
 
+def compiles(source: str) -> bool:
+    """Whether a source is a program at all."""
+    try:
+        compile(source, "", "exec", dont_inherit=True)
+    except SyntaxError:
+        return False
+    return True
+
+
 def is_equivalent(mutant: Mutant, difference: list[str]) -> bool:
     """Whether `mutants.yaml` lists the change: by its file, the old line and the new one."""
     old, new = ([s[1:].strip() for s in difference[2:] if s[:1] == sign] for sign in "-+")
@@ -333,6 +342,8 @@ class Room:
                     break
                 mutant = mutants.pop(0)
                 source, difference = change(mutant)
+                if not compiles(source):  # `**` that unpacks, say, is no power
+                    continue
                 if is_equivalent(mutant, difference):
                     self.results.append({"outcome": "equivalent", "difference": difference})
                     continue
