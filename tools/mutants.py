@@ -9,11 +9,8 @@ which lines; then every mutant is a fork of that session in which the functions'
 and only tests that reach the mutated line run, the quickest first, until one fails. A fork costs
 milliseconds where a fresh process would import torch anew.
 
-Only code inside functions is mutated: what a module computes on import has been computed before the
-fork. Within functions, annotations, what is raised, warned or printed (`__repr__`, `__str__`) and
-asserts are left out: they say something, they decide nothing. Lines that none of the room's tests
-reach count as survivors. Mutants known to be equivalent are listed with their reasons in
-`mutants.yaml` and count as neither.
+What is mutated and what is left out, and why: `mutations.py`. Lines that none of the room's tests
+reach count as survivors; mutants known to change nothing (`mutants.yaml`) count as neither.
 
 The processor time of a mutant is limited to some times that of its tests without it; over that, it
 counts as noticed ("timeout").
@@ -22,9 +19,6 @@ counts as noticed ("timeout").
 from __future__ import annotations
 
 import argparse
-import ast
-import difflib
-import gc
 import json
 import os
 import random
@@ -33,168 +27,31 @@ import signal
 import sys
 import tempfile
 import time
-import types
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import coverage
 import pytest
-import yaml
-from cosmic_ray.ast import ast_nodes, get_ast
-from cosmic_ray.mutating import mutate_code
-from cosmic_ray.plugins import get_operator
+from mutations import (
+    ROOT,
+    SETTINGS,
+    Mutant,
+    again,
+    change,
+    compiles,
+    is_equivalent,
+    noticed,
+    places,
+    plant,
+)
 
-ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "mho"
-SETTINGS = yaml.safe_load((ROOT / "tools" / "mutants.yaml").read_text())
 
 MEASURING = 0.4  # of a room's time, at most, goes into finding out which tests reach what
 TEST_SECONDS = 20.0  # of tests a mutant, by their time without it
 OVERTIME = 30.0  # seconds after which mutants that still run are given up
 MEMORY = 6 * 2**30  # bytes of address space a mutant may take beyond the session's
-
-# One or two replacements of each kind: the rest of Cosmic Ray's are variants of these, or, like
-# `is` for `==`, mostly change nothing.
-OPERATORS = [
-    *(
-        f"ReplaceBinaryOperator_{pair}"
-        for pair in (
-            *("Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul", "FloorDiv_Mul", "Mod_Mul", "Pow_Mul"),
-            *("BitAnd_BitOr", "BitOr_BitAnd", "BitXor_BitOr", "LShift_RShift", "RShift_LShift"),
-        )
-    ),
-    *(
-        f"ReplaceComparisonOperator_{pair}"
-        for pair in (
-            *("Eq_NotEq", "NotEq_Eq", "Lt_LtE", "Lt_GtE", "LtE_Lt", "LtE_Gt"),
-            *("Gt_GtE", "Gt_LtE", "GtE_Gt", "GtE_Lt", "Is_IsNot", "IsNot_Is"),
-        )
-    ),
-    *("ReplaceUnaryOperator_Delete_USub", "ReplaceUnaryOperator_Delete_Invert"),
-    *("ReplaceUnaryOperator_Delete_Not", "AddNot", "ReplaceTrueWithFalse", "ReplaceFalseWithTrue"),
-    *("ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceBreakWithContinue"),
-    *("ReplaceContinueWithBreak", "NumberReplacer", "ZeroIterationForLoop"),
-]
-
-Mutant = tuple[Path, str, int, int]  # file, operator, which of its places, line
-
-
-# --- where faults are planted ---------------------------------------------------------------------
-
-
-def silent(node: ast.AST) -> bool:
-    """Whether what this node holds decides nothing: messages, printing, annotations."""
-    if isinstance(node, ast.Raise | ast.Assert):
-        return True
-    if isinstance(node, ast.FunctionDef):
-        return node.name in ("__repr__", "__str__")
-    return isinstance(node, ast.Call) and "warn" in ast.unparse(node.func)
-
-
-def left_out(tree: ast.Module) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Spans of source (from, to; line and column) in which nothing is mutated."""
-    nodes = [node for node in ast.walk(tree) if silent(node)]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-            nodes += [argument.annotation for argument in arguments if argument.annotation]
-            nodes += [default for default in node.args.defaults + node.args.kw_defaults if default]
-            nodes += [*node.decorator_list, *([node.returns] if node.returns else [])]
-        elif isinstance(node, ast.AnnAssign):
-            nodes.append(node.annotation)
-        elif isinstance(node, ast.FormattedValue) and node.format_spec:
-            nodes.append(node.format_spec)
-    return [((n.lineno, n.col_offset), (n.end_lineno, n.end_col_offset)) for n in nodes]
-
-
-def function_bodies(tree: ast.Module) -> list[tuple[int, int]]:
-    """First and last lines of the bodies of functions."""
-    return [
-        (node.body[0].lineno, node.end_lineno)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef)
-    ]
-
-
-def places(path: Path) -> Iterator[Mutant]:
-    """All mutants of a file, as (file, operator, which of its places, line)."""
-    source = path.read_text()
-    tree = ast.parse(source)
-    spans, bodies = left_out(tree), function_bodies(tree)
-    nodes = list(ast_nodes(get_ast(source)))
-    for name in OPERATORS:
-        operator = get_operator(f"core/{name}")()
-        found = [at for node in nodes for at in operator.mutation_positions(node)]
-        for index, (start, _) in enumerate(found):
-            inside = any(first <= start[0] <= last for first, last in bodies)
-            if inside and not any(low <= start < high for low, high in spans):
-                yield path, name, index, start[0]
-
-
-def change(mutant: Mutant) -> tuple[str, list[str]]:
-    """The mutated source, and its difference as lines."""
-    path, name, index, _ = mutant
-    source = path.read_text()
-    mutated = mutate_code(source, get_operator(f"core/{name}")(), index)
-    lines = difflib.unified_diff(
-        source.splitlines(), mutated.splitlines(), str(path.relative_to(ROOT)), name, lineterm=""
-    )
-    return mutated, list(lines)
-
-
-def compiles(source: str) -> bool:
-    """Whether a source is a program at all."""
-    try:
-        compile(source, "", "exec", dont_inherit=True)
-    except SyntaxError:
-        return False
-    return True
-
-
-def is_equivalent(mutant: Mutant, difference: list[str]) -> bool:
-    """Whether `mutants.yaml` lists the change: by its file, the old line and the new one."""
-    old, new = ([s[1:].strip() for s in difference[2:] if s[:1] == sign] for sign in "-+")
-    return any(
-        ROOT / known["file"] == mutant[0] and [known["line"]] == old and [known["becomes"]] == new
-        for known in SETTINGS["equivalent"]
-    )
-
-
-# --- putting a fault into a running process -------------------------------------------------------
-
-
-def codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    """All code objects within one."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from codes(constant)
-
-
-def plant(path: Path, source: str) -> None:
-    """Give every live function of a file the code that `source` has for it.
-
-    Raises:
-        RuntimeError: if no function would change.
-    """
-    module = compile(source, str(path), "exec", dont_inherit=True)
-    new = {(code.co_name, code.co_firstlineno): code for code in codes(module)}
-    changed = False
-    for found in gc.get_objects():
-        if isinstance(found, types.FunctionType) and found.__code__.co_filename == str(path):
-            old = found.__code__
-            code = new.get((old.co_name, old.co_firstlineno), old)
-            if code != old and code.co_freevars == old.co_freevars:
-                found.__code__ = code
-                changed = True
-    if not changed:
-        raise RuntimeError("the mutant is in no function that lives")
-
-
-# --- the session ----------------------------------------------------------------------------------
-
-
 FAILED = 3  # what a fork exits with that did not come to run its tests
 
 
@@ -243,6 +100,8 @@ class Room:
         if self.options.only:
             files = [file for file in files if file.name in self.options.only]
         mutants = [mutant for file in files for mutant in places(file)]
+        if self.options.again:
+            mutants = again(mutants, self.options.out / f"{self.name}.json")
         self.random.shuffle(mutants)
         self.places = len(mutants)
         self.try_all(mutants[: self.options.most])
@@ -410,6 +269,7 @@ def main() -> None:
         "--rooms", nargs="+", default=[*SETTINGS["rooms"]], choices=SETTINGS["rooms"]
     )
     parser.add_argument("--only", nargs="+", default=[], help="file names, in place of all")
+    parser.add_argument("--again", action="store_true", help="only the last run's survivors")
     parser.add_argument("--most", type=int, default=10**6, help="mutants a room")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "mutants")
@@ -422,9 +282,9 @@ def main() -> None:
         now = time.monotonic()
         options.until = now + (ends - now) / (len(options.rooms) - number)
         file = options.out / f"{name}.json"
-        file.unlink(missing_ok=True)
+        before = file.stat().st_mtime_ns if file.exists() else None
         os.waitpid(start(lambda n=name, f=file: write(f, try_room(n, options))), 0)
-        if not file.exists():
+        if not file.exists() or file.stat().st_mtime_ns == before:
             raise SystemExit(f"{name}: its tests could not be collected or measured; run pytest")
         found.append(json.loads(file.read_text()))
         print_room(found[-1])
@@ -442,7 +302,7 @@ def print_room(found: dict) -> None:
     used = sum(file["tests"] for file in found["tests"].values())
     print(f"\n{found['room']}: {used} of {found['collected']} tests pass, in time, and were used")
     for result in found["results"]:
-        if result["outcome"] in ("survived", "unreached", "not planted"):
+        if not noticed(result):
             print("", result["outcome"].upper(), *result["difference"], sep="\n", flush=True)
 
 
@@ -459,9 +319,9 @@ def print_table(found: list[dict]) -> None:
     }
     for room in [*found, whole]:
         count = Counter(result["outcome"] for result in room["results"])
-        noticed = count["killed"] + count["timeout"]
-        tried = noticed + count["survived"] + count["unreached"]
-        share = f"{noticed / tried:.1%}" if tried else "-"
+        killed = count["killed"] + count["timeout"]
+        tried = killed + count["survived"] + count["unreached"]
+        share = f"{killed / tried:.1%}" if tried else "-"
         print(
             f"{room['room']:<12}{room['places']:>8}{tried:>7}{count['killed']:>8}"
             f"{count['timeout']:>9}{count['survived']:>10}{count['unreached']:>11}"
