@@ -121,6 +121,7 @@ class Room:
         parts = [names[first : first + half] for first in range(0, len(names), half)]
         self.reach: dict[str, list[str]] = defaultdict(list)
         self.cost: dict[str, float] = {}
+        self.all_ran = True
         with tempfile.TemporaryDirectory() as folder:
             files = [Path(folder) / str(number) for number in range(len(parts))]
             for _ in [
@@ -128,7 +129,8 @@ class Room:
             ]:
                 os.wait()
             for file in files:
-                reach, cost = json.loads(file.read_text())
+                reach, cost, all_ran = json.loads(file.read_text())
+                self.all_ran = self.all_ran and all_ran
                 self.cost |= cost
                 for place, tests in reach.items():
                     self.reach[place] += tests
@@ -140,9 +142,10 @@ class Room:
         """
         measured = coverage.Coverage(data_file=None, source=[str(SOURCE / self.name)])
         measured.start()
-        cost = {}
+        cost, all_ran = {}, True
         for name, following in zip(names, [*names[1:], None], strict=True):
             if time.monotonic() > self.measure_until:
+                all_ran = False
                 break
             measured.switch_context(name)
             before = time.process_time()
@@ -155,7 +158,7 @@ class Room:
             for file in data.measured_files()
             for line, tests in data.contexts_by_lineno(file).items()
         }
-        result.write_text(json.dumps([reach, cost]))
+        result.write_text(json.dumps([reach, cost, all_ran]))
         return 0
 
     def files(self) -> dict[str, dict[str, float]]:
@@ -207,6 +210,8 @@ class Room:
                     self.results.append({"outcome": "equivalent", "difference": difference})
                     continue
                 tests = self.chosen(mutant)
+                if not tests and not self.all_ran:
+                    continue  # a test that there was no time for may reach it
                 if not tests:
                     self.results.append({"outcome": "unreached", "difference": difference})
                     continue
