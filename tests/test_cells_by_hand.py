@@ -84,3 +84,12 @@ def test_what_fabrication_draws_anew_is_not_kept_beside_after_loading():
         assert torch.equal(cells.parameter("g_max"), one.parameter("g_max"))
     kept = [[name for name in cells._buffers if name.startswith("state_")] for cells in (one, same)]
     assert kept == [[], []]
+
+
+def test_a_cell_is_written_no_further_than_its_own_window():
+    device = LinearDevice(g_min=1e-6, g_max=Spread(Normal(1e-4, 1e-5), low=5e-5))
+    cells = device.fabricate((200,), seed=1, dtype=F64)
+    cells.program(torch.tensor(1e-4, dtype=F64))
+    own = cells.parameter("g_max")
+    assert bool((own < 1e-4).any())
+    torch.testing.assert_close(cells.g, own.clamp(max=1e-4), rtol=1e-12, atol=0.0)
