@@ -7,7 +7,6 @@ Ratios compare medians of interleaved rounds. ``plain`` is the product by torch 
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -27,7 +26,7 @@ from mho.periphery import (
     Pipeline,
     Ramp,
 )
-from timing import medians, report
+from timing import medians, options, report
 
 
 def normal(mean: float, sigma: float) -> Spread:
@@ -88,11 +87,7 @@ def reads(layer: nn.Module, x: Tensor, chip: dict) -> dict[str, Callable[[], obj
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    given = options(__doc__, rounds=100)
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
     for rows, cols, batch in ((784, 512, 256), (1024, 1024, 512)):
@@ -101,7 +96,7 @@ def main() -> None:
             planes = "dac" in parts  # some seventy times the work
             given = x[: batch // 4] if planes else x
             work = reads(layer, given, parts)
-            rounds = max(options.rounds // 10, 3) if planes else options.rounds
+            rounds = max(given.rounds // 10, 3) if planes else given.rounds
             with torch.no_grad():
                 found = medians({"plain": partial(layer, given), **work}, rounds, warm_up=2)
             base = found["without"]
