@@ -77,26 +77,41 @@ def scatter(values: list[float]) -> float:
     return float(max(np.std(values, ddof=1) if len(values) > 1 else 0.0, rounding))
 
 
-def usual(found: Measures) -> dict[str, float]:
-    """Return the median of the relative scatter of what a script measured."""
-    by_script: dict[str, list[float]] = {}
-    for (script, _, _), values in found.items():
-        size = abs(float(np.median(values)))
-        if len(values) > 1 and np.isfinite(values).all() and size > 0.0:
-            by_script.setdefault(script, []).append(scatter(values) / size)
-    return {script: float(np.median(shares)) for script, shares in by_script.items()}
+def usual(found: Measures) -> dict[tuple[str, str, str], float]:
+    """Return the scatter that is usual in a script: the median of its lines, relative to each.
+
+    Of what may be 0 or less (what something costs beyond something else): that of the same measure,
+    not relative.
+    """
+    signed = {(key[0], key[2]) for key, values in found.items() if min(values) <= 0.0}
+    alike: dict[tuple[str, ...], list[float]] = {}
+    for key, values in found.items():
+        kind, size = _kind(key, signed), abs(float(np.median(values)))
+        if len(values) > 1 and np.isfinite(values).all():
+            alike.setdefault(kind, []).append(scatter(values) / (size if len(kind) == 1 else 1.0))
+    middle = {kind: float(np.median(each)) for kind, each in alike.items()}
+    return {
+        key: middle.get(kind, 0.0) * (abs(float(np.median(values))) if len(kind) == 1 else 1.0)
+        for key, values in found.items()
+        for kind in [_kind(key, signed)]
+    }
+
+
+def _kind(key: tuple[str, str, str], signed: set[tuple[str, str]]) -> tuple[str, ...]:
+    """Return what scatters alike: a script, or one measure of it that may be 0 or less."""
+    here = (key[0], key[2])
+    return here if here in signed else key[:1]
 
 
 def compare(before: Measures, after: Measures) -> list[Moved]:
     """Return all measures that both files have, with their distance in standard errors."""
-    rough, result = [usual(before), usual(after)], []
+    floors, result = [usual(before), usual(after)], []
     for key in before.keys() & after.keys():
         both = before[key], after[key]
         first, second = (float(np.median(values)) for values in both)
         variance = 0.0
-        for values, middle, shares in zip(both, (first, second), rough, strict=True):
-            sigma = max(scatter(values), shares.get(key[0], 0.0) * abs(middle))
-            variance += sigma**2 / len(values)
+        for values, floor in zip(both, floors, strict=True):
+            variance += max(scatter(values), floor[key]) ** 2 / len(values)
         error = float(np.sqrt(variance))
         size = max(abs(first), abs(second))
         ratio = second / first if first * second > 0.0 else 1.0 if first == second else np.nan
