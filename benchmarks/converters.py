@@ -94,16 +94,16 @@ def main() -> None:
         layer, x = nn.Linear(rows, cols, bias=False), torch.randn(batch, rows)
         for chip, parts in CHIPS.items():
             planes = "dac" in parts  # some seventy times the work
-            given = x[: batch // 4] if planes else x
-            work = reads(layer, given, parts)
+            inputs = x[: batch // 4] if planes else x
+            work = reads(layer, inputs, parts)
             rounds = max(given.rounds // 10, 3) if planes else given.rounds
             with torch.no_grad():
-                found = medians({"plain": partial(layer, given), **work}, rounds, warm_up=2)
+                found = medians({"plain": partial(layer, inputs), **work}, rounds, warm_up=2)
             base = found["without"]
             extra = {n: round(found[n] / base - 1.0, 3) for n in work if n != "without"}
             report(
                 "converters",
-                size=f"{rows}x{cols}, batch {len(given)}",
+                size=f"{rows}x{cols}, batch {len(inputs)}",
                 chip=chip,
                 without_over_plain=round(base / found["plain"], 2),
                 milliseconds=round(1e3 * base, 3),
