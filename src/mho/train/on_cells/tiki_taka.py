@@ -18,6 +18,15 @@ from mho.devices.pulsed import PulsedDevice
 from mho.train.on_cells.coincidence import PulsedUpdate
 from mho.train.on_cells.parameter import pulsed
 from mho.train.on_cells.pulsed_sgd import Arrays, Devices, PulsedOptimizer
+from mho.train.on_cells.transfer_rates import (
+    FORGETS_NOTHING,
+    Flow,
+    TransferRates,
+    averaged,
+    fast_rate,
+    flow,
+    response,
+)
 from mho.train.on_cells.transfer_rules import AGAD, Chopped, TikiTakaV1, TikiTakaV2, TransferRule
 from mho.train.on_cells.weights import WeightCells
 
@@ -45,6 +54,7 @@ class TransferArrays(nn.Module):
     """
 
     count: Tensor
+    flow: Tensor
 
     def __init__(self, rule: TransferRule, fast: WeightCells, slow: WeightCells) -> None:
         super().__init__()
@@ -57,6 +67,8 @@ class TransferArrays(nn.Module):
         self._keys = tuple(rule.memory((0, 0)))
         for name, value in rule.memory((out, inputs)).items():
             self.register_buffer(name, value.to(fast.read()))
+        self.answer = response(fast)
+        self.register_buffer("flow", torch.zeros(2, dtype=torch.float64))
         self.register_buffer("count", torch.zeros_like(fast.cells.rng))
 
     @property
@@ -88,10 +100,31 @@ class TransferArrays(nn.Module):
         rule = self.rule
         signs = rule.signs(self.memory)
         chopped = x if signs is None else x * signs
-        self.fast.descend(chopped, delta, lr if rule.fast_lr is None else rule.fast_lr, update)
         self.count[0] += 1
+        rates = self._rates(x, delta, lr, update)
+        self.fast.descend(chopped, delta, rates.fast_lr, update)
         if int(self.count[0]) % rule.transfer_every == 0:
-            self.transfer(rule.transfer_lr * (1.0 if rule.fast_lr is None else lr))
+            self.transfer(rates.handed)
+
+    def _rates(self, x: Tensor, delta: Tensor, lr: float, update: PulsedUpdate) -> TransferRates:
+        """Return the rates of this step."""
+        rule, answer = self.rule, self.answer
+        inputs = self.fast.shape[1]
+        interval = rule.transfer_every * inputs / min(rule.columns or inputs, inputs)
+        self.flow = averaged(self.flow, flow(x, delta).to(self.flow), int(self.count[0]))
+        seen = Flow(*self.flow.tolist())
+        alpha = lr if rule.fast_lr is None else rule.fast_lr
+        if rule.transfer_lr is None and rule.fast_lr is None and not rule.share:
+            alpha = fast_rate(answer, seen, interval, update)
+        reach = min(answer.reach, FORGETS_NOTHING * answer.half)
+        forgotten = alpha * seen.gross / reach * interval
+        if "turning" in self._keys:
+            self.turning.fill_(rule.turning(forgotten))
+        if rule.transfer_lr is None:
+            handed = rule.handed(forgotten) * lr / alpha if alpha else 0.0
+        else:
+            handed = rule.transfer_lr * (1.0 if rule.fast_lr is None else lr)
+        return TransferRates(alpha, forgotten, interval, handed)
 
     @torch.no_grad()
     def transfer(self, rate: float) -> None:
