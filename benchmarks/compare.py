@@ -66,13 +66,14 @@ def measures(file: dict[str, Any]) -> Measures:
                 alike[key] += 1
                 key += f" #{alike[key]}" if alike[key] > 1 else ""
                 for measure, value in values.items():
-                    found.setdefault((script, key, measure), []).append(value)
+                    if np.isfinite(value):
+                        found.setdefault((script, key, measure), []).append(value)
     return found
 
 
 def scatter(values: list[float]) -> float:
     """Return the standard deviation, no less than that of rounding to the digits printed."""
-    digits = min(Decimal(repr(value)).as_tuple().exponent for value in values)  # type: ignore[type-var]
+    digits = min(Decimal(repr(value)).as_tuple().exponent for value in values)
     rounding = 10.0 ** int(digits) / np.sqrt(12.0)
     return float(max(np.std(values, ddof=1) if len(values) > 1 else 0.0, rounding))
 
@@ -87,7 +88,7 @@ def usual(found: Measures) -> dict[tuple[str, str, str], float]:
     alike: dict[tuple[str, ...], list[float]] = {}
     for key, values in found.items():
         kind, size = _kind(key, signed), abs(float(np.median(values)))
-        if len(values) > 1 and np.isfinite(values).all():
+        if len(values) > 1:
             alike.setdefault(kind, []).append(scatter(values) / (size if len(kind) == 1 else 1.0))
     middle = {kind: float(np.median(each)) for kind, each in alike.items()}
     return {
@@ -115,8 +116,8 @@ def compare(before: Measures, after: Measures) -> list[Moved]:
         error = float(np.sqrt(variance))
         size = max(abs(first), abs(second))
         ratio = second / first if first * second > 0.0 else 1.0 if first == second else np.nan
-        distance = abs(second - first) / error if np.isfinite(second - first) else np.inf
-        result.append(Moved(*key, first, second, ratio, error / size if size else 0.0, distance))
+        noise = error / size if size else 0.0
+        result.append(Moved(*key, first, second, ratio, noise, abs(second - first) / error))
     return result
 
 
@@ -167,9 +168,9 @@ def show(before: Measures, after: Measures, least: float, errors: float) -> None
     if not rows:
         print(f"Nothing of {len(found)} moved by more than noise.")
     for title, here, there in (("missing in B", before, after), ("new in B", after, before)):
-        lines = sorted({key[:2] for key in here} - {key[:2] for key in there})
-        for script, line in lines:
-            print(f"{title}: {script}: {line}")
+        lines = {key[:2] for key in there}
+        for key in sorted({key if key[:2] in lines else key[:2] for key in here} - there.keys()):
+            print(f"{title}: {': '.join(key)}")
     times = [o.ratio for o in found if o.measure.split("_")[-1] in TIMES and o.ratio > 0.0]
     if times:
         print(

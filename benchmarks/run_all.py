@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -82,8 +83,11 @@ def commit(folder: Path) -> dict[str, Any]:
 
 
 def run(script: Path, quick: bool, limit: float) -> dict[str, Any]:
-    """Run one script; return its lines, its seconds and, where it failed, why."""
-    start = time.perf_counter()
+    """Run one script; return its lines, its seconds and, where it failed, why.
+
+    Seconds of the processor say how much of the time on the clock it had to wait for others.
+    """
+    start, used = time.perf_counter(), processor()
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", str(script), *(["--quick"] if quick else [])],
         stdout=subprocess.PIPE,
@@ -109,8 +113,18 @@ def run(script: Path, quick: bool, limit: float) -> dict[str, Any]:
     lines = list(measured(printed))
     if failed is None and not lines:
         failed = "printed no line of JSON"
-    seconds = round(time.perf_counter() - start, 1)
-    return {"lines": lines, "seconds": seconds, "failed": failed}
+    return {
+        "lines": lines,
+        "seconds": round(time.perf_counter() - start, 1),
+        "cpu_seconds": round(processor() - used, 1),
+        "failed": failed,
+    }
+
+
+def processor() -> float:
+    """Return the processor time that ended children have used (s)."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def measured(printed: str) -> Iterator[dict[str, Any]]:
@@ -143,7 +157,8 @@ def run_all(folder: Path, names: list[str], given: argparse.Namespace) -> dict[s
                 runs.append(run(folder / f"{name}.py", given.quick, given.limit))
                 last = runs[-1]
                 told = last["failed"] or f"{len(last['lines'])} lines"
-                print(f"{turn + 1} {name}: {told}, {last['seconds']} s", file=sys.stderr)
+                took = f"{last['seconds']} s, {last['cpu_seconds']} s of processors"
+                print(f"{turn + 1} {name}: {told}, {took}", file=sys.stderr)
     except KeyboardInterrupt:
         found["interrupted"] = True
     return found
@@ -163,6 +178,8 @@ def main(folder: Path = HERE) -> int:
         parser.error("--repeats must be >= 1 and --limit > 0")
     if not given.out.parent.is_dir():
         parser.error(f"--out: there is no folder {given.out.parent}")
+    for ends in (signal.SIGINT, signal.SIGTERM):  # also behind `&`, where SIGINT is ignored
+        signal.signal(ends, signal.default_int_handler)
     found = run_all(folder, given.only or scripts(folder), given)
     with aside(given.out) as draft:
         draft.write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -175,6 +175,14 @@ def test_missing_and_new_lines_are_listed_and_lines_alike_kept_apart(tmp_path):
     assert compare.measures(twice) == {("x", "y", "ms"): [1.0], ("x", "y #2", "ms"): [2.0]}
 
 
+def test_a_number_that_is_none_any_more_is_missing(tmp_path):
+    for name, value in (("a", 12.0), ("b", float("nan"))):
+        line = {"benchmark": "memory", "bytes": value, "ms": 1.0}
+        made(tmp_path / f"{name}.json", scripts={"lean": [{"lines": [line], "failed": None}] * 3})
+    text = compared(tmp_path / "a.json", tmp_path / "b.json")[1]
+    assert "missing in B: lean: memory: bytes" in text
+
+
 def test_runs_of_other_machines_or_sizes_are_not_compared(tmp_path):
     a = made(tmp_path / "a.json")
     b = made(tmp_path / "b.json", {7: 2.0}, machine={"cpu": "another", "cores": 2})
