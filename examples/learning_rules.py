@@ -1,7 +1,7 @@
 """Which learning rule for which cells: from 4 to 1,200 states, asymmetric and noisy, ten seeds.
 
-    python examples/learning_rules.py [--quick] [--seeds 10] [--devices 4 10 40 1200] [--workers 2]
-        [--out learning_rules]
+    python examples/learning_rules.py [--quick] [--seeds 10] [--devices 4 10 40 1200]
+        [--data digits mnist1d] [--workers 2] [--out learning_rules]
 
 A small convolutional network learns scikit-learn's digits, a small perceptron mnist1d, on cells
 with soft bounds, so many pulses across their window, by plain pulsed SGD, Tiki-Taka v2, its chopped
@@ -11,8 +11,6 @@ else is as by default. Then every seed trains with what was found. Prints accura
 digital numbers a weight, pulses a weight and their energy; draws them over the states; writes JSON
 lines. Stop it at any time: started again, it goes on.
 """
-
-from __future__ import annotations
 
 import functools
 import json
@@ -272,13 +270,14 @@ def draw(records, path):
 def main():
     more = {
         "--seeds": {"type": int, "help": "of the final runs (10)"},
+        "--data": {"nargs": "+", "choices": list(NETWORKS), "help": "what is learnt (both)"},
         "--devices": {"type": int, "nargs": "+", "help": "states of the cells (4 10 40 1200)"},
         "--workers": {"type": int, "help": "processes (as many as cores)"},
     }
     told = "digits alone, two seeds, 4 and 40 states, a tenth of the epochs"
     options = parsed(__doc__, "learning_rules", quick=told, more=more)
     quick = options.quick
-    names = ["digits"] if quick else list(NETWORKS)
+    names = options.data or (["digits"] if quick else list(NETWORKS))
     states = options.devices or ([4, 40] if quick else list(STATES))
     seeds = options.seeds or (2 if quick else 10)
     share = 0.1 if quick else 1.0
