@@ -193,7 +193,9 @@ class TileSGD(PulsedOptimizer):
 
 
 @torch.no_grad()
-def move(cells: WeightCells, change: Tensor, rule: PulseRule, carry: Tensor | None = None) -> None:
+def move(
+    cells: WeightCells, change: Tensor, rule: PulseRule, carry: Tensor | None = None
+) -> Tensor:
     """Give cells the whole pulses that a change of their weights is worth.
 
     Args:
@@ -201,12 +203,19 @@ def move(cells: WeightCells, change: Tensor, rule: PulseRule, carry: Tensor | No
         change: wanted ``[out, in]``.
         rule: how a change becomes pulses.
         carry: changes not written yet, flat, moved on in place; None without a threshold.
+
+    Returns:
+        What the pulses are taken to have changed ``[out, in]``.
     """
     flat = change.to(cells.cells.g).flatten().clone()
     index, counts = rule.due(flat, cells.steps, cells.high - cells.low, carry, cells.cells.rng)
     cells.pulse(index, counts)
     if cells.layout.refresh_due(int(cells.turn)):
         cells.refresh()
+    up, down = cells.steps
+    written = flat.zero_()
+    written[index] = counts * torch.where(counts > 0, up, down).to(flat)
+    return written.view(change.shape)
 
 
 def put_zero(cells: WeightCells, reference: str, error: float = 0.0) -> None:

@@ -23,34 +23,43 @@ from mho.train.on_cells.weights import WeightCells
 class MultiTileResidual(ResidualRule):
     """Multi-tile residual learning: ``W̄ = Σₙ γⁿ·W⁽ⁿ⁾``, each tile learns what those before left.
 
-    The last and least significant of N tiles gathers the gradient, ``W⁽ᴺ⁻¹⁾ −= α·∇f(W̄)``. Every
+    The last and least significant of N tiles gathers the gradient, ``W⁽ᴺ⁻¹⁾ −= α·∇f(W̄)`` with
+    ``α = lr/γᴺ⁻¹``, so that W̄ descends with the optimizer's ``lr``. Every
     ``transfer_every·slowerᴺ⁻¹⁻ⁿ`` updates tile n hands on to the tile before it,
     ``W⁽ⁿ⁻¹⁾ += βₙ·W⁽ⁿ⁾`` in whole pulses, with ``βₙ = transfer_lr·transfer_growthⁿ``: the more
-    significant a tile, the slower.
+    significant a tile, the slower. What is handed on gathers digitally until it is worth a pulse
+    (``threshold``); with ``threshold=None`` it is rounded (``rounding``), which costs no memory and
+    throws the significant tiles about.
+
+    Transfers must be slower than what corrects them: ``βₙ/γ`` over its period well below ``lr``
+    times the curvature of the loss, or the tiles chase one another.
 
     With a *warm start* tiles are trained one after another first: ``warm_start`` updates go to the
-    first tile alone, as many to the second while the first rests, and so on. A tile of pulse
-    step Δ leaves a residual about Δ, of which the next resolves γ·Δ: with N tiles the error falls
-    with γᴺ until the gradient's noise.
+    first tile alone (``W⁽⁰⁾ −= lr·∇f``), as many to the second (``lr/γ``) while the first rests,
+    and so on. A tile of pulse step Δ leaves a residual about Δ, of which the next resolves γ·Δ:
+    with N tiles the error falls with γᴺ until the gradient's noise.
 
-    Source: J. Li et al., 2025, arXiv:2510.02516. The defaults of γ, ``transfer_every``,
-    ``transfer_lr`` and its growth and ``slower`` are the settings of the authors' code (eight tiles
-    of four states); that a warm start goes tile by tile is what its abstract says ("sequentially
-    learns"), its length there is not known to us.
+    Source: J. Li et al., 2025, arXiv:2510.02516. γ, ``transfer_every``, ``transfer_growth`` and
+    ``slower`` are the settings of the authors' code, which has eight tiles of four states,
+    ``transfer_lr=0.3`` and α = 0.1 in the last tile's own units (``fast_lr=0.1·γ⁷`` here). That
+    transfers gather digitally is ours, and so is the form of the warm start: the paper's abstract
+    says that tiles learn one after another, its schedule is not known to us.
 
     Attributes:
         tiles: N, >= 2.
         slower: factor of the transfers' period from one tile to the tile before, >= 1.
         transfer_growth: factor of β from one tile to the next, > 0.
         warm_start: updates of each tile alone at the beginning, >= 0.
+        fast_lr: of W̄ in place of the optimizer's ``lr``, which then multiplies ``transfer_lr``.
         scale_lr: learning rate of a digital scale of each output (of 1 at first), > 0; None: there
             are no scales. ``W̄`` is then ``s ⊙ Σₙ γⁿ·W⁽ⁿ⁾``.
     """
 
     gamma: float = 0.5
     transfer_every: int = 3
-    transfer_lr: float = 0.3
-    rounding: str = "nearest"
+    transfer_lr: float = 0.03
+    threshold: float | None = 1.0
+    subtract: bool = True
     tiles: int = 4
     slower: int = 2
     transfer_growth: float = 1.2
@@ -116,17 +125,24 @@ class MultiTileArrays(ResidualArrays):
 
     def descend(self, x: Tensor, delta: Tensor, lr: float, update: PulsedUpdate) -> None:
         """Pulse the tile whose turn it is, and transfer where it is time."""
-        warming = (
-            int(self.count) // self.rule.warm_start if self.rule.warm_start else len(self.tiles)
-        )
         if len(self.scale):
             delta = self._scaled(x, delta)
-        if warming >= len(self.tiles):
-            super().descend(x, delta, lr, update)
-            return
-        rate = lr if self.rule.fast_lr is None else self.rule.fast_lr
-        self.tiles[warming].descend(x, delta, rate, update)
-        self.count += 1
+        super().descend(x, delta, lr, update)
+
+    @property
+    def learner(self) -> int:
+        """Which tile the gradient goes to."""
+        last, warm = len(self.tiles) - 1, self.rule.warm_start
+        return min(int(self.count) // warm, last) if warm else last
+
+    @property
+    def warming(self) -> bool:
+        """Whether tiles learn one after another still."""
+        return int(self.count) < self.rule.warm_start * len(self.tiles)
+
+    def fast_rate(self, lr: float) -> float:
+        """Return the learning rate of the tile that learns, in its own units."""
+        return super().fast_rate(lr) / self.levels[self.learner].significance
 
     @torch.no_grad()
     def _scaled(self, x: Tensor, delta: Tensor) -> Tensor:

@@ -57,6 +57,8 @@ class ResidualRule(LearningRule):
         rounding: of transfers to whole pulses, ``"stochastic"`` or ``"nearest"``; see `PulseRule`.
         threshold: pulses that must have come together digitally before a transfer writes them,
             >= 1; None: nothing is kept. See `PulseRule`.
+        subtract: whether what a transfer wrote to a tile is subtracted, in pulses of its own, from
+            the tile that it came from, so that W̄ stays where it is.
         reference: what 0 is for all tiles but the first: each cell's ``"symmetry"`` point (zero
             shifting) or the ``"middle"`` of the nominal window.
         reference_error: standard deviation of the references about the symmetry point (weight
@@ -65,16 +67,18 @@ class ResidualRule(LearningRule):
 
     gamma: float = 0.5
     transfer_every: int = 1
-    transfer_lr: float = 0.05
+    transfer_lr: float = 0.02
     fast_lr: float | None = None
     rounding: str = "stochastic"
     threshold: float | None = None
+    subtract: bool = False
     reference: str = "symmetry"
     reference_error: float = 0.0
 
     def __post_init__(self) -> None:
         checks.number("gamma", self.gamma, least=0.0)
         check_transfer(self)
+        checks.truth("subtract", self.subtract)
         PulseRule(self.rounding, self.threshold)
 
     @property
@@ -160,20 +164,39 @@ class ResidualArrays(RuleArrays):
             if not cells.write(left / level.significance):
                 return
 
+    @property
+    def learner(self) -> int:
+        """Which tile the gradient goes to."""
+        return len(self.tiles) - 1
+
+    @property
+    def warming(self) -> bool:
+        """Whether tiles hand nothing on yet."""
+        return False
+
+    def fast_rate(self, lr: float) -> float:
+        """Return the learning rate of the tile that learns, in its own units."""
+        return lr if self.rule.fast_lr is None else self.rule.fast_lr
+
     def descend(self, x: Tensor, delta: Tensor, lr: float, update: PulsedUpdate) -> None:
-        """Pulse the last tile with inputs and errors, and transfer where it is time."""
-        rule, last = self.rule, len(self.tiles) - 1
-        self.tiles[last].descend(x, delta, lr if rule.fast_lr is None else rule.fast_lr, update)
+        """Pulse the tile that learns with inputs and errors, and transfer where it is time."""
+        self.tiles[self.learner].descend(x, delta, self.fast_rate(lr), update)
+        warming = self.warming
         self.count += 1
-        for n in range(last, 0, -1):
-            if int(self.count) % self.levels[n].every == 0:
-                self.transfer(n, self.levels[n].rate * (1.0 if rule.fast_lr is None else lr))
+        for n in range(len(self.tiles) - 1, 0, -1):
+            if not warming and int(self.count) % self.levels[n].every == 0:
+                own = 1.0 if self.rule.fast_lr is None else lr
+                self.transfer(n, self.levels[n].rate * own)
 
     @torch.no_grad()
     def transfer(self, n: int, rate: float) -> None:
         """Move tile ``n − 1`` by what tile ``n`` holds, times a rate."""
         carry = self.carry[n - 1] if len(self.carry) else None
-        move(self.tiles[n - 1], self.tiles[n].read() * rate, self.rule.pulse_rule, carry)
+        before, cells = self.tiles[n - 1 : n + 1]
+        written = move(before, cells.read() * rate, self.rule.pulse_rule, carry)
+        share = self.levels[n].significance
+        if self.rule.subtract and share:
+            move(cells, written * (-self.levels[n - 1].significance / share), PulseRule())
 
     def holder(self) -> WeightCells | None:
         """Return the first tile if the network reads it alone."""
