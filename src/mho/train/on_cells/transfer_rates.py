@@ -28,7 +28,7 @@ analysis is ours, and so are the numbers that follow from it.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,7 +43,11 @@ PERIOD = 4.0  # memories of A between two turns of a sign
 TURN = 0.1  # of the readings of a column are followed by a turn at most
 MOST = 50.0  # pulses of a cell in a step at most
 _SPAN = 0.05  # of the window: about the symmetry point, over which responses are compared
-FORGETS_NOTHING = 8.0  # half ranges that A would have to reach before it forgets as fast as it learns
+FORGETS_NOTHING = 8.0  # half ranges: a reach beyond is as good as none
+UNBALANCED = 0.2  # share of A's cells
+SETTLED = 20  # batches, after which settings are judged by what was seen
+SWING = 10.0  # times what A forgets are too much for C,
+CHOPPED = 0.5  # and so many reads between turns, times what A forgets between reads, too few
 _RUNNING = 0.02  # weight of the newest batch in the running means
 
 
@@ -66,11 +70,6 @@ class Response(NamedTuple):
     def reach(self) -> float:
         """τ, what A comes to if all pulses have one sign; infinite if it forgets nothing."""
         return self.step / self.forgetting if self.forgetting > 0.0 else math.inf
-
-    @property
-    def lasting(self) -> bool:
-        """Whether A forgets so little that it cannot be damped."""
-        return self.reach > FORGETS_NOTHING * self.half
 
 
 @torch.no_grad()
@@ -104,25 +103,31 @@ class Flow(NamedTuple):
     Attributes:
         gross: G, ``Σ |δ|·|x|`` of a cell, the mean of the array.
         peak: the largest ``max|δ|·max|x|`` of a sample.
+        batches: how many were seen.
     """
 
     gross: float
     peak: float
+    batches: float
 
 
-def flow(x: Tensor, delta: Tensor) -> Tensor:
-    """Return `Flow` of a batch ``[2]``; arguments as of `WeightCells.descend`."""
+def flow(before: Tensor, x: Tensor, delta: Tensor) -> Tensor:
+    """Return `Flow` after one more batch ``[3]``; arguments as of `WeightCells.descend`.
+
+    Inputs or errors that are all 0 ask nothing and count for nothing.
+    """
     if not len(x):
-        return x.new_zeros(2, dtype=torch.float64)
+        return before
     x, delta = x.abs(), delta.abs()
-    gross = (x.mean(1, dtype=torch.float64) * delta.mean(1, dtype=torch.float64)).sum()
-    peak = (x.amax(1) * delta.amax(1)).amax().double()
-    return torch.stack((gross, peak))
-
-
-def averaged(before: Tensor, now: Tensor, count: int) -> Tensor:
-    """Return running means after one more batch, the ``count``-th (from 1)."""
-    return torch.lerp(before, now, max(1.0 / count, _RUNNING))
+    gross = torch.dot(x.mean(1), delta.mean(1))
+    peak = (x.amax(1) * delta.amax(1)).amax()
+    if not gross > 0.0:
+        return before
+    batches = before[2] + 1.0
+    now = torch.stack((gross.to(before), peak.to(before), batches))
+    return torch.lerp(before, now, (1.0 / batches).clamp_min(_RUNNING)).index_copy(
+        0, torch.tensor([2], device=before.device), batches.view(1)
+    )
 
 
 class TransferRates(NamedTuple):
@@ -132,13 +137,98 @@ class TransferRates(NamedTuple):
         fast_lr: α, of A.
         forgotten: λ·R, the share of what A holds that it forgets between two readings.
         interval: R, steps between two readings of a column.
+        turns: chance that a column's sign turns after it was read; 0 where signs do not turn.
         handed: what a reading is multiplied by on its way to C.
+        fitting: what it would be multiplied by if it were derived.
     """
 
     fast_lr: float
     forgotten: float
     interval: float
+    turns: float
     handed: float
+    fitting: float
+
+    def said(self) -> tuple[str, ...]:
+        """Return a row under `HEAD`."""
+        return (
+            f"{self.fast_lr:.3g}",
+            f"{self.forgotten:.3g}",
+            f"{self.interval:g} steps",
+            f"{self.turns:.3g}",
+            f"{self.handed:.3g}",
+        )
+
+
+HEAD = ("lr of A", "forgotten between reads", "a column is read every", "turns a read", "to C")
+
+
+def transfer_rates(
+    rule: Any, answer: Response, seen: Flow, inputs: int, lr: float, update: PulsedUpdate
+) -> TransferRates:
+    """Return the rates of a step.
+
+    Args:
+        rule: what of them is given, and how it reads.
+        answer: of A's cells.
+        seen: what batches ask.
+        inputs: columns of A.
+        lr: learning rate, >= 0.
+        update: how inputs and errors become pulses.
+    """
+    interval = rule.transfer_every * inputs / min(rule.columns or inputs, inputs)
+    alpha = lr if rule.fast_lr is None else rule.fast_lr
+    if rule.transfer_lr is None and rule.fast_lr is None and not rule.share:
+        alpha = fast_rate(answer, seen, interval, update)
+    reach = min(answer.reach, FORGETS_NOTHING * answer.half)
+    forgotten = alpha * seen.gross / reach * interval
+    fitting = rule.handed(forgotten) * lr / alpha if alpha else 0.0
+    if rule.transfer_lr is None:
+        handed = fitting
+    else:
+        handed = rule.transfer_lr * (1.0 if rule.fast_lr is None else lr)
+    return TransferRates(alpha, forgotten, interval, rule.turning(forgotten), handed, fitting)
+
+
+def unfit(rule: Any, answer: Response, now: TransferRates | None, lr: float) -> str:
+    """Return what keeps a rule from settling, and what would mend it; "" if nothing does.
+
+    Args:
+        rule: as given.
+        answer: of A's cells.
+        now: rates in force, None before training: then only the cells are looked at.
+        lr: learning rate.
+    """
+    if now is None:
+        if answer.unbalanced > UNBALANCED and rule.handed(0.0) == 0.0:
+            return (
+                f"set and reset steps of {answer.unbalanced:.0%} of A's cells are equal nowhere in "
+                "their window: pulses take them to a bound, where they say nothing of the gradient. "
+                "Such cells want PulsedSGD, InSitu(threshold=1.0), or rule=AGAD()"
+            )
+        if answer.reach > FORGETS_NOTHING * answer.half and rule.handed(0.0) == 0.0:
+            return (
+                "A's cells forget nothing (set and reset steps are the same all over their window, "
+                f"τ = d/κ = {answer.reach:.3g} where their half range is {answer.half:.3g}): C swings "
+                "about the minimum undamped. Symmetric cells want PulsedSGD, or rule=AGAD()"
+            )
+        return ""
+    swing = now.handed / now.fitting if now.fitting else 0.0
+    if rule.transfer_lr is not None and swing > SWING:
+        return (
+            f"transfer_lr={rule.transfer_lr:g} hands C {swing:.3g} times what A forgets "
+            f"({now.forgotten:.2g} of what it holds between two reads of a column): C swings "
+            f"{math.sqrt(swing):.2g} times wider than under SGD of that lr, and is hardly damped. "
+            f"transfer_lr <= {rule.transfer_lr / swing:.2g} is, or None, with which it is derived"
+        )
+    if now.turns * CHOPPED > now.forgotten and rule.handed(0.0) == 0.0:
+        return (
+            f"chop_probability={now.turns:g} turns signs after {1 / now.turns:.3g} reads of a "
+            f"column, and A forgets {now.forgotten:.2g} between two: what it learnt under one sign "
+            f"is taken back under the other. chop_probability <= {now.forgotten / PERIOD:.2g} is "
+            "several memories of A, or None, with which it is derived"
+        )
+    return ""
 
 
 def fast_rate(answer: Response, seen: Flow, interval: float, update: PulsedUpdate) -> float:

@@ -63,6 +63,11 @@ class TransferRule(Spec):
             raise ValueError("reference_error is of reference='symmetry' only")
 
     @property
+    def derives(self) -> bool:
+        """Whether a rate in force follows from the cells and what they are asked to do."""
+        return self.transfer_lr is None
+
+    @property
     def share(self) -> float:
         """The part of A that counts as weight, γ in ``W = γ·A + C``."""
         return 0.0
@@ -74,6 +79,10 @@ class TransferRule(Spec):
             forgotten: share of what A holds that it forgets between two readings, λ·R.
         """
         return forgotten
+
+    def turning(self, forgotten: float) -> float:
+        """Return the chance that a sign turns after a reading; see `handed`."""
+        return 0.0
 
     def memory(self, shape: tuple[int, int]) -> dict[str, Tensor]:
         """Return the digital state this rule keeps beside the arrays, as it begins."""
@@ -224,6 +233,11 @@ class Chopped(TikiTakaV2):
         if self.chop_probability is not None:
             checks.probability("chop_probability", self.chop_probability)
 
+    @property
+    def derives(self) -> bool:
+        """See `TransferRule.derives`."""
+        return super().derives or self.chop_probability is None
+
     def turning(self, forgotten: float) -> float:
         """Return the chance that a sign turns after a reading; see `TransferRule.handed`."""
         return chop(forgotten) if self.chop_probability is None else self.chop_probability
@@ -287,7 +301,7 @@ class AGAD(Chopped):
 
     def handed(self, forgotten: float) -> float:
         """Return how much of a reading belongs to C; see `TransferRule.handed`."""
-        return super().handed(forgotten) / 2.0
+        return (forgotten + 2.0 * self.turning(forgotten)) / 2.0
 
     def memory(self, shape: tuple[int, int]) -> dict[str, Tensor]:
         """Return H, the signs, the averages and the zeros."""
