@@ -210,6 +210,10 @@ def middle(values):
     return float(found.mean()), float(found.std()) if len(found) > 1 else 0.0
 
 
+def said(number):
+    return f"{number:,.0f}" if number >= 100 else f"{number:.2g}"
+
+
 def show(records):
     """Print the table."""
     names = ("accuracy", "cells", "digital", "pulses", "energy", "rate", "cpu_seconds")
@@ -224,8 +228,8 @@ def show(records):
             row[1], spent_there = "–", ["–"] * 4
         else:
             spent_there = [
-                f"{at['cells']:.0f}", f"{at['digital']:.1f}", f"{at['pulses']:,.0f}",
-                f"{1e12 * at['energy']:,.0f}",
+                f"{at['cells']:.0f}", f"{at['digital']:.1f}", said(at["pulses"]),
+                said(1e12 * at["energy"]),
             ]  # fmt: skip
         rows.append((*row, *spent_there, f"{at['rate']:g}", f"{at['cpu_seconds']:.1f}"))
     head = ("data", "states", "rule", "accuracy (%)", "cells", "digital", "pulses", "pJ", "lr", "s")
@@ -240,7 +244,7 @@ def draw(records, path):
     states = sorted({case[1] for case in accuracy} - {0})
     with style():
         figure, axes = plt.subplots(
-            2, len(names), figsize=(1.6 + 3.6 * len(names), 6.4), sharex=True, squeeze=False,
+            2, len(names), figsize=(3.4 + 3.6 * len(names), 6.4), sharex=True, squeeze=False,
             layout="constrained",
         )  # fmt: skip
         for (above, below), name in zip(axes.T, names, strict=True):
