@@ -40,6 +40,17 @@ class Moved(NamedTuple):
     errors: float
 
 
+def read(path: Path) -> dict[str, Any]:
+    """Read a file of `run_all.py` (ValueError if it is another)."""
+    try:
+        file = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is no JSON file: {error}") from error
+    if not isinstance(file, dict) or not {"machine", "versions", "scripts"} <= file.keys():
+        raise ValueError(f"{path} is no file of run_all.py: it has no machine, versions or scripts")
+    return file
+
+
 def flat(line: dict[str, Any], above: str = "") -> dict[str, Any]:
     """Return a line with nested parts beside the others, as ``above.name``."""
     found: dict[str, Any] = {}
@@ -188,7 +199,10 @@ def main() -> int:
     parser.add_argument("--errors", type=float, default=4.0, help="standard errors (%(default)s)")
     parser.add_argument("--anyway", action="store_true", help="also across machines")
     given = parser.parse_args()
-    a, b = (json.loads(path.read_text(encoding="utf-8")) for path in given.files)
+    try:
+        a, b = (read(path) for path in given.files)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     for name, path, file in zip("AB", given.files, (a, b), strict=True):
         print(f"{name}  {heading(path, file)}")
     different = differences(a, b)

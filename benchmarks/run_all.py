@@ -32,8 +32,8 @@ from mho import __version__
 from mho.core.files import aside
 
 HERE = Path(__file__).parent
-# No benchmarks, but what they share and what runs them; `soak.py` takes hours by intention.
-OTHERS = {"timing", "naive_cells", "run_all", "compare", "soak"}
+# What benchmarks share and what runs them; `soak.py` takes hours, `advice.py` compares accuracies.
+OTHERS = {"timing", "naive_cells", "run_all", "compare", "soak", "advice"}
 
 
 def scripts(folder: Path) -> list[str]:

@@ -11,14 +11,12 @@ import pytest
 
 from scripts import BENCHMARKS, benchmark
 
-SCRIPTS = sorted(BENCHMARKS.glob("*.py"))
-SHARED = {"timing", "naive_cells", "run_all", "compare", "soak"}
-compare = benchmark("compare")
+compare, run_all = benchmark("compare"), benchmark("run_all")
 
 
-@pytest.mark.parametrize("path", [p for p in SCRIPTS if p.stem not in SHARED], ids=lambda p: p.stem)
-def test_a_benchmark_takes_the_same_options_and_prints_lines_in_one_form(path):
-    text = path.read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", run_all.scripts(BENCHMARKS))
+def test_a_benchmark_takes_the_same_options_and_prints_lines_in_one_form(name):
+    text = (BENCHMARKS / f"{name}.py").read_text(encoding="utf-8")
     calls = {
         getattr(node.func, "id", "")
         for node in ast.walk(ast.parse(text))
@@ -201,3 +199,14 @@ def test_a_busier_machine_is_told(tmp_path):
     a = made(tmp_path / "a.json")
     b = made(tmp_path / "b.json", dict.fromkeys(range(40), 1.3), seed=1)
     assert "All times together: × 1.3" in compared(a, b)[1]
+
+
+def test_other_files_are_refused_by_name(tmp_path):
+    a = made(tmp_path / "a.json")
+    for text in ("{", "[]", '{"scripts": {}}'):
+        (tmp_path / "b.json").write_text(text, encoding="utf-8")
+        status, told = compared(a, tmp_path / "b.json")
+        assert status == 2
+        assert "b.json is no" in told
+        assert "Traceback" not in told
+    assert compared(a, tmp_path / "none.json")[0] == 2
