@@ -127,19 +127,18 @@ def cases(rounds: int, batch: int) -> dict[str, Callable[[], None]]:
 
 
 def main() -> None:
-    given = options(__doc__, rounds=5, case={}, batch={"type": int})
+    given = options(__doc__, rounds=5, case={}, batch={"type": int, "default": 32})
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
-    batch = given.batch or (8 if given.quick else 32)
-    found = cases(given.rounds, batch)
+    found = cases(given.rounds, given.batch)
     if given.case:
         found[given.case]()
         return
     for name in found:
-        if name.startswith("resnet18, usual"):
+        if name.startswith("resnet18" if given.quick else "resnet18, usual"):
             continue
         again = [sys.executable, __file__, "--case", name, "--rounds", str(given.rounds)]
-        subprocess.run([*again, "--batch", str(batch)], check=True)
+        subprocess.run([*again, "--batch", str(given.batch)], check=True)
 
 
 if __name__ == "__main__":

@@ -215,7 +215,6 @@ def main() -> None:
     )
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
-    torch.set_num_threads(given.threads)
     for name in given.only:
         parts[name](given.rounds)
 
