@@ -24,7 +24,7 @@ import numpy as np
 Measures = dict[tuple[str, str, str], list[float]]
 """Values of all repeats by script, line and what was measured."""
 
-TIMES = ("ms", "s", "seconds", "milliseconds")
+TIMES = ("us", "ms", "s", "seconds", "milliseconds", "microseconds")
 
 
 class Moved(NamedTuple):
