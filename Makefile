@@ -13,7 +13,7 @@ MUTANTS_STAMP := $(VENV)/.installed-mutants
 DOCS_STAMP := $(VENV)/.installed-docs
 SPHINX := OMP_NUM_THREADS=1 $(VENV)/bin/python -m sphinx --keep-going -j 2
 
-.PHONY: demo test lint types bench mutants docs links clean
+.PHONY: demo test lint types bench bench-compare mutants docs links clean
 
 demo: $(STAMP)
 	$(VENV)/bin/mho demo --out $(OUT)
@@ -29,8 +29,13 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(VENV)/bin/mypy
 
+# All benchmarks into one JSON file, for an hour or two; `make bench BENCH="--quick --repeats 2"` is
+# less. Then `make bench-compare A=before.json B=after.json`.
 bench: $(STAMP)
-	$(VENV)/bin/python benchmarks/heart.py --large
+	$(VENV)/bin/python benchmarks/run_all.py $(BENCH)
+
+bench-compare: $(STAMP)
+	$(VENV)/bin/python benchmarks/compare.py $(A) $(B)
 
 # Whether the tests would notice: faults planted at random, room by room (tools/mutants.py).
 mutants: $(MUTANTS_STAMP)

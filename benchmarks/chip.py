@@ -10,7 +10,6 @@ interleaved rounds.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from mho.chip import Chip, Committee
 from mho.chip.placement import integral, place
 from mho.encoding import LEA, InnerFaultTolerance, Redundant, Ternary
 from mho.encoding.redundant import make_up
-from timing import report
+from timing import options, report
 
 EFFECTS = (mho.effects.StuckAt(low=0.05, high=0.05),)
 BASE = Ternary()
@@ -138,15 +137,12 @@ def show(name: str, times: dict[str, float], scaled: float) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1])
-    options = parser.parse_args()
+    given = options(__doc__, rounds=10, threads=[1])
     torch.manual_seed(0)
-    for threads in options.threads:
+    for threads in given.threads:
         torch.set_num_threads(threads)
-        mapping(options.rounds)
-        loops(options.rounds)
+        mapping(given.rounds)
+        loops(given.rounds)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,6 @@ compared takes turns.
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -19,12 +16,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy
 import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 import torch
 
 from mho.circuit import Wires, effective_conductance, solve
+from timing import options, report
 
 SEVERE = ("severe", 5.0, 1e4, 1e5)
 MILD = ("mild", 1.0, 1e5, 1e6)
@@ -32,20 +29,14 @@ SHORT = 0.5
 """Seconds of a call that is repeated for the sake of caches."""
 
 
-def report(**values: Any) -> None:
-    print(json.dumps(values), flush=True)
-
-
-def milliseconds(
-    budget: float = 6.0, most: int = 15, **work: Callable[[], Any]
-) -> dict[str, float]:
+def milliseconds(rounds: int, budget: float = 6.0, **work: Callable[[], Any]) -> dict[str, float]:
     """Median times of calls that take turns, after one round to warm up, within some seconds.
 
     A short call that is timed follows one that is not: it does not pay for caches left cold.
     """
     runs: dict[str, list[float]] = {name: [] for name in work}
     begin = time.process_time()
-    for number in range(most + 1):
+    for number in range(rounds + 1):
         for name, function in work.items():
             if runs[name] and runs[name][-1] < SHORT:
                 function()
@@ -136,18 +127,19 @@ def relaxed(
     return np.stack(currents), sweeps
 
 
-def forming(sizes: list[int]) -> None:
+def forming(sizes: list[int], rounds: int) -> None:
     for name, r, low, high in (SEVERE, MILD):
         wires = Wires(r, r, r, r)
         for size in sizes:
             G = tile(size, low, high)[0]
             ms = milliseconds(
+                rounds,
                 ours=lambda G=G, w=wires: effective_conductance(G, w),
                 superlu=lambda G=G, r=r: superlu(G.numpy(), r),
             )
             T, reference = effective_conductance(G, wires), superlu(G.numpy(), r)
             report(
-                name="form T",
+                "form T",
                 case=name,
                 size=size,
                 ms=ms["ours"],
@@ -158,7 +150,7 @@ def forming(sizes: list[int]) -> None:
             )
 
 
-def training(size: int) -> None:
+def training(size: int, rounds: int) -> None:
     for name, r, low, high in (SEVERE, MILD):
         G = tile(size, low, high)[0].requires_grad_()
         wires = Wires(r, r, r, r)
@@ -166,10 +158,10 @@ def training(size: int) -> None:
         def step(G: torch.Tensor = G, wires: Wires = wires) -> None:
             effective_conductance(G, wires).sum().backward()
 
-        report(name="form T and its gradient", case=name, size=size, **milliseconds(ms=step))
+        report("form T and its gradient", case=name, size=size, **milliseconds(rounds, ms=step))
 
 
-def reading(size: int = 128, count: int = 32) -> None:
+def reading(rounds: int, size: int = 128, count: int = 32) -> None:
     _, r, low, high = SEVERE
     wires = Wires(r, r, r, r)
     G = tile(size, low, high)[0]
@@ -195,11 +187,11 @@ def reading(size: int = 128, count: int = 32) -> None:
         logging.disable(logging.INFO)
         ohms, volts, missing = (1 / G).numpy(), V.T.numpy(), {}
         others["badcrossbar_ms"] = lambda: badcrossbar.compute(volts, ohms, r)
-    ms = milliseconds(**ours) | milliseconds(most=3, **others)
+    ms = milliseconds(rounds, **ours) | milliseconds(min(rounds, 3), **others)
     exact = per_vector(G.numpy(), r, V.numpy())
     near, sweeps = relaxed(G.numpy(), r, V.numpy())
     report(
-        name="read vectors, T included",
+        "read vectors, T included",
         size=size,
         vectors=count,
         **ms,
@@ -211,17 +203,18 @@ def reading(size: int = 128, count: int = 32) -> None:
     )
 
 
-def batching(size: int = 128, count: int = 28) -> None:
+def batching(size: int, rounds: int, count: int = 28) -> None:
     _, r, low, high = SEVERE
     wires = Wires(r, r, r, r)
     tiles = tile(size, low, high, count)
     ms = milliseconds(
+        rounds,
         together=lambda: effective_conductance(tiles, wires),
         one_by_one=lambda: [effective_conductance(G, wires) for G in tiles],
         budget=20.0,
     )
     report(
-        name="batch of tiles",
+        "batch of tiles",
         size=size,
         tiles=count,
         ms=ms["together"],
@@ -249,25 +242,15 @@ def peak(size: int, gradient: bool) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256, 512])
-    sizes = parser.parse_args().sizes
-    torch.set_num_threads(1)
-    report(
-        name="machine",
-        cpu=platform.processor() or platform.machine(),
-        torch=torch.__version__,
-        scipy=scipy.__version__,
-        threads=torch.get_num_threads(),
-    )
-    forming(sizes)
+    given = options(__doc__, rounds=15, sizes={"type": int, "nargs": "+"})
+    forming(given.sizes or ([64, 128] if given.quick else [64, 128, 256, 512]), given.rounds)
     for size in (64, 128):
-        training(size)
-    reading()
+        training(size, given.rounds)
+    reading(given.rounds)
     for size in (64, 128):
-        batching(size)
+        batching(size, given.rounds)
     for gradient in (False, True):
-        report(name="memory", size=128, gradient=gradient, mb=peak(128, gradient))
+        report("memory", size=128, gradient=gradient, mb=peak(128, gradient))
 
 
 if __name__ == "__main__":

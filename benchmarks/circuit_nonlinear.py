@@ -5,7 +5,6 @@ Run on one thread: ``OMP_NUM_THREADS=1 python benchmarks/circuit_nonlinear.py``.
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -27,16 +26,13 @@ from mho.circuit import (
 )
 from mho.devices.pickett import Pickett
 from mho.devices.vteam import VTEAM
+from timing import options, report
 
 
-def report(**values: Any) -> None:
-    print(json.dumps(values), flush=True)
-
-
-def milliseconds(function: Callable[[], Any], runs: int = 5) -> float:
+def milliseconds(function: Callable[[], Any], rounds: int) -> float:
     function()
     times = []
-    for _ in range(runs):
+    for _ in range(rounds):
         start = time.perf_counter()
         function()
         times.append(time.perf_counter() - start)
@@ -48,7 +44,7 @@ def tile(size: int, low: float = 1e4, high: float = 1e5) -> torch.Tensor:
     return 1 / (low + (high - low) * torch.rand(size, size, generator=generator).double())
 
 
-def newton(size: int, vectors: int, b: float = 3.0) -> None:
+def newton(size: int, vectors: int, rounds: int, b: float = 3.0) -> None:
     wires, G = Wires(5, 5, 5, 5), tile(size)
     v = torch.rand(vectors, size, generator=torch.Generator().manual_seed(1)).double()
 
@@ -57,18 +53,18 @@ def newton(size: int, vectors: int, b: float = 3.0) -> None:
 
     found = solve_nonlinear(law, (size, size), wires, v)
     report(
-        benchmark="newton",
+        "newton",
         size=size,
         vectors=vectors,
-        ms=milliseconds(lambda: solve_nonlinear(law, (size, size), wires, v), 3),
-        linear_solve_ms=milliseconds(lambda: solve(G, wires, v), 3),
-        steps=found.steps,
+        ms=milliseconds(lambda: solve_nonlinear(law, (size, size), wires, v), rounds),
+        linear_solve_ms=milliseconds(lambda: solve(G, wires, v), rounds),
+        steps=float(found.steps),
         residual=float(found.residual.max()),
         chord_error=linearisation_error(law, (size, size), wires, v, 0.3).rms,
     )
 
 
-def lowrank(size: int = 128, vectors: int = 32) -> None:
+def lowrank(rounds: int, size: int = 128, vectors: int = 32) -> None:
     device = Pickett()
     p = device.parameters()
 
@@ -76,25 +72,25 @@ def lowrank(size: int = 128, vectors: int = 32) -> None:
         return device.current_at(x, v, p)
 
     x, v = torch.rand(size, size).double(), torch.rand(vectors, size).double() - 0.5
-    whole = milliseconds(lambda: law(v[..., None], x).sum(-2), 3)
+    whole = milliseconds(lambda: law(v[..., None], x).sum(-2), rounds)
     for tolerance in (1e-2, 1e-3, 1e-4):
         found = expand(law, (-0.5, 0.5), tolerance=tolerance)
         matrix = found.matrix(x)
         exact = law(v[..., None], x).sum(-2)
         report(
-            benchmark="low rank, Pickett",
+            "low rank, Pickett",
             size=size,
             vectors=vectors,
             tolerance=tolerance,
-            rank=found.rank,
+            rank=float(found.rank),
             max_error=found.max_error,
             read_error=float((found.read(v, x) - exact).abs().max() / exact.abs().max()),
-            ms=milliseconds(lambda found=found, matrix=matrix: found.read_with(v, matrix)),
+            ms=milliseconds(lambda found=found, matrix=matrix: found.read_with(v, matrix), rounds),
             cell_by_cell_ms=whole,
         )
 
 
-def passive(size: int = 16) -> None:
+def passive(rounds: int, size: int = 16) -> None:
     G, wires = tile(size), Wires(5, 5, 5, 5)
     at = torch.arange(size)
     row, col = (t.flatten() for t in torch.meshgrid(at, at, indexing="ij"))
@@ -107,7 +103,7 @@ def passive(size: int = 16) -> None:
             start = time.perf_counter()
             read = sneak_read(law, (size, size), row, col, 1.0, wires=wires, scheme=scheme)
             report(
-                benchmark="sneak map of all cells",
+                "sneak map of all cells",
                 size=size,
                 cells=name,
                 scheme=scheme,
@@ -118,13 +114,18 @@ def passive(size: int = 16) -> None:
     for side in (64, 128):
         cells = device.fabricate((side, side))
         lines = bias("V/2", (side, side), side // 2, side // 2, -0.8)
-        ms = milliseconds(lambda c=cells, b=lines: disturb(c, b, 1e-9, wires=wires))
-        report(benchmark="one disturbing pulse, V/2", size=side, ms=ms)
+        ms = milliseconds(lambda c=cells, b=lines: disturb(c, b, 1e-9, wires=wires), rounds)
+        report("one disturbing pulse, V/2", size=side, ms=ms)
+
+
+def main() -> None:
+    given = options(__doc__, rounds=5)
+    for case in ((32, 1), (32, 32), (64, 1), (64, 32), (128, 1), (128, 32), (256, 1)):
+        if not (given.quick and case[0] > 64):
+            newton(*case, given.rounds)
+    lowrank(given.rounds)
+    passive(given.rounds)
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    for case in ((32, 1), (32, 32), (64, 1), (64, 32), (128, 1), (128, 32), (256, 1)):
-        newton(*case)
-    lowrank()
-    passive()
+    main()

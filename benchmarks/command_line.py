@@ -8,13 +8,13 @@ time tells what the command itself costs where others are busy, too.
 
 from __future__ import annotations
 
-import argparse
-import json
 import resource
 import statistics
 import subprocess
 import sys
 import time
+
+from timing import options, report
 
 LINES = ("--help", "--version", "cost --help", "cost --nothing", "doctor --json")
 
@@ -34,9 +34,7 @@ def processors() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
+    rounds = options(__doc__, rounds=7).rounds
     times: dict[str, list[tuple[float, float]]] = {line: [] for line in LINES}
     for _ in range(rounds):
         for line in LINES:
@@ -45,7 +43,7 @@ def main() -> None:
         passed, used = (statistics.median(part) for part in zip(*pairs, strict=True))
         best = min(pair[0] for pair in pairs)
         numbers = {"median_s": passed, "best_s": best, "processor_s": used}
-        print(json.dumps({"line": f"mho {line}", **{k: round(v, 3) for k, v in numbers.items()}}))
+        report(f"mho {line}", **{k: round(v, 3) for k, v in numbers.items()})
 
 
 if __name__ == "__main__":

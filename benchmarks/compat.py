@@ -12,7 +12,6 @@ interleaved rounds; memory is what patching keeps and, at its peak, takes.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import statistics
 import time
@@ -27,7 +26,7 @@ import mho
 from mho.compat import memtorch
 from mho.compat.memtorch.bh.nonideality.NonIdeality import NonIdeality, apply_nonidealities
 from mho.compat.memtorch.mn.Module import patch_model
-from timing import report
+from timing import options, report
 
 ADC = {"ADC_resolution": 8, "ADC_overflow_rate": 0.0, "quant_method": "linear"}
 TILED = {"tile_shape": (128, 128), "max_input_voltage": 0.3, **ADC}
@@ -207,17 +206,13 @@ def memtorch_one_cell(rounds: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    given = options(__doc__, rounds=15)
     torch.manual_seed(0)
     with torch.no_grad():
-        memtorch_mlp(arguments.rounds)
-        memtorch_passive(arguments.rounds)
-        memtorch_nonlinear(arguments.rounds)
-        memtorch_one_cell(arguments.rounds)
+        memtorch_mlp(given.rounds)
+        memtorch_passive(given.rounds)
+        memtorch_nonlinear(given.rounds)
+        memtorch_one_cell(given.rounds)
 
 
 if __name__ == "__main__":

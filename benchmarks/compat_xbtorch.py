@@ -10,7 +10,6 @@ a batch of 64, by torch's own SGD, on cells (ideal, noisy), under WAGE, and unde
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from mho.compat import xbtorch
 from mho.compat.xbtorch.deployment import SimpleFixedPoint, encode_LEA1, map_random
 from mho.compat.xbtorch.devices import AnalyticalIdeal, AnalyticalReal
 from mho.compat.xbtorch.patches import xbtorch_model
-from timing import report
+from timing import options, report
 
 
 class Perceptron(nn.Module):  # noqa: D101
@@ -121,14 +120,10 @@ def _seconds(function: Callable[[], None]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    given = options(__doc__, rounds=20, threads=2)
     torch.manual_seed(0)
-    deployment(args.rounds)
-    training(args.rounds)
+    deployment(given.rounds)
+    training(given.rounds)
     imports(3)
 
 

@@ -7,7 +7,6 @@ Ratios compare medians of interleaved rounds. ``plain`` is the product by torch 
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -27,7 +26,7 @@ from mho.periphery import (
     Pipeline,
     Ramp,
 )
-from timing import medians, report
+from timing import medians, options, report
 
 
 def normal(mean: float, sigma: float) -> Spread:
@@ -88,27 +87,23 @@ def reads(layer: nn.Module, x: Tensor, chip: dict) -> dict[str, Callable[[], obj
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    given = options(__doc__, rounds=100)
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
     for rows, cols, batch in ((784, 512, 256), (1024, 1024, 512)):
         layer, x = nn.Linear(rows, cols, bias=False), torch.randn(batch, rows)
         for chip, parts in CHIPS.items():
             planes = "dac" in parts  # some seventy times the work
-            given = x[: batch // 4] if planes else x
-            work = reads(layer, given, parts)
-            rounds = max(options.rounds // 10, 3) if planes else options.rounds
+            inputs = x[: batch // 4] if planes else x
+            work = reads(layer, inputs, parts)
+            rounds = max(given.rounds // 10, 3) if planes else given.rounds
             with torch.no_grad():
-                found = medians({"plain": partial(layer, given), **work}, rounds, warm_up=2)
+                found = medians({"plain": partial(layer, inputs), **work}, rounds, warm_up=2)
             base = found["without"]
             extra = {n: round(found[n] / base - 1.0, 3) for n in work if n != "without"}
             report(
                 "converters",
-                size=f"{rows}x{cols}, batch {len(given)}",
+                size=f"{rows}x{cols}, batch {len(inputs)}",
                 chip=chip,
                 without_over_plain=round(base / found["plain"], 2),
                 milliseconds=round(1e3 * base, 3),

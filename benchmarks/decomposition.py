@@ -7,7 +7,6 @@ that stream samples pay for `capture`, too. Prints one JSON line per decompositi
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 
 import torch
@@ -23,7 +22,7 @@ from mho.decomposition import (
     TruncatedSVD,
     capture,
 )
-from timing import medians, report
+from timing import medians, options, report
 
 BATCH = 128
 
@@ -54,12 +53,11 @@ def training_step(decomposition: Decomposition | None) -> Callable[[], None]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--full", action="store_true", help="time the whole SVD as well (slow)")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    given = options(
+        __doc__,
+        rounds=15,
+        full={"action": "store_true", "help": "time the whole SVD as well (slow)"},
+    )
     decompositions: list[Decomposition] = [
         FullOuterProduct(),
         *(TruncatedSVD(rank) for rank in (1, 4, 10)),
@@ -67,11 +65,11 @@ def main() -> None:
         *(NMF(rank) for rank in (1, 4, 10)),
         NMF(4, streaming=True, iterations=5),
     ]
-    if options.full:
+    if given.full:
         decompositions.append(FullSVD())
     work = {"plain": training_step(None)}
     work |= {repr(d): training_step(d) for d in decompositions}
-    times = medians(work, options.rounds, warm_up=2)
+    times = medians(work, given.rounds, warm_up=2)
     for name, seconds in times.items():
         ratio = seconds / times["plain"]
         report("decomposition", step=name, ms=round(1e3 * seconds, 3), ratio=round(ratio, 2))

@@ -7,7 +7,6 @@ measured on fewer cells (voltage-driven ones on a waveform of floats, of numpy's
 numbers) and scaled up.
 """
 
-import argparse
 import gc
 import resource
 import time
@@ -28,7 +27,7 @@ from mho.devices import (
     waveforms,
 )
 from naive_cells import ExponentialCell, TabularCell, VTEAMCell, one_vteam_cell
-from timing import medians, report
+from timing import medians, options, report
 
 VTEAM_SPEC = VTEAM(k_on=-1e-7, k_off=5e-9)
 SWITCHING_LOOP_CELLS = 16
@@ -99,8 +98,10 @@ def array(rounds):
         seconds=round(seconds["currents"], 4),
         seconds_without_currents=round(seconds["no_currents"], 4),
         loop_seconds=loops,
-        speedup={k: round(v / seconds["currents"]) for k, v in loops.items()},
-        speedup_without_currents={k: round(v / seconds["no_currents"]) for k, v in loops.items()},
+        speedup={k: round(v / seconds["currents"], 1) for k, v in loops.items()},
+        speedup_without_currents={
+            k: round(v / seconds["no_currents"], 1) for k, v in loops.items()
+        },
     )
 
 
@@ -191,7 +192,7 @@ def pulses(number):
         result = {"seconds": round(least, 4), "median_seconds": round(median, 4)}
         if kind is not None:
             naive = loop_time(kind, spec, number)
-            result |= {"loop_seconds": round(naive, 2), "speedup": round(naive / least)}
+            result |= {"loop_seconds": round(naive, 2), "speedup": round(naive / least, 1)}
         report(name, cells=number, **result)
     start = time.perf_counter()
     exponential.replace(d2d=0.3).fabricate((number,), seed=0)
@@ -237,21 +238,18 @@ def open_loop_programming(number):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cells", type=int, default=1_000_000)
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    number = {"type": int}
+    given = options(__doc__, rounds=7, cells=number, steps=number)
+    cells = given.cells or (100_000 if given.quick else 1_000_000)
+    steps = given.steps or (100 if given.quick else 1000)
     # These two first: the peak of memory is that of the whole process so far.
-    population(options.cells, options.steps, "switching_vteam_population", VTEAM_SPEC)
+    population(cells, steps, "switching_vteam_population", VTEAM_SPEC)
     windowed = VTEAM_SPEC.replace(window_function=Kvatinsky())
-    population(options.cells, options.steps, "switching_vteam_kvatinsky_population", windowed)
-    array(options.rounds)
-    one_cell(options.rounds)
-    pulses(options.cells)
-    open_loop_programming(options.cells)
+    population(cells, steps, "switching_vteam_kvatinsky_population", windowed)
+    array(given.rounds)
+    one_cell(given.rounds)
+    pulses(cells)
+    open_loop_programming(cells)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.functional import one_hot
 
 import mho
-from timing import medians, report
+from timing import medians, options, report
 
 VOCABULARY, WIDTH, LOOKUPS = 8192, 256, 256
 
@@ -41,7 +41,7 @@ class Tied(nn.Module):
 def main() -> None:
     """Print the lines."""
     warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
+    rounds = options(__doc__, rounds=15).rounds
     torch.manual_seed(0)
     index = torch.randint(VOCABULARY, (LOOKUPS,))
     plain = nn.Embedding(VOCABULARY, WIDTH)
@@ -56,7 +56,7 @@ def main() -> None:
             "whole read": lambda table=table: table.crossbar(inputs),
         }
         with torch.no_grad():
-            found = medians(work, 15, 2)
+            found = medians(work, rounds, 2)
         ratios = {key: round(value / found["torch"], 2) for key, value in found.items()}
         report(f"{LOOKUPS} lookups of {VOCABULARY} × {WIDTH}", hardware=name, **ratios)
 

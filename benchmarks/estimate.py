@@ -9,8 +9,6 @@ line for each model and hardware, in one process; ``plain`` is torch's own forwa
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 import warnings
@@ -22,6 +20,7 @@ from torch import nn
 
 import mho
 from mho.model import pace
+from timing import options, report
 
 HARDWARE = {
     "ideal": mho.Hardware(),
@@ -58,18 +57,20 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
-def timed(run: Callable[[], Any], repeats: int = 7) -> float:
+def timed(run: Callable[[], Any], rounds: int) -> float:
     """Return the median time (s) of a few runs after a first: estimates contain the load."""
     run()
     taken = []
-    for _ in range(repeats):
+    for _ in range(rounds):
         start = pace.clock()
         run()
         taken.append(pace.clock() - start)
     return statistics.median(taken)
 
 
-def measure(model: nn.Module, hardware: mho.Hardware, x: torch.Tensor) -> dict[str, float]:
+def measure(
+    model: nn.Module, hardware: mho.Hardware, x: torch.Tensor, rounds: int
+) -> dict[str, float]:
     """Return measured over estimated of every time, and of the memory kept by tensors."""
     start = time.perf_counter()
     estimate = mho.estimate(model, hardware, x)
@@ -88,10 +89,10 @@ def measure(model: nn.Module, hardware: mho.Hardware, x: torch.Tensor) -> dict[s
         analog(x).sum().backward()
 
     measured = {
-        "convert": timed(lambda: mho.convert(model, hardware)),
-        "program": timed(lambda: mho.program(analog)),
-        "read": timed(read(analog)),
-        "step": timed(step),
+        "convert": timed(lambda: mho.convert(model, hardware), rounds),
+        "program": timed(lambda: mho.program(analog), rounds),
+        "read": timed(read(analog), rounds),
+        "step": timed(step, rounds),
     }
     found = {name: value / getattr(estimate, name) for name, value in measured.items()}
     held = [*analog.parameters(), *analog.buffers()]
@@ -99,24 +100,24 @@ def measure(model: nn.Module, hardware: mho.Hardware, x: torch.Tensor) -> dict[s
     there = sum(t.numel() * t.element_size() for t in held)
     found["converted"] = there / estimate.converted
     found["estimate (s)"] = took
-    found["plain (s)"] = timed(read(model))
+    found["plain (s)"] = timed(read(model), rounds)
     return found
 
 
 def main() -> None:
     """Print the lines."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cpu", action="store_true", help="time at work, not on the clock")
-    if parser.parse_args().cpu:
+    given = options(
+        __doc__, rounds=7, cpu={"action": "store_true", "help": "time at work, not on the clock"}
+    )
+    if given.cpu:
         pace.clock = time.thread_time
-        torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
     for name, (build, shape) in MODELS.items():
         for kind, hardware in HARDWARE.items():
-            found = measure(build().eval(), hardware, torch.randn(*shape))
+            found = measure(build().eval(), hardware, torch.randn(*shape), given.rounds)
             rounded = {key: float(f"{value:.3g}") for key, value in found.items()}
-            print(json.dumps({"model": name, "hardware": kind, **rounded}), flush=True)
+            report(name, hardware=kind, **rounded)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ samples, which on an idle machine and one thread are those of the clock. Radau
 follows one cell, without noise, to rtol 1e-6.
 """
 
-import argparse
 import time
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch
 from scipy.integrate import solve_ivp
 
 from mho.devices import Pickett, StanfordPKU, Transistor
-from timing import report
+from timing import options, report
 
 
 def triangle(up, down, samples=2000):
@@ -49,12 +48,8 @@ def radau(device, volts, seconds, x0):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--cells", type=int, default=1000)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    given = options(__doc__, rounds=3, quick=1, cells={"type": int})
+    many = given.cells or (100 if given.quick else 1000)
     still = StanfordPKU(delta_gap=0.0)
     loop, gentle = triangle(1.5, -1.7), triangle(0.75, -0.75)
     # Radau does not get past the jump of the threshold on the field: it follows one without.
@@ -65,21 +60,17 @@ def main():
         ("Pickett, 8 ms", Pickett(), Pickett(), gentle, 8e-3, 0.6, {}),
         ("Pickett, 50 s", Pickett(), Pickett(), gentle, 50.0, 0.6, {}),
     ]
-    for name, device, reference, volts, seconds, x0, extra in cases:
+    for name, device, reference, volts, seconds, x0, extra in cases[1:2] if given.quick else cases:
         report(
             name,
-            seconds_one_cell=ours(device, volts, seconds, 1, options.rounds, x0, **extra),
-            **{
-                f"seconds_{options.cells}_cells": ours(
-                    device, volts, seconds, options.cells, 1, x0, **extra
-                )
-            },
+            seconds_one_cell=ours(device, volts, seconds, 1, given.rounds, x0, **extra),
+            **{f"seconds_{many}_cells": ours(device, volts, seconds, many, 1, x0, **extra)},
             radau_seconds_one_cell=reference and radau(reference, volts, seconds, x0),
         )
     report(
         "Stanford–PKU, 8 ms, behind a transistor",
         seconds_one_cell=ours(
-            still, loop, 8e-3, 1, options.rounds, 0.1, series=Transistor(1.1, k=4e-4)
+            still, loop, 8e-3, 1, given.rounds, 0.1, series=Transistor(1.1, k=4e-4)
         ),
     )
 

@@ -1,13 +1,12 @@
 """How long fits of current–voltage curves and loops take, one JSON line each.
 
-    python benchmarks/fit_loops.py [folder of the ReRAM cycles]
+    python benchmarks/fit_loops.py [--folder FOLDER of the ReRAM cycles] [--rounds 1]
 
 The folder has the files ``iv_positive_cycle1.txt``, ``iv_negative_cycle1.txt``, … (Yousuf et al.
 2025, doi 10.1038/s41467-025-56319-6, figure 3c); without it loops are made.
 """
 
-import json
-import sys
+import statistics
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import torch
 
 from mho import fit
 from mho.devices import VTEAM, Spread
+from timing import options, report
 
 
 def measured(folder):
@@ -46,39 +46,33 @@ def made(cycles=19, samples=90, dt=5e-3):
     return [v] * cycles, list((current + noise).T)
 
 
-def line(name, work, **more):
-    """Run once, and print seconds of wall and of processor time."""
-    wall, began = time.perf_counter(), time.process_time()
-    found = work()
-    told = {
-        "name": name,
-        "seconds": round(time.perf_counter() - wall, 3),
-        "cpu_seconds": round(time.process_time() - began, 3),
-        **{key: value(found) for key, value in more.items()},
-    }
-    print(json.dumps(told), flush=True)
+def line(name, rounds, work, **more):
+    """Run some times, and print median seconds of wall and of processor time."""
+    times = []
+    for _ in range(rounds):
+        wall, began = time.perf_counter(), time.process_time()
+        found = work()
+        times.append((time.perf_counter() - wall, time.process_time() - began))
+    passed, used = (round(statistics.median(part), 3) for part in zip(*times, strict=True))
+    told = {key: value(found) for key, value in more.items()}
+    report(name, seconds=passed, cpu_seconds=used, **told)
 
 
 def main():
     """Print all lines."""
-    torch.set_num_threads(1)
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-    voltage, current = measured(folder) if folder else made()
-    line("hysteresis of 19 cycles", lambda: fit.hysteresis(voltage, current))
+    given = options(__doc__, rounds=1, folder={"type": Path})
+    rounds = given.rounds
+    voltage, current = measured(given.folder) if given.folder else made()
+    line("hysteresis of 19 cycles", rounds, lambda: fit.hysteresis(voltage, current))
     v = np.linspace(-1.0, 1.0, 101)
     i = 1e-5 * np.sinh(2.5 * v) * (1.0 + 0.01 * np.random.default_rng(0).standard_normal(101))
-    line("iv, best law", lambda: fit.iv(v, i))
-    line("iv, table", lambda: fit.iv(v, i, law="table"))
-    for model in (
-        "vteam",
-        "yakopcic",
-        "stanford_pku",
-        "data_driven_2018",
-        "data_driven_2021",
-        "best",
-    ):
+    line("iv, best law", rounds, lambda: fit.iv(v, i))
+    line("iv, table", rounds, lambda: fit.iv(v, i, law="table"))
+    models = ("vteam", "yakopcic", "stanford_pku", "data_driven_2018", "data_driven_2021", "best")
+    for model in models[:1] if given.quick else models:
         line(
             f"loop of 19 cycles, {model}",
+            rounds,
             lambda model=model: fit.loop(voltage, current, model=model),
             relative_rmse=lambda found: round(found.pooled_rmse, 4),
             shared_rmse=lambda found: round(float((found.shared_rmse**2).mean() ** 0.5), 4),

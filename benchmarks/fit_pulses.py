@@ -7,8 +7,6 @@ Best of the rounds, one thread.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Callable
 
@@ -17,6 +15,7 @@ import torch
 
 from mho import fit
 from mho.devices import presets
+from timing import options, report
 
 PAIRS = 10_000
 
@@ -38,10 +37,7 @@ def pairs(number: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
-    torch.set_num_threads(1)
+    rounds = options(__doc__, rounds=3, quick=1).rounds
     g, dg = pairs(PAIRS)
     cell = presets.get("alox_hfo2").fabricate((), seed=0, dtype=torch.float64)
     response = cell.respond(40, cycles=10).numpy()
@@ -53,7 +49,7 @@ def main() -> None:
         "exponential law, 800 noisy readings": lambda: fit.exponential(readings),
     }
     for name, function in work.items():
-        print(json.dumps({"name": name, "seconds": round(best(function, rounds), 3)}), flush=True)
+        report(name, seconds=round(best(function, rounds), 3))
 
 
 if __name__ == "__main__":

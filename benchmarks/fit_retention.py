@@ -8,7 +8,6 @@ million cells in service (an hour of drift is there to compare with).
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 
 import numpy as np
@@ -16,7 +15,7 @@ import torch
 
 from mho import effects, fit
 from mho.devices import LinearDevice
-from timing import medians, report
+from timing import medians, options, report
 
 MILLION = (1000, 1000)
 
@@ -45,21 +44,18 @@ def service(effect: effects.Effect, reads: float = 0.0) -> Callable[[], object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    given = options(__doc__, rounds=5)
     work = {
         "programming, 1 000 pairs": pairs(1_000),
         "programming, 1 000 000 pairs": pairs(1_000_000),
         "retention, 100 cells, 25 readings": records(100),
-        "retention, 10 000 cells, 25 readings": records(10_000),
         "an hour of power-law drift, 1 000 000 cells": service(effects.PowerLawDrift(0.05)),
         "an hour of traps, 1 000 000 cells": service(effects.TelegraphNoise(0.1, tau=1e3)),
         "8 000 reads, 1 000 000 cells": service(effects.ReadDisturb(1e6), 8000.0),
     }
-    for name, seconds in medians(work, options.rounds, warm_up=0).items():
+    if not given.quick:
+        work["retention, 10 000 cells, 25 readings"] = records(10_000)
+    for name, seconds in medians(work, given.rounds, warm_up=0).items():
         report(name, seconds=round(seconds, 4))
 
 

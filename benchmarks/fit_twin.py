@@ -6,8 +6,7 @@ Prints one JSON object a line: seconds of the fit, mean squared errors in standa
 whether all broken cells were found and no others.
 """
 
-import argparse
-import json
+import statistics
 import time
 
 import numpy as np
@@ -18,6 +17,7 @@ from mho import Amplifier, Array, Hardware, effects, fit
 from mho.circuit import Wires
 from mho.devices import LinearDevice
 from mho.encoding import SingleColumn
+from timing import options, report
 
 DEVICE = LinearDevice(g_min=1e-6, g_max=1e-4)
 WIRES = Wires(source=5.0, word=2.0, bit=3.0)
@@ -66,37 +66,34 @@ def scores(found, hidden):
 
 def main():
     """Fit a few chips and print what came out."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--reads", type=int, default=2000)
-    parser.add_argument("--chips", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    for seed in range(options.chips):
-        hidden, v, g, y = chip(options.size, options.reads, seed)
-        known = hidden.replace(array=Array(options.size, options.size), amplifier=None, effects=())
-        start, work = time.perf_counter(), time.process_time()
-        found = fit.hardware(known, v, g, y, seed=seed)
-        took = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - work}
+    number = {"type": int}
+    given = options(__doc__, rounds=1, size=number, reads=number, chips=number)
+    size = given.size or (32 if given.quick else 64)
+    reads = given.reads or (1000 if given.quick else 2000)
+    for seed in range(given.chips or (1 if given.quick else 3)):
+        hidden, v, g, y = chip(size, reads, seed)
+        known = hidden.replace(array=Array(size, size), amplifier=None, effects=())
+        times = []
+        for _ in range(given.rounds):
+            start, work = time.perf_counter(), time.process_time()
+            found = fit.hardware(known, v, g, y, seed=seed)
+            times.append((time.perf_counter() - start, time.process_time() - work))
+        passed, used = (round(statistics.median(part), 2) for part in zip(*times, strict=True))
         squares = {
             kind: float(np.mean(np.square(each))) for kind, each in scores(found, hidden).items()
         }
         places = {tuple(place) for place in np.argwhere(found.suspicious).tolist()}
-        print(
-            json.dumps(
-                {
-                    "name": "twin",
-                    "cells": f"{options.size} x {options.size}",
-                    "reads": options.reads,
-                    **{name: round(value, 2) for name, value in took.items()},
-                    "squared errors in standard errors": {
-                        kind: round(value, 2) for kind, value in squares.items()
-                    },
-                    "map right": places == set(hidden.effects[0].places),
-                    "held-out p": round(found.agreement.p_value, 3),
-                }
-            )
+        errors = {kind: round(value, 2) for kind, value in squares.items()}
+        report(
+            "twin",
+            cells=f"{size} x {size}",
+            reads=reads,
+            seed=seed,
+            seconds=passed,
+            cpu_seconds=used,
+            map_right=places == set(hidden.effects[0].places),
+            held_out_p=round(found.agreement.p_value, 3),
+            **{"squared errors in standard errors": errors},
         )
 
 

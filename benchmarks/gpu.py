@@ -3,7 +3,7 @@
 ::
 
     python benchmarks/gpu.py                        # one GPU of 24 GB or more, at most 8 minutes
-    python benchmarks/gpu.py --device cpu --small   # the same cases, tiny, in seconds
+    python benchmarks/gpu.py --device cpu --quick   # the same cases, tiny, in seconds
 
 Each case prints a JSON line with milliseconds and the ratio to plain torch; one that fails prints
 its error and the next goes on. Every case has its share of the time: where calls are slow there
@@ -14,7 +14,6 @@ aihwkit-lightning can be imported its linear layer stands beside ours.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import itertools
 import statistics
@@ -28,7 +27,7 @@ from torch.nn import functional as F
 
 import mho
 from mho.effects import ReadNoise, WriteNoise
-from timing import report
+from timing import options, report
 
 CONVERTED = mho.Hardware(array=mho.Array(512, 512), dac=mho.DAC(8), adc=mho.ADC(8))
 HARDWARE = {
@@ -336,13 +335,16 @@ def lightning(bench: Bench, width: int, batch: int) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--small", action="store_true", help="tiny models, two rounds")
-    parser.add_argument("--minutes", type=float, default=8.0, help="for all cases together")
-    given = parser.parse_args()
-    small = given.small
-    bench = Bench(given.device, 2 if small else 10, given.minutes)
+    where = "cuda" if torch.cuda.is_available() else "cpu"
+    given = options(
+        __doc__,
+        rounds=10,
+        quick=2,
+        device={"default": where},
+        minutes={"type": float, "default": 8.0, "help": "for all cases together"},
+    )
+    small = given.quick
+    bench = Bench(given.device, given.rounds, given.minutes)
     width, batch = (64, 4) if small else (4096, 256)
     size, images = (8, 2) if small else (64, 32)
     for kind in HARDWARE:

@@ -10,7 +10,6 @@ its own.
 
 from __future__ import annotations
 
-import argparse
 import resource
 import subprocess
 import sys
@@ -26,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mho
-from timing import medians, report
+from timing import medians, options, report
 
 CONVERTERS = {"dac": mho.DAC(bits=8), "adc": mho.ADC(bits=8)}
 READ_NOISE = (mho.effects.ReadNoise(sigma=0.01),)
@@ -205,22 +204,18 @@ def large() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--large", action="store_true")
-    options = parser.parse_args()
+    given = options(__doc__, rounds=200, threads=[1, 2], large={"action": "store_true"})
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
-    for threads in options.threads:
+    for threads in given.threads:
         torch.set_num_threads(threads)
-        conversion(min(options.rounds, 30))
-        inference(options.rounds)
-        convolution(options.rounds)
-        training(options.rounds)
+        conversion(min(given.rounds, 30))
+        inference(given.rounds)
+        convolution(given.rounds)
+        training(given.rounds)
     memory()
     calls()
-    if options.large:
+    if given.large:
         subprocess.run(
             [sys.executable, "-c", "import heart; heart.large()"], check=True, cwd=sys.path[0]
         )

@@ -9,13 +9,12 @@ machine only adds.
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import subprocess
 import sys
 
-from timing import report
+from timing import options, report
 
 MODULES = ("torch", "mho", "mho.compat.memtorch", "mho.compat.xbtorch", "mho.fit")
 TIMED = "import time; start = time.process_time(); import {}; print(time.process_time() - start)"
@@ -30,9 +29,7 @@ def seconds(module: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    rounds = parser.parse_args().rounds
+    rounds = options(__doc__, rounds=9).rounds
     best = dict.fromkeys(MODULES, math.inf)
     for module in MODULES:
         seconds(module)

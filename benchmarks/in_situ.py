@@ -7,7 +7,6 @@ times, and how many pulses a weight got per step (most get none at a usual learn
 lines of "dense" have so large a rate that most get one or more).
 """
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -17,7 +16,7 @@ from torch import nn
 from mho.devices import ExponentialDevice, SoftBoundsDevice, TabularDevice, presets
 from mho.train.on_cells import InSitu
 from mho.train.on_cells.layouts import DifferentialPair, MultiCell
-from timing import medians, report
+from timing import medians, options, report
 
 REAL = {"nonlinearity_set": 2.4, "nonlinearity_reset": -4.88, "c2c": 0.035}
 
@@ -81,15 +80,12 @@ def run(name, lr, rounds, options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=41)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--tables", default="", help="folder of jump tables to time as well")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    chosen = variants(options.tables)
-    run("in_situ_step", 0.1, options.rounds, chosen)
-    run("in_situ_step_dense", 3.0, options.rounds, chosen)
+    given = options(
+        __doc__, rounds=41, tables={"default": "", "help": "folder of jump tables to time as well"}
+    )
+    chosen = variants(given.tables)
+    run("in_situ_step", 0.1, given.rounds, chosen)
+    run("in_situ_step_dense", 3.0, given.rounds, chosen)
 
 
 if __name__ == "__main__":

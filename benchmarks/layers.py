@@ -1,6 +1,6 @@
 """Reads of attention, transposed convolutions and GPT-2's block against plain PyTorch, one thread.
 
-    python benchmarks/layers.py [rounds]
+    python benchmarks/layers.py [--rounds 15]
 
 Prints a JSON line for each: median milliseconds of torch's own module and of the converted one in
 ``eval()`` on ideal hardware, and behind 8-bit converters on tiles of 512², in one run, interleaved;
@@ -10,7 +10,6 @@ kernel, and with that switched off.
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable
 
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import mho
-from timing import medians, report
+from timing import medians, options, report
 
 IDEAL = mho.Hardware()
 EIGHT_BITS = mho.Hardware(array=mho.Array(512, 512), dac=mho.DAC(8), adc=mho.ADC(8))
@@ -135,9 +134,8 @@ def measure(case: Callable[[], tuple[nn.Module, Tensor] | None], rounds: int) ->
 
 def main() -> None:
     """Run all cases."""
-    torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    rounds = options(__doc__, rounds=15).rounds
     for case in CASES:
         measure(case, rounds)
 

@@ -12,7 +12,6 @@ process of its own.
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import gc
 import resource
@@ -28,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 import mho
-from timing import medians, report
+from timing import medians, options, report
 
 NOISE = mho.Hardware(effects=(mho.effects.WriteNoise(0.02),))
 CONVERTERS = mho.Hardware(dac=mho.DAC(8), adc=mho.ADC(8), effects=(mho.effects.WriteNoise(0.02),))
@@ -222,7 +221,7 @@ def calibration(chip: str, pixels: int, batch: int) -> None:
     mho.calibrate(analog, x)
     took = clock.perf_counter() - start
     row = {
-        "peak_mb": round(resident() - before),
+        "peak_mb": round(resident() - before, 1),
         "s": round(took, 1),
         "plain_pass_s": round(plain, 1),
     }
@@ -230,27 +229,27 @@ def calibration(chip: str, pixels: int, batch: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--only", choices=["calibration"])
-    parser.add_argument("--chip", choices=list(CHIPS))
-    parser.add_argument("--pixels", type=int, default=112)
-    parser.add_argument("--batch", type=int, default=32)
-    options = parser.parse_args()
+    given = options(
+        __doc__,
+        rounds=20,
+        only={"choices": ["calibration"]},
+        chip={"choices": [*CHIPS]},
+        pixels={"type": int, "default": 112},
+        batch={"type": int, "default": 32},
+    )
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
-    torch.set_num_threads(1)
-    if options.chip:
-        calibration(options.chip, options.pixels, options.batch)
+    if given.chip:
+        calibration(given.chip, given.pixels, given.batch)
         return
-    if options.only:
-        sizes = ["--pixels", str(options.pixels), "--batch", str(options.batch)]
+    if given.only:
+        sizes = ["--pixels", str(given.pixels), "--batch", str(given.batch)]
         for chip in ("ideal", "converters"):
             subprocess.run([sys.executable, __file__, "--chip", chip, *sizes], check=True)
         return
     memory()
     error()
-    time(options.rounds)
+    time(given.rounds)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ sort: median milliseconds and the ratio to the plain step. The scripts ``in_situ
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 
 import torch
@@ -22,7 +21,7 @@ from mho import ADC, DAC, Hardware, effects
 from mho.decomposition import NMF, StreamingBatchPCA, TruncatedSVD
 from mho.devices import ConstantStep, ExponentialDevice, SoftBoundsDevice, presets
 from mho.train import WAGE, InSitu, NoiseInjection, PulsedSGD, Recipe
-from timing import medians, report
+from timing import medians, options, report
 
 WINDOW = {"g_min": 1e-6, "g_max": 101e-6, "step": 100e-9}
 REAL = {"nonlinearity_set": 2.4, "nonlinearity_reset": -4.88, "c2c": 0.035}
@@ -66,11 +65,7 @@ def sgd(model: nn.Module) -> torch.optim.Optimizer:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=31)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    given = options(__doc__, rounds=31)
     source = torch.Generator().manual_seed(0)
     # As sparse as handwritten digits.
     x = torch.rand(128, 784, generator=source) * (torch.rand(128, 784, generator=source) < 0.2)
@@ -94,7 +89,7 @@ def main() -> None:
             lambda m: PulsedSGD(m, 0.1, device=SoftBoundsDevice(**WINDOW)), x, y
         ),
     }
-    times = medians(work, options.rounds, warm_up=3)
+    times = medians(work, given.rounds, warm_up=3)
     for name, seconds in times.items():
         ratio = seconds / times["plain"]
         report("learning", step=name, ms=round(1e3 * seconds, 2), ratio=round(ratio, 2))

@@ -11,18 +11,19 @@ alone, which what else runs on the machine changes less.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import io
+import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 import mho
-from timing import report
+from timing import options, report
 
 
 def network(layers: int, each: int = 0) -> nn.Sequential:
@@ -58,13 +59,18 @@ class Took(NamedTuple):
         return Took(self.clock + other.clock, self.processor + other.processor)
 
 
-def seconds(work: Callable[[], Any]) -> tuple[Any, Took]:
-    start, worked = time.perf_counter(), time.process_time()
-    found = work()
-    return found, Took(time.perf_counter() - start, time.process_time() - worked)
+def measured(work: Callable[[], Any], rounds: int) -> tuple[Any, Took]:
+    """Return what the last round gave, and medians of all."""
+    times = []
+    for _ in range(rounds):
+        start, worked = time.perf_counter(), time.process_time()
+        found = work()
+        times.append((time.perf_counter() - start, time.process_time() - worked))
+    return found, Took(*(statistics.median(part) for part in zip(*times, strict=True)))
 
 
-def run(layers: int, each: int) -> None:
+def run(layers: int, each: int, rounds: int) -> None:
+    seconds = partial(measured, rounds=rounds)
     plain, x = network(layers, each), torch.rand(16, 8)
     hardware = mho.Hardware(dac=mho.DAC(8), adc=mho.ADC(8))
     mho.convert(network(1), hardware)  # what is worked out once for a hardware
@@ -78,7 +84,7 @@ def run(layers: int, each: int) -> None:
             step=step,
             s=round(took.clock, 3),
             cpu_s=round(took.processor, 3),
-            us_a_layer=round(1e6 * took.clock / layers),
+            us_a_layer=round(1e6 * took.clock / layers, 1),
             plain_s=None if beside is None else round(beside.clock, 3),
         )
 
@@ -116,14 +122,10 @@ def run(layers: int, each: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--layers", type=int, nargs="+", default=[1000])
-    parser.add_argument("--each", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    for layers in options.layers:
-        run(layers, options.each)
+    whole = {"type": int, "nargs": "+"}
+    given = options(__doc__, rounds=1, layers=whole, each={"type": int, "default": 0})
+    for layers in given.layers or ([200] if given.quick else [1000]):
+        run(layers, given.each, given.rounds)
 
 
 if __name__ == "__main__":

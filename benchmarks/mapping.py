@@ -11,7 +11,6 @@ plain torch on the meta device, which computes nothing. Medians of interleaved r
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 import mho
 from mho.chip import CoreMapping, Cores, LayerShape, Rewriting, place
-from timing import report
+from timing import options, report
 
 CORES = Cores(count=64, rows=256, cols=256, arrays=2)
 HARDWARE = mho.Hardware(array=mho.Array(256, 256))
@@ -88,11 +87,7 @@ def needed(shapes: list[LayerShape], cores: Cores, policy: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    given = options(__doc__, rounds=5)
     model, image = resnet50(), torch.empty(1, 3, 224, 224, device="meta")
     large = CORES.replace(count=4096)
     first = place(model, large, hardware=HARDWARE, inputs=image)
@@ -125,7 +120,7 @@ def main() -> None:
             f, c, p, copies="balanced"
         )
     with torch.no_grad():
-        timed = medians({"forward": lambda: model(image), **work}, options.rounds)
+        timed = medians({"forward": lambda: model(image), **work}, given.rounds)
     report("plain torch on the meta device, forward", milliseconds=round(1e3 * timed["forward"], 1))
     for name, function in work.items():
         found = function()
@@ -133,8 +128,8 @@ def main() -> None:
             "map ResNet-50",
             how=name,
             milliseconds=round(1e3 * timed[name], 1),
-            tiles=len(found.tiles),
-            cores=found.cores_used,
+            tiles=float(len(found.tiles)),
+            cores=float(found.cores_used),
             filled=round(found.filling, 3),
         )
 

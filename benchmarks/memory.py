@@ -10,7 +10,6 @@ before they are multiplied). ``--case resnet18-usual`` takes minutes an image.
 
 from __future__ import annotations
 
-import argparse
 import resource
 import statistics
 import subprocess
@@ -23,7 +22,8 @@ import torch
 from torch import Tensor, nn
 
 import mho
-from timing import report
+from gpu import resnet as resnet18
+from timing import options, report
 
 CONVERTERS = {"dac": mho.DAC(bits=8), "adc": mho.ADC(bits=8)}
 USUAL = {
@@ -75,7 +75,7 @@ def shown(
     planes = hardware.drive.planes_sent * hardware.encoding.converters
     report(
         name,
-        peak_mb=round(resident() - before),
+        peak_mb=round(resident() - before, 1),
         plain_ms=round(plain * 1e3, 1),
         milliseconds=round(read * 1e3, 1),
         products=planes,
@@ -89,9 +89,7 @@ def two_convolutions() -> tuple[nn.Module, Tensor]:
 
 
 def resnet(batch: int) -> tuple[nn.Module, Tensor]:
-    from torchvision.models import resnet18
-
-    return resnet18(weights=None), torch.rand(batch, 3, 224, 224)
+    return resnet18(64), torch.rand(batch, 3, 224, 224)
 
 
 def cases(rounds: int, batch: int) -> dict[str, Callable[[], None]]:
@@ -129,23 +127,18 @@ def cases(rounds: int, batch: int) -> dict[str, Callable[[], None]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--case")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=32)
-    options = parser.parse_args()
+    given = options(__doc__, rounds=5, case={}, batch={"type": int, "default": 32})
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
-    torch.set_num_threads(1)
-    found = cases(options.rounds, options.batch)
-    if options.case:
-        found[options.case]()
+    found = cases(given.rounds, given.batch)
+    if given.case:
+        found[given.case]()
         return
     for name in found:
-        if name.startswith("resnet18, usual"):
+        if name.startswith("resnet18" if given.quick else "resnet18, usual"):
             continue
-        again = [sys.executable, __file__, "--case", name, "--rounds", str(options.rounds)]
-        subprocess.run([*again, "--batch", str(options.batch)], check=True)
+        again = [sys.executable, __file__, "--case", name, "--rounds", str(given.rounds)]
+        subprocess.run([*again, "--batch", str(given.batch)], check=True)
 
 
 if __name__ == "__main__":

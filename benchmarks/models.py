@@ -10,7 +10,6 @@ compare with it, on the same work.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import importlib.util
 import warnings
@@ -22,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mho
-from timing import medians, report
+from timing import medians, options, report
 
 CONVERTERS = {"dac": mho.DAC(bits=8), "adc": mho.ADC(bits=8)}
 READ_NOISE = (mho.effects.ReadNoise(sigma=0.01),)
@@ -211,16 +210,13 @@ def lightning(model: nn.Module, side: int) -> nn.Module:
 
 def main() -> None:
     parts = {"sequences": sequences, "vectors": vectors, "blocks": blocks, "other": other}
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=60)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
-    options = parser.parse_args()
+    given = options(
+        __doc__, rounds=60, only={"nargs": "+", "choices": [*parts], "default": [*parts]}
+    )
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
-    torch.set_num_threads(options.threads)
-    for name in options.only:
-        parts[name](options.rounds)
+    for name in given.only:
+        parts[name](given.rounds)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ process and one thread. Prints JSON lines; one names the tools that are not inst
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +22,7 @@ from torch import nn
 
 import mho
 from mho.compat.configs import from_aihwkit, from_aihwkit_lightning
-from timing import medians, report
+from timing import medians, options, report
 
 HOURS = {"20 s": 0.0, "1 h": 3600.0, "1 day": 86_400.0, "1 year": 3.15e7}
 T0 = 20.0  # s, between programming and the first read there
@@ -212,27 +211,21 @@ def _report(found: dict[str, float]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--chips", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--quick", action="store_true", help="two chips, few rounds")
-    options = parser.parse_args()
-    if options.quick:
-        options.chips, options.rounds, options.epochs = 2, 3, 10
-    torch.set_num_threads(1)
+    number = {"type": int}
+    given = options(__doc__, rounds=11, chips=number, epochs=number)
+    chips = given.chips or (2 if given.quick else 10)
     missing = [n for n in ("aihwkit", "aihwkit_lightning") if importlib.util.find_spec(n) is None]
     if missing:
         report("not installed", tools=missing)
     if "aihwkit" not in missing:
         x, y, tests, labels = digits()
-        model = trained(x, y, options.epochs)
+        model = trained(x, y, given.epochs or (10 if given.quick else 40))
         report("accuracy, digital", accuracy=round(accuracy(model, tests, labels), 2))
         for noise in ((1.0, 1.0), (4.0, 4.0), (8.0, 8.0), (8.0, 0.0)):
-            aihwkit_accuracy(model, tests, labels, options.chips, *noise)
-        aihwkit_speed(options.rounds)
+            aihwkit_accuracy(model, tests, labels, chips, *noise)
+        aihwkit_speed(given.rounds)
     if "aihwkit_lightning" not in missing:
-        lightning_speed(options.rounds)
+        lightning_speed(given.rounds)
 
 
 if __name__ == "__main__":

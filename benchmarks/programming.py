@@ -12,6 +12,7 @@ products leaves beside them; and how long recipes take to write and to read.
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -37,7 +38,7 @@ from mho.programming import (
     save_recipe,
     write_verify,
 )
-from timing import report
+from timing import options, report
 
 LOOP_CELLS = 12
 # Thresholds of 1 V; half of the largest pulses lies beyond them.
@@ -50,17 +51,15 @@ def targets(device: Device, size: int) -> torch.Tensor:
     return low + (high - low) * torch.rand(size, size, generator=generator)
 
 
-def timed(
-    device: Device, scheme: WriteVerify, size: int, runs: int = 3
-) -> tuple[float, WriteReport]:
+def timed(device: Device, scheme: WriteVerify, size: int, rounds: int) -> tuple[float, WriteReport]:
     goal = targets(device, size)
     times = []
-    for _ in range(runs):
+    for _ in range(rounds):
         cells = device.fabricate((size, size), seed=1)
         start = time.process_time()
         done = write_verify(cells, goal, scheme)
         times.append(time.process_time() - start)
-    return sorted(times)[runs // 2], done
+    return statistics.median(times), done
 
 
 def looped(device: Device, scheme: WriteVerify, size: int) -> tuple[float, float]:
@@ -79,8 +78,8 @@ def looped(device: Device, scheme: WriteVerify, size: int) -> tuple[float, float
     return took / LOOP_CELLS * size**2, (time.process_time() - start) / 200
 
 
-def line(name: str, device: Device, scheme: WriteVerify, size: int, runs: int = 3) -> None:
-    took, done = timed(device, scheme, size, runs)
+def line(name: str, device: Device, scheme: WriteVerify, size: int, rounds: int) -> None:
+    took, done = timed(device, scheme, size, rounds)
     loop, pulse = looped(device, scheme, size)
     if scheme.access == "1R":
         loop += float(done.pulses.sum()) * 2 * (size - 1) * pulse
@@ -92,17 +91,17 @@ def line(name: str, device: Device, scheme: WriteVerify, size: int, runs: int = 
         tolerance=scheme.tolerance,
         seconds=round(took, 3),
         naive_seconds_extrapolated=round(loop, 1),
-        times_faster=round(loop / took),
+        times_faster=round(loop / took, 1),
         within_tolerance=done.history[-1],
-        failed=done.reasons,
+        failed={why: float(count) for why, count in done.reasons.items()},
         pulses_per_cell=round(float(done.pulses.double().mean()), 1),
-        rounds=done.rounds,
+        rounds=float(done.rounds),
         chip_time_s=done.time,
         chip_energy_j=done.energy,
     )
 
 
-def verify_reads() -> None:
+def verify_reads(rounds: int) -> None:
     """What reads leave and cost: 128 × 128 cells, noise of 2 % of the window, row by row."""
     device = VTEAM()
     low, high = device.window
@@ -112,11 +111,11 @@ def verify_reads() -> None:
         scheme = WriteVerify.for_device(
             device, read_noise=0.02, order="row", on_failure="report", **fields
         )
-        took, done = timed(device, scheme, 128)
+        took, done = timed(device, scheme, 128, rounds)
         report(
             f"verify_reads_{name}",
             sigma=round(float((done.error / (high - low)).std()), 4),
-            reads=done.reads,
+            reads=float(done.reads),
             chip_time_s=done.time,
             read_energy_j=done.read_energy,
             seconds=round(took, 3),
@@ -161,8 +160,8 @@ def _product(name: str, hardware: mho.Hardware, policy: Programming) -> None:
         f"products_{name}",
         policy=str(policy),
         product_error=round(sum(errors) / 3, 4),
-        reads=reads,
-        pulses=done.pulses,
+        reads=float(reads),
+        pulses=float(done.pulses),
         seconds=round((time.process_time() - start) / 3, 3),
     )
 
@@ -182,7 +181,7 @@ def recipes() -> None:
             report(
                 f"recipe_{ending}",
                 cells=crossbar.G.numel(),
-                pulses=done.pulses,
+                pulses=float(done.pulses),
                 megabytes=round(path.stat().st_size / 1e6, 1),
                 write_seconds=round(middle - start, 2),
                 read_seconds=round(time.process_time() - middle, 2),
@@ -190,6 +189,8 @@ def recipes() -> None:
 
 
 def main() -> None:
+    given = options(__doc__, rounds=3, quick=1)
+    rounds = given.rounds
     spread = Spread("Normal", (("loc", -10.0), ("scale", 2.0)), high=-1.0)
     gated = {
         "vteam": VTEAM(),
@@ -201,7 +202,7 @@ def main() -> None:
         start = time.process_time()
         scheme = WriteVerify.for_device(device, on_failure="report")
         report(f"{name}_schedule", seconds=round(time.process_time() - start, 3))
-        line(name, device, scheme, 128)
+        line(name, device, scheme, 128, rounds)
     pulses = Pulses(1.05, 0.05, 2.2, 2e-9)
     for order in ("row", "cell"):
         for bias in ("V/2", "V/3"):
@@ -213,7 +214,7 @@ def main() -> None:
                 bias=bias,
                 on_failure="report",
             )
-            line(f"vteam_disturbed_{bias}", PASSIVE, scheme, 64)
+            line(f"vteam_disturbed_{bias}", PASSIVE, scheme, 64, rounds)
     # Row by row on real wires: the circuit of all cells is solved for every row and round.
     for bias in ("V/2", "V/3"):
         scheme = WriteVerify(
@@ -225,12 +226,12 @@ def main() -> None:
             wires=Wires(source=5.0, word=1.0, bit=1.0, sense=5.0),
             on_failure="report",
         )
-        line(f"vteam_disturbed_{bias}_on_wires", PASSIVE, scheme, 64, runs=1)
-    verify_reads()
-    products()
+        line(f"vteam_disturbed_{bias}_on_wires", PASSIVE, scheme, 64, rounds=1)
+    verify_reads(rounds)
+    if not given.quick:
+        products()
     recipes()
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     main()

@@ -3,7 +3,7 @@
 Times of one read (s), and of torch's own product, as ratios to the read of amplitudes of the same
 bits on the same array. What is compared takes turns in one run. JSON lines.
 
-    python benchmarks/pulse_width.py
+    python benchmarks/pulse_width.py [--rounds 15]
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import mho
 from mho import ADC, DAC, Array, Hardware, PulseWidth
 from mho.circuit import Wires
 from mho.effects import ReadNoise
-from timing import medians, report
+from timing import medians, options, report
 
-ROUNDS = 15
 WIRES = Wires(source=10.0, word=1.0, bit=1.0, sense=10.0)
 NOISE = (ReadNoise(0.01),)
 
@@ -31,7 +30,9 @@ PULSES = {
 }
 
 
-def compare(name: str, pulses: dict[str, PulseWidth], batch: int, **parts: object) -> None:
+def compare(
+    name: str, pulses: dict[str, PulseWidth], batch: int, rounds: int, **parts: object
+) -> None:
     """Read 512 inputs to 256 outputs by pulses, by amplitudes, and by torch."""
     torch.manual_seed(0)
     layer, x = nn.Linear(512, 256).eval(), torch.randn(batch, 512)
@@ -49,23 +50,25 @@ def compare(name: str, pulses: dict[str, PulseWidth], batch: int, **parts: objec
         chips["bit_serial"] = converted(DAC(8, mode="bit_serial"))
     work = {kind: lambda chip=chip: chip(x) for kind, chip in chips.items()}
     with torch.no_grad():
-        found = medians({"torch": lambda: layer(x), **work}, ROUNDS, warm_up=2)
+        found = medians({"torch": lambda: layer(x), **work}, rounds, warm_up=2)
     ratios = {f"{kind}_ratio": round(t / found["amplitude"], 3) for kind, t in found.items()}
     report(f"pulse_width {name}", batch=batch, amplitude_s=round(found["amplitude"], 6), **ratios)
 
 
 def main() -> None:
     """Print all comparisons."""
-    torch.set_num_threads(1)
+    rounds = options(__doc__, rounds=15).rounds
     driven = {kind: given for kind, given in PULSES.items() if kind != "floating"}
     tiles = Array(128, 128)
-    compare("bare", driven, 256)
-    compare("noisy", {"whole": PULSES["whole"]}, 256, array=tiles, effects=NOISE)
+    compare("bare", driven, 256, rounds)
+    compare("noisy", {"whole": PULSES["whole"]}, 256, rounds, array=tiles, effects=NOISE)
     wired = Array(128, 128, wires=WIRES)
-    compare("wires", {"whole": PULSES["whole"]}, 256, array=wired)
-    compare("noise behind wires", {"whole": PULSES["whole"]}, 64, array=wired, effects=NOISE)
+    compare("wires", {"whole": PULSES["whole"]}, 256, rounds, array=wired)
+    compare(
+        "noise behind wires", {"whole": PULSES["whole"]}, 64, rounds, array=wired, effects=NOISE
+    )
     small = Array(64, 64, wires=WIRES)
-    compare("floating behind wires", {"floating": PULSES["floating"]}, 8, array=small)
+    compare("floating behind wires", {"floating": PULSES["floating"]}, 8, rounds, array=small)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ the plain step, and what the pulses were like. ``levels`` are the pulses across 
 the finer the step, the longer the trains.
 """
 
-import argparse
 import statistics
 import time
 
@@ -20,7 +19,7 @@ from mho.devices import ConstantStep, ExponentialDevice, SoftBoundsDevice, Sprea
 from mho.train.on_cells.coincidence import ExpectedPulses, StochasticPulses
 from mho.train.on_cells.pulsed_sgd import PulsedSGD
 from mho.train.on_cells.tiki_taka import AGAD, TikiTaka, TikiTakaV1, TikiTakaV2
-from timing import report
+from timing import options, report
 
 BATCH, LR = 128, 0.1
 WINDOW = {"g_min": 1e-6, "g_max": 101e-6}
@@ -96,18 +95,14 @@ def pulses(optimizer):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    given = options(__doc__, rounds=15)
     work = {name: stepper(make) for name, make in cases()}
     for step, _ in work.values():
         for _ in range(3):
             step()
     seconds = {name: [] for name in work}
     first = {name: pulses(optimizer) for name, (_, optimizer) in work.items()}
-    for _ in range(options.rounds):
+    for _ in range(given.rounds):
         for name, (step, _) in work.items():
             step()  # a timed step follows an untimed one of its kind: caches are its own
             start = time.process_time()
@@ -118,7 +113,7 @@ def main():
         extra = {}
         if first[name] is not None:
             moved = pulses(optimizer) - first[name]
-            extra["pulses_per_step"] = round(moved / (2 * options.rounds))
+            extra["pulses_per_step"] = round(moved / (2 * given.rounds), 1)
         report(
             f"pulsed_update: {name}",
             ms=round(1e3 * medians[name], 2),

@@ -9,7 +9,6 @@ and the ratio to the plain step.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 
 import torch
@@ -18,7 +17,7 @@ from torch import nn
 
 import mho
 from mho.train import recipes
-from timing import medians, report
+from timing import medians, options, report
 
 
 def network() -> nn.Sequential:
@@ -45,15 +44,11 @@ def step(recipe: recipes.Recipe | None, x: torch.Tensor, y: torch.Tensor) -> Cal
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=31)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    given = options(__doc__, rounds=31)
     x, y = torch.rand(128, 784), torch.randint(10, (128,))
     work = {"plain": step(None, x, y)}
     work |= {name: step(recipe, x, y) for name, recipe in recipes.RECIPES.items()}
-    found = medians(work, options.rounds)
+    found = medians(work, given.rounds)
     for name, seconds in found.items():
         ratio = seconds / found["plain"]
         report(f"recipe {name}", milliseconds=round(1e3 * seconds, 2), ratio=round(ratio, 2))

@@ -1,13 +1,11 @@
 """What a study's loop and store add to every chip, against a plain loop: JSON lines.
 
-``python benchmarks/study.py [configurations]``
+``python benchmarks/study.py [--configurations 100] [--rounds 3]``
 """
 
 from __future__ import annotations
 
-import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from pathlib import Path
 
 import mho
 from mho.study import sweep, with_settings
+from timing import options, report
 
 CHIPS = 4
 HARDWARE = mho.Hardware(adc=mho.ADC(bits=8), effects=(mho.effects.StuckAt(low=0.01),))
@@ -44,7 +43,9 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def main(configurations: int, rounds: int = 3) -> None:
+def main() -> None:
+    given = options(__doc__, rounds=3, configurations={"type": int})
+    configurations = given.configurations or (20 if given.quick else 100)
     varied = space(configurations)
     chips = CHIPS * len(varied["adc.bits"]) * len(varied["array.wires.word"])
     with tempfile.TemporaryDirectory() as folder:
@@ -63,23 +64,19 @@ def main(configurations: int, rounds: int = 3) -> None:
             "journal, 2 threads": lambda i: study(".journal", 2, i),
         }
         times: dict[str, list[float]] = {name: [] for name in ways}
-        for i in range(rounds):  # interleaved: others on the machine slow all alike
+        for i in range(given.rounds):  # interleaved: others on the machine slow all alike
             for name, way in ways.items():
                 times[name].append(seconds(lambda way=way, i=i: way(i)))
     base = statistics.median(times["plain loop"]) / chips
     for name, found in times.items():
         each = statistics.median(found) / chips
-        print(
-            json.dumps(
-                {
-                    "way": name,
-                    "chips": chips,
-                    "ms_a_chip": round(1e3 * each, 3),
-                    "added_ms": round(1e3 * (each - base), 3),
-                }
-            )
+        report(
+            f"study, {name}",
+            chips=chips,
+            ms_a_chip=round(1e3 * each, 3),
+            added_ms=round(1e3 * (each - base), 3),
         )
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100)
+    main()

@@ -1,6 +1,6 @@
 """What costing a network takes, beside plain PyTorch and beside simulating it.
 
-    python benchmarks/system.py [name ...]
+    python benchmarks/system.py [--cases NAME ...] [--rounds 3]
 
 One JSON line each. The marks: ResNet-18 costed in 5 s or less, also where it lies on cores; a cost
 with wires takes no longer than simulating three chips (converting, solving the wires, reading the
@@ -11,7 +11,6 @@ same inputs); ResNet-50 mapped in 2 s or less; errors of converters add a tenth 
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -27,10 +26,10 @@ from mho.chip import Cores, place
 from mho.circuit import Wires
 from mho.devices import Spread
 from mho.periphery import SAR, Architecture
-from timing import medians, report
+from timing import medians, options, report
 
 
-def timed(run: Callable[[], object], rounds: int = 3) -> float:
+def timed(run: Callable[[], object], rounds: int) -> float:
     """Return the median time (s) of a few runs."""
     taken = []
     for _ in range(rounds):
@@ -40,7 +39,7 @@ def timed(run: Callable[[], object], rounds: int = 3) -> float:
     return statistics.median(taken)
 
 
-def cost_of_resnet18() -> None:
+def cost_of_resnet18(rounds: int) -> None:
     """Time the cost of ResNet-18 on one image, on three chips."""
     torch.manual_seed(0)
     model, x = resnet(64).eval(), torch.rand(1, 3, 224, 224)
@@ -50,16 +49,19 @@ def cost_of_resnet18() -> None:
         mho.calibrate(analog, x)
         chip = chips.get(name)
         with torch.no_grad():
-            plain, read = timed(lambda: model(x)), timed(lambda analog=analog: analog(x))
-        found = timed(lambda analog=analog, chip=chip: cost(analog, x, chip))
+            plain, read = (
+                timed(lambda: model(x), rounds),
+                timed(lambda analog=analog: analog(x), rounds),
+            )
+        found = timed(lambda analog=analog, chip=chip: cost(analog, x, chip), rounds)
         report(f"cost of ResNet-18 on {name}", plain=plain, read=read, cost=found, mark="<= 5 s")
     whole = chip.replace(cores=256)
     mapping = place(analog, whole.cores_for(hardware), "layer", inputs=x, copies="balanced")
-    found = timed(lambda: cost(analog, x, whole, mapping=mapping))
+    found = timed(lambda: cost(analog, x, whole, mapping=mapping), rounds)
     report("cost of ResNet-18 on cores of hermes", plain=plain, cost=found, mark="<= 5 s")
 
 
-def mapping_of_resnet50() -> None:
+def mapping_of_resnet50(rounds: int) -> None:
     """Time the mapping of ResNet-50 on a chip of 1,000 cores, layers apart."""
     with torch.device("meta"):
         x = torch.empty(1, 3, 224, 224)
@@ -67,15 +69,16 @@ def mapping_of_resnet50() -> None:
     hardware = mho.Hardware(array=mho.Array(256, 256))
     cores = Cores(count=1000, rows=256, cols=256, arrays=2)
     with torch.no_grad():
-        plain = timed(lambda: model(x))
-    found = timed(lambda: place(model, cores, "layer", hardware=hardware, inputs=x))
+        plain = timed(lambda: model(x), rounds)
+    found = timed(lambda: place(model, cores, "layer", hardware=hardware, inputs=x), rounds)
     copied = timed(
-        lambda: place(model, cores, "layer", hardware=hardware, inputs=x, copies="balanced")
+        lambda: place(model, cores, "layer", hardware=hardware, inputs=x, copies="balanced"),
+        rounds,
     )
     report("mapping of ResNet-50", plain=plain, map=found, with_copies=copied, mark="<= 2 s")
 
 
-def errors_of_converters() -> None:
+def errors_of_converters(rounds: int) -> None:
     """Compare reads with errors of converters and drivers to reads without."""
     torch.manual_seed(0)
     layer, x = nn.Linear(784, 512, bias=False), torch.randn(256, 784)
@@ -93,7 +96,7 @@ def errors_of_converters() -> None:
         mho.calibrate(model, x[:64])
         work[name] = lambda model=model: model(x)
     with torch.no_grad():
-        found = medians(work, 100, warm_up=2)
+        found = medians(work, 30 * rounds, warm_up=2)
     extra = {n: round(found[n] / found["without"] - 1.0, 3) for n in kinds if n != "without"}
     report(
         "errors of converters", plain=found["plain"], without=found["without"], extra=extra,
@@ -101,7 +104,7 @@ def errors_of_converters() -> None:
     )  # fmt: skip
 
 
-def cost_with_wires() -> None:
+def cost_with_wires(rounds: int) -> None:
     """Time the cost of layers with wires beside simulating three chips of them."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 128)).eval()
@@ -123,8 +126,8 @@ def cost_with_wires() -> None:
             cost(analog, x, chips.get("generic_22nm"))
 
         with torch.no_grad():
-            plain = timed(lambda: model(x))
-        pairs = [(timed(simulated, 1), timed(costed, 1)) for _ in range(5)]
+            plain = timed(lambda: model(x), rounds)
+        pairs = [(timed(simulated, 1), timed(costed, 1)) for _ in range(rounds + 2)]
         three, found = (statistics.median(p[i] for p in pairs) for i in (0, 1))
         ratio = statistics.median(b / a for a, b in pairs)
         report(
@@ -133,7 +136,7 @@ def cost_with_wires() -> None:
         )  # fmt: skip
 
 
-CASES: dict[str, Callable[[], None]] = {
+CASES: dict[str, Callable[[int], None]] = {
     "cost_of_resnet18": cost_of_resnet18,
     "cost_with_wires": cost_with_wires,
     "mapping_of_resnet50": mapping_of_resnet50,
@@ -144,11 +147,9 @@ CASES: dict[str, Callable[[], None]] = {
 def main() -> None:
     """Run the cases named, or all."""
     warnings.simplefilter("ignore")
-    unknown = [name for name in sys.argv[1:] if name not in CASES]
-    if unknown:
-        raise SystemExit(f"no case {', '.join(unknown)}; there are {', '.join(CASES)}")
-    for name in sys.argv[1:] or CASES:
-        CASES[name]()
+    given = options(__doc__, rounds=3, quick=1, cases={"nargs": "+", "choices": [*CASES]})
+    for name in given.cases or CASES:
+        CASES[name](given.rounds)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ with plain SGD. The loss is the same in all.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 
 import torch
@@ -17,7 +16,7 @@ from torch import nn
 from mho.periphery.formats import FLOAT8_E4M3, FLOAT8_E5M2, BlockFloat, FixedPoint
 from mho.train.quantised.scheme import Formats, Scheme, quantise
 from mho.train.quantised.wage import WAGE, initialise, sse
-from timing import medians, report
+from timing import medians, options, report
 
 FIXED = FixedPoint(8, 6)
 SCHEMES: dict[str, Scheme | None] = {
@@ -49,17 +48,14 @@ def step(scheme: Scheme | None, inputs: torch.Tensor, labels: torch.Tensor) -> C
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1])
-    arguments = parser.parse_args()
+    given = options(__doc__, rounds=100, threads=[1])
     source = torch.Generator().manual_seed(0)
     inputs = torch.rand(128, 784, generator=source)
     labels = torch.randint(10, (128,), generator=source)
-    for threads in arguments.threads:
+    for threads in given.threads:
         torch.set_num_threads(threads)
         work = {name: step(scheme, inputs, labels) for name, scheme in SCHEMES.items()}
-        times = medians(work, arguments.rounds)
+        times = medians(work, given.rounds)
         for name, seconds in times.items():
             ratio = seconds / times["plain"]
             report("quantised step", scheme=name, milliseconds=1e3 * seconds, ratio=ratio)

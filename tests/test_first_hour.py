@@ -99,7 +99,7 @@ def test_results_of_fits_print_in_short():
     assert "residuals    arrays of shapes [41], [41]" in str(found)
 
 
-WIDTHS, TRANSFER = "activations=8, gradients=8, errors=8", "transfer_every=1, transfer_lr=0.1"
+WIDTHS, TRANSFER = "activations=8, gradients=8, errors=8", "transfer_every=1, transfer_lr=None"
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ WIDTHS, TRANSFER = "activations=8, gradients=8, errors=8", "transfer_every=1, tr
         (train.WAGE(4, shift="ceil"), f"weights=4, {WIDTHS}, shift='ceil'"),
         (train.TikiTakaV1(), f"{TRANSFER}, reference='symmetry', gamma=0.5"),
         (train.TikiTakaV2(), f"{TRANSFER}, reference='symmetry'"),
-        (train.Chopped(), f"{TRANSFER}, reference='symmetry', chop_probability=0.1"),
-        (train.AGAD(), f"{TRANSFER}, reference='middle', chop_probability=0.1, averaging=0.5"),
+        (train.Chopped(), f"{TRANSFER}, reference='symmetry', chop_probability=None"),
+        (train.AGAD(), f"{TRANSFER}, reference='middle', chop_probability=None, averaging=0.5"),
         (train.NoiseInjection(), "noise=1.0"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,

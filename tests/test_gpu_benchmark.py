@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
 @pytest.mark.slow
 def test_it_runs_small_on_a_cpu():
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", SCRIPT, "--device", "cpu", "--small"],
+        [sys.executable, "-W", "ignore", SCRIPT, "--device", "cpu", "--quick"],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

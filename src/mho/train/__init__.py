@@ -19,7 +19,13 @@ from mho.train.on_cells import (
     WeightCells,
 )
 from mho.train.on_cells.coincidence import ExpectedPulses, PulsedUpdate, StochasticPulses
+from mho.train.on_cells.learning_rule import LearningRule, RuleArrays, TileSGD
+from mho.train.on_cells.low_rank import LowRankTikiTaka
+from mho.train.on_cells.mixed_precision import MixedPrecision
+from mho.train.on_cells.multi_tile import MultiTileResidual
 from mho.train.on_cells.pulsed_sgd import PulsedSGD
+from mho.train.on_cells.residual import ResidualLearning
+from mho.train.on_cells.symmetry_tracking import SymmetryTracking
 from mho.train.on_cells.tiki_taka import TikiTaka
 from mho.train.on_cells.transfer_rules import AGAD, Chopped, TikiTakaV1, TikiTakaV2, TransferRule
 from mho.train.quantised import wage
@@ -43,8 +49,12 @@ __all__ = [
     "History",
     "InSitu",
     "InputRangeRule",
+    "LearningRule",
     "LowRankState",
+    "LowRankTikiTaka",
+    "MixedPrecision",
     "MultiCell",
+    "MultiTileResidual",
     "NoiseInjection",
     "Optimisation",
     "Periphery",
@@ -53,12 +63,16 @@ __all__ = [
     "PulsedUpdate",
     "QuantisedOptimizer",
     "Recipe",
+    "ResidualLearning",
+    "RuleArrays",
     "Scheme",
     "SingleCell",
     "StochasticPulses",
+    "SymmetryTracking",
     "TikiTaka",
     "TikiTakaV1",
     "TikiTakaV2",
+    "TileSGD",
     "TransferRule",
     "VoltagePulses",
     "WeightCells",

@@ -7,17 +7,28 @@ and what it says is written to the slow array C, that holds the weights.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mho.cells.device import Device
-from mho.core import checks, random
+from mho.core import checks, notice, random, text
 from mho.devices.pulsed import PulsedDevice
 from mho.train.on_cells.coincidence import PulsedUpdate
 from mho.train.on_cells.parameter import pulsed
 from mho.train.on_cells.pulsed_sgd import Arrays, Devices, PulsedOptimizer
+from mho.train.on_cells.transfer_rates import (
+    HEAD,
+    SETTLED,
+    Flow,
+    TransferRates,
+    flow,
+    response,
+    transfer_rates,
+    unfit,
+)
 from mho.train.on_cells.transfer_rules import AGAD, Chopped, TikiTakaV1, TikiTakaV2, TransferRule
 from mho.train.on_cells.weights import WeightCells
 
@@ -45,6 +56,7 @@ class TransferArrays(nn.Module):
     """
 
     count: Tensor
+    flow: Tensor
 
     def __init__(self, rule: TransferRule, fast: WeightCells, slow: WeightCells) -> None:
         super().__init__()
@@ -57,7 +69,24 @@ class TransferArrays(nn.Module):
         self._keys = tuple(rule.memory((0, 0)))
         for name, value in rule.memory((out, inputs)).items():
             self.register_buffer(name, value.to(fast.read()))
+        self.answer = response(fast)
+        self.register_buffer("flow", torch.zeros(3, dtype=torch.float64), persistent=rule.derives)
         self.register_buffer("count", torch.zeros_like(fast.cells.rng))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        has = f"{prefix}flow" in state_dict
+        if has != self.rule.derives:
+            kind = type(self.rule).__name__
+            raise ValueError(
+                f"this checkpoint has rates given by numbers (of old "
+                f"transfer_lr=0.1 and chop_probability=0.1), and rule={self.rule} derives them; to "
+                f"go on as it was, give {kind}(transfer_lr=…, …) with those"
+                if self.rule.derives
+                else f"this checkpoint has rates that were derived, and rule={self.rule} gives "
+                f"them by numbers; to go on as it was, give {kind}() without transfer_lr and "
+                "chop_probability"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @property
     def memory(self) -> dict[str, Tensor]:
@@ -88,10 +117,29 @@ class TransferArrays(nn.Module):
         rule = self.rule
         signs = rule.signs(self.memory)
         chopped = x if signs is None else x * signs
-        self.fast.descend(chopped, delta, lr if rule.fast_lr is None else rule.fast_lr, update)
         self.count[0] += 1
+        if rule.derives or self.flow[2] < SETTLED:  # later only their own rates need it
+            self.flow = flow(self.flow, x, delta)
+        rates = self.rates(lr, update)
+        if "turning" in self._keys:
+            self.memory["turning"].fill_(rates.turns)
+        self.fast.descend(chopped, delta, rates.fast_lr, update)
         if int(self.count[0]) % rule.transfer_every == 0:
-            self.transfer(rule.transfer_lr * (1.0 if rule.fast_lr is None else lr))
+            self.transfer(rates.handed)
+
+    def rates(self, lr: float, update: PulsedUpdate) -> TransferRates:
+        """Return the rates in force after what was seen so far.
+
+        Args:
+            lr: learning rate, >= 0.
+            update: how inputs and errors become pulses.
+        """
+        return transfer_rates(self.rule, self.answer, self.seen, self.fast.shape[1], lr, update)
+
+    @property
+    def seen(self) -> Flow:
+        """Running means of what batches have asked."""
+        return Flow(*self.flow.tolist())
 
     @torch.no_grad()
     def transfer(self, rate: float) -> None:
@@ -148,6 +196,39 @@ class TikiTaka(PulsedOptimizer):
         super().__init__(
             model, lr, device=device, weight_range=weight_range, update=update, seed=seed
         )
+        self._heeded = False
+        self._heed(lr, cells=True)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Move the cells by pulses; see `PulsedOptimizer.step`."""
+        loss = super().step(closure)
+        if not vars(self).get("_heeded", True):
+            self._heed(max(float(group["lr"]) for group in self.param_groups))
+        return loss
+
+    def _heed(self, lr: float, *, cells: bool = False) -> None:
+        """Warn once of cells, or of settings, under which the rule does not settle."""
+        for name, array in self.arrays.items():
+            if not cells and array.seen.batches < SETTLED:
+                continue
+            said = unfit(self.rule, array.answer, None if cells else array.rates(lr, self.update), lr)
+            self._heeded = not cells
+            if said:
+                notice.warn(f"{name}: {said}")
+                self._heeded = True
+                return
+
+    def summary(self) -> str:
+        """Return the table of `PulsedOptimizer.summary`, and one of the rates in force."""
+        lr = {self._name[p]: float(g["lr"]) for g in self.param_groups for p in g["params"]
+              if p in self._name}
+        rows = []
+        for name, array in self.arrays.items():
+            if array.seen.batches:
+                rows.append((name, *array.rates(lr[name], self.update).said()))
+        if not rows:
+            return super().summary()
+        return f"{super().summary()}\n\n{text.table(('rates', *HEAD), rows)}"
 
     def _array(
         self, shape: tuple[int, int], cell: PulsedDevice, seed: int, kind: dict[str, Any]

@@ -15,6 +15,7 @@ from torch import Tensor
 from mho.core import checks
 from mho.core.spec import Spec
 from mho.train.on_cells.coincidence import round_at_random
+from mho.train.on_cells.transfer_rates import TURN, chop
 
 _REFERENCES = ("symmetry", "middle")
 
@@ -43,7 +44,7 @@ class TransferRule(Spec):
 
     transfer_every: int = 1
     columns: int | None = None
-    transfer_lr: float = 0.1
+    transfer_lr: float | None = None
     fast_lr: float | None = None
     reference: str = "symmetry"
     reference_error: float = 0.0
@@ -52,7 +53,8 @@ class TransferRule(Spec):
         checks.integer("transfer_every", self.transfer_every)
         if self.columns is not None:
             checks.integer("columns", self.columns)
-        checks.number("transfer_lr", self.transfer_lr, least=0.0)
+        if self.transfer_lr is not None:
+            checks.number("transfer_lr", self.transfer_lr, least=0.0)
         if self.fast_lr is not None:
             checks.number("fast_lr", self.fast_lr, least=0.0)
         checks.one_of("reference", self.reference, _REFERENCES)
@@ -61,8 +63,25 @@ class TransferRule(Spec):
             raise ValueError("reference_error is of reference='symmetry' only")
 
     @property
+    def derives(self) -> bool:
+        """Whether a rate in force follows from the cells and what they are asked to do."""
+        return self.transfer_lr is None
+
+    @property
     def share(self) -> float:
         """The part of A that counts as weight, γ in ``W = γ·A + C``."""
+        return 0.0
+
+    def handed(self, forgotten: float) -> float:
+        """Return how much of a reading belongs to C, at equal rates of A and C.
+
+        Args:
+            forgotten: share of what A holds that it forgets between two readings, λ·R.
+        """
+        return forgotten
+
+    def turning(self, forgotten: float) -> float:
+        """Return the chance that a sign turns after a reading; see `handed`."""
         return 0.0
 
     def memory(self, shape: tuple[int, int]) -> dict[str, Tensor]:
@@ -207,15 +226,32 @@ class Chopped(TikiTakaV2):
 
     said: ClassVar[tuple[str, ...]] = (*TransferRule.said, "chop_probability")
 
-    chop_probability: float = 0.1
+    chop_probability: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.probability("chop_probability", self.chop_probability)
+        if self.chop_probability is not None:
+            checks.probability("chop_probability", self.chop_probability)
+
+    @property
+    def derives(self) -> bool:
+        """See `TransferRule.derives`."""
+        return super().derives or self.chop_probability is None
+
+    def turning(self, forgotten: float) -> float:
+        """Return the chance that a sign turns after a reading; see `TransferRule.handed`."""
+        return chop(forgotten) if self.chop_probability is None else self.chop_probability
+
+    def handed(self, forgotten: float) -> float:
+        """Return how much of a reading belongs to C; see `TransferRule.handed`."""
+        return forgotten + 2.0 * self.turning(forgotten)
 
     def memory(self, shape: tuple[int, int]) -> dict[str, Tensor]:
         """Return H and the signs, all +1."""
-        return {**super().memory(shape), "sign": torch.ones(shape[1])}
+        own = {**super().memory(shape), "sign": torch.ones(shape[1])}
+        if self.chop_probability is None:
+            own["turning"] = torch.tensor(TURN)
+        return own
 
     def signs(self, memory: dict[str, Tensor]) -> Tensor | None:
         """Return the columns' signs."""
@@ -231,7 +267,7 @@ class Chopped(TikiTakaV2):
 
     def _turn(self, columns: Tensor, memory: dict[str, Tensor], source: torch.Generator) -> Tensor:
         draw = torch.rand(columns.shape, generator=source, device=columns.device)
-        turned = draw < self.chop_probability
+        turned = draw < memory.get("turning", self.chop_probability)
         memory["sign"][columns[turned]] *= -1.0
         return turned
 
@@ -258,6 +294,14 @@ class AGAD(Chopped):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.number("averaging", self.averaging, above=0.0, most=1.0)
+
+    def turning(self, forgotten: float) -> float:
+        """Return the chance that a sign turns after a reading; see `TransferRule.handed`."""
+        return TURN if self.chop_probability is None else self.chop_probability
+
+    def handed(self, forgotten: float) -> float:
+        """Return how much of a reading belongs to C; see `TransferRule.handed`."""
+        return (forgotten + 2.0 * self.turning(forgotten)) / 2.0
 
     def memory(self, shape: tuple[int, int]) -> dict[str, Tensor]:
         """Return H, the signs, the averages and the zeros."""

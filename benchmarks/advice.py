@@ -1,0 +1,115 @@
+"""What `mho.train.check_device` proposes, against the best of a small search: digits, 64-32-10.
+
+    python benchmarks/advice.py [--devices ag_a_si,…] [--steps 500] [--only search|advice]
+        [--tables DIRECTORY]
+
+Devices are all pulse-count presets, and three fitted (`mho.fit.pulses`) to responses of measured
+jump tables, where these are (``--tables``: of the names ``optuna_exp_1.35V_set_cdf.txt``).
+Prints a JSON line for each device and setting: its accuracy on the test images (%), the mean of
+the last fifth of training, and processor seconds.
+"""
+
+import argparse
+import json
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mho import fit
+from mho.demo.data import digits
+from mho.devices import TabularDevice, presets
+from mho.devices.pulsed import PulsedDevice
+from mho.train import AGAD, DifferentialPair, InSitu, PulsedSGD, TikiTaka
+
+TABLES = Path(__file__).resolve().parents[2] / "shared/data/xbtorch_tables/tabular/experimental"
+MEASURED = ("optuna_exp_1.35V", "optuna_exp_1.5V", "optuna_exp_1.8V")
+
+
+def mixed(layout):
+    """Return an optimizer that adds changes up digitally until they are worth a pulse."""
+    kind = {} if layout is None else {"layout": layout}
+    return lambda model, device, lr: InSitu(
+        torch.optim.SGD(model.parameters(), lr), device, model=model, threshold=1.0, **kind
+    )
+
+
+RULES = {
+    "PulsedSGD": lambda model, device, lr: PulsedSGD(model, lr, device=device),
+    "TikiTakaV2": lambda model, device, lr: TikiTaka(model, lr, device=device),
+    "AGAD": lambda model, device, lr: TikiTaka(model, lr, device=device, rule=AGAD()),
+    "mixed precision": mixed(None),
+    "mixed precision, pairs": mixed(DifferentialPair()),
+}
+SEARCH = {
+    f"{name}, lr {lr:g}": lambda model, device, make=make, lr=lr: make(model, device, lr)
+    for name, make in RULES.items()
+    for lr in (0.1, 0.3)
+}
+
+
+def advised(model, device):
+    """Return the optimizer that is proposed."""
+    from mho.train import check_device
+
+    return check_device(device, model).optimizer(model)
+
+
+def devices(tables):
+    """Yield names and devices: presets, then fits to measured tables."""
+    for preset in presets.list():
+        device = presets.get(preset.name)
+        if isinstance(device, PulsedDevice):
+            yield preset.name, device
+    for stem in MEASURED if tables.is_dir() else ():
+        cells = TabularDevice.from_tables(tables / stem).fabricate((1,), seed=0)
+        response = cells.respond(100, cycles=10)[:, :, 0]
+        yield f"fit to {stem}", fit.pulses(tuple(response.numpy())).device
+
+
+def train(make, device, data, steps, seed=0):
+    """Return the accuracy (%) of the last fifth of training, and processor seconds."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 10))
+    began, found = time.process_time(), []
+    optimizer = make(model, device)
+    for step in range(steps):
+        batch = torch.randint(len(data.train_x), (32,))
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(data.train_x[batch]), data.train_y[batch]).backward()
+        optimizer.step()
+        if step >= 0.8 * steps and step % 10 == 9:
+            with torch.no_grad():
+                found.append((model(data.test_x).argmax(1) == data.test_y).float().mean())
+    return 100.0 * float(torch.stack(found).mean()), time.process_time() - began
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--devices", help="some of them, by name and comma")
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--only", choices=("search", "advice"))
+    parser.add_argument("--tables", type=Path, default=TABLES)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    data = digits(0)
+    settings = {
+        **({} if options.only == "advice" else SEARCH),
+        **({} if options.only == "search" else {"advice": advised}),
+    }
+    for name, device in devices(options.tables):
+        if options.devices and name not in options.devices.split(","):
+            continue
+        for setting, make in settings.items():
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                accuracy, seconds = train(make, device, data, options.steps)
+            row = {"device": name, "setting": setting, "accuracy": round(accuracy, 1)}
+            row["told"] = sorted({str(one.message)[:60] for one in told})
+            print(json.dumps({**row, "seconds": round(seconds, 1)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
