@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 SPHINX := OMP_NUM_THREADS=1 $(VENV)/bin/python -m sphinx --keep-going -j 2
 
-.PHONY: demo test lint types bench docs links clean
+.PHONY: demo test lint types bench soak docs links clean
 
 demo: $(STAMP)
 	$(VENV)/bin/mho demo --out $(OUT)
@@ -23,6 +23,9 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(VENV)/bin/mypy
+
+soak: $(STAMP)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python benchmarks/soak.py
 
 bench: $(STAMP)
 	$(VENV)/bin/python benchmarks/heart.py --large
