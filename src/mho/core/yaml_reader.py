@@ -12,8 +12,11 @@ from typing import Any
 
 import yaml
 
+from mho.core import files
+
 _MOST = 1_000_000  # values, aliases counted as often as they are used
 _DEEPEST = 50
+_LONGEST = 1 << 24  # bytes: PyYAML reads about one a microsecond
 
 _MEANT = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -58,10 +61,7 @@ def read(path: Path) -> Any:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not UTF-8 or not YAML, is cut short, or holds too much.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8: {error}") from error
+    text = files.text(path, _LONGEST)
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
