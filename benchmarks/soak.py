@@ -14,8 +14,8 @@ Prints a JSON line a case, with a verdict, and ends with exit status 1 if one of
 
 Every case runs in a process of its own. Growth is that of the resident memory from the end of the
 warm-up (a tenth of the work) to the end, and ``blocks`` that of Python's allocated blocks; 5 % of
-either is a failure, and so is anything left of: file descriptors, threads, child processes, files in
-the temporary folder, files beside the store.
+either is a failure, and so is anything left of: file descriptors, threads, child processes, files
+in the temporary folder, files beside the store.
 """
 
 from __future__ import annotations

@@ -227,6 +227,9 @@ def _checked(data: Mapping[str, Any], folder: Path, trust: bool) -> StudyFile:
         data["objectives"] = tuple(given_objectives)
     if data.get("best") is not None:
         checks.instance("best", data["best"], Mapping)
+    for key in ("chips", "trials"):
+        if data.get(key) is not None:
+            data[key] = checks.integer(key, data[key], most=MOST)
     if "verify" in data:
         data["verify"] = checks.integer("verify", data["verify"], least=0, most=MOST)
     return StudyFile(**data, folder=folder, trusted=trust)

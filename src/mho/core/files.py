@@ -67,7 +67,7 @@ def read(path: str | Path) -> Any:
 
 
 def content(path: str | Path, most: int = MOST) -> bytes:
-    """Return the bytes of a file; what is longer, or has no end, is refused before it is read whole.
+    """Return the bytes of a file; one that is longer, or has no end, is not read whole but refused.
 
     Args:
         path: of the file.

@@ -18,6 +18,8 @@ _MOST = 1_000_000  # values, aliases counted as often as they are used
 _DEEPEST = 50
 _LONGEST = 1 << 24  # bytes: PyYAML reads about one a microsecond
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # terminals obey them
+
 _MEANT = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -97,6 +99,8 @@ def _size(node: Any, known: dict[int, int], depth: int) -> int:
     if depth > _DEEPEST:
         raise RecursionError
     if isinstance(node, yaml.ScalarNode):
+        if _CONTROL.search(node.value):
+            raise yaml.YAMLError(f"{node.value!r:.80} has control characters, which no name needs")
         return 1
     known[id(node)] = 0  # being counted
     inner = node.value

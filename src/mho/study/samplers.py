@@ -72,7 +72,12 @@ def _listed(path: str, domain: Any) -> list[Any]:
             f"a grid takes lists and evenly spaced Integers, not {domain} of {path!r}: list its "
             "values, or choose another sampler"
         )
-    return list(range(domain.low, domain.high + 1, domain.step))
+    values = range(domain.low, domain.high + 1, domain.step)
+    if len(values) > MOST:
+        raise ValueError(
+            f"a grid must have <= {MOST:,} configurations, {path!r} has {len(values):,}"
+        )
+    return list(values)
 
 
 def samplers(space: Space, sampler: Any, trials: int, seed: int) -> Callable[[int], Any]:

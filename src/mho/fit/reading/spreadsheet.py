@@ -10,6 +10,7 @@ from typing import Any
 
 from mho.core import memory
 from mho.core.extras import need
+from mho.core.text import visible
 from mho.fit.reading.separators import Row
 
 _EXCEL, _PARQUET = b"PK\x03\x04", b"PAR1"
@@ -85,7 +86,7 @@ def parquet(data: bytes, path: Path) -> list[Row]:
         raise ValueError(f"{path} is no parquet file that can be read: {error}") from error
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()
-    header = Row(1, tuple(map(str, frame.columns)))
+    header = Row(1, tuple(map(_text, frame.columns)))
     rows = enumerate(frame.itertuples(index=False, name=None), 2)
     return [header, *(Row(line, tuple(map(_text, cells))) for line, cells in rows)]
 
@@ -132,7 +133,7 @@ def _text(cell: Any) -> str:
         return ""
     if isinstance(cell, float) and cell == int(cell) if _finite(cell) else False:
         return str(int(cell)) if abs(cell) < 1e15 else repr(float(cell))
-    return repr(float(cell)) if isinstance(cell, float) else str(cell).strip()
+    return repr(float(cell)) if isinstance(cell, float) else visible(str(cell).strip())
 
 
 def _finite(cell: Any) -> bool:
