@@ -13,7 +13,7 @@ MUTANTS_STAMP := $(VENV)/.installed-mutants
 DOCS_STAMP := $(VENV)/.installed-docs
 SPHINX := OMP_NUM_THREADS=1 $(VENV)/bin/python -m sphinx --keep-going -j 2
 
-.PHONY: demo test lint types bench bench-compare mutants docs links clean
+.PHONY: demo test lint types bench bench-compare mutants soak docs links clean
 
 demo: $(STAMP)
 	$(VENV)/bin/mho demo --out $(OUT)
@@ -28,6 +28,10 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(VENV)/bin/mypy
+
+# What cycles, conversions and studies leave behind, for an hour.
+soak: $(STAMP)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python benchmarks/soak.py
 
 # All benchmarks into one JSON file, for an hour or two; `make bench BENCH="--quick --repeats 2"` is
 # less. Then `make bench-compare A=before.json B=after.json`.

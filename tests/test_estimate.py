@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import mho
+from mho.core import memory
 from mho.model import pace, sizes
 
 
@@ -120,21 +121,21 @@ def test_what_convert_refuses_is_refused():
 
 
 def test_too_large_is_refused_with_the_numbers(monkeypatch):
-    monkeypatch.setattr(sizes, "_CHECKED_FROM", 0)
-    monkeypatch.setattr(sizes, "available", lambda device: 50_000)
+    monkeypatch.setattr(memory, "CHECKED_FROM", 0)
+    monkeypatch.setattr(memory, "available", lambda device: 50_000)
     model = nn.Linear(100, 100, bias=False)
     with pytest.raises(MemoryError, match=r"needs 160 kB on cpu, and 50 kB are available"):
         mho.convert(model, mho.Hardware())
     assert mho.estimate(model, mho.Hardware(), times=False).converted == 160_000
     assert mho.convert(model, mho.Hardware(), check_memory=False).crossbar.rows == 100
-    monkeypatch.setattr(sizes, "available", lambda device: None)  # nobody knows
+    monkeypatch.setattr(memory, "available", lambda device: None)  # nobody knows
     mho.convert(model, mho.Hardware())
 
 
 def test_available_memory_is_a_number_of_this_machine():
-    there = sizes.available("cpu")
+    there = memory.available("cpu")
     assert there is None or 1e6 < there < 1e15
-    assert sizes.available("meta") is None
+    assert memory.available("meta") is None
 
 
 @pytest.mark.parametrize("cells_dtype", [None, torch.float16])
@@ -160,8 +161,8 @@ def test_memory_of_every_cell_is_counted(kind, hardware, cells_dtype):
 
 
 def test_the_refusal_knows_how_cells_are_kept(monkeypatch):
-    monkeypatch.setattr(sizes, "_CHECKED_FROM", 0)
-    monkeypatch.setattr(sizes, "available", lambda device: 130_000)
+    monkeypatch.setattr(memory, "CHECKED_FROM", 0)
+    monkeypatch.setattr(memory, "available", lambda device: 130_000)
     model = nn.Linear(100, 100, bias=False)
     with pytest.raises(MemoryError, match="needs 160 kB"):
         mho.convert(model, mho.Hardware())

@@ -126,7 +126,7 @@ def _said(error: Exception, given: list[str]) -> str:
         text = f"{error.filename} is a file, not a folder"  # nothing else is not written over
     elif isinstance(error, OSError) and error.filename is not None and error.strerror:
         text = f"{error.strerror}: {error.filename}"
-    if isinstance(error, (ImportError, OSError, TypeError, ValueError)) and text:
+    if isinstance(error, (ImportError, MemoryError, OSError, TypeError, ValueError)) and text:
         return text
     # Nobody has foreseen this one: say what it is, and how to see where it comes from.
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -138,7 +138,10 @@ def _say(given: list[str], text: str) -> None:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    # As `mho.core.text.visible`, which is not imported for the sake of an error: names in files are
+    # strangers', and must not move a terminal's cursor.
+    shown = " ".join(text.split())
+    return "".join(c if c.isprintable() or c == "\xa0" else repr(c)[1:-1] for c in shown)
 
 
 def _show_version(wanted: bool) -> None:

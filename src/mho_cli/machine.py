@@ -87,7 +87,7 @@ def _memory(mho: Any) -> dict[str, int | None]:
         total = None
     if isinstance(mho, dict):
         return {"total": total, "available": None}
-    from mho.model.sizes import available
+    from mho.core.memory import available
 
     return {"total": total, "available": available("cpu")}
 

@@ -33,6 +33,12 @@ def study(
         int | None,
         typer.Option(help="Processes; without, as many as there are cores.", **options.POSITIVE),
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust", help="The file may name folders and stores that do not lie beside it."
+        ),
+    ] = False,
 ) -> None:
     """Run a study, or go on with it: many hardwares, several chips each.
 
@@ -40,4 +46,4 @@ def study(
     """
     from mho.cli.study import run
 
-    run(what, quick=quick, out=out, workers=workers)
+    run(what, quick=quick, out=out, workers=workers, trust=trust)

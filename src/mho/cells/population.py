@@ -20,7 +20,7 @@ from mho.cells import checkpoint, clock, defects, fabrication, kept, kin, lendin
 from mho.cells.behaviour import Behaviour, Context
 from mho.cells.life import Drawn
 from mho.cells.programming import Programming, Site, Written
-from mho.core import checks, extra, random
+from mho.core import checks, extra, memory, random
 from mho.core.modes import settled
 from mho.core.precision import keeping, wide
 
@@ -91,6 +91,13 @@ class Cells(nn.Module):
         streams = random.streams(seed)
         self.register_buffer("streams", streams.to(device or torch.get_default_device()))
         kind = wide(dtype or torch.get_default_dtype())
+        # Before any is made: the conductances, and as much again while the first thing is drawn.
+        memory.refuse(
+            f"a population of {math.prod(shape):,} cells",
+            2 * kind.itemsize * math.prod(shape),
+            device,
+            "make it smaller, or go on in spite of it inside mho.core.memory.unchecked()",
+        )
         self._buffers["g"] = torch.empty(shape, dtype=kind, device=device)
         self._buffers["written"] = None
         for name in ("inner", "pulses", "broken_at"):

@@ -73,6 +73,7 @@ def run(
     quick: bool = False,
     out: Path | None = None,
     workers: int | None = None,
+    trust: bool = False,
 ) -> Outcome:
     """Run a study, or go on with it, print what it found and write it to a folder.
 
@@ -81,6 +82,7 @@ def run(
         quick: whether to run its shorter form.
         out: where tables, report and figures go, instead of where the file says.
         workers: processes, instead of what the file says.
+        trust: whether the file may write elsewhere than beside itself and in ``out``.
 
     Returns:
         What was found.
@@ -90,7 +92,7 @@ def run(
         ImportError: if an extra is missing.
     """
     began = time.perf_counter()
-    asked = load(str(what), quick=quick)
+    asked = load(str(what), quick=quick, trust=trust)
     for module, extra in _NEEDED:  # what is missing at the end of the work is said before
         need(module, extra)
     folder = asked.out_of(out)
@@ -100,7 +102,9 @@ def run(
         found, choice = _run(asked, folder, workers)
     except KeyboardInterrupt:
         given_out = [] if out is None else ["--out", str(out)]
-        again = shlex.join(["mho", "study", str(what), *["--quick"] * quick, *given_out])
+        again = shlex.join(
+            ["mho", "study", str(what), *["--quick"] * quick, *given_out, *["--trust"] * trust]
+        )
         print(f"Stopped; every finished chip is kept. {again} goes on.")
         raise
     files = [*found.save(folder), found.report(folder / "report.html", choice=choice)]

@@ -15,6 +15,7 @@ from mho.core import checks, files
 from mho.core.text import meant
 from mho.devices import presets
 from mho.study import Integers, Range
+from mho.study.samplers import MOST
 
 BUILT_IN = Path(__file__).parent / "studies"
 
@@ -68,6 +69,7 @@ class StudyFile:
     verify: int = 0
     quick: Mapping[str, Any] | None = None
     folder: Path = field(default=Path(), metadata={"key": False})
+    trusted: bool = field(default=False, metadata={"key": False})
 
     # ── what it means ────────────────────────────────────────────────────────────────────────────
 
@@ -126,13 +128,25 @@ class StudyFile:
         """Return the folder of the results."""
         if out is not None:
             return out
-        return self.folder / (self.out or self.name.replace(" ", "_"))
+        return self._own("out" if self.out else "name", self.out or self.name.replace(" ", "_"))
 
     def store_of(self, out: Path) -> str:
         """Return where the study is kept."""
         if self.store is None:
             return str(out / "study.journal")
-        return self.store if "://" in self.store else str(self._beside(self.store))
+        return self.store if "://" in self.store else str(self._own("store", self.store))
+
+    def _own(self, key: str, path: str) -> Path:
+        """Return where the file may write: in its folder, unless its user trusts it."""
+        if self.trusted:
+            return self._beside(path)
+        try:
+            return files.inside(self.folder, path)
+        except ValueError as error:
+            raise ValueError(
+                f"{key} {error}: the file of a study writes beside itself; choose another folder "
+                "by --out, or say --trust if the file is yours"
+            ) from None
 
     def _beside(self, path: str) -> Path:
         return self.folder / Path(path).expanduser()
@@ -156,12 +170,13 @@ class StudyFile:
         return presets.get(value)
 
 
-def load(what: str, *, quick: bool = False) -> StudyFile:
+def load(what: str, *, quick: bool = False, trust: bool = False) -> StudyFile:
     """Read the file of a study, or a built-in one by its name.
 
     Args:
         what: the path of a file, or a name.
         quick: whether its ``quick`` keys count.
+        trust: whether it may name folders and stores that lie elsewhere than beside it.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -189,10 +204,10 @@ def load(what: str, *, quick: bool = False) -> StudyFile:
         _refuse_unknown(f"{path}, quick,", short, [key for key in KEYS if key != "quick"])
         name = data.get("name", path.stem)
         data = {**data, "name": f"{name} quick", **short}
-    return _checked({"name": path.stem, **data}, folder)
+    return _checked({"name": path.stem, **data}, folder, trust)
 
 
-def _checked(data: Mapping[str, Any], folder: Path) -> StudyFile:
+def _checked(data: Mapping[str, Any], folder: Path, trust: bool) -> StudyFile:
     data = dict(data)
     for key in ("name", "model", "sampler"):
         if key in data:
@@ -212,9 +227,12 @@ def _checked(data: Mapping[str, Any], folder: Path) -> StudyFile:
         data["objectives"] = tuple(given_objectives)
     if data.get("best") is not None:
         checks.instance("best", data["best"], Mapping)
+    for key in ("chips", "trials"):
+        if data.get(key) is not None:
+            data[key] = checks.integer(key, data[key], most=MOST)
     if "verify" in data:
-        data["verify"] = checks.integer("verify", data["verify"], least=0)
-    return StudyFile(**data, folder=folder)
+        data["verify"] = checks.integer("verify", data["verify"], least=0, most=MOST)
+    return StudyFile(**data, folder=folder, trusted=trust)
 
 
 def _check_ways(objectives: Mapping[str, Any]) -> None:

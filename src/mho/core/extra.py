@@ -26,7 +26,7 @@ def packed(values: dict[str, Any]) -> Any:
 
 def plain(saved: Any) -> Any:
     """Return the values that `packed` was given, as new ones; anything else as it is."""
-    return json.loads(_text(saved)) if isinstance(saved, Tensor) else saved
+    return _read(_text(saved)) if isinstance(saved, Tensor) else saved
 
 
 def of(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -63,4 +63,13 @@ def _text(saved: Tensor) -> bytes:
 
 @functools.lru_cache(maxsize=16)
 def _parsed(text: bytes) -> Any:
-    return json.loads(text)
+    return _read(text)
+
+
+def _read(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"the checkpoint is damaged: its plain values are no JSON: {error}"
+        ) from error

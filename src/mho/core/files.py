@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mho.core.spec import Spec
+from mho.core.text import size
 
 S = TypeVar("S", bound=Spec)
+
+MOST = 1 << 30
+"""Bytes of a file that `content` reads."""
 
 FORMAT = 1
 """Of the files that `save` writes. A file that tells it ends with ``...``, or is cut short."""
@@ -60,6 +64,53 @@ def read(path: str | Path) -> Any:
     from mho.core import yaml_reader  # here, since few programs read files and all import this
 
     return yaml_reader.read(Path(path))
+
+
+def content(path: str | Path, most: int = MOST) -> bytes:
+    """Return the bytes of a file; one that is longer, or has no end, is not read whole but refused.
+
+    Args:
+        path: of the file.
+        most: bytes that it may hold.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it holds more.
+    """
+    with Path(path).open("rb") as file:
+        found = file.read(most + 1)
+    if len(found) > most:
+        raise ValueError(f"{path} holds more than {size(most)}: it is not read")
+    return found
+
+
+def text(path: str | Path, most: int = MOST, errors: str = "strict") -> str:
+    """Return a file's text, UTF-8; see `content`.
+
+    Raises:
+        OSError, ValueError: as `content`; also if it is no UTF-8 and errors are strict.
+    """
+    try:
+        found = content(path, most).decode("utf-8", errors)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8: {error}") from error
+    return found.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def inside(folder: str | Path, name: str) -> Path:
+    """Return the path of something that a file names, where that lies in a folder.
+
+    Args:
+        folder: in which it must lie, links followed.
+        name: relative to the folder, or absolute.
+
+    Raises:
+        ValueError: if it leads out of the folder.
+    """
+    path = Path(folder) / name
+    if not path.resolve().is_relative_to(Path(folder).resolve()):
+        raise ValueError(f"{name!r} must lie in the folder {str(Path(folder).absolute())!r}")
+    return path
 
 
 def save(spec: Spec, path: str | Path) -> None:

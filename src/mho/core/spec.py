@@ -92,6 +92,8 @@ class Spec:
         kind = _find(data["type"], cls) if "type" in data else cls
         if not issubclass(kind, cls):
             raise TypeError(f"expected a {cls.__name__}, got a {kind.__name__}")
+        if not dataclasses.is_dataclass(kind):
+            raise TypeError(f"a {kind.__name__} is of many types: which one must be said by 'type'")
         twice = [
             f"{old!r} is the old name of {new!r}"
             for old, new in kind.renamed.items()

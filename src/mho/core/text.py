@@ -49,6 +49,13 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
+def visible(text: str) -> str:
+    """Return a text whose control characters are written out: no name moves a terminal's cursor."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t\xa0" else repr(c)[1:-1] for c in text)
+
+
 def meant(name: object, known: Iterable[str]) -> str:
     """Say which known name a mistyped one is nearest to, for the end of an error; or nothing."""
     names = {one.lower(): one for one in known}

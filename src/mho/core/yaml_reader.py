@@ -12,8 +12,13 @@ from typing import Any
 
 import yaml
 
+from mho.core import files
+
 _MOST = 1_000_000  # values, aliases counted as often as they are used
 _DEEPEST = 50
+_LONGEST = 1 << 24  # bytes: PyYAML reads about one a microsecond
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # terminals obey them
 
 _MEANT = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -58,10 +63,7 @@ def read(path: Path) -> Any:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not UTF-8 or not YAML, is cut short, or holds too much.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8: {error}") from error
+    text = files.text(path, _LONGEST)
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -97,6 +99,8 @@ def _size(node: Any, known: dict[int, int], depth: int) -> int:
     if depth > _DEEPEST:
         raise RecursionError
     if isinstance(node, yaml.ScalarNode):
+        if _CONTROL.search(node.value):
+            raise yaml.YAMLError(f"{node.value!r:.80} has control characters, which no name needs")
         return 1
     known[id(node)] = 0  # being counted
     inner = node.value

@@ -76,9 +76,9 @@ class ExponentialDevice(PulsedDevice):
                 raise ValueError(f"give either d2d or a Spread for {name}, not both")
         checks.number("d2d", self.d2d, least=0.0)
         check("c2c", self.c2c, least=0.0)
-        checks.integer("levels", self.levels)
+        checks.integer("levels", self.levels, most=2**24)  # float32 tells no more apart
         if self.levels_reset is not None:
-            checks.integer("levels_reset", self.levels_reset)
+            checks.integer("levels_reset", self.levels_reset, most=2**24)
 
     @property
     def noisy(self) -> bool:

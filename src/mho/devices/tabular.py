@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mho.cells.population import Cells
 from mho.cells.spread import Spread, check, check_window, spread_about
-from mho.core import checks
+from mho.core import checks, files
 from mho.core.spec import Spec
 from mho.devices.pulsed import PulsedCells, PulsedDevice
 from mho.devices.trains import Cell
@@ -361,7 +361,7 @@ def _named(stem: Path, ending: str) -> Path:
 def _read(path: Path) -> Array:
     if not path.is_file():
         raise FileNotFoundError(f"jump table file not found: {path}")
-    lines = path.read_text().replace(",", " ").splitlines()
+    lines = files.text(path).replace(",", " ").splitlines()
     try:
         rows = [[float(word) for word in line.split()] for line in lines if line.strip()]
         return np.array(rows, dtype=np.float64)

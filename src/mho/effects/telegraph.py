@@ -55,7 +55,7 @@ class TelegraphNoise(ReadingEffect):
         occupancy: share of time that a trap is filled, 0…1.
         tau: correlation time (s), > 0; a number or a `Spread` over the traps; None for reads
             further apart.
-        traps: of every cell, at most; each is there with the probability ``fraction``.
+        traps: of every cell, at most, 1…1000; each is there with the probability ``fraction``.
         hrs_growth: how much larger the relative step is in cells of lower conductance, >= 0.
     """
 
@@ -72,7 +72,7 @@ class TelegraphNoise(ReadingEffect):
         checks.probability("TelegraphNoise occupancy", self.occupancy)
         if self.tau is not None:
             object.__setattr__(self, "tau", positive("TelegraphNoise tau", self.tau))
-        checks.integer("TelegraphNoise traps", self.traps)
+        checks.integer("TelegraphNoise traps", self.traps, most=1000)
         checks.number("TelegraphNoise hrs_growth", self.hrs_growth, least=0.0)
 
     @classmethod

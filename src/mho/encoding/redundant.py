@@ -25,6 +25,7 @@ from mho.encoding.differential import PLACES, Differential
 from mho.encoding.make_up import make_up, nearest_sum
 
 RANKS = ("error", "defects")
+_MOST = 65_536  # copies: each is an array of its own, and a row of the combination
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Redundant(Encoding):
             raise ValueError(
                 f"{name} base must not be compared: bits of copies are not sums of currents"
             )
-        checks.integer(f"{name} copies", self.copies)
+        checks.integer(f"{name} copies", self.copies, most=_MOST)
         checks.one_of(f"{name} add", self.add, PLACES)
         object.__setattr__(self, "scaling", self.base.scaling)
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mho.cells import kept
-from mho.core import checks, random
+from mho.core import checks, memory, random
 from mho.core.selection import Selectors, assigned, first_match, walk
 from mho.core.sharded import is_sharded
 from mho.core.text import progress
@@ -109,7 +109,8 @@ def convert(
         raise ValueError("the model has no layer to convert to crossbars")
     if check_memory and program:
         sizes.refuse_too_large(model, chosen, settings["cells_dtype"])
-    analog, apart = _copy(model, chosen, seed, settings)
+    with memory.unchecked():  # the whole has been looked at above, or is not to be
+        analog, apart = _copy(model, chosen, seed, settings)
     for module in analog.modules():
         self_contained(module)
     guard(analog)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from mho.cells import kept
-from mho.core import checks
+from mho.core import checks, memory
 from mho.core.selection import Selectors
 from mho.core.text import quantity, size, table
 from mho.hardware import Hardware
@@ -237,7 +237,7 @@ def estimate(
         products=_outside(traced, set(chosen)),
         macs=None if traced is None else traced.within(set(chosen)),
         of_macs=None if traced is None else traced.macs,
-        available=sizes.available(device),
+        available=memory.available(device),
         untraced=untraced,
         reckoned=_uncounted(found, cells_dtype),
     )

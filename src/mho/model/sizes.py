@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy
-import os
 import warnings
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from mho.core import memory
 from mho.core.precision import wide
-from mho.core.text import size
 from mho.crossbar import Crossbar
 from mho.crossbar.readout import collapses
 from mho.crossbar.tiling import Tiling
@@ -24,7 +22,6 @@ from mho.nn.base import AnalogLayer, blank
 from mho.nn.embedding import Embedding
 from mho.nn.registry import crossbar_layer
 
-_CHECKED_FROM = 1 << 28  # bytes: less is not worth the question
 _AT_MOST = 256  # bytes a weight, at a guess: below, nothing is counted
 _SAMPLE = 64  # rows and columns of the crossbar that is counted
 
@@ -179,7 +176,7 @@ def refuse_too_large(
     cells_dtype: torch.dtype | None = None,
 ) -> None:
     """Refuse a conversion for which the memory does not suffice (MemoryError)."""
-    if sum(p.numel() for p in _known(model)) * _AT_MOST < _CHECKED_FROM:
+    if sum(p.numel() for p in _known(model)) * _AT_MOST < memory.CHECKED_FROM:
         return
     need: dict[torch.device, int] = {}
     counted: set[nn.Parameter] = set()
@@ -197,51 +194,14 @@ def refuse_too_large(
         if parameter.device in need:
             need[parameter.device] += parameter.numel() * parameter.element_size()
     for device, count in need.items():
-        there = available(device) if count > _CHECKED_FROM else None
-        if there is not None and count > there:
-            raise MemoryError(
-                f"the converted model needs {size(count)} on {device}, and {size(there)} are "
-                "available; convert less of it (only, skip), or go on in spite of it with "
-                "check_memory=False. mho.estimate says what needs how much"
-            )
+        memory.refuse(
+            "the converted model",
+            count,
+            device,
+            "convert less of it (only, skip), or go on in spite of it with check_memory=False. "
+            "mho.estimate says what needs how much",
+        )
 
 
 def _known(module: nn.Module) -> list[nn.Parameter]:
     return [p for p in module.parameters() if not isinstance(p, nn.UninitializedParameter)]
-
-
-def available(device: torch.device | str) -> int | None:
-    """Return the bytes that are free on a device; None where nobody knows."""
-    device = torch.device(device)
-    if device.type == "meta":
-        return None
-    if device.type == "cpu":
-        known = [n for n in (_of_system(), _of_group()) if n is not None]
-        return min(known, default=None)
-    info = getattr(torch.get_device_module(device), "mem_get_info", None)
-    return None if info is None else int(info(device)[0])
-
-
-def _of_system() -> int | None:
-    try:  # Linux counts here what it would give up, too
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return None
-
-
-def _of_group() -> int | None:
-    """What a container leaves, where there is one."""
-    try:
-        most, now = (
-            Path(f"/sys/fs/cgroup/memory.{what}").read_text(encoding="ascii").strip()
-            for what in ("max", "current")
-        )
-        return None if most == "max" else max(int(most) - int(now), 0)
-    except (OSError, ValueError):
-        return None

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import torch
 from tqdm import tqdm
 
-from mho.core import checks
+from mho.core import checks, memory
 
+_A_WORKER = 150_000_000  # bytes: Python and torch, before any work
 _PATIENCE = 10.0  # s, that idle workers have to end by themselves
 _BEGINNINGS = 3  # of workers that are killed before they have begun
 _KILLED = -9  # how a process ended that was killed, by a system out of memory for example
@@ -64,7 +65,11 @@ def pool_of(workers: int | None, executor: Executor | Factory | None) -> Pool:
         workers = checks.integer("workers", workers, least=0 if executor is None else 1)
     if executor is not None:
         return Given(executor, workers)
-    return Here() if workers == 0 else Processes(workers or cores())
+    if workers == 0:
+        return Here()
+    wanted = workers or cores()
+    memory.refuse(f"{wanted:,} worker processes", wanted * _A_WORKER, "cpu", "say fewer workers")
+    return Processes(wanted)
 
 
 class Here:

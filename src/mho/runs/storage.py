@@ -113,7 +113,7 @@ def _journal(optuna: Any, path: Path, lock: Any) -> Storage:
     try:
         with quiet():
             opened = optuna.storages.JournalStorage(backend)
-    except (ValueError, KeyError) as error:
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"store {str(path)!r} is damaged: {error}") from error
     return Storage(opened, str(path), lambda: lock)
 

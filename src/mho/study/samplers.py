@@ -14,6 +14,8 @@ from mho.core.extras import need
 from mho.study.space import Choices, Range, Space, distribution, label_of, value_at
 
 PLANNED = ("grid", "random", "latin_hypercube", "sobol")
+MOST = 10_000_000
+"""Configurations of a study, and chips of a configuration: each is kept, and listed at the end."""
 ADAPTIVE = ("tpe", "nsga2", "gp")
 
 
@@ -29,9 +31,14 @@ def count_of(space: Space, sampler: Any, trials: int | None) -> int:
     else:
         checks.instance("sampler", sampler, need("optuna.samplers", "study").BaseSampler)
     if trials is not None:
-        trials = checks.integer("trials", trials)
+        trials = checks.integer("trials", trials, most=MOST)
     if sampler == "grid":
         size = math.prod(len(_listed(path, domain)) for path, domain in space.items())
+        if size > MOST:
+            raise ValueError(
+                f"a grid must have <= {MOST:,} configurations, got {size:,}: sampler='random' or "
+                "'sobol' takes fewer of them"
+            )
         if trials not in (None, size):
             raise ValueError(
                 f"trials must be left out of a grid, which has {size} configurations, or be that "
@@ -65,7 +72,12 @@ def _listed(path: str, domain: Any) -> list[Any]:
             f"a grid takes lists and evenly spaced Integers, not {domain} of {path!r}: list its "
             "values, or choose another sampler"
         )
-    return list(range(domain.low, domain.high + 1, domain.step))
+    values = range(domain.low, domain.high + 1, domain.step)
+    if len(values) > MOST:
+        raise ValueError(
+            f"a grid must have <= {MOST:,} configurations, {path!r} has {len(values):,}"
+        )
+    return list(values)
 
 
 def samplers(space: Space, sampler: Any, trials: int, seed: int) -> Callable[[int], Any]:

@@ -23,7 +23,7 @@ from mho.study.chips import listed
 from mho.study.paths import with_settings
 from mho.study.progress import Progress
 from mho.study.records import Outcome, Record
-from mho.study.samplers import count_of, samplers
+from mho.study.samplers import MOST, count_of, samplers
 from mho.study.space import (
     Integers,
     Range,
@@ -165,7 +165,7 @@ def sweep(
 def _seeds(chips: int | Sequence[int]) -> list[int]:
     chips = checks.plain(chips)
     if isinstance(chips, (int, float, str)):
-        return list(range(checks.integer("chips", chips)))
+        return list(range(checks.integer("chips", chips, most=MOST)))
     if not isinstance(chips, Iterable):
         raise TypeError(f"chips must be an integer or a list of seeds, got {checks.said(chips)}")
     seeds = listed(chips)

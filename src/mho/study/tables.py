@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mho.core import files
 from mho.core.extras import need
 from mho.core.files import drafts
 from mho.study.statistics import (
@@ -175,8 +176,8 @@ def read(path: Path) -> dict[str, Any]:
             f"{path} is a table for other programs: a study is loaded from its JSON file"
         )
     try:
-        data = json.loads(path.read_text("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        data = json.loads(files.text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is no study: {error}") from error
     if not isinstance(data, Mapping) or data.get("format") != FORMAT:
         raise ValueError(f"{path} is no study: it does not say format {FORMAT!r}")

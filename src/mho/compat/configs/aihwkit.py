@@ -23,7 +23,7 @@ from mho.compat.configs.aihwkit_training import recipe_of
 from mho.compat.configs.printed import Node, flatten, node_of
 from mho.compat.configs.resolution import MOST, bits_of
 from mho.compat.configs.translation import Account, Translation
-from mho.core import checks
+from mho.core import checks, files
 from mho.effects.reading import ReadNoise
 from mho.encoding.base import Encoding, Scaling
 from mho.hardware import Array, Hardware
@@ -106,9 +106,9 @@ def _backward(account: Account) -> None:
 def text_of(config: Any) -> Any:
     """Return the text of a file where a configuration is given as its path."""
     if isinstance(config, Path):
-        return config.read_text(encoding="utf-8")
+        return files.text(config)
     if isinstance(config, str) and config.strip() and not {"(", "\n"} & set(config):
-        return Path(config).read_text(encoding="utf-8")
+        return files.text(config)
     return config
 
 

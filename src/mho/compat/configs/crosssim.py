@@ -21,7 +21,7 @@ from mho.compat.configs import crosssim_tables as tables
 from mho.compat.configs.crosssim_cells import device_of, errors_of, states_beside_offset
 from mho.compat.configs.crosssim_converters import adc_of, dac_of
 from mho.compat.configs.translation import Account, Translation
-from mho.core import checks
+from mho.core import checks, files
 from mho.effects.base import Effect
 from mho.effects.programming import FiniteStates
 from mho.encoding.base import Encoding, Scaling
@@ -75,7 +75,7 @@ def _mapping(parameters: Any) -> Mapping[str, Any]:
     if isinstance(parameters, str) and parameters.lstrip().startswith("{"):
         return _json(parameters, "the text")
     if isinstance(parameters, (str, Path)):
-        return _json(Path(parameters).read_text(encoding="utf-8"), str(parameters))
+        return _json(files.text(parameters), str(parameters))
     if hasattr(parameters, "as_dict"):
         parameters = parameters.as_dict()
     if not isinstance(parameters, Mapping):

@@ -23,7 +23,7 @@ from mho.compat.configs import neurosim_tables as tables
 from mho.compat.configs.crosssim_cells import states_beside_offset
 from mho.compat.configs.neurosim_text import assignments, flags
 from mho.compat.configs.translation import Account, Translation
-from mho.core import checks
+from mho.core import checks, files
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.linear import LinearDevice
 from mho.effects.base import Effect
@@ -73,7 +73,7 @@ def _values(given: Any, read: Any) -> dict[str, Any]:
     if isinstance(given, Mapping):
         return {str(name): value for name, value in given.items()}
     if isinstance(given, Path) or (isinstance(given, str) and _is_file(given)):
-        given = Path(given).read_text(encoding="utf-8", errors="replace")
+        given = files.text(given, errors="replace")
     if not isinstance(given, str):
         raise TypeError(f"expected a path, a text or a mapping, got {type(given).__name__}")
     found: dict[str, Any] = read(given)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|\"[^\"\n]*\"", re.DOTALL)  # and texts
+_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|//[^\n]*|\"[^\"\n]*\"", re.DOTALL)  # and texts
 _STATEMENT = re.compile(
     r"\b(?P<what>switch|if|else|for|while)\b|\b(?P<name>[A-Za-z_]\w*)\s*=(?!=)\s*(?P<value>[^;]*);"
 )
@@ -16,6 +16,7 @@ _BLOCK = re.compile(r"\s*\{")
 _CHAINED = re.compile(r"\s*(if|for|while|switch)\b")
 _CASE = re.compile(r"\bcase\s+(-?\w+)\s*:|\bdefault\s*:")
 _CAST = re.compile(r"\(\s*(?:double|float|int)\s*\)")
+_LARGEST = 2**64  # of a sum: beyond C's integers, and squares of squares take all memory
 _FLAG = re.compile(
     r"^\s*(?:--|args\.)?(?P<name>[A-Za-z_]\w*)\s*[:=\s]\s*(?P<value>[-+\w.]+)\s*(?:#.*)?$",
     re.MULTILINE,
@@ -108,8 +109,8 @@ def _note(body: str, conditional: dict[str, str]) -> None:
 
 def _cases(body: str) -> Iterator[tuple[str | None, str]]:
     marks = list(_CASE.finditer(body))
-    ends = [mark.start() for mark in marks[1:]] + [len(body)]
-    for mark, end in zip(marks, ends, strict=True):
+    ends = [*(mark.start() for mark in marks[1:]), len(body)]
+    for mark, end in zip(marks, ends, strict=False):  # there may be no case
         yield mark[1], body[mark.end() : end]
 
 
@@ -159,5 +160,8 @@ def _sum(tree: ast.expr, known: dict[str, Any]) -> Any:
         case ast.UnaryOp(op=ast.USub(), operand=inner):
             return -_sum(inner, known)
         case ast.BinOp(op=op, left=left, right=right) if type(op) in _SUMS:
-            return _SUMS[type(op)](_sum(left, known), _sum(right, known))
+            found = _SUMS[type(op)](_sum(left, known), _sum(right, known))
+            if isinstance(found, int) and abs(found) > _LARGEST:
+                raise OverflowError
+            return found
     raise ValueError(ast.unparse(tree))

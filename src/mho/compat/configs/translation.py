@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mho.analysis.technology import Technology
+from mho.core.text import visible
 from mho.hardware import Hardware, save_hardware
 from mho.train.recipes.recipe import Recipe
 
@@ -98,7 +99,7 @@ class Translation:
             _table("without one, and they act there", lost),
             _table("without one, and without effect", idle),
         ]  # fmt: skip
-        return "\n\n".join(parts)
+        return visible("\n\n".join(parts))
 
 
 def _table(title: str, rows: Iterable[tuple[str, Any, str]]) -> str:

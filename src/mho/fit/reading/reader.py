@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mho.core import checks
+from mho.core import files as contents
 from mho.fit.reading import files, kinds, maps, numbers, readings, separators, spreadsheet, text
 from mho.fit.reading.arrange import arranged
 from mho.fit.reading.columns import Column, columns_of
@@ -111,7 +112,7 @@ def read(
 
 
 def _grid(path: Path, wishes: Wishes) -> Grid:
-    data = path.read_bytes()
+    data = contents.content(path)
     table = spreadsheet.is_workbook(data) or spreadsheet.is_parquet(data)
     if table and wishes.separator is not None:
         raise ValueError(f"{path} is no text: no separator stands between its columns")

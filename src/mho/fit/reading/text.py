@@ -6,6 +6,8 @@ import codecs
 import re
 from pathlib import Path
 
+from mho.core import memory
+
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8", "UTF-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le", "UTF-32"),  # before UTF-16, whose mark it begins with
@@ -33,6 +35,7 @@ ALIKE = str.maketrans(
 )
 _OPEN_QUOTE = re.compile(r'(?:^|[,;\t|])\s*"(?:[^"]|"")*$')
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+_A_BYTE = 100  # bytes of memory: short cells, each a text, and a number in a list
 _MOST_JOINED = 3  # lines that one quoted cell may run over
 
 
@@ -49,6 +52,8 @@ def lines(data: bytes, path: Path) -> tuple[list[tuple[int, str]], str]:
     Raises:
         ValueError: if it is no text.
     """
+    advice = "save the part of it that was measured"
+    memory.refuse(f"{path}, read as a table,", len(data) * _A_BYTE, "cpu", advice)
     text, encoding = _decoded(data, path)
     text = text.rstrip("\x1a").translate(ALIKE)
     physical = re.split(r"\r\n|\n|\r", text)
