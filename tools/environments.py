@@ -13,7 +13,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # No package is built against: without a wheel for this Python, the next newer release has to do.
-_WITH_WHEELS = "numpy scipy torch pandas pyarrow scikit-learn matplotlib pyyaml psutil onnx".split()
+_WITH_WHEELS = (
+    "numpy",
+    "scipy",
+    "torch",
+    "pandas",
+    "pyarrow",
+    "scikit-learn",
+    "matplotlib",
+    "pyyaml",
+    "psutil",
+    "onnx",
+)
 
 
 def uv(*arguments: str | Path) -> None:

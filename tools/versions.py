@@ -21,27 +21,64 @@ from environments import PROJECT, ROOT, create, declared, install, pin, run
 
 # Of every room what says most for its time; nothing marked slow. Not the compat packages, the site,
 # language models, or what takes processes and minutes: those run on the pinned versions.
-FAST = """
-tests/analysis/test_cost.py tests/analysis/test_landscape.py
-tests/chip/test_chip.py tests/chip/test_mapper.py
-tests/circuit/test_admittance.py tests/circuit/test_solver.py tests/circuit/test_nonlinear.py
-tests/cli/test_extras.py tests/cli/test_doctor.py
-tests/configs/test_aihwkit.py
-tests/decomposition tests/devices/test_device_files.py tests/devices/test_presets.py
-tests/devices/test_pulsed.py tests/devices/test_reram.py tests/devices/test_pcm.py
-tests/fit/test_iv.py tests/fit/test_pulses.py tests/fit/test_retention.py tests/fit/test_reading.py
-tests/nn/test_layers.py tests/nn/test_registry.py tests/nn/test_recurrent.py
-tests/programming/test_policies.py tests/programming/test_recipes.py
-tests/study/test_space.py tests/study/test_sweep.py
-tests/train/test_fit.py tests/train/test_optimizers.py tests/train/test_rates.py
-tests/train/test_weights.py tests/train/test_transfer.py
-tests/test_aging.py tests/test_calibrate.py tests/test_checkpoints_0_1.py tests/test_compiled.py
-tests/test_contracts.py tests/test_convert.py tests/test_converters.py tests/test_crossbar.py
-tests/test_effects.py tests/test_encoding.py tests/test_estimate.py tests/test_exported.py
-tests/test_formats.py tests/test_forward_mode.py tests/test_imports.py tests/test_names.py
-tests/test_numpy_numbers.py tests/test_page.py tests/test_plots.py tests/test_quantize.py
-tests/test_random.py tests/test_spec_files.py tests/test_specs.py tests/test_tracer.py
-""".split()
+FAST = (
+    "tests/analysis/test_cost.py",
+    "tests/analysis/test_landscape.py",
+    "tests/chip/test_chip.py",
+    "tests/chip/test_mapper.py",
+    "tests/circuit/test_admittance.py",
+    "tests/circuit/test_solver.py",
+    "tests/circuit/test_nonlinear.py",
+    "tests/cli/test_extras.py",
+    "tests/cli/test_doctor.py",
+    "tests/configs/test_aihwkit.py",
+    "tests/decomposition",
+    "tests/devices/test_device_files.py",
+    "tests/devices/test_presets.py",
+    "tests/devices/test_pulsed.py",
+    "tests/devices/test_reram.py",
+    "tests/devices/test_pcm.py",
+    "tests/fit/test_iv.py",
+    "tests/fit/test_pulses.py",
+    "tests/fit/test_retention.py",
+    "tests/fit/test_reading.py",
+    "tests/nn/test_layers.py",
+    "tests/nn/test_registry.py",
+    "tests/nn/test_recurrent.py",
+    "tests/programming/test_policies.py",
+    "tests/programming/test_recipes.py",
+    "tests/study/test_space.py",
+    "tests/study/test_sweep.py",
+    "tests/train/test_fit.py",
+    "tests/train/test_optimizers.py",
+    "tests/train/test_rates.py",
+    "tests/train/test_weights.py",
+    "tests/train/test_transfer.py",
+    "tests/test_aging.py",
+    "tests/test_calibrate.py",
+    "tests/test_checkpoints_0_1.py",
+    "tests/test_compiled.py",
+    "tests/test_contracts.py",
+    "tests/test_convert.py",
+    "tests/test_converters.py",
+    "tests/test_crossbar.py",
+    "tests/test_effects.py",
+    "tests/test_encoding.py",
+    "tests/test_estimate.py",
+    "tests/test_exported.py",
+    "tests/test_formats.py",
+    "tests/test_forward_mode.py",
+    "tests/test_imports.py",
+    "tests/test_names.py",
+    "tests/test_numpy_numbers.py",
+    "tests/test_page.py",
+    "tests/test_plots.py",
+    "tests/test_quantize.py",
+    "tests/test_random.py",
+    "tests/test_spec_files.py",
+    "tests/test_specs.py",
+    "tests/test_tracer.py",
+)
 
 
 def oldest_python() -> str:
