@@ -7,12 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
+
+import tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-# No package is built against: without a wheel for this Python, the next newer release has to do.
+# Not built from source: without a wheel for this Python, the next release has to do.
 _WITH_WHEELS = (
     "numpy",
     "scipy",
@@ -71,8 +72,9 @@ def pin(kind: str, python: str, extra: str, out: Path) -> dict[str, str]:
     """
     way = {"oldest": "lowest-direct", "newest": "highest"}[kind]
     wheels = [argument for name in _WITH_WHEELS for argument in ("--only-binary", name)]
-    uv("pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python-version", python,
-       "--resolution", way, "--extra", extra, *wheels, "-o", out, ROOT / "pyproject.toml")  # fmt: skip
+    chosen = ("--python-version", python, "--resolution", way, "--extra", extra, *wheels)
+    plain = ("--quiet", "--upgrade", "--no-header", "--no-annotate", "-o", out)
+    uv("pip", "compile", *plain, *chosen, ROOT / "pyproject.toml")
     lines = [line.split(" ;")[0] for line in out.read_text().splitlines()]
     return dict(line.lower().split("==") for line in lines if "==" in line)
 
