@@ -13,7 +13,8 @@ MUTANTS_STAMP := $(VENV)/.installed-mutants
 DOCS_STAMP := $(VENV)/.installed-docs
 SPHINX := OMP_NUM_THREADS=1 $(VENV)/bin/python -m sphinx --keep-going -j 2
 
-.PHONY: demo test lint types bench bench-compare mutants soak docs links clean
+.PHONY: demo test test-oldest test-newest test-packages lint types bench bench-compare mutants soak
+.PHONY: docs links clean
 
 demo: $(STAMP)
 	$(VENV)/bin/mho demo --out $(OUT)
@@ -21,6 +22,19 @@ demo: $(STAMP)
 # Two processes of one thread each: more threads than cores only wait for each other.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2
+
+# Other versions, in environments of their own that are removed afterwards: these need a network, uv
+# and a Python from 3.11 on.
+test-oldest:
+	$(PYTHON) tools/versions.py oldest --python 3.10
+	$(PYTHON) tools/versions.py oldest --python 3.13
+
+test-newest:
+	$(PYTHON) tools/versions.py newest --python 3.10
+	$(PYTHON) tools/versions.py newest --python 3.13
+
+test-packages:
+	$(PYTHON) tools/packages.py
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff format --check .

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from configs.texts import crosssim
 from mho.core import extras
 
 # Everything that is no dependency of mho itself, hidden from a fresh process.
@@ -15,7 +16,8 @@ import sys
 class Blocker:
     hidden = {"matplotlib", "bokeh", "markupsafe", "jinja2", "sklearn", "pandas", "openpyxl",
               "pyarrow", "mnist1d", "transformers", "peft", "torchvision", "onnx", "onnxscript",
-              "lm_eval", "safetensors", "optuna", "SALib", "xarray", "sqlalchemy", "dask", "ray"}
+              "lm_eval", "safetensors", "optuna", "SALib", "xarray", "sqlalchemy", "dask", "ray",
+              "psutil", "psycopg", "distributed", "IPython"}
 
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in self.hidden:
@@ -61,10 +63,13 @@ adapters = __import__("mho.nn.adapters", fromlist=["x"])
 language = __import__("mho.study.language", fromlist=["x"])
 data = __import__("mho.demo.data", fromlist=["x"])
 memtorch = __import__("mho.compat.memtorch.utils", fromlist=["x"])
+hardware = mho.Hardware(adc=mho.ADC(bits=8))
 x = torch.linspace(1e-6, 1e-5, 400, dtype=torch.float64).numpy()
 found = {line: command(line) for line in COMMANDS}
 found |= {name: function(call) for name, call in {
     "mho.plot": lambda: mho.plot,
+    "sweep": lambda: mho.study.sweep({"adc.bits": [4]}, len, hardware=hardware, store="a.db"),
+    "RayExecutor": lambda: mho.study.RayExecutor(),
     "jump_table": lambda: mho.fit.jump_table(x, 0.01 * x),
     "digits": lambda: data.digits(0),
     "mnist1d": lambda: data.mnist1d(0, 10),
@@ -80,6 +85,7 @@ WORKING = (
     "fit iv.csv --dry-run",
     "cost ideal --model network:task",
     "card --help",
+    "convert-config config.json --from crosssim",
     "--version",
 )
 MISSING = {
@@ -89,11 +95,14 @@ MISSING = {
     "cost ideal": "viz",
     "cost ideal --model network:task --figure a.png": "viz",
     "fit iv.csv": "viz",
+    "fit-device iv.csv": "viz",
     "fit book.xlsx --dry-run": "tables",
     "fit table.parquet --dry-run": "tables",
     "report network:task ideal": "viz",
     "study which_hardware --quick": "study",
     "mho.plot": "viz",
+    "sweep": "study",
+    "RayExecutor": "ray",
     "jump_table": "viz",
     "digits": "viz",
     "mnist1d": "examples",
@@ -105,13 +114,15 @@ MISSING = {
 
 @pytest.fixture(scope="module")
 def core_only(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("core")
+    (folder / "config.json").write_text(json.dumps(crosssim()))
     lines = [*WORKING, *(line for line in MISSING if " " in line)]
     program = f"COMMANDS = {lines!r}\n{TRIED}"
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
-        cwd=tmp_path_factory.mktemp("core"),
+        cwd=folder,
         timeout=240,
         check=False,
     )

@@ -168,7 +168,7 @@ def _database(optuna: Any, url: str) -> Storage:
         )
     if parsed.drivername == _POSTGRES:
         parsed = parsed.set(drivername=f"{_POSTGRES}+psycopg")
-    need("psycopg", "study")
+    need("psycopg", "postgres")
     text = parsed.render_as_string(hide_password=False)
     engine = sqlalchemy.create_engine(parsed, pool_pre_ping=True)
 

@@ -20,7 +20,7 @@ class RayExecutor(Executor):
     """
 
     def __init__(self, **options: Any) -> None:
-        self._ray = need("ray", "study")
+        self._ray = need("ray", "ray")
         task = self._ray.remote(_call)
         self._task = task.options(**options) if options else task
         self._sent: dict[int, tuple[Callable[..., Any], Any]] = {}
