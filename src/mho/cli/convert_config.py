@@ -14,7 +14,6 @@ from mho.compat.configs import (
     from_neurosim,
 )
 from mho.core.files import drafts, save
-from mho.core.spec import Spec
 
 TOOLS = ("aihwkit", "lightning", "crosssim", "neurosim")
 

@@ -61,6 +61,7 @@ class _Conv(AnalogLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        bias = checks.truth("bias", bias)
         super().__init__()
         kind: Any = self.kind
         options = (stride, padding, dilation, groups, bias, padding_mode, device, dtype)

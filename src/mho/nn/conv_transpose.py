@@ -78,6 +78,7 @@ class _ConvTranspose(AnalogLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        bias = checks.truth("bias", bias)
         super().__init__()
         kind: Any = self.kind
         options = (stride, padding, output_padding, groups, bias, dilation, padding_mode)
