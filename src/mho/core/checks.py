@@ -186,6 +186,12 @@ def columns(name: str, tensor: Any, width: int) -> None:
         raise ValueError(f"{name} must have shape [..., {width}], got {list(tensor.shape)}")
 
 
+def real(name: str, tensor: Tensor) -> None:
+    """Refuse tensors of complex numbers, and of floats of less than 16 bits (TypeError)."""
+    if tensor.is_complex() or (tensor.is_floating_point() and tensor.element_size() < 2):
+        raise TypeError(f"{name} must hold real numbers of 16 bits or more, got {tensor.dtype}")
+
+
 def finite(name: str, tensor: Tensor) -> None:
     """Refuse NaN and infinite entries, saying how many there are (ValueError)."""
     if tensor.numel() and not bool(torch.isfinite(tensor.detach().sum())):

@@ -163,7 +163,7 @@ def pair_of(name: str, data: Any, model: nn.Module | None = None) -> tuple[Tenso
     if isinstance(data, tuple | list) and len(data) == 2 and not rows:
         pairs = [tuple(data)]
     elif isinstance(data, Dataset | DataLoader):
-        pairs = list(_loaded(data))
+        pairs = list(gathered(name, _loaded(data)))
     else:
         raise TypeError(
             f"{name} must be inputs and targets: a pair of arrays or tensors, a Dataset or a "
@@ -201,27 +201,26 @@ def _batches(inputs: Any) -> Iterable[Any]:
         return [inputs[0]]
     if _is_one_batch(inputs) or isinstance(inputs, PackedSequence):
         return [inputs]
-    return list(_gathered(_loaded(inputs)))
+    return [_first(batch) for batch in gathered("inputs", _loaded(inputs))]
 
 
 _MOST = 1_000_000  # batches
 
 
-def _gathered(batches: Iterable[Any]) -> Iterator[Any]:
-    """Yield inputs of batches, while there is memory to keep them all: loaders may be endless."""
+def gathered(name: str, batches: Iterable[Any]) -> Iterator[Any]:
+    """Yield batches; refuse more than memory keeps (ValueError): loaders may be endless."""
     room, held, known = available("cpu") or math.inf, 0, set()
     for number, batch in enumerate(batches):
-        found = _first(batch)
-        for tensor in _tensors(found):
+        for tensor in batch if isinstance(batch, tuple | list) else _tensors(batch):
             if isinstance(tensor, Tensor) and id(tensor) not in known:
                 known.add(id(tensor))
                 held += tensor.nbytes
         if number >= _MOST or held > room / 2:
             raise ValueError(
-                f"inputs do not end: {number} batches of {size(held)} are held, and at most "
-                f"{_MOST} or {size(room / 2)} can be; give a part, by itertools.islice(inputs, 100)"
+                f"{name} do not end: {number} batches of {size(held)} are held, and at most "
+                f"{_MOST} or {size(room / 2)} can be; give a part, by itertools.islice(…, 100)"
             )
-        yield found
+        yield batch
 
 
 def _may_be_inputs(inputs: Any) -> bool:

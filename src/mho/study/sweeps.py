@@ -113,6 +113,7 @@ def sweep(
     sampler = "grid" if sampler is None else sampler
     total = count_of(varied, sampler, trials)
     seeds = _seeds(chips)
+    _refuse_endless(total, len(seeds))
     goals = _goals(evaluate, objectives)
     seed = checks.integer("seed", seed, least=0)
     checks.instance("name", name, str)
@@ -162,10 +163,22 @@ def sweep(
     return _outcome(ledger, name, varied, goals, units)
 
 
+_MOST = 1_000_000
+"""Chips of one study, of all its configurations."""
+
+
+def _refuse_endless(configurations: int, chips: int) -> None:
+    if configurations * chips > _MOST:
+        raise ValueError(
+            f"a study evaluates {_MOST} chips at the most, got {configurations:.3g} configurations "
+            f"of {chips} chips: a sampler takes a part of a grid (sampler='random', trials=…)"
+        )
+
+
 def _seeds(chips: int | Sequence[int]) -> list[int]:
     chips = checks.plain(chips)
     if isinstance(chips, (int, float, str)):
-        return list(range(checks.integer("chips", chips)))
+        return list(range(checks.integer("chips", chips, most=_MOST)))
     if not isinstance(chips, Iterable):
         raise TypeError(f"chips must be an integer or a list of seeds, got {checks.said(chips)}")
     seeds = listed(chips)
