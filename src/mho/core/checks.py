@@ -145,6 +145,14 @@ def integer(name: str, value: Any, *, least: int = 1, most: int | None = None) -
     return value
 
 
+def sizes(name: str, value: Any, *, least: int = 1) -> int | tuple[int, ...]:
+    """Refuse what is no integer >= ``least``, or a tuple of them; return it with Python's."""
+    value = plain(value)
+    if isinstance(value, (tuple, list)):
+        return tuple(integer(f"{name}[{k}]", one, least=least) for k, one in enumerate(value))
+    return integer(name, value, least=least)
+
+
 def probability(name: str, value: Any) -> float:
     """Refuse what is not a number in ``[0, 1]``; return it as Python's."""
     return number(name, value, least=0.0, most=1.0)

@@ -31,7 +31,8 @@ def sine(
     Returns:
         Times (s) and voltages (V); the end of the last cycle is included.
     """
-    time = _cycles(amplitude, frequency, dt, cycles, offset)
+    amplitude, offset = checks.number("amplitude", amplitude), checks.number("offset", offset)
+    frequency, time = checks.plain(frequency), _cycles(frequency, dt, cycles)
     return _out(time, offset + amplitude * torch.sin(2.0 * math.pi * frequency * time))
 
 
@@ -50,7 +51,8 @@ def triangle(
     Returns:
         Times (s) and voltages (V); the end of the last cycle is included.
     """
-    time = _cycles(amplitude, frequency, dt, cycles, offset)
+    amplitude, offset = checks.number("amplitude", amplitude), checks.number("offset", offset)
+    frequency, time = checks.plain(frequency), _cycles(frequency, dt, cycles)
     phase = torch.remainder(frequency * time + 0.25, 1.0)
     return _out(time, offset + amplitude * (1.0 - 4.0 * (phase - 0.5).abs()))
 
@@ -128,9 +130,7 @@ def programming_signal(
     )
 
 
-def _cycles(amplitude: float, frequency: float, dt: float, cycles: float, offset: float) -> Tensor:
-    checks.number("amplitude", amplitude)
-    checks.number("offset", offset)
+def _cycles(frequency: float, dt: float, cycles: float) -> Tensor:
     frequency = checks.number("frequency", frequency, above=0.0)
     cycles = checks.number("cycles", cycles, above=0.0)
     dt = checks.number("dt", dt, above=0.0, most=0.5 / frequency)
