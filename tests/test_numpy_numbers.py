@@ -244,3 +244,26 @@ def test_sizes_and_counts_of_functions():
     model = mho.convert(torch.nn.Linear(3, 3), hardware)
     found = mho.study.over_chips(model, lambda chip: 1.0, np.arange(3))
     assert found.tolist() == [1.0, 1.0, 1.0]
+
+
+MADE = {
+    "kernel": lambda v: mho.nn.Conv2d(2, 2, v(1), hardware=mho.Hardware()),
+    "stride": lambda v: mho.nn.Conv2d(2, 2, 1, stride=v(2), hardware=mho.Hardware()),
+    "pair": lambda v: mho.nn.Conv2d(2, 2, (v(1), v(2)), hardware=mho.Hardware()),
+    "transposed": lambda v: mho.nn.ConvTranspose1d(v(2), 2, v(2), hardware=mho.Hardware()),
+    "recurrent": lambda v: mho.nn.GRU(v(2), v(2), num_layers=v(1), hardware=mho.Hardware()),
+    "attention": lambda v: mho.nn.MultiheadAttention(v(4), v(2), hardware=mho.Hardware()),
+    "sine": lambda v: mho.devices.waveforms.sine(v(1.0), v(1.0), dt=v(0.25)),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("name", MADE)
+def test_sizes_of_layers_and_waveforms(name, other):
+    assert str(MADE[name](OTHERS[other])) == str(MADE[name](lambda value: value))
+
+
+@pytest.mark.parametrize("stride", [np.nan, 10**400, "3", None, True, 0, 1.0])
+def test_a_stride_that_is_none_is_refused_by_name(stride):
+    with pytest.raises((TypeError, ValueError), match="stride must be"):
+        mho.nn.Conv2d(2, 2, 1, stride=stride, hardware=mho.Hardware())

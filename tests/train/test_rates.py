@@ -93,3 +93,27 @@ def test_a_group_that_is_refused_changes_nothing(wrong):
         assert torch.equal(one.nan_to_num(7.0), two.nan_to_num(7.0))
     model(torch.randn(10, 4)).nan_to_num(0.0).sum().backward()
     optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        ("SGD", "momentum", math.nan),
+        ("SGD", "weight_decay", math.inf),
+        ("SGD", "dampening", math.nan),
+        ("SGD", "maximize", "false"),
+        ("Adam", "betas", (0.9, math.nan)),
+        ("Adam", "eps", -1.0),
+        ("RMSprop", "alpha", 10**400),
+    ],
+)
+def test_other_settings_set_later_are_seen_at_the_step(kind, name, value):
+    torch.manual_seed(0)
+    model = nn.Linear(6, 3)
+    optimizer = InSitu(getattr(torch.optim, kind)(model.parameters(), 0.1), DEVICE)
+    optimizer.param_groups[0][name] = value
+    held = [p.detach().clone() for p in model.parameters()]
+    model(torch.randn(10, 6)).square().sum().backward()
+    with pytest.raises((TypeError, ValueError), match=rf"{name}.* of parameter group 0 must be"):
+        optimizer.step()
+    assert all(map(torch.equal, held, model.parameters()))

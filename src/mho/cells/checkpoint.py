@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mho.cells import kept
 from mho.core import extra, random
+from mho.core.precision import REAL
 
 if TYPE_CHECKING:
     from mho.cells.population import Cells
@@ -38,6 +39,15 @@ def make_room(cells: Cells, state: dict[str, Any], prefix: str) -> None:
         value = state.get(f"{prefix}{name}")
         room = None if value is None else torch.empty_like(value, device=held.device)
         cells._buffers[name] = room
+
+
+def other_numbers(module: nn.Module, state: dict[str, Any], prefix: str) -> str | None:
+    """Say which tensor of a checkpoint holds no real numbers and should, or None."""
+    for name, own in module.named_buffers():
+        saved = state.get(f"{prefix}{name}")
+        if own.is_floating_point() and isinstance(saved, Tensor) and saved.dtype not in REAL:
+            return f"{prefix}{name}: expected {own.dtype}, found {saved.dtype}"
+    return None
 
 
 def forget_what_can_be_drawn(cells: Cells) -> None:

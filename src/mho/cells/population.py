@@ -22,7 +22,7 @@ from mho.cells.life import Drawn
 from mho.cells.programming import Programming, Site, Written
 from mho.core import checks, extra, memory, random
 from mho.core.modes import settled
-from mho.core.precision import keeping, wide
+from mho.core.precision import keeping, of_cells
 
 C = TypeVar("C", bound="Cells")
 
@@ -90,7 +90,7 @@ class Cells(nn.Module):
         self.shape = shape
         streams = random.streams(seed)
         self.register_buffer("streams", streams.to(device or torch.get_default_device()))
-        kind = wide(dtype or torch.get_default_dtype())
+        kind = of_cells(dtype)
         # Before any is made: the conductances, and as much again while the first thing is drawn.
         memory.refuse(
             f"a population of {math.prod(shape):,} cells",
@@ -393,6 +393,11 @@ class Cells(nn.Module):
         self._born_as = getattr(torch, str(state.get("born_as", "float32")))
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        trouble = checkpoint.other_numbers(self, state_dict, prefix)
+        if trouble:
+            error_messages: list[str] = args[-1]
+            error_messages.append(trouble)
+            return
         checkpoint.make_room(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
         checkpoint.forget_what_can_be_drawn(self)

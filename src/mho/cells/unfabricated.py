@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mho.cells.behaviour import Behaviour
 from mho.cells.population import Cells
 from mho.core import extra, random
-from mho.core.precision import wide
+from mho.core.precision import of_cells
 
 REFUSAL = (
     "this crossbar was never programmed, it has no cells yet: call mho.program(model) first (in "
@@ -52,7 +52,7 @@ class Unfabricated(nn.Module):
         self.behaviours, self.shape = tuple(behaviours), tuple(shape)
         self.seed = random.checked(seed)  # refused now, not when fabricated
         self.spec: Any = self.behaviours[0]
-        kind = wide(dtype or torch.get_default_dtype())
+        kind = of_cells(dtype)
         self.register_buffer("here", torch.zeros((), dtype=kind, device=device), persistent=False)
 
     here: Tensor

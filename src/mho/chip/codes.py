@@ -185,6 +185,7 @@ class CollaborativeClassifier(nn.Module):
     order: Tensor
 
     def __init__(self, in_features: int, codewords: Tensor, bias: bool = True) -> None:
+        bias = checks.truth("bias", bias)
         super().__init__()
         checks.instance("codewords", codewords, Tensor)
         if codewords.dim() != 2 or codewords.dtype != torch.bool or len(codewords) < 2:
@@ -223,6 +224,7 @@ class CollaborativeClassifier(nn.Module):
             soft: False counts wrong bits (Hamming distance); True adds up what each would cost,
                 ``-log p(bit)``.
         """
+        soft = checks.truth("soft", soft)
         checks.columns("logits", logits, self.codewords.shape[1])
         code = self.codewords.to(logits)
         if soft:
@@ -232,6 +234,7 @@ class CollaborativeClassifier(nn.Module):
 
     def decode(self, logits: Tensor, soft: bool = False) -> Tensor:
         """Return the class ``[…]`` whose codeword is nearest; of equals the first."""
+        soft = checks.truth("soft", soft)
         return self.distances(logits, soft).argmin(-1)
 
     def decode_early(self, logits: Tensor, margin: int | None = None) -> tuple[Tensor, Tensor]:

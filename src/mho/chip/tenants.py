@@ -123,7 +123,7 @@ def _write(found: list[Entry], weights: list[Tensor | None]) -> None:
     for entry, weight in zip(found, weights, strict=True):
         if weight is not None:
             entry.crossbar.program(weight)
-    for layer in {entry.layer for entry in found if entry.layer is not None}:
+    for layer in dict.fromkeys(entry.layer for entry in found if entry.layer is not None):
         layer.mark_programmed()
 
 

@@ -14,7 +14,6 @@ from mho.compat.configs import (
     from_neurosim,
 )
 from mho.core.files import drafts, save
-from mho.core.spec import Spec
 
 TOOLS = ("aihwkit", "lightning", "crosssim", "neurosim")
 
@@ -79,13 +78,11 @@ def _translated(what: Path, source: str, flags: str | None, device: str | None) 
 
 
 def _write(found: Translation, out: Path | None, recipe: Path | None) -> None:
-    targets: dict[Path, Spec] = {}
-    if out is not None:
-        targets[out] = found.hardware
-    if recipe is not None and found.recipe is not None:
-        targets[recipe] = found.recipe
+    asked = ((out, found.hardware), (recipe, found.recipe))
+    given = [(path, spec) for path, spec in asked if path is not None and spec is not None]
+    targets = [path for path, _ in given]
     with drafts(*targets) as written:
-        for draft, spec in zip(written, targets.values(), strict=True):
+        for draft, (_, spec) in zip(written, given, strict=True):
             save(spec, draft)
     for target in targets:
         print(f"written: {target}")

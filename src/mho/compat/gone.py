@@ -93,7 +93,7 @@ def as_of(year: int) -> None:
     _asked.update({(gone.place, gone.name): gone for gone in TABLE if year <= gone.year})
     if not any(isinstance(finder, _Later) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Later())
-    for name in _places() & set(sys.modules):
+    for name in sorted(_places() & set(sys.modules)):
         _offer(sys.modules[name])
 
 

@@ -25,6 +25,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from mho.core.files import aside
+
 _LINE = re.compile(
     r"^(?P<head>\s*(?P<target>[\w.]+(?:\s*,\s*[\w.]+)*\s*=\s*)?)(?P<mark>%%?|!!?)(?P<rest>.*)$"
 )
@@ -239,8 +241,12 @@ class Shell:
                 exec(compile(python_of(f"<%%{name}>", cell), f"<%%{name}>", "exec"), self.user_ns)
         elif name in ("writefile", "file"):
             *options, path = shlex.split(line)
-            with open(path, "a" if "-a" in options else "w", encoding="utf-8") as file:
-                file.write(cell)
+            if "-a" in options:
+                with open(path, "a", encoding="utf-8") as file:
+                    file.write(cell)
+            else:
+                with aside(path) as draft:
+                    draft.write_text(cell, encoding="utf-8")
         elif not _QUIET.fullmatch(name):
             self._say(f"skipped a cell: %%{name} {line}".rstrip())
 

@@ -145,6 +145,14 @@ def integer(name: str, value: Any, *, least: int = 1, most: int | None = None) -
     return value
 
 
+def sizes(name: str, value: Any, *, least: int = 1) -> int | tuple[int, ...]:
+    """Refuse what is no integer >= ``least``, or a tuple of them; return it with Python's."""
+    value = plain(value)
+    if isinstance(value, (tuple, list)):
+        return tuple(integer(f"{name}[{k}]", one, least=least) for k, one in enumerate(value))
+    return integer(name, value, least=least)
+
+
 def probability(name: str, value: Any) -> float:
     """Refuse what is not a number in ``[0, 1]``; return it as Python's."""
     return number(name, value, least=0.0, most=1.0)
@@ -184,6 +192,12 @@ def columns(name: str, tensor: Any, width: int) -> None:
     instance(name, tensor, Tensor)
     if tensor.dim() == 0 or tensor.shape[-1] != width:
         raise ValueError(f"{name} must have shape [..., {width}], got {list(tensor.shape)}")
+
+
+def real(name: str, tensor: Tensor) -> None:
+    """Refuse tensors of complex numbers, and of floats of less than 16 bits (TypeError)."""
+    if tensor.is_complex() or (tensor.is_floating_point() and tensor.element_size() < 2):
+        raise TypeError(f"{name} must hold real numbers of 16 bits or more, got {tensor.dtype}")
 
 
 def finite(name: str, tensor: Tensor) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,35 +136,69 @@ def aside(path: str | Path) -> Iterator[Path]:
     """Give another name, beside ``path``, to write a file under; it is then moved to its place.
 
     Whatever goes wrong, or whoever kills the process, what stood at the path stands there whole.
-    The name is nobody else's, and ends as the path does.
+    The name is nobody else's, and ends as the path does. A link stays a link: the file that it
+    leads to is replaced. A file's permissions are kept, and its owner as far as the system lets.
 
     Raises:
         FileNotFoundError: if the folder does not exist.
-        OSError: if the path is a folder, or nothing can be written there.
+        PermissionError: if the file, or its folder, is read-only.
+        OSError: if the path is a folder or a device, or nothing can be written there: the disk is
+            full, for example.
     """
-    target = Path(path)
+    target = _followed(Path(path))
+    old = target.stat() if target.exists() else None
+    # The system's own temporary names are for their maker alone: here the umask counts, and what
+    # only some may read is read by nobody else in the meantime.
+    draft = target.with_name(f".{target.stem[:40]}.{secrets.token_hex(6)}{Path(path).suffix}")
+    with _named(target, draft):
+        try:
+            os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if old else 0o666))
+            yield draft
+            _to_disk(draft)
+            if old:
+                _as_before(draft, old)
+            os.replace(draft, target)
+            _to_disk(target.parent)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _followed(path: Path) -> Path:
+    """Return the file that a path, or the link there, stands for; refuse what cannot be one."""
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, "links lead in a circle, not to a file to write", str(path))
     if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder, not a file to write")
+        raise IsADirectoryError(f"{path} is a folder, not a file to write")
+    if path.exists() and not target.is_file():
+        raise OSError(f"{path} is no file to write, but a device or a pipe")
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"{target.parent} is no folder: {target} cannot be written there")
-    handle, name = tempfile.mkstemp(target.suffix, f".{target.stem}.", target.parent)
-    os.close(handle)
-    draft = Path(name)
+        raise FileNotFoundError(f"{target.parent} is no folder: {path} cannot be written there")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(f"{path} is read-only, and is left as it is")
+    return target
+
+
+@contextmanager
+def _named(target: Path, draft: Path) -> Iterator[None]:
+    """Name the file that was to be written, not its draft, in errors of the system."""
     try:
-        draft.chmod(target.stat().st_mode if target.exists() else 0o666 & ~_umask())
-        yield draft
-        _to_disk(draft)
-        os.replace(draft, target)
-        _to_disk(target.parent)
-    finally:
-        draft.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        ours = error.filename in (str(draft), draft)
+        if not ours and (error.filename is not None or error.errno not in _FULL):
+            raise
+        text = error.strerror or str(error)
+        raise type(error)(error.errno, f"{text}: nothing was written to", str(target)) from error
 
 
-def _umask() -> int:
-    # It can be read by setting it alone.
-    found = os.umask(0o022)
-    os.umask(found)
-    return found
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def _as_before(draft: Path, old: os.stat_result) -> None:
+    with suppress(AttributeError, PermissionError):  # Windows; who is not allowed to give it away
+        os.chown(draft, old.st_uid, old.st_gid)
+    draft.chmod(stat.S_IMODE(old.st_mode))
 
 
 def _to_disk(path: Path) -> None:
@@ -190,8 +225,11 @@ def drafts(*targets: Path) -> Iterator[list[Path]]:
         targets: of the files; existing ones are replaced.
 
     Raises:
+        ValueError: if two are one file.
         OSError: if a target cannot be written, is a folder for example.
     """
+    if len({os.path.realpath(target) for target in targets}) < len(targets):
+        raise ValueError(f"files must differ, got {', '.join(map(str, targets))}")
     for target in targets:
         if target.is_dir():
             raise IsADirectoryError(f"{target} is a folder, not a file to write")

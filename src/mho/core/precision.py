@@ -18,6 +18,22 @@ def wide(kind: torch.dtype) -> torch.dtype:
     return torch.promote_types(kind, torch.float32)
 
 
+REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""What conductances may be given in. Of fewer bits, whole and complex numbers they are none."""
+
+
+def of_cells(kind: torch.dtype | None) -> torch.dtype:
+    """Return the dtype in which cells of a given one (torch's default if None) are computed.
+
+    Raises:
+        TypeError: if it is not one of `REAL`.
+    """
+    kind = torch.get_default_dtype() if kind is None else kind
+    if kind not in REAL:
+        raise TypeError(f"dtype must be one of {', '.join(map(str, REAL))}, got {kind!r}")
+    return wide(kind)
+
+
 def widened(x: Tensor) -> Tensor:
     """Return a floating tensor in float32 at least; others as they are."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
@@ -28,11 +44,14 @@ def keeping(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 
     Args:
         fn: as ``torch.nn.Module._apply`` takes it: ``.half()`` and ``.to(torch.bfloat16)`` then
-            change nothing.
+            change nothing; complex numbers and those of less than 16 bits are refused.
     """
 
     def kept(tensor: Tensor) -> Tensor:
         found = fn(tensor)
+        if tensor.is_floating_point() and found.dtype not in REAL:
+            names = ", ".join(map(str, REAL))
+            raise TypeError(f"cells hold numbers of {names}: they cannot go to {found.dtype}")
         narrowed = tensor.is_floating_point() and wide(found.dtype) != found.dtype
         if not narrowed or found.dtype == tensor.dtype:
             return found

@@ -76,7 +76,7 @@ def keywords(names: Mapping[str, str]) -> Callable[[type[T]], type[T]]:
 
         @functools.wraps(made)
         def __init__(self: T, *args: Any, **named: Any) -> None:  # noqa: N807
-            for old in names.keys() & named.keys():
+            for old in sorted(names.keys() & named.keys()):
                 if names[old] in named:
                     raise TypeError(f"{kind.__name__}: {old} is the old name of {names[old]}")
                 warn(f"{kind.__name__}({old}=…)", f"{names[old]}=…")

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mho.cells import kin
+from mho.cells.checkpoint import other_numbers
 from mho.cells.unfabricated import Unfabricated
 from mho.core import extra
 from mho.core.spec import first_difference
@@ -51,7 +52,7 @@ def mismatch(crossbar: Crossbar, state: dict[str, Any], prefix: str = "") -> str
     expected_shape = list(crossbar.cells.shape)
     if g is not None and list(g.shape) != expected_shape:
         return f"{prefix}G: expected shape {expected_shape}, found {list(g.shape)}"
-    return None
+    return other_numbers(crossbar, state, prefix)
 
 
 def present(hardware: Any) -> Any:

@@ -120,6 +120,7 @@ class Crossbar(nn.Module):
         fabricated: bool = True,
         kept_as: torch.dtype | None = None,
     ) -> None:
+        fabricated = checks.truth("fabricated", fabricated)
         super().__init__()
         rows = checks.integer("rows", rows)
         cols = checks.integer("cols", cols)

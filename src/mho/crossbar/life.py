@@ -138,6 +138,7 @@ def program(
     """
     checks.shape("weight", weight, (crossbar.groups * crossbar.rows, crossbar.cols))
     refuse_meta("weight", weight)
+    checks.real("weight", weight)
     checks.finite("weight", weight)
     if programming is None:
         programming = crossbar.hardware.policy
@@ -215,6 +216,7 @@ def store(crossbar: Crossbar, g: Tensor, *, scale: Tensor | None = None) -> None
     """
     cells = crossbar.cells.live()
     checks.shape("g", g, tuple(cells.shape))
+    checks.real("g", g)
     checks.finite("g", g)
     if float(g.min()) < 0:
         raise ValueError(f"g must be >= 0 S, got {float(g.min())!r}")

@@ -67,7 +67,8 @@ def write(
         with drafts(out / f"{name}.png") as (draft,):
             draft.write_bytes(page.png(figure))
     numbers = json.dumps(results.to_dict(), indent=1, ensure_ascii=False)
-    (out / "numbers.json").write_text(numbers + "\n", encoding="utf-8")
+    with drafts(out / "numbers.json") as (draft,):
+        draft.write_text(numbers + "\n", encoding="utf-8")
     mho.save_hardware(hardware, out / "hardware.yaml")
     written = (out / "hardware.yaml").read_text(encoding="utf-8")
     head = page.write(

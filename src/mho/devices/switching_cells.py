@@ -195,6 +195,7 @@ class SwitchingCells(Cells):
             ValueError: if ``dt`` is not positive, or too coarse for a fixed ``method`` (the
                 message says what would do), or the waveforms or options do not fit together.
         """
+        adaptive = checks.truth("adaptive", adaptive)
         dt = checks.number("dt", dt, above=0.0)
         checks.one_of("method", method, ("auto", *INTEGRATORS))
         if every is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,11 +127,7 @@ class JumpTable(Spec):
     def save(self, stem: str | Path, *, unit: float = 1.0) -> None:
         """Write the three text files that `load` reads; ``unit`` is siemens per unit in them."""
         unit = checks.number("unit", unit, above=0.0)
-        stem = Path(stem)
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        np.savetxt(_named(stem, _G_FILE), np.array(self.g) / unit, fmt="%.17g")
-        np.savetxt(_named(stem, _DG_FILE), np.array(self.dg) / unit, fmt="%.17g")
-        np.savetxt(_named(stem, _CDF_FILE), np.array(self.cdf), fmt="%.17g")
+        _write_tables({Path(stem): self}, unit)
 
     def quantiles(self, probability: npt.ArrayLike) -> Array:
         """Return the jumps (S) that stay below with these probabilities, ``[rows, len(p)]``."""
@@ -230,8 +227,9 @@ class TabularDevice(PulsedDevice):
 
         The other parameters are not in them; `save` keeps all in one YAML file.
         """
-        self.set_table.save(_named(Path(stem), "_set"), unit=unit)
-        self.reset_table.save(_named(Path(stem), "_reset"), unit=unit)
+        tables = {"_set": self.set_table, "_reset": self.reset_table}
+        unit = checks.number("unit", unit, above=0.0)
+        _write_tables({_named(Path(stem), name): table for name, table in tables.items()}, unit)
 
     @property
     def cells_type(self) -> type[Cells]:
@@ -356,6 +354,22 @@ def _numbers(name: str, values: Any, dimensions: int) -> Array:
 def _named(stem: Path, ending: str) -> Path:
     # Not with_suffix: names like "exp_1.5V" have points of their own.
     return stem.parent / (stem.name + ending)
+
+
+def _write_tables(tables: Mapping[Path, JumpTable], unit: float) -> None:
+    """Write all files of several tables, by their stems, or none."""
+    written = {
+        _named(stem, ending): values
+        for stem, table in tables.items()
+        for ending, values in (
+            (_G_FILE, np.array(table.g) / unit),
+            (_DG_FILE, np.array(table.dg) / unit),
+            (_CDF_FILE, np.array(table.cdf)),
+        )
+    }
+    with files.drafts(*written) as given:
+        for draft, values in zip(given, written.values(), strict=True):
+            np.savetxt(draft, values, fmt="%.17g")
 
 
 def _read(path: Path) -> Array:

@@ -31,7 +31,8 @@ def sine(
     Returns:
         Times (s) and voltages (V); the end of the last cycle is included.
     """
-    time = _cycles(amplitude, frequency, dt, cycles, offset)
+    amplitude, offset = checks.number("amplitude", amplitude), checks.number("offset", offset)
+    frequency, time = checks.plain(frequency), _cycles(frequency, dt, cycles)
     return _out(time, offset + amplitude * torch.sin(2.0 * math.pi * frequency * time))
 
 
@@ -50,7 +51,8 @@ def triangle(
     Returns:
         Times (s) and voltages (V); the end of the last cycle is included.
     """
-    time = _cycles(amplitude, frequency, dt, cycles, offset)
+    amplitude, offset = checks.number("amplitude", amplitude), checks.number("offset", offset)
+    frequency, time = checks.plain(frequency), _cycles(frequency, dt, cycles)
     phase = torch.remainder(frequency * time + 0.25, 1.0)
     return _out(time, offset + amplitude * (1.0 - 4.0 * (phase - 0.5).abs()))
 
@@ -86,10 +88,22 @@ def pulse_train(
     levels = checks.plain(levels)
     heights = [levels] if isinstance(levels, (int, float)) else list(levels)
     heights = [checks.number("levels", height) for height in heights]
+    _refuse_endless(count * len(heights) * period, dt)
     on, whole = round(width / dt), round(period / dt)
     volts = torch.full((count, len(heights), whole), baseline, dtype=torch.float64)
     volts[:, :, :on] = torch.tensor(heights, dtype=torch.float64)[:, None]
     return _out(dt * torch.arange(volts.numel(), dtype=torch.float64), volts.flatten())
+
+
+def _refuse_endless(seconds: float, dt: float) -> None:
+    if seconds > _MOST * dt:
+        raise ValueError(
+            f"dt must be >= {seconds / _MOST:.3g} s: a waveform has {_MOST:.0e} samples at most, "
+            f"and this one lasts {seconds:.3g} s, got {dt:g} s"
+        )
+
+
+_MOST = 1_000_000_000  # samples: 8 GB
 
 
 def programming_signal(
@@ -116,12 +130,11 @@ def programming_signal(
     )
 
 
-def _cycles(amplitude: float, frequency: float, dt: float, cycles: float, offset: float) -> Tensor:
-    checks.number("amplitude", amplitude)
-    checks.number("offset", offset)
+def _cycles(frequency: float, dt: float, cycles: float) -> Tensor:
     frequency = checks.number("frequency", frequency, above=0.0)
     cycles = checks.number("cycles", cycles, above=0.0)
     dt = checks.number("dt", dt, above=0.0, most=0.5 / frequency)
+    _refuse_endless(cycles / frequency, dt)
     samples = round(cycles / (frequency * dt)) + 1
     return dt * torch.arange(samples, dtype=torch.float64)
 

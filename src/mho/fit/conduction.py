@@ -107,6 +107,7 @@ def iv(
             window does not hold the conductances fitted, or the curve of a state is a switching
             loop: that is for `mho.fit.loop`.
     """
+    offset = checks.truth("offset", offset)
     v, i = vector("voltage", voltage), vector("current", current)
     if len(v) != len(i):
         raise ValueError(f"voltage and current must be as many, got {len(v)} and {len(i)}")

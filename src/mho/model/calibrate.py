@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from mho.core import notice
+from mho.core import checks, notice
 from mho.core.text import bar
 from mho.crossbar.converters import trim_of
 from mho.crossbar.correction import Correction
@@ -79,6 +79,9 @@ def calibrate(
             there is nothing to trim. After any error, and after an interruption, the model is as it
             was.
     """
+    correct = checks.truth("correct", correct)
+    unbiased = checks.truth("unbiased", unbiased)
+    trim = checks.truth("trim", trim)
     batches = batches_of(inputs, model)
     found = listing(model)
     crossbars = [entry.crossbar for entry in found]

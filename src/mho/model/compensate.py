@@ -58,6 +58,10 @@ def compensate(model: nn.Module, mode: str = "global") -> dict[str, Tensor]:
         return {name: _correct(crossbar, mode) for name, crossbar in each}
 
 
+_MOST = 1_000_000
+"""Compensations of one call: days of work."""
+
+
 def maintain(
     model: nn.Module, seconds: Duration, *, every: Duration, mode: str = "global"
 ) -> dict[str, Tensor]:
@@ -67,6 +71,7 @@ def maintain(
         model: a converted model; changed in place.
         seconds: how long (s), >= 0; or a span as text, see `mho.age`.
         every: time between two compensations (s, or as text), > 0; the last one is at the end.
+            Of one call there are a million at the most.
         mode: as in `compensate`.
 
     Returns:
@@ -79,6 +84,11 @@ def maintain(
     seconds = durations.seconds("seconds", seconds, least=0.0)
     every = durations.seconds("every", every, above=0.0)
     checks.one_of("mode", mode, MODES)
+    if seconds > _MOST * every:
+        raise ValueError(
+            f"every must be >= {seconds / _MOST:g} s: {seconds:g} s are more than {_MOST} "
+            f"compensations, got {every:g} s"
+        )
     found = crossbars(model)
     _refuse_unprogrammed(found)
     factors: dict[str, list[Tensor]] = {}

@@ -9,7 +9,8 @@ int64: who made one of those wants indices.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader, Dataset
 
 from mho.core import checks, intake
+from mho.core.text import size
+from mho.model.sizes import available
 
 _BATCH = 256  # samples of a dataset that are one batch
 
@@ -160,7 +163,7 @@ def pair_of(name: str, data: Any, model: nn.Module | None = None) -> tuple[Tenso
     if isinstance(data, tuple | list) and len(data) == 2 and not rows:
         pairs = [tuple(data)]
     elif isinstance(data, Dataset | DataLoader):
-        pairs = list(_loaded(data))
+        pairs = list(gathered(name, _loaded(data)))
     else:
         raise TypeError(
             f"{name} must be inputs and targets: a pair of arrays or tensors, a Dataset or a "
@@ -198,7 +201,26 @@ def _batches(inputs: Any) -> Iterable[Any]:
         return [inputs[0]]
     if _is_one_batch(inputs) or isinstance(inputs, PackedSequence):
         return [inputs]
-    return [_first(batch) for batch in _loaded(inputs)]
+    return [_first(batch) for batch in gathered("inputs", _loaded(inputs))]
+
+
+_MOST = 1_000_000  # batches
+
+
+def gathered(name: str, batches: Iterable[Any]) -> Iterator[Any]:
+    """Yield batches; refuse more than memory keeps (ValueError): loaders may be endless."""
+    room, held, known = available("cpu") or math.inf, 0, set()
+    for number, batch in enumerate(batches):
+        for tensor in batch if isinstance(batch, tuple | list) else _tensors(batch):
+            if isinstance(tensor, Tensor) and id(tensor) not in known:
+                known.add(id(tensor))
+                held += tensor.nbytes
+        if number >= _MOST or held > room / 2:
+            raise ValueError(
+                f"{name} do not end: {number} batches of {size(held)} are held, and at most "
+                f"{_MOST} or {size(room / 2)} can be; give a part, by itertools.islice(…, 100)"
+            )
+        yield batch
 
 
 def _may_be_inputs(inputs: Any) -> bool:

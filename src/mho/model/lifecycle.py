@@ -132,7 +132,7 @@ def _written(found: list[Entry], weights: dict[Crossbar, Tensor | None]) -> Mode
 
 
 def _mark(found: list[Entry]) -> None:
-    for layer in {entry.layer for entry in found if entry.layer is not None}:
+    for layer in dict.fromkeys(entry.layer for entry in found if entry.layer is not None):
         layer.mark_programmed()
 
 

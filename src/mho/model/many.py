@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -129,13 +130,19 @@ def over_chips(
     return chips.stacked()
 
 
+_MOST = 1_000_000
+"""Chips of one call."""
+
+
 def listed(seeds: Sequence[int]) -> list[int]:
     """Return seeds of chips; refuse none at all, and what is no seed (TypeError, ValueError)."""
     if not isinstance(seeds, Iterable):
         raise TypeError(
             f"seeds must be several, one for each chip, as range(8), got {checks.said(seeds)}"
         )
-    found = list(seeds)
+    found = list(itertools.islice(seeds, _MOST + 1))
+    if len(found) > _MOST:
+        raise ValueError(f"seeds must be of {_MOST} chips at the most, got more")
     if not found:
         raise ValueError("seeds must hold at least one seed, got none")
     return [checks.integer("every seed", seed, least=0) for seed in found]

@@ -71,7 +71,10 @@ class MultiheadAttention(AnalogLayer):
 
     def __init__(self, *args: Any, hardware: Hardware, seed: int = 0, **kwargs: Any) -> None:
         super().__init__()
-        self._build(nn.MultiheadAttention(*args, **kwargs), hardware, seed)
+        given = {name: checks.plain(value) for name, value in kwargs.items()}
+        for name in ("bias", "add_bias_kv", "add_zero_attn", "batch_first"):
+            checks.truth(name, given.get(name, False))
+        self._build(nn.MultiheadAttention(*map(checks.plain, args), **given), hardware, seed)
 
     @property
     def _qkv_same_embed_dim(self) -> bool:

@@ -74,6 +74,7 @@ class AnalogLayer(nn.Module):
         Raises:
             TypeError, ValueError: if the layer cannot be put on crossbars as it is.
         """
+        program = checks.truth("program", program)
         layer = blank(cls)
         layer._build(digital, hardware, seed, memo, program=program, cells_dtype=cells_dtype)
         return layer
@@ -141,6 +142,7 @@ class AnalogLayer(nn.Module):
         Raises:
             ValueError: if a weight is not finite.
         """
+        program = checks.truth("program", program)
         self.hardware = hardware
         self._synced: dict[str, tuple[int, int]] = {}
         self._warned = False

@@ -59,6 +59,7 @@ class Bilinear(AnalogLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        bias = checks.truth("bias", bias)
         super().__init__()
         given = {"in1_features": in1_features, "in2_features": in2_features}
         given["out_features"] = out_features

@@ -61,10 +61,23 @@ class _Conv(AnalogLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        bias = checks.truth("bias", bias)
         super().__init__()
         kind: Any = self.kind
-        options = (stride, padding, dilation, groups, bias, padding_mode, device, dtype)
-        self._build(kind(in_channels, out_channels, kernel_size, *options), hardware, seed)
+        digital = kind(
+            checks.integer("in_channels", in_channels),
+            checks.integer("out_channels", out_channels),
+            checks.sizes("kernel_size", kernel_size),
+            checks.sizes("stride", stride),
+            padding if isinstance(padding, str) else checks.sizes("padding", padding, least=0),
+            checks.sizes("dilation", dilation),
+            checks.integer("groups", groups),
+            bias,
+            padding_mode,
+            device,
+            dtype,
+        )
+        self._build(digital, hardware, seed)
 
     @property
     def _kernel_shape(self) -> tuple[int, ...]:

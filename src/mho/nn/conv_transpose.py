@@ -78,10 +78,23 @@ class _ConvTranspose(AnalogLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        bias = checks.truth("bias", bias)
         super().__init__()
         kind: Any = self.kind
-        options = (stride, padding, output_padding, groups, bias, dilation, padding_mode)
-        digital = kind(in_channels, out_channels, kernel_size, *options, device, dtype)
+        digital = kind(
+            checks.integer("in_channels", in_channels),
+            checks.integer("out_channels", out_channels),
+            checks.sizes("kernel_size", kernel_size),
+            checks.sizes("stride", stride),
+            checks.sizes("padding", padding, least=0),
+            checks.sizes("output_padding", output_padding, least=0),
+            checks.integer("groups", groups),
+            bias,
+            checks.sizes("dilation", dilation),
+            padding_mode,
+            device,
+            dtype,
+        )
         self._build(digital, hardware, seed)
 
     def put_on(self, hardware: Hardware, seed: int, **how: Any) -> None:

@@ -173,6 +173,7 @@ class Embedding(_Table):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        scale_grad_by_freq = checks.truth("scale_grad_by_freq", scale_grad_by_freq)
         super().__init__()
         digital = nn.Embedding(
             checks.integer("num_embeddings", num_embeddings),
@@ -243,6 +244,7 @@ class EmbeddingBag(_Table):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        include_last_offset = checks.truth("include_last_offset", include_last_offset)
         super().__init__()
         checks.one_of("mode", mode, ("mean", "sum"))
         digital = nn.EmbeddingBag(

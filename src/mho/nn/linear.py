@@ -47,6 +47,7 @@ class Linear(AnalogLayer):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        bias = checks.truth("bias", bias)
         super().__init__()
         in_features = checks.integer("in_features", in_features)
         out_features = checks.integer("out_features", out_features)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mho.core import checks
 from mho.crossbar.crossbar import Crossbar
 from mho.hardware import Hardware
 from mho.nn.base import AnalogLayer
@@ -48,7 +49,10 @@ class Recurrent(AnalogLayer):
 
     def __init__(self, *args: Any, hardware: Hardware, seed: int = 0, **kwargs: Any) -> None:
         super().__init__()
-        self._build(self.kind(*args, **kwargs), hardware, seed)
+        given = {name: checks.plain(value) for name, value in kwargs.items()}
+        for name in ("bias", "batch_first", "bidirectional"):
+            checks.truth(name, given.get(name, False))
+        self._build(self.kind(*map(checks.plain, args), **given), hardware, seed)
 
     @property
     def form(self) -> Form:

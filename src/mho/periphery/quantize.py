@@ -71,6 +71,7 @@ def levels(bits: int, *, signed: bool = True) -> tuple[int, int]:
     Signed converters are symmetric, ``±(2^(bits-1) - 1)``, so that zero is a level; one bit is
     the sign alone. Unsigned ones span ``0 … 2^bits - 1``.
     """
+    signed = checks.truth("signed", signed)
     if not signed:
         return 0, 2**bits - 1
     top = max(2 ** (bits - 1) - 1, 1)

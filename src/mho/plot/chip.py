@@ -43,6 +43,7 @@ def floor_plan(chip: Chip, ax: Axes | None = None, *, defects: bool = True) -> A
         ax: where to draw.
         defects: whether to show them.
     """
+    defects = checks.truth("defects", defects)
     checks.instance("chip", chip, Chip)
     ax = axes(ax)
     if chip.cores is not None:

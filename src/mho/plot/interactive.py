@@ -150,6 +150,7 @@ def bars(
         ValueError: if there is not one value a group, groups share a name, stacked bars have
             errors, or the axis is logarithmic: the length of a bar says nothing there.
     """
+    stacked = checks.truth("stacked", stacked)
     groups, errors = list(map(str, groups)), errors or {}
     if strangers := set(errors) - set(values):
         raise ValueError(f"errors must be of {list(values)}, got {sorted(strangers)}")

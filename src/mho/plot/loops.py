@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.ticker import MaxNLocator
 
+from mho.core import checks
 from mho.fit.loops import LoopFit
 from mho.plot.styles import BLUE, GREY, ORANGE, panels, styled, unit
 
@@ -34,6 +35,7 @@ def loop_fit(
         logarithmic: whether currents are drawn as ``|I|`` on a logarithmic axis.
         axes: for the loops, the set and the reset voltages; those of a new figure if not given.
     """
+    logarithmic = checks.truth("logarithmic", logarithmic)
     loops, on, off = _places() if axes is None else panels(axes, 3)
     _loops(fit, loops, logarithmic)
     for ax, name, measured, drawn in (

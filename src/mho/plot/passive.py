@@ -14,7 +14,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.patches import Rectangle
 
 from mho.circuit.passive import Disturb, SneakRead
-from mho.core.checks import instance
+from mho.core.checks import instance, truth
 from mho.plot.styles import ORANGE, axes, cell_map, numbers, styled
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def disturb_map(result: Disturb, *, log: bool = False, ax: Axes | None = None) -
         log: draw the size of the change on a logarithmic scale; cells without change stay white.
         ax: where to draw.
     """
+    log = truth("log", log)
     instance("result", result, Disturb)
     percent = 100 * numbers(result.change)
     selected = result.selected.cpu().numpy()

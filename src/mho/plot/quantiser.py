@@ -50,6 +50,7 @@ def transfer_curve(
     Raises:
         ValueError: if the range is empty.
     """
+    gradient = checks.truth("gradient", gradient)
     formats.check("quantiser", quantiser)
     low = checks.number("low", low)
     high = checks.number("high", high, above=low)

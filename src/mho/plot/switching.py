@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mho.core import checks
 from mho.devices.windows import Window
 from mho.plot.styles import MORE_COLOURS, axes, name_lines, styled
 
@@ -43,6 +44,7 @@ def hysteresis_loop(
     Raises:
         ValueError: if the shapes do not fit.
     """
+    arrows = checks.truth("arrows", arrows)
     ax = axes(ax)
     volts, amperes = _flat(voltage, current)
     colour = _draw(ax.plot(volts, amperes), label)

@@ -61,7 +61,7 @@ class ProductDescent(Programming):
             inputs as word lines, errors of up to twice the tolerance are let be.
         batch: inputs a round, >= 1. The more, the better each gradient; about as many as an array
             has word lines are a good number.
-        max_rounds: most rounds, >= 1.
+        max_rounds: most rounds, from 1 to 10⁷.
         patience: rounds in a row without progress (1 % of the least error so far) after which it
             ends, >= 1. It also ends where no cell needs a pulse.
         first: a policy that programs the cells before: a coarse `WriteVerify`, or
@@ -92,8 +92,9 @@ class ProductDescent(Programming):
     record: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("batch", "max_rounds", "patience"):
+        for name in ("batch", "patience"):
             checks.integer(name, getattr(self, name))
+        checks.integer("max_rounds", self.max_rounds, most=10_000_000)
         if self.first is not None:
             checks.instance("first", self.first, Programming)
         _ = self.scheme

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mho.cells.programming import Round
+from mho.core import files
 from mho.programming.recipe_head_reading import within
 from mho.programming.recipe_heads import COLUMNS, GUIDE, MARK, VERSION, head_of, nominal
 from mho.programming.recipe_reading import read_csv, read_json
@@ -23,7 +23,7 @@ from mho.programming.recipes import FAILURES, Recipe, Sheet
 def save_recipe(report: Any, path: str | Path) -> None:
     """Write a recipe to a file: for each cell its place, target, end and pulses.
 
-    The file is written aside and renamed: an existing one is whole at any time.
+    An existing file is whole at any time: the new one is written aside and moved.
 
     Args:
         report: a `Recipe`, or what a programming returned; see `Recipe.of`.
@@ -38,13 +38,8 @@ def save_recipe(report: Any, path: str | Path) -> None:
         raise ValueError("report must be of at least one crossbar, got none")
     path = Path(path)
     write = {"csv": _write_csv, "json": _write_json}[_ending(path)]
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with aside.open("w", encoding="utf-8", newline="") as file:
-            write(recipe, file)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with files.aside(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        write(recipe, file)
 
 
 def load_recipe(path: str | Path) -> Recipe:

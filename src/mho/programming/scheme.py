@@ -62,7 +62,7 @@ class WriteVerify(Programming):
         reset: pulses that lower it; None: those that fit the device.
         tolerance: largest error that counts as reached, > 0, as a part of ``relative_to``.
         relative_to: ``"window"`` (the device's nominal ``g_max - g_min``) or ``"target"``.
-        max_pulses: most pulses for one cell, and most rounds, >= 1.
+        max_pulses: most pulses for one cell, and most rounds, from 1 to 10⁷.
         refractory: pause after each pulse (s), >= 0.
         restart: 0…1, see above; not for pulse-count cells.
         refine: above 0…1, see above; not for pulse-count cells.
@@ -138,7 +138,7 @@ class WriteVerify(Programming):
             if getattr(self, name) is not None:
                 checks.instance(name, getattr(self, name), Pulses)
         checks.number("tolerance", self.tolerance, above=0.0)
-        checks.integer("max_pulses", self.max_pulses)
+        checks.integer("max_pulses", self.max_pulses, most=10_000_000)
         checks.number("refractory", self.refractory, least=0.0)
         checks.number("restart", self.restart, least=0.0, most=1.0)
         checks.number("refine", self.refine, above=0.0, most=1.0)

@@ -140,6 +140,7 @@ class Outcome:
                 the grid would be far larger than what was run.
             ImportError: if xarray is missing; the message says how to install it.
         """
+        fill = checks.truth("fill", fill)
         return tables.grid(self, fill)
 
     # ── what it says ─────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,15 @@ import numpy as np
 
 from mho.core import checks
 from mho.core.extras import need
-from mho.study.space import Choices, Range, Space, distribution, label_of, value_at
+from mho.study.space import (
+    MOST_VALUES,
+    Choices,
+    Range,
+    Space,
+    distribution,
+    label_of,
+    value_at,
+)
 
 PLANNED = ("grid", "random", "latin_hypercube", "sobol")
 MOST = 10_000_000
@@ -72,12 +80,10 @@ def _listed(path: str, domain: Any) -> list[Any]:
             f"a grid takes lists and evenly spaced Integers, not {domain} of {path!r}: list its "
             "values, or choose another sampler"
         )
-    values = range(domain.low, domain.high + 1, domain.step)
-    if len(values) > MOST:
-        raise ValueError(
-            f"a grid must have <= {MOST:,} configurations, {path!r} has {len(values):,}"
-        )
-    return list(values)
+    found = range(domain.low, domain.high + 1, domain.step)
+    if len(found) > MOST_VALUES:
+        raise ValueError(f"a grid takes {MOST_VALUES} values of {path!r} at the most, not {domain}")
+    return list(found)
 
 
 def samplers(space: Space, sampler: Any, trials: int, seed: int) -> Callable[[int], Any]:

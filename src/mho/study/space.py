@@ -131,6 +131,10 @@ def _path(path: Any) -> str:
     return path
 
 
+MOST_VALUES = 10_000
+"""That one name takes in a list."""
+
+
 def _domain(path: str, values: Any) -> Domain:
     if isinstance(values, (Range, Integers)):
         return values
@@ -140,6 +144,11 @@ def _domain(path: str, values: Any) -> Domain:
         raise TypeError(
             f"values of {path!r} must be a list, a Range or Integers, got {values!r} "
             f"({type(values).__name__})"
+        )
+    if len(values) > MOST_VALUES:
+        raise ValueError(
+            f"values of {path!r} must be {MOST_VALUES} at the most, got {len(values)}: a Range or "
+            "Integers says its ends alone"
         )
     values = tuple(revived(value) for value in values)
     if not values:

@@ -113,6 +113,7 @@ def sweep(
     sampler = "grid" if sampler is None else sampler
     total = count_of(varied, sampler, trials)
     seeds = _seeds(chips)
+    _refuse_endless(total, len(seeds))
     goals = _goals(evaluate, objectives)
     seed = checks.integer("seed", seed, least=0)
     checks.instance("name", name, str)
@@ -160,6 +161,14 @@ def sweep(
         run(pool, tasks(), finish, tick)
     units = {**units_of(base, varied), **getattr(evaluate, "units", {})}
     return _outcome(ledger, name, varied, goals, units)
+
+
+def _refuse_endless(configurations: int, chips: int) -> None:
+    if configurations * chips > MOST:
+        raise ValueError(
+            f"a study evaluates {MOST:,} chips at the most, got {configurations:.3g} configurations "
+            f"of {chips} chips: a sampler takes a part of a grid (sampler='random', trials=…)"
+        )
 
 
 def _seeds(chips: int | Sequence[int]) -> list[int]:

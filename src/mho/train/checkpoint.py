@@ -35,7 +35,7 @@ def check_place(path: Path) -> None:
     Raises:
         FileNotFoundError, IsADirectoryError, PermissionError: saying what is in the way.
     """
-    folder = path.parent
+    folder = Path(os.path.realpath(path)).parent
     if path.is_dir():
         raise IsADirectoryError(f"checkpoint must be a file, {path} is a folder")
     if not folder.is_dir():
@@ -51,6 +51,7 @@ def alone(path: Path) -> Iterator[None]:
     Raises:
         RuntimeError: if another run works on it now.
     """
+    path = Path(os.path.realpath(path))  # by whichever name it is called
     lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
     try:
         lock.acquire()
@@ -197,8 +198,9 @@ def save(path: Path, parts: Mapping[str, Any], run: Mapping[str, Any], progress:
     state["rng"] = torch.get_rng_state()
     if torch.cuda.is_available():
         state["cuda_rng"] = torch.cuda.get_rng_state_all()
-    with files.aside(path) as draft:
-        torch.save(state, draft)
+    # Of a file that torch opens itself, a full disk is "unexpected pos 704 vs 598".
+    with files.aside(path) as draft, draft.open("wb") as file:
+        torch.save(state, file)
 
 
 def load(

@@ -135,7 +135,7 @@ def fit(
     epochs = checks.integer("epochs", epochs)
     batch = samples.batch if batch is None else checks.integer("batch", batch)
     every = None if every is None else checks.integer("every", every)
-    seed = checks.plain(seed)
+    seed = checks.integer("seed", seed, least=0)
     checks.one_of("resume", resume, checkpoints.RESUME)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     path = None if checkpoint is None else Path(checkpoint)

@@ -1,4 +1,4 @@
-"""Learning rates, as parameter groups say them, now: schedulers and people change them."""
+"""Settings of parameter groups, as they are at this step: schedulers and people change them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,53 @@ from torch import Tensor
 
 from mho.core import checks
 
+_BOUNDS: Mapping[str, Mapping[str, float]] = {
+    "momentum": {"least": 0.0},
+    "momentum_decay": {"least": 0.0},
+    "weight_decay": {"least": 0.0},
+    "lr_decay": {"least": 0.0},
+    "eps": {"least": 0.0},
+    "alpha": {"least": 0.0},
+    "lambd": {},
+    "dampening": {},
+    "rho": {"least": 0.0, "most": 1.0},
+    "betas": {"least": 0.0, "below": 1.0},
+    "etas": {"above": 0.0},
+    "step_sizes": {"least": 0.0},
+}
+"""What torch's optimizers ask of their settings when they are made, and at no later step."""
+
+_TRUTHS = ("maximize", "nesterov", "amsgrad", "centered")
+
 
 def by_parameter(groups: Iterable[Mapping[str, Any]]) -> dict[Any, float]:
     """Return the learning rate of every parameter.
 
     Raises:
-        TypeError, ValueError: if one is no finite number >= 0. (0 is a schedule's: a warm-up.)
+        TypeError, ValueError: if one is no finite number >= 0 (0 is a schedule's: a warm-up), or
+            another setting of torch's optimizers is none that they would have been made with.
     """
     found: dict[Any, float] = {}
     for number, group in enumerate(groups):
-        rate = group.get("lr", 0.0)
-        if isinstance(rate, Tensor):
-            rate = rate.detach()
-        rate = checks.number(f"lr of parameter group {number}", rate, least=0.0)
+        where = f"of parameter group {number}"
+        rate = checks.number(f"lr {where}", _plain(group.get("lr", 0.0)), least=0.0)
+        for name in group:
+            if name in _BOUNDS:
+                _check(name, where, group[name])
+            elif name in _TRUTHS:
+                checks.truth(f"{name} {where}", group[name])
         found.update(dict.fromkeys(group["params"], float(rate)))
     return found
+
+
+def _check(name: str, where: str, value: Any) -> None:
+    if isinstance(value, (tuple, list)):
+        for place, one in enumerate(value):
+            checks.number(f"{name}[{place}] {where}", _plain(one), **_BOUNDS[name])
+    elif value is not None:
+        checks.number(f"{name} {where}", _plain(value), **_BOUNDS[name])
+
+
+def _plain(value: Any) -> Any:
+    # Of one number, whatever its shape, torch makes a learning rate.
+    return value.detach().reshape(()) if isinstance(value, Tensor) and value.numel() == 1 else value

@@ -205,7 +205,7 @@ def _unclear(shape: str, length: int) -> str:
 def _full_cycles(table: Table, g: Array, parts: list[list[Ints]], way: int) -> list[list[Half]]:
     # One turn for all: where the mean over cycles and cells is highest (lowest, if way is -1).
     lengths = [len(part) for cell in parts for part in cell]
-    length = max(set(lengths), key=lengths.count)
+    length = max(lengths, key=lambda n: (lengths.count(n), n))
     alike = np.array([g[part] for cell in parts for part in cell if len(part) == length])
     turn = _turn(way * alike)
     for cell in parts:

@@ -123,7 +123,7 @@ def _curves(table: Table, g: Array, trains: list[list[Half]], sign: int) -> list
     lengths = [len(half.rows) for train in halves for half in train]
     if not lengths:
         return [[] for _ in trains]
-    length = max(set(lengths), key=lambda n: (lengths.count(n), n))
+    length = max(lengths, key=lambda n: (lengths.count(n), n))
     if length < 2:
         row = next(int(half.rows[0]) for train in halves for half in train)
         raise table.refuse(row, "pulse", f"a {_NAMES[sign]} half of a single reading: no pulse")

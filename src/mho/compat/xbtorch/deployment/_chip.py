@@ -70,11 +70,10 @@ class Cells:
     ) -> None:
         self.g_min = checks.number("g_min", g_min, least=0.0)
         self.g_max = checks.number("g_max", g_max, above=self.g_min)
-        self.unit = 1.0 if self.g_max < _SIEMENS_BELOW else 1e-6
         self.v_read = checks.number("v_read", v_read, above=0.0)
         self.read_noise = checks.number("read_noise", read_noise, least=0.0)
         self.write_noise = checks.number("write_noise", write_noise, least=0.0)
-        self.stateful, self.columns, self.rows = bool(stateful), -1, -1
+        self.stateful, self.columns, self.rows = checks.truth("stateful", stateful), -1, -1
         if self.stateful:
             self.xb_size = xb_size
         self.stuck_percentage = checks.probability("stuck_percentage", stuck_percentage)
@@ -104,6 +103,11 @@ class Cells:
         size = f"cols_{self.columns}_row_{self.rows}"
         self.name = f"stateful_{stateful}_{size}_stuck_{stuck_percentage}"
         self.initialize_chip()
+
+    @property
+    def unit(self) -> float:
+        """Siemens per unit of the conductances: by the size of ``g_max``, as it is now."""
+        return 1.0 if self.g_max < _SIEMENS_BELOW else 1e-6
 
     @property
     def xb_size(self) -> tuple[int, int]:

@@ -261,13 +261,17 @@ class Daffodil(GenericAccelerator):
         settings = inherited(locals())
         self.board_vref, self.board_vmax, self.board_vground = 2.0, 5.0, 1.7
         self.dac_n = 12
-        self.dac_max_prec = 2**self.dac_n
         self.dac_gain_mode, self.dac_offset = 4093, 0
-        self.dac_vref = chip.Daffodil.dac_step * self.dac_max_prec / 2
+        self.dac_vref = chip.Daffodil.dac_step * 2**self.dac_n / 2
         self.adc_gain, self.adc_vref = 0, chip.Daffodil.v_adc
         self.dpot_r = -500.0
         self.currentscale = 1e6
         super().__init__(**settings)
+
+    @property
+    def dac_max_prec(self) -> int:
+        """How many registers the drivers tell apart: follows ``dac_n``."""
+        return int(2**self.dac_n)
 
     def to_mho(self) -> chip.Accelerator:
         """See `GenericAccelerator.to_mho`."""

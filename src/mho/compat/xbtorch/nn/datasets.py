@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import glob
 import io
+import os
+import tempfile
 import unicodedata
 import urllib.request
 import zipfile
@@ -118,6 +120,18 @@ class NamesDataset(Dataset[Any]):
         return self.X[idx], self.y[idx]
 
 
+def _download(folder: Path) -> None:
+    """Fetch the tutorial's data; ``folder`` is there when all of it is."""
+    with urllib.request.urlopen(_URL) as answer:
+        packed = zipfile.ZipFile(io.BytesIO(answer.read()))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as part:
+        packed.extractall(part)
+        unpacked = Path(part) / folder.parent.name
+        for one in sorted(unpacked.iterdir(), key=lambda one: one.name == folder.name):
+            os.replace(one, folder.parent / one.name)
+
+
 def get_names(
     vocab: str,
     train_split: float,
@@ -136,8 +150,7 @@ def get_names(
     """
     folder = Path(extract_to) / "data" / "names"
     if not folder.is_dir():
-        with urllib.request.urlopen(_URL) as answer:
-            zipfile.ZipFile(io.BytesIO(answer.read())).extractall(extract_to)
+        _download(folder)
     names = {Path(f).stem: read_lines(f, vocab) for f in sorted(findFiles(str(folder / "*.txt")))}
     languages = sorted(names)
     pairs = [(name, k) for k, language in enumerate(languages) for name in names[language]]

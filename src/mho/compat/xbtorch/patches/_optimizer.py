@@ -13,7 +13,7 @@ from mho.compat.xbtorch._params import get_xbtorch_param, gradient_step, require
 from mho.compat.xbtorch.devices.utils import written
 from mho.compat.xbtorch.quant import wage_init, wage_qtorch
 from mho.decomposition.base import stream
-from mho.train import finite
+from mho.train import finite, rates
 from mho.train.on_cells.gradients import as_scaled, replaced
 
 _SETTINGS = {
@@ -53,7 +53,12 @@ class CellOptimizer(torch.optim.Optimizer):
 
         Returns:
             The loss, where there is a closure.
+
+        Raises:
+            TypeError, ValueError: if a learning rate is no finite number >= 0, or another setting
+                is none that the optimizer would have been made with.
         """
+        rates.by_parameter(self.param_groups)
         with torch.enable_grad():
             loss = None if closure is None else closure()
         with torch.no_grad():
