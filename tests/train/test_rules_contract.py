@@ -51,17 +51,17 @@ class TestTikiTakaV1(TransferContract):
 
 class TestTikiTakaV2(TransferContract):
     rule = TikiTakaV2(transfer_lr=0.02)
-    steps = 900
+    steps = 600
 
 
 class TestChopped(TransferContract):
     rule = Chopped(transfer_lr=0.02, chop_probability=0.02)
-    steps = 900
+    steps = 600
 
 
 class TestAGAD(TransferContract):
     rule = AGAD(transfer_lr=0.02, chop_probability=0.02)
-    steps = 900
+    steps = 600
 
 
 class TileContract(LearningRuleContract):
@@ -79,17 +79,15 @@ class TestMultiTileResidual(TileContract):
     steps = 600
 
 
-class TestMultiTileSubtracting(TileContract):
-    rule = MultiTileResidual(tiles=3, subtract=True, transfer_lr=0.3)
-
-
 class TestSymmetryTracking(TileContract):
     rule = SymmetryTracking()
     steps = 600
 
 
 class TestLowRankTikiTaka(TileContract):
-    rule = LowRankTikiTaka(rank=2)
+    rule = LowRankTikiTaka(rank=3, transfer_every=2)
+    steps = 150
+    chips = 12
 
 
 class TestMixedPrecision(TileContract):

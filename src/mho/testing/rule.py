@@ -9,6 +9,7 @@ import functools
 import multiprocessing
 import pathlib
 import tempfile
+from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -143,14 +144,16 @@ class LearningRuleContract:
             found = [rank.result(timeout=300) for rank in ranks]
         expect.same("weights of the second process", found[1], found[0])
         start = torch.cat([p.detach().flatten() for p in _network().parameters()])
-        alone = self._trained(self.ideal)
+        alone = self._trained(self.ideal, wrapped=True)
         moved = float((alone - start).norm())
         expect.holds(moved > 0.0, "weights that move", moved)
         far = float((found[0] - alone).norm())
         expect.holds(far < 0.1 * moved, f"as one process with all data, to 10 % of {moved:g}", far)
 
-    def _trained(self, device: PulsedDevice | None = None) -> Tensor:
+    def _trained(self, device: PulsedDevice | None = None, wrapped: bool = False) -> Tensor:
         model = _network()
+        if wrapped:  # named as in DistributedDataParallel: what is drawn goes by the name
+            model = nn.Sequential(OrderedDict(module=model))
         optimizer = self.optimizer(model, device or self.noisy, self.lr)
         _train(model, optimizer, range(12))
         return torch.cat([p.detach().flatten() for p in model.parameters()])
