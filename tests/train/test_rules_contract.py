@@ -56,12 +56,12 @@ class TestTikiTakaV2(TransferContract):
 
 class TestChopped(TransferContract):
     rule = Chopped(transfer_lr=0.02, chop_probability=0.02)
-    steps = 600
+    steps = 900
 
 
 class TestAGAD(TransferContract):
     rule = AGAD(transfer_lr=0.02, chop_probability=0.02)
-    steps = 600
+    steps = 900
 
 
 class TileContract(LearningRuleContract):
