@@ -74,7 +74,7 @@ CALLS = {
     ),
     "chips of a sweep": (
         lambda m: mho.study.sweep({"dac": [None]}, len, hardware=HARDWARE, chips=10**12),
-        "chips must be >= 1 and <= 1e.06",
+        "chips must be >= 1 and <= 1e.07",
     ),
     "a grid": (
         lambda m: mho.study.sweep(

@@ -1,4 +1,4 @@
-"""Conformance kits: what devices, cells, effects, encodings, layers and decompositions must obey.
+"""Conformance kits: what devices, cells, effects, encodings, layers, learning rules, … must obey.
 
 Subclass a contract in a test file, say what is under test, and pytest does the rest::
 
@@ -18,6 +18,7 @@ from mho.testing.device import DeviceContract
 from mho.testing.effect import EffectContract
 from mho.testing.encoding import EncodingContract
 from mho.testing.layer import LayerContract
+from mho.testing.rule import LearningRuleContract
 
 __all__ = [
     "ArchitectureContract",
@@ -27,4 +28,5 @@ __all__ = [
     "EffectContract",
     "EncodingContract",
     "LayerContract",
+    "LearningRuleContract",
 ]

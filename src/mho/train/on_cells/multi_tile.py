@@ -59,7 +59,6 @@ class MultiTileResidual(ResidualRule):
     transfer_every: int = 3
     transfer_lr: float = 0.03
     threshold: float | None = 1.0
-    subtract: bool = True
     tiles: int = 4
     slower: int = 2
     transfer_growth: float = 1.2

@@ -19,6 +19,7 @@ from mho.train.on_cells.coincidence import PulsedUpdate, StochasticPulses
 from mho.train.on_cells.deploy import OnCells
 from mho.train.on_cells.layouts import CellLayout, check_range
 from mho.train.on_cells.parameter import pulsed, warn_clipped
+from mho.train.on_cells.replicas import gathered, replicated
 from mho.train.on_cells.report import rows
 from mho.train.on_cells.saturation import Lookout
 from mho.train.on_cells.weights import ONE_CELL, WeightCells
@@ -62,6 +63,10 @@ class PulsedOptimizer(OnCells, WholeCopies):
     (`torch.amp.GradScaler`) is not for it. Gradients that the model has already are forgotten. A
     weight set by someone else (a checkpoint, say) is written to the cells before the next update.
 
+    Of a model in `torch.nn.parallel.DistributedDataParallel` every process has arrays of its own.
+    All see the inputs and errors of all processes, so that arrays of the same seed stay the same
+    bit for bit.
+
     Attributes:
         arrays: what holds each weight, by the parameter's name.
         capture: the hooks; ``capture.remove()`` takes them off the model again.
@@ -89,6 +94,7 @@ class PulsedOptimizer(OnCells, WholeCopies):
         on_cells = [named[name] for name in devices]
         digital = [p for name, p in named.items() if name not in devices]
         super().__init__([{"params": on_cells}, {"params": digital}], {"lr": lr})
+        self._replicated = replicated(model)
         self._name: dict[Tensor, str] = {named[name]: name for name in devices}
         self._digital = {p: name for name, p in named.items() if name not in devices}
         self.arrays: dict[str, Arrays] = {}
@@ -181,6 +187,8 @@ class PulsedOptimizer(OnCells, WholeCopies):
             )
         if self._versions[name] != p._version:
             self._write(name, p)
+        if vars(self).get("_replicated"):
+            factors = gathered(*factors)
         array = self.arrays[name]
         array.descend(*factors, lr, self.update)
         self._show(name, p)

@@ -312,6 +312,8 @@ class WeightCells(nn.Module):
         # layouts without references. References are one for all cells, or one each.
         for name in [n for n in state_dict if n.startswith(f"{prefix}cells.")]:
             value = state_dict[name]
+            if name.endswith(".streams"):  # [3, 2], as a matrix may be
+                continue
             if isinstance(value, Tensor) and tuple(value.shape) == self.shape:
                 state_dict[name] = value.unsqueeze(0)
         state_dict.setdefault(f"{prefix}turn", torch.zeros_like(self.turn))
