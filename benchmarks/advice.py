@@ -22,7 +22,7 @@ from mho import fit
 from mho.demo.data import digits
 from mho.devices import TabularDevice, presets
 from mho.devices.pulsed import PulsedDevice
-from mho.train import AGAD, DifferentialPair, InSitu, PulsedSGD, TikiTaka
+from mho.train import AGAD, DifferentialPair, InSitu, PulsedSGD, TikiTaka, check_device
 
 TABLES = Path(__file__).resolve().parents[2] / "shared/data/xbtorch_tables/tabular/experimental"
 MEASURED = ("optuna_exp_1.35V", "optuna_exp_1.5V", "optuna_exp_1.8V")
@@ -46,15 +46,17 @@ RULES = {
 SEARCH = {
     f"{name}, lr {lr:g}": lambda model, device, make=make, lr=lr: make(model, device, lr)
     for name, make in RULES.items()
-    for lr in (0.1, 0.3)
+    for lr in (0.3,)
 }
 
 
-def advised(model, device):
-    """Return the optimizer that is proposed."""
-    from mho.train import check_device
+def advised(digital):
+    """Return what makes the proposed optimizer."""
+    some = digits(0).train_x[:256]
+    return lambda model, device: check_device(device, model, some, digital=digital).optimizer(model)
 
-    return check_device(device, model).optimizer(model)
+
+ADVICE = {"advice": advised(True), "advice, without digital memory": advised(False)}
 
 
 def devices(tables):
@@ -97,7 +99,7 @@ def main():
     data = digits(0)
     settings = {
         **({} if options.only == "advice" else SEARCH),
-        **({} if options.only == "search" else {"advice": advised}),
+        **({} if options.only == "search" else ADVICE),
     }
     for name, device in devices(options.tables):
         if options.devices and name not in options.devices.split(","):
