@@ -76,7 +76,8 @@ class Watch:
         fired = (int(cells.writes.sum()) - track.pulses) / max(cells.count, 1)
         so_far = (
             f"training stalls: in the mean weights were asked to move by {steps:.3g} steps of a "
-            f"pulse ({cells.step:.2g}) since the last look, and have done {max(followed, 0):.0%} of it"
+            f"pulse ({cells.step:.2g}) since the last look, and have done "
+            f"{max(followed, 0):.0%} of it"
         )
         if fired < 0.5:
             return (
