@@ -1,7 +1,7 @@
 """What `mho.train.check_device` proposes, against the best of a small search: digits, 64-32-10.
 
     python benchmarks/advice.py [--devices ag_a_si,…] [--steps 500] [--only search|advice]
-        [--tables DIRECTORY]
+        [--settings NAMES] [--tables DIRECTORY]
 
 Devices are all pulse-count presets, and three fitted (`mho.fit.pulses`) to responses of measured
 jump tables, where these are (``--tables``: of the names ``optuna_exp_1.35V_set_cdf.txt``).
@@ -93,6 +93,7 @@ def main():
     parser.add_argument("--devices", help="some of them, by name and comma")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--only", choices=("search", "advice"))
+    parser.add_argument("--settings", default="", help="those whose names begin so, by semicolon")
     parser.add_argument("--tables", type=Path, default=TABLES)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -105,6 +106,8 @@ def main():
         if options.devices and name not in options.devices.split(","):
             continue
         for setting, make in settings.items():
+            if not setting.startswith(tuple(options.settings.split(";"))):
+                continue
             with warnings.catch_warnings(record=True) as told:
                 warnings.simplefilter("always")
                 accuracy, seconds = train(make, device, data, options.steps)

@@ -73,23 +73,21 @@ def test_a_forgets_as_the_analysis_says():
 
 
 @pytest.mark.parametrize("rule", [TikiTakaV2(), Chopped(), AGAD()], ids=lambda r: type(r).__name__)
-@pytest.mark.parametrize("device", [SOFT, SOFT.replace(asymmetry=0.5)], ids=["even", "uneven"])
-def test_c_moves_as_sgd_of_the_same_rate(rule, device):
+def test_c_moves_as_sgd_of_the_same_rate(rule):
     # A constant gradient and its noise: C's mean speed is −lr·g, whatever the rule.
     torch.manual_seed(0)
-    layer = nn.Linear(1, 40, bias=False)
-    nn.init.zeros_(layer.weight)
-    optimizer = TikiTaka(layer, 0.01, device=device, rule=rule)
-    x = torch.ones(4, 1)
-    for step in range(400):
+    layer = nn.Linear(20, 10, bias=False)
+    nn.init.constant_(layer.weight, 0.15)
+    optimizer = TikiTaka(layer, 0.01, device=SOFT, rule=rule)
+    for step in range(250):
         if step == 100:
             before = layer.weight.detach().clone()
         optimizer.zero_grad()
-        push = 0.1 + 0.3 * torch.randn(4, 40)
-        (layer(x) * push).sum(1).mean().backward()
+        push = 0.1 + 0.3 * torch.randn(4, 10)
+        (layer(torch.ones(4, 20)) * push).sum(1).mean().backward()
         optimizer.step()
-    moved = float((layer.weight - before).mean())
-    assert moved == pytest.approx(-0.01 * 0.1 * 300, rel=0.35)
+    moved = float((layer.weight.detach() - before).mean())
+    assert moved == pytest.approx(-0.01 * 0.1 * 150, rel=0.25)
 
 
 def least_squares(make, epochs=24):

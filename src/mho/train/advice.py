@@ -127,6 +127,7 @@ class Advice:
     """What `check_device` found and proposes; prints readable lines.
 
     Attributes:
+        device: that was asked about.
         numbers: of the device.
         floor: of plain pulsed SGD, the sum of all weights' losses and the usual bias.
         rule: what is proposed, in words.
@@ -137,20 +138,33 @@ class Advice:
 
     def __init__(
         self,
+        device: Device,
         numbers: DeviceNumbers,
         floor: Floor,
         rule: str,
         lr: float,
         weight_range: tuple[float, float],
         reasons: tuple[str, ...],
-        make: Callable[[nn.Module], Any],
+        make: Callable[..., Any],
     ) -> None:
+        self.device = device
         self.numbers, self.floor, self.rule, self.lr = numbers, floor, rule, lr
         self.weight_range, self.reasons, self._make = weight_range, reasons, make
 
-    def optimizer(self, model: nn.Module) -> Any:
-        """Return the proposed optimizer of a model (the one asked about, or one like it)."""
-        return self._make(model)
+    def optimizer(
+        self, model: nn.Module, make: Callable[..., Any] | None = None, **more: Any
+    ) -> Any:
+        """Return the proposed optimizer of a model (the one asked about, or one like it).
+
+        Args:
+            model: to be trained.
+            make: another optimizer of cells, `TikiTaka` say; it takes the model, the learning
+                rate, ``device``, ``weight_range`` and what else is given here.
+            **more: of ``make``.
+        """
+        if make is None:
+            return self._make(model, **more)
+        return make(model, self.lr, device=self.device, weight_range=self.weight_range, **more)
 
     def __repr__(self) -> str:
         """Say what was found and what is proposed."""
@@ -213,6 +227,8 @@ def check_device(
     """
     checks.instance("model", model, nn.Module)
     checks.integer("batch", batch)
+    if inputs is not None:
+        checks.instance("inputs", inputs, Tensor)
     cell = pulsed(device, "device")
     weights = [p for p in model.parameters() if p.dim() >= 2 and p.numel()]
     if not weights:
@@ -304,22 +320,24 @@ def _proposed(
         if lopsided:
             reasons.append("set and reset steps differ much: pairs of cells that are only set")
 
-        def mixed(model: nn.Module) -> InSitu:
+        def mixed(model: nn.Module, **more: Any) -> InSitu:
             inner = torch.optim.SGD(model.parameters(), lr)
-            return InSitu(inner, **kind, model=model, layout=layout, threshold=1.0)
+            given = {**kind, "layout": layout, "threshold": 1.0, **more}
+            return InSitu(inner, model=model, **given)
 
         rule = f"InSitu(SGD, threshold=1.0, layout={layout})"
-        return Advice(numbers, floor, rule, lr, span, tuple(reasons), mixed)
+        return Advice(device, numbers, floor, rule, lr, span, tuple(reasons), mixed)
     if not forgets and abs(numbers.asymmetry) < 0.02 and numbers.unbalanced < UNBALANCED:
         reasons.append("steps are alike all over the window: nothing pulls weights anywhere")
         return Advice(
+            device,
             numbers,
             floor,
             "PulsedSGD",
             lr,
             span,
             tuple(reasons),
-            lambda model: PulsedSGD(model, lr, **kind),
+            lambda model, **more: PulsedSGD(model, lr, **{**kind, **more}),
         )
     rule_of = TikiTakaV2() if forgets and numbers.unbalanced < UNBALANCED else AGAD()
     reasons.append(
@@ -329,13 +347,14 @@ def _proposed(
     )
     rule = f"TikiTaka(rule={type(rule_of).__name__}())"
     return Advice(
+        device,
         numbers,
         floor,
         rule,
         lr,
         span,
         tuple(reasons),
-        lambda model: TikiTaka(model, lr, rule=rule_of, **kind),
+        lambda model, **more: TikiTaka(model, lr, **{**kind, "rule": rule_of, **more}),
     )
 
 
