@@ -312,10 +312,10 @@ def _proposed(
     forgets = numbers.reach <= FORGETS_NOTHING * half
     reasons = []
     if numbers.states < _FEW:
-        reasons.append(f"{numbers.states:.2g} states are few: several cells a weight have more")
+        reasons.append(f"{numbers.states:.2g} states are few: pairs of cells have more")
     if digital:
         lopsided = abs(numbers.asymmetry) > _LOPSIDED or numbers.reach < _LOPSIDED * half
-        layout = DifferentialPair() if lopsided else SingleCell()
+        layout = DifferentialPair() if lopsided or numbers.states < _FEW else SingleCell()
         reasons.append("changes are added up digitally until they are worth a pulse")
         if lopsided:
             reasons.append("set and reset steps differ much: pairs of cells that are only set")
