@@ -68,7 +68,7 @@ def devices(tables):
     for stem in MEASURED if tables.is_dir() else ():
         cells = TabularDevice.from_tables(tables / stem).fabricate((1,), seed=0)
         response = cells.respond(100, cycles=10)[:, :, 0]
-        yield f"fit to {stem}", fit.pulses(tuple(response.numpy())).device
+        yield f"fit to {stem}", fit.pulses(tuple(response.numpy()), law="soft_bounds").device
 
 
 def train(make, device, data, steps, seed=0):
