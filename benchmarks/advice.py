@@ -1,7 +1,7 @@
 """What `mho.train.check_device` proposes, against the best of a small search: digits, 64-32-10.
 
     python benchmarks/advice.py [--devices ag_a_si,…] [--steps 500] [--only search|advice]
-        [--tables DIRECTORY]
+        [--settings NAMES] [--tables DIRECTORY]
 
 Devices are all pulse-count presets, and three fitted (`mho.fit.pulses`) to responses of measured
 jump tables, where these are (``--tables``: of the names ``optuna_exp_1.35V_set_cdf.txt``).
@@ -22,7 +22,7 @@ from mho import fit
 from mho.demo.data import digits
 from mho.devices import TabularDevice, presets
 from mho.devices.pulsed import PulsedDevice
-from mho.train import AGAD, DifferentialPair, InSitu, PulsedSGD, TikiTaka
+from mho.train import AGAD, DifferentialPair, InSitu, PulsedSGD, TikiTaka, check_device
 
 TABLES = Path(__file__).resolve().parents[2] / "shared/data/xbtorch_tables/tabular/experimental"
 MEASURED = ("optuna_exp_1.35V", "optuna_exp_1.5V", "optuna_exp_1.8V")
@@ -46,15 +46,17 @@ RULES = {
 SEARCH = {
     f"{name}, lr {lr:g}": lambda model, device, make=make, lr=lr: make(model, device, lr)
     for name, make in RULES.items()
-    for lr in (0.1, 0.3)
+    for lr in (0.3,)
 }
 
 
-def advised(model, device):
-    """Return the optimizer that is proposed."""
-    from mho.train import check_device
+def advised(digital):
+    """Return what makes the proposed optimizer."""
+    some = digits(0).train_x[:256]
+    return lambda model, device: check_device(device, model, some, digital=digital).optimizer(model)
 
-    return check_device(device, model).optimizer(model)
+
+ADVICE = {"advice": advised(True), "advice, without digital memory": advised(False)}
 
 
 def devices(tables):
@@ -66,7 +68,7 @@ def devices(tables):
     for stem in MEASURED if tables.is_dir() else ():
         cells = TabularDevice.from_tables(tables / stem).fabricate((1,), seed=0)
         response = cells.respond(100, cycles=10)[:, :, 0]
-        yield f"fit to {stem}", fit.pulses(tuple(response.numpy())).device
+        yield f"fit to {stem}", fit.pulses(tuple(response.numpy()), law="soft_bounds").device
 
 
 def train(make, device, data, steps, seed=0):
@@ -91,18 +93,21 @@ def main():
     parser.add_argument("--devices", help="some of them, by name and comma")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--only", choices=("search", "advice"))
+    parser.add_argument("--settings", default="", help="those whose names begin so, by semicolon")
     parser.add_argument("--tables", type=Path, default=TABLES)
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = digits(0)
     settings = {
         **({} if options.only == "advice" else SEARCH),
-        **({} if options.only == "search" else {"advice": advised}),
+        **({} if options.only == "search" else ADVICE),
     }
     for name, device in devices(options.tables):
         if options.devices and name not in options.devices.split(","):
             continue
         for setting, make in settings.items():
+            if not setting.startswith(tuple(options.settings.split(";"))):
+                continue
             with warnings.catch_warnings(record=True) as told:
                 warnings.simplefilter("always")
                 accuracy, seconds = train(make, device, data, options.steps)

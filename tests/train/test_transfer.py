@@ -91,7 +91,7 @@ def test_columns_are_read_in_turn():
 
 
 def test_transfers_come_every_so_many_steps():
-    both = arrays(TikiTakaV1(transfer_every=3, reference="middle"), 2, 2)
+    both = arrays(TikiTakaV1(transfer_every=3, transfer_lr=0.1, reference="middle"), 2, 2)
     both.fast.write(torch.full((2, 2), 0.5))
     moved = []
     for _ in range(6):
@@ -104,7 +104,8 @@ def test_transfers_come_every_so_many_steps():
 def test_choppers_turn_inputs_and_readings_together():
     # Equal steps, whatever the signs: what C receives is that of no chopper.
     x, delta = torch.tensor([[1.0, -0.5, 0.25]]), torch.tensor([[0.4, -0.2]])
-    for rule in (TikiTakaV2(reference="middle"), Chopped(reference="middle", chop_probability=0.0)):
+    given = {"reference": "middle", "transfer_lr": 0.1}
+    for rule in (TikiTakaV2(**given), Chopped(**given, chop_probability=0.0)):
         both = arrays(rule, 2, 3)
         if isinstance(rule, Chopped):
             both.sign.copy_(torch.tensor([-1.0, 1.0, -1.0]))

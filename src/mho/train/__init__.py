@@ -6,6 +6,7 @@ from mho.core import renamed
 from mho.crossbar.input_range import InputRangeRule
 from mho.crossbar.training import NoiseInjection
 from mho.train import recipes
+from mho.train.advice import Advice, check_device, sgd_floor
 from mho.train.distributed import LowRankState, low_rank_hook
 from mho.train.loop import History, fit
 from mho.train.on_cells import (
@@ -39,6 +40,7 @@ __all__ = [
     "AGAD",
     "SSE",
     "WAGE",
+    "Advice",
     "CellLayout",
     "Chopped",
     "DifferentialPair",
@@ -76,11 +78,13 @@ __all__ = [
     "TransferRule",
     "VoltagePulses",
     "WeightCells",
+    "check_device",
     "distillation_loss",
     "fit",
     "low_rank_hook",
     "quantise",
     "recipes",
+    "sgd_floor",
     "wage",
 ]
 

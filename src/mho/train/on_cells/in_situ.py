@@ -208,6 +208,7 @@ class InSitu(OnCells, Wrapper):
         self.updates += 1
         held = self.held.cells().items()
         lookout.look((w, learning[p]) for p, w in held if p in learning)
+        lookout.stalled(self.held.cells())
         self.held.refresh(self.updates)
         if self._decomposed is not None:
             self._decomposed.clear()
@@ -289,6 +290,7 @@ class InSitu(OnCells, Wrapper):
                 bad.append(parameter)
                 continue
             self._lookout.ask(held.weights, change)
+            self._lookout.follow(parameter, held.weights, change, 1.0)
             if parameter in each and parameter in factors:
                 for term in factors[parameter].split():
                     held.realise(term.product().mul_(-each[parameter]), spare)

@@ -150,10 +150,15 @@ class PulsedOptimizer(OnCells, WholeCopies):
         lookout = vars(self).setdefault("_lookout", Lookout())
         if lookout.due:
             self._watch(lookout, learning)
+        held = {p: cells for cells, p, _ in self._on_cells(learning)}  # of parts the last: C
+        for p, cells in held.items():
+            if p.grad is not None and p not in bad:
+                lookout.follow(p, cells, p.grad, -learning[p])
         for p, lr in learning.items():
             if p.grad is not None and p not in bad:
                 self._move(p, lr)
         lookout.look((cells, lr) for cells, _, lr in self._on_cells(learning))
+        lookout.stalled(held)
         return loss
 
     def _watch(self, lookout: Lookout, learning: Mapping[nn.Parameter, float]) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mho.core import notice
 from mho.core.text import share
+from mho.train.on_cells.watch import Watch
 from mho.train.on_cells.weights import WeightCells
 
 _NEAR = 0.02  # of the range: so near its ends a weight counts as there
@@ -27,6 +28,7 @@ class Lookout:
     """
 
     def __init__(self) -> None:
+        self._watch: Watch | None = Watch()
         self._updates = 0
         self._done = False
         self._start: float | None = None
@@ -58,6 +60,18 @@ class Lookout:
         norm: Callable[[Tensor], Tensor] = torch.linalg.vector_norm
         size = rate * float(norm(change)) / math.sqrt(change.numel()) / span
         self._asked = max(self._asked, size) if math.isfinite(size) else self._asked
+
+    def follow(self, parameter: Tensor, cells: WeightCells, change: Tensor, rate: float) -> None:
+        """Add up what an update asks of a weight; see `Watch`."""
+        if self._watch is not None and cells.step <= _COARSE * (cells.high - cells.low):
+            self._watch.ask(parameter, cells, change, rate)
+
+    def stalled(self, held: dict[Tensor, WeightCells]) -> None:
+        """Count an update, and warn once if weights do not do what they are asked to."""
+        said = "" if self._watch is None else self._watch.look(held)
+        if said:
+            self._watch = None
+            notice.warn(said)
 
     @torch.no_grad()
     def look(self, moved: Iterable[tuple[WeightCells, float]]) -> None:

@@ -7,7 +7,7 @@ and what it says is written to the slow array C, that holds the weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -211,7 +211,9 @@ class TikiTaka(PulsedOptimizer):
         for name, array in self.arrays.items():
             if not cells and array.seen.batches < SETTLED:
                 continue
-            said = unfit(self.rule, array.answer, None if cells else array.rates(lr, self.update), lr)
+            said = unfit(
+                self.rule, array.answer, None if cells else array.rates(lr, self.update), lr
+            )
             self._heeded = not cells
             if said:
                 notice.warn(f"{name}: {said}")
@@ -220,8 +222,12 @@ class TikiTaka(PulsedOptimizer):
 
     def summary(self) -> str:
         """Return the table of `PulsedOptimizer.summary`, and one of the rates in force."""
-        lr = {self._name[p]: float(g["lr"]) for g in self.param_groups for p in g["params"]
-              if p in self._name}
+        lr = {
+            self._name[p]: float(g["lr"])
+            for g in self.param_groups
+            for p in g["params"]
+            if p in self._name
+        }
         rows = []
         for name, array in self.arrays.items():
             if array.seen.batches:

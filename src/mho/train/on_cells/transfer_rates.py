@@ -89,8 +89,9 @@ def response(cells: WeightCells) -> Response:
     lost = (below - above) / (4.0 * around)
     balanced = (rise + fall).abs() <= 0.05 * (rise - fall).abs().clamp_min(1e-300)
     lost = torch.where(balanced, lost, torch.zeros_like(lost))
+    step = float((rise - fall).mean()) / 2 * cells.frame.slope
     return Response(
-        max(float((rise - fall).mean()) / 2, 0.0) * cells.frame.slope,
+        step if step > 0.0 else cells.step,
         max(float(lost.mean()), 0.0),
         (cells.high - cells.low) / 2,
         float((~balanced).float().mean()),
@@ -200,17 +201,17 @@ def unfit(rule: Any, answer: Response, now: TransferRates | None, lr: float) -> 
         lr: learning rate.
     """
     if now is None:
-        if answer.unbalanced > UNBALANCED and rule.handed(0.0) == 0.0:
+        if answer.unbalanced > UNBALANCED and rule.needs_forgetting:
             return (
                 f"set and reset steps of {answer.unbalanced:.0%} of A's cells are equal nowhere in "
-                "their window: pulses take them to a bound, where they say nothing of the gradient. "
-                "Such cells want PulsedSGD, InSitu(threshold=1.0), or rule=AGAD()"
+                "their window: pulses take them to a bound, where they say nothing of the "
+                "gradient. Such cells want PulsedSGD, InSitu(threshold=1.0), or rule=AGAD()"
             )
-        if answer.reach > FORGETS_NOTHING * answer.half and rule.handed(0.0) == 0.0:
+        if answer.reach > FORGETS_NOTHING * answer.half and rule.needs_forgetting:
             return (
                 "A's cells forget nothing (set and reset steps are the same all over their window, "
-                f"τ = d/κ = {answer.reach:.3g} where their half range is {answer.half:.3g}): C swings "
-                "about the minimum undamped. Symmetric cells want PulsedSGD, or rule=AGAD()"
+                f"τ = d/κ = {answer.reach:.3g} where their half range is {answer.half:.3g}): C "
+                "swings about the minimum undamped. Symmetric cells want PulsedSGD, or rule=AGAD()"
             )
         return ""
     swing = now.handed / now.fitting if now.fitting else 0.0
@@ -221,7 +222,7 @@ def unfit(rule: Any, answer: Response, now: TransferRates | None, lr: float) -> 
             f"{math.sqrt(swing):.2g} times wider than under SGD of that lr, and is hardly damped. "
             f"transfer_lr <= {rule.transfer_lr / swing:.2g} is, or None, with which it is derived"
         )
-    if now.turns * CHOPPED > now.forgotten and rule.handed(0.0) == 0.0:
+    if now.turns * CHOPPED > now.forgotten and rule.needs_forgetting:
         return (
             f"chop_probability={now.turns:g} turns signs after {1 / now.turns:.3g} reads of a "
             f"column, and A forgets {now.forgotten:.2g} between two: what it learnt under one sign "

@@ -1,7 +1,8 @@
 """Transfer rules: how what a fast array has gathered is read, and written to a slow one.
 
 Each rule is a spec; its digital state (a hidden matrix, signs, averages) is a dict of tensors that
-`mho.train.on_cells.tiki_taka.TransferArrays` keeps.
+`mho.train.on_cells.tiki_taka.TransferArrays` keeps. Rates that are not given follow from the
+cells and from what they are asked to do: `mho.train.on_cells.transfer_rates` has the analysis.
 """
 
 from __future__ import annotations
@@ -29,18 +30,24 @@ class TransferRule(Spec):
         columns: columns of A read in one transfer, one after another round the array; all of them
             if None.
         transfer_lr: how much of what is read of A is written to C, >= 0; multiplied by the
-            optimizer's ``lr`` where ``fast_lr`` is given (so that it always counts once).
-        fast_lr: learning rate of A, >= 0; the optimizer's ``lr`` if None.
+            optimizer's ``lr`` where ``fast_lr`` is given (so that it always counts once). None:
+            as much as A forgets, so that C moves as under SGD of the optimizer's ``lr``.
+        fast_lr: learning rate of A, >= 0. None: the optimizer's ``lr`` where ``transfer_lr`` is
+            given or A counts as weight; else such that A forgets as fast as its columns are read.
         reference: what A's zero is: each cell's ``"symmetry"`` point (zero shifting) or the
             ``"middle"`` of the nominal window.
         reference_error: standard deviation of A's zero about the symmetry point, from cell to
             cell (weight units), >= 0.
+
+    Class attributes:
+        needs_forgetting: whether C settles only if A's cells forget.
 
     Raises:
         TypeError, ValueError: if a parameter is refused.
     """
 
     said: ClassVar[tuple[str, ...]] = ("transfer_every", "transfer_lr", "reference")
+    needs_forgetting: ClassVar[bool] = True
 
     transfer_every: int = 1
     columns: int | None = None
@@ -221,7 +228,9 @@ class Chopped(TikiTakaV2):
     (arXiv:2303.04721).
 
     Attributes:
-        chop_probability: that a column's sign turns after it was read, 0…1.
+        chop_probability: that a column's sign turns after it was read, 0…1. None: so seldom that A
+            has forgotten one sign before the next (four of its memories between two turns), and
+            every tenth reading at most.
     """
 
     said: ClassVar[tuple[str, ...]] = (*TransferRule.said, "chop_probability")
@@ -283,10 +292,12 @@ class AGAD(Chopped):
     Source: as of `Chopped`.
 
     Attributes:
+        chop_probability: as of `Chopped`; 0.1 if None, since A need not forget anything here.
         averaging: weight of the newest reading in the average, in (0, 1].
     """
 
     said: ClassVar[tuple[str, ...]] = (*Chopped.said, "averaging")
+    needs_forgetting: ClassVar[bool] = False
 
     reference: str = "middle"
     averaging: float = 0.5

@@ -1,0 +1,171 @@
+"""What a device allows, the floor of plain SGD, and stalls that are noticed."""
+
+import math
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from mho.devices import ConstantStep, SoftBoundsDevice, presets
+from mho.devices.pulsed import PulsedDevice
+from mho.train import (
+    DifferentialPair,
+    ExpectedPulses,
+    InSitu,
+    PulsedSGD,
+    TikiTaka,
+    TikiTakaV2,
+    check_device,
+    sgd_floor,
+)
+
+WINDOW = {"g_min": 1e-6, "g_max": 101e-6}
+SOFT = SoftBoundsDevice(**WINDOW, step=1e-6)  # a hundred steps, τ = 1
+NAMES = [each.name for each in presets.list()]
+
+
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 3))
+
+
+@pytest.mark.parametrize("c2c", [0.0, 1.0])
+def test_the_floor_of_plain_sgd_is_what_it_does(c2c):
+    # 400 weights, each on a quadratic of curvature 1 with normal gradients about w* = 0.5.
+    torch.manual_seed(0)
+    layer = nn.Linear(1, 400, bias=False)
+    nn.init.constant_(layer.weight, 0.4)
+    lr, sigma = 0.1, 0.4
+    device = SOFT.replace(c2c=c2c)
+    optimizer = PulsedSGD(layer, lr, device=device, update=ExpectedPulses())
+    late = []
+    for step in range(260):
+        optimizer.zero_grad()
+        y = 0.5 + sigma * torch.randn(1, 400)
+        (0.5 * (layer(torch.ones(1, 1)) - y).square()).sum().backward()
+        optimizer.step()
+        if step >= 100:
+            late.append(layer.weight.detach().flatten().clone())
+    w = torch.stack(late)
+    gross = math.sqrt(2 / math.pi) * math.hypot(sigma, 0.1)
+    found = sgd_floor(
+        curvature=1.0,
+        noise=sigma,
+        lr=lr,
+        step=0.02,
+        reach=1.0,
+        distance=0.5,
+        snr=1 / c2c if c2c else math.inf,
+        gross=gross,
+    )
+    assert 0.5 - float(w.mean()) == pytest.approx(found.bias, rel=0.15)
+    assert float(w.std(0).mean()) == pytest.approx(found.deviation, rel=0.25)
+
+
+def test_numbers_by_hand():
+    found = check_device(SOFT.replace(asymmetry=0.5, c2c=0.5, d2d=0.1), model()).numbers
+    assert found.states == pytest.approx(100.0, rel=0.05)
+    half = 1.0
+    step = 2 * half / found.states
+    assert found.up == pytest.approx([3 * step, 1.5 * step, 0.0], abs=1e-3)
+    assert found.down == pytest.approx([0.0, 0.5 * step, step], abs=1e-3)
+    assert found.asymmetry == pytest.approx(0.5, rel=1e-3)
+    assert found.symmetry[0] == pytest.approx(0.5, abs=0.01)
+    assert found.snr == pytest.approx(step / (0.5 * step * math.sqrt(1.25)), rel=0.1)
+    assert found.spread == pytest.approx(0.1, rel=0.2)
+    assert found.reach == pytest.approx(0.75, rel=0.02)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_preset_of_pulses_gets_an_optimizer_that_steps(name):
+    device = presets.get(name)
+    if not isinstance(device, PulsedDevice):
+        pytest.skip("not a pulse-count device")
+    net = model()
+    for digital in (True, False):
+        advice = check_device(device, net, torch.rand(16, 8), digital=digital)
+        optimizer = advice.optimizer(net)
+        net(torch.rand(4, 8)).square().mean().backward()
+        optimizer.step()
+        assert isinstance(optimizer, InSitu) == digital
+    said = str(advice)
+    for word in ("states", "symmetry point", "signal to noise", "plain SGD", "proposed"):
+        assert word in said
+    assert f"lr {advice.lr:g}" in said
+
+
+def test_what_is_proposed_fits_the_device():
+    net = model()
+    uneven = check_device(SOFT.replace(asymmetry=0.6), net)
+    assert uneven.optimizer(net).held.cells().popitem()[1].layout == DifferentialPair()
+    assert check_device(ConstantStep(**WINDOW), net, digital=False).rule == "PulsedSGD"
+    assert "TikiTakaV2" in check_device(SOFT, net, digital=False).rule
+    assert "AGAD" in check_device(ConstantStep(asymmetry=0.3), net, digital=False).rule
+    mine = check_device(SOFT, net).optimizer(net, make=TikiTaka, rule=TikiTakaV2(columns=2))
+    assert isinstance(mine, TikiTaka)
+    assert mine.rule.columns == 2
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="must have weight matrices"):
+        check_device(SOFT, nn.LayerNorm(3))
+    with pytest.raises(TypeError, match="device must be"):
+        check_device(3, model())
+    with pytest.raises(TypeError, match="inputs must be"):
+        check_device(SOFT, model(), 3.0)
+    with pytest.raises(ValueError, match="reach must be > 0"):
+        sgd_floor(curvature=1.0, noise=1.0, lr=0.1, step=0.1, reach=0.0)
+
+
+# ── during training ──────────────────────────────────────────────────────────────────────────
+
+
+def stalls(make, steps=130):
+    torch.manual_seed(0)
+    layer = nn.Linear(4, 3, bias=False)
+    nn.init.zeros_(layer.weight)
+    source = torch.Generator().manual_seed(1)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        optimizer = make(layer)
+        for _ in range(steps):
+            x = torch.randn(8, 4, generator=source)
+            y = x @ torch.full((4, 3), 0.4) + 0.5 * torch.randn(8, 3, generator=source)
+            optimizer.zero_grad()
+            (0.5 * (layer(x) - y).square()).sum(1).mean().backward()
+            optimizer.step()
+    assert all(w.filename == __file__ for w in found)
+    return [str(w.message) for w in found if "stalls" in str(w.message)]
+
+
+def in_situ(rounding, lr):
+    return lambda m: InSitu(torch.optim.SGD(m.parameters(), lr), SOFT, model=m, rounding=rounding)
+
+
+def test_updates_below_half_a_step_are_named():
+    found = stalls(in_situ("nearest", 2e-3))
+    assert len(found) == 1
+    assert "0 pulses a cell" in found[0]
+    assert "threshold=1.0" in found[0]
+
+
+def test_pulses_that_undo_each_other_are_named():
+    lopsided = SOFT.replace(step=2e-6, asymmetry=-0.9)
+    found = stalls(lambda m: PulsedSGD(m, 0.3, device=lopsided))
+    assert len(found) == 1
+    assert "undo each other" in found[0]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        in_situ("stochastic", 0.02),
+        lambda m: PulsedSGD(m, 0.05, device=SOFT),
+        lambda m: TikiTaka(m, 0.05, device=SOFT),
+        lambda m: check_device(SOFT, m).optimizer(m),
+    ],
+    ids=["in situ", "pulsed", "tiki-taka", "advised"],
+)
+def test_training_that_works_is_left_alone(make):
+    assert not stalls(make)
