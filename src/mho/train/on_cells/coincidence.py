@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mho.core import checks
+from mho.core import checks, random
 from mho.core.spec import Spec
 
 _BITS = 2**16  # probabilities have sixteen random bits, dithered: their mean is exact
@@ -44,10 +44,31 @@ class PulsedUpdate(Spec):
         """
         raise NotImplementedError(f"{type(self).__name__} must define counts(x, delta, gain, …)")
 
+    def hits(self, x: Tensor, delta: Tensor, gain: float, source: torch.Generator) -> Hits:
+        """Draw as `counts`; return the cells that receive pulses, most often few, and theirs."""
+        up, down = (ways.flatten() for ways in self.counts(x, delta, gain, source))
+        index = random.where((up + down) != 0)
+        return Hits(index, up[index], down[index])
+
 
 class Counts(NamedTuple):
     """Pulses per cell ``[out, in]``, whole numbers >= 0."""
 
+    up: Tensor
+    down: Tensor
+
+
+class Hits(NamedTuple):
+    """Pulses of the cells that receive any.
+
+    Attributes:
+        index: which, each once and rising, as positions in the flattened matrix (int64),
+            ``[found]``.
+        up: set pulses ``[found]``, whole numbers >= 0.
+        down: reset pulses ``[found]``, likewise.
+    """
+
+    index: Tensor
     up: Tensor
     down: Tensor
 
@@ -91,6 +112,24 @@ class StochasticPulses(PulsedUpdate):
 
     def counts(self, x: Tensor, delta: Tensor, gain: float, source: torch.Generator) -> Counts:
         """Draw every cell's coincidences; see `PulsedUpdate.counts`."""
+        net, gross = self._coincidences(x, delta, gain, source)
+        up = (net + gross).bitwise_right_shift(1)
+        return Counts(up, gross - up)
+
+    def hits(self, x: Tensor, delta: Tensor, gain: float, source: torch.Generator) -> Hits:
+        """Draw every cell's coincidences; see `PulsedUpdate.hits`."""
+        if type(self).counts is not StochasticPulses.counts:  # a subclass has its own
+            return super().hits(x, delta, gain, source)
+        net, gross = (ways.flatten() for ways in self._coincidences(x, delta, gain, source))
+        index = random.where(gross != 0)
+        total = gross[index]
+        up = net[index].add_(total).bitwise_right_shift_(1)
+        return Hits(index, up, total.sub_(up))
+
+    def _coincidences(
+        self, x: Tensor, delta: Tensor, gain: float, source: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        # Set less reset pulses, and both together, of every cell [out, in].
         trains = self.trains(x, delta, gain)
         rows = trains.slots.cumsum(0)
         room = max(_CHUNK // (x.shape[1] + delta.shape[1]), 1)
@@ -105,8 +144,7 @@ class StochasticPulses(PulsedUpdate):
             more = _product(b.abs_(), a.abs_())
             gross = gross + more if start else more
         shape = (delta.shape[1], x.shape[1])
-        up = (net + gross).expand(shape).bitwise_right_shift(1)
-        return Counts(up, gross - up)
+        return net.expand(shape), gross.expand(shape)
 
     def trains(self, x: Tensor, delta: Tensor, gain: float) -> Trains:
         """Return the trains' lengths and signed probabilities; arguments as of `counts`."""

@@ -37,8 +37,8 @@ class Arrays(Protocol):
     def write(self, weight: Tensor) -> Any:
         """Put the cells at weights."""
 
-    def descend(self, x: Tensor, delta: Tensor, lr: float, update: PulsedUpdate) -> None:
-        """Move by ``−lr·Σ δ xᵀ``."""
+    def descend(self, x: Tensor, delta: Tensor, lr: float, update: PulsedUpdate) -> Tensor | None:
+        """Move by ``−lr·Σ δ xᵀ``; return which weights moved (flat), None where any may have."""
 
     def named_modules(self) -> Any:
         """As of `torch.nn.Module`."""
@@ -93,6 +93,7 @@ class PulsedOptimizer(OnCells, WholeCopies):
         self._digital = {p: name for name, p in named.items() if name not in devices}
         self.arrays: dict[str, Arrays] = {}
         self._versions: dict[str, int] = {}
+        self._seen: dict[str, tuple[Tensor, int]] = {}
         outside: dict[str, int] = {}
         for name, cell in devices.items():
             p = named[name]
@@ -182,8 +183,9 @@ class PulsedOptimizer(OnCells, WholeCopies):
         if self._versions[name] != p._version:
             self._write(name, p)
         array = self.arrays[name]
-        array.descend(*factors, lr, self.update)
-        self._show(name, p)
+        shown = self._shows(name)
+        moved = array.descend(*factors, lr, self.update)
+        self._show(name, p, moved if shown else None)
 
     def summary(self) -> str:
         """Return a table of all parameters: where they live, and what was written."""
@@ -214,10 +216,26 @@ class PulsedOptimizer(OnCells, WholeCopies):
             array.write(weight)
         self._show(name, p)
 
+    def _shows(self, name: str) -> bool:
+        # Whether the parameter holds what its cells said, and nobody has moved them since.
+        array = self.arrays[name]
+        if not isinstance(array, WeightCells) or name not in self._seen:
+            return False
+        g, version = self._seen[name]
+        return g is array.cells.g and version == g._version
+
     @torch.no_grad()
-    def _show(self, name: str, p: Tensor) -> None:
-        p.copy_(self.arrays[name].read().view_as(p))
+    def _show(self, name: str, p: Tensor, moved: Tensor | None = None) -> None:
+        """Set a parameter to what its cells hold; only where they moved, where that is known."""
+        array = self.arrays[name]
+        some = moved is not None and isinstance(array, WeightCells) and array.layout.cellwise
+        if some and p.is_contiguous():
+            p.view(-1).index_copy_(0, moved, array.read_at(moved).to(p.dtype))
+        else:
+            p.copy_(array.read().view_as(p))
         self._versions[name] = p._version
+        if isinstance(array, WeightCells):
+            self._seen[name] = array.cells.g, array.cells.g._version
 
     @property
     def watching(self) -> Capture:
