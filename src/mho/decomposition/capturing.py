@@ -159,7 +159,10 @@ class Capture:
             return None
         parts = [source() for source in sources]
         # What had to be worked out (patches of an image) is worked out once.
-        known = tuple(torch.cat(both).to(parameter) for both in zip(*parts, strict=True))
+        known = tuple(
+            (both[0] if len(both) == 1 else torch.cat(both)).to(parameter)
+            for both in zip(*parts, strict=True)
+        )
         self._sources[parameter] = [partial(_both, *known)]
         return known[0], known[1]
 
