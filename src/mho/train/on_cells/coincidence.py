@@ -234,15 +234,15 @@ def _pulses(values: Tensor, scale: Tensor, sample: Tensor, source: torch.Generat
     rows = _rows(lines)
     level = torch.empty((count, lines), dtype=torch.int16, device=values.device)
     sign = torch.empty((count, lines), dtype=torch.int8, device=values.device)
-    size, draw = values.new_empty((2, min(rows, count), lines)).unbind(0)
+    size, draw, way = values.new_empty((3, min(rows, count), lines)).unbind(0)
     for start in range(0, count, rows):
         part = slice(start, min(start + rows, count))
-        p, dither = size[: part.stop - start], draw[: part.stop - start]
+        p, dither, signs = (memory[: part.stop - start] for memory in (size, draw, way))
         torch.mul(values[part], scale[part].unsqueeze(1), out=p).clamp_(-1.0, 1.0)
-        sign[part] = torch.sign(p, out=dither)
+        torch.sign(p, out=signs)
         dither.uniform_(generator=source)
         p.abs_().mul_(_BITS).add_(dither).floor_().clamp_(max=_BITS)
-        sign[part].mul_(p > 0)
+        sign[part] = signs.mul_(torch.clamp(p, max=1.0, out=dither))  # none where p came to 0
         level[part] = p.sub_(_BITS // 2 + 1).clamp_(min=-(_BITS // 2))
     pulses = torch.empty((len(sample), lines), dtype=torch.int8, device=values.device)
     bits = torch.empty(rows * lines // 4, dtype=torch.int64, device=values.device)
