@@ -269,10 +269,10 @@ def test_hits_are_the_counts_of_the_cells_that_have_any(update):
     up, down = update.counts(x, delta, GAIN, torch.Generator().manual_seed(3))
     hits = update.hits(x, delta, GAIN, torch.Generator().manual_seed(3))
     dense = torch.zeros(2, up.numel(), dtype=up.dtype)
-    dense[0, hits.index], dense[1, hits.index] = hits.up, hits.down
+    dense[0, hits.at], dense[1, hits.at] = hits.up, hits.down
     assert torch.equal(dense.view(2, 23, 37), torch.stack((up, down)))
     assert bool((hits.up + hits.down > 0).all())
-    assert bool((hits.index.diff() > 0).all())
+    assert bool((hits.at.diff() > 0).all())
 
 
 def test_trains_drawn_in_blocks_are_those_drawn_at_once(monkeypatch):

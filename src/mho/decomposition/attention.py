@@ -93,8 +93,8 @@ class Call:
             (x.flatten(0, 1), d.flatten(0, 1)) for x, d in zip(self.inputs, errors, strict=True)
         ]
         if layer.in_proj_weight is None:
-            for part, (x, delta) in zip(PARTS, rows, strict=True):
-                yield getattr(layer, f"{part}_proj_weight"), x, delta
+            for name, (x, delta) in zip(PARTS, rows, strict=True):
+                yield getattr(layer, f"{name}_proj_weight"), x, delta
             return
         size = layer.embed_dim
         for first in sorted(set(self.alike)):

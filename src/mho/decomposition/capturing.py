@@ -31,8 +31,8 @@ class Capture:
     For every weight of a linear, convolutional or recurrent layer (torch's own and those that
     stand for them on crossbars) and of torch's attention `of` gives ``(input, delta)`` with
     ``delta.T @ input`` the gradient that backward passes have added to ``weight.grad``, as a matrix
-    ``[out, …]``. A layer used twice, or passed backwards through twice, has the samples of both. A backward pass that
-    finds ``weight.grad`` None, as torch's ``zero_grad()`` leaves it, forgets what was before it;
+    ``[out, …]``. A layer used twice, or passed backwards through twice, has the samples of both. A
+    backward pass that finds ``weight.grad`` None, as torch's ``zero_grad()`` leaves it, forgets what was before it;
     `clear` forgets at once.
 
     Convolutions: one sample per output position, the input being the patch under the kernel. With
@@ -45,8 +45,8 @@ class Capture:
     Weights without samples are in `missing`: of other layers (embeddings, transposed convolutions,
     attention's projections on crossbars), used in another layer too, made by a parametrisation, or
     behind dropout between recurrent layers or of attention's weights. A weight used outside of
-    its layer's ``forward`` (``F.linear(x, layer.weight)``) cannot be seen to be. On crossbars that are not ideal the
-    samples are those of the layer's digital input and output.
+    its layer's ``forward`` (``F.linear(x, layer.weight)``) cannot be seen to be. On crossbars that
+    are not ideal the samples are those of the layer's digital input and output.
 
     A context: ``with capture(model) as samples: …`` takes its hooks off again at the end.
 

@@ -6,7 +6,7 @@ from mho.core import renamed
 from mho.crossbar.input_range import InputRangeRule
 from mho.crossbar.training import NoiseInjection
 from mho.train import recipes
-from mho.train.distributed import LowRankState, low_rank_hook
+from mho.train.distributed import LowRankState, SharedSamples, average_models, low_rank_hook
 from mho.train.loop import History, fit
 from mho.train.on_cells import (
     CellLayout,
@@ -54,6 +54,7 @@ __all__ = [
     "QuantisedOptimizer",
     "Recipe",
     "Scheme",
+    "SharedSamples",
     "SingleCell",
     "StochasticPulses",
     "TikiTaka",
@@ -62,6 +63,7 @@ __all__ = [
     "TransferRule",
     "VoltagePulses",
     "WeightCells",
+    "average_models",
     "distillation_loss",
     "fit",
     "low_rank_hook",

@@ -63,13 +63,13 @@ class Hits(NamedTuple):
     """Pulses of the cells that receive any.
 
     Attributes:
-        index: which, each once and rising, as positions in the flattened matrix (int64),
+        at: which, each once and rising, as positions in the flattened matrix (int64),
             ``[found]``.
         up: set pulses ``[found]``, whole numbers >= 0.
         down: reset pulses ``[found]``, likewise.
     """
 
-    index: Tensor
+    at: Tensor
     up: Tensor
     down: Tensor
 

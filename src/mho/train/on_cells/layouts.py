@@ -129,7 +129,7 @@ class CellLayout(Spec):
         for sign, pulses in ((1, hits.up), (-1, hits.down)):
             some = pulses > 0
             signed = sign * pulses[some].to(torch.int64)
-            cell, number = self.route(hits.index[some], signed, now)
+            cell, number = self.route(hits.at[some], signed, now)
             cells.append(cell)
             numbers.append(number)
         chosen, place = torch.cat(cells).unique(return_inverse=True)

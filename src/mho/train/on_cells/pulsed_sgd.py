@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,19 @@ class Arrays(Protocol):
         """As of `torch.nn.Module`."""
 
 
+class Exchange(Protocol):
+    """What processes that learn together do before they step."""
+
+    def agreed(self, fit: Sequence[bool], like: Tensor) -> list[bool]:
+        """Return which gradients are there and finite in all processes."""
+
+    def samples(self, input: Tensor, delta: Tensor, key: str) -> tuple[Tensor, Tensor]:
+        """Return the inputs and errors whose products add up to the mean gradient."""
+
+    def mean(self, gradient: Tensor) -> Tensor:
+        """Return the mean of all processes' gradients."""
+
+
 class PulsedOptimizer(OnCells, WholeCopies):
     """Base of optimizers whose weight updates are pulses on cells.
 
@@ -66,7 +79,11 @@ class PulsedOptimizer(OnCells, WholeCopies):
         arrays: what holds each weight, by the parameter's name.
         capture: the hooks; ``capture.remove()`` takes them off the model again.
         update: how inputs and errors become pulses.
+        exchange: makes inputs and errors, and digital gradients, those of all processes (see
+            `mho.train.distributed.SharedSamples`), or None: this process learns alone.
     """
+
+    exchange: Exchange | None = None
 
     def __init__(
         self,
@@ -145,8 +162,11 @@ class PulsedOptimizer(OnCells, WholeCopies):
         lookout = vars(self).setdefault("_lookout", Lookout())
         if lookout.due:
             self._watch(lookout, learning)
-        for p, lr in learning.items():
-            if p.grad is not None and p not in bad:
+        fit = [p.grad is not None and p not in bad for p in learning]
+        if self.exchange is not None:
+            fit = self.exchange.agreed(fit, next(iter(learning)))
+        for (p, lr), good in zip(learning.items(), fit, strict=True):
+            if good:
                 self._move(p, lr)
         lookout.look((cells, lr) for cells, _, lr in self._on_cells(learning))
         return loss
@@ -172,7 +192,8 @@ class PulsedOptimizer(OnCells, WholeCopies):
     def _move(self, p: nn.Parameter, lr: float) -> None:
         name = self._name.get(p)
         if name is None:
-            p.add_(p.grad, alpha=-lr)  # type: ignore[arg-type]
+            gradient = cast(Tensor, p.grad)
+            p.add_(gradient if self.exchange is None else self.exchange.mean(gradient), alpha=-lr)
             return
         factors = self.capture.of(p)
         if factors is None:
@@ -182,6 +203,8 @@ class PulsedOptimizer(OnCells, WholeCopies):
             )
         if self._versions[name] != p._version:
             self._write(name, p)
+        if self.exchange is not None:
+            factors = self.exchange.samples(*factors, name)
         array = self.arrays[name]
         shown = self._shows(name)
         moved = array.descend(*factors, lr, self.update)
@@ -228,8 +251,9 @@ class PulsedOptimizer(OnCells, WholeCopies):
     def _show(self, name: str, p: Tensor, moved: Tensor | None = None) -> None:
         """Set a parameter to what its cells hold; only where they moved, where that is known."""
         array = self.arrays[name]
-        some = moved is not None and isinstance(array, WeightCells) and array.layout.cellwise
-        if some and p.is_contiguous():
+        cellwise = isinstance(array, WeightCells) and array.layout.cellwise
+        if moved is not None and cellwise and p.is_contiguous():
+            array = cast(WeightCells, array)
             p.view(-1).index_copy_(0, moved, array.read_at(moved).to(p.dtype))
         else:
             p.copy_(array.read().view_as(p))

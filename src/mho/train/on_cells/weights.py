@@ -215,7 +215,7 @@ class WeightCells(nn.Module):
         for number, part in enumerate(zip(x.split(one), delta.split(one), strict=True)):
             hits = update.hits(*part, lr / self.step, source)
             self.pulse_hits(hits)
-            moved = hits.index if number == 0 else None
+            moved = hits.at if number == 0 else None
             if self.layout.refresh_due(int(self.turn)) and self.refresh():
                 moved = None
         return moved
