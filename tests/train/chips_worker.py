@@ -1,13 +1,13 @@
-"""One of two processes, each with a chip of its own: ``chips_worker.py rank init_file result_file``."""
+"""One of two processes with a chip of its own: ``chips_worker.py rank init_file result_file``."""
 
 import sys
 import warnings
 
 import torch
+from ddp_worker import group
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ddp_worker import group
 from mho.decomposition import TruncatedSVD
 from mho.devices import ConstantStep, SoftBoundsDevice
 from mho.train import InSitu, PulsedSGD, SharedSamples, TikiTaka, average_models

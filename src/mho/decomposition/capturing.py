@@ -32,8 +32,8 @@ class Capture:
     stand for them on crossbars) and of torch's attention `of` gives ``(input, delta)`` with
     ``delta.T @ input`` the gradient that backward passes have added to ``weight.grad``, as a matrix
     ``[out, …]``. A layer used twice, or passed backwards through twice, has the samples of both. A
-    backward pass that finds ``weight.grad`` None, as torch's ``zero_grad()`` leaves it, forgets what was before it;
-    `clear` forgets at once.
+    backward pass that finds ``weight.grad`` None, as torch's ``zero_grad()`` leaves it, forgets
+    what was before it; `clear` forgets at once.
 
     Convolutions: one sample per output position, the input being the patch under the kernel. With
     several groups, one sample per position and group, its delta zero outside of the group.
