@@ -73,7 +73,9 @@ def train(kind: str, how: str, process: int, epochs: int) -> tuple[float, nn.Mod
     """Train one chip; ``how`` says alone, on all data, or together with the other one."""
     x, y = digits()
     model = network()
-    reads = DistributedDataParallel(model) if kind == "InSitu" and how.startswith("shared") else model
+    reads = (
+        DistributedDataParallel(model) if kind == "InSitu" and how.startswith("shared") else model
+    )
     optimizer = optimizer_of(kind, model, seed=process)
     exchange = SharedSamples(TruncatedSVD(8) if how == "shared, rank 8" else None)
     if how.startswith("shared") and kind != "InSitu":

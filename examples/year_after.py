@@ -46,6 +46,7 @@ class Adapted(nn.Module):
         nn.init.zeros_(self.up.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Add the small product."""
         return self.base(x) + self.up(self.down(x))
 
 
@@ -166,37 +167,20 @@ def tuned(data, epochs: int) -> dict[str, float]:
 
 
 def draw(lived, recovered, path) -> None:
-    """Draw the three years, the wear below them, and what tuning recovers."""
+    """Draw what happened in three years, with the pulses it took, and what tuning recovers."""
     with style():
-        figure, axes = plt.subplot_mosaic(
-            [["life", "tuned"], ["wear", "tuned"]],
-            figsize=(9.6, 4.4),
-            layout="constrained",
-            height_ratios=(2, 1),
-        )
-        when = [t for _, t, _, _ in lived]
-        axes["life"].plot(when, [percent for _, _, percent, _ in lived], "o-")
-        top = {}
-        for what, t, percent, _ in lived:
-            side = 1 if what in ("trained in place", "compensated") or "ed " in what else -1
-            top[t] = top.get(t, 0) + 1
-            axes["life"].annotate(
-                what.replace(", compensated", ""),
-                (t, percent),
-                (6 if t < 3 else -6, 6 * side - 3),
-                textcoords="offset points",
-                fontsize=7,
-                ha="left" if t < 3 else "right",
-            )
-        axes["life"].set(ylabel="test accuracy (%)", xlim=(-0.15, 3.3))
-        axes["wear"].plot(when, [pulses for *_, pulses in lived], "s-", color="C1")
-        axes["wear"].set(xlabel="years", ylabel="most pulses\nof a cell", xlim=(-0.15, 3.3))
-        names = list(recovered)
-        drawn = axes["tuned"].barh(names, list(recovered.values()), height=0.6)
-        axes["tuned"].bar_label(drawn, fmt="%.1f", padding=3, fontsize=8)
-        axes["tuned"].invert_yaxis()
-        axes["tuned"].margins(x=0.14)
-        axes["tuned"].set(xlabel="test accuracy (%)", title="trained elsewhere, tuned in place")
+        figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.4), layout="constrained")
+        names = [f"{what} (year {when:.0f})" for what, when, _, _ in lived]
+        drawn = left.barh(names, [percent for _, _, percent, _ in lived], height=0.6)
+        told = [f"{percent:.1f}, {pulses} pulses" for _, _, percent, pulses in lived]
+        left.bar_label(drawn, told, padding=3, fontsize=8)
+        left.set(title="trained in place", xlim=(0, 150))
+        drawn = right.barh(list(recovered), list(recovered.values()), height=0.6)
+        right.bar_label(drawn, fmt="%.1f", padding=3, fontsize=8)
+        right.set(title="elsewhere, tuned in place", xlim=(0, 115))
+        for ax in (left, right):
+            ax.invert_yaxis()
+            ax.set(xlabel="test accuracy (%)", xticks=range(0, 101, 25))
         save_figure(figure, path)
 
 
