@@ -1,6 +1,6 @@
 """What training in place costs by kind of layer: steps on cells beside plain ones, in one run.
 
-    python benchmarks/learning_layers.py [--rounds 15] [--threads 1]
+    python benchmarks/learning_layers.py [--rounds 15] [--threads 1] [--tables FOLDER [--epochs 5]]
 
 A step is gradients to zero, forward, backward and update. A weight of a convolution counts one
 sample for every output position, one of a recurrent layer or of attention one for every time step.
@@ -14,12 +14,15 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from mho.devices import SoftBoundsDevice
-from mho.train import InSitu, PulsedSGD
+from mho.demo.data import digits
+from mho.devices import SoftBoundsDevice, TabularDevice
+from mho.train import InSitu, MultiCell, PulsedSGD
 from timing import report
 
 DEVICE = SoftBoundsDevice(g_min=1e-6, g_max=101e-6, step=100e-9)
@@ -97,13 +100,54 @@ def stepper(
     return step
 
 
+def epochs_of_a_cnn(folder: str, epochs: int) -> None:
+    """Time epochs of a small CNN on the digits, on every device measured as tables in a folder."""
+    data = digits(0)
+    samples = TensorDataset(data.train_x.view(-1, 1, 8, 8), data.train_y)
+    for stem in sorted(Path(folder).glob("**/*_set_cdf.txt")):
+        name = stem.name.removesuffix("_set_cdf.txt")
+        device = TabularDevice.from_tables(stem.parent / name)
+        torch.manual_seed(0)
+        model = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(16, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(128, 10),
+        )
+        sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+        optimizer = InSitu(sgd, device, layout=MultiCell(4), threshold=1.0, granularity=0.1)
+        start = time.process_time()
+        for epoch in range(epochs):
+            shuffle = torch.Generator().manual_seed(epoch)
+            for x, y in DataLoader(samples, 32, shuffle=True, generator=shuffle):
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(x), y).backward()
+                optimizer.step()
+        with torch.no_grad():
+            right = model(data.test_x.view(-1, 1, 8, 8)).argmax(1) == data.test_y
+        report(
+            f"learning_layers: {epochs} epochs of a digits CNN on {name}",
+            seconds=round(time.process_time() - start, 1),
+            accuracy=round(100 * float(right.float().mean()), 1),
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="", help="part of the kinds' names")
+    parser.add_argument("--tables", default="", help="folder of jump tables to train a CNN on")
+    parser.add_argument("--epochs", type=int, default=5, help="of that CNN")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.tables:
+        epochs_of_a_cnn(options.tables, options.epochs)
+        return
     for kind, (make, shape, samples) in KINDS.items():
         if options.only not in kind:
             continue

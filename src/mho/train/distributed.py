@@ -232,8 +232,8 @@ def average_models(optimizer: Any, *, process_group: Any = None) -> None:
     """Put every process's model at the mean of all (federated averaging).
 
     Digital parameters are averaged as numbers. Weights on cells are read, averaged, and written to
-    each chip by pulses and reads (`WeightCells.program`), which wears it and reaches the mean to
-    within a pulse's step.
+    each chip by pulses and reads from where its cells stand (`WeightCells.program`), which wears it
+    and reaches the mean to within a pulse's step.
 
     Source: H. B. McMahan et al., "Communication-efficient learning of deep networks from
     decentralized data", AISTATS 2017, arXiv:1602.05629.
@@ -256,7 +256,7 @@ def average_models(optimizer: Any, *, process_group: Any = None) -> None:
         if cells is None:
             p.copy_(mean)
         else:
-            cells.program(mean.flatten(1).to(cells.cells.g))
+            cells.program(mean.flatten(1).to(cells.cells.g), erase=False)
             optimizer.show(p)
 
 

@@ -221,8 +221,13 @@ class WeightCells(nn.Module):
         return moved
 
     @torch.no_grad()
-    def program(self, weight: Tensor) -> int:
-        """Write weights ``[out, in]`` by pulses and reads, from the cells' lowest conductance.
+    def program(self, weight: Tensor, *, erase: bool = True) -> int:
+        """Write weights ``[out, in]`` by pulses and reads, until each is within a step.
+
+        Args:
+            weight: wanted.
+            erase: whether cells start from their lowest conductance, else from where they stand:
+                fewer pulses for weights nearby, though a pair that is full gets no further.
 
         Returns:
             How many weights were outside of the range, and were clipped.
@@ -231,7 +236,8 @@ class WeightCells(nn.Module):
             ValueError: if a weight is not finite.
         """
         clipped, outside = self._clipped(weight)
-        self.cells.reset()
+        if checks.truth("erase", erase):
+            self.cells.reset()
         index = torch.arange(self.count, device=self.turn.device)
         self._approach(index, clipped.flatten())
         return outside
