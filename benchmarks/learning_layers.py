@@ -1,6 +1,6 @@
 """What training in place costs by kind of layer: steps on cells beside plain ones, in one run.
 
-    python benchmarks/learning_layers.py [--rounds 15] [--threads 1] [--tables FOLDER [--epochs 5]]
+    python benchmarks/learning_layers.py [--rounds 15] [--threads 1] [--tables FOLDER [--epochs 15]]
 
 A step is gradients to zero, forward, backward and update. A weight of a convolution counts one
 sample for every output position, one of a recurrent layer or of attention one for every time step.
@@ -118,8 +118,8 @@ def epochs_of_a_cnn(folder: str, epochs: int) -> None:
             nn.Flatten(),
             nn.Linear(128, 10),
         )
-        sgd = torch.optim.SGD(model.parameters(), lr=0.1)
-        optimizer = InSitu(sgd, device, layout=MultiCell(4), threshold=1.0, granularity=0.1)
+        sgd = torch.optim.SGD(model.parameters(), lr=0.3)
+        optimizer = InSitu(sgd, device, layout=MultiCell(8), threshold=1.0)
         start = time.process_time()
         for epoch in range(epochs):
             shuffle = torch.Generator().manual_seed(epoch)
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="", help="part of the kinds' names")
     parser.add_argument("--tables", default="", help="folder of jump tables to train a CNN on")
-    parser.add_argument("--epochs", type=int, default=5, help="of that CNN")
+    parser.add_argument("--epochs", type=int, default=15, help="of that CNN")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.tables:

@@ -236,7 +236,7 @@ def average_models(optimizer: Any, *, process_group: Any = None) -> None:
     and reaches the mean to within a pulse's step.
 
     Source: H. B. McMahan et al., "Communication-efficient learning of deep networks from
-    decentralized data", AISTATS 2017, arXiv:1602.05629.
+    decentralized data", AISTATS 2017.
 
     Args:
         optimizer: `PulsedSGD`, `TikiTaka` or `InSitu` of this process.
