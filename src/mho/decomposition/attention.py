@@ -73,7 +73,8 @@ class Call:
         if grads[0] is not None:
             delta = grads[0] if self.batched else grads[0].unsqueeze(1 if self.turned else 0)
             delta = delta.transpose(0, 1) if self.turned else delta
-            yield layer.out_proj.weight, heads.detach().flatten(0, 1), delta.flatten(0, 1)
+            weight: Any = layer.out_proj.weight
+            yield weight, heads.detach().flatten(0, 1), delta.flatten(0, 1)
             asked.append(heads)
             given.append(delta.to(heads) @ layer.out_proj.weight.detach().to(heads))
         if len(grads) > 1 and grads[1] is not None and shares is not None:
