@@ -333,7 +333,7 @@ def test_missing_says_why():
             self.words = nn.Embedding(6, 4)
             self.normed = weight_norm(nn.Linear(4, 4))
             self.lstm = nn.LSTM(4, 4, 2, dropout=0.5)
-            self.attention = nn.MultiheadAttention(4, 2)
+            self.attention = nn.MultiheadAttention(4, 2, dropout=0.1)
             self.up = nn.ConvTranspose1d(4, 4, 1)
             self.head = nn.Linear(4, 6, bias=False)
             self.head.weight = self.words.weight  # tied: half of its gradient is elsewhere
@@ -356,7 +356,7 @@ def test_missing_says_why():
         "words.weight": "Embedding",
         "lstm.weight_ih_l0": "dropout",
         "lstm.weight_hh_l1": "dropout",
-        "attention.in_proj_weight": "MultiheadAttention",
+        "attention.in_proj_weight": "dropout",
         "attention.out_proj.weight": "attention multiplies by it",
         "up.weight": "ConvTranspose1d",
     }
@@ -383,3 +383,68 @@ def test_samples_feed_decompositions():
 def test_model_must_be_a_module():
     with pytest.raises(TypeError, match="model must be Module"):
         capture([nn.Linear(2, 2)])
+
+
+# ── attention ────────────────────────────────────────────────────────────────────────────────
+
+
+def attends(weighs, **options):
+    """Attention to two other sequences, as a module of three inputs."""
+
+    class Attends(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(6, 2, **options)
+
+        def forward(self, q, k, v, **masks):
+            return [
+                y for y in self.attention(q, k, v, need_weights=weighs, **masks) if y is not None
+            ]
+
+    return seeded(Attends)
+
+
+@pytest.mark.parametrize("weighs", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"batch_first": True, "bias": False},
+        {"kdim": 5, "vdim": 7, "batch_first": True},
+        {"add_zero_attn": True},
+    ],
+    ids=str,
+)
+def test_attention(options, weighs):
+    q, k = normal(3, 3, 6), normal(3, 3, options.get("kdim", 6), seed=1)
+    v = normal(3, 3, options.get("vdim", 6), seed=2)
+    inputs = [(q, k, v), (q[0], k[0], v[0])]
+    if "kdim" not in options:
+        inputs += [(q, q, q), (q, k, k)]
+    for given in inputs:
+        check(attends(weighs, **options), *given)
+
+
+@pytest.mark.parametrize("weighs", [False, True])
+def test_attention_behind_masks(weighs):
+    model = attends(weighs, batch_first=True)
+    q, k = normal(2, 4, 6), normal(2, 5, 6, seed=1)
+    late = torch.ones(4, 5, dtype=torch.bool).triu(1)
+    ignored = torch.zeros(2, 5, dtype=torch.bool)
+    ignored[1, 3:] = True
+    own = normal(4, 4, 5, seed=3)  # of every sequence and head
+    with capture(model) as samples:
+        loss(model(q, k, k, attn_mask=late, key_padding_mask=ignored)).backward()
+        loss(model(q, k, k, attn_mask=own)).backward()
+        assert_samples_make_the_gradient(samples, model)
+
+
+def test_attention_with_dropout_has_no_samples():
+    with capture(nn.MultiheadAttention(4, 2, dropout=0.1)) as samples:
+        assert set(samples.missing) == {"in_proj_weight", "out_proj.weight"}
+        assert all("dropout" in reason for reason in samples.missing.values())
+
+
+def test_what_attention_adds_to_keys_has_no_samples():
+    with capture(nn.MultiheadAttention(4, 2, add_bias_kv=True)) as samples:
+        assert set(samples.missing) == {"bias_k", "bias_v"}

@@ -251,3 +251,49 @@ def test_specs():
         StochasticPulses(bl=3.5)
     with pytest.raises(TypeError, match="balanced must be bool"):
         StochasticPulses(balanced=1)
+
+
+class Doubled(StochasticPulses):
+    """An update of one's own, which says its counts alone."""
+
+    def counts(self, x, delta, gain, source):
+        up, down = super().counts(x, delta, gain, source)
+        return coincidence.Counts(2 * up, 2 * down)
+
+
+@pytest.mark.parametrize(
+    "update", [StochasticPulses(), StochasticPulses(bl=3), ExpectedPulses(), Doubled()], ids=repr
+)
+def test_hits_are_the_counts_of_the_cells_that_have_any(update):
+    x, delta = samples(batch=40, inputs=37, outputs=23)
+    up, down = update.counts(x, delta, GAIN, torch.Generator().manual_seed(3))
+    hits = update.hits(x, delta, GAIN, torch.Generator().manual_seed(3))
+    dense = torch.zeros(2, up.numel(), dtype=up.dtype)
+    dense[0, hits.at], dense[1, hits.at] = hits.up, hits.down
+    assert torch.equal(dense.view(2, 23, 37), torch.stack((up, down)))
+    assert bool((hits.up + hits.down > 0).all())
+    assert bool((hits.at.diff() > 0).all())
+
+
+def test_trains_drawn_in_blocks_are_those_drawn_at_once(monkeypatch):
+    """How the work is cut is nobody's business: the same bits, at the same counts."""
+    x, delta = samples(batch=50, inputs=21, outputs=18)
+    drawn = []
+    for block in (2**13, 7):
+        monkeypatch.setattr(coincidence, "_BLOCK", block)
+        drawn.append(StochasticPulses().counts(x, delta, GAIN, torch.Generator().manual_seed(5)))
+    for one, other in zip(*drawn, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_pulses_of_a_wide_batch_have_the_binomial_mean():
+    """Many blocks: of every sample's trains, those of the last as of the first."""
+    x = torch.full((3000, 40), 0.5)
+    delta = torch.full((3000, 30), -0.1)
+    delta[1500:] *= -1.0
+    up, down = StochasticPulses().counts(x, delta, 8.0, torch.Generator().manual_seed(7))
+    mean, var = 1500 * 0.4, 1500 * 0.4 * 0.6  # one slot each, of probability 8 · 0.5 · 0.1
+    for ways in (up, down):
+        # Cells of one line share its trains: the lines' own means say how far apart they may be.
+        error = float(ways.double().mean() - mean)
+        assert abs(error) < 5 * math.sqrt(var / 30), error

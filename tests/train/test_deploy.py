@@ -1,5 +1,6 @@
 """Cells trained in place live on in the crossbars of a converted model, and come back."""
 
+import itertools
 import math
 import subprocess
 import sys
@@ -607,3 +608,40 @@ def test_the_example_runs(tmp_path, capsys):
     assert found[1] < found[0] < found[3]
     assert (tmp_path / "trained_in_place.png").stat().st_size > 10_000
     assert "ten days later" in capsys.readouterr().out
+
+
+def test_a_trained_chip_is_one_population_through_the_years():
+    """Deployed, aged, recalled, trained on, deployed again: each cell's fate goes with it."""
+    drift = Hardware(device=DEVICE, effects=(PowerLawDrift(nu=0.05, nu_spread=0.02),))
+    layer, opt = small(DEVICE, layout=DifferentialPair())
+    chips, pulses = [], []
+    for _ in range(3):
+        steps(layer, opt)
+        pulses.append(opt.weights("weight").writes.clone())
+        chip = opt.deploy(layer, drift)
+        chips.append({k: v.clone() for k, v in chip.crossbar.cells.named_buffers()})
+        assert chip.crossbar.cells.identity == opt.weights("weight").cells.identity
+        mho.age(chip, "1 year")
+        opt.recall(layer, chip)
+    drawn = [name for name in chips[0] if name.startswith("state_")]
+    assert any(name.endswith("_nu") for name in drawn)
+    for later in chips[1:]:
+        for name in drawn:
+            assert torch.equal(later[name], chips[0][name]), name
+    for before, after in itertools.pairwise(pulses):
+        assert bool((after >= before).all())
+        assert bool((after > before).any())
+
+
+def test_the_year_after_is_mended_by_refreshing_and_by_learning(tmp_path):
+    lived, recovered = example("year_after").main(["--quick", "--out", str(tmp_path)])
+    percent = {what: value for what, _, value, _ in lived}
+    assert percent["after a year"] < percent["trained in place"] - 2
+    assert percent["refreshed in place"] > percent["after two, compensated"] + 4
+    assert percent["trained on for five epochs"] > percent["after three, compensated"] + 3
+    most = [pulses for *_, pulses in lived]
+    assert most == sorted(most)
+    assert most[-1] > most[0]
+    assert recovered["last layer tuned"] > recovered["a year later"] + 30
+    assert recovered["LoRA of rank 4 in cells"] > recovered["a year later"] + 30
+    assert (tmp_path / "year_after.png").stat().st_size > 10_000

@@ -469,3 +469,34 @@ def test_half_precision_models_have_full_precision_cells():
     optimizer.step()
     assert optimizer.arrays["0.weight"].cells.g.dtype == torch.float32
     assert torch.equal(model[0].weight, optimizer.arrays["0.weight"].read().bfloat16())
+
+
+def test_weights_show_cells_that_somebody_else_has_moved():
+    """Only what pulses moved is read after a step; but nobody's change is missed."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(12, 9), nn.Tanh(), nn.Linear(9, 3))
+    optimizer = PulsedSGD(model, 0.05, device=SOFT)
+    x, y = torch.randn(8, 12), torch.randint(3, (8,))
+
+    def step():
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+        for name, array in optimizer.arrays.items():
+            assert torch.equal(model.get_parameter(name), array.read()), name
+
+    step()
+    step()
+    array = optimizer.arrays["0.weight"]
+    array.cells.pulse(3)  # new tensors
+    step()
+    array.cells.pulse_at(torch.tensor([5]), torch.tensor([4]))  # in place
+    step()
+    with torch.no_grad():
+        model[0].weight.mul_(0.5)
+    step()
+    copied_model, copied = copy.deepcopy((model, optimizer))
+    copied.zero_grad()
+    nn.functional.cross_entropy(copied_model(x), y).backward()
+    copied.step()
+    assert torch.equal(copied_model[0].weight, copied.arrays["0.weight"].read())

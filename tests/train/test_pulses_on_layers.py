@@ -1,5 +1,6 @@
 """Training on cells of models with layers that are not a linear layer's kind."""
 
+import copy
 import warnings
 
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 import mho
 from mho.devices import ConstantStep, ExponentialDevice
 from mho.train import InSitu, PulsedSGD
+from mho.train.on_cells.coincidence import ExpectedPulses
 
 
 class Words(nn.Module):
@@ -40,9 +42,9 @@ def test_trained_embeddings_are_deployed_and_recalled():
         optimizer.deploy(model, hardware, embeddings=False)
 
 
-def test_attention_s_last_layer_stays_digital_under_pulses():
-    """Attention multiplies by it without calling it: nobody sees its samples."""
-    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
+def test_attention_with_dropout_stays_digital_under_pulses():
+    """Which of its weights were dropped is drawn inside of torch's kernel."""
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.1)
     with pytest.warns(UserWarning, match="self_attn.out_proj.weight: attention multiplies"):
         optimizer = PulsedSGD(layer, 0.1, device=ConstantStep())
     before = {name: p.detach().clone() for name, p in layer.named_parameters()}
@@ -60,3 +62,54 @@ def test_attention_s_last_layer_stays_digital_under_pulses():
 def test_no_layer_for_pulses_says_which_and_why():
     with pytest.raises(ValueError, match=r"weight: ConvTranspose2d is not a .*not transposed"):
         PulsedSGD(nn.ConvTranspose2d(2, 2, 2), device=ConstantStep())
+
+
+class First(nn.Module):
+    """A layer's first output, of a sequence attending to itself or plainly."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        heads = isinstance(self.layer, nn.MultiheadAttention)
+        y = self.layer(x, x, x, need_weights=False) if heads else self.layer(x)
+        return y[0] if isinstance(y, tuple) else y
+
+
+KINDS = {
+    "convolution": (lambda: nn.Conv2d(2, 5, 3, padding=1), (4, 2, 6, 6)),
+    "groups": (lambda: nn.Conv2d(4, 6, 3, stride=2, groups=2), (4, 4, 7, 7)),
+    "RNN": (lambda: nn.RNN(6, 5, batch_first=True), (3, 7, 6)),
+    "LSTM": (lambda: nn.LSTM(6, 5, 2, batch_first=True, bidirectional=True), (3, 7, 6)),
+    "GRU": (lambda: nn.GRU(6, 5, batch_first=True), (3, 7, 6)),
+    "attention": (lambda: nn.MultiheadAttention(6, 2, batch_first=True), (3, 7, 6)),
+    "transformer": (
+        lambda: nn.TransformerEncoderLayer(6, 2, 9, batch_first=True, dropout=0.0),
+        (3, 7, 6),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ideal_cells_step_as_plain_sgd_whatever_the_layer(kind):
+    make, shape = KINDS[kind]
+    torch.manual_seed(0)
+    plain = First(make())
+    on_cells = copy.deepcopy(plain)
+    fine = ConstantStep(g_min=1e-6, g_max=101e-6, step=1e-10)  # a pulse moves weights by 2e-6
+    x = torch.randn(shape)
+    optimizers = (
+        torch.optim.SGD(plain.parameters(), lr=0.1),
+        PulsedSGD(on_cells, 0.1, device=fine, update=ExpectedPulses()),
+    )
+    for _ in range(2):
+        for model, optimizer in zip((plain, on_cells), optimizers, strict=True):
+            optimizer.zero_grad()
+            model(x).sin().square().mean().backward()
+            optimizer.step()
+    moved = 0
+    for name, p in on_cells.named_parameters():
+        torch.testing.assert_close(p, plain.get_parameter(name), rtol=0, atol=2e-5)
+        moved += name in optimizers[1].arrays and bool(optimizers[1].arrays[name].writes.any())
+    assert moved == len(optimizers[1].arrays) > 0

@@ -333,3 +333,18 @@ def test_spread_voltage_cells_keep_their_own_windows():
     cells.pulse(-10_000)
     torch.testing.assert_close(cells.g, cells.parameter("g_min"), rtol=1e-3, atol=0.0)
     assert cells.g.std() > 0
+
+
+@pytest.mark.parametrize("layout", [SingleCell(), DifferentialPair(), MultiCell(2)], ids=repr)
+def test_weights_nearby_are_reached_from_where_cells_stand_at_fewer_pulses(layout):
+    device = SoftBoundsDevice(g_min=1e-6, g_max=101e-6, step=5e-7, d2d=0.2, c2c=0.2)
+    wanted = torch.linspace(-0.5, 0.5, 60).view(6, 10)
+    spent = {}
+    for erase in (True, False):
+        weights = WeightCells(device, (6, 10), layout=layout, seed=1)
+        weights.write(wanted - 0.05)
+        before = weights.writes.sum()
+        assert weights.program(wanted, erase=erase) == 0
+        spent[erase] = int(weights.writes.sum() - before)
+        assert (weights.read() - wanted).abs().max() <= 1.5 * max(weights.steps)
+    assert spent[False] < 0.5 * spent[True]

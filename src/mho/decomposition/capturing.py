@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import register_multi_grad_hook
 
 from mho.core import checks
+from mho.decomposition import attention
 from mho.decomposition.convolution import convolution_samples
 from mho.decomposition.recurrent import CELLS, Call, mapped, recorded_call, tensors, unsupported
 
@@ -28,22 +29,24 @@ class Capture:
     """Records, in every forward and backward pass, what the gradients of weights are made of.
 
     For every weight of a linear, convolutional or recurrent layer (torch's own and those that
-    stand for them on crossbars) `of` gives ``(input, delta)`` with ``delta.T @ input`` the
-    gradient that backward passes have added to ``weight.grad``, as a matrix ``[out, …]``. A layer
-    used twice, or passed backwards through twice, has the samples of both. A backward pass that
-    finds ``weight.grad`` None, as torch's ``zero_grad()`` leaves it, forgets what was before it;
-    `clear` forgets at once.
+    stand for them on crossbars) and of torch's attention `of` gives ``(input, delta)`` with
+    ``delta.T @ input`` the gradient that backward passes have added to ``weight.grad``, as a matrix
+    ``[out, …]``. A layer used twice, or passed backwards through twice, has the samples of both. A
+    backward pass that finds ``weight.grad`` None, as torch's ``zero_grad()`` leaves it, forgets
+    what was before it; `clear` forgets at once.
 
     Convolutions: one sample per output position, the input being the patch under the kernel. With
     several groups, one sample per position and group, its delta zero outside of the group.
     Recurrent layers: one sample per time step. Torch's fused kernels do not tell the gates'
-    derivatives, so the cell's equations are run again, with autograd, in the backward pass.
+    derivatives, so the cell's equations are run again, with autograd, in the backward pass. So are
+    attention's; of a joint weight of three projections, every input that differs has samples of
+    its own, with a delta that is zero for the others.
 
-    Weights without samples are in `missing`: of other layers (embeddings, attention's fused
-    projections, transposed convolutions), used in another layer too, made by a parametrisation,
-    or behind dropout between recurrent layers. A weight used outside of its layer's ``forward``
-    (``F.linear(x, layer.weight)``) cannot be seen to be. On crossbars that are not ideal the
-    samples are those of the layer's digital input and output.
+    Weights without samples are in `missing`: of other layers (embeddings, transposed convolutions,
+    attention's projections on crossbars), used in another layer too, made by a parametrisation, or
+    behind dropout between recurrent layers or of attention's weights. A weight used outside of
+    its layer's ``forward`` (``F.linear(x, layer.weight)``) cannot be seen to be. On crossbars that
+    are not ideal the samples are those of the layer's digital input and output.
 
     A context: ``with capture(model) as samples: …`` takes its hooks off again at the end.
 
@@ -59,29 +62,37 @@ class Capture:
         self._last_pass: dict[nn.Parameter, int] = {}
         self._handles: list[Any] = []
         heads = [m for m in model.modules() if isinstance(m, nn.MultiheadAttention)]
-        uncalled = {id(m.out_proj) for m in heads}
+        uncalled = {id(m.out_proj): _attention(m) for m in heads}
         for prefix, module in model.named_modules():
             weights = {
                 name: p
                 for name, p in module.named_parameters(recurse=False, remove_duplicate=False)
                 if p.dim() >= 2
             }
-            reason = self._watch(module, id(module) in uncalled) if weights else None
+            why = uncalled.get(id(module))
+            reason = self._watch(module, why) if weights else None
             for name, parameter in weights.items():
                 self._names.setdefault(parameter, f"{prefix}.{name}" if prefix else name)
-                if reason is not None:
+                if name in _ADDED and isinstance(module, nn.MultiheadAttention):
+                    self._unknown[parameter] = "it is added to keys and values, not multiplied by"
+                elif reason is not None:
                     self._unknown[parameter] = reason
                 else:
                     self._sources.setdefault(parameter, [])
         for parameter in self._unknown:  # used elsewhere, too: part of its samples would be none
             self._sources.pop(parameter, None)
 
-    def _watch(self, module: nn.Module, uncalled: bool) -> str | None:
+    def _watch(self, module: nn.Module, uncalled: str | None) -> str | None:
         """Hook a layer; return the reason if its samples cannot be had."""
         hook: Callable[..., Any]
-        if uncalled:
-            return "attention multiplies by it without calling the layer"
-        if _stands_for(module, (nn.Linear,), "in_features", "out_features"):
+        if uncalled is not None:
+            return f"attention multiplies by it without calling the layer, and {uncalled}"
+        if isinstance(module, nn.MultiheadAttention):
+            reason = _attention(module)
+            if reason is not None:
+                return reason
+            hook = self._after_attention
+        elif _stands_for(module, (nn.Linear,), "in_features", "out_features"):
             hook = self._after_linear
         elif _stands_for(module, _CONVOLUTIONS, "kernel_size", "groups"):
             hook = self._after_convolution
@@ -116,7 +127,16 @@ class Capture:
     def _after_recurrent(self, module: Any, args: Any, kwargs: Any, output: Any) -> Any:
         if not torch.is_grad_enabled():
             return output
-        call = recorded_call(module, args, kwargs, output)
+        return self._replayed(recorded_call(module, args, kwargs, output), output)
+
+    def _after_attention(self, module: Any, args: Any, kwargs: Any, output: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return output
+        call = attention.recorded_call(module, args, kwargs)
+        return self._replayed(call, output)
+
+    def _replayed(self, call: Call | attention.Call, output: Any) -> Any:
+        """Let a call's samples be worked out when the derivatives by its outputs are known."""
         # Copies: one output may be made from another, and only what comes from outside counts.
         output = mapped(torch.clone, output)
         outputs = tensors(output)
@@ -128,7 +148,7 @@ class Capture:
         if output.requires_grad:
             output.register_hook(lambda grad: then(grad.detach()))
 
-    def _replay(self, call: Call, grads: Sequence[Tensor | None]) -> None:
+    def _replay(self, call: Call | attention.Call, grads: Sequence[Tensor | None]) -> None:
         for weight, x, delta in call.samples(grads):
             self._add(weight, partial(_both, x, delta))
 
@@ -159,7 +179,10 @@ class Capture:
             return None
         parts = [source() for source in sources]
         # What had to be worked out (patches of an image) is worked out once.
-        known = tuple(torch.cat(both).to(parameter) for both in zip(*parts, strict=True))
+        known = tuple(
+            (both[0] if len(both) == 1 else torch.cat(both)).to(parameter)
+            for both in zip(*parts, strict=True)
+        )
         self._sources[parameter] = [partial(_both, *known)]
         return known[0], known[1]
 
@@ -204,6 +227,14 @@ def capture(model: nn.Module) -> Capture:
     return Capture(model)
 
 
+def _attention(module: nn.MultiheadAttention) -> str | None:
+    """Return why the samples of a layer that is torch's attention cannot be had, or None."""
+    if type(module).forward is not nn.MultiheadAttention.forward:
+        return "its forward is not that of torch's attention"
+    return attention.unsupported(module)
+
+
+_ADDED = ("bias_k", "bias_v")
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _RECURRENT = (nn.RNN, nn.LSTM, nn.GRU, *CELLS)
 

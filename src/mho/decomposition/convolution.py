@@ -25,8 +25,9 @@ def convolution_samples(layer: Any, x: Tensor, delta: Tensor) -> tuple[Tensor, T
     if x.dim() == dims + 1:
         x, delta = x.unsqueeze(0), delta.unsqueeze(0)
     rows = patches(layer, x).unflatten(1, (groups, -1))  # [batch, groups, in, *kernel, *out]
-    rows = rows.flatten(2, 2 + dims).flatten(3)  # [batch, groups, in · kernel, positions]
-    rows = rows.permute(1, 0, 3, 2).flatten(0, 2)
+    out = range(3 + dims, 3 + 2 * dims)
+    rows = rows.permute(1, 0, *out, *range(2, 3 + dims))  # [groups, batch, *out, in, *kernel]
+    rows = rows.reshape(-1, rows.shape[2 + dims :].numel())  # moved in memory once
     delta = delta.flatten(2).transpose(1, 2).flatten(0, 1)  # [batch · positions, out]
     if groups == 1:
         return rows, delta

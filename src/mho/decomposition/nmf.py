@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Hashable
 
 import torch
@@ -56,9 +57,13 @@ class NMF(Decomposition):
         """See `Decomposition.factors`; samples are not read."""
         check_rank(self.rank, gradient.shape)
         gradient = working(gradient)
-        scale = gradient.abs().max()
+        low, high = torch.aminmax(gradient)  # in one pass, and in no new memory
+        scale = torch.maximum(-low, high)
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-        parts = torch.stack((gradient, -gradient)).relu_().div_(scale)
+        parts = gradient.new_empty((2, *gradient.shape))
+        torch.div(gradient, scale, out=parts[0])
+        torch.neg(parts[0], out=parts[1])
+        parts.relu_()
         w, h = self._recall(key, parts)
         for _ in range(self.iterations):
             before, (w, h) = w, improve(parts, w, h)
@@ -79,12 +84,19 @@ class NMF(Decomposition):
             checks.shape("what NMF remembers of this layer", w, (2, self.rank, out))
             checks.shape("what NMF remembers of this layer", h, (2, self.rank, wide))
             return w, h
-        source = random.generator(random.derive(self.seed, out, wide))
-        w, h = (
-            torch.rand(2, self.rank, n, generator=source, dtype=torch.float64).to(parts)
-            for n in (out, wide)
-        )
-        return w, h
+        w, h = _start(self.seed, self.rank, out, wide)
+        return w.to(parts), h.to(parts)
+
+
+@functools.lru_cache(maxsize=32)
+def _start(seed: int, rank: int, out: int, wide: int) -> tuple[Tensor, Tensor]:
+    """Factors started from afresh, in double precision; nobody may change them."""
+    source = random.generator(random.derive(seed, out, wide))
+    w, h = (
+        torch.rand(2, rank, n, generator=source, dtype=torch.float64, device="cpu")
+        for n in (out, wide)
+    )
+    return w, h
 
 
 def improve(parts: Tensor, w: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,13 +121,15 @@ def _least_squares(target: Tensor, gram: Tensor, rows: Tensor) -> Tensor:
     A row whose partner is zero has no best value and stays: it can come back later.
     """
     own = gram.diagonal(dim1=-2, dim2=-1).unsqueeze(-1)
-    # Whole rows of the gram divided by its diagonal; where that is zero nothing moves.
-    alive = own > 0
-    target = torch.where(alive, target / own, rows)
-    gram = torch.where(alive, gram / own, torch.eye(gram.shape[-1]).to(gram))
+    if bool((own > 0).all()):
+        target, gram = target.div_(own), gram / own
+    else:  # whole rows of the gram divided by its diagonal; where that is zero nothing moves
+        alive = own > 0
+        target = torch.where(alive, target / own, rows)
+        gram = torch.where(alive, gram / own, torch.eye(gram.shape[-1]).to(gram))
     rows = rows.clone()
-    for k in range(rows.shape[1]):
-        rest = torch.baddbmm(target[:, k : k + 1], gram[:, k : k + 1], rows, alpha=-1.0)
-        rows[:, k : k + 1] += rest
-        rows[:, k].clamp_(min=0.0)
+    # A small matrix costs what calling costs: as few calls as it takes.
+    singles = (matrix.split(1, 1) for matrix in (target, gram, rows))
+    for wanted, others, row in zip(*singles, strict=True):
+        row.add_(wanted.baddbmm_(others, rows, alpha=-1.0)).clamp_(min=0.0)
     return rows

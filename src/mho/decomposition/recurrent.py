@@ -88,21 +88,25 @@ class Call:
 
 
 def tensors(output: Any) -> list[Tensor]:
-    """Return the tensors that a recurrent layer or cell gives, one after another."""
+    """Return the tensors that a recurrent layer, cell or attention gives, one after another."""
     if isinstance(output, Tensor):
         return [output]
     if isinstance(output, PackedSequence):
         return [output.data]
+    if output is None:  # attention's weights, where nobody asked for them
+        return []
     return [tensor for part in output for tensor in tensors(part)]
 
 
 def mapped(function: Callable[[Tensor], Tensor], output: Any) -> Any:
-    """Apply a function to every tensor that a recurrent layer or cell gives."""
+    """Apply a function to every tensor that a recurrent layer, cell or attention gives."""
     if isinstance(output, Tensor):
         return function(output)
     if isinstance(output, PackedSequence):
         indices = output.sorted_indices, output.unsorted_indices
         return PackedSequence(function(output.data), output.batch_sizes, *indices)
+    if output is None:
+        return None
     return tuple(mapped(function, part) for part in output)
 
 

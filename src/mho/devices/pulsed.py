@@ -22,8 +22,6 @@ from mho.core import checks, random
 from mho.devices import open_loop
 from mho.devices.trains import Cell, bounded
 
-_DENSE = 0.5  # with more cells to move than this share, all are computed: cheaper than picking
-
 
 class PulsedDevice(Device):
     """Base of all pulse-count devices. Subclasses are frozen dataclasses.
@@ -200,24 +198,29 @@ class PulsedCells(Cells):
             down: reset pulses, likewise.
         """
         up, down = up.flatten(), down.flatten()
-        index = (up + down).nonzero().squeeze(1)
+        index = random.where((up + down) != 0)
+        self.pulse_both_at(index, up.index_select(0, index), down.index_select(0, index))
+
+    @torch.no_grad()
+    def pulse_both_at(self, index: Tensor, up: Tensor, down: Tensor) -> None:
+        """As `pulse_both`, of some cells only, in place; the cost is theirs alone.
+
+        Args:
+            index: which cells, each once and rising, as positions in the flattened population
+                (int64), ``[chosen]``.
+            up: their set pulses ``[chosen]``, integers >= 0.
+            down: their reset pulses, likewise; no cell is without any.
+        """
         if not len(index):
             return
         self._moving()
-        # Few cells move in most steps: only these are computed.
-        whole, broken = len(index) > _DENSE * len(up), self.broken
-        g, cell = self.g.view(-1), self._cell_at(None if whole else index)
-        if not whole:
-            up, down, g = (value.index_select(0, index) for value in (up, down, g))
+        broken, held = self.broken, self.g.view(-1)
+        g, cell = held.index_select(0, index), self._cell_at(index)
         moved = None if self.spec.noisy else _mixed(self.spec, g, up, down, cell)
         if moved is None:
             moved = self._shuffled(g, up, down, cell)
-        if whole:
-            self.g = moved.view(self.shape)
-            self.writes += (up + down).view(self.shape)
-        else:
-            self.g.view(-1).scatter_(0, index, moved)
-            self.writes.view(-1).scatter_add_(0, index, (up + down).long())
+        held.scatter_(0, index, moved)
+        self.writes.view(-1).scatter_add_(0, index, (up + down).long())
         if broken is not None:
             self.g.view(-1).index_copy_(0, broken.at, broken.g)
 

@@ -7,7 +7,7 @@ from mho.crossbar.input_range import InputRangeRule
 from mho.crossbar.training import NoiseInjection
 from mho.train import recipes
 from mho.train.advice import Advice, check_device, sgd_floor
-from mho.train.distributed import LowRankState, low_rank_hook
+from mho.train.distributed import LowRankState, SharedSamples, average_models, low_rank_hook
 from mho.train.loop import History, fit
 from mho.train.on_cells import (
     CellLayout,
@@ -68,6 +68,7 @@ __all__ = [
     "ResidualLearning",
     "RuleArrays",
     "Scheme",
+    "SharedSamples",
     "SingleCell",
     "StochasticPulses",
     "SymmetryTracking",
@@ -78,6 +79,7 @@ __all__ = [
     "TransferRule",
     "VoltagePulses",
     "WeightCells",
+    "average_models",
     "check_device",
     "distillation_loss",
     "fit",

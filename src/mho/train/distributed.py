@@ -7,11 +7,16 @@
     model.register_comm_hook(state, low_rank_hook)
     …                                              # any training loop
     print(state.bytes_sent / state.bytes_full)
+
+or, where every process trains a chip of its own by pulses, what pulses are made of::
+
+    optimizer = PulsedSGD(model, 0.1, device=device, seed=rank)     # or TikiTaka; no DDP
+    optimizer.exchange = SharedSamples()
 """
 
 # No postponed annotations here: DDP looks at those of the hook.
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -134,6 +139,125 @@ class LowRankState:
         self.decomposition.load_state_dict(state["decomposition"])
         self._residuals = {name: value.clone() for name, value in state["residuals"].items()}
         self.bytes_sent, self.bytes_full = state["bytes_sent"], state["bytes_full"]
+
+
+class SharedSamples:
+    """Makes pulsed updates on every process's own chip those of all processes' samples.
+
+    Given to a `PulsedSGD` or `TikiTaka` as its ``exchange``. What a weight's update is made of, the
+    inputs and errors of its layer, goes to all processes, and every chip receives the pulses of
+    all samples; gradients of digital parameters are averaged. Shared are samples alone: each
+    process has its own cells, with their own spread, noise, wear and random pulse trains, and
+    computes with the weights that these hold. So chips differ, in their weights too; a model
+    should not be wrapped in ``DistributedDataParallel``, which would exchange gradients in vain.
+
+    `InSitu` reads ``.grad`` instead: it needs ``DistributedDataParallel`` and nothing else.
+
+    Processes must step together, and give gradients to the same parameters; one that is missing or
+    not finite in one of them is passed by in all.
+
+    Args:
+        decomposition: what samples are said in before they are sent, ``rank`` outer products
+            instead of as many as there are samples; None sends the samples. What it leaves out
+            is lost.
+        process_group: the processes; all by default.
+
+    Attributes:
+        bytes_sent: handed over by this process for the others, so far.
+        bytes_full: the same, had gradients been sent whole.
+    """
+
+    def __init__(
+        self,
+        decomposition: Decomposition | None = None,
+        *,
+        process_group: dist.ProcessGroup | None = None,
+    ) -> None:
+        if decomposition is not None:
+            checks.instance("decomposition", decomposition, Decomposition)
+        self.decomposition = decomposition
+        self.process_group = process_group
+        self.bytes_sent = 0
+        self.bytes_full = 0
+
+    def agreed(self, fit: Sequence[bool], like: Tensor) -> list[bool]:
+        """Return which gradients are there and finite in all processes."""
+        flags = torch.tensor(fit, dtype=torch.int32, device=like.device)
+        dist.all_reduce(flags, dist.ReduceOp.MIN, group=self._group())
+        return [bool(flag) for flag in flags.tolist()]
+
+    def samples(self, input: Tensor, delta: Tensor, key: str) -> tuple[Tensor, Tensor]:
+        """Return the samples of all processes; their products add up to the mean gradient.
+
+        Args:
+            input: inputs of this process ``[samples, in]``; processes may have different numbers.
+            delta: errors ``[samples, out]``.
+            key: name of the weight.
+        """
+        group = self._group()
+        self.bytes_full += input.shape[1] * delta.shape[1] * input.element_size()
+        if self.decomposition is not None:
+            gradient = delta.T @ input
+            rank = self.decomposition.rank
+            if rank is None or rank <= min(gradient.shape):
+                found = self.decomposition.factors(input, delta, gradient, key)
+                input, delta = found.right.T.to(input), found.left.T.to(delta)
+        world = dist.get_world_size(group)
+        own = torch.cat((input, delta.to(input) / world), 1)
+        self.bytes_sent += own.numel() * own.element_size()
+        lengths = list(torch.zeros(world, dtype=torch.int64, device=own.device).split(1))
+        dist.all_gather(lengths, torch.tensor([len(own)], device=own.device), group=group)
+        counts = [int(length) for length in lengths]
+        padded = own.new_zeros(max(counts), own.shape[1])
+        padded[: len(own)] = own
+        everyone = [torch.empty_like(padded) for _ in range(world)]
+        dist.all_gather(everyone, padded, group=group)
+        rows = torch.cat([part[:n] for part, n in zip(everyone, counts, strict=True)])
+        return rows[:, : input.shape[1]].contiguous(), rows[:, input.shape[1] :].contiguous()
+
+    def mean(self, gradient: Tensor) -> Tensor:
+        """Return the mean of all processes' gradients of a digital parameter."""
+        group, mean = self._group(), gradient.detach().clone()
+        size = mean.numel() * mean.element_size()
+        self.bytes_sent, self.bytes_full = self.bytes_sent + size, self.bytes_full + size
+        dist.all_reduce(mean, group=group)
+        return mean / dist.get_world_size(group)
+
+    def _group(self) -> Any:
+        return self.process_group if self.process_group is not None else dist.group.WORLD
+
+
+@torch.no_grad()
+def average_models(optimizer: Any, *, process_group: Any = None) -> None:
+    """Put every process's model at the mean of all (federated averaging).
+
+    Digital parameters are averaged as numbers. Weights on cells are read, averaged, and written to
+    each chip by pulses and reads from where its cells stand (`WeightCells.program`), which wears it
+    and reaches the mean to within a pulse's step.
+
+    Source: H. B. McMahan et al., "Communication-efficient learning of deep networks from
+    decentralized data", AISTATS 2017.
+
+    Args:
+        optimizer: `PulsedSGD`, `TikiTaka` or `InSitu` of this process.
+        process_group: the processes; all by default.
+
+    Raises:
+        ValueError: if no cells hold a weight alone; nothing is then changed.
+    """
+    group = process_group if process_group is not None else dist.group.WORLD
+    world = dist.get_world_size(group)
+    parameters = [p for each in optimizer.param_groups for p in each["params"]]
+    held = [optimizer.cells_of(p) for p in parameters]  # what is refused changes nothing
+    for p, cells in zip(parameters, held, strict=True):
+        mean = p.detach().clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(mean, group=group)
+        mean /= world
+        if cells is None:
+            p.copy_(mean)
+        else:
+            cells.program(mean.flatten(1).to(cells.cells.g), erase=False)
+            optimizer.show(p)
 
 
 @torch.no_grad()

@@ -20,11 +20,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mho.core import checks
+from mho.core import checks, random
 from mho.core.spec import Spec
 
 _BITS = 2**16  # probabilities have sixteen random bits, dithered: their mean is exact
 _LEAST = 16  # smaller products are not worth eight bits (and torch 2.13 errs in those of one row)
+_BLOCK = 2**13  # numbers of a block that stays in the cache, in fours
 _CHUNK = 2**23  # pulses drawn at a time: bounds the memory of long trains and many samples
 
 
@@ -44,10 +45,31 @@ class PulsedUpdate(Spec):
         """
         raise NotImplementedError(f"{type(self).__name__} must define counts(x, delta, gain, …)")
 
+    def hits(self, x: Tensor, delta: Tensor, gain: float, source: torch.Generator) -> Hits:
+        """Draw as `counts`; return the cells that receive pulses, most often few, and theirs."""
+        up, down = (ways.flatten() for ways in self.counts(x, delta, gain, source))
+        index = random.where((up + down) != 0)
+        return Hits(index, up[index], down[index])
+
 
 class Counts(NamedTuple):
     """Pulses per cell ``[out, in]``, whole numbers >= 0."""
 
+    up: Tensor
+    down: Tensor
+
+
+class Hits(NamedTuple):
+    """Pulses of the cells that receive any.
+
+    Attributes:
+        at: which, each once and rising, as positions in the flattened matrix (int64),
+            ``[found]``.
+        up: set pulses ``[found]``, whole numbers >= 0.
+        down: reset pulses ``[found]``, likewise.
+    """
+
+    at: Tensor
     up: Tensor
     down: Tensor
 
@@ -91,26 +113,52 @@ class StochasticPulses(PulsedUpdate):
 
     def counts(self, x: Tensor, delta: Tensor, gain: float, source: torch.Generator) -> Counts:
         """Draw every cell's coincidences; see `PulsedUpdate.counts`."""
-        trains = self.trains(x, delta, gain)
-        rows = trains.slots.cumsum(0)
+        net, gross = self._coincidences(x, delta, gain, source)
+        up = (net + gross).bitwise_right_shift(1)
+        return Counts(up, gross - up)
+
+    def hits(self, x: Tensor, delta: Tensor, gain: float, source: torch.Generator) -> Hits:
+        """Draw every cell's coincidences; see `PulsedUpdate.hits`."""
+        if type(self).counts is not StochasticPulses.counts:  # a subclass has its own
+            return super().hits(x, delta, gain, source)
+        net, gross = (ways.flatten() for ways in self._coincidences(x, delta, gain, source))
+        index = random.where(gross != 0)
+        total = gross[index]
+        up = net[index].add_(total).bitwise_right_shift_(1)
+        return Hits(index, up, total.sub_(up))
+
+    def _coincidences(
+        self, x: Tensor, delta: Tensor, gain: float, source: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        # Set less reset pulses, and both together, of every cell [out, in].
+        p_scale, q_scale, slots = self._scales(x, delta, gain)
+        rows = slots.cumsum(0)
         room = max(_CHUNK // (x.shape[1] + delta.shape[1]), 1)
         total = int(rows[-1]) if len(rows) else 0
         net = gross = torch.zeros((), dtype=torch.int32, device=x.device)
         for start in range(0, total, room):
             row = torch.arange(start, min(start + room, total), device=x.device)
             sample = torch.searchsorted(rows, row, right=True)
-            a = _pulses(trains.p, sample, source)
-            b = _pulses(trains.q, sample, source)
+            a = _pulses(x, p_scale, sample, source)
+            b = _pulses(delta, q_scale, sample, source)
             net = net - _product(b, a) if start else _product(b, a).neg_()
             more = _product(b.abs_(), a.abs_())
             gross = gross + more if start else more
         shape = (delta.shape[1], x.shape[1])
-        up = (net + gross).expand(shape).bitwise_right_shift(1)
-        return Counts(up, gross - up)
+        return net.expand(shape), gross.expand(shape)
 
     def trains(self, x: Tensor, delta: Tensor, gain: float) -> Trains:
         """Return the trains' lengths and signed probabilities; arguments as of `counts`."""
-        x_max, d_max = x.abs().amax(1), delta.abs().amax(1)
+        p_scale, q_scale, slots = self._scales(x, delta, gain)
+        return Trains(
+            (x * p_scale.unsqueeze(1)).clamp_(-1.0, 1.0),
+            (delta * q_scale.unsqueeze(1)).clamp_(-1.0, 1.0),
+            slots,
+        )
+
+    def _scales(self, x: Tensor, delta: Tensor, gain: float) -> tuple[Tensor, Tensor, Tensor]:
+        # Of each sample: probabilities over inputs, over errors, and the trains' length.
+        x_max, d_max = _largest(x), _largest(delta)
         k = gain * x_max * d_max
         slots = k.ceil().clamp(max=self.bl) if self.adaptive else torch.full_like(k, self.bl)
         slots = torch.where(k > 0, slots, torch.zeros_like(slots))
@@ -118,11 +166,7 @@ class StochasticPulses(PulsedUpdate):
         tiny = torch.finfo(x.dtype).tiny
         balance = (d_max / x_max.clamp_min(tiny)).sqrt().clamp_min(tiny)
         balance = balance if self.balanced else torch.ones_like(balance)
-        return Trains(
-            (x * (amplitude * balance).unsqueeze(1)).clamp(-1.0, 1.0),
-            (delta * (amplitude / balance).unsqueeze(1)).clamp(-1.0, 1.0),
-            slots.long(),
-        )
+        return amplitude * balance, amplitude / balance, slots.long()
 
 
 class Trains(NamedTuple):
@@ -173,18 +217,41 @@ def round_at_random(value: Tensor, source: torch.Generator) -> Tensor:
     return draw.add_(value).floor_().to(torch.int32)
 
 
-def _pulses(p: Tensor, sample: Tensor, source: torch.Generator) -> Tensor:
-    # Signed pulses (-1, 0, 1) of the slots, each belonging to a sample [slots, lines], int8.
-    dither = torch.empty_like(p).uniform_(generator=source)
-    level = p.abs().mul_(_BITS).add_(dither).floor_().clamp_(max=_BITS)
-    sign = (p.sign() * (level > 0)).to(torch.int8)
-    level = level.sub_(_BITS // 2 + 1).clamp_(min=-(_BITS // 2)).to(torch.int16)
-    count = len(sample) * p.shape[1]
-    bits = torch.empty(-(-count // 4), dtype=torch.int64, device=p.device)
-    bits.random_(-(2**63), None, generator=source)
-    draw = bits.view(torch.int16)[:count].view(len(sample), -1)
-    hit = (draw <= level.index_select(0, sample)).view(torch.int8)
-    return hit.mul_(sign.index_select(0, sample))
+def _largest(values: Tensor) -> Tensor:
+    # Largest size in every row.
+    return torch.cat([part.abs().amax(1) for part in values.split(_rows(values.shape[1]))])
+
+
+def _rows(width: int) -> int:
+    # Rows of a block that stays in the cache; the random bits of four entries come as one number.
+    return max(_BLOCK // max(width, 1), 1) * 4
+
+
+def _pulses(values: Tensor, scale: Tensor, sample: Tensor, source: torch.Generator) -> Tensor:
+    # Signed pulses (-1, 0, 1) of the slots, each belonging to a sample [slots, lines], int8. Block
+    # by block in the same small buffers: fresh memory costs more than all the arithmetic.
+    count, lines = values.shape
+    rows = _rows(lines)
+    level = torch.empty((count, lines), dtype=torch.int16, device=values.device)
+    sign = torch.empty((count, lines), dtype=torch.int8, device=values.device)
+    size, draw, way = values.new_empty((3, min(rows, count), lines)).unbind(0)
+    for start in range(0, count, rows):
+        part = slice(start, min(start + rows, count))
+        p, dither, signs = (memory[: part.stop - start] for memory in (size, draw, way))
+        torch.mul(values[part], scale[part].unsqueeze(1), out=p).clamp_(-1.0, 1.0)
+        torch.sign(p, out=signs)
+        dither.uniform_(generator=source)
+        p.abs_().mul_(_BITS).add_(dither).floor_().clamp_(max=_BITS)
+        sign[part] = signs.mul_(torch.clamp(p, max=1.0, out=dither))  # none where p came to 0
+        level[part] = p.sub_(_BITS // 2 + 1).clamp_(min=-(_BITS // 2))
+    pulses = torch.empty((len(sample), lines), dtype=torch.int8, device=values.device)
+    bits = torch.empty(rows * lines // 4, dtype=torch.int64, device=values.device)
+    for part, chosen in zip(pulses.split(rows), sample.split(rows), strict=True):
+        drawn = bits[: -(-part.numel() // 4)].random_(-(2**63), None, generator=source)
+        uniform = drawn.view(torch.int16)[: part.numel()].view(part.shape)
+        hit = (uniform <= level.index_select(0, chosen)).view(torch.int8)
+        torch.mul(hit, sign.index_select(0, chosen), out=part)
+    return pulses
 
 
 def _product(b: Tensor, a: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from mho.cells.device import Device
 from mho.core import checks
 from mho.core.spec import Spec
 from mho.devices.pulsed import PulsedDevice
+from mho.train.on_cells.coincidence import Hits
 
 PAIR_UPDATES = ("set", "reset")
 
@@ -117,24 +118,25 @@ class CellLayout(Spec):
         """Return which cells (flat) get how many pulses for given pulses of weights (flat)."""
         return index, counts
 
-    def spread(self, up: Tensor, down: Tensor, now: Now) -> tuple[Tensor, Tensor]:
-        """Return the set and reset pulses of all cells ``[slices, …]``.
+    def spread(self, hits: Hits, now: Now) -> tuple[Tensor, Tensor, Tensor]:
+        """Return which cells (flat, each once and rising) get how many set and reset pulses.
 
         Args:
-            up: pulses that raise each weight ``[…]``.
-            down: pulses that lower it ``[…]``; a weight may have both.
+            hits: pulses that raise weights, and that lower them; a weight may have both.
             now: what is known of the cells.
         """
-        blank = torch.zeros(self.slices * now.size, dtype=torch.int64, device=up.device)
-        sets, resets = blank, blank.clone()
-        for sign, pulses in ((1, up), (-1, down)):
-            flat = pulses.flatten().to(torch.int64)
-            index = flat.nonzero().squeeze(1)
-            cell, number = self.route(index, sign * flat[index], now)
-            sets.index_add_(0, cell, number.clamp(min=0))
-            resets.index_add_(0, cell, (-number).clamp_(min=0))
-        shape = (self.slices, *up.shape)
-        return sets.view(shape), resets.view(shape)
+        cells, numbers = [], []
+        for sign, pulses in ((1, hits.up), (-1, hits.down)):
+            some = pulses > 0
+            signed = sign * pulses[some].to(torch.int64)
+            cell, number = self.route(hits.at[some], signed, now)
+            cells.append(cell)
+            numbers.append(number)
+        chosen, place = torch.cat(cells).unique(return_inverse=True)
+        number = torch.cat(numbers)
+        blank = torch.zeros_like(chosen)
+        sets = blank.index_add(0, place, number.clamp(min=0))
+        return chosen, sets, blank.index_add_(0, place, number.neg_().clamp_(min=0))
 
     def saturated(self, g: Tensor, frame: Frame) -> Tensor | None:
         """Return a mask ``[…]`` of weights that writing anew would give room again, or None."""
@@ -161,9 +163,9 @@ class SingleCell(CellLayout):
         """See `CellLayout.steps`."""
         return up * frame.slope, down * frame.slope
 
-    def spread(self, up: Tensor, down: Tensor, now: Now) -> tuple[Tensor, Tensor]:
+    def spread(self, hits: Hits, now: Now) -> tuple[Tensor, Tensor, Tensor]:
         """See `CellLayout.spread`."""
-        return up.unsqueeze(0), down.unsqueeze(0)
+        return hits
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,12 @@ from mho.core import checks, random
 from mho.decomposition.capturing import Capture, capture
 from mho.devices.pulsed import PulsedDevice
 from mho.train import finite, rates
+from mho.train.distributed import SharedSamples
 from mho.train.on_cells.choice import cells_dtype, matrix_shape, per_parameter
 from mho.train.on_cells.coincidence import PulsedUpdate, StochasticPulses
 from mho.train.on_cells.deploy import OnCells
 from mho.train.on_cells.layouts import CellLayout, check_range
 from mho.train.on_cells.parameter import pulsed, warn_clipped
-from mho.train.on_cells.replicas import gathered, replicated
 from mho.train.on_cells.report import rows
 from mho.train.on_cells.saturation import Lookout
 from mho.train.on_cells.weights import ONE_CELL, WeightCells
@@ -38,8 +38,8 @@ class Arrays(Protocol):
     def write(self, weight: Tensor) -> Any:
         """Put the cells at weights."""
 
-    def descend(self, x: Tensor, delta: Tensor, lr: float, update: PulsedUpdate) -> None:
-        """Move by ``−lr·Σ δ xᵀ``."""
+    def descend(self, x: Tensor, delta: Tensor, lr: float, update: PulsedUpdate) -> Tensor | None:
+        """Move by ``−lr·Σ δ xᵀ``; return which weights moved (flat), None where any may have."""
 
     def named_modules(self) -> Any:
         """As of `torch.nn.Module`."""
@@ -49,6 +49,19 @@ class Arrays(Protocol):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
         """As of `torch.nn.Module`."""
+
+
+class Exchange(Protocol):
+    """What processes that learn together do before they step."""
+
+    def agreed(self, fit: Sequence[bool], like: Tensor) -> list[bool]:
+        """Return which gradients are there and finite in all processes."""
+
+    def samples(self, input: Tensor, delta: Tensor, key: str) -> tuple[Tensor, Tensor]:
+        """Return the inputs and errors whose products add up to the mean gradient."""
+
+    def mean(self, gradient: Tensor) -> Tensor:
+        """Return the mean of all processes' gradients."""
 
 
 class PulsedOptimizer(OnCells, WholeCopies):
@@ -64,14 +77,18 @@ class PulsedOptimizer(OnCells, WholeCopies):
     weight set by someone else (a checkpoint, say) is written to the cells before the next update.
 
     Of a model in `torch.nn.parallel.DistributedDataParallel` every process has arrays of its own.
-    All see the inputs and errors of all processes, so that arrays of the same seed stay the same
-    bit for bit.
+    All see the inputs and errors of all processes (``exchange``), so that arrays of the same seed
+    stay the same bit for bit.
 
     Attributes:
         arrays: what holds each weight, by the parameter's name.
         capture: the hooks; ``capture.remove()`` takes them off the model again.
         update: how inputs and errors become pulses.
+        exchange: makes inputs and errors, and digital gradients, those of all processes (see
+            `mho.train.distributed.SharedSamples`), or None: this process learns alone.
     """
+
+    exchange: Exchange | None = None
 
     def __init__(
         self,
@@ -94,11 +111,13 @@ class PulsedOptimizer(OnCells, WholeCopies):
         on_cells = [named[name] for name in devices]
         digital = [p for name, p in named.items() if name not in devices]
         super().__init__([{"params": on_cells}, {"params": digital}], {"lr": lr})
-        self._replicated = replicated(model)
+        if isinstance(model, nn.parallel.DistributedDataParallel):
+            self.exchange = SharedSamples(process_group=model.process_group)
         self._name: dict[Tensor, str] = {named[name]: name for name in devices}
         self._digital = {p: name for name, p in named.items() if name not in devices}
         self.arrays: dict[str, Arrays] = {}
         self._versions: dict[str, int] = {}
+        self._seen: dict[str, tuple[Tensor, int]] = {}
         outside: dict[str, int] = {}
         for name, cell in devices.items():
             p = named[name]
@@ -150,12 +169,15 @@ class PulsedOptimizer(OnCells, WholeCopies):
         lookout = vars(self).setdefault("_lookout", Lookout())
         if lookout.due:
             self._watch(lookout, learning)
+        fit = [p.grad is not None and p not in bad for p in learning]
+        if self.exchange is not None:
+            fit = self.exchange.agreed(fit, next(iter(learning)))
         held = {p: cells for cells, p, _ in self._on_cells(learning)}  # of parts the last: C
-        for p, cells in held.items():
-            if p.grad is not None and p not in bad:
-                lookout.follow(p, cells, p.grad, -learning[p])
-        for p, lr in learning.items():
-            if p.grad is not None and p not in bad:
+        for (p, lr), good in zip(learning.items(), fit, strict=True):
+            if good and p in held and p.grad is not None:
+                lookout.follow(p, held[p], p.grad, -lr)
+        for (p, lr), good in zip(learning.items(), fit, strict=True):
+            if good:
                 self._move(p, lr)
         lookout.look((cells, lr) for cells, _, lr in self._on_cells(learning))
         lookout.stalled(held)
@@ -182,7 +204,8 @@ class PulsedOptimizer(OnCells, WholeCopies):
     def _move(self, p: nn.Parameter, lr: float) -> None:
         name = self._name.get(p)
         if name is None:
-            p.add_(p.grad, alpha=-lr)  # type: ignore[arg-type]
+            gradient = cast(Tensor, p.grad)
+            p.add_(gradient if self.exchange is None else self.exchange.mean(gradient), alpha=-lr)
             return
         factors = self.capture.of(p)
         if factors is None:
@@ -192,11 +215,12 @@ class PulsedOptimizer(OnCells, WholeCopies):
             )
         if self._versions[name] != p._version:
             self._write(name, p)
-        if vars(self).get("_replicated"):
-            factors = gathered(*factors)
+        if self.exchange is not None:
+            factors = self.exchange.samples(*factors, name)
         array = self.arrays[name]
-        array.descend(*factors, lr, self.update)
-        self._show(name, p)
+        shown = self._shows(name)
+        moved = array.descend(*factors, lr, self.update)
+        self._show(name, p, moved if shown else None)
 
     def summary(self) -> str:
         """Return a table of all parameters: where they live, and what was written."""
@@ -227,10 +251,27 @@ class PulsedOptimizer(OnCells, WholeCopies):
             array.write(weight)
         self._show(name, p)
 
+    def _shows(self, name: str) -> bool:
+        # Whether the parameter holds what its cells said, and nobody has moved them since.
+        array = self.arrays[name]
+        if not isinstance(array, WeightCells) or name not in self._seen:
+            return False
+        g, version = self._seen[name]
+        return g is array.cells.g and version == g._version
+
     @torch.no_grad()
-    def _show(self, name: str, p: Tensor) -> None:
-        p.copy_(self.arrays[name].read().view_as(p))
+    def _show(self, name: str, p: Tensor, moved: Tensor | None = None) -> None:
+        """Set a parameter to what its cells hold; only where they moved, where that is known."""
+        array = self.arrays[name]
+        cellwise = isinstance(array, WeightCells) and array.layout.cellwise
+        if moved is not None and cellwise and p.is_contiguous():
+            array = cast(WeightCells, array)
+            p.view(-1).index_copy_(0, moved, array.read_at(moved).to(p.dtype))
+        else:
+            p.copy_(array.read().view_as(p))
         self._versions[name] = p._version
+        if isinstance(array, WeightCells):
+            self._seen[name] = array.cells.g, array.cells.g._version
 
     @property
     def watching(self) -> Capture:

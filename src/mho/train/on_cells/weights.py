@@ -11,7 +11,7 @@ from mho.cells.population import Cells
 from mho.core import checks, random
 from mho.devices.pulsed import PulsedCells, PulsedDevice
 from mho.programming.trains import train_length
-from mho.train.on_cells.coincidence import PulsedUpdate
+from mho.train.on_cells.coincidence import Hits, PulsedUpdate
 from mho.train.on_cells.layouts import CellLayout, Frame, Now, SingleCell, pulse_steps
 from mho.train.on_cells.references import symmetry_point
 from mho.train.on_cells.voltage import VoltagePulses
@@ -172,20 +172,29 @@ class WeightCells(nn.Module):
             up: pulses that raise each weight ``[out, in]``, integers >= 0.
             down: pulses that lower it, likewise.
         """
-        sets, resets = self.layout.spread(up, down, self._now())
+        up, down = up.flatten(), down.flatten()
+        index = random.where((up + down) != 0)
+        self.pulse_hits(Hits(index, up[index], down[index]))
+
+    @torch.no_grad()
+    def pulse_hits(self, hits: Hits) -> None:
+        """As `pulse_both`, of the weights alone that receive any pulse."""
+        cell, sets, resets = self.layout.spread(hits, self._now())
         self.turn = self.turn + 1
         if self.endurance is not None:
-            left = (self.endurance - self.cells.writes).clamp_(min=0)
+            left = (self.endurance - self.cells.writes.flatten()[cell]).clamp_(min=0)
             total = sets + resets
             short = total > left
             # What a dying cell still takes is of both directions in proportion.
             part = (sets * left).div(total.clamp(min=1), rounding_mode="floor").to(sets.dtype)
             resets = torch.where(short, (left - part).to(resets.dtype), resets)
             sets = torch.where(short, part, sets)
-        self.cells.pulse_both(sets, resets)
+            answers = (sets + resets) != 0
+            cell, sets, resets = cell[answers], sets[answers], resets[answers]
+        self.cells.pulse_both_at(cell, sets, resets)
 
     @torch.no_grad()
-    def descend(self, x: Tensor, delta: Tensor, lr: float, update: PulsedUpdate) -> None:
+    def descend(self, x: Tensor, delta: Tensor, lr: float, update: PulsedUpdate) -> Tensor | None:
         """Move the weights by pulses that mean ``−lr·Σ_samples δ xᵀ``.
 
         Args:
@@ -193,19 +202,32 @@ class WeightCells(nn.Module):
             delta: gradients of the outputs ``[samples, out]``.
             lr: learning rate, >= 0.
             update: how inputs and errors become pulses.
+
+        Returns:
+            Which weights received pulses, as positions in the flattened matrix (int64), each
+            once; None where others may have moved as well.
         """
         like = self.cells.conductance()
         x, delta = x.to(like), delta.to(like)
         source = random.take(self.cells.rng, x.device)
         one = 1 if update.sequential else max(len(x), 1)
-        for part, errors in zip(x.split(one), delta.split(one), strict=True):
-            self.pulse_both(*update.counts(part, errors, lr / self.step, source))
-            if self.layout.refresh_due(int(self.turn)):
-                self.refresh()
+        moved: Tensor | None = None
+        for number, part in enumerate(zip(x.split(one), delta.split(one), strict=True)):
+            hits = update.hits(*part, lr / self.step, source)
+            self.pulse_hits(hits)
+            moved = hits.at if number == 0 else None
+            if self.layout.refresh_due(int(self.turn)) and self.refresh():
+                moved = None
+        return moved
 
     @torch.no_grad()
-    def program(self, weight: Tensor) -> int:
-        """Write weights ``[out, in]`` by pulses and reads, from the cells' lowest conductance.
+    def program(self, weight: Tensor, *, erase: bool = True) -> int:
+        """Write weights ``[out, in]`` by pulses and reads, until each is within a step.
+
+        Args:
+            weight: wanted.
+            erase: whether cells start from their lowest conductance, else from where they stand:
+                fewer pulses for weights nearby, though a pair that is full gets no further.
 
         Returns:
             How many weights were outside of the range, and were clipped.
@@ -214,7 +236,8 @@ class WeightCells(nn.Module):
             ValueError: if a weight is not finite.
         """
         clipped, outside = self._clipped(weight)
-        self.cells.reset()
+        if checks.truth("erase", erase):
+            self.cells.reset()
         index = torch.arange(self.count, device=self.turn.device)
         self._approach(index, clipped.flatten())
         return outside
