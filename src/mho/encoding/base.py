@@ -108,7 +108,9 @@ class Encoding(Spec):
         limit = self.scaling.limit(weight)
         if self.scaling.percentile == 100.0:  # nothing to clip
             return weight, limit
-        return weight.clamp(-limit, limit), limit
+        # At the limit itself the gradient is one, which `clamp` gives in older torch alone.
+        clipped = weight.detach().clamp(-limit, limit)
+        return torch.where(weight.detach().abs() <= limit, weight, clipped), limit
 
     @property
     def analog(self) -> tuple[tuple[float, ...], ...]:
