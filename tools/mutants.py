@@ -33,6 +33,7 @@ from pathlib import Path
 
 import coverage
 import pytest
+
 from mutations import (
     ROOT,
     SETTINGS,

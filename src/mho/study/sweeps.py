@@ -166,8 +166,8 @@ def sweep(
 def _refuse_endless(configurations: int, chips: int) -> None:
     if configurations * chips > MOST:
         raise ValueError(
-            f"a study evaluates {MOST:,} chips at the most, got {configurations:.3g} configurations "
-            f"of {chips} chips: a sampler takes a part of a grid (sampler='random', trials=…)"
+            f"a study evaluates {MOST:,} chips at the most, got {configurations:.3g} "
+            f"configurations of {chips} chips: a sampler takes a part of a grid (sampler='random', trials=…)"
         )
 
 
