@@ -12,7 +12,7 @@ import difflib
 import functools
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -92,7 +92,7 @@ class Spec:
         kind = _find(data["type"], cls) if "type" in data else cls
         if not issubclass(kind, cls):
             raise TypeError(f"expected a {cls.__name__}, got a {kind.__name__}")
-        if not dataclasses.is_dataclass(kind):
+        if not dataclasses.is_dataclass(cast(type, kind)):
             raise TypeError(f"a {kind.__name__} is of many types: which one must be said by 'type'")
         twice = [
             f"{old!r} is the old name of {new!r}"
@@ -102,7 +102,7 @@ class Spec:
         if twice:
             raise ValueError(f"{kind.__name__}: {'; '.join(twice)}, and both are given")
         data = {kind.renamed.get(key, key): value for key, value in data.items()}
-        known = [field.name for field in dataclasses.fields(kind) if field.init]  # type: ignore[arg-type]
+        known = [field.name for field in dataclasses.fields(kind) if field.init]
         unknown = sorted(set(data) - set(known) - {"type"})
         if unknown:
             raise ValueError(

@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader, Dataset
 
-from mho.core import checks, intake
+from mho.core import checks, intake, memory
 from mho.core.text import size
-from mho.model.sizes import available
 
 _BATCH = 256  # samples of a dataset that are one batch
 
@@ -209,7 +208,7 @@ _MOST = 1_000_000  # batches
 
 def gathered(name: str, batches: Iterable[Any]) -> Iterator[Any]:
     """Yield batches; refuse more than memory keeps (ValueError): loaders may be endless."""
-    room, held, known = available("cpu") or math.inf, 0, set()
+    room, held, known = memory.available("cpu") or math.inf, 0, set()
     for number, batch in enumerate(batches):
         for tensor in batch if isinstance(batch, tuple | list) else _tensors(batch):
             if isinstance(tensor, Tensor) and id(tensor) not in known:

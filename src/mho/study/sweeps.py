@@ -167,7 +167,8 @@ def _refuse_endless(configurations: int, chips: int) -> None:
     if configurations * chips > MOST:
         raise ValueError(
             f"a study evaluates {MOST:,} chips at the most, got {configurations:.3g} "
-            f"configurations of {chips} chips: a sampler takes a part of a grid (sampler='random', trials=…)"
+            f"configurations of {chips} chips: a sampler takes a part of a grid "
+            "(sampler='random', trials=…)"
         )
 
 

@@ -266,30 +266,30 @@ def device_numbers(cells: WeightCells) -> DeviceNumbers:
     """Return what cells (one a weight) do to weights."""
     population, frame = cells.cells, cells.frame
     own, spec = population.cell(), population.spec
-    ups, downs = [], []
+    ups: list[Tensor] = []
+    downs: list[Tensor] = []
     for part in (0.0, 0.5, 1.0):
         g = torch.full_like(population.g, frame.g_min + part * (frame.g_max - frame.g_min))
-        up = torch.ones_like(g, dtype=torch.bool)
-        ups.append(spec.change(g, up, own) * frame.slope)
-        downs.append(-spec.change(g, ~up, own) * frame.slope)
+        setting = torch.ones_like(g, dtype=torch.bool)
+        ups.append(spec.change(g, setting, own) * frame.slope)
+        downs.append(-spec.change(g, ~setting, own) * frame.slope)
     up, down = float(ups[1].mean()), float(downs[1].mean())
     step = max((up + down) / 2, 1e-12)
     point = (symmetry_point(population) - frame.zero) * frame.slope
     answer: Response = response(cells)
     middle = torch.full_like(population.g, (frame.g_min + frame.g_max) / 2)
     noise = []
-    for sign, mean in ((1, ups[1]), (-1, -downs[1])):
+    for sign, expected in ((1, ups[1]), (-1, -downs[1])):
         population.write(middle)
         before = population.conductance().clone()
         population.pulse(sign)
-        noise.append((population.conductance() - before) * frame.slope - mean)
+        noise.append((population.conductance() - before) * frame.slope - expected)
     deviation = float(torch.stack(noise).square().mean().sqrt()) if spec.noisy else 0.0
     each = (ups[1] + downs[1]) / 2
-    three = lambda found: tuple(float(x.mean()) for x in found)  # noqa: E731
     return DeviceNumbers(
         states=(cells.high - cells.low) / step,
-        up=three(ups),
-        down=three(downs),
+        up=_means(ups),
+        down=_means(downs),
         asymmetry=(up - down) / (2 * step),
         symmetry=(float(point.mean()), float(point.std())),
         unbalanced=answer.unbalanced,
@@ -358,6 +358,11 @@ def _proposed(
     )
 
 
+def _means(found: list[Tensor]) -> tuple[float, float, float]:
+    low, middle, high = (float(each.mean()) for each in found)
+    return low, middle, high
+
+
 def _square_sums(model: nn.Module, inputs: Tensor | None) -> list[float]:
     """Return the mean square sum of what each layer with a weight matrix receives."""
     if inputs is None:
@@ -369,7 +374,7 @@ def _square_sums(model: nn.Module, inputs: Tensor | None) -> list[float]:
         found.append(float(given[0].float().square().mean()) * fan)
 
     layers = [m for m in model.modules() if isinstance(getattr(m, "weight", None), Tensor)]
-    hooks = [m.register_forward_pre_hook(note) for m in layers if m.weight.dim() >= 2]  # type: ignore[operator, union-attr]
+    hooks = [m.register_forward_pre_hook(note) for m in layers if m.weight.dim() >= 2]  # type: ignore[operator]
     training = model.training
     try:
         model.eval()(inputs)

@@ -8,7 +8,7 @@ and what it says is written to the slow array C, that holds the weights.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -206,9 +206,12 @@ class TikiTaka(PulsedOptimizer):
             self._heed(max(float(group["lr"]) for group in self.param_groups))
         return loss
 
+    def _transfers(self) -> dict[str, TransferArrays]:
+        return cast(dict[str, TransferArrays], self.arrays)
+
     def _heed(self, lr: float, *, cells: bool = False) -> None:
         """Warn once of cells, or of settings, under which the rule does not settle."""
-        for name, array in self.arrays.items():
+        for name, array in self._transfers().items():
             if not cells and array.seen.batches < SETTLED:
                 continue
             said = unfit(
@@ -229,7 +232,7 @@ class TikiTaka(PulsedOptimizer):
             if p in self._name
         }
         rows = []
-        for name, array in self.arrays.items():
+        for name, array in self._transfers().items():
             if array.seen.batches:
                 rows.append((name, *array.rates(lr[name], self.update).said()))
         if not rows:

@@ -85,7 +85,7 @@ def response(cells: WeightCells) -> Response:
 
     around = _SPAN * (cells.frame.g_max - cells.frame.g_min)
     rise, fall = both(point)
-    above, below = (sum(both(point + side * around)) for side in (1.0, -1.0))
+    above, below = (torch.stack(both(point + side * around)).sum(0) for side in (1.0, -1.0))
     lost = (below - above) / (4.0 * around)
     balanced = (rise + fall).abs() <= 0.05 * (rise - fall).abs().clamp_min(1e-300)
     lost = torch.where(balanced, lost, torch.zeros_like(lost))

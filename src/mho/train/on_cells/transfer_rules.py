@@ -276,7 +276,10 @@ class Chopped(TikiTakaV2):
 
     def _turn(self, columns: Tensor, memory: dict[str, Tensor], source: torch.Generator) -> Tensor:
         draw = torch.rand(columns.shape, generator=source, device=columns.device)
-        turned = draw < memory.get("turning", self.chop_probability)
+        turning: Tensor | float = (
+            memory["turning"] if self.chop_probability is None else self.chop_probability
+        )
+        turned = draw < turning
         memory["sign"][columns[turned]] *= -1.0
         return turned
 

@@ -16,7 +16,7 @@ _FOLLOWED = 0.1  # share of it that weights must have done
 
 
 class _Track(NamedTuple):
-    index: Tensor
+    at: Tensor
     before: Tensor
     asked: Tensor
     pulses: int
@@ -46,7 +46,7 @@ class Watch:
             before = parameter.detach().flatten()[index].clone()
             track = _Track(index, before, torch.zeros_like(before), int(cells.writes.sum()))
             self._tracks[parameter] = track
-        track.asked.add_(change.reshape(-1)[track.index].to(track.asked), alpha=rate)
+        track.asked.add_(change.reshape(-1)[track.at].to(track.asked), alpha=rate)
 
     @torch.no_grad()
     def look(self, held: dict[Tensor, WeightCells]) -> str:
@@ -69,7 +69,7 @@ class Watch:
         steps = float(asked.square().mean().sqrt()) / cells.step
         if not steps >= _ASKED:
             return ""
-        moved = parameter.detach().flatten()[track.index] - track.before
+        moved = parameter.detach().flatten()[track.at] - track.before
         followed = float(torch.dot(asked, moved) / torch.dot(asked, asked))
         if followed >= _FOLLOWED:
             return ""
