@@ -117,7 +117,7 @@ def test_it_is_refused_and_nothing_has_changed(name, small):
 
 
 def test_memory_ends_a_loader_before_it_ends_the_machine(monkeypatch):
-    monkeypatch.setattr(mho.model.inputs, "available", lambda device: 10 * X.nbytes)
+    monkeypatch.setattr(mho.core.memory, "available", lambda device: 10 * X.nbytes)
     with pytest.raises(ValueError, match=r"5 batches of .* are held"):
         mho.calibrate(model(), (X.clone() for _ in range(100)))
     one = copy.deepcopy(model())

@@ -102,7 +102,7 @@ class Spec:
         if twice:
             raise ValueError(f"{kind.__name__}: {'; '.join(twice)}, and both are given")
         data = {kind.renamed.get(key, key): value for key, value in data.items()}
-        known = [field.name for field in dataclasses.fields(kind) if field.init]
+        known = [field.name for field in dataclasses.fields(kind) if field.init]  # type: ignore[arg-type]
         unknown = sorted(set(data) - set(known) - {"type"})
         if unknown:
             raise ValueError(
