@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("what", nargs="?", choices=["wheel", "sdist"], help="default: both")
     parser.add_argument("extras", nargs="*", choices=[[], *USES], help="default: none and all")
     parser.add_argument("--python", default="3.11")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     good: dict[str, bool] = {}
     with tempfile.TemporaryDirectory() as aside:
         folder = Path(aside)

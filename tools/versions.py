@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--python", help="version; default: the oldest for oldest, else 3.13")
     parser.add_argument("--keep", type=Path, help="folder in which the environment stays")
     parser.add_argument("tests", nargs="*", default=FAST, help="instead of the fast part")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     python = asked.python or (oldest_python() if asked.kind == "oldest" else "3.13")
     with tempfile.TemporaryDirectory() as aside:
         folder = asked.keep or Path(aside) / "environment"
