@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from mho.cells.spread import nominal
+from mho.core import derivatives
 from mho.core.constants import constant
 from mho.devices.trains import Cell, bounded
 from mho.periphery.quantize import straight_through
@@ -101,7 +102,7 @@ def programmed(
     with torch.no_grad():
         pulses = counts(device, target)
         g = stored(device, pulses, parameters, generator, dtype=target.dtype)
-    return straight_through(g, target.clamp(*device.window)), pulses
+    return straight_through(g, derivatives.clip(target, *device.window)), pulses
 
 
 @functools.lru_cache(maxsize=64)

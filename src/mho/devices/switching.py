@@ -12,7 +12,6 @@ import dataclasses
 import math
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
@@ -20,6 +19,7 @@ from mho.cells.device import Device
 from mho.cells.population import Cells
 from mho.cells.programming import Exact, Programming
 from mho.cells.spread import Spread, nominal
+from mho.core import derivatives
 from mho.core.constants import as_tensor
 from mho.devices.parameters import Parameters
 from mho.devices.switching_cells import SwitchingCells
@@ -150,8 +150,8 @@ class SwitchingDevice(Device):
         p = self.parameters(state)
         low, high = (self.conductance_at(x, p) for x in (0.0, 1.0))
         if not isinstance(low, Tensor) and not isinstance(high, Tensor):
-            return g.clamp(low, high)
-        return torch.minimum(torch.maximum(g, as_tensor(low, g)), as_tensor(high, g))
+            return derivatives.clip(g, low, high)
+        return derivatives.clip(g, as_tensor(low, g), as_tensor(high, g))
 
     @property
     def programming(self) -> Programming:

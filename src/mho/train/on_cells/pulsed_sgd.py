@@ -165,7 +165,7 @@ class PulsedOptimizer(OnCells, WholeCopies):
         bad = finite.bad_gradients(learning)
         if bad:
             shown = {self._called(p): gradient for p, gradient in bad.items()}
-            finite.warn("pulsed step: gradients are", shown, stacklevel=4)
+            finite.warn("pulsed step: gradients are", shown)
         lookout = vars(self).setdefault("_lookout", Lookout())
         if lookout.due:
             self._watch(lookout, learning)
