@@ -62,7 +62,7 @@ def test_what_is_carried_goes_by_the_step_of_its_own_direction(threshold):
         pulses = np.where(np.abs(chi) >= threshold * step, np.trunc(np.abs(chi) / step), 0.0)
         chi -= np.sign(chi) * step * pulses
         writes += pulses
-        np.testing.assert_allclose(opt.held[parameter].carry.view(4, 6), chi, atol=1e-7)
+        np.testing.assert_allclose(opt.held[parameter].carry.view(4, 6), chi, atol=1e-15)
     assert writes.sum() > 50
     np.testing.assert_array_equal(opt.writes(parameter)[0], writes)
 
