@@ -87,7 +87,8 @@ def test_a_cell_that_stands_at_the_last_amplitude_is_stuck():
     reads = [1.0, 1.2, 1.2, 1.3, 1.3, 1.3]
     control = controller([10.0], **fields)
     assert list(orders(control, reads)) == [1.0, 2.0, 2.0, 2.0, None, None]
-    assert bool(control.stuck) and int(control.pulses) == 4
+    assert control.stuck.tolist() == [True]
+    assert control.pulses.tolist() == [4]
     # One that moved by more begins anew: at 2.0 from 1.2; at 2.1 three more have been tried.
     control = controller([10.0], **fields)
     found = list(orders(control, [1.0, 1.2, 1.2, 2.0, 2.1, 2.1, 2.1, 2.1]))
