@@ -59,17 +59,22 @@ MEMORY = 6 * 2**30  # bytes of address space a mutant may take beyond the sessio
 FAILED = 3  # what a fork exits with that did not come to run its tests
 
 
-def start(work: Callable[[], int], cpu_seconds: float | None = None) -> int:
-    """Start `work` in a fork that says nothing and exits with what it returns; gives its id."""
+def start(
+    work: Callable[[], int], cpu_seconds: float | None = None, says: Path | str = os.devnull
+) -> int:
+    """Start `work` in a fork that exits with what it returns; gives its id.
+
+    What it prints goes to the file `says`.
+    """
     sys.stdout.flush()
     child = os.fork()
     if child:
         return child
     code = FAILED
     try:
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, 1)
-        os.dup2(silence, 2)
+        printed = os.open(says, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(printed, 1)
+        os.dup2(printed, 2)
         if cpu_seconds is not None:
             limit = int(time.process_time() + cpu_seconds) + 1
             resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
@@ -115,6 +120,8 @@ class Room:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Try mutants in place of pytest's own loop."""
+        if session.testsfailed:
+            raise session.Interrupted(f"{session.testsfailed} errors during collection")
         now = time.monotonic()
         self.measure_until = now + MEASURING * (self.options.until - now)
         self.items = {item.nodeid: item for item in session.items}
@@ -340,9 +347,10 @@ def main() -> None:
         options.until = now + (ends - now) / (len(options.rooms) - number)
         file = options.out / f"{name}.json"
         before = file.stat().st_mtime_ns if file.exists() else None
-        os.waitpid(start(lambda n=name, f=file: write(f, try_room(n, options))), 0)
+        says = file.with_suffix(".log")
+        os.waitpid(start(lambda n=name, f=file: write(f, try_room(n, options)), says=says), 0)
         if not file.exists() or file.stat().st_mtime_ns == before:
-            raise SystemExit(f"{name}: its tests could not be collected or measured; run pytest")
+            raise SystemExit(f"{name}: its tests could not be collected or measured; see {says}")
         found.append(json.loads(file.read_text()))
         print_room(found[-1])
     print_table(found)

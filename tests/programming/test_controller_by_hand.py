@@ -64,6 +64,25 @@ def test_trains_are_as_long_as_the_last_mean_step_promises():
     assert counts == [1, 2, 4, 8, 1]
 
 
+@pytest.mark.parametrize(
+    ("target", "reads", "wanted"),
+    [
+        (2.9, [0.0, 1.0], [1, 1]),  # 1.9 steps are left: one whole one
+        (10.0, [20.0, 19.0, 17.0, 13.0], [-1, -2, -4, -3]),
+        # Past the target by steps of 2 S, it turns round: one pulse, however many are promised.
+        (10.0, [0.0, 2.0, 6.0, 12.0, 2.0], [1, 2, 2, -1, 1]),
+        # Disturbed without a pulse of its own: its step is still that of its last train, 3.8 S.
+        (10.0, [0.0, 2.0, 9.6, 9.0], [1, 2, None, 1]),
+    ],
+)
+def test_trains_both_ways(target, reads, wanted):
+    control = controller([target], train=64, again=True)
+    for read, count in zip(reads, wanted, strict=True):
+        given = control.next(torch.tensor([read], dtype=F64))
+        signed = int(given.count) * (1 if bool(given.up) else -1)
+        assert (signed if bool(given.active) else None) == count
+
+
 def test_a_train_never_has_more_pulses_than_are_left():
     control = controller([100.0], train=64, max_pulses=9)
     reads = [torch.tensor([r], dtype=F64) for r in (0.0, 1.0, 3.0, 7.0, 9.0)]
@@ -96,6 +115,9 @@ def test_a_cell_that_stands_at_the_last_amplitude_is_stuck():
     # Noise of reads is no move, up to four of its standard deviations.
     control = controller([10.0], noise=0.3, **fields)
     assert list(orders(control, [1.0, 1.2, 1.2, 2.0, 2.1]))[-1] is None
+    # Where any change counts, no change still is none.
+    control = controller([10.0], **{**fields, "stuck_change": 0.0})
+    assert list(orders(control, [1.0] * 6))[-2:] == [None, None]
     control = controller([10.0], on_stuck="keep", **fields)
     assert None not in list(orders(control, reads))
 
