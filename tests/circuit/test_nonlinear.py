@@ -145,6 +145,18 @@ def test_one_cell_in_closed_form():
     assert float(found.currents) == pytest.approx(exact, rel=1e-9)
 
 
+@pytest.mark.parametrize("size", [1e-9, 1e-3, 1e3])
+def test_voltages_of_any_size_are_solved_as_exactly(size):
+    # A quadratic behind a resistor: g·u·(1 + |u|/size) + u/r = v/r.
+    g, r, v = 1e-4, 2e4, 3.0 * size
+    found = solve_nonlinear(
+        lambda u: g * u * (1.0 + u.abs() / size), (1, 1), Wires(r), torch.tensor([v], dtype=F64)
+    )
+    a, b = g * r / size, 1.0 + g * r
+    u = (math.sqrt(b * b + 4 * a * v) - b) / (2 * a)
+    assert float(found.currents) == pytest.approx((v - u) / r, rel=1e-9, abs=0.0)
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     st.integers(1, 9),

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mho.circuit import Wires, effective_conductance, solve
+from mho.circuit.plan import plan
 
 METHODS = ["merge", "cg"]
 ENDS = [(d, r) for d in ("left", "right", "both") for r in ("bottom", "top")]
@@ -301,3 +302,15 @@ def test_solve_chooses_its_method(monkeypatch):
     assert len(called) == 2
     solve(G, Wires(1e9, 1e9, 1e9, 1e9), torch.ones(16))
     assert len(called) == 3
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(8, 8), (4, 32), (32, 4), (1, 6), (6, 1)])
+def test_what_no_neighbour_will_meet_is_eliminated_with_the_last_merge_of_its_axis(rows, cols):
+    """In the end a block has its drivers and its outputs, and far ends where these are driven."""
+    for both in (False, True):
+        found = plan(rows, cols, both)
+        ends = [len(found.near_word), len(found.near_bit), len(found.far_word)]
+        assert ends == [found.rows, found.cols, found.rows if both else 0]
+        places = torch.cat([found.near_word, found.near_bit, found.far_word]).sort().values
+        assert places.tolist() == list(range(sum(ends)))
+        assert sorted(found.leaf.flatten().tolist()) == list(range(found.rows * found.cols))
