@@ -1,9 +1,9 @@
 """Small faults: where they can be planted, and planting one into a running process.
 
 Only code inside functions is mutated: what a module computes on import has been computed before the
-fork. Within functions, annotations, what is raised, warned or printed (`__repr__`, `__str__`) and
-asserts are left out: they say something, they decide nothing. Mutants known to be equivalent are
-listed with their reasons in `mutants.yaml`.
+fork. Within functions, annotations, what is raised, warned or printed (`PRINTING`) and asserts are
+left out: they say something, they decide nothing. Mutants known to be equivalent are listed with
+their reasons in `mutants.yaml`.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ OPERATORS = [
     *("ReplaceContinueWithBreak", "NumberReplacer", "ZeroIterationForLoop"),
 ]
 
+PRINTING = ("__repr__", "__str__", "extra_repr")
 LARGE = 1e6  # numbers from here on moved by one are the same numbers
 
 Mutant = tuple[Path, str, int, int]  # file, operator, which of its places, line
@@ -58,7 +59,7 @@ def silent(node: ast.AST) -> bool:
     if isinstance(node, ast.Raise | ast.Assert):
         return True
     if isinstance(node, ast.FunctionDef):
-        return node.name in ("__repr__", "__str__")
+        return node.name in PRINTING
     return isinstance(node, ast.Call) and "warn" in ast.unparse(node.func)
 
 
