@@ -52,7 +52,7 @@ from mutations import (
 
 SOURCE = ROOT / "src" / "mho"
 
-MEASURING = 0.4  # of a room's time, at most, goes into finding out which tests reach what
+MEASURING = 0.5  # of a room's time, at most, goes into finding out which tests reach what
 TEST_SECONDS = 20.0  # of tests a mutant, by their time without it
 OVERTIME = 120.0  # seconds after which mutants that still run are given up
 MEMORY = 6 * 2**30  # bytes of address space a mutant may take beyond the session's
