@@ -102,7 +102,7 @@ def test_noise_of_blocks_is_independent(held):
 
 @pytest.mark.parametrize("rows", [8, 40])
 def test_noise_before_converters_is_that_of_the_read_with_gradients(rows):
-    """One tile between fine converters; the noise of 4000 equal vectors, by both ways of reading."""
+    """One tile between fine converters: noise of 4000 equal vectors, by both ways of reading."""
     parts = {
         "dac": DAC(12, range=1.0),
         "adc": ADC(14, range=2e-4),
