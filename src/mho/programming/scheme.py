@@ -65,7 +65,7 @@ class WriteVerify(Programming):
         max_pulses: most pulses for one cell, and most rounds, from 1 to 10⁷.
         refractory: pause after each pulse (s), >= 0.
         restart: 0…1, see above; not for pulse-count cells.
-        refine: above 0…1, see above; not for pulse-count cells.
+        refine: in (0, 1], see above; not for pulse-count cells.
         train: most pulses between two verify reads of a pulse-count cell, >= 1; not for others.
         read_time: duration of one verify read (s), >= 0.
         read_voltage: of a verify read (V); 0 leaves the energy of reading out.

@@ -213,8 +213,8 @@ def move(
     if cells.layout.refresh_due(int(cells.turn)):
         cells.refresh()
     up, down = cells.steps
-    written = flat.zero_()
-    written[index] = counts * torch.where(counts > 0, up, down).to(flat)
+    written, number = flat.zero_(), counts.to(flat)
+    written[index] = torch.where(counts > 0, number * up, number * down)
     return written.view(change.shape)
 
 
