@@ -290,7 +290,7 @@ class Cells(nn.Module):
 
     def current(self, v: Tensor | float) -> Tensor:
         """Return the current (A) through each cell under a voltage (V) that does not move it."""
-        voltage = torch.as_tensor(v, dtype=self.g.dtype, device=self.g.device)
+        voltage = checks.numbers("v", v, self.g.dtype, self.g.device)
         return self.conductance() * self.spec.transfer(voltage)
 
     # ── views and copies ─────────────────────────────────────────────────────────────────────
@@ -334,14 +334,7 @@ class Cells(nn.Module):
     under = kin.under
 
     def _checked(self, g: Tensor) -> Tensor:
-        g = torch.as_tensor(g, dtype=self.g.dtype, device=self.g.device)
-        checks.finite("g", g)
-        try:
-            return g.expand(self.shape)
-        except RuntimeError:
-            raise ValueError(
-                f"g must have (or broadcast to) shape {list(self.shape)}, got {list(g.shape)}"
-            ) from None
+        return checks.one_each("g", g, self.like)
 
     @property
     def rng(self) -> Tensor:
