@@ -233,6 +233,7 @@ class Cells(nn.Module):
             ValueError: if some targets are not finite or the shape does not fit.
         """
         programming = self.spec.programming if programming is None else programming
+        checks.instance("programming", programming, Programming)
         written = programming.carry_out(self, self._checked(target), site)
         self.count(written.pulses)
         self.seconds = 0.0
@@ -387,11 +388,11 @@ class Cells(nn.Module):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         trouble = checkpoint.other_numbers(self, state_dict, prefix)
+        trouble = trouble or checkpoint.make_room(self, state_dict, prefix)
         if trouble:
             error_messages: list[str] = args[-1]
             error_messages.append(trouble)
             return
-        checkpoint.make_room(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
         checkpoint.forget_what_can_be_drawn(self)
 

@@ -199,6 +199,7 @@ def real(name: str, tensor: Tensor) -> None:
 
     Integers are exact numbers, and are taken.
     """
+    instance(name, tensor, Tensor)
     narrow = tensor.is_floating_point() and tensor.element_size() < 2
     if narrow or tensor.is_complex() or tensor.dtype == torch.bool:
         raise TypeError(f"{name} must hold real numbers of 16 bits or more, got {tensor.dtype}")
@@ -213,7 +214,12 @@ def numbers(name: str, value: Any, dtype: torch.dtype, device: torch.device) -> 
     if not isinstance(value, Tensor):
         try:
             real(name, torch.as_tensor(value))
-        except (TypeError, ValueError, RuntimeError):  # as torch says that something is no number
+        except (
+            TypeError,
+            ValueError,
+            RuntimeError,
+            OverflowError,
+        ):  # as torch says that something is no number
             raise TypeError(f"{name} must be numbers, got {said(value)}") from None
         return torch.as_tensor(value, dtype=dtype, device=device)
     real(name, value)
