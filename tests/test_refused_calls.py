@@ -155,7 +155,7 @@ WORLDS = {
     )),
     "in situ": (
         on_cells(lambda m: train.InSitu(torch.optim.SGD(m.parameters(), 0.1), DEVICE, model=m)),
-        (*OF_OPTIMIZERS, method("add_param_group", param_group=lambda _: {"params": []})),
+        (*OF_OPTIMIZERS[1:], method("add_param_group", param_group=lambda _: {"params": []})),
     ),
     "pulsed descent": (on_cells(lambda m: train.PulsedSGD(m, device=DEVICE)), OF_OPTIMIZERS),
     "transfers": (on_cells(lambda m: train.TikiTaka(m, device=DEVICE)), OF_OPTIMIZERS),
