@@ -42,7 +42,6 @@ ACTIONS = {
     "layers": lambda model: mho.analysis.layers(model, X),
     "fabricate": lambda model: mho.fabricate(model, 9),
     "collapse": mho.collapse,
-    "over_chips": lambda model: mho.study.over_chips(model, lambda one: 1.0, range(4), workers=0),
 }
 
 

@@ -32,8 +32,8 @@ def crossbar():
     return mho.Crossbar(4, 3, HARDWARE)
 
 
-def loss(module):
-    return nn.functional.cross_entropy(module(X), Y)
+def hessian(**given):
+    analysis.hessian_directions(plain(), nn.functional.cross_entropy, (X, Y), **given)
 
 
 def fit(**given):
@@ -59,7 +59,6 @@ def train_of_pulses(**given):
 
 
 MODEL = model()
-LINE = {"evaluate": loss, "directions": [analysis.random_direction(MODEL)], "points": 3}
 # By function and parameter: a call, and a number that it takes.
 CALLS = {
     "Bilinear.__init__ in1_features": (lambda v: mho.nn.Bilinear(v, 2, 2, hardware=HARDWARE), 2),
@@ -168,15 +167,12 @@ CALLS = {
     "fit epochs": (lambda v: fit(epochs=v), 1),
     "fit every": (lambda v: fit(every=v), 2),
     "fit seed": (lambda v: fit(seed=v), 2),
-    "hessian_directions count": (lambda v: analysis.hessian_directions(plain(), loss, count=v), 1),
-    "hessian_directions seed": (lambda v: analysis.hessian_directions(plain(), loss, seed=v), 1),
+    "hessian_directions count": (lambda v: hessian(count=v), 1),
+    "hessian_directions seed": (lambda v: hessian(seed=v), 1),
     "layers vectors": (lambda v: analysis.layers(MODEL, X, vectors=v), 4),
     "limit_memory memory": (lambda v: mho.limit_memory(MODEL, v), 10**9),
     "maintain every": (lambda v: mho.maintain(MODEL, 2.0, every=v), 1.0),
     "maintain seconds": (lambda v: mho.maintain(MODEL, v, every=1.0), 1.0),
-    "over_chips seeds": (
-        lambda v: study.over_chips(MODEL, lambda chip: 1.0, [v], workers=0), 1,
-    ),
     "place seed": (lambda v: Chip(64, 64, HARDWARE).place(model(), seed=v), 2),
     "program_crossbar seed": (
         lambda v: programming.program_crossbar(crossbar(), torch.rand(4, 3), QUICK, seed=v), 2,
@@ -195,7 +191,10 @@ CALLS = {
     ),
 }  # fmt: skip
 WRONG = (math.nan, math.inf, -math.inf, 10**400, True, "3", 1j, object(), -2)
-NEGATIVE = ("Embedding.__init__ padding_idx",)  # counted from the end
+TAKEN = {
+    "Embedding.__init__ padding_idx": (-2,),  # counted from the end
+    "StreamingBatchPCA.__init__ carry": (math.inf,),  # all of the past
+}
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -207,7 +206,7 @@ def test_numbers_of_numpy_and_torch_are_taken_and_all_else_is_refused_by_name(na
     call(np.array(good)[()])
     parameter = name.split()[1].removesuffix("s")
     for wrong in WRONG:
-        if wrong == -2 and name in NEGATIVE:
+        if wrong in TAKEN.get(name, ()):
             continue
         with pytest.raises((TypeError, ValueError), match=parameter):
             call(wrong)

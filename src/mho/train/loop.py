@@ -197,7 +197,9 @@ def fit(
 
 def _check_parts(optimizer: Any, schedule: Any, loss: Any, *calls: Any) -> None:
     """Refuse what cannot do its part, before anything has been done (TypeError)."""
-    wanted = [("optimizer", optimizer, ("zero_grad", "step"))]
+    wanted: list[tuple[str, Any, tuple[str, ...]]] = [
+        ("optimizer", optimizer, ("zero_grad", "step"))
+    ]
     if schedule is not None:
         wanted.append(("schedule", schedule, ("step",)))
     for name, part, methods in wanted:
