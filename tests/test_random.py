@@ -3,6 +3,7 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -275,3 +276,11 @@ def test_draws_below_repeat_with_their_seed():
 def test_positions_of_a_mask(count):
     mask = torch.rand(count) < 0.3
     assert torch.equal(random.where(mask), mask.nonzero().squeeze(1))
+
+
+@pytest.mark.parametrize("wrong", [True, "3", -1, 1.0, None, float("nan")])
+def test_seeds_are_integers_before_any_other_is_derived_from_them(wrong):
+    with pytest.raises((TypeError, ValueError), match="seed must be"):
+        random.derive(wrong, "part")
+    known = random.derive(3, "part")
+    assert known == random.derive(torch.tensor(3), "part") == random.derive(np.int64(3), "part")

@@ -195,3 +195,37 @@ def test_drafts_of_several_files_take_their_places_together(tmp_path):
         fail()
     assert one.read_text() == "1"
     assert len(list(tmp_path.rglob("*.txt"))) == 2
+
+
+ODD = {
+    "int abc": "!!int abc", "no int": '!!int ""', "no truth": "!!bool maybe", "digits": "1" * 5000,
+    "no day": "!!timestamp 2026-99-99", "no time": "!!timestamp soon", "object": "!!python/none",
+    "key of a list": "{[a]: 1}", "merged": "{<<: {type: ADC}, bits: 4}", "twice": "{a: 1, 'a': 2}",
+    "itself": "&a [*a]", "unknown alias": "*b", "second file": "4\n---\n5", "a tab": "{\ta: \x00}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_values_are_refused_by_file(tmp_path, name):
+    for text in (f"adc: {ODD[name]}\n", f"adc: {{type: ADC, bits: {ODD[name]}}}\n"):
+        with pytest.raises((TypeError, ValueError), match=r"chip\.yaml"):
+            mho.load_hardware(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("1: 2\nfoo: 3\nnull: 4\n", r"no parameter 1, 'foo', None"),
+    ("adc: {type: [ADC], bits: 4}\n", r"type of a \w+ must be str"),
+    ("adc: {type: {ADC: 1}, bits: 4}\n", r"type of a \w+ must be str"),
+    ("type: null\n", "type of a Hardware must be str"),
+    ("format: true\n...\n", "format True is not known"),
+    ("format: 1.0\n...\n", "format 1.0 is not known"),
+])  # fmt: skip
+def test_odd_names_are_refused_by_what_they_are(tmp_path, text, said):
+    with pytest.raises((TypeError, ValueError), match=rf"chip\.yaml: .*{said}"):
+        mho.load_hardware(written(tmp_path, text))
+
+
+def test_a_mark_of_byte_order_and_windows_lines_are_read(tmp_path):
+    path = tmp_path / "chip.yaml"
+    path.write_bytes(b"\xef\xbb\xbfadc: {type: ADC, bits: 6}\r\n")
+    assert mho.load_hardware(path).adc.bits == 6

@@ -344,7 +344,7 @@ def test_bad_simulations_are_refused(shape: tuple[int, ...]) -> None:
         cells.simulate(torch.ones(4, 3), dt=1e-3)
     with pytest.raises(ValueError, match="duration must be >= 0"):
         cells.apply_pulse(1.0, -1.0)
-    with pytest.raises(ValueError, match="v must be one number or have shape"):
+    with pytest.raises(ValueError, match=r"v must be one number or have \(or broadcast to\) shape"):
         cells.apply_pulse(torch.ones(7, 3), 1.0)
     with pytest.raises(ValueError, match="g must be finite"):
         cells.write(float("inf"))

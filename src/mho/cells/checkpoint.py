@@ -17,16 +17,28 @@ if TYPE_CHECKING:
 _VARIABLE = ("inner", "pulses", "written", "broken_at")
 
 
-def make_room(cells: Cells, state: dict[str, Any], prefix: str) -> None:
+_NEEDED = ("g", "streams")
+
+
+def make_room(cells: Cells, state: dict[str, Any], prefix: str) -> str | None:
     """Let buffers be as large as those of a checkpoint, before torch copies any of it.
 
     Args:
-        cells: what is to be loaded.
+        cells: what is to be loaded; of a checkpoint that holds no cells, or those of another
+            size, nothing is taken.
         state: the checkpoint; brought to the present names.
         prefix: of the keys of these cells.
+
+    Returns:
+        What is of another size, if anything is.
     """
     _modernise(cells, state, prefix)
     kept.suit(cells, state, prefix)
+    if any(f"{prefix}{name}" not in state for name in _NEEDED):
+        return None  # torch says what is missing
+    trouble = _other_size(cells, state, prefix)
+    if trouble:
+        return trouble
     # Torch loads in place: what shares these tensors (a fork, a report) must stay what it is.
     held: Any = cells._buffers["g"]
     cells._buffers["g"], cells.streams = held.clone(), cells.streams.clone()
@@ -39,6 +51,22 @@ def make_room(cells: Cells, state: dict[str, Any], prefix: str) -> None:
         value = state.get(f"{prefix}{name}")
         room = None if value is None else torch.empty_like(value, device=held.device)
         cells._buffers[name] = room
+    return None
+
+
+def _other_size(cells: Cells, state: dict[str, Any], prefix: str) -> str | None:
+    """Say what of a checkpoint is not of so many cells, or None."""
+    shape = list(cells.shape)
+    for name in ("g", "inner", "pulses", "written"):
+        value = state.get(f"{prefix}{name}")
+        if isinstance(value, Tensor) and list(value.shape) != shape:
+            return f"{prefix}{name}: expected shape {shape}, found {list(value.shape)}"
+    broken = state.get(f"{prefix}broken_at")
+    if isinstance(broken, Tensor) and broken.numel():
+        low, high = int(broken.min()), int(broken.max())
+        if broken.dim() != 1 or low < 0 or high >= cells.like.numel():
+            return f"{prefix}broken_at: {low} … {high} are not of {cells.like.numel()} cells"
+    return None
 
 
 def other_numbers(module: nn.Module, state: dict[str, Any], prefix: str) -> str | None:

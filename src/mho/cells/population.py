@@ -233,6 +233,7 @@ class Cells(nn.Module):
             ValueError: if some targets are not finite or the shape does not fit.
         """
         programming = self.spec.programming if programming is None else programming
+        checks.instance("programming", programming, Programming)
         written = programming.carry_out(self, self._checked(target), site)
         self.count(written.pulses)
         self.seconds = 0.0
@@ -290,7 +291,7 @@ class Cells(nn.Module):
 
     def current(self, v: Tensor | float) -> Tensor:
         """Return the current (A) through each cell under a voltage (V) that does not move it."""
-        voltage = torch.as_tensor(v, dtype=self.g.dtype, device=self.g.device)
+        voltage = checks.numbers("v", v, self.g.dtype, self.g.device)
         return self.conductance() * self.spec.transfer(voltage)
 
     # ── views and copies ─────────────────────────────────────────────────────────────────────
@@ -334,14 +335,7 @@ class Cells(nn.Module):
     under = kin.under
 
     def _checked(self, g: Tensor) -> Tensor:
-        g = torch.as_tensor(g, dtype=self.g.dtype, device=self.g.device)
-        checks.finite("g", g)
-        try:
-            return g.expand(self.shape)
-        except RuntimeError:
-            raise ValueError(
-                f"g must have (or broadcast to) shape {list(self.shape)}, got {list(g.shape)}"
-            ) from None
+        return checks.one_each("g", g, self.like)
 
     @property
     def rng(self) -> Tensor:
@@ -394,11 +388,11 @@ class Cells(nn.Module):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         trouble = checkpoint.other_numbers(self, state_dict, prefix)
+        trouble = trouble or checkpoint.make_room(self, state_dict, prefix)
         if trouble:
             error_messages: list[str] = args[-1]
             error_messages.append(trouble)
             return
-        checkpoint.make_room(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
         checkpoint.forget_what_can_be_drawn(self)
 

@@ -68,6 +68,7 @@ def place(
             other hardware, or does not fit.
     """
     _check(chip, strategy, permute)
+    checks.integer("seed", seed, least=0)
     found = listing(model)
     waiting = _waiting(chip, found, name)
     if waiting:

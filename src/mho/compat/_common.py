@@ -49,6 +49,17 @@ def whole(name: str, value: Any, *, least: int = 1) -> int:
     return int(found)
 
 
+def truth(name: str, value: Any) -> bool:
+    """Return a truth value; 0 and 1 are some, too, as older programs give them.
+
+    Raises:
+        TypeError: if it is something else, such as ``"false"``.
+    """
+    found = checks.plain(value)
+    number = type(found) in (int, float)
+    return bool(found) if number and found in (0, 1) else checks.truth(name, found)
+
+
 def sides(tile_shape: Any) -> tuple[int, int]:
     """Return the rows and columns of a tile: any sequence of two integers > 0 (or `Refused`)."""
     two = hasattr(tile_shape, "__len__") and len(tile_shape) == 2

@@ -17,6 +17,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 from mho.compat import gone
+from mho.core import checks
 
 NAMES = ("memtorch", "xbtorch")
 """Packages that have a compatibility layer."""
@@ -91,6 +92,7 @@ def install(name: str, force: bool = False) -> None:
         NotShadowedError: if a real package of that name is installed or imported, and ``force``
             is not set. It is an ImportError.
     """
+    force = checks.truth("force", force)
     if name not in NAMES:
         raise ValueError(f"name must be one of {', '.join(map(repr, NAMES))}; got {name!r}")
     if installed(name):

@@ -195,9 +195,59 @@ def columns(name: str, tensor: Any, width: int) -> None:
 
 
 def real(name: str, tensor: Tensor) -> None:
-    """Refuse tensors of complex numbers, and of floats of less than 16 bits (TypeError)."""
-    if tensor.is_complex() or (tensor.is_floating_point() and tensor.element_size() < 2):
+    """Refuse tensors of complex numbers, truth values, and floats below 16 bits (TypeError).
+
+    Integers are exact numbers, and are taken.
+    """
+    instance(name, tensor, Tensor)
+    narrow = tensor.is_floating_point() and tensor.element_size() < 2
+    if narrow or tensor.is_complex() or tensor.dtype == torch.bool:
         raise TypeError(f"{name} must hold real numbers of 16 bits or more, got {tensor.dtype}")
+
+
+def numbers(name: str, value: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return real numbers, a tensor, an array, or one alone, as a tensor of a dtype.
+
+    Raises:
+        TypeError: if they are none; see `real`.
+    """
+    if not isinstance(value, Tensor):
+        try:
+            real(name, torch.as_tensor(value))
+        except (
+            TypeError,
+            ValueError,
+            RuntimeError,
+            OverflowError,
+        ):  # as torch says that something is no number
+            raise TypeError(f"{name} must be numbers, got {said(value)}") from None
+        return torch.as_tensor(value, dtype=dtype, device=device)
+    real(name, value)
+    return value.to(device, dtype)
+
+
+def one_each(name: str, value: Any, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return finite real numbers, one for all or one for each entry of a tensor, in its shape.
+
+    Args:
+        name: the parameter, as the user wrote it.
+        value: what was given.
+        like: of the shape and on the device wanted.
+        dtype: wanted; that of ``like`` if not given.
+
+    Raises:
+        TypeError: if they are no real numbers.
+        ValueError: if some are not finite, or their shape does not fit.
+    """
+    found = numbers(name, value, dtype or like.dtype, like.device)
+    finite(name, found)
+    try:
+        return found.expand(like.shape)
+    except RuntimeError:
+        raise ValueError(
+            f"{name} must be one number or have (or broadcast to) shape {list(like.shape)}, "
+            f"got {list(found.shape)}"
+        ) from None
 
 
 def finite(name: str, tensor: Tensor) -> None:

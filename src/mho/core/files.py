@@ -47,7 +47,7 @@ def load(path: str | Path, kind: type[S]) -> S:
             "measurements becomes a device by mho fit)"
         )
     told = data.pop("format", FORMAT)
-    if told != FORMAT:
+    if told != FORMAT or type(told) is not int:
         raise ValueError(f"{path}: format {told!r} is not known, {FORMAT} is: a newer mho's?")
     try:
         return kind.from_dict(data)

@@ -23,8 +23,12 @@ _SEED_BITS = 63
 
 
 def derive(seed: int, *path: int | str) -> int:
-    """Return a new seed for a named part of a whole; different paths give unrelated seeds."""
-    text = "/".join(map(str, (checks.plain(seed), *path)))
+    """Return a new seed for a named part of a whole; different paths give unrelated seeds.
+
+    Raises:
+        TypeError, ValueError: if ``seed`` is not an integer >= 0.
+    """
+    text = "/".join(map(str, (checks.integer("seed", seed, least=0), *path)))
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> (64 - _SEED_BITS)
 

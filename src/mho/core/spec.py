@@ -89,7 +89,10 @@ class Spec:
                 f"{cls.__name__} must be given as a mapping (name: value), got "
                 f"{reprlib.repr(data)} ({type(data).__name__})"
             )
-        kind = _find(data["type"], cls) if "type" in data else cls
+        kind = cls
+        if "type" in data:
+            checks.instance(f"type of a {cls.__name__}", data["type"], str)
+            kind = _find(data["type"], cls)
         if not issubclass(kind, cls):
             raise TypeError(f"expected a {cls.__name__}, got a {kind.__name__}")
         if not dataclasses.is_dataclass(cast(type, kind)):
@@ -103,7 +106,7 @@ class Spec:
             raise ValueError(f"{kind.__name__}: {'; '.join(twice)}, and both are given")
         data = {kind.renamed.get(key, key): value for key, value in data.items()}
         known = [field.name for field in dataclasses.fields(kind) if field.init]  # type: ignore[arg-type]
-        unknown = sorted(set(data) - set(known) - {"type"})
+        unknown = [key for key in data if key not in known and key != "type"]
         if unknown:
             raise ValueError(
                 f"{kind.__name__} has no parameter {', '.join(map(repr, unknown))}; "

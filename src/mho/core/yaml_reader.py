@@ -71,7 +71,7 @@ def read(path: Path) -> Any:
             return None
         if _size(node, {}, 0) > _MOST:
             raise ValueError(f"{path} holds more than {_MOST} values, aliases repeated")
-        data = loader.construct_document(node)
+        data = _constructed(loader, node)
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{path} is not valid YAML: {_said(error)}") from error
     if isinstance(data, dict) and "format" in data and not _ends(text):
@@ -79,6 +79,17 @@ def read(path: Path) -> Any:
             f"{path} is cut short: it tells its format, and does not end with a line of '...'"
         )
     return data
+
+
+def _constructed(loader: _Loader, node: yaml.Node) -> Any:
+    """Return what a node says; a tag (``!!int abc``) may say what PyYAML cannot make of it."""
+    try:
+        return loader.construct_document(node)
+    except (yaml.YAMLError, RecursionError, MemoryError):
+        raise
+    except Exception as error:  # of Python's own: too many digits, a day that is none, ...
+        told = f"{type(error).__name__}: {error}"
+        raise yaml.YAMLError(f"a value is not what it is said to be ({told})") from error
 
 
 def _ends(text: str) -> bool:

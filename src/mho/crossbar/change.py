@@ -57,6 +57,7 @@ def commit(
     if digital is not None and crossbar.digital is not None:
         checks.shape("digital", digital, tuple(crossbar.digital.shape))
     if correction is not None:
+        checks.instance("correction", correction, Correction)
         _check(crossbar, correction)
     correction = _trimmed(crossbar, cells, correction)
     if isinstance(cells, Cells):

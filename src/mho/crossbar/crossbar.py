@@ -356,6 +356,8 @@ class Crossbar(nn.Module):
         Returns:
             ``[..., groups · cols]``.
         """
+        checks.columns("x", x, self.groups * self.rows)
+        checks.shape("weight", weight, (self.groups * self.rows, self.cols))
         if not made_of:
             leaf = weight if weight._base is None else weight._base
             made_of = (leaf,) if leaf.is_leaf else ()

@@ -220,6 +220,10 @@ def store(crossbar: Crossbar, g: Tensor, *, scale: Tensor | None = None) -> None
     checks.finite("g", g)
     if float(g.min()) < 0:
         raise ValueError(f"g must be >= 0 S, got {float(g.min())!r}")
+    if scale is not None:
+        checks.shape("scale", scale, tuple(crossbar.scale.shape))
+        checks.real("scale", scale)
+        checks.finite("scale", scale)
     cells.hold(g.detach().to(cells.like, copy=True))
     cells.count(1)
     cells.seconds = 0.0

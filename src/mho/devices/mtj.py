@@ -244,7 +244,7 @@ class MTJCells(Cells):
 
     def current(self, v: Tensor | float) -> Tensor:
         """Return the current (A) through each cell under a voltage (V) that does not move it."""
-        voltage = torch.as_tensor(v, dtype=self.x.dtype, device=self.x.device)
+        voltage = checks.numbers("v", v, self.x.dtype, self.x.device)
         drawn = self.parameters_drawn()
         _, high = self.spec.levels(drawn)
         low = high / (1.0 + self.spec.tmr_at(voltage, drawn))
@@ -280,12 +280,4 @@ class MTJCells(Cells):
 
     def _per_cell(self, name: str, value: Tensor | float) -> Tensor:
         # In float64: a float32 holds no ten years and nanosecond at once.
-        value = torch.as_tensor(value, dtype=torch.float64, device=self.x.device)
-        checks.finite(name, value)
-        try:
-            return value.expand(self.shape)
-        except RuntimeError:
-            raise ValueError(
-                f"{name} must be one number or have shape {list(self.shape)}, "
-                f"got {list(value.shape)}"
-            ) from None
+        return checks.one_each(name, value, self.x, torch.float64)

@@ -341,7 +341,7 @@ def _grid(device: PulsedDevice, name: str, value: Tensor) -> tuple[float, ...]:
 def _allowed(plain: PulsedDevice, name: str, value: float) -> bool:
     try:
         plain.replace(**{name: value})
-    except ValueError:
+    except Exception:  # however a user's own device refuses
         return False
     return True
 

@@ -87,7 +87,7 @@ class SwitchingCells(Cells):
         Args:
             v: voltages (V), of (or broadcast with) ``shape``.
         """
-        voltage = torch.as_tensor(v, dtype=self.x.dtype, device=self.x.device)
+        voltage = checks.numbers("v", v, self.x.dtype, self.x.device)
         return self.with_broken(self.spec.current_at(self.x, voltage, self._values()), voltage)
 
     @torch.no_grad()
@@ -136,15 +136,7 @@ class SwitchingCells(Cells):
         return Loaded(self.spec, series, limits)
 
     def _per_cell(self, name: str, value: Tensor | float) -> Tensor:
-        value = torch.as_tensor(value, dtype=self.x.dtype, device=self.x.device)
-        checks.finite(name, value)
-        try:
-            return value.expand(self.shape)
-        except RuntimeError:
-            raise ValueError(
-                f"{name} must be one number or have shape {list(self.shape)}, "
-                f"got {list(value.shape)}"
-            ) from None
+        return checks.one_each(name, value, self.x)
 
     @torch.no_grad()
     def simulate(
@@ -247,7 +239,7 @@ class SwitchingCells(Cells):
 
     def waveform(self, name: str, voltage: Tensor) -> Tensor:
         """Return a waveform as the cells take it, or refuse it by its name."""
-        voltage = torch.as_tensor(voltage, dtype=self.x.dtype, device=self.x.device)
+        voltage = checks.numbers(name, voltage, self.x.dtype, self.x.device)
         if voltage.ndim == 0 or (voltage.ndim > 1 and voltage.shape[1:] != self.shape):
             raise ValueError(
                 f"{name} must have shape [time] or {['time', *self.shape]}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any, cast
 
@@ -19,6 +20,10 @@ from mho.nn.columns import as_stored, in_its_dtype, readers, with_row
 from mho.nn.linear import Linear
 
 _PARTS = ("q", "k", "v")
+
+
+_PLACES = tuple(inspect.signature(nn.MultiheadAttention).parameters)
+"""Names of what torch's layer takes, in their order."""
 
 
 class MultiheadAttention(AnalogLayer):
@@ -71,10 +76,16 @@ class MultiheadAttention(AnalogLayer):
 
     def __init__(self, *args: Any, hardware: Hardware, seed: int = 0, **kwargs: Any) -> None:
         super().__init__()
+        args = tuple(map(checks.plain, args))
         given = {name: checks.plain(value) for name, value in kwargs.items()}
+        named = {**dict(zip(_PLACES, args, strict=False)), **given}
+        for name in ("embed_dim", "num_heads", "kdim", "vdim"):
+            if named.get(name) is not None:
+                checks.integer(name, named[name])
+        checks.probability("dropout", named.get("dropout", 0.0))
         for name in ("bias", "add_bias_kv", "add_zero_attn", "batch_first"):
-            checks.truth(name, given.get(name, False))
-        self._build(nn.MultiheadAttention(*map(checks.plain, args), **given), hardware, seed)
+            checks.truth(name, named.get(name, False))
+        self._build(nn.MultiheadAttention(*args, **given), hardware, seed)
 
     @property
     def _qkv_same_embed_dim(self) -> bool:

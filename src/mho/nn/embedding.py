@@ -178,7 +178,7 @@ class Embedding(_Table):
         digital = nn.Embedding(
             checks.integer("num_embeddings", num_embeddings),
             checks.integer("embedding_dim", embedding_dim),
-            padding_idx,
+            _entry("padding_idx", padding_idx, num_embeddings),
             scale_grad_by_freq=scale_grad_by_freq,
             device=device,
             dtype=dtype,
@@ -252,7 +252,7 @@ class EmbeddingBag(_Table):
             checks.integer("embedding_dim", embedding_dim),
             mode=mode,
             include_last_offset=include_last_offset,
-            padding_idx=padding_idx,
+            padding_idx=_entry("padding_idx", padding_idx, num_embeddings),
             device=device,
             dtype=dtype,
         )
@@ -366,6 +366,11 @@ def unsuited(digital: nn.Module) -> str | None:
     if getattr(digital, "mode", None) == "max":
         return "mode='max': a crossbar adds entries"
     return None
+
+
+def _entry(name: str, value: int | None, count: int) -> int | None:
+    """Refuse what is neither None nor one of so many entries, counted from the end if negative."""
+    return None if value is None else checks.integer(name, value, least=-count, most=count - 1)
 
 
 def _indices(name: str, x: Any) -> None:

@@ -26,6 +26,19 @@ _SEEN = [kind for kind in CALL_HOOKS if kind.endswith("_hooks")]
 _NEGLIGIBLE = 1e-4  # offsets of a projection, relative to its largest weight
 
 
+_SIZES = {"input_size": 1, "hidden_size": 1, "num_layers": 1, "proj_size": 0}
+"""Whole numbers that torch's layers take, and the least of each."""
+
+
+def _places(kind: type[nn.Module]) -> tuple[str, ...]:
+    """Return the names of what a torch layer takes by place (most of them say ``*args``)."""
+    if issubclass(kind, nn.RNNCellBase):
+        return ("input_size", "hidden_size", "bias")
+    more = ("nonlinearity",) if issubclass(kind, nn.RNN) else ()
+    switches = ("bias", "batch_first", "dropout", "bidirectional")
+    return ("input_size", "hidden_size", "num_layers", *more, *switches, "proj_size")
+
+
 class Recurrent(AnalogLayer):
     """Base of recurrent cells and layers: matrices, biases, products and the way back to torch.
 
@@ -49,10 +62,14 @@ class Recurrent(AnalogLayer):
 
     def __init__(self, *args: Any, hardware: Hardware, seed: int = 0, **kwargs: Any) -> None:
         super().__init__()
+        args = tuple(map(checks.plain, args))
         given = {name: checks.plain(value) for name, value in kwargs.items()}
+        named = {**dict(zip(_places(self.kind), args, strict=False)), **given}
+        for name, least in _SIZES.items():
+            checks.integer(name, named.get(name, 1), least=least)
         for name in ("bias", "batch_first", "bidirectional"):
-            checks.truth(name, given.get(name, False))
-        self._build(self.kind(*map(checks.plain, args), **given), hardware, seed)
+            checks.truth(name, named.get(name, False))
+        self._build(self.kind(*args, **given), hardware, seed)
 
     @property
     def form(self) -> Form:

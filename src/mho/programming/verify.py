@@ -72,16 +72,7 @@ def write_verify(
 
 
 def _targets(target: Tensor | float, cells: Cells) -> Tensor:
-    like = cells.conductance()
-    target = torch.as_tensor(target, dtype=like.dtype, device=like.device)
-    checks.finite("target", target)
-    try:
-        target = target.expand(cells.shape)
-    except RuntimeError:
-        raise ValueError(
-            f"target must have (or broadcast to) shape {list(cells.shape)}, "
-            f"got {list(target.shape)}"
-        ) from None
+    target = checks.one_each("target", target, cells.conductance())
     if target.numel() and float(target.min()) < 0.0:
         raise ValueError(f"target must be >= 0 S, got {float(target.min())!r}")
     return target.detach().clone()

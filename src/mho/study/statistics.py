@@ -159,7 +159,7 @@ def _said(text: str) -> str:
         return text
     try:
         spec = Spec.from_dict(value)
-    except (TypeError, ValueError):  # of a program that is not loaded here
+    except Exception:  # of a program that is not loaded here
         return text
     if isinstance(spec, Device):
         return _preset_names().get(spec, str(spec))

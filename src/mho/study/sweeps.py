@@ -204,10 +204,7 @@ def _check_first(evaluate: Any, base: Hardware, space: Space, free: Collection[s
     first = {path: samples_of(domain)[0] for path, domain in space.items() if path not in free}
     try:
         hardware = with_settings(base, first)
-    except (
-        ValueError,
-        TypeError,
-    ):  # values that do not go together: such trials fail by themselves
+    except Exception:  # values that do not go together: such trials fail by themselves
         return
     try:
         check(hardware)

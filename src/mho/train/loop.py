@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mho.core import checks, random
+from mho.core.spec import Spec
 from mho.train import checkpoint as checkpoints
 from mho.train.samples import Rows
 
@@ -137,6 +138,7 @@ def fit(
     every = None if every is None else checks.integer("every", every)
     seed = checks.integer("seed", seed, least=0)
     checks.one_of("resume", resume, checkpoints.RESUME)
+    _check_parts(optimizer, schedule, loss, before_step, after_step, evaluate)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     path = None if checkpoint is None else Path(checkpoint)
     run: dict[str, Any] = {}
@@ -146,7 +148,6 @@ def fit(
         run = checkpoints.identity(model, optimizer, schedule, samples, loss, order)
     if teacher is not None:
         checks.instance("teacher", teacher, nn.Module)
-        teacher.eval()
     steps = -(-len(samples) // batch)
     with ExitStack() as stack:
         progress = _Progress()
@@ -155,6 +156,8 @@ def fit(
             if path.exists():
                 found = checkpoints.load(path, parts, run, resume, epochs)
                 progress = _Progress.from_dict(found)
+        if teacher is not None:
+            teacher.eval()
         bar = stack.enter_context(
             tqdm(
                 total=epochs * steps,
@@ -190,6 +193,23 @@ def fit(
                 checkpoints.save(path, parts, run, progress.to_dict())
     model.eval()
     return progress.history
+
+
+def _check_parts(optimizer: Any, schedule: Any, loss: Any, *calls: Any) -> None:
+    """Refuse what cannot do its part, before anything has been done (TypeError)."""
+    wanted: list[tuple[str, Any, tuple[str, ...]]] = [
+        ("optimizer", optimizer, ("zero_grad", "step"))
+    ]
+    if schedule is not None:
+        wanted.append(("schedule", schedule, ("step",)))
+    for name, part, methods in wanted:
+        able = all(callable(getattr(part, method, None)) for method in methods)
+        if not able or isinstance(part, (type, Spec)):
+            raise TypeError(f"{name} must have {' and '.join(methods)}, got {checks.said(part)}")
+    names = ("before_step", "after_step", "evaluate")
+    for name, call in (("loss", loss), *zip(names, calls, strict=True)):
+        if not callable(call) and (call is not None or name == "loss"):
+            raise TypeError(f"{name} must be a function, got {checks.said(call)}")
 
 
 def _taught(teacher: nn.Module | None, inputs: Tensor) -> tuple[Tensor, ...]:

@@ -64,7 +64,7 @@ def from_neurosim(parameters: Any, options: Any = None, *, lines: bool = False) 
             "found no parameter of NeuroSim (numRowSubArray, cellBit, resistanceOn, levelOutput, …)"
         )
     account = Account(TOOL, {**tables.DEFAULTS, **given})
-    return _translated(account, lines=lines)
+    return _translated(account, lines=checks.truth("lines", lines))
 
 
 def _values(given: Any, read: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, random_split
 
-from mho.compat._common import require
+from mho.compat._common import require, truth
 from mho.core.extras import need
 
 __all__ = ["LoadCIFAR10", "LoadMNIST", "clip", "convert_range", "pad_tensor"]
@@ -71,6 +71,7 @@ def LoadCIFAR10(
 
 
 def _loaders(name: str, batch_size: int, validation: bool, workers: int) -> tuple[Any, Any, Any]:
+    validation = truth("validation", validation)
     vision = need("torchvision", "vision")
     kind = getattr(vision.datasets, name)
     as_tensor = vision.transforms.ToTensor()

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from mho.compat._common import truth
 from mho.compat.xbtorch._numbers import integral
 from mho.compat.xbtorch.quant import wage_qtorch
 from mho.core import checks
@@ -100,6 +101,7 @@ class XBParams:
             TypeError: if a part is of another kind, or ``weight_range`` is no range.
             ValueError: if WAGE's bits or roundings are none.
         """
+        wage_quantize = truth("wage_quantize", wage_quantize)
         _check_kind("decomposition algorithm", decomposition_algorithm, "decompose")
         _check_kind("device type", device_type, "write", "weight_to_conductance")
         _check_place(pytorch_device)
@@ -114,7 +116,7 @@ class XBParams:
             pytorch_device=pytorch_device,
             weight_range=_range(weight_range),
             inference_accelerator=inference_accelerator,
-            wage_quantize=bool(wage_quantize),
+            wage_quantize=wage_quantize,
             wage_params=_wage(self._wage_defaults, wage_params or {}) if wage_quantize else {},
         )
         self._global_dict.clear()

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mho.core import checks
 from mho.core.spec import first_difference
 from mho.train.on_cells.parameter import HeldParameter
 
@@ -52,8 +53,9 @@ def cells_of(held: Held, names: Names) -> dict[int, dict[str, Any]]:
 
 def checked(state: Mapping[str, Any], expected: dict[str, Any]) -> Mapping[str, Any]:
     """Return a checkpoint's own part, or refuse it (ValueError)."""
+    checks.instance("state_dict", state, Mapping)
     mine = state.get("in_situ")
-    if not isinstance(mine, Mapping):
+    if not isinstance(mine, Mapping) or not {"is", "cells", "updates"} <= mine.keys():
         raise ValueError("state_dict must hold 'in_situ', as InSitu.state_dict() gives it")
     (wanted, steps), (found, theirs) = _parted(expected), _parted(mine["is"])
     difference = first_difference(wanted, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -365,10 +366,19 @@ class InSitu(OnCells, Wrapper):
         """Take back what `state_dict` gave, and set the parameters to what the cells hold.
 
         Raises:
-            ValueError: if it is not of this kind of optimizer, parameters, devices and settings;
-                nothing is then changed.
+            TypeError, ValueError, RuntimeError: if it is not of this kind of optimizer, parameters,
+                devices and settings; nothing is then changed.
         """
-        mine = checkpoint.checked(state_dict, self._identity())
+        checkpoint.checked(state_dict, self._identity())
+        before = copy.deepcopy(self.state_dict())
+        try:
+            self._take(state_dict)
+        except BaseException:
+            self._take(before)
+            raise
+
+    def _take(self, state_dict: Mapping[str, Any]) -> None:
+        mine = state_dict["in_situ"]
         self.inner.load_state_dict({k: v for k, v in state_dict.items() if k != "in_situ"})
         self._share()
         checkpoint.take_back(self.held, self.names, mine["cells"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
@@ -319,8 +320,13 @@ class PulsedOptimizer(OnCells, WholeCopies):
         """Take over what `state_dict` returned; the model's weights follow the cells.
 
         Raises:
-            ValueError: if the state is of other arrays.
+            TypeError, ValueError, RuntimeError: if the state is no such thing, or of other arrays
+                or parameters; nothing is then changed.
         """
+        checks.instance("state_dict", state_dict, Mapping)
+        missing = [key for key in ("state", "param_groups") if key not in state_dict]
+        if missing:
+            raise ValueError(f"state_dict must have {' and '.join(map(repr, missing))}")
         arrays = state_dict.get("arrays")
         if not isinstance(arrays, Mapping) or set(arrays) != set(self.arrays):
             found = "none" if not isinstance(arrays, Mapping) else ", ".join(map(repr, arrays))
@@ -328,9 +334,17 @@ class PulsedOptimizer(OnCells, WholeCopies):
                 f"state_dict must have the arrays {', '.join(map(repr, self.arrays))}; "
                 f"found {found}"
             )
+        before = copy.deepcopy(self.state_dict())
+        try:
+            self._take(state_dict)
+        except BaseException:
+            self._take(before)
+            raise
+
+    def _take(self, state_dict: Mapping[str, Any]) -> None:
         super().load_state_dict({k: state_dict[k] for k in ("state", "param_groups")})
         for p, name in self._name.items():
-            self.arrays[name].load_state_dict(arrays[name])
+            self.arrays[name].load_state_dict(state_dict["arrays"][name])
             self._show(name, p)
 
 

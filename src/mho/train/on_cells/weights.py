@@ -289,6 +289,8 @@ class WeightCells(nn.Module):
 
     def _clipped(self, weight: Tensor) -> tuple[Tensor, int]:
         # Weights of the range, in the cells' dtype, and how many were outside of it.
+        checks.shape("weight", weight, tuple(self.cells.shape[1:]))
+        checks.real("weight", weight)
         checks.finite("weight", weight)
         clipped = weight.clamp(self.low, self.high)
         return clipped.to(self.cells.conductance()), int((clipped != weight).sum())

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat._common import real, require, whole
+from mho.compat._common import real, require, truth, whole
 from mho.core import derivatives
 from mho.periphery import ADC
 from mho.periphery import quantize as grids
@@ -62,6 +62,7 @@ def quantize(
         Refused: if an argument is refused.
         TypeError: if ``tensor`` is no tensor of numbers, or cannot hold the result.
     """
+    override_original = truth("override_original", override_original)
     original, x = _values(tensor, override_original)
     count = whole("quant", quant)
     rate = real("overflow_rate", overflow_rate, least=0.0, most=1.0)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
-from mho.compat._common import require, whole
+from mho.compat._common import require, truth, whole
 from mho.core import notice
 
 __all__ = ["Dict2Obj", "StochasticParameter", "unpack_parameters"]
@@ -42,6 +42,7 @@ class Generator:
 
     def __call__(self, return_mean: bool = False) -> Any:
         """Return one value (a float), or the distribution's mean (a tensor)."""
+        return_mean = truth("return_mean", return_mean)
         return self.mean if return_mean else self.sample().item()
 
     def sample(self, shape: tuple[int, ...] = ()) -> Tensor:
@@ -78,6 +79,7 @@ def StochasticParameter(
     Raises:
         Refused: if the distribution is none, or a parameter of it is missing or unknown.
     """
+    function = truth("function", function)
     min, max = float(min), float(max)
     require(not math.isnan(min) and not math.isnan(max), f"bounds must be numbers: {min}, {max}")
     if min > max:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.compat._common import real, require
+from mho.compat._common import real, require, truth
 from mho.compat.memtorch.utils import convert_range
 
 __all__ = ["convert_range", "naive_scale"]
@@ -34,6 +34,7 @@ def naive_scale(module: Any, input: Tensor, force_scale: bool = False) -> Tensor
 
 def scale(module: Any, input: Tensor, force_scale: bool = False) -> float | None:
     """Return what `naive_scale` multiplies inputs by (V), or None where it leaves them."""
+    force_scale = truth("force_scale", force_scale)
     if module.max_input_voltage is None:
         return None
     most = real("max_input_voltage", module.max_input_voltage)

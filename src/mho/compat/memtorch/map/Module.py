@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mho.compat._common import truth
 from mho.compat.memtorch.utils import pad_tensor
 
 __all__ = ["naive_tune", "pad_tensor"]
@@ -42,6 +43,7 @@ def naive_tune(
     which still has its weight, is left as it was. With ``verbose`` the coefficient of
     determination is printed.
     """
+    verbose = truth("verbose", verbose)
     like = next((p for p in module.parameters()), torch.empty(()))
     inputs = torch.rand(tuple(input_shape), dtype=like.dtype, device=like.device) * 2.0 - 1.0
     kept = (module.bias, module.transform_output, module.forward_legacy_enabled)

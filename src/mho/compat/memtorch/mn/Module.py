@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from mho.compat._common import require
+from mho.compat._common import require, truth
 from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.map.Input import naive_scale
 from mho.compat.memtorch.map.Parameter import naive_map
@@ -185,6 +185,7 @@ def tune_(model: nn.Module, tune_kwargs: Mapping[Any, Mapping[str, Any]] | None 
 
 def forward_legacy(model: nn.Module, enable_forward_legacy: bool) -> None:
     """Make all layers compute digitally (True) or on their crossbars (False)."""
+    enable_forward_legacy = truth("enable_forward_legacy", enable_forward_legacy)
     for layer in _layers(model):
         layer.forward_legacy_enabled = enable_forward_legacy
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mho.compat._common import real, require, sides, whole
+from mho.compat._common import real, require, sides, truth, whole
 from mho.compat.memtorch.bh.crossbar.Crossbar import Crossbar, Operation, Scheme, init_crossbar
 from mho.compat.memtorch.bh.crossbar.Passive import wires
 from mho.compat.memtorch.bh.Quantize import Converter, converter
@@ -246,6 +246,8 @@ def take_settings(layer: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     for name, number in _NUMBERS.items():
         if values[name] is not None:
             values[name] = number(name, values[name])
+    for name in ("transistor", "random_crossbar_init", "verbose"):
+        values[name] = truth(name, values[name])
     scheme = values["scheme"]
     require(isinstance(scheme, Scheme), f"scheme must be a Scheme, got {scheme!r}")
     if not values["transistor"]:
@@ -260,7 +262,7 @@ def take_settings(layer: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         setattr(layer, name, values[name])
     layer.cuda_malloc_heap_size = None
     layer.forward_legacy_enabled = False
-    layer.legacy = bool(values["kwargs"].get("legacy", False))
+    layer.legacy = truth("legacy", values["kwargs"].get("legacy", False))
     return {name: value for name, value in values.items() if name in _FOR_CROSSBARS}
 
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from mho import decomposition as rooms
+from mho.compat._common import truth
 from mho.compat.xbtorch._numbers import whole
 from mho.compat.xbtorch.decomposition.base import GenericDecomposition, Parts, Samples, Translated
 
@@ -36,11 +37,11 @@ class NMF(Translated):
 
     def __init__(self, rank: int = 1, streaming: bool = False, max_iters: int = 2000) -> None:
         self.rank, self.max_iters = whole("rank", rank), whole("max_iters", max_iters)
-        self.streaming = streaming
+        self.streaming = truth("streaming", streaming)
 
     def _room(self, rank: int) -> rooms.Decomposition:
         most: Any = {"iterations": self.max_iters, "tolerance": _STILL}
-        return rooms.NMF(rank, bool(self.streaming), seed=self._seed, **most)
+        return rooms.NMF(rank, truth("streaming", self.streaming), seed=self._seed, **most)
 
     def decompose(
         self, input: Samples, delta: Samples, gradient: Tensor, group_param_idx: Any = None

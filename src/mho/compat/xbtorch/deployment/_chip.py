@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
-from mho.compat._common import seed
+from mho.compat._common import seed, truth
 from mho.compat.xbtorch._numbers import whole
 from mho.compat.xbtorch.deployment import _cells
 from mho.compat.xbtorch.deployment._given import NO_ARGS, NOWHERE
@@ -73,7 +73,7 @@ class Cells:
         self.v_read = checks.number("v_read", v_read, above=0.0)
         self.read_noise = checks.number("read_noise", read_noise, least=0.0)
         self.write_noise = checks.number("write_noise", write_noise, least=0.0)
-        self.stateful, self.columns, self.rows = checks.truth("stateful", stateful), -1, -1
+        self.stateful, self.columns, self.rows = truth("stateful", stateful), -1, -1
         if self.stateful:
             self.xb_size = xb_size
         self.stuck_percentage = checks.probability("stuck_percentage", stuck_percentage)
@@ -96,7 +96,7 @@ class Cells:
                 "drift_variation does not act: nothing drifts with drift_coefficient=0",
                 stacklevel=3,
             )
-        self.device, self.legacy = device, legacy
+        self.device, self.legacy = device, truth("legacy", legacy)
         self.programming_seed: int | None = None
         if programming_seed is not None:
             self.programming_seed = whole("programming_seed", programming_seed, least=0)
@@ -256,6 +256,7 @@ class Cells:
             RuntimeError: if there is no chip.
             NotImplementedError, ValueError: without ``fast_mode``.
         """
+        fast_mode = truth("fast_mode", fast_mode)
         if not self.stateful:
             raise RuntimeError("there is no chip to read: stateful is False")
         if not fast_mode:
@@ -341,6 +342,7 @@ class Cells:
         Returns:
             What was read; None if there is no chip.
         """
+        show = truth("show", show)
         if not self.stateful:
             return None
         part = (x_start, x_count, y_start, y_count)

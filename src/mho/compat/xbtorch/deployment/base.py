@@ -94,11 +94,28 @@ class GenericAccelerator(Cells):
         """Return mho's accelerator of these numbers, in SI units: the way to ``mho.convert``.
 
         Its cells drift as these do, in the time that `mho.age` lets pass: where ``retention_time``
-        has moved them by now a warning says so.
+        has moved them by now a warning says so. Another says what has no place in mho's accelerator
+        (an encoding, a mapping scheme, ``programming_seed``, ``legacy``): it is said elsewhere.
         """
         return chip.FixedPointAccelerator(**self._numbers())
 
+    def _left_behind(self) -> list[str]:
+        """Name what is set here and is not part of mho's accelerator, and where it is said."""
+        told = {
+            "weight_encoding_scheme (mho.Hardware, encoding)": self.weight_encoding_scheme
+            is not encode_simple_binary,
+            "weight_encoding_args (mho.Hardware, encoding)": bool(self.weight_encoding_args),
+            "xb_mapping_scheme (Chip.place, strategy)": self.stateful
+            and self.xb_mapping_scheme is not map_random,
+            "programming_seed (mho.convert, seed)": self.programming_seed is not None,
+            "legacy": self.legacy,
+        }
+        return [name for name, is_set in told.items() if is_set]
+
     def _numbers(self) -> dict[str, Any]:
+        left = self._left_behind()
+        if left:
+            notice.warn(f"to_mho leaves out {', '.join(left)}")
         bits = {key: getattr(self, key, None) for key in ("dac_bits", "adc_bits")}
         bits = {key: None if n is None or n > _ENOUGH else int(n) for key, n in bits.items()}
         serial = self.input_encoding_scheme == "linear" and bits["dac_bits"]

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mho.compat._common import truth
 from mho.compat.xbtorch._numbers import whole
 from mho.compat.xbtorch.deployment._given import NO_ARGS, NOWHERE, call, floats, listed
 from mho.compat.xbtorch.deployment.metrics import error_mapping
@@ -206,6 +207,7 @@ def _made_up(
     log: bool,
     add: bool,
 ) -> tuple[list[Tensor], list[Tensor]]:
+    log = truth("log", log)
     if len(places[0]) != len(places[1]):
         counts = f"{len(places[0])} and {len(places[1])}"
         raise ValueError(f"pos_idxs and neg_idxs must be as many, got {counts}")

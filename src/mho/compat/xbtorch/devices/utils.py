@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 import mho
+from mho.compat._common import truth
 from mho.compat.xbtorch._params import get_xbtorch_param
 
 __all__ = [
@@ -106,6 +107,8 @@ def synthesize_G_dG_dataset(
     Raises:
         RuntimeError: if hardly any point is valid.
     """
+    set = truth("set", set)
+    disable_filtering = truth("disable_filtering", disable_filtering)
     if hasattr(device, "spec"):
         device = copy.copy(device)
         device.reset_cached_params()
@@ -133,7 +136,7 @@ def synthesize_G_dG_dataset(
 def _pulsed(device: Any, G: Tensor, pulse: Tensor) -> Tensor:
     try:
         return floating(written(device, G, pulse, "data set"))
-    except (TypeError, ValueError, RuntimeError):  # a device that knows single cells only
+    except Exception:  # however it refuses: a device that knows single cells only
         pairs = zip(G.split(1), pulse.split(1), strict=True)
         return torch.cat([floating(written(device, *pair, "data set")).view(1) for pair in pairs])
 

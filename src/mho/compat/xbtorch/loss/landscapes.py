@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mho.analysis.landscapes import landscape
+from mho.compat._common import truth
 from mho.compat.xbtorch.nn.utils import train_classifier
 
 __all__ = ["compute_grid_loss", "reduction_pca", "reduction_random", "train_classifier"]
@@ -88,6 +89,8 @@ def compute_grid_loss(
     Raises:
         ValueError: if the model has no such parameter.
     """
+    fast = truth("fast", fast)
+    log = truth("log", log)
     centre = copy.deepcopy(model).to(device)
     parameters = dict(centre.named_parameters())
     if param_name not in parameters:

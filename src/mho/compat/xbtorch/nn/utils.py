@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mho.compat._common import truth
+
 __all__ = ["print_num_unique_values", "test_classifier", "train_classifier"]
 
 Data = Iterable[tuple[Tensor, Tensor]]
@@ -61,6 +63,8 @@ def train_classifier(
     Returns:
         The mean loss of the batches.
     """
+    log = truth("log", log)
+    fast = truth("fast", fast)
     losses = []
     for batch in data_loader:
         losses.append(descend(batch, model, criterion, optimizer, device)[0])
@@ -86,6 +90,8 @@ def test_classifier(
     Returns:
         Accuracy (%), and the confusion matrix ``[labels, found]``, or None.
     """
+    compute_cm = truth("compute_cm", compute_cm)
+    log = truth("log", log)
     pairs = []
     for inputs, labels in data_loader:
         found = model(inputs.to(device)).argmax(1).cpu()

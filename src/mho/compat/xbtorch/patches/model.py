@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from mho.compat._common import seed
+from mho.compat._common import seed, truth
 from mho.compat.xbtorch._numbers import whole
 from mho.compat.xbtorch._params import get_xbtorch_param, require_initialized
 from mho.compat.xbtorch.deployment._given import NO_ARGS, NOWHERE
@@ -28,6 +28,7 @@ _TRIES = 20  # of random places: large matrices may be in one another's way
 
 def xb_eval(model: Any, accelerator: Any, enable: bool = True) -> None:
     """Compute on the accelerator from now on, or no longer."""
+    enable = truth("enable", enable)
     model.xb_forward = enable
     toggle_xb_eval_all_layers_stateless(model, enable)
 
@@ -111,6 +112,7 @@ def xbtorch_model(
     Raises:
         RuntimeError: before `initialize`; without ``replace_all``, if there is no ``model.model``.
     """
+    replace_all = truth("replace_all", replace_all)
     require_initialized()
     exclude = [exclude] if isinstance(exclude, str) else list(exclude or ())
     accelerator = get_xbtorch_param("inference_accelerator")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mho.compat._common import seed
+from mho.compat._common import seed, truth
 from mho.compat.xbtorch._numbers import integral
 from mho.core import random
 from mho.periphery.formats import FixedPoint
@@ -41,7 +41,7 @@ def word(
     wl: Any, fl: Any, symmetric: Any = True, rounding: str = "nearest", **options: Any
 ) -> Word:
     """Return a number format, of bits however they are given."""
-    made: Any = {"symmetric": bool(symmetric), "rounding": rounding, **options}
+    made: Any = {"symmetric": truth("symmetric", symmetric), "rounding": rounding, **options}
     return Word(integral(wl), integral(fl), **made)
 
 
@@ -63,7 +63,8 @@ def fixed_point_quantize(
         symmetric: leave the lowest number out.
         rounding: ``"nearest"`` or ``"stochastic"``.
     """
-    return word(wl, fl, symmetric, rounding=rounding, clamp=bool(clamp)).rounded(x.detach())
+    clamp = truth("clamp", clamp)
+    return word(wl, fl, symmetric, rounding=rounding, clamp=clamp).rounded(x.detach())
 
 
 class FixedPointQuantF(torch.autograd.Function):

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat._common import real, require
+from mho.compat._common import real, require, truth
 from mho.compat.memtorch.bh.crossbar import _currents
 from mho.compat.memtorch.bh.crossbar._cells import CellTensors, stored_dtype
 from mho.compat.memtorch.bh.crossbar.Program import naive_program, program_all
@@ -106,6 +106,7 @@ class Crossbar(CellTensors):
         Raises:
             Refused: if the matrix does not fit or is not finite.
         """
+        transistor = truth("transistor", transistor)
         given = conductance_matrix.detach()
         require(
             given.dim() >= 2 and given.shape[0] == self.columns and given[0].numel() == self.rows,
@@ -158,6 +159,8 @@ def init_crossbar(
     Raises:
         Refused: if an argument is refused.
     """
+    transistor = truth("transistor", transistor)
+    random_crossbar_init = truth("random_crossbar_init", random_crossbar_init)
     require(isinstance(scheme, Scheme), f"scheme must be a Scheme, got {scheme!r}")
     values = weights.detach()
     # Channels with arrays of their own share one scale: their currents are added.
@@ -213,6 +216,7 @@ def simulate_matmul(
     Raises:
         Refused: if an argument is refused.
     """
+    nl = truth("nl", nl)
     if isinstance(crossbar, np.ndarray):
         crossbar = _of_devices(crossbar, tiles_map, crossbar_shape)
     v = input.unsqueeze(0) if input.dim() == 1 else input

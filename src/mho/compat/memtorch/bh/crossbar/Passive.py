@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mho.circuit import Wires, effective_conductance, solve
-from mho.compat._common import real, require, whole
+from mho.compat._common import real, require, truth, whole
 
 __all__ = ["solve_passive"]
 
@@ -57,6 +57,7 @@ def solve_passive(
     Raises:
         Refused: if an argument is refused.
     """
+    det_readout_currents = truth("det_readout_currents", det_readout_currents)
     require(
         isinstance(conductance_matrix, Tensor) and conductance_matrix.ndim == 2,
         "conductance_matrix must be a tensor [rows, columns]",

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mho.circuit import half_select
-from mho.compat._common import real, require, whole
+from mho.compat._common import real, require, truth, whole
 from mho.compat.memtorch.bh.crossbar._cells import CellTensors
 from mho.compat.memtorch.bh.crossbar._views import conductance_of
 from mho.compat.memtorch.bh.memristor.Memristor import Signal
@@ -122,6 +122,7 @@ def program_all(crossbar: CellTensors, target: Tensor, **params: Any) -> None:
 
 
 def _check(pulses: Any, resolution: float) -> None:
+    pulses.simulate_neighbours = truth("simulate_neighbours", pulses.simulate_neighbours)
     positive, negative = pulses.pos_voltage_level, pulses.neg_voltage_level
     require(pulses.rel_tol > 0, f"rel_tol must be > 0, got {pulses.rel_tol!r}")
     require(positive > 0, f"pos_voltage_level must be > 0, got {positive!r}")

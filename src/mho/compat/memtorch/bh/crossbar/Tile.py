@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat._common import require, sides
+from mho.compat._common import require, sides, truth
 from mho.compat.memtorch.bh.crossbar._currents import added
 from mho.compat.memtorch.bh.crossbar.Passive import effective
 from mho.compat.memtorch.bh.Quantize import converter
@@ -65,6 +65,7 @@ def gen_tiles(
     Raises:
         Refused: if the tensor is no matrix or the tile shape is refused.
     """
+    input = truth("input", input)
     rows, columns = sides(tile_shape)
     require(
         isinstance(tensor, Tensor) and tensor.ndim == 2 and tensor.numel() > 0,
@@ -112,6 +113,7 @@ def tile_matmul(
     Raises:
         Refused: if shapes do not fit or an argument is refused.
     """
+    transistor = truth("transistor", transistor)
     a, b = mat_a_tiles, mat_b_tiles
     require(
         a.ndim == b.ndim == 3 and a.shape[-1] == b.shape[-2] and a.shape[-2] != 0,
@@ -173,6 +175,7 @@ def tiled_inference(input: Tensor, m: Any, transistor: bool) -> Tensor:
     ``input`` are voltages ``[patches, features]`` (V). Without transistors lines count: positive
     and negative crossbars are solved as the two arrays they are.
     """
+    transistor = truth("transistor", transistor)
 
     def stored(crossbar: Any) -> Tensor:
         g = crossbar.conductance_matrix

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat._common import require
+from mho.compat._common import require, truth
 from mho.compat.memtorch.bh.crossbar._views import Devices, Held, carried, conductance_of, views
 from mho.compat.memtorch.bh.crossbar.Tile import gen_tiles
 from mho.compat.memtorch.bh.memristor._model import Modelled, one, ordered
@@ -47,6 +47,7 @@ class CellTensors:
         cuda_malloc_heap_size: int = 50,
         random_crossbar_init: bool = False,
     ) -> None:
+        random_crossbar_init = truth("random_crossbar_init", random_crossbar_init)
         require(2 <= len(shape) <= 5, f"shape must have 2 to 5 dimensions, got {tuple(shape)}")
         self.memristor_model = memristor_model
         self.memristor_model_params = dict(memristor_model_params)
@@ -83,6 +84,7 @@ class CellTensors:
             from_devices: from the devices to the matrix (True), or from it to the devices (False).
             parallelize: has no effect.
         """
+        from_devices = truth("from_devices", from_devices)
         self._held.look()
         if self.per_device and from_devices:
             self.store(torch.from_numpy(self.g_np(self.devices)).to(self._g))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mho.compat._common import truth
 from mho.core.extras import need
 
 Signal = npt.NDArray[np.float64]
@@ -157,6 +158,8 @@ def plot_hysteresis_loop(
     Returns:
         Voltages (V) and currents (A), or None.
     """
+    log_scale = truth("log_scale", log_scale)
+    return_result = truth("return_result", return_result)
     cycles = duration * voltage_signal_frequency
     turns = 2 * math.pi * voltage_signal_frequency
     voltage, current = _traced(
@@ -180,6 +183,8 @@ def plot_bipolar_switching_behaviour(
     The voltage goes from 0 to the amplitude (V), to its negative and back to 0; ``log_scale`` says
     whether the axis of the magnitude is logarithmic. For all else see `plot_hysteresis_loop`.
     """
+    log_scale = truth("log_scale", log_scale)
+    return_result = truth("return_result", return_result)
 
     def triangle(time: Signal) -> Signal:
         phase = np.mod(voltage_signal_frequency * time + 0.25, 1.0)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mho.compat._common import Refused, require, seed
+from mho.compat._common import Refused, require, seed, truth
 from mho.compat.memtorch.bh.memristor._signals import STEPS, each, held, hold, number, samples
 from mho.compat.memtorch.bh.memristor.Memristor import Memristor, Signal
 from mho.core.checks import plain
@@ -240,6 +240,7 @@ class Modelled(Memristor, metaclass=Watched):
         Returns:
             Currents ``[samples]`` (A), or None.
         """
+        return_current = truth("return_current", return_current)
         step = float(self.time_series_resolution)
         passed = self._drive(samples(voltage_signal), step, return_current)
         return np.asarray(passed, np.float64) if return_current else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mho.compat._common import real, require
+from mho.compat._common import real, require, truth
 from mho.compat.memtorch.bh.crossbar._currents import curves
 from mho.compat.memtorch.bh.nonideality._layers import crossbars
 from mho.compat.memtorch.bh.nonideality.FiniteConductanceStates import (
@@ -46,6 +46,7 @@ def apply_non_linear(
     Raises:
         Refused: if an argument is refused.
     """
+    simulate = truth("simulate", simulate)
     sweep = {
         "duration": sweep_duration,
         "voltage_signal_amplitude": sweep_voltage_signal_amplitude,

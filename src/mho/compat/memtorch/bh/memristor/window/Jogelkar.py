@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mho.compat._common import truth
 from mho.compat.memtorch.bh.memristor._signals import each
 from mho.devices import windows
 
@@ -17,6 +18,7 @@ def Jogelkar(x: Any, p: float = 1, legacy: bool = False) -> Any:
         p: exponent.
         legacy: return what MemTorch 1.1.6 did, ``(2 - 2x)^(2p)``, to compare with its results.
     """
+    legacy = truth("legacy", legacy)
     if legacy:
         return each(lambda state: (2.0 - 2.0 * state) ** (2 * p), x)
     window = windows.Joglekar(float(p))

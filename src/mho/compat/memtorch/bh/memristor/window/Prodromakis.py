@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mho.compat._common import truth
 from mho.compat.memtorch.bh.memristor._signals import each
 from mho.devices import windows
 
@@ -18,6 +19,7 @@ def Prodromakis(x: Any, p: float = 1, j: float = 1.0, legacy: bool = False) -> A
         j: height.
         legacy: return what MemTorch 1.1.6 did, ``j (1.75 - (x - ½)²)^p``, to compare with it.
     """
+    legacy = truth("legacy", legacy)
     if legacy:
         return each(lambda state: j * (1.75 - (state - 0.5) ** 2) ** p, x)
     window = windows.Prodromakis(float(p), float(j))

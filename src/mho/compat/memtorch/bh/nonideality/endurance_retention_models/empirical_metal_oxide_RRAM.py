@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mho.compat._common import real, require
+from mho.compat._common import real, require, truth
 from mho.compat.memtorch.bh.nonideality._layers import change, context
 from mho.effects.metal_oxide import FailureLaw, Retention
 
@@ -138,6 +138,7 @@ def model_endurance_retention(
     Raises:
         Refused: if an argument is refused.
     """
+    legacy = truth("legacy", legacy)
     message = f"operation_mode must be an OperationMode, got {operation_mode!r}"
     require(isinstance(operation_mode, OperationMode), message)
     stop = real("x", x)
