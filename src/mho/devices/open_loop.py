@@ -24,7 +24,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -121,10 +121,13 @@ def curve(device: PulsedDevice) -> Tensor:
     """
     plain = _plain(device)
     levels = getattr(plain, "levels", None)
-    length = 64
+    length, train = 64, None
+    closed = _closed_curve(plain, 1) is not None
     while True:
         length = levels if isinstance(levels, int) else 2 * length
-        nodes, closed = _nominal_curve(plain, length)
+        if (nodes := _closed_curve(plain, length)) is None:
+            train = train or _Train(plain, _SCOUTS if plain.noisy else 1)
+            nodes = train.until(length).double().mean(1)
         width = plain.window[1] - plain.window[0]
         near = (_STOPPED if closed or not plain.noisy else _STOPPED_NOISY) * width
         nodes = nodes.cummax(0).values
@@ -134,6 +137,32 @@ def curve(device: PulsedDevice) -> Tensor:
         if length >= most or float(nodes[-1] - nodes[length // 2]) <= near:
             arrived = int((nodes < nodes[-1] - near).sum())
             return nodes[: max(arrived, 1) + 1]
+
+
+class _Train:
+    """Simulated nominal cells and what they held after every set pulse since a reset (S).
+
+    Args:
+        device: without spreads.
+        cells: how many; one is enough for a noise-free device.
+    """
+
+    def __init__(self, device: PulsedDevice, cells: int) -> None:
+        dtype = torch.float64 if cells == 1 else torch.float32
+        self._cells: Any = device.fabricate((cells,), seed=_SEED, dtype=dtype)
+        self._trace: list[Tensor] = [self._cells.conductance().clone()]
+
+    @torch.no_grad()
+    def until(self, length: int) -> Tensor:
+        """Return the conductances (S) after 0…length pulses, ``[length + 1, cells]``.
+
+        A shorter train is gone on with; float64 of one cell, else float32.
+        """
+        one = torch.ones_like(self._trace[-1], dtype=torch.int64)
+        cell = self._cells._cell_at(None)
+        while len(self._trace) <= length:
+            self._trace.append(self._cells._after(self._trace[-1], one, cell))
+        return torch.stack(self._trace[: length + 1])
 
 
 def law(device: PulsedDevice, length: int, cells: int) -> Tensor:
@@ -147,13 +176,7 @@ def law(device: PulsedDevice, length: int, cells: int) -> Tensor:
     Returns:
         ``[length + 1, cells]``, float64 of one cell, else float32.
     """
-    dtype = torch.float64 if cells == 1 else torch.float32
-    population = device.fabricate((cells,), seed=_SEED, dtype=dtype)
-    trace = [population.conductance().clone()]
-    for _ in range(length):
-        population.pulse(1)  # type: ignore[operator]
-        trace.append(population.conductance().clone())
-    return torch.stack(trace)
+    return _Train(device, cells).until(length)
 
 
 def _after(
@@ -284,14 +307,12 @@ def _plain(device: PulsedDevice) -> PulsedDevice:
     return device.replace(**changes) if changes else device
 
 
-def _nominal_curve(plain: PulsedDevice, length: int) -> tuple[Tensor, bool]:
+def _closed_curve(plain: PulsedDevice, length: int) -> Tensor | None:
     cell = plain.constants()
     pulses = torch.arange(length + 1, dtype=torch.float64)
     start = torch.full_like(pulses, float(cell["g_min"]))
     closed = plain.burst(start, pulses, cell)
-    if closed is not None:
-        return _left_alone(pulses, start, bounded(closed, cell)), True
-    return law(plain, length, _SCOUTS if plain.noisy else 1).double().mean(1), False
+    return None if closed is None else _left_alone(pulses, start, bounded(closed, cell))
 
 
 def _reach(device: PulsedDevice, n: Tensor) -> int:
