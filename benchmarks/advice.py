@@ -5,8 +5,8 @@
 
 Devices are all pulse-count presets, and three fitted (`mho.fit.pulses`) to responses of measured
 jump tables, where these are (``--tables``: of the names ``optuna_exp_1.35V_set_cdf.txt``). A round
-is a step of training. Prints a JSON line for each device and setting: its accuracy on the test images (%), the mean of
-the last fifth of training, and processor seconds.
+is a step of training. Prints a JSON line for each device and setting: its accuracy on the test
+images (%), the mean of the last fifth of training, and processor seconds.
 """
 
 import time
