@@ -3,7 +3,7 @@
 Times of one read (s), and of torch's own product, as ratios to the read of amplitudes of the same
 bits on the same array. What is compared takes turns in one run. JSON lines.
 
-    python benchmarks/pulse_width.py [--rounds 15]
+    python benchmarks/pulse_width.py [--rounds 15] [--quick]
 """
 
 from __future__ import annotations
@@ -57,18 +57,18 @@ def compare(
 
 def main() -> None:
     """Print all comparisons."""
-    rounds = options(__doc__, rounds=15).rounds
-    driven = {kind: given for kind, given in PULSES.items() if kind != "floating"}
+    given = options(__doc__, rounds=15)
+    rounds, part = given.rounds, 8 if given.quick else 1  # of a batch
+    driven = {kind: pulses for kind, pulses in PULSES.items() if kind != "floating"}
     tiles = Array(128, 128)
-    compare("bare", driven, 256, rounds)
-    compare("noisy", {"whole": PULSES["whole"]}, 256, rounds, array=tiles, effects=NOISE)
+    whole, floating = ({kind: PULSES[kind]} for kind in ("whole", "floating"))
+    compare("bare", driven, 256 // part, rounds)
+    compare("noisy", whole, 256 // part, rounds, array=tiles, effects=NOISE)
     wired = Array(128, 128, wires=WIRES)
-    compare("wires", {"whole": PULSES["whole"]}, 256, rounds, array=wired)
-    compare(
-        "noise behind wires", {"whole": PULSES["whole"]}, 64, rounds, array=wired, effects=NOISE
-    )
+    compare("wires", whole, 256 // part, rounds, array=wired)
+    compare("noise behind wires", whole, 64 // part, rounds, array=wired, effects=NOISE)
     small = Array(64, 64, wires=WIRES)
-    compare("floating behind wires", {"floating": PULSES["floating"]}, 8, rounds, array=small)
+    compare("floating behind wires", floating, 8 // part, rounds, array=small)
 
 
 if __name__ == "__main__":
