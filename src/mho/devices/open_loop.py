@@ -24,6 +24,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -145,21 +146,25 @@ class _Train:
     Args:
         device: without spreads.
         cells: how many; one is enough for a noise-free device.
+        own: a parameter in which cells differ, by name: one value for each.
     """
 
-    def __init__(self, device: PulsedDevice, cells: int) -> None:
-        dtype = torch.float64 if cells == 1 else torch.float32
+    def __init__(
+        self, device: PulsedDevice, cells: int, own: Mapping[str, Sequence[float]] | None = None
+    ) -> None:
+        dtype = torch.float32 if device.noisy else torch.float64
         self._cells: Any = device.fabricate((cells,), seed=_SEED, dtype=dtype)
         self._trace: list[Tensor] = [self._cells.conductance().clone()]
+        self._own = {n: torch.tensor(v, dtype=dtype) for n, v in (own or {}).items()}
 
     @torch.no_grad()
     def until(self, length: int) -> Tensor:
         """Return the conductances (S) after 0…length pulses, ``[length + 1, cells]``.
 
-        A shorter train is gone on with; float64 of one cell, else float32.
+        A shorter train is gone on with; float64 of a noise-free device, else float32.
         """
         one = torch.ones_like(self._trace[-1], dtype=torch.int64)
-        cell = self._cells._cell_at(None)
+        cell = {**self._cells._cell_at(None), **self._own}
         while len(self._trace) <= length:
             self._trace.append(self._cells._after(self._trace[-1], one, cell))
         return torch.stack(self._trace[: length + 1])
@@ -174,7 +179,7 @@ def law(device: PulsedDevice, length: int, cells: int) -> Tensor:
         cells: how many; one is enough for a noise-free device.
 
     Returns:
-        ``[length + 1, cells]``, float64 of one cell, else float32.
+        ``[length + 1, cells]``, float64 of a noise-free device, else float32.
     """
     return _Train(device, cells).until(length)
 
@@ -334,7 +339,12 @@ def _laws(
     cells = 1
     if plain.noisy:
         cells = min(max(_ENTRIES // (len(values) * (length + 1)), _FEWEST), _MOST)
-    devices = [plain if name is None else plain.replace(**{name: value}) for value in values]
+    if name is None:
+        return law(plain, length, cells)[None].to(place)
+    if cells == 1 and name not in ("g_min", "g_max"):  # where cells begin is the device's own
+        side_by_side = _Train(plain, len(values), {name: values}).until(length)
+        return side_by_side.T[:, :, None].contiguous().to(place)
+    devices = [plain.replace(**{name: value}) for value in values]
     return torch.stack([law(device, length, cells) for device in devices]).to(place)
 
 
