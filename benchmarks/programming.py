@@ -65,7 +65,8 @@ def timed(device: Device, scheme: WriteVerify, size: int, rounds: int) -> tuple[
 def looped(device: Device, scheme: WriteVerify, size: int) -> tuple[float, float]:
     """Seconds of the naive loop for the whole array, and for one pulse on one cell."""
     goal = targets(device, size).flatten()[:LOOP_CELLS]
-    gated, pulses = scheme.replace(access="1T1R", wires=None, on_failure="report"), 0
+    gated = scheme.replace(access="1T1R", bias="V/2", wires=None, on_failure="report")
+    pulses = 0
     start = time.process_time()
     for i in range(LOOP_CELLS):
         done = write_verify(device.fabricate((1,), seed=i), goal[i : i + 1], gated)
