@@ -40,7 +40,6 @@ from mho.programming import (
 )
 from timing import options, report
 
-LOOP_CELLS = 12
 # Thresholds of 1 V; half of the largest pulses lies beyond them.
 PASSIVE = VTEAM(r_on=1e4, r_off=1e5, v_on=-1.0, v_off=1.0, k_on=-1e-2, k_off=1e-2, alpha_on=1.0)
 
@@ -62,13 +61,13 @@ def timed(device: Device, scheme: WriteVerify, size: int, rounds: int) -> tuple[
     return statistics.median(times), done
 
 
-def looped(device: Device, scheme: WriteVerify, size: int) -> tuple[float, float]:
+def looped(device: Device, scheme: WriteVerify, size: int, some: int) -> tuple[float, float]:
     """Seconds of the naive loop for the whole array, and for one pulse on one cell."""
-    goal = targets(device, size).flatten()[:LOOP_CELLS]
+    goal = targets(device, size).flatten()[:some]
     gated = scheme.replace(access="1T1R", bias="V/2", wires=None, on_failure="report")
     pulses = 0
     start = time.process_time()
-    for i in range(LOOP_CELLS):
+    for i in range(some):
         done = write_verify(device.fabricate((1,), seed=i), goal[i : i + 1], gated)
         pulses += int(done.pulses.sum())
     took = time.process_time() - start
@@ -76,12 +75,12 @@ def looped(device: Device, scheme: WriteVerify, size: int) -> tuple[float, float
     start = time.process_time()
     for _ in range(200):
         cell.apply_pulse(scheme.set.start, scheme.set.width)
-    return took / LOOP_CELLS * size**2, (time.process_time() - start) / 200
+    return took / some * size**2, (time.process_time() - start) / 200
 
 
 def line(name: str, device: Device, scheme: WriteVerify, size: int, rounds: int) -> None:
     took, done = timed(device, scheme, size, rounds)
-    loop, pulse = looped(device, scheme, size)
+    loop, pulse = looped(device, scheme, size, 12 if size >= 64 else 2)
     if scheme.access == "1R":
         loop += float(done.pulses.sum()) * 2 * (size - 1) * pulse
     report(
