@@ -1,16 +1,14 @@
 """What `mho.train.check_device` proposes, against the best of a small search: digits, 64-32-10.
 
-    python benchmarks/advice.py [--devices ag_a_si,…] [--steps 500] [--only search|advice]
+    python benchmarks/advice.py [--devices ag_a_si,…] [--rounds 500] [--only search|advice]
         [--settings NAMES] [--tables DIRECTORY]
 
 Devices are all pulse-count presets, and three fitted (`mho.fit.pulses`) to responses of measured
-jump tables, where these are (``--tables``: of the names ``optuna_exp_1.35V_set_cdf.txt``).
-Prints a JSON line for each device and setting: its accuracy on the test images (%), the mean of
-the last fifth of training, and processor seconds.
+jump tables, where these are (``--tables``: of the names ``optuna_exp_1.35V_set_cdf.txt``). A round
+is a step of training. Prints a JSON line for each device and setting: its accuracy on the test
+images (%), the mean of the last fifth of training, and processor seconds.
 """
 
-import argparse
-import json
 import time
 import warnings
 from pathlib import Path
@@ -23,6 +21,7 @@ from mho.demo.data import digits
 from mho.devices import TabularDevice, presets
 from mho.devices.pulsed import PulsedDevice
 from mho.train import AGAD, DifferentialPair, InSitu, PulsedSGD, TikiTaka, check_device
+from timing import options, report
 
 TABLES = Path(__file__).resolve().parents[2] / "shared/data/xbtorch_tables/tabular/experimental"
 MEASURED = ("optuna_exp_1.35V", "optuna_exp_1.5V", "optuna_exp_1.8V")
@@ -89,31 +88,37 @@ def train(make, device, data, steps, seed=0):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--devices", help="some of them, by name and comma")
-    parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--only", choices=("search", "advice"))
-    parser.add_argument("--settings", default="", help="those whose names begin so, by semicolon")
-    parser.add_argument("--tables", type=Path, default=TABLES)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    given = options(
+        __doc__,
+        rounds=500,
+        quick=50,
+        devices={"help": "some of them, by name and comma"},
+        only={"choices": ("search", "advice")},
+        settings={"default": "", "help": "those whose names begin so, by semicolon"},
+        tables={"type": Path, "default": TABLES},
+    )
     data = digits(0)
     settings = {
-        **({} if options.only == "advice" else SEARCH),
-        **({} if options.only == "search" else ADVICE),
+        **({} if given.only == "advice" else SEARCH),
+        **({} if given.only == "search" else ADVICE),
     }
-    for name, device in devices(options.tables):
-        if options.devices and name not in options.devices.split(","):
+    for name, device in devices(given.tables):
+        if given.devices and name not in given.devices.split(","):
             continue
         for setting, make in settings.items():
-            if not setting.startswith(tuple(options.settings.split(";"))):
+            if not setting.startswith(tuple(given.settings.split(";"))):
                 continue
             with warnings.catch_warnings(record=True) as told:
                 warnings.simplefilter("always")
-                accuracy, seconds = train(make, device, data, options.steps)
-            row = {"device": name, "setting": setting, "accuracy": round(accuracy, 1)}
-            row["told"] = sorted({str(one.message)[:60] for one in told})
-            print(json.dumps({**row, "seconds": round(seconds, 1)}), flush=True)
+                accuracy, seconds = train(make, device, data, given.rounds)
+            report(
+                "advice",
+                device=name,
+                setting=setting,
+                accuracy=round(accuracy, 1),
+                seconds=round(seconds, 1),
+                told=sorted({str(one.message)[:60] for one in told}),
+            )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from torch import nn
 import mho
 from mho.cli import given, saved
 from mho.cli.study_file import load
+from mho.compat import notebooks
 from mho.compat.configs import from_aihwkit, from_crosssim, from_neurosim
 from mho.core import files, memory
 from mho.programming import load_recipe
@@ -126,6 +127,34 @@ CODE = "__import__('os').mkdir('ran')"
 def test_other_tools_files_are_text(here, read, text):
     with contextlib.suppress(TypeError, ValueError):  # what is refused has not run, either
         read(text)
+
+
+MANY = "9" * 5000  # digits: more than Python makes a whole number of
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "said"),
+    [
+        (from_aihwkit, "InferenceRPUConfig(forward=-'abc')", "no value of a printed"),
+        (from_aihwkit, "InferenceRPUConfig(forward=-IOParameters())", "no value of a printed"),
+        (from_aihwkit, "InferenceRPUConfig(forward={[1]: 2})", "no value of a printed"),
+        (from_aihwkit, "InferenceRPUConfig(forward={**a})", "no value of a printed"),
+        (from_aihwkit, f"InferenceRPUConfig(forward={MANY})", "print"),
+        (from_crosssim, f'{{"xbar.device.Rmin": {MANY}}}', "is not JSON"),
+        (from_neurosim, f"numRowSubArray = {MANY};", "numRowSubArray must be a whole number"),
+        (from_neurosim, f"--ADCprecision {MANY}", "ADCprecision"),
+    ],
+)
+def test_odd_values_of_other_tools_are_named(read, text, said):
+    with pytest.raises((TypeError, ValueError), match=said):
+        read(text)
+
+
+def test_a_number_of_many_digits_is_no_study(here):
+    with pytest.raises(ValueError, match=r"study\.json is no study"):
+        mho.study.Outcome.load(written(here / "study.json", MANY))
+    with pytest.raises(ValueError, match=r"a\.ipynb is not a Jupyter"):
+        list(notebooks.blocks_of("a.ipynb", "[" * 100_000))
 
 
 GROWING = "".join(f"a{k + 1} = a{k}*a{k};" for k in range(60)).replace("a0*a0", "99999*99999")

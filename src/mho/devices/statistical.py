@@ -58,7 +58,7 @@ class StatisticalDevice(Device):
     def __post_init__(self) -> None:
         check_window(self.g_min, self.g_max)
         for name in ("write_scale", "drift_scale", "read_scale"):
-            checks.number(name, getattr(self, name), least=0.0)
+            checks.number(name, getattr(self, name), least=0.0, most=1e6)
 
     @property
     def scored(self) -> bool:

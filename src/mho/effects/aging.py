@@ -39,7 +39,7 @@ class PowerLawDrift(AgingEffect):
 
     def __post_init__(self) -> None:
         checks.number("PowerLawDrift nu", self.nu)
-        checks.number("PowerLawDrift nu_spread", self.nu_spread, least=0.0)
+        checks.number("PowerLawDrift nu_spread", self.nu_spread, least=0.0, most=1e6)
         checks.number("PowerLawDrift t0", self.t0, above=0.0)
 
     def fabricate_state(self, context: Context) -> dict[str, Tensor]:

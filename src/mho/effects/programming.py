@@ -33,7 +33,7 @@ class WriteNoise(ProgrammingEffect):
     relative_to: str = "range"
 
     def __post_init__(self) -> None:
-        checks.number("WriteNoise sigma", self.sigma, least=0.0)
+        checks.number("WriteNoise sigma", self.sigma, least=0.0, most=1e6)
         checks.one_of("relative_to", self.relative_to, REFERENCES)
 
     def write_std(self, g: Tensor, context: Context) -> Tensor | float:

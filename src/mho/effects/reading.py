@@ -29,7 +29,7 @@ class ReadNoise(ReadingEffect):
     relative_to: str = "range"
 
     def __post_init__(self) -> None:
-        checks.number("ReadNoise sigma", self.sigma, least=0.0)
+        checks.number("ReadNoise sigma", self.sigma, least=0.0, most=1e6)
         checks.one_of("relative_to", self.relative_to, REFERENCES)
 
     def read_std(self, g: Tensor, context: Context) -> Tensor | float:
