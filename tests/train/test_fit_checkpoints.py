@@ -317,3 +317,17 @@ def test_cells_and_their_optimizer_are_known_too(tmp_path):
     go(0.1)
     with pytest.raises(ValueError, match="another run"):
         go(0.2)
+
+
+def test_what_a_killed_run_left_half_written_is_removed_by_the_next(tmp_path):
+    path = tmp_path / "run.pt"
+    run(path)
+    left = [tmp_path / f".run.{number:012x}.pt" for number in (7, 0xABCDEF)]
+    others = [
+        tmp_path / name for name in (".run.pt", ".run2.00000000000a.pt", ".run.x.pt", "run2.pt")
+    ]
+    for file in (*left, *others):
+        file.write_bytes(b"half")
+    run(path)
+    assert not any(file.exists() for file in left)
+    assert all(file.read_bytes() == b"half" for file in others)

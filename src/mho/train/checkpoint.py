@@ -51,15 +51,16 @@ def alone(path: Path) -> Iterator[None]:
     Raises:
         RuntimeError: if another run works on it now.
     """
-    path = Path(os.path.realpath(path))  # by whichever name it is called
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    real = Path(os.path.realpath(path))  # by whichever name it is called
+    lock = FileLock(real.with_name(f".{real.name}.lock"), timeout=0)
     try:
         lock.acquire()
     except Timeout:
         raise RuntimeError(
-            f"another run is at work on checkpoint {path}: give this one a file of its own"
+            f"another run is at work on checkpoint {real}: give this one a file of its own"
         ) from None
     try:
+        files.sweep_up(path)
         yield
     finally:
         lock.release()
