@@ -18,7 +18,7 @@ from mho.hardware import Hardware
 if TYPE_CHECKING:
     from mho.crossbar.crossbar import Crossbar
 
-_HELD = ("g", "inner", "written")  # and what time changes
+_HELD = ("g", "inner", "written", "streams")  # and what time changes
 # What belongs to the cells, and stays theirs where a chip lends them.
 _OF_CELLS = ("scale", "digital", "gain", "offset", "reference")
 

@@ -112,6 +112,9 @@ class Reader:
         # Plans have views of the cells' streams, which pickle would make streams of their own.
         return {**self.__dict__, "_plan": None, "_measured": None}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _plan=None, _measured=None)  # as pickles of 0.1 have them
+
     # ── what is kept of the stored cells ─────────────────────────────────────────────────────
 
     @settled

@@ -273,6 +273,10 @@ class PulsedOptimizer(OnCells, WholeCopies):
         if isinstance(array, WeightCells):
             self._seen[name] = array.cells.g, array.cells.g._version
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """As of any optimizer; a copy's cells are others than those that were seen."""
+        super().__setstate__({**state, "_seen": {}})
+
     @property
     def watching(self) -> Capture:
         """What hooks of the optimizer's own record of the model."""

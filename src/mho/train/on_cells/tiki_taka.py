@@ -69,9 +69,17 @@ class TransferArrays(nn.Module):
         self._keys = tuple(rule.memory((0, 0)))
         for name, value in rule.memory((out, inputs)).items():
             self.register_buffer(name, value.to(fast.read()))
-        self.answer = response(fast)
-        self.register_buffer("flow", torch.zeros(3, dtype=torch.float64), persistent=rule.derives)
         self.register_buffer("count", torch.zeros_like(fast.cells.rng))
+        self._watch_flow()
+
+    def _watch_flow(self) -> None:
+        self.answer, derives = response(self.fast), self.rule.derives
+        self.register_buffer("flow", torch.zeros(3, dtype=torch.float64), persistent=derives)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "flow" not in self._buffers:  # a pickle of 0.1, which knew its rates by numbers
+            self._watch_flow()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         has = f"{prefix}flow" in state_dict
