@@ -7,10 +7,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mho.core.spec import first_difference
 from mho.train.on_cells.parameter import HeldParameter
+from mho.train.on_cells.weights import WeightCells
 
 Held = Mapping[Tensor, HeldParameter]
 Names = Mapping[Tensor, str]
@@ -26,20 +27,37 @@ def _numbers(names: Names) -> dict[Tensor, int]:
 def identity(held: Held, names: Names) -> dict[str, Any]:
     """Return, as plain values, what a checkpoint must agree on: shapes, devices, layouts."""
     numbers = _numbers(names)
-    # Devices with tables are large, and mostly the same.
-    devices = list(dict.fromkeys(one.weights.device for one in held.values()))
-    cells = {
-        str(numbers[parameter]): {
-            "shape": list(parameter.shape),
-            "device": devices.index(one.weights.device),
-            "layout": one.weights.layout.to_dict(),
-            "range": [one.weights.low, one.weights.high],
-            "steps": list(one.weights.steps),
-            "endurance": one.weights.endurance,
-        }
-        for parameter, one in held.items()
+    each = {str(numbers[p]): one.weights for p, one in held.items()}
+    shapes = {str(numbers[p]): list(p.shape) for p in held}
+    return _told(each, shapes)
+
+
+def identity_of_arrays(arrays: Mapping[str, nn.Module]) -> dict[str, Any]:
+    """As `identity`, of the arrays of weights by their names, which may have several parts."""
+    each = {
+        f"{name}.{part}".rstrip("."): cells
+        for name, array in arrays.items()
+        for part, cells in array.named_modules()
+        if isinstance(cells, WeightCells)
     }
-    return {"devices": [device.to_dict() for device in devices], "cells": cells}
+    return _told(each, {name: list(cells.shape) for name, cells in each.items()})
+
+
+def _told(each: Mapping[str, WeightCells], shapes: Mapping[str, list[int]]) -> dict[str, Any]:
+    # Devices with tables are large, and mostly the same.
+    devices = list(dict.fromkeys(cells.device for cells in each.values()))
+    told = {
+        name: {
+            "shape": shapes[name],
+            "device": devices.index(cells.device),
+            "layout": cells.layout.to_dict(),
+            "range": [cells.low, cells.high],
+            "steps": list(cells.steps),
+            "endurance": cells.endurance,
+        }
+        for name, cells in each.items()
+    }
+    return {"devices": [device.to_dict() for device in devices], "cells": told}
 
 
 def cells_of(held: Held, names: Names) -> dict[int, dict[str, Any]]:
@@ -55,21 +73,31 @@ def checked(state: Mapping[str, Any], expected: dict[str, Any]) -> Mapping[str, 
     mine = state.get("in_situ")
     if not isinstance(mine, Mapping):
         raise ValueError("state_dict must hold 'in_situ', as InSitu.state_dict() gives it")
-    (wanted, steps), (found, theirs) = _parted(expected), _parted(mine["is"])
-    difference = first_difference(wanted, found)
-    if difference:
-        raise ValueError(f"this checkpoint does not fit the optimizer: {difference}")
+    refuse_other(expected, mine["is"])
+    return mine
+
+
+def refuse_other(expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of other cells than those that are here (ValueError)."""
+    (wanted, steps), (given, theirs) = _parted(expected), _parted(found)
+    refuse_difference(wanted, given)
     for number, step in steps.items():
         if not all(
             math.isclose(*pair, rel_tol=_SAME) for pair in zip(step, theirs[number], strict=True)
         ):
             raise ValueError(
                 f"this checkpoint takes a pulse of parameter {number} for other changes, up and "
-                f"down: {theirs[number]}, here {step}. To go on as it was, give InSitu "
+                f"down: {theirs[number]}, here {step}. To go on as it was, give "
                 f"granularity={theirs[number]}. (mho 0.1 took means over sweeps through the window "
                 "or over the window; a pulse is now worth the cells' step at mid-window)"
             )
-    return mine
+
+
+def refuse_difference(expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of which plain values are others (ValueError)."""
+    difference = first_difference(expected, found)
+    if difference:
+        raise ValueError(f"this checkpoint does not fit the optimizer: {difference}")
 
 
 def _parted(identity: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, tuple[float, ...]]]:
@@ -78,7 +106,8 @@ def _parted(identity: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, tupl
     for number, one in identity["cells"].items():
         cells[number] = {name: value for name, value in one.items() if name != "steps"}
         steps[number] = tuple(one["steps"])
-    return {**identity, "cells": cells}, steps
+    devices = dict(enumerate(identity["devices"]))  # of which the field that differs is named
+    return {**identity, "devices": devices, "cells": cells}, steps
 
 
 def take_back(held: Held, names: Names, cells: Mapping[int, dict[str, Tensor]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, cast
@@ -15,6 +16,7 @@ from mho.decomposition.capturing import Capture, capture
 from mho.devices.pulsed import PulsedDevice
 from mho.train import finite, rates
 from mho.train.distributed import SharedSamples
+from mho.train.on_cells import checkpoint
 from mho.train.on_cells.choice import cells_dtype, matrix_shape, per_parameter
 from mho.train.on_cells.coincidence import PulsedUpdate, StochasticPulses
 from mho.train.on_cells.deploy import OnCells
@@ -316,14 +318,16 @@ class PulsedOptimizer(OnCells, WholeCopies):
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed run needs beside the model, cells and randomness included."""
         arrays = {name: array.state_dict() for name, array in self.arrays.items()}
-        return {**super().state_dict(), "arrays": arrays}
+        told = {"is": checkpoint.identity_of_arrays(self.arrays), "rule": self._rule_told()}
+        return {**super().state_dict(), "arrays": arrays, **told}
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned; the model's weights follow the cells.
 
         Raises:
-            ValueError: if the state is of other arrays.
+            ValueError: if the state is of other arrays, cells or rules, or damaged; nothing has
+                then changed.
         """
         arrays = state_dict.get("arrays")
         if not isinstance(arrays, Mapping) or set(arrays) != set(self.arrays):
@@ -332,7 +336,28 @@ class PulsedOptimizer(OnCells, WholeCopies):
                 f"state_dict must have the arrays {', '.join(map(repr, self.arrays))}; "
                 f"found {found}"
             )
-        super().load_state_dict({k: state_dict[k] for k in ("state", "param_groups")})
+        rule = self._rule_told()
+        told = state_dict.get("rule", rule)  # version 0.1 told nothing
+        if (told is None) is not (rule is None) or (told and rule and told["type"] != rule["type"]):
+            checkpoint.refuse_difference({"rule": rule}, {"rule": told})
+        if "is" in state_dict:
+            checkpoint.refuse_other(checkpoint.identity_of_arrays(self.arrays), state_dict["is"])
+        before = copy.deepcopy(self.state_dict())
+        try:
+            self._take(state_dict, arrays)  # rules say more about their numbers than the difference
+            checkpoint.refuse_difference({"rule": rule}, {"rule": told})
+        except BaseException as error:
+            self._take(before, before["arrays"])
+            if isinstance(error, RuntimeError):  # torch's, of a module
+                raise ValueError(f"this checkpoint does not fit the optimizer: {error}") from error
+            raise
+
+    def _rule_told(self) -> dict[str, Any] | None:
+        rule = getattr(self, "rule", None)
+        return None if rule is None else rule.to_dict()
+
+    def _take(self, state: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+        super().load_state_dict({k: state[k] for k in ("state", "param_groups")})
         for p, name in self._name.items():
             self.arrays[name].load_state_dict(arrays[name])
             self._show(name, p)
