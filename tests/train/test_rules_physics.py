@@ -191,6 +191,23 @@ def test_low_rank_factors_by_hand():
     torch.testing.assert_close(model.weight.detach(), weight + a @ b, atol=2e-3, rtol=0.0)
 
 
+def test_low_rank_factors_fit_a_narrow_range():
+    # Entries of 1/√2 do not fit: half of them, and A at twice the rate of the square.
+    model = nn.Linear(5, 4, bias=False)
+    rule = LowRankTikiTaka(rank=2, transfer_every=100)
+    span = (-(0.125**0.5), 0.125**0.5)
+    optimizer = TileSGD(model, 0.05, device=FINE, rule=rule, update=MEAN, weight_range=span)
+    _, a, b = (cells.read() for cells in optimizer.arrays["weight"].tiles)
+    torch.testing.assert_close(b.abs(), torch.full_like(b, 0.125**0.5), atol=1e-5, rtol=0.0)
+    x, delta = torch.randn(3, 5), 0.3 * torch.randn(3, 4)
+    (model(x) * delta).sum().backward()
+    optimizer.step()
+    expected = -4 * 0.05 * delta.T @ x @ b.T
+    found = optimizer.arrays["weight"].tiles[1].read()
+    inside = expected.abs() < 0.3
+    torch.testing.assert_close(found[inside], expected[inside], atol=1e-3, rtol=0.0)
+
+
 def test_a_low_rank_transfer_keeps_the_weight_and_begins_anew():
     optimizer = TileSGD(nn.Linear(5, 4), device=FINE, rule=LowRankTikiTaka(rank=2))
     arrays = optimizer.arrays["weight"]

@@ -36,7 +36,8 @@ _MEAN_SQUARE = 0.25  # of inputs, where none are given
 _CURVATURE = 0.25  # of the cross-entropy in an output, at most
 _LR = (0.01, 0.3)
 _ALIKE = 0.02  # asymmetry of steps that count as alike
-_DROWNED = 2.0  # half ranges, by which pulses that lead through one scatter: nothing is learnt
+_NOISY = 0.5  # half ranges, by which pulses that lead through one scatter: pairs,
+_DROWNED = 4.0  # and nothing is learnt
 
 
 class Advice:
@@ -252,10 +253,13 @@ def _proposed(case: _Case, steps: tuple[float, float], digital: bool) -> Advice:
 
 def _mixed(case: _Case, reasons: list[str], *, lopsided: bool) -> Advice:
     """Propose mixed precision, on pairs where single cells would do badly."""
-    layout = DifferentialPair() if lopsided or case.numbers.states < _FEW else SingleCell()
+    noisy, few = _scatter(case.numbers) > _NOISY, case.numbers.states < _FEW
+    layout = DifferentialPair() if lopsided or noisy or few else SingleCell()
     reasons.append("changes are added up digitally until they are worth a pulse")
     if lopsided:
         reasons.append("set and reset steps differ much: pairs of cells that are only set")
+    if noisy:
+        reasons.append("pulses are noisy: of a pair each moves the weight by half as much")
 
     def mixed(model: nn.Module, **more: Any) -> InSitu:
         inner = torch.optim.SGD(model.parameters(), case.lr)
@@ -275,14 +279,18 @@ def _unfit(numbers: DeviceNumbers, steps: tuple[float, float]) -> str:
             "highest): no rule that counts pulses can tell them which way to go. Take pulses of "
             "another voltage or width, or train digitally and program the cells by write–verify"
         )
-    across = math.sqrt(2.0 / numbers.states) / numbers.snr
-    if across > _DROWNED:
+    if _scatter(numbers) > _DROWNED:
         return (
             "pulses are noise: as many as lead through half the range scatter by "
-            f"{across:.2g} of it, and no rule learns by them. Of a fitted device, see first "
-            "whether its law fits (mho.fit.pulses chooses one by itself)"
+            f"{_scatter(numbers):.2g} times as much, and no rule learns by them. Of a fitted "
+            "device, see first whether its law fits (mho.fit.pulses chooses one by itself)"
         )
     return ""
+
+
+def _scatter(numbers: DeviceNumbers) -> float:
+    """Return the deviation of as many pulses as lead through half the range, over that half."""
+    return math.sqrt(2.0 / numbers.states) / numbers.snr
 
 
 def _nothing(case: _Case, why: str) -> Advice:
