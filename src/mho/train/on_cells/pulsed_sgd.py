@@ -15,6 +15,7 @@ from mho.decomposition.capturing import Capture, capture
 from mho.devices.pulsed import PulsedDevice
 from mho.train import finite, rates
 from mho.train.distributed import SharedSamples
+from mho.train.on_cells import checkpoint
 from mho.train.on_cells.choice import cells_dtype, matrix_shape, per_parameter
 from mho.train.on_cells.coincidence import PulsedUpdate, StochasticPulses
 from mho.train.on_cells.deploy import OnCells
@@ -117,7 +118,7 @@ class PulsedOptimizer(OnCells, WholeCopies):
         self._digital = {p: name for name, p in named.items() if name not in devices}
         self.arrays: dict[str, Arrays] = {}
         self._versions: dict[str, int] = {}
-        self._seen: dict[str, tuple[Tensor, int]] = {}
+        self._seen: dict[str, tuple[tuple[Tensor, int], ...]] = {}
         outside: dict[str, int] = {}
         for name, cell in devices.items():
             p = named[name]
@@ -129,6 +130,9 @@ class PulsedOptimizer(OnCells, WholeCopies):
             self._write(name, p)
         warn_clipped(outside, sum(p.numel() for p in on_cells))
         self.capture = capture(model)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({"_seen": {}, **state})  # older pickles do not know what was seen
 
     def _array(
         self, shape: tuple[int, int], cell: PulsedDevice, seed: int, kind: dict[str, Any]
@@ -256,8 +260,9 @@ class PulsedOptimizer(OnCells, WholeCopies):
         array = self.arrays[name]
         if not isinstance(array, WeightCells) or name not in self._seen:
             return False
-        g, version = self._seen[name]
-        return g is array.cells.g and version == g._version
+        now = array.cells.g, array.reference
+        seen = zip(self._seen[name], now, strict=True)
+        return all(x is y and version == y._version for (x, version), y in seen)
 
     @torch.no_grad()
     def _show(self, name: str, p: Tensor, moved: Tensor | None = None) -> None:
@@ -271,7 +276,8 @@ class PulsedOptimizer(OnCells, WholeCopies):
             p.copy_(array.read().view_as(p))
         self._versions[name] = p._version
         if isinstance(array, WeightCells):
-            self._seen[name] = array.cells.g, array.cells.g._version
+            now = array.cells.g, array.reference
+            self._seen[name] = tuple((x, x._version) for x in now)
 
     @property
     def watching(self) -> Capture:
@@ -312,14 +318,24 @@ class PulsedOptimizer(OnCells, WholeCopies):
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed run needs beside the model, cells and randomness included."""
         arrays = {name: array.state_dict() for name, array in self.arrays.items()}
-        return {**super().state_dict(), "arrays": arrays}
+        return {**super().state_dict(), "is": self._identity(), "arrays": arrays}
+
+    def _identity(self) -> dict[str, Any]:
+        """Return, as plain values, what a checkpoint must agree on."""
+        rule = getattr(self, "rule", None)
+        held = {
+            f"{name}.{part}".rstrip("."): (list(cells.shape), cells)
+            for name, array in self.arrays.items()
+            for part, cells in _parts(array).items()
+        }
+        return {**checkpoint.identity_of(held), "rule": None if rule is None else rule.to_dict()}
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned; the model's weights follow the cells.
 
         Raises:
-            ValueError: if the state is of other arrays.
+            ValueError: if the state is of other arrays, cells or rules; nothing is then changed.
         """
         arrays = state_dict.get("arrays")
         if not isinstance(arrays, Mapping) or set(arrays) != set(self.arrays):
@@ -328,6 +344,8 @@ class PulsedOptimizer(OnCells, WholeCopies):
                 f"state_dict must have the arrays {', '.join(map(repr, self.arrays))}; "
                 f"found {found}"
             )
+        if "is" in state_dict:  # older checkpoints do not say what they are of
+            checkpoint.refuse_other(self._identity(), state_dict["is"])
         super().load_state_dict({k: state_dict[k] for k in ("state", "param_groups")})
         for p, name in self._name.items():
             self.arrays[name].load_state_dict(arrays[name])

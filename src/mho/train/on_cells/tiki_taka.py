@@ -73,6 +73,13 @@ class TransferArrays(nn.Module):
         self.register_buffer("flow", torch.zeros(3, dtype=torch.float64), persistent=rule.derives)
         self.register_buffer("count", torch.zeros_like(fast.cells.rng))
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "answer" not in self.__dict__:  # pickles from before rates were derived
+            self.answer = response(self.fast)
+            none = torch.zeros(3, dtype=torch.float64, device=self.count.device)
+            self.register_buffer("flow", none, persistent=self.rule.derives)
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         has = f"{prefix}flow" in state_dict
         if has != self.rule.derives:
