@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from mho.devices.pulsed import PulsedDevice
 from mho.train import finite, rates
 from mho.train.distributed import SharedSamples
 from mho.train.on_cells import checkpoint
+from mho.train.on_cells.arrays import Arrays, Exchange, parts
 from mho.train.on_cells.choice import cells_dtype, matrix_shape, per_parameter
 from mho.train.on_cells.coincidence import PulsedUpdate, StochasticPulses
 from mho.train.on_cells.deploy import OnCells
@@ -28,41 +29,6 @@ from mho.train.wrapper import WholeCopies
 
 Devices = Device | Mapping[Any, Device | None]
 """Of all cells, or by parameter or name pattern."""
-
-
-class Arrays(Protocol):
-    """What holds one weight: a module that is read, written and moved by pulses."""
-
-    def read(self) -> Tensor:
-        """Return the weights ``[out, in]``."""
-
-    def write(self, weight: Tensor) -> Any:
-        """Put the cells at weights."""
-
-    def descend(self, x: Tensor, delta: Tensor, lr: float, update: PulsedUpdate) -> Tensor | None:
-        """Move by ``−lr·Σ δ xᵀ``; return which weights moved (flat), None where any may have."""
-
-    def named_modules(self) -> Any:
-        """As of `torch.nn.Module`."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """As of `torch.nn.Module`."""
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
-        """As of `torch.nn.Module`."""
-
-
-class Exchange(Protocol):
-    """What processes that learn together do before they step."""
-
-    def agreed(self, fit: Sequence[bool], like: Tensor) -> list[bool]:
-        """Return which gradients are there and finite in all processes."""
-
-    def samples(self, input: Tensor, delta: Tensor, key: str) -> tuple[Tensor, Tensor]:
-        """Return the inputs and errors whose products add up to the mean gradient."""
-
-    def mean(self, gradient: Tensor) -> Tensor:
-        """Return the mean of all processes' gradients."""
 
 
 class PulsedOptimizer(OnCells, WholeCopies):
@@ -202,7 +168,7 @@ class PulsedOptimizer(OnCells, WholeCopies):
         """Yield the cells of every weight with its parameter and its learning rate."""
         for p, lr in learning.items():
             if p in self._name:
-                for cells in _parts(self.arrays[self._name[p]]).values():
+                for cells in parts(self.arrays[self._name[p]]).values():
                     yield cells, p, lr
 
     def _move(self, p: nn.Parameter, lr: float) -> None:
@@ -230,7 +196,7 @@ class PulsedOptimizer(OnCells, WholeCopies):
         """Return a table of all parameters: where they live, and what was written."""
         found: list[tuple[str, Sequence[int], WeightCells | None]] = []
         for p, name in self._name.items():
-            for part, cells in _parts(self.arrays[name]).items():
+            for part, cells in parts(self.arrays[name]).items():
                 found.append((f"{name} ({part})" if part else name, p.shape, cells))
         names = vars(self).get("_digital", {})
         digital = [p for group in self.param_groups for p in group["params"] if p not in self._name]
@@ -326,7 +292,7 @@ class PulsedOptimizer(OnCells, WholeCopies):
         held = {
             f"{name}.{part}".rstrip("."): (list(cells.shape), cells)
             for name, array in self.arrays.items()
-            for part, cells in _parts(array).items()
+            for part, cells in parts(array).items()
         }
         return {**checkpoint.identity_of(held), "rule": None if rule is None else rule.to_dict()}
 
@@ -409,13 +375,6 @@ class PulsedSGD(PulsedOptimizer):
         self, shape: tuple[int, int], cell: PulsedDevice, seed: int, kind: dict[str, Any]
     ) -> Arrays:
         return WeightCells(cell, shape, seed=seed, **self._cells, **kind)
-
-
-def _parts(array: Arrays) -> dict[str, WeightCells]:
-    """Return the cells of a weight, by what they are for; ``""`` where there is one kind."""
-    if isinstance(array, WeightCells):
-        return {"": array}
-    return {name: part for name, part in array.named_modules() if isinstance(part, WeightCells)}
 
 
 def _devices(model: nn.Module, device: Any) -> dict[str, PulsedDevice]:

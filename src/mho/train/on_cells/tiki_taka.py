@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from mho.cells.device import Device
 from mho.core import checks, notice, random, text
 from mho.devices.pulsed import PulsedDevice
+from mho.train.on_cells.arrays import Arrays
 from mho.train.on_cells.coincidence import PulsedUpdate
 from mho.train.on_cells.parameter import pulsed
-from mho.train.on_cells.pulsed_sgd import Arrays, Devices, PulsedOptimizer
+from mho.train.on_cells.pulsed_sgd import Devices, PulsedOptimizer
 from mho.train.on_cells.transfer_rates import (
     HEAD,
     SETTLED,
