@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mho.core.spec import first_difference
 from mho.train.on_cells.parameter import HeldParameter
@@ -27,37 +27,27 @@ def _numbers(names: Names) -> dict[Tensor, int]:
 def identity(held: Held, names: Names) -> dict[str, Any]:
     """Return, as plain values, what a checkpoint must agree on: shapes, devices, layouts."""
     numbers = _numbers(names)
-    each = {str(numbers[p]): one.weights for p, one in held.items()}
-    shapes = {str(numbers[p]): list(p.shape) for p in held}
-    return _told(each, shapes)
+    return identity_of(
+        {str(numbers[p]): (list(p.shape), one.weights) for p, one in held.items()},
+    )
 
 
-def identity_of_arrays(arrays: Mapping[str, nn.Module]) -> dict[str, Any]:
-    """As `identity`, of the arrays of weights by their names, which may have several parts."""
-    each = {
-        f"{name}.{part}".rstrip("."): cells
-        for name, array in arrays.items()
-        for part, cells in array.named_modules()
-        if isinstance(cells, WeightCells)
-    }
-    return _told(each, {name: list(cells.shape) for name, cells in each.items()})
-
-
-def _told(each: Mapping[str, WeightCells], shapes: Mapping[str, list[int]]) -> dict[str, Any]:
+def identity_of(held: Mapping[str, tuple[list[int], WeightCells]]) -> dict[str, Any]:
+    """As `identity`, of cells by name, each with the shape of what they hold."""
     # Devices with tables are large, and mostly the same.
-    devices = list(dict.fromkeys(cells.device for cells in each.values()))
-    told = {
+    devices = list(dict.fromkeys(weights.device for _, weights in held.values()))
+    cells = {
         name: {
-            "shape": shapes[name],
-            "device": devices.index(cells.device),
-            "layout": cells.layout.to_dict(),
-            "range": [cells.low, cells.high],
-            "steps": list(cells.steps),
-            "endurance": cells.endurance,
+            "shape": shape,
+            "device": devices.index(weights.device),
+            "layout": weights.layout.to_dict(),
+            "range": [weights.low, weights.high],
+            "steps": list(weights.steps),
+            "endurance": weights.endurance,
         }
-        for name, cells in each.items()
+        for name, (shape, weights) in held.items()
     }
-    return {"devices": [device.to_dict() for device in devices], "cells": told}
+    return {"devices": [device.to_dict() for device in devices], "cells": cells}
 
 
 def cells_of(held: Held, names: Names) -> dict[int, dict[str, Any]]:
@@ -77,10 +67,12 @@ def checked(state: Mapping[str, Any], expected: dict[str, Any]) -> Mapping[str, 
     return mine
 
 
-def refuse_other(expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint of other cells than those that are here (ValueError)."""
-    (wanted, steps), (given, theirs) = _parted(expected), _parted(found)
-    refuse_difference(wanted, given)
+def refuse_other(expected: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse the identity of a checkpoint that is not the expected one (ValueError)."""
+    (wanted, steps), (found, theirs) = _parted(expected), _parted(given)
+    difference = first_difference(wanted, found)
+    if difference:
+        raise ValueError(f"this checkpoint does not fit the optimizer: {difference}")
     for number, step in steps.items():
         if not all(
             math.isclose(*pair, rel_tol=_SAME) for pair in zip(step, theirs[number], strict=True)
@@ -91,13 +83,6 @@ def refuse_other(expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
                 f"granularity={theirs[number]}. (mho 0.1 took means over sweeps through the window "
                 "or over the window; a pulse is now worth the cells' step at mid-window)"
             )
-
-
-def refuse_difference(expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint of which plain values are others (ValueError)."""
-    difference = first_difference(expected, found)
-    if difference:
-        raise ValueError(f"this checkpoint does not fit the optimizer: {difference}")
 
 
 def _parted(identity: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, tuple[float, ...]]]:

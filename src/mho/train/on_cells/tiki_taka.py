@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from mho.cells.device import Device
 from mho.core import checks, notice, random, text
 from mho.devices.pulsed import PulsedDevice
+from mho.train.on_cells.arrays import Arrays
 from mho.train.on_cells.coincidence import PulsedUpdate
 from mho.train.on_cells.parameter import pulsed
-from mho.train.on_cells.pulsed_sgd import Arrays, Devices, PulsedOptimizer
+from mho.train.on_cells.pulsed_sgd import Devices, PulsedOptimizer
 from mho.train.on_cells.transfer_rates import (
     HEAD,
     SETTLED,
@@ -69,17 +70,16 @@ class TransferArrays(nn.Module):
         self._keys = tuple(rule.memory((0, 0)))
         for name, value in rule.memory((out, inputs)).items():
             self.register_buffer(name, value.to(fast.read()))
+        self.answer = response(fast)
+        self.register_buffer("flow", torch.zeros(3, dtype=torch.float64), persistent=rule.derives)
         self.register_buffer("count", torch.zeros_like(fast.cells.rng))
-        self._watch_flow()
-
-    def _watch_flow(self) -> None:
-        self.answer, derives = response(self.fast), self.rule.derives
-        self.register_buffer("flow", torch.zeros(3, dtype=torch.float64), persistent=derives)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if "flow" not in self._buffers:  # a pickle of 0.1, which knew its rates by numbers
-            self._watch_flow()
+        if "answer" not in self.__dict__:  # pickles from before rates were derived
+            self.answer = response(self.fast)
+            none = torch.zeros(3, dtype=torch.float64, device=self.count.device)
+            self.register_buffer("flow", none, persistent=self.rule.derives)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         has = f"{prefix}flow" in state_dict
