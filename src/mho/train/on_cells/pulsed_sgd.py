@@ -295,7 +295,7 @@ class PulsedOptimizer(OnCells, WholeCopies):
             for name, array in self.arrays.items()
             for part, cells in parts(array).items()
         }
-        return {**checkpoint.identity_of(held), "rule": None if rule is None else rule.to_dict()}
+        return {"rule": None if rule is None else rule.to_dict(), **checkpoint.identity_of(held)}
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
