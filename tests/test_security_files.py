@@ -17,6 +17,7 @@ from mho.compat import notebooks
 from mho.compat.configs import from_aihwkit, from_crosssim, from_neurosim
 from mho.core import files, memory
 from mho.programming import load_recipe
+from mho.runs import pool
 from mho.study import Integers, Range, sweep
 from mho_cli.app import main
 from security import ESCAPES, MARK, Payload, pickled
@@ -226,7 +227,9 @@ def test_a_named_function_takes_no_arguments_and_is_found_where_it_says(here):
 
 # ── nothing is written elsewhere ─────────────────────────────────────────────────────────────
 
-ELSEWHERE = ("../elsewhere", "/tmp/elsewhere", "a/../../elsewhere", "link/elsewhere")
+ELSEWHERE = (
+    "../elsewhere", "/tmp/elsewhere", "a/../../elsewhere", "link/elsewhere", "~/elsewhere",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("key", ["out", "store", "name"])
@@ -339,6 +342,25 @@ def test_studies_are_bounded(settings):
 def test_workers_are_as_many_as_there_is_memory_for():
     with pytest.raises(MemoryError, match="worker processes needs"):
         sweep({"x": [1]}, lambda h, s, t: 1.0, free=["x"], workers=10**9)
+
+
+@pytest.mark.parametrize(("room", "workers"), [(10**12, 64), (1_000_000_000, 6), (1, 1)])
+def test_workers_that_nobody_asked_for_are_fewer_where_memory_is_short(monkeypatch, room, workers):
+    monkeypatch.setattr(pool, "cores", lambda: 64)
+    monkeypatch.setattr(memory, "available", lambda device: room)
+    assert pool.pool_of(None, None).width == workers
+
+
+def test_files_that_a_container_has_read_are_no_memory_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_GROUP", tmp_path)
+    monkeypatch.setattr(memory, "_of_system", lambda: 10**15)
+    written(tmp_path / "memory.max", "8000\n")
+    written(tmp_path / "memory.current", "7000\n")
+    stat = "anon 1500\nfile 5500\nshmem 500\ninactive_file 4000\nactive_file 1000\n"
+    written(tmp_path / "memory.stat", stat)
+    assert memory.available("cpu") == 8000 - 7000 + 4000 + 1000
+    written(tmp_path / "memory.max", "max\n")
+    assert memory.available("cpu") == 10**15
 
 
 @pytest.mark.parametrize("key", ["chips", "trials", "verify"])

@@ -18,10 +18,11 @@ from mho.cells.device import Device
 from mho.core import checks, random
 from mho.core.spec import Spec
 from mho.devices.pulsed import PulsedDevice
+from mho.train.on_cells.arrays import Arrays
 from mho.train.on_cells.coincidence import PulsedUpdate
 from mho.train.on_cells.layouts import CellLayout
 from mho.train.on_cells.parameter import pulsed
-from mho.train.on_cells.pulsed_sgd import Arrays, Devices, PulsedOptimizer
+from mho.train.on_cells.pulsed_sgd import Devices, PulsedOptimizer
 from mho.train.on_cells.pulses import PulseRule
 from mho.train.on_cells.weights import ONE_CELL, WeightCells
 
