@@ -5,9 +5,9 @@
 
 Devices are all pulse-count presets, and fits (`mho.fit.pulses`, by the law it chooses) to responses
 of measured jump tables, where these are (``--tables``: of the names
-``optuna_exp_1.35V_set_cdf.txt``); ``--law soft_bounds`` forces a law that does not fit them. A round
-is a step of training. Prints a JSON line for each device and setting: its accuracy on the test
-images (%), the mean of the last fifth of training, and processor seconds.
+``optuna_exp_1.35V_set_cdf.txt``); ``--law soft_bounds`` forces a law that does not fit them. A
+round is a step of training. Prints a JSON line for each device and setting: its accuracy on the
+test images (%), the mean of the last fifth of training, and processor seconds.
 """
 
 import time

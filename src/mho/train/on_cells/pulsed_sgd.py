@@ -302,8 +302,8 @@ class PulsedOptimizer(OnCells, WholeCopies):
         """Take over what `state_dict` returned; the model's weights follow the cells.
 
         Raises:
-            TypeError, ValueError: if the state is no such thing, or of other arrays, cells or rules;
-                nothing is then changed.
+            TypeError, ValueError: if the state is no such thing, or of other arrays, cells or
+                rules; nothing is then changed.
         """
         checks.instance("state_dict", state_dict, Mapping)
         missing = [key for key in ("state", "param_groups") if key not in state_dict]
