@@ -227,6 +227,7 @@ def check_device(
     """
     checks.instance("model", model, nn.Module)
     checks.integer("batch", batch)
+    checks.truth("digital", digital)
     if inputs is not None:
         checks.instance("inputs", inputs, Tensor)
     cell = pulsed(device, "device")
