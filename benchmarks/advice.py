@@ -1,16 +1,15 @@
 """What `mho.train.check_device` proposes, against the best of a small search: digits, 64-32-10.
 
-    python benchmarks/advice.py [--devices ag_a_si,…] [--steps 500] [--only search|advice]
+    python benchmarks/advice.py [--devices ag_a_si,…] [--rounds 500] [--only search|advice]
         [--settings NAMES] [--tables DIRECTORY]
 
-Devices are all pulse-count presets, and three fitted (`mho.fit.pulses`) to responses of measured
-jump tables, where these are (``--tables``: of the names ``optuna_exp_1.35V_set_cdf.txt``).
-Prints a JSON line for each device and setting: its accuracy on the test images (%), the mean of
-the last fifth of training, and processor seconds.
+Devices are all pulse-count presets, and fits (`mho.fit.pulses`, by the law it chooses) to responses
+of measured jump tables, where these are (``--tables``: of the names
+``optuna_exp_1.35V_set_cdf.txt``); ``--law soft_bounds`` forces a law that does not fit them. A
+round is a step of training. Prints a JSON line for each device and setting: its accuracy on the
+test images (%), the mean of the last fifth of training, and processor seconds.
 """
 
-import argparse
-import json
 import time
 import warnings
 from pathlib import Path
@@ -23,9 +22,10 @@ from mho.demo.data import digits
 from mho.devices import TabularDevice, presets
 from mho.devices.pulsed import PulsedDevice
 from mho.train import AGAD, DifferentialPair, InSitu, PulsedSGD, TikiTaka, check_device
+from timing import options, report
 
 TABLES = Path(__file__).resolve().parents[2] / "shared/data/xbtorch_tables/tabular/experimental"
-MEASURED = ("optuna_exp_1.35V", "optuna_exp_1.5V", "optuna_exp_1.8V")
+MEASURED = ("optuna_exp_1.35V", "optuna_exp_1.5V", "optuna_exp_1.65V", "optuna_exp_1.8V")
 
 
 def mixed(layout):
@@ -59,7 +59,7 @@ def advised(digital):
 ADVICE = {"advice": advised(True), "advice, without digital memory": advised(False)}
 
 
-def devices(tables):
+def devices(tables, law):
     """Yield names and devices: presets, then fits to measured tables."""
     for preset in presets.list():
         device = presets.get(preset.name)
@@ -68,7 +68,7 @@ def devices(tables):
     for stem in MEASURED if tables.is_dir() else ():
         cells = TabularDevice.from_tables(tables / stem).fabricate((1,), seed=0)
         response = cells.respond(100, cycles=10)[:, :, 0]
-        yield f"fit to {stem}", fit.pulses(tuple(response.numpy()), law="soft_bounds").device
+        yield f"fit to {stem}", fit.pulses(tuple(response.numpy()), law=law).device
 
 
 def train(make, device, data, steps, seed=0):
@@ -89,31 +89,37 @@ def train(make, device, data, steps, seed=0):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--devices", help="some of them, by name and comma")
-    parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--only", choices=("search", "advice"))
-    parser.add_argument("--settings", default="", help="those whose names begin so, by semicolon")
-    parser.add_argument("--tables", type=Path, default=TABLES)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    given = options(
+        __doc__,
+        rounds=500,
+        quick=50,
+        devices={"help": "some of them, by name and comma"},
+        only={"choices": ("search", "advice")},
+        settings={"default": "", "help": "those whose names begin so, by semicolon"},
+        tables={"type": Path, "default": TABLES},
+        law={"default": "best", "help": "of the fits to measured tables"},
+    )
     data = digits(0)
     settings = {
-        **({} if options.only == "advice" else SEARCH),
-        **({} if options.only == "search" else ADVICE),
+        **({} if given.only == "advice" else SEARCH),
+        **({} if given.only == "search" else ADVICE),
     }
-    for name, device in devices(options.tables):
-        if options.devices and name not in options.devices.split(","):
+    for name, device in devices(given.tables, given.law):
+        if given.devices and name not in given.devices.split(","):
             continue
         for setting, make in settings.items():
-            if not setting.startswith(tuple(options.settings.split(";"))):
+            if not setting.startswith(tuple(given.settings.split(";"))):
                 continue
+            row = {"device": name, "setting": setting}
             with warnings.catch_warnings(record=True) as told:
                 warnings.simplefilter("always")
-                accuracy, seconds = train(make, device, data, options.steps)
-            row = {"device": name, "setting": setting, "accuracy": round(accuracy, 1)}
+                try:
+                    accuracy, seconds = train(make, device, data, given.rounds)
+                    row |= {"accuracy": round(accuracy, 1), "seconds": round(seconds, 1)}
+                except ValueError as refused:
+                    row["refused"] = str(refused)
             row["told"] = sorted({str(one.message)[:60] for one in told})
-            print(json.dumps({**row, "seconds": round(seconds, 1)}), flush=True)
+            report("advice", **row)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,8 @@ def main() -> None:
     given = options(__doc__, rounds=100)
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
-    for rows, cols, batch in ((784, 512, 256), (1024, 1024, 512)):
+    sizes = ((128, 64, 64),) if given.quick else ((784, 512, 256), (1024, 1024, 512))
+    for rows, cols, batch in sizes:
         layer, x = nn.Linear(rows, cols, bias=False), torch.randn(batch, rows)
         for chip, parts in CHIPS.items():
             planes = "dac" in parts  # some seventy times the work

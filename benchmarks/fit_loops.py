@@ -62,8 +62,10 @@ def main():
     """Print all lines."""
     given = options(__doc__, rounds=1, folder={"type": Path})
     rounds = given.rounds
-    voltage, current = measured(given.folder) if given.folder else made()
-    line("hysteresis of 19 cycles", rounds, lambda: fit.hysteresis(voltage, current))
+    small = {"cycles": 3, "samples": 20} if given.quick else {}
+    voltage, current = measured(given.folder) if given.folder else made(**small)
+    cycles = f"{len(voltage)} cycles"
+    line(f"hysteresis of {cycles}", rounds, lambda: fit.hysteresis(voltage, current))
     v = np.linspace(-1.0, 1.0, 101)
     i = 1e-5 * np.sinh(2.5 * v) * (1.0 + 0.01 * np.random.default_rng(0).standard_normal(101))
     line("iv, best law", rounds, lambda: fit.iv(v, i))
@@ -71,7 +73,7 @@ def main():
     models = ("vteam", "yakopcic", "stanford_pku", "data_driven_2018", "data_driven_2021", "best")
     for model in models[:1] if given.quick else models:
         line(
-            f"loop of 19 cycles, {model}",
+            f"loop of {cycles}, {model}",
             rounds,
             lambda model=model: fit.loop(voltage, current, model=model),
             relative_rmse=lambda found: round(found.pooled_rmse, 4),

@@ -3,7 +3,8 @@
     python benchmarks/fit_retention.py [--rounds 5] [--threads 1]
 
 Prints one JSON line each: median seconds of a fit of so many pairs or cells, and of a step of a
-million cells in service (an hour of drift is there to compare with).
+million cells in service (an hour of drift is there to compare with). ``--quick``: a hundredth of
+them.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ import torch
 from mho import effects, fit
 from mho.devices import LinearDevice
 from timing import medians, options, report
-
-MILLION = (1000, 1000)
 
 
 def pairs(count: int) -> Callable[[], object]:
@@ -36,27 +35,29 @@ def records(cells: int) -> Callable[[], object]:
     return lambda: fit.retention(time, g)
 
 
-def service(effect: effects.Effect, reads: float = 0.0) -> Callable[[], object]:
+def service(count: int, effect: effects.Effect, reads: float = 0.0) -> Callable[[], object]:
     device = LinearDevice(g_min=1e-6, g_max=1e-4)
-    cells = device.cells_type((device, effect), MILLION)
+    cells = device.cells_type((device, effect), (count,))
     cells.program(torch.tensor(5e-5))
     return lambda: cells.age(3600.0, reads)
 
 
 def main() -> None:
-    given = options(__doc__, rounds=5)
+    given = options(__doc__, rounds=5, quick=1)
+    part = 100 if given.quick else 1
+    many, some = 1_000_000 // part, 10_000 // part
+    drift, traps = effects.PowerLawDrift(0.05), effects.TelegraphNoise(0.1, tau=1e3)
     work = {
-        "programming, 1 000 pairs": pairs(1_000),
-        "programming, 1 000 000 pairs": pairs(1_000_000),
-        "retention, 100 cells, 25 readings": records(100),
-        "an hour of power-law drift, 1 000 000 cells": service(effects.PowerLawDrift(0.05)),
-        "an hour of traps, 1 000 000 cells": service(effects.TelegraphNoise(0.1, tau=1e3)),
-        "8 000 reads, 1 000 000 cells": service(effects.ReadDisturb(1e6), 8000.0),
+        ("programming", 1_000): pairs(1_000),
+        ("programming", many): pairs(many),
+        ("retention, 25 readings", 10): records(10),
+        ("retention, 25 readings", some): records(some),
+        ("an hour of power-law drift", many): service(many, drift),
+        ("an hour of traps", many): service(many, traps),
+        ("8 000 reads", many): service(many, effects.ReadDisturb(1e6), 8000.0),
     }
-    if not given.quick:
-        work["retention, 10 000 cells, 25 readings"] = records(10_000)
-    for name, seconds in medians(work, given.rounds, warm_up=0).items():
-        report(name, seconds=round(seconds, 4))
+    for (name, count), seconds in medians(work, given.rounds, warm_up=0).items():
+        report(name, count=count, seconds=round(seconds, 5))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 Ratios compare medians of interleaved rounds; a machine that is busy with other things makes them
 larger. The last rows do not depend on it: memory, and the calls that a training read makes.
 ``--large`` adds the 50-million-weight model, in a process of its own so that its peak memory is
-its own.
+its own. ``--quick`` tries the first number of threads alone.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ def main() -> None:
     given = options(__doc__, rounds=200, threads=[1, 2], large={"action": "store_true"})
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
-    for threads in given.threads:
+    for threads in given.threads[:1] if given.quick else given.threads:
         torch.set_num_threads(threads)
         conversion(min(given.rounds, 30))
         inference(given.rounds)

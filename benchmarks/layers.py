@@ -5,7 +5,7 @@
 Prints a JSON line for each: median milliseconds of torch's own module and of the converted one in
 ``eval()`` on ideal hardware, and behind 8-bit converters on tiles of 512², in one run, interleaved;
 and their ratios. Torch is timed twice for encoder layers: as it comes, with its fused inference
-kernel, and with that switched off.
+kernel, and with that switched off. ``--quick``: an eighth of the samples, a quarter of the tokens.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ IDEAL = mho.Hardware()
 EIGHT_BITS = mho.Hardware(array=mho.Array(512, 512), dac=mho.DAC(8), adc=mho.ADC(8))
 
 
-def encoder_layer() -> tuple[nn.Module, Tensor]:
+def encoder_layer(batch: int, tokens: int) -> tuple[nn.Module, Tensor]:
     """A `torch.nn.TransformerEncoderLayer` of width 512 on 8 × 128 tokens."""
     layer = nn.TransformerEncoderLayer(512, 8, 2048, batch_first=True)
-    return layer, torch.randn(8, 128, 512)
+    return layer, torch.randn(batch, tokens, 512)
 
 
-def decoder_layer() -> tuple[nn.Module, Tensor]:
+def decoder_layer(batch: int, tokens: int) -> tuple[nn.Module, Tensor]:
     """A `torch.nn.TransformerDecoderLayer` of width 512 on 8 × 128 tokens."""
 
     class Decoder(nn.Module):
@@ -41,15 +41,15 @@ def decoder_layer() -> tuple[nn.Module, Tensor]:
             found: Tensor = self.layer(x, x)
             return found
 
-    return Decoder(), torch.randn(8, 128, 512)
+    return Decoder(), torch.randn(batch, tokens, 512)
 
 
-def upsampling() -> tuple[nn.Module, Tensor]:
+def upsampling(batch: int, tokens: int) -> tuple[nn.Module, Tensor]:
     """A transposed convolution 64 → 64, 4 × 4, stride 2, on 8 × 28 × 28."""
-    return nn.ConvTranspose2d(64, 64, 4, stride=2, padding=1), torch.randn(8, 64, 28, 28)
+    return nn.ConvTranspose2d(64, 64, 4, stride=2, padding=1), torch.randn(batch, 64, 28, 28)
 
 
-def bilinear() -> tuple[nn.Module, Tensor]:
+def bilinear(batch: int, tokens: int) -> tuple[nn.Module, Tensor]:
     """A bilinear layer 128 × 128 → 64 on 256 pairs."""
 
     class Same(nn.Module):
@@ -61,10 +61,10 @@ def bilinear() -> tuple[nn.Module, Tensor]:
             found: Tensor = self.layer(x, x)
             return found
 
-    return Same(), torch.randn(256, 128)
+    return Same(), torch.randn(2 * tokens, 128)
 
 
-def gpt2_block() -> tuple[nn.Module, Tensor] | None:
+def gpt2_block(batch: int, tokens: int) -> tuple[nn.Module, Tensor] | None:
     """A block of GPT-2 (768 wide) on 4 × 128 tokens; None without transformers."""
     try:
         from transformers import GPT2Config, GPT2Model
@@ -80,10 +80,13 @@ def gpt2_block() -> tuple[nn.Module, Tensor] | None:
             found: Tensor = self.model(inputs_embeds=x).last_hidden_state
             return found
 
-    return Block(), torch.randn(4, 128, 768)
+    return Block(), torch.randn(max(batch // 2, 1), tokens, 768)
 
 
-CASES: tuple[Callable[[], tuple[nn.Module, Tensor] | None], ...] = (
+Case = Callable[[int, int], tuple[nn.Module, Tensor] | None]
+"""From a batch and its tokens to a model and its inputs."""
+
+CASES: tuple[Case, ...] = (
     encoder_layer,
     decoder_layer,
     upsampling,
@@ -92,10 +95,10 @@ CASES: tuple[Callable[[], tuple[nn.Module, Tensor] | None], ...] = (
 )
 
 
-def measure(case: Callable[[], tuple[nn.Module, Tensor] | None], rounds: int) -> None:
+def measure(case: Case, rounds: int, quick: bool) -> None:
     """Time one case and print its line."""
     torch.manual_seed(0)
-    made = case()
+    made = case(*((1, 32) if quick else (8, 128)))
     if made is None:
         report(case.__name__, skipped="transformers is not installed")
         return
@@ -135,9 +138,9 @@ def measure(case: Callable[[], tuple[nn.Module, Tensor] | None], rounds: int) ->
 def main() -> None:
     """Run all cases."""
     warnings.simplefilter("ignore")
-    rounds = options(__doc__, rounds=15).rounds
+    given = options(__doc__, rounds=15)
     for case in CASES:
-        measure(case, rounds)
+        measure(case, given.rounds, given.quick)
 
 
 if __name__ == "__main__":

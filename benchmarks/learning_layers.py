@@ -1,6 +1,6 @@
 """What training in place costs by kind of layer: steps on cells beside plain ones, in one run.
 
-    python benchmarks/learning_layers.py [--rounds 15] [--threads 1] [--tables FOLDER [--epochs 15]]
+    python benchmarks/learning_layers.py [--rounds 15] [--only KIND] [--tables FOLDER [--epochs 15]]
 
 A step is gradients to zero, forward, backward and update. A weight of a convolution counts one
 sample for every output position, one of a recurrent layer or of attention one for every time step.
@@ -10,7 +10,6 @@ ratio to the plain step, and picoseconds per weight and sample.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from mho.demo.data import digits
 from mho.devices import SoftBoundsDevice, TabularDevice
 from mho.train import InSitu, MultiCell, PulsedSGD
-from timing import report
+from timing import options, report
 
 DEVICE = SoftBoundsDevice(g_min=1e-6, g_max=101e-6, step=100e-9)
 LR = 0.1
@@ -141,40 +140,45 @@ def epochs_of_a_cnn(folder: str, epochs: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", default="", help="part of the kinds' names")
-    parser.add_argument("--tables", default="", help="folder of jump tables to train a CNN on")
-    parser.add_argument("--epochs", type=int, default=15, help="of that CNN")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.tables:
-        epochs_of_a_cnn(options.tables, options.epochs)
+    given = options(
+        __doc__,
+        rounds=15,
+        only={"default": "", "help": "part of the kinds' names"},
+        tables={"default": "", "help": "folder of jump tables to train a CNN on"},
+        epochs={"type": int, "default": 15, "help": "of that CNN (%(default)s)"},
+    )
+    if given.tables:
+        epochs_of_a_cnn(given.tables, given.epochs)
         return
     for kind, (make, shape, samples) in KINDS.items():
-        if options.only not in kind:
-            continue
-        work = {way: stepper(make, shape, of) for way, of in ways().items()}
-        seconds: dict[str, list[float]] = {way: [] for way in work}
-        for step in work.values():
-            for _ in range(3):
-                step()
-        for _ in range(options.rounds):
-            for way, step in work.items():
-                start = time.process_time()
-                step()
-                seconds[way].append(time.process_time() - start)
-        weights = sum(p.numel() for p in make().parameters() if p.dim() > 1)
-        found = {way: statistics.median(times) for way, times in seconds.items()}
-        for way, median in found.items():
-            report(
-                f"learning_layers: {kind}",
-                way=way,
-                ms=round(1e3 * median, 2),
-                ratio=round(median / found["plain"], 2),
-                ps_per_weight_and_sample=round(1e12 * median / weights / samples, 1),
-            )
+        if given.only in kind:
+            measure(kind, make, shape, samples, given.rounds)
+
+
+def measure(
+    kind: str, make: Callable[[], nn.Module], shape: tuple[int, ...], samples: int, rounds: int
+) -> None:
+    """Time steps of one kind of layer, the ways of training in turns; print a line for each."""
+    work = {way: stepper(make, shape, of) for way, of in ways().items()}
+    seconds: dict[str, list[float]] = {way: [] for way in work}
+    for step in work.values():
+        for _ in range(3):
+            step()
+    for _ in range(rounds):
+        for way, step in work.items():
+            start = time.process_time()
+            step()
+            seconds[way].append(time.process_time() - start)
+    weights = sum(p.numel() for p in make().parameters() if p.dim() > 1)
+    found = {way: statistics.median(times) for way, times in seconds.items()}
+    for way, median in found.items():
+        report(
+            f"learning_layers: {kind}",
+            way=way,
+            ms=round(1e3 * median, 2),
+            ratio=round(median / found["plain"], 2),
+            ps_per_weight_and_sample=round(1e12 * median / weights / samples, 1),
+        )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 Every case runs in a process of its own. ``peak_mb`` is the largest resident memory over that after
 the same work on the plain model. The arithmetic of a read is the plain model's time, in rounds
 interleaved with the read's, times bit planes and digits (the two cells of a digit are subtracted
-before they are multiplied). ``--case resnet18-usual`` takes minutes an image.
+before they are multiplied). ``--quick``: two cases, on less of an image. ``--case "resnet18, usual,
+calibrated"`` takes minutes an image.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ USUAL = {
     "encoding": mho.encoding.BitSliced(bits=8, bits_per_cell=2),
 }
 NOISE = (mho.effects.ReadNoise(sigma=0.01),)
+QUICK = ("convolutions, calibrated", "convolutions, calibrated, step")
 
 
 def resident() -> float:
@@ -83,17 +85,16 @@ def shown(
     )
 
 
-def two_convolutions() -> tuple[nn.Module, Tensor]:
-    layers = (nn.Conv2d(64, 64, 3, padding=1) for _ in range(2))
-    return nn.Sequential(*layers), torch.rand(8, 64, 56, 56)
-
-
 def resnet(batch: int) -> tuple[nn.Module, Tensor]:
     return resnet18(64), torch.rand(batch, 3, 224, 224)
 
 
-def cases(rounds: int, batch: int) -> dict[str, Callable[[], None]]:
+def cases(rounds: int, batch: int, quick: bool) -> dict[str, Callable[[], None]]:
     """What to run, by name."""
+
+    def two_convolutions() -> tuple[nn.Module, Tensor]:
+        layers = (nn.Conv2d(64, 64, 3, padding=1) for _ in range(2))
+        return nn.Sequential(*layers), torch.rand(8, 64, *((14, 14) if quick else (56, 56)))
 
     def vocabulary() -> tuple[nn.Module, Tensor]:
         return nn.Linear(4096, 32000), torch.rand(16, 4096)
@@ -127,18 +128,19 @@ def cases(rounds: int, batch: int) -> dict[str, Callable[[], None]]:
 
 
 def main() -> None:
-    given = options(__doc__, rounds=5, case={}, batch={"type": int, "default": 32})
+    given = options(__doc__, rounds=5, quick=1, case={}, batch={"type": int, "default": 32})
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
-    found = cases(given.rounds, given.batch)
+    found = cases(given.rounds, given.batch, given.quick)
     if given.case:
         found[given.case]()
         return
     for name in found:
-        if name.startswith("resnet18" if given.quick else "resnet18, usual"):
+        if name not in QUICK if given.quick else name.startswith("resnet18, usual"):
             continue
         again = [sys.executable, __file__, "--case", name, "--rounds", str(given.rounds)]
-        subprocess.run([*again, "--batch", str(given.batch)], check=True)
+        again += ["--batch", str(given.batch), *["--quick"] * given.quick]
+        subprocess.run(again, check=True)
 
 
 if __name__ == "__main__":

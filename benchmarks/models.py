@@ -1,6 +1,6 @@
 """Small work and whole blocks beside plain PyTorch, in one run. Prints JSON lines.
 
-    python benchmarks/models.py [--rounds 60] [--threads 1] [--only sequences vectors blocks other]
+    python benchmarks/models.py [--rounds 60] [--only sequences vectors blocks other] [--quick]
 
 Sequences through recurrent layers, single vectors through small layers, and transformer blocks:
 work whose cost is that of calls rather than of arithmetic, or of many reads after one another.
@@ -122,9 +122,12 @@ def train(name: str, model: nn.Module, x: Tensor, rounds: int, **parts: object) 
     show(f"training step, {name}", medians({"plain": step(model, x), **kinds}, rounds))
 
 
-def sequences(rounds: int) -> None:
+def sequences(rounds: int, quick: bool) -> None:
     x = torch.randn(50, 32, 64)
     shape = "50 × 32 × 64"
+    if quick:
+        read(f"LSTM(64, 64), {shape}", nn.LSTM(64, 64), x, rounds)
+        return
     for kind in (nn.LSTM, nn.GRU, nn.RNN):
         read(f"{kind.__name__}(64, 64), {shape}", kind(64, 64), x, rounds)
     read(f"LSTM(64, 64), two layers, {shape}", nn.LSTM(64, 64, 2), x, rounds)
@@ -138,26 +141,27 @@ def sequences(rounds: int) -> None:
         read(f"GRU forecaster, {time} × {batch} × 8", model, x, rounds)
 
 
-def vectors(rounds: int) -> None:
+def vectors(rounds: int, quick: bool) -> None:
     for rows, cols in ((64, 10), (256, 256)):
         for batch in (1, 4):
             layer, x = nn.Linear(rows, cols), torch.randn(batch, rows)
             read(f"{batch} × Linear({rows}, {cols})", layer, x, 10 * rounds)
 
 
-def blocks(rounds: int) -> None:
-    x, array = torch.randn(8, 128, 512), mho.Array(512, 512)
+def blocks(rounds: int, quick: bool) -> None:
+    batch, tokens = (1, 32) if quick else (8, 128)
+    x, array = torch.randn(batch, tokens, 512), mho.Array(512, 512)
     for name, joint in (("transformer block", False), ("GPT-2 block", True)):
         model = Block(joint=joint)
-        shape = "d = 512, 8 × 128 tokens, 512² tiles"
+        shape = f"d = 512, {batch} × {tokens} tokens, 512² tiles"
         read(f"{name}, {shape}", model, x, max(rounds // 4, 5), array=array)
         train(f"{name}, {shape}", model, x, max(rounds // 4, 5), array=array)
 
 
-def other(rounds: int) -> None:
+def other(rounds: int, quick: bool) -> None:
     """The same work with aihwkit-lightning: 8-bit inputs and outputs by tile, noise of weights."""
-    if importlib.util.find_spec("aihwkit_lightning") is None:
-        report("aihwkit-lightning is not installed")
+    if quick or importlib.util.find_spec("aihwkit_lightning") is None:
+        report("aihwkit-lightning is left out" if quick else "aihwkit-lightning is not installed")
         return
     mlp = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 10))
     tokens = torch.randn(8, 128, 512)
@@ -216,7 +220,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
     for name in given.only:
-        parts[name](given.rounds)
+        parts[name](given.rounds, given.quick)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,6 @@ from mho.programming import (
 )
 from timing import options, report
 
-LOOP_CELLS = 12
 # Thresholds of 1 V; half of the largest pulses lies beyond them.
 PASSIVE = VTEAM(r_on=1e4, r_off=1e5, v_on=-1.0, v_off=1.0, k_on=-1e-2, k_off=1e-2, alpha_on=1.0)
 
@@ -62,12 +61,13 @@ def timed(device: Device, scheme: WriteVerify, size: int, rounds: int) -> tuple[
     return statistics.median(times), done
 
 
-def looped(device: Device, scheme: WriteVerify, size: int) -> tuple[float, float]:
+def looped(device: Device, scheme: WriteVerify, size: int, some: int) -> tuple[float, float]:
     """Seconds of the naive loop for the whole array, and for one pulse on one cell."""
-    goal = targets(device, size).flatten()[:LOOP_CELLS]
-    gated, pulses = scheme.replace(access="1T1R", wires=None, on_failure="report"), 0
+    goal = targets(device, size).flatten()[:some]
+    gated = scheme.replace(access="1T1R", bias="V/2", wires=None, on_failure="report")
+    pulses = 0
     start = time.process_time()
-    for i in range(LOOP_CELLS):
+    for i in range(some):
         done = write_verify(device.fabricate((1,), seed=i), goal[i : i + 1], gated)
         pulses += int(done.pulses.sum())
     took = time.process_time() - start
@@ -75,12 +75,12 @@ def looped(device: Device, scheme: WriteVerify, size: int) -> tuple[float, float
     start = time.process_time()
     for _ in range(200):
         cell.apply_pulse(scheme.set.start, scheme.set.width)
-    return took / LOOP_CELLS * size**2, (time.process_time() - start) / 200
+    return took / some * size**2, (time.process_time() - start) / 200
 
 
 def line(name: str, device: Device, scheme: WriteVerify, size: int, rounds: int) -> None:
     took, done = timed(device, scheme, size, rounds)
-    loop, pulse = looped(device, scheme, size)
+    loop, pulse = looped(device, scheme, size, 12 if size >= 64 else 2)
     if scheme.access == "1R":
         loop += float(done.pulses.sum()) * 2 * (size - 1) * pulse
     report(
@@ -101,8 +101,8 @@ def line(name: str, device: Device, scheme: WriteVerify, size: int, rounds: int)
     )
 
 
-def verify_reads(rounds: int) -> None:
-    """What reads leave and cost: 128 × 128 cells, noise of 2 % of the window, row by row."""
+def verify_reads(size: int, rounds: int) -> None:
+    """What reads leave and cost: size × size cells, noise of 2 % of the window, row by row."""
     device = VTEAM()
     low, high = device.window
     ways = {"one by one": {}, "16 averaged": {"reads": 16}, "64 averaged": {"reads": 64}}
@@ -111,9 +111,10 @@ def verify_reads(rounds: int) -> None:
         scheme = WriteVerify.for_device(
             device, read_noise=0.02, order="row", on_failure="report", **fields
         )
-        took, done = timed(device, scheme, 128, rounds)
+        took, done = timed(device, scheme, size, rounds)
         report(
             f"verify_reads_{name}",
+            size=size,
             sigma=round(float((done.error / (high - low)).std()), 4),
             reads=float(done.reads),
             chip_time_s=done.time,
@@ -166,11 +167,11 @@ def _product(name: str, hardware: mho.Hardware, policy: Programming) -> None:
     )
 
 
-def recipes() -> None:
-    """Writing and reading the recipe of a crossbar of 128 × 128 weights."""
+def recipes(size: int) -> None:
+    """Writing and reading the recipe of a crossbar of ``size`` × ``size`` weights."""
     hardware = mho.Hardware(device=VTEAM(), programming=WriteVerify(record=True))
-    crossbar = mho.Crossbar(128, 128, hardware)
-    done = crossbar.program(torch.randn(128, 128, generator=torch.Generator().manual_seed(0)))
+    crossbar = mho.Crossbar(size, size, hardware)
+    done = crossbar.program(torch.randn(size, size, generator=torch.Generator().manual_seed(0)))
     with tempfile.TemporaryDirectory() as folder:
         for ending in ("csv", "json"):
             path = Path(folder) / f"recipe.{ending}"
@@ -190,7 +191,7 @@ def recipes() -> None:
 
 def main() -> None:
     given = options(__doc__, rounds=3, quick=1)
-    rounds = given.rounds
+    rounds, size = given.rounds, 32 if given.quick else 128
     spread = Spread("Normal", (("loc", -10.0), ("scale", 2.0)), high=-1.0)
     gated = {
         "vteam": VTEAM(),
@@ -202,7 +203,7 @@ def main() -> None:
         start = time.process_time()
         scheme = WriteVerify.for_device(device, on_failure="report")
         report(f"{name}_schedule", seconds=round(time.process_time() - start, 3))
-        line(name, device, scheme, 128, rounds)
+        line(name, device, scheme, size, rounds)
     pulses = Pulses(1.05, 0.05, 2.2, 2e-9)
     for order in ("row", "cell"):
         for bias in ("V/2", "V/3"):
@@ -214,7 +215,7 @@ def main() -> None:
                 bias=bias,
                 on_failure="report",
             )
-            line(f"vteam_disturbed_{bias}", PASSIVE, scheme, 64, rounds)
+            line(f"vteam_disturbed_{bias}", PASSIVE, scheme, size // 2, rounds)
     # Row by row on real wires: the circuit of all cells is solved for every row and round.
     for bias in ("V/2", "V/3"):
         scheme = WriteVerify(
@@ -226,11 +227,11 @@ def main() -> None:
             wires=Wires(source=5.0, word=1.0, bit=1.0, sense=5.0),
             on_failure="report",
         )
-        line(f"vteam_disturbed_{bias}_on_wires", PASSIVE, scheme, 64, rounds=1)
-    verify_reads(rounds)
+        line(f"vteam_disturbed_{bias}_on_wires", PASSIVE, scheme, size // 2, rounds=1)
+    verify_reads(size, rounds)
     if not given.quick:
         products()
-    recipes()
+    recipes(size)
 
 
 if __name__ == "__main__":

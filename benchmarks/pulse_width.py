@@ -3,7 +3,7 @@
 Times of one read (s), and of torch's own product, as ratios to the read of amplitudes of the same
 bits on the same array. What is compared takes turns in one run. JSON lines.
 
-    python benchmarks/pulse_width.py [--rounds 15]
+    python benchmarks/pulse_width.py [--rounds 15] [--quick]
 """
 
 from __future__ import annotations
@@ -31,11 +31,16 @@ PULSES = {
 
 
 def compare(
-    name: str, pulses: dict[str, PulseWidth], batch: int, rounds: int, **parts: object
+    name: str,
+    pulses: dict[str, PulseWidth],
+    size: tuple[int, int, int],
+    rounds: int,
+    **parts: object,
 ) -> None:
-    """Read 512 inputs to 256 outputs by pulses, by amplitudes, and by torch."""
+    """Read inputs to outputs (``size``: how many, and the batch) by pulses, amplitudes, torch."""
     torch.manual_seed(0)
-    layer, x = nn.Linear(512, 256).eval(), torch.randn(batch, 512)
+    rows, cols, batch = size
+    layer, x = nn.Linear(rows, cols).eval(), torch.randn(batch, rows)
 
     def converted(dac: DAC) -> nn.Module:
         analog = mho.convert(layer, Hardware(dac=dac, adc=ADC(8), **parts), seed=0).eval()
@@ -52,23 +57,31 @@ def compare(
     with torch.no_grad():
         found = medians({"torch": lambda: layer(x), **work}, rounds, warm_up=2)
     ratios = {f"{kind}_ratio": round(t / found["amplitude"], 3) for kind, t in found.items()}
-    report(f"pulse_width {name}", batch=batch, amplitude_s=round(found["amplitude"], 6), **ratios)
+    report(
+        f"pulse_width {name}",
+        rows=rows,
+        batch=batch,
+        amplitude_s=round(found["amplitude"], 8),
+        **ratios,
+    )
 
 
 def main() -> None:
     """Print all comparisons."""
-    rounds = options(__doc__, rounds=15).rounds
-    driven = {kind: given for kind, given in PULSES.items() if kind != "floating"}
-    tiles = Array(128, 128)
-    compare("bare", driven, 256, rounds)
-    compare("noisy", {"whole": PULSES["whole"]}, 256, rounds, array=tiles, effects=NOISE)
-    wired = Array(128, 128, wires=WIRES)
-    compare("wires", {"whole": PULSES["whole"]}, 256, rounds, array=wired)
-    compare(
-        "noise behind wires", {"whole": PULSES["whole"]}, 64, rounds, array=wired, effects=NOISE
-    )
-    small = Array(64, 64, wires=WIRES)
-    compare("floating behind wires", {"floating": PULSES["floating"]}, 8, rounds, array=small)
+    given = options(__doc__, rounds=15)
+    rounds = given.rounds
+    rows, cols, batch, tile = (64, 32, 16, 32) if given.quick else (512, 256, 256, 128)
+    driven = {kind: pulses for kind, pulses in PULSES.items() if kind != "floating"}
+    whole, floating = ({kind: PULSES[kind]} for kind in ("whole", "floating"))
+    tiles, wired = Array(tile, tile), Array(tile, tile, wires=WIRES)
+    small = Array(tile // 2, tile // 2, wires=WIRES)
+    size = (rows, cols, batch)
+    compare("bare", driven, size, rounds)
+    compare("noisy", whole, size, rounds, array=tiles, effects=NOISE)
+    compare("wires", whole, size, rounds, array=wired)
+    size = (rows, cols, batch // 4)
+    compare("noise behind wires", whole, size, rounds, array=wired, effects=NOISE)
+    compare("floating behind wires", floating, (rows, cols, 8), rounds, array=small)
 
 
 if __name__ == "__main__":

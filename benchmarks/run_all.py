@@ -32,8 +32,10 @@ from mho import __version__
 from mho.core.files import aside
 
 HERE = Path(__file__).parent
-# What benchmarks share and what runs them; `soak.py` takes hours, `advice.py` compares accuracies.
-OTHERS = {"timing", "naive_cells", "run_all", "compare", "soak", "advice"}
+ALONE = {"soak", "advice"}
+"""Run by themselves: long work, whose verdict is what counts, and accuracies."""
+OTHERS = {"timing", "naive_cells", "run_all", "compare", *ALONE}
+"""What benchmarks share and what runs them."""
 
 
 def scripts(folder: Path) -> list[str]:

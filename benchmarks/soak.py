@@ -1,11 +1,12 @@
 """Whether long work leaves anything behind: memory, open files, threads, processes, files.
 
-    python benchmarks/soak.py [--quick] [--cycles 1000000] [--case NAME]
+    python benchmarks/soak.py [--rounds 1000000] [--quick] [--case NAME]
 
 Prints a JSON line a case, with a verdict, and ends with exit status 1 if one of them failed:
 
-* ``cycles``: program, age and read one crossbar of 4 × 4 cells (20 to 40 minutes of a processor
-  for a million; the cells are few, since what grows by the cycle does so at any size);
+* ``cycles``: program, age and read one crossbar of 2 × 2 weights, once a round (a quarter of an
+  hour of a processor for a million; the cells are few, since what grows by the cycle does so at any
+  size);
 * ``cycles, no gc``: a tenth as many without Python's collector of reference cycles, which would
   hide tensors that hold each other;
 * ``convert``: convert a network, program, read and delete it, a hundredth as often;
@@ -15,16 +16,15 @@ Prints a JSON line a case, with a verdict, and ends with exit status 1 if one of
 Every case runs in a process of its own. Growth is that of the resident memory from the end of the
 warm-up (a tenth of the work) to the end, and ``blocks`` that of Python's allocated blocks; 5 % of
 either is a failure, and so is anything left of: file descriptors, threads, child processes, files
-in the temporary folder, files beside the store.
+in the temporary folder, files beside the store. A case that is interrupted says how far it came.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import itertools
-import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -41,7 +41,7 @@ from torch import Tensor, nn
 
 import mho
 from mho.crossbar import Crossbar
-from timing import report
+from timing import options, report
 
 LIMIT = 0.05  # growth that is taken for noise
 SAMPLES = 100  # of the memory, in one case
@@ -63,6 +63,7 @@ class Watch:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.process = folder, psutil.Process()
+        self.times = 0  # what was done, so far
         self.memory: list[int] = []  # bytes
         self.blocks: list[int] = []
         self.before = self.held()
@@ -111,6 +112,7 @@ def repeated(step: Callable[[], object], times: int, watch: Watch) -> None:
     every, warm = max(times // SAMPLES, 1), max(times // 10, 1)
     for index in range(times):
         step()
+        watch.times = index + 1
         if index % every == 0:
             watch.sample()
         if index == warm:
@@ -123,8 +125,8 @@ def network() -> nn.Module:
 
 def cycles(times: int, watch: Watch) -> None:
     """Program, age and read one crossbar."""
-    crossbar = Crossbar(4, 4, HARDWARE, seed=0).eval()
-    x, weights = torch.rand(2, 4), itertools.cycle(torch.randn(2, 4, 4).unbind())
+    crossbar = Crossbar(2, 2, HARDWARE, seed=0).eval()
+    x, weights = torch.rand(1, 2), itertools.cycle(torch.randn(2, 2, 2).unbind())
 
     def cycle() -> Tensor:
         crossbar.program(next(weights))
@@ -169,6 +171,7 @@ def study(times: int, watch: Watch, workers: int = 0) -> None:
 
     def evaluate(hardware: mho.Hardware, seed: int, settings: Any) -> dict[str, float]:
         found = chip(hardware, seed, settings)
+        watch.times += 1
         watch.sample()
         return found
 
@@ -188,9 +191,11 @@ def study(times: int, watch: Watch, workers: int = 0) -> None:
     watch.warm()
     watch.memory.clear()
     watch.blocks.clear()
+    watch.times = 0
     watch.sample()
     found = chips(max(times // 2, FEWEST // 2), "soak")
     if workers:
+        watch.times = len(found.records)
         watch.sample()
         seen: dict[float, list[int]] = {}
         for record in found.records:
@@ -214,11 +219,9 @@ CASES: dict[str, tuple[Callable[[int, Watch], None], int]] = {
 """What is done, and of how many cycles once."""
 
 
-def run(name: str, cycles: int) -> bool:
+def run(name: str, rounds: int) -> bool:
     """Run one case in this process and print what was found."""
     work, per = CASES[name]
-    times = max(cycles // per, FEWEST)
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
@@ -227,34 +230,33 @@ def run(name: str, cycles: int) -> bool:
         began = time.perf_counter(), time.process_time()
         error = None
         try:
-            work(times, watch)
+            work(max(rounds // per, FEWEST), watch)
         except AssertionError as found:
             error = str(found)
+        except KeyboardInterrupt:
+            error = f"interrupted: {max(rounds // per, FEWEST)} were asked for"
         now = time.perf_counter(), time.process_time()
         told = watch.told()
         tempfile.tempdir = None
     if error is not None:
         told |= {"passed": False, "error": error}
     seconds, of_processor = (round(end - start, 1) for start, end in zip(began, now, strict=True))
-    report(f"soak: {name}", times=times, seconds=seconds, processor_s=of_processor, **told)
+    report(f"soak: {name}", times=watch.times, seconds=seconds, processor_s=of_processor, **told)
     return bool(told["passed"])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--case", choices=CASES)
-    parser.add_argument("--cycles", type=int, default=1_000_000)
-    parser.add_argument("--quick", action="store_true", help="twenty thousand cycles")
-    options = parser.parse_args()
-    count = min(options.cycles, 20_000) if options.quick else options.cycles
-    if options.case:
-        sys.exit(not run(options.case, count))
+    given = options(__doc__, rounds=1_000_000, quick=20_000, case={"choices": [*CASES]})
+    for ends in (signal.SIGINT, signal.SIGTERM):  # also behind `&`, where SIGINT is ignored
+        signal.signal(ends, signal.default_int_handler)
+    if given.case:
+        sys.exit(not run(given.case, given.rounds))
     failed = []
     for name in CASES:
-        again = [sys.executable, __file__, "--case", name, "--cycles", str(count)]
+        again = [sys.executable, __file__, "--case", name, "--rounds", str(given.rounds)]
         if subprocess.run(again, check=False).returncode:
             failed.append(name)
-    print(json.dumps({"benchmark": "soak", "passed": not failed, "failed": failed}), flush=True)
+    report("soak", passed=not failed, failed=failed)
     sys.exit(bool(failed))
 
 

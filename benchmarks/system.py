@@ -1,11 +1,11 @@
 """What costing a network takes, beside plain PyTorch and beside simulating it.
 
-    python benchmarks/system.py [--cases NAME ...] [--rounds 3]
+    python benchmarks/system.py [--cases NAME ...] [--rounds 3] [--quick]
 
 One JSON line each. The marks: ResNet-18 costed in 5 s or less, also where it lies on cores; a cost
 with wires takes no longer than simulating three chips (converting, solving the wires, reading the
 same inputs); ResNet-50 mapped in 2 s or less; errors of converters add a tenth to a read or less
-(more of both in ``mapping.py`` and ``converters.py``).
+(more of both in ``mapping.py`` and ``converters.py``). ``--quick``: the last two.
 """
 
 from __future__ import annotations
@@ -142,13 +142,14 @@ CASES: dict[str, Callable[[int], None]] = {
     "mapping_of_resnet50": mapping_of_resnet50,
     "errors_of_converters": errors_of_converters,
 }
+QUICK = ("mapping_of_resnet50", "errors_of_converters")
 
 
 def main() -> None:
     """Run the cases named, or all."""
     warnings.simplefilter("ignore")
     given = options(__doc__, rounds=3, quick=1, cases={"nargs": "+", "choices": [*CASES]})
-    for name in given.cases or CASES:
+    for name in given.cases or (QUICK if given.quick else CASES):
         CASES[name](given.rounds)
 
 

@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,9 @@ hypothesis.settings.register_profile(
     "mho", deadline=None, derandomize=True, max_examples=40, database=None
 )
 hypothesis.settings.load_profile("mho")
+
+# Shells start what runs in the background with interrupts ignored; some tests raise one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -86,7 +86,7 @@ def test_a_law_that_does_not_compose_by_itself_does_so_in_a_crossbar():
         aged(LinearDevice(), (Root(1e-2),), [200.0]),
         aged(LinearDevice(), (Root(1e-2),), [50.0, 150.0]),
     )
-    torch.testing.assert_close(two.G, one.G)
+    torch.testing.assert_close(two.G, one.G, rtol=1e-6, atol=0.0)
     assert float(one.G.max()) == pytest.approx(1e-4 * (1 - 1e-2 * 200**0.5))
 
 
@@ -162,18 +162,18 @@ def test_programming_and_storing_begin_anew():
     crossbar.program(weight)
     written = crossbar.G.clone()
     crossbar.age(1e4)
-    torch.testing.assert_close(crossbar.G, written * 1e4**-0.3)
+    torch.testing.assert_close(crossbar.G, written * 1e4**-0.3, rtol=1e-6, atol=0.0)
     # Stored: as programmed just now.
     crossbar.store(written)
     crossbar.age(1e4)
-    torch.testing.assert_close(crossbar.G, written * 1e4**-0.3)
+    torch.testing.assert_close(crossbar.G, written * 1e4**-0.3, rtol=1e-6, atol=0.0)
     # Moved by pulses in service: from then on, by the same clock.
     moved = crossbar.cells.fork()
     moved.hold(written)
     crossbar.commit(cells=moved)
     crossbar.age(1e4)
     crossbar.age(1e4)
-    torch.testing.assert_close(crossbar.G, written * 3.0**-0.3)
+    torch.testing.assert_close(crossbar.G, written * 3.0**-0.3, rtol=1e-6, atol=0.0)
 
 
 def test_a_checkpoint_in_mid_life_ages_on(tmp_path):
@@ -232,4 +232,4 @@ def test_pulses_on_aged_cells_are_not_forgotten(way):
     assert float(pulsed[0]) > float(pulsed[1]) > float(pulsed[2])
     cells.age(100.0)
     expected = pulsed * 2.0**-0.06
-    torch.testing.assert_close(cells.g, expected)
+    torch.testing.assert_close(cells.g, expected, rtol=1e-6, atol=0.0)

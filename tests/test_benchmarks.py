@@ -14,7 +14,7 @@ from scripts import BENCHMARKS, benchmark
 compare, run_all = benchmark("compare"), benchmark("run_all")
 
 
-@pytest.mark.parametrize("name", run_all.scripts(BENCHMARKS))
+@pytest.mark.parametrize("name", [*run_all.scripts(BENCHMARKS), *sorted(run_all.ALONE)])
 def test_a_benchmark_takes_the_same_options_and_prints_lines_in_one_form(name):
     text = (BENCHMARKS / f"{name}.py").read_text(encoding="utf-8")
     calls = {

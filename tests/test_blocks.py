@@ -98,3 +98,28 @@ def test_noise_of_blocks_is_independent(held):
     whole = crossbar(adc=None, dac=None, effects=(ReadNoise(0.05, "value"),))
     wanted = whole(inputs(1, 20).expand(4000, -1).requires_grad_()).detach().std(0)
     torch.testing.assert_close(y.std(0), wanted, rtol=5 / 4000**0.5, atol=0.0)
+
+
+@pytest.mark.parametrize("rows", [8, 40])
+def test_noise_before_converters_is_that_of_the_read_with_gradients(rows):
+    """One tile between fine converters: noise of 4000 equal vectors, by both ways of reading."""
+    parts = {
+        "dac": DAC(12, range=1.0),
+        "adc": ADC(14, range=2e-4),
+        "effects": (ReadNoise(0.05, "value"),),
+    }
+    torch.manual_seed(0)
+    weight = torch.randn(rows, 6, dtype=torch.float64)
+    found = []
+    for follow in (False, True):
+        cb = Crossbar(rows, 6, Hardware(array=Array(64, 64), **parts), dtype=torch.float64)
+        cb.program(weight)
+        x = inputs(1, rows).expand(4000, -1).clone().requires_grad_(follow)
+        with torch.set_grad_enabled(follow):
+            found.append(cb.eval()(x).detach())
+        assert found[-1].shape == (4000, 6)
+    quick, slow = found
+    assert float(quick.std(0).min()) > 0.0
+    torch.testing.assert_close(quick.std(0), slow.std(0), rtol=5 / 4000**0.5, atol=0.0)
+    error = (quick.mean(0) - slow.mean(0)).abs() / (quick.std(0) * (2 / 4000) ** 0.5)
+    assert float(error.max()) < 5.0

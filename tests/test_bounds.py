@@ -55,7 +55,7 @@ SUITED = {
 # Another field's check comes first, or the text tells of what a sign means.
 ELSEWHERE = {
     *(("FixedPointAccelerator", "v_read"), ("Diode", "b"), ("Pickett", "barrier")),
-    *(("WriteVerify", "refine"), ("ADC", "rest"), ("Daffodil", "v_adc")),
+    *(("ADC", "rest"), ("Daffodil", "v_adc")),
 }
 
 

@@ -209,7 +209,7 @@ def test_finite_states():
     states = np.linspace(G_MIN, G_MAX, 5)
     target, _ = Differential().encode(weight, G_MIN, G_MAX)
     nearest = states[np.abs(target.numpy()[..., None] - states).argmin(-1)]
-    assert np.allclose(crossbar.G.numpy(), nearest, rtol=1e-12)
+    assert np.allclose(crossbar.G.numpy(), nearest, rtol=1e-12, atol=0.0)
 
 
 def test_two_states_are_the_ends():
@@ -231,7 +231,7 @@ def test_drift_is_the_power_law():
     crossbar.age(15.0)  # before t0 nothing happens
     assert torch.equal(crossbar.G, start)
     crossbar.age(3600.0 - 15.0)
-    assert torch.allclose(crossbar.G, start * (3600 / 20) ** -0.06, rtol=1e-12)
+    assert torch.allclose(crossbar.G, start * (3600 / 20) ** -0.06, rtol=1e-12, atol=0.0)
 
 
 def test_drift_composes():
@@ -241,7 +241,7 @@ def test_drift_composes():
     whole.age(1e6)
     for seconds in (0.5, 0.0, 10.0, 999.5, 1e6 - 1010.0):
         parts.age(seconds)
-    assert torch.allclose(whole.G, parts.G, rtol=1e-10)
+    assert torch.allclose(whole.G, parts.G, rtol=1e-10, atol=0.0)
 
 
 def test_every_cell_drifts_by_an_exponent_of_its_own():
@@ -254,7 +254,7 @@ def test_every_cell_drifts_by_an_exponent_of_its_own():
     # The same cells drift alike after they are written again.
     crossbar.program(weight)
     crossbar.age(1e4)
-    assert torch.allclose(-(crossbar.G / start).log() / math.log(1e4), nu)
+    assert torch.allclose(-(crossbar.G / start).log() / math.log(1e4), nu, atol=0.0)
 
 
 def test_the_clock_starts_when_programmed():

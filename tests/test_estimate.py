@@ -96,7 +96,7 @@ def test_a_model_of_no_memory():
 def test_without_inputs_or_times():
     text = str(mho.estimate(Net(), mho.Hardware(), times=False))
     assert "what needs inputs" in text
-    estimate = mho.estimate(Net(), mho.Hardware(), torch.rand(2, 3), times=False)  # no indices
+    estimate = mho.estimate(Net(), mho.Hardware(), torch.zeros(2).long(), times=False)  # no rows
     assert estimate.untraced
     assert estimate.read is None
 

@@ -19,7 +19,8 @@ from mho.compat.xbtorch.deployment import SimpleFixedPoint
 from mho.compat.xbtorch.patches import xbtorch_model
 from mho.devices import MTJ, ConstantStep, LinearDevice, Yakopcic
 from mho.effects import StuckAt
-from mho.train.on_cells import InSitu
+from mho.train.on_cells import InSitu, PulseRule, WeightCells
+from mho.train.on_cells.learning_rule import move
 
 F64 = torch.float64
 
@@ -62,9 +63,17 @@ def test_what_is_carried_goes_by_the_step_of_its_own_direction(threshold):
         pulses = np.where(np.abs(chi) >= threshold * step, np.trunc(np.abs(chi) / step), 0.0)
         chi -= np.sign(chi) * step * pulses
         writes += pulses
-        np.testing.assert_allclose(opt.held[parameter].carry.view(4, 6), chi, atol=1e-7)
+        np.testing.assert_allclose(opt.held[parameter].carry.view(4, 6), chi, atol=1e-15)
     assert writes.sum() > 50
     np.testing.assert_array_equal(opt.writes(parameter)[0], writes)
+
+
+def test_what_was_written_goes_by_steps_of_the_same_precision():
+    """One pulse up and two down of weights in float64, whose steps float32 does not hold."""
+    cells = WeightCells(ConstantStep(step=1e-6), (1, 2), granularity=(0.01, 0.004), dtype=F64)
+    change = torch.tensor([[0.01, -0.008]], dtype=F64)
+    written = move(cells, change, PulseRule(rounding="nearest"))
+    assert written.tolist() == [[0.01, -0.008]]
 
 
 @pytest.mark.parametrize("device", [MTJ(v_half=0.5), Yakopcic()])

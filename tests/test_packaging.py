@@ -75,7 +75,7 @@ def test_extras_are_tried_one_by_one():
         for node in uses.body
         if isinstance(node, ast.Assign) and node.targets[0].id == "USES"
     ]
-    assert set(tried) == {"", *PROJECT["optional-dependencies"]} - {"dev"}
+    assert set(tried) == {"", *PROJECT["optional-dependencies"]} - {"dev", "mutants"}
 
 
 def test_missing_extras_are_tried_of_every_command():

@@ -318,3 +318,31 @@ def test_converters_with_errors_take_charges():
     torch.testing.assert_close(read[0](x), read[1](x))
     exact = made(pulsed(4), adc=ADC(6, range=1e-4))[0]
     assert not torch.equal(read[0](x), exact(x))
+
+
+@pytest.mark.parametrize("v_idle", [0.0, 0.03])
+@pytest.mark.parametrize("jitter", [0.0, 1e-9])
+def test_intervals_between_ends_of_pulses_are_each_line_as_long_at_its_voltage(jitter, v_idle):
+    """Driven for |level|/top of the time, idle for the rest, on every line; whole levels or not."""
+    form = PulseWidth(t_pulse=T_PULSE, jitter=jitter, v_idle=v_idle)
+    drive = DAC(4, v_max=V_MAX, mode="pulse_width", pulses=form)
+    assert drive.top == 7
+    level = torch.tensor([[3.0, -2.0, 0.0, 7.0], [-1.0, 4.0, 6.0, 4.0]], dtype=F64)
+    if jitter:
+        level = level + level.sign() * torch.tensor([[0.25, -0.5, 0.0, 0.125]], dtype=F64)
+    driven, idle = torch.zeros_like(level), torch.zeros_like(level)
+    whole = torch.zeros(2, 1, dtype=F64)
+    for volts, share in pulses.patterns(level, drive):
+        share = torch.as_tensor(share, dtype=F64)
+        on = volts == level.sign() * V_MAX
+        driven += torch.where(on & (level != 0), share, 0.0)
+        idle += torch.where(on & (level != 0), 0.0, share)
+        assert torch.equal(volts[~on], torch.full_like(volts[~on], v_idle))
+        whole += share
+    torch.testing.assert_close(driven, level.abs() / drive.top, rtol=1e-12, atol=1e-15)
+    if v_idle:  # what idle lines see is told to the end, and after the last pulse too
+        end = (level.abs() / drive.top).amax(-1, keepdim=True).clamp(min=1.0)
+        torch.testing.assert_close(whole, end, rtol=1e-12, atol=0.0)
+        wanted = torch.where(level != 0, end - driven, 0.0 * end)
+        idle = torch.where(level != 0, idle, 0.0)
+        torch.testing.assert_close(idle, wanted, rtol=1e-12, atol=1e-12)

@@ -13,9 +13,11 @@ from torch import nn
 import mho
 from mho.cli import given, saved
 from mho.cli.study_file import load
+from mho.compat import notebooks
 from mho.compat.configs import from_aihwkit, from_crosssim, from_neurosim
 from mho.core import files, memory
 from mho.programming import load_recipe
+from mho.runs import pool
 from mho.study import Integers, Range, sweep
 from mho_cli.app import main
 from security import ESCAPES, MARK, Payload, pickled
@@ -128,6 +130,34 @@ def test_other_tools_files_are_text(here, read, text):
         read(text)
 
 
+MANY = "9" * 5000  # digits: more than Python makes a whole number of
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "said"),
+    [
+        (from_aihwkit, "InferenceRPUConfig(forward=-'abc')", "no value of a printed"),
+        (from_aihwkit, "InferenceRPUConfig(forward=-IOParameters())", "no value of a printed"),
+        (from_aihwkit, "InferenceRPUConfig(forward={[1]: 2})", "no value of a printed"),
+        (from_aihwkit, "InferenceRPUConfig(forward={**a})", "no value of a printed"),
+        (from_aihwkit, f"InferenceRPUConfig(forward={MANY})", "print"),
+        (from_crosssim, f'{{"xbar.device.Rmin": {MANY}}}', "is not JSON"),
+        (from_neurosim, f"numRowSubArray = {MANY};", "numRowSubArray must be a whole number"),
+        (from_neurosim, f"--ADCprecision {MANY}", "ADCprecision"),
+    ],
+)
+def test_odd_values_of_other_tools_are_named(read, text, said):
+    with pytest.raises((TypeError, ValueError), match=said):
+        read(text)
+
+
+def test_a_number_of_many_digits_is_no_study(here):
+    with pytest.raises(ValueError, match=r"study\.json is no study"):
+        mho.study.Outcome.load(written(here / "study.json", MANY))
+    with pytest.raises(ValueError, match=r"a\.ipynb is not a Jupyter"):
+        list(notebooks.blocks_of("a.ipynb", "[" * 100_000))
+
+
 GROWING = "".join(f"a{k + 1} = a{k}*a{k};" for k in range(60)).replace("a0*a0", "99999*99999")
 
 
@@ -197,7 +227,9 @@ def test_a_named_function_takes_no_arguments_and_is_found_where_it_says(here):
 
 # ── nothing is written elsewhere ─────────────────────────────────────────────────────────────
 
-ELSEWHERE = ("../elsewhere", "/tmp/elsewhere", "a/../../elsewhere", "link/elsewhere")
+ELSEWHERE = (
+    "../elsewhere", "/tmp/elsewhere", "a/../../elsewhere", "link/elsewhere", "~/elsewhere",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("key", ["out", "store", "name"])
@@ -310,6 +342,25 @@ def test_studies_are_bounded(settings):
 def test_workers_are_as_many_as_there_is_memory_for():
     with pytest.raises(MemoryError, match="worker processes needs"):
         sweep({"x": [1]}, lambda h, s, t: 1.0, free=["x"], workers=10**9)
+
+
+@pytest.mark.parametrize(("room", "workers"), [(10**12, 64), (1_000_000_000, 6), (1, 1)])
+def test_workers_that_nobody_asked_for_are_fewer_where_memory_is_short(monkeypatch, room, workers):
+    monkeypatch.setattr(pool, "cores", lambda: 64)
+    monkeypatch.setattr(memory, "available", lambda device: room)
+    assert pool.pool_of(None, None).width == workers
+
+
+def test_files_that_a_container_has_read_are_no_memory_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_GROUP", tmp_path)
+    monkeypatch.setattr(memory, "_of_system", lambda: 10**15)
+    written(tmp_path / "memory.max", "8000\n")
+    written(tmp_path / "memory.current", "7000\n")
+    stat = "anon 1500\nfile 5500\nshmem 500\ninactive_file 4000\nactive_file 1000\n"
+    written(tmp_path / "memory.stat", stat)
+    assert memory.available("cpu") == 8000 - 7000 + 4000 + 1000
+    written(tmp_path / "memory.max", "max\n")
+    assert memory.available("cpu") == 10**15
 
 
 @pytest.mark.parametrize("key", ["chips", "trials", "verify"])

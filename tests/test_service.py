@@ -53,7 +53,7 @@ def test_relaxation_goes_by_the_conductance_programmed():
     before = cells.g.clone()
     cells.age(10.0 * math.e)
     cells.age(10.0 * (math.e**2 - math.e))
-    assert torch.allclose(cells.g, before - 2e-6 * before / 1e-4, rtol=1e-12)
+    assert torch.allclose(cells.g, before - 2e-6 * before / 1e-4, rtol=1e-12, atol=0.0)
 
 
 def test_cells_written_anew_on_a_running_clock_go_on_from_there():
@@ -121,7 +121,7 @@ def test_reads_in_parts_are_their_sum(shape, parts, drifting):
     one.age(100.0 * len(parts), reads=sum(parts))
     for part in parts:
         two.age(100.0, reads=part)
-    assert torch.allclose(one.g, two.g, rtol=1e-9)
+    assert torch.allclose(one.g, two.g, rtol=1e-9, atol=0.0)
     assert one.reads == pytest.approx(two.reads)
 
 
@@ -170,14 +170,14 @@ def test_a_model_is_worn_by_its_reads_and_keeps_count():
 
 @pytest.mark.parametrize("reads", [1e3, Spread(LogNormal(7.0, 0.1))])
 @pytest.mark.parametrize(
-    "how", [{"voltage": 100.0}, {"shape": 300.0}, {"voltage": 1e300, "shape": 1e3, "slope": 1e-3}]
+    "how", [{"voltage": 100.0}, {"shape": 300.0}, {"voltage": 1e30, "shape": 1e3, "slope": 1e-3}]
 )
 def test_reads_that_do_all_move_cells_all_the_way(how, reads):
     cells = cells_with(ReadDisturb(reads, **how), shape=(100,))
     cells.age(0.0, reads=1e4)
-    assert torch.allclose(cells.g, torch.full_like(cells.g, 1e-4))
+    assert torch.allclose(cells.g, torch.full_like(cells.g, 1e-4), atol=0.0)
     cells.age(0.0, reads=1e6)
-    assert torch.allclose(cells.g, torch.full_like(cells.g, 1e-4))
+    assert torch.allclose(cells.g, torch.full_like(cells.g, 1e-4), atol=0.0)
 
 
 def test_an_empty_chip_refuses_the_same_reads():
@@ -232,7 +232,7 @@ def test_reads_happen_on_a_chip_too():
     chip.age(1.0, reads=400)
     chip.age(1.0, reads=600)
     twin.crossbar.age(2.0, reads=1000)
-    assert torch.allclose(model.crossbar.G, twin.crossbar.G)
+    assert torch.allclose(model.crossbar.G, twin.crossbar.G, atol=0.0)
     assert torch.equal(
         chip.residents[0].chip.g.reshape(-1)[chip.residents[0].place], model.crossbar.G
     )

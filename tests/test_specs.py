@@ -122,17 +122,20 @@ def test_hardware_round_trips_through_dict_json_and_yaml(tmp_path):
 
 
 positive = st.floats(1e-30, 1e30, allow_nan=False)
-fraction = st.floats(0.0, 0.3)
+part = st.floats(1e-30, 1e6)  # what is one of something
+fraction = st.just(0.0) | st.floats(1e-30, 0.3)
 some_effects = st.one_of(
     st.builds(effects.StuckAt, fraction, fraction, fraction, g_low=st.none() | positive),
-    st.builds(effects.WriteNoise, positive, st.sampled_from(["range", "value"])),
+    st.builds(effects.WriteNoise, part, st.sampled_from(["range", "value"])),
     st.builds(effects.FiniteStates, st.integers(2, 10**6)),
-    st.builds(effects.PowerLawDrift, st.floats(-1, 1), positive, positive),
-    st.builds(effects.ReadNoise, positive),
+    st.builds(effects.PowerLawDrift, fraction, part, positive),
+    st.builds(effects.ReadNoise, part),
 )
 some_hardware = st.builds(
     Hardware,
-    device=st.builds(LinearDevice, g_min=st.floats(0, 1e-5), g_max=st.floats(1e-4, 1.0)),
+    device=st.builds(
+        LinearDevice, g_min=st.just(0.0) | st.floats(1e-30, 1e-5), g_max=st.floats(1e-4, 1.0)
+    ),
     encoding=st.sampled_from(
         [encoding.Differential(), encoding.SingleColumn(), encoding.Ternary(threshold=0.5)]
     ),

@@ -68,7 +68,7 @@ def test_gradual_failure_follows_the_published_line():
         rise = slope * (math.log10(seconds) - math.log10(threshold(law, size, reduced)))
         assert rise != 0
         expected = 10 ** (rise + torch.log10(start[mask]))
-        assert torch.allclose(1 / crossbar.G[mask], expected, rtol=1e-12)
+        assert torch.allclose(1 / crossbar.G[mask], expected, rtol=1e-12, atol=0.0)
 
 
 def test_the_threshold_below_the_critical_temperature_does_not_depend_on_it():
@@ -109,7 +109,7 @@ def test_endurance_acts_on_what_is_written():
     assert torch.equal(fresh.G, target)
     low = 1 / target < MIDPOINT
     expected = target * (1e6 / (1e4 * math.e)) ** -0.2
-    assert torch.allclose(worn.G, torch.where(low, expected, target), rtol=1e-12)
+    assert torch.allclose(worn.G, torch.where(low, expected, target), rtol=1e-12, atol=0.0)
     assert worn.seconds == 0.0
 
 
@@ -153,7 +153,7 @@ def test_fixed_resistances_only_move_the_window():
     crossbar = made(CycleVariability(r_on=2e4, r_off=5e5))
     nominal = made().G
     share = (nominal - 1 / R_OFF) / (1 / R_ON - 1 / R_OFF)
-    assert torch.allclose(crossbar.G, 1 / 5e5 + share * (1 / 2e4 - 1 / 5e5), rtol=1e-12)
+    assert torch.allclose(crossbar.G, 1 / 5e5 + share * (1 / 2e4 - 1 / 5e5), rtol=1e-12, atol=0.0)
 
 
 def test_windows_that_always_cross_are_refused():

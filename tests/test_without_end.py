@@ -122,6 +122,12 @@ def test_memory_ends_a_loader_before_it_ends_the_machine(monkeypatch):
         mho.calibrate(model(), (X.clone() for _ in range(100)))
     one = copy.deepcopy(model())
     mho.calibrate(one, [X] * 100)  # one batch, many times
+    mho.calibrate(one, [X.clone() for _ in range(12)])  # a list is in memory already, and ends
+    with mho.core.memory.unchecked():
+        mho.calibrate(one, (X.clone() for _ in range(12)))
+    monkeypatch.setattr(mho.core.memory, "available", lambda device: 0)
+    with pytest.raises(ValueError, match="or are more than memory keeps: 0 batches"):
+        mho.calibrate(one, (X.clone() for _ in range(12)))
 
 
 KINDS = (torch.int32, torch.bool, torch.complex64, torch.float8_e4m3fn)

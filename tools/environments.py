@@ -9,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import tomllib
+try:
+    import tomllib
+except ModuleNotFoundError:
+    sys.exit("this tool itself needs Python 3.11 or later: make PYTHON=python3.11 …")
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -32,7 +35,9 @@ def uv(*arguments: str | Path) -> None:
     """Run uv; what it asks an index for, and which, is the caller's setting (``UV_INDEX_URL``)."""
     if shutil.which("uv") is None:
         sys.exit("uv is missing: pip install uv")
-    subprocess.run(["uv", *map(str, arguments)], check=True)
+    command = ["uv", *map(str, arguments)]
+    if subprocess.run(command, check=False).returncode:
+        sys.exit(f"failed: {' '.join(command)}")
 
 
 def declared(extra: str) -> dict[str, str]:

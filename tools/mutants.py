@@ -9,11 +9,13 @@ which lines; then every mutant is a fork of that session in which the functions'
 and only tests that reach the mutated line run, the quickest first, until one fails. A fork costs
 milliseconds where a fresh process would import torch anew.
 
+A mutant counts as killed where the same tests pass in a fork of the same kind without it; where
+they don't, the one that failed is used no more and the mutant is tried again. Its processor time is
+limited to some times that of its tests; over that, it counts as noticed ("timeout"), if they end in
+time without it.
+
 What is mutated and what is left out, and why: `mutations.py`. Lines that none of the room's tests
 reach count as survivors; mutants known to change nothing (`mutants.yaml`) count as neither.
-
-The processor time of a mutant is limited to some times that of its tests without it; over that, it
-counts as noticed ("timeout").
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import coverage
@@ -49,24 +52,29 @@ from mutations import (
 
 SOURCE = ROOT / "src" / "mho"
 
-MEASURING = 0.4  # of a room's time, at most, goes into finding out which tests reach what
+MEASURING = 0.5  # of a room's time, at most, goes into finding out which tests reach what
 TEST_SECONDS = 20.0  # of tests a mutant, by their time without it
-OVERTIME = 30.0  # seconds after which mutants that still run are given up
+OVERTIME = 120.0  # seconds after which mutants that still run are given up
 MEMORY = 6 * 2**30  # bytes of address space a mutant may take beyond the session's
 FAILED = 3  # what a fork exits with that did not come to run its tests
 
 
-def start(work: Callable[[], int], cpu_seconds: float | None = None) -> int:
-    """Start `work` in a fork that says nothing and exits with what it returns; gives its id."""
+def start(
+    work: Callable[[], int], cpu_seconds: float | None = None, says: Path | str = os.devnull
+) -> int:
+    """Start `work` in a fork that exits with what it returns; gives its id.
+
+    What it prints goes to the file `says`.
+    """
     sys.stdout.flush()
     child = os.fork()
     if child:
         return child
     code = FAILED
     try:
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, 1)
-        os.dup2(silence, 2)
+        printed = os.open(says, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(printed, 1)
+        os.dup2(printed, 2)
         if cpu_seconds is not None:
             limit = int(time.process_time() + cpu_seconds) + 1
             resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
@@ -78,6 +86,24 @@ def start(work: Callable[[], int], cpu_seconds: float | None = None) -> int:
         os._exit(code)
 
 
+@dataclass(frozen=True)
+class Try:
+    """A mutant that runs in a fork; or, once it was killed, the tests that did so without it."""
+
+    mutant: Mutant
+    source: str
+    difference: list[str]
+    tests: list[str]
+    noted: Path  # the fork writes here which of the tests it has come to
+    until: float = 0.0
+    killed: str | None = None  # None: the mutant; else, tests without it, and how it ended
+
+    @property
+    def come_to(self) -> int:
+        """Which of the tests was last begun."""
+        return int(self.noted.read_text() or 0)
+
+
 class Room:
     """A pytest plugin: in place of running a room's tests once, it tries mutants against them."""
 
@@ -86,6 +112,7 @@ class Room:
         self.random = random.Random(f"{seed} {name}")
         self.failed = False
         self.results: list[dict] = []
+        self.unsound: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note that a test has failed."""
@@ -93,6 +120,8 @@ class Room:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Try mutants in place of pytest's own loop."""
+        if session.testsfailed:
+            raise session.Interrupted(f"{session.testsfailed} errors during collection")
         now = time.monotonic()
         self.measure_until = now + MEASURING * (self.options.until - now)
         self.items = {item.nodeid: item for item in session.items}
@@ -122,7 +151,6 @@ class Room:
         parts = [names[first : first + half] for first in range(0, len(names), half)]
         self.reach: dict[str, list[str]] = defaultdict(list)
         self.cost: dict[str, float] = {}
-        self.all_ran = True
         with tempfile.TemporaryDirectory() as folder:
             files = [Path(folder) / str(number) for number in range(len(parts))]
             for _ in [
@@ -130,8 +158,7 @@ class Room:
             ]:
                 os.wait()
             for file in files:
-                reach, cost, all_ran = json.loads(file.read_text())
-                self.all_ran = self.all_ran and all_ran
+                reach, cost = json.loads(file.read_text())
                 self.cost |= cost
                 for place, tests in reach.items():
                     self.reach[place] += tests
@@ -143,10 +170,9 @@ class Room:
         """
         measured = coverage.Coverage(data_file=None, source=[str(SOURCE / self.name)])
         measured.start()
-        cost, all_ran = {}, True
+        cost = {}
         for name, following in zip(names, [*names[1:], None], strict=True):
             if time.monotonic() > self.measure_until:
-                all_ran = False
                 break
             measured.switch_context(name)
             before = time.process_time()
@@ -159,7 +185,7 @@ class Room:
             for file in data.measured_files()
             for line, tests in data.contexts_by_lineno(file).items()
         }
-        result.write_text(json.dumps([reach, cost, all_ran]))
+        result.write_text(json.dumps([reach, cost]))
         return 0
 
     def files(self) -> dict[str, dict[str, float]]:
@@ -186,63 +212,94 @@ class Room:
             taken.append(test)
         return taken
 
-    def attempt(self, path: Path, source: str, tests: list[str]) -> int:
-        """Plant a mutant and run tests; 1 if one fails, else 0."""
-        plant(path, source)
-        following = [*tests[1:], None]
+    def attempt(self, tried: Try) -> int:
+        """Plant a mutant, or nothing, and run tests; 1 if one fails, else 0."""
+        if tried.killed is None:
+            plant(tried.mutant[0], tried.source)
+        following = [*tried.tests[1:], None]
         try:
-            return int(any(map(self.fails, tests, following)))
+            for number, (test, after) in enumerate(zip(tried.tests, following, strict=True)):
+                tried.noted.write_text(str(number))
+                if self.fails(test, after):
+                    return 1
         except BaseException:
             return 1  # it broke pytest itself
+        return 0
+
+    def begin(self, tried: Try) -> None:
+        """Start a try in a fork."""
+        limit = 10 + 4 * sum(self.cost[test] for test in tried.tests)
+        tried.noted.write_text("")
+        child = start(lambda: self.attempt(tried), limit)
+        self.running[child] = replace(tried, until=time.monotonic() + 10 * limit)
 
     def try_all(self, mutants: list[Mutant]) -> None:
         """Try mutants until none is left or time is over."""
-        running: dict[int, tuple[Mutant, list[str], float]] = {}
-        while mutants or running:
-            while mutants and len(running) < self.options.workers:
-                if time.monotonic() > self.options.until:
-                    mutants = []
-                    break
-                mutant = mutants.pop(0)
-                source, difference = change(mutant)
-                if not compiles(source):  # `**` that unpacks, say, is no power
-                    continue
-                if is_equivalent(mutant, difference):
-                    self.results.append({"outcome": "equivalent", "difference": difference})
-                    continue
-                tests = self.chosen(mutant)
-                if not tests and not self.all_ran:
-                    continue  # a test that there was no time for may reach it
-                if not tests:
-                    self.results.append({"outcome": "unreached", "difference": difference})
-                    continue
-                limit = 10 + 4 * sum(self.cost[test] for test in tests)
-                child = start(lambda m=mutant, s=source, t=tests: self.attempt(m[0], s, t), limit)
-                running[child] = mutant, difference, time.monotonic() + 10 * limit
-            self.collect(running)
+        self.running: dict[int, Try] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            while mutants or self.running:
+                while mutants and len(self.running) < self.options.workers:
+                    if time.monotonic() > self.options.until:
+                        mutants = []
+                        break
+                    mutant = mutants.pop(0)
+                    source, difference = change(mutant)
+                    if not compiles(source):  # `**` that unpacks, say, is no power
+                        continue
+                    tests = self.chosen(mutant)
+                    if is_equivalent(mutant, difference):
+                        self.report("equivalent", difference)
+                    elif not tests:
+                        self.report("unreached", difference)
+                    else:
+                        noted = Path(folder) / str(len(mutants))
+                        self.begin(Try(mutant, source, difference, tests, noted))
+                self.collect()
 
-    def collect(self, running: dict[int, tuple[Mutant, list[str], float]]) -> None:
+    def report(self, outcome: str, difference: list[str]) -> None:
+        """Note what became of a mutant."""
+        self.results.append({"outcome": outcome, "difference": difference})
+
+    def collect(self) -> None:
         """Take the result of a fork that has ended, and end those that wait for ever."""
-        if not running:
+        if not self.running:
             return
-        now = time.monotonic()
-        for child, (_, _, until) in running.items():
-            if now > min(until, self.options.until + OVERTIME):
+        now, over = time.monotonic(), self.options.until + OVERTIME
+        for child, tried in self.running.items():
+            if now > min(tried.until, over):
                 os.kill(child, signal.SIGKILL)
         child, status = os.waitpid(-1, os.WNOHANG)
-        if child not in running:
+        if child not in self.running:
             time.sleep(0.02)
             return
-        _, difference, until = running.pop(child)
+        tried = self.running.pop(child)
+        if now > over:
+            return  # the room's time was over, not the mutant's
         if os.WIFSIGNALED(status):
-            slow = os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
+            slow = os.WTERMSIG(status) == signal.SIGXCPU or now > tried.until
             outcome = "timeout" if slow else "killed"
-            if slow and now > self.options.until + OVERTIME and now < until:
-                return  # the room's time was over, not the mutant's
         else:
             outcomes = {0: "survived", 1: "killed", FAILED: "not planted"}
             outcome = outcomes[os.WEXITSTATUS(status)]
-        self.results.append({"outcome": outcome, "difference": difference})
+        if tried.killed is None and outcome in ("killed", "timeout"):
+            done = tried.tests[: tried.come_to + 1]
+            self.begin(replace(tried, tests=done, killed=outcome))
+        elif tried.killed is None or outcome == "survived":
+            self.report(tried.killed or outcome, tried.difference)
+        else:
+            self.drop(tried)
+
+    def drop(self, tried: Try) -> None:
+        """Use the test that fails without a mutant no more, and try the mutant by others."""
+        unsound = tried.tests[tried.come_to]
+        self.unsound.append(unsound)
+        for tests in self.reach.values():
+            if unsound in tests:
+                tests.remove(unsound)
+        if tests := self.chosen(tried.mutant):
+            self.begin(replace(tried, tests=tests, killed=None))
+        else:
+            self.report("unreached", tried.difference)
 
 
 def _file(test: str) -> str:
@@ -262,6 +319,7 @@ def try_room(name: str, options: argparse.Namespace) -> dict:
         "places": room.places,
         "tests": room.files(),
         "collected": len(room.items),
+        "unsound": room.unsound,
         "results": room.results,
     }
 
@@ -289,9 +347,10 @@ def main() -> None:
         options.until = now + (ends - now) / (len(options.rooms) - number)
         file = options.out / f"{name}.json"
         before = file.stat().st_mtime_ns if file.exists() else None
-        os.waitpid(start(lambda n=name, f=file: write(f, try_room(n, options))), 0)
+        says = file.with_suffix(".log")
+        os.waitpid(start(lambda n=name, f=file: write(f, try_room(n, options)), says=says), 0)
         if not file.exists() or file.stat().st_mtime_ns == before:
-            raise SystemExit(f"{name}: its tests could not be collected or measured; run pytest")
+            raise SystemExit(f"{name}: its tests could not be collected or measured; see {says}")
         found.append(json.loads(file.read_text()))
         print_room(found[-1])
     print_table(found)
@@ -307,6 +366,8 @@ def print_room(found: dict) -> None:
     """Print the mutants of a room that no test noticed."""
     used = sum(file["tests"] for file in found["tests"].values())
     print(f"\n{found['room']}: {used} of {found['collected']} tests pass, in time, and were used")
+    for test in found["unsound"]:
+        print(f"{test} fails without a mutant")
     for result in found["results"]:
         if not noticed(result):
             print("", result["outcome"].upper(), *result["difference"], sep="\n", flush=True)

@@ -1,9 +1,9 @@
 """Small faults: where they can be planted, and planting one into a running process.
 
 Only code inside functions is mutated: what a module computes on import has been computed before the
-fork. Within functions, annotations, what is raised, warned or printed (`__repr__`, `__str__`) and
-asserts are left out: they say something, they decide nothing. Mutants known to be equivalent are
-listed with their reasons in `mutants.yaml`.
+fork. Within functions, annotations, what is raised, warned or printed (`PRINTING`) and asserts are
+left out: they say something, they decide nothing. Mutants known to be equivalent are listed with
+their reasons in `mutants.yaml`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import difflib
 import gc
 import json
 import types
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,9 @@ OPERATORS = [
     *("ReplaceContinueWithBreak", "NumberReplacer", "ZeroIterationForLoop"),
 ]
 
+PRINTING = ("__repr__", "__str__", "extra_repr")
+LARGE = 1e6  # numbers from here on moved by one are the same numbers
+
 Mutant = tuple[Path, str, int, int]  # file, operator, which of its places, line
 
 
@@ -55,7 +59,7 @@ def silent(node: ast.AST) -> bool:
     if isinstance(node, ast.Raise | ast.Assert):
         return True
     if isinstance(node, ast.FunctionDef):
-        return node.name in ("__repr__", "__str__")
+        return node.name in PRINTING
     return isinstance(node, ast.Call) and "warn" in ast.unparse(node.func)
 
 
@@ -92,8 +96,10 @@ def places(path: Path) -> Iterator[Mutant]:
     nodes = list(ast_nodes(get_ast(source)))
     for name in OPERATORS:
         operator = get_operator(f"core/{name}")()
-        found = [at for node in nodes for at in operator.mutation_positions(node)]
-        for index, (start, _) in enumerate(found):
+        found = [(at, node) for node in nodes for at in operator.mutation_positions(node)]
+        for index, ((start, _), node) in enumerate(found):
+            if node.type == "number" and abs(complex(ast.literal_eval(node.value))) >= LARGE:
+                continue
             inside = any(first <= start[0] <= last for first, last in bodies)
             if inside and not any(low <= start < high for low, high in spans):
                 yield path, name, index, start[0]
@@ -149,19 +155,29 @@ def codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from codes(constant)
 
 
+def named(source: str, path: Path) -> dict[tuple[str, int, int], types.CodeType]:
+    """All code objects of a source, by name, line and which of that name in the line."""
+    found, seen = {}, Counter()
+    for code in codes(compile(source, str(path), "exec", dont_inherit=True)):
+        head = code.co_name, code.co_firstlineno
+        found[(*head, seen[head])] = code
+        seen[head] += 1
+    return found
+
+
 def plant(path: Path, source: str) -> None:
     """Give every live function of a file the code that `source` has for it.
 
     Raises:
         RuntimeError: if no function would change.
     """
-    module = compile(source, str(path), "exec", dont_inherit=True)
-    new = {(code.co_name, code.co_firstlineno): code for code in codes(module)}
+    new = named(source, path)
+    changes = {old: new[name] for name, old in named(path.read_text(), path).items() if name in new}
     changed = False
     for found in gc.get_objects():
         if isinstance(found, types.FunctionType) and found.__code__.co_filename == str(path):
             old = found.__code__
-            code = new.get((old.co_name, old.co_firstlineno), old)
+            code = changes.get(old, old)
             if code != old and code.co_freevars == old.co_freevars:
                 found.__code__ = code
                 changed = True

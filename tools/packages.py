@@ -79,10 +79,11 @@ mnist1d(0, 20)
 """,
     "hf": """
 import peft, transformers
-config = transformers.GPT2Config(n_layer=1, n_head=2, n_embd=16, vocab_size=20, n_positions=8)
-chip = mho.convert(transformers.GPT2LMHeadModel(config).eval(), hardware)
+sizes = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+config = transformers.BertConfig(vocab_size=20, max_position_embeddings=8, pad_token_id=0, **sizes)
+chip = mho.convert(transformers.BertForMaskedLM(config).eval(), hardware)
 mho.freeze(chip)
-lora = mho.nn.adapters.know_crossbars(peft.LoraConfig(target_modules=["c_attn"]))
+lora = mho.nn.adapters.know_crossbars(peft.LoraConfig(target_modules=["query", "value"]))
 assert peft.get_peft_model(chip, lora)(torch.zeros(1, 4, dtype=torch.long)).logits.shape[-1] == 20
 """,
     "vision": """
@@ -133,7 +134,7 @@ def main() -> None:
     parser.add_argument("what", nargs="?", choices=["wheel", "sdist"], help="default: both")
     parser.add_argument("extras", nargs="*", choices=[[], *USES], help="default: none and all")
     parser.add_argument("--python", default="3.11")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     good: dict[str, bool] = {}
     with tempfile.TemporaryDirectory() as aside:
         folder = Path(aside)

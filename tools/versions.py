@@ -38,14 +38,11 @@ FAST = (
     "tests/devices/test_pulsed.py",
     "tests/devices/test_reram.py",
     "tests/devices/test_pcm.py",
-    "tests/fit/test_iv.py",
-    "tests/fit/test_pulses.py",
     "tests/fit/test_retention.py",
     "tests/fit/test_reading.py",
     "tests/nn/test_layers.py",
     "tests/nn/test_registry.py",
     "tests/nn/test_recurrent.py",
-    "tests/programming/test_policies.py",
     "tests/programming/test_recipes.py",
     "tests/study/test_space.py",
     "tests/study/test_sweep.py",
@@ -64,6 +61,7 @@ FAST = (
     "tests/test_crossbar.py",
     "tests/test_effects.py",
     "tests/test_encoding.py",
+    "tests/test_ends.py",
     "tests/test_estimate.py",
     "tests/test_exported.py",
     "tests/test_formats.py",
@@ -105,7 +103,7 @@ def main() -> None:
     parser.add_argument("--python", help="version; default: the oldest for oldest, else 3.13")
     parser.add_argument("--keep", type=Path, help="folder in which the environment stays")
     parser.add_argument("tests", nargs="*", default=FAST, help="instead of the fast part")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     python = asked.python or (oldest_python() if asked.kind == "oldest" else "3.13")
     with tempfile.TemporaryDirectory() as aside:
         folder = asked.keep or Path(aside) / "environment"

@@ -151,6 +151,23 @@ def test_generic_by_hand():
         assert result.objective(name) > 0
 
 
+def test_words_are_counted_by_their_bits():
+    # 128 inputs of 16 bits and 128 outputs of 8: 8 and 4 words of 256 bits; of 16 bits 128, of 32
+    # bits 32. 256 inputs and outputs of 8 bits on two arrays: 8 words of 256 bits, 128 of 16.
+    isaac, puma = (
+        peak(chips.get(name), 16, 8, planes=16, cells_per_weight=8).parts
+        for name in ("isaac", "puma")
+    )
+    generic = on(chips.get("generic_22nm"), 256, 256, array=Array(256, 256), dac=DAC(8), adc=ADC(8))
+    for parts, wanted in (
+        (isaac, {"eDRAM": 8, "eDRAM, writes": 4, "bus": 8, "router": 4}),
+        (puma, {"data memory": 128, "eDRAM of tiles": 4, "bus of tiles": 4, "router": 32}),
+        (generic.parts, {"buffer": 128, "buffer, writes": 128, "router": 8}),
+    ):
+        uses = {part.name: part.uses for part in parts}
+        assert {name: uses[name] for name in wanted} == wanted
+
+
 def test_measured_chips_are_met_as_the_example_says(capsys):
     example = runpy.run_path(str(EXAMPLE))
     for errors, count in (

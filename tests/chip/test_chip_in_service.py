@@ -259,3 +259,20 @@ def test_a_checkpoint_of_a_chip_stays_one_chips():
         stranger.join(alone)
     with pytest.raises(ValueError, match="or it is on it now"):
         chip.join(model)
+
+
+@pytest.mark.parametrize("name", ["spread", "pcm and drift"])
+def test_noise_goes_on_where_a_checkpoint_of_these_very_cells_is_loaded(name):
+    _, model = placed(HARDWARE[name])
+    with torch.no_grad():
+        model(X)
+        saved = copy.deepcopy(model.state_dict())
+        read = [model(X), model(X)]
+        mho.program(model)
+        read.append(model(X))
+        model.load_state_dict(saved)
+        again = [model(X), model(X)]
+        mho.program(model)
+        again.append(model(X))
+    for one, two in zip(read, again, strict=True):
+        assert torch.equal(one, two)

@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -216,6 +217,20 @@ def test_a_skyline_takes_the_highest_place_leftmost():
     assert sky.fit(1, 1) is None
 
 
+def test_a_skyline_keeps_what_is_beside_a_rectangle_in_the_middle():
+    sky = Skyline(10, 10)
+    sky.take(0, 0, 2, 10)
+    sky.take(2, 3, 3, 4)
+    sky.take(2, 8, 1, 1)
+    assert sky.steps == [(0, 2, 3), (3, 5, 4), (7, 2, 1), (8, 3, 1), (9, 2, 1)]
+    assert sky.fit(8, 3) == (2, 0)
+    sky.take(2, 0, 8, 3)
+    assert sky.fit(8, 1) == (2, 7)
+    assert sky.fit(8, 2) is None
+    assert sky.fit(7, 3) == (3, 7)
+    assert sky.fit(5, 7) == (5, 3)
+
+
 # ── models ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -355,6 +370,23 @@ def test_what_writing_takes_comes_from_a_report():
     assert (found.row_time is not None) == known
     with pytest.raises(TypeError, match=r"report must be what mho.program"):
         Rewriting.of(3)
+
+
+def test_rows_and_cells_share_what_writing_took():
+    # 30 and 10 word lines in 6 and 2 ms; 480 and 20 cells; of one the energy may not be known.
+    def report(cells, seconds, energy, pulses):
+        held = SimpleNamespace(shape=cells, g=torch.zeros(cells))
+        return SimpleNamespace(
+            written=None, cells=held, tiling=None, seconds=seconds, energy=energy, pulses=pulses
+        )
+
+    reports = {"a": report((2, 30, 8), 6e-3, 2e-9, 900), "b": report((1, 10, 2), 2e-3, 1e-9, 100)}
+    found = Rewriting.of(reports)
+    assert found.row_time == pytest.approx(8e-3 / 40, rel=1e-12)
+    assert found.cell_energy == pytest.approx(3e-9 / 500, rel=1e-12, abs=0.0)
+    assert found.cell_pulses == 2.0
+    reports["b"].energy = None
+    assert Rewriting.of(reports).cell_energy is None
 
 
 @pytest.mark.parametrize("size", [(8, 8), (16, 8), (8, 16), (24, 32)])

@@ -98,6 +98,8 @@ def test_slots_never_overlap_and_layers_follow_one_another(layers):
     ready = 0.0
     for work, starts, end in zip(layers, found.starts, found.ends, strict=True):
         assert min(starts.values()) >= ready - 1e-9
+        # Nothing waits longer than for the next slot of its core.
+        assert max(starts.values()) < ready + found.interval - 1e-9
         ready = max(starts[core] + time for core, time in work.items())
         assert ready == pytest.approx(end)
         for core, time in work.items():
@@ -109,6 +111,17 @@ def test_slots_never_overlap_and_layers_follow_one_another(layers):
     for spans in busy.values():
         spans.sort()
         assert all(a[1] <= b[0] + 1e-9 for a, b in pairwise(spans))
+
+
+def test_a_layer_waits_for_its_slot_of_a_shared_core():
+    # Core 0 works 3.5 s for each inference: 0 to 2 on the first layer, 2 to 3.5 on the third, which
+    # is ready at 5 and so takes the slot from 5.5 on; that at 2 serves the inference before.
+    found = pipeline([{0: 2.0}, {1: 3.0}, {0: 1.5}])
+    assert found.interval == 3.5
+    assert found.loads == {0: 3.5, 1: 3.0}
+    assert found.starts == ({0: 0.0}, {1: 2.0}, {0: 5.5})
+    assert found.ends == (2.0, 5.0, 7.0)
+    assert found.latency == 7.0
 
 
 def test_times_of_a_mapping_by_hand():

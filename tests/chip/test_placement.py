@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mho.chip.placement import Region, Windows, integral, place, window_counts
+from mho.chip.placement import Region, Windows, integral, no_room, place, window_counts
 
 
 def assert_disjoint(regions, shape):
@@ -83,6 +83,17 @@ def test_packed_takes_the_first_free_place_by_rows():
     assert found == Region(0, 4, 2, 2)
 
 
+def test_the_largest_is_placed_first_and_regions_keep_the_order_asked_for():
+    assert place([(1, 1), (4, 4)], (4, 5), [], strategy="packed") == [
+        Region(0, 4, 1, 1),
+        Region(0, 0, 4, 4),
+    ]
+    assert place([(2, 2), (1, 6)], (3, 6), [], strategy="packed") == [
+        Region(1, 0, 2, 2),
+        Region(0, 0, 1, 6),
+    ]
+
+
 @pytest.mark.parametrize("crowded", [False, True])
 def test_random_places_are_equally_likely(crowded):
     # Crowded: 12 places of 10 000 are free, so that darts miss and the list is drawn from.
@@ -105,6 +116,22 @@ def test_no_place_is_said_so():
     assert place([(3, 3)], (2, 5), []) == [None]
     assert place([(2, 2)], (2, 2), [Region(1, 1, 1, 1)], strategy="packed") == [None]
     assert Windows((2, 2), 1, 1, [Region(0, 0, 2, 2)]).choose(torch.Generator()) is None
+
+
+def test_why_there_is_no_room_is_said_by_its_numbers():
+    half = [Region(0, 2, 4, 4)]  # of 4 × 8
+    # As many cells are free as are needed; of 1.2 · 32 cells a square has edges of 7.
+    said = no_room((4, 4), [(4, 4)], (4, 8), half, packed=False)
+    assert said.startswith("16 cells are free for its 16, but not in pieces that large (4 × 4")
+    assert "chip of about 7 × 7" in said
+    assert "strategy='packed'" in said
+    said = no_room((4, 3), [(4, 3), (1, 5)], (4, 8), half, packed=True)
+    assert said.startswith("the model needs 17 cells, 1 more than the 16 free")
+    assert "strategy" not in said
+    said = no_room((5, 9), [(5, 9)], (4, 8), [], packed=True)
+    assert "the chip has 4 × 8: 1 rows and 1 columns too few" in said
+    said = no_room((4, 9), [(4, 9)], (4, 8), [], packed=True)
+    assert "0 rows and 1 columns too few" in said
 
 
 def test_regions_refuse_what_is_no_rectangle():

@@ -129,7 +129,7 @@ def test_a_linear_law_is_the_linear_solution(wires):
 def test_ideal_wires_are_one_product():
     G, v = cells(9, 4), drive(5, 9)
     found = solve_nonlinear(lambda u: G * torch.sinh(3 * u) / 3, (9, 4), Wires(), v)
-    assert torch.allclose(found.currents, torch.sinh(3 * v) / 3 @ G, rtol=1e-13)
+    assert torch.allclose(found.currents, torch.sinh(3 * v) / 3 @ G, rtol=1e-13, atol=0.0)
     assert found.steps == 1
 
 
@@ -143,6 +143,18 @@ def test_one_cell_in_closed_form():
     )
     exact = lambertw(b * r * i0 * math.exp(b * (v + r * i0))).real / (b * r) - i0
     assert float(found.currents) == pytest.approx(exact, rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e-3, 1e3])
+def test_voltages_of_any_size_are_solved_as_exactly(size):
+    # A quadratic behind a resistor: g·u·(1 + |u|/size) + u/r = v/r.
+    g, r, v = 1e-4, 2e4, 3.0 * size
+    found = solve_nonlinear(
+        lambda u: g * u * (1.0 + u.abs() / size), (1, 1), Wires(r), torch.tensor([v], dtype=F64)
+    )
+    a, b = g * r / size, 1.0 + g * r
+    u = (math.sqrt(b * b + 4 * a * v) - b) / (2 * a)
+    assert float(found.currents) == pytest.approx((v - u) / r, rel=1e-9, abs=0.0)
 
 
 @settings(deadline=None, max_examples=40)
@@ -191,7 +203,7 @@ def test_single_precision_cells():
     found = solve_nonlinear(population.current, (8, 6), Wires(5, 5, 5, 5), drive(8).float())
     exact = solve_nonlinear(population.double().current, (8, 6), Wires(5, 5, 5, 5), drive(8))
     assert found.currents.dtype == torch.float32
-    assert torch.allclose(found.currents.double(), exact.currents, rtol=1e-4)
+    assert torch.allclose(found.currents.double(), exact.currents, rtol=1e-4, atol=0.0)
 
 
 def test_a_slope_given_is_used():
@@ -207,7 +219,7 @@ def test_a_slope_given_is_used():
     found = solve_nonlinear(law, (4, 3), wires, v, slope=slope)
     other = solve_nonlinear(lambda u: G * torch.sinh(3 * u) / 3, (4, 3), wires, v)
     assert asked
-    assert torch.allclose(found.currents, other.currents, rtol=1e-9)
+    assert torch.allclose(found.currents, other.currents, rtol=1e-9, atol=0.0)
     with pytest.raises(TypeError, match="differentiable"):
         solve_nonlinear(law, (4, 3), wires, v)
 
@@ -395,7 +407,9 @@ def test_many_vectors_are_solved_in_groups(monkeypatch, lead, batch):
     with torch.no_grad():
         floating = solve_nonlinear(law, shape, Wires(5, 5, 5, 5), v, floating_bits=mask)
         assert float(floating.currents[..., 2, 3].abs().max()) < 1e-12
-        torch.testing.assert_close(floating.currents[..., 0, :], whole.currents[..., 0, :])
+        torch.testing.assert_close(
+            floating.currents[..., 0, :], whole.currents[..., 0, :], rtol=1e-6, atol=0.0
+        )
         with pytest.raises(NotConvergedError) as caught:
             solve_nonlinear(law, shape, Wires(500, 500, 500, 500), v, limit=1)
     assert caught.value.where.shape == (v.shape[:-1].numel(), len(lead))

@@ -114,7 +114,7 @@ def test_every_cell_at_once_and_a_row_at_once():
     assert float(every.ratio[7]) == pytest.approx(float(one.ratio), rel=1e-8)
     whole = sneak_read(lambda v: G * v, (4, 3), 2, None, 0.3)
     # all columns are held at 0 V: other rows float there too, and carry nothing
-    assert torch.allclose(whole.sensed, 0.3 * G[2], rtol=1e-9)
+    assert torch.allclose(whole.sensed, 0.3 * G[2], rtol=1e-9, atol=0.0)
 
 
 def test_selectors_cut_sneak_paths():
@@ -167,8 +167,8 @@ def test_series_law_on_wires():
     found = solve_nonlinear(law, (5, 6), wires, v)
     over = found.cell_voltages
     u = law.cell_share(over)
-    assert torch.allclose(G * u, found.cell_currents, rtol=1e-8)
-    assert torch.allclose(Selector().current(over - u), found.cell_currents, rtol=1e-8)
+    assert torch.allclose(G * u, found.cell_currents, rtol=1e-8, atol=0.0)
+    assert torch.allclose(Selector().current(over - u), found.cell_currents, rtol=1e-8, atol=0.0)
 
 
 def test_disturb_by_hand():

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mho.circuit import Wires, effective_conductance, solve
+from mho.circuit.plan import plan
 
 METHODS = ["merge", "cg"]
 ENDS = [(d, r) for d in ("left", "right", "both") for r in ("bottom", "top")]
@@ -232,11 +233,11 @@ def test_batches():
     found = solve(G, wires, v)
     assert found.cell_voltages.shape == (2, 3, 4, 6, 5)
     assert found.source_power.shape == (2, 3, 4)
-    torch.testing.assert_close(found.currents, v @ T)
+    torch.testing.assert_close(found.currents, v @ T, rtol=1e-6, atol=0.0)
     one = solve(G, wires, v[0, 0, 0])
     assert one.currents.shape == (2, 3, 5)
     many = solve(G[0, 0], wires, v)
-    torch.testing.assert_close(many.currents, v @ T[0, 0])
+    torch.testing.assert_close(many.currents, v @ T[0, 0], rtol=1e-6, atol=0.0)
 
 
 def test_batches_larger_than_memory_allows_at_once(monkeypatch):
@@ -301,3 +302,15 @@ def test_solve_chooses_its_method(monkeypatch):
     assert len(called) == 2
     solve(G, Wires(1e9, 1e9, 1e9, 1e9), torch.ones(16))
     assert len(called) == 3
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(8, 8), (4, 32), (32, 4), (1, 6), (6, 1)])
+def test_what_no_neighbour_will_meet_is_eliminated_with_the_last_merge_of_its_axis(rows, cols):
+    """In the end a block has its drivers and its outputs, and far ends where these are driven."""
+    for both in (False, True):
+        found = plan(rows, cols, both)
+        ends = [len(found.near_word), len(found.near_bit), len(found.far_word)]
+        assert ends == [found.rows, found.cols, found.rows if both else 0]
+        places = torch.cat([found.near_word, found.near_bit, found.far_word]).sort().values
+        assert places.tolist() == list(range(sum(ends)))
+        assert sorted(found.leaf.flatten().tolist()) == list(range(found.rows * found.cols))

@@ -328,7 +328,9 @@ class Noisy(Own):
 def test_reads_see_what_devices_made_of_a_write():
     crossbar = Crossbar(Noisy, {}, (2, 3))
     crossbar.write_conductance_matrix(torch.full((2, 3), 1e-3))
-    torch.testing.assert_close(crossbar.conductance_matrix, torch.full((3, 2), 1.1e-3))
+    torch.testing.assert_close(
+        crossbar.conductance_matrix, torch.full((3, 2), 1.1e-3), rtol=1e-6, atol=0.0
+    )
     x = torch.ones(1, 3)
     torch.testing.assert_close(simulate_matmul(x, crossbar), torch.full((1, 2), 3.3e-3))
 
@@ -349,7 +351,9 @@ def test_crossbars_of_a_users_own_class(model):
     calls.clear()
     crossbar.write_conductance_matrix(1.5 * target, False, routine)
     assert calls["update"] >= 1
-    torch.testing.assert_close(crossbar.conductance_matrix, torch.full((3, 2), 3e-3))
+    torch.testing.assert_close(
+        crossbar.conductance_matrix, torch.full((3, 2), 3e-3), rtol=1e-6, atol=0.0
+    )
 
     class Refreshing(Crossbar):
         """As MemTorch's own methods were written."""

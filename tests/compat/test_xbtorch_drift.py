@@ -158,7 +158,9 @@ def test_without_a_coefficient_nothing_drifts():
     accelerator.drift_variation = 0.0
     assert torch.equal(accelerator.apply_conductance_drift(cells), cells)
     accelerator.drift_t0 = 1.0
-    torch.testing.assert_close(accelerator.apply_conductance_drift(cells), cells * 10**-0.1)
+    torch.testing.assert_close(
+        accelerator.apply_conductance_drift(cells), cells * 10**-0.1, rtol=1e-6, atol=0.0
+    )
 
 
 # ── seeds ────────────────────────────────────────────────────────────────────────────────────

@@ -101,7 +101,7 @@ def test_direction_bounds_and_untouched_cells(device):
         assert (cells.g >= cells.parameter("g_min")).all()
         assert (cells.g <= cells.parameter("g_max")).all()
         if isinstance(device, (ExponentialDevice, ConstantStep)):
-            assert torch.allclose(cells.g, torch.as_tensor(bound, dtype=torch.float64))
+            assert torch.allclose(cells.g, torch.as_tensor(bound, dtype=torch.float64), atol=0.0)
 
 
 @pytest.mark.parametrize("device", NOISY, ids=name)

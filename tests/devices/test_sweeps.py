@@ -252,3 +252,22 @@ def test_a_steep_fall_is_one_step_and_a_jump_holds(kind):
     held = stiff.implicit(above, 0.0 * x + 0.4, 0.0 * x, 0.0 * x + 1.0, 1e-5)
     assert float(held.x) == pytest.approx(0.4, abs=1e-6)
     assert float(held.excess) <= 1.0
+
+
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_one_step_with_a_middle_is_simpsons_rule_and_exact_for_a_cubic_law(shape):
+    """VTEAM without a window: dx/dt = −k·(v/v_off − 1)³ above v_off, under a rising ramp."""
+    length, k = 3e-9, 50.0
+    device = VTEAM(alpha_off=3, k_off=k * length, v_off=0.5, w_on=0.0, w_off=length)
+    cells = device.fabricate(shape, dtype=F64)
+    cells.x = torch.full(shape, 0.9, dtype=F64)
+    dt = 1e-4
+    volts = torch.linspace(0.6, 1.1, 8, dtype=F64)
+    given = volts.view(-1, *[1] * len(shape)).expand(-1, *shape)
+    cells.simulate(given, dt=dt, method="rk4")
+    # The integral over the ramp, in closed form, and one step more of its last value.
+    y = (volts / 0.5 - 1.0).tolist()
+    slope = (y[1] - y[0]) / dt
+    moved = k * (y[-1] ** 4 - y[0] ** 4) / (4 * slope) + k * y[-1] ** 3 * dt
+    assert moved > 1e-2
+    torch.testing.assert_close(0.9 - cells.x, torch.full(shape, moved).to(F64), rtol=1e-6, atol=0.0)

@@ -80,7 +80,9 @@ def test_new_cells_are_at_their_lowest_conductance(device: SwitchingDevice) -> N
     assert isinstance(cells, SwitchingCells)
     g_min, g_max = device.window
     assert 0 <= g_min < g_max
-    torch.testing.assert_close(cells.conductance(), torch.full((2, 3), g_min, dtype=F64))
+    torch.testing.assert_close(
+        cells.conductance(), torch.full((2, 3), g_min, dtype=F64), rtol=1e-6, atol=0.0
+    )
     cells.write(torch.full((2, 3), g_max, dtype=F64))
     assert cells.x.flatten().tolist() == pytest.approx([1.0] * 6)
     cells.reset()
@@ -138,7 +140,9 @@ def test_separable_currents_are_g_times_f(device: SwitchingDevice) -> None:
         return
     cells = device.fabricate((4, 1), dtype=F64)
     cells.write(torch.linspace(*device.window, 4, dtype=F64)[:, None])
-    torch.testing.assert_close(cells.current(v), cells.conductance() * device.transfer(v))
+    torch.testing.assert_close(
+        cells.current(v), cells.conductance() * device.transfer(v), rtol=1e-6, atol=0.0
+    )
     slope = device.transfer(torch.tensor(1e-6, dtype=F64)) / 1e-6
     assert float(slope) == pytest.approx(1.0, rel=1e-6)
     assert device.ohmic == torch.equal(device.transfer(v), v)

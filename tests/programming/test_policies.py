@@ -1,6 +1,7 @@
 """Programming as a part of the hardware: what each policy stores, counts and refuses."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,7 +20,15 @@ from mho.devices import (
 )
 from mho.effects import StuckAt, WriteNoise
 from mho.encoding import Differential
-from mho.programming import Exact, OpenLoop, ProgrammingError, Statistical, WriteVerify
+from mho.programming import (
+    Exact,
+    OpenLoop,
+    ProductDescent,
+    ProgrammingError,
+    Statistical,
+    Successive,
+    WriteVerify,
+)
 
 WINDOW = {"g_min": 1e-6, "g_max": 1e-4}
 COARSE = ExponentialDevice(**WINDOW, nonlinearity_set=2.0, nonlinearity_reset=-2.0, levels=20)
@@ -214,3 +223,23 @@ def test_training_sees_the_error_that_chips_have(programming):
         assert spread < float(drawn.std()) < 1.2 * spread
     else:
         assert float(drawn.std()) == pytest.approx(spread, rel=0.05)
+
+
+def test_training_draws_the_error_that_a_tolerance_leaves():
+    # Uniform within ±a: a standard deviation of a/√3. Beside it what verify reads are off by: white
+    # noise and steps of the converter by the root of reads, an offset of lines by that of cells
+    # which are read together.
+    approx = partial(pytest.approx, rel=1e-12, abs=0.0)
+    window, span = (1e-5, 1e-4), 9e-5
+    within = 0.02 * span / math.sqrt(3)
+    assert ProductDescent(tolerance=0.02).deviation(window) == approx(within)
+    assert WriteVerify(tolerance=0.02).deviation(window) == approx(within)
+    relative = WriteVerify(tolerance=0.02, relative_to="target").deviation(window)
+    assert relative == approx(0.02 * 5.5e-5 / math.sqrt(3))
+    noisy = WriteVerify(
+        tolerance=0.02, read_noise=0.03, read_step=0.06, read_offset=0.04, reads=3, hadamard=4
+    )
+    misread = span**2 * ((0.03**2 + 0.06**2 / 12) / 12 + 0.04**2 / 4)
+    assert noisy.deviation(window) == approx(math.sqrt(within**2 + misread))
+    assert Successive(by=noisy).deviation(window) == noisy.deviation(window)
+    assert Successive().deviation(window) == Exact().deviation(window) == 0.0

@@ -287,6 +287,27 @@ def test_costs_by_hand():
         assert report.energy == pytest.approx(joules, rel=1e-9)
 
 
+def test_every_row_pays_for_the_signs_of_its_own_inputs(monkeypatch):
+    # Cells that conduct a quarter in reverse: what a row takes is told by how often it was driven
+    # which way.
+    inputs = Products._inputs
+    seen = []
+    monkeypatch.setattr(
+        Products, "_inputs", lambda self, like: seen.append(inputs(self, like)) or seen[-1]
+    )
+    array = mho.Array(5, 4)
+    found, held, _ = products(batch=9, array=array, read_time=2e-8, read_voltage=0.05)
+    found.read(held, lambda v: held * (v if v > 0 else 0.25 * v))
+    (signs,) = seen
+    joules = 0.0
+    for row in range(12):
+        of_row = signs[row // 5, :, row % 5]
+        for sign in of_row.tolist():
+            part = 1.0 if sign > 0 else 0.25
+            joules += 2e-8 * 0.05**2 * part * float(held[:, row].sum())
+    assert found.energy == pytest.approx(joules, rel=1e-9, abs=0.0)
+
+
 def test_what_began_is_added_and_what_is_not_known_stays_so():
     coarse = WriteVerify(tolerance=0.1)
     _, alone, _ = programmed(coarse)

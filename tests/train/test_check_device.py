@@ -2,12 +2,14 @@
 
 import math
 import warnings
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import nn
 
-from mho.devices import ConstantStep, SoftBoundsDevice, presets
+import mho
+from mho.devices import VTEAM, ConstantStep, SoftBoundsDevice, Yakopcic, presets
 from mho.devices.pulsed import PulsedDevice
 from mho.train import (
     DifferentialPair,
@@ -169,3 +171,130 @@ def test_pulses_that_undo_each_other_are_named():
 )
 def test_training_that_works_is_left_alone(make):
     assert not stalls(make)
+
+
+# ── models and devices of all kinds ──────────────────────────────────────────────────────────
+
+
+def test_a_look_leaves_modes_and_chips_as_they_are():
+    net = nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 3))
+    net[1].eval()
+    before = [m.training for m in net.modules()]
+    buffers = {name: b.clone() for name, b in net.named_buffers()}
+    x = torch.rand(16, 8)
+    drawn = torch.get_rng_state()
+    check_device(SOFT, net, x)
+    assert [m.training for m in net.modules()] == before
+    assert all(torch.equal(b, buffers[name]) for name, b in net.named_buffers())
+    assert torch.equal(torch.get_rng_state(), drawn)
+    noisy = mho.Hardware(effects=(mho.effects.ReadNoise(0.02),), adc=mho.ADC(bits=8))
+    chip = mho.convert(model(), noisy)
+    chip[0].eval()
+    state = {name: value.clone() for name, value in chip.state_dict().items()}
+    modes = [m.training for m in chip.modules()]
+    found = check_device(SOFT, chip, torch.rand(16, 8))
+    assert [m.training for m in chip.modules()] == modes
+    after = chip.state_dict()
+    for name, value in state.items():
+        assert torch.equal(value.nan_to_num(), after[name].nan_to_num()), name
+    assert found.lr == check_device(SOFT, model(), torch.rand(16, 8)).lr
+
+
+class Called(nn.Module):
+    """Calls a layer by names, and reads a table."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.layer = nn.Embedding(50, 8), nn.Linear(8, 3)
+
+    def forward(self, words):
+        return self.layer(input=self.table(words))
+
+
+def test_rates_of_tables_and_of_layers_called_by_name():
+    net = Called()
+    found = check_device(SOFT, net, torch.full((16,), 49))
+    seen = float(net.table.weight[49].square().sum())
+    assert found.lr == pytest.approx(min(4 / max(1.0, seen), 0.3), rel=0.3)
+    net.layer.weight.data *= 0.1
+    net.table.weight.data.fill_(3.0)
+    assert check_device(SOFT, net, torch.full((16,), 49)).lr == pytest.approx(4 / 72, rel=0.3)
+
+
+def test_frozen_weights_do_not_set_the_rate_but_fit_the_range():
+    net = nn.Sequential(nn.Linear(400, 4), nn.Tanh(), nn.Linear(4, 3))
+    net[0].weight.data.fill_(1.0)
+    x = torch.ones(4, 400)
+    assert check_device(SOFT, net, x).lr == pytest.approx(0.01)
+    net[0].requires_grad_(False)
+    found = check_device(SOFT, net, x)
+    assert found.lr == pytest.approx(0.3)
+    assert found.weight_range == (-1.5, 1.5)
+    with pytest.raises(ValueError, match="that are trained"):
+        check_device(SOFT, net.requires_grad_(False))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_models_of_other_precisions(dtype):
+    net = model().to(dtype)
+    advice = check_device(SOFT, net, torch.rand(16, 8, dtype=dtype))
+    optimizer = advice.optimizer(net)
+    net(torch.rand(4, 8, dtype=dtype)).float().square().mean().backward()
+    optimizer.step()
+    assert advice.lr == check_device(SOFT, model(), torch.rand(16, 8)).lr
+
+
+def test_inputs_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="inputs must be finite"):
+        check_device(SOFT, model(), torch.full((2, 8), math.nan))
+
+
+@dataclass(frozen=True)
+class Turned(ConstantStep):
+    """Pulses of given signs, whatever their name."""
+
+    set_sign: float = 1.0
+    reset_sign: float = 1.0
+
+    def change(self, g, up, cell):
+        return super().change(g, up, cell) * torch.where(up, self.set_sign, self.reset_sign)
+
+    def burst(self, g, counts, cell):
+        return None
+
+
+@pytest.mark.parametrize("digital", [True, False])
+def test_set_pulses_that_lower_are_named_and_nothing_is_proposed(digital):
+    net = model()
+    advice = check_device(Turned(**WINDOW, set_sign=-1.0), net, digital=digital)
+    assert advice.rule == "nothing"
+    assert "set pulses lower the conductance" in str(advice)
+    with pytest.raises(ValueError, match="no optimizer is proposed: set pulses lower"):
+        advice.optimizer(net)
+
+
+@pytest.mark.parametrize("digital", [True, False])
+def test_reset_pulses_that_raise_want_pairs(digital):
+    net = model()
+    advice = check_device(Turned(**WINDOW, reset_sign=-1.0), net, digital=digital)
+    assert "DifferentialPair" in advice.rule
+    optimizer = advice.optimizer(net)
+    net(torch.rand(4, 8)).square().mean().backward()
+    optimizer.step()
+
+
+def test_pulses_that_are_noise_are_named():
+    advice = check_device(SOFT.replace(step=1e-9, c2c=4000.0), model())
+    assert advice.rule == "nothing"
+    assert "pulses are noise" in str(advice)
+    assert "pulses are noise" not in str(check_device(SOFT.replace(c2c=3.0), model()))
+
+
+@pytest.mark.parametrize("device", [presets.get("tio2_strukov"), VTEAM(), Yakopcic()])
+def test_voltage_driven_devices_get_an_optimizer_that_steps(device):
+    net = model()
+    for digital in (True, False):
+        advice = check_device(device, net, torch.rand(16, 8), digital=digital)
+        optimizer = advice.optimizer(net)
+        net(torch.rand(4, 8)).square().mean().backward()
+        optimizer.step()

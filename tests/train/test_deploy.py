@@ -205,7 +205,9 @@ def test_they_age_and_are_compensated():
     fresh = chip(x)
     mho.age(chip, DAY)
     factor = (DAY / drift.t0) ** -0.05
-    torch.testing.assert_close(data_cells(chip.crossbar)(chip.crossbar.G), g * factor)
+    torch.testing.assert_close(
+        data_cells(chip.crossbar)(chip.crossbar.G), g * factor, rtol=1e-6, atol=0.0
+    )
     bias = layer.bias.detach()
     torch.testing.assert_close(chip(x), (fresh - bias) * factor + bias)
     mho.compensate(chip)
@@ -485,7 +487,9 @@ def test_voltage_driven_cells_are_those_of_the_model(spread):
             )
     chip = opt.deploy(layer, Hardware(device=model, encoding=SingleColumn(), programming=Exact()))
     cells = chip.crossbar.cells
-    torch.testing.assert_close(cells.conductance_of(cells.x, cells.parameters_drawn()), cells.g)
+    torch.testing.assert_close(
+        cells.conductance_of(cells.x, cells.parameters_drawn()), cells.g, rtol=1e-6, atol=0.0
+    )
     windows = {name: held.parameter(name) for name in ("g_min", "g_max")}
     opt.recall(layer, chip)
     back = opt.weights("weight").cells

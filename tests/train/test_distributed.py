@@ -1,7 +1,9 @@
 """Factors instead of gradients between processes: same result, fewer bytes."""
 
+import copy
 import importlib.util
 import pathlib
+import pickle
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 import two_processes
 from mho.decomposition import FullSVD, StreamingBatchPCA, TruncatedSVD
-from mho.train.distributed import LowRankState, low_rank_hook
+from mho.devices import ConstantStep
+from mho.train import PulsedSGD
+from mho.train.distributed import LowRankState, SharedSamples, low_rank_hook
 
 WORKER = pathlib.Path(__file__).with_name("ddp_worker.py")
 STEPS = 12
@@ -164,3 +168,28 @@ def test_refused_arguments():
         LowRankState(None, FullSVD())
     with pytest.raises(TypeError, match="error_feedback must be bool"):
         LowRankState(nn.Linear(2, 2), FullSVD(), error_feedback=1)
+
+
+def test_an_optimizer_of_a_wrapped_model_is_copied_and_pickled(group):
+    device = ConstantStep(g_min=1e-6, g_max=101e-6, step=1e-7)
+    model = DistributedDataParallel(nn.Linear(4, 3))
+    optimizer = PulsedSGD(model, 0.1, device=device)
+    x = torch.rand(5, 4)
+
+    def stepped(model, optimizer):
+        optimizer.zero_grad()
+        model(x).square().sum().backward()
+        optimizer.step()
+        return model.module.weight.detach()
+
+    stepped(model, optimizer)
+    twins = [copy.deepcopy((model, optimizer)), pickle.loads(pickle.dumps((model, optimizer)))]
+    own = stepped(model, optimizer)
+    for twin in twins:
+        assert isinstance(twin[1].exchange, SharedSamples)
+        assert torch.equal(stepped(*twin), own)
+    some = dist.new_group([0])
+    optimizer.exchange = SharedSamples(process_group=some)
+    assert copy.deepcopy(optimizer).exchange.process_group is some
+    with pytest.raises(TypeError, match="some processes cannot be pickled"):
+        pickle.dumps(optimizer)

@@ -8,7 +8,15 @@ import torch
 from torch import nn
 
 from mho.devices import ConstantStep, ExponentialDevice, SoftBoundsDevice, Spread
-from mho.train import AGAD, DifferentialPair, ExpectedPulses, InSitu, PulsedSGD, TikiTaka
+from mho.train import (
+    AGAD,
+    DifferentialPair,
+    ExpectedPulses,
+    InSitu,
+    PulsedSGD,
+    TikiTaka,
+    TikiTakaV2,
+)
 from mho.train.on_cells.layouts import SingleCell, pulse_steps
 
 OLD = Path(__file__).parent / "data" / "on_cells_0_1.pt"
@@ -124,8 +132,12 @@ MAKE = {
         _sgd(layer), SOFT, layout=DifferentialPair(), threshold=1.0, seed=9
     ),
     "pulsed_sgd": lambda layer: PulsedSGD(layer, device=SOFT, seed=9),
-    "tiki_taka": lambda layer: TikiTaka(layer, device=SOFT, seed=9),
-    "agad": lambda layer: TikiTaka(layer, device=SOFT, rule=AGAD(), seed=9),
+    "tiki_taka": lambda layer: TikiTaka(
+        layer, device=SOFT, rule=TikiTakaV2(transfer_lr=0.1), seed=9
+    ),
+    "agad": lambda layer: TikiTaka(
+        layer, device=SOFT, rule=AGAD(transfer_lr=0.1, chop_probability=0.1), seed=9
+    ),
 }
 
 
@@ -149,7 +161,7 @@ def test_a_checkpoint_with_another_worth_of_a_pulse_says_what_to_do():
     layer = nn.Linear(3, 2)
     old = 2 / 97
     assert max(pulse_steps(device)) / 35e-9 * 2 > 1.4 * old
-    with pytest.raises(ValueError, match=r"give InSitu granularity=\(0\.0206"):
+    with pytest.raises(ValueError, match=r"give granularity=\(0\.0206"):
         InSitu(_sgd(layer), device).load_state_dict(saved["optimizer"])
     optimizer = InSitu(_sgd(layer), device, granularity=(old, old))
     optimizer.load_state_dict(saved["optimizer"])

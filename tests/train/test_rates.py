@@ -117,3 +117,18 @@ def test_other_settings_set_later_are_seen_at_the_step(kind, name, value):
     with pytest.raises((TypeError, ValueError), match=rf"{name}.* of parameter group 0 must be"):
         optimizer.step()
     assert all(map(torch.equal, held, model.parameters()))
+
+
+@pytest.mark.parametrize(
+    "kind", ["Adafactor", "Adam", "NAdam", "Rprop", "Adadelta", "ASGD", "RMSprop"]
+)
+def test_what_optimizers_of_torch_begin_with_is_taken_at_the_step(kind):
+    if not hasattr(torch.optim, kind):
+        pytest.skip(f"{kind} is of later torch")
+    torch.manual_seed(0)
+    model = nn.Linear(6, 3)
+    optimizer = InSitu(getattr(torch.optim, kind)(model.parameters(), lr=0.01), DEVICE)
+    before = model.bias.detach().clone()
+    model(torch.randn(10, 6)).square().sum().backward()
+    optimizer.step()
+    assert not torch.equal(model.bias, before)

@@ -1,6 +1,8 @@
 """What each learning rule promises, against closed forms and numbers worked by hand."""
 
+import copy
 import itertools
+import pickle
 
 import pytest
 import torch
@@ -20,6 +22,8 @@ from mho.train import (
     ResidualLearning,
     RuleArrays,
     SymmetryTracking,
+    TikiTaka,
+    TikiTakaV2,
     TileSGD,
 )
 
@@ -191,6 +195,23 @@ def test_low_rank_factors_by_hand():
     torch.testing.assert_close(model.weight.detach(), weight + a @ b, atol=2e-3, rtol=0.0)
 
 
+def test_low_rank_factors_fit_a_narrow_range():
+    # Entries of 1/√2 do not fit: half of them, and A at twice the rate of the square.
+    model = nn.Linear(5, 4, bias=False)
+    rule = LowRankTikiTaka(rank=2, transfer_every=100)
+    span = (-(0.125**0.5), 0.125**0.5)
+    optimizer = TileSGD(model, 0.05, device=FINE, rule=rule, update=MEAN, weight_range=span)
+    b = optimizer.arrays["weight"].tiles[2].read()
+    torch.testing.assert_close(b.abs(), torch.full_like(b, 0.125**0.5), atol=1e-5, rtol=0.0)
+    x, delta = torch.randn(3, 5), 0.3 * torch.randn(3, 4)
+    (model(x) * delta).sum().backward()
+    optimizer.step()
+    expected = -4 * 0.05 * delta.T @ x @ b.T
+    found = optimizer.arrays["weight"].tiles[1].read()
+    inside = expected.abs() < 0.3
+    torch.testing.assert_close(found[inside], expected[inside], atol=1e-3, rtol=0.0)
+
+
 def test_a_low_rank_transfer_keeps_the_weight_and_begins_anew():
     optimizer = TileSGD(nn.Linear(5, 4), device=FINE, rule=LowRankTikiTaka(rank=2))
     arrays = optimizer.arrays["weight"]
@@ -327,3 +348,38 @@ def test_specs_and_bad_input():
     ):
         with pytest.raises(ValueError, match=text):
             kind(**wrong)
+
+
+def test_checkpoints_of_other_rules_and_cells_are_refused_with_the_difference():
+    def made(lr=0.1, device=FINE, rule=MultiTileResidual(), **more):  # noqa: B008
+        return TileSGD(nn.Linear(2, 3), lr, device=device, rule=rule, **more)
+
+    saved = made().state_dict()
+    made(lr=0.2).load_state_dict(saved)
+    for other, text in (
+        (made(rule=MultiTileResidual(gamma=0.3)), "rule.gamma"),
+        (made(device=TILTED), "devices"),
+        (made(weight_range=(-2.0, 2.0)), "range"),
+        (made(granularity=0.1), "give granularity="),
+    ):
+        before = [p.detach().clone() for p in other.param_groups[0]["params"]]
+        with pytest.raises(ValueError, match=text):
+            other.load_state_dict(saved)
+        after = other.param_groups[0]["params"]
+        assert all(torch.equal(x, y) for x, y in zip(before, after, strict=True))
+
+
+def test_older_pickles_train_on():
+    torch.manual_seed(0)
+    model = nn.Linear(4, 3)
+    optimizer = TikiTaka(model, 0.1, device=TILTED, rule=TikiTakaV2(transfer_lr=0.1))
+    step(model, optimizer, 1)
+    older, old = copy.deepcopy((model, optimizer))
+    del old.__dict__["_seen"]
+    for arrays in old.arrays.values():
+        del arrays._buffers["flow"], arrays.__dict__["answer"]
+        arrays._non_persistent_buffers_set.discard("flow")
+    older, old = pickle.loads(pickle.dumps((older, old)))
+    for one in ((model, optimizer), (older, old)):
+        step(*one, 3)
+    assert torch.equal(model.weight, older.weight)

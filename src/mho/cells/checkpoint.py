@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 
 from mho.cells import kept
 from mho.core import extra, random
+from mho.core.checks import number, said
 from mho.core.precision import REAL
 
 if TYPE_CHECKING:
@@ -69,7 +72,74 @@ def _other_size(cells: Cells, state: dict[str, Any], prefix: str) -> str | None:
     return None
 
 
-def other_numbers(module: nn.Module, state: dict[str, Any], prefix: str) -> str | None:
+def damage(cells: nn.Module, state: Mapping[str, Any], prefix: str) -> str | None:
+    """Say what in a checkpoint is nothing that cells can be or hold, or None.
+
+    Args:
+        cells: that it is for, of whose shape everything is.
+        state: the checkpoint.
+        prefix: of the keys of these cells.
+    """
+    shape: Any = cells.shape
+    for key, value in state.items():
+        name = key.removeprefix(prefix)
+        if not key.startswith(prefix) or not _is_of_cells(name):
+            continue
+        if not isinstance(value, Tensor):
+            return f"{key}: expected a tensor, found {said(value)}"
+        if name == "broken_at":
+            wrong = _no_places(value, math.prod(shape))
+        elif value.shape != tuple(shape):
+            wrong = f"expected shape {list(shape)}, found {list(value.shape)}"
+        elif name == "pulses" and (value.is_floating_point() or value.is_complex()):
+            wrong = f"expected whole numbers, found {value.dtype}"
+        elif name.startswith("state_") and _no_real(value):
+            wrong = f"expected real numbers, found {value.dtype}"
+        else:
+            kept = "kept_as" in extra.of(state, prefix)  # by codes, which may be negative
+            wrong = _no_conductances(value, kept) if name in ("g", "written") else None
+        if wrong:
+            return f"{key}: {wrong}"
+    return other_numbers(cells, state, prefix) or _no_clock(extra.of(state, prefix), prefix)
+
+
+def _is_of_cells(name: str) -> bool:
+    return name == "g" or name in _VARIABLE or name.startswith("state_")
+
+
+def _no_real(value: Tensor) -> bool:
+    return value.is_complex() or (value.is_floating_point() and value.dtype not in REAL)
+
+
+def _no_places(value: Tensor, count: int) -> str | None:
+    if value.dim() != 1 or value.dtype != torch.int64:
+        return f"expected places (int64, one dimension), found {value.dtype} {list(value.shape)}"
+    if value.is_meta or not len(value) or (value.min() >= 0 and value.max() < count):
+        return None
+    return f"expected places >= 0 and < {count}, found {int(value.min())} … {int(value.max())}"
+
+
+def _no_conductances(value: Tensor, coded: bool) -> str | None:
+    if value.is_meta or not value.numel() or value.dtype not in REAL:  # which is said elsewhere
+        return None
+    if value.dtype == torch.float16 and not coded:
+        return "expected torch.float32 or wider, found torch.float16, whose steps are 6e-8 near 0 S"
+    low, high = map(float, torch.aminmax(value))
+    if math.isfinite(low) and math.isfinite(high) and (coded or low >= 0.0):
+        return None
+    return f"expected finite conductances >= 0 S, found {low:g} … {high:g}"
+
+
+def _no_clock(told: Mapping[str, Any], prefix: str) -> str | None:
+    try:
+        for name in ("seconds", "written_at", "reads", "pulses"):
+            number(name, told.get(name, 0.0), least=0.0)
+    except (TypeError, ValueError) as error:
+        return f"{prefix}{error}"
+    return None
+
+
+def other_numbers(module: nn.Module, state: Mapping[str, Any], prefix: str) -> str | None:
     """Say which tensor of a checkpoint holds no real numbers and should, or None."""
     for name, own in module.named_buffers():
         saved = state.get(f"{prefix}{name}")

@@ -18,7 +18,7 @@ from mho.cells.behaviour import Behaviour, Context
 from mho.cells.population import Cells
 from mho.cells.programming import Programming, Statistical
 from mho.cells.spread import UNSEEN_ROUNDS, Spread, nominal
-from mho.core import files, random
+from mho.core import derivatives, files, random
 from mho.core.constants import as_tensor
 from mho.core.spec import derived
 
@@ -154,8 +154,8 @@ class Device(Behaviour):
         parameters = {**{"g_min": self.g_min, "g_max": self.g_max}, **(state or {})}
         low, high = _number(parameters["g_min"]), _number(parameters["g_max"])
         if not isinstance(low, Tensor) and not isinstance(high, Tensor):
-            return g.clamp(low, high)
-        return torch.minimum(torch.maximum(g, as_tensor(low, g)), as_tensor(high, g))
+            return derivatives.clip(g, low, high)
+        return derivatives.clip(g, as_tensor(low, g), as_tensor(high, g))
 
     @property
     def programming(self) -> Programming:

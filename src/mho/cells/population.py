@@ -387,7 +387,7 @@ class Cells(nn.Module):
         self._born_as = getattr(torch, str(state.get("born_as", "float32")))
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        trouble = checkpoint.other_numbers(self, state_dict, prefix)
+        trouble = checkpoint.damage(self, state_dict, prefix)
         trouble = trouble or checkpoint.make_room(self, state_dict, prefix)
         if trouble:
             error_messages: list[str] = args[-1]

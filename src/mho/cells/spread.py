@@ -22,6 +22,10 @@ _MAX_REDRAWS = 1000
 _LEAST_SHARE = 1e-15
 
 
+LARGEST_CONDUCTANCE = 1e9
+"""S: no cell comes near it, and 32 bits hold its square."""
+
+
 @dataclass(frozen=True)
 class Spread(Spec):
     """A parameter drawn per cell from a distribution, inside optional bounds.
@@ -76,6 +80,8 @@ class Spread(Spec):
         object.__setattr__(
             self, "parameters", tuple((str(n), float(v)) for n, v in self.parameters)
         )
+        for name, value in self.parameters:
+            checks.sized(f"{self.distribution} {name}", value)
         for name, bound in (("low", self.low), ("high", self.high)):
             if bound is not None:
                 checks.number(name, bound)
@@ -327,8 +333,15 @@ def check_order(low: str, low_value: float | Spread, high: str, high_value: floa
 def check_window(low: float | Spread, high: float | Spread) -> None:
     """Refuse a programmable window that is negative, empty or turned round."""
     check("g_min", low, least=0.0)
-    check("g_max", high, above=0.0)
+    check("g_max", high, above=0.0, most=LARGEST_CONDUCTANCE)
     check_order("g_min", low, "g_max", high)
+
+
+def check_part(name: str, value: float | Spread) -> None:
+    """Refuse a standard deviation, as a part of something, that is neither 0 nor in [1e-9, 100]."""
+    check(name, value, least=0.0, most=100.0)
+    if 0.0 < nominal(value) < 1e-9:
+        raise ValueError(f"{name} must be 0 or >= 1e-09, got {value!r}")
 
 
 def spread_about(

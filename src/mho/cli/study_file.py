@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -141,7 +142,7 @@ class StudyFile:
         if self.trusted:
             return self._beside(path)
         try:
-            return files.inside(self.folder, path)
+            return files.inside(self.folder, os.path.expanduser(path))
         except ValueError as error:
             raise ValueError(
                 f"{key} {error}: the file of a study writes beside itself; choose another folder "

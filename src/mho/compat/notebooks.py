@@ -69,7 +69,7 @@ def blocks_of(path: str, text: str) -> Iterator[Block]:
     try:
         cells = json.loads(text)["cells"]
         sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is not a Jupyter notebook of format 4: {error!r}") from error
     for k, source in enumerate(sources, start=1):
         yield _cell(f"{path}, cell {k}", source)

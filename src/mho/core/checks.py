@@ -91,6 +91,28 @@ def number(
     return value
 
 
+SMALLEST, LARGEST = 1e-60, 1e30
+"""Sizes of quantities of hardware, in SI units. Beyond them products leave what tensors hold."""
+
+
+def sized(name: str, value: float) -> float:
+    """Refuse a number that no quantity of hardware has (ValueError); return it.
+
+    What is not finite, or a whole number that no float holds, is for `number` to refuse. A whole
+    number that 64 bits do not hold is returned as a float.
+    """
+    if isinstance(value, int):
+        if -(2**63) <= value < 2**63 or abs(value) > _LONGEST:
+            return value
+        value = float(value)
+    size = abs(value)
+    if LARGEST < size < math.inf or 0.0 < size < SMALLEST:
+        raise ValueError(
+            f"{name} must be 0, or of a size from {SMALLEST:g} to {LARGEST:g}, got {value!r}"
+        )
+    return value
+
+
 _LONGEST = 2**1000
 """Whole numbers beyond it are no floats."""
 

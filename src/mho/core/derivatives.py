@@ -18,3 +18,21 @@ def wanted(*tensors: Tensor) -> bool:
     if forward_mode():
         return True
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+def clip(x: Tensor, low: Tensor | float | None, high: Tensor | float | None) -> Tensor:
+    """Return ``x`` put inside ``[low, high]``; the gradient is one there, at both ends too.
+
+    Much stands at an end exactly, such as the largest weight. `torch.clamp` has a gradient of one
+    there up to torch 2.13, of zero or a half since.
+
+    Args:
+        x: any shape.
+        low: broadcasts to ``x``; None for no lower end, and one of the two may be.
+        high: as ``low``.
+    """
+    if not wanted(x):
+        return torch.clamp(x, low, high)  # type: ignore[arg-type]
+    seen = x.detach()
+    found = torch.clamp(seen, low, high)  # type: ignore[arg-type]
+    return torch.where(found == seen, x, found)

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mho.core import checks
+
 
 def packed(values: dict[str, Any]) -> Any:
     """Return plain values as a tensor (uint8); what is not plain is returned as it is."""
@@ -37,10 +39,21 @@ def of(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     Args:
         state: a ``state_dict``.
         prefix: of the module's keys.
+
+    Raises:
+        ValueError: if something else is there.
     """
-    found = state.get(f"{prefix}_extra_state")
-    found = _parsed(_text(found)) if isinstance(found, Tensor) else found
-    return found if isinstance(found, dict) else {}
+    found = state.get(f"{prefix}_extra_state", {})
+    try:
+        found = _parsed(_text(found)) if isinstance(found, Tensor) else found
+    except ValueError as error:
+        raise ValueError(f"{prefix}_extra_state: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"the checkpoint is damaged: {prefix}_extra_state holds no named values, but "
+            f"{checks.said(found)}"
+        )
+    return found
 
 
 def pack(state: Any, prefix: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -149,7 +150,7 @@ def aside(path: str | Path) -> Iterator[Path]:
     old = target.stat() if target.exists() else None
     # The system's own temporary names are for their maker alone: here the umask counts, and what
     # only some may read is read by nobody else in the meantime.
-    draft = target.with_name(f".{target.stem[:40]}.{secrets.token_hex(6)}{Path(path).suffix}")
+    draft = target.with_name(f".{target.stem[:_STEM]}.{secrets.token_hex(6)}{Path(path).suffix}")
     with _named(target, draft):
         try:
             os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if old else 0o666))
@@ -161,6 +162,22 @@ def aside(path: str | Path) -> Iterator[Path]:
             _to_disk(target.parent)
         finally:
             draft.unlink(missing_ok=True)
+
+
+_STEM = 40
+
+
+def sweep_up(path: str | Path) -> None:
+    """Remove what was left beside a file by processes killed while they wrote it (see `aside`).
+
+    Nobody may be writing it now. Where other files' drafts could bear such a name nothing is done.
+    """
+    target, ending = Path(os.path.realpath(path)), re.escape(Path(path).suffix)
+    left = re.compile(rf"\.{re.escape(target.stem)}\.[0-9a-f]{{12}}{ending}")
+    if len(target.stem) <= _STEM:
+        for name in os.listdir(target.parent):
+            if left.fullmatch(name):
+                target.with_name(name).unlink(missing_ok=True)
 
 
 def _followed(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,14 +44,20 @@ def refuse(what: str, count: int, device: torch.device | str | None, advice: str
     Raises:
         MemoryError: if it needs more.
     """
-    if count <= CHECKED_FROM or not _CHECKED.get():
+    if count <= CHECKED_FROM:
         return
     device = torch.get_default_device() if device is None else device
-    there = available(device)
-    if there is not None and count > there:
+    there = left(device)
+    if count > there:
         raise MemoryError(
             f"{what} needs {size(count)} on {device}, and {size(there)} are available; {advice}"
         )
+
+
+def left(device: torch.device | str) -> float:
+    """Return the bytes that may be taken on a device; infinity where nobody knows or asks."""
+    there = available(device) if _CHECKED.get() else None
+    return math.inf if there is None else there
 
 
 def available(device: torch.device | str) -> int | None:
@@ -78,13 +85,22 @@ def _of_system() -> int | None:
         return None
 
 
+_GROUP = Path("/sys/fs/cgroup")
+_GIVEN_UP = ("active_file", "inactive_file")
+"""What a container counts as taken, and gives up for whoever needs memory: files that were read."""
+
+
 def _of_group() -> int | None:
     """What a container leaves, where there is one."""
     try:
-        most, now = (
-            Path(f"/sys/fs/cgroup/memory.{what}").read_text(encoding="ascii").strip()
-            for what in ("max", "current")
+        most, now, parts = (
+            (_GROUP / f"memory.{what}").read_text(encoding="ascii").strip()
+            for what in ("max", "current", "stat")
         )
-        return None if most == "max" else max(int(most) - int(now), 0)
+        if most == "max":
+            return None
+        counted = dict(line.split() for line in parts.splitlines())
+        files = sum(int(counted.get(name, 0)) for name in _GIVEN_UP)
+        return max(int(most) - int(now) + files, 0)
     except (OSError, ValueError):
         return None

@@ -32,8 +32,10 @@ class Spec:
     Class attributes:
         said: parameters that ``str`` shows at their defaults, too.
         renamed: parameters of saved specs, from old names to new ones.
+        sized: whether numbers are quantities of hardware, whose size is limited.
     """
 
+    sized: ClassVar[bool] = True
     said: ClassVar[tuple[str, ...]] = ()
     renamed: ClassVar[Mapping[str, str]] = {}
 
@@ -184,8 +186,26 @@ def _settle(spec: Any) -> None:
                 checks.number(f"{type(spec).__name__} {field.name}", value)  # which it is not
             if value is not given:
                 object.__setattr__(spec, field.name, value)
+        plain = values.get(field.name)
+        if spec.sized and field.init and type(plain) in (int, float):
+            _limit(spec, field.name, told if isinstance(told, str) else str(told), plain)
         if told in ("bool", bool) and field.init:
             checks.truth(f"{type(spec).__name__} {field.name}", values[field.name])
+
+
+def _limit(spec: Any, name: str, told: str, value: float) -> None:
+    """Refuse numbers beyond what tensors hold; make whole numbers floats that are as long."""
+    if "float" in told:
+        sized = checks.sized(name, value)
+        if sized is not value:
+            object.__setattr__(spec, name, sized)
+    elif (
+        isinstance(value, int)
+        and name != "seed"
+        and not -(2**63) <= value < 2**63
+        and abs(value) < 2**1000
+    ):
+        raise ValueError(f"{name} must be an integer that 64 bits hold, got {value!r}")
 
 
 def _settled(value: Any, several: bool) -> Any:

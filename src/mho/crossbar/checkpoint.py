@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mho.cells import kin
-from mho.cells.checkpoint import other_numbers
+from mho.cells.checkpoint import damage, other_numbers
 from mho.cells.unfabricated import Unfabricated
 from mho.core import extra
 from mho.core.spec import first_difference
@@ -18,7 +18,7 @@ from mho.hardware import Hardware
 if TYPE_CHECKING:
     from mho.crossbar.crossbar import Crossbar
 
-_HELD = ("g", "inner", "written")  # and what time changes
+_HELD = ("g", "inner", "written", "streams")  # and what time changes
 # What belongs to the cells, and stays theirs where a chip lends them.
 _OF_CELLS = ("scale", "digital", "gain", "offset", "reference")
 
@@ -48,11 +48,11 @@ def mismatch(crossbar: Crossbar, state: dict[str, Any], prefix: str = "") -> str
         difference = first_difference(expected, found)
         if difference:
             return f"{prefix}{difference}"
-    g = state.get(f"{prefix}cells.g", state.get(f"{prefix}G"))
-    expected_shape = list(crossbar.cells.shape)
+    g, expected_shape = state.get(f"{prefix}G"), list(crossbar.cells.shape)  # of version 0.1
     if g is not None and list(g.shape) != expected_shape:
         return f"{prefix}G: expected shape {expected_shape}, found {list(g.shape)}"
-    return other_numbers(crossbar, state, prefix)
+    wrong = damage(crossbar.cells, state, f"{prefix}cells.")
+    return wrong or other_numbers(crossbar, state, prefix)
 
 
 def present(hardware: Any) -> Any:

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from mho.cells.device import Device
 from mho.circuit.lowrank import POINTS, Expansion, expand, interpolate
+from mho.core import derivatives
 from mho.crossbar import pulses
 from mho.hardware import Hardware
 
@@ -99,9 +100,10 @@ def driven(level: Tensor, hardware: Hardware, v_step: float | None = None) -> Te
     if device.separable:
         return device.transfer(level * step) / step
     found = _moved(device, hardware.drive.v_max, level.dtype, level.device)
-    within = (level * step).clamp(*found.v_range)
+    within = derivatives.clip(level * step, *found.v_range)
     bend = interpolate(within, found.v_range, found.psi) / step
-    beyond = (level.abs() * (step / found.v_range[1])).clamp(min=1.0)
+    size = level.abs() * (step / found.v_range[1])
+    beyond = torch.where(size > 1.0, size, 1.0)  # at full drive the slope is that inside
     both = torch.cat((level.unsqueeze(-1), bend * beyond.unsqueeze(-1)), dim=-1)
     return both.movedim(-1, 3).flatten(2, 3)
 
@@ -125,8 +127,8 @@ def stacked(T: Tensor, g: Tensor, hardware: Hardware) -> Tensor:
         return pulses.stacked(T, g, hardware, span(device))
     found = _moved(device, hardware.drive.v_max, g.dtype, g.device)
     low, high = span(device)
-    place = (g.clamp(low, high) / low).log() / math.log(high / low)
-    bend = interpolate(place.clamp(0.0, 1.0), found.x_range, found.phi)
+    place = (derivatives.clip(g, low, high) / low).log() / math.log(high / low)
+    bend = interpolate(derivatives.clip(place, 0.0, 1.0), found.x_range, found.phi)
     both = torch.cat((T.unsqueeze(-1), T.unsqueeze(-1) * bend), dim=-1)
     return both.movedim(-1, 2).flatten(1, 2)
 

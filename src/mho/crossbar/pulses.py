@@ -24,7 +24,7 @@ from torch import Tensor
 from mho.cells.device import Device
 from mho.circuit.lowrank import POINTS, Range, interpolate
 from mho.circuit.noise import NoiseForm
-from mho.core import random
+from mho.core import derivatives, random
 from mho.core.constants import constant
 from mho.hardware import Hardware
 from mho.periphery import DAC, PulseWidth
@@ -93,12 +93,12 @@ def driven(level: Tensor, hardware: Hardware, window: Range) -> Tensor:
     if not device.separable:
         if terms(hardware, window) == 1:
             return found
-        return torch.stack((found, found.clamp(max=0.0)), dim=3).flatten(2, 3)
+        return torch.stack((found, derivatives.clip(found, None, 0.0)), dim=3).flatten(2, 3)
     if not device.ohmic:
         positive, negative = _ratios(device, drive.v_max)
         found = torch.where(found < 0, found * negative, found * positive)
     rest = _rest(hardware)
-    return found + rest * (drive.top - level.abs()).clamp(min=0.0) if rest else found
+    return found + rest * derivatives.clip(drive.top - level.abs(), 0.0, None) if rest else found
 
 
 def power(level: Tensor, hardware: Hardware) -> Tensor:
@@ -177,9 +177,9 @@ def stacked(T: Tensor, g: Tensor, hardware: Hardware, window: Range) -> Tensor:
     """Return what terms of inputs meet; see `mho.crossbar.expansion.stacked`."""
     device = hardware.device
     low, high = window
-    place = (g.clamp(low, high) / low).log() / math.log(high / low)
+    place = (derivatives.clip(g, low, high) / low).log() / math.log(high / low)
     table = _table(device, _voltages(hardware), window, g.dtype, g.device)
-    bend = interpolate(place.clamp(0.0, 1.0), (0.0, 1.0), table)
+    bend = interpolate(derivatives.clip(place, 0.0, 1.0), (0.0, 1.0), table)
     first = T.unsqueeze(-1) * (1.0 + bend[..., :1])
     if table.shape[0] == 1:
         return first.squeeze(-1)

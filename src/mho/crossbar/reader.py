@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -107,6 +107,13 @@ class Reader:
         if crossbar.gain is not self._gain or crossbar.offset is not self._offset:
             twin._correct_as(crossbar)
         return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Plans have views of the cells' streams, which pickle would make streams of their own.
+        return {**self.__dict__, "_plan": None, "_measured": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _plan=None, _measured=None)  # as pickles of 0.1 have them
 
     # ── what is kept of the stored cells ─────────────────────────────────────────────────────
 

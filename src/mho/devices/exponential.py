@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
-from mho.cells.spread import Spread, check, check_window, spread_about
+from mho.cells.spread import Spread, check, check_part, check_window, spread_about
 from mho.core import checks
 from mho.core.constants import as_tensor
 from mho.devices.pulsed import PulsedDevice
@@ -74,8 +74,8 @@ class ExponentialDevice(PulsedDevice):
             check(name, label, least=-LARGEST_NONLINEARITY, most=LARGEST_NONLINEARITY)
             if self.d2d and isinstance(label, Spread):
                 raise ValueError(f"give either d2d or a Spread for {name}, not both")
-        checks.number("d2d", self.d2d, least=0.0)
-        check("c2c", self.c2c, least=0.0)
+        check_part("d2d", self.d2d)
+        check_part("c2c", self.c2c)
         checks.integer("levels", self.levels, most=2**24)  # float32 tells no more apart
         if self.levels_reset is not None:
             checks.integer("levels_reset", self.levels_reset, most=2**24)

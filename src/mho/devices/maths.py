@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from mho.core import derivatives
+
 # exp(700) is still a float64; beyond it Python raises where torch gives inf.
 _LARGEST = 700.0
 _LOG_TWO = math.log(2.0)
@@ -85,14 +87,16 @@ def clip(value: Any, low: float, high: float) -> Any:
     """Return the value put inside ``[low, high]``."""
     if type(value) is float:
         return low if value < low else high if value > high else value
-    return torch.clamp(value, low, high)
+    if isinstance(value, torch.Tensor):
+        return derivatives.clip(value, low, high)
+    return torch.clamp(value, low, high)  # an expression's
 
 
 def unit(value: Any) -> Any:
     """Return the value put inside ``[0, 1]``: where every state lives."""
     if type(value) is float:
         return 0.0 if value < 0.0 else 1.0 if value > 1.0 else value
-    return torch.clamp(value, 0.0, 1.0)
+    return clip(value, 0.0, 1.0)
 
 
 def positive(value: Any) -> Any:

@@ -13,7 +13,7 @@ from mho.cells.device import Device
 from mho.cells.population import Cells
 from mho.cells.programming import Exact, Programming
 from mho.cells.spread import Spread, check, nominal
-from mho.core import checks, random
+from mho.core import checks, derivatives, random
 from mho.core.constants import as_tensor
 from mho.devices.macrospin import switching_probability
 from mho.devices.parameters import Parameters
@@ -126,7 +126,7 @@ class MTJ(Device):
     def reach(self, g: Tensor, state: dict[str, Tensor] | None = None) -> Tensor:
         """Return the nearer of the two conductances (S); gradients pass as through clipping."""
         ends = [as_tensor(e, g) for e in self.levels(state)]
-        within = torch.minimum(torch.maximum(g, ends[0]), ends[1])
+        within = derivatives.clip(g, *ends)
         near = torch.where(2.0 * g.detach() > ends[0] + ends[1], ends[1], ends[0])
         return near + (within - within.detach())
 

@@ -24,12 +24,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from mho.cells.spread import nominal
+from mho.core import derivatives
 from mho.core.constants import constant
 from mho.devices.trains import Cell, bounded
 from mho.periphery.quantize import straight_through
@@ -101,7 +103,7 @@ def programmed(
     with torch.no_grad():
         pulses = counts(device, target)
         g = stored(device, pulses, parameters, generator, dtype=target.dtype)
-    return straight_through(g, target.clamp(*device.window)), pulses
+    return straight_through(g, derivatives.clip(target, *device.window)), pulses
 
 
 @functools.lru_cache(maxsize=64)
@@ -121,10 +123,13 @@ def curve(device: PulsedDevice) -> Tensor:
     """
     plain = _plain(device)
     levels = getattr(plain, "levels", None)
-    length = 64
+    length, train = 64, None
+    closed = _closed_curve(plain, 1) is not None
     while True:
         length = levels if isinstance(levels, int) else 2 * length
-        nodes, closed = _nominal_curve(plain, length)
+        if (nodes := _closed_curve(plain, length)) is None:
+            train = train or _Train(plain, _SCOUTS if plain.noisy else 1)
+            nodes = train.until(length).double().mean(1)
         width = plain.window[1] - plain.window[0]
         near = (_STOPPED if closed or not plain.noisy else _STOPPED_NOISY) * width
         nodes = nodes.cummax(0).values
@@ -136,6 +141,36 @@ def curve(device: PulsedDevice) -> Tensor:
             return nodes[: max(arrived, 1) + 1]
 
 
+class _Train:
+    """Simulated nominal cells and what they held after every set pulse since a reset (S).
+
+    Args:
+        device: without spreads.
+        cells: how many; one is enough for a noise-free device.
+        own: a parameter in which cells differ, by name: one value for each.
+    """
+
+    def __init__(
+        self, device: PulsedDevice, cells: int, own: Mapping[str, Sequence[float]] | None = None
+    ) -> None:
+        dtype = torch.float32 if device.noisy else torch.float64
+        self._cells: Any = device.fabricate((cells,), seed=_SEED, dtype=dtype)
+        self._trace: list[Tensor] = [self._cells.conductance().clone()]
+        self._own = {n: torch.tensor(v, dtype=dtype) for n, v in (own or {}).items()}
+
+    @torch.no_grad()
+    def until(self, length: int) -> Tensor:
+        """Return the conductances (S) after 0…length pulses, ``[length + 1, cells]``.
+
+        A shorter train is gone on with; float64 of a noise-free device, else float32.
+        """
+        one = torch.ones_like(self._trace[-1], dtype=torch.int64)
+        cell = {**self._cells._cell_at(None), **self._own}
+        while len(self._trace) <= length:
+            self._trace.append(self._cells._after(self._trace[-1], one, cell))
+        return torch.stack(self._trace[: length + 1])
+
+
 def law(device: PulsedDevice, length: int, cells: int) -> Tensor:
     """Return what simulated nominal cells hold (S) after 0…length set pulses from a reset.
 
@@ -145,15 +180,9 @@ def law(device: PulsedDevice, length: int, cells: int) -> Tensor:
         cells: how many; one is enough for a noise-free device.
 
     Returns:
-        ``[length + 1, cells]``, float64 of one cell, else float32.
+        ``[length + 1, cells]``, float64 of a noise-free device, else float32.
     """
-    dtype = torch.float64 if cells == 1 else torch.float32
-    population = device.fabricate((cells,), seed=_SEED, dtype=dtype)
-    trace = [population.conductance().clone()]
-    for _ in range(length):
-        population.pulse(1)  # type: ignore[operator]
-        trace.append(population.conductance().clone())
-    return torch.stack(trace)
+    return _Train(device, cells).until(length)
 
 
 def _after(
@@ -284,14 +313,12 @@ def _plain(device: PulsedDevice) -> PulsedDevice:
     return device.replace(**changes) if changes else device
 
 
-def _nominal_curve(plain: PulsedDevice, length: int) -> tuple[Tensor, bool]:
+def _closed_curve(plain: PulsedDevice, length: int) -> Tensor | None:
     cell = plain.constants()
     pulses = torch.arange(length + 1, dtype=torch.float64)
     start = torch.full_like(pulses, float(cell["g_min"]))
     closed = plain.burst(start, pulses, cell)
-    if closed is not None:
-        return _left_alone(pulses, start, bounded(closed, cell)), True
-    return law(plain, length, _SCOUTS if plain.noisy else 1).double().mean(1), False
+    return None if closed is None else _left_alone(pulses, start, bounded(closed, cell))
 
 
 def _reach(device: PulsedDevice, n: Tensor) -> int:
@@ -313,7 +340,12 @@ def _laws(
     cells = 1
     if plain.noisy:
         cells = min(max(_ENTRIES // (len(values) * (length + 1)), _FEWEST), _MOST)
-    devices = [plain if name is None else plain.replace(**{name: value}) for value in values]
+    if name is None:
+        return law(plain, length, cells)[None].to(place)
+    if cells == 1 and name not in ("g_min", "g_max"):  # where cells begin is the device's own
+        side_by_side = _Train(plain, len(values), {name: values}).until(length)
+        return side_by_side.T[:, :, None].contiguous().to(place)
+    devices = [plain.replace(**{name: value}) for value in values]
     return torch.stack([law(device, length, cells) for device in devices]).to(place)
 
 

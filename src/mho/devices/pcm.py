@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mho.cells.behaviour import Context
 from mho.cells.spread import Spread, nominal
-from mho.core import checks
+from mho.core import checks, derivatives
 from mho.core.polynomials import polynomial
 from mho.devices.statistical import MICRO, DriftingDevice, log_noise
 
@@ -202,4 +202,4 @@ class PCMHermes(DriftingDevice):
         return _ROOT_TWO if self.devices == 1 else 1.0
 
     def _ratio(self, g: Tensor) -> Tensor:
-        return (g / self.measured.g_max).clamp(max=1.0)
+        return derivatives.clip(g / self.measured.g_max, None, 1.0)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mho.cells.behaviour import Context
 from mho.cells.spread import Spread, nominal
-from mho.core import checks
+from mho.core import checks, derivatives
 from mho.core.polynomials import polynomial
 from mho.devices.statistical import (
     MICRO,
@@ -77,7 +77,7 @@ class ReRAMWan(StatisticalDevice):
         part = (now - times[k - 1]) / (times[k] - times[k - 1])
         pairs = zip(_WAN[k - 1][1], _WAN[k][1], strict=True)
         mixed = [(1.0 - part) * before + part * after for before, after in pairs]
-        return MICRO * polynomial((g / (_WAN_FULL * MICRO)).clamp(0.0, 1.0), mixed)
+        return MICRO * polynomial(derivatives.clip(g / (_WAN_FULL * MICRO), 0.0, 1.0), mixed)
 
     def write_std(self, g: Tensor, context: Context) -> Tensor | float:
         """Programming error (S), one second after programming, of the target ``g`` (S)."""

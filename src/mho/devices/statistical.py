@@ -21,7 +21,7 @@ from torch import Tensor
 from mho.cells.behaviour import Context
 from mho.cells.device import Device
 from mho.cells.spread import Spread, check_window
-from mho.core import checks
+from mho.core import checks, derivatives
 from mho.core.polynomials import coefficients, grid, polynomial
 
 MICRO = 1e-6
@@ -58,7 +58,7 @@ class StatisticalDevice(Device):
     def __post_init__(self) -> None:
         check_window(self.g_min, self.g_max)
         for name in ("write_scale", "drift_scale", "read_scale"):
-            checks.number(name, getattr(self, name), least=0.0)
+            checks.number(name, getattr(self, name), least=0.0, most=1e6)
 
     @property
     def scored(self) -> bool:
@@ -325,7 +325,7 @@ class GenericStatistical(DriftingDevice):
         return self.read_scale * grown * self._of(g, "read_sigma").clamp(min=TINY)
 
     def _of(self, g: Tensor, name: str) -> Tensor:
-        return polynomial((g / self.window[1]).clamp(0.0, 1.0), self._given(name))
+        return polynomial(derivatives.clip(g / self.window[1], 0.0, 1.0), self._given(name))
 
     def _given(self, name: str) -> tuple[float, ...]:
         given: tuple[float, ...] = getattr(self, name)

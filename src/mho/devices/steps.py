@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mho.cells.spread import Spread, check, check_window, spread_about
+from mho.cells.spread import Spread, check, check_part, check_window, spread_about
 from mho.core import checks
 from mho.core.constants import as_tensor, constant
 from mho.devices.pulsed import PulsedDevice
@@ -57,8 +57,8 @@ class StepDevice(PulsedDevice):
         check_window(self.g_min, self.g_max)
         check("step", self.step, above=0.0)
         check("asymmetry", self.asymmetry, least=-1.0, most=1.0)
-        checks.number("d2d", self.d2d, least=0.0)
-        check("c2c", self.c2c, least=0.0)
+        check_part("d2d", self.d2d)
+        check_part("c2c", self.c2c)
         if self.d2d and isinstance(self.step, Spread):
             raise ValueError("give either d2d or a Spread for step, not both")
 

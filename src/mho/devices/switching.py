@@ -12,15 +12,16 @@ import dataclasses
 import math
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from mho.cells.behaviour import Context
 from mho.cells.device import Device
 from mho.cells.population import Cells
 from mho.cells.programming import Exact, Programming
-from mho.cells.spread import Spread, nominal
+from mho.cells.spread import LARGEST_CONDUCTANCE, Spread, nominal
+from mho.core import derivatives
 from mho.core.constants import as_tensor
+from mho.core.spec import derived
 from mho.devices.parameters import Parameters
 from mho.devices.switching_cells import SwitchingCells
 
@@ -138,20 +139,34 @@ class SwitchingDevice(Device):
     @property
     def g_min(self) -> float:  # type: ignore[override]
         """Nominal conductance (S) at x = 0."""
-        return float(self.conductance_at(0.0, self.parameters()))
+        return self._ends[0]
 
     @property
     def g_max(self) -> float:  # type: ignore[override]
         """Nominal conductance (S) at x = 1."""
-        return float(self.conductance_at(1.0, self.parameters()))
+        return self._ends[1]
+
+    @derived
+    def _ends(self) -> tuple[float, float]:
+        p = self.parameters()
+        try:
+            low, high = (float(self.conductance_at(x, p)) for x in (0.0, 1.0))
+        except (ArithmeticError, ValueError) as error:  # a division by 0, a logarithm of 0
+            raise ValueError(f"no conductance follows from {self}: {error}") from error
+        if not 0.0 <= low < high <= LARGEST_CONDUCTANCE:
+            raise ValueError(
+                f"conductances must be 0 <= G(x = 0) < G(x = 1) <= {LARGEST_CONDUCTANCE:g} S, got "
+                f"{low:g} and {high:g} S of {self}"
+            )
+        return low, high
 
     def reach(self, g: Tensor, state: dict[str, Tensor] | None = None) -> Tensor:
         """Return the nearest conductances the cells can hold; see `Device.reach`."""
         p = self.parameters(state)
         low, high = (self.conductance_at(x, p) for x in (0.0, 1.0))
         if not isinstance(low, Tensor) and not isinstance(high, Tensor):
-            return g.clamp(low, high)
-        return torch.minimum(torch.maximum(g, as_tensor(low, g)), as_tensor(high, g))
+            return derivatives.clip(g, low, high)
+        return derivatives.clip(g, as_tensor(low, g), as_tensor(high, g))
 
     @property
     def programming(self) -> Programming:

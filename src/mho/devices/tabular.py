@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mho.cells.population import Cells
-from mho.cells.spread import Spread, check, check_window, spread_about
+from mho.cells.spread import Spread, check, check_part, check_window, spread_about
 from mho.core import checks, files
 from mho.core.spec import Spec
 from mho.devices.pulsed import PulsedCells, PulsedDevice
@@ -199,8 +199,8 @@ class TabularDevice(PulsedDevice):
                 object.__setattr__(self, name, end)
         check_window(self.g_min, self.g_max)
         check("gain", self.gain, least=0.0)
-        checks.number("d2d", self.d2d, least=0.0)
-        checks.number("c2c", self.c2c, least=0.0)
+        check_part("d2d", self.d2d)
+        check_part("c2c", self.c2c)
         if self.d2d and isinstance(self.gain, Spread):
             raise ValueError("give either d2d or a Spread for gain, not both")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mho.cells.behaviour import Context
 from mho.cells.spread import Spread, positive
-from mho.core import checks
+from mho.core import checks, derivatives
 from mho.core.constants import as_tensor
 from mho.core.polynomials import coefficients, grid, polynomial
 from mho.effects.base import AgingEffect
@@ -39,7 +39,7 @@ class PowerLawDrift(AgingEffect):
 
     def __post_init__(self) -> None:
         checks.number("PowerLawDrift nu", self.nu)
-        checks.number("PowerLawDrift nu_spread", self.nu_spread, least=0.0)
+        checks.number("PowerLawDrift nu_spread", self.nu_spread, least=0.0, most=1e6)
         checks.number("PowerLawDrift t0", self.t0, above=0.0)
 
     def fabricate_state(self, context: Context) -> dict[str, Tensor]:
@@ -108,7 +108,7 @@ class Relaxation(AgingEffect):
         passed, begins = log - log_then, begun - begun_then
         if passed == 0.0 and begins == 0.0:
             return g
-        x = (g / context.g_max).clamp(0.0, 1.0)
+        x = derivatives.clip(g / context.g_max, 0.0, 1.0)
         shift = passed * self._of(x, "mean")
         deviation = passed * self._of(x, "spread") + begins * self._of(x, "start")
         return torch.relu(g + shift + deviation * context.state["score"])

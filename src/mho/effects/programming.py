@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mho.cells.behaviour import Context
 from mho.cells.spread import UNSEEN_ROUNDS, Spread, check_order, positive
-from mho.core import checks, random
+from mho.core import checks, derivatives, random
 from mho.effects.base import ProgrammingEffect
 from mho.periphery.quantize import straight_through
 
@@ -33,7 +33,7 @@ class WriteNoise(ProgrammingEffect):
     relative_to: str = "range"
 
     def __post_init__(self) -> None:
-        checks.number("WriteNoise sigma", self.sigma, least=0.0)
+        checks.number("WriteNoise sigma", self.sigma, least=0.0, most=1e6)
         checks.one_of("relative_to", self.relative_to, REFERENCES)
 
     def write_std(self, g: Tensor, context: Context) -> Tensor | float:
@@ -61,7 +61,7 @@ class FiniteStates(ProgrammingEffect):
     def program(self, g: Tensor, context: Context) -> Tensor:
         """Round to the nearest state; what lies outside the window goes to its end."""
         step = context.g_range / (self.states - 1)
-        inside = g.clamp(context.g_min, context.g_max)
+        inside = derivatives.clip(g, context.g_min, context.g_max)
         level = torch.round((inside.detach() - context.g_min) / step)
         return straight_through(level * step + context.g_min, inside)
 

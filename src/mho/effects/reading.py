@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from mho.cells.behaviour import Context
-from mho.core import checks
+from mho.core import checks, derivatives
 from mho.effects.base import ReadingEffect
 from mho.effects.programming import REFERENCES
 
@@ -29,7 +29,7 @@ class ReadNoise(ReadingEffect):
     relative_to: str = "range"
 
     def __post_init__(self) -> None:
-        checks.number("ReadNoise sigma", self.sigma, least=0.0)
+        checks.number("ReadNoise sigma", self.sigma, least=0.0, most=1e6)
         checks.one_of("relative_to", self.relative_to, REFERENCES)
 
     def read_std(self, g: Tensor, context: Context) -> Tensor | float:
@@ -110,5 +110,5 @@ class Temperature(ReadingEffect):
         metallic = -math.log(self._resistance)
         step = 1.0 / self.reference - 1.0 / self.kelvin
         activated = self.activation_energy / BOLTZMANN * step
-        share = ((g - context.g_min) / context.g_range).clamp(0.0, 1.0)
+        share = derivatives.clip((g - context.g_min) / context.g_range, 0.0, 1.0)
         return g * (activated + (metallic - activated) * share).exp()

@@ -108,9 +108,7 @@ class Encoding(Spec):
         limit = self.scaling.limit(weight)
         if self.scaling.percentile == 100.0:  # nothing to clip
             return weight, limit
-        # At the limit itself the gradient is one, which `clamp` gives in older torch alone.
-        clipped = weight.detach().clamp(-limit, limit)
-        return torch.where(weight.detach().abs() <= limit, weight, clipped), limit
+        return derivatives.clip(weight, -limit, limit), limit
 
     @property
     def analog(self) -> tuple[tuple[float, ...], ...]:

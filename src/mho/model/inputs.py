@@ -9,7 +9,6 @@ int64: who made one of those wants indices.
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -207,17 +206,25 @@ _MOST = 1_000_000  # batches
 
 
 def gathered(name: str, batches: Iterable[Any]) -> Iterator[Any]:
-    """Yield batches; refuse more than memory keeps (ValueError): loaders may be endless."""
-    room, held, known = memory.available("cpu") or math.inf, 0, set()
+    """Yield batches; refuse more than memory keeps (ValueError): loaders may be endless.
+
+    Half of what is left may be held: for another dtype, or as one, batches are copied. A list ends,
+    and what is in it takes no more memory.
+    """
+    if isinstance(batches, tuple | list):
+        yield from batches
+        return
+    most, held, known = memory.left("cpu") / 2, 0, set()
     for number, batch in enumerate(batches):
         for tensor in batch if isinstance(batch, tuple | list) else _tensors(batch):
-            if isinstance(tensor, Tensor) and id(tensor) not in known:
+            if isinstance(tensor, Tensor) and tensor.is_cpu and id(tensor) not in known:
                 known.add(id(tensor))
                 held += tensor.nbytes
-        if number >= _MOST or held > room / 2:
+        if number >= _MOST or held > most:
             raise ValueError(
-                f"{name} do not end: {number} batches of {size(held)} are held, and at most "
-                f"{_MOST} or {size(room / 2)} can be; give a part, by itertools.islice(…, 100)"
+                f"{name} do not end, or are more than memory keeps: {number} batches of "
+                f"{size(held)} are held, and at most {_MOST} or {size(most)} can be; give a part, "
+                "by itertools.islice(…, 100)"
             )
         yield batch
 

@@ -403,11 +403,9 @@ def refuse_other_checkpoint(
     """
     loading.repeat_shared(state_dict, module, prefix, Crossbar)
     parts = module.named_modules(prefix=prefix.rstrip("."))
-    found = [
-        part.mismatch(state_dict, f"{name}." if name else "")
-        for name, part in parts
-        if isinstance(part, Crossbar)
-    ]
+    crossbars = {f"{name}.": part for name, part in parts if isinstance(part, Crossbar)}
+    entries = loading.grouped(state_dict, crossbars)
+    found = [part.mismatch(entries[own], own) for own, part in crossbars.items()]
     for name, part in module.named_modules(prefix=prefix.rstrip(".")):
         if isinstance(part, (Cells, Unfabricated)):  # varies in size; looked at above
             continue

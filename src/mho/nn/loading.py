@@ -7,7 +7,7 @@ has a dozen entries. Packed, they are one until the layer itself takes them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,12 +23,21 @@ def pack(state: dict[str, Any], prefixes: list[str]) -> None:
         state: a checkpoint.
         prefixes: of layers, each ending in a dot; none begins with another.
     """
-    packed: dict[str, dict[str, Any]] = {prefix: {} for prefix in prefixes}
-    for key in list(state):
-        owner = next((part for part in _beginnings(key) if part in packed), None)
-        if owner is not None:
-            packed[owner][key] = state.pop(key)
+    packed = grouped(state, prefixes)
+    for entries in packed.values():
+        for key in entries:
+            del state[key]
     state.update({f"{prefix}{_KEY}": entries for prefix, entries in packed.items() if entries})
+
+
+def grouped(state: Mapping[str, Any], prefixes: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the entries under every prefix (see `pack`), in one pass over all entries."""
+    found: dict[str, dict[str, Any]] = {prefix: {} for prefix in prefixes}
+    for key, value in state.items():
+        owner = next((part for part in _beginnings(key) if part in found), None)
+        if owner is not None:
+            found[owner][key] = value
+    return found
 
 
 def unpack(state: dict[str, Any], prefix: str) -> bool:

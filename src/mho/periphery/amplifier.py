@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mho.cells.spread import Spread, check, not_negative, positive
-from mho.core import checks, random
+from mho.core import checks, derivatives, random
 from mho.core.constants import constant
 from mho.core.spec import Spec
 from mho.periphery.draws import Draws
@@ -218,9 +218,7 @@ class Amplifier(Spec):
         if self.saturation is None:
             return out
         most = self.saturation / unit
-        if isinstance(most, Tensor):
-            return torch.minimum(torch.maximum(out, -most), most)
-        return out.clamp(-most, most)
+        return derivatives.clip(out, -most, most)
 
     def _noisy(
         self,

@@ -58,7 +58,7 @@ class Format(Spec):
             return self.values(x.detach().clone(), rng)
         if torch.compiler.is_compiling() or _transforming() or derivatives.forward_mode():
             low, high = self.bounds() or (None, None)
-            soft = x if low is None else x.clamp(low, high)
+            soft = x if low is None else derivatives.clip(x, low, high)
             return straight_through(self.values(x.detach().clone(), rng), soft)
         rounded: Tensor = _Rounded.apply(x, self, rng)
         return rounded

@@ -165,7 +165,7 @@ def sign_ste(x: Tensor, limit: Tensor | float) -> Tensor:
     The gradient is that of ``clip(x, ±limit)`` in ``x``, and the sign itself in ``limit``.
     """
     limit = torch.as_tensor(limit, dtype=x.dtype, device=x.device)
-    clipped = x.clamp(-limit.detach(), limit.detach())
+    clipped = derivatives.clip(x, -limit.detach(), limit.detach())
     hard = torch.where(x < 0, -1.0, 1.0).to(x.dtype) * limit
     return straight_through(hard, clipped)
 
@@ -197,9 +197,9 @@ def power_of_two_step(limit: Tensor, bits: int) -> Tensor:
 def companded_tanh(x: Tensor, bits: int, limit: Tensor | float) -> Tensor:
     """Quantise uniformly in ``tanh(x / limit)``: finer near zero than near the ends."""
     edge = math.tanh(1.0)
-    inner = torch.tanh(over(x, limit).clamp(-1.0, 1.0))
+    inner = torch.tanh(derivatives.clip(over(x, limit), -1.0, 1.0))
     level = uniform(inner, bits, edge)
-    return torch.atanh(level.clamp(-edge, edge)) * limit
+    return torch.atanh(derivatives.clip(level, -edge, edge)) * limit
 
 
 def companded_log(x: Tensor, bits: int, smallest: Tensor, largest: Tensor) -> Tensor:
@@ -223,7 +223,7 @@ def companded_log(x: Tensor, bits: int, smallest: Tensor, largest: Tensor) -> Te
         hard = torch.where(index < 0, torch.zeros_like(ratio), ratio) * x.sign()
     if not derivatives.wanted(x, largest):
         return hard * largest
-    return straight_through(hard, (x / largest).clamp(-1.0, 1.0)) * largest
+    return straight_through(hard, derivatives.clip(x / largest, -1.0, 1.0)) * largest
 
 
 def min_max(x: Tensor, bits: int, low: Tensor, high: Tensor) -> Tensor:

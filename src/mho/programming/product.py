@@ -93,7 +93,7 @@ class ProductDescent(Programming):
 
     def __post_init__(self) -> None:
         for name in ("batch", "patience"):
-            checks.integer(name, getattr(self, name))
+            checks.integer(name, getattr(self, name), most=10_000_000)
         checks.integer("max_rounds", self.max_rounds, most=10_000_000)
         if self.first is not None:
             checks.instance("first", self.first, Programming)

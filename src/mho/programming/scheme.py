@@ -65,7 +65,7 @@ class WriteVerify(Programming):
         max_pulses: most pulses for one cell, and most rounds, from 1 to 10⁷.
         refractory: pause after each pulse (s), >= 0.
         restart: 0…1, see above; not for pulse-count cells.
-        refine: above 0…1, see above; not for pulse-count cells.
+        refine: in (0, 1], see above; not for pulse-count cells.
         train: most pulses between two verify reads of a pulse-count cell, >= 1; not for others.
         read_time: duration of one verify read (s), >= 0.
         read_voltage: of a verify read (V); 0 leaves the energy of reading out.
@@ -137,7 +137,7 @@ class WriteVerify(Programming):
         for name in ("set", "reset"):
             if getattr(self, name) is not None:
                 checks.instance(name, getattr(self, name), Pulses)
-        checks.number("tolerance", self.tolerance, above=0.0)
+        checks.number("tolerance", self.tolerance, above=0.0, least=1e-9, most=1e6)
         checks.integer("max_pulses", self.max_pulses, most=10_000_000)
         checks.number("refractory", self.refractory, least=0.0)
         checks.number("restart", self.restart, least=0.0, most=1.0)
@@ -147,8 +147,9 @@ class WriteVerify(Programming):
         checks.integer("reads", self.reads)
         checks.integer("hadamard", self.hadamard)
         hadamard(self.hadamard)
-        for name in ("read_time", "read_noise", "read_offset", "read_step", "stuck_change"):
-            checks.number(name, getattr(self, name), least=0.0)
+        checks.number("read_time", self.read_time, least=0.0)
+        for name in ("read_noise", "read_offset", "read_step", "stuck_change"):
+            checks.number(name, getattr(self, name), least=0.0, most=1e6)
         checks.number("read_voltage", self.read_voltage)
         allowed = {
             "relative_to": RELATIVE_TO,

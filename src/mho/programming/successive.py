@@ -57,7 +57,7 @@ class Successive(Programming):
                 raise ValueError(
                     f"by must program cells one by one, which {type(self.by).__name__} does not"
                 )
-        checks.number("read_noise", self.read_noise, least=0.0)
+        checks.number("read_noise", self.read_noise, least=0.0, most=1e6)
 
     def check(self, device: Any) -> None:
         """Refuse a device that ``by`` refuses (TypeError, ValueError)."""

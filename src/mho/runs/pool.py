@@ -58,7 +58,7 @@ def pool_of(workers: int | None, executor: Executor | Factory | None) -> Pool:
 
     Args:
         workers: how many tasks at a time; None is as many as the executor has workers, or as there
-            are cores. 0 without an executor is this process itself.
+            are cores, and memory for them. 0 without an executor is this process itself.
         executor: what runs them; None is processes of this machine.
     """
     if workers is not None:
@@ -67,9 +67,10 @@ def pool_of(workers: int | None, executor: Executor | Factory | None) -> Pool:
         return Given(executor, workers)
     if workers == 0:
         return Here()
-    wanted = workers or cores()
-    memory.refuse(f"{wanted:,} worker processes", wanted * _A_WORKER, "cpu", "say fewer workers")
-    return Processes(wanted)
+    if workers is None:
+        return Processes(max(1, int(min(cores(), memory.left("cpu") / _A_WORKER))))
+    memory.refuse(f"{workers:,} worker processes", workers * _A_WORKER, "cpu", "say fewer workers")
+    return Processes(workers)
 
 
 class Here:

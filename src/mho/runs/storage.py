@@ -159,18 +159,22 @@ def _begins(path: Path, start: bytes) -> bool:
 
 def _database(optuna: Any, url: str) -> Storage:
     sqlalchemy = need("sqlalchemy", "study")
-    parsed = sqlalchemy.engine.make_url(url)
-    shown = parsed.render_as_string(hide_password=True)
+    wanted = "store must be a file, or the URL of a PostgreSQL database (postgresql://…)"
+    try:
+        parsed = sqlalchemy.engine.make_url(url)
+    except (ValueError, sqlalchemy.exc.ArgumentError):  # what it says may hold the password
+        raise ValueError(f"{wanted}, got a URL that cannot be read") from None
+    shown = _without_password(parsed)
     if parsed.get_backend_name() != _POSTGRES:
-        raise ValueError(
-            f"store must be a file, or the URL of a PostgreSQL database (postgresql://…), got "
-            f"{shown!r}"
-        )
+        raise ValueError(f"{wanted}, got {shown!r}")
     if parsed.drivername == _POSTGRES:
         parsed = parsed.set(drivername=f"{_POSTGRES}+psycopg")
     need("psycopg", "postgres")
     text = parsed.render_as_string(hide_password=False)
-    engine = sqlalchemy.create_engine(parsed, pool_pre_ping=True)
+    try:
+        engine = sqlalchemy.create_engine(parsed, pool_pre_ping=True)
+    except (ImportError, sqlalchemy.exc.ArgumentError) as error:
+        raise ValueError(f"store {shown!r}: its driver is not there: {error}") from error
 
     @contextmanager
     def alone() -> Iterator[None]:
@@ -188,6 +192,13 @@ def _database(optuna: Any, url: str) -> Storage:
     except sqlalchemy.exc.OperationalError as error:
         raise ConnectionError(f"store {shown!r} does not answer: {error.orig}") from error
     return Storage(opened, shown, alone)
+
+
+def _without_password(url: Any) -> str:
+    """Return a URL as messages show it: the driver takes a password among the options, too."""
+    hidden = {name: "***" for name in url.query if "password" in name}
+    text: str = url.update_query_dict(hidden).render_as_string(hide_password=True)
+    return text
 
 
 @contextmanager

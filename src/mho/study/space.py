@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,8 @@ class Range(Spec):
         high: the highest, > low.
         log: whether they are spread evenly in their logarithm; low must then be > 0.
     """
+
+    sized: ClassVar[bool] = False  # these numbers may be of anything
 
     low: float
     high: float
@@ -52,6 +54,8 @@ class Integers(Spec):
         step: from one to the next, >= 1; ``high`` must be reached. 1 where ``log`` is true.
         log: whether they are spread evenly in their logarithm; low must then be >= 1.
     """
+
+    sized: ClassVar[bool] = False  # these numbers may be of anything
 
     low: int
     high: int

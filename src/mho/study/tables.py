@@ -175,9 +175,10 @@ def read(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} is a table for other programs: a study is loaded from its JSON file"
         )
+    text = files.text(path)
     try:
-        data = json.loads(files.text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no study: {error}") from error
     if not isinstance(data, Mapping) or data.get("format") != FORMAT:
         raise ValueError(f"{path} is no study: it does not say format {FORMAT!r}")

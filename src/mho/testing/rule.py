@@ -115,6 +115,18 @@ class LearningRuleContract:
         _quadratic_step(model, optimizer)
         expect.same("weights after an update with lr = 0", model.weight, before)
 
+    def test_holds_the_weights_it_is_given(self) -> None:
+        model = _layer()
+        given = model.weight.detach().clone()
+        optimizer = self.optimizer(model, self.ideal, self.lr)
+        self._expect_weights("of the model", model, given)
+        with torch.no_grad():
+            model.weight.copy_(_target())
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0
+        _quadratic_step(model, optimizer)
+        self._expect_weights("set before an update with lr = 0", model, _target())
+
     # ── checkpoints ──────────────────────────────────────────────────────────────────────────
 
     def test_resumes_to_the_same_bits(self) -> None:
@@ -149,6 +161,11 @@ class LearningRuleContract:
         expect.holds(moved > 0.0, "weights that move", moved)
         far = float((found[0] - alone).norm())
         expect.holds(far < 0.1 * moved, f"as one process with all data, to 10 % of {moved:g}", far)
+
+    def _expect_weights(self, what: str, model: nn.Linear, wanted: Tensor) -> None:
+        near = 2.0 * WeightCells(self.ideal, (1, 1)).step
+        far = float((model.weight.detach() - wanted).abs().max())
+        expect.holds(far <= near, f"weights {what}, to two pulses ({near:g})", far)
 
     def _trained(self, device: PulsedDevice | None = None, wrapped: bool = False) -> Tensor:
         model = _network()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -11,14 +13,16 @@ from torch import Tensor, nn
 
 from mho.cells.device import Device
 from mho.core import checks
+from mho.crossbar import Crossbar
+from mho.train.answers import DeviceNumbers, device_numbers
+from mho.train.floor import Floor, sgd_floor
 from mho.train.on_cells.choice import matrix_shape
 from mho.train.on_cells.in_situ import InSitu
-from mho.train.on_cells.layouts import DifferentialPair, SingleCell
+from mho.train.on_cells.layouts import DifferentialPair, SingleCell, pulse_steps
 from mho.train.on_cells.parameter import pulsed
 from mho.train.on_cells.pulsed_sgd import PulsedSGD
-from mho.train.on_cells.references import symmetry_point
 from mho.train.on_cells.tiki_taka import TikiTaka
-from mho.train.on_cells.transfer_rates import FORGETS_NOTHING, UNBALANCED, Response, response
+from mho.train.on_cells.transfer_rates import FORGETS_NOTHING, UNBALANCED
 from mho.train.on_cells.transfer_rules import AGAD, TikiTakaV2
 from mho.train.on_cells.weights import WeightCells
 
@@ -31,96 +35,9 @@ _SPREAD = 8.0  # weights of a layer of n inputs lie within ±8/√n
 _MEAN_SQUARE = 0.25  # of inputs, where none are given
 _CURVATURE = 0.25  # of the cross-entropy in an output, at most
 _LR = (0.01, 0.3)
-
-
-class Floor(NamedTuple):
-    """Where plain pulsed SGD ends on a quadratic, a weight.
-
-    Attributes:
-        bias: of the mean, towards the symmetry point (weight units).
-        deviation: standard deviation about the mean (weight units).
-        loss: above the minimum.
-    """
-
-    bias: float
-    deviation: float
-    loss: float
-
-
-def sgd_floor(
-    *,
-    curvature: float,
-    noise: float,
-    lr: float,
-    step: float,
-    reach: float = math.inf,
-    distance: float = 0.0,
-    snr: float = math.inf,
-    gross: float | None = None,
-) -> Floor:
-    """Return the floor of plain pulsed SGD on ``h/2·(w − w*)²``, by its equations.
-
-    A step of rate lr whose gradient is ``h·(w − w*) + ξ`` has ``lr·|gradient|/Δ`` pulses; each
-    takes ``Δ/τ`` of the distance to the symmetry point s, so ``w ← w + Δw − |Δw|·(w − s)/τ``.
-    With ``G = E|ξ|`` the mean ends at a bias of ``(s − w*)·(G/τ)/(h + G/τ)``. The variance is that
-    of ``lr²·σ²`` of the gradients and ``lr·G·Δ·(1 + 1/SNR²)`` of the pulses (their number is
-    random, and so is each) a step, over ``2·lr·(h + G/τ)``.
-
-    Source of the equation: Z. Wu et al., "Towards exact gradient-based training on analog
-    in-memory computing", arXiv:2406.12774 (there with a lower bound of the loss); the floor is
-    worked out here.
-
-    Args:
-        curvature: h, > 0.
-        noise: σ, standard deviation of the gradient, >= 0.
-        lr: learning rate, > 0.
-        step: Δ, of a pulse (weight units), > 0.
-        reach: τ (weight units), > 0; infinite for equal steps all over the window.
-        distance: of the minimum from the symmetry point (weight units).
-        snr: mean over deviation of a pulse, > 0.
-        gross: G; ``√(2/π)·σ``, of normal gradients, if not given.
-
-    Raises:
-        TypeError, ValueError: if an argument is refused.
-    """
-    for name, value in (("curvature", curvature), ("lr", lr), ("step", step)):
-        checks.number(name, value, above=0.0)
-    checks.number("noise", noise, least=0.0)
-    for name, value in (("reach", reach), ("snr", snr)):
-        if not value > 0.0:
-            raise ValueError(f"{name} must be > 0, got {value!r}")
-    pulses = math.sqrt(2.0 / math.pi) * noise if gross is None else gross
-    pull = pulses / reach
-    bias = abs(distance) * pull / (curvature + pull)
-    moved = lr * noise**2 + pulses * step * (1.0 + snr**-2)
-    variance = moved / (2.0 * (curvature + pull))
-    return Floor(bias, math.sqrt(variance), curvature / 2.0 * (bias**2 + variance))
-
-
-class DeviceNumbers(NamedTuple):
-    """What cells do to weights of a range (weight units, means over cells).
-
-    Attributes:
-        states: steps of a pulse in the range, at mid-window.
-        up: step of a set pulse at the lowest, the middle and the highest weight.
-        down: step of a reset pulse there.
-        asymmetry: ``(up − down)/(up + down)`` in the middle.
-        symmetry: symmetry points, mean and standard deviation over cells.
-        unbalanced: share of cells without a symmetry point inside their window.
-        reach: τ; see `mho.train.on_cells.transfer_rates`. Infinite if pulses forget nothing.
-        snr: mean of a pulse in the middle over its deviation from cycle to cycle.
-        spread: standard deviation of steps from cell to cell, over their mean.
-    """
-
-    states: float
-    up: tuple[float, float, float]
-    down: tuple[float, float, float]
-    asymmetry: float
-    symmetry: tuple[float, float]
-    unbalanced: float
-    reach: float
-    snr: float
-    spread: float
+_ALIKE = 0.02  # asymmetry of steps that count as alike
+_NOISY = 0.5  # half ranges, by which pulses that lead through one scatter: pairs,
+_DROWNED = 4.0  # and nothing is learnt
 
 
 class Advice:
@@ -130,7 +47,7 @@ class Advice:
         device: that was asked about.
         numbers: of the device.
         floor: of plain pulsed SGD, the sum of all weights' losses and the usual bias.
-        rule: what is proposed, in words.
+        rule: what is proposed, in words; ``"nothing"`` where pulses cannot train such cells.
         lr: learning rate.
         weight_range: what the window of a cell is to stand for.
         reasons: why, a line each.
@@ -161,6 +78,9 @@ class Advice:
             make: another optimizer of cells, `TikiTaka` say; it takes the model, the learning
                 rate, ``device``, ``weight_range`` and what else is given here.
             **more: of ``make``.
+
+        Raises:
+            ValueError: if nothing is proposed, and why.
         """
         if make is None:
             return self._make(model, **more)
@@ -208,10 +128,11 @@ def check_device(
 ) -> Advice:
     """Say what a device allows for training a model in place, and propose an optimizer.
 
-    The learning rate is what SGD of the cross-entropy takes: at most one over the largest
-    curvature of a layer, its inputs' square sum over four. The floor of plain SGD is the sum of
-    `sgd_floor` over all weights, for gradients whose variance is their curvature (as that of a
-    log-likelihood is at its minimum), over the batch.
+    The learning rate is what SGD of the cross-entropy takes: one over the largest curvature of a
+    layer, its inputs' square sum over four, to one digit, from 0.01 to 0.3. The floor of plain SGD
+    is the sum of `sgd_floor` over all weights, for gradients whose variance is their curvature (as
+    that of a log-likelihood is at its minimum), over the batch. Nothing of the model changes: of
+    one on crossbars a copy is read.
 
     Args:
         device: pulse-count, or voltage-driven as `InSitu` takes it.
@@ -230,14 +151,14 @@ def check_device(
     checks.truth("digital", digital)
     if inputs is not None:
         checks.instance("inputs", inputs, Tensor)
+        checks.finite("inputs", inputs)
     cell = pulsed(device, "device")
-    weights = [p for p in model.parameters() if p.dim() >= 2 and p.numel()]
+    weights = _matrices(model)
     if not weights:
-        raise ValueError("model must have weight matrices, for cells to hold")
+        raise ValueError("model must have weight matrices that are trained, for cells to hold")
     fans = [matrix_shape(p)[1] for p in weights]
-    high = max(
-        min(1.0, _SPREAD / math.sqrt(max(fans))), *(1.5 * float(p.abs().max()) for p in weights)
-    )
+    largest = [float(p.abs().max()) for p in model.parameters() if p.dim() >= 2 and p.numel()]
+    high = max(min(1.0, _SPREAD / math.sqrt(max(fans))), 1.5 * max(largest))
     span = (-high, high)
     numbers = device_numbers(
         WeightCells(cell, (_CELLS, 1), weight_range=span, granularity=high / 50.0, seed=seed)
@@ -247,7 +168,7 @@ def check_device(
     lr = float(f"{lr:.1g}")
     curvature = _CURVATURE * sum(sums) / sum(fans)
     usual = math.sqrt(
-        sum(float(p.square().sum()) for p in weights) / sum(p.numel() for p in weights)
+        sum(float(p.double().square().sum()) for p in weights) / sum(p.numel() for p in weights)
     )
     each = sgd_floor(
         curvature=curvature,
@@ -259,128 +180,170 @@ def check_device(
         snr=numbers.snr,
     )
     floor = each._replace(loss=each.loss * sum(p.numel() for p in weights))
-    return _proposed(device, numbers, floor, lr, span, digital)
+    case = _Case(device, numbers, floor, lr, span)
+    return _proposed(case, pulse_steps(cell), digital)
 
 
-@torch.no_grad()
-def device_numbers(cells: WeightCells) -> DeviceNumbers:
-    """Return what cells (one a weight) do to weights."""
-    population, frame = cells.cells, cells.frame
-    own, spec = population.cell(), population.spec
-    ups: list[Tensor] = []
-    downs: list[Tensor] = []
-    for part in (0.0, 0.5, 1.0):
-        g = torch.full_like(population.g, frame.g_min + part * (frame.g_max - frame.g_min))
-        setting = torch.ones_like(g, dtype=torch.bool)
-        ups.append(spec.change(g, setting, own) * frame.slope)
-        downs.append(-spec.change(g, ~setting, own) * frame.slope)
-    up, down = float(ups[1].mean()), float(downs[1].mean())
-    step = max((up + down) / 2, 1e-12)
-    point = (symmetry_point(population) - frame.zero) * frame.slope
-    answer: Response = response(cells)
-    middle = torch.full_like(population.g, (frame.g_min + frame.g_max) / 2)
-    noise = []
-    for sign, expected in ((1, ups[1]), (-1, -downs[1])):
-        population.write(middle)
-        before = population.conductance().clone()
-        population.pulse(sign)
-        noise.append((population.conductance() - before) * frame.slope - expected)
-    deviation = float(torch.stack(noise).square().mean().sqrt()) if spec.noisy else 0.0
-    each = (ups[1] + downs[1]) / 2
-    return DeviceNumbers(
-        states=(cells.high - cells.low) / step,
-        up=_means(ups),
-        down=_means(downs),
-        asymmetry=(up - down) / (2 * step),
-        symmetry=(float(point.mean()), float(point.std())),
-        unbalanced=answer.unbalanced,
-        reach=answer.reach,
-        snr=step / deviation if deviation else math.inf,
-        spread=float(each.std()) / step,
-    )
+class _Case(NamedTuple):
+    """What a proposal goes by."""
 
+    device: Device
+    numbers: DeviceNumbers
+    floor: Floor
+    lr: float
+    span: tuple[float, float]
 
-def _proposed(
-    device: Device,
-    numbers: DeviceNumbers,
-    floor: Floor,
-    lr: float,
-    span: tuple[float, float],
-    digital: bool,
-) -> Advice:
-    kind: dict[str, Any] = {"device": device, "weight_range": span}
-    half = span[1]
-    forgets = numbers.reach <= FORGETS_NOTHING * half
-    reasons = []
-    if numbers.states < _FEW:
-        reasons.append(f"{numbers.states:.2g} states are few: pairs of cells have more")
-    if digital:
-        lopsided = abs(numbers.asymmetry) > _LOPSIDED or numbers.reach < _LOPSIDED * half
-        layout = DifferentialPair() if lopsided or numbers.states < _FEW else SingleCell()
-        reasons.append("changes are added up digitally until they are worth a pulse")
-        if lopsided:
-            reasons.append("set and reset steps differ much: pairs of cells that are only set")
+    @property
+    def kind(self) -> dict[str, Any]:
+        """What every optimizer is given."""
+        return {"device": self.device, "weight_range": self.span}
 
-        def mixed(model: nn.Module, **more: Any) -> InSitu:
-            inner = torch.optim.SGD(model.parameters(), lr)
-            given = {**kind, "layout": layout, "threshold": 1.0, **more}
-            return InSitu(inner, model=model, **given)
-
-        rule = f"InSitu(SGD, threshold=1.0, layout={layout})"
-        return Advice(device, numbers, floor, rule, lr, span, tuple(reasons), mixed)
-    if not forgets and abs(numbers.asymmetry) < 0.02 and numbers.unbalanced < UNBALANCED:
-        reasons.append("steps are alike all over the window: nothing pulls weights anywhere")
+    def advice(self, rule: str, reasons: list[str], make: Callable[..., Any]) -> Advice:
+        """Return the advice to take a rule."""
         return Advice(
-            device,
-            numbers,
-            floor,
-            "PulsedSGD",
-            lr,
-            span,
-            tuple(reasons),
-            lambda model, **more: PulsedSGD(model, lr, **{**kind, **more}),
+            self.device, self.numbers, self.floor, rule, self.lr, self.span, tuple(reasons), make
         )
-    rule_of = TikiTakaV2() if forgets and numbers.unbalanced < UNBALANCED else AGAD()
+
+
+def _proposed(case: _Case, steps: tuple[float, float], digital: bool) -> Advice:
+    """Propose an optimizer.
+
+    Args:
+        case: what is known.
+        steps: set and reset steps of a nominal cell in the middle of its window (S).
+        digital: see `check_device`.
+    """
+    numbers, half = case.numbers, case.span[1]
+    why = _unfit(numbers, steps)
+    if why:
+        return _nothing(case, why)
+    one_way = steps[1] <= 0.0  # resets raise: cells that are only set have no use for them
+    few = numbers.states < _FEW
+    reasons = [f"{numbers.states:.2g} states are few: pairs of cells have more"] if few else []
+    lopsided = abs(numbers.asymmetry) > _LOPSIDED or numbers.reach < _LOPSIDED * half
+    if digital:
+        return _mixed(case, reasons, lopsided=lopsided or one_way)
+    if one_way:
+        reasons.append("reset pulses raise the conductance, too: pairs of cells that are only set")
+        kind = {**case.kind, "layout": DifferentialPair()}
+        return case.advice(
+            f"PulsedSGD(layout={DifferentialPair()})",
+            reasons,
+            lambda model, **more: PulsedSGD(model, case.lr, **{**kind, **more}),
+        )
+    forgets = numbers.reach <= FORGETS_NOTHING * half
+    if not forgets and abs(numbers.asymmetry) < _ALIKE and numbers.unbalanced < UNBALANCED:
+        reasons.append("steps are alike all over the window: nothing pulls weights anywhere")
+        return case.advice(
+            "PulsedSGD",
+            reasons,
+            lambda model, **more: PulsedSGD(model, case.lr, **{**case.kind, **more}),
+        )
+    found = forgets and numbers.unbalanced < UNBALANCED
+    rule = TikiTakaV2() if found else AGAD()
     reasons.append(
-        "a fast array gathers gradients, about its cells' symmetry points"
-        if isinstance(rule_of, TikiTakaV2) and not isinstance(rule_of, AGAD)
-        else "a fast array gathers gradients, and its zero is found on the way"
+        "a fast array gathers gradients, "
+        + ("about its cells' symmetry points" if found else "and its zero is found on the way")
     )
-    rule = f"TikiTaka(rule={type(rule_of).__name__}())"
-    return Advice(
-        device,
-        numbers,
-        floor,
-        rule,
-        lr,
-        span,
-        tuple(reasons),
-        lambda model, **more: TikiTaka(model, lr, **{**kind, "rule": rule_of, **more}),
+    return case.advice(
+        f"TikiTaka(rule={type(rule).__name__}())",
+        reasons,
+        lambda model, **more: TikiTaka(model, case.lr, **{**case.kind, "rule": rule, **more}),
     )
 
 
-def _means(found: list[Tensor]) -> tuple[float, float, float]:
-    low, middle, high = (float(each.mean()) for each in found)
-    return low, middle, high
+def _mixed(case: _Case, reasons: list[str], *, lopsided: bool) -> Advice:
+    """Propose mixed precision, on pairs where single cells would do badly."""
+    noisy, few = _scatter(case.numbers) > _NOISY, case.numbers.states < _FEW
+    layout = DifferentialPair() if lopsided or noisy or few else SingleCell()
+    reasons.append("changes are added up digitally until they are worth a pulse")
+    if lopsided:
+        reasons.append("set and reset steps differ much: pairs of cells that are only set")
+    if noisy:
+        reasons.append("pulses are noisy: of a pair each moves the weight by half as much")
+
+    def mixed(model: nn.Module, **more: Any) -> InSitu:
+        inner = torch.optim.SGD(model.parameters(), case.lr)
+        given = {**case.kind, "layout": layout, "threshold": 1.0, **more}
+        return InSitu(inner, model=model, **given)
+
+    return case.advice(f"InSitu(SGD, threshold=1.0, layout={layout})", reasons, mixed)
+
+
+def _unfit(numbers: DeviceNumbers, steps: tuple[float, float]) -> str:
+    """Return why pulses cannot train such cells; "" where they can."""
+    low, middle, high = numbers.up
+    if steps[0] <= 0.0:
+        return (
+            "set pulses lower the conductance in the middle of the window (by a weight of "
+            f"{-middle:.2g} in the mean; {low:+.2g} at the lowest and {high:+.2g} at the "
+            "highest): no rule that counts pulses can tell them which way to go. Take pulses of "
+            "another voltage or width, or train digitally and program the cells by write–verify"
+        )
+    if _scatter(numbers) > _DROWNED:
+        return (
+            "pulses are noise: as many as lead through half the range scatter by "
+            f"{_scatter(numbers):.2g} times as much, and no rule learns by them. Of a fitted "
+            "device, see first whether its law fits (mho.fit.pulses chooses one by itself)"
+        )
+    return ""
+
+
+def _scatter(numbers: DeviceNumbers) -> float:
+    """Return the deviation of as many pulses as lead through half the range, over that half."""
+    return math.sqrt(2.0 / numbers.states) / numbers.snr
+
+
+def _nothing(case: _Case, why: str) -> Advice:
+    """Say why nothing is proposed, and refuse to make an optimizer."""
+
+    def refuse(model: nn.Module, **more: Any) -> Any:
+        raise ValueError(f"no optimizer is proposed: {why}")
+
+    return case.advice("nothing", [why], refuse)
 
 
 def _square_sums(model: nn.Module, inputs: Tensor | None) -> list[float]:
-    """Return the mean square sum of what each layer with a weight matrix receives."""
+    """Return the mean square sum of what each weight matrix that is trained receives."""
     if inputs is None:
         return []
     found: list[float] = []
 
-    def note(module: nn.Module, given: tuple[Any, ...]) -> None:
-        fan = matrix_shape(module.weight)[1]  # type: ignore[arg-type]
-        found.append(float(given[0].float().square().mean()) * fan)
+    def note(module: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        seen = next((x for x in (*given, *named.values()) if isinstance(x, Tensor)), None)
+        if seen is None or not seen.numel():
+            return
+        # Whole numbers choose rows of a table: one input of 1, all others 0.
+        each = float(seen.detach().float().square().mean()) if seen.is_floating_point() else None
+        own = _matrices(module, recurse=False)
+        found.extend(1.0 if each is None else each * matrix_shape(p)[1] for p in own)
 
-    layers = [m for m in model.modules() if isinstance(getattr(m, "weight", None), Tensor)]
-    hooks = [m.register_forward_pre_hook(note) for m in layers if m.weight.dim() >= 2]  # type: ignore[operator]
-    training = model.training
-    try:
-        model.eval()(inputs)
-    finally:
-        model.train(training)
-        for hook in hooks:
-            hook.remove()
+    # A chip that is read is no more what it was: a copy is.
+    on_chip = any(isinstance(module, Crossbar) for module in model.modules())
+    shown = copy.deepcopy(model) if on_chip else model
+    with _as_stored(shown):
+        hooks = [m.register_forward_pre_hook(note, with_kwargs=True) for m in shown.modules()]
+        try:
+            shown(inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
     return found
+
+
+def _matrices(module: nn.Module, *, recurse: bool = True) -> list[nn.Parameter]:
+    """Return the weight matrices that are trained."""
+    every = module.parameters(recurse)
+    return [p for p in every if p.dim() >= 2 and p.numel() and p.requires_grad]
+
+
+@contextmanager
+def _as_stored(model: nn.Module) -> Iterator[None]:
+    """Put a model in ``eval()`` mode for the time of a block; its modules' modes come back."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

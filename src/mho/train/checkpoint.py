@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from mho.core import files
 from mho.core.digests import digest
 from mho.core.spec import first_difference
+from mho.crossbar.crossbar import Crossbar
 from mho.train.samples import Rows
 
 RESUME = ("same", "force")
@@ -51,15 +52,16 @@ def alone(path: Path) -> Iterator[None]:
     Raises:
         RuntimeError: if another run works on it now.
     """
-    path = Path(os.path.realpath(path))  # by whichever name it is called
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    real = Path(os.path.realpath(path))  # by whichever name it is called
+    lock = FileLock(real.with_name(f".{real.name}.lock"), timeout=0)
     try:
         lock.acquire()
     except Timeout:
         raise RuntimeError(
-            f"another run is at work on checkpoint {path}: give this one a file of its own"
+            f"another run is at work on checkpoint {real}: give this one a file of its own"
         ) from None
     try:
+        files.sweep_up(path)
         yield
     finally:
         lock.release()
@@ -75,6 +77,7 @@ def identity(
     samples: Rows,
     loss: Any,
     order: Mapping[str, int],
+    teacher: nn.Module | None = None,
 ) -> dict[str, Any]:
     """Return what tells one run from another, in plain values.
 
@@ -85,6 +88,7 @@ def identity(
         samples: the data.
         loss: a function: of it the name counts, and what `functools.partial` has bound.
         order: ``seed``, ``batch`` and ``samples``.
+        teacher: of whom the parameters count.
     """
     return {
         **order,
@@ -96,6 +100,14 @@ def identity(
         },
         "optimizer": {"kind": _kind(optimizer), "groups": _groups(optimizer)},
         "schedule": None if schedule is None else _schedule(schedule),
+        "settings": {
+            "model": _settings(model),
+            "loss": _settings_of_loss(loss),
+            "update": None
+            if (update := getattr(optimizer, "update", None)) is None
+            else repr(update),
+            "teacher": None if teacher is None else digest(list(teacher.parameters())),
+        },
     }
 
 
@@ -119,6 +131,24 @@ def _kind(optimizer: Any) -> str:
 def _shapes(module: nn.Module) -> str:
     own = module.named_parameters(recurse=False)
     return ", ".join(f"{name} {list(p.shape)}" for name, p in own)
+
+
+def _settings(model: nn.Module) -> dict[str, str]:
+    """Return what torch's own layers say of themselves, and how cells are read in training."""
+    found = {}
+    for name, module in model.named_modules():
+        if type(module).__module__.startswith("torch.nn."):
+            found[name] = module.extra_repr()
+        elif isinstance(module, Crossbar):
+            found[name] = repr(module.injection)
+    return found
+
+
+def _settings_of_loss(loss: Any) -> dict[str, Any]:
+    if not isinstance(loss, nn.Module):
+        return {}
+    values = {k: v for k, v in vars(loss).items() if isinstance(v, int | float | str)}
+    return {**values, "tensors": digest(dict(loss.state_dict()))}
 
 
 def _groups(optimizer: Any) -> list[dict[str, Any]]:
@@ -309,11 +339,18 @@ def _groups_of(optimizer: Any) -> list[dict[str, Any]]:
     ]
 
 
+def _named_groups(run: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of a run, the optimizer's groups by their numbers."""
+    told = {name: run.get(name) for name in known}
+    optimizer = told.get("optimizer")
+    if isinstance(optimizer, Mapping):
+        told["optimizer"] = {**optimizer, "groups": dict(enumerate(optimizer["groups"]))}
+    return told
+
+
 def _refuse_other(path: Path, run: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    known = dict(run)
-    if len(found) == _NUMBERS:  # of a version that knew no more
-        known = {name: run[name] for name in found}
-    difference = first_difference(known, found)
+    # Some versions knew less of a run.
+    difference = first_difference(*(_named_groups(each, found) for each in (run, found)))
     if difference:
         raise ValueError(
             f"checkpoint {path} is of another run: {difference}. Give this run a file of its own, "

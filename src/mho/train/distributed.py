@@ -180,6 +180,28 @@ class SharedSamples:
         self.bytes_sent = 0
         self.bytes_full = 0
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "SharedSamples":
+        """Return a copy among the same processes."""
+        twin = object.__new__(type(self))
+        memo[id(self)] = twin
+        group = self.process_group
+        for name, value in vars(self).items():
+            setattr(twin, name, value if value is group else copy.deepcopy(value, memo))
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the processes: where it is unpickled these are all there are.
+
+        Raises:
+            TypeError: if it is of some processes only.
+        """
+        if self.process_group not in (None, dist.group.WORLD):
+            raise TypeError(
+                "samples shared by a group of some processes cannot be pickled: the group is this "
+                "run's. Save state_dict(), or set exchange=None before and a new one afterwards"
+            )
+        return {**vars(self), "process_group": None}
+
     def agreed(self, fit: Sequence[bool], like: Tensor) -> list[bool]:
         """Return which gradients are there and finite in all processes."""
         flags = torch.tensor(fit, dtype=torch.int32, device=like.device)

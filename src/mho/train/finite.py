@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+
+from mho.core import notice
 
 
 def is_finite(tensor: Tensor) -> bool:
@@ -27,19 +28,15 @@ def bad_gradients(parameters: Iterable[Tensor]) -> dict[Tensor, Tensor]:
     return {p: p.grad for p in parameters if p.grad is not None and not is_finite(p.grad)}
 
 
-def warn(what: str, bad: Mapping[str, Tensor], *, stacklevel: int) -> None:
+def warn(what: str, bad: Mapping[str, Tensor]) -> None:
     """Say which parameters are passed by.
 
     Args:
         what: is not finite.
         bad: the tensors that are not, by what their parameters are called.
-        stacklevel: of the user's own line, as of `warnings.warn` called in its place.
     """
     parts = [f"{name} ({bad_entries(tensor)} entries)" for name, tensor in bad.items()]
-    warnings.warn(
-        f"{what} not finite, so nothing was written there: {', '.join(parts)}",
-        stacklevel=stacklevel + 1,
-    )
+    notice.warn(f"{what} not finite, so nothing was written there: {', '.join(parts)}")
 
 
 @contextmanager

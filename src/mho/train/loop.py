@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -116,7 +117,7 @@ def fit(
             ``eval()`` mode, without gradients.
         evaluate: called with the model in ``eval()`` mode after every epoch.
         checkpoint: file to keep it in; None keeps none.
-        every: steps between checkpoints; by default one an epoch.
+        every: steps between checkpoints; by default one an epoch. Not without ``checkpoint``.
         resume: ``"same"`` refuses the checkpoint of another run, naming the difference; ``"force"``
             goes on from it all the same, with the settings of the optimizer (of the same kind) and
             of the schedule as they are given now.
@@ -132,22 +133,29 @@ def fit(
         RuntimeError: if the loss is not finite (the last checkpoint is then still good), or another
             run works on the checkpoint.
     """
+    checks.instance("model", model, nn.Module)
+    _check_parts(optimizer, schedule, loss, before_step, after_step, evaluate)
+    _refuse_strangers(model, optimizer)
+    if every is not None and checkpoint is None:
+        raise ValueError(f"every={every!r} would do nothing without a checkpoint")
     samples = Rows(data, model)
     epochs = checks.integer("epochs", epochs)
     batch = samples.batch if batch is None else checks.integer("batch", batch)
     every = None if every is None else checks.integer("every", every)
     seed = checks.integer("seed", seed, least=0)
     checks.one_of("resume", resume, checkpoints.RESUME)
-    _check_parts(optimizer, schedule, loss, before_step, after_step, evaluate)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    if checkpoint is not None:
+        checks.instance("checkpoint", checkpoint, (str, os.PathLike))
     path = None if checkpoint is None else Path(checkpoint)
     run: dict[str, Any] = {}
+    if teacher is not None:
+        checks.instance("teacher", teacher, nn.Module)
+        teacher.eval()
     if path is not None:
         checkpoints.check_place(path)
         order = {"seed": seed, "batch": batch, "samples": len(samples)}
-        run = checkpoints.identity(model, optimizer, schedule, samples, loss, order)
-    if teacher is not None:
-        checks.instance("teacher", teacher, nn.Module)
+        run = checkpoints.identity(model, optimizer, schedule, samples, loss, order, teacher)
     steps = -(-len(samples) // batch)
     with ExitStack() as stack:
         progress = _Progress()
@@ -198,7 +206,7 @@ def fit(
 def _check_parts(optimizer: Any, schedule: Any, loss: Any, *calls: Any) -> None:
     """Refuse what cannot do its part, before anything has been done (TypeError)."""
     wanted: list[tuple[str, Any, tuple[str, ...]]] = [
-        ("optimizer", optimizer, ("zero_grad", "step"))
+        ("optimizer", optimizer, ("zero_grad", "step", "state_dict", "load_state_dict"))
     ]
     if schedule is not None:
         wanted.append(("schedule", schedule, ("step",)))
@@ -210,6 +218,17 @@ def _check_parts(optimizer: Any, schedule: Any, loss: Any, *calls: Any) -> None:
     for name, call in (("loss", loss), *zip(names, calls, strict=True)):
         if not callable(call) and (call is not None or name == "loss"):
             raise TypeError(f"{name} must be a function, got {checks.said(call)}")
+
+
+def _refuse_strangers(model: nn.Module, optimizer: Any) -> None:
+    """Refuse an optimizer of nothing that the model has."""
+    given = [p for group in getattr(optimizer, "param_groups", ()) for p in group["params"]]
+    own = set(map(id, model.parameters()))
+    if given and not any(id(p) in own for p in given):
+        raise ValueError(
+            "optimizer must be of the model's own parameters, and has none of them (after "
+            "mho.convert they are those of the new model)"
+        )
 
 
 def _taught(teacher: nn.Module | None, inputs: Tensor) -> tuple[Tensor, ...]:
@@ -257,4 +276,7 @@ def _end_epoch(
     progress.epoch, progress.batch, progress.loss_sum = progress.epoch + 1, 0, 0.0
     if evaluate is not None:
         model.eval()
-        progress.history.metric.append(float(evaluate(model)))
+        found = checks.plain(evaluate(model))
+        if not isinstance(found, int | float):
+            raise TypeError(f"evaluate must return a number, got {checks.said(found)}")
+        progress.history.metric.append(float(found))

@@ -51,9 +51,14 @@ def by_parameter(groups: Iterable[Mapping[str, Any]]) -> dict[Any, float]:
 def _check(name: str, where: str, value: Any) -> None:
     if isinstance(value, (tuple, list)):
         for place, one in enumerate(value):
-            checks.number(f"{name}[{place}] {where}", _plain(one), **_BOUNDS[name])
-    elif value is not None:
-        checks.number(f"{name} {where}", _plain(value), **_BOUNDS[name])
+            _check_one(f"{name}[{place}] {where}", one, _BOUNDS[name])
+    else:
+        _check_one(f"{name} {where}", value, _BOUNDS[name])
+
+
+def _check_one(name: str, value: Any, bounds: Mapping[str, float]) -> None:
+    if value is not None:  # as the first eps of Adafactor, which then is the dtype's
+        checks.number(name, _plain(value), **bounds)
 
 
 def _plain(value: Any) -> Any:

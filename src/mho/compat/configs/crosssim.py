@@ -88,7 +88,7 @@ def _mapping(parameters: Any) -> Mapping[str, Any]:
 def _json(text: str, where: str) -> Mapping[str, Any]:
     try:
         found = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{where} is not JSON: {error}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{where} holds no parameters, but {type(found).__name__}")

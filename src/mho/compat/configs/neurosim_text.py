@@ -73,7 +73,7 @@ def number(text: str) -> Any:
         return True
     if text in ("false", "False"):
         return False
-    if re.fullmatch(r"[-+]?\d+", text):
+    if re.fullmatch(r"[-+]?\d{1,300}", text):  # what has more digits is no number that counts
         return int(text)
     try:
         return float(text)

@@ -17,6 +17,7 @@ _ENUM = re.compile(r"<([A-Za-z_][\w.]*):\s*[^<>]*>")
 _OTHER = re.compile(r"<[^<>]*>")
 _SHOWN = 60  # characters of what is not understood
 _NAMES = {"inf": math.inf, "nan": math.nan}
+_NO_KEY = object()  # of {**others}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,13 +112,17 @@ def _value(tree: ast.expr, what: str) -> Any:
         case ast.Name(id=name):
             return _NAMES.get(name, name)
         case ast.UnaryOp(op=ast.USub(), operand=inner):
-            return -_value(inner, what)
+            value = _value(inner, what)
+            if isinstance(value, (int, float)):
+                return -value
         case ast.List(elts=items) | ast.Tuple(elts=items):
             return [_value(item, what) for item in items]
         case ast.Dict():
-            keys = [None if key is None else _value(key, what) for key in tree.keys]
-            return dict(zip(keys, (_value(item, what) for item in tree.values), strict=True))
-    raise ValueError(f"{what}: {ast.unparse(tree)!r} is no value of a printed configuration")
+            keys = [_NO_KEY if key is None else _value(key, what) for key in tree.keys]
+            if all(isinstance(key, _PLAIN) for key in keys):
+                return dict(zip(keys, (_value(item, what) for item in tree.values), strict=True))
+    shown = ast.unparse(tree)[:_SHOWN]
+    raise ValueError(f"{what}: {shown!r} is no value of a printed configuration")
 
 
 def _fields(kind: str, given: Iterable[ast.keyword], what: str) -> dict[str, Any]:

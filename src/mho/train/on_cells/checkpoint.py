@@ -12,6 +12,7 @@ from torch import Tensor
 from mho.core import checks
 from mho.core.spec import first_difference
 from mho.train.on_cells.parameter import HeldParameter
+from mho.train.on_cells.weights import WeightCells
 
 Held = Mapping[Tensor, HeldParameter]
 Names = Mapping[Tensor, str]
@@ -27,18 +28,25 @@ def _numbers(names: Names) -> dict[Tensor, int]:
 def identity(held: Held, names: Names) -> dict[str, Any]:
     """Return, as plain values, what a checkpoint must agree on: shapes, devices, layouts."""
     numbers = _numbers(names)
+    return identity_of(
+        {str(numbers[p]): (list(p.shape), one.weights) for p, one in held.items()},
+    )
+
+
+def identity_of(held: Mapping[str, tuple[list[int], WeightCells]]) -> dict[str, Any]:
+    """As `identity`, of cells by name, each with the shape of what they hold."""
     # Devices with tables are large, and mostly the same.
-    devices = list(dict.fromkeys(one.weights.device for one in held.values()))
+    devices = list(dict.fromkeys(weights.device for _, weights in held.values()))
     cells = {
-        str(numbers[parameter]): {
-            "shape": list(parameter.shape),
-            "device": devices.index(one.weights.device),
-            "layout": one.weights.layout.to_dict(),
-            "range": [one.weights.low, one.weights.high],
-            "steps": list(one.weights.steps),
-            "endurance": one.weights.endurance,
+        name: {
+            "shape": shape,
+            "device": devices.index(weights.device),
+            "layout": weights.layout.to_dict(),
+            "range": [weights.low, weights.high],
+            "steps": list(weights.steps),
+            "endurance": weights.endurance,
         }
-        for parameter, one in held.items()
+        for name, (shape, weights) in held.items()
     }
     return {"devices": [device.to_dict() for device in devices], "cells": cells}
 
@@ -57,7 +65,13 @@ def checked(state: Mapping[str, Any], expected: dict[str, Any]) -> Mapping[str, 
     mine = state.get("in_situ")
     if not isinstance(mine, Mapping) or not {"is", "cells", "updates"} <= mine.keys():
         raise ValueError("state_dict must hold 'in_situ', as InSitu.state_dict() gives it")
-    (wanted, steps), (found, theirs) = _parted(expected), _parted(mine["is"])
+    refuse_other(expected, mine["is"])
+    return mine
+
+
+def refuse_other(expected: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuse the identity of a checkpoint that is not the expected one (ValueError)."""
+    (wanted, steps), (found, theirs) = _parted(expected), _parted(given)
     difference = first_difference(wanted, found)
     if difference:
         raise ValueError(f"this checkpoint does not fit the optimizer: {difference}")
@@ -67,11 +81,10 @@ def checked(state: Mapping[str, Any], expected: dict[str, Any]) -> Mapping[str, 
         ):
             raise ValueError(
                 f"this checkpoint takes a pulse of parameter {number} for other changes, up and "
-                f"down: {theirs[number]}, here {step}. To go on as it was, give InSitu "
+                f"down: {theirs[number]}, here {step}. To go on as it was, give "
                 f"granularity={theirs[number]}. (mho 0.1 took means over sweeps through the window "
                 "or over the window; a pulse is now worth the cells' step at mid-window)"
             )
-    return mine
 
 
 def _parted(identity: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, tuple[float, ...]]]:
@@ -80,7 +93,8 @@ def _parted(identity: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, tupl
     for number, one in identity["cells"].items():
         cells[number] = {name: value for name, value in one.items() if name != "steps"}
         steps[number] = tuple(one["steps"])
-    return {**identity, "cells": cells}, steps
+    devices = dict(enumerate(identity["devices"]))  # of which the field that differs is named
+    return {**identity, "devices": devices, "cells": cells}, steps
 
 
 def take_back(held: Held, names: Names, cells: Mapping[int, dict[str, Tensor]]) -> None:

@@ -72,7 +72,8 @@ class OnCells:
         converted and programmed as ever.
 
         The optimizer keeps the cells as they are now. To train on with what became of them in the
-        crossbars, take them back with `recall`.
+        crossbars, take them back with `recall`. Read noise comes from streams of the crossbars:
+        deployed again with the same ``seed`` they draw the same again.
 
         Args:
             model: whose parameters this optimizer trains; not changed.

@@ -267,7 +267,7 @@ class InSitu(OnCells, Wrapper):
             name = self.names[parameter]
             self.skipped[name] = self.skipped.get(name, 0) + 1
         shown = {repr(self.names[p]): value for p, value in bad.items()}
-        finite.warn(f"in-situ step: {what}", shown, stacklevel=6)  # past torch's wrappers of a step
+        finite.warn(f"in-situ step: {what}", shown)
 
     def _factors(self) -> dict[Tensor, Factors]:
         if self._decomposed is None:

@@ -18,10 +18,11 @@ from mho.cells.device import Device
 from mho.core import checks, random
 from mho.core.spec import Spec
 from mho.devices.pulsed import PulsedDevice
+from mho.train.on_cells.arrays import Arrays
 from mho.train.on_cells.coincidence import PulsedUpdate
 from mho.train.on_cells.layouts import CellLayout
 from mho.train.on_cells.parameter import pulsed
-from mho.train.on_cells.pulsed_sgd import Arrays, Devices, PulsedOptimizer
+from mho.train.on_cells.pulsed_sgd import Devices, PulsedOptimizer
 from mho.train.on_cells.pulses import PulseRule
 from mho.train.on_cells.weights import ONE_CELL, WeightCells
 
@@ -213,8 +214,8 @@ def move(
     if cells.layout.refresh_due(int(cells.turn)):
         cells.refresh()
     up, down = cells.steps
-    written = flat.zero_()
-    written[index] = counts * torch.where(counts > 0, up, down).to(flat)
+    written, number = flat.zero_(), counts.to(flat)
+    written[index] = torch.where(counts > 0, number * up, number * down)
     return written.view(change.shape)
 
 

@@ -34,8 +34,9 @@ class LowRankTikiTaka(LearningRule):
     B the errors as A returns them. Every ``transfer_every`` updates ``W += transfer_lr·A·B`` in
     whole pulses, rounded at random; then A is put at 0 and B at random signs ``±1/√rank`` anew, by
     pulses and reads that are counted. In the mean over these signs ``Bᵀ·B`` is the unit matrix, so
-    that A·B begins as ``−α·G``. The gradient of a whole matrix costs the arrays and the pulses of
-    two thin ones.
+    that A·B begins as ``−α·G``; where the range of a cell does not reach ``1/√rank`` B has half the
+    range and A learns faster by as much. The gradient of a whole matrix costs the arrays and the
+    pulses of two thin ones.
 
     Attributes:
         rank: columns of A, >= 1; at most the smaller side of the weight's matrix.
@@ -79,6 +80,9 @@ class LowRankArrays(RuleArrays):
         weight: W ``[out, in]``.
         left: A ``[out, rank]``.
         right: B ``[rank, in]``.
+
+    Attributes:
+        size: of B's first entries.
     """
 
     def __init__(
@@ -88,6 +92,9 @@ class LowRankArrays(RuleArrays):
         self.rule = rule
         for cells in (left, right):
             put_zero(cells, rule.reference, rule.reference_error)
+        usual, reach = right.shape[0] ** -0.5, (right.high - right.low) / 2
+        self.size = min(usual, reach)
+        self._gain = (usual / self.size) ** 2  # with which the mean of Bᵀ·B is the unit matrix
         right.write(self._signs())
 
     def product(self) -> Tensor:
@@ -112,7 +119,7 @@ class LowRankArrays(RuleArrays):
         rule, (_, left, right) = self.rule, self.tiles
         rate = lr if rule.fast_lr is None else rule.fast_lr
         a, b = left.read(), right.read()
-        left.descend(x.to(b) @ b.T, delta, rate, update)
+        left.descend(x.to(b) @ b.T, delta, rate * self._gain, update)
         if rule.train_b:
             right.descend(x, delta.to(a) @ a, rate, update)
         self.count += 1
@@ -132,7 +139,7 @@ class LowRankArrays(RuleArrays):
         like = right.read()
         source = random.take(right.cells.rng, like.device)
         draw = torch.rand(like.shape, generator=source, device=like.device)
-        return torch.where(draw < 0.5, -1.0, 1.0).to(like) / like.shape[0] ** 0.5
+        return torch.where(draw < 0.5, -self.size, self.size).to(like)
 
     def holder(self) -> WeightCells | None:
         """Return W if the network reads it alone."""

@@ -46,6 +46,7 @@ class MultiTileResidual(ResidualRule):
     says that tiles learn one after another, its schedule is not known to us.
 
     Attributes:
+        gamma: γ, significance of a tile over that of the tile before it, > 0.
         tiles: N, >= 2.
         slower: factor of the transfers' period from one tile to the tile before, >= 1.
         transfer_growth: factor of β from one tile to the next, > 0.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from mho.decomposition.capturing import Capture, capture
 from mho.devices.pulsed import PulsedDevice
 from mho.train import finite, rates
 from mho.train.distributed import SharedSamples
+from mho.train.on_cells import checkpoint
+from mho.train.on_cells.arrays import Arrays, Exchange, parts
 from mho.train.on_cells.choice import cells_dtype, matrix_shape, per_parameter
 from mho.train.on_cells.coincidence import PulsedUpdate, StochasticPulses
 from mho.train.on_cells.deploy import OnCells
@@ -28,41 +30,6 @@ from mho.train.wrapper import WholeCopies
 
 Devices = Device | Mapping[Any, Device | None]
 """Of all cells, or by parameter or name pattern."""
-
-
-class Arrays(Protocol):
-    """What holds one weight: a module that is read, written and moved by pulses."""
-
-    def read(self) -> Tensor:
-        """Return the weights ``[out, in]``."""
-
-    def write(self, weight: Tensor) -> Any:
-        """Put the cells at weights."""
-
-    def descend(self, x: Tensor, delta: Tensor, lr: float, update: PulsedUpdate) -> Tensor | None:
-        """Move by ``−lr·Σ δ xᵀ``; return which weights moved (flat), None where any may have."""
-
-    def named_modules(self) -> Any:
-        """As of `torch.nn.Module`."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """As of `torch.nn.Module`."""
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
-        """As of `torch.nn.Module`."""
-
-
-class Exchange(Protocol):
-    """What processes that learn together do before they step."""
-
-    def agreed(self, fit: Sequence[bool], like: Tensor) -> list[bool]:
-        """Return which gradients are there and finite in all processes."""
-
-    def samples(self, input: Tensor, delta: Tensor, key: str) -> tuple[Tensor, Tensor]:
-        """Return the inputs and errors whose products add up to the mean gradient."""
-
-    def mean(self, gradient: Tensor) -> Tensor:
-        """Return the mean of all processes' gradients."""
 
 
 class PulsedOptimizer(OnCells, WholeCopies):
@@ -118,7 +85,7 @@ class PulsedOptimizer(OnCells, WholeCopies):
         self._digital = {p: name for name, p in named.items() if name not in devices}
         self.arrays: dict[str, Arrays] = {}
         self._versions: dict[str, int] = {}
-        self._seen: dict[str, tuple[Tensor, int]] = {}
+        self._seen: dict[str, tuple[tuple[Tensor, int], ...]] = {}
         outside: dict[str, int] = {}
         for name, cell in devices.items():
             p = named[name]
@@ -130,6 +97,9 @@ class PulsedOptimizer(OnCells, WholeCopies):
             self._write(name, p)
         warn_clipped(outside, sum(p.numel() for p in on_cells))
         self.capture = capture(model)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({**state, "_seen": {}})  # a copy's cells are others than were seen
 
     def _array(
         self, shape: tuple[int, int], cell: PulsedDevice, seed: int, kind: dict[str, Any]
@@ -166,7 +136,7 @@ class PulsedOptimizer(OnCells, WholeCopies):
         bad = finite.bad_gradients(learning)
         if bad:
             shown = {self._called(p): gradient for p, gradient in bad.items()}
-            finite.warn("pulsed step: gradients are", shown, stacklevel=4)
+            finite.warn("pulsed step: gradients are", shown)
         lookout = vars(self).setdefault("_lookout", Lookout())
         if lookout.due:
             self._watch(lookout, learning)
@@ -199,7 +169,7 @@ class PulsedOptimizer(OnCells, WholeCopies):
         """Yield the cells of every weight with its parameter and its learning rate."""
         for p, lr in learning.items():
             if p in self._name:
-                for cells in _parts(self.arrays[self._name[p]]).values():
+                for cells in parts(self.arrays[self._name[p]]).values():
                     yield cells, p, lr
 
     def _move(self, p: nn.Parameter, lr: float) -> None:
@@ -227,7 +197,7 @@ class PulsedOptimizer(OnCells, WholeCopies):
         """Return a table of all parameters: where they live, and what was written."""
         found: list[tuple[str, Sequence[int], WeightCells | None]] = []
         for p, name in self._name.items():
-            for part, cells in _parts(self.arrays[name]).items():
+            for part, cells in parts(self.arrays[name]).items():
                 found.append((f"{name} ({part})" if part else name, p.shape, cells))
         names = vars(self).get("_digital", {})
         digital = [p for group in self.param_groups for p in group["params"] if p not in self._name]
@@ -257,8 +227,9 @@ class PulsedOptimizer(OnCells, WholeCopies):
         array = self.arrays[name]
         if not isinstance(array, WeightCells) or name not in self._seen:
             return False
-        g, version = self._seen[name]
-        return g is array.cells.g and version == g._version
+        now = array.cells.g, array.reference
+        seen = zip(self._seen[name], now, strict=True)
+        return all(x is y and version == y._version for (x, version), y in seen)
 
     @torch.no_grad()
     def _show(self, name: str, p: Tensor, moved: Tensor | None = None) -> None:
@@ -272,7 +243,8 @@ class PulsedOptimizer(OnCells, WholeCopies):
             p.copy_(array.read().view_as(p))
         self._versions[name] = p._version
         if isinstance(array, WeightCells):
-            self._seen[name] = array.cells.g, array.cells.g._version
+            now = array.cells.g, array.reference
+            self._seen[name] = tuple((x, x._version) for x in now)
 
     @property
     def watching(self) -> Capture:
@@ -313,15 +285,25 @@ class PulsedOptimizer(OnCells, WholeCopies):
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed run needs beside the model, cells and randomness included."""
         arrays = {name: array.state_dict() for name, array in self.arrays.items()}
-        return {**super().state_dict(), "arrays": arrays}
+        return {**super().state_dict(), "is": self._identity(), "arrays": arrays}
+
+    def _identity(self) -> dict[str, Any]:
+        """Return, as plain values, what a checkpoint must agree on."""
+        rule = getattr(self, "rule", None)
+        held = {
+            f"{name}.{part}".rstrip("."): (list(cells.shape), cells)
+            for name, array in self.arrays.items()
+            for part, cells in parts(array).items()
+        }
+        return {"rule": None if rule is None else rule.to_dict(), **checkpoint.identity_of(held)}
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned; the model's weights follow the cells.
 
         Raises:
-            TypeError, ValueError, RuntimeError: if the state is no such thing, or of other arrays
-                or parameters; nothing is then changed.
+            TypeError, ValueError: if the state is no such thing, or of other arrays, cells or
+                rules; nothing is then changed.
         """
         checks.instance("state_dict", state_dict, Mapping)
         missing = [key for key in ("state", "param_groups") if key not in state_dict]
@@ -334,17 +316,21 @@ class PulsedOptimizer(OnCells, WholeCopies):
                 f"state_dict must have the arrays {', '.join(map(repr, self.arrays))}; "
                 f"found {found}"
             )
+        if "is" in state_dict:  # older checkpoints do not say what they are of
+            checkpoint.refuse_other(self._identity(), state_dict["is"])
         before = copy.deepcopy(self.state_dict())
         try:
             self._take(state_dict)
-        except BaseException:
+        except BaseException as error:
             self._take(before)
+            if isinstance(error, RuntimeError):  # torch's, of a module
+                raise ValueError(f"this checkpoint does not fit the optimizer: {error}") from error
             raise
 
-    def _take(self, state_dict: Mapping[str, Any]) -> None:
-        super().load_state_dict({k: state_dict[k] for k in ("state", "param_groups")})
+    def _take(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict({k: state[k] for k in ("state", "param_groups")})
         for p, name in self._name.items():
-            self.arrays[name].load_state_dict(state_dict["arrays"][name])
+            self.arrays[name].load_state_dict(state["arrays"][name])
             self._show(name, p)
 
 
@@ -405,13 +391,6 @@ class PulsedSGD(PulsedOptimizer):
         self, shape: tuple[int, int], cell: PulsedDevice, seed: int, kind: dict[str, Any]
     ) -> Arrays:
         return WeightCells(cell, shape, seed=seed, **self._cells, **kind)
-
-
-def _parts(array: Arrays) -> dict[str, WeightCells]:
-    """Return the cells of a weight, by what they are for; ``""`` where there is one kind."""
-    if isinstance(array, WeightCells):
-        return {"": array}
-    return {name: part for name, part in array.named_modules() if isinstance(part, WeightCells)}
 
 
 def _devices(model: nn.Module, device: Any) -> dict[str, PulsedDevice]:

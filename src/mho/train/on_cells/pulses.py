@@ -90,7 +90,7 @@ class PulseRule(Spec):
         most = self.max_pulses or math.ceil(width / min(steps))
         number = number.clamp_(min=1.0, max=most).mul_(n[index].sign_())
         if carry is not None:
-            carry[index] -= torch.where(number > 0, up, down) * number
+            carry[index] -= torch.where(number > 0, number * up, number * down)
         return index, number.to(torch.int64)
 
 

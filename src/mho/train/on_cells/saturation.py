@@ -27,8 +27,10 @@ class Lookout:
     It looks after 1, 2, 4, 8, … updates, which costs next to nothing.
     """
 
+    _watch: Watch | None = None  # as of pickles of 0.1
+
     def __init__(self) -> None:
-        self._watch: Watch | None = Watch()
+        self._watch = Watch()
         self._updates = 0
         self._done = False
         self._start: float | None = None

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from mho.cells.device import Device
 from mho.core import checks, notice, random, text
 from mho.devices.pulsed import PulsedDevice
+from mho.train.on_cells.arrays import Arrays
 from mho.train.on_cells.coincidence import PulsedUpdate
 from mho.train.on_cells.parameter import pulsed
-from mho.train.on_cells.pulsed_sgd import Arrays, Devices, PulsedOptimizer
+from mho.train.on_cells.pulsed_sgd import Devices, PulsedOptimizer
 from mho.train.on_cells.transfer_rates import (
     HEAD,
     SETTLED,
@@ -72,6 +73,13 @@ class TransferArrays(nn.Module):
         self.answer = response(fast)
         self.register_buffer("flow", torch.zeros(3, dtype=torch.float64), persistent=rule.derives)
         self.register_buffer("count", torch.zeros_like(fast.cells.rng))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "answer" not in self.__dict__:  # pickles from before rates were derived
+            self.answer = response(self.fast)
+            none = torch.zeros(3, dtype=torch.float64, device=self.count.device)
+            self.register_buffer("flow", none, persistent=self.rule.derives)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         has = f"{prefix}flow" in state_dict

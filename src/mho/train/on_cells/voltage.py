@@ -48,8 +48,10 @@ class VoltagePulses(PulsedDevice):
 
     def __post_init__(self) -> None:
         checks.instance("device", self.device, SwitchingDevice)
-        for name in ("set_voltage", "set_width", "reset_voltage", "reset_width"):
-            checks.number(name, getattr(self, name), above=0.0)
+        for way in ("set", "reset"):
+            for what, most in (("voltage", 1e3), ("width", 1e6)):
+                name = f"{way}_{what}"
+                checks.number(name, getattr(self, name), above=0.0, most=most)
 
     @classmethod
     def for_device(

@@ -129,7 +129,7 @@ class QuantisedOptimizer(Wrapper):
         if bad:
             numbers: dict[Tensor, int] = {p: i for i, p in enumerate(self._parameters())}
             shown = {f"parameter {numbers[p]} of shape {list(p.shape)}": g for p, g in bad.items()}
-            finite.warn("quantised step: gradients are", shown, stacklevel=5)
+            finite.warn("quantised step: gradients are", shown)
         for parameter in written:
             if parameter in bad:
                 parameter.grad = None

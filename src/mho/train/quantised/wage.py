@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mho.core import checks, random
+from mho.core import checks, derivatives, random
 from mho.periphery.formats import FixedPoint, Format, Quantiser
 from mho.periphery.rounding import Randomness, power_below, widened
 from mho.train.quantised.layers import weight_names
@@ -63,7 +63,7 @@ def limit(bits: int) -> float:
 
 def clip(x: Tensor, bits: int) -> Tensor:
     """``C(x, k)``: clip to ``±limit(k)``."""
-    return x.clamp(-limit(bits), limit(bits))
+    return derivatives.clip(x, -limit(bits), limit(bits))
 
 
 def _clip_(x: Tensor, bits: int) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mho.compat._common import real, require, truth, whole
+from mho.core import derivatives
 from mho.periphery import ADC
 from mho.periphery import quantize as grids
 
@@ -72,7 +73,7 @@ def quantize(
     elif quant_method is None:
         result = _to_levels(x, count, low, high)
     else:
-        inside = x if low is None and high is None else x.clamp(low, high)
+        inside = x if low is None and high is None else derivatives.clip(x, low, high)
         ready = (count, rate, quant_method)
         result = convert(inside.reshape(1, -1), ready, (low, high)).reshape(x.shape)
     if not override_original:

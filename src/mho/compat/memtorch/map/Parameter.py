@@ -8,7 +8,9 @@ from torch import Tensor
 from mho.compat._common import real, require
 from mho.compat.memtorch.bh.crossbar.Crossbar import Scheme
 from mho.compat.memtorch.utils import convert_range
+from mho.core import derivatives
 from mho.core.checks import plain
+from mho.encoding.differential import pair
 
 __all__ = ["convert_range", "naive_map"]
 
@@ -42,11 +44,11 @@ def naive_map(
     r_on, r_off = plain(r_on), plain(r_off)
     require(0 < r_on < r_off, f"0 < r_on < r_off must hold, got r_on={r_on!r}, r_off={r_off!r}")
     low, high = 1.0 / r_off, 1.0 / r_on
-    part = weight / _largest(weight.detach(), p_l)
+    part = derivatives.clip(weight / _largest(weight.detach(), p_l), -1.0, 1.0)
     if scheme is Scheme.DoubleColumn:
-        positive, negative = part.clamp(0.0, 1.0), (-part).clamp(0.0, 1.0)
-        return low + positive * (high - low), low + negative * (high - low)
-    return low + (part.clamp(-1.0, 1.0) + 1.0) * (0.5 * (high - low))
+        positive, negative = pair(part * (high - low), low).unbind()
+        return positive, negative
+    return low + (part + 1.0) * (0.5 * (high - low))
 
 
 def _largest(weight: Tensor, p_l: float | None) -> Tensor:

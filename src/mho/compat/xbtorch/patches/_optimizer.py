@@ -77,7 +77,7 @@ class CellOptimizer(torch.optim.Optimizer):
         bad = finite.bad_gradients(p for _, _, p in self._xb_parameters())
         if bad:
             shown = {f"gradient of shape {list(p.shape)}": grad for p, grad in bad.items()}
-            finite.warn("gradients are", shown, stacklevel=4)
+            finite.warn("gradients are", shown)
         with finite.without(bad):
             moved = list(self._xb_parameters())
             before = [parameter.detach().clone() for _, _, parameter in moved]

@@ -28,6 +28,7 @@ from mho.compat.memtorch.bh.crossbar import _currents
 from mho.compat.memtorch.bh.crossbar._cells import CellTensors, stored_dtype
 from mho.compat.memtorch.bh.crossbar.Program import naive_program, program_all
 from mho.compat.memtorch.bh.Quantize import converter
+from mho.core import derivatives
 
 __all__ = ["Crossbar", "Operation", "Scheme", "init_crossbar", "simulate_matmul"]
 
@@ -226,7 +227,7 @@ def simulate_matmul(
     ready = converter(ADC_resolution, ADC_overflow_rate, quant_method)
     if max_input_voltage is not None:
         most = real("max_input_voltage", max_input_voltage, least=0.0)
-        v = v.clamp(-most, most)
+        v = derivatives.clip(v, -most, most)
     parts = _currents.tile_currents(v, crossbar, None if nl else _currents.common)
     out = _currents.added([parts], _currents.size(crossbar)[1], ready)
     return out.squeeze(0) if input.dim() == 1 else out
