@@ -148,6 +148,7 @@ def check_device(
     """
     checks.instance("model", model, nn.Module)
     checks.integer("batch", batch)
+    checks.truth("digital", digital)
     if inputs is not None:
         checks.instance("inputs", inputs, Tensor)
         checks.finite("inputs", inputs)
