@@ -133,7 +133,9 @@ some_effects = st.one_of(
 )
 some_hardware = st.builds(
     Hardware,
-    device=st.builds(LinearDevice, g_min=st.just(0.0) | st.floats(1e-30, 1e-5), g_max=st.floats(1e-4, 1.0)),
+    device=st.builds(
+        LinearDevice, g_min=st.just(0.0) | st.floats(1e-30, 1e-5), g_max=st.floats(1e-4, 1.0)
+    ),
     encoding=st.sampled_from(
         [encoding.Differential(), encoding.SingleColumn(), encoding.Ternary(threshold=0.5)]
     ),
