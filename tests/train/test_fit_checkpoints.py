@@ -375,7 +375,7 @@ def test_checkpoints_that_say_nothing_of_settings_are_taken(tmp_path):
         ({"optimizer": None}, TypeError, "optimizer must have zero_grad"),
         ({"optimizer": torch.optim.SGD}, TypeError, "optimizer must have zero_grad"),
         ({"loss": None}, TypeError, "loss must be a function, got None"),
-        ({"schedule": "cosine"}, TypeError, "schedule must have step.., got 'cosine'"),
+        ({"schedule": "cosine"}, TypeError, "schedule must have step, got 'cosine'"),
         ({"after_step": 5}, TypeError, "after_step must be a function, got 5"),
         ({"before_step": "clip"}, TypeError, "before_step must be a function, got 'clip'"),
         ({"evaluate": "accuracy"}, TypeError, "evaluate must be a function, got 'accuracy'"),
