@@ -17,7 +17,8 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("mho")
 
 # Shells start what runs in the background with interrupts ignored; some tests raise one.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

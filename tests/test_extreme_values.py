@@ -51,7 +51,7 @@ def test_numbers_that_no_hardware_has_are_refused(make, name, value):
     [
         (lambda: LinearDevice(1e-6, 1e10), "g_max"),
         (lambda: ExponentialDevice(1e-6, 1e-4, 1.0, -1.0, d2d=1e3), "d2d"),
-        (lambda: PowStep(d2d=1e-12), "d2d"),
+        (lambda: PowStep(d2d=5e-324), "d2d"),
         (lambda: PiecewiseStep(c2c=1e3), "c2c"),
         (lambda: WriteNoise(1e7), "sigma"),
         (lambda: WriteVerify(tolerance=1e-30), "tolerance"),

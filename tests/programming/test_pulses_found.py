@@ -60,9 +60,9 @@ def test_a_pulse_of_a_volt_is_one_and_none_of_no_volts():
     torch.testing.assert_close(energy, expected, rtol=1e-9, atol=0.0)
 
 
-@pytest.mark.parametrize(("order", "longest"), [("all", 9), ("row", 9 + 4), ("cell", 7 + 9 + 4)])
+@pytest.mark.parametrize(("order", "longest"), [("all", 9), ("row", 9 + 5), ("cell", 7 + 9 + 5)])
 def test_arrays_take_trains_at_once_and_their_groups_one_after_the_other(order, longest):
     # Two arrays of 2 × 2, which have drivers of their own; one cell of 20 pulses is not chosen.
-    count = torch.tensor([[[7, 9], [1, 20]], [[2, 3], [4, 20]]])
+    count = torch.tensor([[[7, 9], [5, 20]], [[2, 3], [2, 20]]])
     assert _longest(count, count < 20, order) == longest
     assert _longest(count, count > 20, order) == 0

@@ -372,8 +372,8 @@ def test_checkpoints_that_say_nothing_of_settings_are_taken(tmp_path):
     ("wrong", "error", "said"),
     [
         ({"model": 3}, TypeError, "model must be Module, got 3"),
-        ({"optimizer": None}, TypeError, "optimizer must be one, made, got None"),
-        ({"optimizer": torch.optim.SGD}, TypeError, "optimizer must be one, made"),
+        ({"optimizer": None}, TypeError, "optimizer must have zero_grad"),
+        ({"optimizer": torch.optim.SGD}, TypeError, "optimizer must have zero_grad"),
         ({"loss": None}, TypeError, "loss must be a function, got None"),
         ({"schedule": "cosine"}, TypeError, "schedule must have step.., got 'cosine'"),
         ({"after_step": 5}, TypeError, "after_step must be a function, got 5"),

@@ -338,10 +338,8 @@ def check_window(low: float | Spread, high: float | Spread) -> None:
 
 
 def check_part(name: str, value: float | Spread) -> None:
-    """Refuse a standard deviation, as a part of something, that is neither 0 nor in [1e-9, 100]."""
+    """Refuse a standard deviation, as a part of something, that is not in [0, 100]."""
     check(name, value, least=0.0, most=100.0)
-    if 0.0 < nominal(value) < 1e-9:
-        raise ValueError(f"{name} must be 0 or >= 1e-09, got {value!r}")
 
 
 def spread_about(
