@@ -165,7 +165,6 @@ CALLS = {
     "fabricate seed": (lambda v: mho.fabricate(model(), v), 2),
     "fit batch": (lambda v: fit(batch=v), 8),
     "fit epochs": (lambda v: fit(epochs=v), 1),
-    "fit every": (lambda v: fit(every=v), 2),
     "fit seed": (lambda v: fit(seed=v), 2),
     "hessian_directions count": (lambda v: hessian(count=v), 1),
     "hessian_directions seed": (lambda v: hessian(seed=v), 1),
