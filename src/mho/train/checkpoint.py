@@ -350,7 +350,7 @@ def _named_groups(run: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str,
 
 def _refuse_other(path: Path, run: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     # Some versions knew less of a run.
-    difference = first_difference(*(_named_groups(each, found) for each in (run, found)))
+    difference = first_difference(_named_groups(run, found), _named_groups(found, found))
     if difference:
         raise ValueError(
             f"checkpoint {path} is of another run: {difference}. Give this run a file of its own, "
