@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mho.core import checks
 from mho.core.spec import Spec
@@ -29,6 +30,8 @@ class Estimate(Spec):
     Raises:
         TypeError, ValueError: unless 0 <= low <= typical <= high.
     """
+
+    sized: ClassVar[bool] = False  # also sums and products
 
     low: float
     typical: float
