@@ -128,7 +128,7 @@ def test_cmo_read_noise():
         (lambda: ReRAMCMO(t_read=0.0), r"t_read must be > 0, got 0\.0"),
         (lambda: ReRAMCMO(g_min=1e-4), "g_min must be < g_max"),
         (lambda: ReRAMWan(g_max=50e-6), r"g_max must be <= 4e-05, got 5e-05"),
-        (lambda: ReRAMWan(drift_scale=-1.0), r"drift_scale must be >= 0, got -1\.0"),
+        (lambda: ReRAMWan(drift_scale=-1.0), r"drift_scale must be >= 0 and <= 1e.06, got -1\.0"),
     ],
 )
 def test_bad_values_are_refused(make, match):

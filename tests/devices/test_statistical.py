@@ -270,7 +270,7 @@ def test_write_error_that_vanishes_has_a_gradient():
         ({"nu": ()}, r"nu must have at least one coefficient, got \(\)"),
         ({"t0": 0.0}, "t0 must be > 0, got 0.0"),
         ({"t_read": -1.0}, "t_read must be > 0, got -1.0"),
-        ({"drift_scale": -1.0}, "drift_scale must be >= 0, got -1.0"),
+        ({"drift_scale": -1.0}, r"drift_scale must be >= 0 and <= 1e\+06, got -1.0"),
         ({"nu": (0.0, 0.2)}, "dν / d ln g must be < 0.0511, got 0.2"),
     ],
 )
