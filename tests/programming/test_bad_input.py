@@ -61,7 +61,7 @@ def test_bad_targets_are_refused_and_nothing_is_changed():
     bad[1, 1] = math.nan
     with pytest.raises(ValueError, match="target must be finite, but 1 of 9"):
         write_verify(cells, bad, scheme)
-    with pytest.raises(ValueError, match=r"target must have .* shape \[3, 3\], got \[4\]"):
+    with pytest.raises(ValueError, match=r"target must .* shape \[3, 3\], got \[4\]"):
         write_verify(cells, torch.ones(4), scheme)
     with pytest.raises(ValueError, match="target must be >= 0 S"):
         write_verify(cells, -1e-3, scheme)
