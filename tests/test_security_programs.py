@@ -207,12 +207,12 @@ def test_tensors_of_strangers_are_read_or_refused(here, data):
 
 def test_names_of_tensors_are_texts(here, capsys):
     tensors = pytest.importorskip("safetensors.torch")
-    (here / "theirs.py").write_text("from torch import nn\ndef make():\n    return nn.Linear(2, 2)")
+    (here / "a_network.py").write_text("from torch import nn\ndef make():\n    return nn.Linear(2, 2)")
     tensors.save_file({ESCAPES: torch.zeros(2), "__class__": torch.zeros(2)}, "a.safetensors")
     from mho_cli.app import main
 
     mho.save_hardware(mho.Hardware(), "chip.yaml")
-    assert main(["report", "a.safetensors", "chip.yaml", "--network", "theirs:make"]) == 1
+    assert main(["report", "a.safetensors", "chip.yaml", "--network", "a_network:make"]) == 1
     out, err = capsys.readouterr()
     assert "a.safetensors" in err
     assert not set("\x1b\x07\x9b\u202e") & set(out + err)

@@ -284,7 +284,7 @@ def test_reset_pulses_that_raise_want_pairs(digital):
 
 
 def test_pulses_that_are_noise_are_named():
-    advice = check_device(SOFT.replace(step=1e-9, c2c=4000.0), model())
+    advice = check_device(SOFT.replace(step=2e-7, c2c=100.0), model())
     assert advice.rule == "nothing"
     assert "pulses are noise" in str(advice)
     assert "pulses are noise" not in str(check_device(SOFT.replace(c2c=3.0), model()))

@@ -104,7 +104,7 @@ def _refuse_bomb(data: bytes, path: Path) -> None:
                     if unpacked > _MOST_UNPACKED:
                         raise ValueError(f"more than {_MOST_UNPACKED:,} bytes when unpacked")
                     if "sheet" in entry.filename:
-                        for letters, digits in set(_PLACE.findall(end + piece)):
+                        for letters, digits in dict.fromkeys(_PLACE.findall(end + piece)):
                             rows = max(rows, int(digits))
                             columns = max(columns, _number(letters))
                         end = piece[-20:]
