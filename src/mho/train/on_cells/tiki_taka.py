@@ -159,7 +159,9 @@ class TransferArrays(nn.Module):
         source = random.take(self.fast.cells.rng, columns.device)
         memory = self.memory
         said = self.rule.readout(self.fast.read()[:, columns], columns, memory, source)
-        pulses = self.rule.pulses(said * rate, columns, memory, self.slow.step, source)
+        span = self.slow.high - self.slow.low  # no weight of C can move further: pulses have an end
+        change = (said * rate).clamp_(-span, span)
+        pulses = self.rule.pulses(change, columns, memory, self.slow.step, source)
         counts = pulses.new_zeros(self.slow.shape)
         counts[:, columns] = pulses
         self.slow.pulse_both(counts.clamp(min=0), (-counts).clamp_(min=0))
