@@ -104,7 +104,6 @@ def small(monkeypatch):
     monkeypatch.setattr(mho.model.inputs, "_MOST", 1000)
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", CALLS)
 def test_it_is_refused_and_nothing_has_changed(name, small):
