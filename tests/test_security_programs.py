@@ -207,7 +207,9 @@ def test_tensors_of_strangers_are_read_or_refused(here, data):
 
 def test_names_of_tensors_are_texts(here, capsys):
     tensors = pytest.importorskip("safetensors.torch")
-    (here / "a_network.py").write_text("from torch import nn\ndef make():\n    return nn.Linear(2, 2)")
+    (here / "a_network.py").write_text(
+        "from torch import nn\ndef make():\n    return nn.Linear(2, 2)"
+    )
     tensors.save_file({ESCAPES: torch.zeros(2), "__class__": torch.zeros(2)}, "a.safetensors")
     from mho_cli.app import main
 

@@ -53,7 +53,8 @@ CALLS = {
     "calibrate with a Dataset": (lambda m: mho.calibrate(m, Endless()), "inputs do not end"),
     "fit": (
         lambda m: mho.train.fit(
-            m, None, Endless(), torch.nn.functional.cross_entropy, epochs=1
+            m, torch.optim.SGD(m.parameters(), 0.1), Endless(),
+            torch.nn.functional.cross_entropy, epochs=1,
         ),
         "data do not end",
     ),
