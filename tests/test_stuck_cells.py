@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mho.devices import LinearDevice
-from mho.effects import StuckCells
+from mho.effects import StuckAt, StuckCells
 
 DEVICE = LinearDevice(1e-6, 1e-4)
 PLACES = ((0, 1, 3), (1, 0, 2), (1, 2, 0))
@@ -56,3 +56,9 @@ def test_what_names_no_cells_is_refused(places, conductances, message):
 
 def test_no_places_break_nothing():
     assert cells((), (), (2, 3)).stuck is None
+
+
+def test_shares_of_broken_cells_are_one_at_the_most():
+    assert StuckAt(low=0.5, high=0.25, unformed=0.25)
+    with pytest.raises(ValueError, match=r"low \+ high \+ unformed must be <= 1, got 1.1"):
+        StuckAt(low=0.6, high=0.5)
