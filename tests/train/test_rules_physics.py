@@ -383,3 +383,10 @@ def test_older_pickles_train_on():
     for one in ((model, optimizer), (older, old)):
         step(*one, 3)
     assert torch.equal(model.weight, older.weight)
+
+
+@pytest.mark.parametrize("rule", [ResidualLearning, SymmetryTracking, LowRankTikiTaka])
+def test_a_rate_that_a_rule_does_not_find_by_itself_must_be_given(rule):
+    with pytest.raises(TypeError, match="transfer_lr must be a number, got None"):
+        rule(transfer_lr=None)
+    assert rule(fast_lr=None).fast_lr is None

@@ -113,6 +113,8 @@ def outputs_of(model: nn.Module, inputs: Tensor) -> Any:
     """
     try:
         return model(inputs)
+    except MemoryError:
+        raise
     except Exception as error:  # of the user's model, whatever it is
         raise ValueError(
             f"the model does not take inputs of shape {list(inputs.shape)} and "

@@ -26,8 +26,6 @@ from mho.train.on_cells.pulsed_sgd import Devices, PulsedOptimizer
 from mho.train.on_cells.pulses import PulseRule
 from mho.train.on_cells.weights import ONE_CELL, WeightCells
 
-REFERENCES = ("symmetry", "middle")
-
 
 class MakeTile(Protocol):
     """Makes the tiles of one weight."""
@@ -231,15 +229,3 @@ def put_zero(cells: WeightCells, reference: str, error: float = 0.0) -> None:
         cells.shift_reference(sigma=error)
     else:
         cells.middle_reference()
-
-
-def check_transfer(rule: Any) -> None:
-    """Check the fields that rules with transfers share (TypeError, ValueError)."""
-    checks.integer("transfer_every", rule.transfer_every)
-    checks.number("transfer_lr", rule.transfer_lr, least=0.0)
-    if rule.fast_lr is not None:
-        checks.number("fast_lr", rule.fast_lr, least=0.0)
-    checks.one_of("reference", rule.reference, REFERENCES)
-    checks.number("reference_error", rule.reference_error, least=0.0)
-    if rule.reference_error and rule.reference != "symmetry":
-        raise ValueError("reference_error is of reference='symmetry' only")

@@ -145,10 +145,9 @@ class PulsedOptimizer(OnCells, WholeCopies):
             fit = self.exchange.agreed(fit, next(iter(learning)))
         held = {p: cells for cells, p, _ in self._on_cells(learning)}  # of parts the last: C
         for (p, lr), good in zip(learning.items(), fit, strict=True):
-            if good and p in held and p.grad is not None:
-                lookout.follow(p, held[p], p.grad, -lr)
-        for (p, lr), good in zip(learning.items(), fit, strict=True):
-            if good:
+            if good and p.grad is not None:
+                if p in held:
+                    lookout.follow(p, held[p], p.grad, -lr)
                 self._move(p, lr)
         lookout.look((cells, lr) for cells, _, lr in self._on_cells(learning))
         lookout.stalled(held)

@@ -21,11 +21,11 @@ from mho.train.on_cells.learning_rule import (
     LearningRule,
     MakeTile,
     RuleArrays,
-    check_transfer,
     move,
     put_zero,
 )
 from mho.train.on_cells.pulses import PulseRule
+from mho.train.on_cells.transfer_rules import check_transfer
 from mho.train.on_cells.weights import WeightCells
 
 

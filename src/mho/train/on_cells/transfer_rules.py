@@ -8,7 +8,7 @@ cells and from what they are asked to do: `mho.train.on_cells.transfer_rates` ha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,19 @@ from mho.train.on_cells.coincidence import round_at_random
 from mho.train.on_cells.transfer_rates import TURN, chop
 
 _REFERENCES = ("symmetry", "middle")
+
+
+def check_transfer(rule: Any) -> None:
+    """Check the fields that all rules with transfers share (TypeError, ValueError)."""
+    checks.integer("transfer_every", rule.transfer_every)
+    for name in ("transfer_lr", "fast_lr"):
+        rate, usual = getattr(rule, name), getattr(type(rule), name)
+        if rate is not None or usual is not None:  # None where the rule finds it by itself
+            checks.number(name, rate, least=0.0)
+    checks.one_of("reference", rule.reference, _REFERENCES)
+    checks.number("reference_error", rule.reference_error, least=0.0)
+    if rule.reference_error and rule.reference != "symmetry":
+        raise ValueError("reference_error is of reference='symmetry' only")
 
 
 @dataclass(frozen=True)
@@ -57,17 +70,9 @@ class TransferRule(Spec):
     reference_error: float = 0.0
 
     def __post_init__(self) -> None:
-        checks.integer("transfer_every", self.transfer_every)
         if self.columns is not None:
             checks.integer("columns", self.columns)
-        if self.transfer_lr is not None:
-            checks.number("transfer_lr", self.transfer_lr, least=0.0)
-        if self.fast_lr is not None:
-            checks.number("fast_lr", self.fast_lr, least=0.0)
-        checks.one_of("reference", self.reference, _REFERENCES)
-        checks.number("reference_error", self.reference_error, least=0.0)
-        if self.reference_error and self.reference != "symmetry":
-            raise ValueError("reference_error is of reference='symmetry' only")
+        check_transfer(self)
 
     @property
     def derives(self) -> bool:
