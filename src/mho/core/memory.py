@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Iterator
@@ -70,6 +71,15 @@ def available(device: torch.device | str) -> int | None:
         return min(known, default=None)
     info = getattr(torch.get_device_module(device), "mem_get_info", None)
     return None if info is None else int(info(device)[0])
+
+
+@functools.cache
+def of_device(device: torch.device) -> int | None:
+    """Return the bytes that an accelerator has in all; None if it does not say, or is none."""
+    if device.type in ("cpu", "meta"):
+        return None
+    properties = getattr(torch.get_device_module(device), "get_device_properties", None)
+    return None if properties is None else getattr(properties(device), "total_memory", None)
 
 
 def _of_system() -> int | None:

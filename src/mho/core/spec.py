@@ -143,6 +143,22 @@ class derived(Generic[T]):  # noqa: N801 (used as a decorator, as property is)
         return value
 
 
+def work_out(spec: object) -> None:
+    """Work out what is `derived` of a spec now, for ``torch.compile``.
+
+    It guards what a graph has found of a spec: what appeared there later would compile it anew.
+    """
+    if spec is None or _WORKED_OUT in vars(spec):
+        return
+    for kind in type(spec).__mro__:
+        for name, value in vars(kind).items():
+            if isinstance(value, derived):
+                getattr(spec, name)
+    vars(spec)[_WORKED_OUT] = True
+
+
+_WORKED_OUT = "_worked_out"
+
 _SHOWN = 16
 """Items of a tuple that are said in short."""
 

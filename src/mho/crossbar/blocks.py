@@ -10,16 +10,21 @@ import torch
 from torch import Tensor
 
 from mho.core import checks, derivatives
+from mho.core.memory import of_device
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
 
 MEMORY = 256 * 10**6
-"""Extra memory of a read (bytes) unless another limit is set."""
+"""Extra memory of a read (bytes) unless another limit is set; on an accelerator, at least."""
+
+SHARE = 16
+"""On an accelerator a read may take one part in so many of all its memory: small blocks are slow
+where every operation has to be launched."""
 
 AT_ONCE = 1 << 19
 """Currents of one piece of a block on a CPU: they stay in the cache (measured: 2^19 is best)."""
 
-AT_ONCE_GPU = 1 << 24
+AT_ONCE_GPU = 1 << 28
 
 HELD = 1 << 23
 """Currents held on a CPU until their range is known, where they are not worked out twice."""
@@ -193,6 +198,11 @@ def _runs(lines: int, converters: int, most: int) -> list[Run]:
         for k in range(converters)
         for start in range(k * width, (k + 1) * width, step)
     ]
+
+
+def allowed(device: torch.device) -> int:
+    """Return what a read on a device may take unless another limit is set (bytes)."""
+    return max(MEMORY, (of_device(device) or 0) // SHARE)
 
 
 def checked(memory: object) -> int:

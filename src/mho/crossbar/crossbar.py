@@ -27,7 +27,7 @@ from mho.core import checks, extra, renamed
 from mho.core.precision import exactly, handed_out, plain, widened
 from mho.core.sharded import whole
 from mho.crossbar import change, checkpoint, learned_ranges, life, moving, readout, stored
-from mho.crossbar.blocks import MEMORY, checked
+from mho.crossbar.blocks import allowed, checked
 from mho.crossbar.change import CORRECTED
 from mho.crossbar.correction import Correction
 from mho.crossbar.input_range import InputRangeRule
@@ -75,8 +75,7 @@ class Crossbar(nn.Module):
         learned_range: the input range ``[1]`` as a parameter, while it is learned by a rule.
         range_batches: how many batches it is the mean of (int64), while it is learned by a rule.
         range_pending: what it is still to move by ``[1]``, once several processes agree.
-        memory: what a read may take beside its inputs and outputs (bytes), 256 MB unless set; see
-            `mho.limit_memory`.
+        memory: what a read may take beside its inputs and outputs (bytes), see `mho.limit_memory`.
         stands_alone: whether it has no weights beside its cells, being no layer's.
         shared: whether several layers read it, tied weights being stored once.
         quiet: whether reads of the stored cells draw nothing; see `mho.noise_free`.
@@ -100,7 +99,6 @@ class Crossbar(nn.Module):
     range_pending: Tensor | None
     range_rule: InputRangeRule | None = None
     _reader: Reader | None = None
-    memory: int = MEMORY
     quiet: bool = False
     shared: bool = False
     _saved: tuple[Any, str] = (None, "")  # where a shared one was last written, and its prefix
@@ -265,9 +263,19 @@ class Crossbar(nn.Module):
 
     # ── read; how is `Reader`'s part ─────────────────────────────────────────────────────────
 
+    @property
+    def memory(self) -> int:
+        """What a read may take beside its inputs and outputs (bytes), see `mho.limit_memory`."""
+        return self.limited or allowed(self.scale.device)
+
+    @property
+    def limited(self) -> int | None:
+        """What that was limited to, if it was."""
+        return vars(self).get("memory")
+
     def limit_memory(self, memory: int) -> None:
         """Set what a read may take beside its inputs and outputs (bytes, >= 1)."""
-        self.memory = checked(memory)
+        vars(self)["memory"] = checked(memory)
         self.reader.limit_memory(self.memory)
 
     @property

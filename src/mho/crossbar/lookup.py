@@ -85,7 +85,7 @@ def rows(
     """
     hardware = reader.hardware
     drive = hardware.drive
-    table = seen.matrix[0]
+    table = seen.matrix.squeeze(0)
 
     def gathered(matrix: Tensor) -> Tensor:
         return F.embedding(index, matrix, padding, scale_grad_by_freq=by_frequency)
@@ -186,7 +186,7 @@ def columns(reader: Reader, index: Tensor, seen: Readout, *, padding: int | None
         return by_converter.index_select(-1, index)
 
     if reader.collapsed:
-        found = F.embedding(index, seen.matrix[0].T, padding)
+        found = F.embedding(index, seen.matrix.squeeze(0).T, padding)
         if drive.ideal:
             return found
         scale = seen.scale.detach().expand(reader.outputs)[index].unsqueeze(1)
@@ -200,7 +200,7 @@ def columns(reader: Reader, index: Tensor, seen: Readout, *, padding: int | None
     unit: Any = seen.unit if seen.step is None else seen.unit * seen.step
     level = level * (gathered(unit) if isinstance(unit, Tensor) and unit.dim() else unit)
     level = level / drive.v_step  # [vectors], or [converters, vectors]
-    current = gathered(seen.matrix[0]) * level  # [rows, converters, vectors]
+    current = gathered(seen.matrix.squeeze(0)) * level  # [rows, converters, vectors]
     if padding is not None:
         current = torch.where(index == padding, current.detach(), current)
     if isinstance(seen.noise, Tensor):

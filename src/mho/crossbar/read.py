@@ -25,7 +25,7 @@ from mho.hardware import Hardware
 CURRENTS_AT_ONCE = 1 << 20
 """Currents held at once on a CPU: more leaves the cache (measured: 2^19 to 2^20 are best)."""
 
-CURRENTS_AT_ONCE_GPU = 1 << 26
+CURRENTS_AT_ONCE_GPU = 1 << 28
 
 Multiply: TypeAlias = Callable[[Tensor, Readout, Hardware, "Tensor | None"], list[Tensor]]
 """From levels, readout, hardware and a stream for noise to all tiles' currents."""

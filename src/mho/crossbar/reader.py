@@ -20,6 +20,7 @@ from mho.cells.population import Cells
 from mho.core import checks
 from mho.core.modes import settled
 from mho.core.precision import exactly, handed_out, plain
+from mho.core.spec import work_out
 from mho.crossbar import blocks, read
 from mho.crossbar.blocks import Vectors
 from mho.crossbar.correction import corrects
@@ -82,6 +83,8 @@ class Reader:
         self.view = View(crossbar, hardware, self.ranges)
         self.collapsed = self.view.collapsed
         self._undriven = hardware.drive.ideal
+        for spec in (hardware.drive, hardware.adc):
+            work_out(spec)
         self.rest()
         self._correct_as(crossbar)
         if ahead and not self.scale.is_meta:
@@ -269,9 +272,9 @@ class Reader:
     def _weight(self, seen: Readout) -> Tensor:
         """Return the effective weights of a collapsed array of one group, as torch lays them."""
         if seen is not self._stored or not self._undriven or blocks.in_a_graph():
-            return seen.matrix[0].T
+            return seen.matrix.squeeze(0).T
         with torch.inference_mode(False), torch.no_grad():
-            self._turned = seen.matrix[0].T
+            self._turned = seen.matrix.squeeze(0).T
         return self._turned
 
     def plan(self, seen: Readout) -> Plan | None:

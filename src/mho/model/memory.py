@@ -19,9 +19,11 @@ def limit_memory(model: nn.Module, memory: float) -> None:
     ``docs/scale.md``): at 100 kB a read of a few images takes some forty times as long. A limit
     below what a single vector needs is exceeded by that vector alone.
 
-    The limit is kept by copies and pickles of the model; a new model has 256 MB. It does not hold
-    where torch follows the operations to make a graph of them (``torch.compile``, ``torch.export``,
-    ``torch.func``), which decides itself what is kept.
+    The limit is kept by copies and pickles of the model. A new model has 256 MB on a CPU, and a
+    sixteenth of its device's memory on an accelerator, where many small blocks cost more than they
+    compute: every operation has to be launched. It does not hold where torch follows the
+    operations to make a graph of them (``torch.compile``, ``torch.export``, ``torch.func``), which
+    decides itself what is kept.
 
     Args:
         model: a converted model, or any module with crossbars.

@@ -9,7 +9,6 @@ from typing import Any
 from torch import nn
 
 from mho.core.text import duration, size, table
-from mho.crossbar.blocks import MEMORY
 from mho.crossbar.tiling import Tiling
 from mho.hardware import Hardware
 from mho.model.crossbars import Entry, entries
@@ -252,8 +251,8 @@ def _set_on(entry: Entry) -> Iterator[str]:
         yield "input range learned"
     if crossbar.quiet:
         yield "quiet, reads draw no noise"
-    if crossbar.memory != MEMORY:
-        yield f"a read takes at most {size(crossbar.memory)}"
+    if crossbar.limited is not None:
+        yield f"a read takes at most {size(crossbar.limited)}"
 
 
 def _layer(entry: Entry) -> LayerSummary:

@@ -20,7 +20,7 @@ Read = Callable[..., Tensor]
 COLUMNS_AT_ONCE = 1 << 20
 """Outputs held at once on a CPU where a digital sum over them follows: they stay in the cache."""
 
-COLUMNS_AT_ONCE_GPU = 1 << 26
+COLUMNS_AT_ONCE_GPU = 1 << 28
 
 
 def readers(layer: AnalogLayer) -> Mapping[str, Read]:
@@ -73,7 +73,7 @@ def summed(
     hardware = layer.hardware
     by_call = "per_call" in (hardware.drive.range, hardware.adc and hardware.adc.range)
     by_call = by_call or (layer.training and crossbar.reader.ranges.ruled)
-    most = int(crossbar.memory * KEPT) // crossbar.scale.element_size()
+    most = int(crossbar.reader.memory * KEPT) // crossbar.scale.element_size()
     if not _needs_gradients(layer, x, *others):
         at_once = COLUMNS_AT_ONCE if x.device.type == "cpu" else COLUMNS_AT_ONCE_GPU
         most = min(most, at_once)

@@ -316,7 +316,7 @@ class EmbeddingBag(_Table):
         seen = self._seen()
         plain = crossbar.collapsed and self.hardware.drive.ideal
         if plain and not crossbar.observed:
-            entries = F.embedding(index, seen.matrix[0]) * share.unsqueeze(1)
+            entries = F.embedding(index, seen.matrix.squeeze(0)) * share.unsqueeze(1)
             y = entries.new_zeros(bags, self.embedding_dim).index_add(0, bag, entries)
             return self._corrected(y)
         size = self._at_once(bags)

@@ -149,7 +149,9 @@ class Recurrent(AnalogLayer):
         """Return torch's parameters for what this call's chip computes (`_is_native` only)."""
         self.check_dtype(x)
         if self.training:
-            seen = {n: self.training_readout(n, m).matrix[0] for n, m in self.matrices().items()}
+            seen = {
+                n: self.training_readout(n, m).matrix.squeeze(0) for n, m in self.matrices().items()
+            }
             return self._as_torch(seen, corrected=False)
         self.warn_if_stale()
         crossbars = self.crossbars
