@@ -325,7 +325,7 @@ def lightning(bench: Bench, width: int, batch: int) -> dict[str, object]:
     config = TorchInferenceRPUConfig()
     config.forward.inp_res, config.forward.out_res = 2**8 - 2, 2**8 - 2
     config.modifier.type, config.modifier.std_dev = WeightModifierType.ADD_NORMAL, 0.02
-    config.mapping.max_input_size = 512
+    config.forward.out_bound, config.mapping.max_input_size = 10.0, 512
     plain = nn.Linear(width, width).to(bench.device)
     other = AnalogLinear(width, width, rpu_config=config).to(bench.device)
     ours = mho.convert(plain, CONVERTED.replace(effects=(WriteNoise(0.02),)), seed=0)

@@ -1,7 +1,7 @@
 """What holds on the host holds on a GPU: the same chips, the same reads, nothing waits.
 
-A chip is drawn on the host by its seed, so it is the same chip everywhere; its reads draw noise
-where they happen.
+What is fabricated, written by statistics and aged is drawn on the host by a seed: it is the same
+chip everywhere. Reads, and what is programmed pulse by pulse, draw where the cells are.
 """
 
 import copy
@@ -97,28 +97,38 @@ def alike(case):
         torch.manual_seed(5)
         net = menu.LAYERS[case["layer"]][0]().to(CUDA)
         lives["made there"] = mho.convert(net, hardware, seed=3).eval()
-    made = menu.ACTIONS[case["action"]](host, x)
-    host = made if isinstance(made, nn.Module) else host
-    host.eval()
+    host = lived(host, case, x)
     x = x.to(conductances(host)[0].dtype)
+    seen = invariants.read(host, x)
+    # What was pulsed, or trained, may differ by single pulses.
+    exact = not pulsed(hardware) and case["action"] not in ("train", "learn")
     for name, there in lives.items():
-        made = menu.ACTIONS[case["action"]](there, menu.given(case["layer"]).to(CUDA))
-        there = made if isinstance(made, nn.Module) else there
-        there.eval()
+        there = lived(there, case, menu.given(case["layer"]).to(CUDA))
+        found = invariants.read(there, x.to(CUDA))
+        if found.device.type != CUDA or not bool(found.isfinite().all()):
+            wrong[f"{name}: outputs"] = str(found)
+        if not exact:
+            continue
         pairs = zip(conductances(there), conductances(host), strict=True)
         apart = [invariants.apart(a.cpu(), b, 1e-4) for a, b in pairs]
-        if any(apart) and case["action"] not in ("train", "learn"):
+        if any(apart):
             wrong[f"{name}: conductances"] = apart
-        found = invariants.read(there, x.to(CUDA))
-        if found.device.type != CUDA:
-            wrong[f"{name}: outputs"] = str(found.device)
-        if not (invariants.noisy(hardware) or case["action"] in ("train", "learn")) and not any(
-            apart
-        ):
-            apart = invariants._but_few(found.cpu(), invariants.read(host, x), hardware)
-            if apart:
-                wrong[f"{name}: reads"] = apart
+        elif not invariants.noisy(hardware):
+            few = invariants._but_few(found.cpu(), seen, hardware)
+            wrong |= {f"{name}: reads": few} if few else {}
     return wrong
+
+
+def pulsed(hardware):
+    """Whether cells are programmed pulse by pulse."""
+    programming = hardware.programming or hardware.device.programming
+    return not isinstance(programming, mho.programming.Exact | mho.programming.Statistical)
+
+
+def lived(model, case, x):
+    """Let what a case says happen to a model."""
+    made = menu.ACTIONS[case["action"]](model, x)
+    return (made if isinstance(made, nn.Module) else model).eval()
 
 
 CASES = [*waiting.CASES, *waiting.SLOW]
@@ -422,8 +432,10 @@ def test_populations_there(name):
         cells.read()
         fork = cells.fork()
         fork.age(10.0)
+        assert bool(cells.g.isfinite().all())
         lives.append(cells.g)
-    same(lives[1:], lives[:1], 1e-6)
+    if not pulsed(mho.Hardware(device=device)):
+        same(lives[1:], lives[:1], 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -437,7 +449,9 @@ def test_voltages_there(device):
         cells.apply_pulse(0.7, 1e-8)
         seen = [cells.simulate(v.to(where), dt=2e-8)] if hasattr(cells, "simulate") else []
         lives.append([cells.g, cells.current(0.1), *seen])
-    same(lives[1], lives[0], 1e-6)
+    assert all(bool(one.isfinite().all()) for one in lives[1])
+    if not getattr(device, "stochastic", True):
+        same(lives[1], lives[0], 1e-6)
 
 
 @pytest.mark.parametrize("name", [preset.name for preset in presets.list()])

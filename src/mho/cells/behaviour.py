@@ -40,6 +40,7 @@ class Context:
         written_at: when that was (s after programming).
         reads: reads since the cells were last written, before and after the time that passes.
         ages: whether these cells may age: those of a training read that is of new cells do not.
+        hosted: whether numbers are drawn on the host, wherever the cells are.
     """
 
     like: Tensor
@@ -52,6 +53,7 @@ class Context:
     written_at: float = 0.0
     reads: tuple[float, float] = (0.0, 0.0)
     ages: bool = True
+    hosted: bool = False
     _source: torch.Generator | None = field(default=None, init=False, repr=False)
 
     @property
@@ -76,7 +78,7 @@ class Context:
         None is torch's own generator: every function of torch that draws takes it as such.
         """
         if self._source is None:
-            rng, device = self.rng, self.device
+            rng, device = self.rng, torch.device("cpu") if self.hosted else self.device
             own = None if rng is None else random.take(rng, device)
             self._source = random.training_source(device) if own is None else own
         return self._source
@@ -102,7 +104,7 @@ class Context:
     def _traced(self) -> bool:
         # A stream is moved on by one opaque operator a draw, in a graph of torch.compile or export;
         # on an accelerator without asking it how far it has come.
-        if self.rng is None:
+        if self.rng is None or self.hosted:
             return False
         return torch.compiler.is_compiling() or self.rng.device.type != "cpu"
 

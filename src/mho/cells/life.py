@@ -82,6 +82,7 @@ class Drawn:
         written_at: when that was (s after programming).
         reads: see `Context`.
         ages: see `Context`.
+        hosted: see `Context`.
     """
 
     behaviours: tuple[Behaviour, ...]
@@ -94,6 +95,7 @@ class Drawn:
     written_at: float = 0.0
     reads: tuple[float, float] = (0.0, 0.0)
     ages: bool = True
+    hosted: bool = False
 
     @property
     def device(self) -> Any:
@@ -124,7 +126,12 @@ class Drawn:
             written_at=self.written_at,
             reads=self.reads,
             ages=self.ages,
+            hosted=self.hosted,
         )
+
+    def source(self) -> torch.Generator | None:
+        """Take a generator for what is drawn pulse by pulse, where the cells are."""
+        return replace(self, hosted=False).context().generator
 
     def acting(self, stage: str) -> Iterator[tuple[Behaviour, Context]]:
         """The behaviours that act at a stage, in order, each with what it is told."""

@@ -160,6 +160,8 @@ class Cells(nn.Module):
             self.seconds,
             None if purpose == "training" else self.written,
             self.written_at,
+            # What is written and how it ages: the same seed, the same chip, wherever it is.
+            hosted=purpose == "program" and self.g.device.type not in ("cpu", "meta"),
         )
 
     def context(self, index: int = 0, purpose: str = "program") -> Context:

@@ -190,7 +190,8 @@ class Spread(Spec):
             bounds = self.low, self.high
             found: Tensor = _traced(like, self.distribution, ",".join(names), values, *bounds)
             return found
-        if device.type in ("cpu", "mps") or not self._has_quantile:
+        hosted = generator is not None and generator.device.type == "cpu"
+        if hosted or device.type in ("cpu", "mps") or not self._has_quantile:
             return self._on_host(shape, generator).to(dtype=dtype, device=device, non_blocking=True)
         kind: Any = {"dtype": torch.float64, "device": device}
         return self.quantile(torch.randn(shape, generator=generator, **kind)).to(dtype)
