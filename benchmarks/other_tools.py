@@ -157,7 +157,10 @@ def _compiled(model: nn.Module) -> nn.Module | None:
         return None
 
 
-def lightning_speed(rounds: int) -> None:
+def beside_lightning(
+    model: nn.Module,
+) -> tuple[tuple[nn.Module, Callable[[], None]], tuple[nn.Module, Callable[[], None]]]:
+    """Return a model there and here, on the same hardware: each with what follows its steps."""
     from aihwkit_lightning.nn.conversion import convert_to_analog
     from aihwkit_lightning.simulator.configs import (
         TorchInferenceRPUConfig,
@@ -172,14 +175,24 @@ def lightning_speed(rounds: int) -> None:
     config.modifier.noise_type = WeightNoiseInjectionType.ADD_NORMAL_PER_CHANNEL
     config.modifier.std_dev = 0.03
     config.pre_post.input_range.enable = True
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 10))
-    x, y = torch.rand(128, 784), torch.randint(10, (128,))
     found = from_aihwkit_lightning(config)
     assert found.recipe is not None
     recipe = found.recipe
     analog = convert_to_analog(model, config).train()
     chip = recipe.prepare(model, found.hardware)
+
+    def clip() -> None:
+        for layer in analog.analog_layers():
+            layer.clip_weights()
+
+    return (analog, clip), (chip, lambda: recipe.after_step(chip))
+
+
+def lightning_speed(rounds: int) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 10))
+    x, y = torch.rand(128, 784), torch.randint(10, (128,))
+    (analog, clip), (chip, after_step) = beside_lightning(model)
 
     def step(net: nn.Module, after: Callable[[], None]) -> Callable[[], None]:
         optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
@@ -192,14 +205,10 @@ def lightning_speed(rounds: int) -> None:
 
         return one
 
-    def clip() -> None:
-        for layer in analog.analog_layers():
-            layer.clip_weights()
-
     work = {
         "digital step": step(model, lambda: None),
         "lightning step": step(analog, clip),
-        "mho step": step(chip, lambda: recipe.after_step(chip)),
+        "mho step": step(chip, after_step),
     }
     _report(medians(work, rounds))
 
