@@ -214,7 +214,8 @@ def shape(name: str, tensor: Any, expected: tuple[int, ...]) -> None:
 
 def columns(name: str, tensor: Any, width: int) -> None:
     """Refuse a tensor whose last dimension is not ``width`` (TypeError, ValueError)."""
-    instance(name, tensor, Tensor)
+    if not isinstance(tensor, Tensor):
+        instance(name, tensor, Tensor)
     if tensor.dim() == 0 or tensor.shape[-1] != width:
         raise ValueError(f"{name} must have shape [..., {width}], got {list(tensor.shape)}")
 
