@@ -167,7 +167,7 @@ class AnalogLayer(nn.Module):
             crossbar.stands_alone = False
             self.add_module(name, crossbar.train(self.training))
         if program:
-            self._write(matrices)
+            self._write(matrices)  # nothing is to be undone of a layer that is not there yet
         else:
             self._warned = True  # that nothing is programmed is refused, not warned of
             for crossbar in self.crossbars.values():
@@ -220,6 +220,7 @@ class AnalogLayer(nn.Module):
         """This layer's crossbars by name."""
         return {n: m for n, m in self.named_children() if isinstance(m, Crossbar)}
 
+    @torch.no_grad()
     def program(self) -> dict[str, ProgramReport]:
         """Write the digital weights to the chip.
 
@@ -229,7 +230,9 @@ class AnalogLayer(nn.Module):
         Raises:
             ValueError: if a weight is not finite; after any error no crossbar has changed.
         """
-        return self._write(self.wanted())
+        matrices = self.wanted()
+        with all_or_nothing(self.crossbars[name] for name in matrices):
+            return self._write(matrices)
 
     @torch.no_grad()
     def _write(self, matrices: dict[str, Tensor]) -> dict[str, ProgramReport]:
@@ -237,11 +240,8 @@ class AnalogLayer(nn.Module):
             refuse_meta(f"weight of {name}", matrix)
             checks.finite(f"weight of {name}", matrix)
         crossbars = self.crossbars
-        # Of one crossbar `Crossbar.program` itself undoes what fails.
-        undoing = all_or_nothing(crossbars[n] for n in matrices) if len(matrices) > 1 else None
-        with undoing or nullcontext():
-            reports = {name: crossbars[name].program(m) for name, m in matrices.items()}
-            self.mark_programmed()
+        reports = {name: crossbars[name].program(m) for name, m in matrices.items()}
+        self.mark_programmed()
         return reports
 
     mark_programmed = stale.mark_programmed
