@@ -1,5 +1,9 @@
 """Models of many layers: what is done for all at once is what would be done for each."""
 
+import subprocess
+import sys
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import nn
@@ -20,6 +24,32 @@ def calibrated(seed=0):
     model = mho.convert(network(seed=seed), HARDWARE, seed=seed)
     mho.calibrate(model, torch.rand(16, 8, generator=torch.Generator().manual_seed(1)))
     return model.eval()
+
+
+# ── converting ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_copies_of_layers_without_hooks_have_dicts_of_their_own():
+    plain = nn.Linear(8, 8)
+    analog = mho.convert(plain, HARDWARE)
+    empty = [name for name, value in vars(plain).items() if isinstance(value, dict) and not value]
+    assert len(empty) > 5
+    for name in empty:
+        mine, theirs = vars(analog)[name], vars(plain)[name]
+        assert mine is not theirs
+        assert type(mine) is type(theirs)
+    calls = []
+    analog.register_forward_hook(lambda *_: calls.append(1))
+    plain(torch.rand(1, 8))
+    assert not calls
+
+
+def test_a_dict_that_two_layers_share_is_one_in_the_copies():
+    model = network(2)
+    model[0].known = model[1].known = OrderedDict()
+    analog = mho.convert(model, HARDWARE)
+    assert analog[0].known is analog[1].known
+    assert analog[0].known is not model[0].known
 
 
 # ── loading ──────────────────────────────────────────────────────────────────────────────────
@@ -82,6 +112,40 @@ def test_the_saved_hardware_of_a_state_is_the_states_own():
     with pytest.raises(ValueError, match=r"2\.crossbar.*adc\.bits: expected 6, found 5"):
         model.load_state_dict(state)
     model.load_state_dict(model.state_dict())
+
+
+def test_every_place_of_a_layer_is_looked_at():
+    once = nn.Linear(8, 8)
+    model = mho.convert(nn.Sequential(once, nn.ReLU(), once), HARDWARE, seed=1)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    state = mho.convert(nn.Sequential(once, nn.ReLU(), once), HARDWARE, seed=2).state_dict()
+    state["2.crossbar.cells.g"] = -state["2.crossbar.cells.g"]
+    with pytest.raises(ValueError, match=r"2\.crossbar\.cells\.g: expected finite conductances"):
+        model.load_state_dict(state)
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(value, before[key], rtol=0.0, atol=0.0, equal_nan=True)
+
+
+def test_a_hook_of_a_layer_that_changes_entries_is_looked_after():
+    model = mho.convert(network(2), HARDWARE)
+    state = model.state_dict()
+
+    def hook(module, entries, prefix, *_):
+        entries[f"{prefix}crossbar.cells.g"] = -entries[f"{prefix}crossbar.cells.g"]
+
+    model[1].register_load_state_dict_pre_hook(hook)
+    with pytest.raises((ValueError, RuntimeError), match="expected finite conductances"):
+        model.load_state_dict(state)
+
+
+def test_saving_does_not_import_what_exports():
+    program = (
+        "import sys, mho, torch\n"
+        "model = mho.convert(torch.nn.Linear(2, 2), mho.Hardware(adc=mho.ADC(8)))\n"
+        "model.state_dict()\n"
+        "sys.exit('torch.onnx' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 # ── calibration ──────────────────────────────────────────────────────────────────────────────

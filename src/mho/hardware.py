@@ -230,7 +230,7 @@ class Hardware(Spec):
                 f"'floating' with {noisy[0]}"
             )
 
-    @property
+    @derived
     def by_tile(self) -> bool:
         """Whether the current of every tile matters, and not their sum alone."""
         pulses = self.drive.pulses
@@ -254,7 +254,7 @@ class Hardware(Spec):
             return "drivers with errors stand at the word lines: use a DAC without errors"
         return None
 
-    @property
+    @derived
     def amplified(self) -> Amplifier | None:
         """The amplifier, where there is one that does anything."""
         return None if self.amplifier is None or self.amplifier.ideal else self.amplifier

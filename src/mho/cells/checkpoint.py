@@ -44,8 +44,8 @@ def make_room(cells: Cells, state: dict[str, Any], prefix: str) -> str | None:
         return trouble
     # Torch loads in place: what shares these tensors (a fork, a report) must stay what it is.
     held: Any = cells._buffers["g"]
-    cells._buffers["g"], cells.streams = held.clone(), cells.streams.clone()
-    cells._shared = False
+    cells._buffers.update(g=held.clone(), streams=cells.streams.clone())
+    vars(cells)["_shared"] = False
     states = [k for k in state if k.startswith(f"{prefix}state_")]
     for name in [n for n in cells._buffers if n.startswith("state_")]:
         del cells._buffers[name]
@@ -140,10 +140,12 @@ def _no_clock(told: Mapping[str, Any], prefix: str) -> str | None:
 
 
 def other_numbers(module: nn.Module, state: Mapping[str, Any], prefix: str) -> str | None:
-    """Say which tensor of a checkpoint holds no real numbers and should, or None."""
-    for name, own in module.named_buffers():
+    """Say which tensor of a module's own holds no real numbers and should, or None."""
+    for name, own in module._buffers.items():
         saved = state.get(f"{prefix}{name}")
-        if own.is_floating_point() and isinstance(saved, Tensor) and saved.dtype not in REAL:
+        if own is None or not own.is_floating_point():
+            continue
+        if isinstance(saved, Tensor) and saved.dtype not in REAL:
             return f"{prefix}{name}: expected {own.dtype}, found {saved.dtype}"
     return None
 

@@ -51,7 +51,7 @@ class Device(Behaviour):
     g_min: float | Spread
     g_max: float | Spread
 
-    @property
+    @derived
     def window(self) -> tuple[float, float]:
         """Nominal programmable window ``(g_min, g_max)`` (S)."""
         return nominal(self.g_min), nominal(self.g_max)
@@ -175,7 +175,7 @@ class Device(Behaviour):
         """
         return g * self.transfer(v)
 
-    @property
+    @derived
     def ohmic(self) -> bool:
         """Whether the current is proportional to the voltage."""
         return self.separable and type(self).transfer is Device.transfer

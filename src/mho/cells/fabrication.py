@@ -24,18 +24,20 @@ if TYPE_CHECKING:
 
 def be_born(cells: Cells) -> None:
     """Draw all that fabrication draws; every healthy cell rests at its lowest conductance."""
-    cells._born_as = cells.g.dtype  # what is drawn again later must come out the same
     for name in [n for n in cells._buffers if n.startswith("state_")]:
         del cells._buffers[name]
     cells._buffers.update(inner=None, pulses=None, written=None, broken_at=None)
-    cells.seconds, cells.written_at, cells.reads, cells._all_pulses = 0.0, 0.0, 0.0, 0
-    cells.identity = f"{cells.born:016x}"
+    vars(cells).update(seconds=0.0, written_at=0.0, reads=0.0, _all_pulses=0)
+    # What is drawn again later must come out the same.
+    vars(cells).update(_born_as=cells.g.dtype, identity=f"{cells.born:016x}")
     broken: Broken | None = None
     for index, behaviour in enumerate(cells.behaviours):
         state = cells._draw(index)
         if cells._keeps(index):
             for name, value in state.items():
                 cells.register_buffer(f"state_{index}_{name}", value)
+        if not behaviour.acts_on("broken"):
+            continue
         context = cells._birth(index, "broken", state)
         broken = life.broken_too(broken, behaviour, context, context.like)
     if broken is not None:

@@ -8,7 +8,6 @@ anew, from the population's own seed, whenever it is needed.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
@@ -66,6 +65,16 @@ class Cells(nn.Module):
     kept_as: torch.dtype | None = None
     kind: torch.dtype = torch.float32
     identity: str
+    behaviours: tuple[Behaviour, ...]
+    spec: Any
+    shape: tuple[int, ...]
+    # Plain values, which are set past torch's search for parameters: a model may have thousands
+    # of populations.
+    seconds: float
+    written_at: float
+    reads: float
+    _all_pulses: int
+    _born_as: torch.dtype
 
     g: Tensor = property(kept.g)  # type: ignore[assignment]
     written: Tensor | None = property(kept.written)  # type: ignore[assignment]
@@ -85,9 +94,8 @@ class Cells(nn.Module):
     ) -> None:
         super().__init__()
         shape = tuple(checks.integer("shape", size, least=0) for size in shape)
-        self.behaviours = tuple(behaviours)
-        self.spec: Any = self.behaviours[0]
-        self.shape = shape
+        behaviours = tuple(behaviours)
+        vars(self).update(behaviours=behaviours, spec=behaviours[0], shape=shape)
         streams = random.streams(seed)
         self.register_buffer("streams", streams.to(device or torch.get_default_device()))
         kind = of_cells(dtype)
@@ -189,7 +197,7 @@ class Cells(nn.Module):
         """Put every healthy cell at its lowest conductance."""
         nothing = torch.zeros((), dtype=self.g.dtype, device=self.g.device).expand(self.shape)
         self.hold(self.spec.reach(nothing, self.parameters_drawn()).clone())
-        self.seconds = 0.0
+        vars(self)["seconds"] = 0.0
 
     def write(self, g: Tensor) -> None:
         """Set the healthy cells directly to conductances, the nearest each can hold.
@@ -207,11 +215,12 @@ class Cells(nn.Module):
 
     def hold(self, g: Tensor) -> None:
         """Let the healthy cells conduct ``g`` (S), whatever their device can hold."""
-        kept = self.broken
-        g = g.detach()
-        self.g = g.contiguous() if kept is None else kept.keep(g.contiguous())
-        self.inner = self.written = None
-        self.reads = 0.0
+        kept.refuse(self)
+        broken = self.broken
+        g = g.detach().contiguous()
+        held = {"g": g if broken is None else broken.keep(g), "inner": None, "written": None}
+        self._buffers.update(held)
+        vars(self)["reads"] = 0.0
 
     @settled
     def program(
@@ -238,7 +247,7 @@ class Cells(nn.Module):
         checks.instance("programming", programming, Programming)
         written = programming.carry_out(self, self._checked(target), site)
         self.count(written.pulses)
-        self.seconds = 0.0
+        vars(self)["seconds"] = 0.0
         return written
 
     def count(self, pulses: Tensor | int) -> None:
@@ -247,7 +256,7 @@ class Cells(nn.Module):
             known = torch.zeros_like(pulses) if self.pulses is None else self.pulses
             self.pulses = known + pulses
         else:
-            self._all_pulses += int(pulses)
+            vars(self)["_all_pulses"] = self._all_pulses + int(pulses)
 
     @property
     def writes(self) -> Tensor:
@@ -315,11 +324,12 @@ class Cells(nn.Module):
 
         Tensors are shared until one of the two changes its own; the streams are not.
         """
-        self._shared = True
-        twin = copy.copy(self)
-        twin._buffers = dict(self._buffers)
-        twin._non_persistent_buffers_set = set(self._non_persistent_buffers_set)
-        twin.streams = self.streams.clone()
+        vars(self)["_shared"] = True
+        twin = type(self).__new__(type(self))
+        own = set(self._non_persistent_buffers_set)
+        buffers = {**self._buffers, "streams": self.streams.clone()}
+        state = {**vars(self), "_buffers": buffers, "_non_persistent_buffers_set": own}
+        vars(twin).update(state)
         return twin
 
     def become(self, twin: Cells) -> None:
@@ -362,8 +372,6 @@ class Cells(nn.Module):
             for name, value in self.state(index).items():
                 destination[f"{prefix}state_{index}_{name}"] = value
         extra.pack(destination, prefix)
-        if torch.onnx.is_in_onnx_export():  # its older exporter takes all that there is for tensors
-            destination.pop(f"{prefix}_extra_state")
 
     def get_extra_state(self) -> dict[str, Any]:
         """What a checkpoint holds beside tensors: plain values only."""
@@ -381,12 +389,14 @@ class Cells(nn.Module):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take back the clock, the pulses that all cells have received, the identity."""
-        self.seconds = float(state["seconds"])
-        self.written_at = float(state.get("written_at", 0.0))
-        self.reads = float(state.get("reads", 0.0))
-        self._all_pulses = int(state.get("pulses", 0))
-        self.identity = str(state.get("identity", self.identity))
-        self._born_as = getattr(torch, str(state.get("born_as", "float32")))
+        vars(self).update(
+            seconds=float(state["seconds"]),
+            written_at=float(state.get("written_at", 0.0)),
+            reads=float(state.get("reads", 0.0)),
+            _all_pulses=int(state.get("pulses", 0)),
+            identity=str(state.get("identity", self.identity)),
+            _born_as=getattr(torch, str(state.get("born_as", "float32"))),
+        )
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         trouble = checkpoint.damage(self, state_dict, prefix)

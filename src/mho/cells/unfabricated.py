@@ -49,13 +49,17 @@ class Unfabricated(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
-        self.behaviours, self.shape = tuple(behaviours), tuple(shape)
-        self.seed = random.checked(seed)  # refused now, not when fabricated
-        self.spec: Any = self.behaviours[0]
+        behaviours = tuple(behaviours)
+        seed = random.checked(seed)  # refused now, not when fabricated
+        vars(self).update(behaviours=behaviours, shape=tuple(shape), seed=seed, spec=behaviours[0])
         kind = of_cells(dtype)
         self.register_buffer("here", torch.zeros((), dtype=kind, device=device), persistent=False)
 
     here: Tensor
+    behaviours: tuple[Behaviour, ...]
+    shape: tuple[int, ...]
+    seed: int
+    spec: Any
 
     @property
     def like(self) -> Tensor:

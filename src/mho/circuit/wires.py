@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mho.core.checks import instance, number, one_of
-from mho.core.spec import Spec
+from mho.core.spec import Spec, derived
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Wires(Spec):
         if self.gated and self.drive == "both":
             raise ValueError("drive must be 'left' or 'right' in a gated array, got 'both'")
 
-    @property
+    @derived
     def ideal(self) -> bool:
         """Whether no resistance is left, so that ``T = G``."""
         return self.source == self.word == self.bit == self.sense == 0.0

@@ -6,6 +6,7 @@ numbers return is Python's: a caller that goes on with it needs not know where i
 
 from __future__ import annotations
 
+import cmath
 import math
 from collections.abc import Collection
 from typing import Any
@@ -160,6 +161,8 @@ def integer(name: str, value: Any, *, least: int = 1, most: int | None = None) -
         TypeError: if ``value`` is not an integer.
         ValueError: if it is out of bounds.
     """
+    if type(value) is int and most is None and least <= value < 2**63:
+        return value  # what most are: nothing else is to be asked
     value = plain(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an integer, got {value!r} ({type(value).__name__})")
@@ -211,7 +214,8 @@ def shape(name: str, tensor: Any, expected: tuple[int, ...]) -> None:
 
 def columns(name: str, tensor: Any, width: int) -> None:
     """Refuse a tensor whose last dimension is not ``width`` (TypeError, ValueError)."""
-    instance(name, tensor, Tensor)
+    if not isinstance(tensor, Tensor):
+        instance(name, tensor, Tensor)
     if tensor.dim() == 0 or tensor.shape[-1] != width:
         raise ValueError(f"{name} must have shape [..., {width}], got {list(tensor.shape)}")
 
@@ -274,7 +278,7 @@ def one_each(name: str, value: Any, like: Tensor, dtype: torch.dtype | None = No
 
 def finite(name: str, tensor: Tensor) -> None:
     """Refuse NaN and infinite entries, saying how many there are (ValueError)."""
-    if tensor.numel() and not bool(torch.isfinite(tensor.detach().sum())):
+    if tensor.numel() and not cmath.isfinite(tensor.detach().sum().item()):
         bad = int((~torch.isfinite(tensor.detach())).sum())
         if bad:
             raise ValueError(

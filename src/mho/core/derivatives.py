@@ -17,7 +17,11 @@ def wanted(*tensors: Tensor) -> bool:
     # In forward mode tensors do not say so by requires_grad, and no_grad does not end it.
     if forward_mode():
         return True
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    if torch.is_grad_enabled():
+        for tensor in tensors:  # every read asks: a generator would cost more than all it does
+            if tensor.requires_grad:
+                return True
+    return False
 
 
 def clip(x: Tensor, low: Tensor | float | None, high: Tensor | float | None) -> Tensor:

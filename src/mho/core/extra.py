@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,7 +60,11 @@ def of(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 def pack(state: Any, prefix: str) -> None:
     """Pack what a module has just saved under its prefix, in place."""
     key = f"{prefix}_extra_state"
-    if isinstance(state.get(key), dict):
+    # Importing it takes longer than to save a model, and who exports to it has done so.
+    onnx = sys.modules.get("torch.onnx")
+    if onnx is not None and onnx.is_in_onnx_export():
+        state.pop(key, None)  # its older exporter takes all that there is for tensors
+    elif isinstance(state.get(key), dict):
         state[key] = packed(state[key])
 
 

@@ -62,7 +62,10 @@ def keeping(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 
 def plain(x: Tensor, kind: torch.dtype) -> bool:
     """Whether inputs are of this dtype and no ``torch.autocast`` is at work: nothing to convert."""
-    return x.dtype is kind and not _autocast(x.device.type)
+    if x.dtype is not kind:
+        return False
+    where = x.device.type
+    return where == "meta" or not torch.is_autocast_enabled(where)
 
 
 def _autocast(kind: str) -> bool:

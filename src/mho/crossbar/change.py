@@ -62,17 +62,21 @@ def commit(
     correction = _trimmed(crossbar, cells, correction)
     if isinstance(cells, Cells):
         cells = cells.packed(crossbar.kept_as)
-    given = {"cells": cells, "scale": scale, "digital": digital, "_observed": observed}
-    changes = {name: value for name, value in given.items() if value is not None}
+    tensors = {"scale": scale, "digital": digital}
     parts: Any = (crossbar._buffers, crossbar._modules, crossbar._parameters)
     before = [dict(part) for part in parts], crossbar._observed, crossbar._reader
     known = crossbar._parameters["range_shift"]
     shift = None if known is None else known.detach().clone()
     learning = learned_ranges.state(crossbar)
-    keeping = crossbar._reader if crossbar._observed and not changes else None
+    same = all(part is None for part in (cells, scale, digital, observed))
+    keeping = crossbar._reader if crossbar._observed and same else None
     try:
-        for name, value in changes.items():
-            setattr(crossbar, name, value)
+        if cells is not None:
+            crossbar._modules["cells"] = cells
+        held: Any = crossbar._buffers
+        held.update({name: value for name, value in tensors.items() if value is not None})
+        if observed is not None:
+            vars(crossbar)["_observed"] = observed
         population = crossbar.cells
         if population.training is not crossbar.training:
             population.train(crossbar.training)
@@ -82,8 +86,8 @@ def commit(
         if cells is not None and crossbar._lease is not None:
             crossbar._lease.returned(cells)
     except BaseException:
-        held, crossbar._observed, crossbar._reader = before
-        for part, was in zip(parts, held, strict=True):
+        contents, crossbar._observed, crossbar._reader = before
+        for part, was in zip(parts, contents, strict=True):
             part.clear()
             part.update(was)
         if shift is not None and crossbar.range_shift is not None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mho.crossbar.crossbar import Crossbar
 
 _HELD = ("g", "inner", "written", "streams")  # and what time changes
+LOOKED_AT = "<entries that fit>"
+"""Key, under the prefix of a crossbar, that says of its entries that they were found to fit."""
 # What belongs to the cells, and stays theirs where a chip lends them.
 _OF_CELLS = ("scale", "digital", "gain", "offset", "reference")
 
@@ -122,11 +124,11 @@ def make_room(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:
     Where a chip lends the cells, they are kept unless the checkpoint is of these very cells.
     """
     _modernise(state, prefix)
-    for name, value in crossbar.named_buffers(recurse=False):  # torch loads in place
-        setattr(crossbar, name, value.clone())
+    for name, value in crossbar._buffers.items():  # torch loads in place
+        crossbar._buffers[name] = None if value is None else value.clone()
     shift = state.get(f"{prefix}range_shift")
     if shift is None:
-        crossbar.range_shift = None
+        crossbar._parameters["range_shift"] = None
     elif crossbar.range_shift is None:
         crossbar.range_shift = nn.Parameter(torch.empty_like(shift, device=crossbar.scale.device))
     _fit_trim(crossbar, state, prefix)
@@ -165,7 +167,7 @@ def _fit_trim(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> None:
         if crossbar.trim is not None:
             state[key] = crossbar.trim.clone()
     elif key not in state:
-        crossbar.trim = None
+        crossbar._buffers["trim"] = None
     elif crossbar.trim is None:
         crossbar.trim = torch.empty_like(state[key], device=crossbar.scale.device)
 
@@ -199,8 +201,9 @@ def finish(module: nn.Module, *_: object) -> None:
 
 def kept_own_cells(crossbar: Crossbar, state: dict[str, Any], prefix: str) -> bool:
     """Whether loading leaves the cells as they are: a chip lends them, and not to the saved."""
-    saved = extra.of(state, f"{prefix}cells.")
-    return crossbar._lease is not None and saved.get("identity") != crossbar.cells.identity
+    if crossbar._lease is None:
+        return False
+    return extra.of(state, f"{prefix}cells.").get("identity") != crossbar.cells.identity
 
 
 def warn_of_other_cells(names: list[str], *, stacklevel: int) -> None:

@@ -103,6 +103,18 @@ class Crossbar(nn.Module):
     shared: bool = False
     _saved: tuple[Any, str] = (None, "")  # where a shared one was last written, and its prefix
     _next_seed: int = 0  # of the cells that follow those whose values were lost
+    rows: int
+    cols: int
+    groups: int
+    hardware: Hardware
+    kept_as: torch.dtype | None
+    stands_alone: bool
+    circuits: dict[str, Any]
+    _injection: NoiseInjection
+    _observed: bool
+    _lease: Any
+    _wires: TileWires
+    _lumped: tuple[Any, Lumped | None] | None
     written_as: Any = None  # which versions of digital weights a layer last wrote
 
     def __init__(
@@ -124,11 +136,23 @@ class Crossbar(nn.Module):
         cols = checks.integer("cols", cols)
         groups = checks.integer("groups", groups)
         checks.instance("hardware", hardware, Hardware)
-        self.rows, self.cols, self.groups = rows, cols, groups
-        self.hardware, self._injection = hardware, _NO_INJECTION
         encoding = hardware.encoding
         shape = (encoding.slices, groups * rows, encoding.physical_cols(cols))
-        self.kept_as = kept.check(kept_as)
+        # Plain values are set past torch's search for parameters: a model may have thousands.
+        vars(self).update(
+            rows=rows,
+            cols=cols,
+            groups=groups,
+            hardware=hardware,
+            kept_as=kept.check(kept_as),
+            stands_alone=True,
+            circuits={},  # see `mho.crossbar.converters.kept`
+            _injection=_NO_INJECTION,
+            _observed=False,  # while it is watched, reads are tiled, unfolded and uncorrected
+            _lease=None,
+            _wires=TileWires(hardware.array, groups),
+            _lumped=None,
+        )
         future = Unfabricated(hardware.behaviours, shape, seed=seed, dtype=dtype, device=device)
         fabricated = fabricated and future.like.device.type != "meta"
         cells: Any = future.fabricate().packed(kept_as) if fabricated else future
@@ -136,20 +160,10 @@ class Crossbar(nn.Module):
         scales = (cols,) if encoding.scaling.per_column else ()
         self.register_buffer("scale", self.cells.like.new_ones(scales))
         self.register_buffer("digital", self.even_shares() if encoding.defect_aware else None)
-        for name in (*CORRECTED, "trim"):
-            self.register_buffer(name, None)
-        self.register_parameter("range_shift", None)
-        self.register_parameter("learned_range", None)
-        self.register_buffer("range_batches", None)
-        self.register_buffer("range_pending", None, persistent=False)
-        # While it is watched (calibration), reads are tiled, unfolded and uncorrected.
-        self._observed = False
-        self._lease: Any = None
-        self.stands_alone = True
+        self._buffers.update(dict.fromkeys((*CORRECTED, "trim", "range_batches", "range_pending")))
+        self._non_persistent_buffers_set.add("range_pending")
+        self._parameters.update(range_shift=None, learned_range=None)
         self.register_load_state_dict_post_hook(checkpoint.finish)
-        self._wires = TileWires(hardware.array, groups)
-        self._lumped: tuple[Any, Lumped | None] | None = None
-        self.circuits: dict[str, Any] = {}  # see `mho.crossbar.converters.kept`
         self._take(Correction.none(groups * cols, encoding.converters, self.cells.like))
 
     # ── state, and the one way to change it ──────────────────────────────────────────────────
@@ -207,10 +221,11 @@ class Crossbar(nn.Module):
         """What training need not draw cell by cell; see `mho.crossbar.readout.lumped`."""
         injection, like = self.injection, self.cells.like
         key = (injection, self.cells.broken_at is None, like.dtype, like.device)
-        if self._lumped is None or self._lumped[0] != key:
+        known = self._lumped
+        if known is None or known[0] != key:
             found = readout.lumped(injection.hardware(self.hardware), injection, self.cells)
-            self._lumped = key, found
-        return self._lumped[1]
+            known = vars(self)["_lumped"] = key, found
+        return known[1]
 
     @property
     def correction(self) -> Correction:
@@ -292,9 +307,10 @@ class Crossbar(nn.Module):
             keeping: how it was read before, where nothing but ranges and corrections has changed.
         """
         if keeping is None:
-            self._reader = Reader(self, ahead=not self.training)
+            found = Reader(self, ahead=not self.training)
         else:
-            self._reader = keeping.with_ranges(self)
+            found = keeping.with_ranges(self)
+        vars(self)["_reader"] = found
 
     @property
     def collapsed(self) -> bool:
@@ -393,8 +409,6 @@ class Crossbar(nn.Module):
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         extra.pack(destination, prefix)
-        if torch.onnx.is_in_onnx_export():  # its older exporter takes all that there is for tensors
-            destination.pop(f"{prefix}_extra_state")
 
     def get_extra_state(self) -> dict[str, Any]:
         """What a checkpoint holds beside tensors: plain values only."""
@@ -418,9 +432,10 @@ class Crossbar(nn.Module):
             return super().load_state_dict(state_dict, *args, **settings)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        known = state_dict.pop(f"{prefix}{checkpoint.LOOKED_AT}", False)
         if checkpoint.fits_as_it_is(self, state_dict, prefix):
             return
-        trouble = self.mismatch(state_dict, prefix)
+        trouble = None if known else self.mismatch(state_dict, prefix)
         if trouble:
             error_messages: list[str] = args[-1]
             error_messages.append(trouble)

@@ -164,9 +164,9 @@ class Ranges:
 
     def full_scale(self) -> Tensor | None:
         """Return the converters' full scale (A), ``[converters]`` or ``[]``; None: measured."""
-        if not self._adc_calibrated or self.shift is None:
+        shift = self.shift if self._adc_calibrated else None
+        if shift is None:
             return self._full_scale
-        shift: Tensor = self.shift
         return self.adc_range * shift[1:].exp()
 
     def refuse_fixed(self) -> None:

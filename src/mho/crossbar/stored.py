@@ -57,12 +57,29 @@ def reference_read(crossbar: Crossbar) -> Tensor:
     return crossbar.reference_of(crossbar.cells, crossbar.scale, crossbar.digital)
 
 
-def reference_of(crossbar: Crossbar, cells: Cells, scale: Tensor, digital: Tensor | None) -> Tensor:
-    """As `reference_read`, of cells that the crossbar does not hold yet."""
+def reference_of(
+    crossbar: Crossbar,
+    cells: Cells,
+    scale: Tensor,
+    digital: Tensor | None,
+    known: Tensor | None = None,
+) -> Tensor:
+    """As `reference_read`, of cells that the crossbar does not hold yet.
+
+    Args:
+        crossbar: whose they will be.
+        cells: shaped like ``G``.
+        scale: ``[]`` or ``[cols]`` (1/S).
+        digital: see `Crossbar`.
+        known: the weights that their conductances stand for, where these are known.
+    """
     shown = cell_life.shown(cells.g, cells.drawn("read"))
     # Reads of these very cells need the same solution.
     g = crossbar._wires.stored(shown) if shown is cells.g else crossbar._on_wires(shown)
-    return crossbar.column_sums(crossbar.hardware.encoding.decode(g, scale, digital))
+    weight = known if g is cells.g else None
+    if weight is None:
+        weight = crossbar.hardware.encoding.decode(g, scale, digital)
+    return crossbar.column_sums(weight)
 
 
 def column_sums(crossbar: Crossbar, weight: Tensor) -> Tensor:

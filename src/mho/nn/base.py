@@ -14,7 +14,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from mho.cells.population import Cells
 from mho.cells.unfabricated import Unfabricated
 from mho.core import checks, random
-from mho.crossbar.checkpoint import kept_own_cells, warn_of_other_cells
+from mho.crossbar.checkpoint import LOOKED_AT, kept_own_cells, warn_of_other_cells
 from mho.crossbar.crossbar import Crossbar
 from mho.crossbar.life import refuse_meta
 from mho.crossbar.readout import Readout
@@ -167,7 +167,7 @@ class AnalogLayer(nn.Module):
             crossbar.stands_alone = False
             self.add_module(name, crossbar.train(self.training))
         if program:
-            self.program()
+            self._write(matrices)  # nothing is to be undone of a layer that is not there yet
         else:
             self._warned = True  # that nothing is programmed is refused, not warned of
             for crossbar in self.crossbars.values():
@@ -231,12 +231,17 @@ class AnalogLayer(nn.Module):
             ValueError: if a weight is not finite; after any error no crossbar has changed.
         """
         matrices = self.wanted()
+        with all_or_nothing(self.crossbars[name] for name in matrices):
+            return self._write(matrices)
+
+    @torch.no_grad()
+    def _write(self, matrices: dict[str, Tensor]) -> dict[str, ProgramReport]:
         for name, matrix in matrices.items():
             refuse_meta(f"weight of {name}", matrix)
             checks.finite(f"weight of {name}", matrix)
-        with all_or_nothing(self.crossbars[name] for name in matrices):
-            reports = {name: self.crossbars[name].program(m) for name, m in matrices.items()}
-            self.mark_programmed()
+        crossbars = self.crossbars
+        reports = {name: crossbars[name].program(m) for name, m in matrices.items()}
+        self.mark_programmed()
         return reports
 
     mark_programmed = stale.mark_programmed
@@ -294,13 +299,16 @@ class AnalogLayer(nn.Module):
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         checked = loading.unpack(state_dict, prefix)
+        crossbars = self.crossbars
+        if checked and len(self._load_state_dict_pre_hooks) == 1:  # the guard: nobody else looks
+            state_dict.update((f"{prefix}{name}.{LOOKED_AT}", True) for name in crossbars)
         with loading.unguarded(self, refuse_other_checkpoint) if checked else nullcontext():
             super()._load_from_state_dict(state_dict, prefix, *args)
         self._follow(state_dict, prefix)
         if all(
             (f"{prefix}{name}.G" in state_dict or f"{prefix}{name}.cells.g" in state_dict)
             and not kept_own_cells(crossbar, state_dict, f"{prefix}{name}.")
-            for name, crossbar in self.crossbars.items()
+            for name, crossbar in crossbars.items()
         ):
             # Weights and conductances come from one checkpoint. Which versions that made is looked
             # up later: a tied parameter is loaded once for every layer that has it.
@@ -402,7 +410,7 @@ def refuse_other_checkpoint(
         ValueError: if a shape or the hardware is another.
     """
     loading.repeat_shared(state_dict, module, prefix, Crossbar)
-    parts = module.named_modules(prefix=prefix.rstrip("."))
+    parts = module.named_modules(prefix=prefix.rstrip("."), remove_duplicate=False)
     crossbars = {f"{name}.": part for name, part in parts if isinstance(part, Crossbar)}
     entries = loading.grouped(state_dict, crossbars)
     found = [part.mismatch(entries[own], own) for own, part in crossbars.items()]

@@ -150,19 +150,31 @@ def currents(
 def _by_tile(
     image: Tensor, matrix: Tensor, height: int, geometry: Geometry, terms: int = 1
 ) -> Tensor:
-    """Convolve with every tile's rows alone: ``[groups, tiles, batch, patches, lines]``."""
+    """Convolve with every tile's rows alone: ``[groups, tiles, batch, patches, lines]``.
+
+    A tile is given the channels that its rows are of, and no others.
+    """
     groups, rows, lines = matrix.shape
-    height = height * terms
-    tiles = math.ceil(rows / height)
-    stacked = matrix.unsqueeze(1)
-    if tiles > 1:
-        tile_of_row = torch.arange(rows, device=matrix.device) // height
-        mask = tile_of_row == torch.arange(tiles, device=matrix.device).unsqueeze(1)
-        stacked = stacked * mask.unsqueeze(-1).to(matrix.dtype)
-    channels = rows // math.prod(geometry.kernel)
+    height, each = height * terms, math.prod(geometry.kernel) * terms  # rows of a tile, a channel
+    if rows <= height:
+        found = geometry.convolve(image, _kernels(matrix, geometry, terms))
+        return found.flatten(2).unflatten(1, (groups, 1, lines)).permute(1, 2, 0, 4, 3)
+    channels = image.unflatten(1, (groups, -1))
+    parts = []
+    for start in range(0, rows, height):
+        stop = min(start + height, rows)
+        first, last = start // each, -(-stop // each)
+        own = F.pad(matrix[:, start:stop], (0, 0, start - first * each, last * each - stop))
+        some = channels[:, :, first * terms : last * terms].flatten(1, 2)
+        part = geometry.convolve(some, _kernels(own, geometry, terms))
+        parts.append(part.flatten(2).unflatten(1, (groups, lines)))
+    return torch.stack(parts, dim=2).permute(1, 2, 0, 4, 3)
+
+
+def _kernels(matrix: Tensor, geometry: Geometry, terms: int) -> Tensor:
+    """Return ``[groups, rows of some channels, lines]`` as kernels of a grouped convolution."""
+    channels = matrix.shape[1] // math.prod(geometry.kernel)
     if terms > 1:  # from channels · kernel · terms to channels · terms · kernel
-        split = stacked.unflatten(2, (channels // terms, -1, terms))
-        stacked = split.transpose(3, 4).flatten(2, 4)
-    kernels = stacked.transpose(2, 3).reshape(-1, channels, *geometry.kernel)
-    found = geometry.convolve(image, kernels).flatten(2)
-    return found.unflatten(1, (groups, tiles, lines)).permute(1, 2, 0, 4, 3)
+        split = matrix.unflatten(1, (channels // terms, -1, terms))
+        matrix = split.transpose(2, 3).flatten(1, 3)
+    return matrix.transpose(1, 2).reshape(-1, channels, *geometry.kernel)

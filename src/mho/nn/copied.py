@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from typing import Any
 
 import torch
 
 from mho.crossbar.crossbar import Crossbar
+
+_IMMUTABLE = (bool, int, float, str, type(None))
 
 
 def without_cells(value: Any) -> Any:
@@ -33,6 +36,13 @@ def copy_of(name: str, value: Any, memo: dict[int, Any]) -> Any:
         MemoryError: if there is no room for it.
         ValueError: if it cannot be copied for another reason.
     """
+    if type(value) in _IMMUTABLE:
+        return value
+    if type(value) is OrderedDict and not value and id(value) not in memo:  # no hooks: most layers
+        empty: OrderedDict[Any, Any] = OrderedDict()
+        memo[id(value)] = empty
+        memo.setdefault(id(memo), []).append(value)  # its id is to stay its own
+        return empty
     try:
         return copy.deepcopy(value, memo)
     except (MemoryError, torch.OutOfMemoryError):

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 def mark_programmed(layer: AnalogLayer) -> None:
     """Note that the chip now holds the weights as they are; `warn_if_stale` goes by it."""
-    layer._synced = layer._versions()
-    layer._warned = False
+    found = layer._versions()
+    vars(layer).update(_synced=found, _warned=False)
     for crossbar in layer.crossbars.values():
-        crossbar.written_as = layer._synced  # layers that share it find out so
+        vars(crossbar)["written_as"] = found  # layers that share it find out so
 
 
 def warn_if_stale(layer: AnalogLayer) -> None:

@@ -170,7 +170,7 @@ class DAC(Spec):
         split = () if self.pulses is None else self.pulses.split
         return 2 ** max(split) - 1 if split else self.levels[1]
 
-    @property
+    @derived
     def serial(self) -> bool:
         """Whether an input is sent in parts, whose results are added by weight."""
         return self.mode == "bit_serial" or (self.mode == "pulse_width" and self.planes_sent > 1)
@@ -190,7 +190,7 @@ class DAC(Spec):
         """Whether pulses differ from read to read."""
         return self.pulses is not None and self.pulses.jitter > 0.0
 
-    @property
+    @derived
     def planes_sent(self) -> int:
         """How often the lines are driven for one input: once, or once a plane (part)."""
         if self.mode == "pulse_width":
