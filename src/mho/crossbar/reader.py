@@ -83,7 +83,7 @@ class Reader:
         self.view = View(crossbar, hardware, self.ranges)
         self.collapsed = self.view.collapsed
         self._undriven = hardware.drive.ideal
-        for spec in (hardware.drive, hardware.adc):
+        for spec in (hardware, hardware.drive, hardware.adc, hardware.array.wires):
             work_out(spec)
         self.rest()
         self._correct_as(crossbar)
