@@ -68,9 +68,10 @@ def clock_of(cells: Cells) -> tuple[float, float]:
 
 def _written(parts: Sequence[Cells]) -> Tensor | None:
     """Return what cells held when last written, where all know it; see `life.remembers`."""
-    if any(part.written is None or part.written_at != parts[0].written_at for part in parts):
+    known = [part.written for part in parts if part.written is not None]
+    if len(known) < len(parts) or len({part.written_at for part in parts}) > 1:
         return None
-    return torch.cat([part.written for part in parts], dim=-1)
+    return torch.cat(known, dim=-1)
 
 
 def empty(like: Any, kept_as: torch.dtype | None) -> Cells:

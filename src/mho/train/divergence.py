@@ -45,15 +45,7 @@ class LossWatch:
         Raises:
             TypeError, ValueError: if it is none.
         """
-        if isinstance(loss, Tensor):
-            if loss.numel() != 1 or loss.is_complex():
-                raise ValueError(
-                    f"loss must be one real number, got a tensor of {loss.dtype} and shape "
-                    f"{list(loss.shape)}"
-                )
-        elif not isinstance(loss, float):
-            loss = float(checks.number("loss", loss))
-        self.see(loss, self._optimizer)
+        self.see(_one(loss), self._optimizer)
 
     @torch.no_grad()
     def see(self, loss: Tensor | float, optimizer: Any) -> None:
@@ -90,6 +82,19 @@ class LossWatch:
                 f"last {_WINDOW} steps"
             )
         return ""
+
+
+def _one(loss: Any) -> Tensor | float:
+    if isinstance(loss, float):  # which may be NaN
+        return loss
+    if not isinstance(loss, Tensor):
+        return float(checks.number("loss", loss))
+    if loss.numel() != 1 or loss.is_complex():
+        raise ValueError(
+            f"loss must be one real number, got a tensor of {loss.dtype} and shape "
+            f"{list(loss.shape)}"
+        )
+    return loss
 
 
 def calmer(optimizer: Any) -> str:
