@@ -119,7 +119,7 @@ class OnCells:
         against its offset cells, these are what each weight counts from. The clock of aging goes
         on: a weight that training leaves alone drifts on, deployed again, as it would have. It
         starts anew with the first pulse that any cell of the weight receives, for all of its cells;
-        so it does for all weights of a crossbar whose clocks differ.
+        so it does for all weights of a layer whose clocks differ.
 
         Args:
             model: whose parameters this optimizer trains.
