@@ -1,13 +1,14 @@
 """What `mho.train.check_device` proposes, against the best of a small search: digits, 64-32-10.
 
-    python benchmarks/advice.py [--devices ag_a_si,…] [--rounds 500] [--only search|advice]
-        [--settings NAMES] [--tables DIRECTORY]
+    python benchmarks/advice.py [--devices ag_a_si,…] [--rounds 500] [--seeds 2]
+        [--only search|advice] [--settings NAMES] [--tables DIRECTORY]
 
 Devices are all pulse-count presets, and fits (`mho.fit.pulses`, by the law it chooses) to responses
 of measured jump tables, where these are (``--tables``: of the names
 ``optuna_exp_1.35V_set_cdf.txt``); ``--law soft_bounds`` forces a law that does not fit them. A
-round is a step of training. Prints a JSON line for each device and setting: its accuracy on the
-test images (%), the mean of the last fifth of training, and processor seconds.
+round is a step of training. The search is over rules, learning rates and the threshold of mixed
+precision. Prints a JSON line for each device and setting: its accuracy on the test images (%), the
+mean of the last fifth of training and of all seeds, that of each seed, and processor seconds.
 """
 
 import time
@@ -28,11 +29,13 @@ TABLES = Path(__file__).resolve().parents[2] / "shared/data/xbtorch_tables/tabul
 MEASURED = ("optuna_exp_1.35V", "optuna_exp_1.5V", "optuna_exp_1.65V", "optuna_exp_1.8V")
 
 
-def mixed(layout):
-    """Return an optimizer that adds changes up digitally until they are worth a pulse."""
-    kind = {} if layout is None else {"layout": layout}
+def mixed(layout, threshold=1.0):
+    """Return an optimizer that adds changes up digitally until they are worth some pulses."""
+    kind = (
+        {"threshold": threshold} if layout is None else {"threshold": threshold, "layout": layout}
+    )
     return lambda model, device, lr: InSitu(
-        torch.optim.SGD(model.parameters(), lr), device, model=model, threshold=1.0, **kind
+        torch.optim.SGD(model.parameters(), lr), device, model=model, **kind
     )
 
 
@@ -42,11 +45,13 @@ RULES = {
     "AGAD": lambda model, device, lr: TikiTaka(model, lr, device=device, rule=AGAD()),
     "mixed precision": mixed(None),
     "mixed precision, pairs": mixed(DifferentialPair()),
+    "mixed precision, threshold 2": mixed(None, 2.0),
+    "mixed precision, pairs, threshold 2": mixed(DifferentialPair(), 2.0),
 }
 SEARCH = {
     f"{name}, lr {lr:g}": lambda model, device, make=make, lr=lr: make(model, device, lr)
     for name, make in RULES.items()
-    for lr in (0.3,)
+    for lr in (0.3, 1.0)
 }
 
 
@@ -94,6 +99,7 @@ def main():
         rounds=500,
         quick=50,
         devices={"help": "some of them, by name and comma"},
+        seeds={"type": int, "default": 2, "help": "of weights, cells and batches (%(default)s)"},
         only={"choices": ("search", "advice")},
         settings={"default": "", "help": "those whose names begin so, by semicolon"},
         tables={"type": Path, "default": TABLES},
@@ -114,8 +120,11 @@ def main():
             with warnings.catch_warnings(record=True) as told:
                 warnings.simplefilter("always")
                 try:
-                    accuracy, seconds = train(make, device, data, given.rounds)
-                    row |= {"accuracy": round(accuracy, 1), "seconds": round(seconds, 1)}
+                    runs = [train(make, device, data, given.rounds, s) for s in range(given.seeds)]
+                    each, seconds = zip(*runs, strict=True)
+                    row |= {"accuracy": round(sum(each) / len(each), 1)}
+                    row |= {"seeds": [round(one, 1) for one in each]}
+                    row |= {"seconds": round(sum(seconds), 1)}
                 except ValueError as refused:
                     row["refused"] = str(refused)
             row["told"] = sorted({str(one.message)[:60] for one in told})

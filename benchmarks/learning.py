@@ -20,10 +20,20 @@ import wage
 from mho import ADC, DAC, Hardware, effects
 from mho.decomposition import NMF, StreamingBatchPCA, TruncatedSVD
 from mho.devices import ConstantStep, ExponentialDevice, SoftBoundsDevice, presets
-from mho.train import WAGE, InSitu, NoiseInjection, PulsedSGD, Recipe
+from mho.train import (
+    WAGE,
+    InSitu,
+    MultiTileResidual,
+    NoiseInjection,
+    PulsedSGD,
+    Recipe,
+    TikiTaka,
+    TileSGD,
+)
 from timing import medians, options, report
 
 WINDOW = {"g_min": 1e-6, "g_max": 101e-6, "step": 100e-9}
+FEW = SoftBoundsDevice(g_min=1e-6, g_max=101e-6, step=25e-6)
 REAL = {"nonlinearity_set": 2.4, "nonlinearity_reset": -4.88, "c2c": 0.035}
 NOISY = Hardware(dac=DAC(bits=8), adc=ADC(bits=8), effects=(effects.WriteNoise(0.02),))
 
@@ -60,6 +70,10 @@ def noise_aware(x: torch.Tensor, y: torch.Tensor) -> Callable[[], None]:
     return one
 
 
+def residual(device: SoftBoundsDevice) -> Callable[[nn.Module], torch.optim.Optimizer]:
+    return lambda model: TileSGD(model, 0.1, device=device, rule=MultiTileResidual(tiles=4))
+
+
 def sgd(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), lr=0.1)
 
@@ -87,6 +101,13 @@ def main() -> None:
         ),
         "rank-one pulses, soft bounds": step(
             lambda m: PulsedSGD(m, 0.1, device=SoftBoundsDevice(**WINDOW)), x, y
+        ),
+        "multi-tile residual, 4 tiles, soft bounds": step(
+            residual(SoftBoundsDevice(**WINDOW)), x, y
+        ),
+        "multi-tile residual, 4 tiles of 4 states": step(residual(FEW), x, y),
+        "Tiki-Taka v2, soft bounds": step(
+            lambda m: TikiTaka(m, 0.1, device=SoftBoundsDevice(**WINDOW)), x, y
         ),
     }
     times = medians(work, given.rounds, warm_up=3)

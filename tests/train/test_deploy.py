@@ -339,7 +339,7 @@ def test_training_goes_on_with_aged_cells():
     view = data_cells(again.crossbar)
     assert torch.equal(view(again.crossbar.G), held.cells.g)
     assert bool((view(again.crossbar.writes) >= view(chip.crossbar.writes)).all())
-    assert again.crossbar.seconds == 0.0
+    assert again.crossbar.seconds == 0.0  # pulses have come between
     for key, value in exponents.items():  # each cell drifts as it did
         assert torch.equal(view(again.crossbar.cells.state(1)[key]), view(value))
     torch.testing.assert_close(again.crossbar.weight.T, layer.weight.detach(), rtol=0, atol=1e-5)

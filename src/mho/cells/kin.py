@@ -26,7 +26,9 @@ PLAIN = ("shape", "seconds", "written_at", "reads", "identity", "_all_pulses", "
 
 
 def beside(cells: C, *others: Cells) -> C:
-    """Return these cells and others, side by side along the last dimension, as just written.
+    """Return these cells and others, side by side along the last dimension.
+
+    The clock of aging goes on where all have the same; else they count as just written.
 
     Args:
         others: populations of the same behaviours, shaped alike but for the last dimension.
@@ -52,8 +54,24 @@ def beside(cells: C, *others: Cells) -> C:
         ]
         whole.broken_at = torch.cat(masks, dim=-1).flatten().nonzero().squeeze(1)
     whole.inner = whole.written = None
-    whole.seconds = whole.reads = 0.0
+    if any(clock_of(part) != clock_of(cells) for part in others):
+        whole.seconds = whole.reads = 0.0
+    else:
+        whole.written = _written(parts)
     return whole
+
+
+def clock_of(cells: Cells) -> tuple[float, float]:
+    """Return how long ago cells were written (s), and how often they were read since."""
+    return cells.seconds, cells.reads
+
+
+def _written(parts: Sequence[Cells]) -> Tensor | None:
+    """Return what cells held when last written, where all know it; see `life.remembers`."""
+    known = [part.written for part in parts if part.written is not None]
+    if len(known) < len(parts) or len({part.written_at for part in parts}) > 1:
+        return None
+    return torch.cat(known, dim=-1)
 
 
 def empty(like: Any, kept_as: torch.dtype | None) -> Cells:

@@ -8,6 +8,7 @@ from mho.crossbar.training import NoiseInjection
 from mho.train import recipes
 from mho.train.advice import Advice, check_device, sgd_floor
 from mho.train.distributed import LowRankState, SharedSamples, average_models, low_rank_hook
+from mho.train.divergence import LossWatch
 from mho.train.loop import History, fit
 from mho.train.on_cells import (
     CellLayout,
@@ -52,6 +53,7 @@ __all__ = [
     "InSitu",
     "InputRangeRule",
     "LearningRule",
+    "LossWatch",
     "LowRankState",
     "LowRankTikiTaka",
     "MixedPrecision",

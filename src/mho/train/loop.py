@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from mho.core import checks, random
 from mho.core.spec import Spec
 from mho.train import checkpoint as checkpoints
+from mho.train.divergence import LossWatch, calmer
 from mho.train.samples import Rows
 
 Loss = Callable[..., Tensor]
@@ -157,6 +159,7 @@ def fit(
         order = {"seed": seed, "batch": batch, "samples": len(samples)}
         run = checkpoints.identity(model, optimizer, schedule, samples, loss, order, teacher)
     steps = -(-len(samples) // batch)
+    watch = LossWatch(optimizer)
     with ExitStack() as stack:
         progress = _Progress()
         if path is not None:
@@ -183,7 +186,9 @@ def fit(
                 optimizer.zero_grad()
                 value = loss(model(inputs), targets, *_taught(teacher, inputs))
                 value.backward()
-                _refuse_infinite(value, progress, optimizer, inputs, targets)
+                lost = float(value.detach())
+                _refuse_infinite(lost, progress, optimizer, inputs, targets)
+                watch(lost)
                 if before_step is not None:
                     before_step(model)
                 optimizer.step()
@@ -192,7 +197,7 @@ def fit(
                 if after_step is not None:
                     after_step(model)
                 progress.batch += 1
-                progress.loss_sum += float(value.detach()) * len(rows)
+                progress.loss_sum += lost * len(rows)
                 bar.update()
                 if path is not None and every and progress.batch % every == 0:
                     checkpoints.save(path, parts, run, progress.to_dict())
@@ -244,17 +249,12 @@ def _order(samples: int, batch: int, seed: int, epoch: int) -> Sequence[Tensor]:
     return torch.randperm(samples, generator=source).split(batch)
 
 
-def _calmer(optimizer: Optimizer) -> str:
-    rates = [float(group["lr"]) for group in getattr(optimizer, "param_groups", ())]
-    return f"; try {max(rates) / 10:g} instead of {max(rates):g}" if rates else ""
-
-
 def _refuse_infinite(
-    value: Tensor, progress: _Progress, optimizer: Optimizer, inputs: Any, targets: Any
+    value: float, progress: _Progress, optimizer: Optimizer, inputs: Any, targets: Any
 ) -> None:
-    if bool(torch.isfinite(value.detach())):
+    if math.isfinite(value):
         return
-    where = f"the loss is {float(value.detach())} in epoch {progress.epoch + 1}, step "
+    where = f"the loss is {value} in epoch {progress.epoch + 1}, step "
     where += f"{progress.batch + 1}"
     for name, given in (("inputs", inputs), ("targets", targets)):
         if isinstance(given, Tensor) and not bool(torch.isfinite(given).all()):
@@ -263,7 +263,7 @@ def _refuse_infinite(
                 f"{where}: its {name} hold {count} of {given.numel()} values that are NaN or "
                 "infinite"
             )
-    raise RuntimeError(f"{where}: the learning rate may be too high{_calmer(optimizer)}")
+    raise RuntimeError(f"{where}: the learning rate may be too high{calmer(optimizer)}")
 
 
 def _end_epoch(

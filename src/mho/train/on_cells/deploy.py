@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mho.cells.population import Cells
-from mho.core import checks
+from mho.core import checks, random
 from mho.crossbar.crossbar import Crossbar
 from mho.decomposition import Capture
 from mho.hardware import Hardware
@@ -72,8 +72,10 @@ class OnCells:
         converted and programmed as ever.
 
         The optimizer keeps the cells as they are now. To train on with what became of them in the
-        crossbars, take them back with `recall`. Read noise comes from streams of the crossbars:
-        deployed again with the same ``seed`` they draw the same again.
+        crossbars, take them back with `recall`. Noise comes from streams of the crossbars, by
+        ``seed``. They go on from where they stood at the last `recall`, so that a chip deployed
+        again never draws the same noise twice; two chips deployed without a recall between, with
+        one seed, do. Each cell's own drift (and other effects) it keeps from its first chip.
 
         Args:
             model: whose parameters this optimizer trains; not changed.
@@ -114,8 +116,10 @@ class OnCells:
 
         The parameters become what the cells hold: drift and programming in between are in them.
         Converter ranges and output corrections stay with the chip. Where a single column is read
-        against its offset cells, these are what each weight counts from. The cells count as written
-        now: when they are deployed again their aging starts anew.
+        against its offset cells, these are what each weight counts from. The clock of aging goes
+        on: a weight that training leaves alone drifts on, deployed again, as it would have. It
+        starts anew with the first pulse that any cell of the weight receives, for all of its cells;
+        so it does for all weights of a layer whose clocks differ.
 
         Args:
             model: whose parameters this optimizer trains.
@@ -128,8 +132,8 @@ class OnCells:
         checks.instance("chip", chip, nn.Module)
         plans = list(self._plans(model, chip))
         taken = [pair for plan in plans for pair in _taken_back(plan)]
-        for weights, cells, reference in taken:
-            weights.take(cells, reference)
+        for weights, cells, reference, drawn in taken:
+            weights.take(cells, reference, drawn=drawn)
         for parameter in self.parameters_on_cells():
             self.show(parameter)
 
@@ -206,6 +210,7 @@ def _arranged(plan: Plan) -> dict[str, Cells]:
     parts = [_flat(_of_hardware(w, plan.layer.hardware)) for w in plan.trained.values()]
     trained = parts[0].beside(*parts[1:])
     names = [w.cells.identity for w in plan.trained.values()]
+    drawn = max(w.drawn for w in plan.trained.values())
     owner = torch.cat([torch.full((w.count,), i) for i, w in enumerate(plan.trained.values())])
     found = {}
     for part, index in plan.index.items():
@@ -213,7 +218,9 @@ def _arranged(plan: Plan) -> dict[str, Cells]:
         slices, rows, cols = crossbar.G.shape
         whole, place = trained, index.expand(slices, *index.shape)
         if cols > index.shape[1]:
-            offset = _offset(crossbar, plan, index).under(trained.behaviours)
+            offset = _offset(crossbar, plan, index, drawn).under(trained.behaviours)
+            # They stand for those that were there before.
+            offset.seconds, offset.reads = trained.seconds, trained.reads
             whole = trained.beside(_flat(offset))
             count = trained.shape[1]
             extra = torch.arange(count, count + rows, device=place.device).view(1, rows, 1)
@@ -221,7 +228,7 @@ def _arranged(plan: Plan) -> dict[str, Cells]:
         start = torch.arange(slices, device=place.device).view(-1, 1, 1) * whole.shape[1]
         cells = whole.gather(place + start)
         # Every crossbar draws from a stream of its own.
-        cells.streams = crossbar.cells.streams.clone()
+        cells.streams = _later(crossbar.cells.streams, drawn)
         cells = cells.under(crossbar.hardware.behaviours)
         cells.identity = "+".join(names[i] for i in owner[index.cpu()].unique().tolist())
         found[part] = cells.to(crossbar.G)
@@ -245,19 +252,31 @@ def _flat(cells: Cells) -> Cells:
     return cells.gather(torch.arange(count, device=cells.g.device).view(cells.shape[0], -1))
 
 
-def _offset(crossbar: Crossbar, plan: Plan, index: Tensor) -> Cells:
+def _later(streams: Tensor, drawn: int) -> Tensor:
+    """Return a crossbar's streams of noise as they are after so many more draws."""
+    later = streams.clone()
+    for purpose in ("program", "read"):
+        random.skip(later[random.PURPOSES.index(purpose)], drawn)
+    return later
+
+
+def _offset(crossbar: Crossbar, plan: Plan, index: Tensor, drawn: int) -> Cells:
     """Return a crossbar's own offset cells ``[slices, rows, 1]``, programmed."""
     place = torch.arange(crossbar.G.numel(), device=crossbar.G.device).view(crossbar.G.shape)
     cells = crossbar.cells.gather(place[..., -1:])
     zero = zero_of(plan, index)
     assert zero is not None
     cells.writes = torch.zeros_like(cells.writes)  # what the conversion wrote is not to count
+    cells.streams = _later(cells.streams, drawn)
     cells.program(zero.to(cells.g), crossbar.hardware.policy)
     return cells
 
 
-def _taken_back(plan: Plan) -> Iterator[tuple[WeightCells, Cells, Tensor]]:
-    """Return, for every weight, its cells as they are in the crossbars now, and the references."""
+def _taken_back(plan: Plan) -> Iterator[tuple[WeightCells, Cells, Tensor, int]]:
+    """Return, for every weight, its cells as they are in the crossbars now, and the references.
+
+    And how often the crossbars have drawn noise.
+    """
     for part in plan.index:
         _check_scale(plan.layer.crossbars[part], plan.one)
     bars = [plan.layer.crossbars[part] for part in plan.index]
@@ -273,6 +292,7 @@ def _taken_back(plan: Plan) -> Iterator[tuple[WeightCells, Cells, Tensor]]:
     parts = [_flat(bar.cells) for bar in bars]
     whole = parts[0].beside(*parts[1:])
     rest = torch.arange(slices, device=place.device).unsqueeze(1) * whole.shape[1]
+    drawn = max(int(bar.cells.streams[1:, 1].max()) for bar in bars)  # programming and reads
     at = 0
     for weights in plan.trained.values():
         some = slice(at, at + weights.count)
@@ -284,7 +304,7 @@ def _taken_back(plan: Plan) -> Iterator[tuple[WeightCells, Cells, Tensor]]:
             (reference == weights.frame.zero).all()
         ):
             reference = weights.cells.g.new_tensor(weights.frame.zero)
-        yield weights, cells, reference
+        yield weights, cells, reference, drawn
 
 
 def _check_scale(crossbar: Crossbar, weights: WeightCells) -> None:

@@ -210,6 +210,7 @@ class InSitu(OnCells, Wrapper):
         held = self.held.cells().items()
         lookout.look((w, learning[p]) for p, w in held if p in learning)
         lookout.stalled(self.held.cells())
+        lookout.lost(loss, self)
         self.held.refresh(self.updates)
         if self._decomposed is not None:
             self._decomposed.clear()

@@ -151,6 +151,7 @@ class PulsedOptimizer(OnCells, WholeCopies):
                 self._move(p, lr)
         lookout.look((cells, lr) for cells, _, lr in self._on_cells(learning))
         lookout.stalled(held)
+        lookout.lost(loss, self)
         return loss
 
     def _watch(self, lookout: Lookout, learning: Mapping[nn.Parameter, float]) -> None:

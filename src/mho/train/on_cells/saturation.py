@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mho.core import notice
 from mho.core.text import share
+from mho.train.divergence import LossWatch
 from mho.train.on_cells.watch import Watch
 from mho.train.on_cells.weights import WeightCells
 
@@ -24,13 +26,16 @@ _STEP = 0.02  # so much is not
 class Lookout:
     """Warns once if updates ask for leaps, or most weights come to the ends of their range.
 
-    It looks after 1, 2, 4, 8, … updates, which costs next to nothing.
+    It looks after 1, 2, 4, 8, … updates, which costs next to nothing. And once each if weights
+    stall (`Watch`), or the loss that a closure returns rises far above its beginning (`LossWatch`).
     """
 
     _watch: Watch | None = None  # as of pickles of 0.1
+    _losses: LossWatch | None = None
 
     def __init__(self) -> None:
         self._watch = Watch()
+        self._losses = LossWatch()
         self._updates = 0
         self._done = False
         self._start: float | None = None
@@ -67,6 +72,12 @@ class Lookout:
         """Add up what an update asks of a weight; see `Watch`."""
         if self._watch is not None and cells.step <= _COARSE * (cells.high - cells.low):
             self._watch.ask(parameter, cells, change, rate)
+
+    def lost(self, loss: Any, optimizer: Any) -> None:
+        """Take note of what a closure has returned, where that is one number; see `LossWatch`."""
+        one = isinstance(loss, Tensor) and loss.numel() == 1 and not loss.is_complex()
+        if self._losses is not None and (one or isinstance(loss, float)):
+            self._losses.see(loss, optimizer)
 
     def stalled(self, held: dict[Tensor, WeightCells]) -> None:
         """Count an update, and warn once if weights do not do what they are asked to."""

@@ -173,7 +173,8 @@ class TikiTaka(PulsedOptimizer):
     Args:
         model: a plain or converted model; the weights of its linear, convolutional and recurrent
             layers go on cells and are set to what the cells can hold.
-        lr: learning rate, > 0.
+        lr: learning rate, > 0. With rates that the rule derives it is what it is to SGD: take the
+            one at which SGD trains the model, or that of `mho.train.check_device`.
         device: of all cells, or a mapping by parameter or name pattern; see `PulsedSGD`.
         fast_device: of A's cells; as ``device`` if not given.
         rule: `TikiTakaV1`, `TikiTakaV2`, `Chopped` or `AGAD`, or one of your own.

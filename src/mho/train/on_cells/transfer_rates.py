@@ -17,7 +17,9 @@ forget faster than C learns. α is then free to make λ what the reading allows:
 little before it is read again, after R steps, and its trains must not saturate. The larger α, the
 less A's own pulses count as noise. Signs that turn at random every T steps take from A's mean: a
 share ``1/(1 + 2/(λ·T))`` is left (`Chopped`), twice that where the last value before the turn is
-the zero (`AGAD`), which therefore needs no forgetting at all. C is handed as much more.
+the zero (`AGAD`), which therefore needs no forgetting at all. C is handed as much more. β is in
+proportion to lr and nothing else of what follows is: a larger β is a larger lr. λ is the mean of
+an array; a cell that forgets at its own λᵢ is handed less, or more, by λ/λᵢ.
 
 Sources: T. Gokmen, Frontiers in Artificial Intelligence 2021, doi 10.3389/frai.2021.699148 (A, C
 and the filter between); M. J. Rasch et al., Nature Communications 2024,

@@ -19,6 +19,7 @@ from mho.train.on_cells.voltage import VoltagePulses
 ONE_CELL = SingleCell()
 # Of writing by pulses and reads: most rounds, and most of them that turn round or lead nowhere.
 _ROUNDS, _PATIENCE = 200, 8
+_READ = random.PURPOSES.index("read")  # weights are read without noise: theirs is a crossbar's
 
 
 class WeightCells(nn.Module):
@@ -162,6 +163,7 @@ class WeightCells(nn.Module):
             number = torch.maximum(torch.minimum(number, left), -left)
             answers = number != 0
             cell, number = cell[answers], number[answers]
+        self._written_anew(cell)
         self.cells.pulse_at(cell, number)
 
     @torch.no_grad()
@@ -191,6 +193,7 @@ class WeightCells(nn.Module):
             sets = torch.where(short, part, sets)
             answers = (sets + resets) != 0
             cell, sets, resets = cell[answers], sets[answers], resets[answers]
+        self._written_anew(cell)
         self.cells.pulse_both_at(cell, sets, resets)
 
     @torch.no_grad()
@@ -260,21 +263,31 @@ class WeightCells(nn.Module):
         self._approach(index, target)
         return len(index)
 
-    def take(self, cells: Cells, reference: Tensor) -> None:
-        """Go on with other cells, as written now; randomness goes on from where it was.
+    def take(self, cells: Cells, reference: Tensor, *, drawn: int = 0) -> None:
+        """Go on with other cells; randomness goes on from where it was.
+
+        Their clock of aging goes on until the first of them is written again, by a pulse or
+        directly: these cells have one clock.
 
         Args:
             cells: ``[slices, out, in]``, of the device, or of the voltage-driven model whose
                 pulses the device is.
             reference: conductances (S) that count nothing, ``[]`` or ``[slices, out, in]``.
+            drawn: how often the crossbar they come from has drawn noise; see `drawn`.
         """
         if isinstance(self.device, VoltagePulses) and cells.spec != self.device:
             cells = self.device.pulsed(cells)
         checks.shape("cells", cells.g, tuple(self.cells.shape))
         cells = cells.to(self.cells.g)
-        cells.streams, cells.identity = self.cells.streams, self.cells.identity
+        cells.streams, cells.identity = self.cells.streams.clone(), self.cells.identity
+        cells.streams[_READ, 1] = max(self.drawn, drawn)
         self.cells = cells  # type: ignore[assignment]
         self.reference = reference.to(cells.g)
+
+    @property
+    def drawn(self) -> int:
+        """How often crossbars have drawn noise for these cells: the next one goes on from there."""
+        return int(self.cells.streams[_READ, 1])
 
     @property
     def writes(self) -> Tensor:
@@ -300,11 +313,16 @@ class WeightCells(nn.Module):
         empty = self.frame.g_min + 0.5 * self.steps[1] / self.frame.slope
         return Now(self.count, self.cells.conductance(), empty, self.turn)
 
+    def _written_anew(self, cell: Tensor) -> None:
+        if len(cell) and (self.cells.seconds or self.cells.reads):
+            self.cells.seconds = self.cells.reads = 0.0
+
     def _erase(self, index: Tensor) -> None:
         offsets = torch.arange(self.layout.slices, device=index.device) * self.count
         cell = (index + offsets.unsqueeze(1)).flatten()
         if self.endurance is not None:
             cell = cell[self.cells.writes.flatten()[cell] < self.endurance]
+        self._written_anew(cell)
         self.cells.erase_at(cell)
 
     def _approach(self, index: Tensor, target: Tensor) -> None:
