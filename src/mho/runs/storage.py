@@ -74,10 +74,10 @@ def open_storage(store: str | Path | None) -> Storage:
     optuna = need("optuna", "study")
     if store is None:
         return Storage(optuna.storages.InMemoryStorage(), "memory", nullcontext)
-    checks.instance("store", store, (str, Path))
+    path = checks.path("store", store)
     if "://" in str(store):
         return _database(optuna, str(store))
-    path = Path(store).absolute()  # what is evaluated may go to another folder
+    path = path.absolute()  # what is evaluated may go to another folder
     if path.is_dir() or not path.name:
         raise IsADirectoryError(f"store must be a file, got the folder {str(store)!r}")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -108,7 +108,7 @@ class Outcome:
             ValueError: if the path has another ending.
             ImportError: if what writes the file is missing; the message says how to install it.
         """
-        return tables.save(self, Path(path))
+        return tables.save(self, checks.path("path", path))
 
     @classmethod
     def load(cls, path: str | Path) -> Outcome:
@@ -118,7 +118,7 @@ class Outcome:
             FileNotFoundError: if there is none.
             ValueError: if it is another file.
         """
-        data = tables.read(Path(path))
+        data = tables.read(checks.path("path", path))
         records = tuple(
             Record(**{**record, "results": tables.readable(record["results"])})
             for record in data["records"]
