@@ -125,8 +125,8 @@ def _no_conductances(value: Tensor, coded: bool) -> str | None:
         return None
     if value.dtype == torch.float16 and not coded:
         return "expected torch.float32 or wider, found torch.float16, whose steps are 6e-8 near 0 S"
-    low, high = _as_integers(value)
-    if 0 <= low and high < _NOT_FINITE[value.dtype]:
+    least, most = _as_integers(value)
+    if least >= 0 and most < _NOT_FINITE[value.dtype]:
         return None
     low, high = map(float, torch.aminmax(value))
     if math.isfinite(low) and math.isfinite(high) and (coded or low >= 0.0):
