@@ -97,7 +97,7 @@ class Pickett(SwitchingDevice):
         positive = "c_off i_off a_off c_on i_on a_on b w_c w_on w_off barrier kappa area"
         for name in positive.split():
             near(name, getattr(self, name), getattr(Pickett, name))
-        near("r_series", self.r_series, Pickett.r_series, or_zero=True)
+        near("r_series", self.r_series, 215.0, or_zero=True)
         checks.number("u_limit", self.u_limit)
         near("u_limit", self.u_limit, Pickett.u_limit)
         check_order("w_on", self.w_on, "w_off", self.w_off)
