@@ -8,11 +8,14 @@ import torch
 import mho
 from mho.core.spec import Spec
 from mho.devices import (
+    JARTVCM,
+    MTJ,
     VTEAM,
     DataDriven2018,
     ExponentialDevice,
     LinearDevice,
     LinearIonDrift,
+    Pickett,
     PiecewiseStep,
     PowStep,
     Spread,
@@ -37,6 +40,13 @@ from mho.train.on_cells.voltage import VoltagePulses
         (lambda v: DriverErrors(offset=v), "offset"),
         (lambda v: WriteVerify(tolerance=v), "tolerance"),
         (lambda v: mho.ADC(bits=8, range=v), "range"),
+        (lambda v: MTJ(tmr=v), "tmr"),
+        (lambda v: MTJ(v_half=v), "v_half"),
+        (lambda v: JARTVCM(n_min=v), "n_min"),
+        (lambda v: JARTVCM(r_line=v), "r_line"),
+        (lambda v: Pickett(kappa=v), "kappa"),
+        (lambda v: Pickett(r_series=v), "r_series"),
+        (lambda v: Pickett(u_limit=v), "u_limit"),
         (lambda v: mho.Array(rows=4, cols=4, wires=mho.circuit.Wires(word=v)), "word"),
         (lambda v: Spread("Normal", (("loc", v), ("scale", 1.0))), "Normal loc"),
     ],
@@ -54,6 +64,15 @@ def test_numbers_that_no_hardware_has_are_refused(make, name, value):
         (lambda: PowStep(d2d=5e-324), "d2d"),
         (lambda: PiecewiseStep(c2c=1e3), "c2c"),
         (lambda: WriteNoise(1e7), "sigma"),
+        (lambda: MTJ(tmr=1e-15), "tmr"),
+        (lambda: MTJ(v_half=1e15), "v_half"),
+        (lambda: JARTVCM(n_max=1e-15), "n_max"),
+        (lambda: JARTVCM(radius=1.0), "radius"),
+        (lambda: JARTVCM(reset_heating=1e15), "reset_heating"),
+        (lambda: Pickett(r_series=1e15), "r_series"),
+        (lambda: Pickett(area=Spread("Normal", (("loc", 1e-25), ("scale", 1e-26)))), "area"),
+        (lambda: mho.ADC(bits=8, range=1e-45), "range"),
+        (lambda: mho.ADC(bits=1, range=1e30), "range"),
         (lambda: WriteVerify(tolerance=1e-30), "tolerance"),
         (lambda: WriteVerify(read_noise=1e7), "read_noise"),
         (lambda: WriteVerify(train=2**64), "train"),
@@ -74,6 +93,32 @@ def test_a_model_without_conductances_says_of_what(device):
     for use in (lambda: device.window, lambda: device.fabricate((2,))):
         with pytest.raises(ValueError, match=rf"conductance.* {type(device).__name__}\("):
             use()
+
+
+@pytest.mark.parametrize("given", [
+    {"tmr": 1e-4}, {"tmr": 1e4}, {"v_half": 0.01}, {"v_half": 1e4}, {"tmr": 1e4, "v_half": 0.01},
+])  # fmt: skip
+def test_a_junction_of_any_allowed_value_is_read(given):
+    array = mho.Crossbar(2, 2, mho.Hardware(device=MTJ(**given)), seed=1)
+    array.program(torch.tensor([[0.5, -0.2], [0.3, 0.1]]))
+    assert array(torch.ones(1, 2)).isfinite().all()
+
+
+@pytest.mark.parametrize("full_scale", [1e-24, 1e6])
+@pytest.mark.parametrize("bits", [1, 8, 24])
+def test_a_converter_of_any_allowed_range_converts(full_scale, bits):
+    hardware = mho.Hardware(adc=mho.ADC(bits, range=full_scale))
+    array = mho.Crossbar(4, 3, hardware, seed=1)
+    array.program(torch.linspace(-1, 1, 12).view(4, 3))
+    assert array(torch.rand(2, 4)).isfinite().all()
+
+
+def test_a_current_that_no_few_terms_make_up_says_of_which_device():
+    hardware = mho.Hardware(device=Pickett(u_limit=9e-5))
+    array = mho.Crossbar(2, 2, hardware, seed=1)
+    array.program(torch.tensor([[0.5, -0.2], [0.3, 0.1]]))
+    with pytest.raises(ValueError, match=r"cannot read Pickett\(.*u_limit=9e-05.* at ±"):
+        array(torch.ones(1, 2))
 
 
 def test_long_whole_numbers_are_floats_and_sizes_that_are_usual_are_kept():

@@ -33,6 +33,12 @@ BAD = (
 )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    """Texts among what is given are names of files where one is asked for."""
+    monkeypatch.chdir(tmp_path)
+
+
 # ── what is called ───────────────────────────────────────────────────────────────────────────────
 
 

@@ -93,8 +93,9 @@ def damage(cells: nn.Module, state: Mapping[str, Any], prefix: str) -> str | Non
             wrong = f"expected shape {list(shape)}, found {list(value.shape)}"
         elif name == "pulses" and (value.is_floating_point() or value.is_complex()):
             wrong = f"expected whole numbers, found {value.dtype}"
-        elif name.startswith("state_") and _no_real(value):
-            wrong = f"expected real numbers, found {value.dtype}"
+        elif name.startswith("state_") or name == "inner":
+            wrong = f"expected real numbers, found {value.dtype}" if _no_real(value) else None
+            wrong = wrong or no_numbers(value, infinite=True)  # heavy tails may be drawn so
         else:
             kept = "kept_as" in extra.of(state, prefix)  # by codes, which may be negative
             wrong = _no_conductances(value, kept) if name in ("g", "written") else None
@@ -124,10 +125,37 @@ def _no_conductances(value: Tensor, coded: bool) -> str | None:
         return None
     if value.dtype == torch.float16 and not coded:
         return "expected torch.float32 or wider, found torch.float16, whose steps are 6e-8 near 0 S"
+    least, most = _as_integers(value)
+    if least >= 0 and most < _NOT_FINITE[value.dtype]:
+        return None
     low, high = map(float, torch.aminmax(value))
     if math.isfinite(low) and math.isfinite(high) and (coded or low >= 0.0):
         return None
     return f"expected finite conductances >= 0 S, found {low:g} … {high:g}"
+
+
+_CODES = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+_NOT_FINITE = {dtype: int(torch.tensor(math.inf, dtype=dtype).view(_CODES[dtype.itemsize]))
+               for dtype in REAL}  # fmt: skip
+
+
+def _as_integers(value: Tensor) -> tuple[int, int]:
+    """Return the smallest and largest of the codes of floats, found in half the time of floats.
+
+    Those of positive floats are in order, infinity and NaN behind them; of negative ones negative.
+    """
+    low, high = torch.aminmax(value.view(_CODES[value.element_size()]))
+    return int(low), int(high)
+
+
+def no_numbers(value: Tensor, *, infinite: bool = False) -> str | None:
+    """Say how much of a tensor is NaN, or infinite unless it may be, or None where nothing is."""
+    if value.is_meta or not value.is_floating_point() or math.isfinite(float(value.sum())):
+        return None
+    wrong = value.isnan() if infinite else ~value.isfinite()
+    bad = int(wrong.sum())
+    allowed = "numbers" if infinite else "finite numbers"
+    return f"expected {allowed}, found {float(value[wrong][0])} ({bad:,})" if bad else None
 
 
 def _no_clock(told: Mapping[str, Any], prefix: str) -> str | None:

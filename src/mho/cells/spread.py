@@ -274,6 +274,29 @@ def check(name: str, value: float | Spread, **bounds: float) -> None:
     checks.number(name, value.nominal if isinstance(value, Spread) else value, **bounds)
 
 
+_FAR = 1e4
+"""By what factor a parameter of a fitted physical model may differ from the published one."""
+
+
+def near(name: str, value: float | Spread, published: float, *, or_zero: bool = False) -> None:
+    """Refuse a parameter of a physical model of which nothing can be computed any more.
+
+    Args:
+        name: the parameter.
+        value: what was given.
+        published: what it is in the model's source, > 0.
+        or_zero: whether everything from 0 on is allowed.
+
+    Raises:
+        TypeError, ValueError: as `check`, with bounds a factor of 10⁴ from what was published.
+    """
+    if or_zero:
+        check(name, value, least=0.0, most=published * _FAR)
+    else:
+        check(name, value, above=0.0)
+        check(name, value, least=published / _FAR, most=published * _FAR)
+
+
 def positive(name: str, value: float | Spread) -> float | Spread:
     """Return a parameter that is > 0 everywhere: a spread one without a lower bound gets it at 0.
 

@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from mho.core import checks
+
 YEAR = "MHO_COMPAT_AS_OF"
 """Environment variable: the year of the program."""
 TRUSTED = "MHO_COMPAT_TRUST_PICKLE"
@@ -105,7 +107,10 @@ def trust_pickle(path: str | os.PathLike[str]) -> None:
     Args:
         path: of the file.
     """
-    os.environ[TRUSTED] = "\n".join(dict.fromkeys([*_trusted(), os.path.realpath(path)]))
+    real = os.path.realpath(checks.path("path", path))
+    if "\n" in real:
+        raise ValueError(f"path must be of one line, got {real!r}")
+    os.environ[TRUSTED] = "\n".join(dict.fromkeys([*_trusted(), real]))
     if hasattr(torch.load, "ours"):
         return
     load = torch.load

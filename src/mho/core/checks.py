@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import cmath
 import math
+import os
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -203,6 +205,21 @@ def instance(name: str, value: Any, types: type | tuple[type, ...]) -> None:
         wanted = types if isinstance(types, tuple) else (types,)
         names = " or ".join(kind.__name__ for kind in wanted)
         raise TypeError(f"{name} must be {names}, got {said(value)}")
+
+
+def path(name: str, value: Any) -> Path:
+    """Refuse what names no file or folder, such as a number or ``""``; return it as a path.
+
+    Raises:
+        TypeError: if it is neither text nor a path.
+        ValueError: if it is empty, or holds a character that no name holds.
+    """
+    instance(name, value, (str, os.PathLike))
+    found = os.fspath(value)
+    instance(name, found, str)  # some paths are bytes
+    if not found or "\0" in found:
+        raise ValueError(f"{name} must name a file or folder, got {value!r}")
+    return Path(found)
 
 
 def shape(name: str, tensor: Any, expected: tuple[int, ...]) -> None:

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mho.core import checks
 from mho.core.spec import Spec
 from mho.core.text import size
 
@@ -65,7 +66,7 @@ def read(path: str | Path) -> Any:
     """
     from mho.core import yaml_reader  # here, since few programs read files and all import this
 
-    return yaml_reader.read(Path(path))
+    return yaml_reader.read(checks.path("path", path))
 
 
 def content(path: str | Path, most: int = MOST) -> bytes:
@@ -79,7 +80,7 @@ def content(path: str | Path, most: int = MOST) -> bytes:
         OSError: if it cannot be read.
         ValueError: if it holds more.
     """
-    with Path(path).open("rb") as file:
+    with checks.path("path", path).open("rb") as file:
         found = file.read(most + 1)
     if len(found) > most:
         raise ValueError(f"{path} holds more than {size(most)}: it is not read")
@@ -109,7 +110,7 @@ def inside(folder: str | Path, name: str) -> Path:
     Raises:
         ValueError: if it leads out of the folder.
     """
-    path = Path(folder) / name
+    path = checks.path("folder", folder) / checks.path("name", name)
     if not path.resolve().is_relative_to(Path(folder).resolve()):
         raise ValueError(f"{name!r} must lie in the folder {str(Path(folder).absolute())!r}")
     return path
@@ -146,11 +147,12 @@ def aside(path: str | Path) -> Iterator[Path]:
         OSError: if the path is a folder or a device, or nothing can be written there: the disk is
             full, for example.
     """
-    target = _followed(Path(path))
+    path = checks.path("path", path)
+    target = _followed(path)
     old = target.stat() if target.exists() else None
     # The system's own temporary names are for their maker alone: here the umask counts, and what
     # only some may read is read by nobody else in the meantime.
-    draft = target.with_name(f".{target.stem[:_STEM]}.{secrets.token_hex(6)}{Path(path).suffix}")
+    draft = target.with_name(f".{target.stem[:_STEM]}.{secrets.token_hex(6)}{path.suffix}")
     with _named(target, draft):
         try:
             os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if old else 0o666))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mho.cells import kin
-from mho.cells.checkpoint import damage, other_numbers
+from mho.cells.checkpoint import damage, no_numbers, other_numbers
 from mho.cells.unfabricated import Unfabricated
 from mho.core import extra
 from mho.core.spec import first_difference
@@ -54,7 +54,20 @@ def mismatch(crossbar: Crossbar, state: dict[str, Any], prefix: str = "") -> str
     if g is not None and list(g.shape) != expected_shape:
         return f"{prefix}G: expected shape {expected_shape}, found {list(g.shape)}"
     wrong = damage(crossbar.cells, state, f"{prefix}cells.")
-    return wrong or other_numbers(crossbar, state, prefix)
+    return wrong or other_numbers(crossbar, state, prefix) or _not_finite(state, prefix)
+
+
+_FINITE = ("scale", "digital", "gain", "offset", "trim", "learned_range", "range_shift")
+
+
+def _not_finite(state: dict[str, Any], prefix: str) -> str | None:
+    """Say what of a correction holds no numbers; ranges are NaN until they are calibrated."""
+    for name in _FINITE:
+        value = state.get(f"{prefix}{name}")
+        wrong = no_numbers(value) if isinstance(value, torch.Tensor) else None
+        if wrong:
+            return f"{prefix}{name}: {wrong}"
+    return None
 
 
 def present(hardware: Any) -> Any:

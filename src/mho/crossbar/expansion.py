@@ -151,7 +151,13 @@ def _expansion(device: Device, v_max: float) -> Expansion:
 
     # Not an inference tensor: it is kept for reads that need gradients.
     with torch.inference_mode(False), torch.no_grad():
-        return expand(bend, (-v_max, v_max), tolerance=device.bend_tolerance, points=POINTS)
+        try:
+            return expand(bend, (-v_max, v_max), tolerance=device.bend_tolerance, points=POINTS)
+        except ValueError as error:
+            raise ValueError(
+                f"a crossbar cannot read {device} at ±{v_max:g} V: its current is no sum of a few "
+                f"products of a function of the voltage and one of the conductance ({error})"
+            ) from error
 
 
 @cache

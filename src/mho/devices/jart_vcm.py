@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mho.cells.behaviour import Context
 from mho.cells.population import Cells
-from mho.cells.spread import Spread, check, check_order, nominal
+from mho.cells.spread import Spread, check_order, near, nominal
 from mho.core import checks
 from mho.devices import jart_cycles, maths
 from mho.devices.jart_cycles import JARTCells, shaped
@@ -74,6 +74,8 @@ class JARTVCM(SwitchingDevice):
     Source: Bengel, Siemon, Cüppers, Hoffmann-Eifert, Hardtdegen, von Witzleben, Hellmich, Waser &
     Menzel 2020, doi 10.1109/TCSI.2020.3018502; deterministic model: Cüppers et al. 2019,
     doi 10.1063/1.5108654.
+
+    A parameter may be a factor of 10⁴ from its default at the most; those >= 0 may be 0.
 
     Attributes:
         n_max: density of vacancies in the disc at x = 1 (1/m³), > n_min.
@@ -147,9 +149,9 @@ class JARTVCM(SwitchingDevice):
         positive = "n_max n_min n_plug radius l_disc l_cell mobility valence hop attempts"
         positive += " activation richardson barrier permittivity permittivity_barrier t_ambient"
         for name in (*positive.split(), "r_tiox"):
-            check(name, getattr(self, name), above=0.0)
+            near(name, getattr(self, name), getattr(JARTVCM, name))
         for name in ("fermi", "r_th", "reset_heating", "r_line", "alpha_line", "r_th_line"):
-            check(name, getattr(self, name), least=0.0)
+            near(name, getattr(self, name), getattr(JARTVCM, name), or_zero=True)
         for low, high in self.ordered:
             check_order(low, getattr(self, low), high, getattr(self, high))
         for name in ("c2c_radius", "c2c_length"):

@@ -20,6 +20,11 @@ from mho.devices.parameters import Parameters
 
 GYROMAGNETIC = 1.76085963e11  # rad/(s T), of the electron
 
+_BOUNDS: dict[str, dict[str, float]] = {
+    "tmr": {"least": 1e-4, "most": 1e4},
+    "v_half": {"least": 0.01, "most": 1e4},
+}
+
 
 @dataclass(frozen=True)
 class MTJ(Device):
@@ -50,9 +55,9 @@ class MTJ(Device):
 
     Attributes:
         g_parallel: conductance of parallel cells (S), > 0; a number or a `Spread`.
-        tmr: tunnel magnetoresistance at low voltage, ``(R_AP - R_P)/R_P``, > 0; a number or a
-            `Spread`.
-        v_half: voltage at which it has halved (V), > 0; a number or a `Spread`; None: never.
+        tmr: tunnel magnetoresistance at low voltage, ``(R_AP - R_P)/R_P``, 1e-4 … 1e4; a number
+            or a `Spread`.
+        v_half: voltage at which it has halved (V), 0.01 … 1e4; a number or a `Spread`; None: never.
         v_set: critical voltage AP to P (V), > 0; a number or a `Spread`.
         v_reset: size of the critical voltage P to AP (V), > 0; a number or a `Spread`.
         delta: barrier over kT, 5…200.
@@ -81,6 +86,7 @@ class MTJ(Device):
         for name in names:
             value = getattr(self, name)
             check(name, value, above=0.0)
+            check(name, value, **_BOUNDS.get(name, {}))
             if isinstance(value, Spread) and value.low is None:
                 # A normal tail must not make a junction of negative resistance.
                 low = 0.01 * value.nominal

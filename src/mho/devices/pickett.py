@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from mho.cells.spread import Spread, check, check_order
+from mho.cells.spread import Spread, check_order, near
 from mho.core import checks
 from mho.devices import maths
 from mho.devices.switching import SwitchingDevice
@@ -48,6 +48,8 @@ class Pickett(SwitchingDevice):
     Source: Pickett, Strukov, Borghetti, Yang, Snider, Stewart & Williams 2009,
     doi 10.1063/1.3236506; series resistor and I–V constants as in Abdalla & Pickett 2011,
     doi 10.1109/ISCAS.2011.5937942; Simmons 1963, doi 10.1063/1.1702682.
+
+    A parameter may be a factor of 10⁴ from its default at the most (``r_series`` may be 0).
 
     Attributes:
         c_off: speed of resetting (m/s), > 0.
@@ -94,9 +96,10 @@ class Pickett(SwitchingDevice):
     def __post_init__(self) -> None:
         positive = "c_off i_off a_off c_on i_on a_on b w_c w_on w_off barrier kappa area"
         for name in positive.split():
-            check(name, getattr(self, name), above=0.0)
-        check("r_series", self.r_series, least=0.0)
-        checks.number("u_limit", self.u_limit, above=0.0)
+            near(name, getattr(self, name), getattr(Pickett, name))
+        near("r_series", self.r_series, 215.0, or_zero=True)
+        checks.number("u_limit", self.u_limit)
+        near("u_limit", self.u_limit, Pickett.u_limit)
         check_order("w_on", self.w_on, "w_off", self.w_off)
         self._check_barrier()
 

@@ -113,8 +113,8 @@ class JumpTable(Spec):
             ValueError: if a file holds no numbers, or they make no jump table.
         """
         unit = checks.number("unit", unit, above=0.0)
-        stem = Path(stem)
-        axis = Path(dg_file) if dg_file is not None else _find_dg(stem)
+        stem = checks.path("stem", stem)
+        axis = checks.path("dg_file", dg_file) if dg_file is not None else _find_dg(stem)
         try:
             return cls(
                 g=tuple((_read(_named(stem, _G_FILE)).ravel() * unit).tolist()),
@@ -127,7 +127,7 @@ class JumpTable(Spec):
     def save(self, stem: str | Path, *, unit: float = 1.0) -> None:
         """Write the three text files that `load` reads; ``unit`` is siemens per unit in them."""
         unit = checks.number("unit", unit, above=0.0)
-        _write_tables({Path(stem): self}, unit)
+        _write_tables({checks.path("stem", stem): self}, unit)
 
     def quantiles(self, probability: npt.ArrayLike) -> Array:
         """Return the jumps (S) that stay below with these probabilities, ``[rows, len(p)]``."""
@@ -215,7 +215,7 @@ class TabularDevice(PulsedDevice):
             unit: siemens per unit of the files.
             **parameters: of the device.
         """
-        stem = Path(stem)
+        stem = checks.path("stem", stem)
         return cls(
             set_table=JumpTable.load(_named(stem, "_set"), unit=unit),
             reset_table=JumpTable.load(_named(stem, "_reset"), unit=unit),
@@ -229,7 +229,8 @@ class TabularDevice(PulsedDevice):
         """
         tables = {"_set": self.set_table, "_reset": self.reset_table}
         unit = checks.number("unit", unit, above=0.0)
-        _write_tables({_named(Path(stem), name): table for name, table in tables.items()}, unit)
+        stem = checks.path("stem", stem)
+        _write_tables({_named(stem, name): table for name, table in tables.items()}, unit)
 
     @property
     def cells_type(self) -> type[Cells]:

@@ -116,7 +116,10 @@ def over_chips(
     ledger = None if store is None else _ledger(store, name, analog, evaluate, seeds)
     chips = _Chips(seeds, ledger)
     # tqdm's None means: only on a terminal.
-    with tqdm(total=len(seeds), desc=label, disable=label is None or None, unit="chip") as bar:
+    with (
+        ledger or nullcontext(),
+        tqdm(total=len(seeds), desc=label, disable=label is None or None, unit="chip") as bar,
+    ):
         chips.load()
         bar.update(len(chips.found))
 

@@ -18,6 +18,7 @@ METHODS = ("uniform", "linear", "log", "minmax", "log_minmax", "tanh")
 RANGES = ("calibrated", "per_vector", "per_call", "full_scale")
 _GRIDS = ("uniform", "linear")
 _FOUND = ("calibrated", "per_vector", "per_call")
+_LEAST, _MOST = 1e-24, 1e6  # A, beyond which no current of any crossbar lies
 NO_CURRENT = 1e-30  # A, the range of no current at all: a single bit has no zero
 
 
@@ -32,7 +33,7 @@ class ADC(Spec):
 
     Attributes:
         bits: resolution, >= 1; one bit is the sign.
-        range: the current (A) at full scale: a number; ``"calibrated"`` (from `mho.calibrate`;
+        range: the current (A) at full scale: 1e-24 … 1e6; ``"calibrated"`` (by `mho.calibrate`;
             until then as per vector); ``"per_vector"`` (the largest that each input vector causes
             in each converter, over all tiles and lines); ``"per_call"`` (the largest of each call,
             so that samples depend on their batch); or ``"full_scale"`` (the worst case: all inputs
@@ -79,6 +80,7 @@ class ADC(Spec):
             checks.one_of("ADC range", self.range, RANGES)
         else:
             checks.number("ADC range", self.range, above=0.0)
+            checks.number("ADC range", self.range, least=_LEAST, most=_MOST)
         if not self.ranged and self.range not in _FOUND:
             raise ValueError(
                 f"ADC method {self.method!r} finds min–max ranges by itself: range must be "

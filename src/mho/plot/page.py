@@ -122,7 +122,7 @@ def write(path: str | Path, title: str, sections: Sequence[Section], *, subtitle
         TypeError: if a part is none of those that a page may hold.
         ValueError: if a table's row is shorter or longer than its head.
     """
-    path = Path(path)
+    path = checks.path("path", path)
     text = render(title, sections, subtitle=subtitle)
     with drafts(path) as (draft,):
         draft.write_text(text, encoding="utf-8")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mho.cells.programming import Round
-from mho.core import files
+from mho.core import checks, files
 from mho.programming.recipe_head_reading import within
 from mho.programming.recipe_heads import COLUMNS, GUIDE, MARK, VERSION, head_of, nominal
 from mho.programming.recipe_reading import read_csv, read_json
@@ -36,7 +36,7 @@ def save_recipe(report: Any, path: str | Path) -> None:
     recipe = report if isinstance(report, Recipe) else Recipe.of(report)
     if not recipe.sheets:
         raise ValueError("report must be of at least one crossbar, got none")
-    path = Path(path)
+    path = checks.path("path", path)
     write = {"csv": _write_csv, "json": _write_json}[_ending(path)]
     with files.aside(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         write(recipe, file)
@@ -56,7 +56,7 @@ def load_recipe(path: str | Path) -> Recipe:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no recipe, not whole, or not as it was saved.
     """
-    path = Path(path)
+    path = checks.path("path", path)
     read = {"csv": read_csv, "json": read_json}[_ending(path)]
     with (
         path.open(encoding="utf-8-sig", newline="") as file,

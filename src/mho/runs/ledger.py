@@ -74,14 +74,26 @@ class Ledger:
         self._ids: dict[int, int] = {}
         self._left: set[int] = set()
         self._first = 0  # before it all trials are closed
-        with storage.locked(), quiet():
-            self._study = optuna.create_study(
-                storage=storage.optuna,
-                study_name=name,
-                directions=list(directions),
-                load_if_exists=True,
-            )
-            self._recognise(name, json.loads(json.dumps(identity)))
+        try:
+            with storage.locked(), quiet():
+                self._study = optuna.create_study(
+                    storage=storage.optuna,
+                    study_name=name,
+                    directions=list(directions),
+                    load_if_exists=True,
+                )
+                self._recognise(name, json.loads(json.dumps(identity)))
+        except BaseException:
+            storage.let_go()
+            raise
+
+    def __enter__(self) -> Ledger:
+        """Work on the study, until the ``with`` block ends."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let others work on it, whatever has happened."""
+        self._storage.let_go()
 
     def _recognise(self, name: str, identity: dict[str, Any]) -> None:
         known = self._study.user_attrs.get(_IDENTITY)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,14 @@ class Storage:
         optuna: Optuna's storage.
         name: how it is called in messages.
         alone: a context in which no other process that uses this store takes work.
+        let_go: of what this process holds of it. Interrupted just as it took a lock, it would keep
+            that as long as somebody keeps the error, as notebooks do.
     """
 
     optuna: Any
     name: str
     alone: Any
+    let_go: Callable[[], Any] = lambda: None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -74,10 +77,10 @@ def open_storage(store: str | Path | None) -> Storage:
     optuna = need("optuna", "study")
     if store is None:
         return Storage(optuna.storages.InMemoryStorage(), "memory", nullcontext)
-    checks.instance("store", store, (str, Path))
+    path = checks.path("store", store)
     if "://" in str(store):
         return _database(optuna, str(store))
-    path = Path(store).absolute()  # what is evaluated may go to another folder
+    path = path.absolute()  # what is evaluated may go to another folder
     if path.is_dir() or not path.name:
         raise IsADirectoryError(f"store must be a file, got the folder {str(store)!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +101,11 @@ def _sqlite(optuna: Any, path: Path, lock: Any) -> Storage:
         # One write to the disk for each that is kept, instead of four; as safe.
         need("sqlalchemy", "study").event.listen(opened.engine, "connect", _ahead)
         opened.engine.dispose()
-    return Storage(opened, str(path), lambda: lock)
+    return _with_lock(opened, path, lock)
+
+
+def _with_lock(opened: Any, path: Path, lock: Any) -> Storage:
+    return Storage(opened, str(path), lambda: lock, lambda: lock.release(force=True))
 
 
 def _ahead(connection: Any, record: Any) -> None:
@@ -115,7 +122,7 @@ def _journal(optuna: Any, path: Path, lock: Any) -> Storage:
             opened = optuna.storages.JournalStorage(backend)
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"store {str(path)!r} is damaged: {error}") from error
-    return Storage(opened, str(path), lambda: lock)
+    return _with_lock(opened, path, lock)
 
 
 class _Lock:
@@ -130,8 +137,10 @@ class _Lock:
 
     def acquire(self) -> bool:
         """Wait for one's turn to write."""
-        self._lock.acquire()
-        _cut(self._path)
+        with ExitStack() as stack:
+            stack.enter_context(self._lock)
+            _cut(self._path)
+            stack.pop_all()
         return True
 
     def release(self) -> None:

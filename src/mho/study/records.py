@@ -24,6 +24,12 @@ WAYS = ("maximize", "minimize")
 _SHOWN = 12  # configurations of the front that are printed
 
 
+def _check_names(name: str, given: Any) -> None:
+    checks.instance(name, given, Mapping)
+    for key in given:
+        checks.instance(f"every name of {name}", key, str)
+
+
 @dataclass(frozen=True)
 class Record:
     """One chip of one configuration.
@@ -35,6 +41,9 @@ class Record:
         results: what was found, by name (``"accuracy"``); empty if the evaluation failed.
         error: why it failed, in one line; None if it did not.
         seconds: that the evaluation took.
+
+    Raises:
+        TypeError, ValueError: if a part is of another kind, or a number is out of bounds.
     """
 
     trial: int
@@ -43,6 +52,17 @@ class Record:
     results: Mapping[str, float]
     error: str | None = None
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.integer("trial", self.trial, least=0)
+        checks.integer("seed", self.seed, least=0)
+        for name in ("settings", "results"):
+            _check_names(name, getattr(self, name))
+        for name, value in self.results.items():
+            checks.instance(f"result {name!r}", checks.plain(value), (int, float, type(None)))
+        if self.error is not None:
+            checks.instance("error", self.error, str)
+        checks.number("seconds", self.seconds, least=0.0)
 
 
 @dataclass(frozen=True)
@@ -56,6 +76,7 @@ class Outcome:
         units: of settings and results, by path or name; ``""`` for plain numbers.
 
     Raises:
+        TypeError: if a part is of another kind.
         ValueError: if an objective is neither maximised nor minimised.
     """
 
@@ -65,8 +86,16 @@ class Outcome:
     units: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        checks.instance("name", self.name, str)
+        checks.instance("records", self.records, tuple)
+        for record in self.records:
+            checks.instance("every record", record, Record)
+        for name in ("objectives", "units"):
+            _check_names(name, getattr(self, name))
         for name, way in self.objectives.items():
             checks.one_of(f"objective {name}", way, WAYS)
+        for name, unit in self.units.items():
+            checks.instance(f"unit of {name}", unit, str)
 
     # ── tables ───────────────────────────────────────────────────────────────────────────────────
 
@@ -108,7 +137,7 @@ class Outcome:
             ValueError: if the path has another ending.
             ImportError: if what writes the file is missing; the message says how to install it.
         """
-        return tables.save(self, Path(path))
+        return tables.save(self, checks.path("path", path))
 
     @classmethod
     def load(cls, path: str | Path) -> Outcome:
@@ -118,7 +147,7 @@ class Outcome:
             FileNotFoundError: if there is none.
             ValueError: if it is another file.
         """
-        data = tables.read(Path(path))
+        data = tables.read(checks.path("path", path))
         records = tuple(
             Record(**{**record, "results": tables.readable(record["results"])})
             for record in data["records"]
@@ -236,6 +265,7 @@ class Outcome:
             ValueError: if there is no such result, or too little was run to say anything.
             ImportError: if SALib is missing; the message says how to install it.
         """
+        seed = checks.integer("seed", seed, least=0)
         return sensitivity(self, result or next(iter(self.objectives), "accuracy"), seed)
 
     def report(self, path: str | Path, *, choice: Choice | None = None) -> Path:

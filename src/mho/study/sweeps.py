@@ -134,7 +134,7 @@ def sweep(
     )
     failed = _failed(ledger) if checks.truth("retry", retry) else []
     again = {(number, chip) for number, chip, _ in failed}
-    with torch_threads(1), Progress(label, ledger, goals, total * len(seeds)) as progress:
+    with ledger, torch_threads(1), Progress(label, ledger, goals, total * len(seeds)) as progress:
 
         def tasks() -> Iterator[Task | None]:
             for claim in ledger.claims(total):

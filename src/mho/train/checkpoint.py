@@ -55,16 +55,16 @@ def alone(path: Path) -> Iterator[None]:
     real = Path(os.path.realpath(path))  # by whichever name it is called
     lock = FileLock(real.with_name(f".{real.name}.lock"), timeout=0)
     try:
-        lock.acquire()
-    except Timeout:
-        raise RuntimeError(
-            f"another run is at work on checkpoint {real}: give this one a file of its own"
-        ) from None
-    try:
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RuntimeError(
+                f"another run is at work on checkpoint {real}: give this one a file of its own"
+            ) from None
         files.sweep_up(path)
         yield
     finally:
-        lock.release()
+        lock.release()  # Ctrl-C may come as soon as it is taken
 
 
 # ── whose run it is ──────────────────────────────────────────────────────────────────────────
@@ -229,8 +229,14 @@ def save(path: Path, parts: Mapping[str, Any], run: Mapping[str, Any], progress:
     if torch.cuda.is_available():
         state["cuda_rng"] = torch.cuda.get_rng_state_all()
     # Of a file that torch opens itself, a full disk is "unexpected pos 704 vs 598".
-    with files.aside(path) as draft, draft.open("wb") as file:
-        torch.save(state, file)
+    try:
+        with files.aside(path) as draft, draft.open("wb") as file:
+            torch.save(state, file)
+    except RuntimeError as error:
+        # Ctrl-C leaves torch's archive incomplete, of which torch complains instead.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
+        raise
 
 
 def load(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -147,9 +146,7 @@ def fit(
     seed = checks.integer("seed", seed, least=0)
     checks.one_of("resume", resume, checkpoints.RESUME)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    if checkpoint is not None:
-        checks.instance("checkpoint", checkpoint, (str, os.PathLike))
-    path = None if checkpoint is None else Path(checkpoint)
+    path = None if checkpoint is None else checks.path("checkpoint", checkpoint)
     run: dict[str, Any] = {}
     if teacher is not None:
         checks.instance("teacher", teacher, nn.Module)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,9 +72,7 @@ def read(
         ValueError: if a file is not understood; says the line and the column.
         TypeError: if an argument is of another type.
     """
-    paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(one) for one in path]
-    if not paths:
-        raise ValueError("path must name at least one file")
+    paths = _paths(path)
     for name, given in (("units", units), ("columns", columns)):
         checks.instance(name, {} if given is None else given, Mapping)
     wishes = Wishes(
@@ -109,6 +109,16 @@ def read(
         _left_out(found, left),
     )
     return Measurement(chosen, arrays, cells, said, tuple(paths))
+
+
+def _paths(given: Any) -> list[Path]:
+    if isinstance(given, (str, os.PathLike)):
+        return [checks.path("path", given)]
+    if not isinstance(given, Sequence) or isinstance(given, (bytes, bytearray)):
+        raise TypeError(f"path must be one, or a list of some, got {checks.said(given)}")
+    if not given:
+        raise ValueError("path must name at least one file")
+    return [checks.path(f"path[{k}]", one) for k, one in enumerate(given)]
 
 
 def _grid(path: Path, wishes: Wishes) -> Grid:

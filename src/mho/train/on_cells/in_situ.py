@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mho.cells.device import Device
 from mho.core import checks
 from mho.decomposition import Capture, Decomposition, Factors
-from mho.train import finite, rates
+from mho.train import finite, rates, states
 from mho.train.on_cells import checkpoint, gradients
 from mho.train.on_cells.choice import Predicate, is_matrix, names_of, parameters_of
 from mho.train.on_cells.deploy import OnCells
@@ -356,6 +356,7 @@ class InSitu(OnCells, Wrapper):
         """Return the optimizer's state and all of the cells', so that training resumes exactly."""
         mine: dict[str, Any] = {
             "is": self._identity(),
+            "optimizer": type(self.inner).__name__,
             "cells": checkpoint.cells_of(self.held, self.names),
             "updates": self.updates,
         }
@@ -370,7 +371,11 @@ class InSitu(OnCells, Wrapper):
             TypeError, ValueError, RuntimeError: if it is not of this kind of optimizer, parameters,
                 devices and settings; nothing is then changed.
         """
-        checkpoint.checked(state_dict, self._identity())
+        mine = checkpoint.checked(state_dict, self._identity())
+        kind = type(self.inner).__name__
+        if mine.get("optimizer", kind) != kind:  # older checkpoints do not say
+            raise ValueError(f"state_dict is of InSitu({mine['optimizer']}), not of InSitu({kind})")
+        states.refuse_other(self.inner, state_dict)
         before = copy.deepcopy(self.state_dict())
         try:
             self._take(state_dict)

@@ -14,7 +14,7 @@ from mho.cells.device import Device
 from mho.core import checks, random
 from mho.decomposition.capturing import Capture, capture
 from mho.devices.pulsed import PulsedDevice
-from mho.train import finite, rates
+from mho.train import finite, rates, states
 from mho.train.distributed import SharedSamples
 from mho.train.on_cells import checkpoint
 from mho.train.on_cells.arrays import Arrays, Exchange, parts
@@ -306,9 +306,6 @@ class PulsedOptimizer(OnCells, WholeCopies):
                 rules; nothing is then changed.
         """
         checks.instance("state_dict", state_dict, Mapping)
-        missing = [key for key in ("state", "param_groups") if key not in state_dict]
-        if missing:
-            raise ValueError(f"state_dict must have {' and '.join(map(repr, missing))}")
         arrays = state_dict.get("arrays")
         if not isinstance(arrays, Mapping) or set(arrays) != set(self.arrays):
             found = "none" if not isinstance(arrays, Mapping) else ", ".join(map(repr, arrays))
@@ -316,6 +313,7 @@ class PulsedOptimizer(OnCells, WholeCopies):
                 f"state_dict must have the arrays {', '.join(map(repr, self.arrays))}; "
                 f"found {found}"
             )
+        states.refuse_other(self, state_dict)
         if "is" in state_dict:  # older checkpoints do not say what they are of
             checkpoint.refuse_other(self._identity(), state_dict["is"])
         before = copy.deepcopy(self.state_dict())

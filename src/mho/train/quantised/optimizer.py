@@ -12,7 +12,7 @@ from mho.core import checks, random
 from mho.core.text import table
 from mho.periphery import formats
 from mho.periphery.formats import Quantiser
-from mho.train import finite, rates
+from mho.train import finite, rates, states
 from mho.train.wrapper import Wrapper
 
 
@@ -203,13 +203,20 @@ class QuantisedOptimizer(Wrapper):
         return {**self.inner.state_dict(), "rng": self.rng.clone()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over a state; one of the plain optimizer will do."""
+        """Take over a state; one of the plain optimizer will do.
+
+        Raises:
+            TypeError, ValueError: if it is of another kind of optimizer, or of other parameters;
+                nothing is then changed.
+        """
+        states.refuse_other(self.inner, state_dict)
         plain = dict(state_dict)
         rng = plain.pop("rng", None)
+        if rng is not None:
+            checks.shape("rng", rng, (2,))
         self.inner.load_state_dict(plain)
         self._share()
         if rng is not None:
-            checks.shape("rng", rng, (2,))
             self.rng.copy_(rng)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from mho.compat._common import Refused
 from mho.compat.memtorch.bh.Quantize import Converter
 from mho.compat.memtorch.mn import _read
 from mho.compat.memtorch.mn._layer import Memristive, constructor
+from mho.core import checks
 
 
 class Linear(Memristive, nn.Linear):
@@ -23,6 +24,7 @@ class Linear(Memristive, nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the outputs ``[…, out_features]`` of inputs ``[…, in_features]``."""
+        checks.instance("input", input, Tensor)
         if input.dim() == 0 or input.shape[-1] != self.in_features:
             shape = list(input.shape)
             raise Refused(f"input must have shape […, {self.in_features}], got {shape}")

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, random_split
 
 from mho.compat.xbtorch.nn.utils import descend
+from mho.core import checks
 
 _URL = "https://download.pytorch.org/tutorial/data.zip"
 
@@ -35,7 +36,7 @@ def unicodeToAscii(s: str, vocab: str) -> str:
 
 def read_lines(filename: str, vocab: str) -> list[str]:
     """Return the lines of a file, each as `unicodeToAscii` returns it."""
-    text = Path(filename).read_text(encoding="utf-8")
+    text = checks.path("filename", filename).read_text(encoding="utf-8")
     return [unicodeToAscii(line, vocab) for line in text.strip().split("\n")]
 
 
@@ -148,7 +149,8 @@ def get_names(
         MAX_NAME_LENGTH: what is longer is cut off.
         extract_to: folder for the data.
     """
-    folder = Path(extract_to) / "data" / "names"
+    place = Path() if extract_to == "" else checks.path("extract_to", extract_to)
+    folder = place / "data" / "names"
     if not folder.is_dir():
         _download(folder)
     names = {Path(f).stem: read_lines(f, vocab) for f in sorted(findFiles(str(folder / "*.txt")))}

@@ -28,7 +28,7 @@ from mho.compat.memtorch.bh.crossbar import _currents
 from mho.compat.memtorch.bh.crossbar._cells import CellTensors, stored_dtype
 from mho.compat.memtorch.bh.crossbar.Program import naive_program, program_all
 from mho.compat.memtorch.bh.Quantize import converter
-from mho.core import derivatives
+from mho.core import checks, derivatives
 
 __all__ = ["Crossbar", "Operation", "Scheme", "init_crossbar", "simulate_matmul"]
 
@@ -107,6 +107,7 @@ class Crossbar(CellTensors):
             Refused: if the matrix does not fit or is not finite.
         """
         transistor = truth("transistor", transistor)
+        checks.instance("conductance_matrix", conductance_matrix, Tensor)
         given = conductance_matrix.detach()
         require(
             given.dim() >= 2 and given.shape[0] == self.columns and given[0].numel() == self.rows,
