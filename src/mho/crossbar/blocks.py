@@ -24,9 +24,6 @@ AT_ONCE_GPU = 1 << 24
 HELD = 1 << 23
 """Currents held on a CPU until their range is known, where they are not worked out twice."""
 
-HOT = 1 << 20
-"""Currents that are better held, if a few vectors cause no more: they are still in the cache."""
-
 KEPT = 0.25
 """Share of the memory that may be kept for gradients, and until a call's range is known."""
 
@@ -35,7 +32,7 @@ COPIES = 3
 
 _WIDEST = 1 << 12
 _FEWEST = 32
-_FEW_PULSES = 256
+_FEW = 256
 
 
 Found = TypeVar("Found")
@@ -146,7 +143,9 @@ class Plan(NamedTuple):
         tiles: word lines of each tile.
         runs: bit lines of a piece.
         holds: whether the currents of a block are held until their range is known.
-        together: whether all pulses of a vector are one product.
+        together: whether all pulses of a vector are one product, as suits few vectors: of many
+            the product of one pulse is as quick, and what is done to it then stays in the cache
+            (measured).
     """
 
     vectors: int
@@ -180,21 +179,19 @@ def plan(
     width = max(run.lines.stop - run.lines.start for run in runs)
     piece = AT_ONCE if on_cpu else AT_ONCE_GPU
     pulses = 1 if hardware.drive.converts_once else hardware.drive.planes_sent
-    together = 1 if draws or readout.converters is not None else pulses
-    most = max(piece // (groups * max(width, height) * together), 1)
+    most = max(piece // (groups * max(width, height)), 1)
     # The vectors themselves (raw, and as levels), what is added up, and a few copies of a piece.
     each = groups * (2 * rows + 5 * height + 3 * lines + 5 * width)
-    if together > 1:
-        each += groups * together * (rows + 2 * height + 3 * width)
     room = memory // (2 * array.element_size())
     every = groups * len(tiles) * lines * pulses
     held = min(HELD if on_cpu else AT_ONCE_GPU, room) // every
     holds = measured and held >= min(_FEWEST, count)
     if holds:
-        if on_cpu and not draws:
-            held = min(held, max(HOT // every, _FEW_PULSES // together))
         most, each = min(most, held), each + every
-    return Plan(max(min(most, room // each, count), 1), tiles, runs, holds, together > 1)
+    together = pulses > 1 and not draws and readout.converters is None
+    if together := together and min(most, count) < _FEW:
+        each += groups * pulses * (rows + 2 * height + 3 * width)
+    return Plan(max(min(most, room // each, count), 1), tiles, runs, holds, together)
 
 
 def _runs(lines: int, converters: int, most: int) -> list[Run]:
