@@ -377,6 +377,7 @@ def _passed(
     matrix, unit, drive = job.readout.matrix, job.readout.unit, job.hardware.drive
     if job.readout.step is not None:  # results are counted in steps, currents are in them
         step = step_of(None, job)
+        assert step is not None
         of_total = by_converter(of_total, job).mul(step).flatten(-2)
     share = drive.joint_step if drive.converts_once else 1.0
     if of_matrix is not None:
