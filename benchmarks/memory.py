@@ -3,10 +3,10 @@
     python benchmarks/memory.py [--case NAME] [--rounds 5] [--batch 32]
 
 Every case runs in a process of its own. ``peak_mb`` is the largest resident memory over that after
-the same work on the plain model. Times are of the processor. The arithmetic of a read is the plain model's time, in rounds
-interleaved with the read's, times bit planes and digits (the two cells of a digit are subtracted
-before they are multiplied). ``--quick``: two cases, on less of an image. ``--case "resnet18, usual,
-calibrated"`` takes minutes an image.
+the same work on the plain model. Times are the processor's. The arithmetic of a read is the plain
+model's time, in rounds interleaved with the read's, times bit planes and digits (the two cells of a
+digit are subtracted before they are multiplied). ``--quick``: two cases, on less of an image.
+``--case "resnet18, usual, calibrated"`` takes minutes an image.
 """
 
 from __future__ import annotations
