@@ -3,10 +3,10 @@
     python benchmarks/memory.py [--case NAME] [--rounds 5] [--batch 32]
 
 Every case runs in a process of its own. ``peak_mb`` is the largest resident memory over that after
-the same work on the plain model. The arithmetic of a read is the plain model's time, in rounds
-interleaved with the read's, times bit planes and digits (the two cells of a digit are subtracted
-before they are multiplied). ``--quick``: two cases, on less of an image. ``--case "resnet18, usual,
-calibrated"`` takes minutes an image.
+the same work on the plain model. Times are the processor's. The arithmetic of a read is the plain
+model's time, in rounds interleaved with the read's, times bit planes and digits (the two cells of a
+digit are subtracted before they are multiplied). ``--quick``: two cases, on less of an image.
+``--case "resnet18, usual, calibrated"`` takes minutes an image.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def shown(
         for _ in range(rounds):
             for key, one in work.items():
                 one() if key == "plain" else None
-                start = time.perf_counter()
+                start = time.process_time()
                 one()
-                times[key].append(time.perf_counter() - start)
+                times[key].append(time.process_time() - start)
     plain, read = (statistics.median(times[key]) for key in work)
     planes = hardware.drive.planes_sent * hardware.encoding.converters
     report(
@@ -96,6 +96,10 @@ def cases(rounds: int, batch: int, quick: bool) -> dict[str, Callable[[], None]]
         layers = (nn.Conv2d(64, 64, 3, padding=1) for _ in range(2))
         return nn.Sequential(*layers), torch.rand(8, 64, *((14, 14) if quick else (56, 56)))
 
+    def depthwise() -> tuple[nn.Module, Tensor]:
+        side = 14 if quick else 56
+        return nn.Conv2d(64, 64, 3, padding=1, groups=64), torch.rand(8, 64, side, side)
+
     def vocabulary() -> tuple[nn.Module, Tensor]:
         return nn.Linear(4096, 32000), torch.rand(16, 4096)
 
@@ -117,7 +121,11 @@ def cases(rounds: int, batch: int, quick: bool) -> dict[str, Callable[[], None]]
                 two_convolutions,
                 {"parts": USUAL | {"effects": NOISE}},
             ),
+            ("convolutions, step", two_convolutions, {"parts": USUAL, "train": True}),
             ("convolutions, calibrated, step", two_convolutions, {"parts": USUAL, "train": True}),
+            ("depthwise", depthwise, {"parts": USUAL}),
+            ("depthwise, calibrated", depthwise, {"parts": USUAL}),
+            ("depthwise, calibrated, step", depthwise, {"parts": USUAL, "train": True}),
             ("4096 to 32000, calibrated", vocabulary, {"parts": CONVERTERS}),
             ("4096 to 32000, usual", vocabulary, {"parts": USUAL, **slow}),
             ("resnet18, ideal", images, {"parts": {}, **slow}),

@@ -12,7 +12,7 @@ import mho
 import naive
 from live import peak
 from mho import ADC, DAC, Array, Crossbar, Hardware
-from mho.crossbar import blocks, read
+from mho.crossbar import blocks, pieces, read
 from mho.effects import ReadNoise, WriteNoise
 from mho.encoding import BitSliced, Differential, SingleColumn
 
@@ -273,3 +273,53 @@ def test_autocast_holds_in_the_backward_pass_too(tiny):
         found.append((y.detach().float(), layer.weight.grad.clone()))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=0.05, atol=0.05)
+
+
+# ── gradients past converters that clip, and planes side by side ─────────────────────────────
+
+
+CLIPPING = {
+    "known": ADC(bits=6, range=8e-6),
+    "power of two": ADC(bits=6, range="per_vector", method="linear"),
+    "one side": ADC(bits=6, range="per_vector", rest=0.0),
+}
+
+
+@pytest.mark.parametrize("few", [0, 10**6])
+@pytest.mark.parametrize("adc", CLIPPING)
+@pytest.mark.parametrize("dac", ["signs and magnitudes", "two's complement", "converted once"])
+def test_what_was_clipped_passes_no_gradient(tiny, monkeypatch, dac, adc, few):
+    """Of inputs and matrix, whether planes are read side by side or one after the other."""
+    monkeypatch.setattr(blocks, "_FEW", few)
+    parts = {"dac": DACS[dac], "adc": CLIPPING[adc], "array": Array(8, 8)}
+    hardware = Hardware(encoding=BitSliced(bits=5, bits_per_cell=2), **parts)
+    whole = mho.convert(nn.Linear(20, 5).double(), hardware, seed=0).train()
+    cut = copy.deepcopy(whole)
+    mho.limit_memory(whole, 10**9)
+    mho.limit_memory(cut, LITTLE)
+    x = seeded(9, 20, seed=1)
+    for one, other in zip(gradients(cut, x), gradients(whole, x), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    assert cut.weight.grad.abs().sum() > 0
+    torch.testing.assert_close(cut.weight.grad, whole.weight.grad, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_clipped_planes_meet_the_noise_of_their_read(tiny, monkeypatch, train):
+    """What is less than all passes is what the converters' own gradients give, with one noise."""
+    chip = {"dac": DACS["signs and magnitudes"], "adc": ADC(bits=6, range=2e-5)}
+    hardware = Hardware(array=Array(8, 8), effects=(ReadNoise(0.1, "value"),), **chip)
+    made = mho.convert(nn.Linear(20, 3).double(), hardware, seed=0).train(train)
+    mho.limit_memory(made, LITTLE)
+    x, found = seeded(60, 20, seed=1), []
+    for passes in (True, False):
+        layer = copy.deepcopy(made)
+        if not passes:
+            monkeypatch.setattr(pieces.Job, "passes", property(lambda job: False))
+        torch.manual_seed(5)
+        found.append((*gradients(layer, x), layer.weight.grad if train else layer.bias.grad))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    exact = seeded(60, 3, seed=3) @ made.crossbar.effective_weight.mT
+    clipped = ~torch.isclose(found[0][1], exact, rtol=1e-6)
+    assert train or 0 < int(clipped.sum()) < x.numel()

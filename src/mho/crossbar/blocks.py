@@ -37,6 +37,7 @@ COPIES = 3
 
 _WIDEST = 1 << 12
 _FEWEST = 32
+_FEW = 256
 
 
 Found = TypeVar("Found")
@@ -147,15 +148,21 @@ class Plan(NamedTuple):
         tiles: word lines of each tile.
         runs: bit lines of a piece.
         holds: whether the currents of a block are held until their range is known.
+        together: whether all pulses of a vector are one product, as suits few vectors: of many
+            the product of one pulse is as quick, and what is done to it then stays in the cache
+            (measured).
     """
 
     vectors: int
     tiles: list[slice]
     runs: list[Run]
     holds: bool
+    together: bool
 
 
-def plan(readout: Readout, hardware: Hardware, count: int, memory: int, *, measured: bool) -> Plan:
+def plan(
+    readout: Readout, hardware: Hardware, count: int, memory: int, *, measured: bool, draws: bool
+) -> Plan:
     """Choose blocks that stay in the cache, and within the memory, whatever the array's size.
 
     Args:
@@ -165,6 +172,7 @@ def plan(readout: Readout, hardware: Hardware, count: int, memory: int, *, measu
         memory: what a block may take (bytes).
         measured: whether the range of every vector's currents is measured before they are
             converted.
+        draws: whether there is noise, which is drawn pulse by pulse.
     """
     array, on_cpu = readout.matrix, readout.matrix.device.type == "cpu"
     groups, rows, lines = array.shape
@@ -175,17 +183,20 @@ def plan(readout: Readout, hardware: Hardware, count: int, memory: int, *, measu
     runs = _runs(lines, converters, max(widest // groups, 1))
     width = max(run.lines.stop - run.lines.start for run in runs)
     piece = AT_ONCE if on_cpu else AT_ONCE_GPU
+    pulses = 1 if hardware.drive.converts_once else hardware.drive.planes_sent
     most = max(piece // (groups * max(width, height)), 1)
     # The vectors themselves (raw, and as levels), what is added up, and a few copies of a piece.
     each = groups * (2 * rows + 5 * height + 3 * lines + 5 * width)
     room = memory // (2 * array.element_size())
-    pulses = 1 if hardware.drive.converts_once else hardware.drive.planes_sent
     every = groups * len(tiles) * lines * pulses
     held = min(HELD if on_cpu else AT_ONCE_GPU, room) // every
     holds = measured and held >= min(_FEWEST, count)
     if holds:
         most, each = min(most, held), each + every
-    return Plan(max(min(most, room // each, count), 1), tiles, runs, holds)
+    together = pulses > 1 and not draws and readout.converters is None
+    if together := together and min(most, count) < _FEW:
+        each += groups * pulses * (rows + 2 * height + 3 * width)
+    return Plan(max(min(most, room // each, count), 1), tiles, runs, holds, together)
 
 
 def _runs(lines: int, converters: int, most: int) -> list[Run]:

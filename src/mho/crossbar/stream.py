@@ -2,10 +2,14 @@
 
     for each block: for each tile: for each bit plane: currents ──ADC──▶ added up, in the cache
 
-Nothing but outputs outlives its block. Gradients work the currents of a block out anew, with the
-noise they had: its stream is read again from where it was. Ranges that follow the currents are
-measured first; a block whose currents fit in the cache is held for that, a larger one is worked
-out twice.
+Nothing but outputs outlives its block. Ranges that follow the currents are measured first; a block
+whose currents fit in the cache is held for that, a larger one is worked out twice. All bit planes
+of a few vectors are one product.
+
+Gradients pass a converter on a grid as they are unless it clips. So those of all tiles and planes
+are one product, less those of the few currents that were clipped: which, the read has noted; these
+are worked out anew, with the noise they had (the stream is read again from where it was). Of other
+converters all currents are.
 
 What a read gives is what `mho.crossbar.read` defines, up to rounding and the order in which noise
 is drawn.
@@ -22,11 +26,22 @@ import torch
 from torch import Tensor
 
 from mho.core import random
+from mho.core.constants import constant
 from mho.core.precision import exactly
 from mho.crossbar import blocks, pulses
 from mho.crossbar.blocks import Slab, Vectors
 from mho.crossbar.currents import multiply
-from mho.crossbar.pieces import Job, Piece, by_converter, digital, pieces_of, step_of
+from mho.crossbar.pieces import (
+    Clipped,
+    Job,
+    Piece,
+    by_converter,
+    clipped_of,
+    digital,
+    in_steps,
+    pieces_of,
+    step_of,
+)
 from mho.crossbar.readout import Readout
 from mho.hardware import Hardware
 from mho.periphery import quantize
@@ -78,9 +93,9 @@ def read(
     adc = hardware.adc
     measured = adc is not None and readout.step is None and full_scale is None
     by_vector = measured and adc is not None and adc.range != "per_call"
-    how = blocks.plan(readout, hardware, vectors.number, memory, measured=by_vector)
     draws = readout.noise is not None
     draws = draws or (readout.converters is not None and readout.converters.noisy)
+    how = blocks.plan(readout, hardware, vectors.number, memory, measured=by_vector, draws=draws)
     stream = random.fork(rng, x.device) if draws else None
     matrix, detached = readout.matrix, readout._replace(matrix=readout.matrix.detach())
     job = Job(detached, hardware, vectors, how, limit, full_scale, stream)
@@ -96,7 +111,7 @@ class _Read(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrix: Tensor, job: Job) -> Tensor:
         ctx.save_for_backward(x, matrix)
-        ctx.job = job
+        ctx.job, job.follows = job, True
         return _forward(x, job)
 
     @staticmethod
@@ -169,11 +184,34 @@ def _converted(level: Tensor, slab: Slab, job: Job) -> Tensor:
     limit = _limit(slab, job)
     lines = job.readout.matrix.shape[-1]
     total = level.new_zeros(groups, count, lines)
+    whole = _sums_are_exact(job)
+    clipped: list[Tensor] | None = [] if job.follows and job.passes and job.clips else None
     for piece in pieces:
-        added = digital(piece.current, piece, limit, job)
-        total[..., piece.run.lines].add_(added, alpha=piece.weight)
+        added = digital(piece.current, piece, limit, job, clipped)
+        _add_pulses(total[..., piece.run.lines], added, piece.sent.weights, whole=whole)
+    if clipped is not None:
+        job.clipped[slab.start] = clipped
     step = step_of(limit, job)
     return total if step is None else by_converter(total, job).mul_(step).flatten(-2)
+
+
+def _sums_are_exact(job: Job) -> bool:
+    """Whether converters' results of all tiles and pulses are integers, also added up."""
+    adc, weights = job.adc, job.hardware.drive.plane_weights
+    if adc is None or not adc.on_grid:
+        return False
+    most = max(map(abs, adc.levels)) * sum(map(abs, weights)) * len(job.plan.tiles)
+    return most * torch.finfo(job.readout.matrix.dtype).eps < 1.0
+
+
+def _add_pulses(total: Tensor, added: Tensor, weights: tuple[float, ...], *, whole: bool) -> None:
+    """Add results ``[groups, pulses, vectors, lines]`` by weight, one call where order is free."""
+    if whole and len(weights) > 1:
+        by_weight = constant(weights, total.dtype, total.device)
+        total.add_(torch.matmul(by_weight, added.flatten(2)).view(total.shape))  # one pass
+        return
+    for one, weight in zip(added.unbind(1), weights, strict=True):
+        total.add_(one, alpha=weight)
 
 
 def _place(slab: Slab, job: Job) -> Tensor | None:
@@ -215,7 +253,7 @@ def _measured(pieces: Callable[[], Iterable[Piece]], count: int, job: Job) -> Te
 
     # What rounding leaves of a current that cancels is no current.
     def sizes(piece: Piece) -> Piece:
-        own = most[..., _own(piece, job), :]
+        own = most[..., _own(piece, job), :].unsqueeze(1)
         size = by_converter(piece.current, job, piece.run).abs()
         size = torch.where(size > rounding_of(own), size, own)
         return piece._replace(current=size.flatten(-2))
@@ -233,9 +271,12 @@ def _extremes(pieces: Iterable[Piece], count: int, job: Job) -> tuple[Tensor, Te
     for piece in pieces:
         lines, own = by_converter(piece.current, job, piece.run), _own(piece, job)
         least, most = lowest[..., own, :], highest[..., own, :]
-        low = high = lines
-        if len(lines) > 1:  # over all groups first: whole lines at once
-            low, high = lines.amin(0, keepdim=True), lines.amax(0, keepdim=True)
+        # Over all pulses and groups first: whole lines at once.
+        over_pulses = lines.shape[1] > 1
+        low = lines.amin(1) if over_pulses else lines.squeeze(1)
+        high = lines.amax(1) if over_pulses else low
+        if len(lines) > 1:
+            low, high = low.amin(0, keepdim=True), high.amax(0, keepdim=True)
         torch.minimum(least, low.amin(over, keepdim=True), out=least)
         torch.maximum(most, high.amax(over, keepdim=True), out=most)
     return lowest, highest
@@ -292,8 +333,10 @@ def _through_block(
         of_matrix: where the gradient of the matrix is added; None if nobody asks.
         for_x: whether that of the levels is asked for.
     """
-    matrix, limit = job.readout.matrix, _limit(slab, job)
     of_total = _assembled_back(results, job)
+    if job.passes:
+        return _passed(level, slab, of_total, job, of_matrix, for_x=for_x)
+    matrix, limit = job.readout.matrix, _limit(slab, job)
     step = step_of(limit, job)
     if step is not None:
         of_total = by_converter(of_total, job).mul(step).flatten(-2)
@@ -305,13 +348,60 @@ def _through_block(
         for piece in tile:
             lines = piece.run.lines
             of_current = _through_converter(piece, of_total[..., lines], limit, job)
-            if of_matrix is not None:
-                _add_product(of_matrix[:, rows, lines], piece.pulse, of_current, piece.weight)
-            if added is not None:  # one product for all planes: what meets them is one matrix
-                added[..., lines].add_(of_current, alpha=piece.weight * piece.share)
+            levels = piece.sent.levels.unflatten(1, (of_current.shape[1], -1))
+            each = zip(of_current.unbind(1), levels.unbind(1), strict=True)
+            weights = zip(piece.sent.weights, piece.sent.shares, strict=True)
+            for (one, pulse), (weight, share) in zip(each, weights, strict=True):
+                if of_matrix is not None:
+                    _add_product(of_matrix[:, rows, lines], pulse, one, weight)
+                if added is not None:  # one product for all planes: what meets them is one matrix
+                    added[..., lines].add_(one, alpha=weight * share)
         if of_level is not None and added is not None:
             of_level[..., rows] = multiply(added, matrix[:, rows].mT)
     return of_level if of_level is None else of_level.mul_(job.readout.unit)
+
+
+def _passed(
+    level: Tensor, slab: Slab, of_total: Tensor, job: Job, of_matrix: Tensor | None, *, for_x: bool
+) -> Tensor | None:
+    """As `_through_block`, where gradients pass all that was not clipped.
+
+    Args:
+        level: ``[groups, vectors, rows]``.
+        slab: which vectors they are.
+        of_total: gradient of what converters' results add up to, ``[groups, vectors, lines]``.
+        job: the read.
+        of_matrix: where the gradient of the matrix is added; None if nobody asks.
+        for_x: whether that of the levels is asked for.
+    """
+    matrix, unit, drive = job.readout.matrix, job.readout.unit, job.hardware.drive
+    if job.readout.step is not None:  # results are counted in steps, currents are in them
+        step = step_of(None, job)
+        assert step is not None
+        of_total = by_converter(of_total, job).mul(step).flatten(-2)
+    share = drive.joint_step if drive.converts_once else 1.0
+    if of_matrix is not None:
+        _add_product(of_matrix, level * unit, of_total, share)
+    of_level = multiply(of_total, matrix.mT).mul_(share) if for_x else None
+    for found in clipped_of(level, job.clipped.get(slab.start, []), job, _place(slab, job)):
+        lost = _lost(found, of_total, slab, job)
+        lines = found.run.lines
+        if of_matrix is not None:
+            _add_product(of_matrix[:, found.rows, lines], found.pulse, lost, -1.0)
+        if of_level is not None:
+            back = multiply(lost * found.share, matrix[:, found.rows, lines].mT)
+            of_level[..., found.rows].index_add_(1, found.vector, back, alpha=-1.0)
+    return of_level if of_level is None else of_level.mul_(unit)
+
+
+def _lost(found: Clipped, of_total: Tensor, slab: Slab, job: Job) -> Tensor:
+    """Return the gradients that clipped currents did not pass, by the weights of their pulses."""
+    assert job.adc is not None
+    low, high = job.adc.levels
+    current = in_steps(found.current, found.run, _limit(slab, job), job, found.vector)
+    lost = of_total[..., found.run.lines].index_select(1, found.vector)
+    clipped = (current <= low - 0.5) | (current >= high + 0.5)
+    return torch.where(clipped, lost, 0.0).mul_(found.weight)
 
 
 def _assembled_back(results: Tensor, job: Job) -> Tensor:
@@ -326,12 +416,13 @@ def _assembled_back(results: Tensor, job: Job) -> Tensor:
 
 
 def _through_converter(piece: Piece, grad: Tensor, limit: Tensor | None, job: Job) -> Tensor:
-    """Return the gradient of a piece's currents; it passes where nothing was clipped."""
+    """Return the gradient of a piece's currents from that of its results."""
+    grad = grad.unsqueeze(1).expand(piece.current.shape)
     if job.adc is None:
         return grad
     current = piece.current.requires_grad_()
     with torch.enable_grad():
-        converted = digital(current, piece, limit, job)
+        converted = digital(current, piece, limit, job, None)
     (found,) = torch.autograd.grad(converted, current, grad)
     return found
 

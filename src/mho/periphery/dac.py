@@ -235,6 +235,19 @@ class DAC(Spec):
         Args:
             level: integer levels ``[...]``.
         """
+        yield from (bits.to(level.dtype) for bits in self._bits_of(level))
+
+    def put_bits_of(self, level: Tensor, room: Tensor) -> None:
+        """Write all bit planes of integer levels, as `bits_of` yields them.
+
+        Args:
+            level: integer levels ``[groups, ...]``.
+            room: where they are written, ``[groups, planes, ...]``.
+        """
+        for plane, bits in zip(room.unbind(1), self._bits_of(level), strict=True):
+            plane.copy_(bits)
+
+    def _bits_of(self, level: Tensor) -> Iterator[Tensor]:
         if self.mode == "pulse_width":
             yield from (_pulse(level, part) for part in self._sent)
             return
@@ -244,7 +257,7 @@ class DAC(Spec):
         for k in range(self.planes_sent):
             whole = whole.bitwise_right_shift_(1) if k else whole
             bit = whole & 1
-            yield (bit if sign is None else bit.mul_(sign)).to(level.dtype)
+            yield bit if sign is None else bit.mul_(sign)
 
     @derived
     def _whole(self) -> torch.dtype:
