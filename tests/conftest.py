@@ -11,6 +11,10 @@ import torch
 # References lie beside the tests; importlib mode puts nothing on the path by itself.
 sys.path.insert(0, str(Path(__file__).parent))
 
+import comparisons
+
+comparisons.guard()
+
 hypothesis.settings.register_profile(
     "mho", deadline=None, derandomize=True, max_examples=40, database=None
 )

@@ -15,6 +15,7 @@ from torch.distributions import Normal
 from mho.devices import JARTVCM, Spread, presets, waveforms
 from mho.programming import WriteVerify
 from mho.testing import DeviceContract, expect
+from tolerance import near
 
 F64 = torch.float64
 E, K, H, M, EPS0 = 1.602176634e-19, 1.380649e-23, 6.62607015e-34, 9.1093837e-31, 8.8541878128e-12
@@ -160,7 +161,7 @@ def test_the_search_finds_the_least_root_whatever_the_parameters(seed: int) -> N
         root = brentq(gap, parts[first - 1], parts[first], xtol=1e-18, rtol=1e-15)
         expected = device.settled(x, float(v), abs(float(v)) * root, p)[1]
         found = float(device.current_at(torch.tensor([x], dtype=F64), float(v), p))
-        assert found == pytest.approx(expected, rel=1e-6)
+        assert found == near(expected)
 
 
 @pytest.mark.parametrize("n", DENSITIES)
