@@ -79,7 +79,7 @@ def judging_approx(approx):
         if called_by_a_test():
             relative = (1e-6 if abs is None else 0.0) if rel is None else rel
             for each in numbers(expected):
-                judge(each, relative, 1e-12 if abs is None else abs, abs is not None)
+                judge(each, relative, 1e-12 if abs is None else abs, said=True)
         return approx(expected, rel=rel, abs=abs, nan_ok=nan_ok)
 
     return expect

@@ -80,7 +80,8 @@ def test_a_tolerance_between_what_is_half_as_large_again_and_what_is_there(way):
     way(one.clone(), one, rtol=0.9, atol=0.0)  # a factor is what the test wants
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if TINY[way]])
+# 1e-12, as `approx` has it, is little beside a current.
+@pytest.mark.parametrize("way", [way for way in WAYS if TINY[way] > 1e-12])
 def test_zero_by_a_default_is_refused(way):
     zero = torch.zeros(3, dtype=F64)
     with pytest.raises(comparisons.CannotFailError, match="nothing but zeros"):

@@ -262,7 +262,8 @@ def test_shapes_move_from_the_old_to_the_new_with_the_density() -> None:
     cells._turn(torch.full((2000,), -1.0, dtype=F64))
     drawn = {k: v.clone() for k, v in cells.parameters_drawn().items()}
     # Nothing has moved yet: the old shape.
-    torch.testing.assert_close(cells.present()["radius"], torch.full((2000,), 45e-9, dtype=F64))
+    radius = cells.present()["radius"]
+    torch.testing.assert_close(radius, torch.full_like(radius, 45e-9), rtol=1e-12, atol=0.0)
     z = (drawn["radius_to"] / 45e-9 - 1) / 0.1
     assert abs(float(z.mean())) < 4 / 2000**0.5
     assert float(z.std()) == pytest.approx(0.9866, abs=4 * 0.7 / 2000**0.5)
@@ -323,7 +324,8 @@ def test_cycles_of_lent_cells_come_back() -> None:
     part.apply_pulse(-0.9, 1e-7)
     cells.scatter(place, part)
     for name, held in (("radius", part.present()), ("l_disc", part.present())):
-        torch.testing.assert_close(cells.present()[name].flatten()[[4, 1]], held[name][0, :2])
+        found, given = cells.present()[name].flatten()[[4, 1]], held[name][0, :2]
+        torch.testing.assert_close(found, given, rtol=1e-12, atol=0.0)
     assert not torch.equal(part.present()["radius"][0, 0], torch.tensor(45e-9, dtype=F64))
     assert float(cells.parameters_drawn()["heading"].abs().sum()) == 2
 

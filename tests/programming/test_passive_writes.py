@@ -181,7 +181,9 @@ def test_ideal_wires_change_nothing(order, scheme):
         for w in (tiny, None)
     )
     torch.testing.assert_close(wired.achieved, exact.achieved, rtol=1e-6, atol=0)
-    assert wired.half_selected_energy == near(exact.half_selected_energy)
+    # Cell by cell without wires, what others see in a round is one long pulse: its order is lost.
+    rel = 1e-6 if order == "row" else 1e-3
+    assert wired.half_selected_energy == near(exact.half_selected_energy, rel=rel)
 
 
 @pytest.mark.parametrize("order", ["row", "cell"])
