@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, strategies
 
 import comparisons
 
@@ -139,3 +140,10 @@ def test_compiled_code_compares_as_ever():
         return x * torch.isclose(x, x.flip(0)).sum()
 
     assert scaled(torch.tensor([2e-6, 2e-6])).tolist() == pytest.approx([4e-6, 4e-6])
+
+
+@given(x=strategies.just(1e-9))
+def test_what_is_drawn_may_be_of_any_size(x):
+    assert math.expm1(x) == pytest.approx(x, abs=1e-6)
+    with pytest.raises(comparisons.CannotFailError):
+        compared(torch.tensor(x), torch.tensor(x))
