@@ -458,11 +458,11 @@ def test_pictures_show_codes_and_nonlinearity():
 
 
 @pytest.mark.parametrize("planes", [1, 2])
-@pytest.mark.parametrize("converters", [1, 3])
+@pytest.mark.parametrize("converters", [1, 2])
 @pytest.mark.parametrize("range", ["per_vector", "per_call"])
 @pytest.mark.parametrize("method", ["uniform", "minmax"])
 def test_ranges_are_of_every_vector_and_converter_by_hand(method, range, converters, planes):
-    vectors, lines = 4, 5
+    vectors, lines = 2, 5
     source = torch.Generator().manual_seed(0)
     pieces = [
         1e-5 * torch.randn(2, tiles, planes * vectors, converters * lines, generator=source)
