@@ -12,8 +12,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 
 import clean_folder
+import comparisons
 
 clean_folder.watch()
+comparisons.guard()
 
 hypothesis.settings.register_profile(
     "mho", deadline=None, derandomize=True, max_examples=40, database=None

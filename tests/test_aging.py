@@ -141,7 +141,7 @@ def test_read_noise_is_that_of_the_conductance_programmed_also_beside_an_effect(
     expected = crossbar.G * (0.0088 * ratio**-0.65).clamp(max=0.2)
     expected *= torch.log(torch.tensor((1e6 + 250e-9) / 500e-9, dtype=F64)).sqrt()
     found = device.read_std(crossbar.G, crossbar.cells.context())
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=0.0)
 
 
 @pytest.mark.parametrize("device", [PCM(), ReRAMCMO()], ids=lambda d: type(d).__name__)

@@ -1,6 +1,7 @@
 """Architectures of ADCs: codes against searches written out, mismatch in σ, effective bits."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -454,3 +455,32 @@ def test_pictures_show_codes_and_nonlinearity():
     with pytest.raises(ValueError, match="of must be one of"):
         plot.converter_nonlinearity(adc, of="all")
     matplotlib.pyplot.close("all")
+
+
+@pytest.mark.parametrize("planes", [1, 2])
+@pytest.mark.parametrize("converters", [1, 2])
+@pytest.mark.parametrize("range", ["per_vector", "per_call"])
+@pytest.mark.parametrize("method", ["uniform", "minmax"])
+def test_ranges_are_of_every_vector_and_converter_by_hand(method, range, converters, planes):
+    vectors, lines = 2, 5
+    source = torch.Generator().manual_seed(0)
+    pieces = [
+        1e-5 * torch.randn(2, tiles, planes * vectors, converters * lines, generator=source)
+        for tiles in (3, 1)
+    ]
+    whole = torch.cat(pieces, 1).view(2, 4, planes, vectors, converters, lines)
+    adc = ADC(6, range=range, method=method)
+    ends = [whole.abs()] if method == "uniform" else [-whole, whole]
+    found = adc.measure(pieces, converters=converters, planes=planes)
+    plain = adc.measure(pieces, converters=converters, planes=planes, spread=False)
+    for k, end in enumerate(ends):
+        one, other = (found, plain) if method == "uniform" else (found[k], plain[k])
+        sign = -1.0 if method == "minmax" and k == 0 else 1.0
+        # Read as it is used: beside currents, plane by plane and line by line.
+        one = one.expand(1, 1, planes * vectors, converters * lines)
+        one = one.reshape(planes, vectors, converters, lines)
+        other = other.expand(1, 1, planes, vectors, converters, lines)[0, 0]
+        for p, v, c in itertools.product(*map(torch.arange, (planes, vectors, converters))):
+            part = end[:, :, :, v, c] if range == "per_vector" else end
+            wanted = [sign * float(part.max())] * lines
+            assert one[p, v, c].tolist() == other[p, v, c].tolist() == wanted

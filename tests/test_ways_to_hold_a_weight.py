@@ -137,6 +137,17 @@ def test_significances_that_are_refused():
             WeightedPairs(**bad)
 
 
+def test_cells_of_one_line_make_up_by_hand():
+    # Two slices of two cells: 0.5 − 0.2 with the first stuck at 0.3, and 0.9 − 0.1 with the second
+    # stuck at 0.4: there the first would have to be 1.2, and takes what it can.
+    target = torch.tensor([[0.5, 0.9], [0.2, 0.1]], dtype=torch.float64)
+    stuck = torch.tensor([[True, False], [False, True]])
+    held = torch.tensor([[0.3, 0.0], [0.0, 0.4]], dtype=torch.float64)
+    found = make_up(target, stuck, held, (1.0, -1.0), (0.0, 1.0))
+    wanted = torch.tensor([[0.5, 1.0], [0.0, 0.1]], dtype=torch.float64)
+    torch.testing.assert_close(found, wanted, rtol=0.0, atol=1e-12)
+
+
 def test_units():
     assert in_units((0.5, 1.5, -3.0)) == (0.5, (1, 3, -6))
     assert in_units((1.0, 2**0.5)) is None

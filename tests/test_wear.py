@@ -8,6 +8,7 @@ from torch.distributions import LogNormal, Normal, Uniform
 
 import mho
 from mho import Crossbar, Hardware
+from mho.cells.behaviour import Context
 from mho.devices import LinearDevice, Spread
 from mho.effects import (
     CycleVariability,
@@ -163,6 +164,28 @@ def test_windows_that_always_cross_are_refused():
     made(crossing)  # redrawn until no cell crosses
     with pytest.raises(ValueError, match="r_on must be < r_off"):
         CycleVariability(r_on=2.0, r_off=1.0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_windows_drawn_without_looking_are_those_drawn_with(share, monkeypatch):
+    # One pair of six crosses. Drawn without looking they are in order, too, and distributed as if
+    # all that crossed had been drawn again (of 1,500 one is only put in order).
+    effect = CycleVariability(r_on=Spread(Uniform(1e4, 4.5e4)), r_off=Spread(Uniform(3e4, 5e4)))
+    monkeypatch.setattr("mho.core.random.foreseen", lambda device: True)
+    low, high, many = 1e-6, 1e-4, 200_000
+    g = torch.full((many,), low + share * (high - low), dtype=torch.float64)
+    torch.manual_seed(0)
+    found = effect.program(g, Context(g, low, high, None))
+    on = 1e4 + 3.5e4 * torch.rand(4 * many, dtype=torch.float64)
+    off = 3e4 + 2e4 * torch.rand(4 * many, dtype=torch.float64)
+    fine = on < off
+    wanted = 1 / off[fine] + share * (1 / on[fine] - 1 / off[fine])
+    error = float(wanted.std()) * math.sqrt(1 / many + 1 / len(wanted))
+    assert abs(float(found.mean() - wanted.mean())) < SIGMAS * error
+    for level in (0.05, 0.25, 0.5, 0.75, 0.95):
+        below = float((found < wanted.quantile(level)).double().mean())
+        deviation = math.sqrt(level * (1 - level) * (1 / many + 1 / len(wanted)))
+        assert abs(below - level) < SIGMAS * deviation
 
 
 # ── telegraph noise ──────────────────────────────────────────────────────────────────────────

@@ -199,7 +199,7 @@ def test_the_way_of_training_lies_in_the_plane():
     directions, _ = trajectory_directions(points)
     found = landscape(model, F.mse_loss, (X, Y), directions, points=7, trajectory=points)
     assert found.trajectory.shape == (16, 2)
-    assert torch.allclose(found.trajectory[-1], torch.zeros(2, dtype=torch.float64))
+    assert torch.allclose(found.trajectory[-1], torch.zeros(2, dtype=torch.float64), atol=1e-12)
     assert found.trajectory[0].norm() > found.trajectory[8].norm() > 0
 
 

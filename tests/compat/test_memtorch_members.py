@@ -11,6 +11,7 @@ from scipy.integrate import solve_ivp
 
 import mho.compat.memtorch as memtorch
 from compat.overriding import api
+from tolerance import near
 
 B, Crossbar = memtorch.bh.memristor, memtorch.bh.crossbar.Crossbar
 MODELS = [B.LinearIonDrift, B.VTEAM, B.Stanford_PKU, B.Data_Driven, B.Data_Driven2021]
@@ -178,7 +179,7 @@ def test_pulses_are_rectangles():
         device.set_conductance(5e-4)
         before = device.x
         device.simulate([0.4] + [0.0] * pause)
-        assert device.x - before == pytest.approx(5e-4 * (0.4 / 0.02 - 1) * 1e-10, rel=1e-9)
+        assert device.x - before == near(5e-4 * (0.4 / 0.02 - 1) * 1e-10, rel=1e-9)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -320,7 +320,7 @@ def test_own_gradient_quantiser_says_the_step(lr):
     weight.grad = torch.full_like(weight, 3.0)
     optimizer.step()
     step = -0.25 if lr else 0.0
-    torch.testing.assert_close(weight.detach(), torch.full_like(weight, step))
+    torch.testing.assert_close(weight.detach(), torch.full_like(weight, step), rtol=0, atol=1e-6)
     weight.grad = torch.full_like(weight, -3.0)
     optimizer.step()
-    torch.testing.assert_close(weight.detach(), torch.zeros_like(weight))
+    torch.testing.assert_close(weight.detach(), torch.zeros_like(weight), rtol=0, atol=1e-6)

@@ -3,11 +3,13 @@
 import math
 from pathlib import Path
 
+import mpmath
 import numpy as np
 import pytest
 import torch
 from scipy import optimize
 
+from mho.devices import exponential
 from mho.devices.exponential import ExponentialDevice, curvature, nonlinearity
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -33,6 +35,31 @@ def test_label_against_brentq_on_the_definition(label):
     assert float(nonlinearity(torch.tensor(solved, dtype=torch.float64))) == pytest.approx(
         label, rel=1e-9
     )
+
+
+def greatest_deviation(k):
+    """The deviation's closed form, to 40 digits: where doubles cancel there is none left."""
+    e = -mpmath.expm1(-k)
+    return 1 / e - 1 / k + mpmath.log(e / k) / k
+
+
+@pytest.mark.parametrize("k", [1e-5, 3e-3, 9.9e-3, 0.0101, 0.3, 4.0, 48.0])
+def test_the_deviation_and_its_slope_to_forty_digits(k):
+    with mpmath.workdps(40):
+        value = greatest_deviation(mpmath.mpf(k))
+        slope = mpmath.diff(greatest_deviation, mpmath.mpf(k))
+    given = torch.tensor(k, dtype=torch.float64)
+    assert float(exponential._deviation(given)) == pytest.approx(float(value), rel=2e-11, abs=0.0)
+    assert float(exponential._slope(given)) == pytest.approx(float(slope), rel=3e-9, abs=0.0)
+
+
+def test_newton_starts_close_enough_for_two_steps(monkeypatch):
+    # Steps of infinite slope go nowhere: what is left is the start.
+    labels = torch.cat((torch.linspace(1e-3, 9.0, 5001), torch.tensor([1e-7, 0.0315, 0.0316])))
+    solved = curvature(labels.double())
+    monkeypatch.setattr(exponential, "_slope", lambda k: torch.full_like(k, math.inf))
+    # Between nodes, 0.025 apart, the line is off by at most 0.025²/8 · |D''/D'| < 1e-4.
+    assert float((curvature(labels.double()) - solved).abs().max()) < 1e-4
 
 
 def test_published_values():

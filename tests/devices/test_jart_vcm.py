@@ -15,6 +15,7 @@ from torch.distributions import Normal
 from mho.devices import JARTVCM, Spread, presets, waveforms
 from mho.programming import WriteVerify
 from mho.testing import DeviceContract, expect
+from tolerance import near
 
 F64 = torch.float64
 E, K, H, M, EPS0 = 1.602176634e-19, 1.380649e-23, 6.62607015e-34, 9.1093837e-31, 8.8541878128e-12
@@ -160,7 +161,7 @@ def test_the_search_finds_the_least_root_whatever_the_parameters(seed: int) -> N
         root = brentq(gap, parts[first - 1], parts[first], xtol=1e-18, rtol=1e-15)
         expected = device.settled(x, float(v), abs(float(v)) * root, p)[1]
         found = float(device.current_at(torch.tensor([x], dtype=F64), float(v), p))
-        assert found == pytest.approx(expected, rel=1e-6)
+        assert found == near(expected)
 
 
 @pytest.mark.parametrize("n", DENSITIES)
@@ -261,7 +262,8 @@ def test_shapes_move_from_the_old_to_the_new_with_the_density() -> None:
     cells._turn(torch.full((2000,), -1.0, dtype=F64))
     drawn = {k: v.clone() for k, v in cells.parameters_drawn().items()}
     # Nothing has moved yet: the old shape.
-    torch.testing.assert_close(cells.present()["radius"], torch.full((2000,), 45e-9, dtype=F64))
+    radius = cells.present()["radius"]
+    torch.testing.assert_close(radius, torch.full_like(radius, 45e-9), rtol=1e-12, atol=0.0)
     z = (drawn["radius_to"] / 45e-9 - 1) / 0.1
     assert abs(float(z.mean())) < 4 / 2000**0.5
     assert float(z.std()) == pytest.approx(0.9866, abs=4 * 0.7 / 2000**0.5)
@@ -322,7 +324,8 @@ def test_cycles_of_lent_cells_come_back() -> None:
     part.apply_pulse(-0.9, 1e-7)
     cells.scatter(place, part)
     for name, held in (("radius", part.present()), ("l_disc", part.present())):
-        torch.testing.assert_close(cells.present()[name].flatten()[[4, 1]], held[name][0, :2])
+        found, given = cells.present()[name].flatten()[[4, 1]], held[name][0, :2]
+        torch.testing.assert_close(found, given, rtol=1e-12, atol=0.0)
     assert not torch.equal(part.present()["radius"][0, 0], torch.tensor(45e-9, dtype=F64))
     assert float(cells.parameters_drawn()["heading"].abs().sum()) == 2
 

@@ -161,7 +161,8 @@ def test_curves_are_the_neurosim_law(label: float, levels: int) -> None:
     nodes = open_loop.curve(device)
     counts = torch.arange(levels + 1, dtype=F64)
     start = torch.full_like(counts, device.g_min)
-    torch.testing.assert_close(nodes, device.burst(start, counts, device.constants()))
+    law = device.burst(start, counts, device.constants())
+    torch.testing.assert_close(nodes, law, rtol=1e-9, atol=0.0)
 
 
 def test_forty_levels_err_as_rounding_does() -> None:
@@ -256,3 +257,40 @@ def test_devices_of_ones_own_need_no_more_than_a_change(device: PulsedDevice) ->
     error = float(expected.std()) * math.sqrt(3 / N)
     assert abs(float(found.mean() - expected.mean())) < SIGMAS * error + 1e-3 * 78e-6
     assert float(found.std() / expected.std()) == pytest.approx(1.0, abs=0.05)
+
+
+# Of a parameter's values: the least, the greatest, and the ends of what the device allows.
+GRIDS = {
+    "inside": ("asymmetry", 0.31, 0.42, (-1.0, 1.0)),
+    "up to the top": ("asymmetry", 0.93, 0.98, (-1.0, 1.0)),
+    "from the bottom": ("asymmetry", -0.98, -0.93, (-1.0, 1.0)),
+    "at the top alone": ("asymmetry", 1.0, 1.0, (-1.0, 1.0)),
+    "at the bottom alone": ("asymmetry", -1.0, -1.0, (-1.0, 1.0)),
+    "everything": ("asymmetry", -1.0, 1.0, (-1.0, 1.0)),
+    "one value": ("step", 2e-6, 2e-6, (0.0, math.inf)),
+    "down to almost nothing": ("step", 1e-9, 3e-6, (0.0, math.inf)),
+    "many": ("step", 1e-6, 1e-4, (0.0, math.inf)),
+}
+
+
+@pytest.mark.parametrize("case", GRIDS)
+def test_laws_are_computed_around_all_values_and_at_none_that_is_refused(case: str) -> None:
+    name, least, most, (low, high) = GRIDS[case]
+    spread = Spread(Normal(0.5, 0.2)) if name == "asymmetry" else Spread(Normal(2e-6, 5e-7), low=0)
+    device = PowStep(**{"step": 2e-6, name: spread})
+    step = 0.05 * (0.5 if name == "asymmetry" else 2e-6)
+    grid = open_loop._grid(device, name, torch.tensor([least, most], dtype=F64))
+    assert 2 <= len(grid) <= open_loop._LARGEST_GRID
+    assert list(grid) == sorted(grid)
+    assert low <= grid[0] <= least
+    assert most <= grid[-1] <= high
+    # All but the ends are whole multiples of a step, or of one doubled until they are few.
+    while (most - least) / step > open_loop._LARGEST_GRID - 3:
+        step *= 2
+    multiples = [node / step for node in grid[1:-1]]
+    assert multiples == pytest.approx([round(multiple) for multiple in multiples], abs=1e-9)
+    inner = torch.tensor(grid, dtype=F64).diff()[1:-1]
+    assert inner.tolist() == pytest.approx([step] * len(inner), rel=1e-9, abs=0.0)
+    # No further than a step beyond what there is.
+    assert least - grid[0] <= step * (1 + 1e-9)
+    assert grid[-1] - most <= step * (1 + 1e-9)

@@ -1,6 +1,8 @@
 """The step devices of analog training."""
 
+import itertools
 import math
+import statistics
 
 import pytest
 import torch
@@ -148,3 +150,60 @@ def test_unlike_parameters_of_the_two_directions_keep_double_precision():
         found = device.change(g, torch.full((2,), up), device.constants())
         expected = (1.0 if up else -1.0) * 0.01 * (2.0 * ahead) ** power
         torch.testing.assert_close(found, expected, rtol=1e-13, atol=0.0)
+
+
+SHIFTED = {"g_min": 0.5, "g_max": 2.5, "asymmetry": 0.2}  # place z = g − 1.5
+
+
+def ways(g, sign, n, step, slope, c2c):
+    """Where n pulses lead that are each a deviation too large or too small: 2ⁿ ends.
+
+    Such noise has the mean and the variance of any other, so that all ends together have those of
+    the train: they grow linearly, whatever the noise.
+    """
+    ends = []
+    for noise in itertools.product((-1.0, 1.0), repeat=n):
+        at = g
+        for each in noise:
+            at += (
+                sign * step * (1 + 0.2 * sign) * (1 - slope * sign * (at - 1.5)) * (1 + c2c * each)
+            )
+        ends.append(at)
+    return ends
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("kind", "slopes"),
+    [
+        (ConstantStep, (0.0, 0.0)),
+        (SoftBoundsDevice, (1.0, 1.0)),
+        (LinearStep, (0.7, -0.4)),
+        (LinearStep, (-0.4, 0.7)),
+        (LinearStep, (0.0, 0.0)),
+    ],
+)
+def test_deviation_of_a_train_is_that_of_all_its_ways(kind, slopes, sign, n):
+    own = {"slope_set": slopes[0], "slope_reset": slopes[1]} if kind is LinearStep else {}
+    device = kind(**SHIFTED, step=0.15, c2c=0.4, **own)
+    g = torch.tensor([0.9, 1.5, 1.8], dtype=torch.float64)
+    found = device.burst_std(g, torch.tensor([n * sign] * 3).double(), device.constants())
+    slope = slopes[0] if sign > 0 else slopes[1]
+    wanted = [statistics.pstdev(ways(float(at), sign, n, 0.15, slope, 0.4)) for at in g]
+    # A slope of 0 is computed as one of a thousandth.
+    assert found.tolist() == pytest.approx(wanted, rel=1e-9 if slope or not own else 2e-3)
+
+
+def test_deviation_of_trains_that_arrive():
+    # A step over all that is left: one pulse varies by its own noise; after many, nothing is left.
+    device = SoftBoundsDevice(g_min=0.5, g_max=2.5, step=1.0, c2c=0.2)
+    g, cell = torch.tensor([0.9, 1.5], dtype=torch.float64), device.constants()
+    one = device.burst_std(g, torch.ones(2, dtype=torch.float64), cell)
+    assert one.tolist() == pytest.approx([0.2 * 1.6, 0.2 * 1.0], rel=1e-6)
+    slow = device.replace(step=0.1)
+    for count, device in ((0, slow), (10**6, slow), (10**6, slow.replace(c2c=3.0))):
+        found = device.burst_std(g, torch.full_like(g, count), device.constants())
+        assert bool(found.isfinite().all())
+        assert count or found.tolist() == [0.0, 0.0]
+    assert found.tolist() == [0.0, 0.0]

@@ -9,6 +9,7 @@ from mho.devices.data_driven import DataDriven2021
 from mho.devices.exponential import ExponentialDevice
 from mho.devices.vteam import VTEAM
 from mho.programming import Pulses, WriteVerify, write_verify
+from tolerance import near
 
 # Thresholds of 1 V: pulses below 2 V leave half-selected cells alone.
 DEVICE = VTEAM(r_on=1e4, r_off=1e5, v_on=-1.0, v_off=1.0, k_on=-1e-2, k_off=1e-2, alpha_on=1.0)
@@ -175,12 +176,14 @@ def test_ideal_wires_change_nothing(order, scheme):
     # Wires that hardly resist go through the circuit, and tell the same.
     tiny = Wires(1e-9, 1e-9, 1e-9, 1e-9)
     short = way.replace(max_pulses=3)
-    near, exact = (
+    wired, exact = (
         write_verify(DEVICE.fabricate((6, 5), dtype=torch.float64), goal, short.replace(wires=w))
         for w in (tiny, None)
     )
-    torch.testing.assert_close(near.achieved, exact.achieved, rtol=1e-6, atol=0)
-    assert near.half_selected_energy == pytest.approx(exact.half_selected_energy, rel=1e-6)
+    torch.testing.assert_close(wired.achieved, exact.achieved, rtol=1e-6, atol=0)
+    # Cell by cell without wires, what others see in a round is one long pulse: its order is lost.
+    rel = 1e-6 if order == "row" else 1e-3
+    assert wired.half_selected_energy == near(exact.half_selected_energy, rel=rel)
 
 
 @pytest.mark.parametrize("order", ["row", "cell"])

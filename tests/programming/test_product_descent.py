@@ -33,6 +33,7 @@ from mho.programming import (
 from mho.programming.derive import pulses_through
 from mho.programming.nominal import Counted, Laddered
 from mho.programming.products import Products
+from tolerance import near
 
 FINE = ExponentialDevice(
     g_min=1e-6, g_max=1e-4, nonlinearity_set=1.5, nonlinearity_reset=-1.5, levels=200
@@ -284,7 +285,7 @@ def test_costs_by_hand():
         assert own.reads == 7 * 3 * 6 * lines  # three tiles below one another
         assert report.seconds == pytest.approx(7 * 2e-8)
         joules = 7 * 2e-8 * 0.05**2 * float(bar.G.sum())
-        assert report.energy == pytest.approx(joules, rel=1e-9)
+        assert report.energy == near(joules, rel=1e-9)
 
 
 def test_every_row_pays_for_the_signs_of_its_own_inputs(monkeypatch):

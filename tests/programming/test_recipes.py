@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -38,6 +39,7 @@ from mho.programming import (
 
 VOLTS = VTEAM(r_on=1e4, r_off=1e5, v_on=-1.0, v_off=1.0, k_on=-1e-2, k_off=1e-2, alpha_on=1.0)
 COUNTED = ExponentialDevice(nonlinearity_set=1.5, nonlinearity_reset=-1.5, levels=60)
+BEFORE = Path(__file__).resolve().parents[1] / "data"
 WEIGHT = torch.linspace(-1.0, 1.0, 70).view(10, 7).sin()
 POLICIES = {
     "exact": (LinearDevice(), Exact()),
@@ -365,6 +367,21 @@ def test_a_layer_that_is_lost_or_renamed_is_missed(tmp_path):
             load_recipe(tmp_path / "bad.json")
     with pytest.raises(ValueError, match="at least one crossbar"):
         save_recipe(Recipe({}), tmp_path / "chip.csv")
+
+
+@pytest.mark.parametrize("name", ["volts", "counts"])
+def test_files_written_before_are_read(name):
+    # Of version 1: what its check sums are made of stays what it was.
+    path = BEFORE / f"recipe_1_{name}.csv"
+    sheet = load_recipe(path).sheets[""]
+    _, rows = table(path)
+    assert len(rows) == sheet.target.numel() == 12
+    for row in rows:
+        place = tuple(map(int, row[4:7]))
+        assert float(sheet.target[place]) == float(torch.tensor(float(row[7])))
+        assert int(sheet.pulses[place]) == int(row[9])
+    trains = [train.split(":") for row in rows for train in row[11].split()]
+    assert len(sheet.rounds) == max(int(train[0]) for train in trains)
 
 
 def small(policy, path):

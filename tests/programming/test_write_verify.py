@@ -24,6 +24,7 @@ from mho.programming import (
     programming_signal,
     write_verify,
 )
+from tolerance import near
 
 TABLES = (
     Path(__file__).resolve().parents[2].parent / "shared" / "data" / "xbtorch_tables" / "tabular"
@@ -240,11 +241,11 @@ def test_energy_and_time_by_hand():
     assert report.pulses.item() == 1
     assert report.rounds == 1
     assert report.achieved.item() == pytest.approx(middle, rel=1e-9)
-    assert report.energy == pytest.approx(0.4**2 * 0.5 * (1e-3 + middle) * width, rel=1e-9)
+    assert report.energy == near(0.4**2 * 0.5 * (1e-3 + middle) * width, rel=1e-9)
     assert report.half_selected_energy == 0.0
     # One read before the pulse, and one after it.
-    assert report.read_energy == pytest.approx(0.1**2 * (1e-3 + middle) * 2e-9, rel=1e-9)
-    assert report.time == pytest.approx(width + 1e-9 + 2 * 2e-9, rel=1e-9)
+    assert report.read_energy == near(0.1**2 * (1e-3 + middle) * 2e-9, rel=1e-9)
+    assert report.time == near(width + 1e-9 + 2 * 2e-9, rel=1e-9)
 
 
 def test_energy_and_time_of_trains_by_hand():
