@@ -219,7 +219,9 @@ def test_gradients_by_torch_func_are_those_of_autograd(kind):
     torch.manual_seed(3)
     model(x).square().sum().backward()
     for name, parameter in model.named_parameters():
-        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-6, msg=name)
+        apart = float((found[name] - parameter.grad).abs().max())
+        # What no softmax sees (a key's bias) has a gradient of rounding errors alone.
+        assert apart <= 1e-4 * float(parameter.grad.abs().max()) + 1e-6, name
     assert any(name.endswith("range_shift") and bool(g.any()) for name, g in found.items())
 
 

@@ -289,7 +289,7 @@ def test_devices_of_ones_own(run):
     assert said.text("ratchet_cells") == "(16, 20) (5, 16)"
     moved, dead = said.row("dead_moved")
     assert moved == 0
-    assert dead == pytest.approx(0.1, abs=0.05)
+    assert 0.06 < dead < 0.14
     assert said.number("on_grid") < 0.01
     assert said.number("ratchet_sweep") == pytest.approx(20, abs=1e-3)
     assert said.text("watched").endswith("asked True")
@@ -327,7 +327,7 @@ def test_a_device_of_measured_pulses(run):
         assert length == 501
         assert start == pytest.approx(3, abs=0.1)
         assert top == pytest.approx(38, abs=2)
-        assert bottom == pytest.approx(3, abs=2)
+        assert 1 < bottom < 5
     assert said.text("points") == "(400, 2) (400, 2)"
     lowest, highest = said.row("cdf")[-2:]
     assert lowest < 0.05

@@ -342,7 +342,7 @@ def test_one_device_of_both_is_at_every_conductance_what_each_is(parts):
     assert device.t0 == drifting.t0
     g = torch.linspace(2e-6, 25e-6, 9, dtype=torch.float64)
     for one, two in zip(device.drift_moments(g), drifting.device.drift_moments(g), strict=True):
-        assert torch.allclose(one, two, rtol=1e-12)
+        assert torch.allclose(one, two, rtol=1e-12, atol=0.0)
     context = device.fabricate((9,), dtype=torch.float64).context()
     assert torch.allclose(
         device.read_std(g, context), drifting.device.read_std(g, context), atol=0.0
@@ -368,11 +368,11 @@ def test_another_window_leaves_the_polynomials_what_was_fitted(parts, g_max):
         usual, other = fit.statistical(**given), fit.statistical(**given, g_max=g_max)
         assert other.g_max == g_max
         for one, two in zip(usual.drift_moments(g), other.drift_moments(g), strict=True):
-            assert torch.allclose(one, two, rtol=1e-12)
+            assert torch.allclose(one, two, rtol=1e-12, atol=0.0)
         context = usual.fabricate((9,), dtype=torch.float64).context()
         for name in ("write_std", "read_std", "program"):
             one, two = (getattr(device, name)(g, context) for device in (usual, other))
-            assert torch.allclose(torch.as_tensor(one), torch.as_tensor(two), rtol=1e-12)
+            assert torch.allclose(torch.as_tensor(one), torch.as_tensor(two), rtol=1e-12, atol=0.0)
     given = fit.statistical(**both, g_max=g_max, read_sigma=(1e-9, 2e-9))
     assert given.read_sigma == (1e-9, 2e-9)  # as it was said, of the device's own window
     with pytest.raises(ValueError, match="g_max"):

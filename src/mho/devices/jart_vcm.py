@@ -79,25 +79,25 @@ class JARTVCM(SwitchingDevice):
 
     Attributes:
         n_max: density of vacancies in the disc at x = 1 (1/m³), > n_min.
-        n_min: density at x = 0 (1/m³), > 0.
-        n_plug: density in the plug (1/m³), > 0.
-        radius: of the filament (m), > 0.
-        l_disc: length of the disc (m), > 0.
+        n_min: density at x = 0 (1/m³).
+        n_plug: density in the plug (1/m³).
+        radius: of the filament (m).
+        l_disc: length of the disc (m).
         l_cell: length of disc and plug (m), > l_disc.
-        mobility: of electrons (m²/(V s)), > 0.
-        valence: z, charges of a vacancy, > 0.
-        hop: a, hopping distance (m), > 0.
-        attempts: ν, attempt frequency (1/s), > 0.
-        activation: ΔW (eV), > 0.
-        richardson: effective Richardson constant (A/(m² K²)), > 0.
+        mobility: of electrons (m²/(V s)).
+        valence: z, charges of a vacancy.
+        hop: a, hopping distance (m).
+        attempts: ν, attempt frequency (1/s).
+        activation: ΔW (eV).
+        richardson: effective Richardson constant (A/(m² K²)).
         barrier: height at zero field (eV), > fermi.
         fermi: from the conduction band to the Fermi level (eV), >= 0.
-        permittivity: relative, static, > 0.
-        permittivity_barrier: relative, for image forces, > 0.
-        t_ambient: ambient temperature (K), > 0.
+        permittivity: relative, static.
+        permittivity_barrier: relative, for image forces.
+        t_ambient: ambient temperature (K).
         r_th: thermal resistance (K/W), >= 0.
         reset_heating: part of ``r_th`` that acts for v > 0, >= 0.
-        r_tiox: resistance of the TiOx layer (Ω), > 0.
+        r_tiox: resistance of the TiOx layer (Ω).
         r_line: resistance of the lines (Ω), >= 0.
         alpha_line: its temperature coefficient (1/K), >= 0.
         r_th_line: thermal resistance of the lines (K/W), >= 0.

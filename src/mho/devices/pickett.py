@@ -52,21 +52,21 @@ class Pickett(SwitchingDevice):
     A parameter may be a factor of 10⁴ from its default at the most (``r_series`` may be 0).
 
     Attributes:
-        c_off: speed of resetting (m/s), > 0.
-        i_off: current scale of resetting (A), > 0.
+        c_off: speed of resetting (m/s).
+        i_off: current scale of resetting (A).
         a_off: width at which resetting begins to stop (m).
-        c_on: speed of setting (m/s), > 0.
-        i_on: current scale of setting (A), > 0.
+        c_on: speed of setting (m/s).
+        i_on: current scale of setting (A).
         a_on: width at which setting begins to stop (m).
-        b: current that shifts the stopping (A), > 0.
-        w_c: scale of the width (m), > 0.
-        w_on: barrier width at x = 1 (m), > 0.
+        b: current that shifts the stopping (A).
+        w_c: scale of the width (m).
+        w_on: barrier width at x = 1 (m).
         w_off: barrier width at x = 0 (m), > w_on.
-        barrier: height (eV), > 0.
-        kappa: relative permittivity of the barrier, > 0.
-        area: of the tunnel channel (m²), > 0.
+        barrier: height (eV).
+        kappa: relative permittivity of the barrier.
+        area: of the tunnel channel (m²).
         r_series: resistor in series (Ω), >= 0.
-        u_limit: largest barrier voltage of Simmons' formula (V), > 0.
+        u_limit: largest barrier voltage of Simmons' formula (V).
 
     Raises:
         ValueError: if a parameter is out of its range, or leaves no barrier at ``w_on``.
