@@ -8,6 +8,7 @@ from torch._dynamo.utils import counters
 
 import menu
 import mho
+from mho.devices import LinearDevice
 
 # The compiler of torch 2.8 does not follow `vars`, nor functions in a function, into one graph.
 pytestmark = pytest.mark.skipif(
@@ -70,6 +71,22 @@ def test_eval_reads_what_was_programmed_last(case):
     assert not torch.equal(seen[0], seen[1])
     assert graphs() == 1
     assert not counters["graph_break"]
+
+
+def test_eager_reads_between_compile_nothing_anew():
+    """What a spec derives of its fields is there before a graph looks for it."""
+    hardware = mho.Hardware(
+        device=LinearDevice(g_min=1e-6, g_max=9e-5),
+        array=mho.Array(4, 6),
+        dac=mho.DAC(6),
+        adc=mho.ADC(6, range="per_vector"),
+    )
+    model = mho.convert(torch.nn.Linear(7, 5), hardware).eval()
+    x, twin = torch.randn(3, 7), compiled(model)
+    for read in (twin, model, twin):
+        read(x)
+    assert graphs() == 1
+    assert "saved" not in vars(hardware)  # is large, and nobody reads by it
 
 
 @pytest.mark.parametrize("case", NOISY + slowly(SLOW_NOISY), ids=name_of)

@@ -252,6 +252,33 @@ def test_limits_are_kept_and_checked():
         mho.limit_memory(nn.Linear(2, 2), 1000)
 
 
+def test_a_default_limit_is_that_of_where_a_model_is(monkeypatch):
+    """Not of where it was converted: a model made on a large accelerator reads elsewhere."""
+    monkeypatch.setattr("mho.crossbar.crossbar.allowed", lambda device: 5 * 10**9)
+    monkeypatch.setattr(blocks, "allowed", lambda device: 5 * 10**9)
+    analog = mho.convert(nn.Linear(4, 3), Hardware(adc=ADC(bits=8)))
+    assert analog.crossbar.memory == analog.crossbar.reader.memory == 5 * 10**9
+    saved = pickle.dumps(analog)
+    monkeypatch.undo()
+    there = pickle.loads(saved).crossbar
+    assert there.memory == there.reader.memory == 256 * 10**6
+
+
+def test_a_nan_in_one_group_hides_no_clip_of_another():
+    hardware = Hardware(array=Array(16, 16), dac=DAC(4, range=1.0), adc=ADC(4, range=2e-6))
+    found = []
+    for stray in (0.0, float("nan")):
+        torch.manual_seed(0)
+        layer = mho.convert(nn.Conv1d(8, 8, 1, groups=2, bias=False), hardware).train()
+        mho.limit_memory(layer, 30_000)
+        x = seeded(64, 8, 64).float()
+        x[0, 0, 0] = stray
+        x.requires_grad_()
+        layer(x).sum().backward()
+        found.append(x.grad[:, 4:])
+    assert torch.equal(*found)
+
+
 def test_the_least_limit_still_reads(tiny):
     hardware = Hardware(dac=DACS["own ranges"], adc=ADC(bits=6), array=Array(8, 8))
     x = seeded(3, 20, seed=1)

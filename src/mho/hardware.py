@@ -12,7 +12,7 @@ from mho.cells.programming import Programming
 from mho.cells.spread import refuse_shared
 from mho.circuit import Wires
 from mho.core import checks, files
-from mho.core.spec import Spec, derived
+from mho.core.spec import Spec, derived, derived_late
 from mho.devices.linear import LinearDevice
 from mho.effects.base import Effect
 from mho.encoding.base import Encoding
@@ -269,7 +269,7 @@ class Hardware(Spec):
         """The drivers, ideal where none are given."""
         return self.dac or _IDEAL_DRIVE
 
-    @derived
+    @derived_late
     def saved(self) -> dict[str, Any]:
         """What `to_dict` returns, one dict for all who compare with it; not to be changed."""
         return self.to_dict()

@@ -16,6 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from mho.cells.spread import Spread
 from mho.core import random
 from mho.core.spec import Spec
 
@@ -40,7 +41,7 @@ class Context:
         written_at: when that was (s after programming).
         reads: reads since the cells were last written, before and after the time that passes.
         ages: whether these cells may age: those of a training read that is of new cells do not.
-        hosted: whether numbers are drawn on the host, wherever the cells are.
+        hosted: whether `normal`, `uniform` and `sample` draw on the host, wherever the cells are.
     """
 
     like: Tensor
@@ -55,6 +56,7 @@ class Context:
     ages: bool = True
     hosted: bool = False
     _source: torch.Generator | None = field(default=None, init=False, repr=False)
+    _host: torch.Generator | None = field(default=None, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -73,12 +75,13 @@ class Context:
 
     @property
     def generator(self) -> torch.Generator | None:
-        """Where randomness comes from; taken from the stream when first asked for.
+        """Where randomness comes from, on the cells' device; taken when first asked for.
 
-        None is torch's own generator: every function of torch that draws takes it as such.
+        None is torch's own generator: every function of torch that draws takes it as such. It is
+        `normal`, `uniform` and `sample` that give one seed the same chip on every device.
         """
         if self._source is None:
-            rng, device = self.rng, torch.device("cpu") if self.hosted else self.device
+            rng, device = self.rng, self.device
             own = None if rng is None else random.take(rng, device)
             self._source = random.training_source(device) if own is None else own
         return self._source
@@ -92,13 +95,26 @@ class Context:
         """Draw standard normals, one per cell (or of ``shape``)."""
         if self._traced:
             return random.traced(self._blank(shape), self.rng, kind="normal")  # type: ignore[arg-type]
-        return random.normal(self._blank(shape), self.generator)
+        return random.normal(self._blank(shape), self._drawing).to(self.device)
 
     def uniform(self, shape: tuple[int, ...] | None = None) -> Tensor:
         """Draw from U[0, 1), one per cell (or of ``shape``)."""
         if self._traced:
             return random.traced(self._blank(shape), self.rng, kind="uniform")  # type: ignore[arg-type]
-        return random.uniform(self._blank(shape), self.generator)
+        return random.uniform(self._blank(shape), self._drawing).to(self.device)
+
+    def sample(self, spread: Spread, shape: tuple[int, ...] | None = None) -> Tensor:
+        """Draw from a spread, one per cell (or of ``shape``)."""
+        shape = self.shape if shape is None else shape
+        return spread.sample(shape, self._drawing, dtype=self.dtype, device=self.device)
+
+    @property
+    def _drawing(self) -> torch.Generator | None:
+        if not self.hosted or self.rng is None:
+            return self.generator
+        if self._host is None:
+            self._host = random.take(self.rng, "cpu")
+        return self._host
 
     @property
     def _traced(self) -> bool:
@@ -111,6 +127,8 @@ class Context:
     def _blank(self, shape: tuple[int, ...] | None) -> Tensor:
         # Laid out in memory as the population is: mixed layouts are slow to combine.
         like = self.like.detach()
+        if self.hosted:
+            like = torch.empty_like(like, device="cpu")
         return torch.empty_like(like) if shape is None else like.new_empty(shape)
 
 

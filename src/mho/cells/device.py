@@ -91,7 +91,7 @@ class Device(Behaviour):
         drawn = {}
         for name, spread in spreads.items():
             if spread.shared is None:
-                drawn[name] = spread.sample(shape, context.generator, **kind)
+                drawn[name] = context.sample(spread, shape)
                 continue
             # A Gaussian copula: part of the normal score is common to all of one cause.
             if spread.shared not in causes:

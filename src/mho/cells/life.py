@@ -129,10 +129,6 @@ class Drawn:
             hosted=self.hosted,
         )
 
-    def source(self) -> torch.Generator | None:
-        """Take a generator for what is drawn pulse by pulse, where the cells are."""
-        return replace(self, hosted=False).context().generator
-
     def acting(self, stage: str) -> Iterator[tuple[Behaviour, Context]]:
         """The behaviours that act at a stage, in order, each with what it is told."""
         for index, behaviour in enumerate(self.behaviours):

@@ -256,7 +256,7 @@ class OpenLoop(Programming):
 
     def reached(self, target: Tensor, drawn: Drawn) -> Tensor:
         """What the pulses leave (S); the gradient is straight through."""
-        g, _ = drawn.device.open_loop(target, drawn.states[0], drawn.source())
+        g, _ = drawn.device.open_loop(target, drawn.states[0], drawn.context().generator)
         return g
 
     def rounds_of(self, written: Written) -> tuple[Round, ...] | None:
@@ -269,7 +269,7 @@ class OpenLoop(Programming):
     def carry_out(self, cells: Cells, target: Tensor, site: Site | None) -> Written:
         """See `Programming.carry_out`; the reset counts as one pulse."""
         drawn = cells.drawn("program")
-        g, counts = drawn.device.open_loop(target, drawn.states[0], drawn.source())
+        g, counts = drawn.device.open_loop(target, drawn.states[0], drawn.context().generator)
         cells.hold(life.settle(g, drawn, own=False))
         return Written(pulses=counts + 1)
 

@@ -156,11 +156,8 @@ def normal(like: Tensor, source: torch.Generator | None) -> Tensor:
 
     Args:
         like: gives shape, layout, dtype and device.
-        source: where they come from; None is torch's own generator. A generator of the host draws
-            there, for whatever device.
+        source: where they come from; None is torch's own generator.
     """
-    if _elsewhere(like, source):
-        return normal(torch.empty_like(like, device="cpu"), source).to(like.device)
     # torch fills contiguous memory an order of magnitude faster than strided memory.
     if source is None:
         return _laid_out(torch.randn(like.numel(), dtype=like.dtype, device=like.device), like)
@@ -171,15 +168,9 @@ def normal(like: Tensor, source: torch.Generator | None) -> Tensor:
 
 def uniform(like: Tensor, source: torch.Generator | None) -> Tensor:
     """Draw from U[0, 1); as `normal`."""
-    if _elsewhere(like, source):
-        return uniform(torch.empty_like(like, device="cpu"), source).to(like.device)
     if source is None:
         return torch.rand(like.shape, dtype=like.dtype, device=like.device)
     return torch.empty_like(like).uniform_(generator=source)
-
-
-def _elsewhere(like: Tensor, source: torch.Generator | None) -> bool:
-    return source is not None and source.device.type == "cpu" != like.device.type
 
 
 def _laid_out(drawn: Tensor, like: Tensor) -> Tensor:

@@ -127,6 +127,8 @@ class derived(Generic[T]):  # noqa: N801 (used as a decorator, as property is)
     As `functools.cached_property`, without its lock, which ``torch.compile`` does not know.
     """
 
+    small = True
+
     def __init__(self, compute: Callable[[Any], T]) -> None:
         self._compute = compute
         self.__doc__ = compute.__doc__
@@ -143,21 +145,28 @@ class derived(Generic[T]):  # noqa: N801 (used as a decorator, as property is)
         return value
 
 
-def work_out(spec: object) -> None:
-    """Work out what is `derived` of a spec now, for ``torch.compile``.
+class derived_late(derived[T]):  # noqa: N801
+    """As `derived`, of what is large and no read asks for: worked out when it is asked for."""
+
+    small = False
+
+
+def work_out(*specs: Any) -> None:
+    """Work out what is `derived` of specs now, for ``torch.compile``.
 
     It guards what a graph has found of a spec: what appeared there later would compile it anew.
     """
-    if spec is None or _WORKED_OUT in vars(spec):
-        return
-    for kind in type(spec).__mro__:
-        for name, value in vars(kind).items():
-            if isinstance(value, derived):
-                getattr(spec, name)
-    vars(spec)[_WORKED_OUT] = True
+    for spec in specs:
+        kind: Any = type(spec)
+        for name in _derived_of(kind):
+            getattr(spec, name)
 
 
-_WORKED_OUT = "_worked_out"
+@functools.cache
+def _derived_of(kind: type) -> tuple[str, ...]:
+    known = {name: value for base in reversed(kind.__mro__) for name, value in vars(base).items()}
+    return tuple(n for n, value in known.items() if isinstance(value, derived) and value.small)
+
 
 _SHOWN = 16
 """Items of a tuple that are said in short."""

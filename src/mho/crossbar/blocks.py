@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -193,8 +194,10 @@ def plan(
     holds = measured and held >= min(_FEWEST, count)
     if holds:
         most, each = min(most, held), each + every
-    together = pulses > 1 and not draws and readout.converters is None
-    if together := together and min(most, count) < _FEW:
+    # On an accelerator every operation has to be launched: the fewer the better.
+    few = min(most, count) < _FEW or not on_cpu
+    together = pulses > 1 and few and not draws and readout.converters is None
+    if together:
         each += groups * pulses * (rows + 2 * height + 3 * width)
     return Plan(max(min(most, room // each, count), 1), tiles, runs, holds, together)
 
@@ -211,6 +214,7 @@ def _runs(lines: int, converters: int, most: int) -> list[Run]:
     ]
 
 
+@functools.cache
 def allowed(device: torch.device) -> int:
     """Return what a read on a device may take unless another limit is set (bytes)."""
     return max(MEMORY, (of_device(device) or 0) // SHARE)

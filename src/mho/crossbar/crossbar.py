@@ -99,6 +99,7 @@ class Crossbar(nn.Module):
     range_pending: Tensor | None
     range_rule: InputRangeRule | None = None
     _reader: Reader | None = None
+    limited: int | None = None  # the memory of a read, where it was set
     quiet: bool = False
     shared: bool = False
     _saved: tuple[Any, str] = (None, "")  # where a shared one was last written, and its prefix
@@ -283,15 +284,10 @@ class Crossbar(nn.Module):
         """What a read may take beside its inputs and outputs (bytes), see `mho.limit_memory`."""
         return self.limited or allowed(self.scale.device)
 
-    @property
-    def limited(self) -> int | None:
-        """What that was limited to, if it was."""
-        return vars(self).get("memory")
-
     def limit_memory(self, memory: int) -> None:
         """Set what a read may take beside its inputs and outputs (bytes, >= 1)."""
-        vars(self)["memory"] = checked(memory)
-        self.reader.limit_memory(self.memory)
+        self.limited = checked(memory)
+        self.reader.limit_memory(self.limited)
 
     @property
     def reader(self) -> Reader:
@@ -452,7 +448,10 @@ class Crossbar(nn.Module):
         return {**self.__dict__, "_lease": None, "_saved": (None, ""), "circuits": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        state = renamed.state(state, "memory", "limited")
         super().__setstate__(renamed.state(state, "_practice", "_injection"))
+        if self._reader is not None:
+            self._reader.limited = self.limited  # of pickles that had it twice
 
     _apply = moving.apply
 

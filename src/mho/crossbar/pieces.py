@@ -37,7 +37,7 @@ class Job:
         places: where the stream was at the start of each block.
         follows: whether gradients will be asked for.
         clipped: by block, for each of its pieces which currents were clipped by some converter,
-            ``[pulses, vectors]``; kept where gradients need it.
+            ``[pulses, vectors]``; where gradients need it, of blocks with any.
     """
 
     readout: Readout
@@ -71,7 +71,7 @@ class Job:
     def passes(self) -> bool:
         """Whether a current's gradient is that of its result, but where it was clipped.
 
-        Who clips is known of a few: on an accelerator to ask for them is to wait.
+        The host looks at which those are: on an accelerator it would have to wait for them.
         """
         if self.readout.matrix.device.type != "cpu":
             return False
@@ -171,11 +171,11 @@ def clipped_of(
         job: the read.
         rng: stream for read noise, where it was.
     """
-    noise, groups, count = job.readout.noise, len(level), level.shape[1]
-    some = torch.stack(masks) if masks else torch.zeros(1, 1, 1)
-    found = some.flatten(1).any(1).tolist()
-    if not any(found):
+    if not masks:
         return
+    noise, groups, count = job.readout.noise, len(level), level.shape[1]
+    some = torch.stack(masks)
+    found = some.flatten(1).any(1).tolist()
     vectors = some.flatten(0, 1).any(0).nonzero()[:, 0]
     pieces = iter(zip(found, some.index_select(2, vectors).flatten(1), strict=True))
     for rows, sent in _sent(level.index_select(1, vectors), job):
@@ -257,8 +257,8 @@ def _sent(level: Tensor, job: Job) -> Iterator[tuple[slice, Pulses]]:
                 power = sent.power.sum(-1, keepdim=True) if summed else sent.power
                 yield rows, sent._replace(power=power)
         else:
-            pulses = planes[..., rows].flatten(1, 2)
-            yield rows, Pulses(pulses, pulses, *_weights(job))
+            levels = planes[..., rows].flatten(1, 2)
+            yield rows, Pulses(levels, levels, *_weights(job))
 
 
 def _weights(job: Job) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -386,7 +386,8 @@ def _out_of_range(current: Tensor, adc: ADC) -> Tensor:
     least = most = current
     if len(current) > 1:  # over all groups first: whole lines at once
         least, most = current.amin(0, keepdim=True), current.amax(0, keepdim=True)
-    return (most.amax((0, 3)) >= high + 0.5) | (least.amin((0, 3)) <= low - 0.5)
+    inside = (most.amax((0, 3)) < high + 0.5) & (least.amin((0, 3)) > low - 0.5)
+    return ~inside  # a NaN hides what else there is
 
 
 def _erring(current: Tensor, piece: Piece, limit: Tensor | None, job: Job) -> Tensor:

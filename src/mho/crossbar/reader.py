@@ -78,13 +78,14 @@ class Reader:
         self.hardware, self.groups = hardware, crossbar.groups
         self.rows, self.outputs = crossbar.rows, crossbar.groups * crossbar.cols
         self.cells, self.scale = crossbar.cells, crossbar.scale
-        self.memory, self.observed = crossbar.memory, crossbar.observed
+        self.limited, self.observed = crossbar.limited, crossbar.observed
         self.ranges = Ranges(crossbar)
         self.view = View(crossbar, hardware, self.ranges)
         self.collapsed = self.view.collapsed
         self._undriven = hardware.drive.ideal
-        for spec in (hardware, hardware.drive, hardware.adc, hardware.array.wires):
-            work_out(spec)
+        work_out(hardware, hardware.device, hardware.array.wires, hardware.drive)
+        if hardware.adc is not None:
+            work_out(hardware.adc, *filter(None, (hardware.adc.architecture,)))
         self.rest()
         self._correct_as(crossbar)
         if ahead and not self.scale.is_meta:
@@ -116,7 +117,10 @@ class Reader:
         return {**self.__dict__, "_plan": None, "_measured": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _plan=None, _measured=None)  # as pickles of 0.1 have them
+        # As pickles of 0.1 have them; what they may take was written into each.
+        known = {k: v for k, v in state.items() if k != "memory"}
+        limited = state.get("limited")
+        vars(self).update(known, _plan=None, _measured=None, limited=limited)
 
     # ── what is kept of the stored cells ─────────────────────────────────────────────────────
 
@@ -132,9 +136,14 @@ class Reader:
         """Keep nothing of the stored cells: they are not read for now."""
         self._stored = self._cast = self._turned = self._plan = self._measured = None
 
+    @property
+    def memory(self) -> int:
+        """What a read may take beside its inputs and outputs (bytes)."""
+        return self.limited or blocks.allowed(self.scale.device)
+
     def limit_memory(self, memory: int) -> None:
         """Set what a read may take beside its inputs and outputs (bytes)."""
-        self.memory, self._plan, self._measured = memory, None, None  # which are of so much memory
+        self.limited, self._plan, self._measured = memory, None, None  # which are of so much memory
 
     @property
     def stored(self) -> Readout:

@@ -2,9 +2,9 @@
 
     for each block: for each tile: for each bit plane: currents ──ADC──▶ added up, in the cache
 
-Nothing but outputs outlives its block. Ranges that follow the currents are measured first; a block
-whose currents fit in the cache is held for that, a larger one is worked out twice. All bit planes
-of a few vectors are one product.
+Nothing but outputs outlives its block (and, for gradients, which currents were clipped in it).
+Ranges that follow the currents are measured first; a block whose currents fit in the cache is held
+for that, a larger one is worked out twice. All bit planes of a few vectors are one product.
 
 Gradients pass a converter on a grid as they are unless it clips. So those of all tiles and planes
 are one product, less those of the few currents that were clipped: which, the read has noted; these
@@ -30,7 +30,7 @@ from mho.core.constants import constant
 from mho.core.precision import exactly
 from mho.crossbar import blocks, pulses
 from mho.crossbar.blocks import Slab, Vectors
-from mho.crossbar.currents import multiply
+from mho.crossbar.currents import in_units, multiply
 from mho.crossbar.pieces import (
     Clipped,
     Job,
@@ -106,7 +106,7 @@ def read(
 
 
 class _Read(torch.autograd.Function):
-    """Keep the inputs alone, and work out the rest anew for the gradients."""
+    """Keep the inputs, and what was clipped; work out the rest anew for the gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrix: Tensor, job: Job) -> Tensor:
@@ -189,7 +189,7 @@ def _converted(level: Tensor, slab: Slab, job: Job) -> Tensor:
     for piece in pieces:
         added = digital(piece.current, piece, limit, job, clipped)
         _add_pulses(total[..., piece.run.lines], added, piece.sent.weights, whole=whole)
-    if clipped is not None:
+    if clipped and bool(torch.stack([mask.any() for mask in clipped]).any()):
         job.clipped[slab.start] = clipped
     step = step_of(limit, job)
     return total if step is None else by_converter(total, job).mul_(step).flatten(-2)
@@ -381,7 +381,7 @@ def _passed(
         of_total = by_converter(of_total, job).mul(step).flatten(-2)
     share = drive.joint_step if drive.converts_once else 1.0
     if of_matrix is not None:
-        _add_product(of_matrix, level * unit, of_total, share)
+        _add_product(of_matrix, in_units(level, job.readout), of_total, share)
     of_level = multiply(of_total, matrix.mT).mul_(share) if for_x else None
     for found in clipped_of(level, job.clipped.get(slab.start, []), job, _place(slab, job)):
         lost = _lost(found, of_total, slab, job)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -175,8 +175,7 @@ class ReadDisturb(AgingEffect):
         """Draw how many reads every cell bears (nothing where all are alike)."""
         if not isinstance(self.reads, Spread):
             return {}
-        kind: Any = {"dtype": context.dtype, "device": context.device}
-        return {"reads": self.reads.sample(context.shape, context.generator, **kind)}
+        return {"reads": context.sample(self.reads)}
 
     def harm(self, reads: float) -> float:
         """Return the number of reads at the reference voltage, of one polarity, that do as much."""

@@ -89,9 +89,7 @@ class StuckAt(FabricationEffect):
         value: float | Spread | None, default: float, like: Tensor, context: Context
     ) -> Tensor:
         if isinstance(value, Spread):
-            return value.sample(
-                tuple(like.shape), context.generator, dtype=like.dtype, device=like.device
-            )
+            return context.sample(value, tuple(like.shape))
         return like.new_full((), default if value is None else value)
 
 

@@ -96,8 +96,7 @@ class _MetalOxide(Effect):
         for state in ("lrs", "hrs"):
             law = getattr(self, state)
             if law is not None and isinstance(law.p0, Spread):
-                kind: Any = {"dtype": context.dtype, "device": context.device}
-                drawn[state] = law.p0.sample(context.shape, context.generator, **kind)
+                drawn[state] = context.sample(law.p0)
         return drawn
 
     def fail(self, g: Tensor, context: Context, start: float, stop: float) -> Tensor:

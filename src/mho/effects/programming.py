@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -118,7 +117,6 @@ class CycleVariability(ProgrammingEffect):
 
 
 def _sample(value: float | Spread, shape: tuple[int, ...], context: Context) -> Tensor:
-    kind: Any = {"dtype": context.dtype, "device": context.device}
     if isinstance(value, Spread):
-        return value.sample(shape, context.generator, **kind)
-    return torch.full(shape, value, **kind)
+        return context.sample(value, shape)
+    return torch.full(shape, value, dtype=context.dtype, device=context.device)

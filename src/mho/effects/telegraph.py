@@ -125,18 +125,15 @@ class TelegraphNoise(ReadingEffect):
         Nothing is drawn of what is alike in all cells.
         """
         drawn = {}
-        kind: Any = {"dtype": context.dtype, "device": context.device}
         for trap in range(self.traps):
             if isinstance(self.amplitude, Spread):
-                sampled = self.amplitude.sample(context.shape, context.generator, **kind)
-                step: Tensor | float = sampled.clamp_(0.0, 1.0)
+                step: Tensor | float = context.sample(self.amplitude).clamp_(0.0, 1.0)
             else:
                 step = self.amplitude
             if isinstance(step, Tensor) or self.fraction < 1.0:
                 drawn[f"step{_of(trap)}"] = (context.uniform() < self.fraction) * step
             if isinstance(self.tau, Spread):
-                tau = self.tau.sample(context.shape, context.generator, **kind)
-                drawn[f"tau{_of(trap)}"] = tau
+                drawn[f"tau{_of(trap)}"] = context.sample(self.tau)
             if self.tau is not None:
                 filled = context.uniform() < self.occupancy
                 drawn[f"filled{_of(trap)}"] = filled.to(context.dtype)

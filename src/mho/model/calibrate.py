@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mho.core import checks, notice
 from mho.core.text import bar
+from mho.crossbar.blocks import MEMORY
 from mho.crossbar.converters import trim_of
 from mho.crossbar.correction import Correction
 from mho.crossbar.crossbar import Crossbar
@@ -229,7 +230,7 @@ def _samples_of_each(crossbars: list[Crossbar]) -> int:
         (crossbar.hardware.encoding.converters + 1) * crossbar.scale.element_size()
         for crossbar in crossbars
     )
-    memory = min(crossbar.memory for crossbar in crossbars)
+    memory = min(crossbar.limited or MEMORY for crossbar in crossbars)  # on every device alike
     return max(min(_MAX_SAMPLES, memory // each), _FEWEST_SAMPLES)
 
 

@@ -21,7 +21,8 @@ def limit_memory(model: nn.Module, memory: float) -> None:
 
     The limit is kept by copies and pickles of the model. A new model has 256 MB on a CPU, and a
     sixteenth of its device's memory on an accelerator, where many small blocks cost more than they
-    compute: every operation has to be launched. It does not hold where torch follows the
+    compute: every operation has to be launched. (Processes that share one should say less.) It does
+    not hold where torch follows the
     operations to make a graph of them (``torch.compile``, ``torch.export``, ``torch.func``), which
     decides itself what is kept.
 

@@ -136,7 +136,7 @@ class ProductDescent(Programming):
         if not target.numel():
             return Written(torch.zeros_like(target, dtype=torch.int64), 0.0, 0.0)
         first = None if self.first is None else self.first.carry_out(cells, target, site)
-        generator = cells.drawn().source()
+        generator = cells.drawn().context().generator
         lent = Lent(cells, site)
         scheme = self.scheme.fitted(cells.spec)
         own = Descent(self, scheme, lent, target, site or Site.alone(target), generator).go()

@@ -251,7 +251,7 @@ class WriteVerify(Programming):
             ProgrammingError: if cells failed and the scheme says to raise.
         """
         # Taken from the stream before the lent cells go on with it: reads and pulses draw apart.
-        generator = cells.drawn().source()
+        generator = cells.drawn().context().generator
         lent = Lent(cells, site)
         name = "" if site is None else site.name
         scheme, asked = self.fitted(cells.spec), lent.given(target)
