@@ -45,7 +45,7 @@ def make_room(cells: Cells, state: dict[str, Any], prefix: str) -> str | None:
     # Torch loads in place: what shares these tensors (a fork, a report) must stay what it is.
     held: Any = cells._buffers["g"]
     cells._buffers.update(g=held.clone(), streams=cells.streams.clone())
-    vars(cells)["_shared"] = False
+    cells._shared = False
     states = [k for k in state if k.startswith(f"{prefix}state_")]
     for name in [n for n in cells._buffers if n.startswith("state_")]:
         del cells._buffers[name]

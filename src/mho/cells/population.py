@@ -197,7 +197,7 @@ class Cells(nn.Module):
         """Put every healthy cell at its lowest conductance."""
         nothing = torch.zeros((), dtype=self.g.dtype, device=self.g.device).expand(self.shape)
         self.hold(self.spec.reach(nothing, self.parameters_drawn()).clone())
-        vars(self)["seconds"] = 0.0
+        self.seconds = 0.0
 
     def write(self, g: Tensor) -> None:
         """Set the healthy cells directly to conductances, the nearest each can hold.
@@ -220,7 +220,7 @@ class Cells(nn.Module):
         g = g.detach().contiguous()
         held = {"g": g if broken is None else broken.keep(g), "inner": None, "written": None}
         self._buffers.update(held)
-        vars(self)["reads"] = 0.0
+        self.reads = 0.0
 
     @settled
     def program(
@@ -247,7 +247,7 @@ class Cells(nn.Module):
         checks.instance("programming", programming, Programming)
         written = programming.carry_out(self, self._checked(target), site)
         self.count(written.pulses)
-        vars(self)["seconds"] = 0.0
+        self.seconds = 0.0
         return written
 
     def count(self, pulses: Tensor | int) -> None:
@@ -256,7 +256,7 @@ class Cells(nn.Module):
             known = torch.zeros_like(pulses) if self.pulses is None else self.pulses
             self.pulses = known + pulses
         else:
-            vars(self)["_all_pulses"] = self._all_pulses + int(pulses)
+            self._all_pulses += int(pulses)
 
     @property
     def writes(self) -> Tensor:
@@ -324,7 +324,7 @@ class Cells(nn.Module):
 
         Tensors are shared until one of the two changes its own; the streams are not.
         """
-        vars(self)["_shared"] = True
+        self._shared = True
         twin = type(self).__new__(type(self))
         own = set(self._non_persistent_buffers_set)
         buffers = {**self._buffers, "streams": self.streams.clone()}

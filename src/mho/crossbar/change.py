@@ -76,7 +76,7 @@ def commit(
         held: Any = crossbar._buffers
         held.update({name: value for name, value in tensors.items() if value is not None})
         if observed is not None:
-            vars(crossbar)["_observed"] = observed
+            crossbar._observed = observed
         population = crossbar.cells
         if population.training is not crossbar.training:
             population.train(crossbar.training)

@@ -225,7 +225,7 @@ class Crossbar(nn.Module):
         known = self._lumped
         if known is None or known[0] != key:
             found = readout.lumped(injection.hardware(self.hardware), injection, self.cells)
-            known = vars(self)["_lumped"] = key, found
+            known = self._lumped = key, found
         return known[1]
 
     @property
@@ -306,7 +306,7 @@ class Crossbar(nn.Module):
             found = Reader(self, ahead=not self.training)
         else:
             found = keeping.with_ranges(self)
-        vars(self)["_reader"] = found
+        self._reader = found
 
     @property
     def collapsed(self) -> bool:

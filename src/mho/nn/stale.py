@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def mark_programmed(layer: AnalogLayer) -> None:
     """Note that the chip now holds the weights as they are; `warn_if_stale` goes by it."""
     found = layer._versions()
-    vars(layer).update(_synced=found, _warned=False)
+    layer._synced, layer._warned = found, False
     for crossbar in layer.crossbars.values():
-        vars(crossbar)["written_as"] = found  # layers that share it find out so
+        crossbar.written_as = found  # layers that share it find out so
 
 
 def warn_if_stale(layer: AnalogLayer) -> None:
