@@ -11,10 +11,11 @@ from torch.optim import Optimizer
 from mho.core import checks
 
 # What others write into groups: schedulers, and torch since it knows it (older states lack it).
-_BESIDE = frozenset(
-    "params param_names initial_lr max_lr min_lr max_momentum base_momentum swa_lr foreach fused "
-    "capturable differentiable maximize decoupled_weight_decay".split()
-)
+_BESIDE = {
+    *("params", "param_names", "initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum"),
+    *("swa_lr", "foreach", "fused", "capturable", "differentiable", "maximize"),
+    "decoupled_weight_decay",
+}
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "SGD": (),
     "Adam": ("step", "exp_avg", "exp_avg_sq"),
