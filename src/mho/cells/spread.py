@@ -285,16 +285,12 @@ def near(name: str, value: float | Spread, published: float, *, or_zero: bool = 
         name: the parameter.
         value: what was given.
         published: what it is in the model's source, > 0.
-        or_zero: whether everything from 0 on is allowed.
+        or_zero: whether smaller ones are allowed, too, down to 0.
 
     Raises:
         TypeError, ValueError: as `check`, with bounds a factor of 10⁴ from what was published.
     """
-    if or_zero:
-        check(name, value, least=0.0, most=published * _FAR)
-    else:
-        check(name, value, above=0.0)
-        check(name, value, least=published / _FAR, most=published * _FAR)
+    check(name, value, least=0.0 if or_zero else published / _FAR, most=published * _FAR)
 
 
 def positive(name: str, value: float | Spread) -> float | Spread:

@@ -94,12 +94,10 @@ class Pickett(SwitchingDevice):
     u_limit: float = 0.9
 
     def __post_init__(self) -> None:
-        positive = "c_off i_off a_off c_on i_on a_on b w_c w_on w_off barrier kappa area"
-        for name in positive.split():
-            near(name, getattr(self, name), getattr(Pickett, name))
-        near("r_series", self.r_series, 215.0, or_zero=True)
-        checks.number("u_limit", self.u_limit)
-        near("u_limit", self.u_limit, Pickett.u_limit)
+        positive = "c_off i_off a_off c_on i_on a_on b w_c w_on w_off barrier kappa area u_limit"
+        for name in (*positive.split(), "r_series"):
+            near(name, getattr(self, name), getattr(Pickett, name), or_zero=name == "r_series")
+        checks.number("u_limit", self.u_limit)  # the same for all cells
         check_order("w_on", self.w_on, "w_off", self.w_off)
         self._check_barrier()
 
