@@ -156,7 +156,7 @@ def test_those_of_older_versions_are_taken():
     found.step(closure)
     found, closure = stepped(WRAPPERS["quantised"](optim.Adam))
     given = found.state_dict()
-    del given["optimizer"]
+    del given["inner"]
     found.load_state_dict(given)
     found.load_state_dict(stepped(plain(optim.Adam))[0].state_dict())
     found.step(closure)
@@ -197,6 +197,9 @@ def test_what_is_kept_has_its_parameter_s_shape(name):
     wrong = copy.deepcopy(found.state_dict())
     wrong["state"][1]["exp_avg"] = torch.ones(5)
     with pytest.raises(ValueError, match=r"exp_avg of parameter 1 must have shape \[2\], got"):
+        found.load_state_dict(wrong)
+    wrong["state"][1] = 3
+    with pytest.raises(TypeError, match="state of parameter 1 must be Mapping, got"):
         found.load_state_dict(wrong)
     wrong["param_groups"][0]["params"] = [0]
     with pytest.raises(ValueError, match="of groups of \\[2\\] parameters, got \\[1\\]"):

@@ -35,13 +35,13 @@ _SINGLE = ("step", "mu_product", "eta", "mu")
 
 
 def kind(optimizer: Optimizer) -> str:
-    """Return the name of an optimizer's class; of one derived from torch's, the name of torch's."""
+    """Return the name of an optimizer's class; of one derived from torch's, of torch's."""
     own = type(optimizer)
     return next((base.__name__ for base in own.__mro__ if _is_torch_s(base)), own.__name__)
 
 
-def _is_torch_s(kind: type) -> bool:
-    return kind is not Optimizer and kind is getattr(optim, kind.__name__, None)
+def _is_torch_s(given: type) -> bool:
+    return given is not Optimizer and given is getattr(optim, given.__name__, None)
 
 
 def refuse_other_inside(wrapper: Optimizer, inner: Optimizer, told: Any) -> None:
@@ -76,8 +76,8 @@ def refuse_other(optimizer: Optimizer, state: Any) -> None:
         TypeError, ValueError: saying in what it differs.
     """
     checks.instance("state_dict", state, Mapping)
-    for name, kind in (("state", Mapping), ("param_groups", (list, tuple))):
-        if not isinstance(state.get(name), kind):
+    for name, types in (("state", Mapping), ("param_groups", (list, tuple))):
+        if not isinstance(state.get(name), types):
             raise ValueError(f"state_dict must have {name!r}, as state_dict() gives it")
     own, given = optimizer.param_groups, state["param_groups"]
     for number, group in enumerate(given):
@@ -103,13 +103,14 @@ def refuse_other(optimizer: Optimizer, state: Any) -> None:
 def _refuse_kept(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     numbers = [number for group in state["param_groups"] for number in group["params"]]
-    name_of_kind = type(optimizer).__name__
+    own = kind(optimizer)
     for number, parameter in zip(numbers, parameters, strict=True):
         kept = state["state"].get(number, {})
-        lacking = {*_NEEDED[name_of_kind]} - {*kept}
+        checks.instance(f"state_dict's state of parameter {number}", kept, Mapping)
+        lacking = {*_NEEDED[own]} - {*kept}
         if kept and lacking:
             raise ValueError(
-                f"state_dict is of another optimizer than {name_of_kind}: of parameter {number} "
+                f"state_dict is of another optimizer than {own}: of parameter {number} "
                 f"it keeps no {_listed(lacking)}"
             )
         for name, value in kept.items():
