@@ -31,9 +31,7 @@ MEASURED = ("optuna_exp_1.35V", "optuna_exp_1.5V", "optuna_exp_1.65V", "optuna_e
 
 def mixed(layout, threshold=1.0):
     """Return an optimizer that adds changes up digitally until they are worth some pulses."""
-    kind = (
-        {"threshold": threshold} if layout is None else {"threshold": threshold, "layout": layout}
-    )
+    kind = {"threshold": threshold} | ({} if layout is None else {"layout": layout})
     return lambda model, device, lr: InSitu(
         torch.optim.SGD(model.parameters(), lr), device, model=model, **kind
     )
@@ -122,9 +120,11 @@ def main():
                 try:
                     runs = [train(make, device, data, given.rounds, s) for s in range(given.seeds)]
                     each, seconds = zip(*runs, strict=True)
-                    row |= {"accuracy": round(sum(each) / len(each), 1)}
-                    row |= {"seeds": [round(one, 1) for one in each]}
-                    row |= {"seconds": round(sum(seconds), 1)}
+                    row |= {
+                        "accuracy": round(sum(each) / len(each), 1),
+                        "seeds": [round(one, 1) for one in each],
+                        "seconds": round(sum(seconds), 1),
+                    }
                 except ValueError as refused:
                     row["refused"] = str(refused)
             row["told"] = sorted({str(one.message)[:60] for one in told})

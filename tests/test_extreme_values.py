@@ -104,6 +104,19 @@ def test_a_junction_of_any_allowed_value_is_read(given):
     assert array(torch.ones(1, 2)).isfinite().all()
 
 
+@pytest.mark.parametrize("name", ["i_off", "i_on", "b"])
+@pytest.mark.parametrize("factor", [0.99e8, 1.01e-8])
+def test_a_barrier_of_any_allowed_scale_of_currents_moves(name, factor):
+    published = getattr(Pickett, name)
+    cells = Pickett(**{name: published * factor}).fabricate((3,))
+    cells.x = torch.tensor([0.2, 0.5, 0.8])
+    for voltage in (-2.0, 1e-9, 2.0):
+        cells.apply_pulse(voltage, 1e-9)
+        assert cells.g.isfinite().all()
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        Pickett(**{name: published * factor**1.1})
+
+
 @pytest.mark.parametrize("full_scale", [1e-24, 1e6])
 @pytest.mark.parametrize("bits", [1, 8, 24])
 def test_a_converter_of_any_allowed_range_converts(full_scale, bits):

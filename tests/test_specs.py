@@ -145,7 +145,7 @@ some_hardware = st.builds(
     | st.builds(
         ADC,
         st.integers(1, 24),
-        range=positive | st.sampled_from(["calibrated", "per_call", "full_scale"]),
+        range=st.floats(1e-24, 1e6) | st.sampled_from(["calibrated", "per_call", "full_scale"]),
     ),
     effects=st.lists(some_effects, max_size=4).map(tuple),
 )

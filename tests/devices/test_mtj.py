@@ -221,10 +221,10 @@ def test_transfer_says_what_to_do():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"tmr": 0.0}, "tmr must be > 0"),
+        ({"tmr": 0.0}, "tmr must be >= 0.0001"),
         ({"delta": 1.0}, "delta must be >= 5"),
         ({"v_set": -0.5}, "v_set must be > 0"),
-        ({"v_half": 0.0}, "v_half must be > 0"),
+        ({"v_half": 0.0}, "v_half must be >= 0.01"),
         ({"g_parallel": float("nan")}, "g_parallel must be"),
     ],
 )

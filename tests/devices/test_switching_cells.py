@@ -295,7 +295,7 @@ BAD: list[tuple[Any, dict[str, Any], str]] = [
     (LinearIonDrift, {"r_off": 100.0}, "r_on must be < r_off"),
     (LinearIonDrift, {"mobility": -1e-14}, "mobility must be > 0"),
     (Pickett, {"w_on": 0.5e-9}, "leaves no tunnel barrier"),
-    (Pickett, {"i_on": -1.0}, "i_on must be > 0"),
+    (Pickett, {"i_on": -1.0}, "i_on must be >= 8.9e-14"),
     (StanfordPKU, {"gap_min": 2e-9}, "gap_min must be < gap_max"),
     (StanfordPKU, {"delta_gap": -1.0}, "delta_gap must be >= 0"),
     (DataDriven2018, {"a_n": 1.0}, "a_n must be < 0"),

@@ -399,6 +399,30 @@ def test_what_is_asked_for_is_checked(tmp_path):
         fit.read(tmp_path / "none.csv")
 
 
+@pytest.mark.parametrize("gives", [
+    iter, list, tuple, np.array, lambda paths: dict.fromkeys(paths).keys(),
+    lambda paths: sorted(Path(paths[0]).parent.glob("*.csv")), lambda paths: map(Path, paths),
+])  # fmt: skip
+def test_files_may_be_given_by_whatever_gives_names(tmp_path, gives):
+    paths = []
+    for k in range(2):
+        paths.append(str(tmp_path / f"{k}.csv"))
+        Path(paths[k]).write_text(f"time,G\n{k + 1},1e-6\n{k + 2},2e-6\n")
+    options = {"each_file": "cell"}
+    wanted = fit.read(paths, **options)
+    found = fit.read(gives(paths), **options)
+    assert found.paths == wanted.paths
+    assert str(found) == str(wanted)
+
+
+@pytest.mark.parametrize("wrong", [
+    {"a.csv"}, frozenset({"a.csv"}), b"a.csv", {"a.csv": 1}, io.StringIO("time,G\n"), 3, None,
+])  # fmt: skip
+def test_what_gives_no_names_in_order_is_refused(wrong):
+    with pytest.raises(TypeError, match="path must be one, or a list of some, got"):
+        fit.read(wrong)
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

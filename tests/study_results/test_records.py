@@ -1,6 +1,7 @@
 """Records and outcomes made by hand are looked at; what they are asked wrongly changes nothing."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def test_numbers_of_numpy_are_taken():
 
 
 @pytest.mark.parametrize(("name", "wrong", "said"), [
-    ("name", 3, "name must be str"), ("records", [Record(**GOOD)], "records must be tuple"),
+    ("name", 3, "name must be str"), ("records", {Record: 1}, "records must be tuple or list"),
     ("records", (3,), "every record must be Record"), ("objectives", "accuracy", "objectives must"),
     ("objectives", {"accuracy": "best"}, "objective accuracy must be one of"),
     ("units", ["J"], "units must be Mapping"), ("units", {"energy": 3}, "unit of energy must be"),
@@ -41,6 +42,34 @@ def test_an_outcome_s_parts_are_refused_by_name(name, wrong, said):
     given = {"name": "a", "records": (Record(**GOOD),), "objectives": {"accuracy": "maximize"}}
     with pytest.raises((TypeError, ValueError), match=said):
         Outcome(**{**given, name: wrong})
+
+
+def test_records_in_a_list_are_a_tuple_of_them():
+    made = [
+        Outcome("a", kind([Record(**GOOD)]), {"accuracy": "maximize"}) for kind in (list, tuple)
+    ]
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("name", ["seed", "settings", "results", "seconds", "records", "units"])
+def test_a_file_of_wrong_parts_is_no_study(tmp_path, name):
+    path = tmp_path / "a.json"
+    Outcome("a", (Record(**GOOD),), {"accuracy": "maximize"}).save(path)
+    data = json.loads(path.read_text())
+    there = data if name in data else data["records"][0]
+    for wrong in (None, "b", -1, True, ["a"], {"a": 10**400}):
+        if (name, wrong) != ("settings", {"a": 10**400}):
+            there[name] = wrong
+            path.write_text(json.dumps(data))
+            with pytest.raises(ValueError, match=r"a\.json is no study: "):
+                Outcome.load(path)
+    del there[name]
+    path.write_text(json.dumps(data))
+    if name == "seconds":  # is not asked for
+        assert Outcome.load(path)
+        return
+    with pytest.raises(ValueError, match=rf"a\.json is no study: .*{name}"):
+        Outcome.load(path)
 
 
 QUESTIONS = {

@@ -278,23 +278,27 @@ _FAR = 1e4
 """By what factor a parameter of a fitted physical model may differ from the published one."""
 
 
-def near(name: str, value: float | Spread, published: float, *, or_zero: bool = False) -> None:
+def near(
+    name: str,
+    value: float | Spread,
+    published: float,
+    *,
+    or_zero: bool = False,
+    factor: float = _FAR,
+) -> None:
     """Refuse a parameter of a physical model of which nothing can be computed any more.
 
     Args:
         name: the parameter.
         value: what was given.
         published: what it is in the model's source, > 0.
-        or_zero: whether everything from 0 on is allowed.
+        or_zero: whether smaller ones are allowed, too, down to 0.
+        factor: by which it may differ from what was published.
 
     Raises:
-        TypeError, ValueError: as `check`, with bounds a factor of 10⁴ from what was published.
+        TypeError, ValueError: as `check`, with bounds of this factor.
     """
-    if or_zero:
-        check(name, value, least=0.0, most=published * _FAR)
-    else:
-        check(name, value, above=0.0)
-        check(name, value, least=published / _FAR, most=published * _FAR)
+    check(name, value, least=0.0 if or_zero else published / factor, most=published * factor)
 
 
 def positive(name: str, value: float | Spread) -> float | Spread:

@@ -85,8 +85,7 @@ class MTJ(Device):
         names = positive if self.v_half is None else (*positive, "v_half")
         for name in names:
             value = getattr(self, name)
-            check(name, value, above=0.0)
-            check(name, value, **_BOUNDS.get(name, {}))
+            check(name, value, **_BOUNDS.get(name, {"above": 0.0}))
             if isinstance(value, Spread) and value.low is None:
                 # A normal tail must not make a junction of negative resistance.
                 low = 0.01 * value.nominal

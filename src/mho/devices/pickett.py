@@ -23,6 +23,7 @@ _NEWTON = 6
 # ...and squares its error: what is left after a step of this part of the voltage is no error.
 _CONVERGED = 1e-9
 _STEP = 1e-3
+_CURRENTS = 1e8  # by what factor scales of currents may differ from those published
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Pickett(SwitchingDevice):
     doi 10.1063/1.3236506; series resistor and I–V constants as in Abdalla & Pickett 2011,
     doi 10.1109/ISCAS.2011.5937942; Simmons 1963, doi 10.1063/1.1702682.
 
-    A parameter may be a factor of 10⁴ from its default at the most (``r_series`` may be 0).
+    A parameter may be a factor of 10⁴ from its default at the most (``r_series`` may be 0), a scale
+    of currents (``i_off``, ``i_on``, ``b``) one of 10⁸: cells are read at mA and at nA.
 
     Attributes:
         c_off: speed of resetting (m/s).
@@ -94,12 +96,12 @@ class Pickett(SwitchingDevice):
     u_limit: float = 0.9
 
     def __post_init__(self) -> None:
-        positive = "c_off i_off a_off c_on i_on a_on b w_c w_on w_off barrier kappa area"
-        for name in positive.split():
-            near(name, getattr(self, name), getattr(Pickett, name))
-        near("r_series", self.r_series, 215.0, or_zero=True)
-        checks.number("u_limit", self.u_limit)
-        near("u_limit", self.u_limit, Pickett.u_limit)
+        for name in ("i_off", "i_on", "b"):
+            near(name, getattr(self, name), getattr(Pickett, name), factor=_CURRENTS)
+        positive = "c_off a_off c_on a_on w_c w_on w_off barrier kappa area u_limit"
+        for name in (*positive.split(), "r_series"):
+            near(name, getattr(self, name), getattr(Pickett, name), or_zero=name == "r_series")
+        checks.number("u_limit", self.u_limit)  # the same for all cells
         check_order("w_on", self.w_on, "w_off", self.w_off)
         self._check_barrier()
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ class Storage:
         optuna: Optuna's storage.
         name: how it is called in messages.
         alone: a context in which no other process that uses this store takes work.
-        let_go: of what this process holds of it. Interrupted just as it took a lock, it would keep
-            that as long as somebody keeps the error, as notebooks do.
+        let_go: releases what this process holds of it. A lock that is taken just as Ctrl-C comes
+            has nobody yet to release it, and would be held for as long as the error is kept.
     """
 
     optuna: Any
@@ -85,10 +86,16 @@ def open_storage(store: str | Path | None) -> Storage:
         raise IsADirectoryError(f"store must be a file, got the folder {str(store)!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = need("filelock", "study").FileLock(f"{path}.lock", poll_interval=0.005)
-    return (_sqlite if path.suffix == ".db" else _journal)(optuna, path, lock)
+    let_go = partial(lock.release, force=True)
+    try:
+        opened = (_sqlite if path.suffix == ".db" else _journal)(optuna, path, lock)
+    except BaseException:
+        let_go()
+        raise
+    return Storage(opened, str(path), lambda: lock, let_go)
 
 
-def _sqlite(optuna: Any, path: Path, lock: Any) -> Storage:
+def _sqlite(optuna: Any, path: Path, lock: Any) -> Any:
     if path.exists() and path.stat().st_size and not _begins(path, b"SQLite format 3\0"):
         raise ValueError(f"store {str(path)!r} is no SQLite file, and is left as it is")
     arguments = {"connect_args": {"timeout": _BUSY}}
@@ -101,28 +108,23 @@ def _sqlite(optuna: Any, path: Path, lock: Any) -> Storage:
         # One write to the disk for each that is kept, instead of four; as safe.
         need("sqlalchemy", "study").event.listen(opened.engine, "connect", _ahead)
         opened.engine.dispose()
-    return _with_lock(opened, path, lock)
-
-
-def _with_lock(opened: Any, path: Path, lock: Any) -> Storage:
-    return Storage(opened, str(path), lambda: lock, lambda: lock.release(force=True))
+    return opened
 
 
 def _ahead(connection: Any, record: Any) -> None:
     connection.execute("PRAGMA journal_mode=WAL").close()
 
 
-def _journal(optuna: Any, path: Path, lock: Any) -> Storage:
+def _journal(optuna: Any, path: Path, lock: Any) -> Any:
     if path.exists() and path.stat().st_size and not _begins(path, b'{"op_code":'):
         raise ValueError(f"store {str(path)!r} is no journal of a study, and is left as it is")
 
     backend = optuna.storages.journal.JournalFileBackend(str(path), lock_obj=_Lock(lock, path))
     try:
         with quiet():
-            opened = optuna.storages.JournalStorage(backend)
+            return optuna.storages.JournalStorage(backend)
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"store {str(path)!r} is damaged: {error}") from error
-    return _with_lock(opened, path, lock)
 
 
 class _Lock:
@@ -137,10 +139,12 @@ class _Lock:
 
     def acquire(self) -> bool:
         """Wait for one's turn to write."""
-        with ExitStack() as stack:
-            stack.enter_context(self._lock)
+        self._lock.acquire()
+        try:
             _cut(self._path)
-            stack.pop_all()
+        except BaseException:
+            self._lock.release()
+            raise
         return True
 
     def release(self) -> None:

@@ -71,7 +71,8 @@ class Outcome:
 
     Attributes:
         name: of the study.
-        records: of finished and failed chips, ordered by trial and seed.
+        records: of finished and failed chips, ordered by trial and seed: a tuple; of a list one is
+            made.
         objectives: ``"maximize"`` or ``"minimize"``, by the name of a result.
         units: of settings and results, by path or name; ``""`` for plain numbers.
 
@@ -87,7 +88,8 @@ class Outcome:
 
     def __post_init__(self) -> None:
         checks.instance("name", self.name, str)
-        checks.instance("records", self.records, tuple)
+        checks.instance("records", self.records, (tuple, list))
+        object.__setattr__(self, "records", tuple(self.records))
         for record in self.records:
             checks.instance("every record", record, Record)
         for name in ("objectives", "units"):
@@ -148,11 +150,16 @@ class Outcome:
             ValueError: if it is another file.
         """
         data = tables.read(checks.path("path", path))
-        records = tuple(
-            Record(**{**record, "results": tables.readable(record["results"])})
-            for record in data["records"]
-        )
-        return cls(data["name"], records, data["objectives"], data["units"])
+        try:
+            records = tuple(
+                Record(**{**record, "results": tables.readable(record["results"])})
+                for record in data["records"]
+            )
+            return cls(data["name"], records, data["objectives"], data["units"])
+        except KeyError as error:
+            raise ValueError(f"{path} is no study: a record lacks {error}") from error
+        except (AttributeError, OverflowError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is no study: {error}") from error
 
     def to_xarray(self, *, fill: bool = False) -> xr.Dataset:
         """Return a dataset over the settings that vary, and over chips.

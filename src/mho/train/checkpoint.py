@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -64,7 +65,7 @@ def alone(path: Path) -> Iterator[None]:
         files.sweep_up(path)
         yield
     finally:
-        lock.release()  # Ctrl-C may come as soon as it is taken
+        lock.release(force=True)  # Ctrl-C may come as soon as it is taken, and spoil its count
 
 
 # ── whose run it is ──────────────────────────────────────────────────────────────────────────
@@ -228,14 +229,16 @@ def save(path: Path, parts: Mapping[str, Any], run: Mapping[str, Any], progress:
     state["rng"] = torch.get_rng_state()
     if torch.cuda.is_available():
         state["cuda_rng"] = torch.cuda.get_rng_state_all()
+    handled = sys.exc_info()[1]  # who saves on Ctrl-C has an older one, which is not to be raised
     # Of a file that torch opens itself, a full disk is "unexpected pos 704 vs 598".
     try:
         with files.aside(path) as draft, draft.open("wb") as file:
             torch.save(state, file)
     except RuntimeError as error:
         # Ctrl-C leaves torch's archive incomplete, of which torch complains instead.
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise error.__context__ from None
+        cause = error.__context__
+        if isinstance(cause, KeyboardInterrupt) and cause is not handled:
+            raise cause from None
         raise
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,12 @@ from mho.fit.reading.wishes import Wishes
 _MARKS = {".": "decimal points", ",": "decimal commas"}
 _SHORT = 4  # a table so many times shorter than another is none that was measured
 _SHOWN = 4  # things left out that are named one by one
+# What gives things one by one that are in no order, or no names.
+_NOT_PATHS = (set, frozenset, bytes, bytearray, memoryview, Mapping, io.IOBase)
 
 
 def read(
-    path: str | Path | Sequence[str | Path],
+    path: str | Path | Iterable[str | Path],
     *,
     kind: str | None = None,
     read_voltage: float | None = None,
@@ -50,7 +53,8 @@ def read(
     ``each_file="cell"`` here, and ``--unit G=µS`` is ``units={"G": "µS"}``.
 
     Args:
-        path: of the file, or of several files of one measurement, joined in this order.
+        path: of the file, or of several files of one measurement, joined in this order: a list,
+            or whatever else gives them one by one, as ``folder.glob("*.csv")``.
         kind: ``"pulses"``, ``"jumps"``, ``"iv"``, ``"programming"``, ``"retention"`` or ``"map"``;
             told from the columns if not given.
         read_voltage: at which currents were read (V), where no file says it.
@@ -114,11 +118,12 @@ def read(
 def _paths(given: Any) -> list[Path]:
     if isinstance(given, (str, os.PathLike)):
         return [checks.path("path", given)]
-    if not isinstance(given, Sequence) or isinstance(given, (bytes, bytearray)):
+    if not isinstance(given, Iterable) or isinstance(given, _NOT_PATHS):
         raise TypeError(f"path must be one, or a list of some, got {checks.said(given)}")
-    if not given:
+    paths = [checks.path(f"path[{k}]", one) for k, one in enumerate(given)]
+    if not paths:
         raise ValueError("path must name at least one file")
-    return [checks.path(f"path[{k}]", one) for k, one in enumerate(given)]
+    return paths
 
 
 def _grid(path: Path, wishes: Wishes) -> Grid:

@@ -356,7 +356,7 @@ class InSitu(OnCells, Wrapper):
         """Return the optimizer's state and all of the cells', so that training resumes exactly."""
         mine: dict[str, Any] = {
             "is": self._identity(),
-            "optimizer": type(self.inner).__name__,
+            "optimizer": states.kind(self.inner),
             "cells": checkpoint.cells_of(self.held, self.names),
             "updates": self.updates,
         }
@@ -372,9 +372,7 @@ class InSitu(OnCells, Wrapper):
                 devices and settings; nothing is then changed.
         """
         mine = checkpoint.checked(state_dict, self._identity())
-        kind = type(self.inner).__name__
-        if mine.get("optimizer", kind) != kind:  # older checkpoints do not say
-            raise ValueError(f"state_dict is of InSitu({mine['optimizer']}), not of InSitu({kind})")
+        states.refuse_other_inside(self, self.inner, mine.get("optimizer"))
         states.refuse_other(self.inner, state_dict)
         before = copy.deepcopy(self.state_dict())
         try:

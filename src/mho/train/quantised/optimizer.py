@@ -199,8 +199,9 @@ class QuantisedOptimizer(Wrapper):
     __str__ = __repr__
 
     def state_dict(self) -> dict[str, Any]:
-        """As the optimizer inside, and the stream of randomness."""
-        return {**self.inner.state_dict(), "rng": self.rng.clone()}
+        """As the optimizer inside, its kind, and the stream of randomness."""
+        added = {"inner": states.kind(self.inner), "rng": self.rng.clone()}
+        return {**self.inner.state_dict(), **added}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over a state; one of the plain optimizer will do.
@@ -211,6 +212,7 @@ class QuantisedOptimizer(Wrapper):
         """
         states.refuse_other(self.inner, state_dict)
         plain = dict(state_dict)
+        states.refuse_other_inside(self, self.inner, plain.pop("inner", None))
         rng = plain.pop("rng", None)
         if rng is not None:
             checks.shape("rng", rng, (2,))
