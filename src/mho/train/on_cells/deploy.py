@@ -311,10 +311,10 @@ def _taken_back(plan: Plan) -> Iterator[tuple[WeightCells, Cells, Tensor, Tensor
     parts = [_flat(bar.cells) for bar in bars]
     whole = parts[0].beside(*parts[1:])
     rest = torch.arange(slices, device=place.device).unsqueeze(1) * whole.shape[1]
-    written = None
-    if not pair and whole.written is not None:
-        both = zip(bars, plan.index.values(), strict=True)
-        written = torch.cat([_last_column(b.cells.written, i) for b, i in both], dim=1)[:, order]
+    both = zip((bar.cells.written for bar in bars), plan.index.values(), strict=True)
+    knowing = [_last_column(g, index) for g, index in both if g is not None]
+    known = whole.written is not None and not pair
+    written = torch.cat(knowing, dim=1)[:, order] if known else None
     draws = max(int(bar.cells.streams[_NOISE, 1].max()) for bar in bars)
     at = 0
     for weights in plan.trained.values():
@@ -325,8 +325,8 @@ def _taken_back(plan: Plan) -> Iterator[tuple[WeightCells, Cells, Tensor, Tensor
         reference = zero[:, some].view(shape)
         if pair or bool((reference == weights.frame.zero).all()):
             reference = weights.cells.g.new_tensor(weights.frame.zero)
-        known = None if written is None else written[:, some].view(shape)
-        yield weights, cells, reference, known, draws
+        before = None if written is None else written[:, some].view(shape)
+        yield weights, cells, reference, before, draws
 
 
 def _last_column(g: Tensor, index: Tensor) -> Tensor:
