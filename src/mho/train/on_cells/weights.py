@@ -12,7 +12,7 @@ from mho.core import checks, random
 from mho.devices.pulsed import PulsedCells, PulsedDevice
 from mho.programming.trains import train_length
 from mho.train.on_cells.coincidence import Hits, PulsedUpdate
-from mho.train.on_cells.layouts import CellLayout, Frame, Now, SingleCell, pulse_steps
+from mho.train.on_cells.layouts import CellLayout, Now, SingleCell, steps_of
 from mho.train.on_cells.references import symmetry_point
 from mho.train.on_cells.voltage import VoltagePulses
 
@@ -85,7 +85,7 @@ class WeightCells(nn.Module):
         self.shape = tuple(shape)
         self.frame = layout.frame(device, weight_range)
         self.low, self.high = layout.limits(self.frame)
-        self.steps = _steps(device, layout, self.frame, granularity)
+        self.steps = steps_of(device, layout, self.frame, granularity)
         self.count = shape[0] * shape[1]
         self.cells = device.fabricate(  # type: ignore[assignment]
             (layout.slices, *shape), seed=seed, dtype=dtype, device=torch_device
@@ -389,27 +389,3 @@ class WeightCells(nn.Module):
         known = state_dict.get(f"{prefix}reference_written") is not None
         self.reference_written = torch.empty_like(like) if known else None
         super()._load_from_state_dict(state_dict, prefix, *rest)
-
-
-def _steps(
-    device: PulsedDevice,
-    layout: CellLayout,
-    frame: Frame,
-    granularity: float | tuple[float, float] | None,
-) -> tuple[float, float]:
-    if granularity is None:
-        cell = pulse_steps(device)
-        up, down = layout.steps(*cell, frame)
-        if not (up > 0.0 and down > 0.0):
-            raise ValueError(
-                "pulses must move up by set and down by reset in the middle of the window; those "
-                f"of {type(device).__name__} move it by {cell[0]:g} S and {-cell[1]:g} S. With a "
-                "granularity it is used all the same"
-            )
-        return up, down
-    if isinstance(granularity, (tuple, list)) and len(granularity) == 2:
-        for value in granularity:
-            checks.number("granularity", value, above=0.0)
-        return float(granularity[0]), float(granularity[1])
-    granularity = checks.number("granularity", granularity, above=0.0)
-    return float(granularity), float(granularity)
