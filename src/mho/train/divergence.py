@@ -25,8 +25,8 @@ class LossWatch:
 
     Call it with the loss of every step (``watch = LossWatch(optimizer)``, then ``watch(loss)``);
     `fit`, and optimizers on cells that are given a closure, do so themselves. Far above is where
-    not one of 128 losses in a row is below twice the median of the first three, or below six times
-    the first. Beginnings below 1e-6 say nothing of what is far (those of a model that is trained
+    of 128 losses in a row either not one is below twice the median of the first three, or not one
+    is below six times the first. Beginnings below 1e-6 say nothing of what is far (those of a model that is trained
     already, say): then only losses that are not finite are told of. A loss that rises because it is
     made to, as by a penalty that is phased in, cannot be told from one that diverges.
 
