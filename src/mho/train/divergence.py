@@ -24,11 +24,12 @@ class LossWatch:
     """Warns once if a loss is not finite, or stays far above where it began.
 
     Call it with the loss of every step (``watch = LossWatch(optimizer)``, then ``watch(loss)``);
-    `fit`, and optimizers on cells that are given a closure, do so themselves. Far above is where
-    of 128 losses in a row either not one is below twice the median of the first three, or not one
-    is below six times the first. Beginnings below 1e-6 say nothing of what is far (those of a model that is trained
-    already, say): then only losses that are not finite are told of. A loss that rises because it is
-    made to, as by a penalty that is phased in, cannot be told from one that diverges.
+    `fit`, and optimizers on cells that are given a closure, do so themselves. Far above are
+    losses that stay above twice the median of the first three, or above six times the first, for
+    128 steps in a row. Beginnings below 1e-6 say nothing of what is far (those of a model
+    that is trained already, say): then only losses that are not finite are told of. A loss that
+    rises because it is made to, as by a penalty that is phased in, cannot be told from one that
+    diverges.
 
     It looks after 1, 2, 4, … 64 steps, and then every 128; between these nobody waits for an
     accelerator, and of losses after the last look nothing is said.
