@@ -39,9 +39,14 @@ def test_a_loss_that_rises_and_stays_is_told_of_once(as_tensors):
     losses = [2.0, 9.0, 40.0, *[30.0 + i % 7 for i in range(600)]]
     if as_tensors:
         losses = [torch.tensor(loss, requires_grad=True) for loss in losses]
-    assert len(told(losses[:128])) == 0
+    assert len(told(losses[:130])) == 0
     (message,) = told(losses)
-    assert "was 2 at first, and has not been below 9 " in message
+    assert "was 9 at first, and has not been below 30 " in message
+
+
+def test_a_first_step_that_leads_far_away_is_told_of():
+    (message,) = told([1.4] + [40.0] * 300)
+    assert "was 1.4 at first, and has not been below 40 " in message
 
 
 def test_a_loss_that_comes_back_is_not():
@@ -57,27 +62,84 @@ def test_neither_noise_nor_learning_is_divergence():
     assert told([10.0 * math.exp(-i / 100) for i in range(600)]) == []
 
 
-def test_a_beginning_at_zero_or_below_says_nothing():
-    assert told([0.0, 0.0, *[5.0] * 300]) == []
-    assert told([-8.0, -8.0, *[-1.0] * 300]) == []
+@pytest.mark.parametrize("start", [0.0, -8.0, 1e-9])
+def test_a_beginning_at_nothing_or_below_says_nothing(start):
+    assert told([start] * 3 + [start / 10 + 1e-5] * 300) == []
+
+
+def test_one_easy_batch_at_first_is_no_divergence():
+    assert told([0.01] + [0.05] * 400) == []
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_is_told_of(bad):
     (message,) = told([1.0] * 70 + [bad] + [1.0] * 300)
-    assert f"the loss has become {bad}" in message
+    assert f"the loss has become {bad} in the last 128 steps" in message
     assert len(told(torch.tensor([1.0] * 70 + [bad] * 100))) == 1
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3, 5, 40])
+def test_what_is_not_finite_early_is_told_of_early(after):
+    (message,) = told([1.0] * after + [math.nan] * (after + 1))
+    assert "the loss has become nan in the first" in message
+
+
+def test_large_losses_of_double_precision_are_finite():
+    assert told([1e39] * 300) == []
+    assert told([torch.tensor(1e39, dtype=torch.float64)] * 300) == []
+
+
+def test_losses_may_be_of_several_devices_and_dtypes():
+    mixed = [torch.tensor(1.0).bfloat16(), *moved(torch.ones(2))]
+    assert told([1.0] * 4 + mixed) == []  # before it looks: there are no values to be seen
+    assert len(told([1.0, torch.tensor(1.0).bfloat16()] * 2 + [torch.tensor(9.0), 9.0] * 150)) == 1
 
 
 def test_the_message_names_what_to_try():
     model, *_ = task()
-    losses = [1.0] + [9.0] * 200
+    losses = [1.0] * 3 + [9.0] * 200
     (plain,) = told(losses, LossWatch(torch.optim.SGD(model.parameters(), 0.5)))
     assert "try 0.05 instead of 0.5" in plain
     assert "check_device" not in plain
     (cells,) = told(losses, LossWatch(PulsedSGD(model, 0.5, device=CELLS)))
     assert "try 0.05 instead of 0.5" in cells
     assert "mho.train.check_device" in cells
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [(None, ""), (0.0, ""), ("absent", ""), (torch.tensor(0.5), "try 0.05 instead of 0.5")],
+)
+def test_the_message_names_no_rate_that_there_is_not(rate, said):
+    sgd = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    sgd.param_groups[0]["lr"] = rate
+    if rate == "absent":
+        del sgd.param_groups[0]["lr"]
+    (message,) = told([1.0] * 3 + [9.0] * 200, LossWatch(sgd))
+    assert ("learning rate" in message) == bool(said)
+    assert message.endswith(said)
+
+
+@pytest.mark.parametrize("what", ["sgd", nn.Linear(2, 2), torch.optim.SGD])
+def test_what_is_no_optimizer_is_refused(what):
+    with pytest.raises(TypeError, match="optimizer must have param_groups"):
+        LossWatch(what)
+
+
+def test_fit_ends_well_with_an_optimizer_that_has_no_rate():
+    model, x, _ = task()
+    with torch.no_grad():
+        target = model(x) + 0.01
+
+    class Walks(torch.optim.Optimizer):
+        def step(self):
+            with torch.no_grad():
+                for p in self.param_groups[0]["params"]:
+                    p.add_(0.02)
+
+    walks = Walks(model.parameters(), {"lr": None})
+    with pytest.warns(UserWarning, match="training diverges"):
+        assert len(fit(model, walks, (x, target), F.mse_loss, epochs=200, batch=128).loss) == 200
 
 
 def test_what_is_no_loss_is_refused():
@@ -128,12 +190,15 @@ def test_optimizers_on_cells_hear_it_from_their_closures(kind):
 
 
 def test_nobody_waits_for_an_accelerator_between_two_looks():
-    watch, losses = LossWatch(), moved(torch.linspace(1.0, 2.0, 129))
-    with NoSynchronisation():
-        for loss in losses[:128]:
-            watch(loss)
-    with pytest.raises(SynchronisationError), NoSynchronisation():
-        watch(losses[128])
+    watch, losses = LossWatch(), moved(torch.linspace(1.0, 2.0, 300))
+    waits = {1, 2, 4, 8, 16, 32, 64, 131, 259}
+    for step, loss in enumerate(losses, 1):
+        if step in waits:
+            with pytest.raises(SynchronisationError), NoSynchronisation():
+                watch(loss)
+        else:
+            with NoSynchronisation():
+                watch(loss)
 
 
 def test_a_loss_that_is_overwritten_is_remembered():

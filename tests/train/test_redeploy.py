@@ -7,18 +7,18 @@ from torch import nn
 import mho
 from mho.devices import ExponentialDevice
 from mho.effects import PowerLawDrift, ReadDisturb, ReadNoise, Relaxation, WriteNoise
-from mho.encoding import Differential, SingleColumn
+from mho.encoding import Differential, Redundant, SingleColumn
 from mho.hardware import Hardware
 from mho.programming import Exact
-from mho.train import DifferentialPair, InSitu, SingleCell
+from mho.train import DifferentialPair, InSitu, MultiCell, SingleCell
 
 DEVICE = ExponentialDevice(g_min=1e-6, g_max=100e-6, levels=100)
 DAY = 86400.0
 
 
-def layer_and_optimizer(layout):
+def layer_and_optimizer(layout, out=4):
     torch.manual_seed(0)
-    layer = nn.Linear(5, 4).eval()
+    layer = nn.Linear(5, out).eval()
     with torch.no_grad():
         layer.weight[0, 0] = 1.0  # of the range: programming needs no other scale
     sgd = torch.optim.SGD(layer.parameters(), lr=0.1)
@@ -37,13 +37,23 @@ AGINGS = {
     "drift": (PowerLawDrift(nu=0.1, nu_spread=0.03),),
     "what remembers": (PowerLawDrift(nu=0.1), Relaxation(mean=-2e-7, spread=1e-7, start=2e-7)),
     "reads": (ReadDisturb(reads=1e4),),
+    "drift and reads": (PowerLawDrift(nu=0.1), ReadDisturb(reads=1e4)),
+    "noise of writing": (PowerLawDrift(nu=0.1), WriteNoise(0.05)),
 }
+COLUMNS = {
+    "one cell": (SingleCell(), SingleColumn()),
+    "two cells": (MultiCell(2), Redundant(SingleColumn(), copies=2)),
+}
+
+
+def reads_of(effects):
+    return 3000.0 if any(isinstance(effect, ReadDisturb) for effect in effects) else 0.0
 
 
 @pytest.mark.parametrize("effects", AGINGS.values(), ids=AGINGS)
 def test_cells_that_are_left_alone_drift_on_when_deployed_again(effects):
     layer, opt, hardware = pairs(effects=effects)
-    reads = 3000.0 if isinstance(effects[0], ReadDisturb) else 0.0
+    reads = reads_of(effects)
     stays, moves = opt.deploy(layer, hardware, seed=4), opt.deploy(layer, hardware, seed=4)
     for chip in (stays, moves):
         mho.age(chip, DAY, reads=reads)
@@ -56,19 +66,43 @@ def test_cells_that_are_left_alone_drift_on_when_deployed_again(effects):
     torch.testing.assert_close(moves.crossbar.G, stays.crossbar.G, rtol=1e-5, atol=0)
 
 
-def test_a_column_of_offset_cells_drifts_on_with_the_weights():
+@pytest.mark.parametrize("columns", COLUMNS.values(), ids=COLUMNS)
+@pytest.mark.parametrize("effects", AGINGS.values(), ids=AGINGS)
+@pytest.mark.parametrize("resumed", [False, True], ids=["", "from a checkpoint"])
+def test_a_column_of_offset_cells_drifts_on_with_the_weights(effects, columns, resumed):
+    layout, encoding = columns
+    layer, opt = layer_and_optimizer(layout)
+    hardware = Hardware(device=DEVICE, encoding=encoding, effects=effects, programming=Exact())
+    reads = reads_of(effects)
+    chip = opt.deploy(layer, hardware, seed=4)
+    mho.age(chip, DAY, reads=reads)
+    opt.recall(layer, chip)
+    if resumed:
+        saved = opt.state_dict()
+        layer, opt = layer_and_optimizer(layout)
+        opt.load_state_dict(saved)
+    again = opt.deploy(layer, hardware, seed=4)
+    torch.testing.assert_close(again.crossbar.G, chip.crossbar.G, rtol=1e-6, atol=0)
+    for each in (chip, again):
+        mho.age(each, 9 * DAY, reads=reads)
+    torch.testing.assert_close(again.crossbar.G, chip.crossbar.G, rtol=1e-5, atol=0)
+
+
+def test_offset_cells_are_programmed_anew_where_weights_have_been_written():
     layer, opt = layer_and_optimizer(SingleCell())
-    effects = (PowerLawDrift(nu=0.1),)
+    effects = (*AGINGS["what remembers"], WriteNoise(0.05))
     hardware = Hardware(
         device=DEVICE, encoding=SingleColumn(), effects=effects, programming=Exact()
     )
-    chip = opt.deploy(layer, hardware)
+    chip = opt.deploy(layer, hardware, seed=4)
     mho.age(chip, DAY)
     opt.recall(layer, chip)
-    again = opt.deploy(layer, hardware)
-    for each in (chip, again):
-        mho.age(each, 9 * DAY)
-    torch.testing.assert_close(again.crossbar.G, chip.crossbar.G, rtol=1e-5, atol=0)
+    opt.weights("weight").pulse(torch.tensor([3]), torch.tensor([1]))
+    again = opt.deploy(layer, hardware, seed=4).crossbar
+    assert again.seconds == 0.0
+    assert again.cells.written is None
+    error = again.G[0, :, -1] / chip.crossbar.G[0, :, -1] - 1.0
+    assert float(error.abs().min()) > 0.0
 
 
 @pytest.mark.parametrize("how", ["pulse", "write", "program", "program on"])
@@ -112,6 +146,20 @@ def test_read_noise_goes_on_after_a_recall_and_repeats_without_one():
     other, resumed = layer_and_optimizer(DifferentialPair())
     resumed.load_state_dict(opt.state_dict())
     assert torch.equal(resumed.deploy(other, hardware, seed=4)(x), later[0])
+
+
+def test_programming_a_chip_draws_other_errors_than_its_offset_cells_had():
+    layer, opt = layer_and_optimizer(SingleCell(), out=1)
+    hardware = Hardware(
+        device=DEVICE, encoding=SingleColumn(), effects=(WriteNoise(0.05),), programming=Exact()
+    )
+    chip = opt.deploy(layer, hardware, seed=4)
+    zero = opt.weights("weight").frame.zero
+    offset = chip.crossbar.G[0, :, -1] / zero - 1.0
+    nn.init.zeros_(chip.weight)
+    mho.program(chip)
+    programmed = (chip.crossbar.G[0] / zero - 1.0).flatten()[: len(offset)]
+    assert float((programmed - offset).abs().min()) > 1e-3
 
 
 def test_programming_draws_no_error_twice():

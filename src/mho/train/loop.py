@@ -16,7 +16,7 @@ from tqdm import tqdm
 from mho.core import checks, random
 from mho.core.spec import Spec
 from mho.train import checkpoint as checkpoints
-from mho.train.divergence import LossWatch, calmer
+from mho.train.divergence import Losses, calmer, warn_of
 from mho.train.samples import Rows
 
 Loss = Callable[..., Tensor]
@@ -98,6 +98,9 @@ def fit(
     schedule, loss (by name) and order; only ``epochs`` may be more than before. One run at a time
     works on a file.
 
+    A loss that stays far above where this call began is warned of, once; see
+    `mho.train.LossWatch`.
+
     Args:
         model: left in ``eval()`` mode at the end.
         optimizer: of torch or of `mho.train`.
@@ -156,7 +159,7 @@ def fit(
         order = {"seed": seed, "batch": batch, "samples": len(samples)}
         run = checkpoints.identity(model, optimizer, schedule, samples, loss, order, teacher)
     steps = -(-len(samples) // batch)
-    watch = LossWatch(optimizer)
+    losses = Losses()
     with ExitStack() as stack:
         progress = _Progress()
         if path is not None:
@@ -185,7 +188,7 @@ def fit(
                 value.backward()
                 lost = float(value.detach())
                 _refuse_infinite(lost, progress, optimizer, inputs, targets)
-                watch(lost)
+                warn_of(losses.note(lost), optimizer)
                 if before_step is not None:
                     before_step(model)
                 optimizer.step()

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mho.cells.kin import clock_of
 from mho.cells.population import Cells
 from mho.core import checks, random
 from mho.crossbar.crossbar import Crossbar
@@ -23,11 +24,12 @@ from mho.hardware import Hardware
 from mho.model.convert import convert
 from mho.nn.base import AnalogLayer
 from mho.train.on_cells.layouts import DifferentialPair
-from mho.train.on_cells.matching import Plan, planned, zero_of
+from mho.train.on_cells.matching import Plan, planned, zero_of, zero_written
 from mho.train.on_cells.voltage import VoltagePulses
 from mho.train.on_cells.weights import WeightCells
 
 _SAME = 1e-6  # scales that differ by rounding
+_NOISE = slice(random.PURPOSES.index("program"), None)  # streams of programming and of reading
 
 
 class OnCells:
@@ -66,10 +68,11 @@ class OnCells:
         the pulses of the others, but ends none.
 
         A single column's offset cells are no weight's: they are made with the crossbar, and
-        programmed as the hardware says. What cells hold is a weight the way of their layout, so
-        `SingleCell` needs the encoding `SingleColumn`, `DifferentialPair` needs `Differential`, and
-        `MultiCell` needs ``Redundant(SingleColumn(), copies=…)``. Layers without trained cells are
-        converted and programmed as ever.
+        programmed as the hardware says; where the clock of aging goes on after a `recall`, they
+        hold what the weights were read against, as it was. What cells hold is a weight the way of
+        their layout, so `SingleCell` needs the encoding `SingleColumn`, `DifferentialPair` needs
+        `Differential`, and `MultiCell` needs ``Redundant(SingleColumn(), copies=…)``. Layers
+        without trained cells are converted and programmed as ever.
 
         The optimizer keeps the cells as they are now. To train on with what became of them in the
         crossbars, take them back with `recall`. Noise comes from streams of the crossbars, by
@@ -117,7 +120,8 @@ class OnCells:
         The parameters become what the cells hold: drift and programming in between are in them.
         Converter ranges and output corrections stay with the chip. Where a single column is read
         against its offset cells, these are what each weight counts from. The clock of aging goes
-        on: a weight that training leaves alone drifts on, deployed again, as it would have. It
+        on: a weight that training leaves alone drifts on, deployed again, as it would have (of one
+        column, with the same ``seed``: by it offset cells differ from one another). It
         starts anew with the first pulse that any cell of the weight receives, for all of its cells;
         so it does for all weights of a layer whose clocks differ.
 
@@ -131,9 +135,9 @@ class OnCells:
         """
         checks.instance("chip", chip, nn.Module)
         plans = list(self._plans(model, chip))
-        taken = [pair for plan in plans for pair in _taken_back(plan)]
-        for weights, cells, reference, drawn in taken:
-            weights.take(cells, reference, drawn=drawn)
+        taken = [one for plan in plans for one in _taken_back(plan)]
+        for weights, cells, reference, reference_written, draws in taken:
+            weights.take(cells, reference, reference_written=reference_written, draws=draws)
         for parameter in self.parameters_on_cells():
             self.show(parameter)
 
@@ -210,25 +214,25 @@ def _arranged(plan: Plan) -> dict[str, Cells]:
     parts = [_flat(_of_hardware(w, plan.layer.hardware)) for w in plan.trained.values()]
     trained = parts[0].beside(*parts[1:])
     names = [w.cells.identity for w in plan.trained.values()]
-    drawn = max(w.drawn for w in plan.trained.values())
+    draws = max(int(w.draws) for w in plan.trained.values())
     owner = torch.cat([torch.full((w.count,), i) for i, w in enumerate(plan.trained.values())])
     found = {}
     for part, index in plan.index.items():
         crossbar = plan.layer.crossbars[part]
         slices, rows, cols = crossbar.G.shape
         whole, place = trained, index.expand(slices, *index.shape)
+        # Every crossbar draws from a stream of its own.
+        streams = _later(crossbar.cells.streams, draws)
         if cols > index.shape[1]:
-            offset = _offset(crossbar, plan, index, drawn).under(trained.behaviours)
-            # They stand for those that were there before.
-            offset.seconds, offset.reads = trained.seconds, trained.reads
+            offset = _offset(crossbar, plan, index, streams, trained)
+            streams = offset.streams  # programming them has drawn
             whole = trained.beside(_flat(offset))
             count = trained.shape[1]
             extra = torch.arange(count, count + rows, device=place.device).view(1, rows, 1)
             place = torch.cat((place, extra.expand(slices, -1, -1)), dim=-1)
         start = torch.arange(slices, device=place.device).view(-1, 1, 1) * whole.shape[1]
         cells = whole.gather(place + start)
-        # Every crossbar draws from a stream of its own.
-        cells.streams = _later(crossbar.cells.streams, drawn)
+        cells.streams = streams.clone()
         cells = cells.under(crossbar.hardware.behaviours)
         cells.identity = "+".join(names[i] for i in owner[index.cpu()].unique().tolist())
         found[part] = cells.to(crossbar.G)
@@ -252,47 +256,66 @@ def _flat(cells: Cells) -> Cells:
     return cells.gather(torch.arange(count, device=cells.g.device).view(cells.shape[0], -1))
 
 
-def _later(streams: Tensor, drawn: int) -> Tensor:
+def _later(streams: Tensor, draws: int) -> Tensor:
     """Return a crossbar's streams of noise as they are after so many more draws."""
     later = streams.clone()
-    for purpose in ("program", "read"):
-        random.skip(later[random.PURPOSES.index(purpose)], drawn)
+    for stream in later[_NOISE]:
+        random.skip(stream, draws)
     return later
 
 
-def _offset(crossbar: Crossbar, plan: Plan, index: Tensor, drawn: int) -> Cells:
-    """Return a crossbar's own offset cells ``[slices, rows, 1]``, programmed."""
+def _offset(
+    crossbar: Crossbar, plan: Plan, index: Tensor, streams: Tensor, trained: Cells
+) -> Cells:
+    """Return a crossbar's own offset cells ``[slices, rows, 1]``, which go with trained cells.
+
+    They are programmed, by the streams given. Where the clock of the trained cells goes on, they
+    stand for those that were there before, as they were.
+    """
     place = torch.arange(crossbar.G.numel(), device=crossbar.G.device).view(crossbar.G.shape)
     cells = crossbar.cells.gather(place[..., -1:])
     zero = zero_of(plan, index)
     assert zero is not None
     cells.writes = torch.zeros_like(cells.writes)  # what the conversion wrote is not to count
-    cells.streams = _later(cells.streams, drawn)
-    cells.program(zero.to(cells.g), crossbar.hardware.policy)
-    return cells
+    cells.streams = streams.clone()
+    if clock_of(trained) == (0.0, 0.0):
+        cells.program(zero.to(cells.g), crossbar.hardware.policy)
+        return cells.under(trained.behaviours)
+    cells.hold(zero.to(cells.g))
+    cells.seconds, cells.reads = clock_of(trained)
+    written = zero_written(plan, index)
+    if written is not None:
+        cells.written, cells.written_at = written.to(cells.g), trained.written_at
+    return cells.under(trained.behaviours)
 
 
-def _taken_back(plan: Plan) -> Iterator[tuple[WeightCells, Cells, Tensor, int]]:
+def _taken_back(plan: Plan) -> Iterator[tuple[WeightCells, Cells, Tensor, Tensor | None, int]]:
     """Return, for every weight, its cells as they are in the crossbars now, and the references.
 
-    And how often the crossbars have drawn noise.
+    And what the cells referred to held when written, where they know, and how often the crossbars
+    have drawn noise.
     """
     for part in plan.index:
         _check_scale(plan.layer.crossbars[part], plan.one)
     bars = [plan.layer.crossbars[part] for part in plan.index]
     slices, start, places, zeros = plan.one.layout.slices, 0, [], []
+    pair = isinstance(plan.one.layout, DifferentialPair)
     for bar, index in zip(bars, plan.index.values(), strict=True):
         _, rows, physical = bar.G.shape
         place = torch.arange(rows * physical, device=index.device).view(rows, physical) + start
         places.append(place[:, : index.shape[1]].flatten())
-        zeros.append(bar.G[..., -1:].expand(-1, -1, index.shape[1]).flatten(1))
+        zeros.append(_last_column(bar.G, index))
         start += rows * physical
     order = torch.cat([index.flatten() for index in plan.index.values()]).argsort()
     place, zero = torch.cat(places)[order], torch.cat(zeros, dim=1)[:, order]
     parts = [_flat(bar.cells) for bar in bars]
     whole = parts[0].beside(*parts[1:])
     rest = torch.arange(slices, device=place.device).unsqueeze(1) * whole.shape[1]
-    drawn = max(int(bar.cells.streams[1:, 1].max()) for bar in bars)  # programming and reads
+    both = zip((bar.cells.written for bar in bars), plan.index.values(), strict=True)
+    knowing = [_last_column(g, index) for g, index in both if g is not None]
+    known = whole.written is not None and not pair
+    written = torch.cat(knowing, dim=1)[:, order] if known else None
+    draws = max(int(bar.cells.streams[_NOISE, 1].max()) for bar in bars)
     at = 0
     for weights in plan.trained.values():
         some = slice(at, at + weights.count)
@@ -300,11 +323,15 @@ def _taken_back(plan: Plan) -> Iterator[tuple[WeightCells, Cells, Tensor, int]]:
         cells = whole.gather((place[some] + rest).view(shape))
         at += weights.count
         reference = zero[:, some].view(shape)
-        if isinstance(weights.layout, DifferentialPair) or bool(
-            (reference == weights.frame.zero).all()
-        ):
+        if pair or bool((reference == weights.frame.zero).all()):
             reference = weights.cells.g.new_tensor(weights.frame.zero)
-        yield weights, cells, reference, drawn
+        before = None if written is None else written[:, some].view(shape)
+        yield weights, cells, reference, before, draws
+
+
+def _last_column(g: Tensor, index: Tensor) -> Tensor:
+    """Return what a crossbar's last column holds, for each weight ``[slices, rows · cols]``."""
+    return g[..., -1:].expand(-1, -1, index.shape[1]).flatten(1)
 
 
 def _check_scale(crossbar: Crossbar, weights: WeightCells) -> None:

@@ -338,3 +338,33 @@ def pulse_steps(device: PulsedDevice) -> tuple[float, float]:
     g = torch.full((2,), sum(device.window) / 2, dtype=torch.float64)
     change = device.change(g, torch.tensor([True, False]), device.constants())
     return float(change[0]), -float(change[1])
+
+
+def steps_of(
+    device: PulsedDevice,
+    layout: CellLayout,
+    frame: Frame,
+    granularity: float | tuple[float, float] | None,
+) -> tuple[float, float]:
+    """Return how far one pulse is taken to move a weight, up and down; see `WeightCells`.
+
+    Raises:
+        TypeError, ValueError: if the granularity is none, or there is none and a pulse moves a
+            cell the wrong way.
+    """
+    if granularity is None:
+        cell = pulse_steps(device)
+        up, down = layout.steps(*cell, frame)
+        if not (up > 0.0 and down > 0.0):
+            raise ValueError(
+                "pulses must move up by set and down by reset in the middle of the window; those "
+                f"of {type(device).__name__} move it by {cell[0]:g} S and {-cell[1]:g} S. With a "
+                "granularity it is used all the same"
+            )
+        return up, down
+    if isinstance(granularity, (tuple, list)) and len(granularity) == 2:
+        for value in granularity:
+            checks.number("granularity", value, above=0.0)
+        return float(granularity[0]), float(granularity[1])
+    granularity = checks.number("granularity", granularity, above=0.0)
+    return float(granularity), float(granularity)

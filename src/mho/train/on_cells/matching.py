@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -183,7 +183,18 @@ def zero_of(plan: Plan, index: Tensor) -> Tensor | None:
     slices = plan.one.layout.slices
     if not any(w.reference.dim() for w in plan.trained.values()):
         return plan.one.reference.expand(slices, len(index), 1)
-    parts = [w.reference.expand(slices, *w.shape).flatten(1) for w in plan.trained.values()]
-    reference = torch.cat(parts, dim=1)[:, index]
-    zero = reference[..., :1]
-    return zero if torch.equal(reference, zero.expand_as(reference)) else None
+    return _of_rows([w.reference.expand(slices, *w.shape) for w in plan.trained.values()], index)
+
+
+def zero_written(plan: Plan, index: Tensor) -> Tensor | None:
+    """Return what offset cells held when written ``[slices, rows, 1]`` (S), where it is known."""
+    known = [w.reference_written for w in plan.trained.values()]
+    parts = [g for g in known if g is not None]
+    return _of_rows(parts, index) if len(parts) == len(known) else None
+
+
+def _of_rows(parts: Sequence[Tensor], index: Tensor) -> Tensor | None:
+    """Return what all weights of a row share ``[slices, rows, 1]``; None if they do not."""
+    every = torch.cat([part.flatten(1) for part in parts], dim=1)[:, index]
+    first = every[..., :1]
+    return first if torch.equal(every, first.expand_as(every)) else None

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mho.core import notice
 from mho.core.text import share
-from mho.train.divergence import LossWatch
+from mho.train.divergence import Losses, warn_of
 from mho.train.on_cells.watch import Watch
 from mho.train.on_cells.weights import WeightCells
 
@@ -31,11 +31,11 @@ class Lookout:
     """
 
     _watch: Watch | None = None  # as of pickles of 0.1
-    _losses: LossWatch | None = None
+    _losses: Losses | None = None
 
     def __init__(self) -> None:
         self._watch = Watch()
-        self._losses = LossWatch()
+        self._losses = Losses()
         self._updates = 0
         self._done = False
         self._start: float | None = None
@@ -77,7 +77,7 @@ class Lookout:
         """Take note of what a closure has returned, where that is one number; see `LossWatch`."""
         one = isinstance(loss, Tensor) and loss.numel() == 1 and not loss.is_complex()
         if self._losses is not None and (one or isinstance(loss, float)):
-            self._losses.see(loss, optimizer)
+            warn_of(self._losses.note(loss), optimizer)
 
     def stalled(self, held: dict[Tensor, WeightCells]) -> None:
         """Count an update, and warn once if weights do not do what they are asked to."""

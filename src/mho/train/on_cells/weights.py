@@ -12,14 +12,13 @@ from mho.core import checks, random
 from mho.devices.pulsed import PulsedCells, PulsedDevice
 from mho.programming.trains import train_length
 from mho.train.on_cells.coincidence import Hits, PulsedUpdate
-from mho.train.on_cells.layouts import CellLayout, Frame, Now, SingleCell, pulse_steps
+from mho.train.on_cells.layouts import CellLayout, Now, SingleCell, steps_of
 from mho.train.on_cells.references import symmetry_point
 from mho.train.on_cells.voltage import VoltagePulses
 
 ONE_CELL = SingleCell()
 # Of writing by pulses and reads: most rounds, and most of them that turn round or lead nowhere.
 _ROUNDS, _PATIENCE = 200, 8
-_READ = random.PURPOSES.index("read")  # weights are read without noise: theirs is a crossbar's
 
 
 class WeightCells(nn.Module):
@@ -48,7 +47,11 @@ class WeightCells(nn.Module):
         high: highest weight.
         steps: how far one pulse is taken to move a weight, up and down.
         reference: conductances (S) that count nothing, ``[]`` or ``[slices, out, in]``.
+        reference_written: conductances (S) that the references held when they were written, as far
+            as recalled cells must know them to age on, ``[slices, out, in]``; else None.
         turn: updates so far (int64); `MultiCell` gives pulses out by it.
+        draws: how often crossbars have drawn noise for these cells (int64): the next one goes on
+            from there.
 
     Raises:
         TypeError, ValueError: if an argument is refused.
@@ -56,7 +59,9 @@ class WeightCells(nn.Module):
 
     cells: PulsedCells
     reference: Tensor
+    reference_written: Tensor | None
     turn: Tensor
+    draws: Tensor
 
     def __init__(
         self,
@@ -80,14 +85,17 @@ class WeightCells(nn.Module):
         self.shape = tuple(shape)
         self.frame = layout.frame(device, weight_range)
         self.low, self.high = layout.limits(self.frame)
-        self.steps = _steps(device, layout, self.frame, granularity)
+        self.steps = steps_of(device, layout, self.frame, granularity)
         self.count = shape[0] * shape[1]
         self.cells = device.fabricate(  # type: ignore[assignment]
             (layout.slices, *shape), seed=seed, dtype=dtype, device=torch_device
         )
         like = self.cells.conductance()
         self.register_buffer("reference", like.new_tensor(self.frame.zero))
-        self.register_buffer("turn", torch.zeros((), dtype=torch.int64, device=torch_device))
+        self.register_buffer("reference_written", None)
+        for name in ("turn", "draws"):
+            none = torch.zeros((), dtype=torch.int64, device=torch_device)
+            self.register_buffer(name, none)
 
     @property
     def step(self) -> float:
@@ -263,7 +271,14 @@ class WeightCells(nn.Module):
         self._approach(index, target)
         return len(index)
 
-    def take(self, cells: Cells, reference: Tensor, *, drawn: int = 0) -> None:
+    def take(
+        self,
+        cells: Cells,
+        reference: Tensor,
+        *,
+        reference_written: Tensor | None = None,
+        draws: int = 0,
+    ) -> None:
         """Go on with other cells; randomness goes on from where it was.
 
         Their clock of aging goes on until the first of them is written again, by a pulse or
@@ -273,21 +288,19 @@ class WeightCells(nn.Module):
             cells: ``[slices, out, in]``, of the device, or of the voltage-driven model whose
                 pulses the device is.
             reference: conductances (S) that count nothing, ``[]`` or ``[slices, out, in]``.
-            drawn: how often the crossbar they come from has drawn noise; see `drawn`.
+            reference_written: what the references held when written (S), ``[slices, out, in]``.
+            draws: how often the crossbar they come from has drawn noise.
         """
         if isinstance(self.device, VoltagePulses) and cells.spec != self.device:
             cells = self.device.pulsed(cells)
         checks.shape("cells", cells.g, tuple(self.cells.shape))
         cells = cells.to(self.cells.g)
         cells.streams, cells.identity = self.cells.streams.clone(), self.cells.identity
-        cells.streams[_READ, 1] = max(self.drawn, drawn)
         self.cells = cells  # type: ignore[assignment]
         self.reference = reference.to(cells.g)
-
-    @property
-    def drawn(self) -> int:
-        """How often crossbars have drawn noise for these cells: the next one goes on from there."""
-        return int(self.cells.streams[_READ, 1])
+        known = reference_written
+        self.reference_written = None if known is None else known.to(cells.g)
+        self.draws = self.draws.clamp(min=draws)
 
     @property
     def writes(self) -> Tensor:
@@ -350,6 +363,12 @@ class WeightCells(nn.Module):
 
     # ── checkpoints ──────────────────────────────────────────────────────────────────────────
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "draws" not in self._buffers:  # pickles of 0.1
+            self.register_buffer("draws", torch.zeros_like(self.turn))
+            self.register_buffer("reference_written", None)
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         # Version 0.1 had arrays ``[out, in]`` of one cell a weight without turns, and cells in
         # layouts without references. References are one for all cells, or one each.
@@ -359,35 +378,14 @@ class WeightCells(nn.Module):
                 continue
             if isinstance(value, Tensor) and tuple(value.shape) == self.shape:
                 state_dict[name] = value.unsqueeze(0)
-        state_dict.setdefault(f"{prefix}turn", torch.zeros_like(self.turn))
+        for name in ("turn", "draws"):
+            state_dict.setdefault(f"{prefix}{name}", torch.zeros_like(self.turn))
         like = self.cells.conductance()
         reference = state_dict.setdefault(f"{prefix}reference", like.new_tensor(self.frame.zero))
         if tuple(reference.shape) == self.shape:
             reference = state_dict[f"{prefix}reference"] = reference.unsqueeze(0)
         if reference.shape in (torch.Size(()), like.shape):
             self.reference = like.new_empty(reference.shape)
+        known = state_dict.get(f"{prefix}reference_written") is not None
+        self.reference_written = torch.empty_like(like) if known else None
         super()._load_from_state_dict(state_dict, prefix, *rest)
-
-
-def _steps(
-    device: PulsedDevice,
-    layout: CellLayout,
-    frame: Frame,
-    granularity: float | tuple[float, float] | None,
-) -> tuple[float, float]:
-    if granularity is None:
-        cell = pulse_steps(device)
-        up, down = layout.steps(*cell, frame)
-        if not (up > 0.0 and down > 0.0):
-            raise ValueError(
-                "pulses must move up by set and down by reset in the middle of the window; those "
-                f"of {type(device).__name__} move it by {cell[0]:g} S and {-cell[1]:g} S. With a "
-                "granularity it is used all the same"
-            )
-        return up, down
-    if isinstance(granularity, (tuple, list)) and len(granularity) == 2:
-        for value in granularity:
-            checks.number("granularity", value, above=0.0)
-        return float(granularity[0]), float(granularity[1])
-    granularity = checks.number("granularity", granularity, above=0.0)
-    return float(granularity), float(granularity)
