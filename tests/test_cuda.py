@@ -196,12 +196,7 @@ def test_invariants_hold_there(shard):
 
 @pytest.mark.parametrize("case", waiting.CASES, ids=waiting.name_of)
 def test_neither_a_read_nor_a_step_waits(case):
-    try:
-        model = menu.built(case["layer"], menu.hardware_of(case), seed=3)
-    except ValueError:
-        pytest.skip("refused")
-    x = menu.given(case["layer"])
-    menu.ACTIONS[case["action"]](model, x)
+    model, x = waiting.ready(case)
     there, x = model.to(CUDA), x.to(CUDA)
     trains = waiting.WAITING.isdisjoint(case.items())
     for mode in (False, True) if trains else (False,):

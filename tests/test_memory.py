@@ -12,7 +12,7 @@ import mho
 import naive
 from live import peak
 from mho import ADC, DAC, Array, Crossbar, Hardware
-from mho.crossbar import blocks, pieces, read
+from mho.crossbar import blocks, job, read
 from mho.effects import ReadNoise, WriteNoise
 from mho.encoding import BitSliced, Differential, SingleColumn
 
@@ -342,7 +342,7 @@ def test_clipped_planes_meet_the_noise_of_their_read(tiny, monkeypatch, train):
     for passes in (True, False):
         layer = copy.deepcopy(made)
         if not passes:
-            monkeypatch.setattr(pieces.Job, "passes", property(lambda job: False))
+            monkeypatch.setattr(job.Job, "passes", property(lambda self: False))
         torch.manual_seed(5)
         found.append((*gradients(layer, x), layer.weight.grad if train else layer.bias.grad))
     for one, other in zip(*found, strict=True):

@@ -66,16 +66,22 @@ def check(model, x, *, training=True):
             assert step(there, moved(x)).device == DEVICE
 
 
-@pytest.mark.parametrize(
-    "case", [*CASES, *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW)], ids=name_of
-)
-def test_nothing_waits(case):
+def ready(case):
+    """Return a model that a case's action has happened to, and inputs; skip what is refused."""
     try:
         model = menu.built(case["layer"], menu.hardware_of(case), seed=3)
     except ValueError:
         pytest.skip("refused")
     x = menu.given(case["layer"])
     menu.ACTIONS[case["action"]](model, x)
+    return model, x
+
+
+@pytest.mark.parametrize(
+    "case", [*CASES, *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW)], ids=name_of
+)
+def test_nothing_waits(case):
+    model, x = ready(case)
     model(x)
     waits = not WAITING.isdisjoint(case.items())
     check(model, x, training=not waits)

@@ -7,7 +7,6 @@ small enough for the cache, and what the converters make of one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -15,74 +14,9 @@ from torch import Tensor
 
 from mho.core import random
 from mho.crossbar import currents, pulses
-from mho.crossbar.blocks import Plan, Run, Vectors
-from mho.crossbar.readout import Readout
-from mho.hardware import Hardware
+from mho.crossbar.blocks import Run
+from mho.crossbar.job import Job
 from mho.periphery import ADC
-
-
-@dataclass(eq=False)
-class Job:
-    """One read: all but the tensors that gradients go through.
-
-    Attributes:
-        readout: the array.
-        hardware: what it is made of.
-        vectors: where they are in the inputs.
-        plan: the blocks.
-        limit: input magnitude of the largest voltage; None: each vector's own.
-        full_scale: of the ADC (A) ``[converters]``; None: measured.
-        stream: of noise; None where there is none.
-        ranges: what was measured, by block; or for the whole call.
-        places: where the stream was at the start of each block.
-        follows: whether gradients will be asked for.
-        clipped: by block, for each of its pieces which currents were clipped by some converter,
-            ``[pulses, vectors]``; where gradients need it, of blocks with any.
-    """
-
-    readout: Readout
-    hardware: Hardware
-    vectors: Vectors
-    plan: Plan
-    limit: Tensor | float | None
-    full_scale: Tensor | None
-    stream: Tensor | None
-    ranges: dict[int, Tensor] = field(default_factory=dict)
-    places: dict[int, Tensor] = field(default_factory=dict)
-    follows: bool = False
-    clipped: dict[int, list[Tensor]] = field(default_factory=dict)
-
-    @property
-    def adc(self) -> ADC | None:
-        """The converters."""
-        return self.hardware.adc
-
-    @property
-    def measures(self) -> bool:
-        """Whether the range of the currents has to be measured."""
-        return self.adc is not None and self.readout.step is None and self.full_scale is None
-
-    @property
-    def by_call(self) -> bool:
-        """Whether it is measured over the whole call."""
-        return self.measures and self.adc is not None and self.adc.range == "per_call"
-
-    @property
-    def passes(self) -> bool:
-        """Whether a current's gradient is that of its result, but where it was clipped.
-
-        The host looks at which those are: on an accelerator it would have to wait for them.
-        """
-        if self.readout.matrix.device.type != "cpu":
-            return False
-        return self.adc is None or (self.adc.on_grid and self.readout.converters is None)
-
-    @property
-    def clips(self) -> bool:
-        """Whether a current may be out of the converters' range."""
-        adc = self.adc
-        symmetric = adc is not None and adc.method == "uniform" and adc.rest == 0.5
-        return adc is not None and not (self.measures and symmetric)
 
 
 class Piece(NamedTuple):
