@@ -350,7 +350,7 @@ def test_waveforms_of_two_signs_at_once_are_refused() -> None:
         ({"n_min": 3e27}, "n_min must be < n_max"),
         ({"fermi": 0.2}, "fermi must be < barrier"),
         ({"l_disc": 3e-9}, "l_disc must be < l_cell"),
-        ({"radius": -1e-9}, "radius must be > 0"),
+        ({"radius": -1e-9}, "radius must be >= 4.5e-12"),
         ({"c2c_radius": 0.5}, "c2c_radius must be >= 0 and <= 0.3"),
         ({"l_disc": 2.5e-9, "c2c_length": 0.1}, "c2c_length=0.1 would make discs"),
     ],
