@@ -118,7 +118,8 @@ def read(
 def _paths(given: Any) -> list[Path]:
     if isinstance(given, (str, os.PathLike)):
         return [checks.path("path", given)]
-    if not isinstance(given, Iterable) or isinstance(given, _NOT_PATHS):
+    several = isinstance(given, Iterable) and not isinstance(given, _NOT_PATHS)
+    if not several or getattr(given, "ndim", 1) == 0:  # arrays without dimensions say they are some
         raise TypeError(f"path must be one, or a list of some, got {checks.said(given)}")
     paths = [checks.path(f"path[{k}]", one) for k, one in enumerate(given)]
     if not paths:
