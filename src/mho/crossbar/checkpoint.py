@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+import weakref
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +13,7 @@ from torch import nn
 from mho.cells import kin
 from mho.cells.checkpoint import damage, no_numbers, other_numbers
 from mho.cells.unfabricated import Unfabricated
-from mho.core import extra
+from mho.core import extra, renamed
 from mho.core.spec import first_difference
 from mho.hardware import Hardware
 
@@ -25,6 +27,48 @@ LOOKED_AT = "<entries that fit>"
 _OF_CELLS = ("scale", "digital", "gain", "offset", "reference")
 
 
+def state_dict(crossbar: Crossbar, *args: Any, **settings: Any) -> Any:
+    """As `torch.nn.Module.state_dict`; of a model whose layers share it, it is there once."""
+    destination = settings.get("destination")
+    if crossbar.shared and isinstance(destination, OrderedDict):
+        prefix = settings.get("prefix", "")
+        known, under = crossbar._saved
+        if known is not None and known() is destination and under != prefix:
+            return destination
+        crossbar._saved = weakref.ref(destination), prefix
+    return nn.Module.state_dict(crossbar, *args, **settings)
+
+
+def load(crossbar: Crossbar, state_dict: Any, prefix: str, *args: Any) -> None:
+    """As ``torch.nn.Module._load_from_state_dict``, of what belongs to this crossbar."""
+    known = state_dict.pop(f"{prefix}{LOOKED_AT}", False)
+    if fits_as_it_is(crossbar, state_dict, prefix):
+        return
+    trouble = None if known else mismatch(crossbar, state_dict, prefix)
+    if trouble:
+        error_messages: list[str] = args[-1]
+        error_messages.append(trouble)
+        for key in [k for k in state_dict if k.startswith(f"{prefix}cells.")]:
+            del state_dict[key]  # nor may torch load the cells
+        return
+    assign = bool(args[0].get("assign_to_params_buffers", False))
+    suit_cells(crossbar, state_dict, prefix, assign=assign)
+    make_room(crossbar, state_dict, prefix)
+    nn.Module._load_from_state_dict(crossbar, state_dict, prefix, *args)
+
+
+def pickled(crossbar: Crossbar) -> dict[str, Any]:
+    """Return what a copy has: cells of its own, which are not on a chip."""
+    return {**crossbar.__dict__, "_lease": None, "_saved": (None, ""), "circuits": {}}
+
+
+def unpickled(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a pickled state with the names of now."""
+    for old, new in (("memory", "limited"), ("_practice", "_injection")):
+        state = renamed.state(state, old, new)
+    return state
+
+
 def identity(crossbar: Crossbar) -> dict[str, Any]:
     """Return what a checkpoint must agree with, as plain values; not to be changed."""
     return {"hardware": crossbar.hardware.saved, "shape": _shape(crossbar)}
@@ -35,7 +79,13 @@ def _shape(crossbar: Crossbar) -> list[int]:
 
 
 def mismatch(crossbar: Crossbar, state: dict[str, Any], prefix: str = "") -> str | None:
-    """Say why a checkpoint does not belong to a crossbar, or None where it does."""
+    """Say why a checkpoint does not belong to this crossbar, or None where it does.
+
+    Args:
+        crossbar: this one.
+        state: of a whole model.
+        prefix: of this crossbar's keys in it.
+    """
     saved = extra.of(state, prefix)
     if not saved:
         return None  # torch reports the missing key

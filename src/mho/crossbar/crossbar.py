@@ -12,8 +12,6 @@ A crossbar changes through `Crossbar.commit` alone.
 
 from __future__ import annotations
 
-import weakref
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -390,17 +388,7 @@ class Crossbar(nn.Module):
 
     # ── save, load, move ─────────────────────────────────────────────────────────────────────
 
-    def state_dict(self, *args: Any, **settings: Any) -> Any:
-        """As `torch.nn.Module.state_dict`; of a model whose layers share it, it is there once."""
-        destination = settings.get("destination")
-        if not self.shared or not isinstance(destination, OrderedDict):
-            return super().state_dict(*args, **settings)
-        prefix = settings.get("prefix", "")
-        known, under = self._saved
-        if known is not None and known() is destination and under != prefix:
-            return destination
-        self._saved = weakref.ref(destination), prefix
-        return super().state_dict(*args, **settings)
+    state_dict = checkpoint.state_dict
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -413,43 +401,18 @@ class Crossbar(nn.Module):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Nothing to take back: it was compared before anything was loaded (nor unpacked)."""
 
-    def mismatch(self, state: dict[str, Any], prefix: str = "") -> str | None:
-        """Say why a checkpoint does not belong to this crossbar, or None where it does.
-
-        Args:
-            state: of a whole model.
-            prefix: of this crossbar's keys in it.
-        """
-        return checkpoint.mismatch(self, state, prefix)
+    mismatch = checkpoint.mismatch
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **settings: Any) -> Any:
         """As `torch.nn.Module.load_state_dict`; after any error nothing has changed."""
         with all_or_nothing([self]):
             return super().load_state_dict(state_dict, *args, **settings)
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        known = state_dict.pop(f"{prefix}{checkpoint.LOOKED_AT}", False)
-        if checkpoint.fits_as_it_is(self, state_dict, prefix):
-            return
-        trouble = None if known else self.mismatch(state_dict, prefix)
-        if trouble:
-            error_messages: list[str] = args[-1]
-            error_messages.append(trouble)
-            for key in [k for k in state_dict if k.startswith(f"{prefix}cells.")]:
-                del state_dict[key]  # nor may torch load the cells
-            return
-        assign = bool(args[0].get("assign_to_params_buffers", False))
-        checkpoint.suit_cells(self, state_dict, prefix, assign=assign)
-        checkpoint.make_room(self, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A copy is not on the chip: it has a copy of the cells.
-        return {**self.__dict__, "_lease": None, "_saved": (None, ""), "circuits": {}}
+    _load_from_state_dict: Any = checkpoint.load
+    __getstate__ = checkpoint.pickled
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = renamed.state(state, "memory", "limited")
-        super().__setstate__(renamed.state(state, "_practice", "_injection"))
+        super().__setstate__(checkpoint.unpickled(state))
         if self._reader is not None:
             self._reader.limited = self.limited  # of pickles that had it twice
 
