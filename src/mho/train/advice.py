@@ -35,6 +35,7 @@ _SPREAD = 8.0  # weights of a layer of n inputs lie within ±8/√n
 _MEAN_SQUARE = 0.25  # of inputs, where none are given
 _CURVATURE = 0.25  # of the cross-entropy in an output, at most
 _LR = (0.01, 0.3)
+_BOLDER = 2.0  # times the rate, where states are few and changes are added up digitally
 _ALIKE = 0.02  # asymmetry of steps that count as alike
 _NOISY = 0.5  # half ranges, by which pulses that lead through one scatter: pairs,
 _DROWNED = 4.0  # and nothing is learnt
@@ -129,7 +130,8 @@ def check_device(
     """Say what a device allows for training a model in place, and propose an optimizer.
 
     The learning rate is what SGD of the cross-entropy takes: one over the largest curvature of a
-    layer, its inputs' square sum over four, to one digit, from 0.01 to 0.3. The floor of plain SGD
+    layer, its inputs' square sum over four, to one digit, from 0.01 to 0.3; twice that where states
+    are few and sums have far to go until they are worth a pulse. The floor of plain SGD
     is the sum of `sgd_floor` over all weights, for gradients whose variance is their curvature (as
     that of a log-likelihood is at its minimum), over the batch. Nothing of the model changes: of
     one on crossbars a copy is read.
@@ -257,6 +259,9 @@ def _mixed(case: _Case, reasons: list[str], *, lopsided: bool) -> Advice:
     noisy, few = _scatter(case.numbers) > _NOISY, case.numbers.states < _FEW
     layout = DifferentialPair() if lopsided or noisy or few else SingleCell()
     reasons.append("changes are added up digitally until they are worth a pulse")
+    if few:
+        case = case._replace(lr=_BOLDER * case.lr)
+        reasons.append("states are few: at twice the usual rate sums are worth one sooner")
     if lopsided:
         reasons.append("set and reset steps differ much: pairs of cells that are only set")
     if noisy:
