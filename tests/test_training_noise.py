@@ -299,3 +299,12 @@ def test_noisy_models_can_be_exported(effects):
     with torch.no_grad():
         torch.testing.assert_close(first, twin(X))  # the very numbers of eager code
         torch.testing.assert_close(second, twin(X))
+
+
+@pytest.mark.parametrize("kind", ["range", "value"])
+def test_a_noise_of_nothing_is_none(kind):
+    hardware = Hardware(effects=(WriteNoise(0.05, kind),))
+    model, x = mho.convert(nn.Linear(6, 4), hardware).train(), torch.randn(3, 6)
+    for factor, same in ((0.0, True), (1.0, False)):
+        model.crossbar.inject_noise(NoiseInjection(noise=factor))
+        assert torch.equal(model(x), model(x)) is same

@@ -436,3 +436,13 @@ def test_weights_that_are_not_finite_change_nothing():
         chip.place(model)
     assert not chip.regions
     assert torch.equal(crossbars(model)[0].G, before)
+
+
+def test_who_moves_in_finds_a_clock_that_starts():
+    """As its cells are written when it moves in, whatever they held before."""
+    hardware = Hardware(effects=(mho.effects.ReadDisturb(1e4),))
+    model = mho.convert(nn.Linear(4, 3), hardware)
+    mho.age(model, 100.0, reads=50)
+    Chip(20, 20, hardware, seed=1).place(model)
+    assert model.crossbar.seconds == 0.0
+    assert model.crossbar.cells.reads == 0.0

@@ -14,6 +14,7 @@ from torch import nn
 import mho
 from mho.chip import (
     CollaborativeClassifier,
+    codes,
     collaborative,
     hamming,
     head_of,
@@ -65,8 +66,16 @@ def test_search_is_repeatable_and_refuses():
         search_code(confusion(), 3)
     with pytest.raises(ValueError, match=r"confusion must be \[classes, classes\]"):
         search_code(torch.ones(3, 4), 5)
+    with pytest.raises(ValueError, match=r"confusion must be \[classes, classes\]"):
+        search_code(torch.zeros(1, 1), 3)  # one class needs no code
     with pytest.raises(ValueError, match="confusion must be >= 0"):
         search_code(-confusion(), 8)
+
+
+def test_all_words_are_looked_at_once_where_they_are_few():
+    words = codes._candidates(5, torch.Generator())
+    assert words.shape == (32, 5)
+    assert len(words.unique(dim=0)) == 32
 
 
 @functools.cache

@@ -113,6 +113,23 @@ def test_gokmen_vlasov_has_1200_states():
     assert (high - low) / device.step == pytest.approx(1200)
 
 
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    # 30 % of the half window; 5 % of the bounds, in weights, of which 2 are 100 µS.
+    [
+        ("gokmen_vlasov", 0.3, 0.3),
+        ("ecram_lithium", 0.05 * 0.8276, 0.05 * 1.1724),
+        ("ecram_metal_oxide", 0.05 * 0.8286, 0.05 * 1.1714),
+    ],
+)
+def test_bounds_of_cells_differ_as_published(name, low, high):
+    cells = presets.get(name).fabricate((20_000,), seed=0, dtype=torch.float64)
+    drawn, half = cells.parameters_drawn(), 50e-6
+    error = 4 / (2 * 20_000) ** 0.5  # of a standard deviation, relative
+    for bound, expected in (("g_min", low), ("g_max", high)):
+        assert float(drawn[bound].std()) == pytest.approx(expected * half, rel=error, abs=0.0)
+
+
 def test_fefet_jumps_grow_with_the_voltage():
     jumps = []
     for name in ("fefet_2v5", "fefet_3v0", "fefet_3v5"):
