@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from torch.distributions import Normal
 
+from mho.cells.behaviour import Context
 from mho.core import counted, random
+from mho.devices import Spread
 
 N = 200_000
 
@@ -95,3 +98,18 @@ def test_compiled_draws_are_the_same_and_go_on():
     for _ in range(3):
         assert torch.equal(compiled(like, one), draw(like, two))
     assert one.tolist() == two.tolist() == [5, 3]
+
+
+def test_what_draws_on_the_host_draws_what_a_chip_there_would():
+    """A population elsewhere is written with the numbers of the same chip on the host."""
+    like = torch.empty(5, 4, dtype=torch.float64).T
+    spread = Spread(Normal(1.0, 0.1))
+    drawn = []
+    for hosted in (False, True):
+        context = Context(like, 0.0, 1.0, random.stream(7), hosted=hosted)
+        drawn.append((context.normal(), context.uniform((3,)), context.sample(spread)))
+    for one, two in zip(*drawn, strict=True):
+        assert torch.equal(one, two)
+        assert one.stride() == two.stride()
+    away = Context(like.to("meta"), 0.0, 1.0, random.stream(7), hosted=True)
+    assert away.normal().device == away.uniform().device == torch.device("meta")

@@ -79,17 +79,23 @@ def test_numbers_by_hand():
     assert found.reach == pytest.approx(0.75, rel=0.02)
 
 
+def stepped(device, *, digital):
+    """Let the proposed optimizer of a device step once; return the advice and the optimizer."""
+    net = model()
+    advice = check_device(device, net, torch.rand(16, 8), digital=digital)
+    optimizer = advice.optimizer(net)
+    net(torch.rand(4, 8)).square().mean().backward()
+    optimizer.step()
+    return advice, optimizer
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_preset_of_pulses_gets_an_optimizer_that_steps(name):
     device = presets.get(name)
     if not isinstance(device, PulsedDevice):
         pytest.skip("not a pulse-count device")
-    net = model()
     for digital in (True, False):
-        advice = check_device(device, net, torch.rand(16, 8), digital=digital)
-        optimizer = advice.optimizer(net)
-        net(torch.rand(4, 8)).square().mean().backward()
-        optimizer.step()
+        advice, optimizer = stepped(device, digital=digital)
         assert isinstance(optimizer, InSitu) == digital
     said = str(advice)
     for word in ("states", "symmetry point", "signal to noise", "plain SGD", "proposed"):
@@ -292,9 +298,16 @@ def test_pulses_that_are_noise_are_named():
 
 @pytest.mark.parametrize("device", [presets.get("tio2_strukov"), VTEAM(), Yakopcic()])
 def test_voltage_driven_devices_get_an_optimizer_that_steps(device):
-    net = model()
     for digital in (True, False):
-        advice = check_device(device, net, torch.rand(16, 8), digital=digital)
-        optimizer = advice.optimizer(net)
-        net(torch.rand(4, 8)).square().mean().backward()
-        optimizer.step()
+        stepped(device, digital=digital)
+
+
+@pytest.mark.parametrize(("name", "times"), [("fefet_3v5", 2.0), ("taox_hfox", 1.0)])
+def test_few_states_are_added_up_to_at_twice_the_rate(name, times):
+    torch.manual_seed(0)
+    net, x = model(), torch.rand(16, 8)
+    usual = check_device(presets.get(name), net, x, digital=False)
+    added = check_device(presets.get(name), net, x)
+    assert (added.numbers.states < 16) == (times > 1.0)
+    assert added.lr == pytest.approx(times * usual.lr)
+    assert added.optimizer(net).param_groups[0]["lr"] == added.lr  # what is said is what is taken
