@@ -1,4 +1,4 @@
-"""Reads of attention, transposed convolutions and GPT-2's block against plain PyTorch, one thread.
+"""Reads of attention, convolutions and GPT-2's block against plain PyTorch, one thread.
 
     python benchmarks/layers.py [--rounds 15]
 
@@ -49,6 +49,11 @@ def upsampling(batch: int, tokens: int) -> tuple[nn.Module, Tensor]:
     return nn.ConvTranspose2d(64, 64, 4, stride=2, padding=1), torch.randn(batch, 64, 28, 28)
 
 
+def convolution_on_tiles(batch: int, tokens: int) -> tuple[nn.Module, Tensor]:
+    """A convolution 128 → 64, 3 × 3, on 8 × 14 × 14: its 1,152 rows are on three tiles."""
+    return nn.Conv2d(128, 64, 3, padding=1), torch.randn(batch, 128, 14, 14)
+
+
 def bilinear(batch: int, tokens: int) -> tuple[nn.Module, Tensor]:
     """A bilinear layer 128 × 128 → 64 on 256 pairs."""
 
@@ -87,6 +92,7 @@ Case = Callable[[int, int], tuple[nn.Module, Tensor] | None]
 """From a batch and its tokens to a model and its inputs."""
 
 CASES: tuple[Case, ...] = (
+    convolution_on_tiles,
     encoder_layer,
     decoder_layer,
     upsampling,
